@@ -1,0 +1,1 @@
+"""Bulk runs: many jobs into one directory."""

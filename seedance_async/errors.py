@@ -1,0 +1,255 @@
+"""Every exception this package raises on purpose, and which one answers which code of the API.
+
+The leaves are cut by what a caller can *do*: mend the input, top up, wait, collect what was paid, report.
+
+    SeedanceError
+    ├── ValidationError (ValueError)            the request breaks a documented rule; nothing was sent
+    ├── ConfigurationError                      key, base URL or options unusable; nothing was sent
+    ├── ClientStateError (RuntimeError)         client not open, closed, in another loop, or after a fork
+    ├── ApiError                                the API answered with its own error envelope
+    │   ├── InvalidRequestError       400       ├── UnauthorizedError        401
+    │   ├── InsufficientCreditsError  402       ├── NotFoundError            404
+    │   ├── IdempotencyConflictError  409       ├── RateLimitedError         429
+    │   ├── InternalServerError       500       └── ServiceBusyError         503
+    ├── UncertainSubmissionError                a POST may have been accepted and paid; carries its key
+    ├── ConnectionFailedError (ConnectionError) no usable answer arrived
+    ├── UnexpectedReplyError                    an answer arrived that is not the documented one
+    ├── TaskFailedError                         the server gave up on a task
+    ├── WaitTimeoutError (TimeoutError)         the task was still running when the caller's patience ended
+    ├── DownloadError                           a result file could not be saved; the task is still finished
+    ├── ManifestError (ValueError)              the input file of a batch is wrong; nothing was sent
+    ├── CreditCapError                          the next job would pass the credit cap
+    └── JournalError                            the durable record of a batch cannot be used
+
+Any of them may carry ``idempotency_key`` and ``task_id``: with those, what was paid can be collected.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from seedance_async.models import Task
+
+
+class SeedanceError(Exception):
+    """Root of every error of this package.
+
+    Attributes:
+        idempotency_key: the key of the POST this error belongs to, if one may have left. Sending the same
+            request again under this key is safe; under a new key it may be paid twice.
+        task_id: the task this error belongs to, where known.
+    """
+
+    idempotency_key: str | None = None
+    task_id: str | None = None
+
+    def __init__(
+        self, message: str = "", *, idempotency_key: str | None = None, task_id: str | None = None
+    ) -> None:
+        super().__init__(message)
+        self.message = message
+        if idempotency_key is not None:
+            self.idempotency_key = idempotency_key
+        if task_id is not None:
+            self.task_id = task_id
+
+    def __str__(self) -> str:
+        handles = [
+            f"{label}={value}"
+            for label, value in (("idempotency_key", self.idempotency_key), ("task_id", self.task_id))
+            if value is not None
+        ]
+        return f"{self.message} [{', '.join(handles)}]" if handles else self.message
+
+
+class ValidationError(SeedanceError, ValueError):
+    """A request breaks rules of the vendor's parameter tables. Nothing was sent, nothing was charged.
+
+    Attributes:
+        problems: every problem found, as ``(field, reason)``, in the order of the fields.
+    """
+
+    def __init__(self, problems: Iterable[tuple[str, str]], *, subject: str = "request") -> None:
+        self.problems: tuple[tuple[str, str], ...] = tuple(problems)
+        lines = "".join(f"\n  {field}: {reason}" for field, reason in self.problems)
+        super().__init__(f"{subject} is invalid:{lines}")
+
+
+class ConfigurationError(SeedanceError):
+    """The client cannot start: no API key, an unusable base URL, or a malformed option."""
+
+
+class ClientStateError(SeedanceError, RuntimeError):
+    """The client was used before it was opened, after it was closed, in a second loop or after a fork."""
+
+
+class ApiError(SeedanceError):
+    """The API answered with its error envelope ``{"error": {"code", "message"}}``.
+
+    Attributes:
+        code: the documented word, such as ``rate_limited``.
+        status: the HTTP status, such as 429.
+        request_id: the server's name for the exchange, if it sent one.
+        retry_after: seconds the server asked us to wait, if it did.
+    """
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        code: str = "",
+        status: int = 0,
+        request_id: str | None = None,
+        retry_after: float | None = None,
+        idempotency_key: str | None = None,
+        task_id: str | None = None,
+    ) -> None:
+        super().__init__(message, idempotency_key=idempotency_key, task_id=task_id)
+        self.code = code
+        self.status = status
+        self.request_id = request_id
+        self.retry_after = retry_after
+
+
+class InvalidRequestError(ApiError):
+    """400: the API refused the input. Nothing was charged; mend the request and send it under a new key."""
+
+
+class UnauthorizedError(ApiError):
+    """401: the API key is missing, wrong or revoked."""
+
+
+class InsufficientCreditsError(ApiError):
+    """402: the balance does not cover the job. Top up, then send it again.
+
+    Attributes:
+        required_credits: what the job costs, if the server said so (undocumented, seen by users).
+        available_credits: what the account holds, if the server said so.
+    """
+
+    required_credits: int | None = None
+    available_credits: int | None = None
+
+
+class NotFoundError(ApiError):
+    """404: no such task, or it belongs to another account than the key's."""
+
+
+class IdempotencyConflictError(ApiError):
+    """409: the key was used with another body, or its first request is still running."""
+
+
+class RateLimitedError(ApiError):
+    """429: the account's allowance of requests is spent, and waiting for it took longer than allowed."""
+
+
+class InternalServerError(ApiError):
+    """500: the API failed on its side."""
+
+
+class ServiceBusyError(ApiError):
+    """503: the API is temporarily busy."""
+
+
+class UncertainSubmissionError(SeedanceError):
+    """A POST left and its outcome is not known: the job may run and may have been paid.
+
+    Send the same request again with ``idempotency_key=error.idempotency_key`` to collect it. A new key may
+    pay a second time.
+    """
+
+
+class UncertainInternalServerError(UncertainSubmissionError, InternalServerError):
+    """A POST was answered 500 to the end; such an answer does not say whether the job was accepted."""
+
+
+class UncertainServiceBusyError(UncertainSubmissionError, ServiceBusyError):
+    """A POST was answered 503 to the end; such an answer does not say whether the job was accepted."""
+
+
+class ConnectionFailedError(SeedanceError, ConnectionError):
+    """The server could not be reached, or the connection broke before a whole answer arrived."""
+
+
+class UnexpectedReplyError(SeedanceError):
+    """An answer arrived that the API's documents do not describe.
+
+    Attributes:
+        status: the HTTP status, 0 if none could be read.
+        excerpt: the first characters of the body, credentials removed.
+    """
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        status: int = 0,
+        excerpt: str = "",
+        idempotency_key: str | None = None,
+        task_id: str | None = None,
+    ) -> None:
+        super().__init__(message, idempotency_key=idempotency_key, task_id=task_id)
+        self.status = status
+        self.excerpt = excerpt
+
+
+class TaskFailedError(SeedanceError):
+    """The server finished a task as ``failed``.
+
+    Attributes:
+        task: the task as last seen, with the server's reason and the credits it refunded.
+    """
+
+    def __init__(self, task: Task, *, idempotency_key: str | None = None) -> None:
+        reason = task.error or "no reason given"
+        refund = task.credits_refunded
+        told = "refund not stated" if refund is None else f"{refund} credits refunded"
+        super().__init__(
+            f"task failed: {reason} ({told})", idempotency_key=idempotency_key, task_id=task.id
+        )
+        self.task = task
+
+
+class WaitTimeoutError(SeedanceError, TimeoutError):
+    """The task was not final in time. It goes on at the server: wait for ``task_id`` again to collect it."""
+
+
+class DownloadError(SeedanceError):
+    """A result file could not be saved. The task stays finished; download it again by its id."""
+
+
+class ManifestError(SeedanceError, ValueError):
+    """A batch's input file is wrong. Nothing was sent.
+
+    Attributes:
+        problems: every problem found, as ``(line, field, reason)``; lines count from 1.
+    """
+
+    def __init__(self, problems: Iterable[tuple[int, str, str]], *, source: str = "manifest") -> None:
+        self.problems: tuple[tuple[int, str, str], ...] = tuple(problems)
+        lines = "".join(f"\n  line {line}, {field}: {reason}" for line, field, reason in self.problems)
+        super().__init__(f"{source} is invalid:{lines}")
+
+
+class CreditCapError(SeedanceError):
+    """The next job would take the credits spent and reserved past the cap."""
+
+
+class JournalError(SeedanceError):
+    """The journal is locked by another runner, damaged, foreign, or written by a newer version."""
+
+
+BY_CODE: Final[dict[str, type[ApiError]]] = {
+    "invalid_request": InvalidRequestError,
+    "unauthorized": UnauthorizedError,
+    "insufficient_credits": InsufficientCreditsError,
+    "not_found": NotFoundError,
+    "idempotency_conflict": IdempotencyConflictError,
+    "rate_limited": RateLimitedError,
+    "internal_error": InternalServerError,
+    "service_busy": ServiceBusyError,
+}
+"""The vendor's table of error codes; a code that is not in it becomes a plain ``ApiError``."""
