@@ -1,0 +1,167 @@
+"""An event loop whose hours pass in milliseconds, over real sockets.
+
+A program that waits for video generation spends its life asleep. This loop never sleeps: when no callback
+is ready and no socket is readable, the next thing that can happen is the next timer, so the clock jumps
+there. Client and server must live in the one loop; then nothing can happen in between, and the jump changes
+no outcome.
+
+Four rules keep that true, each learnt from a hang or a wrong trace:
+
+- **Forward only.** The clock is a whole number of microseconds, and a timer is never due in the instant it
+  was set. Code that computes "1e-16 s from now" (aiolimiter, for odd rates) would otherwise be called again
+  at the same instant for ever; on a real clock it never meets its own instant twice either.
+- **Threads take real time.** While work sent to an executor or to anyio's worker threads is unfinished, the
+  clock stands still and the loop waits for it. A thread that waits for the loop's clock to move never
+  returns, and one under a limiter of its own is not seen: use anyio's default limiter or
+  ``run_in_executor``.
+- **Bytes first.** Linux delivers over loopback inside ``send``: what was written is readable before the
+  writer gets control back, so "nothing is readable" is the truth. For a peer in another thread or process
+  it is not; give a ``grace``.
+- **No silent hang.** Nothing readable, no timer, no thread at work: nothing will ever happen, and
+  `DeadlockError` says so instead of waiting.
+
+Only what asks the loop for the time lives in virtual time: ``anyio.sleep``, ``anyio.current_time``,
+``asyncio.timeout``, aiohttp's timeouts. ``time.time()``, ``time.monotonic()`` and child processes keep to
+the wall.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import math
+import selectors
+from typing import TYPE_CHECKING, Final, TypeVar, TypeVarTuple
+
+import anyio
+from anyio import to_thread
+
+if TYPE_CHECKING:
+    from asyncio import Future, TimerHandle
+    from collections.abc import Awaitable, Callable
+    from concurrent.futures import Executor
+    from contextvars import Context
+    from selectors import SelectorKey
+
+T = TypeVar("T")
+Ts = TypeVarTuple("Ts")
+
+TICKS: Final = 1_000_000  # a second: finer than anything measured here, and a float holds it for centuries
+
+
+class DeadlockError(RuntimeError):
+    """Every task waits for another: no timer is set, no socket readable, no thread at work."""
+
+
+def run(function: Callable[[*Ts], Awaitable[T]], *args: *Ts) -> T:
+    """Call an async function in virtual time, starting at 0.0 s, and return what it returns.
+
+    Raises:
+        DeadlockError: the function waits for something that cannot happen any more.
+    """
+    return anyio.run(function, *args, backend_options={"loop_factory": VirtualLoop})
+
+
+class VirtualLoop(asyncio.SelectorEventLoop):
+    """A selector event loop in virtual time. Use it as anyio's or asyncio's ``loop_factory``.
+
+    With anyio's pytest plugin, a whole suite moves there with one fixture::
+
+        @pytest.fixture
+        def anyio_backend():
+            return "asyncio", {"loop_factory": VirtualLoop}
+    """
+
+    def __init__(self, *, grace: float = 0.0, patience: float = 1.0) -> None:
+        """Make a loop whose clock stands at 0.0.
+
+        Args:
+            grace: real seconds to listen before each jump, for peers outside of this loop.
+            patience: real seconds without a timer, a byte or a thread at work before it is a deadlock.
+        """
+        self._ticks = 0
+        self._threads_at_work = 0
+        super().__init__(_JumpingSelector(self, grace=grace, patience=patience))
+
+    def time(self) -> float:
+        """Virtual seconds since the loop was made."""
+        return self._ticks / TICKS
+
+    def jump(self, seconds: float) -> None:
+        """Move the clock forward, at least one microsecond."""
+        # Rounding first keeps float dust, 0.30000000000000004 s, from costing a whole further microsecond.
+        target = math.ceil(round((self.time() + seconds) * TICKS, 3))
+        self._ticks = max(self._ticks + 1, target)
+
+    def threads_at_work(self) -> bool:
+        """Whether a result is still to come from an executor or from anyio's default thread limiter."""
+        return self._threads_at_work > 0 or _anyio_threads_at_work()
+
+    def call_at(
+        self, when: float, callback: Callable[[*Ts], object], *args: *Ts, context: Context | None = None
+    ) -> TimerHandle:
+        """Set a timer, due at the next microsecond at the earliest.
+
+        A timer at infinity, as ``anyio.sleep_forever`` sets, stays off the heap: the clock must not jump
+        there.
+        """
+        if when == math.inf:
+            return asyncio.TimerHandle(when, callback, args, self, context)
+        return super().call_at(max(when, (self._ticks + 1) / TICKS), callback, *args, context=context)
+
+    def run_in_executor(self, executor: Executor | None, func: Callable[[*Ts], T], *args: *Ts) -> Future[T]:
+        """Run a function in a thread; the clock stands still until its result is here."""
+        future = super().run_in_executor(executor, func, *args)
+        self._threads_at_work += 1
+        future.add_done_callback(self._thread_returned)
+        return future
+
+    def _thread_returned(self, _: object) -> None:
+        self._threads_at_work -= 1
+
+    async def shutdown_default_executor(self, timeout: float | None = None) -> None:  # noqa: ARG002
+        """Wait for the executor's threads, as long as they take.
+
+        Python 3.12+ allows them 300 s, which virtual time would skip at once.
+        """
+        self._threads_at_work += 1
+        try:
+            await super().shutdown_default_executor()
+        finally:
+            self._threads_at_work -= 1
+
+
+class _JumpingSelector(selectors.DefaultSelector):
+    """Moves its loop's clock where a selector would sleep."""
+
+    def __init__(self, loop: VirtualLoop, *, grace: float, patience: float) -> None:
+        super().__init__()
+        self._loop, self._grace, self._patience = loop, grace, patience
+
+    def select(self, timeout: float | None = None) -> list[tuple[SelectorKey, int]]:
+        events = super().select(0)
+        if events or timeout == 0:
+            return events
+        if self._loop.threads_at_work():
+            return super().select(None)  # a thread that finishes wakes the loop through its self-pipe
+        if timeout is None:
+            return self._listen_or_give_up()
+        if self._grace and (events := super().select(self._grace)):
+            return events
+        self._loop.jump(timeout)
+        return events
+
+    def _listen_or_give_up(self) -> list[tuple[SelectorKey, int]]:
+        if events := super().select(self._patience):
+            return events
+        waiting = sorted(task.get_name() for task in asyncio.all_tasks(self._loop))
+        raise DeadlockError(
+            f"at {self._loop.time():.6f} s no timer is set, no socket readable and no thread at work: "
+            f"{len(waiting)} task(s) would wait for ever, among them {', '.join(waiting[:5])}"
+        )
+
+
+def _anyio_threads_at_work() -> bool:
+    try:
+        return to_thread.current_default_thread_limiter().borrowed_tokens > 0
+    except RuntimeError:  # asyncio code without anyio around it, hence without anyio's threads
+        return False
