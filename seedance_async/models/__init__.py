@@ -1,0 +1,52 @@
+"""What we ask for and what comes back: frozen values that cannot be invalid. Pure."""
+
+from seedance_async.models.answers import ImageOutput, Output, OutputImage, Submission, Task, VideoOutput
+from seedance_async.models.kinds import Kind
+from seedance_async.models.requests import (
+    REQUEST_TYPES,
+    GptImage2,
+    ImageAspectRatio,
+    ImageChannel,
+    ImageResolution,
+    ImageSize,
+    ImageType,
+    NanoBananaPro,
+    OutputFormat,
+    QualityTier,
+    Request,
+    Seedance2Video,
+    VideoAspectRatio,
+    VideoChannel,
+    VideoMode,
+    VideoResolution,
+)
+from seedance_async.models.settings import RateLimit, RetryPolicy, Timeouts
+
+__all__ = [
+    "REQUEST_TYPES",
+    "GptImage2",
+    "ImageAspectRatio",
+    "ImageChannel",
+    "ImageOutput",
+    "ImageResolution",
+    "ImageSize",
+    "ImageType",
+    "Kind",
+    "NanoBananaPro",
+    "Output",
+    "OutputFormat",
+    "OutputImage",
+    "QualityTier",
+    "RateLimit",
+    "Request",
+    "RetryPolicy",
+    "Seedance2Video",
+    "Submission",
+    "Task",
+    "Timeouts",
+    "VideoAspectRatio",
+    "VideoChannel",
+    "VideoMode",
+    "VideoOutput",
+    "VideoResolution",
+]

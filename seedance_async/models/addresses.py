@@ -1,0 +1,91 @@
+"""Which URLs the API can fetch: public https URLs, and nothing that names the caller's own network.
+
+The vendor's rules: "Media URLs must be public HTTPS URLs. asset:// URLs are not accepted." The server fetches
+them, not we, so only the *form* can be judged here: a name that resolves to a private address still passes.
+Addresses: the IANA special-purpose registries as ``ipaddress`` knows them. Names: RFC 6761 (``localhost``),
+RFC 6762 and its appendix G (``local`` and the suffixes private networks use), RFC 8375 (``home.arpa``).
+"""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+from ipaddress import IPv4Address, IPv6Address, ip_address
+from typing import Final
+from urllib.parse import SplitResult, urlsplit
+
+PRIVATE_SUFFIXES: Final = frozenset(
+    {"localhost", "local", "internal", "intranet", "private", "corp", "home", "lan", "home.arpa"}
+)
+METADATA_ADDRESSES: Final = frozenset({IPv4Address("168.63.129.16")})
+"""Cloud metadata services at addresses that look public (Azure's); the others are link-local or private."""
+
+_LABEL: Final = re.compile(r"(?!-)[\w-]{1,63}(?<!-)")
+# A host whose last label is a number is an IPv4 address to the URL standard: 2130706433, 127.1, 0x7f.1.
+_NUMBER: Final = re.compile(r"[0-9]+|0x[0-9a-f]*")
+_NOT_IN_A_URL: Final = re.compile(r"[\s\x00-\x1f\x7f\\\ud800-\udfff]")
+_DOTS: Final = str.maketrans("\u3002\uff0e\uff61", "...")  # full stops that IDNA reads as dots
+
+
+def public_url_fault(url: str) -> str | None:
+    """Why ``url`` is not a public https URL, or None when it is one."""
+    if _NOT_IN_A_URL.search(url):
+        return "contains white space or other characters that must be percent-encoded"
+    try:
+        parts = urlsplit(url)
+        port = parts.port
+    except ValueError as error:
+        return f"is not a URL ({error})"
+    if port == 0:
+        return "names port 0, where nothing can be fetched"
+    return _scheme_fault(parts) or public_host_fault(parts.hostname or "")
+
+
+def public_host_fault(host: str) -> str | None:
+    """Why ``host``, a name or an address without port, is not on the public internet, or None when it is."""
+    name = unicodedata.normalize("NFKC", host).translate(_DOTS).lower().removesuffix(".")
+    address = _address(name)
+    if address is not None:
+        return None if _is_public(address) else f"names {host}, which is not a public address"
+    labels = name.split(".")
+    if not all(_LABEL.fullmatch(label) for label in labels):
+        return "has no usable host name"
+    if _NUMBER.fullmatch(labels[-1]):
+        return f"names {host}, an address not written in the usual four numbers"
+    if len(labels) == 1 or PRIVATE_SUFFIXES & {labels[-1], ".".join(labels[-2:])}:
+        return f"names {host}, which exists only inside a private network"
+    return None
+
+
+def _scheme_fault(parts: SplitResult) -> str | None:
+    if parts.scheme == "asset":
+        return "is an asset:// URL; these work inside the vendor's app only, never over the API"
+    if parts.scheme != "https":
+        told = f"{parts.scheme}://" if parts.scheme else "no scheme"
+        return f"must be a public https URL, got {told}"
+    if "@" in parts.netloc:
+        return "carries a user name or password; a public URL needs none"
+    return None
+
+
+def _address(host: str) -> IPv4Address | IPv6Address | None:
+    try:
+        return ip_address(host)
+    except ValueError:
+        return None
+
+
+def _is_public(address: IPv4Address | IPv6Address) -> bool:
+    inner = _wrapped_address(address)
+    if inner is not None:
+        return _is_public(inner)
+    return address.is_global and not address.is_multicast and address not in METADATA_ADDRESSES
+
+
+def _wrapped_address(address: IPv4Address | IPv6Address) -> IPv4Address | None:
+    """The IPv4 address inside an IPv6 one (mapped, 6to4, NAT64): packets to the outer reach the inner."""
+    if isinstance(address, IPv4Address):
+        return None
+    if address.packed.startswith(bytes.fromhex("0064ff9b0000000000000000")):
+        return IPv4Address(address.packed[-4:])
+    return address.ipv4_mapped or address.sixtofour

@@ -1,0 +1,277 @@
+"""What can be asked for: one immutable description for each of the vendor's three POST endpoints.
+
+Fields carry the API's own names and words, and an instance that exists is one the documents allow: every
+rule of the vendor's parameter tables (llms.txt), single fields and combinations, is checked on construction.
+Media decide what is asked: none is text-to-…, ``image_url`` or ``image_urls`` is image-to-…, ``media_urls``
+is media-to-video. So ``mode`` and ``type`` may be left out; given, they must agree with the media.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING, ClassVar, Final, Literal, TypeAlias, get_args
+from urllib.parse import urlsplit
+
+from attrs import Factory, field, frozen
+
+from seedance_async.models.kinds import Kind
+from seedance_async.models.rules import (
+    Problem,
+    hold,
+    is_list,
+    one_of,
+    optional,
+    prompt,
+    public_url,
+    public_urls,
+    ruled,
+    true_or_false,
+    whole_number,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+VideoMode: TypeAlias = Literal["text-to-video", "image-to-video", "media-to-video"]
+QualityTier: TypeAlias = Literal["mini", "standard", "pro"]
+VideoChannel: TypeAlias = Literal["standard", "real", "wild"]
+VideoAspectRatio: TypeAlias = Literal["1:1", "21:9", "4:3", "3:4", "16:9", "9:16", "adaptive"]
+VideoResolution: TypeAlias = Literal["720p", "1080p", "1080p-plus", "4k"]
+ImageType: TypeAlias = Literal["text-to-image", "image-to-image"]
+ImageResolution: TypeAlias = Literal["1K", "2K", "4K"]
+ImageChannel: TypeAlias = Literal["standard", "economy"]
+ImageAspectRatio: TypeAlias = Literal[
+    "auto", "1:1", "5:4", "9:16", "21:9", "16:9", "4:3", "3:2", "4:5", "3:4", "2:3", "2:1", "1:2", "3:1",
+    "1:3", "9:21",
+]  # fmt: skip
+ImageSize: TypeAlias = Literal[
+    "1:1", "9:16", "16:9", "3:4", "4:3", "3:2", "2:3", "5:4", "4:5", "21:9", "auto"
+]
+OutputFormat: TypeAlias = Literal["png", "jpeg"]
+
+PRO_ONLY: Final = ("1080p-plus", "4k")
+
+_MODE_OF_MEDIA: Final = {
+    "image_url": "image-to-video",
+    "end_image_url": "image-to-video",
+    "media_urls": "media-to-video",
+}
+
+_WHOLE_SECONDS: Final = re.compile(r"[1-9][0-9]?")
+_SHOWN_PROMPT_CHARACTERS: Final = 48
+
+
+def _seconds(value: int | str) -> int:
+    if isinstance(value, str) and _WHOLE_SECONDS.fullmatch(value):
+        return int(value)
+    return value  # type: ignore[return-value]  # what cannot be read is kept, for the rule to name
+
+
+def _urls(value: Sequence[str] | None) -> tuple[str, ...]:
+    if value is None:
+        return ()
+    if is_list(value):
+        return tuple(value)
+    return value  # type: ignore[return-value]  # what cannot be read is kept, for the rule to name
+
+
+def _given(media: object) -> bool:
+    """Whether a media field holds anything, be it right or wrong."""
+    return media is not None and not (isinstance(media, tuple) and not media)
+
+
+def _shown_prompt(text: str) -> str:
+    if len(text) <= _SHOWN_PROMPT_CHARACTERS:
+        return repr(text)
+    return f"{text[:_SHOWN_PROMPT_CHARACTERS] + '…'!r} ({len(text)} characters)"
+
+
+def _shown_url(url: str | None) -> str:
+    """``url`` without its query: a signed URL's signature opens the file to whoever reads a log."""
+    if url is None:
+        return "None"
+    parts = urlsplit(url)
+    return repr(parts._replace(query="…" if parts.query else "", fragment="").geturl())
+
+
+def _shown_urls(urls: Sequence[str]) -> str:
+    return f"({', '.join(map(_shown_url, urls))})"
+
+
+def _mode_of_media(request: Seedance2Video) -> VideoMode:
+    if _given(request.media_urls):
+        return "media-to-video"
+    has_frame = _given(request.image_url) or _given(request.end_image_url)
+    return "image-to-video" if has_frame else "text-to-video"
+
+
+def _type_of_media(request: GptImage2 | NanoBananaPro) -> ImageType:
+    return "image-to-image" if _given(request.image_urls) else "text-to-image"
+
+
+@frozen(kw_only=True)
+class Seedance2Video:
+    """One Seedance 2 video: ``POST /video/seedance2``.
+
+    Attributes:
+        prompt: 3 to 10,000 characters.
+        image_url: the start frame; image-to-video requires it, no other mode takes it.
+        end_image_url: the end frame, optional, in image-to-video only.
+        media_urls: 1 to 12 images and videos, in media-to-video only. Video URLs must support Range requests.
+        mode: follows from the media when left out.
+        duration: 4 to 15 seconds, an int or a text of one. When extending a clip, the length added.
+        resolution: ``1080p-plus`` and ``4k`` need ``quality_tier="pro"``.
+        seed: -1 to 4,294,967,295; not on the ``real`` channel and not on the ``mini`` tier.
+
+    Raises:
+        ValidationError: with everything that is wrong, field by field.
+    """
+
+    model: ClassVar[Literal["seedance2"]] = "seedance2"
+    path: ClassVar[str] = "/video/seedance2"
+
+    prompt: str = field(metadata=ruled(prompt(10_000)), repr=_shown_prompt)
+    image_url: str | None = field(default=None, metadata=ruled(optional(public_url)), repr=_shown_url)
+    end_image_url: str | None = field(default=None, metadata=ruled(optional(public_url)), repr=_shown_url)
+    media_urls: tuple[str, ...] = field(
+        default=(), converter=_urls, metadata=ruled(public_urls(12)), repr=_shown_urls
+    )
+    mode: VideoMode = field(
+        default=Factory(_mode_of_media, takes_self=True), metadata=ruled(one_of(get_args(VideoMode)))
+    )
+    quality_tier: QualityTier = field(default="standard", metadata=ruled(one_of(get_args(QualityTier))))
+    channel: VideoChannel = field(default="standard", metadata=ruled(one_of(get_args(VideoChannel))))
+    aspect_ratio: VideoAspectRatio = field(default="16:9", metadata=ruled(one_of(get_args(VideoAspectRatio))))
+    duration: int = field(
+        default=5, converter=_seconds, metadata=ruled(whole_number(4, 15, unit="(seconds)"))
+    )
+    resolution: VideoResolution = field(default="720p", metadata=ruled(one_of(get_args(VideoResolution))))
+    generate_audio: bool = field(default=True, metadata=ruled(true_or_false))
+    fixed_lens: bool = field(default=False, metadata=ruled(true_or_false))
+    seed: int | None = field(default=None, metadata=ruled(optional(whole_number(-1, 2**32 - 1))))
+
+    def __attrs_post_init__(self) -> None:
+        hold(self, [*self._media_conflicts(), *self._tier_conflicts()])
+
+    @property
+    def kind(self) -> Kind:
+        """The class of work this belongs to, which decides how long it takes and what it costs."""
+        return Kind(
+            model=self.model,
+            quality_tier=self.quality_tier,
+            channel=self.channel,
+            resolution=self.resolution,
+            seconds=self.duration,
+        )
+
+    def _media_conflicts(self) -> Iterator[Problem]:
+        if self.mode not in get_args(VideoMode):
+            return
+        for name, mode in _MODE_OF_MEDIA.items():
+            given = _given(getattr(self, name))
+            if given and self.mode != mode:
+                yield name, f"belongs to {mode} only; this is {self.mode}"
+            elif not given and self.mode == mode and name != "end_image_url":
+                yield name, f"is required for {mode}"
+
+    def _tier_conflicts(self) -> Iterator[Problem]:
+        if self.resolution in PRO_ONLY and self.quality_tier != "pro":
+            yield "resolution", f"{self.resolution!r} is available with quality_tier='pro' only"
+        if self.seed is not None and self.channel == "real":
+            yield "seed", "is not supported on the 'real' channel"
+        if self.seed is not None and self.quality_tier == "mini":
+            yield "seed", "is not supported on the 'mini' tier"
+
+
+@frozen(kw_only=True)
+class GptImage2:
+    """One to four pictures by GPT Image 2: ``POST /image/gpt-image-2``.
+
+    Attributes:
+        prompt: 3 to 20,000 characters.
+        image_urls: 1 to 10 source pictures, in image-to-image only.
+        type: follows from ``image_urls`` when left out; always sent, as the table requires.
+        resolution: required by the table; the default here is sent explicitly.
+        aspect_ratio: required by the table; the default here is sent explicitly.
+        batch_count: 1 to 4 pictures, each a task of its own.
+
+    Raises:
+        ValidationError: with everything that is wrong, field by field.
+    """
+
+    model: ClassVar[Literal["gpt-image-2"]] = "gpt-image-2"
+    path: ClassVar[str] = "/image/gpt-image-2"
+
+    prompt: str = field(metadata=ruled(prompt(20_000)), repr=_shown_prompt)
+    image_urls: tuple[str, ...] = field(
+        default=(), converter=_urls, metadata=ruled(public_urls(10)), repr=_shown_urls
+    )
+    type: ImageType = field(
+        default=Factory(_type_of_media, takes_self=True), metadata=ruled(one_of(get_args(ImageType)))
+    )
+    resolution: ImageResolution = field(default="1K", metadata=ruled(one_of(get_args(ImageResolution))))
+    aspect_ratio: ImageAspectRatio = field(default="auto", metadata=ruled(one_of(get_args(ImageAspectRatio))))
+    channel: ImageChannel = field(default="standard", metadata=ruled(one_of(get_args(ImageChannel))))
+    batch_count: int = field(default=1, metadata=ruled(whole_number(1, 4)))
+
+    def __attrs_post_init__(self) -> None:
+        hold(self, _image_conflicts(self))
+
+    @property
+    def kind(self) -> Kind:
+        """The class of work each picture belongs to, which decides how long it takes and what it costs."""
+        return Kind(model=self.model, channel=self.channel, resolution=self.resolution)
+
+
+@frozen(kw_only=True)
+class NanoBananaPro:
+    """One picture by Nano Banana Pro: ``POST /image/nano-banana-pro``.
+
+    Attributes:
+        prompt: 3 to 10,000 characters.
+        image_urls: 1 to 8 source pictures, in image-to-image only.
+        type: follows from ``image_urls`` when left out; always sent, as the table requires.
+        image_size: an aspect ratio, under the name the API gives it here.
+
+    Raises:
+        ValidationError: with everything that is wrong, field by field.
+    """
+
+    model: ClassVar[Literal["nano-banana-pro"]] = "nano-banana-pro"
+    path: ClassVar[str] = "/image/nano-banana-pro"
+
+    prompt: str = field(metadata=ruled(prompt(10_000)), repr=_shown_prompt)
+    image_urls: tuple[str, ...] = field(
+        default=(), converter=_urls, metadata=ruled(public_urls(8)), repr=_shown_urls
+    )
+    type: ImageType = field(
+        default=Factory(_type_of_media, takes_self=True), metadata=ruled(one_of(get_args(ImageType)))
+    )
+    image_size: ImageSize = field(default="auto", metadata=ruled(one_of(get_args(ImageSize))))
+    output_format: OutputFormat = field(default="png", metadata=ruled(one_of(get_args(OutputFormat))))
+    resolution: ImageResolution = field(default="1K", metadata=ruled(one_of(get_args(ImageResolution))))
+
+    def __attrs_post_init__(self) -> None:
+        hold(self, _image_conflicts(self))
+
+    @property
+    def kind(self) -> Kind:
+        """The class of work this belongs to, which decides how long it takes and what it costs."""
+        return Kind(model=self.model, resolution=self.resolution)
+
+
+def _image_conflicts(request: GptImage2 | NanoBananaPro) -> Iterator[Problem]:
+    given = _given(request.image_urls)
+    if request.type == "image-to-image" and not given:
+        yield "image_urls", "is required for image-to-image"
+    if request.type == "text-to-image" and given:
+        yield "image_urls", "belongs to image-to-image only; this is text-to-image"
+
+
+Request: TypeAlias = Seedance2Video | GptImage2 | NanoBananaPro
+"""Any request; ``isinstance(value, Request)`` works."""
+
+REQUEST_TYPES: Final[dict[str, type[Request]]] = {
+    request_type.model: request_type for request_type in (Seedance2Video, GptImage2, NanoBananaPro)
+}
+"""The API's word for each model, and the request that asks for it."""
