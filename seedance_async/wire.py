@@ -1,0 +1,294 @@
+"""Models to JSON and back: strict about what leaves, tolerant of what arrives.
+
+*Out.* ``encode`` is the one serialisation there is. Its bytes are stored and sent again on a retry, so they
+depend on the request alone: UTF-8, no white space, fields in the order of the class, ``duration`` as the text
+the API wants. Defaults are written out, so that the body says the whole of what is paid for even if the
+vendor changes one; what is None or empty is left out, since the tables know no null.
+
+*In.* ``loads`` reads foreign bytes and fails with ``ValueError`` only. ``submission`` and ``task`` need an id
+to collect by, and nothing else: unknown fields are kept in ``raw``, and a number of the wrong type becomes
+None, because by then the work is paid. cattrs as shipped would turn ``"false"`` into True, 5.9 into 5 and None
+into ``'None'``; the hooks below are exact instead.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from datetime import datetime
+from difflib import get_close_matches
+from typing import TYPE_CHECKING, Any, Final, NoReturn
+
+import attrs
+from cattrs import Converter
+from cattrs.gen import make_dict_structure_fn, make_dict_unstructure_fn, override
+
+from seedance_async.errors import ValidationError
+from seedance_async.models import (
+    REQUEST_TYPES,
+    ImageOutput,
+    Kind,
+    Output,
+    OutputImage,
+    Request,
+    Seedance2Video,
+    Submission,
+    Task,
+    VideoOutput,
+)
+from seedance_async.models.rules import shown
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
+MAX_BODY_BYTES: Final = 4 * 2**20
+"""Longest JSON body that is read; the documented answers have some 400 bytes."""
+
+MAX_DEPTH: Final = 64
+MAX_DIGITS: Final = 64
+
+_NEVER_SENT: Final = {
+    "provider": "must not be sent: the server picks the provider",
+    "teamSlug": "must not be sent: calls spend the key owner's personal credits",
+}
+
+
+def encode(request: Request) -> bytes:
+    """The body of ``request``, the same bytes every time."""
+    written = _CONVERTER.unstructure(request)
+    fields = {name: value for name, value in written.items() if value not in (None, ())}
+    return json.dumps(fields, ensure_ascii=False, allow_nan=False, separators=(",", ":")).encode()
+
+
+def build(model: str, fields: Mapping[str, object]) -> Request:
+    """The request for ``model`` that ``fields`` describe, in the API's own names; a null counts as left out.
+
+    Raises:
+        ValidationError: with everything that is wrong, unknown fields included, field by field.
+    """
+    request_type = REQUEST_TYPES.get(model)
+    if request_type is None:
+        raise ValidationError([("model", f"is not a known model{_suggestion(model, REQUEST_TYPES)}")])
+    known = [field.name for field in attrs.fields(request_type)]
+    problems = [(name, _unknown_field(name, known)) for name in fields if name not in known]
+    given: dict[str, Any] = {name: fields[name] for name in known if fields.get(name) is not None}
+    try:
+        request = request_type(**{"prompt": None, **given})
+    except ValidationError as error:
+        raise ValidationError([*problems, *error.problems], subject=request_type.__name__) from None
+    if problems:
+        raise ValidationError(problems, subject=request_type.__name__)
+    return request
+
+
+def loads(body: bytes) -> object:
+    """Read a JSON body that somebody else wrote.
+
+    Refused: more than 4 MiB, anything but UTF-8 (a byte order mark is fine), a key twice in one object, NaN
+    and infinities, numbers of more than 64 digits, more than 64 levels of nesting.
+
+    Raises:
+        ValueError: the body cannot be read; the message says why.
+    """
+    if len(body) > MAX_BODY_BYTES:
+        raise ValueError(f"body is longer than {MAX_BODY_BYTES} bytes")
+    try:
+        value = json.loads(
+            body.decode("utf-8-sig"),
+            object_pairs_hook=_object_without_duplicates,
+            parse_constant=_refuse_constant,
+            parse_int=_integer,
+            parse_float=_finite_float,
+        )
+    except UnicodeDecodeError as error:
+        raise ValueError(f"body is not UTF-8 at byte {error.start}") from None
+    except json.JSONDecodeError as error:
+        raise ValueError(f"body is not JSON: {error}") from None
+    except RecursionError:
+        raise ValueError("body is nested too deeply") from None
+    _refuse_depth(value)
+    return value
+
+
+def submission(data: object) -> Submission:
+    """The answer to a POST.
+
+    Raises:
+        ValueError: ``data`` holds no usable task id; the message names the path.
+    """
+    answer = _answer(data)
+    return _CONVERTER.structure({**answer, "task_ids": _task_ids(answer), "raw": data}, Submission)
+
+
+def task(data: object) -> Task:
+    """The answer to a GET of a task.
+
+    Raises:
+        ValueError: ``data`` holds no usable task id; the message names the path.
+    """
+    return _CONVERTER.structure({**_answer(data), "raw": data}, Task)
+
+
+def _unknown_field(name: str, known: Iterable[str]) -> str:
+    return _NEVER_SENT.get(name) or f"is not a field of this model{_suggestion(name, known)}"
+
+
+def _suggestion(word: str, known: Iterable[str]) -> str:
+    close = get_close_matches(word, known, n=1)
+    return f"; did you mean {close[0]!r}?" if close else f"; known are {', '.join(known)}"
+
+
+def _object_without_duplicates(pairs: list[tuple[str, object]]) -> dict[str, object]:
+    found: dict[str, object] = {}
+    for key, value in pairs:
+        if key in found:
+            raise ValueError(f"body is ambiguous: key {shown(key)} stands twice in one object")
+        found[key] = value
+    return found
+
+
+def _refuse_constant(name: str) -> NoReturn:
+    raise ValueError(f"body is not JSON: {name} is no number")
+
+
+def _integer(digits: str) -> int:
+    if len(digits) > MAX_DIGITS:
+        raise ValueError(f"body holds a number of {len(digits)} digits")
+    return int(digits)
+
+
+def _finite_float(digits: str) -> float:
+    number = float(digits)
+    if len(digits) > MAX_DIGITS or math.isinf(number):
+        raise ValueError(f"body holds a number out of range: {shown(digits)}")
+    return number
+
+
+def _refuse_depth(value: object) -> None:
+    """Refuse what later steps, which recurse, could not write down again."""
+    level = [value]
+    for _ in range(MAX_DEPTH):
+        level = [
+            child
+            for parent in level
+            if isinstance(parent, dict | list)
+            for child in (parent.values() if isinstance(parent, dict) else parent)
+        ]
+    if level:
+        raise ValueError("body is nested too deeply")
+
+
+def _answer(data: object) -> dict[str, object]:
+    """``data`` as an answer about a task, with the model filled in from the id where it is not told."""
+    if not isinstance(data, dict):
+        raise ValueError(f"expected a JSON object @ $; got {shown(data)}")  # noqa: TRY004 - foreign data
+    task_id = data.get("id")
+    if not isinstance(task_id, str) or not _usable_id(task_id):
+        raise ValueError(f"expected a task id @ $.id; got {shown(task_id)}")
+    return {**data, "model": data.get("model") or Kind.of_task_id(task_id).model}
+
+
+def _usable_id(value: object) -> bool:
+    """Whether ``value`` can be quoted into a path and stored: a text, not blank, and encodable."""
+    return isinstance(value, str) and bool(value.strip()) and value == _encodable(value)
+
+
+def _task_ids(answer: Mapping[str, object]) -> tuple[object, ...]:
+    """The batch's list of ids if it holds any, else the one id; the documents say no more about it."""
+    listed = answer.get("batch_task_ids")
+    ids = [entry for entry in listed if _usable_id(entry)] if isinstance(listed, list) else []
+    return tuple(dict.fromkeys(ids)) or (answer["id"],)
+
+
+def _encodable(text: str) -> str:
+    """``text`` with half characters, which JSON can carry and UTF-8 cannot, replaced."""
+    return text.encode("utf-8", "replace").decode()
+
+
+# The hooks for answers. None of them fails: after the id, nothing may cost a paid result.
+
+
+def _word(value: object, _: object) -> str:
+    if isinstance(value, str):
+        return _encodable(value)
+    return "" if value is None else shown(value)
+
+
+def _reason(value: object, _: object) -> str | None:
+    """Why a task failed, as text. The documents show only null here; the errors' own envelope is read too."""
+    if isinstance(value, dict) and isinstance(value.get("message"), str):
+        code = value.get("code")
+        return _encodable(f"{code}: {value['message']}" if isinstance(code, str) else value["message"])
+    return _word(value, _) if value else None
+
+
+def _amount(value: object, _: object) -> float | None:
+    """Credits; a fraction is possible (2.2 a second were seen), a negative number is not."""
+    if isinstance(value, int | float) and not isinstance(value, bool) and value >= 0:
+        return value
+    return None
+
+
+def _whole(value: object, _: object) -> int | None:
+    return value if isinstance(value, int) and not isinstance(value, bool) else None
+
+
+def _count(value: object, _: object) -> int | None:
+    """How many; the documents name the field and not its type, so a list counts too."""
+    return len(value) if isinstance(value, list) else _whole(value, _)
+
+
+def _instant(value: object, _: object) -> datetime | None:
+    if not isinstance(value, str):
+        return None
+    try:
+        instant = datetime.fromisoformat(value)
+    except ValueError:
+        return None
+    return instant if instant.tzinfo else None
+
+
+def _output(value: object, _: object) -> Output | None:
+    """Any of the three documented shapes; None when there is no URL in it."""
+    fields = value if isinstance(value, dict) else {"images": value}
+    listed = fields.get("images")
+    output: Output
+    if isinstance(listed, list):
+        output = ImageOutput(images=tuple(image for entry in listed if (image := _image(entry))))
+    else:
+        video, frame, seed = (fields.get(name) for name in ("video_url", "last_frame_url", "seed"))
+        output = VideoOutput(video_url=_url(video), last_frame_url=_url(frame), seed=_whole(seed, _))
+    return output if output.urls else None
+
+
+def _image(value: object) -> OutputImage | None:
+    entry = value if isinstance(value, dict) else {"url": value}
+    url = _url(entry.get("url"))
+    return OutputImage(url=url, provider_url=_url(entry.get("provider_url"))) if url else None
+
+
+def _url(value: object) -> str | None:
+    return value if isinstance(value, str) and value and value == _encodable(value) else None
+
+
+def _make_converter() -> Converter:
+    converter = Converter()
+    converter.register_structure_hook(str, _word)
+    converter.register_structure_hook(str | None, _reason)
+    converter.register_structure_hook(int | None, _whole)
+    converter.register_structure_hook(float | None, _amount)
+    converter.register_structure_hook(datetime | None, _instant)
+    converter.register_structure_hook(Output | None, _output)
+    raw, count = override(struct_hook=lambda value, _: value), override(struct_hook=_count)
+    read_task = make_dict_structure_fn(Task, converter, raw=raw)
+    read_submission = make_dict_structure_fn(
+        Submission, converter, raw=raw, batch_success=count, batch_failed=count
+    )
+    converter.register_structure_hook(Task, read_task)
+    converter.register_structure_hook(Submission, read_submission)
+    write_video = make_dict_unstructure_fn(Seedance2Video, converter, duration=override(unstruct_hook=str))
+    converter.register_unstructure_hook(Seedance2Video, write_video)
+    return converter
+
+
+_CONVERTER: Final = _make_converter()
