@@ -7,8 +7,8 @@ vendor changes one; what is None or empty is left out, since the tables know no 
 
 *In.* ``loads`` reads foreign bytes and fails with ``ValueError`` only. ``submission`` and ``task`` need an id
 to collect by, and nothing else: unknown fields are kept in ``raw``, and a number of the wrong type becomes
-None, because by then the work is paid. cattrs as shipped would turn ``"false"`` into True, 5.9 into 5 and None
-into ``'None'``; the hooks below are exact instead.
+None, because by then the work is paid. cattrs as shipped would turn ``"false"`` into True, 5.9 into 5 and
+None into ``'None'``; the hooks below are exact instead.
 """
 
 from __future__ import annotations
@@ -56,7 +56,7 @@ _NEVER_SENT: Final = {
 def encode(request: Request) -> bytes:
     """The body of ``request``, the same bytes every time."""
     written = _CONVERTER.unstructure(request)
-    fields = {name: value for name, value in written.items() if value not in (None, ())}
+    fields = {name: value for name, value in written.items() if value not in (None, [])}
     return json.dumps(fields, ensure_ascii=False, allow_nan=False, separators=(",", ":")).encode()
 
 
