@@ -1,0 +1,122 @@
+"""Run thousands of Seedance video and image jobs from asyncio, without paying twice or losing one.
+
+    async with SeedanceClient() as client:
+        task = await client.generate(Seedance2Video(prompt="A glass train crosses a snowy bridge"))
+        await client.download(task, "out")
+
+Every promised name is here; each is imported when it is first used, so that a command which needs no network
+does not load the HTTP stack.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Final
+
+if TYPE_CHECKING:
+    from seedance_async.client import SeedanceClient
+    from seedance_async.errors import (
+        ApiError,
+        ClientStateError,
+        ConfigurationError,
+        ConnectionFailedError,
+        CreditCapError,
+        DownloadError,
+        IdempotencyConflictError,
+        InsufficientCreditsError,
+        InternalServerError,
+        InvalidRequestError,
+        JournalError,
+        ManifestError,
+        NotFoundError,
+        RateLimitedError,
+        SeedanceError,
+        ServiceBusyError,
+        TaskFailedError,
+        UnauthorizedError,
+        UncertainInternalServerError,
+        UncertainServiceBusyError,
+        UncertainSubmissionError,
+        UnexpectedReplyError,
+        ValidationError,
+        WaitTimeoutError,
+    )
+    from seedance_async.generation import Completion
+    from seedance_async.models import (
+        GptImage2,
+        ImageOutput,
+        NanoBananaPro,
+        RateLimit,
+        RetryPolicy,
+        Seedance2Video,
+        Submission,
+        Task,
+        Timeouts,
+        VideoOutput,
+    )
+    from seedance_async.usage import Usage
+
+__version__ = "0.1.0"
+
+__all__ = [
+    "ApiError",
+    "ClientStateError",
+    "Completion",
+    "ConfigurationError",
+    "ConnectionFailedError",
+    "CreditCapError",
+    "DownloadError",
+    "GptImage2",
+    "IdempotencyConflictError",
+    "ImageOutput",
+    "InsufficientCreditsError",
+    "InternalServerError",
+    "InvalidRequestError",
+    "JournalError",
+    "ManifestError",
+    "NanoBananaPro",
+    "NotFoundError",
+    "RateLimit",
+    "RateLimitedError",
+    "RetryPolicy",
+    "Seedance2Video",
+    "SeedanceClient",
+    "SeedanceError",
+    "ServiceBusyError",
+    "Submission",
+    "Task",
+    "TaskFailedError",
+    "Timeouts",
+    "UnauthorizedError",
+    "UncertainInternalServerError",
+    "UncertainServiceBusyError",
+    "UncertainSubmissionError",
+    "UnexpectedReplyError",
+    "Usage",
+    "ValidationError",
+    "VideoOutput",
+    "WaitTimeoutError",
+]
+
+_ROOMS: Final = {
+    "client": {"SeedanceClient"},
+    "generation": {"Completion"},
+    "models": {
+        "GptImage2", "ImageOutput", "NanoBananaPro", "RateLimit", "RetryPolicy", "Seedance2Video",
+        "Submission", "Task", "Timeouts", "VideoOutput",
+    },
+    "usage": {"Usage"},
+}  # fmt: skip
+_ROOM_OF: Final = {name: room for room, names in _ROOMS.items() for name in names}
+
+
+def __getattr__(name: str) -> object:
+    if name not in __all__:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    value = getattr(import_module(f"{__name__}.{_ROOM_OF.get(name, 'errors')}"), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

@@ -207,9 +207,7 @@ class TaskFailedError(SeedanceError):
         reason = task.error or "no reason given"
         refund = task.credits_refunded
         told = "refund not stated" if refund is None else f"{refund} credits refunded"
-        super().__init__(
-            f"task failed: {reason} ({told})", idempotency_key=idempotency_key, task_id=task.id
-        )
+        super().__init__(f"task failed: {reason} ({told})", idempotency_key=idempotency_key, task_id=task.id)
         self.task = task
 
 

@@ -1,0 +1,271 @@
+"""Many requests through one client: submit as the schedule says, yield every result as it completes.
+
+There is no worker per job. A job is an entry of the schedule until its submit is worth a slot, then an
+entry of the poller until its tasks are final; in between one short-lived worker sends its POST. The source is
+read a bounded way ahead, so that a million requests cost no more memory than a few thousand.
+
+No job is lost: each ends as exactly one ``Completion``, with tasks or with an error. A 401 or 402 stops the
+submits of this run, because the next one would be answered alike; what is already paid is still collected,
+and jobs that were not sent say so.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections import deque
+from collections.abc import AsyncIterable, Callable
+from functools import partial
+from typing import TYPE_CHECKING, Final, Protocol
+
+from attrs import define, field, frozen
+
+from seedance_async.errors import (
+    ApiError,
+    InsufficientCreditsError,
+    SeedanceError,
+    TaskFailedError,
+    UnauthorizedError,
+    ValidationError,
+)
+from seedance_async.models import Request, Submission, Task
+from seedance_async.promise import Bell
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncGenerator, Iterable
+
+    from anyio.abc import TaskGroup
+
+    from seedance_async.budget import Slot
+    from seedance_async.scheduling.dispatcher import Dispatcher
+    from seedance_async.scheduling.poller import Poller
+
+log = logging.getLogger(__name__)
+
+READ_AHEAD: Final = 2000
+"""Jobs held between the source and their results: enough to see the longest kinds first, and bounded."""
+
+
+@frozen(kw_only=True)
+class Completion:
+    """How one request of ``as_completed`` ended.
+
+    Attributes:
+        index: place of the request in the source, from 0.
+        request: the request itself.
+        submission: the accepted POST; None when it was not accepted.
+        tasks: the final tasks; one, or ``batch_count`` of them.
+        error: None when every task completed; else why not, with key and task id where known.
+    """
+
+    index: int
+    request: Request
+    submission: Submission | None
+    tasks: tuple[Task, ...]
+    error: SeedanceError | None
+
+    @property
+    def urls(self) -> tuple[str, ...]:
+        """Output URLs of all tasks."""
+        return tuple(url for task in self.tasks for url in task.urls)
+
+
+@define(eq=False)
+class _Job:
+    index: int
+    request: Request
+    submission: Submission | None = None
+    finished: dict[str, Task] = field(factory=dict)
+    error: SeedanceError | None = None
+    tell: dict[str, Callable[[Task | SeedanceError], None]] = field(factory=dict)
+
+    def completion(self) -> Completion:
+        ids = self.submission.task_ids if self.submission else ()
+        tasks = tuple(self.finished[task_id] for task_id in ids if task_id in self.finished)
+        return Completion(
+            index=self.index, request=self.request, submission=self.submission, tasks=tasks, error=self.error
+        )
+
+
+class Post(Protocol):
+    """Sends a request's POST under a key of its own and returns what was accepted."""
+
+    async def __call__(self, request: Request, *, slot: Slot) -> Submission:
+        """Send it, retrying as the policy says."""
+        ...
+
+
+class Generation:
+    """One run of ``as_completed``.
+
+    Args:
+        source: the requests; read ahead of the results by at most ``READ_AHEAD``.
+        post: sends one POST.
+        dispatcher: decides when.
+        poller: tells when tasks are final.
+        workers: where the short-lived workers live: the client's task group.
+        max_in_flight: most jobs submitted and not finished at once; None for no bound but the source's.
+        patience: seconds a task may take before its job ends in ``WaitTimeoutError``.
+    """
+
+    def __init__(
+        self,
+        source: Iterable[Request] | AsyncIterable[Request],
+        *,
+        post: Post,
+        dispatcher: Dispatcher,
+        poller: Poller,
+        workers: TaskGroup,
+        max_in_flight: int | None,
+        patience: float | None,
+    ) -> None:
+        self._source = source
+        self._post = post
+        self._dispatcher = dispatcher
+        self._poller = poller
+        self._workers = workers
+        self._max_in_flight = max_in_flight
+        self._patience = patience
+        self._waiting: deque[_Job] = deque()
+        self._active: set[_Job] = set()
+        self._done: deque[_Job] = deque()
+        self._halt: ApiError | None = None
+        self._source_error: Exception | None = None
+        self._exhausted = False
+        self._closed = False
+        self._results_bell = Bell()
+        self._feed_bell = Bell()
+
+    async def results(self) -> AsyncGenerator[Completion]:
+        """Yield a completion for every request, in the order of completion.
+
+        Leaving early submits nothing more; POSTs on the wire are answered and their task ids logged.
+
+        Raises:
+            Exception: what the source raised, after everything paid was yielded.
+        """
+        self._dispatcher.lazy_source(opened=True)
+        self._workers.start_soon(self._feed)
+        try:
+            while True:
+                while self._done:
+                    yield self._done.popleft().completion()
+                    self._feed_bell.ring()
+                if self._exhausted and not self._active and not self._waiting:
+                    break
+                await self._results_bell.sleep()
+        finally:
+            self._close()
+        if self._source_error is not None:
+            raise self._source_error
+
+    async def _feed(self) -> None:
+        try:
+            index = 0
+            async for request in _each(self._source):
+                if not await self._room():
+                    return
+                self._admit(_Job(index, _request(request, index)))
+                index += 1
+        except Exception as error:
+            self._source_error = error
+        finally:
+            self._exhausted = True
+            self._dispatcher.lazy_source(opened=False)
+            self._results_bell.ring()
+
+    async def _room(self) -> bool:
+        """Wait until one more job fits; False when nobody listens any more."""
+        while not self._closed and len(self._waiting) + len(self._active) + len(self._done) >= READ_AHEAD:
+            await self._feed_bell.sleep()
+        return not self._closed
+
+    def _admit(self, job: _Job) -> None:
+        if self._halt is not None:
+            self._finish(job, _not_sent(self._halt))
+        else:
+            self._waiting.append(job)
+            self._offer()
+
+    def _offer(self) -> None:
+        """Hand waiting jobs to the schedule, as many as may be in flight."""
+        while self._waiting and (self._max_in_flight is None or len(self._active) < self._max_in_flight):
+            job = self._waiting.popleft()
+            self._active.add(job)
+            self._dispatcher.offer(job, job.request.kind, partial(self._start, job))
+
+    def _start(self, job: _Job, slot: Slot) -> None:
+        self._workers.start_soon(self._submit, job, slot)
+
+    async def _submit(self, job: _Job, slot: Slot) -> None:
+        try:
+            submission = await self._post(job.request, slot=slot)
+        except SeedanceError as error:
+            if isinstance(error, UnauthorizedError | InsufficientCreditsError):
+                self._stop_submitting(error)
+            self._finish(job, error)
+            return
+        job.submission = submission
+        if self._closed:
+            log.warning("accepted after its caller left: %s", ", ".join(submission.task_ids))
+            return
+        for task_id in submission.task_ids:
+            job.tell[task_id] = partial(self._told, job, task_id)
+            self._poller.follow(task_id, job.tell[task_id], patience=self._patience)
+
+    def _told(self, job: _Job, task_id: str, outcome: Task | SeedanceError) -> None:
+        del job.tell[task_id]
+        if isinstance(outcome, Task):
+            job.finished[task_id] = outcome
+            if outcome.is_failed:
+                outcome = TaskFailedError(outcome)
+        if isinstance(outcome, SeedanceError):
+            job.error = job.error or outcome
+        if not job.tell:
+            self._finish(job, job.error)
+
+    def _finish(self, job: _Job, error: SeedanceError | None) -> None:
+        job.error = error
+        if error is not None and job.submission is not None:
+            error.idempotency_key = error.idempotency_key or job.submission.idempotency_key
+            error.task_id = error.task_id or job.submission.id
+        self._active.discard(job)
+        self._done.append(job)
+        self._offer()
+        self._results_bell.ring()
+
+    def _stop_submitting(self, error: ApiError) -> None:
+        """End every job that was not started; those on the wire or accepted go on."""
+        self._halt = error
+        unsent = [job for job in self._active if self._dispatcher.withdraw(job)]
+        unsent += self._waiting
+        self._waiting.clear()
+        for job in sorted(unsent, key=lambda job: job.index):
+            self._finish(job, _not_sent(error))
+
+    def _close(self) -> None:
+        self._closed = True
+        for job in self._active:
+            self._dispatcher.withdraw(job)
+            for task_id, tell in job.tell.items():
+                self._poller.leave(task_id, tell)
+        self._feed_bell.ring()
+
+
+def _request(item: object, index: int) -> Request:
+    if isinstance(item, Request):
+        return item
+    told = f"expected Seedance2Video, GptImage2 or NanoBananaPro, got {type(item).__name__}"
+    raise ValidationError([(f"requests[{index}]", told)], subject="as_completed")
+
+
+def _not_sent(error: ApiError) -> ApiError:
+    return type(error)(f"not sent, because an earlier job was answered {error.message}", code=error.code)
+
+
+async def _each(source: Iterable[Request] | AsyncIterable[Request]) -> AsyncGenerator[Request]:
+    if isinstance(source, AsyncIterable):
+        async for request in source:
+            yield request
+        return
+    for request in source:
+        yield request

@@ -1,0 +1,312 @@
+"""The one place where requests leave for the API: spend budget, send, decipher, obey the retry decision.
+
+What this file guarantees, each for a reason:
+
+* Every wire attempt spends one slot of the budget, retries included. aiohttp repeats a GET by itself when a
+  kept-alive connection turns out dead; on our own session that repeat is refused and becomes an attempt of
+  ours.
+* The Authorization header is written at the last moment and only for the API's origin. Redirects are not
+  followed, but for one: the vendor's apex host answers 301 or 307 to its own ``www.`` twin; then the same
+  call is sent there, whole, and the host is remembered.
+* Whether a byte can have left is known from a trace of our own session, not guessed from an exception's
+  class: a bare ``TimeoutError`` may come from before or after the connect.
+* Exceptions of aiohttp hold the request's headers in their repr, so none of them becomes a cause or context.
+"""
+
+from __future__ import annotations
+
+import logging
+import random
+import ssl
+from contextlib import contextmanager
+from contextvars import ContextVar
+from typing import TYPE_CHECKING, Final, Protocol, TypeVar
+
+import aiohttp
+import anyio
+from aiohttp import ClientSession, ClientTimeout, TraceConfig
+from attrs import define, field
+from yarl import URL
+
+from seedance_async import retry
+from seedance_async.credentials import ApiKey
+from seedance_async.errors import (
+    ConfigurationError,
+    ConnectionFailedError,
+    RateLimitedError,
+    SeedanceError,
+    UnexpectedReplyError,
+)
+from seedance_async.models import RetryPolicy, Timeouts
+from seedance_async.network import is_loopback
+from seedance_async.protocol import Call, Failure, Outcome, Reply, redirect_failure
+from seedance_async.usage import Usage
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Generator
+    from types import SimpleNamespace
+
+    from aiohttp import ClientHandlerType, ClientRequest, ClientResponse
+
+    from seedance_async.budget import Slot
+
+Answer = TypeVar("Answer")
+
+log = logging.getLogger(__name__)
+
+MAX_BODY_BYTES: Final = 4 * 1024 * 1024
+"""An answer of this API is under 2 kB; more than this is not an answer."""
+
+REDIRECTS: Final = frozenset({301, 302, 303, 307, 308})
+
+
+class Slots(Protocol):
+    """Who hands out slots of the budget: the dispatcher."""
+
+    async def slot(self) -> Slot:
+        """Wait for leave to send one request, ahead of scheduled work."""
+        ...
+
+
+@define
+class _Attempt:
+    """One time a call goes on the wire: how far it got."""
+
+    sent: bool = False
+    wire_sends: int = 0
+
+
+_current: ContextVar[_Attempt | None] = ContextVar("seedance_async_attempt", default=None)
+
+
+@define(kw_only=True)
+class Transport:
+    """Sends calls to one API origin under one key."""
+
+    base_url: URL
+    key: ApiKey
+    slots: Slots
+    policy: RetryPolicy
+    timeouts: Timeouts
+    usage: Usage
+    session: ClientSession = field(repr=False)
+    owns_session: bool = True
+    _numbers: int = 0
+    _moved: bool = False
+
+    async def send(
+        self,
+        call: Call,
+        read: Callable[[Reply], Answer | Failure],
+        *,
+        slot: Slot | None = None,
+        history: retry.History | None = None,
+    ) -> Answer:
+        """Send a call until it is answered or the retry policy gives up.
+
+        Args:
+            call: the exchange; the very same bytes go out every time.
+            read: makes an answer or a failure of a reply.
+            slot: leave to send already given; else one is waited for.
+            history: what is known of earlier attempts, such as those of a killed process.
+
+        Raises:
+            SeedanceError: as ``retry`` decides; for a POST it carries the idempotency key.
+        """
+        history = history or retry.History()
+        began = anyio.current_time()
+        with self._carries_key(call):
+            while True:
+                outcome = await self.attempt(call, read, slot=slot or await self.slots.slot())
+                slot = None
+                if not isinstance(outcome, Failure):
+                    return outcome
+                history = history.after(outcome, elapsed=anyio.current_time() - began)
+                await self._obey(call, outcome, history)
+
+    async def _obey(self, call: Call, failure: Failure, history: retry.History) -> None:
+        jitter = random.random()  # noqa: S311 - spreads retries, guards nothing
+        match retry.decide(call, failure, history, policy=self.policy, jitter=jitter):
+            case retry.GiveUp(error):
+                raise error from error.__cause__
+            case retry.Wait(seconds):
+                log.info("%s %s: %s; again in %.1f s", call.method, call.path, failure.error.message, seconds)
+                self.usage.retries += 1
+                await anyio.sleep(seconds)
+
+    @contextmanager
+    def _carries_key(self, call: Call) -> Generator[None]:
+        """Give a cancellation the key too: what was paid can be collected with it."""
+        before = self._numbers
+        try:
+            yield
+        except anyio.get_cancelled_exc_class() as cancelled:
+            if call.idempotency_key is not None and self._numbers > before:
+                cancelled.idempotency_key = call.idempotency_key  # type: ignore[attr-defined]  # a handle for whoever catches it
+                cancelled.add_note(
+                    f"a POST may have been accepted under idempotency key {call.idempotency_key}"
+                )
+                log.warning(
+                    "cancelled: a POST may have been accepted under idempotency key %s", call.idempotency_key
+                )
+            raise
+
+    async def attempt(
+        self, call: Call, read: Callable[[Reply], Answer | Failure], *, slot: Slot
+    ) -> Answer | Failure:
+        """Put a call on the wire once. The slot is settled when the answer is in, or known not to come."""
+        self._numbers += 1
+        number = self._numbers
+        self.usage.count(call.method)
+        began = anyio.current_time()
+        refused, wait = False, None
+        try:
+            outcome = await self._exchange(call, read)
+            if isinstance(outcome, Failure):
+                refused, wait = isinstance(outcome.error, RateLimitedError), outcome.retry_after
+                self.usage.refusals += refused
+            said = outcome.error.message if isinstance(outcome, Failure) else "ok"
+            log.debug(
+                "#%d %s %s: %s in %.2f s", number, call.method, call.path, said, anyio.current_time() - began
+            )
+            return outcome
+        finally:
+            slot.settle(refused=refused, retry_after=wait)
+
+    async def _exchange(self, call: Call, read: Callable[[Reply], Answer | Failure]) -> Answer | Failure:
+        attempt = _Attempt(sent=not self.owns_session)  # a foreign session is not traced: assume the worst
+        token = _current.set(attempt)
+        try:
+            reply = await self._round_trip(call)
+        except (aiohttp.ClientError, OSError, TimeoutError, ValueError) as problem:
+            return _failure(problem, attempt, self.base_url)
+        finally:
+            _current.reset(token)
+        if reply.status in REDIRECTS:
+            return self._redirected(reply)
+        return read(reply)
+
+    async def _round_trip(self, call: Call) -> Reply:
+        headers = {**call.headers, "Authorization": f"Bearer {self.key.reveal()}"}
+        timeout = ClientTimeout(total=self.timeouts.request, sock_connect=self.timeouts.connect)
+        async with self.session.request(
+            call.method,
+            URL(f"{self.base_url}{call.path}", encoded=True),
+            data=call.body,
+            headers=headers,
+            allow_redirects=False,
+            timeout=timeout,
+        ) as response:
+            body = await _read_capped(response)
+            heads = {name.lower(): value for name, value in response.headers.items()}
+            return Reply(status=response.status, headers=heads, body=self.key.scrub(body))
+
+    def _redirected(self, reply: Reply) -> Failure:
+        """Obey only apex <-> www of the same host over https, once; name any other target."""
+        target = _twin(self.base_url, reply.headers.get("location", ""))
+        if target is None or self._moved:
+            return redirect_failure(reply, asked=str(self.base_url.origin()))
+        log.info("the API answers at %s; using that from now on", target.host)
+        self.base_url, self._moved = target, True
+        return Failure(
+            error=UnexpectedReplyError(f"the API has moved to {target.host}", status=reply.status),
+            outcome=Outcome.NOT_SENT,  # a redirect did not process anything; the call is sent again whole
+        )
+
+
+def _twin(base_url: URL, location: str) -> URL | None:
+    """The base URL on its ``www.`` twin, if that is where the redirect points."""
+    try:
+        target = URL(location)
+    except ValueError:
+        return None
+    host = base_url.host or ""
+    twin = host.removeprefix("www.") if host.startswith("www.") else f"www.{host}"
+    if target.scheme == "https" == base_url.scheme and target.host == twin and target.port == base_url.port:
+        return base_url.with_host(twin)
+    return None
+
+
+async def _read_capped(response: ClientResponse) -> bytes:
+    """Read the body, decompressed, up to the cap; a longer one is foreign."""
+    chunks, total = [], 0
+    async for chunk in response.content.iter_chunked(65536):
+        total += len(chunk)
+        if total > MAX_BODY_BYTES:
+            raise aiohttp.ClientPayloadError(f"the answer is longer than {MAX_BODY_BYTES} bytes")
+        chunks.append(chunk)
+    return b"".join(chunks)
+
+
+def _failure(problem: Exception, attempt: _Attempt, base_url: URL) -> Failure:
+    """Judge by *when* it happened: aiohttp's classes mix what came before and after the send."""
+    not_sent = isinstance(problem, aiohttp.ClientConnectorError | aiohttp.ConnectionTimeoutError)
+    outcome = Outcome.NOT_SENT if not_sent or not attempt.sent else Outcome.UNKNOWN
+    broken_trust = isinstance(problem, aiohttp.ClientConnectorCertificateError | ssl.SSLCertVerificationError)
+    error: SeedanceError
+    if isinstance(problem, aiohttp.ClientResponseError):
+        # aiohttp reports garbage as "status 400"; the API has said no such thing.
+        error = UnexpectedReplyError(f"{base_url.host} sent something that is not HTTP")
+    else:
+        error = ConnectionFailedError(f"{_phrase(problem, outcome)} ({base_url.host})")
+    return Failure(error=error, outcome=outcome, final=broken_trust)
+
+
+def _phrase(problem: Exception, outcome: Outcome) -> str:
+    """What happened, in words of ours: foreign texts may quote headers."""
+    when = "before the request was sent" if outcome is Outcome.NOT_SENT else "before a whole answer arrived"
+    if isinstance(problem, aiohttp.ClientConnectorDNSError):
+        return "the host name could not be resolved"
+    if isinstance(problem, aiohttp.ClientConnectorCertificateError):
+        return "the server's certificate is not trusted; mend the system's clock or certificates"
+    if isinstance(problem, TimeoutError):
+        return f"no answer in time, {when}"
+    if isinstance(problem, aiohttp.ClientConnectorError):
+        return f"could not connect: {problem.os_error.strerror or type(problem.os_error).__name__}"
+    return f"connection lost {when} ({type(problem).__name__})"
+
+
+def open_session() -> ClientSession:
+    """A session for the API: no cookies, no environment credentials, traced, without silent repeats."""
+    trace = TraceConfig()
+    trace.on_request_headers_sent.append(_note_sent)
+    return aiohttp.ClientSession(
+        cookie_jar=aiohttp.DummyCookieJar(),
+        trust_env=False,
+        trace_configs=[trace],
+        middlewares=(_no_silent_repeat,),
+    )
+
+
+async def _note_sent(_session: ClientSession, _context: SimpleNamespace, _params: object) -> None:
+    if (attempt := _current.get()) is not None:
+        attempt.sent = True
+
+
+async def _no_silent_repeat(request: ClientRequest, handler: ClientHandlerType) -> ClientResponse:
+    """Aiohttp repeats a GET whose kept-alive connection died; unbudgeted, that could be the 31st request."""
+    attempt = _current.get()
+    if attempt is not None:
+        attempt.wire_sends += 1
+        if attempt.wire_sends > 1:
+            raise aiohttp.ServerDisconnectedError
+    return await handler(request)
+
+
+def parse_base_url(text: str) -> URL:
+    """The API's base URL, checked: https, or http at loopback for the sandbox.
+
+    Raises:
+        ConfigurationError: another scheme, credentials, query or fragment in it, or no host.
+    """
+    try:
+        url = URL(text.strip().rstrip("/"))
+    except ValueError:
+        raise ConfigurationError(f"base_url {text!r} is not a URL") from None
+    if not url.host or url.scheme not in {"http", "https"} or url.user or url.query or url.fragment:
+        raise ConfigurationError("base_url must look like https://host/path, without credentials or query")
+    if url.scheme == "http" and not is_loopback(url.host):
+        raise ConfigurationError(
+            f"base_url {url} would send the API key unencrypted; http is for the sandbox on this machine only"
+        )
+    return url
