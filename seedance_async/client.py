@@ -456,8 +456,8 @@ def _rate_limit(text: str | None) -> RateLimit:
         return RateLimit()
     try:
         return RateLimit.parse(text)
-    except ValueError as problem:
-        raise ConfigurationError(f"SEEDANCE_RATE_LIMIT={text!r}: {problem}") from None
+    except ConfigurationError as problem:
+        raise ConfigurationError(f"SEEDANCE_RATE_LIMIT: {problem.message}") from None
 
 
 def _task_id(task: Submission | Task | str) -> str:

@@ -138,11 +138,10 @@ def read_submission(reply: Reply) -> Submission | Failure:
 def read_task(reply: Reply, *, task_id: str) -> Task | Failure:
     """Read the answer to a poll; an answer about another task is refused."""
     answer = _read(reply, wire.task)
+    if not isinstance(answer, Failure) and answer.id != task_id:
+        answer = _unexpected(reply, f"the answer is about another task ({answer.id[:80]!r})")
     if isinstance(answer, Failure):
         answer.error.task_id = task_id
-        return answer
-    if answer.id != task_id:
-        return _unexpected(reply, f"the answer is about another task ({answer.id[:80]!r})")
     return answer
 
 
