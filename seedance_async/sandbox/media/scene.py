@@ -1,0 +1,176 @@
+"""Draw a picture for a prompt: a landscape grown from its words, with the words on it.
+
+The same arguments give the same picture. The landscape is painted small and enlarged, which costs little at
+any size and looks like haze; only the lettering is drawn at full size.
+"""
+
+from __future__ import annotations
+
+import colorsys
+import math
+import random
+from bisect import bisect_right
+from typing import TYPE_CHECKING, Final
+
+from PIL import Image, ImageDraw, ImageFont
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    Colour = tuple[int, int, int]
+    Font = ImageFont.FreeTypeFont | ImageFont.ImageFont
+
+WHITE: Final = (255, 255, 255)
+SHADE: Final = (0, 0, 0, 110)  # under lettering, so that it reads on any sky
+CANVAS: Final = 960  # pixels of the landscape's longer side before it is brought to size
+HILLS: Final = 4
+LETTERING: Final = (0.085, 0.065, 0.05, 0.038)  # sizes to try, as shares of the shorter side
+MOST_LETTERS: Final = 600  # of 20,000 that a prompt may have; more could not be read on a picture
+
+# Pillow's own font knows English only. These know most scripts; Pillow looks where systems keep their fonts.
+ENGLISH_MARKS: Final = "·…"
+WORLD_FONTS: Final = (
+    "NotoSansCJK-Regular.ttc",
+    "msyh.ttc",
+    "PingFang.ttc",
+    "Arial Unicode.ttf",
+    "DejaVuSans.ttf",
+)
+
+
+def draw(width: int, height: int, prompt: str, *, label: str, seed: int = 0) -> Image.Image:
+    """Return an RGB image of exactly this size: landscape, label on top, prompt below it."""
+    picture = _landscape(width, height, random.Random(f"{seed} {prompt}"))
+    _letter(picture, " ".join(prompt.split()), label)
+    return picture
+
+
+def font_for(text: str, *, size: float) -> Font:
+    """Return a font that can write the text: the one Pillow brings for English, else one of the system's."""
+    if not all(letter.isascii() or letter in ENGLISH_MARKS for letter in text):
+        for name in WORLD_FONTS:
+            try:
+                return ImageFont.truetype(name, size)
+            except OSError:
+                continue
+    return ImageFont.load_default(size)
+
+
+def _landscape(width: int, height: int, rng: random.Random) -> Image.Image:
+    scale = min(1.0, CANVAS / max(width, height))
+    size = max(1, round(width * scale)), max(1, round(height * scale))
+    hue = rng.random()
+    haze = _colour(hue + rng.choice((-0.14, 0.14)), 0.42, 0.90)
+    ground = _colour(hue, 0.70, 0.14)
+    canvas = _sky(size, top=_colour(hue, 0.70, 0.32), horizon=haze)
+    _sun(canvas, rng, _colour(0.12, 0.16, 1.0))
+    for layer in range(HILLS):
+        _hill(canvas, rng, layer, _blend(haze, ground, (layer + 1) / HILLS))
+    return canvas.resize((width, height), Image.Resampling.BICUBIC)
+
+
+def _sky(size: tuple[int, int], *, top: Colour, horizon: Colour) -> Image.Image:
+    shades = Image.linear_gradient("L").resize(size, Image.Resampling.BICUBIC)
+    shades = shades.point(
+        [min(255, round(level * 1.5)) for level in range(256)]
+    )  # the horizon lies at two thirds
+    return Image.composite(Image.new("RGB", size, horizon), Image.new("RGB", size, top), shades)
+
+
+def _sun(canvas: Image.Image, rng: random.Random, colour: Colour) -> None:
+    radius = round(0.10 * min(canvas.size)) + 1
+    x, y = round(rng.uniform(0.58, 0.86) * canvas.width), round(rng.uniform(0.42, 0.56) * canvas.height)
+    glow = Image.radial_gradient("L").point([max(0, 200 - 2 * level) for level in range(256)])
+    glow = glow.resize((8 * radius, 8 * radius))
+    canvas.paste(colour, (x - 4 * radius, y - 4 * radius), glow)
+    ImageDraw.Draw(canvas).circle((x, y), radius, fill=colour)
+
+
+def _hill(canvas: Image.Image, rng: random.Random, layer: int, colour: Colour) -> None:
+    width, height = canvas.size
+    base = (0.62 + 0.09 * layer) * height
+    waves = [
+        (
+            math.tau * rng.uniform(0.6, 1.6) * 2**octave / height,
+            rng.uniform(0, math.tau),
+            0.055 * height / 1.8**octave,
+        )
+        for octave in range(4)
+    ]
+    ridge = [
+        (x, base - sum(tall * math.sin(phase + often * x) for often, phase, tall in waves))
+        for x in range(width + 1)
+    ]
+    ImageDraw.Draw(canvas).polygon([(0, height), *ridge, (width, height)], fill=colour)
+
+
+def _letter(picture: Image.Image, prompt: str, label: str) -> None:
+    side = min(picture.size)
+    margin = round(0.07 * side)
+    top = margin + round(0.09 * side)
+    _write(picture, (margin, margin), label, font_for(label, size=max(8.0, 0.032 * side)))
+    _write(
+        picture, (margin, top), *_fit(prompt, picture.width - 2 * margin, 0.80 * picture.height - top, side)
+    )
+
+
+def _write(picture: Image.Image, at: tuple[int, int], text: str, font: Font) -> None:
+    pen = ImageDraw.Draw(picture, "RGBA")
+    padding = round(0.022 * min(picture.size))
+    spacing = padding // 2
+    left, top, right, bottom = map(round, pen.multiline_textbbox(at, text, font=font, spacing=spacing))
+    card = left - padding, top - padding, right + padding, bottom + padding
+    pen.rounded_rectangle(card, radius=padding, fill=SHADE)
+    pen.multiline_text(at, text, fill=WHITE, font=font, spacing=spacing)
+
+
+def _fit(prompt: str, width: float, height: float, side: int) -> tuple[str, Font]:
+    """Wrap the prompt in the largest lettering that leaves it whole, or cut it in the smallest."""
+    text = prompt[:MOST_LETTERS]
+    *larger, smallest = (font_for(text, size=max(8.0, share * side)) for share in LETTERING)
+    for font in larger:
+        lines = list(_wrap(text, font, width))
+        if len(lines) <= _most_lines(font, height) and text == prompt:
+            return "\n".join(lines), font
+    lines = list(_wrap(text, smallest, width))
+    most = _most_lines(smallest, height)
+    if len(lines) > most or text != prompt:
+        lines = lines[:most]
+        lines[-1] = f"{lines[-1][:-1]}…"
+    return "\n".join(lines), smallest
+
+
+def _most_lines(font: Font, height: float) -> int:
+    _, top, _, bottom = font.getbbox("Ág")
+    return max(1, int(height / (1.3 * (bottom - top))))
+
+
+def _wrap(text: str, font: Font, width: float) -> Iterator[str]:
+    """Cut the text into lines, between words where it has them, anywhere where it has not."""
+    line = ""
+    for word in text.split(" "):
+        if line and font.getlength(f"{line} {word}") > width:
+            yield line
+            line = ""
+        line = f"{line} {word}" if line else word
+        while font.getlength(line) > width and len(line) > 1:
+            fitting = bisect_right(
+                range(1, len(line)), width, key=lambda letters: font.getlength(line[:letters])
+            )
+            yield line[: max(1, fitting)]
+            line = line[max(1, fitting) :]
+    yield line
+
+
+def _letters_within(width: float, line: str, font: Font) -> int:
+    return bisect_right(range(1, len(line)), width, key=lambda letters: font.getlength(line[:letters]))
+
+
+def _colour(hue: float, saturation: float, value: float) -> Colour:
+    red, green, blue = colorsys.hsv_to_rgb(hue % 1.0, saturation, value)
+    return round(red * 255), round(green * 255), round(blue * 255)
+
+
+def _blend(one: Colour, other: Colour, share: float) -> Colour:
+    red, green, blue = (round(a + (b - a) * share) for a, b in zip(one, other, strict=True))
+    return red, green, blue
