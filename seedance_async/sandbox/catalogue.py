@@ -1,0 +1,101 @@
+"""What each kind of work costs, how long it takes and how large its output is.
+
+The vendor publishes no price list, no durations and no pixel sizes. The figures marked *seen* come from its
+examples and from its users; the rest is drawn through them plausibly. A client must believe ``credits_used``
+and ``updated_at``, never a table, so nothing here has to be right: it has to be believable and steady.
+"""
+
+from __future__ import annotations
+
+from math import ceil, exp, sqrt
+from typing import TYPE_CHECKING, Final
+
+if TYPE_CHECKING:
+    from random import Random
+
+    from seedance_async.sandbox.validation import Order
+
+_VIDEO_CREDITS_A_SECOND: Final = {
+    ("mini", "720p"): 2.2,  # seen
+    ("mini", "1080p"): 5.0,
+    ("standard", "720p"): 6.0,  # seen, and the vendor's example: 30 for 5 s
+    ("standard", "1080p"): 14.5,  # seen
+    ("pro", "720p"): 11.0,  # seen
+    ("pro", "1080p"): 24.0,  # seen
+    ("pro", "1080p-plus"): 30.0,
+    ("pro", "4k"): 60.0,
+}
+_IMAGE_CREDITS: Final = {
+    ("gpt-image-2", "1K"): 8,  # the vendor's example
+    ("gpt-image-2", "2K"): 12,
+    ("gpt-image-2", "4K"): 20,
+    ("nano-banana-pro", "1K"): 12,  # the vendor's example
+    ("nano-banana-pro", "2K"): 18,
+    ("nano-banana-pro", "4K"): 24,
+}
+
+# Nineteen videos of one user took 106 s (p10), 184 s (median), 262 s (p90): a log-normal of sigma 0.35.
+_VIDEO_MEDIAN: Final = 184.0
+_VIDEO_SIGMA: Final = 0.35
+_IMAGE_MEDIAN: Final = {"gpt-image-2": 60.0, "nano-banana-pro": 70.0}
+_IMAGE_SIGMA: Final = 0.3
+_SLOWER: Final = {
+    "mini": 0.75, "standard": 1.0, "pro": 1.15,
+    "720p": 1.0, "1080p": 1.15, "1080p-plus": 1.25, "4k": 1.5,
+    "1K": 1.0, "2K": 1.2, "4K": 1.5,
+}  # fmt: skip
+
+# Width and height at 720p; every side is even because H.264 halves the chroma planes.
+_VIDEO_720P: Final = {
+    "16:9": (1280, 720),
+    "9:16": (720, 1280),
+    "1:1": (960, 960),
+    "4:3": (1112, 834),
+    "3:4": (834, 1112),
+    "21:9": (1470, 630),
+}
+_VIDEO_SCALE: Final = {"720p": 1.0, "1080p": 1.5, "1080p-plus": 1.5, "4k": 3.0}
+_IMAGE_SIDE: Final = {"1K": 1024, "2K": 2048, "4K": 4096}
+_IMAGE_GRID: Final = 16  # image models work in blocks of 16 pixels
+
+
+def credits_for(order: Order) -> int:
+    """Credits of one task of the order; a batch of images pays this for each image."""
+    if order.model == "seedance2":
+        rate = _VIDEO_CREDITS_A_SECOND[order.text("quality_tier"), order.text("resolution")]
+        return ceil(round(rate * order.seconds, 6))
+    price = _IMAGE_CREDITS[order.model, order.text("resolution")]
+    return price // 2 if order.fields.get("channel") == "economy" else price
+
+
+def usual_duration(order: Order, rng: Random) -> float:
+    """Draw how long one task of the order takes, in account seconds."""
+    median, sigma = _median_and_sigma(order)
+    return median * exp(rng.gauss(0.0, sigma))
+
+
+def video_size(resolution: str, aspect_ratio: str) -> tuple[int, int]:
+    """Width and height in pixels of a clip; ``adaptive`` without a picture to adapt to is 16:9."""
+    width, height = _VIDEO_720P["16:9" if aspect_ratio == "adaptive" else aspect_ratio]
+    scale = _VIDEO_SCALE[resolution]
+    return _to_multiple(width * scale, 2), _to_multiple(height * scale, 2)
+
+
+def image_size(resolution: str, aspect_ratio: str) -> tuple[int, int]:
+    """Width and height in pixels of a picture: the square of its resolution, reshaped; ``auto`` is square."""
+    width, height = (1, 1) if aspect_ratio == "auto" else map(int, aspect_ratio.split(":"))
+    side, stretch = _IMAGE_SIDE[resolution], sqrt(width / height)
+    return _to_multiple(side * stretch, _IMAGE_GRID), _to_multiple(side / stretch, _IMAGE_GRID)
+
+
+def _median_and_sigma(order: Order) -> tuple[float, float]:
+    slower = _SLOWER[order.text("resolution")]
+    if order.model == "seedance2":
+        # Rendering time grows with the clip, but far from in proportion.
+        length = (order.seconds / 5) ** 0.3
+        return _VIDEO_MEDIAN * _SLOWER[order.text("quality_tier")] * slower * length, _VIDEO_SIGMA
+    return _IMAGE_MEDIAN[order.model] * slower, _IMAGE_SIGMA
+
+
+def _to_multiple(pixels: float, step: int) -> int:
+    return max(step, step * round(pixels / step))

@@ -1,0 +1,122 @@
+"""One exchange as values: the call that came in, the answer that was decided, and the note kept of both.
+
+Nothing here knows a socket. Deciding an answer and writing it are two steps, because the faults that matter
+lie between them: the work is done and paid, and the answer never arrives.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from typing import Final, Literal
+
+from attrs import field, frozen
+
+Endpoint = Literal["submit", "task", "media", "other"]
+
+
+@frozen(kw_only=True)
+class Call:
+    """A request as it arrived.
+
+    Attributes:
+        number: counts arrivals from 1.
+        endpoint: what it asks for, as the faults name it.
+        path: below the base URL, such as ``/tasks/sd2_abc``.
+        key: fingerprint of the bearer key; the key itself is kept nowhere.
+    """
+
+    number: int
+    endpoint: Endpoint
+    method: str
+    path: str
+    key: str | None = None
+    idempotency_key: str | None = None
+    content_type: str = ""
+    body: bytes = field(default=b"", repr=False)
+
+
+@frozen(kw_only=True)
+class Answer:
+    """What the server decided to say.
+
+    Attributes:
+        code: the error's code, empty for a success.
+        task_ids: the tasks the answer speaks of.
+        replayed: an earlier answer, given again for its idempotency key.
+        over_limit: the account's window refused the request.
+    """
+
+    status: int
+    body: bytes = field(default=b"", repr=False)
+    content_type: str = "application/json"
+    headers: Mapping[str, str] = field(factory=dict)
+    code: str = ""
+    task_ids: tuple[str, ...] = ()
+    replayed: bool = False
+    over_limit: bool = False
+
+
+@frozen(kw_only=True)
+class Record:
+    """What the sandbox saw of one exchange; the witness of every test.
+
+    Attributes:
+        number: counts arrivals from 1, deliveries of a duplicated request included.
+        at: server clock, seconds, at which the state saw the request.
+        answered_at: server clock at which the last byte was written; None while that has not happened.
+        path: below the base URL.
+        account: owner of the key; None if the key is unknown or missing.
+        key: fingerprint of the bearer key.
+        body: exact bytes received.
+        admitted: False if the account's window refused it.
+        status: what was decided; None if nothing was, because a fault came before.
+        fault: name of the fault that struck, empty if none did.
+    """
+
+    number: int
+    at: float
+    endpoint: Endpoint
+    method: str
+    path: str
+    account: str | None = None
+    key: str | None = None
+    idempotency_key: str | None = None
+    body: bytes = field(default=b"", repr=False)
+    admitted: bool = True
+    status: int | None = None
+    code: str = ""
+    replayed: bool = False
+    task_ids: tuple[str, ...] = ()
+    fault: str = ""
+    answered_at: float | None = None
+
+
+def fingerprint(key: str) -> str:
+    """A name for an API key that does not give the key away."""
+    return "sha256:" + hashlib.sha256(key.encode()).hexdigest()[:16]
+
+
+def json_bytes(document: object) -> bytes:
+    """A document as it goes over the wire."""
+    return json.dumps(document, ensure_ascii=False, separators=(",", ":")).encode()
+
+
+def refusal(code: str, message: str, **more: object) -> Answer:
+    """The documented error envelope; ``more`` stands beside it, as users have seen a 402 do."""
+    envelope = {"error": {"code": code, "message": message}, **more}
+    return Answer(status=STATUS[code], body=json_bytes(envelope), code=code)
+
+
+STATUS: Final[Mapping[str, int]] = {
+    "invalid_request": 400,
+    "unauthorized": 401,
+    "insufficient_credits": 402,
+    "not_found": 404,
+    "idempotency_conflict": 409,
+    "rate_limited": 429,
+    "internal_error": 500,
+    "service_busy": 503,
+}
+"""The vendor's table of errors."""

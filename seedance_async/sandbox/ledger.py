@@ -1,0 +1,97 @@
+"""The arithmetic of credits: what every test of "nothing paid twice" looks at in the end.
+
+The law: an account's balance is its top-ups minus its charges plus its refunds, at every entry, and never
+below zero. Pure: instants come in as the server's clock, in seconds.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Literal
+
+from attrs import frozen
+
+if TYPE_CHECKING:
+    from seedance_async.sandbox.tasks import Task
+
+
+@frozen(kw_only=True)
+class Entry:
+    """One movement of credits.
+
+    Attributes:
+        at: server clock at which it took effect.
+        credits: how many moved; never negative, ``kind`` says in which direction.
+        balance: of the account afterwards.
+        task_id: the task charged for or refunded; None for a top-up.
+        idempotency_key: of the POST that made the task.
+    """
+
+    at: float
+    kind: Literal["top-up", "charge", "refund"]
+    account: str
+    credits: int
+    balance: int
+    task_id: str | None = None
+    idempotency_key: str | None = None
+
+
+class Ledger:
+    """Every movement of credits, in order."""
+
+    def __init__(self) -> None:
+        self.entries: list[Entry] = []
+        self._balances: dict[str, int] = {}
+
+    def balance(self, account: str) -> int:
+        """What the account holds now."""
+        return self._balances.get(account, 0)
+
+    def top_up(self, account: str, amount: int, *, at: float) -> Entry:
+        """Add credits that were bought.
+
+        Raises:
+            ValueError: the amount is negative.
+        """
+        if amount < 0:
+            raise ValueError(f"a top-up adds credits, got {amount}")
+        balance = self._move(account, amount)
+        return self._note(Entry(at=at, kind="top-up", account=account, credits=amount, balance=balance))
+
+    def charge(self, task: Task) -> Entry:
+        """Take the price of a task at the instant it was accepted.
+
+        Raises:
+            ValueError: the account does not hold that much.
+        """
+        held = self.balance(task.account)
+        if task.credits > held:
+            raise ValueError(f"{task.account} holds {held} credits and cannot pay {task.credits}")
+        return self._note(
+            _entry("charge", task, at=task.accepted_at, balance=self._move(task.account, -task.credits))
+        )
+
+    def refund(self, task: Task) -> Entry:
+        """Give back the price of a task at the instant it failed."""
+        return self._note(
+            _entry("refund", task, at=task.ends_at, balance=self._move(task.account, task.credits))
+        )
+
+    def _move(self, account: str, amount: int) -> int:
+        self._balances[account] = balance = self.balance(account) + amount
+        return balance
+
+    def _note(self, entry: Entry) -> Entry:
+        self.entries.append(entry)
+        return entry
+
+
+def _entry(kind: Literal["charge", "refund"], task: Task, *, at: float, balance: int) -> Entry:
+    return Entry(
+        at=at,
+        kind=kind,
+        account=task.account,
+        credits=task.credits,
+        balance=balance,
+        task_id=task.id,
+        idempotency_key=task.idempotency_key,
+    )

@@ -1,0 +1,117 @@
+"""What can be turned on the sandbox: the vendor's open questions, and the world it plays in.
+
+The vendor's documents leave points open that decide whether money is lost. Each is one switch of
+:class:`Behaviour`, so a client can be shown right under every reading; the defaults are the readings that
+users of the real API reported, or else the commonest elsewhere. :class:`Conditions` holds what is not a
+question of contract: speed, chance, prices and durations.
+
+**Speed.** Everything is told in seconds of the account, as the vendor tells it, and everything shrinks alike:
+with ``speed=60`` a window of 60 s passes in one second, a clip of 180 s is ready after three, a key of 24 h
+is forgotten after 24 minutes. What goes over the wire is the caller's own seconds: ``updated_at`` minus
+``created_at`` and ``Retry-After`` are divided by the speed too, because the caller compares them with its own
+clock.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from random import Random
+from typing import TYPE_CHECKING, Final, Literal
+
+from attrs import field, frozen, validators
+
+from seedance_async.sandbox.catalogue import credits_for, usual_duration
+from seedance_async.sandbox.validation import Order
+
+if TYPE_CHECKING:
+    from attrs import Attribute
+
+WindowName = Literal["fixed", "sliding-log", "sliding-counter", "sliding-counter-strict", "token-bucket"]
+Check = Literal["auth", "limit", "validation", "balance"]
+StatusClass = Literal["2xx", "4xx", "5xx"]
+
+CHECKS: Final[tuple[Check, ...]] = ("auth", "limit", "validation", "balance")
+"""The checks of a submit, in the order in which they run."""
+
+
+@frozen(kw_only=True)
+class Behaviour:
+    """The open questions of the vendor's documents, one switch each (U1 to U9).
+
+    Attributes:
+        repeated_key: U1. A key seen before gets its first answer again, or a 409.
+        still_running: U2. A key counts as running until its first answer was written, or until its task is
+            final.
+        stored: U3. Which classes of answer a key remembers. 401, 409 and 429 are about the caller, the key
+            and the window, never about the work, and are remembered under no setting.
+        key_life: U4. Seconds for which a key is remembered, counted from its first use.
+        same_body: U5. Bodies are compared byte by byte, as JSON values, or not at all.
+        key_scope: U5. Two equal keys meet within one endpoint of an account, within the account, or only
+            under the same API key.
+        gets_count: U6. GETs spend the account's window too.
+        before_key: U7. The checks that run before the idempotency layer, so that they also strike a retry
+            whose first attempt was accepted.
+        window: U8. The algorithm of the rate limit.
+        window_phase: U8. Seconds by which a fixed window's borders lie after the sandbox's start.
+        retry_after: U8. ``Retry-After`` in whole seconds rounded up or down, or exact with decimals.
+        refused_count: U8. A refused request spends the window as well.
+        url_life: U9. Seconds for which an output URL works, counted from the answer that carried it.
+    """
+
+    repeated_key: Literal["replay", "reject"] = "replay"
+    still_running: Literal["request", "task"] = "request"
+    stored: frozenset[StatusClass] = frozenset({"2xx"})
+    key_life: float = field(default=24 * 3600.0, validator=validators.gt(0))
+    same_body: Literal["bytes", "values", "ignored"] = "bytes"
+    key_scope: Literal["endpoint", "account", "key"] = "endpoint"
+    gets_count: bool = True
+    before_key: frozenset[Check] = frozenset({"auth", "limit"})
+    window: WindowName = "sliding-log"
+    window_phase: float = 0.0
+    retry_after: Literal["up", "down", "exact"] = "up"
+    refused_count: bool = False
+    url_life: float = field(default=24 * 3600.0, validator=validators.gt(0))
+
+
+def _ordered(_: object, attribute: Attribute[tuple[float, float]], value: tuple[float, float]) -> None:
+    low, high = value
+    if not 0 <= low <= high:
+        raise ValueError(f"{attribute.name} must be two seconds, 0 <= low <= high; got {value}")
+
+
+@frozen(kw_only=True)
+class Conditions:
+    """The world the emulator plays in.
+
+    Attributes:
+        seed: the same seed and the same sequence of requests give the same ids, durations and failures.
+        speed: how many times faster than the vendor everything passes; see the module's words on speed.
+        requests: requests an account may send in one window.
+        period: seconds of the window, in account seconds.
+        latency: bounds, in real seconds, of the uniform delay added on the way in and again on the way out.
+        failure_rate: share of tasks that fail, 0 to 1. ``[[sandbox:fail]]`` in a prompt fails it for certain.
+        duration: draws how long a task takes, in account seconds. ``inf`` never ends.
+        price: credits of one task.
+    """
+
+    seed: int = 0
+    speed: float = field(default=1.0, validator=validators.gt(0))
+    requests: int = field(default=30, validator=validators.ge(1))
+    period: float = field(default=60.0, validator=validators.gt(0))
+    latency: tuple[float, float] = field(default=(0.0, 0.0), validator=_ordered)
+    failure_rate: float = field(default=0.0, validator=[validators.ge(0), validators.le(1)])
+    duration: Callable[[Order, Random], float] = usual_duration
+    price: Callable[[Order], int] = credits_for
+
+    def real(self, seconds: float) -> float:
+        """Account seconds as seconds of the caller's clock."""
+        return seconds / self.speed
+
+
+@frozen(kw_only=True)
+class AccountSpec:
+    """One account to open: its name, the API keys that belong to it, and its first credits."""
+
+    name: str = "account-1"
+    keys: tuple[str, ...] = field(default=("sk_test_sandbox",), repr=False)
+    credits: int = field(default=100_000, validator=validators.ge(0))

@@ -1,0 +1,52 @@
+"""Everything that a reset makes anew: the state, the faults in force, and the records of what was seen."""
+
+from __future__ import annotations
+
+from random import Random
+from typing import TYPE_CHECKING
+
+import anyio
+from attrs import frozen
+
+from seedance_async.sandbox.record import Recorder
+
+if TYPE_CHECKING:
+    from seedance_async.sandbox.faults import FaultBook
+    from seedance_async.sandbox.state import State
+
+
+@frozen(kw_only=True)
+class MediaRecord:
+    """One request to the media origin.
+
+    Attributes:
+        at: server clock, seconds.
+        range: the ``Range`` header, empty if there was none.
+        credentials: names of headers that do not belong there, such as ``Authorization``. Must stay empty.
+        fault: effect of the fault that struck, empty if none did.
+    """
+
+    at: float
+    method: str
+    path: str
+    status: int
+    range: str = ""
+    credentials: tuple[str, ...] = ()
+    fault: str = ""
+
+
+class World:
+    """One life of the sandbox, from its start or a reset to the next."""
+
+    def __init__(self, *, state: State, faults: FaultBook) -> None:
+        self.state = state
+        self.faults = faults
+        self.recorder = Recorder()
+        self.media: list[MediaRecord] = []
+        self._jitter = Random(f"{state.conditions.seed}/latency")
+
+    async def latency(self) -> None:
+        """Wait as long as the network takes in one direction."""
+        low, high = self.state.conditions.latency
+        if high > 0:
+            await anyio.sleep(self._jitter.uniform(low, high))
