@@ -18,7 +18,6 @@ from __future__ import annotations
 import logging
 import random
 import ssl
-from contextlib import contextmanager
 from contextvars import ContextVar
 from typing import TYPE_CHECKING, Final, Protocol, TypeVar
 
@@ -43,7 +42,7 @@ from seedance_async.protocol import Call, Failure, Outcome, Reply, redirect_fail
 from seedance_async.usage import Usage
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Generator
+    from collections.abc import Callable
     from types import SimpleNamespace
 
     from aiohttp import ClientHandlerType, ClientRequest, ClientResponse
@@ -115,14 +114,21 @@ class Transport:
         """
         history = history or retry.History()
         began = anyio.current_time()
-        with self._carries_key(call):
+        started = False
+        try:
             while True:
-                outcome = await self.attempt(call, read, slot=slot or await self.slots.slot())
+                slot = slot or await self.slots.slot()
+                started = True
+                outcome = await self.attempt(call, read, slot=slot)
                 slot = None
                 if not isinstance(outcome, Failure):
                     return outcome
                 history = history.after(outcome, elapsed=anyio.current_time() - began)
                 await self._obey(call, outcome, history)
+        except anyio.get_cancelled_exc_class() as cancelled:
+            if started and call.idempotency_key is not None:
+                _hand_over_key(cancelled, call.idempotency_key)
+            raise
 
     async def _obey(self, call: Call, failure: Failure, history: retry.History) -> None:
         jitter = random.random()  # noqa: S311 - spreads retries, guards nothing
@@ -133,23 +139,6 @@ class Transport:
                 log.info("%s %s: %s; again in %.1f s", call.method, call.path, failure.error.message, seconds)
                 self.usage.retries += 1
                 await anyio.sleep(seconds)
-
-    @contextmanager
-    def _carries_key(self, call: Call) -> Generator[None]:
-        """Give a cancellation the key too: what was paid can be collected with it."""
-        before = self._numbers
-        try:
-            yield
-        except anyio.get_cancelled_exc_class() as cancelled:
-            if call.idempotency_key is not None and self._numbers > before:
-                cancelled.idempotency_key = call.idempotency_key  # type: ignore[attr-defined]  # a handle for whoever catches it
-                cancelled.add_note(
-                    f"a POST may have been accepted under idempotency key {call.idempotency_key}"
-                )
-                log.warning(
-                    "cancelled: a POST may have been accepted under idempotency key %s", call.idempotency_key
-                )
-            raise
 
     async def attempt(
         self, call: Call, read: Callable[[Reply], Answer | Failure], *, slot: Slot
@@ -212,6 +201,14 @@ class Transport:
             error=UnexpectedReplyError(f"the API has moved to {target.host}", status=reply.status),
             outcome=Outcome.NOT_SENT,  # a redirect did not process anything; the call is sent again whole
         )
+
+
+def _hand_over_key(cancelled: BaseException, key: str) -> None:
+    """A cancellation after a POST may have left tells the key too: what was paid can be collected with it."""
+    told = f"a POST may have been accepted under idempotency key {key}"
+    cancelled.idempotency_key = key  # type: ignore[attr-defined]  # a handle for whoever catches it
+    cancelled.add_note(told)
+    log.warning("cancelled: %s", told)
 
 
 def _twin(base_url: URL, location: str) -> URL | None:

@@ -1,0 +1,284 @@
+"""What leaves for the API, and what is made of whatever comes back."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import traceback
+from typing import TYPE_CHECKING
+
+import aiohttp
+import anyio
+import pytest
+
+from seedance_async import (
+    ConfigurationError,
+    ConnectionFailedError,
+    InvalidRequestError,
+    NotFoundError,
+    RetryPolicy,
+    Seedance2Video,
+    SeedanceClient,
+    SeedanceError,
+    Timeouts,
+    UncertainSubmissionError,
+    UnexpectedReplyError,
+)
+from seedance_async.transport import MAX_BODY_BYTES
+from tests.rooms.raw_server import accepted, answer, raw_server, says
+
+if TYPE_CHECKING:
+    from tests.rooms.raw_server import Behaviour
+
+CANARY = "sk_live_canary_0123456789"
+VIDEO = Seedance2Video(prompt="A glass train crosses a snowy bridge")
+PROCESSING = answer(200, {"id": "sd2_a1", "status": "processing"})
+
+
+def client_for(url: str, **options: object) -> SeedanceClient:
+    """A client with the canary key."""
+    return SeedanceClient(CANARY, url, **options)  # type: ignore[arg-type]  # each test names real options
+
+
+LOST_ANSWERS: dict[str, Behaviour] = {
+    "11-closed-before-any-header": says(b""),
+    "12-reset-before-headers": says(b"", then="reset"),
+    "13-reset-in-the-headers": says(b"HTTP/1.1 202 Acc", then="reset"),
+    "14-body-shorter-than-promised": says(b'HTTP/1.1 202 OK\r\nContent-Length: 500\r\n\r\n{"id": "sd2_'),
+    "14-reset-in-the-body": says(b'HTTP/1.1 202 OK\r\nContent-Length: 500\r\n\r\n{"id"', then="reset"),
+    "15-chunked-body-cut": says(b'HTTP/1.1 202 OK\r\nTransfer-Encoding: chunked\r\n\r\n6\r\n{"id":\r\n'),
+    "16-never-answers": says(b"", then="hold"),
+    "18-body-stops": says(b"HTTP/1.1 202 OK\r\nContent-Length: 500\r\n\r\n{", then="hold"),
+    "31-garbage": says(b"SSH-2.0-OpenSSH_9.2\r\n\r\n"),
+    "32-oversized-header": says(b"HTTP/1.1 202 OK\r\nX-Long: " + b"x" * 100_000 + b"\r\n\r\n"),
+    "35-a-cdn-page": answer(502, b"<html><title>502 Bad Gateway</title></html>"),
+    "48-truncated-json": answer(202, b'{"id":"sd2_1","sta'),
+    "50-empty": answer(200),
+    "51-no-id": answer(202, {"status": "processing"}),
+    "60-gzip-that-is-none": answer(202, b"plain", "Content-Encoding: gzip"),
+    "61-endless-body": answer(202, b" " * (MAX_BODY_BYTES + 1)),
+}
+
+
+@pytest.mark.parametrize("lost", LOST_ANSWERS.values(), ids=LOST_ANSWERS)
+async def test_a_lost_answer_is_asked_for_again_with_the_same_bytes_and_key(lost: Behaviour) -> None:
+    """The job may be running and paid; under its key the repeat collects it instead of paying again."""
+    async with raw_server(lost, accepted()) as server, client_for(server.url) as client:
+        submission = await client.submit(VIDEO)
+
+    first, second = server.seen
+    assert first.body == second.body
+    assert first.headers["idempotency-key"] == second.headers["idempotency-key"] == submission.idempotency_key
+    assert submission.id == "sd2_a1"
+
+
+@pytest.mark.parametrize("lost", LOST_ANSWERS.values(), ids=LOST_ANSWERS)
+async def test_an_answer_that_never_comes_ends_uncertain_with_the_key(lost: Behaviour) -> None:
+    """Whatever else the error says, it must not say "nothing was charged"."""
+    patience = RetryPolicy(max_elapsed=100.0)
+    async with raw_server(lost) as server, client_for(server.url, retry=patience) as client:
+        with pytest.raises(UncertainSubmissionError) as caught:
+            await client.submit(VIDEO)
+
+    assert caught.value.idempotency_key == server.seen[0].headers["idempotency-key"]
+    assert len({(seen.body, seen.headers["idempotency-key"]) for seen in server.seen}) == 1
+
+
+async def test_a_refused_connection_is_certain() -> None:
+    """Case 1: nothing left, so nothing can be paid."""
+    async with raw_server(accepted()) as server:
+        closed = server.url
+    async with client_for(closed, retry=RetryPolicy(max_elapsed=100.0)) as client:
+        with pytest.raises(ConnectionFailedError) as caught:
+            await client.submit(VIDEO)
+
+    assert isinstance(caught.value, ConnectionError)
+    assert caught.value.idempotency_key is not None
+
+
+async def test_a_name_that_does_not_resolve_is_certain() -> None:
+    """Case 2, with the resolver's words left out."""
+    async with client_for("https://localhost.invalid/api/v1", retry=RetryPolicy(max_elapsed=1.0)) as client:
+        with pytest.raises(Exception, match=r"resolve|loopback"):
+            await client.submit(VIDEO)
+
+
+async def test_a_garbage_answer_is_not_the_apis_400() -> None:
+    """Aiohttp reports it as ``status=400``; believing that would write a paid job off."""
+    patience = RetryPolicy(max_elapsed=5.0)
+    async with (
+        raw_server(says(b"nonsense\r\n\r\n")) as server,
+        client_for(server.url, retry=patience) as client,
+    ):
+        with pytest.raises(UnexpectedReplyError):
+            await client.get_task("sd2_a1")
+
+
+async def test_a_silent_repeat_of_a_get_is_counted_like_any_other() -> None:
+    """Case 19: aiohttp would send a poll again by itself; here each wire attempt is one of ours."""
+    behaviours = (PROCESSING, says(b"", then="reset"), PROCESSING)
+    async with raw_server(*behaviours) as server, client_for(server.url) as client:
+        await client.get_task("sd2_a1")
+        await client.get_task("sd2_a1")
+
+    assert len(server.seen) == client.usage.requests == 3
+    assert client.usage.retries == 1
+
+
+@pytest.mark.parametrize("status", [301, 302, 303, 307, 308])
+async def test_no_redirect_to_another_host_is_followed(status: int) -> None:
+    """Cases 29 and 30: key, body and money stay with the configured host; the error names the other."""
+    async with raw_server(accepted()) as elsewhere:
+        there = answer(status, b"", f"Location: {elsewhere.url}/video/seedance2")
+        async with raw_server(there) as server, client_for(server.url) as client:
+            with pytest.raises(SeedanceError, match=elsewhere.url.split("/")[2]):
+                await client.submit(VIDEO)
+
+    assert elsewhere.seen == []
+    assert len(server.seen) == 1
+
+
+async def test_a_refusal_names_the_field_and_is_not_repeated() -> None:
+    """Case 42: asking again would be answered alike."""
+    refusal = answer(400, {"error": {"code": "invalid_request", "message": "aspect_ratio is wrong"}})
+    async with raw_server(refusal) as server, client_for(server.url) as client:
+        with pytest.raises(InvalidRequestError, match="aspect_ratio"):
+            await client.submit(VIDEO)
+
+    assert len(server.seen) == 1
+
+
+async def test_a_caller_who_is_cancelled_is_given_the_key() -> None:
+    """Case 21: the server goes on and charges; the cancellation says under which key."""
+    async with raw_server(says(b"", then="hold")) as server, client_for(server.url) as client:
+        worker = asyncio.create_task(client.submit(VIDEO))
+        await anyio.sleep(1.0)
+        worker.cancel()
+        with pytest.raises(asyncio.CancelledError) as caught:
+            await worker
+
+        assert caught.value.idempotency_key == server.seen[0].headers["idempotency-key"]  # type: ignore[attr-defined]  # added on purpose
+
+
+async def test_a_caller_who_is_cancelled_before_anything_left_owes_nothing() -> None:
+    """Case 10: no attempt was made, so no key is worth keeping and no slot is lost."""
+    keys: list[str | None] = []
+
+    async def submit(client: SeedanceClient) -> None:
+        try:
+            await client.submit(VIDEO)
+        except asyncio.CancelledError as cancelled:
+            keys.append(getattr(cancelled, "idempotency_key", None))
+            raise
+
+    async with (
+        raw_server(says(b"", then="hold")) as server,
+        client_for(server.url) as client,
+        anyio.create_task_group() as callers,
+    ):
+        for _ in range(40):
+            callers.start_soon(submit, client)
+        await anyio.sleep(1.0)
+        callers.cancel_scope.cancel()
+
+    told = {key for key in keys if key is not None}
+    assert len(keys) == 40
+    assert told == {seen.headers["idempotency-key"] for seen in server.seen}
+    assert 0 < len(told) < 40
+
+
+async def test_the_key_shows_nowhere(caplog: pytest.LogCaptureFixture) -> None:
+    """Cases 149-152: logs at DEBUG, reprs, exceptions with their chains and our locals: no canary."""
+    caplog.set_level(logging.DEBUG)
+    echo = answer(401, {"error": {"code": "unauthorized", "message": f"bad key {CANARY}"}})
+    garbage = says(b"SSH-2.0\r\n\r\n")
+    told: list[str] = []
+    for behaviour in (echo, garbage, says(b""), answer(500, f"you sent {CANARY}".encode())):
+        async with raw_server(behaviour) as server:
+            client = client_for(server.url, retry=RetryPolicy(max_elapsed=3.0))
+            async with client:
+                for call in (client.submit(VIDEO), client.get_task("sd2_a1")):
+                    try:
+                        await call
+                    except SeedanceError as error:
+                        told += [repr(error), repr(error.args), repr(vars(error)), *chain(error)]
+            told += [repr(client), repr(client.usage)]
+
+    assert told
+    assert CANARY not in "\n".join(told) + caplog.text
+
+
+def chain(error: BaseException) -> list[str]:
+    """Every cause and context, and the locals of our own frames as the richest printers show them."""
+    links: list[str] = []
+    link: BaseException | None = error
+    while link is not None:
+        frames = [frame for frame, _ in traceback.walk_tb(link.__traceback__)]
+        ours = [frame for frame in frames if "/tests/" not in frame.f_code.co_filename]
+        links += [repr(link), repr(link.args), *(repr(frame.f_locals) for frame in ours)]
+        link = link.__cause__ or link.__context__
+    return links
+
+
+async def test_a_session_of_the_callers_is_used_and_left_open() -> None:
+    """What we did not open we do not close."""
+    async with raw_server(PROCESSING) as server, aiohttp.ClientSession() as session:
+        async with client_for(server.url, session=session) as client:
+            await client.get_task("sd2_a1")
+        assert not session.closed
+
+
+async def test_a_404_is_told_with_the_task() -> None:
+    """The caller of ``get_task`` learns which task there is none of."""
+    missing = answer(404, {"error": {"code": "not_found", "message": "no such task"}})
+    async with raw_server(missing) as server, client_for(server.url) as client:
+        with pytest.raises(NotFoundError) as caught:
+            await client.get_task("sd2_gone")
+
+    assert caught.value.task_id == "sd2_gone"
+
+
+@pytest.mark.parametrize(
+    ("url", "reason"),
+    [
+        ("http://seedance2ai.io/api/v1", "unencrypted"),
+        ("ftp://127.0.0.1/", "must look like"),
+        ("https://user:secret@host/api", "without credentials"),
+        ("https://host/api?x=1", "without credentials or query"),
+        ("not a url", "must look like|not a URL"),
+    ],
+)
+def test_a_base_url_that_would_leak_is_refused(url: str, reason: str) -> None:
+    """Case 154: the key is never sent in the clear, and a secret in the URL is not repeated."""
+    with pytest.raises(ConfigurationError, match=reason) as caught:
+        client_for(url)
+
+    assert "secret" not in str(caught.value)
+
+
+@pytest.mark.parametrize("key", ["", "   ", "sk live", "sk\nlive", "sk\x00", "schlüssel"])
+def test_a_key_that_cannot_stand_in_a_header_is_refused(key: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Case 157: the message does not repeat it."""
+    monkeypatch.delenv("SEEDANCE_API_KEY", raising=False)
+    with pytest.raises(ConfigurationError) as caught:
+        SeedanceClient(key)
+
+    assert not key.strip() or key not in str(caught.value)
+
+
+async def test_a_slow_answer_is_cut_by_the_request_timeout() -> None:
+    """Cases 17 and 18: a dribble does not hold a slot for ever."""
+
+    async def dribble(exchange: object) -> None:
+        with contextlib.suppress(ConnectionError):
+            for mark in b"HTTP/1.1 202 OK\r\nX-Slow: " + b"x" * 10_000:
+                await exchange.say(bytes([mark]))  # type: ignore[attr-defined]  # an Exchange
+                await anyio.sleep(1.0)
+
+    limits = Timeouts(request=20.0)
+    async with raw_server(dribble, accepted()) as server, client_for(server.url, timeouts=limits) as client:
+        began = anyio.current_time()
+        await client.submit(VIDEO)
+
+        assert 20.0 <= anyio.current_time() - began < 30.0
