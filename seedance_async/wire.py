@@ -46,6 +46,7 @@ MAX_BODY_BYTES: Final = 4 * 2**20
 
 MAX_DEPTH: Final = 64
 MAX_DIGITS: Final = 64
+MAX_CREDITS: Final = 2**53  # counted exactly by a float, and by SQLite
 
 _NEVER_SENT: Final = {
     "provider": "must not be sent: the server picks the provider",
@@ -223,8 +224,8 @@ def _reason(value: object, _: object) -> str | None:
 
 
 def _amount(value: object, _: object) -> float | None:
-    """Credits; a fraction is possible (2.2 a second were seen), a negative number is not."""
-    if isinstance(value, int | float) and not isinstance(value, bool) and value >= 0:
+    """Credits; a fraction is possible (2.2 a second were seen), a negative or astronomical number is not."""
+    if isinstance(value, int | float) and not isinstance(value, bool) and 0 <= value <= MAX_CREDITS:
         return value
     return None
 

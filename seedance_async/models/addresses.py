@@ -10,15 +10,17 @@ from __future__ import annotations
 
 import re
 import unicodedata
-from ipaddress import IPv4Address, IPv6Address, ip_address
+from ipaddress import IPv4Address, IPv4Network, IPv6Address, ip_address
 from typing import Final
 from urllib.parse import SplitResult, urlsplit
 
 PRIVATE_SUFFIXES: Final = frozenset(
     {"localhost", "local", "internal", "intranet", "private", "corp", "home", "lan", "home.arpa"}
 )
-METADATA_ADDRESSES: Final = frozenset({IPv4Address("168.63.129.16")})
-"""Cloud metadata services at addresses that look public (Azure's); the others are link-local or private."""
+NOT_PUBLIC: Final = (
+    IPv4Network("168.63.129.16/32"),  # Azure's metadata service; other clouds' are link-local or private
+    IPv4Network("192.0.0.0/24"),  # IETF protocol assignments, which older Pythons count as global
+)
 
 _LABEL: Final = re.compile(r"(?!-)[\w-]{1,63}(?<!-)")
 # A host whose last label is a number is an IPv4 address to the URL standard: 2130706433, 127.1, 0x7f.1.
@@ -79,13 +81,11 @@ def _is_public(address: IPv4Address | IPv6Address) -> bool:
     inner = _wrapped_address(address)
     if inner is not None:
         return _is_public(inner)
-    return address.is_global and not address.is_multicast and address not in METADATA_ADDRESSES
+    # Not all of these are outside `is_global` in every Python: multicast, NAT64, site-local.
+    special = address.is_multicast or address.is_reserved or (address.version == 6 and address.is_site_local)
+    return address.is_global and not special and not any(address in network for network in NOT_PUBLIC)
 
 
 def _wrapped_address(address: IPv4Address | IPv6Address) -> IPv4Address | None:
-    """The IPv4 address inside an IPv6 one (mapped, 6to4, NAT64): packets to the outer reach the inner."""
-    if isinstance(address, IPv4Address):
-        return None
-    if address.packed.startswith(bytes.fromhex("0064ff9b0000000000000000")):
-        return IPv4Address(address.packed[-4:])
-    return address.ipv4_mapped or address.sixtofour
+    """The IPv4 address inside an IPv6 one, if any: packets to the outer reach the inner."""
+    return (address.ipv4_mapped or address.sixtofour) if isinstance(address, IPv6Address) else None

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import re
 from typing import TYPE_CHECKING, ClassVar, Final, Literal, TypeAlias, get_args
-from urllib.parse import urlsplit
 
 from attrs import Factory, field, frozen
 
@@ -25,6 +24,7 @@ from seedance_async.models.rules import (
     public_url,
     public_urls,
     ruled,
+    shown_url,
     true_or_false,
     whole_number,
 )
@@ -87,15 +87,11 @@ def _shown_prompt(text: str) -> str:
 
 
 def _shown_url(url: str | None) -> str:
-    """``url`` without its query: a signed URL's signature opens the file to whoever reads a log."""
-    if url is None:
-        return "None"
-    parts = urlsplit(url)
-    return repr(parts._replace(query="…" if parts.query else "", fragment="").geturl())
+    return "None" if url is None else shown_url(url)
 
 
 def _shown_urls(urls: Sequence[str]) -> str:
-    return f"({', '.join(map(_shown_url, urls))})"
+    return f"({', '.join(map(shown_url, urls))})"
 
 
 def _mode_of_media(request: Seedance2Video) -> VideoMode:

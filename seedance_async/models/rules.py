@@ -27,6 +27,8 @@ Problem: TypeAlias = tuple[str, str]
 
 _RULE: Final = "seedance_async.rule"
 _SHOWN_CHARACTERS: Final = 60
+_THIRTY_YEARS: Final = 1e9
+_USER_INFO: Final = re.compile(r"//[^/#]*@")
 _ASSET_URL: Final = re.compile(r"asset\s*://", re.IGNORECASE)
 # The document refuses "in-app-only labels such as @图片1": `@`, a word for a kind of media, a number.
 # Handles and mail addresses carry no such word and stay allowed.
@@ -91,10 +93,10 @@ def whole_number(low: int, high: int | None = None, *, unit: str = "") -> Rule:
 
 
 def seconds(value: object) -> str | None:
-    """A length of time: a finite number above 0."""
-    if isinstance(value, int | float) and not isinstance(value, bool) and 0 < value < math.inf:
+    """A length of time: a number above 0, small enough for a clock to count with."""
+    if isinstance(value, int | float) and not isinstance(value, bool) and 0 < value <= _THIRTY_YEARS:
         return None
-    return f"must be a number of seconds above 0; got {shown(value)}"
+    return f"must be a number of seconds, above 0 and below 1e9; got {shown(value)}"
 
 
 def optional(rule: Rule) -> Rule:
@@ -122,7 +124,7 @@ def public_url(value: object) -> str | None:
     if not isinstance(value, str):
         return f"must be a URL as text; got {shown(value)}"
     fault = public_url_fault(value)
-    return f"{shown(value)} {fault}" if fault else None
+    return f"{shown_url(value)} {fault}" if fault else None
 
 
 def public_urls(most: int) -> Rule:
@@ -130,7 +132,7 @@ def public_urls(most: int) -> Rule:
 
     def check(value: object) -> str | None:
         if isinstance(value, str):
-            return f"must be a list of URLs, not one text; write [{shown(value)}]"
+            return f"must be a list of URLs, not one text; write [{shown_url(value)}]"
         if not isinstance(value, tuple):
             return f"must be a list of URLs; got {shown(value)}"
         faults = [f"[{index}] {fault}" for index, url in enumerate(value) if (fault := public_url(url))]
@@ -153,6 +155,12 @@ def shown(value: object) -> str:
     except Exception:  # Python does not print an integer of 5,000 digits; a foreign repr may do worse
         return f"a value of type {type(value).__name__}"
     return text if len(text) <= _SHOWN_CHARACTERS else f"{text[:_SHOWN_CHARACTERS]}… ({len(text)} characters)"
+
+
+def shown_url(url: str) -> str:
+    """``url`` without password and query: a signature in a log opens the file to whoever reads it."""
+    address, mark, _ = url.partition("?")
+    return shown(_USER_INFO.sub("//…@", address) + (mark and "?…"))
 
 
 def _unreadable_in_prompt(text: str) -> str | None:
