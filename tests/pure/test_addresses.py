@@ -18,6 +18,7 @@ from seedance_async.models.addresses import public_host_fault, public_url_fault
         "https://bucket.s3.eu-central-1.amazonaws.com/key?X-Amz-Signature=ab%2Bcd#page",
         "https://my_bucket.example.com:8443/a",
         "https://b\u00fccher.example.com/\u56fe.png",
+        "https://cdn\u3002example\u3002com/a.png",
         "https://8.8.8.8/a",
         "https://[2001:4860:4860::8888]/a",
         "https://[::ffff:8.8.8.8]/a",

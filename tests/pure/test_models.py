@@ -107,6 +107,14 @@ def test_frame_and_media_together_are_refused_under_the_frame() -> None:
     )
 
 
+def test_end_frame_alone_asks_for_the_start_frame() -> None:
+    """An end frame says image-to-video; what is wrong is that its start is missing, not that it is there."""
+    with pytest.raises(ValidationError) as refusal:
+        Seedance2Video(prompt="A cat", end_image_url=URL)
+
+    assert (("image_url", "is required for image-to-video"),) == refusal.value.problems
+
+
 @pytest.mark.parametrize("duration", [8, "8"], ids=["int", "text"])
 def test_duration_is_stored_as_a_number(duration: int | str) -> None:
     """An int, or a text of one; both are the same request."""
