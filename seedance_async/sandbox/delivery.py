@@ -27,11 +27,18 @@ BREAKS: Final = frozenset({"drop", "reset", "garbage", "truncate"})
 
 
 async def deliver(
-    request: web.BaseRequest, answer: Answer, *, fault: Fault | None = None
+    request: web.BaseRequest, answer: Answer, *, date: str, fault: Fault | None = None
 ) -> web.StreamResponse:
-    """Write the answer, or what ``fault``, one of :data:`BREAKS`, leaves of it."""
+    """Write the answer, or what ``fault``, one of :data:`BREAKS`, leaves of it.
+
+    Args:
+        request: what is answered.
+        answer: what was decided.
+        date: the ``Date`` header; it must agree with the timestamps of tasks, also in virtual time.
+        fault: the break that strikes, if one does.
+    """
     if fault is None:
-        headers = {"Content-Type": answer.content_type, **answer.headers}
+        headers = {"Date": date, "Content-Type": answer.content_type, **answer.headers}
         return web.Response(status=answer.status, body=answer.body, headers=headers)
     transport = request.transport
     if transport is not None:

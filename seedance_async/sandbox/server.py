@@ -58,7 +58,8 @@ class ApiServer:
             answer = await self._answer(world, admission, faults)
             await world.latency()
             broken = next((fault for fault in faults if fault.effect in BREAKS), None)
-            return await deliver(request, answer, fault=broken)
+            date = world.state.calendar.http_date(anyio.current_time())
+            return await deliver(request, answer, date=date, fault=broken)
         finally:
             world.state.written(admission)
             world.recorder.close(number, at=anyio.current_time())

@@ -14,6 +14,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
+from email.utils import format_datetime
 from math import isinf
 from typing import Final, Literal, TypeAlias
 
@@ -81,6 +82,10 @@ class Calendar:
     def text(self, now: float) -> str:
         """The wall instant as the vendor prints it: ``2026-06-03T10:00:00.000Z``."""
         return self.at(now).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+    def http_date(self, now: float) -> str:
+        """The wall instant as the ``Date`` header prints it."""
+        return format_datetime(self.at(now), usegmt=True)
 
 
 def submission_document(

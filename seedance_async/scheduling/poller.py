@@ -3,7 +3,8 @@
 A follower is told once: the finished task, or the error that ends the waiting. A poll that failed ends
 nothing, it only means that nothing was learned; so it is tried again with growing pauses. Two answers do end
 the waiting, because no further look can mend them: the key is refused (401), and the task does not exist
-(404, unless it was accepted a moment ago: then the answer is taken for a replica's lag).
+(404). An accepted task was paid, so one 404 is taken for a replica that lags, and believed only when it has
+lasted.
 """
 
 from __future__ import annotations
@@ -36,7 +37,7 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 LAG: Final = 60.0
-"""Seconds after a submission in which a 404 is taken for read-after-write lag."""
+"""Seconds for which a 404 about an accepted task is taken for read-after-write lag."""
 
 FIRST_PAUSE: Final = 2.0
 LONGEST_PAUSE: Final = 60.0
@@ -63,8 +64,8 @@ class Watched:
     deadline: float | None
     followers: list[Tell] = field(factory=list)
     looked_at: float = 0.0
-    seen: bool = False
     failures: int = 0
+    missing_since: float | None = None
 
 
 class Poller:
@@ -155,7 +156,7 @@ class Poller:
             self.observe(outcome)
             self._end(watched, outcome)
         else:
-            watched.seen, watched.failures, watched.looked_at = True, 0, asked_at
+            watched.failures, watched.missing_since, watched.looked_at = 0, None, asked_at
             self._go_on(watched, f"its status is {outcome.status!r}")
 
     async def _missed(self, watched: Watched, failure: Failure) -> None:
@@ -170,8 +171,9 @@ class Poller:
 
     def _hopeless(self, watched: Watched, failure: Failure) -> bool:
         if isinstance(failure.error, NotFoundError):
-            young = anyio.current_time() - watched.started_at < LAG
-            return watched.seen or not young
+            now = anyio.current_time()
+            watched.missing_since = now if watched.missing_since is None else watched.missing_since
+            return now - watched.missing_since >= LAG
         return isinstance(failure.error, UnauthorizedError) or failure.final
 
     def _go_on(self, watched: Watched, why: str) -> None:

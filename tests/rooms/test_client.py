@@ -1,0 +1,454 @@
+"""The client as its callers meet it: one loop, one life, every documented answer by its class."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from typing import TYPE_CHECKING
+
+import anyio
+import anyio.to_thread
+import pytest
+from attrs import evolve
+
+from seedance_async import (
+    ApiError,
+    ClientStateError,
+    ConfigurationError,
+    GptImage2,
+    IdempotencyConflictError,
+    InsufficientCreditsError,
+    InternalServerError,
+    InvalidRequestError,
+    NotFoundError,
+    RateLimit,
+    RateLimitedError,
+    RetryPolicy,
+    Seedance2Video,
+    SeedanceClient,
+    ServiceBusyError,
+    TaskFailedError,
+    UnauthorizedError,
+    UncertainSubmissionError,
+    ValidationError,
+    VideoOutput,
+    WaitTimeoutError,
+)
+from seedance_async.sandbox import Behaviour, Conditions, Fault, Sandbox
+from tests.rooms.raw_server import answer, raw_server
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncGenerator, AsyncIterator, Iterator
+
+    from seedance_async.models import Request
+    from seedance_async.sandbox.validation import Order
+
+VIDEO = Seedance2Video(prompt="A glass train crosses a snowy bridge")
+SECONDS = Conditions(duration=lambda _order, _chance: 100.0)
+
+
+def client_for(sandbox: Sandbox, **options: object) -> SeedanceClient:
+    """A client of this sandbox's account."""
+    settings = {"api_key": sandbox.api_key, "base_url": sandbox.base_url, **options}
+    return SeedanceClient(**settings)  # type: ignore[arg-type]  # each test names real options
+
+
+def client_at(url: str) -> SeedanceClient:
+    """A client of a server that is not the sandbox."""
+    return SeedanceClient("sk_test", url)
+
+
+async def test_one_job_from_prompt_to_urls() -> None:
+    """The main job: submit, wait, and there are the files; two credits entries agree."""
+    async with Sandbox(conditions=SECONDS) as sandbox, client_for(sandbox) as client:
+        task = await client.generate(VIDEO)
+
+        assert task.is_completed
+        assert isinstance(task.output, VideoOutput)
+        assert task.urls[0] == task.output.video_url
+        assert client.usage.credits_used == sandbox.ledger[-1].credits == 30
+        assert client.usage.requests == len(sandbox.requests)
+
+
+async def test_every_task_of_a_batch_count_is_returned() -> None:
+    """Four pictures of one POST are four tasks."""
+    async with Sandbox() as sandbox, client_for(sandbox) as client:
+        tasks = await client.generate_all(GptImage2(prompt="A shoe on chrome", batch_count=4))
+
+    assert [task.is_completed for task in tasks] == [True] * 4
+    assert len({task.id for task in tasks}) == 4
+    assert [record.method for record in sandbox.requests].count("POST") == 1
+
+
+async def test_generate_refuses_what_would_lose_paid_tasks() -> None:
+    """It returns one task, so several are refused before anything is spent."""
+    async with Sandbox() as sandbox, client_for(sandbox) as client:
+        with pytest.raises(ValidationError, match="generate_all"):
+            await client.generate(GptImage2(prompt="A shoe on chrome", batch_count=2))
+
+    assert sandbox.requests == []
+
+
+async def test_a_failed_task_is_told_with_its_refund() -> None:
+    """The exception has the whole task, and what is needed to look at it again."""
+    async with Sandbox(conditions=SECONDS) as sandbox, client_for(sandbox) as client:
+        with pytest.raises(TaskFailedError, match="30 credits refunded") as caught:
+            await client.generate(Seedance2Video(prompt="A kite [[sandbox:fail]]"))
+
+        assert caught.value.task.is_failed
+        assert caught.value.task_id == caught.value.task.id
+        assert caught.value.idempotency_key is not None
+        assert client.usage.credits_refunded == 30
+
+
+async def test_unauthorized() -> None:
+    """401."""
+    async with Sandbox() as sandbox, client_for(sandbox, api_key="sk_other") as client:
+        with pytest.raises(UnauthorizedError):
+            await client.submit(VIDEO)
+
+
+async def test_insufficient_credits() -> None:
+    """402, with the amounts."""
+    async with Sandbox(credits=29) as sandbox, client_for(sandbox) as client:
+        with pytest.raises(InsufficientCreditsError) as caught:
+            await client.submit(VIDEO)
+
+    assert (caught.value.required_credits, caught.value.available_credits) == (30, 29)
+    assert sandbox.paid_tasks == []
+
+
+async def test_not_found() -> None:
+    """404, from ``get_task`` and from ``wait``."""
+    async with Sandbox() as sandbox, client_for(sandbox) as client:
+        with pytest.raises(NotFoundError):
+            await client.get_task("sd2_nobody")
+        with pytest.raises(NotFoundError):
+            await client.wait("sd2_nobody")
+
+
+async def test_idempotency_conflict_between_two_programs() -> None:
+    """409: another program sent another body under this key."""
+    async with Sandbox() as sandbox, client_for(sandbox) as one, client_for(sandbox) as other:
+        await one.submit(VIDEO, idempotency_key="order-17")
+        with pytest.raises(IdempotencyConflictError) as caught:
+            await other.submit(evolve(VIDEO, prompt="Another prompt"), idempotency_key="order-17")
+
+    assert caught.value.idempotency_key == "order-17"
+    assert len(sandbox.paid_tasks) == 1
+
+
+async def test_idempotency_conflict_is_seen_before_it_is_sent() -> None:
+    """The client remembers what it sent under a key, so its own mistake costs no request."""
+    async with Sandbox() as sandbox, client_for(sandbox) as client:
+        await client.submit(VIDEO, idempotency_key="order-17")
+        with pytest.raises(IdempotencyConflictError):
+            await client.submit(evolve(VIDEO, prompt="Another prompt"), idempotency_key="order-17")
+
+    assert len(sandbox.requests) == 1
+
+
+async def test_the_same_request_under_its_key_is_answered_again_and_not_charged() -> None:
+    """What the key is for."""
+    async with Sandbox() as sandbox, client_for(sandbox) as client:
+        first = await client.submit(VIDEO, idempotency_key="order-17")
+        second = await client.submit(VIDEO, idempotency_key="order-17")
+
+    assert first.id == second.id
+    assert len(sandbox.paid_tasks) == 1
+
+
+async def test_rate_limited_beyond_patience() -> None:
+    """429: the job fails only when the policy's patience ends."""
+    limited = Fault(effect="status", moment="before", status=429, on="any", count=None)
+    impatient = RetryPolicy(max_elapsed=30.0)
+    async with Sandbox(faults=[limited]) as sandbox, client_for(sandbox, retry=impatient) as client:
+        with pytest.raises(RateLimitedError):
+            await client.submit(VIDEO)
+
+    assert sandbox.paid_tasks == []
+
+
+async def test_invalid_request_from_the_server() -> None:
+    """400: a rule that the documents do not tell, such as a picture of a real person."""
+    refusal = Fault(effect="status", moment="before", status=400, on="submit")
+    async with Sandbox(faults=[refusal]) as sandbox, client_for(sandbox) as client:
+        with pytest.raises(InvalidRequestError):
+            await client.submit(VIDEO)
+
+
+@pytest.mark.parametrize(("status", "family"), [(500, InternalServerError), (503, ServiceBusyError)])
+async def test_a_server_that_stays_broken(status: int, family: type[ApiError]) -> None:
+    """500 and 503 to a poll are what they are; to a POST they leave the money open and say so."""
+    broken = Fault(effect="status", moment="before", status=status, on="any", count=None)
+    impatient = RetryPolicy(max_elapsed=30.0)
+    async with Sandbox(faults=[broken]) as sandbox, client_for(sandbox, retry=impatient) as client:
+        with pytest.raises(family) as posted:
+            await client.submit(VIDEO)
+        with pytest.raises(family) as polled:
+            await client.get_task("sd2_a")
+
+    assert isinstance(posted.value, UncertainSubmissionError)
+    assert not isinstance(polled.value, UncertainSubmissionError)
+
+
+@pytest.mark.parametrize(
+    "fault", ["drop", "reset", "garbage", "truncate", "busy-after", "bad-gateway", "duplicate"]
+)
+async def test_what_was_charged_and_not_answered_is_collected(fault: str) -> None:
+    """The only moment at which money can be lost: after the charge, before the answer."""
+    async with Sandbox() as sandbox, client_for(sandbox) as client:
+        task = await client.generate(Seedance2Video(prompt=f"A red kite [[fault:{fault}]]"))
+
+    assert task.is_completed
+    assert [task.id] == [paid.id for paid in sandbox.paid_tasks]
+
+
+async def test_a_conflict_of_a_still_running_request_is_waited_out() -> None:
+    """U2 read the other way: the key is taken as long as the generation runs, minutes not seconds."""
+    running = Behaviour(still_running="task")
+    async with Sandbox(behaviour=running, conditions=SECONDS) as sandbox, client_for(sandbox) as client:
+        task = await client.generate(Seedance2Video(prompt="A red kite [[fault:drop]]"))
+
+    assert task.is_completed
+    assert len(sandbox.paid_tasks) == 1
+
+
+async def test_waiting_ends_in_time_and_can_go_on() -> None:
+    """A timeout costs nothing: the task runs on and can be waited for by its id."""
+    async with Sandbox(conditions=SECONDS) as sandbox, client_for(sandbox) as client:
+        submission = await client.submit(VIDEO)
+        with pytest.raises(WaitTimeoutError) as caught:
+            await client.wait(submission, timeout=20.0)
+        task = await client.wait(str(caught.value.task_id))
+
+    assert isinstance(caught.value, TimeoutError)
+    assert task.is_completed
+
+
+async def test_a_hundred_waiters_of_one_task_share_its_polls() -> None:
+    """A web backend may have many listeners for one job; the account pays for one poller."""
+    async with Sandbox(conditions=SECONDS) as sandbox, client_for(sandbox) as client:
+        submission = await client.submit(VIDEO)
+        async with anyio.create_task_group() as listeners:
+            for _ in range(100):
+                listeners.start_soon(client.wait, submission)
+
+    assert len(sandbox.requests) < 15
+
+
+async def test_results_come_from_an_async_source_as_they_complete() -> None:
+    """Indices tell where a result belongs; the fast kind comes before the slow one."""
+
+    async def source() -> AsyncIterator[Request]:
+        yield VIDEO
+        await anyio.sleep(5.0)
+        yield GptImage2(prompt="A shoe on chrome")
+
+    def duration(order: Order, _chance: object) -> float:
+        return 400.0 if order.model == "seedance2" else 30.0
+
+    async with Sandbox(conditions=Conditions(duration=duration)) as sandbox, client_for(sandbox) as client:
+        indices = [result.index async for result in client.as_completed(source())]
+
+    assert indices == [1, 0]
+
+
+async def test_no_more_jobs_are_in_flight_than_asked_for() -> None:
+    """The caller's bound holds at the server."""
+    async with Sandbox(conditions=SECONDS) as sandbox, client_for(sandbox) as client:
+        async for _ in client.as_completed([VIDEO] * 6, max_in_flight=2):
+            pass
+
+    starts = sorted(paid.accepted_at for paid in sandbox.paid_tasks)
+    assert all(later - earlier >= 100.0 for earlier, later in zip(starts, starts[2:], strict=False))
+
+
+async def test_an_empty_account_stops_submitting_and_collects_what_is_paid() -> None:
+    """402 in the middle: no further 402s are provoked, every job gets its result."""
+    async with Sandbox(credits=65, conditions=SECONDS) as sandbox, client_for(sandbox) as client:
+        results = [result async for result in client.as_completed([VIDEO] * 20)]
+
+    completed = [result for result in results if result.error is None]
+    broke = [result for result in results if isinstance(result.error, InsufficientCreditsError)]
+    assert (2, 18) == (len(completed), len(broke))
+    assert len([record for record in sandbox.requests if record.status == 402]) <= 6
+
+
+async def test_a_source_that_raises_is_told_after_everything_paid() -> None:
+    """The caller's own error arrives, and no result is lost to it."""
+
+    def source() -> Iterator[Request]:
+        yield VIDEO
+        raise LookupError("row 2 of the sheet is gone")
+
+    async with Sandbox(conditions=SECONDS) as sandbox, client_for(sandbox) as client:
+        results = client.as_completed(source())
+        first = await anext(results)
+        with pytest.raises(LookupError, match="row 2"):
+            await anext(results)
+
+    assert first.error is None
+
+
+async def test_leaving_early_submits_nothing_more() -> None:
+    """A ``break`` is obeyed: what is not sent is never paid."""
+    async with Sandbox(conditions=SECONDS) as sandbox, client_for(sandbox) as client:
+        results: AsyncGenerator[object] = client.as_completed([VIDEO] * 300)
+        async for _ in results:
+            break
+        await results.aclose()
+        paid = len(sandbox.paid_tasks)
+        await anyio.sleep(600.0)
+
+        assert paid == len(sandbox.paid_tasks) < 300
+
+
+async def test_a_foreign_object_among_the_requests_is_named() -> None:
+    """A dict from a JSON file is the likely mistake."""
+    async with Sandbox() as sandbox, client_for(sandbox) as client:
+        with pytest.raises(ValidationError, match=r"requests\[0\]: expected Seedance2Video"):
+            async for _ in client.as_completed([{"prompt": "A kite"}]):  # type: ignore[list-item]  # on purpose
+                pass
+
+    assert sandbox.requests == []
+
+
+async def test_a_client_that_is_not_open_says_how() -> None:
+    """Forgotten ``async with``."""
+    with pytest.raises(ClientStateError, match="async with"):
+        await SeedanceClient("sk_test").get_task("sd2_a")
+
+
+async def test_a_closed_client_refuses_and_ends_those_who_wait() -> None:
+    """Nobody hangs: neither later calls nor those under way."""
+    async with Sandbox(conditions=SECONDS) as sandbox:
+        client = client_for(sandbox)
+        async with client, anyio.create_task_group() as others:
+            submission = await client.submit(VIDEO)
+
+            async def waiter() -> None:
+                with pytest.raises(ClientStateError, match="closed"):
+                    await client.wait(submission)
+
+            others.start_soon(waiter)
+            await anyio.sleep(1.0)
+            await client.aclose()
+        with pytest.raises(ClientStateError, match="closed"):
+            await client.get_task(submission.id)
+        await client.aclose()
+
+
+async def test_a_client_may_be_opened_in_one_task_and_closed_in_another() -> None:
+    """Web frameworks do so."""
+    async with Sandbox() as sandbox:
+        client = client_for(sandbox)
+        await asyncio.create_task(client.__aenter__())
+        await asyncio.create_task(client.submit(VIDEO))
+        await asyncio.create_task(client.aclose())
+
+    assert len(sandbox.paid_tasks) == 1
+
+
+def test_a_client_refuses_a_second_loop() -> None:
+    """Case 119."""
+
+    async def open_it(client: SeedanceClient) -> None:
+        await client.__aenter__()
+
+    client = SeedanceClient("sk_test", "http://127.0.0.1:9/api")
+    with asyncio.Runner() as first:
+        first.run(open_it(client))
+        with asyncio.Runner() as second, pytest.raises(ClientStateError, match="another event loop"):
+            second.run(client.get_task("sd2_a"))
+        first.run(client.aclose())
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="this system does not fork")
+@pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning")
+async def test_a_client_refuses_after_a_fork() -> None:
+    """Case 120: parent and child would share sockets and spend the budget twice."""
+    async with SeedanceClient("sk_test", "http://127.0.0.1:9/api") as client:
+        child = os.fork()
+        if child == 0:
+            refused = False
+            try:
+                client.get_task("sd2_a").send(None)
+            except ClientStateError:
+                refused = True
+            os._exit(0 if refused else 1)
+        _, status = await anyio.to_thread.run_sync(os.waitpid, child, 0)
+
+    assert os.waitstatus_to_exitcode(status) == 0
+
+
+def test_without_a_key_it_says_where_to_get_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The first thing a newcomer meets."""
+    monkeypatch.delenv("SEEDANCE_API_KEY", raising=False)
+    with pytest.raises(ConfigurationError, match=r"SEEDANCE_API_KEY.*https://seedance2ai.io/app/api"):
+        SeedanceClient()
+
+
+async def test_the_environment_configures_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Key, URL and limit; arguments go before them."""
+    async with Sandbox() as sandbox:
+        monkeypatch.setenv("SEEDANCE_API_KEY", sandbox.api_key)
+        monkeypatch.setenv("SEEDANCE_BASE_URL", sandbox.base_url)
+        async with SeedanceClient() as client:
+            await client.submit(VIDEO)
+        monkeypatch.setenv("SEEDANCE_RATE_LIMIT", "a lot")
+        with pytest.raises(ConfigurationError, match="SEEDANCE_RATE_LIMIT"):
+            SeedanceClient()
+        SeedanceClient(rate_limit=RateLimit(requests=5, period=10.0))
+
+    assert len(sandbox.paid_tasks) == 1
+
+
+async def test_a_cancelled_generate_names_the_task_and_leaves_nobody_behind() -> None:
+    """What was paid can be collected, and no further poll is sent."""
+    async with Sandbox(conditions=SECONDS) as sandbox, client_for(sandbox) as client:
+        worker = asyncio.create_task(client.generate(VIDEO))
+        await anyio.sleep(5.0)
+        worker.cancel()
+        with pytest.raises(asyncio.CancelledError) as caught:
+            await worker
+        seen = len(sandbox.requests)
+        await anyio.sleep(600.0)
+
+        assert [caught.value.task_id] == [paid.id for paid in sandbox.paid_tasks]  # type: ignore[attr-defined]  # added on purpose
+        assert seen == len(sandbox.requests)
+
+
+async def test_a_poll_that_fails_never_fails_the_job() -> None:
+    """Case 91: for a minute every poll is answered 500 or cut; the job is done all the same."""
+    broken = [
+        Fault(effect="status", moment="before", status=500, on="task", nth=1, count=3),
+        Fault(effect="drop", moment="before", on="task", nth=4, count=3),
+    ]
+    async with Sandbox(conditions=SECONDS, faults=broken) as sandbox, client_for(sandbox) as client:
+        task = await client.generate(VIDEO)
+
+    assert task.is_completed
+
+
+async def test_a_404_about_a_paid_task_is_lag_at_first() -> None:
+    """Case 87: a replica that has not heard of the task yet."""
+    accepted = answer(202, {"id": "sd2_a", "status": "processing", "model": "seedance2"})
+    missing = answer(404, {"error": {"code": "not_found", "message": "no such task"}})
+    done = answer(200, {"id": "sd2_a", "status": "completed", "output": {"video_url": "https://x.example/a"}})
+    async with raw_server(accepted, missing, missing, done) as server, client_at(server.url) as client:
+        task = await client.generate(VIDEO)
+
+    assert task.is_completed
+
+
+async def test_a_404_that_lasts_ends_the_waiting_with_the_id() -> None:
+    """Case 88: the task has vanished; nothing is submitted in its place."""
+    accepted = answer(202, {"id": "sd2_a", "status": "processing", "model": "seedance2"})
+    missing = answer(404, {"error": {"code": "not_found", "message": "no such task"}})
+    async with raw_server(accepted, missing) as server, client_at(server.url) as client:
+        with pytest.raises(NotFoundError) as caught:
+            await client.generate(VIDEO)
+
+    assert caught.value.task_id == "sd2_a"
+    assert [seen.method for seen in server.seen].count("POST") == 1
