@@ -76,10 +76,11 @@ def build(model: str, fields: Mapping[str, object]) -> Request:
     try:
         request = request_type(**{"prompt": None, **given})
     except ValidationError as error:
-        raise ValidationError([*problems, *error.problems], subject=request_type.__name__) from None
-    if problems:
-        raise ValidationError(problems, subject=request_type.__name__)
-    return request
+        problems.extend(error.problems)
+    else:
+        if not problems:
+            return request
+    raise ValidationError(problems, subject=request_type.__name__)
 
 
 def loads(body: bytes) -> object:
@@ -118,7 +119,8 @@ def submission(data: object) -> Submission:
         ValueError: ``data`` holds no usable task id; the message names the path.
     """
     answer = _answer(data)
-    return _CONVERTER.structure({**answer, "task_ids": _task_ids(answer), "raw": data}, Submission)
+    ours = {"task_ids": _task_ids(answer), "idempotency_key": None, "raw": data}
+    return _CONVERTER.structure({**answer, **ours}, Submission)
 
 
 def task(data: object) -> Task:

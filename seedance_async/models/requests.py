@@ -8,29 +8,34 @@ is media-to-video. So ``mode`` and ``type`` may be left out; given, they must ag
 
 from __future__ import annotations
 
-import re
 from typing import TYPE_CHECKING, ClassVar, Final, Literal, TypeAlias, get_args
 
 from attrs import Factory, field, frozen
 
 from seedance_async.models.kinds import Kind
+from seedance_async.models.reading import (
+    is_given,
+    shown_optional_url,
+    shown_prompt,
+    shown_urls,
+    url_tuple,
+    whole_seconds,
+)
 from seedance_async.models.rules import (
     Problem,
     hold,
-    is_list,
     one_of,
     optional,
     prompt,
     public_url,
     public_urls,
     ruled,
-    shown_url,
     true_or_false,
     whole_number,
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterator
 
 VideoMode: TypeAlias = Literal["text-to-video", "image-to-video", "media-to-video"]
 QualityTier: TypeAlias = Literal["mini", "standard", "pro"]
@@ -57,52 +62,16 @@ _MODE_OF_MEDIA: Final = {
     "media_urls": "media-to-video",
 }
 
-_WHOLE_SECONDS: Final = re.compile(r"[1-9][0-9]?")
-_SHOWN_PROMPT_CHARACTERS: Final = 48
-
-
-def _seconds(value: int | str) -> int:
-    if isinstance(value, str) and _WHOLE_SECONDS.fullmatch(value):
-        return int(value)
-    return value  # type: ignore[return-value]  # what cannot be read is kept, for the rule to name
-
-
-def _urls(value: Sequence[str] | None) -> tuple[str, ...]:
-    if value is None:
-        return ()
-    if is_list(value):
-        return tuple(value)
-    return value  # type: ignore[return-value]  # what cannot be read is kept, for the rule to name
-
-
-def _given(media: object) -> bool:
-    """Whether a media field holds anything, be it right or wrong."""
-    return media is not None and not (isinstance(media, tuple) and not media)
-
-
-def _shown_prompt(text: str) -> str:
-    if len(text) <= _SHOWN_PROMPT_CHARACTERS:
-        return repr(text)
-    return f"{text[:_SHOWN_PROMPT_CHARACTERS] + '…'!r} ({len(text)} characters)"
-
-
-def _shown_url(url: str | None) -> str:
-    return "None" if url is None else shown_url(url)
-
-
-def _shown_urls(urls: Sequence[str]) -> str:
-    return f"({', '.join(map(shown_url, urls))})"
-
 
 def _mode_of_media(request: Seedance2Video) -> VideoMode:
-    if _given(request.media_urls):
+    if is_given(request.media_urls):
         return "media-to-video"
-    has_frame = _given(request.image_url) or _given(request.end_image_url)
+    has_frame = is_given(request.image_url) or is_given(request.end_image_url)
     return "image-to-video" if has_frame else "text-to-video"
 
 
 def _type_of_media(request: GptImage2 | NanoBananaPro) -> ImageType:
-    return "image-to-image" if _given(request.image_urls) else "text-to-image"
+    return "image-to-image" if is_given(request.image_urls) else "text-to-image"
 
 
 @frozen(kw_only=True)
@@ -126,11 +95,13 @@ class Seedance2Video:
     model: ClassVar[Literal["seedance2"]] = "seedance2"
     path: ClassVar[str] = "/video/seedance2"
 
-    prompt: str = field(metadata=ruled(prompt(10_000)), repr=_shown_prompt)
-    image_url: str | None = field(default=None, metadata=ruled(optional(public_url)), repr=_shown_url)
-    end_image_url: str | None = field(default=None, metadata=ruled(optional(public_url)), repr=_shown_url)
+    prompt: str = field(metadata=ruled(prompt(10_000)), repr=shown_prompt)
+    image_url: str | None = field(default=None, metadata=ruled(optional(public_url)), repr=shown_optional_url)
+    end_image_url: str | None = field(
+        default=None, metadata=ruled(optional(public_url)), repr=shown_optional_url
+    )
     media_urls: tuple[str, ...] = field(
-        default=(), converter=_urls, metadata=ruled(public_urls(12)), repr=_shown_urls
+        default=(), converter=url_tuple, metadata=ruled(public_urls(12)), repr=shown_urls
     )
     mode: VideoMode = field(
         default=Factory(_mode_of_media, takes_self=True), metadata=ruled(one_of(get_args(VideoMode)))
@@ -139,7 +110,7 @@ class Seedance2Video:
     channel: VideoChannel = field(default="standard", metadata=ruled(one_of(get_args(VideoChannel))))
     aspect_ratio: VideoAspectRatio = field(default="16:9", metadata=ruled(one_of(get_args(VideoAspectRatio))))
     duration: int = field(
-        default=5, converter=_seconds, metadata=ruled(whole_number(4, 15, unit="(seconds)"))
+        default=5, converter=whole_seconds, metadata=ruled(whole_number(4, 15, of="seconds"))
     )
     resolution: VideoResolution = field(default="720p", metadata=ruled(one_of(get_args(VideoResolution))))
     generate_audio: bool = field(default=True, metadata=ruled(true_or_false))
@@ -164,7 +135,7 @@ class Seedance2Video:
         if self.mode not in get_args(VideoMode):
             return
         for name, mode in _MODE_OF_MEDIA.items():
-            given = _given(getattr(self, name))
+            given = is_given(getattr(self, name))
             if given and self.mode != mode:
                 yield name, f"belongs to {mode} only; this is {self.mode}"
             elif not given and self.mode == mode and name != "end_image_url":
@@ -198,9 +169,9 @@ class GptImage2:
     model: ClassVar[Literal["gpt-image-2"]] = "gpt-image-2"
     path: ClassVar[str] = "/image/gpt-image-2"
 
-    prompt: str = field(metadata=ruled(prompt(20_000)), repr=_shown_prompt)
+    prompt: str = field(metadata=ruled(prompt(20_000)), repr=shown_prompt)
     image_urls: tuple[str, ...] = field(
-        default=(), converter=_urls, metadata=ruled(public_urls(10)), repr=_shown_urls
+        default=(), converter=url_tuple, metadata=ruled(public_urls(10)), repr=shown_urls
     )
     type: ImageType = field(
         default=Factory(_type_of_media, takes_self=True), metadata=ruled(one_of(get_args(ImageType)))
@@ -236,9 +207,9 @@ class NanoBananaPro:
     model: ClassVar[Literal["nano-banana-pro"]] = "nano-banana-pro"
     path: ClassVar[str] = "/image/nano-banana-pro"
 
-    prompt: str = field(metadata=ruled(prompt(10_000)), repr=_shown_prompt)
+    prompt: str = field(metadata=ruled(prompt(10_000)), repr=shown_prompt)
     image_urls: tuple[str, ...] = field(
-        default=(), converter=_urls, metadata=ruled(public_urls(8)), repr=_shown_urls
+        default=(), converter=url_tuple, metadata=ruled(public_urls(8)), repr=shown_urls
     )
     type: ImageType = field(
         default=Factory(_type_of_media, takes_self=True), metadata=ruled(one_of(get_args(ImageType)))
@@ -257,7 +228,7 @@ class NanoBananaPro:
 
 
 def _image_conflicts(request: GptImage2 | NanoBananaPro) -> Iterator[Problem]:
-    given = _given(request.image_urls)
+    given = is_given(request.image_urls)
     if request.type == "image-to-image" and not given:
         yield "image_urls", "is required for image-to-image"
     if request.type == "text-to-image" and given:

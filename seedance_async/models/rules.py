@@ -79,15 +79,16 @@ def true_or_false(value: object) -> str | None:
     return None if isinstance(value, bool) else f"must be true or false; got {shown(value)}"
 
 
-def whole_number(low: int, high: int | None = None, *, unit: str = "") -> Rule:
+def whole_number(low: int, high: int | None = None, *, of: str = "") -> Rule:
     """An integer from ``low`` to ``high``, both included; without ``high`` there is no upper end."""
+    wanted = f"whole number of {of}" if of else "whole number"
     span = f"from {low} up" if high is None else f"from {low} to {high}"
     most = math.inf if high is None else high
 
     def check(value: object) -> str | None:
         if isinstance(value, int) and not isinstance(value, bool) and low <= value <= most:
             return None
-        return f"must be a whole number {span}{unit and f' {unit}'}; got {shown(value)}"
+        return f"must be a {wanted} {span}; got {shown(value)}"
 
     return check
 
@@ -100,7 +101,7 @@ def seconds(value: object) -> str | None:
 
 
 def optional(rule: Rule) -> Rule:
-    """None, which leaves the field out of the body, or what ``rule`` allows."""
+    """None, or what ``rule`` allows."""
     return lambda value: None if value is None else rule(value)
 
 
@@ -141,11 +142,6 @@ def public_urls(most: int) -> Rule:
         return "; ".join(faults) or None
 
     return check
-
-
-def is_list(value: object) -> bool:
-    """Whether ``value`` is an ordered collection; a text is one to Python, but not to the API."""
-    return isinstance(value, Sequence) and not isinstance(value, str | bytes | bytearray)
 
 
 def shown(value: object) -> str:

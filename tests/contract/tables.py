@@ -269,8 +269,10 @@ VIDEO: Final = Endpoint(
             "No",
             "5",
             tuple({"duration": str(seconds)} for seconds in range(4, 16)),
-            _refused("duration", "from 4 to 15 (seconds)", "", "3", "16", "-5", "5.5", "5s", "five", "\u0665")
-            + _refused("duration", "from 4 to 15 (seconds)", 5.5, True, False, ["5"], "9" * 5000),
+            _refused(
+                "duration", "of seconds from 4 to 15", "", "3", "16", "-5", "5.5", "5s", "five", "\u0665"
+            )
+            + _refused("duration", "of seconds from 4 to 15", 5.5, True, False, ["5"], "9" * 5000),
         ),
         Row(
             "resolution",

@@ -91,7 +91,7 @@ def test_everything_wrong_is_said_at_once_in_the_order_of_the_fields() -> None:
         ("image_url", "is required for image-to-video"),
         ("media_urls", "[1] 'http://cdn.example.com/b.mp4' must be a public https URL, got http://"),
         ("media_urls", "belongs to media-to-video only; this is image-to-video"),
-        ("duration", "must be a whole number from 4 to 15 (seconds); got 16"),
+        ("duration", "must be a whole number of seconds from 4 to 15; got 16"),
         ("resolution", "'4k' is available with quality_tier='pro' only"),
         ("seed", "is not supported on the 'real' channel"),
     )

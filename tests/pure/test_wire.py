@@ -423,6 +423,15 @@ def test_answer_that_is_no_object_is_refused(read: Callable[[object], object], d
         read(data)
 
 
+def test_what_is_ours_cannot_come_from_the_server() -> None:
+    """The key is the one we sent; a field of that name in an answer is one more unknown field."""
+    answer = {"id": "sd2_1", "idempotency_key": "theirs", "task_ids": ["sd2_9"], "raw": "theirs"}
+
+    submission = wire.submission(answer)
+
+    assert (None, ("sd2_1",), answer) == (submission.idempotency_key, submission.task_ids, submission.raw)
+
+
 @pytest.mark.parametrize(
     "task_id", ["../../admin", "a b", "x" * 10_000, "sd2_\u732b"], ids=lambda text: text[:9]
 )
