@@ -1,5 +1,90 @@
-"""Fixtures for the tests of programs that use this package.
+"""Fixtures for the tests of programs that use this package: a sandbox, a client at it, and time that jumps.
 
-pytest loads this module in every run of everybody who has the package installed, so importing it costs nothing:
-whatever is heavy is imported inside the fixtures.
+::
+
+    @pytest.mark.anyio
+    @pytest.mark.seedance_sandbox(credits=30)
+    async def test_a_clip_spends_its_credits(seedance_client, seedance_sandbox, seedance_clock):
+        await seedance_client.generate(Seedance2Video(prompt="a paper boat crosses a pond"))
+
+        assert seedance_sandbox.balance() == 0
+        assert seedance_clock.now > 60
+
+A test that asks for any of them runs in virtual time: the minutes a clip takes pass at once, and alike in
+every run. What the test talks to must then live in its own loop; :mod:`seedance_async.sandbox.virtual_time`
+says why. A test in real time enters a :class:`~seedance_async.sandbox.Sandbox` itself.
+
+pytest loads this module in every run of everybody who has the package installed, so importing it costs
+nothing: whatever is heavy is imported inside the fixtures. They are for anyio's own pytest plugin, which is
+there wherever anyio is: mark tests with ``@pytest.mark.anyio`` or set ``anyio_mode = auto``.
 """
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Final
+
+import pytest
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
+    from seedance_async.client import SeedanceClient
+    from seedance_async.sandbox import Sandbox
+    from seedance_async.sandbox.virtual_time import Clock, VirtualLoop
+
+EPOCH: Final = datetime(2026, 1, 1, tzinfo=UTC)
+"""When every test's sandbox starts, so that ``created_at`` is the same in every run."""
+
+
+@pytest.fixture
+async def seedance_clock() -> Clock:
+    """Read and advance the virtual time that the test runs in."""
+    from seedance_async.sandbox.virtual_time import Clock  # noqa: PLC0415
+
+    return Clock()
+
+
+@pytest.fixture
+async def seedance_sandbox(
+    request: pytest.FixtureRequest,
+    seedance_clock: Clock,  # noqa: ARG001 - puts the test in virtual time
+) -> AsyncIterator[Sandbox]:
+    """Run an emulator of the whole API for one test.
+
+    ``@pytest.mark.seedance_sandbox(...)`` takes the options of :class:`seedance_async.sandbox.Sandbox`.
+    """
+    from seedance_async.sandbox import Sandbox  # noqa: PLC0415
+
+    mark = request.node.get_closest_marker("seedance_sandbox")
+    options = {"epoch": EPOCH, **(mark.kwargs if mark else {})}
+    async with Sandbox(**options) as sandbox:
+        yield sandbox
+
+
+@pytest.fixture
+async def seedance_client(seedance_sandbox: Sandbox) -> AsyncIterator[SeedanceClient]:
+    """Open a client of the sandbox, with its key."""
+    from seedance_async.client import SeedanceClient  # noqa: PLC0415
+
+    async with SeedanceClient(seedance_sandbox.api_key, seedance_sandbox.base_url) as client:
+        yield client
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Make the marker known."""
+    config.addinivalue_line("markers", "seedance_sandbox(**options): options of the fixture of this name.")
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    """Put tests that ask for the clock on the virtual loop, whatever the suite's own backend is."""
+    if {"seedance_clock", "anyio_backend"} <= set(metafunc.fixturenames):
+        backend = pytest.param(("asyncio", {"loop_factory": _virtual_loop}), id="virtual")
+        metafunc.definition.add_marker(pytest.mark.parametrize("anyio_backend", [backend], scope="module"))
+
+
+def _virtual_loop() -> VirtualLoop:
+    from seedance_async.sandbox.virtual_time import VirtualLoop  # noqa: PLC0415
+
+    return VirtualLoop()

@@ -130,6 +130,29 @@ class VirtualLoop(asyncio.SelectorEventLoop):
             self._threads_at_work -= 1
 
 
+class Clock:
+    """The clock of the virtual loop that is running.
+
+    Raises:
+        RuntimeError: another loop is running, where nothing could be advanced.
+    """
+
+    def __init__(self) -> None:
+        loop = asyncio.get_running_loop()
+        if not isinstance(loop, VirtualLoop):
+            raise RuntimeError("this runs in real time: make it an async test of anyio's pytest plugin")  # noqa: TRY004
+        self._loop = loop
+
+    @property
+    def now(self) -> float:
+        """Virtual seconds since the loop was made."""
+        return self._loop.time()
+
+    async def advance(self, seconds: float) -> None:
+        """Let everything happen that the next seconds hold."""
+        await anyio.sleep(seconds)
+
+
 class _JumpingSelector(selectors.DefaultSelector):
     """Moves its loop's clock where a selector would sleep."""
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import threading
 import time
 from typing import TYPE_CHECKING
@@ -145,6 +146,17 @@ async def test_a_timer_is_never_due_in_the_instant_it_was_set() -> None:
     await fired.wait()
 
     assert pytest.approx(began + 1e-6, abs=1e-9) == loop.time()
+
+
+def test_jumps_are_whole_microseconds_forward() -> None:
+    """Float dust neither adds a microsecond nor keeps the clock from moving."""
+    with contextlib.closing(VirtualLoop()) as loop:
+        loop.jump(0.1)
+        loop.jump(0.2)
+        assert 0.3 == loop.time()
+
+        loop.jump(0.0)
+        assert 0.300_001 == loop.time()
 
 
 async def test_the_servers_answer_comes_before_the_clients_timeout(server: Server) -> None:

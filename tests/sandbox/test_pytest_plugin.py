@@ -1,0 +1,133 @@
+"""The pytest plugin, seen from a user's suite: each test here runs one with pytest itself."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+import pytest
+
+pytest_plugins = ["pytester"]
+
+USERS_TESTS = """
+import anyio
+import pytest
+
+from seedance_async import InsufficientCreditsError, Seedance2Video
+
+pytestmark = pytest.mark.anyio
+BOAT = Seedance2Video(prompt="a paper boat crosses a pond")
+
+
+@pytest.mark.seedance_sandbox(credits=30)
+async def test_a_clip_spends_its_credits(seedance_client, seedance_sandbox, seedance_clock):
+    task = await seedance_client.generate(BOAT)
+
+    assert task.is_completed
+    assert task.created_at.isoformat() == "2026-01-01T00:00:00+00:00"
+    assert seedance_sandbox.balance() == 0
+    assert seedance_clock.now > 60
+    with pytest.raises(InsufficientCreditsError):
+        await seedance_client.submit(BOAT)
+
+
+async def test_every_test_has_a_sandbox_of_its_own(seedance_sandbox, seedance_clock):
+    assert seedance_sandbox.requests == []
+    assert seedance_clock.now < 1
+
+
+async def test_the_clock_advances_when_told(seedance_clock):
+    began = seedance_clock.now
+    with anyio.move_on_after(3600) as scope:
+        await seedance_clock.advance(7200)
+    assert scope.cancelled_caught
+    assert seedance_clock.now == began + 3600
+
+
+async def test_the_client_keeps_the_limit(seedance_client, seedance_sandbox):
+    requests = [Seedance2Video(prompt=f"boat {number}") for number in range(50)]
+    results = [result async for result in seedance_client.as_completed(requests)]
+    assert len(results) == 50
+    assert seedance_sandbox.worst_window().arrivals <= 30
+"""
+
+
+@pytest.fixture
+def suite(pytester: pytest.Pytester) -> pytest.Pytester:
+    """A user's suite: its own directory, warnings as errors, markers declared."""
+    pytester.makeini("[pytest]\naddopts = -W error --strict-markers -p no:cacheprovider\n")
+    return pytester
+
+
+def test_a_users_tests_run_against_a_sandbox_in_virtual_time(suite: pytest.Pytester) -> None:
+    """The example of the documentation works: credits, a clock, a limit, and nothing shared between tests."""
+    suite.makepyfile(USERS_TESTS)
+
+    result = suite.runpytest_inprocess()
+
+    result.assert_outcomes(passed=4)
+
+
+def test_other_tests_of_the_suite_stay_on_their_own_backend(suite: pytest.Pytester) -> None:
+    """Virtual time comes with the fixtures, not with the installation."""
+    suite.makepyfile("""
+        import asyncio
+        import pytest
+        from seedance_async.sandbox.virtual_time import VirtualLoop
+
+        @pytest.fixture
+        def anyio_backend():
+            return "asyncio"
+
+        @pytest.mark.anyio
+        async def test_real():
+            assert not isinstance(asyncio.get_running_loop(), VirtualLoop)
+
+        @pytest.mark.anyio
+        async def test_virtual(seedance_clock):
+            assert isinstance(asyncio.get_running_loop(), VirtualLoop)
+
+        @pytest.mark.anyio
+        @pytest.mark.usefixtures("seedance_clock")
+        async def test_also_virtual():
+            assert isinstance(asyncio.get_running_loop(), VirtualLoop)
+    """)
+
+    result = suite.runpytest_inprocess()
+
+    result.assert_outcomes(passed=3)
+
+
+def test_the_clock_refuses_a_loop_in_real_time(suite: pytest.Pytester) -> None:
+    """A loop of another maker sleeps for real; saying so beats a test of three minutes."""
+    suite.makepyfile("""
+        import asyncio
+        import pytest
+        from seedance_async.sandbox.virtual_time import Clock
+
+        def test_real():
+            async def look():
+                Clock()
+
+            asyncio.run(look())
+    """)
+
+    result = suite.runpytest_inprocess()
+
+    result.assert_outcomes(failed=1)
+    result.stdout.fnmatch_lines(["*this runs in real time*"])
+
+
+def test_loading_the_plugin_imports_nothing_heavy() -> None:
+    """It is loaded in every pytest run of everybody who has the package installed."""
+    code = (
+        "import sys, pytest; before = set(sys.modules); import seedance_async.sandbox.pytest_plugin; "
+        "print(*sorted(set(sys.modules) - before))"
+    )
+    loaded = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True).stdout
+
+    assert {
+        "seedance_async",
+        "seedance_async.sandbox",
+        "seedance_async.sandbox.pytest_plugin",
+    } == set(loaded.split())
