@@ -55,7 +55,9 @@ async def test_the_client_keeps_the_limit(seedance_client, seedance_sandbox):
 @pytest.fixture
 def suite(pytester: pytest.Pytester) -> pytest.Pytester:
     """A user's suite: its own directory, warnings as errors, markers declared."""
-    pytester.makeini("[pytest]\naddopts = -W error --strict-markers -p no:cacheprovider\n")
+    # Hypothesis would be loaded anew for each of these runs, which takes longer than the run.
+    options = "-W error --strict-markers -p no:cacheprovider -p no:hypothesispytest"
+    pytester.makeini(f"[pytest]\naddopts = {options}\n")
     return pytester
 
 
