@@ -1,0 +1,249 @@
+"""Result files: whole or not there, ours or not touched, and never with the key."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import anyio
+import pytest
+from yarl import URL
+
+from seedance_async import DownloadError, GptImage2, NanoBananaPro, Seedance2Video, SeedanceClient, Timeouts
+from seedance_async.downloads import Downloads, PublicResolver, kind_of
+from seedance_async.errors import ValidationError
+from seedance_async.models import ImageOutput, Task, VideoOutput
+from seedance_async.models.answers import OutputImage
+from seedance_async.sandbox import Behaviour, Fault, Sandbox
+from tests.rooms.raw_server import answer, raw_server, says
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from seedance_async.models import Request
+    from tests.rooms.raw_server import Behaviour as Says
+
+PNG = b"\x89PNG\r\n\x1a\n" + b"picture" * 1000
+
+
+def client_for(sandbox: Sandbox) -> SeedanceClient:
+    """A client of this sandbox's account."""
+    return SeedanceClient(sandbox.api_key, sandbox.base_url)
+
+
+def finished(url: str, task_id: str = "gpt2_a1") -> Task:
+    """A completed task with one output file at ``url``."""
+    return Task(id=task_id, status="completed", output=ImageOutput(images=(OutputImage(url=url),)))
+
+
+async def save(
+    task: Task, folder: Path, name: str | None = None, *, api: str = "http://127.0.0.1:1/api/v1"
+) -> list[Path]:
+    """Save a task's files for an API at this place."""
+    downloads = Downloads(Timeouts(), trusted=URL(api))
+    try:
+        return await downloads.save(task, folder, name=name)
+    finally:
+        await downloads.close()
+
+
+async def test_files_of_every_model_land_under_the_tasks_id(tmp_path: Path) -> None:
+    """A clip and its last frame, a PNG, a JPEG; what they are is seen in the bytes."""
+    requests: list[Request] = [
+        Seedance2Video(prompt="A red kite over the sea", duration=4),
+        GptImage2(prompt="A red kite over the sea"),
+        NanoBananaPro(prompt="A red kite over the sea", output_format="jpeg"),
+    ]
+    async with Sandbox() as sandbox, client_for(sandbox) as client:
+        tasks = [await client.generate(request) for request in requests]
+        saved = [await client.download(task, tmp_path) for task in tasks]
+        clip, frame, picture, photo = [path for paths in saved for path in paths]
+
+        assert [clip.name, frame.name] == [f"{tasks[0].id}.mp4", f"{tasks[0].id}-last-frame.png"]
+        assert [picture.name, photo.name] == [f"{tasks[1].id}.png", f"{tasks[2].id}.jpg"]
+        assert [kind_of(path.read_bytes()[:64]) for path in (clip, frame, picture, photo)] == [
+            "mp4",
+            "png",
+            "png",
+            "jpg",
+        ]
+        assert sandbox.leaks == []
+        assert sorted(path.name for path in tmp_path.iterdir()) == sorted(
+            path.name for path in (clip, frame, picture, photo)
+        )
+
+
+async def test_downloads_spend_nothing_of_the_request_budget(tmp_path: Path) -> None:
+    """They go to another origin, whatever their number."""
+    async with Sandbox() as sandbox, client_for(sandbox) as client:
+        task = await client.generate(GptImage2(prompt="A red kite"))
+        before = len(sandbox.requests)
+        for _ in range(40):
+            await client.download(task, tmp_path)
+
+        assert before == len(sandbox.requests)
+        assert len(list(tmp_path.iterdir())) == 1
+
+
+@pytest.mark.parametrize("fault", ["drop", "reset", "truncate", "status"])
+async def test_a_broken_download_is_repeated_and_ends_whole(fault: str, tmp_path: Path) -> None:
+    """Case 106: the file that stands there at the end is the file the server has."""
+    broken = Fault(effect=fault, on="media", count=2, status=503)  # type: ignore[arg-type]  # from the list above
+    async with Sandbox(faults=[broken]) as sandbox, client_for(sandbox) as client:
+        task = await client.generate(GptImage2(prompt="A red kite"))
+        (path,) = await client.download(task, tmp_path)
+        (again,) = await client.download(task, tmp_path / "again")
+
+    assert path.read_bytes() == again.read_bytes()
+
+
+async def test_a_download_that_cannot_work_leaves_the_task_finished(tmp_path: Path) -> None:
+    """Promise 10: the error names the task, and a later try may succeed."""
+    gone = Fault(effect="status", on="media", count=1, status=410)
+    async with Sandbox(faults=[gone]) as sandbox, client_for(sandbox) as client:
+        task = await client.generate(GptImage2(prompt="A red kite"))
+        with pytest.raises(DownloadError, match="gone") as caught:
+            await client.download(task, tmp_path)
+        (path,) = await client.download(str(caught.value.task_id), tmp_path)
+
+    assert path.exists()
+
+
+async def test_an_expired_url_is_renewed_by_asking_for_the_task(tmp_path: Path) -> None:
+    """U9: an id is enough to download again, whatever became of the first URL."""
+    short = Behaviour(url_life=60.0)
+    async with Sandbox(behaviour=short) as sandbox, client_for(sandbox) as client:
+        task = await client.generate(GptImage2(prompt="A red kite"))
+        await anyio.sleep(61.0)
+        with pytest.raises(DownloadError):
+            await client.download(task, tmp_path)
+        assert await client.download(task.id, tmp_path)
+
+
+async def test_a_file_of_somebody_else_is_not_overwritten(tmp_path: Path) -> None:
+    """Case 117: ours takes the next free name."""
+    theirs = tmp_path / "kite.png"
+    theirs.write_bytes(b"holiday picture")
+    async with raw_server(answer(200, PNG)) as server:
+        ours = await save(finished(server.url), tmp_path, name="kite")
+
+    assert theirs.read_bytes() == b"holiday picture"
+    assert [path.name for path in ours] == ["kite-2.png"]
+
+
+async def test_a_planted_link_is_not_followed(tmp_path: Path) -> None:
+    """Case 147: neither at the part's name nor at the target's."""
+    victim = tmp_path / "victim"
+    victim.write_bytes(b"precious")
+    folder = tmp_path / "out"
+    folder.mkdir()
+    (folder / "kite.png").symlink_to(victim)
+    async with raw_server(answer(200, PNG)) as server:
+        (ours,) = await save(finished(server.url), folder, name="kite")
+        (folder / "lion.png.part").symlink_to(victim)
+        with pytest.raises(DownloadError):
+            await save(finished(server.url), folder, name="lion")
+
+    assert victim.read_bytes() == b"precious"
+    assert ours.name == "kite-2.png"
+
+
+@pytest.mark.parametrize(
+    "body",
+    [b"<html><title>Are you human?</title></html>", b'{"error": "gone"}', b"", b"MZ\x90\x00"],
+    ids=["captcha", "json", "empty", "program"],
+)
+async def test_what_is_no_picture_and_no_clip_is_refused(body: bytes, tmp_path: Path) -> None:
+    """Cases 110 and 146: the first bytes decide, not the status and not a name."""
+    async with raw_server(answer(200, body, "Content-Type: video/mp4")) as server:
+        with pytest.raises(DownloadError, match="not a picture or clip"):
+            await save(finished(server.url), tmp_path)
+
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "http://example.com/a.png",
+        "ftp://example.com/a.png",
+        "file:///etc/passwd",
+        "data:image/png;base64,AAAA",
+        "https://user:secret@example.com/a.png",
+        "https://127.0.0.1/a.png",
+        "https://[::1]/a.png",
+        "https://10.0.0.1/a.png",
+        "https://169.254.169.254/latest/meta-data",
+        "https://100.64.0.1/a.png",
+        "https://[fd00::1]/a.png",
+        "https://192.168.1.1/a.png",
+    ],
+)
+async def test_urls_that_are_not_public_https_are_refused(url: str, tmp_path: Path) -> None:
+    """Promise 11 and case 113: the server's words do not send us into our own network."""
+    with pytest.raises(DownloadError, match="refused"):
+        await save(finished(url), tmp_path, api="https://seedance2ai.io/api/v1")
+
+
+async def test_a_name_that_resolves_to_a_private_address_is_refused() -> None:
+    """Judged where the connection is made, so that no second look-up can differ."""
+    with pytest.raises(OSError, match="no public address"):
+        await PublicResolver(local=False).resolve("localhost", 443)
+
+
+async def test_a_redirect_is_judged_hop_by_hop(tmp_path: Path) -> None:
+    """Case 112: one may go on, within bounds, and each hop obeys the same rules."""
+    async with raw_server(answer(200, PNG)) as files:
+        async with raw_server(answer(302, b"", f"Location: {files.url}")) as server:
+            assert await save(finished(server.url), tmp_path, name="kite")
+        async with raw_server(answer(302, b"", "Location: http://10.0.0.1/a.png")) as server:
+            with pytest.raises(DownloadError, match="refused"):
+                await save(finished(server.url), tmp_path, name="lion")
+    async with raw_server(answer(302, b"", "Location: /again")) as server:
+        with pytest.raises(DownloadError, match="redirects more than"):
+            await save(finished(server.url), tmp_path, name="loop")
+
+
+@pytest.mark.parametrize(
+    "cut",
+    [
+        says(b"HTTP/1.1 200 OK\r\nContent-Length: 7008\r\n\r\n" + PNG[:3000]),
+        says(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n8\r\n" + PNG[:8] + b"\r\n"),
+    ],
+    ids=["short", "chunked"],
+)
+async def test_a_file_is_whole_or_not_there(cut: Says, tmp_path: Path) -> None:
+    """Case 106: half a clip under the final name would be taken for a clip."""
+    async with raw_server(cut) as server:
+        with pytest.raises(DownloadError):
+            await save(finished(server.url), tmp_path, name="kite")
+
+    assert not (tmp_path / "kite.png").exists()
+
+
+@pytest.mark.parametrize("name", ["../kite", "a/b", "a\\b", "", ".", "..", "a\x00b", "x" * 300, "C:kite"])
+async def test_a_name_cannot_leave_the_directory(name: str, tmp_path: Path) -> None:
+    """Cases 141-143, said before anything is fetched."""
+    with pytest.raises(ValidationError):
+        await save(finished("https://example.com/a.png"), tmp_path, name=name)
+
+
+async def test_a_hostile_task_id_is_a_plain_file_name(tmp_path: Path) -> None:
+    """Case 66: ids are the server's text."""
+    async with raw_server(answer(200, PNG)) as server:
+        (path,) = await save(finished(server.url, task_id="../../etc/x y"), tmp_path)
+
+    assert path.parent == tmp_path
+
+
+async def test_a_directory_that_cannot_be_made_is_told(tmp_path: Path) -> None:
+    """Case 118: a file stands where the directory should be."""
+    (tmp_path / "out").write_bytes(b"")
+    with pytest.raises(DownloadError, match="cannot save into"):
+        await save(finished("https://example.com/a.png"), tmp_path / "out")
+
+
+async def test_a_task_without_files_says_its_status(tmp_path: Path) -> None:
+    """Downloading too early, or what failed."""
+    running = Task(id="sd2_a", status="processing", output=VideoOutput())
+    with pytest.raises(DownloadError, match="processing"):
+        await save(running, tmp_path)
