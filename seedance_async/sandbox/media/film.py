@@ -135,12 +135,12 @@ def _paste_rows(canvas: VideoFrame, strip: VideoFrame) -> None:
 
 
 def _sounds(stream: AudioStream, samples: int) -> Iterator[Packet[Stream]]:
-    second = _second_of_sound()
+    levels = _second_of_sound() * 2  # twice, so that a frame may begin near the end of the first
     for start in range(0, samples, SAMPLES_PER_FRAME):
         length = min(SAMPLES_PER_FRAME, samples - start)
         offset = start % SAMPLES_PER_SECOND
         frame = AudioFrame("fltp", "mono", length)
-        frame.planes[0].update((second * 2)[offset : offset + length].tobytes())
+        frame.planes[0].update(levels[offset : offset + length].tobytes())
         frame.sample_rate = SAMPLES_PER_SECOND
         frame.pts = start
         yield from stream.encode(frame)
