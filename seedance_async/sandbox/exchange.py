@@ -99,8 +99,8 @@ def fingerprint(key: str) -> str:
 
 
 def json_bytes(document: object) -> bytes:
-    """A document as it goes over the wire."""
-    return json.dumps(document, ensure_ascii=False, separators=(",", ":")).encode()
+    """A document as it goes over the wire; halves of characters, which a caller can send, become ``?``."""
+    return json.dumps(document, ensure_ascii=False, separators=(",", ":")).encode(errors="replace")
 
 
 def refusal(code: str, message: str, **more: object) -> Answer:

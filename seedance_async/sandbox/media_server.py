@@ -45,7 +45,8 @@ class MediaServer:
         world.media.append(_record(request, answer, at=at, faults=faults))
         await world.latency()
         broken = next((fault for fault in faults if fault.effect in BREAKS), None)
-        return await deliver(request, answer, fault=broken)
+        date = world.state.calendar.http_date(anyio.current_time())
+        return await deliver(request, answer, date=date, fault=broken)
 
     async def _answer(self, request: web.BaseRequest, world: World, faults: tuple[Fault, ...]) -> Answer:
         if leaked := _credentials(request.headers):
@@ -75,17 +76,19 @@ class MediaServer:
 
 
 class Studio:
-    """Makes each content once, in a worker thread."""
+    """Makes contents in worker threads, and keeps the latest of them."""
 
     def __init__(self) -> None:
         self._made: dict[Clip | Picture, bytes] = {}
-        self._at_work: dict[Clip | Picture, anyio.Lock] = {}
+        self._hands = anyio.Semaphore(2)  # encoding keeps a core busy; callers' own work needs some too
 
     async def make(self, content: Clip | Picture) -> bytes:
-        """The bytes of the content; callers who ask for the same one at once wait for one making of it."""
-        async with self._at_work.setdefault(content, anyio.Lock()):
-            if content not in self._made:
+        """The bytes of the content."""
+        if content not in self._made:
+            async with self._hands:
                 self._made[content] = await to_thread.run_sync(_make, content)
+            while len(self._made) > _KEPT:
+                del self._made[next(iter(self._made))]
         return self._made[content]
 
 
@@ -93,9 +96,10 @@ def _make(content: Clip | Picture) -> bytes:
     # Imported when first needed: the encoders behind it take longer to load than the whole sandbox.
     from seedance_async.sandbox import media  # noqa: PLC0415
 
+    width, height, prompt, seed = content.width, content.height, content.prompt, content.seed
     if isinstance(content, Clip):
-        return media.clip(content.width, content.height, content.seconds, content.prompt, audio=content.audio)
-    return media.picture(content.width, content.height, content.image_format, content.prompt)
+        return media.clip(width, height, content.seconds, prompt, audio=content.audio, seed=seed)
+    return media.picture(width, height, content.image_format, prompt, seed=seed)
 
 
 def _part(headers: Mapping[str, str], body: bytes, content_type: str, more: Mapping[str, str]) -> Answer:
@@ -122,8 +126,7 @@ def _content_range(part: Slice, size: int) -> str:
 
 
 def _headers(task: Task, world: World) -> dict[str, str]:
-    changed = world.state.calendar.at(task.ends_at)
-    return {"Last-Modified": changed.strftime("%a, %d %b %Y %H:%M:%S GMT")}
+    return {"Last-Modified": world.state.calendar.http_date(task.ends_at)}
 
 
 def _credentials(headers: Mapping[str, str]) -> tuple[str, ...]:
@@ -151,3 +154,4 @@ def _record(request: web.BaseRequest, answer: Answer, *, at: float, faults: tupl
 
 
 _PRIVATE: Final = ("Authorization", "Proxy-Authorization", "Cookie", "Idempotency-Key")
+_KEPT: Final = 64  # files; enough for a client that resumes or fetches twice

@@ -14,9 +14,9 @@ clock.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from random import Random
-from typing import TYPE_CHECKING, Final, Literal
+from typing import TYPE_CHECKING, Final, Literal, get_args
 
 from attrs import field, frozen, validators
 
@@ -29,6 +29,11 @@ if TYPE_CHECKING:
 WindowName = Literal["fixed", "sliding-log", "sliding-counter", "sliding-counter-strict", "token-bucket"]
 Check = Literal["auth", "limit", "validation", "balance"]
 StatusClass = Literal["2xx", "4xx", "5xx"]
+RepeatedKey = Literal["replay", "reject"]
+StillRunning = Literal["request", "task"]
+SameBody = Literal["bytes", "values", "ignored"]
+KeyScope = Literal["endpoint", "account", "key"]
+Rounding = Literal["up", "down", "exact"]
 
 CHECKS: Final[tuple[Check, ...]] = ("auth", "limit", "validation", "balance")
 """The checks of a submit, in the order in which they run."""
@@ -39,38 +44,46 @@ class Behaviour:
     """The open questions of the vendor's documents, one switch each (U1 to U9).
 
     Attributes:
-        repeated_key: U1. A key seen before gets its first answer again, or a 409.
-        still_running: U2. A key counts as running until its first answer was written, or until its task is
+        repeated_key: RepeatedKey = "replay"
+        still_running: StillRunning = "request"
             final.
         stored: U3. Which classes of answer a key remembers. 401, 409 and 429 are about the caller, the key
             and the window, never about the work, and are remembered under no setting.
         key_life: U4. Seconds for which a key is remembered, counted from its first use.
-        same_body: U5. Bodies are compared byte by byte, as JSON values, or not at all.
-        key_scope: U5. Two equal keys meet within one endpoint of an account, within the account, or only
+        same_body: SameBody = "bytes"
+        key_scope: KeyScope = "endpoint"
             under the same API key.
         gets_count: U6. GETs spend the account's window too.
         before_key: U7. The checks that run before the idempotency layer, so that they also strike a retry
             whose first attempt was accepted.
-        window: U8. The algorithm of the rate limit.
+        window: WindowName = "sliding-log"
         window_phase: U8. Seconds by which a fixed window's borders lie after the sandbox's start.
-        retry_after: U8. ``Retry-After`` in whole seconds rounded up or down, or exact with decimals.
+        retry_after: Rounding = "up"
         refused_count: U8. A refused request spends the window as well.
         url_life: U9. Seconds for which an output URL works, counted from the answer that carried it.
     """
 
-    repeated_key: Literal["replay", "reject"] = "replay"
-    still_running: Literal["request", "task"] = "request"
+    repeated_key: RepeatedKey = "replay"
+    still_running: StillRunning = "request"
     stored: frozenset[StatusClass] = frozenset({"2xx"})
     key_life: float = field(default=24 * 3600.0, validator=validators.gt(0))
-    same_body: Literal["bytes", "values", "ignored"] = "bytes"
-    key_scope: Literal["endpoint", "account", "key"] = "endpoint"
+    same_body: SameBody = "bytes"
+    key_scope: KeyScope = "endpoint"
     gets_count: bool = True
     before_key: frozenset[Check] = frozenset({"auth", "limit"})
     window: WindowName = "sliding-log"
     window_phase: float = 0.0
-    retry_after: Literal["up", "down", "exact"] = "up"
+    retry_after: Rounding = "up"
     refused_count: bool = False
     url_life: float = field(default=24 * 3600.0, validator=validators.gt(0))
+
+    def __attrs_post_init__(self) -> None:
+        """Refuse words that no switch knows; a misspelt check would be no check at all."""
+        for name, words in _WORDS.items():
+            value = getattr(self, name)
+            if unknown := (value if isinstance(value, frozenset) else {value}) - words:
+                known = ", ".join(sorted(words))
+                raise ValueError(f"{name} knows {known}; got {', '.join(map(repr, unknown))}")
 
 
 def _ordered(_: object, attribute: Attribute[tuple[float, float]], value: tuple[float, float]) -> None:
@@ -115,3 +128,15 @@ class AccountSpec:
     name: str = "account-1"
     keys: tuple[str, ...] = field(default=("sk_test_sandbox",), repr=False)
     credits: int = field(default=100_000, validator=validators.ge(0))
+
+
+_WORDS: Final[Mapping[str, frozenset[str]]] = {
+    "repeated_key": frozenset(get_args(RepeatedKey)),
+    "still_running": frozenset(get_args(StillRunning)),
+    "stored": frozenset(get_args(StatusClass)),
+    "same_body": frozenset(get_args(SameBody)),
+    "key_scope": frozenset(get_args(KeyScope)),
+    "before_key": frozenset(CHECKS),
+    "window": frozenset(get_args(WindowName)),
+    "retry_after": frozenset(get_args(Rounding)),
+}

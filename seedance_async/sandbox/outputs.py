@@ -20,6 +20,7 @@ from seedance_async.sandbox.catalogue import image_size, video_size
 
 if TYPE_CHECKING:
     from seedance_async.sandbox.tasks import Task
+    from seedance_async.sandbox.validation import Order
 
 ImageFormat = Literal["png", "jpeg"]
 
@@ -33,6 +34,7 @@ class Clip:
     seconds: int
     prompt: str
     audio: bool
+    seed: int
     content_type: str = "video/mp4"
 
 
@@ -44,6 +46,7 @@ class Picture:
     height: int
     image_format: ImageFormat
     prompt: str
+    seed: int
 
     @property
     def content_type(self) -> str:
@@ -77,14 +80,31 @@ class Links:
 
 def content_of(task: Task, name: str) -> Clip | Picture:
     """What the named output file of the task shows."""
-    order = task.order
-    if order.model == "seedance2":
-        width, height = video_size(order.text("resolution"), order.text("aspect_ratio"))
-        if name == "video.mp4":
-            audio = order.fields["generate_audio"] is True
-            return Clip(width=width, height=height, seconds=order.seconds, prompt=order.prompt, audio=audio)
-    else:
-        ratio = order.text("aspect_ratio" if order.model == "gpt-image-2" else "image_size")
-        width, height = image_size(order.text("resolution"), ratio)
-    image_format: ImageFormat = "jpeg" if name.endswith(".jpeg") else "png"
-    return Picture(width=width, height=height, image_format=image_format, prompt=order.prompt)
+    width, height = _size(task.order)
+    if name == "video.mp4":
+        return Clip(
+            width=width,
+            height=height,
+            seconds=task.order.seconds,
+            prompt=task.order.prompt,
+            audio=task.order.fields["generate_audio"] is True,
+            seed=task.seed,
+        )
+    return Picture(
+        width=width,
+        height=height,
+        image_format="jpeg" if name.endswith(".jpeg") else "png",
+        prompt=task.order.prompt,
+        seed=task.seed,
+    )
+
+
+def _size(order: Order) -> tuple[int, int]:
+    resolution = order.text("resolution")
+    match order.model:
+        case "seedance2":
+            return video_size(resolution, order.text("aspect_ratio"))
+        case "gpt-image-2":
+            return image_size(resolution, order.text("aspect_ratio"))
+        case _:
+            return image_size(resolution, order.text("image_size"))

@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING, Final, Protocol
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from seedance_async.sandbox.options import WindowName
+    from seedance_async.sandbox.options import Rounding, WindowName
 
 
 class Window(Protocol):
@@ -186,7 +186,7 @@ def open_window(
     return kind(requests=requests, period=period, origin=origin, refused_count=refused_count)
 
 
-def retry_after(wait: float, rounding: str) -> str:
+def retry_after(wait: float, rounding: Rounding) -> str:
     """``wait`` seconds as a ``Retry-After``: whole seconds ``up`` or ``down``, or ``exact`` with decimals."""
     return {"up": str(ceil(wait)), "down": str(floor(wait)), "exact": f"{wait:.6f}"}[rounding]
 

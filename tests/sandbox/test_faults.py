@@ -1,0 +1,205 @@
+"""Faults strike where and when they are told to, and the ledger shows what they cost."""
+
+from __future__ import annotations
+
+import aiohttp
+import anyio
+import pytest
+
+from seedance_async.sandbox import Fault, Sandbox
+from seedance_async.sandbox.exchange import Call
+from seedance_async.sandbox.faults import NAMED, FaultBook
+from tests.sandbox.api import CLIP, VIDEO, calling
+
+BREAKS = {
+    "drop": aiohttp.ServerDisconnectedError,
+    "reset": aiohttp.ClientOSError,
+    "garbage": aiohttp.ClientResponseError,
+    "truncate": aiohttp.ClientPayloadError,
+}
+
+
+@pytest.mark.parametrize("effect", BREAKS)
+@pytest.mark.parametrize(("moment", "paid"), [("before", 0), ("after", 1)])
+async def test_a_broken_answer_costs_what_its_moment_says(effect: str, moment: str, paid: int) -> None:
+    """The caller sees the same; only the ledger knows whether the work was done."""
+    fault = Fault.read({"effect": effect, "moment": moment})
+    async with calling(Sandbox(faults=[fault])) as api:
+        with pytest.raises(BREAKS[effect]):
+            await api.post(VIDEO, CLIP, key="k")
+        assert paid == len(api.sandbox.paid_tasks)
+
+        await api.post(VIDEO, CLIP, key="k")
+
+    assert 1 == len(api.sandbox.paid_tasks)
+    first, second = api.sandbox.requests
+    assert (effect, "") == (first.fault, second.fault)
+    assert (paid == 1) == second.replayed
+
+
+async def test_a_truncated_answer_carries_its_true_status_and_length() -> None:
+    """The trap: 202 was read, and then the body does not come."""
+    async with calling(Sandbox(faults=[NAMED["truncate"]])) as api:
+        headers = {"Authorization": f"Bearer {api.key}", "Content-Type": "application/json"}
+        url = api.sandbox.base_url + VIDEO
+        async with api.session.post(url, data=b'{"prompt": "A train"}', headers=headers) as response:
+            assert 202 == response.status
+            with pytest.raises(aiohttp.ClientPayloadError):
+                await response.read()
+
+
+@pytest.mark.parametrize(
+    ("rule", "status", "code", "header"),
+    [
+        ({"status": 503}, 503, "service_busy", None),
+        ({"status": 429, "headers": {"Retry-After": "36"}}, 429, "rate_limited", "36"),
+        ({"status": 500, "code": "made_up"}, 500, "made_up", None),
+    ],
+)
+async def test_a_status_can_stand_in_for_the_answer(
+    rule: dict[str, object], status: int, code: str, header: str | None
+) -> None:
+    """With the documented envelope, and headers as told."""
+    async with calling(Sandbox(faults=[Fault.read({"effect": "status", "moment": "before", **rule})])) as api:
+        reply = await api.post(VIDEO, CLIP)
+
+    assert (status, code, header) == (reply.status, reply.code, reply.headers.get("Retry-After"))
+    assert [] == api.sandbox.paid_tasks
+
+
+async def test_an_undocumented_status_comes_as_a_page_as_a_proxy_sends_it() -> None:
+    """502 is no word of this API: what says it is something in front of the API."""
+    async with calling(Sandbox(faults=[NAMED["bad-gateway"]])) as api:
+        url = f"{api.sandbox.base_url}/tasks/sd2_x"
+        async with api.session.get(url, headers={"Authorization": f"Bearer {api.key}"}) as response:
+            assert (502, "text/html") == (response.status, response.content_type)
+            assert "Bad Gateway" in await response.text()
+
+
+async def test_a_literal_body_is_sent_as_it_is() -> None:
+    """For answers of shapes that nobody documented."""
+    rule = Fault(effect="status", status=200, body='{"status":"completed","status":"failed"}')
+    async with calling(Sandbox(faults=[rule])) as api:
+        url = f"{api.sandbox.base_url}/tasks/sd2_x"
+        async with api.session.get(url, headers={"Authorization": f"Bearer {api.key}"}) as response:
+            assert rule.body == await response.text()
+
+
+async def test_a_delay_keeps_the_answer_back() -> None:
+    """After the work: the task exists while the caller still waits."""
+    async with (
+        calling(Sandbox(faults=[Fault(effect="delay", seconds=7)])) as api,
+        anyio.create_task_group() as group,
+    ):
+        began = anyio.current_time()
+        group.start_soon(lambda: api.post(VIDEO, CLIP))
+        await anyio.sleep(3)
+        assert 1 == len(api.sandbox.paid_tasks)
+    (record,) = api.sandbox.requests
+
+    assert record.answered_at is not None
+    assert (0.0, 7.0) == pytest.approx((record.at - began, record.answered_at - began), abs=0.01)
+
+
+async def test_a_request_that_is_abandoned_is_charged_all_the_same() -> None:
+    """The caller cancels at the second second; the server goes on, as a real one does."""
+    async with calling(Sandbox(faults=[Fault(effect="delay", moment="before", seconds=5)])) as api:
+        with anyio.move_on_after(2):
+            await api.post(VIDEO, CLIP)
+        await anyio.sleep(10)
+
+        assert 1 == len(api.sandbox.paid_tasks)
+
+
+async def test_a_request_delivered_twice_meets_itself() -> None:
+    """A proxy retries while the first delivery is at work: the caller is told 409, one task is paid."""
+    async with calling(Sandbox(faults=[NAMED["duplicate"]])) as api:
+        reply = await api.post(VIDEO, CLIP, key="k")
+        again = await api.post(VIDEO, CLIP, key="k")
+
+    assert (409, 202) == (reply.status, again.status)
+    assert 1 == len(api.sandbox.paid_tasks)
+    assert [202, 409, 202] == [record.status for record in api.sandbox.requests]
+
+
+async def test_a_fault_before_the_work_was_counted() -> None:
+    """The window comes first at the server, so the request that found nobody home has spent its slot."""
+    rule = Fault(effect="drop", moment="before", count=None)
+    async with calling(Sandbox(faults=[rule])) as api:
+        for _ in range(30):
+            with pytest.raises(aiohttp.ServerDisconnectedError):
+                await api.task("sd2_x")
+        api.sandbox.faults.clear()
+
+        assert 429 == (await api.task("sd2_x")).status
+
+
+async def test_a_prompt_can_ask_for_a_fault() -> None:
+    """``[[fault:drop*2]]`` strikes the first two requests with this key, so that the third gets through."""
+    body = {"prompt": "A train [[fault:drop*2]]"}
+    async with calling(Sandbox()) as api:
+        for _ in range(2):
+            with pytest.raises(aiohttp.ServerDisconnectedError):
+                await api.post(VIDEO, body, key="k")
+
+        assert 202 == (await api.post(VIDEO, body, key="k")).status
+        assert 1 == len(api.sandbox.paid_tasks)
+
+
+def struck(book: FaultBook, times: int, *, endpoint: str = "task") -> list[bool]:
+    """Tell which of so many exchanges are struck."""
+    call = Call(number=1, endpoint=endpoint, method="GET", path="/tasks/x")  # type: ignore[arg-type]  # parametrised
+    return [bool(book.strike(call)) for _ in range(times)]
+
+
+def test_a_rule_strikes_from_its_nth_match_on_and_as_often_as_told() -> None:
+    """The second and the third of five."""
+    assert [False, True, True, False, False] == struck(FaultBook([Fault(effect="drop", nth=2, count=2)]), 5)
+
+
+@pytest.mark.parametrize(
+    ("on", "strikes"), [("submit", False), ("task", True), ("media", False), ("any", True)]
+)
+def test_a_rule_strikes_its_own_endpoint(on: str, strikes: bool) -> None:
+    """Others pass, and are not counted as matches."""
+    assert [strikes] == struck(FaultBook([Fault.read({"effect": "drop", "on": on})]), 1)
+
+
+def test_chance_comes_from_the_seed() -> None:
+    """The same seed strikes the same exchanges; another seed others; about the share that was asked for."""
+    rule = Fault(effect="drop", count=None, probability=0.3)
+    first, same, other = (struck(FaultBook([rule], seed=seed), 400) for seed in (1, 1, 2))
+
+    assert first == same != other
+    assert 0.2 < sum(first) / 400 < 0.4
+
+
+@pytest.mark.parametrize(
+    "document",
+    [
+        [],
+        {},
+        {"effect": "fire"},
+        {"effect": "drop", "on": "moon"},
+        {"effect": "drop", "nth": 0},
+        {"effect": "drop", "nth": True},
+        {"effect": "drop", "count": 1.5},
+        {"effect": "drop", "probability": 2},
+        {"effect": "delay", "seconds": "5"},
+        {"effect": "status", "status": 99},
+        {"effect": "status", "headers": []},
+        {"effect": "drop", "what": 1},
+    ],
+)
+def test_a_rule_that_makes_no_sense_is_refused(document: object) -> None:
+    """A fault that is misspelt and never strikes would let a test pass for the wrong reason."""
+    with pytest.raises(
+        ValueError, match=r"fault|effect|on|nth|count|probability|seconds|status|headers|what"
+    ):
+        Fault.read(document)
+
+
+def test_a_rule_survives_json() -> None:
+    """What ``GET /_sandbox/faults`` shows can be posted again."""
+    for fault in NAMED.values():
+        assert fault == Fault.read(fault.document())
