@@ -1,0 +1,101 @@
+"""A job of a batch: what is asked for, and what became of it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from attrs import field, frozen
+
+from seedance_async.batch.states import State
+from seedance_async.errors import SeedanceError, ValidationError
+from seedance_async.models import Request
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+MAX_NAME_CHARACTERS = 500
+MAX_REPEAT = 10_000
+
+
+@frozen
+class Job:
+    """One generation of a batch.
+
+    Attributes:
+        request: what is asked for.
+        name: unique within the batch, differing in more than case; names its files. Left out, it is
+            ``job-000001`` by the job's place.
+        repeat: so many takes of the same request, 1 to 10,000, each a job of its own: ``name``, ``name-2``, …
+
+    Raises:
+        ValidationError: with everything that is wrong.
+    """
+
+    request: Request
+    name: str | None = field(default=None, kw_only=True)
+    repeat: int = field(default=1, kw_only=True)
+
+    def __attrs_post_init__(self) -> None:
+        problems = [
+            *_request_problems(self.request),
+            *name_problems(self.name),
+            *repeat_problems(self.repeat),
+        ]
+        if problems:
+            raise ValidationError(problems, subject="Job")
+
+
+def _request_problems(request: object) -> Iterator[tuple[str, str]]:
+    if not isinstance(request, Request):
+        told = f"must be Seedance2Video, GptImage2 or NanoBananaPro; got {type(request).__name__}"
+        yield "request", told
+
+
+def name_problems(name: object) -> Iterator[tuple[str, str]]:
+    """Why ``name`` cannot name a job, if so."""
+    if name is None:
+        return
+    if not isinstance(name, str) or not name.strip():
+        yield "name", f"must be text that is not blank; got {name!r:.60}"
+    elif len(name) > MAX_NAME_CHARACTERS:
+        yield "name", f"must have at most {MAX_NAME_CHARACTERS} characters; got {len(name)}"
+    elif "\x00" in name or any("\ud800" <= mark <= "\udfff" for mark in name):
+        yield "name", "contains a NUL or half a character (a lone surrogate)"
+
+
+def repeat_problems(repeat: object) -> Iterator[tuple[str, str]]:
+    """Why ``repeat`` is no number of takes, if so."""
+    if not isinstance(repeat, int) or isinstance(repeat, bool) or not 1 <= repeat <= MAX_REPEAT:
+        yield "repeat", f"must be a whole number from 1 to {MAX_REPEAT}; got {repeat!r:.60}"
+
+
+@frozen(kw_only=True)
+class JobResult:
+    """What became of a job.
+
+    Attributes:
+        name: of the job.
+        state: where it stands. ``saved`` is the good end; ``planned`` was not sent, and ``error`` says why.
+        model: the API's word for it.
+        task_ids: of the accepted tasks.
+        idempotency_key: the key it was sent under; None if it never was.
+        credits_used: what it was charged; None if nobody said.
+        credits_refunded: what was given back; None if nobody said.
+        urls: the output files at the server, which forgets them sooner or later.
+        files: the output files here.
+        error: why it is not saved, or which of several tasks failed; None if all is well.
+        earlier: True if an earlier run had ended it already.
+    """
+
+    name: str
+    state: State
+    model: str
+    task_ids: tuple[str, ...] = ()
+    idempotency_key: str | None = None
+    credits_used: float | None = None
+    credits_refunded: float | None = None
+    urls: tuple[str, ...] = ()
+    files: tuple[Path, ...] = ()
+    error: SeedanceError | None = None
+    earlier: bool = False

@@ -1,0 +1,127 @@
+"""The arithmetic of credits: what is spent, what is reserved, and whether one more job may be sent.
+
+The law: ``spent + reserved <= cap``. Nobody publishes prices, so they are learned from the answers'
+``credits_used``, for each *tariff* apart; the highest seen is what the next job of it reserves. Until the
+first answer nobody knows the price, therefore
+
+* one job of the tariff is under way at a time, so that a surprise is met once and not a thousand times;
+* under a cap it reserves everything that is left.
+
+A job whose outcome is uncertain keeps its reservation: it may have been paid. The law can be broken by one
+thing only, an answer that charges more than was reserved for it, because the price has risen since; then
+nothing is sent until refunds or a higher cap make room.
+
+Pure. Says who: the vendor's ``credits_used`` and ``credits_refunded``; prices are not documented.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from attrs import frozen
+
+from seedance_async.models import Kind
+
+if TYPE_CHECKING:
+    from collections.abc import Hashable, Mapping
+
+
+@frozen
+class Tariff:
+    """What the price of a submission goes by.
+
+    Attributes:
+        kind: of the work.
+        tasks: how many tasks one submission starts, its ``batch_count``.
+    """
+
+    kind: Kind
+    tasks: int = 1
+
+
+class Ledger:
+    """What a batch has spent and may still spend, in credits.
+
+    Args:
+        cap: most credits that the batch may cost; None for no limit.
+        spent: credits charged and not refunded so far.
+        prices: the highest price seen of each tariff.
+    """
+
+    def __init__(
+        self, *, cap: float | None = None, spent: float = 0.0, prices: Mapping[Tariff, float] | None = None
+    ) -> None:
+        self.cap = cap
+        self.spent = spent
+        self.prices: dict[Tariff, float] = dict(prices or {})
+        self._reserved: dict[Hashable, tuple[Tariff, float]] = {}
+        self._pioneers: dict[Tariff, Hashable] = {}
+
+    @property
+    def reserved(self) -> float:
+        """Credits held for jobs whose price is still to be told."""
+        return sum(credits_held for _, credits_held in self._reserved.values())
+
+    @property
+    def left(self) -> float:
+        """Credits that are neither spent nor reserved; never below zero, infinite without a cap."""
+        return float("inf") if self.cap is None else max(0.0, self.cap - self.spent - self.reserved)
+
+    def affords(self, tariff: Tariff) -> bool:
+        """Whether one more job of this tariff may be sent now."""
+        price = self.prices.get(tariff)
+        if price is None:
+            return tariff not in self._pioneers and self.left > 0
+        return price <= self.left
+
+    def reserve(self, job: Hashable, tariff: Tariff) -> bool:
+        """Hold the price of a job that is about to be sent; False, and nothing held, if it cannot be."""
+        if not self.affords(tariff):
+            return False
+        self.hold(job, tariff)
+        return True
+
+    def hold(self, job: Hashable, tariff: Tariff) -> None:
+        """Hold the price of a job that may have been paid already, whether or not it fits."""
+        price = self.prices.get(tariff)
+        if price is None:
+            self._pioneers.setdefault(tariff, job)
+            price = 0.0 if self.cap is None else self.left
+        self._reserved[job] = tariff, price
+
+    def settle(self, job: Hashable, credits_used: float | None) -> None:
+        """The job was accepted and charged.
+
+        Args:
+            job: one that was reserved.
+            credits_used: what the answer said; None if it said nothing. Then the known price is booked, and
+                an unknown one stays reserved under a cap.
+        """
+        tariff, held = self._reserved[job]
+        self._end_pioneer(job, tariff)
+        if credits_used is not None:
+            self.prices[tariff] = max(credits_used, self.prices.get(tariff, 0.0))
+        elif tariff in self.prices:
+            credits_used = self.prices[tariff]
+        elif held:
+            return
+        del self._reserved[job]
+        self.spent += credits_used or 0.0
+
+    def doubt(self, job: Hashable) -> None:
+        """The job's outcome stays unknown: its price stays held, but nobody waits for it to be told."""
+        self._end_pioneer(job, self._reserved[job][0])
+
+    def release(self, job: Hashable) -> None:
+        """It is proven that the job was not charged. A job without a reservation changes nothing."""
+        if job in self._reserved:
+            tariff, _ = self._reserved.pop(job)
+            self._end_pioneer(job, tariff)
+
+    def refund(self, credits_refunded: float) -> None:
+        """The server gave credits back."""
+        self.spent -= credits_refunded
+
+    def _end_pioneer(self, job: Hashable, tariff: Tariff) -> None:
+        if self._pioneers.get(tariff) == job:
+            del self._pioneers[tariff]
