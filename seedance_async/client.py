@@ -1,27 +1,22 @@
 """The facade: one asyncio client for one account.
 
-All that a client does at the same time shares one budget, one schedule and one poller. They live in a task
-group of the client's own, in a task of its own: so a client may be opened in one task and closed in another,
-as web frameworks do, and a worker never outlives the client.
+All that a client does at the same time shares one budget, one schedule and one poller: the ``Engine``, which
+exists from opening to closing. Here is what callers see of it, and what they are told.
 """
 
 from __future__ import annotations
 
-import asyncio
 import hashlib
 import os
 import re
-import uuid
 from collections import OrderedDict
-from functools import partial
 from typing import TYPE_CHECKING, Final, Self
 
 import anyio
 
-from seedance_async import protocol, retry, transport, wire
-from seedance_async.budget import Budget
+from seedance_async import transport, wire
 from seedance_async.credentials import ApiKey
-from seedance_async.downloads import Downloads
+from seedance_async.engine import Engine
 from seedance_async.errors import (
     ClientStateError,
     ConfigurationError,
@@ -31,13 +26,8 @@ from seedance_async.errors import (
     ValidationError,
     WaitTimeoutError,
 )
-from seedance_async.generation import Completion, Generation
 from seedance_async.models import RateLimit, RetryPolicy, Submission, Task, Timeouts
-from seedance_async.promise import Bell, Promise
-from seedance_async.scheduling.dispatcher import Dispatcher
 from seedance_async.scheduling.forecast import Forecast
-from seedance_async.scheduling.poller import Poller
-from seedance_async.scheduling.schedule import Schedule
 from seedance_async.usage import Usage
 
 if TYPE_CHECKING:
@@ -46,16 +36,12 @@ if TYPE_CHECKING:
     from types import TracebackType
 
     from aiohttp import ClientSession
-    from anyio.abc import TaskGroup
 
-    from seedance_async.budget import Slot
+    from seedance_async.generation import Completion
     from seedance_async.models import Request
 
 BASE_URL: Final = "https://seedance2ai.io/api/v1"
 KEY_PAGE: Final = "https://seedance2ai.io/app/api"
-CLOSING_GRACE: Final = 10.0
-"""Seconds that POSTs on the wire get for their answer when a client closes: an answer names what was paid."""
-
 REMEMBERED_KEYS: Final = 10_000
 
 
@@ -93,14 +79,11 @@ class SeedanceClient:
         self._rate_limit = rate_limit or _rate_limit(os.environ.get("SEEDANCE_RATE_LIMIT"))
         self._policy = retry or RetryPolicy()
         self._timeouts = timeouts or Timeouts()
-        self._foreign_session = session
+        self._session = session
         self._usage = Usage()
         self._forecast = Forecast()
         self._bodies: OrderedDict[str, bytes] = OrderedDict()
-        self._posting = 0
-        self._posted = Bell()
-        self._open: _Open | None = None
-        self._host: asyncio.Task[None] | None = None
+        self._engine: Engine | None = None
         self._closed = False
 
     @property
@@ -111,7 +94,7 @@ class SeedanceClient:
     @property
     def base_url(self) -> str:
         """Where the API is, as configured or as its own host redirected."""
-        return str(self._open.transport.base_url if self._open else self._base_url)
+        return str(self._engine.transport.base_url if self._engine else self._base_url)
 
     async def submit(self, request: Request, *, idempotency_key: str | None = None) -> Submission:
         """Send one POST and return what was accepted.
@@ -127,10 +110,10 @@ class SeedanceClient:
             IdempotencyConflictError: the key stands for another body.
             SeedanceError: any other of the tree; whatever may have been paid can be collected by its key.
         """
-        room = self._room()
+        engine = self._running()
         if idempotency_key is not None:
             self._check_key(request, idempotency_key)
-        return await self._post(room, request, key=idempotency_key)
+        return await engine.post(request, key=idempotency_key)
 
     async def get_task(self, task_id: str) -> Task:
         """Ask once how a task stands: one GET, ahead of scheduled work.
@@ -139,8 +122,7 @@ class SeedanceClient:
             NotFoundError: no such task on this account.
             SeedanceError: the question could not be answered; the task is not touched by that.
         """
-        task, _ = await self._task_and_age(self._room(), _task_id(task_id))
-        return task
+        return await self._running().task(_task_id(task_id))
 
     async def wait(self, task: Submission | Task | str, *, timeout: float | None = None) -> Task:
         """Wait until a task is final, sharing one poller with everybody else.
@@ -156,12 +138,12 @@ class SeedanceClient:
             WaitTimeoutError: not final in time; wait again by ``task_id``.
             NotFoundError: no such task on this account.
         """
-        room = self._room()
+        engine = self._running()
         task_id = _task_id(task)
         patience = self._timeouts.wait if timeout is None else timeout
         try:
             with anyio.fail_after(patience):
-                return await self._final(room, task_id)
+                return await engine.final(task_id)
         except TimeoutError as late:
             if isinstance(late, SeedanceError):
                 raise
@@ -214,19 +196,10 @@ class SeedanceClient:
         Yields:
             A ``Completion`` for every request; one that did not work has an ``error`` instead of raising.
         """
-        room = self._room()
+        engine = self._running()
         if max_in_flight is not None and max_in_flight < 1:
             raise ValidationError([("max_in_flight", "must be at least 1")], subject="as_completed")
-        run = Generation(
-            requests,
-            post=partial(self._post, room),
-            dispatcher=room.dispatcher,
-            poller=room.poller,
-            workers=room.workers,
-            max_in_flight=max_in_flight,
-            patience=self._timeouts.wait,
-        )
-        results = run.results()
+        results = engine.generation(requests, max_in_flight=max_in_flight).results()
         try:
             async for result in results:
                 yield result
@@ -249,24 +222,28 @@ class SeedanceClient:
         Raises:
             DownloadError: a file could not be saved; the task stays finished and can be downloaded again.
         """
-        room = self._room()
+        engine = self._running()
         if isinstance(task, str):
             task = await self.get_task(task)
-        return await room.downloads.save(task, directory, name=name)
+        return await engine.downloads.save(task, directory, name=name)
 
     async def __aenter__(self) -> Self:
         """Open the client in the running loop."""
-        if self._host is not None or self._closed:
+        if self._engine is not None or self._closed:
             raise ClientStateError("a client is opened once; make a new one")
-        ready: Promise[_Open] = Promise()
-        # The one bare task of the package: it owns the task group, so that opening and closing may happen in
-        # different tasks (an aiohttp cleanup context, a pytest fixture), which a task group itself forbids.
-        self._host = asyncio.get_running_loop().create_task(self._run(ready), name="seedance-client")
-        try:
-            self._open = await ready.wait()
-        except BaseException:
-            self._host.cancel()
-            raise
+        engine = Engine(
+            base_url=self._base_url,
+            key=self._key,
+            rate_limit=self._rate_limit,
+            policy=self._policy,
+            timeouts=self._timeouts,
+            usage=self._usage,
+            forecast=self._forecast,
+            memory=None,
+            session=self._session,
+        )
+        await engine.open()
+        self._engine = engine
         return self
 
     async def __aexit__(
@@ -283,90 +260,16 @@ class SeedanceClient:
 
         POSTs on the wire get a moment for their answer: it names what was paid.
         """
-        if self._host is None or self._closed:
-            self._closed = True
-            return
         self._closed = True
-        if self._open is not None and os.getpid() == self._open.pid:
-            self._open.closing.set()
-            with anyio.CancelScope(shield=True):
-                await asyncio.wait([self._host])
+        if self._engine is not None:
+            await self._engine.close()
 
-    async def _run(self, ready: Promise[_Open]) -> None:
-        """Own everything that is open: sessions, workers, the dispatcher's loop."""
-        closed = ClientStateError("the client is closed")
-        session = self._foreign_session or transport.open_session()
-        downloads = Downloads(self._timeouts, trusted=self._base_url)
-        try:
-            async with anyio.create_task_group() as workers:
-                room = self._furnish(workers, session, downloads)
-                workers.start_soon(room.dispatcher.run)
-                ready.keep(room)
-                await room.closing.wait()
-                await self._last_answers()
-                workers.cancel_scope.cancel()
-        except Exception as crash:
-            closed = ClientStateError("the client broke down; this is a bug, please report it")
-            closed.__cause__ = crash
-        finally:
-            self._closed = True
-            ready.fail(closed)
-            if self._open is not None:
-                self._open.dispatcher.close(closed)
-                self._open.poller.close(closed)
-            await downloads.close()
-            if session is not self._foreign_session:
-                await session.close()
-
-    def _furnish(self, workers: TaskGroup, session: ClientSession, downloads: Downloads) -> _Open:
-        budget = Budget(self._rate_limit)
-        dispatcher = Dispatcher(budget, Schedule(self._forecast))
-        sender = transport.Transport(
-            base_url=self._base_url,
-            key=self._key,
-            slots=dispatcher,
-            policy=self._policy,
-            timeouts=self._timeouts,
-            usage=self._usage,
-            session=session,
-            owns_session=session is not self._foreign_session,
-        )
-        poller = Poller(sender, dispatcher, self._forecast, workers)
-        return _Open(sender, dispatcher, poller, workers, downloads)
-
-    async def _last_answers(self) -> None:
-        with anyio.move_on_after(CLOSING_GRACE):
-            while self._posting:
-                await self._posted.sleep()
-
-    def _room(self) -> _Open:
-        """What is open, or a clear refusal."""
-        if self._open is None:
+    def _running(self) -> Engine:
+        """The engine, or a clear refusal."""
+        if self._engine is None:
             raise ClientStateError("the client is not open; use `async with SeedanceClient() as client:`")
-        if self._closed:
-            raise ClientStateError("the client is closed; make a new one")
-        if os.getpid() != self._open.pid:
-            raise ClientStateError("the client was opened in the parent process; make a new one after a fork")
-        if asyncio.get_running_loop() is not self._open.loop:
-            raise ClientStateError("the client belongs to another event loop; make one in each loop")
-        return self._open
-
-    async def _post(
-        self, room: _Open, request: Request, *, key: str | None = None, slot: Slot | None = None
-    ) -> Submission:
-        """Send a POST. The key is minted here, once: every retry goes under it."""
-        call = protocol.submit_call(request, idempotency_key=key or str(uuid.uuid4()))
-        history = retry.History(minted=key is None)
-        self._posting += 1
-        try:
-            accepted = await room.transport.send(call, protocol.read_submission, slot=slot, history=history)
-        finally:
-            self._posting -= 1
-            self._posted.ring()
-        submission = protocol.with_key(accepted, idempotency_key=str(call.idempotency_key))
-        self._usage.accepted(submission)
-        room.poller.born(submission, request.kind)
-        return submission
+        self._engine.check()
+        return self._engine
 
     def _check_key(self, request: Request, key: str) -> None:
         """Refuse a key that cannot stand in a header, or that this client sent with another body."""
@@ -383,62 +286,6 @@ class SeedanceClient:
             )
         while len(self._bodies) > REMEMBERED_KEYS:
             self._bodies.popitem(last=False)
-
-    async def _task_and_age(self, room: _Open, task_id: str) -> tuple[Task, float]:
-        """One GET, and how many seconds ago the task was made by the server's own clock."""
-        age = 0.0
-
-        def read(reply: protocol.Reply) -> Task | protocol.Failure:
-            nonlocal age
-            answer = protocol.read_task(reply, task_id=task_id)
-            if isinstance(answer, Task) and answer.created_at is not None and reply.sent_at is not None:
-                age = max(0.0, (reply.sent_at - answer.created_at).total_seconds())
-            return answer
-
-        task = await room.transport.send(protocol.task_call(task_id), read)
-        room.poller.observe(task)
-        return task, age
-
-    async def _final(self, room: _Open, task_id: str) -> Task:
-        if not room.poller.knows(task_id):
-            task, age = await self._task_and_age(room, task_id)
-            if task.is_final:
-                return task
-            room.poller.remember(task, age=age)
-        promise: Promise[Task] = Promise()
-
-        def tell(outcome: Task | SeedanceError) -> None:
-            if isinstance(outcome, Task):
-                promise.keep(outcome)
-            else:
-                promise.fail(outcome)
-
-        room.poller.follow(task_id, tell, patience=None)
-        try:
-            return await promise.wait()
-        finally:
-            room.poller.leave(task_id, tell)
-
-
-class _Open:
-    """What stands between opening and closing."""
-
-    def __init__(
-        self,
-        sender: transport.Transport,
-        dispatcher: Dispatcher,
-        poller: Poller,
-        workers: TaskGroup,
-        downloads: Downloads,
-    ) -> None:
-        self.transport = sender
-        self.dispatcher = dispatcher
-        self.poller = poller
-        self.workers = workers
-        self.downloads = downloads
-        self.closing = anyio.Event()
-        self.loop = asyncio.get_running_loop()
-        self.pid = os.getpid()
 
 
 def _api_key(given: str | None) -> ApiKey:

@@ -23,6 +23,8 @@ class Usage:
     retries: int = 0
     refusals: int = 0
     """Answers of 429."""
+    finished_tasks: int = 0
+    """Tasks of this client's submissions, or that it waited for, seen to be final."""
     credits_used: float = 0
     credits_refunded: float = 0
     balance: float | None = None
@@ -32,6 +34,16 @@ class Usage:
     def requests(self) -> int:
         """Wire attempts in all."""
         return self.submits + self.polls
+
+    @property
+    def requests_per_job(self) -> float | None:
+        """Wire attempts for each finished task; None before the first. A POST and a look are 2, the bound."""
+        return self.requests / self.finished_tasks if self.finished_tasks else None
+
+    @property
+    def share_of_bound(self) -> float | None:
+        """Part of the requests that was needed, 0 to 1: two for each finished task; None before the first."""
+        return min(1.0, 2 * self.finished_tasks / self.requests) if self.finished_tasks else None
 
     def count(self, method: str) -> None:
         """Count one wire attempt."""
@@ -48,4 +60,5 @@ class Usage:
 
     def finished(self, task: Task) -> None:
         """Book what a finished task gave back."""
+        self.finished_tasks += 1
         self.credits_refunded += task.credits_refunded or 0

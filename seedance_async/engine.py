@@ -1,0 +1,221 @@
+"""Everything of one client that is open: sessions, workers, and the loop that spends its budget.
+
+The workers live in a task group of the engine's own, in a task of its own. So a client may be opened in one
+task and closed in another, as web frameworks do, which a task group by itself forbids; and no worker outlives
+it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import uuid
+from typing import TYPE_CHECKING, Final
+
+import anyio
+
+from seedance_async import protocol, retry
+from seedance_async.budget import Budget
+from seedance_async.downloads import Downloads
+from seedance_async.errors import ClientStateError, SeedanceError
+from seedance_async.generation import Generation
+from seedance_async.models import Task
+from seedance_async.promise import Bell, Promise
+from seedance_async.scheduling.dispatcher import Dispatcher
+from seedance_async.scheduling.poller import Poller
+from seedance_async.scheduling.schedule import Schedule
+from seedance_async.transport import Transport, open_session
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterable, Iterable
+
+    from aiohttp import ClientSession
+    from anyio.abc import TaskGroup
+    from yarl import URL
+
+    from seedance_async.budget import BudgetMemory, Slot
+    from seedance_async.credentials import ApiKey
+    from seedance_async.models import Kind, RateLimit, Request, RetryPolicy, Submission, Timeouts
+    from seedance_async.scheduling.forecast import Forecast
+    from seedance_async.usage import Usage
+
+CLOSING_GRACE: Final = 10.0
+"""Seconds that POSTs on the wire get for their answer when a client closes: an answer names what was paid."""
+
+
+class Engine:
+    """What stands between the opening and the closing of one client, in one loop and one process."""
+
+    def __init__(
+        self,
+        *,
+        base_url: URL,
+        key: ApiKey,
+        rate_limit: RateLimit,
+        policy: RetryPolicy,
+        timeouts: Timeouts,
+        usage: Usage,
+        forecast: Forecast,
+        memory: BudgetMemory | None,
+        session: ClientSession | None,
+    ) -> None:
+        self.timeouts = timeouts
+        self.dispatcher = Dispatcher(Budget(rate_limit, memory=memory), Schedule(forecast))
+        self.downloads = Downloads(timeouts, trusted=base_url)
+        self.transport = Transport(
+            base_url=base_url,
+            key=key,
+            slots=self.dispatcher,
+            policy=policy,
+            timeouts=timeouts,
+            usage=usage,
+            session=open_session() if session is None else session,
+            owns_session=session is None,
+        )
+        self._forecast = forecast
+        self._usage = usage
+        self._posting = 0
+        self._posted = Bell()
+        self._closing = anyio.Event()
+        self._closed = False
+        self._loop = asyncio.get_running_loop()
+        self._pid = os.getpid()
+        self.workers: TaskGroup
+        self.poller: Poller
+        self._host: asyncio.Task[None]
+
+    async def open(self) -> None:
+        """Start the workers."""
+        ready: Promise[None] = Promise()
+        # The one bare task of the package: it owns the task group, so that opening and closing may happen in
+        # different tasks (an aiohttp cleanup context, a pytest fixture).
+        self._host = self._loop.create_task(self._run(ready), name="seedance-client")
+        try:
+            await ready.wait()
+        except BaseException:
+            self._host.cancel()
+            raise
+
+    async def close(self) -> None:
+        """Stop all work and close what was opened; POSTs on the wire get a moment for their answer."""
+        self._closed = True
+        if os.getpid() == self._pid:
+            self._closing.set()
+            with anyio.CancelScope(shield=True):
+                await asyncio.wait([self._host])
+
+    def check(self) -> None:
+        """Refuse use after closing, after a fork, and in another loop.
+
+        Raises:
+            ClientStateError: says which, and what to do.
+        """
+        if self._closed:
+            raise ClientStateError("the client is closed; make a new one")
+        if os.getpid() != self._pid:
+            raise ClientStateError("the client was opened in the parent process; make a new one after a fork")
+        if asyncio.get_running_loop() is not self._loop:
+            raise ClientStateError("the client belongs to another event loop; make one in each loop")
+
+    async def post(self, request: Request, *, key: str | None = None, slot: Slot | None = None) -> Submission:
+        """Send a request's POST. Without a key one is minted here, once: every retry goes under it."""
+        call = protocol.submit_call(request, idempotency_key=key or str(uuid.uuid4()))
+        return await self.send(call, request.kind, history=retry.History(minted=key is None), slot=slot)
+
+    async def send(
+        self, call: protocol.Call, kind: Kind, *, history: retry.History, slot: Slot | None = None
+    ) -> Submission:
+        """Send a POST that exists already, byte for byte, and remember what was accepted."""
+        self._posting += 1
+        try:
+            accepted = await self.transport.send(call, protocol.read_submission, slot=slot, history=history)
+        finally:
+            self._posting -= 1
+            self._posted.ring()
+        submission = protocol.with_key(accepted, idempotency_key=str(call.idempotency_key))
+        self._usage.accepted(submission)
+        self.poller.born(submission, kind)
+        return submission
+
+    async def task(self, task_id: str) -> Task:
+        """One GET, in the direct lane."""
+        task, _ = await self._task_and_age(task_id)
+        return task
+
+    async def final(self, task_id: str) -> Task:
+        """The task once it is final, by the one poller."""
+        if not self.poller.knows(task_id):
+            task, age = await self._task_and_age(task_id)
+            if task.is_final:
+                return task
+            self.poller.remember(task, age=age)
+        promise: Promise[Task] = Promise()
+
+        def tell(outcome: Task | SeedanceError) -> None:
+            if isinstance(outcome, Task):
+                promise.keep(outcome)
+            else:
+                promise.fail(outcome)
+
+        self.poller.follow(task_id, tell, patience=None)
+        try:
+            return await promise.wait()
+        finally:
+            self.poller.leave(task_id, tell)
+
+    def generation(
+        self, requests: Iterable[Request] | AsyncIterable[Request], *, max_in_flight: int | None
+    ) -> Generation:
+        """A run of many requests through this engine."""
+        return Generation(
+            requests,
+            post=self.post,
+            dispatcher=self.dispatcher,
+            poller=self.poller,
+            workers=self.workers,
+            max_in_flight=max_in_flight,
+            patience=self.timeouts.wait,
+        )
+
+    async def _task_and_age(self, task_id: str) -> tuple[Task, float]:
+        """A task, and how many seconds ago it was made by the server's own clock."""
+        ages = []
+
+        def read(reply: protocol.Reply) -> Task | protocol.Failure:
+            answer = protocol.read_task(reply, task_id=task_id)
+            if isinstance(answer, Task) and answer.created_at is not None and reply.sent_at is not None:
+                ages.append((reply.sent_at - answer.created_at).total_seconds())
+            return answer
+
+        task = await self.transport.send(protocol.task_call(task_id), read)
+        self.poller.observe(task)
+        return task, max(0.0, *ages, 0.0)
+
+    async def _run(self, ready: Promise[None]) -> None:
+        """Own everything that is open, until asked to close."""
+        end = ClientStateError("the client is closed")
+        try:
+            async with anyio.create_task_group() as workers:
+                self.workers = workers
+                self.poller = Poller(self.transport, self.dispatcher, self._forecast, workers)
+                workers.start_soon(self.dispatcher.run)
+                ready.keep(None)
+                await self._closing.wait()
+                await self._last_answers()
+                workers.cancel_scope.cancel()
+        except Exception as crash:
+            end = ClientStateError("the client broke down; this is a bug, please report it")
+            end.__cause__ = crash
+        finally:
+            self._closed = True
+            ready.fail(end)
+            self.dispatcher.close(end)
+            self.poller.close(end)
+            await self.downloads.close()
+            if self.transport.owns_session:
+                await self.transport.session.close()
+
+    async def _last_answers(self) -> None:
+        with anyio.move_on_after(CLOSING_GRACE):
+            while self._posting:
+                await self._posted.sleep()

@@ -1,0 +1,119 @@
+"""What is promised is at the door, what is at the door is promised, and opening it costs nothing."""
+
+from __future__ import annotations
+
+import pkgutil
+import re
+import subprocess
+import sys
+from importlib import import_module
+from pathlib import Path
+
+import pytest
+
+import seedance_async
+from seedance_async import errors
+
+PROMISED = {
+    "SeedanceClient", "RateLimit", "RetryPolicy", "Timeouts",
+    "Seedance2Video", "GptImage2", "NanoBananaPro",
+    "Submission", "Task", "VideoOutput", "ImageOutput",
+    "SeedanceError", "ApiError", "InvalidRequestError", "UnauthorizedError", "InsufficientCreditsError",
+    "NotFoundError", "IdempotencyConflictError", "RateLimitedError", "InternalServerError",
+    "ServiceBusyError", "TaskFailedError", "WaitTimeoutError", "ConnectionFailedError",
+    "UnexpectedReplyError", "UncertainSubmissionError", "CreditCapError", "JournalError", "ManifestError",
+    "DownloadError", "ValidationError",
+}  # fmt: skip
+
+MODULES = sorted(
+    module.name
+    for module in pkgutil.walk_packages(seedance_async.__path__, "seedance_async.")
+    if not module.name.endswith("__main__")
+)
+
+
+def test_everything_promised_is_there() -> None:
+    """Names that users import are never lost in a refactoring."""
+    assert set() == PROMISED - set(seedance_async.__all__)
+
+
+def test_the_list_is_sorted_and_every_name_of_it_works() -> None:
+    """A lazy door could name what its rooms do not have."""
+    assert sorted(seedance_async.__all__) == seedance_async.__all__
+    for name in seedance_async.__all__:
+        assert getattr(seedance_async, name).__name__ == name
+    assert set(seedance_async.__all__) <= set(dir(seedance_async))
+
+
+def test_every_error_of_the_tree_is_at_the_door() -> None:
+    """Whatever can be raised can be caught by name."""
+    tree = {
+        name for name, thing in vars(errors).items() if isinstance(thing, type) and name.endswith("Error")
+    }
+
+    assert set() == tree - set(seedance_async.__all__)
+
+
+def test_the_tree_in_the_docstring_names_every_error() -> None:
+    """The drawing is what people read."""
+    drawn = set(re.findall(r"\b\w+Error\b", errors.__doc__ or ""))
+    tree = {
+        name for name, thing in vars(errors).items() if isinstance(thing, type) and name.endswith("Error")
+    }
+
+    assert set() == tree - drawn - {"UncertainInternalServerError", "UncertainServiceBusyError"}
+
+
+def test_an_unknown_name_is_an_attribute_error() -> None:
+    """As of any module."""
+    with pytest.raises(AttributeError, match="SeedanceKlient"):
+        _ = seedance_async.SeedanceKlient
+
+
+@pytest.mark.parametrize("module", MODULES)
+def test_every_module_says_its_charter_and_stays_readable(module: str) -> None:
+    """One charter a file, in its first sentence, and no more lines than one reads in a sitting."""
+    loaded = import_module(module)
+    source = Path(loaded.__file__ or "").read_text("utf-8")
+
+    assert loaded.__doc__, f"{module} does not say what it is for"
+    assert len(source.splitlines()) <= 470
+
+
+def run(code: str) -> str:
+    """What a fresh interpreter prints, warnings being errors."""
+    command = [sys.executable, "-W", "error", "-c", code]
+    return subprocess.run(command, capture_output=True, text=True, check=True, timeout=60).stdout.strip()
+
+
+def test_importing_the_package_loads_no_http_stack() -> None:
+    """Offline commands start in the time of an interpreter."""
+    loaded = run(
+        "import sys, seedance_async; print([m for m in ('aiohttp', 'anyio', 'cattrs') if m in sys.modules])"
+    )
+
+    assert loaded == "[]"
+
+
+def test_the_requests_and_errors_need_no_http_stack() -> None:
+    """Validating a manifest does not need the network's libraries."""
+    loaded = run(
+        "import sys; from seedance_async import Seedance2Video, ApiError; print('aiohttp' in sys.modules)"
+    )
+
+    assert loaded == "False"
+
+
+@pytest.mark.parametrize("extra", ["cyclopts", "rich", "PIL", "av", "fastapi"])
+def test_the_client_needs_no_extra(extra: str) -> None:
+    """Core dependencies are enough for everything at the door."""
+    hidden = f"import sys; sys.modules[{extra!r}] = None; import seedance_async as s; [getattr(s, n) for n in s.__all__]"
+
+    run(hidden)
+
+
+def test_the_version_is_the_packages() -> None:
+    """Stated twice, so held together."""
+    pyproject = Path(seedance_async.__file__).parents[1] / "pyproject.toml"
+
+    assert f'version = "{seedance_async.__version__}"' in pyproject.read_text("utf-8")
