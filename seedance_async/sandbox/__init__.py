@@ -19,10 +19,10 @@ if TYPE_CHECKING:
     from seedance_async.sandbox.faults import Fault
     from seedance_async.sandbox.ledger import Entry
     from seedance_async.sandbox.options import AccountSpec, Behaviour, Conditions
-    from seedance_async.sandbox.service import Sandbox, serve
+    from seedance_async.sandbox.service import Sandbox
     from seedance_async.sandbox.tasks import Task
 
-__all__ = ["AccountSpec", "Behaviour", "Conditions", "Entry", "Fault", "Record", "Sandbox", "Task", "serve"]
+__all__ = ["AccountSpec", "Behaviour", "Conditions", "Entry", "Fault", "Record", "Sandbox", "Task"]
 
 _HOME: Final = {
     "AccountSpec": "options",
@@ -33,7 +33,6 @@ _HOME: Final = {
     "Record": "exchange",
     "Sandbox": "service",
     "Task": "tasks",
-    "serve": "service",
 }
 
 

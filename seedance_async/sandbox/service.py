@@ -233,10 +233,3 @@ class Sandbox:
         running.push_async_callback(runner.cleanup)
         await web.TCPSite(runner, self._host, port).start()
         return f"http://{self._host}:{runner.addresses[0][1]}"
-
-
-async def serve(sandbox: Sandbox, *, ready: Callable[[Sandbox], object]) -> None:
-    """Run the sandbox until cancelled; ``ready`` is called once it listens."""
-    async with sandbox:
-        ready(sandbox)
-        await anyio.sleep_forever()

@@ -1,4 +1,4 @@
-"""A caller of the emulated API for these tests: aiohttp straight, nothing of the client under the same roof."""
+"""A caller of the emulated API for these tests: aiohttp straight, and nothing of the client."""
 
 from __future__ import annotations
 
@@ -11,7 +11,6 @@ import aiohttp
 from attrs import frozen
 
 from seedance_async.sandbox import Sandbox
-
 
 VIDEO: Final = "/video/seedance2"
 GPT_IMAGE: Final = "/image/gpt-image-2"
@@ -51,7 +50,12 @@ class Api:
     key: str
 
     async def post(
-        self, path: str, body: Mapping[str, object] | bytes, *, key: str | None = None, api_key: str | None = None
+        self,
+        path: str,
+        body: Mapping[str, object] | bytes,
+        *,
+        key: str | None = None,
+        api_key: str | None = None,
     ) -> Reply:
         """POST a body, with ``key`` as its Idempotency-Key."""
         data = body if isinstance(body, bytes) else json.dumps(body).encode()

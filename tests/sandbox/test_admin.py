@@ -6,6 +6,7 @@ import json
 from typing import TYPE_CHECKING, cast
 
 import aiohttp
+import anyio
 import pytest
 
 from seedance_async.sandbox import Sandbox
@@ -41,6 +42,16 @@ async def test_requests_ledger_and_tasks_can_be_read() -> None:
     )
     assert (submitted.id, "processing") == (task["id"], task["status"])
     assert api.key not in json.dumps(views)
+
+
+async def test_a_refund_shows_up_without_a_poll() -> None:
+    """The ledger is as of now, not as of the last request."""
+    async with calling(Sandbox()) as api:
+        await api.post(VIDEO, {"prompt": "A train [[sandbox:fail]]"})
+        await anyio.sleep(3600)
+        _, ledger = await admin(api, "GET", "ledger")
+
+    assert ["top-up", "charge", "refund"] == [entry["kind"] for entry in ledger["entries"]]
 
 
 async def test_looking_is_neither_counted_nor_recorded() -> None:

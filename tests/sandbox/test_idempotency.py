@@ -62,11 +62,11 @@ async def test_a_request_still_at_work_is_a_conflict_and_then_replays() -> None:
     async with calling(Sandbox(faults=[slow])) as api, anyio.create_task_group() as group:
         group.start_soon(lambda: api.post(VIDEO, CLIP, key="k"))
         await anyio.sleep(1)
-        during = await api.post(VIDEO, CLIP, key="k")
+        during, still = [await api.post(VIDEO, CLIP, key="k") for _ in range(2)]
         await anyio.sleep(5)
         after = await api.post(VIDEO, CLIP, key="k")
 
-    assert [CONFLICT, ACCEPTED] == [(reply.status, reply.code) for reply in (during, after)]
+    assert [CONFLICT, CONFLICT, ACCEPTED] == [(reply.status, reply.code) for reply in (during, still, after)]
     assert 1 == len(api.sandbox.paid_tasks)
 
 
@@ -103,6 +103,18 @@ async def test_a_refusal_for_credits_can_stick_to_its_key() -> None:
         again, renewed = await api.post(VIDEO, CLIP, key="k"), await api.post(VIDEO, CLIP, key="k2")
 
     assert [402, 202] == [again.status, renewed.status]
+
+
+async def test_a_refusal_for_the_limit_never_sticks_to_its_key() -> None:
+    """U3: it is about the window, not about the work; also where the limit comes behind the key."""
+    behaviour = Behaviour(stored=frozenset({"2xx", "4xx", "5xx"}), before_key=frozenset({"auth"}))
+    async with calling(Sandbox(behaviour=behaviour)) as api:
+        statuses = [(await api.post(VIDEO, CLIP, key=str(number))).status for number in range(31)]
+        await anyio.sleep(60)
+        again = await api.post(VIDEO, CLIP, key="30")
+
+    assert [202] * 30 + [429] == statuses
+    assert 202 == again.status
 
 
 async def test_a_server_error_can_poison_its_key() -> None:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import anyio
 import pytest
 
-from seedance_async.sandbox import Behaviour, Conditions, Sandbox, serve
+from seedance_async.sandbox import Behaviour, Conditions, Sandbox
 from seedance_async.sandbox.exchange import Record
 from seedance_async.sandbox.record import worst_window
 from tests.sandbox.api import CLIP, GPT_IMAGE, PICTURE, VIDEO, Api, calling
@@ -142,15 +142,6 @@ def test_a_sandbox_that_was_never_started_says_so() -> None:
     """Rather than an AttributeError from inside."""
     with pytest.raises(RuntimeError, match="async with"):
         _ = Sandbox().requests
-
-
-async def test_serving_ends_when_it_is_cancelled() -> None:
-    """The command line's whole job: told when it listens, runs until Ctrl-C."""
-    urls: list[str] = []
-    with anyio.move_on_after(1):
-        await serve(Sandbox(), ready=lambda sandbox: urls.append(sandbox.base_url))
-
-    assert 1 == len(urls)
 
 
 def seen(instants: Sequence[float], *, admitted: bool = True, account: str = "a") -> list[Record]:
