@@ -5,6 +5,8 @@ Pure: instants are float seconds on the loop clock, and come in as arguments.
 
 from __future__ import annotations
 
+from bisect import bisect_right
+
 from attrs import frozen
 
 
@@ -14,8 +16,9 @@ class Allowance:
 
     Attributes:
         free: requests that may leave at once, at least 0.
-        returns: ascending instants at which further slots are known to come back; slots whose answer is
-            still on its way have no instant yet and are not listed.
+        returns: ascending instants, all in the future, at which further slots are known to come back. Slots
+            that hang on an answer still on its way are in neither; they are a few, for a moment, and count
+            as free wherever the future is reckoned.
         requests: requests the account may send in one period.
         period: length of the window in seconds.
     """
@@ -29,3 +32,15 @@ class Allowance:
     def pace(self) -> float:
         """Seconds between two requests when the allowance is spent evenly."""
         return self.period / self.requests
+
+    def instant(self, index: int, *, now: float) -> float:
+        """When the request number ``index`` from now, counted from 0, can leave if all slots are used."""
+        periods, place = divmod(index, self.requests)
+        late = place - (self.requests - len(self.returns))
+        return (self.returns[late] if late >= 0 else now) + periods * self.period
+
+    def until(self, instant: float, *, now: float) -> int:
+        """How many requests can leave between ``now`` and an instant not before it, both included."""
+        periods, rest = divmod(instant - now, self.period)
+        open_now = self.requests - len(self.returns)
+        return int(periods) * self.requests + open_now + bisect_right(self.returns, now + rest)

@@ -1,34 +1,43 @@
 """Which request is worth sending next: submit a job, look at a task, or keep the slot for later.
 
-A look that finds "processing" is bought with a job, so a task is looked at when that is nearly sure to
-succeed: given that it was not done at the last look ``l``, it is done by ``t`` with chance ``P = (F(t) -
-F(l)) / (1 - F(l))``. While the backlog is deep there is slack for looks: with ``p`` jobs not yet submitted
-and ``m`` tasks in flight the batch ends no earlier than ``c(2p + m)`` from now at ``c`` seconds a request,
-and a job submitted ``i``-th must leave its length before that. When a job would be late, it goes first.
+Every job costs two requests at least, a POST and a GET that finds it done; all else is bought with jobs.
+With ``p`` jobs waiting, ``m`` tasks in flight and ``c`` seconds a request, the batch ends no earlier
+than the instant of the request number ``2p + m`` from now. Three questions decide, in this order:
 
-Pure: ``now`` comes in; ``decide`` changes nothing but caches. Every step costs O(log n) in the tasks in
-flight.
+1. **Would a waiting job come too late?** If every waiting job is submitted now, longest kind first, and
+   the last of some kind would not be done by that end, there is no slack: the next job goes first.
+2. **Is a look due?** A look in vain pushes the results behind it back by a slot. So a request has a
+   price in seconds of waiting: ``price = COURTESY + c * SHARE * (p + m) * scarcity ** 2``, where
+   scarcity is the requests still needed over the slots until the end. A task is due when a look costs
+   least for each result it finds (``duration.py``). Of those due, the one most surely done goes first,
+   so none is starved: waiting makes every task surer. One caller with one video looks often; a batch of
+   thousands only when nearly sure.
+3. **Else** the next job is submitted, and without one the slot is kept until a look falls due.
+
+Looking before submitting, while there is slack, brings results early and costs no time in the end.
+
+Pure: ``now`` comes in, and ``decide`` only moves what cannot be chosen out of its own way. A decision
+costs O(log n) in jobs and tasks.
 """
 
 from __future__ import annotations
 
-import heapq
-from typing import TYPE_CHECKING, Final, Literal
+import math
+from collections.abc import Hashable
+from typing import TYPE_CHECKING, Final
 
-from attrs import define, frozen
+from attrs import frozen
+
+from seedance_async.scheduling.backlog import PESSIMISTIC, Backlog, Order
+from seedance_async.scheduling.watchlist import Watchlist
 
 if TYPE_CHECKING:
-    from collections.abc import Hashable, Iterator
-
     from seedance_async.models import Kind
     from seedance_async.scheduling.allowance import Allowance
-    from seedance_async.scheduling.forecast import Duration, Forecast
+    from seedance_async.scheduling.forecast import Forecast
 
-Order = Literal["longest-first", "given"]
-
-SURE: Final = 0.9  # chance of success from which a look is worth a slot
-PESSIMISTIC: Final = 0.9  # quantile that stands for a job's length in the slack
-SHORTEST: Final = 1.0  # s between two looks at one task
+COURTESY: Final = 0.6  # s; the price of a look when slots are plenty: about fifteen for a video of 3 minutes
+SHARE: Final = 0.5  # of the results behind a lost slot that it delays; measured: 0.25 to 1 differ little
 
 
 @frozen
@@ -52,42 +61,21 @@ class Sleep:
     until: float | None
 
 
-@define
-class _Watched:
-    kind: Kind
-    started_at: float
-    looked_at: float
-    on_the_wire: bool = False
-    due: float = 0.0
-
-
 class Schedule:
-    """The state of all that waits and runs, and the decision what to send next."""
+    """All that waits and runs, and the decision what to send next."""
 
     def __init__(self, forecast: Forecast, *, order: Order = "longest-first") -> None:
-        self._forecast = forecast
-        self._order = order
-        self._jobs: dict[Kind, dict[Hashable, int]] = {}
-        self._kinds: dict[Hashable, Kind] = {}
-        self._offered = 0
-        self._tasks: dict[Hashable, _Watched] = {}
-        self._due: list[tuple[float, int, Hashable]] = []
-        self._pushed = 0
+        self._backlog = Backlog(forecast, order=order)
+        self._watchlist = Watchlist(forecast)
         self._more = False
 
     def offer(self, job: Hashable, kind: Kind) -> None:
         """A request waits to be submitted."""
-        self._offered += 1
-        self._kinds[job] = kind
-        self._jobs.setdefault(kind, {})[job] = self._offered
+        self._backlog.offer(job, kind)
 
     def withdraw(self, job: Hashable) -> None:
-        """The job was submitted, or is not wanted any more."""
-        kind = self._kinds.pop(job)
-        waiting = self._jobs[kind]
-        del waiting[job]
-        if not waiting:
-            del self._jobs[kind]
+        """The job is being submitted, or is not wanted any more."""
+        self._backlog.withdraw(job)
 
     def expect_more(self, more: bool) -> None:
         """Say whether further jobs may be offered later."""
@@ -95,78 +83,62 @@ class Schedule:
 
     def watch(self, task: Hashable, kind: Kind, started_at: float) -> None:
         """An accepted task is in flight since ``started_at``."""
-        self._tasks[task] = _Watched(kind, started_at, started_at)
-        self._plan(task)
+        self._watchlist.add(task, kind, started_at)
 
     def polling(self, task: Hashable) -> None:
         """A poll of the task is on the wire: it is not chosen again before ``looked``."""
-        self._tasks[task].on_the_wire = True
+        self._watchlist.polling(task)
 
     def looked(self, task: Hashable, now: float) -> None:
-        """The poll told at ``now`` that the task is not final, or failed: the task may be chosen again."""
-        watched = self._tasks[task]
-        watched.on_the_wire = False
-        watched.looked_at = now
-        self._plan(task)
+        """The task was last seen running at ``now``: it may be chosen again.
+
+        A poll that failed tells nothing: pass the instant of the one before, or of the start.
+        """
+        self._watchlist.looked(task, now)
 
     def forget(self, task: Hashable) -> None:
         """The task is final, or nobody waits for it any more."""
-        self._tasks.pop(task, None)
+        self._watchlist.remove(task)
 
     def decide(self, now: float, allowance: Allowance) -> Submit | Poll | Sleep:
         """The request most worth sending at ``now``. Asking twice gives the same answer."""
-        due, task = self._next_due()
         if allowance.free <= 0:
             return Sleep(allowance.returns[0] if allowance.returns else None)
-        job = self._next_job()
-        ripe = task is not None and due <= now
-        if job is not None and (not ripe or not self._slack(now, allowance.pace)):
-            return Submit(job)
-        if ripe:
+        if self._would_be_late(now, allowance):
+            return Submit(self._backlog.first())
+        task, due = self._watchlist.best(now, price=self._price(now, allowance))
+        if task is not None:
             return Poll(task)
-        return Sleep(due if task is not None else None)
+        if self._backlog:
+            return Submit(self._backlog.first())
+        return Sleep(due if due < math.inf else None)
 
-    def _next_due(self) -> tuple[float, Hashable | None]:
-        while self._due:
-            due, _, task = self._due[0]
-            watched = self._tasks.get(task)
-            if watched is not None and not watched.on_the_wire and watched.due == due:
-                return due, task
-            heapq.heappop(self._due)
-        return 0.0, None
-
-    def _plan(self, task: Hashable) -> None:
-        watched = self._tasks[task]
-        duration = self._forecast.of(watched.kind)
-        elapsed = watched.looked_at - watched.started_at
-        known = duration.cdf(elapsed)
-        wanted = duration.quantile(min(1 - 1e-9, known + SURE * (1 - known)))
-        watched.due = max(watched.started_at + wanted, watched.looked_at + SHORTEST)
-        self._pushed += 1
-        heapq.heappush(self._due, (watched.due, self._pushed, task))
-
-    def _next_job(self) -> Hashable | None:
-        if not self._jobs:
-            return None
-        if self._order == "given":
-            return next(iter(self._kinds))
-        return next(iter(self._jobs[next(self._longest_first())]))
-
-    def _longest_first(self) -> Iterator[Kind]:
-        return iter(sorted(self._jobs, key=lambda kind: -self._length(kind)))
-
-    def _length(self, kind: Kind) -> float:
-        duration: Duration = self._forecast.of(kind)
-        return duration.quantile(PESSIMISTIC)
-
-    def _slack(self, now: float, pace: float) -> bool:
-        """Whether every waiting job can still leave its length before the end of the batch."""
+    def _would_be_late(self, now: float, allowance: Allowance) -> bool:
+        """Whether the last job of some kind would not be done when the last request can leave."""
         if self._more:
-            return True
-        end = now + pace * (2 * len(self._kinds) + len(self._tasks))
-        at = now + pace
-        for kind in self._longest_first():
-            at += pace * len(self._jobs[kind])
-            if at + self._length(kind) > end:
-                return False
-        return True
+            return False
+        end = allowance.instant(self._needed - 1, now=now)
+        return any(
+            allowance.instant(before, now=now) + length > end for before, length in self._backlog.stages()
+        )
+
+    def _price(self, now: float, allowance: Allowance) -> float:
+        """Seconds of waiting elsewhere that one request costs now."""
+        scarcity = min(1.0, self._needed / max(1, allowance.until(self._end(now, allowance), now=now)))
+        return COURTESY + allowance.pace * SHARE * (self._to_come + len(self._watchlist)) * scarcity**2
+
+    def _end(self, now: float, allowance: Allowance) -> float:
+        """When all this is over: the last request has left and the last task is done."""
+        ends = [allowance.instant(before, now=now) + length for before, length in self._backlog.stages()]
+        last_request = allowance.instant(max(0, self._needed - 1), now=now)
+        return max(last_request, self._watchlist.last_end(PESSIMISTIC), *ends)
+
+    @property
+    def _needed(self) -> int:
+        """Requests without which this cannot end."""
+        return 2 * self._to_come + len(self._watchlist)
+
+    @property
+    def _to_come(self) -> int:
+        """Jobs to submit. Of a source that may go on, as many again are expected as are in flight."""
+        return len(self._backlog) + (len(self._watchlist) if self._more else 0)

@@ -1,0 +1,117 @@
+"""How long a task may take, as a distribution, and the instant at which looking at it pays best.
+
+The chances are kept on a grid of seconds whose neighbours are 3 % apart, because durations of one kind
+differ in proportion; so any shape fits, one hump, two, or a long tail.
+
+When to look. Given that the task was not done ``since`` seconds after its start, let ``P`` be the chance
+that it is done at ``t``, and ``W`` the seconds a result is expected to have lain there unseen by then. A
+look costs ``price`` seconds of waiting elsewhere, so looking at ``t`` costs ``(price + W) / P`` for each
+result it finds. The best instant is where that is least: early enough to find results fresh, late enough
+to find them at all. (With a constant hazard ``h`` this is the classical ``sqrt(2 price / h)``; against
+the exact optimum by dynamic programming it loses 1 to 3 %, and it costs microseconds.)
+
+Pure: durations are float seconds from the start of the task.
+"""
+
+from __future__ import annotations
+
+import math
+from bisect import bisect_left
+from itertools import accumulate, pairwise
+from typing import TYPE_CHECKING, Final
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+STEPS: Final = 32  # grid points to a factor of e
+SHORTEST: Final = 0.2  # s; nothing this API does is faster than an exchange
+LONGEST: Final = 14_400.0  # s; twice the longest wait a client has patience for by default
+CELLS: Final = math.ceil(math.log(LONGEST / SHORTEST) * STEPS) + 1
+GRID: Final = tuple(SHORTEST * math.exp(index / STEPS) for index in range(CELLS))
+_WIDTHS: Final = tuple(after - before for before, after in pairwise(GRID))
+
+
+def cell(seconds: float) -> int:
+    """The cell of the grid that a duration falls into: the first whose end is not before it."""
+    return min(CELLS - 1, max(0, math.ceil(math.log(max(seconds, SHORTEST) / SHORTEST) * STEPS)))
+
+
+class Duration:
+    """Distribution of the seconds that a task of one kind takes."""
+
+    __slots__ = ("_done", "_first_looks", "_waited", "mean")
+
+    def __init__(self, masses: Sequence[float]) -> None:
+        """Take the weight of every cell of the grid; only their proportions matter."""
+        total = math.fsum(masses)
+        self._done = [min(1.0, chance / total) for chance in accumulate(masses)]
+        self._done[-1] = 1.0
+        trapezoids = (
+            (before + after) / 2 * width
+            for (before, after), width in zip(pairwise(self._done), _WIDTHS, strict=True)
+        )
+        self._waited = list(accumulate(trapezoids, initial=0.0))
+        self.mean = GRID[-1] - self._waited[-1]
+        """Expected seconds."""
+        self._first_looks: dict[int, float] = {}
+
+    def cdf(self, seconds: float) -> float:
+        """Chance, 0 to 1, that the task is done within ``seconds`` of its start."""
+        return self._at(seconds)[0]
+
+    def quantile(self, chance: float) -> float:
+        """Seconds within which the task is done with this chance, 0 to 1."""
+        after = bisect_left(self._done, chance)
+        if after == 0:
+            return GRID[0]
+        low, high = self._done[after - 1], self._done[after]
+        return GRID[after - 1] + _WIDTHS[after - 1] * (chance - low) / (high - low)
+
+    def chance(self, seconds: float, *, since: float) -> float:
+        """Chance that the task is done at ``seconds``, given that it was not at ``since``."""
+        before = self.cdf(since)
+        return (self.cdf(seconds) - before) / (1 - before) if before < 1 else 1.0
+
+    def next_look(self, *, since: float, price: float) -> float:
+        """Seconds after the start at which the next look costs least for each result it finds.
+
+        Args:
+            since: seconds after the start at which the task was last seen running; 0 when never looked at.
+            price: seconds of waiting that one request costs, more than 0.
+        """
+        if since > 0:
+            return self._cheapest(since, price)
+        bracket = round(math.log(price) * 8)  # one in eight to a factor of e: flat around the optimum
+        look = self._first_looks.get(bracket)
+        if look is None:
+            look = self._first_looks[bracket] = self._cheapest(0.0, math.exp(bracket / 8))
+        return look
+
+    def _at(self, seconds: float) -> tuple[float, float]:
+        """The chance to be done by then, and its integral up to then."""
+        if seconds <= SHORTEST:
+            return 0.0, 0.0
+        index = int(math.log(seconds / SHORTEST) * STEPS)
+        if index >= CELLS - 1:
+            return 1.0, self._waited[-1] + seconds - GRID[-1]
+        into = seconds - GRID[index]
+        low = self._done[index]
+        gain = (self._done[index + 1] - low) * into / _WIDTHS[index]
+        return low + gain, self._waited[index] + (low + gain / 2) * into
+
+    def _cheapest(self, since: float, price: float) -> float:
+        known, waited = self._at(since)
+        running = 1 - known
+        if running < 1e-6:  # outlived all that was thought possible: look ever more rarely
+            return since * (1 + 2 / STEPS) + price
+        done, integral, fee = self._done, self._waited, price * running
+        least, best = math.inf, LONGEST
+        for index in range(bisect_left(done, known + 1e-9, lo=cell(since)), CELLS):
+            if (found := done[index] - known) <= 0 or (at := GRID[index]) <= since:
+                continue
+            wait = integral[index] - waited - known * (at - since)
+            if (cost := (fee + wait) / found) < least:
+                least, best = cost, at
+            elif fee + wait > least * running:  # even sure success would cost more from here on
+                break
+        return max(best, since)
