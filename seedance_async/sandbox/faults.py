@@ -16,6 +16,7 @@ Pure: chance comes from the seed.
 
 from __future__ import annotations
 
+import json
 import re
 from collections import Counter
 from collections.abc import Mapping
@@ -23,7 +24,7 @@ from math import inf
 from random import Random
 from typing import TYPE_CHECKING, Final, Literal
 
-from attrs import asdict, evolve, field, fields, frozen, validators
+from attrs import asdict, field, fields, frozen, validators
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -134,9 +135,10 @@ class FaultBook:
     """The rules in force, and how often each has matched."""
 
     def __init__(self, rules: Iterable[Fault] = (), *, seed: int = 0) -> None:
-        self._first = tuple(rules)
-        self._seed = seed
-        self.reset()
+        self._rules = list(rules)
+        self._matches: Counter[int] = Counter()
+        self._asked: Counter[tuple[str, bytes, str]] = Counter()
+        self._rng = Random(f"{seed}/faults")
 
     @property
     def rules(self) -> tuple[Fault, ...]:
@@ -151,13 +153,6 @@ class FaultBook:
         """Put every rule out of force."""
         self._rules.clear()
         self._matches.clear()
-
-    def reset(self) -> None:
-        """Back to the rules and the chance of the beginning."""
-        self._rules = list(self._first)
-        self._matches: Counter[int] = Counter()
-        self._asked: Counter[tuple[str, bytes, str]] = Counter()
-        self._rng = Random(f"{self._seed}/faults")
 
     def strike(self, call: Call) -> tuple[Fault, ...]:
         """The faults that strike this exchange, each rule's counting moved on by it."""
@@ -177,8 +172,17 @@ class FaultBook:
             name, count = word[1].decode(), int(word[2] or 1)
             seen = call.idempotency_key or "", call.body, name
             self._asked[seen] += 1
-            if name in NAMED and self._asked[seen] <= count:
-                yield evolve(NAMED[name], count=count)
+            if name not in NAMED:
+                yield _unheard_of(name)
+            elif self._asked[seen] <= count:
+                yield NAMED[name]
+
+
+def _unheard_of(name: str) -> Fault:
+    """Refuse the request: a fault that is misspelt and never strikes would let a test pass for nothing."""
+    message = f"The sandbox knows no fault {name!r}, only {', '.join(NAMED)}"
+    envelope = {"error": {"code": "invalid_request", "message": message}}
+    return Fault(effect="status", moment="before", status=400, body=json.dumps(envelope))
 
 
 _MAGIC: Final = re.compile(rb"\[\[fault:([a-z-]+)(?:\*([0-9]+))?\]\]")

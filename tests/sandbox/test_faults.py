@@ -146,6 +146,16 @@ async def test_a_prompt_can_ask_for_a_fault() -> None:
         assert 1 == len(api.sandbox.paid_tasks)
 
 
+async def test_a_prompt_that_asks_for_an_unheard_of_fault_is_refused() -> None:
+    """Misspelt, it would never strike, and a test would pass for the wrong reason."""
+    async with calling(Sandbox()) as api:
+        reply = await api.post(VIDEO, {"prompt": "A train [[fault:droop]]"})
+
+    assert (400, "invalid_request") == (reply.status, reply.code)
+    assert "'droop'" in str(reply.document)
+    assert [] == api.sandbox.paid_tasks
+
+
 def struck(book: FaultBook, times: int, *, endpoint: str = "task") -> list[bool]:
     """Tell which of so many exchanges are struck."""
     call = Call(number=1, endpoint=endpoint, method="GET", path="/tasks/x")  # type: ignore[arg-type]  # parametrised

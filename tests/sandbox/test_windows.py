@@ -109,6 +109,14 @@ def test_a_first_burst_up_to_the_limit_is_admitted(name: WindowName) -> None:
     assert [0.0] * LIMIT == admitted(name, [0.0] * (LIMIT + 1))
 
 
+@every_algorithm
+def test_two_idle_windows_give_the_whole_allowance_back(name: WindowName) -> None:
+    """A counter looks back one window, no farther."""
+    later = [2.5 * PERIOD] * LIMIT
+
+    assert later == admitted(name, [0.0] * LIMIT + later)[LIMIT:]
+
+
 def test_a_slot_of_the_log_is_free_again_after_exactly_one_period() -> None:
     """A caller that adds the period to an arrival computes the very instant at which the server lets go."""
     instants = [0.1, 0.2, 0.3, 0.4, 0.5]
