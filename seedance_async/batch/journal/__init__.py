@@ -1,0 +1,104 @@
+"""The durable record of a batch: what was asked for, what was sent under which key, what was accepted.
+
+The order of writing is the promise: the intent (key, path, exact bytes) is on the disk before a POST leaves,
+and the accepted task ids are before anybody is told. So at any instruction a process may end, and the next
+one finds for each job either that nothing was sent, or the very bytes and key to ask again with, or the ids
+to collect.
+
+SQLite runs in one dedicated thread, one whole transaction a call. A caller that is cancelled meanwhile does
+not stop the thread; what was begun will be written.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
+from typing import TYPE_CHECKING, ParamSpec, Self, TypeVar
+
+import anyio
+
+from seedance_async.batch.journal.file import File
+from seedance_async.batch.journal.opening import let_go, open_file
+from seedance_async.batch.journal.planning import Planner, Problem, Taken
+from seedance_async.batch.journal.records import Changes, Draft, Entry, Ticket, drafts
+from seedance_async.batch.journal.space import Space
+from seedance_async.batch.journal.store import Hold, Store
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+__all__ = [
+    "Changes",
+    "Draft",
+    "Entry",
+    "Hold",
+    "Journal",
+    "Planner",
+    "Problem",
+    "Store",
+    "Taken",
+    "Ticket",
+    "drafts",
+]
+
+
+class Journal:
+    """The journal of one batch directory, from an event loop.
+
+    Attributes:
+        store: what to do with it; each of its methods is called through ``do``.
+    """
+
+    def __init__(self, directory: Path) -> None:
+        self._directory = directory
+        self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="seedance-journal")
+        self.store: Store
+
+    @classmethod
+    async def open(cls, directory: Path) -> Self:
+        """Open the journal of a directory, making both if missing.
+
+        Raises:
+            JournalError: held by another process, damaged, foreign, or of a newer version.
+        """
+        journal = cls(directory)
+        try:
+            journal.store = await journal.do(journal._open)
+        except BaseException:
+            journal._thread.shutdown(wait=False)
+            raise
+        return journal
+
+    async def do(self, deed: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> T:
+        """Do something in the journal's thread, after all that was asked before.
+
+        Once asked for it is done: a cancelled caller leaves, the deed stays.
+        """
+        loop = asyncio.get_running_loop()
+        done = loop.run_in_executor(self._thread, partial(deed, *args, **kwargs))
+        # Against anyio's cancellation the scope, against asyncio's own the shield.
+        with anyio.CancelScope(shield=True):
+            await asyncio.shield(done)
+        return done.result()
+
+    async def close(self) -> None:
+        """Close the file, after all that was asked before."""
+        try:
+            await self.do(self._close)
+        finally:
+            self._thread.shutdown(wait=False)
+
+    def _open(self) -> Store:
+        space = Space(self._directory)
+        connection = open_file(self._directory)
+        space.load()
+        return Store(File(connection, space))
+
+    def _close(self) -> None:
+        self.store.file.space.drop()
+        let_go(self.store.file.connection, self._directory)

@@ -1,0 +1,69 @@
+"""One transaction at a time on one connection, and what becomes of one that fails.
+
+A full disk is met once with the ballast. After any other failure of the file, an input/output error above
+all, nothing more is written: what a failed sync has left behind is not known, and trying again would only
+look like success.
+"""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+from contextlib import suppress
+from typing import TYPE_CHECKING, TypeVar
+
+from seedance_async.errors import JournalError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from seedance_async.batch.journal.opening import Connection
+    from seedance_async.batch.journal.space import Space
+
+T = TypeVar("T")
+
+
+class File:
+    """The connection of a journal, in the thread that opened it.
+
+    Args:
+        connection: prepared by ``opening``.
+        space: the disk it lies on.
+    """
+
+    def __init__(self, connection: Connection, space: Space) -> None:
+        self.connection = connection
+        self.space = space
+        self._broken: JournalError | None = None
+        self._pid = os.getpid()
+
+    def transaction(self, deed: Callable[[], T]) -> T:
+        """Do a deed whole or not at all; when this returns it is on the disk.
+
+        Raises:
+            JournalError: it is not done.
+        """
+        if os.getpid() != self._pid:
+            raise JournalError("the journal was opened in the parent process; open it anew after a fork")
+        if self._broken is not None:
+            raise self._broken
+        try:
+            return self._attempt(deed)
+        except sqlite3.Error as problem:
+            full = problem.sqlite_errorcode == sqlite3.SQLITE_FULL
+            if full and self.space.drop():
+                return self.transaction(deed)
+            failure = JournalError(f"the journal could not be written: {problem}")
+            self._broken = None if full else failure
+            raise failure from problem
+
+    def _attempt(self, deed: Callable[[], T]) -> T:
+        self.connection.execute("BEGIN IMMEDIATE")
+        try:
+            done = deed()
+            self.connection.execute("COMMIT")
+        except BaseException:
+            with suppress(sqlite3.Error):  # SQLite may have rolled back by itself, as when the disk is full
+                self.connection.execute("ROLLBACK")
+            raise
+        return done

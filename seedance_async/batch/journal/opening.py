@@ -1,0 +1,180 @@
+"""Opening a journal: who may, and what a file must be.
+
+One process, one connection. The connection keeps SQLite's exclusive lock from the first look to the end, so a
+second runner is refused at once, and the kernel lifts the lock however the first one ends. With that lock
+there is no shared memory file, and neither of SQLite's troubles with several writers of one write-ahead log
+can occur. The holder's process id stands beside the journal, for the message only.
+
+Write-ahead log and ``synchronous=FULL``: a commit is on the disk when it returns. (With NORMAL, measured by
+simulated power cuts, all of the last fifty were lost.) The file is made readable for its owner alone, before
+SQLite opens it, because the log takes its mode from it: prompts and signed URLs stand in it.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import secrets
+import socket
+import sqlite3
+import stat
+from typing import TYPE_CHECKING, Final, Protocol
+
+from seedance_async.batch.journal.schema import APPLICATION_ID, TABLES, VERSION
+from seedance_async.batch.keys import NONCE_BYTES
+from seedance_async.errors import JournalError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+    from pathlib import Path
+    from typing import Any
+
+log = logging.getLogger(__name__)
+
+JOURNAL: Final = "journal.sqlite"
+HOLDER: Final = "journal.pid"
+CACHE_KIB: Final = 16_384
+CHECKPOINT_PAGES: Final = 4_000
+QUICK_CHECK_BYTES: Final = 64 * 1024 * 1024
+"""Up to this size a file is looked through when it is opened (some 0.3 s); a larger one as it is read."""
+
+
+class Cursor(Protocol):
+    """What is used of a cursor."""
+
+    def fetchone(self) -> Any:  # noqa: ANN401 - a row of whatever was selected
+        """The next row, or None."""
+        ...
+
+    def fetchall(self) -> list[Any]:
+        """All rows that are left."""
+        ...
+
+
+class Connection(Protocol):
+    """What is used of a connection; the standard library's is one, and the power-cut test brings another."""
+
+    def execute(self, sql: str, parameters: Sequence[object] = ..., /) -> Cursor:
+        """Run one statement."""
+        ...
+
+    def executemany(self, sql: str, parameters: Iterable[Sequence[object]], /) -> Cursor:
+        """Run one statement for each of many rows."""
+        ...
+
+    def close(self) -> None:
+        """Let go of the file."""
+        ...
+
+
+def open_file(directory: Path) -> Connection:
+    """Open the journal of a batch directory, making both if missing.
+
+    Raises:
+        JournalError: in use by another process, damaged, foreign, or from a newer version.
+    """
+    directory.mkdir(parents=True, exist_ok=True)
+    path = directory / JOURNAL
+    _own(path)
+    crashed = (directory / HOLDER).exists() and path.stat().st_size > 0
+    if crashed and not path.with_name(f"{JOURNAL}-wal").exists():
+        log.warning("%s-wal is missing: what the last run wrote at its end may be lost with it", path)
+    connection = sqlite3.connect(path, timeout=0, isolation_level=None)
+    try:
+        prepare(connection)
+        if path.stat().st_size <= QUICK_CHECK_BYTES:
+            _look_through(connection)
+    except BaseException as problem:
+        connection.close()
+        if isinstance(problem, sqlite3.Error):
+            raise _refusal(problem, directory) from problem
+        raise
+    (directory / HOLDER).write_text(f"{os.getpid()} on {socket.gethostname()}\n")
+    return connection
+
+
+def prepare(connection: Connection) -> None:
+    """Take the lock, see that the file is a journal of ours, and make its tables if it is empty."""
+    connection.execute("PRAGMA locking_mode = EXCLUSIVE")
+    fresh = _recognise(connection)
+    (mode,) = connection.execute("PRAGMA journal_mode = WAL").fetchone()
+    if mode != "wal":
+        raise JournalError(f"this file system does not carry a write-ahead log (journal mode {mode!r})")
+    for setting in (
+        "synchronous = FULL",
+        f"wal_autocheckpoint = {CHECKPOINT_PAGES}",
+        f"cache_size = -{CACHE_KIB}",
+        "temp_store = FILE",
+        "foreign_keys = ON",
+    ):
+        connection.execute(f"PRAGMA {setting}").fetchall()
+    connection.execute("BEGIN IMMEDIATE")
+    if fresh:
+        _make_tables(connection)
+    connection.execute("COMMIT")
+
+
+def let_go(connection: Connection, directory: Path) -> None:
+    """Close the journal: everything into the one file, and nobody named as its holder."""
+    connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
+    connection.close()
+    (directory / HOLDER).unlink(missing_ok=True)
+
+
+def _own(path: Path) -> None:
+    """Make the file for the owner's eyes only, or mend its mode.
+
+    A file that exists is not opened here: closing it again would drop the locks that SQLite holds on it for
+    the whole process.
+    """
+    try:
+        os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_RDWR, 0o600))
+    except FileExistsError:
+        if path.is_symlink() or not path.is_file():
+            raise JournalError(f"{path} is not a plain file") from None
+        if stat.S_IMODE(path.stat().st_mode) & 0o077:
+            path.chmod(0o600)
+
+
+def _recognise(connection: Connection) -> bool:
+    """True for an empty file, False for a journal of this version.
+
+    Raises:
+        JournalError: it is neither.
+    """
+    (application,) = connection.execute("PRAGMA application_id").fetchone()
+    (version,) = connection.execute("PRAGMA user_version").fetchone()
+    (tables,) = connection.execute("SELECT count(*) FROM sqlite_master").fetchone()
+    if not tables and not application:
+        return True
+    if application != APPLICATION_ID:
+        raise JournalError("the file is a database of another program; take another directory")
+    if version > VERSION:
+        raise JournalError(f"the journal is of version {version}, this program knows up to {VERSION}: update")
+    return False
+
+
+def _make_tables(connection: Connection) -> None:
+    for statement in filter(str.strip, TABLES.split(";")):
+        connection.execute(statement)
+    # The nonce is on the disk before any key can be made of it.
+    facts = {"nonce": secrets.token_bytes(NONCE_BYTES), "run": 0, "credits_used": 0, "credits_refunded": 0}
+    connection.executemany("INSERT INTO meta VALUES (?, ?)", facts.items())
+    connection.execute(f"PRAGMA application_id = {APPLICATION_ID}")
+    connection.execute(f"PRAGMA user_version = {VERSION}")
+
+
+def _look_through(connection: Connection) -> None:
+    (verdict,) = connection.execute("PRAGMA quick_check(1)").fetchone()
+    if verdict != "ok":
+        raise JournalError(f"the journal is damaged ({verdict}); nothing was changed")
+
+
+def _refusal(problem: sqlite3.Error, directory: Path) -> JournalError:
+    if problem.sqlite_errorcode in {sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED}:
+        try:
+            holder = (directory / HOLDER).read_text().strip()
+        except OSError:
+            holder = "unknown"
+        return JournalError(f"another runner works in {directory} (process {holder}); one at a time")
+    return JournalError(f"{directory / JOURNAL} cannot be used: {problem}; nothing was changed")

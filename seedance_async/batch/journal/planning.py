@@ -1,0 +1,219 @@
+"""From a manifest to planned jobs, matched with what earlier runs left behind.
+
+A job is recognised by its name. With the same request it is the same job and keeps its state; with another
+it is *edited*: what was never charged is simply replaced, what was sent stays under ``…-before-edit`` and is
+collected, and the name is planned anew. A job without a name is recognised by its request alone, so that a
+line put in at the top does not turn every following job into another one and pay for it again.
+
+What the manifest no longer lists is forgotten if it was never sent, else kept.
+
+A million lines must not cost memory. That no name comes twice is asked of the file's own index; which
+earlier jobs are still listed is kept in a temporary table.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from itertools import count
+from typing import TYPE_CHECKING, Final, TypeAlias
+
+from attrs import field, frozen
+
+from seedance_async.batch.journal.records import Changes, Draft
+from seedance_async.batch.names import fold
+from seedance_async.batch.states import NEVER_PAID, State
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from seedance_async.batch.journal.store import Store
+
+Problem: TypeAlias = tuple[int, str, str]
+"""Line, field and reason."""
+
+_INSERT: Final = (
+    "INSERT INTO jobs (name, fold, unnamed, listed, line, take, tariff, path, body, digest, state, run) "
+    "VALUES (?, ?, ?, 1, ?, ?, ?, ?, ?, ?, 'planned', 0)"
+)
+
+
+@frozen
+class Taken:
+    """What became of some drafts.
+
+    Attributes:
+        numbers: of the jobs they stand for.
+        problems: of the drafts that stand for none.
+    """
+
+    numbers: list[int] = field(factory=list[int])
+    problems: list[Problem] = field(factory=list[Problem])
+
+
+class Planner:
+    """One reading of a manifest into a journal. Made and used in the journal's thread."""
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+        self._file = store.file
+        self._fresh = store.first("SELECT 1 FROM jobs LIMIT 1") is None
+        self._added = 0
+        self._edited = 0
+        self._file.connection.execute("DROP TABLE IF EXISTS temp.listed")
+        self._file.connection.execute("CREATE TEMP TABLE listed (number INTEGER PRIMARY KEY, line INTEGER)")
+
+    def take(self, drafts: Sequence[Draft]) -> Taken:
+        """Plan a handful of jobs."""
+        try:
+            return self._file.transaction(lambda: self._take(drafts))
+        except BaseException:
+            self._store.recall()
+            raise
+
+    def finish(self, *, manifest: str) -> Changes:
+        """The manifest is read to its end: forget what it no longer lists.
+
+        Args:
+            manifest: what its bytes are recognised by when it comes again unchanged.
+        """
+        try:
+            return self._file.transaction(lambda: self._finish(manifest))
+        finally:
+            self._store.recall()
+
+    def _take(self, drafts: Sequence[Draft]) -> Taken:
+        if self._fresh:
+            self._file.connection.execute("SAVEPOINT chunk")
+            try:
+                return self._insert_all(drafts)
+            except sqlite3.IntegrityError:  # a name comes twice: find out which
+                self._file.connection.execute("ROLLBACK TO chunk")
+        taken = Taken()
+        for draft in drafts:
+            self._take_one(draft, taken)
+        return taken
+
+    def _insert_all(self, drafts: Sequence[Draft]) -> Taken:
+        last = self._last_number()
+        rows = [self._row(draft, draft.name or _name(draft)) for draft in drafts]
+        self._file.connection.executemany(_INSERT, rows)
+        self._added += len(rows)
+        return Taken(numbers=list(range(last + 1, self._last_number() + 1)))
+
+    def _take_one(self, draft: Draft, taken: Taken) -> None:
+        number = self._find_unnamed(draft) if draft.name is None else self._find_named(draft, taken)
+        if number is None:
+            return
+        taken.numbers.append(number)
+        if not self._fresh:
+            self._file.connection.execute("INSERT INTO temp.listed VALUES (?, ?)", (number, draft.line))
+
+    def _find_unnamed(self, draft: Draft) -> int:
+        row = None
+        if not self._fresh:
+            row = self._store.first(
+                "SELECT number, listed FROM jobs WHERE unnamed = 1 AND digest = ? "
+                "AND number NOT IN (SELECT number FROM temp.listed) ORDER BY number LIMIT 1",
+                draft.digest,
+            )
+        if row is None:
+            return self._insert(draft, self._free(_name(draft)))
+        return self._keep(*row)
+
+    def _find_named(self, draft: Draft, taken: Taken) -> int | None:
+        name = draft.name or ""
+        row = self._store.first(
+            "SELECT number, listed, line, digest, state FROM jobs WHERE fold = ?", fold(name)
+        )
+        if row is None:
+            return self._insert(draft, name)
+        number, listed, line, digest, state = row
+        if (twin := self._listed_at(number, line)) is not None:
+            taken.problems.append((draft.line, "name", _told_twice(name, twin)))
+            return None
+        if digest == draft.digest:
+            return self._keep(number, listed)
+        self._edited += 1
+        if State(state) in NEVER_PAID:
+            return self._replace(number, draft)
+        self._set_aside(number, name)
+        return self._insert(draft, name, new=False)
+
+    def _listed_at(self, number: int, line: int) -> int | None:
+        """The line of this reading at which a job was listed already."""
+        if self._fresh:
+            return line
+        row = self._store.first("SELECT line FROM temp.listed WHERE number = ?", number)
+        return None if row is None else int(row[0])
+
+    def _keep(self, number: int, listed: int) -> int:
+        if not listed:
+            self._file.connection.execute("UPDATE jobs SET listed = 1 WHERE number = ?", (number,))
+        return number
+
+    def _replace(self, number: int, draft: Draft) -> int:
+        """Put another request in the place of one that was never charged."""
+        self._file.connection.execute(
+            "UPDATE jobs SET listed = 1, line = ?, take = ?, tariff = ?, path = ?, body = ?, digest = ?, "
+            "state = 'planned', key = NULL, intended_at = NULL, ended_at = NULL, error = NULL "
+            "WHERE number = ?",
+            (*self._request(draft), number),
+        )
+        return number
+
+    def _set_aside(self, number: int, name: str) -> None:
+        """Let a job that was sent keep its record and give up its name."""
+        aside = self._free(f"{name}-before-edit")
+        self._file.connection.execute(
+            "UPDATE jobs SET listed = 0, name = ?, fold = ? WHERE number = ?", (aside, fold(aside), number)
+        )
+
+    def _insert(self, draft: Draft, name: str, *, new: bool = True) -> int:
+        self._file.connection.execute(_INSERT, self._row(draft, name))
+        self._added += new
+        return self._last_number()
+
+    def _row(self, draft: Draft, name: str) -> tuple[object, ...]:
+        return (name, fold(name), draft.name is None, *self._request(draft))
+
+    def _request(self, draft: Draft) -> tuple[object, ...]:
+        tariff = self._store.tariff_id(draft.tariff)
+        return (draft.line, draft.take, tariff, draft.path, draft.body, draft.digest)
+
+    def _free(self, name: str) -> str:
+        """The name, or the first of ``name-2``, ``name-3``, … that no job has."""
+        return next(
+            tried
+            for number in count(1)
+            if not self._store.first(
+                "SELECT 1 FROM jobs WHERE fold = ?",
+                fold(tried := name if number == 1 else f"{name}-{number}"),
+            )
+        )
+
+    def _last_number(self) -> int:
+        row = self._store.first("SELECT coalesce(max(number), 0) FROM jobs")
+        return int(row[0]) if row else 0
+
+    def _finish(self, manifest: str) -> Changes:
+        removed = 0
+        if not self._fresh:
+            gone = "number NOT IN (SELECT number FROM temp.listed)"
+            row = self._store.first(f"SELECT count(*) FROM jobs WHERE listed = 1 AND {gone}")
+            removed = row[0] if row else 0
+            self._file.connection.execute(f"DELETE FROM jobs WHERE state = 'planned' AND {gone}")
+            self._file.connection.execute(f"UPDATE jobs SET listed = 0 WHERE listed = 1 AND {gone}")
+        self._store.remember_fact("manifest", manifest)
+        return Changes(added=self._added, removed=removed, edited=self._edited)
+
+
+def _name(draft: Draft) -> str:
+    name = f"job-{draft.line:06d}"
+    return name if draft.take == 1 else f"{name}-{draft.take}"
+
+
+def _told_twice(name: str, line: int) -> str:
+    return (
+        f"{name!r:.80} is the name of the job at line {line} too, perhaps in other letter case; each job "
+        "needs its own, because files are named after it"
+    )

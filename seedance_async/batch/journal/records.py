@@ -1,0 +1,177 @@
+"""What goes into a journal and comes out of it, as values."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any, Final, TypeAlias
+
+import attrs
+from attrs import field, frozen
+
+from seedance_async import wire
+from seedance_async.batch import keys
+from seedance_async.batch.ledger import Tariff
+from seedance_async.batch.states import State
+from seedance_async.models import Submission, Task
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+    from seedance_async.batch.jobs import Job
+
+
+@frozen(kw_only=True)
+class Draft:
+    """A job as it is asked for, serialised once and for all.
+
+    Attributes:
+        line: its place in the manifest, from 1.
+        name: None where it follows from the place.
+        take: counts the takes of one line from 1.
+        digest: of path and body.
+    """
+
+    line: int
+    name: str | None
+    take: int
+    tariff: Tariff
+    path: str
+    body: bytes = field(repr=False)
+    digest: bytes = field(repr=False)
+
+
+def drafts(job: Job, *, line: int) -> Iterator[Draft]:
+    """A draft for each take of a job. The first take bears the job's own name, whatever their number."""
+    request = job.request
+    body = wire.encode(request)
+    tariff = Tariff(request.kind, getattr(request, "batch_count", 1))
+    digest = keys.digest(request.path, body)
+    for take in range(1, job.repeat + 1):
+        name = job.name if job.name is None or take == 1 else f"{job.name}-{take}"
+        yield Draft(
+            line=line, name=name, take=take, tariff=tariff, path=request.path, body=body, digest=digest
+        )
+
+
+@frozen(kw_only=True)
+class Ticket:
+    """A job that there is something to do for; light, because thousands of them wait.
+
+    Attributes:
+        submission: what was accepted; None before that.
+        accepted_at: wall clock, seconds; None before that.
+    """
+
+    number: int
+    name: str
+    tariff: Tariff
+    state: State
+    submission: Submission | None = None
+    accepted_at: float | None = None
+
+
+@frozen(kw_only=True)
+class Changes:
+    """How a manifest differs from the one of the run before.
+
+    Attributes:
+        added: jobs that are new.
+        removed: jobs that are gone; those never sent are forgotten, what is paid is still collected.
+        edited: jobs whose request is another; what was sent before is kept under another name.
+    """
+
+    added: int = 0
+    removed: int = 0
+    edited: int = 0
+
+
+@frozen(kw_only=True)
+class Entry:
+    """One job, all that is known of it. ``…_at`` are seconds of the wall clock since 1970, UTC.
+
+    Attributes:
+        line: its place in the manifest when it was planned.
+        unnamed: its name follows from its place.
+        files: below the batch directory, with ``/``.
+    """
+
+    number: int
+    name: str
+    line: int
+    unnamed: bool
+    take: int
+    model: str
+    path: str
+    body: bytes = field(repr=False)
+    state: State
+    key: str | None
+    intended_at: float | None
+    accepted_at: float | None
+    ended_at: float | None
+    task_ids: tuple[str, ...]
+    tasks: tuple[Task, ...] = field(repr=False)
+    credits_used: float | None
+    credits_refunded: float | None
+    files: tuple[str, ...]
+    error: str | None
+
+    @property
+    def request_fields(self) -> dict[str, object]:
+        """The request under the API's own names, without the model."""
+        fields = json.loads(self.body)
+        assert isinstance(fields, dict)  # noqa: S101 - our own bytes
+        return fields
+
+    @property
+    def urls(self) -> tuple[str, ...]:
+        """Output URLs of all its tasks."""
+        return tuple(url for task in self.tasks for url in task.urls)
+
+
+Row: TypeAlias = tuple[Any, ...]
+"""What SQLite hands out; the columns selected say what is in it."""
+
+ENTRY_COLUMNS: Final = (
+    "number, name, line, unnamed, take, (SELECT model FROM tariffs WHERE id = tariff), path, body, state, "
+    "key, intended_at, accepted_at, ended_at, task_ids, tasks, credits_used, credits_refunded, files, error"
+)
+
+TICKET_COLUMNS: Final = "number, name, tariff, state, key, task_ids, credits_used, accepted_at"
+
+
+def entry(row: Row) -> Entry:
+    """An entry from a row of ``ENTRY_COLUMNS``."""
+    values = dict(zip((attribute.name for attribute in attrs.fields(Entry)), row, strict=True))
+    values["unnamed"] = bool(values["unnamed"])
+    values["state"] = State(values["state"])
+    values["task_ids"] = read_list(values["task_ids"])
+    values["files"] = read_list(values["files"])
+    values["tasks"] = tuple(map(wire.task, read_list(values["tasks"])))
+    return Entry(**values)
+
+
+def ticket(row: Row, tariffs: Mapping[int, Tariff]) -> Ticket:
+    """A ticket from a row of ``TICKET_COLUMNS``."""
+    number, name, tariff, state, key, task_ids, credits_used, accepted_at = row
+    ids = read_list(task_ids)
+    submission = None
+    if ids:
+        submission = Submission(id=ids[0], task_ids=ids, credits_used=credits_used, idempotency_key=key)
+    return Ticket(
+        number=number,
+        name=name,
+        tariff=tariffs[tariff],
+        state=State(state),
+        submission=submission,
+        accepted_at=accepted_at,
+    )
+
+
+def as_json(value: object) -> str:
+    """A value as the journal keeps it."""
+    return json.dumps(value, ensure_ascii=False, separators=(",", ":"))
+
+
+def read_list(text: str | None) -> tuple[Any, ...]:
+    """A list that the journal keeps."""
+    return tuple(json.loads(text)) if text else ()
