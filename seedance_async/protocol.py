@@ -92,7 +92,7 @@ class Call:
 
 @frozen(kw_only=True)
 class Reply:
-    """A whole answer: header names in lower case, body decompressed."""
+    """A whole answer, body decompressed; headers are looked up by names in lower case."""
 
     status: int
     headers: Mapping[str, str]

@@ -92,6 +92,10 @@ class Transport:
     owns_session: bool = True
     _numbers: int = 0
     _moved: bool = False
+    _timeout: ClientTimeout = field(init=False, repr=False)
+
+    def __attrs_post_init__(self) -> None:
+        self._timeout = ClientTimeout(total=self.timeouts.request, sock_connect=self.timeouts.connect)
 
     async def send(
         self,
@@ -154,10 +158,10 @@ class Transport:
             if isinstance(outcome, Failure):
                 refused, wait = isinstance(outcome.error, RateLimitedError), outcome.retry_after
                 self.usage.refusals += refused
-            said = outcome.error.message if isinstance(outcome, Failure) else "ok"
-            log.debug(
-                "#%d %s %s: %s in %.2f s", number, call.method, call.path, said, anyio.current_time() - began
-            )
+            if log.isEnabledFor(logging.DEBUG):
+                said = outcome.error.message if isinstance(outcome, Failure) else "ok"
+                took = anyio.current_time() - began
+                log.debug("#%d %s %s: %s in %.2f s", number, call.method, call.path, said, took)
             return outcome
         finally:
             slot.settle(refused=refused, retry_after=wait)
@@ -177,18 +181,16 @@ class Transport:
 
     async def _round_trip(self, call: Call) -> Reply:
         headers = {**call.headers, "Authorization": f"Bearer {self.key.reveal()}"}
-        timeout = ClientTimeout(total=self.timeouts.request, sock_connect=self.timeouts.connect)
         async with self.session.request(
             call.method,
             URL(f"{self.base_url}{call.path}", encoded=True),
             data=call.body,
             headers=headers,
             allow_redirects=False,
-            timeout=timeout,
+            timeout=self._timeout,
         ) as response:
-            body = await _read_capped(response)
-            heads = {name.lower(): value for name, value in response.headers.items()}
-            return Reply(status=response.status, headers=heads, body=self.key.scrub(body))
+            body = self.key.scrub(await _read_capped(response))
+            return Reply(status=response.status, headers=response.headers, body=body)
 
     def _redirected(self, reply: Reply) -> Failure:
         """Obey only apex <-> www of the same host over https, once; name any other target."""
@@ -226,6 +228,9 @@ def _twin(base_url: URL, location: str) -> URL | None:
 
 async def _read_capped(response: ClientResponse) -> bytes:
     """Read the body, decompressed, up to the cap; a longer one is foreign."""
+    length = response.content_length
+    if length is not None and length <= MAX_BODY_BYTES and "Content-Encoding" not in response.headers:
+        return await response.read()
     chunks, total = [], 0
     async for chunk in response.content.iter_chunked(65536):
         total += len(chunk)

@@ -95,13 +95,7 @@ def loads(body: bytes) -> object:
     if len(body) > MAX_BODY_BYTES:
         raise ValueError(f"body is longer than {MAX_BODY_BYTES} bytes")
     try:
-        value = json.loads(
-            body.decode("utf-8-sig"),
-            object_pairs_hook=_object_without_duplicates,
-            parse_constant=_refuse_constant,
-            parse_int=_integer,
-            parse_float=_finite_float,
-        )
+        value = _DECODER.decode(body.decode("utf-8-sig"))
     except UnicodeDecodeError as error:
         raise ValueError(f"body is not UTF-8 at byte {error.start}") from None
     except json.JSONDecodeError as error:
@@ -171,6 +165,8 @@ def _refuse_depth(value: object) -> None:
     """Refuse what later steps, which recurse, could not write down again."""
     level = [value]
     for _ in range(MAX_DEPTH):
+        if not level:
+            return
         level = [
             child
             for parent in level
@@ -295,3 +291,9 @@ def _make_converter() -> Converter:
 
 
 _CONVERTER: Final = _make_converter()
+_DECODER: Final = json.JSONDecoder(
+    object_pairs_hook=_object_without_duplicates,
+    parse_constant=_refuse_constant,
+    parse_int=_integer,
+    parse_float=_finite_float,
+)
