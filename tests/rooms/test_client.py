@@ -237,6 +237,18 @@ async def test_a_hundred_waiters_of_one_task_share_its_polls() -> None:
     assert len(sandbox.requests) < 15
 
 
+async def test_waiting_for_a_task_of_another_program_starts_from_its_age() -> None:
+    """A task that is nearly done is not treated as new."""
+    async with Sandbox(conditions=SECONDS) as sandbox, client_for(sandbox) as one:
+        submission = await one.submit(VIDEO)
+        await anyio.sleep(99.0)
+        async with client_for(sandbox) as other:
+            began = anyio.current_time()
+            await other.wait(submission.id)
+
+            assert anyio.current_time() - began < 15.0
+
+
 async def test_results_come_from_an_async_source_as_they_complete() -> None:
     """Indices tell where a result belongs; the fast kind comes before the slow one."""
 
