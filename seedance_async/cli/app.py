@@ -1,0 +1,63 @@
+"""The ``seedance`` command: its verbs, and the one place where an error becomes an exit code."""
+
+from __future__ import annotations
+
+import asyncio
+import inspect
+from typing import TYPE_CHECKING
+
+from cyclopts import App
+from cyclopts.exceptions import CycloptsError
+
+from seedance_async import __version__
+from seedance_async.cli import demo, generate, sandbox, tasks
+from seedance_async.cli.exits import FAILED, INTERRUPTED, OK, USAGE, code_of, lines_of
+from seedance_async.cli.streams import prepare, say
+from seedance_async.errors import SeedanceError
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+ABOUT = """Seedance videos and images in bulk: nothing paid twice, nothing paid lost.
+
+Start with `seedance demo`: no key, no network, no money."""
+
+
+def build() -> App:
+    """The command with all its verbs."""
+    app = App(
+        name="seedance",
+        help=ABOUT,
+        help_format="rich",  # plain text; markdown would cost a third of the start-up time
+        version=__version__,
+        version_flags=["--version"],
+        exit_on_error=False,
+        print_error=False,
+    )
+    verbs = [demo.demo, generate.app(), tasks.status, tasks.wait, tasks.download, sandbox.sandbox]
+    for verb in verbs:
+        app.command(verb)
+    for place, name in enumerate(("demo", "generate", "status", "wait", "download", "sandbox")):
+        app[name].sort_key = place  # help lists them in the order of a newcomer's way
+    return app
+
+
+def run(arguments: Sequence[str]) -> int:
+    """Run one command line and return its exit code."""
+    prepare()
+    try:
+        command, bound, _ = build().parse_args(arguments)
+        ending = command(*bound.args, **bound.kwargs)
+        return (asyncio.run(ending) if inspect.iscoroutine(ending) else ending) or OK
+    except CycloptsError as mistake:
+        say(f"error: {mistake}")
+        return USAGE
+    except SeedanceError as error:
+        for line in lines_of(error):
+            say(line)
+        return code_of(error)
+    except KeyboardInterrupt:
+        return INTERRUPTED
+    except OSError as problem:
+        say(f"error: {problem.strerror or problem}{f': {problem.filename}' if problem.filename else ''}")
+        return FAILED

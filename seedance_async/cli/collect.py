@@ -1,0 +1,82 @@
+"""Waiting for tasks and fetching their files: what ``generate``, ``wait`` and ``download`` have in common."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import anyio
+
+from seedance_async.cli.progress import Progress, clock
+from seedance_async.cli.streams import data, say
+from seedance_async.errors import SeedanceError, TaskFailedError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Sequence
+    from pathlib import Path
+
+    from seedance_async import SeedanceClient
+    from seedance_async.models import Task
+
+
+async def wait_for_all(
+    client: SeedanceClient,
+    task_ids: Sequence[str],
+    *,
+    timeout: float | None,
+    tell: Callable[[Task], None],
+) -> list[SeedanceError]:
+    """Wait for every task with the client's one poller, telling each as it becomes final.
+
+    Returns:
+        Why tasks did not complete, one error for each of them.
+    """
+    errors: list[SeedanceError] = []
+
+    async def wait(task_id: str) -> None:
+        try:
+            task = await client.wait(task_id, timeout=timeout)
+        except SeedanceError as error:
+            error.task_id = error.task_id or task_id
+            errors.append(error)
+        else:
+            tell(task)
+            if task.is_failed:
+                errors.append(TaskFailedError(task))
+        progress.finished(failed=bool(errors) and errors[-1].task_id == task_id)
+
+    with Progress(len(task_ids)) as progress:
+        async with anyio.create_task_group() as waiters:
+            for task_id in task_ids:
+                waiters.start_soon(wait, task_id)
+    return errors
+
+
+async def save(client: SeedanceClient, tasks: Iterable[Task | str], directory: Path) -> list[SeedanceError]:
+    """Fetch the files of every task and write their paths to stdout.
+
+    Returns:
+        Why files could not be saved, one error for each such task.
+    """
+    errors: list[SeedanceError] = []
+    for task in tasks:
+        try:
+            paths = await client.download(task, directory)
+        except SeedanceError as error:
+            error.task_id = error.task_id or (task if isinstance(task, str) else task.id)
+            errors.append(error)
+        else:
+            for path in paths:
+                data(str(path))
+    return errors
+
+
+def tell_final(task: Task) -> None:
+    """Say on stderr how a task ended."""
+    told = [task.status]
+    if task.duration is not None:
+        told.append(f"after {clock(task.duration)}")
+    if task.credits_used is not None:
+        told.append(f"· {task.credits_used:g} credits")
+    if task.credits_refunded:
+        told.append(f"· {task.credits_refunded:g} refunded")
+    say(f"{task.id} {' '.join(told)}")

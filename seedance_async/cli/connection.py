@@ -1,0 +1,46 @@
+"""The flags that say which API, whose account and what allowance; the same wherever a command talks to it."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated, Final
+
+from attrs import field, frozen
+from cyclopts import Group, Parameter
+
+import seedance_async
+from seedance_async.cli.streams import say
+from seedance_async.models import RateLimit
+
+if TYPE_CHECKING:
+    from seedance_async import SeedanceClient
+
+VENDOR: Final = "https://seedance2ai.io/"
+
+
+@Parameter(name="*", group=Group("Connection", sort_key=9))
+@frozen(kw_only=True)
+class Connection:
+    """How to reach the API; what is left out comes from the environment."""
+
+    api_key: Annotated[str | None, Parameter(help="The account's key; else SEEDANCE_API_KEY.")] = field(
+        default=None, repr=False
+    )
+    base_url: Annotated[
+        str | None, Parameter(help=f"Else SEEDANCE_BASE_URL, else {VENDOR}api/v1.", name="--base-url")
+    ] = None
+    rate_limit: Annotated[
+        str | None, Parameter(help="Requests/seconds; else SEEDANCE_RATE_LIMIT, else 30/60.")
+    ] = None
+
+    def client(self) -> SeedanceClient:
+        """A client for it, not opened yet. An address that is not the vendor's is told, as it gets the key.
+
+        Raises:
+            ConfigurationError: a flag or variable is missing or unusable.
+        """
+        limit = RateLimit.parse(self.rate_limit) if self.rate_limit else None
+        # Looked up only now: the HTTP stack takes longer to load than a help page to read.
+        client = seedance_async.SeedanceClient(self.api_key, self.base_url, rate_limit=limit)
+        if not client.base_url.startswith(VENDOR):
+            say(f"API: {client.base_url}")
+        return client

@@ -1,0 +1,147 @@
+"""``seedance demo``: the main job of this package with no key, no network and no money.
+
+A small production runs through the real client, over a real socket, against the sandbox in this very process;
+what it saw at its end of the wire is the account of the demo, not what the client says of itself. The sandbox's
+clock runs ``SPEED`` times as fast, its limit's window too, and the client is told so.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Final
+
+import anyio
+from attrs import define, field
+from cyclopts import Parameter
+
+import seedance_async
+from seedance_async import sandbox as emulator
+from seedance_async.batch import gallery
+from seedance_async.cli.demo_jobs import DemoJob, demo_jobs
+from seedance_async.cli.demo_stage import Stage
+from seedance_async.cli.exits import code_of_all
+from seedance_async.cli.progress import clock
+from seedance_async.cli.sandbox import PERIOD, REQUESTS
+from seedance_async.cli.streams import data
+from seedance_async.cli.tasks import report
+from seedance_async.errors import ConfigurationError, SeedanceError
+from seedance_async.models import RateLimit
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from seedance_async import Completion, SeedanceClient
+    from seedance_async.sandbox import Sandbox
+
+SPEED: Final = 20.0
+"""A clip of three minutes is ready after nine seconds: long enough to watch, short enough to wait for."""
+
+PAGE: Final = "gallery.html"
+MEDIA_SUFFIXES: Final = (".mp4", ".png", ".jpg")
+
+
+async def demo(
+    *,
+    output: Annotated[Path, Parameter(name=("--output", "-o"))] = Path("demo-out"),
+    jobs: Annotated[int, Parameter(name="--jobs")] = 12,
+) -> int:
+    """Make a small production with no key, no network and no money, and a gallery of it.
+
+    Args:
+        output: Directory for the files. Those of an earlier demo are replaced.
+        jobs: How many clips and pictures to make.
+    """
+    if jobs < 1:
+        raise ConfigurationError("--jobs must be at least 1")
+    production = _Production(demo_jobs(jobs), output)
+    await anyio.to_thread.run_sync(production.clear)
+    async with emulator.Sandbox(speed=SPEED) as sandbox:
+        limit = RateLimit(requests=REQUESTS, period=PERIOD / SPEED)
+        async with seedance_async.SeedanceClient(sandbox.api_key, sandbox.base_url, rate_limit=limit) as client:
+            began_at = anyio.current_time()
+            with Stage(production.jobs, sandbox, speed=SPEED) as stage:
+                await production.run(client, stage)
+            took = anyio.current_time() - began_at
+    page = production.write_gallery()
+    _tell(production, sandbox, took=took, page=page)
+    return code_of_all(production.errors)
+
+
+@define
+class _Production:
+    """The jobs, and what became of them."""
+
+    jobs: Sequence[DemoJob]
+    directory: Path
+    files: dict[int, list[Path]] = field(factory=dict)
+    endings: dict[int, Completion] = field(factory=dict)
+    errors: list[SeedanceError] = field(factory=list)
+
+    def clear(self) -> None:
+        """Remove what an earlier demo left under the names that this one uses."""
+        for job in self.jobs:
+            for suffix in MEDIA_SUFFIXES:
+                for name in (job.name, f"{job.name}-last-frame"):
+                    (self.directory / f"{name}{suffix}").unlink(missing_ok=True)
+
+    async def run(self, client: SeedanceClient, stage: Stage) -> None:
+        """Have everything made, and save each result while the others are still in the making."""
+        async with anyio.create_task_group() as saving:
+            async for ending in client.as_completed(job.request for job in self.jobs):
+                self.endings[ending.index] = ending
+                saving.start_soon(self._save, client, stage, ending)
+
+    async def _save(self, client: SeedanceClient, stage: Stage, ending: Completion) -> None:
+        job = self.jobs[ending.index]
+        try:
+            if ending.error is not None:
+                raise ending.error
+            (task,) = ending.tasks
+            self.files[ending.index] = await client.download(task, self.directory, name=job.name)
+        except SeedanceError as error:
+            self.errors.append(error)
+            stage.failed(job)
+        else:
+            stage.saved(job, task, self.files[ending.index])
+
+    def write_gallery(self) -> Path:
+        """Write the page that shows everything, and return where it is."""
+        page = self.directory / PAGE
+        page.parent.mkdir(parents=True, exist_ok=True)
+        exhibits = [self._exhibit(index) for index in range(len(self.jobs))]
+        page.write_text(gallery.render(exhibits, title="seedance demo"), encoding="utf-8")
+        return page
+
+    def _exhibit(self, index: int) -> gallery.Exhibit:
+        job, ending = self.jobs[index], self.endings[index]
+        task = ending.tasks[0] if ending.tasks else None
+        return gallery.Exhibit(
+            name=job.name,
+            model=job.request.model,
+            prompt=job.request.prompt,
+            files=tuple(path.name for path in self.files.get(index, ())),
+            shape=job.shape,
+            credits=task.credits_used if task else None,
+            seconds=task.duration * SPEED if task and task.duration else None,
+            error=None if ending.error is None else ending.error.message,
+        )
+
+
+def _tell(production: _Production, sandbox: Sandbox, *, took: float, page: Path) -> None:
+    """Write what was done, by the sandbox's own records."""
+    jobs, saved = len(production.jobs), len(production.files)
+    files = [path for paths in production.files.values() for path in paths]
+    megabytes = sum(path.stat().st_size for path in files) / 1e6
+    charged = [entry for entry in sandbox.ledger if entry.kind == "charge"]
+    told = {
+        "jobs": f"{jobs}, of which {saved} saved and {jobs - saved} failed",
+        "time": f"{clock(took)} here, {clock(took * SPEED)} on the account's clock, {SPEED:g} times as fast",
+        "requests": f"{len(sandbox.requests)} for {jobs} jobs; no way needs fewer than {2 * jobs}",
+        "limit": f"{sandbox.worst_window().arrivals} requests in the fullest 60 s, {REQUESTS} allowed",
+        "credits": f"{sum(entry.credits for entry in charged)} of play money for {len(charged)} paid tasks",
+        "files": f"{len(files)} in {production.directory} ({megabytes:.1f} MB)",
+        "gallery": page.resolve().as_uri(),
+    }
+    report(production.errors)
+    for subject, line in told.items():
+        data(f"{subject:<9} {line}")

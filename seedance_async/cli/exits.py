@@ -1,0 +1,93 @@
+"""How a command ends: the exit code of every error, and the few lines that say what to do about it.
+
+=====  ===============================================================
+0      everything asked for is there
+1      something failed, was refused or could not be saved
+2      usage: nothing was sent
+3      stopped for credits; top up and run the command again
+4      the key was refused
+5      uncertain: a job may have been accepted and paid
+130    interrupted
+=====  ===============================================================
+
+Pure: an error in, a number or lines out.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+from seedance_async.errors import (
+    ConfigurationError,
+    CreditCapError,
+    DownloadError,
+    InsufficientCreditsError,
+    ManifestError,
+    NotFoundError,
+    SeedanceError,
+    TaskFailedError,
+    UnauthorizedError,
+    UncertainSubmissionError,
+    ValidationError,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
+OK: Final = 0
+FAILED: Final = 1
+USAGE: Final = 2
+CREDITS: Final = 3
+KEY_REFUSED: Final = 4
+UNCERTAIN: Final = 5
+INTERRUPTED: Final = 130
+
+_CODES: Final[tuple[tuple[type[SeedanceError], int], ...]] = (
+    (UncertainSubmissionError, UNCERTAIN),  # first: its subclasses are API errors as well
+    (UnauthorizedError, KEY_REFUSED),
+    (InsufficientCreditsError, CREDITS),
+    (CreditCapError, CREDITS),
+    (ValidationError, USAGE),
+    (ConfigurationError, USAGE),
+    (ManifestError, USAGE),
+)
+_MOST_TELLING_FIRST: Final = (KEY_REFUSED, UNCERTAIN, CREDITS, FAILED, USAGE)
+"""Of many jobs that ended differently, the code that says most about what to do next."""
+
+
+def code_of(error: SeedanceError) -> int:
+    """The exit code of one error."""
+    return next((code for error_type, code in _CODES if isinstance(error, error_type)), FAILED)
+
+
+def code_of_all(errors: Iterable[SeedanceError]) -> int:
+    """The exit code of many jobs, given the errors of those that did not work."""
+    codes = {code_of(error) for error in errors}
+    return next((code for code in _MOST_TELLING_FIRST if code in codes), OK)
+
+
+def lines_of(error: SeedanceError) -> list[str]:
+    """What to tell about an error: what happened, with which task, and what to do next."""
+    first, *more = error.message.rstrip(":\n").splitlines() or [type(error).__name__]
+    subject = f"{error.task_id}: " if error.task_id else ""
+    return [f"error: {subject}{first}", *more, *(f"  {line}" for line in _advice(error))]
+
+
+def _advice(error: SeedanceError) -> Iterator[str]:
+    match error:
+        case UncertainSubmissionError():
+            yield f"to collect it, run the same command with --idempotency-key {error.idempotency_key}"
+        case UnauthorizedError():
+            yield "the API refused the key: see --api-key and SEEDANCE_API_KEY"
+        case InsufficientCreditsError():
+            yield "nothing was charged; top up, then run the command again"
+        case ValidationError():
+            yield "nothing was sent, nothing was charged"
+        case DownloadError() if error.task_id:
+            yield f"the task stays finished; fetch its files with: seedance download {error.task_id}"
+        case TaskFailedError() | NotFoundError():
+            pass
+        case SeedanceError(task_id=str(task_id)):
+            yield f"the task goes on at the server; collect it with: seedance wait {task_id}"
+        case _:
+            pass

@@ -1,0 +1,198 @@
+"""``seedance generate``: one job from the prompt to the files, its options made from the request classes.
+
+What was paid must be collectable whatever happens, so the idempotency key is told before anything is sent and
+the task ids as soon as there are any; an interruption repeats the command that collects.
+"""
+
+from __future__ import annotations
+
+import inspect
+import typing
+import uuid
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Final, Literal
+
+import anyio
+import attrs
+from attrs import define
+from cyclopts import App, Group, Parameter
+
+from seedance_async import wire
+from seedance_async.cli.collect import save, tell_final, wait_for_all
+from seedance_async.cli.connection import Connection
+from seedance_async.cli.streams import say
+from seedance_async.cli.tasks import Output, Patience, report
+from seedance_async.models import REQUEST_TYPES
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Coroutine, Iterator, Sequence
+
+    from cyclopts import Token
+
+    from seedance_async import SeedanceClient
+    from seedance_async.models import Request, Submission, Task
+
+HELP: Final = {
+    "mode": "Follows from the media given.",
+    "quality_tier": "Picture quality, and price.",
+    "channel": "The vendor's route to the model.",
+    "aspect_ratio": "Width to height.",
+    "duration": "Seconds, 4 to 15.",
+    "resolution": "Size of the picture.",
+    "image_url": "Start frame: a public https URL.",
+    "end_image_url": "End frame, beside a start frame.",
+    "media_urls": "Reference picture or clip; repeat for more.",
+    "generate_audio": "Make sound, too; on by default.",
+    "fixed_lens": "Keep the camera still.",
+    "seed": "-1 to 4294967295; the same seed makes the same clip again.",
+    "type": "Follows from the pictures given.",
+    "image_size": "Width to height.",
+    "output_format": "File format.",
+    "image_urls": "Source picture; repeat for more.",
+    "batch_count": "How many pictures of the prompt, 1 to 4.",
+}
+"""A line for every field of every request but the prompt."""
+
+SUMMARIES: Final = {
+    "seedance2": "A clip by Seedance 2: from text, from a start frame, or from reference media.",
+    "gpt-image-2": "One to four pictures by GPT Image 2.",
+    "nano-banana-pro": "A picture by Nano Banana Pro.",
+}
+
+Prompt = Annotated[str, Parameter(help="What to make.")]
+IdempotencyKey = Annotated[
+    str | None,
+    Parameter(help="Key of an earlier run of this very command: collects its job instead of paying again."),
+]
+
+
+def app() -> App:
+    """The command with one subcommand a model."""
+    group = App(
+        name="generate",
+        help="Make one clip or picture, wait for it and save it; the paths go to stdout.",
+        usage="Usage: seedance generate MODEL PROMPT [OPTIONS]",
+        group_commands=Group("Models, each with options of its own: seedance generate MODEL --help"),
+        version_flags=[],
+    )
+    for model, request_type in REQUEST_TYPES.items():
+        group.command(_command(model, request_type), name=model)
+    return group
+
+
+async def generate(
+    request: Request, *, directory: Path, key: str | None, timeout: float | None, connection: Connection
+) -> int:
+    """Submit a request, wait for its tasks and save their files."""
+    job = _Job(request, key or str(uuid.uuid4()), directory)
+    async with connection.client() as client:
+        try:
+            return await job.run(client, timeout=timeout)
+        except anyio.get_cancelled_exc_class():
+            job.tell_how_to_collect()
+            raise
+
+
+@define
+class _Job:
+    request: Request
+    key: str
+    directory: Path
+    submission: Submission | None = None
+
+    async def run(self, client: SeedanceClient, *, timeout: float | None) -> int:
+        say(f"idempotency key {self.key}")
+        self.submission = await client.submit(self.request, idempotency_key=self.key)
+        _tell_accepted(self.submission)
+        finished: list[Task] = []
+        errors = await wait_for_all(client, self.submission.task_ids, timeout=timeout, tell=finished.append)
+        for task in finished:
+            tell_final(task)
+        done = [task for task in finished if task.is_completed]
+        return report([*errors, *await save(client, done, self.directory)])
+
+    def tell_how_to_collect(self) -> None:
+        if self.submission is None:
+            say("interrupted while submitting: the job may be paid. To collect it, run the same command with")
+            say(f"  --idempotency-key {self.key}")
+            return
+        ids = " ".join(self.submission.task_ids)
+        say("interrupted: the job is paid and goes on at the server. To collect it:")
+        say(f"  seedance wait {ids} && seedance download {ids} -o {self.directory}")
+
+
+def _tell_accepted(submission: Submission) -> None:
+    price = "" if submission.credits_used is None else f" · {submission.credits_used:g} credits"
+    say(f"{' '.join(submission.task_ids)} accepted{price}")
+
+
+def _command(model: str, request_type: type[Request]) -> Callable[..., Coroutine[Any, Any, int]]:
+    """A function whose signature has the request's fields, for cyclopts to make flags of."""
+
+    async def command(
+        prompt: Prompt,
+        /,
+        *,
+        output: Output = Path(),
+        idempotency_key: IdempotencyKey = None,
+        timeout: Patience = None,
+        connection: Connection | None = None,
+        **fields: object,
+    ) -> int:
+        # cyclopts only tells the flags apart; the request judges all of them at once.
+        request = wire.build(model, {"prompt": prompt, **fields})
+        return await generate(
+            request,
+            directory=output,
+            key=idempotency_key,
+            timeout=timeout,
+            connection=connection or Connection(),
+        )
+
+    prompt, *own, _ = inspect.signature(command).parameters.values()
+    command.__doc__ = SUMMARIES[model]
+    command.__signature__ = inspect.Signature([prompt, *_flags(request_type), *own])  # type: ignore[attr-defined]  # as inspect documents it
+    return command
+
+
+def _flags(request_type: type[Request]) -> Iterator[inspect.Parameter]:
+    hints = typing.get_type_hints(request_type)
+    for field in attrs.fields(request_type):
+        if field.name != "prompt":
+            yield inspect.Parameter(
+                field.name,
+                inspect.Parameter.KEYWORD_ONLY,
+                default=None,
+                annotation=Annotated[_plain_type(hints[field.name]), _flag(field)],
+            )
+
+
+def _flag(field: attrs.Attribute[object]) -> Parameter:
+    default = field.default
+    shown = default if isinstance(default, str | int) and not isinstance(default, bool) else None
+    repeated = (f"--{field.name[:-1].replace('_', '-')}",) if field.name.endswith("_urls") else None
+    return Parameter(
+        name=repeated,
+        help=HELP[field.name],
+        show_default=(lambda _: str(shown)) if shown is not None else False,
+        negative=() if repeated else None,
+        converter=None if repeated or field.type == "bool" else _as_written,
+    )
+
+
+def _plain_type(hint: object) -> object:
+    """The type by which cyclopts knows the number of values and the choices of a flag."""
+    if typing.get_origin(hint) is tuple:
+        return list[str] | None
+    if typing.get_origin(hint) is Literal or hint in {int, bool}:
+        return hint | None  # type: ignore[operator]  # a Literal and a class both take `|`
+    return hint
+
+
+def _as_written(_: object, tokens: Sequence[Token]) -> object:
+    """A whole number where it is one, else the text itself: the request knows best what is wrong with it."""
+    text = tokens[0].value
+    try:
+        return int(text)
+    except ValueError:
+        return text

@@ -1,0 +1,128 @@
+"""``seedance sandbox``: serve the emulator of the whole API, or run a command against it."""
+
+from __future__ import annotations
+
+import json
+import os
+import shlex
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Final
+
+import anyio
+from cyclopts import Parameter
+
+from seedance_async import sandbox as emulator
+from seedance_async.cli.exits import INTERRUPTED, OK
+from seedance_async.cli.streams import data, say
+from seedance_async.errors import ConfigurationError
+from seedance_async.sandbox.options import WindowName  # noqa: TC001 - cyclopts makes the choices of it
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from seedance_async.sandbox import Fault, Sandbox
+
+REQUESTS: Final = 30
+PERIOD: Final = 60.0
+
+Command = Annotated[
+    str,
+    Parameter(
+        name="COMMAND",
+        allow_leading_hyphen=True,
+        help="Run this with the variables set, and end with its exit code. Put -- before it if it has flags.",
+    ),
+]
+
+
+async def sandbox(
+    *command: Command,
+    host: str = "127.0.0.1",
+    port: int = 0,
+    api_key: str = "sk_test_sandbox",
+    credits: int = 100_000,  # noqa: A002 - the vendor's own word
+    speed: float = 1.0,
+    seed: int = 0,
+    window: WindowName = "sliding-log",
+    faults: Path | None = None,
+) -> int:
+    """Serve the whole API on this machine: no account, no money, real files.
+
+    Without COMMAND it serves until Ctrl-C and writes the variables that point a client at it to stdout:
+    paste them into another shell.
+
+    Args:
+        host: Address to listen at.
+        port: Port of the API; 0 takes a free one.
+        api_key: The key of its one account.
+        credits: What that account holds at first.
+        speed: How many times faster than real everything passes, the limit's window too.
+        seed: The same seed and the same requests give the same ids, durations and failures.
+        window: How the server counts its 30 requests per 60 s.
+        faults: JSON file with a list of faults, fields as in seedance_async.sandbox.Fault.
+    """
+    try:
+        server = emulator.Sandbox(
+            host=host,
+            port=port,
+            api_key=api_key,
+            credits=credits,
+            speed=speed,
+            seed=seed,
+            window=window,
+            faults=_read_faults(faults) if faults else (),
+        )
+    except ValueError as problem:
+        raise ConfigurationError(str(problem)) from None
+    async with server:
+        return await (_run(command, server) if command else _serve(server))
+
+
+def variables(server: Sandbox) -> dict[str, str]:
+    """The environment that points a client, and this command, at a running sandbox."""
+    wanted = {"SEEDANCE_BASE_URL": server.base_url, "SEEDANCE_API_KEY": server.api_key}
+    if server.conditions.speed != 1:
+        wanted["SEEDANCE_RATE_LIMIT"] = rate_limit(server.conditions.speed)
+    return wanted
+
+
+def rate_limit(speed: float) -> str:
+    """The account's limit on a clock that runs ``speed`` times as fast, such as ``30/3``."""
+    return f"{REQUESTS}/{f'{PERIOD / speed:.9f}'.rstrip('0').rstrip('.')}"
+
+
+async def _serve(server: Sandbox) -> int:
+    for name, value in variables(server).items():
+        data(f"export {name}={shlex.quote(value)}")
+    say(f"sandbox: serving at {server.base_url} · what it saw: {server.admin_url}/requests · Ctrl-C stops it")
+    try:
+        await anyio.sleep_forever()
+    except anyio.get_cancelled_exc_class():
+        say(f"sandbox: stopped after {len(server.requests)} requests and {len(server.tasks)} tasks")
+        return OK  # it has done what was asked for
+
+
+async def _run(command: Sequence[str], server: Sandbox) -> int:
+    say(f"sandbox: {shlex.join(command)} at {server.base_url}")
+    async with await anyio.open_process(
+        command, stdin=None, stdout=None, stderr=None, env={**os.environ, **variables(server)}
+    ) as process:
+        try:
+            ending = await process.wait()
+        except anyio.get_cancelled_exc_class():
+            # Ctrl-C reaches the whole foreground group: the command ends by itself.
+            with anyio.CancelScope(shield=True):
+                await process.wait()
+            return INTERRUPTED
+    say(f"sandbox: it saw {len(server.requests)} requests and {len(server.tasks)} tasks")
+    return ending if ending >= 0 else 128 - ending  # as shells tell a death by signal
+
+
+def _read_faults(path: Path) -> list[Fault]:
+    try:
+        rules = json.loads(path.read_text(encoding="utf-8"))
+    except ValueError as problem:
+        raise ValueError(f"{path} is not JSON: {problem}") from None
+    if not isinstance(rules, list):
+        raise ValueError(f"{path} must hold a JSON list of faults")  # noqa: TRY004 - wrong input, no wrong call
+    return [emulator.Fault.read(rule) for rule in rules]

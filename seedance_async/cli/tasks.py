@@ -1,0 +1,93 @@
+"""``seedance status``, ``wait`` and ``download``: tasks by their ids, whoever submitted them."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, TypeAlias
+
+from cyclopts import Parameter
+
+from seedance_async.cli.collect import save, wait_for_all
+from seedance_async.cli.connection import Connection
+from seedance_async.cli.exits import code_of_all, lines_of
+from seedance_async.cli.streams import data, say
+from seedance_async.errors import SeedanceError, UnauthorizedError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from seedance_async.models import Task
+
+TaskIds: TypeAlias = Annotated[list[str], Parameter(name="ID", negative=(), help="Task ids, such as sd2_…")]
+AsJson: TypeAlias = Annotated[
+    bool, Parameter(name="--json", negative=(), show_default=False, help="The API's own answers, one a line.")
+]
+Output: TypeAlias = Annotated[
+    Path, Parameter(name=("--output", "-o"), help="Directory for the files; made if it is missing.")
+]
+Patience: TypeAlias = Annotated[
+    float | None,
+    Parameter(name="--timeout", help="Most seconds to wait for a task; it goes on at the server after them."),
+]
+
+
+async def status(task_ids: TaskIds, /, *, as_json: AsJson = False, connection: Connection | None = None) -> int:
+    """Ask once how tasks stand: a line each, of id, status, model and output URLs, with tabs between.
+
+    A failed task is an answer like any other here; the exit code is 1 only if one could not be asked for.
+    """
+    errors = []
+    async with (connection or Connection()).client() as client:
+        for task_id in task_ids:
+            try:
+                data(_line(await client.get_task(task_id), as_json=as_json))
+            except SeedanceError as error:
+                error.task_id = error.task_id or task_id
+                errors.append(error)
+                if isinstance(error, UnauthorizedError):
+                    break
+    return report(errors)
+
+
+async def wait(
+    task_ids: TaskIds,
+    /,
+    *,
+    as_json: AsJson = False,
+    timeout: Patience = None,
+    connection: Connection | None = None,
+) -> int:
+    """Wait until tasks are final and write a line for each as it gets there, like status does.
+
+    The exit code is 1 if one of them failed.
+    """
+    async with (connection or Connection()).client() as client:
+        errors = await wait_for_all(
+            client, task_ids, timeout=timeout, tell=lambda task: data(_line(task, as_json=as_json))
+        )
+    return report(errors)
+
+
+async def download(
+    task_ids: TaskIds, /, *, output: Output = Path(), connection: Connection | None = None
+) -> int:
+    """Save the files of completed tasks and write their paths. A file that is there already is kept."""
+    async with (connection or Connection()).client() as client:
+        errors = await save(client, task_ids, output)
+    return report(errors)
+
+
+def report(errors: Iterable[SeedanceError]) -> int:
+    """Tell every error and return the exit code that they make together."""
+    errors = list(errors)
+    for error in errors:
+        for line in lines_of(error):
+            say(line)
+    return code_of_all(errors)
+
+
+def _line(task: Task, *, as_json: bool) -> str:
+    if as_json:
+        return json.dumps(task.raw)
+    return "\t".join([task.id, task.status or "-", task.model or "-", *task.urls])
