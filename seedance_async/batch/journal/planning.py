@@ -19,7 +19,8 @@ from typing import TYPE_CHECKING, Final, TypeAlias
 
 from attrs import field, frozen
 
-from seedance_async.batch.journal.records import Changes, Draft
+from seedance_async import wire
+from seedance_async.batch.journal.records import Changes, Draft, Row
 from seedance_async.batch.names import fold
 from seedance_async.batch.states import NEVER_PAID, State
 
@@ -116,22 +117,32 @@ class Planner:
                 "AND number NOT IN (SELECT number FROM temp.listed) ORDER BY number LIMIT 1",
                 draft.digest,
             )
+        row = row or self._unnamed_in_its_place(draft)
+        return self._insert(draft, self._free(_name(draft))) if row is None else self._keep(*row)
+
+    def _unnamed_in_its_place(self, draft: Draft) -> Row | None:
+        """The job of the same place, if it asks for the same in the words of an earlier version."""
+        row = self._store.first(
+            "SELECT number, listed, line, path, body FROM jobs WHERE unnamed = 1 AND fold = ?", _name(draft)
+        )
         if row is None:
-            return self._insert(draft, self._free(_name(draft)))
-        return self._keep(*row)
+            return None
+        number, listed, line, path, body = row
+        taken = self._listed_at(number, line) is not None
+        return (number, listed) if not taken and _same_request(path, body, draft) else None
 
     def _find_named(self, draft: Draft, taken: Taken) -> int | None:
         name = draft.name or ""
         row = self._store.first(
-            "SELECT number, listed, line, digest, state FROM jobs WHERE fold = ?", fold(name)
+            "SELECT number, listed, line, digest, state, path, body FROM jobs WHERE fold = ?", fold(name)
         )
         if row is None:
             return self._insert(draft, name)
-        number, listed, line, digest, state = row
+        number, listed, line, digest, state, path, body = row
         if (twin := self._listed_at(number, line)) is not None:
             taken.problems.append((draft.line, "name", _told_twice(name, twin)))
             return None
-        if digest == draft.digest:
+        if digest == draft.digest or _same_request(path, body, draft):
             return self._keep(number, listed)
         self._edited += 1
         if State(state) in NEVER_PAID:
@@ -207,8 +218,23 @@ class Planner:
         return Changes(added=self._added, removed=removed, edited=self._edited)
 
 
+def _same_request(path: str, body: bytes, draft: Draft) -> bool:
+    """Whether a stored request is the draft's, written down by a version that wrote it otherwise.
+
+    Without this an update of the package would turn every job into an edited one, to be paid again.
+    """
+    if path != draft.path:
+        return False
+    fields = wire.loads(body)
+    try:
+        written_anew = wire.encode(wire.build(draft.tariff.kind.model or "", dict(fields)))  # type: ignore[call-overload]  # our own object
+    except ValueError:  # a rule has changed since
+        return False
+    return written_anew == draft.body
+
+
 def _name(draft: Draft) -> str:
-    name = f"job-{draft.line:06d}"
+    name = f"job-{draft.place:06d}"
     return name if draft.take == 1 else f"{name}-{draft.take}"
 
 

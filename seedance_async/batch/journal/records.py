@@ -25,13 +25,14 @@ class Draft:
     """A job as it is asked for, serialised once and for all.
 
     Attributes:
-        line: its place in the manifest, from 1.
-        name: None where it follows from the place.
+        line: where it stands in the manifest, from 1.
+        place: what it is named after where it has no name.
         take: counts the takes of one line from 1.
         digest: of path and body.
     """
 
     line: int
+    place: int
     name: str | None
     take: int
     tariff: Tariff
@@ -40,7 +41,7 @@ class Draft:
     digest: bytes = field(repr=False)
 
 
-def drafts(job: Job, *, line: int) -> Iterator[Draft]:
+def drafts(job: Job, *, line: int, place: int) -> Iterator[Draft]:
     """A draft for each take of a job. The first take bears the job's own name, whatever their number."""
     request = job.request
     body = wire.encode(request)
@@ -49,7 +50,14 @@ def drafts(job: Job, *, line: int) -> Iterator[Draft]:
     for take in range(1, job.repeat + 1):
         name = job.name if job.name is None or take == 1 else f"{job.name}-{take}"
         yield Draft(
-            line=line, name=name, take=take, tariff=tariff, path=request.path, body=body, digest=digest
+            line=line,
+            place=place,
+            name=name,
+            take=take,
+            tariff=tariff,
+            path=request.path,
+            body=body,
+            digest=digest,
         )
 
 

@@ -1,0 +1,345 @@
+"""The input file of a batch, a job at a time: JSON lines, CSV, or a JSON array.
+
+Every job has ``model`` and the request's fields under the API's own names, and may have ``name`` and
+``repeat``. The lines of a ``results.jsonl`` are manifests too: what a run added to them is recognised and
+left alone.
+
+Nothing is held but the job at hand, so a million lines cost no memory; a JSON array is cut into its elements
+as it is read. Nothing is raised for what is wrong either: problems come out in place of jobs, with their line
+and field, so that all of them can be told at once.
+
+CSV knows text only. Its cells are read by the field they stand for: ``true`` and ``false``, whole numbers,
+and lists with blanks between the URLs (or a JSON list). An empty cell is left out. Comma, semicolon and tab
+are told apart by the header.
+"""
+
+from __future__ import annotations
+
+import codecs
+import csv
+import hashlib
+import io
+import json
+import re
+import sys
+from contextlib import contextmanager
+from itertools import chain
+from pathlib import Path
+from typing import TYPE_CHECKING, Final, TextIO
+
+import attrs
+from attrs import evolve, field, frozen
+
+from seedance_async import wire
+from seedance_async.batch.jobs import Job, name_problems, repeat_problems
+from seedance_async.errors import ManifestError, ValidationError
+from seedance_async.models import REQUEST_TYPES
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Generator, Iterator, Mapping
+    from os import PathLike
+
+STDIN: Final = "-"
+OWN_FIELDS: Final = ("name", "model", "repeat")
+RESULT_FIELDS: Final = (
+    "state", "task_ids", "idempotency_key", "credits_used", "credits_refunded", "urls", "files", "error",
+)  # fmt: skip
+"""What a run adds to a job's line in ``results.jsonl``."""
+
+BOOLEANS: Final = frozenset({"generate_audio", "fixed_lens"})
+INTEGERS: Final = frozenset({"seed", "batch_count", "repeat"})
+LISTS: Final = frozenset({"media_urls", "image_urls"})
+"""How the text of a CSV cell is read; ``duration`` and all others stay text."""
+
+MAX_LINE_BYTES: Final = wire.MAX_BODY_BYTES
+CHUNK_CHARACTERS: Final = 65_536
+
+
+@frozen
+class Line:
+    """One job of a manifest, or what is wrong with it.
+
+    Attributes:
+        number: the line where it begins, from 1.
+        place: what a job without a name is named after: its line, or its place among rows or elements.
+        job: None if there are problems.
+        problems: as ``(field, reason)``.
+    """
+
+    number: int
+    place: int = field(kw_only=True)
+    job: Job | None = None
+    problems: tuple[tuple[str, str], ...] = field(default=())
+
+
+def read(source: str | PathLike[str]) -> Iterator[Line]:
+    """Read a manifest; ``-`` is standard input.
+
+    Raises:
+        ManifestError: it cannot be opened. What is wrong inside it is told line by line instead.
+    """
+    with _opened(source) as file:
+        yield from _reader(source, file)(file)
+
+
+def fingerprint(source: str | PathLike[str]) -> str | None:
+    """What a manifest is recognised by when it comes again unchanged; None for standard input.
+
+    Raises:
+        ManifestError: it cannot be opened.
+    """
+    if str(source) == STDIN:
+        return None
+    with _opened(source) as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+@contextmanager
+def _opened(source: str | PathLike[str]) -> Generator[io.BufferedReader]:
+    if str(source) == STDIN:
+        yield sys.stdin.buffer  # type: ignore[misc]  # a BufferedReader, says the documentation of sys.stdin
+        return
+    try:
+        file = Path(source).open("rb")  # noqa: SIM115 - closed below
+    except OSError as problem:
+        told = f"cannot be read: {problem.strerror}"
+        raise ManifestError([(1, "manifest", told)], source=str(source)) from problem
+    with file:
+        yield file
+
+
+def _reader(
+    source: str | PathLike[str], file: io.BufferedReader
+) -> Callable[[io.BufferedReader], Iterator[Line]]:
+    """How the file is to be read: by its suffix where that is plain, else by how it begins."""
+    head = file.peek(4096)[:4096].removeprefix(codecs.BOM_UTF8)
+    suffix = Path(source).suffix.lower()
+    if head.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
+        return _utf16
+    if suffix in {".csv", ".tsv"}:
+        return _csv
+    if head.lstrip().startswith(b"["):
+        return _json_array
+    is_lines = suffix in {".jsonl", ".ndjson", ".json"} or head.lstrip().startswith(b"{")
+    return _json_lines if is_lines else _csv
+
+
+def _utf16(_: io.BufferedReader) -> Iterator[Line]:
+    yield _flaw(1, "manifest", "is UTF-16; save it as UTF-8")
+
+
+def _flaw(number: int, name: str, reason: str) -> Line:
+    return Line(number, place=number, problems=((name, reason),))
+
+
+# --- JSON lines
+
+
+def _json_lines(file: io.BufferedReader) -> Iterator[Line]:
+    for number, text in enumerate(_bounded_lines(file), start=1):
+        if len(text) > MAX_LINE_BYTES:
+            yield _flaw(number, "json", f"is longer than {MAX_LINE_BYTES} bytes")
+        elif text.strip():
+            yield evolve(_json_job(text), number=number, place=number)
+
+
+def _bounded_lines(file: io.BufferedReader) -> Iterator[bytes]:
+    """Each line; of one that is too long, its beginning."""
+    while line := file.readline(MAX_LINE_BYTES + 1):
+        rest = line
+        while not rest.endswith(b"\n") and rest:
+            rest = file.readline(CHUNK_CHARACTERS)
+        yield line
+
+
+def _json_job(text: bytes) -> Line:
+    try:
+        fields = wire.loads(text)
+    except ValueError as problem:
+        return _flaw(1, "json", str(problem).removeprefix("body "))
+    if not isinstance(fields, dict):
+        return _flaw(1, "json", "must be an object with the fields of a job")
+    return _job(fields)
+
+
+# --- a JSON array
+
+
+def _json_array(file: io.BufferedReader) -> Iterator[Line]:
+    text = io.TextIOWrapper(file, encoding="utf-8-sig", newline="")
+    cutter = _Cutter(text)
+    try:
+        for place, (number, element) in enumerate(cutter.elements(), start=1):
+            line = _json_job(element.encode())
+            problems = tuple((f"[{place - 1}].{name}", reason) for name, reason in line.problems)
+            yield evolve(line, number=number, place=place, problems=problems)
+    except UnicodeDecodeError:
+        yield _flaw(cutter.line, "json", "is not UTF-8")
+    except (ValueError, RecursionError) as problem:
+        yield _flaw(cutter.line, "json", str(problem))
+    finally:
+        text.detach()
+
+
+class _Cutter:
+    """Cuts a JSON array into its elements without reading all of it."""
+
+    def __init__(self, text: TextIO) -> None:
+        self.line = 1
+        self._text = text
+        self._buffer = ""
+        self._at = 0
+        self._decoder = json.JSONDecoder()
+
+    def elements(self) -> Iterator[tuple[int, str]]:
+        """Every element's text, and the line at which it begins.
+
+        Raises:
+            ValueError: the text is no JSON array.
+        """
+        self._pass("[")
+        if self._pass("]", or_else=""):
+            return
+        while True:
+            self._next_mark()
+            end = self._end_of_value()
+            yield self.line, self._buffer[self._at : end]
+            self._move_to(end)
+            if self._pass("]", or_else=","):
+                break
+        if self._next_mark():
+            raise ValueError("goes on after the end of its array")
+
+    def _pass(self, mark: str, or_else: str | None = None) -> bool:
+        """Step over ``mark`` and tell so, or over ``or_else``; an empty ``or_else`` is no step at all."""
+        found = self._next_mark()
+        if found != mark and or_else not in {"", found}:
+            wanted = " or ".join(filter(None, (or_else, mark)))
+            raise ValueError(f"expected {wanted}, found {found or 'the end of the file'}")
+        if found == mark or or_else:
+            self._move_to(self._at + 1)
+        return found == mark
+
+    def _next_mark(self) -> str:
+        """The next character that is not white space; empty at the end."""
+        while True:
+            blank = _BLANK.match(self._buffer, self._at)
+            self._move_to(blank.end() if blank else self._at)
+            if self._at < len(self._buffer):
+                return self._buffer[self._at]
+            if not self._read_on():
+                return ""
+
+    def _end_of_value(self) -> int:
+        while True:
+            try:
+                _, end = self._decoder.raw_decode(self._buffer, self._at)
+            except json.JSONDecodeError as problem:
+                if len(self._buffer) - self._at > MAX_LINE_BYTES or not self._read_on():
+                    raise ValueError(f"is not JSON: {problem.msg}") from None
+            else:
+                return end
+
+    def _read_on(self) -> bool:
+        more = self._text.read(CHUNK_CHARACTERS)
+        self._buffer = self._buffer[self._at :] + more
+        self._at = 0
+        return bool(more)
+
+    def _move_to(self, place: int) -> None:
+        self.line += self._buffer.count("\n", self._at, place)
+        self._at = place
+
+
+# --- CSV
+
+
+def _csv(file: io.BufferedReader) -> Iterator[Line]:
+    text = io.TextIOWrapper(file, encoding="utf-8-sig", errors="surrogateescape", newline="")
+    try:
+        header_line = text.readline(MAX_LINE_BYTES)
+        delimiter = max(",;\t", key=header_line.count)
+        header = [cell.strip() for cell in next(csv.reader([header_line], delimiter=delimiter), [])]
+        flaws = [
+            ("column", f"{cell!r:.60} is not a field of a job") for cell in header if cell not in _COLUMNS
+        ]
+        if flaws or not header:
+            yield Line(1, place=1, problems=tuple(flaws) or (("manifest", "is empty"),))
+            return
+        yield from _csv_rows(text, header, delimiter)
+    finally:
+        text.detach()
+
+
+def _csv_rows(text: TextIO, header: list[str], delimiter: str) -> Iterator[Line]:
+    rows = csv.reader(text, delimiter=delimiter)
+    place = 0
+    while True:
+        number = rows.line_num + 2  # the header is line 1, and the reader counts from below it
+        try:
+            row = next(rows, None)
+        except csv.Error as problem:
+            yield _flaw(number, "csv", str(problem))
+            continue
+        if row is None:
+            return
+        if len(row) > len(header):
+            yield _flaw(number, "csv", f"has {len(row)} cells, and the header {len(header)} columns")
+        elif any(row):
+            place += 1
+            cells = {name: _cell(name, cell) for name, cell in zip(header, row, strict=False) if cell.strip()}
+            yield evolve(_job(cells), number=number, place=place)
+
+
+def _cell(name: str, text: str) -> object:
+    """What a cell stands for; what cannot be read stays text, for the field's own rule to name."""
+    if name in BOOLEANS:
+        return {"true": True, "false": False}.get(text.strip().lower(), text)
+    if name in INTEGERS and re.fullmatch(r"\s*-?[0-9]{1,18}\s*", text):
+        return int(text)
+    if name in LISTS:
+        return _list(text)
+    return text
+
+
+def _list(text: str) -> object:
+    if text.lstrip().startswith("["):
+        try:
+            return wire.loads(text.encode(errors="surrogateescape"))
+        except ValueError:
+            return text
+    return text.split()
+
+
+# --- a job
+
+
+def _job(fields: Mapping[str, object]) -> Line:
+    """The job that these fields describe, or everything that is wrong with them, at line 1."""
+    name, model, repeat = (fields.get(own) for own in OWN_FIELDS)
+    repeat = 1 if repeat is None else repeat
+    problems = [*name_problems(name), *repeat_problems(repeat)]
+    if not isinstance(model, str):
+        problems.append(("model", f"is required: {', '.join(REQUEST_TYPES)}"))
+        return Line(1, place=1, problems=tuple(problems))
+    try:
+        request = wire.build(
+            model, {key: value for key, value in fields.items() if key not in _NOT_OF_THE_REQUEST}
+        )
+        job = Job(request, name=name, repeat=repeat)  # type: ignore[arg-type]  # checked by Job itself
+    except ValidationError as error:
+        return Line(
+            1, place=1, problems=(*problems, *(told for told in error.problems if told not in problems))
+        )
+    return Line(1, place=1, job=job)
+
+
+_NOT_OF_THE_REQUEST: Final = frozenset({*OWN_FIELDS, *RESULT_FIELDS})
+_BLANK: Final = re.compile(r"[ \t\r\n]*")
+_COLUMNS: Final = frozenset(
+    chain(
+        OWN_FIELDS,
+        RESULT_FIELDS,
+        *((at.name for at in attrs.fields(kind)) for kind in REQUEST_TYPES.values()),
+    )
+)
