@@ -81,7 +81,8 @@ class SeedanceClient:
         self._timeouts = timeouts or Timeouts()
         self._session = session
         self._usage = Usage()
-        self._forecast = Forecast()
+        # Where a minute of the account passes faster, as in a sandbox, so do the tasks.
+        self._forecast = Forecast(scale=self._rate_limit.period / RateLimit().period)
         self._bodies: OrderedDict[str, bytes] = OrderedDict()
         self._engine: Engine | None = None
         self._closed = False

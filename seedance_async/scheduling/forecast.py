@@ -53,8 +53,10 @@ class Forecast:
         version: grows whenever a belief may have changed.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, *, scale: float = 1.0) -> None:
+        """Know nothing but the prior, times ``scale``: below 1 where a sandbox's time runs faster."""
         self.version = 0
+        self._scale = scale
         self._evidence: dict[Kind, _Evidence] = {}
         self._outlasted: dict[Kind, dict[int, int]] = {}
         self._recent: dict[Kind, deque[float]] = {}
@@ -116,7 +118,7 @@ class Forecast:
         self._known.clear()
 
     def _believe(self, kind: Kind) -> Duration:
-        masses: Sequence[float] = _prior(kind.model)
+        masses: Sequence[float] = _prior(kind.model, self._scale)
         for evidence in self._distinct(kind):
             masses = evidence.mixed_with(masses)
         if tally := self._outlasted.get(kind):
@@ -176,8 +178,9 @@ def _hump(median: float, spread: float) -> tuple[int, list[float]]:
 
 
 @cache
-def _prior(model: str | None) -> tuple[float, ...]:
-    first, hump = _hump(*PRIORS.get(model, PRIORS[None]))
+def _prior(model: str | None, scale: float) -> tuple[float, ...]:
+    median, spread = PRIORS.get(model, PRIORS[None])
+    first, hump = _hump(median * scale, spread)
     return (*([0.0] * first), *hump, *([0.0] * (CELLS - first - len(hump))))
 
 
