@@ -114,4 +114,18 @@ class Duration:
                 least, best = cost, at
             elif fee + wait > least * running:  # even sure success would cost more from here on
                 break
+        return self._refined(best, since=since, price=price)
+
+    def _refined(self, best: float, *, since: float, price: float) -> float:
+        """The cheapest instant near a point of the grid: one video is worth better than 3 %."""
+        known, waited = self._at(since)
+        fee = price * (1 - known)
+
+        def cost(at: float) -> float:
+            done, integral = self._at(at)
+            found, wait = done - known, integral - waited - known * (at - since)
+            return (fee + wait) / found if at > since and found > 0 else math.inf
+
+        for nudge in (0.5, 0.25):
+            best = min((best * math.exp(side * nudge / STEPS) for side in (0, -1, 1)), key=cost)
         return max(best, since)

@@ -28,7 +28,7 @@ from typing import TYPE_CHECKING, Final
 
 from attrs import frozen
 
-from seedance_async.scheduling.backlog import PESSIMISTIC, Backlog, Order
+from seedance_async.scheduling.backlog import Backlog, Order
 from seedance_async.scheduling.watchlist import Watchlist
 
 if TYPE_CHECKING:
@@ -36,7 +36,8 @@ if TYPE_CHECKING:
     from seedance_async.scheduling.allowance import Allowance
     from seedance_async.scheduling.forecast import Forecast
 
-COURTESY: Final = 0.6  # s; the price of a look when slots are plenty: about fifteen for a video of 3 minutes
+COURTESY: Final = 0.2  # s; the price of a look when slots are plenty: a dozen for one video of three minutes
+ALL_BUT_SURE: Final = 0.99  # quantile by which a task is over when slots are counted
 SHARE: Final = 0.5  # of the results behind a lost slot that it delays; measured: 0.25 to 1 differ little
 
 
@@ -131,7 +132,7 @@ class Schedule:
         """When all this is over: the last request has left and the last task is done."""
         ends = [allowance.instant(before, now=now) + length for before, length in self._backlog.stages()]
         last_request = allowance.instant(max(0, self._needed - 1), now=now)
-        return max(last_request, self._watchlist.last_end(PESSIMISTIC), *ends)
+        return max(last_request, self._watchlist.last_end(ALL_BUT_SURE), *ends)
 
     @property
     def _needed(self) -> int:
