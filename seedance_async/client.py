@@ -26,6 +26,7 @@ from seedance_async.errors import (
     ValidationError,
     WaitTimeoutError,
 )
+from seedance_async.generation import Completion, numbered
 from seedance_async.models import RateLimit, RetryPolicy, Submission, Task, Timeouts
 from seedance_async.scheduling.forecast import Forecast
 from seedance_async.usage import Usage
@@ -37,7 +38,6 @@ if TYPE_CHECKING:
 
     from aiohttp import ClientSession
 
-    from seedance_async.generation import Completion
     from seedance_async.models import Request
 
 BASE_URL: Final = "https://seedance2ai.io/api/v1"
@@ -91,6 +91,15 @@ class SeedanceClient:
     def usage(self) -> Usage:
         """Requests sent, retries, 429s; credits used, refunded and last known. Counted from opening on."""
         return self._usage
+
+    @property
+    def engine(self) -> Engine:
+        """What runs while the client is open. ``BatchRunner`` drives it; other callers have no need to.
+
+        Raises:
+            ClientStateError: the client is not open here.
+        """
+        return self._running()
 
     @property
     def base_url(self) -> str:
@@ -200,10 +209,11 @@ class SeedanceClient:
         engine = self._running()
         if max_in_flight is not None and max_in_flight < 1:
             raise ValidationError([("max_in_flight", "must be at least 1")], subject="as_completed")
-        results = engine.generation(requests, max_in_flight=max_in_flight).results()
+        run = engine.generation(numbered(requests), post=engine.post_numbered, max_in_flight=max_in_flight)
+        results = run.results()
         try:
-            async for result in results:
-                yield result
+            async for ending in results:
+                yield Completion.of(ending)
         finally:
             await results.aclose()
 

@@ -27,7 +27,7 @@ from seedance_async.scheduling.schedule import Schedule
 from seedance_async.transport import Transport, open_session
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterable, Iterable
+    from collections.abc import AsyncIterable
 
     from aiohttp import ClientSession
     from anyio.abc import TaskGroup
@@ -35,6 +35,7 @@ if TYPE_CHECKING:
 
     from seedance_async.budget import BudgetMemory, Slot
     from seedance_async.credentials import ApiKey
+    from seedance_async.generation import Numbered, OrderT, Post
     from seedance_async.models import Kind, RateLimit, Request, RetryPolicy, Submission, Timeouts
     from seedance_async.scheduling.forecast import Forecast
     from seedance_async.usage import Usage
@@ -122,6 +123,10 @@ class Engine:
         call = protocol.submit_call(request, idempotency_key=key or str(uuid.uuid4()))
         return await self.send(call, request.kind, history=retry.History(minted=key is None), slot=slot)
 
+    async def post_numbered(self, order: Numbered, /, *, slot: Slot) -> Submission:
+        """Send the POST of one of many requests, under a key of its own."""
+        return await self.post(order.request, slot=slot)
+
     async def send(
         self, call: protocol.Call, kind: Kind, *, history: retry.History, slot: Slot | None = None
     ) -> Submission:
@@ -164,15 +169,20 @@ class Engine:
             self.poller.leave(task_id, tell)
 
     def generation(
-        self, requests: Iterable[Request] | AsyncIterable[Request], *, max_in_flight: int | None
-    ) -> Generation:
-        """A run of many requests through this engine."""
+        self,
+        orders: AsyncIterable[OrderT],
+        *,
+        post: Post[OrderT],
+        max_in_flight: int | None,
+        workers: TaskGroup | None = None,
+    ) -> Generation[OrderT]:
+        """A run of many orders through this engine, in its own task group unless ``workers`` is another."""
         return Generation(
-            requests,
-            post=self.post,
+            orders,
+            post=post,
             dispatcher=self.dispatcher,
             poller=self.poller,
-            workers=self.workers,
+            workers=workers or self.workers,
             max_in_flight=max_in_flight,
             patience=self.timeouts.wait,
         )

@@ -15,7 +15,7 @@ import logging
 from collections import deque
 from collections.abc import AsyncIterable, Callable
 from functools import partial
-from typing import TYPE_CHECKING, Final, Protocol
+from typing import TYPE_CHECKING, Final, Generic, Protocol, TypeVar
 
 from attrs import define, field, frozen
 
@@ -36,6 +36,7 @@ if TYPE_CHECKING:
     from anyio.abc import TaskGroup
 
     from seedance_async.budget import Slot
+    from seedance_async.models import Kind
     from seedance_async.scheduling.dispatcher import Dispatcher
     from seedance_async.scheduling.poller import Poller
 
@@ -63,42 +64,111 @@ class Completion:
     tasks: tuple[Task, ...]
     error: SeedanceError | None
 
+    @classmethod
+    def of(cls, ending: Ending[Numbered]) -> Completion:
+        """The completion that an ending is, seen from outside."""
+        return cls(
+            index=ending.order.index,
+            request=ending.order.request,
+            submission=ending.submission,
+            tasks=ending.tasks,
+            error=ending.error,
+        )
+
     @property
     def urls(self) -> tuple[str, ...]:
         """Output URLs of all tasks."""
         return tuple(url for task in self.tasks for url in task.urls)
 
 
-@define(eq=False)
-class _Job:
+@frozen
+class Numbered:
+    """A request of ``as_completed``, and its place in the source."""
+
     index: int
     request: Request
+    submission: None = None
+
+    @property
+    def kind(self) -> Kind:
+        """The request's own."""
+        return self.request.kind
+
+
+async def numbered(source: Iterable[Request] | AsyncIterable[Request]) -> AsyncGenerator[Numbered]:
+    """Number the requests of a source.
+
+    Raises:
+        ValidationError: one of them is no request.
+    """
+    index = 0
+    async for item in _each(source):
+        yield Numbered(index, _request(item, index))
+        index += 1
+
+
+def _request(item: object, index: int) -> Request:
+    if isinstance(item, Request):
+        return item
+    told = f"expected Seedance2Video, GptImage2 or NanoBananaPro, got {type(item).__name__}"
+    raise ValidationError([(f"requests[{index}]", told)], subject="as_completed")
+
+
+class Order(Protocol):
+    """One thing that a run is to make."""
+
+    @property
+    def kind(self) -> Kind:
+        """The class of work it belongs to."""
+        ...
+
+    @property
+    def submission(self) -> Submission | None:
+        """What an earlier process was answered for it; None if it is still to be sent."""
+        ...
+
+
+OrderT = TypeVar("OrderT", bound=Order)
+OrderT_contra = TypeVar("OrderT_contra", bound=Order, contravariant=True)
+
+
+class Post(Protocol[OrderT_contra]):
+    """Sends an order's POST under a key of its own and returns what was accepted."""
+
+    async def __call__(self, order: OrderT_contra, /, *, slot: Slot) -> Submission:
+        """Send it, retrying as the policy says."""
+        ...
+
+
+@frozen(kw_only=True)
+class Ending(Generic[OrderT]):
+    """How one order of a run ended; the attributes are those of a ``Completion``."""
+
+    order: OrderT
+    submission: Submission | None
+    tasks: tuple[Task, ...]
+    error: SeedanceError | None
+
+
+@define(eq=False)
+class _Job(Generic[OrderT]):
+    order: OrderT
     submission: Submission | None = None
     finished: dict[str, Task] = field(factory=dict)
     error: SeedanceError | None = None
     tell: dict[str, Callable[[Task | SeedanceError], None]] = field(factory=dict)
 
-    def completion(self) -> Completion:
+    def ending(self) -> Ending[OrderT]:
         ids = self.submission.task_ids if self.submission else ()
         tasks = tuple(self.finished[task_id] for task_id in ids if task_id in self.finished)
-        return Completion(
-            index=self.index, request=self.request, submission=self.submission, tasks=tasks, error=self.error
-        )
+        return Ending(order=self.order, submission=self.submission, tasks=tasks, error=self.error)
 
 
-class Post(Protocol):
-    """Sends a request's POST under a key of its own and returns what was accepted."""
-
-    async def __call__(self, request: Request, *, slot: Slot) -> Submission:
-        """Send it, retrying as the policy says."""
-        ...
-
-
-class Generation:
-    """One run of ``as_completed``.
+class Generation(Generic[OrderT]):
+    """One run of many orders.
 
     Args:
-        source: the requests; read ahead of the results by at most ``READ_AHEAD``.
+        source: the orders; read ahead of the results by at most ``READ_AHEAD``.
         post: sends one POST.
         dispatcher: decides when.
         poller: tells when tasks are final.
@@ -109,9 +179,9 @@ class Generation:
 
     def __init__(
         self,
-        source: Iterable[Request] | AsyncIterable[Request],
+        source: AsyncIterable[OrderT],
         *,
-        post: Post,
+        post: Post[OrderT],
         dispatcher: Dispatcher,
         poller: Poller,
         workers: TaskGroup,
@@ -125,18 +195,18 @@ class Generation:
         self._workers = workers
         self._max_in_flight = max_in_flight
         self._patience = patience
-        self._waiting: deque[_Job] = deque()
-        self._active: set[_Job] = set()
-        self._done: deque[_Job] = deque()
-        self._halt: ApiError | None = None
+        self._waiting: deque[_Job[OrderT]] = deque()
+        self._active: set[_Job[OrderT]] = set()
+        self._done: deque[_Job[OrderT]] = deque()
+        self._halt: SeedanceError | None = None
         self._source_error: Exception | None = None
         self._exhausted = False
         self._closed = False
         self._results_bell = Bell()
         self._feed_bell = Bell()
 
-    async def results(self) -> AsyncGenerator[Completion]:
-        """Yield a completion for every request, in the order of completion.
+    async def results(self) -> AsyncGenerator[Ending[OrderT]]:
+        """Yield an ending for every order, as they come.
 
         Leaving early submits nothing more; POSTs on the wire are answered and their task ids logged.
 
@@ -148,7 +218,7 @@ class Generation:
         try:
             while True:
                 while self._done:
-                    yield self._done.popleft().completion()
+                    yield self._done.popleft().ending()
                     self._feed_bell.ring()
                 if self._exhausted and not self._active and not self._waiting:
                     break
@@ -160,12 +230,10 @@ class Generation:
 
     async def _feed(self) -> None:
         try:
-            index = 0
-            async for request in _each(self._source):
+            async for order in self._source:
                 if not await self._room():
                     return
-                self._admit(_Job(index, _request(request, index)))
-                index += 1
+                self._admit(_Job(order, order.submission))
         except Exception as error:
             self._source_error = error
         finally:
@@ -179,40 +247,46 @@ class Generation:
             await self._feed_bell.sleep()
         return not self._closed
 
-    def _admit(self, job: _Job) -> None:
-        if self._halt is not None:
+    def _admit(self, job: _Job[OrderT]) -> None:
+        if self._halt is not None and job.submission is None:
             self._finish(job, _not_sent(self._halt))
         else:
             self._waiting.append(job)
             self._offer()
 
     def _offer(self) -> None:
-        """Hand waiting jobs to the schedule, as many as may be in flight."""
+        """Hand waiting jobs to the schedule, as many as may be in flight; accepted ones to the poller."""
         while self._waiting and (self._max_in_flight is None or len(self._active) < self._max_in_flight):
             job = self._waiting.popleft()
             self._active.add(job)
-            self._dispatcher.offer(job, job.request.kind, partial(self._start, job))
+            if job.submission is None:
+                self._dispatcher.offer(job, job.order.kind, partial(self._start, job))
+            else:
+                self._follow(job, job.submission)
 
-    def _start(self, job: _Job, slot: Slot) -> None:
+    def _start(self, job: _Job[OrderT], slot: Slot) -> None:
         self._workers.start_soon(self._submit, job, slot)
 
-    async def _submit(self, job: _Job, slot: Slot) -> None:
+    async def _submit(self, job: _Job[OrderT], slot: Slot) -> None:
         try:
-            submission = await self._post(job.request, slot=slot)
+            submission = await self._post(job.order, slot=slot)
         except SeedanceError as error:
             if isinstance(error, UnauthorizedError | InsufficientCreditsError):
-                self._stop_submitting(error)
+                self.stop(error)
             self._finish(job, error)
             return
         job.submission = submission
         if self._closed:
             log.warning("accepted after its caller left: %s", ", ".join(submission.task_ids))
-            return
+        else:
+            self._follow(job, submission)
+
+    def _follow(self, job: _Job[OrderT], submission: Submission) -> None:
         for task_id in submission.task_ids:
             job.tell[task_id] = partial(self._told, job, task_id)
             self._poller.follow(task_id, job.tell[task_id], patience=self._patience)
 
-    def _told(self, job: _Job, task_id: str, outcome: Task | SeedanceError) -> None:
+    def _told(self, job: _Job[OrderT], task_id: str, outcome: Task | SeedanceError) -> None:
         del job.tell[task_id]
         if isinstance(outcome, Task):
             job.finished[task_id] = outcome
@@ -223,7 +297,7 @@ class Generation:
         if not job.tell:
             self._finish(job, job.error)
 
-    def _finish(self, job: _Job, error: SeedanceError | None) -> None:
+    def _finish(self, job: _Job[OrderT], error: SeedanceError | None) -> None:
         job.error = error
         if error is not None and job.submission is not None:
             error.idempotency_key = error.idempotency_key or job.submission.idempotency_key
@@ -233,13 +307,13 @@ class Generation:
         self._offer()
         self._results_bell.ring()
 
-    def _stop_submitting(self, error: ApiError) -> None:
+    def stop(self, error: SeedanceError) -> None:
         """End every job that was not started; those on the wire or accepted go on."""
-        self._halt = error
+        self._halt = self._halt or error
         unsent = [job for job in self._active if self._dispatcher.withdraw(job)]
-        unsent += self._waiting
-        self._waiting.clear()
-        for job in sorted(unsent, key=lambda job: job.index):
+        unsent += [job for job in self._waiting if job.submission is None]
+        self._waiting = deque(job for job in self._waiting if job.submission is not None)
+        for job in unsent:
             self._finish(job, _not_sent(error))
 
     def _close(self) -> None:
@@ -251,15 +325,9 @@ class Generation:
         self._feed_bell.ring()
 
 
-def _request(item: object, index: int) -> Request:
-    if isinstance(item, Request):
-        return item
-    told = f"expected Seedance2Video, GptImage2 or NanoBananaPro, got {type(item).__name__}"
-    raise ValidationError([(f"requests[{index}]", told)], subject="as_completed")
-
-
-def _not_sent(error: ApiError) -> ApiError:
-    return type(error)(f"not sent, because an earlier job was answered {error.message}", code=error.code)
+def _not_sent(error: SeedanceError) -> SeedanceError:
+    told = f"not sent, because an earlier job was answered {error.message}"
+    return type(error)(told, code=error.code) if isinstance(error, ApiError) else SeedanceError(told)
 
 
 async def _each(source: Iterable[Request] | AsyncIterable[Request]) -> AsyncGenerator[Request]:

@@ -81,10 +81,10 @@ class Poller:
         self._watched: dict[str, Watched] = {}
         self._births: OrderedDict[str, Birth] = OrderedDict()
 
-    def born(self, submission: Submission, kind: Kind) -> None:
-        """Remember what was submitted and when, for whoever waits for it."""
+    def born(self, submission: Submission, kind: Kind, *, age: float = 0.0) -> None:
+        """Remember what was submitted ``age`` seconds ago, for whoever waits for it."""
         for task_id in submission.task_ids:
-            self._births[task_id] = Birth(kind, anyio.current_time())
+            self._births[task_id] = Birth(kind, anyio.current_time() - age)
         while len(self._births) > REMEMBERED:
             self._births.popitem(last=False)
 
