@@ -20,9 +20,7 @@ if TYPE_CHECKING:
 
 Order = Literal["longest-first", "given"]
 
-PESSIMISTIC: Final = (
-    0.95  # quantile that stands for a job's length; 0.9 ends later, 0.97 brings results later
-)
+PESSIMISTIC: Final = 0.95  # quantile for a job's length; 0.9 ends later, 0.97 brings results later
 
 
 class Backlog:

@@ -1,33 +1,33 @@
 """How long jobs of a kind take, learned from those that finished and from those that still run.
 
-Every completed task tells its exact duration (``updated_at - created_at``, the server's own measure). It
-is remembered as a hump around that duration, as wide as the kind is still uncertain, and the humps of a
-kind add up to its distribution, whatever its shape. Three things temper them:
+Every completed task tells its exact duration (``updated_at - created_at``, the server's own measure). The
+completions of a kind add up to its distribution, whatever its shape (``evidence.py``). Three things temper
+them:
 
-* a kind borrows: what is believed about the next coarser kind counts as two completions of the finer
-  one, so a kind never seen is guessed from its neighbours and soon speaks for itself. At the bottom is a
-  prior;
+* a kind borrows: what is believed about the next coarser kind counts as two completions of the finer one,
+  so a kind never seen is guessed from its neighbours and soon speaks for itself. At the bottom is a prior;
 * old completions fade, so that a server that became slow or fast is believed within a few completions;
-* a task that a look found running counts as a completion somewhere beyond that age (Kaplan and Meier's
-  estimate). Without this the fast ones, which finish first, would pass for the rule, and after a drift
-  the looks would go on failing until the slow ones came home.
+* a task that a look found running counts as a completion somewhere beyond that age. Without this the fast
+  ones, which finish first, would pass for the rule, and after a drift the looks would go on failing until
+  the slow ones came home.
+
+Forming a belief costs a fraction of a millisecond, so a few news are let pass where they could not change it.
 
 Pure: no clock, no randomness; durations are float seconds.
 """
 
 from __future__ import annotations
 
-import math
 from collections import deque
 from functools import cache
-from itertools import pairwise, zip_longest
+from itertools import zip_longest
 from typing import TYPE_CHECKING, Final
 
 import attrs
-from attrs import define, field
 
 from seedance_async.models import Kind
-from seedance_async.scheduling.duration import CELLS, GRID, Duration, cell
+from seedance_async.scheduling.duration import CELLS, Duration
+from seedance_async.scheduling.evidence import Evidence, hump
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -38,11 +38,6 @@ PRIORS: Final = {
 }
 """Median in seconds and spread (standard deviation of the logarithm) by model, before anything was seen."""
 
-BORROWED: Final = 2.0  # completions that a coarser kind's belief is worth
-MEMORY: Final = 60.0  # completions after which an old one counts a third
-FADE: Final = math.exp(-1 / MEMORY)
-WIDEST: Final = 0.35  # spread of the first completion's hump; later ones narrow as a standard error does
-NARROWEST: Final = 0.06
 RECENT: Final = 100  # completions of a kind that are kept for another process
 
 
@@ -57,38 +52,36 @@ class Forecast:
         """Know nothing but the prior, times ``scale``: below 1 where a sandbox's time runs faster."""
         self.version = 0
         self._scale = scale
-        self._evidence: dict[Kind, _Evidence] = {}
-        self._outlasted: dict[Kind, dict[int, int]] = {}
+        self._evidence: dict[Kind, Evidence] = {}
         self._recent: dict[Kind, deque[float]] = {}
-        self._known: dict[Kind, Duration] = {}
+        self._beliefs: dict[Kind, Duration] = {}
 
     def of(self, kind: Kind) -> Duration:
         """What is believed about the duration of a task of ``kind``."""
-        known = self._known.get(kind)
-        if known is None:
-            known = self._known[kind] = self._believe(kind)
-        return known
+        belief = self._beliefs.get(kind)
+        if belief is None:
+            belief = self._beliefs[kind] = self._believe(kind)
+        return belief
 
     def observe(self, kind: Kind, duration: float) -> None:
         """Learn that a task of ``kind`` took ``duration`` seconds from start to finish."""
-        for level in _levels(kind):
-            self._evidence.setdefault(level, _Evidence()).add(duration)
         self._recent.setdefault(kind, deque(maxlen=RECENT)).append(duration)
-        self._changed()
+        for level in _levels(kind):
+            evidence = self._about(level)
+            evidence.finished(duration)
+            self._heard(evidence)
 
     def outlasted(self, kind: Kind, seconds: float) -> None:
         """Learn that a task of ``kind`` still runs after so many seconds; ``settled`` takes it back."""
-        tally = self._outlasted.setdefault(kind, {})
-        tally[cell(seconds)] = tally.get(cell(seconds), 0) + 1
-        self._changed()
+        evidence = self._about(kind)
+        evidence.running(seconds, 1)
+        self._heard(evidence)
 
     def settled(self, kind: Kind, seconds: float) -> None:
         """Take one ``outlasted`` back: more is known of that task now, or nobody looks any more."""
-        tally = self._outlasted[kind]
-        tally[cell(seconds)] -= 1
-        if not tally[cell(seconds)]:
-            del tally[cell(seconds)]
-        self._changed()
+        evidence = self._about(kind)
+        evidence.running(seconds, -1)
+        self._heard(evidence)
 
     def dump(self) -> dict[str, object]:
         """The latest completions of every kind, as JSON types."""
@@ -113,55 +106,34 @@ class Forecast:
                     forecast.observe(kind, seconds)
         return forecast
 
-    def _changed(self) -> None:
-        self.version += 1
-        self._known.clear()
+    def _about(self, kind: Kind) -> Evidence:
+        if kind not in self._evidence:
+            self._evidence[kind] = Evidence()
+            self._beliefs.clear()  # some of them may rest on this from now on
+        return self._evidence[kind]
+
+    def _heard(self, evidence: Evidence) -> None:
+        if evidence.is_news():
+            self.version += 1
+            for reader in evidence.readers:
+                self._beliefs.pop(reader, None)
+            evidence.readers.clear()
 
     def _believe(self, kind: Kind) -> Duration:
-        masses: Sequence[float] = _prior(kind.model, self._scale)
-        for evidence in self._distinct(kind):
-            masses = evidence.mixed_with(masses)
-        if tally := self._outlasted.get(kind):
-            own = self._evidence.get(kind, _Evidence())
-            masses = _pushed_out(masses, own.weight + BORROWED, tally)
-        return Duration(masses)
+        shares: Sequence[float] = _prior(kind.model, self._scale)
+        for evidence in self._outspoken(kind):
+            shares = evidence.mixed_with(shares)
+        if kind in self._evidence:
+            shares = self._evidence[kind].pushed_out(shares)
+        return Duration(shares)
 
-    def _distinct(self, kind: Kind) -> list[_Evidence]:
-        """The evidence of a kind's levels, coarse to fine; who heard no more than the next is mute."""
+    def _outspoken(self, kind: Kind) -> list[Evidence]:
+        """The evidence of a kind's levels, coarse to fine, but for those that heard no more than the next."""
         heard = [self._evidence[level] for level in reversed(_levels(kind)) if level in self._evidence]
+        for evidence in heard:
+            evidence.readers.add(kind)
         finer = [*(evidence.count for evidence in heard[1:]), 0]
         return [evidence for evidence, count in zip(heard, finer, strict=False) if evidence.count > count]
-
-
-@define
-class _Evidence:
-    """The humps of one kind, each a share of a completion; later ones are worth more, in a growing unit."""
-
-    masses: list[float] = field(factory=lambda: [0.0] * CELLS)
-    count: int = 0
-    unit: float = 1.0
-
-    @property
-    def weight(self) -> float:
-        """Completions this evidence is worth now: at most ``MEMORY``."""
-        return (1 - FADE**self.count) / (1 - FADE)
-
-    def add(self, duration: float) -> None:
-        self.count += 1
-        self.unit /= FADE
-        spread = max(NARROWEST, WIDEST / math.sqrt(self.weight))
-        first, hump = _hump(duration, spread)
-        for index, mass in enumerate(hump, first):
-            self.masses[index] += mass * self.unit
-        if self.unit > 1e100:
-            self.masses = [mass / self.unit for mass in self.masses]
-            self.unit = 1.0
-
-    def mixed_with(self, belief: Sequence[float]) -> list[float]:
-        """The shares of every cell when ``belief`` counts as ``BORROWED`` completions."""
-        total = self.weight + BORROWED
-        ours, theirs = 1 / (self.unit * total), BORROWED / total
-        return [mass * ours + other * theirs for mass, other in zip(self.masses, belief, strict=True)]
 
 
 def _levels(kind: Kind) -> tuple[Kind, ...]:
@@ -169,34 +141,11 @@ def _levels(kind: Kind) -> tuple[Kind, ...]:
     return tuple(level for level in kind.fallbacks if level.model is not None) or (kind,)
 
 
-def _hump(median: float, spread: float) -> tuple[int, list[float]]:
-    """A log-normal completion in shares of the cells from the first index on."""
-    reach = math.exp(3 * spread)
-    first, last = cell(median / reach), cell(median * reach)
-    ends = [_normal(math.log(GRID[index] / median) / spread) for index in range(first, last)]
-    return first, [after - before for before, after in pairwise([0.0, *ends, 1.0])]
-
-
 @cache
 def _prior(model: str | None, scale: float) -> tuple[float, ...]:
     median, spread = PRIORS.get(model, PRIORS[None])
-    first, hump = _hump(median * scale, spread)
-    return (*([0.0] * first), *hump, *([0.0] * (CELLS - first - len(hump))))
-
-
-def _normal(z: float) -> float:
-    return math.erfc(-z / math.sqrt(2)) / 2
-
-
-def _pushed_out(masses: Sequence[float], weight: float, outlasted: Mapping[int, int]) -> list[float]:
-    """The shares when each running task adds one completion, spread over the cells it can still end in."""
-    pushed, share, beyond = [], 1.0, 1.0
-    for index, mass in enumerate(masses):
-        pushed.append(mass * share)
-        beyond -= mass
-        if index in outlasted:
-            share += outlasted[index] / (weight * max(beyond, 1e-9))
-    return pushed
+    first, shares = hump(median * scale, spread)
+    return (*([0.0] * first), *shares, *([0.0] * (CELLS - first - len(shares))))
 
 
 def _read(data: Mapping[str, object]) -> tuple[list[Kind], list[list[float]]]:
