@@ -29,6 +29,7 @@ from attrs import frozen
 from yarl import URL
 
 from seedance_async.errors import DownloadError, ValidationError
+from seedance_async.fault_points import fault_point
 from seedance_async.models import VideoOutput
 from seedance_async.network import is_loopback
 
@@ -144,7 +145,10 @@ class Downloads:
                 return target
             part = target.with_name(f"{target.name}.part")
             await self._write(response, part, head, expected)
-            return await to_thread.run_sync(_put_in_place, part, target)
+            fault_point("before_rename")
+            saved = await to_thread.run_sync(_put_in_place, part, target)
+            fault_point("after_rename")
+            return saved
 
     async def _write(self, response: ClientResponse, part: Path, head: bytes, expected: int | None) -> None:
         file = await to_thread.run_sync(_open_part, part)
@@ -156,6 +160,7 @@ class Downloads:
                 if total > MAX_FILE_BYTES:
                     raise DownloadError(f"the file is longer than {MAX_FILE_BYTES} bytes")
                 await to_thread.run_sync(file.write, chunk)
+                fault_point("mid_download")
                 chunk = await response.content.read(CHUNK_BYTES)
             if total == 0 or (expected is not None and total != expected):
                 raise _Broken(f"{total} bytes of {expected} arrived")
@@ -180,9 +185,11 @@ class Downloads:
                     url = url.join(URL(response.headers["Location"]))
                     continue
                 if response.status in {403, 404, 410}:
-                    raise DownloadError(
+                    gone = DownloadError(
                         f"{_shown(address)} is gone (HTTP {response.status}); ask for the task again"
                     )
+                    gone.gone = True
+                    raise gone
                 if response.status != 200:
                     raise _Broken(f"HTTP {response.status}")
                 yield response

@@ -216,7 +216,13 @@ class WaitTimeoutError(SeedanceError, TimeoutError):
 
 
 class DownloadError(SeedanceError):
-    """A result file could not be saved. The task stays finished; download it again by its id."""
+    """A result file could not be saved. The task stays finished; download it again by its id.
+
+    Attributes:
+        gone: the URL is no longer good; the task, asked again, has a fresh one.
+    """
+
+    gone: bool = False
 
 
 class ManifestError(SeedanceError, ValueError):

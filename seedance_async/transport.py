@@ -15,6 +15,7 @@ What this file guarantees, each for a reason:
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import random
 import ssl
@@ -36,6 +37,7 @@ from seedance_async.errors import (
     SeedanceError,
     UnexpectedReplyError,
 )
+from seedance_async.fault_points import fault_point
 from seedance_async.models import RetryPolicy, Timeouts
 from seedance_async.network import is_loopback
 from seedance_async.protocol import Call, Failure, Outcome, Reply, redirect_failure
@@ -190,6 +192,7 @@ class Transport:
             timeout=self._timeout,
         ) as response:
             body = self.key.scrub(await _read_capped(response))
+            fault_point("after_body")
             return Reply(status=response.status, headers=response.headers, body=body)
 
     def _redirected(self, reply: Reply) -> Failure:
@@ -272,6 +275,7 @@ def open_session() -> ClientSession:
     """A session for the API: no cookies, no environment credentials, traced, without silent repeats."""
     trace = TraceConfig()
     trace.on_request_headers_sent.append(_note_sent)
+    trace.on_request_chunk_sent.append(_body_follows)
     return aiohttp.ClientSession(
         cookie_jar=aiohttp.DummyCookieJar(),
         trust_env=False,
@@ -283,6 +287,11 @@ def open_session() -> ClientSession:
 async def _note_sent(_session: ClientSession, _context: SimpleNamespace, _params: object) -> None:
     if (attempt := _current.get()) is not None:
         attempt.sent = True
+
+
+async def _body_follows(_session: ClientSession, _context: SimpleNamespace, _params: object) -> None:
+    """Called before a body is written, which then happens in the same step of the loop."""
+    asyncio.get_running_loop().call_soon(fault_point, "after_send")
 
 
 async def _no_silent_repeat(request: ClientRequest, handler: ClientHandlerType) -> ClientResponse:

@@ -12,7 +12,7 @@ from seedance_async import wire
 from seedance_async.batch import keys
 from seedance_async.batch.ledger import Tariff
 from seedance_async.batch.states import State
-from seedance_async.models import Submission, Task
+from seedance_async.models import Kind, Submission, Task
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -76,6 +76,11 @@ class Ticket:
     state: State
     submission: Submission | None = None
     accepted_at: float | None = None
+
+    @property
+    def kind(self) -> Kind:
+        """The class of work it belongs to."""
+        return self.tariff.kind
 
 
 @frozen(kw_only=True)

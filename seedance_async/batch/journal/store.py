@@ -61,7 +61,7 @@ class Hold:
 
     number: int
     tariff: Tariff
-    uncertain: bool
+    state: State
 
 
 class Store:
@@ -232,6 +232,11 @@ class Store:
         """Jobs of the manifest that were never sent, in order of their numbers."""
         return self._tickets("state = ? AND listed = 1", State.PLANNED, after=after, limit=limit)
 
+    def given(self, numbers: Sequence[int]) -> list[Ticket]:
+        """These jobs, in order of their numbers; a few hundred at most."""
+        marks = ", ".join("?" * len(numbers))
+        return self._tickets(f"number IN ({marks})", *numbers, after=0, limit=len(numbers))
+
     def to_send_again(self, *, after: int, limit: int, replayable_since: float, asked: bool) -> list[Ticket]:
         """Jobs whose outcome is open and that may be asked for again under their key."""
         return self._tickets(
@@ -300,9 +305,7 @@ class Store:
             "SELECT number, tariff, state FROM jobs "
             "WHERE credits_used IS NULL AND key IS NOT NULL AND state NOT IN ('planned', 'refused')"
         )
-        return [
-            Hold(number, self._tariffs[tariff], state == State.UNCERTAIN) for number, tariff, state in rows
-        ]
+        return [Hold(number, self._tariffs[tariff], State(state)) for number, tariff, state in rows]
 
     def tariff_id(self, tariff: Tariff) -> int:
         """The row of a tariff, made if new; part of a transaction."""
