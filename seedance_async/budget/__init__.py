@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
+from seedance_async.budget.file_memory import FileMemory, state_directory
 from seedance_async.budget.gate import Budget, Slot
-from seedance_async.budget.memory import BudgetMemory, NoMemory
+from seedance_async.budget.memory import BudgetMemory, NoMemory, Record
 
-__all__ = ["Budget", "BudgetMemory", "NoMemory", "Slot"]
+__all__ = ["Budget", "BudgetMemory", "FileMemory", "NoMemory", "Record", "Slot", "state_directory"]

@@ -15,23 +15,31 @@ import random
 from bisect import bisect_right
 from collections import deque
 from collections.abc import Callable
+from contextlib import contextmanager
+from math import inf
 from typing import TYPE_CHECKING, Final
 
 import anyio
 from aiolimiter import AsyncLimiter
-from attrs import define, evolve
+from attrs import define, field, frozen
 
-from seedance_async.budget.memory import BudgetMemory, NoMemory, Record
-from seedance_async.budget.pace import counter_could_refuse, pause
+from seedance_async.budget.memory import NoMemory
+from seedance_async.budget.pace import Pace, counter_could_refuse, pause
 from seedance_async.budget.window import Window
 from seedance_async.promise import Bell
 from seedance_async.scheduling.allowance import Allowance
 
 if TYPE_CHECKING:
-    from seedance_async.budget.pace import Pace
+    from collections.abc import Iterator
+
+    from seedance_async.budget.memory import BudgetMemory
     from seedance_async.models import RateLimit
 
-UNANSWERED: Final = 6  # of 30; ten would be too many refusals at once, and five a second is fast enough
+UNANSWERED: Final = (
+    6  # at a time: ten refusals at once would be many, and six an answer's delay is fast enough
+)
+UNANSWERED_SHARE: Final = 5  # or a fifth of the requests of a period, where the limit is higher
+A_MOMENT: Final = 0.001  # s; an instant that went through the memory is not the same float
 
 
 class Budget:
@@ -51,18 +59,17 @@ class Budget:
 
         Args:
             limit: the account's limit.
-            memory: where stamps and lessons are kept; by default they end with the process.
-            jitter: draws 0 to 1, by which pauses of programs that were refused together differ.
+            memory: where stamps and lessons are kept; by default they end with the budget.
+            jitter: draws 0 to 1, by which the pauses of programs that were refused together differ.
         """
         self._limit = limit
         self._memory = memory or NoMemory()
         self._jitter = jitter
         self._window = Window(limit)
-        self._pace = Record().pace
-        self._sent: deque[float] = deque()
-        self._granted_at = -1.0
+        self._pace = Pace()
+        self._sent: deque[float] = deque(maxlen=2 * limit.requests)  # two periods' worth, by the window's law
         self._spacing: float | None = None
-        self._bucket = AsyncLimiter(limit.requests, limit.period)
+        self._bucket = _bucket(limit, None)
         self._bell = Bell()
         self._listeners: list[Callable[[], object]] = [self._bell.ring]
 
@@ -88,117 +95,124 @@ class Budget:
         free = bisect_right(openings, now)
         interval = self._pace.interval(self._limit)
         return Allowance(
-            free=min(free, self._unanswered_room),
+            free=max(0, min(free, self._room_for_unanswered)),
             returns=tuple(openings[free:]),
             requests=self._limit.requests,
             period=self._limit.period if interval is None else interval * self._limit.requests,
         )
 
-    @property
-    def _unanswered_room(self) -> int:
-        return max(UNANSWERED, self._limit.requests // 5) - self._window.held
-
     def _openings(self, now: float) -> list[float]:
-        """The earliest instants of the next requests, one for every slot that is not on the wire."""
+        """When the next requests may leave, one for every slot that is not on the wire."""
         interval = self._pace.interval(self._limit) or 0.0
         earliest = max(self._pace.closed_until, self._pace.granted_at + interval)
         openings = []
-        for opening in self._window.openings(now):
+        for opening in self._window.openings(now, slots=self._pace.slots(self._limit)):
             earliest = max(earliest, opening)
             openings.append(earliest)
             earliest += interval
         return openings
 
+    @property
+    def _room_for_unanswered(self) -> int:
+        return max(UNANSWERED, self._limit.requests // UNANSWERED_SHARE) - self._window.held
+
     async def _open(self) -> None:
-        """Wait until the window has a slot, the pause is over, and few enough requests are unanswered."""
+        """Wait until window, pause and the requests on the wire allow one more."""
         while (wait := self._closed_for(anyio.current_time())) != 0.0:
             await self._bell.sleep(wait)
 
     def _closed_for(self, now: float) -> float | None:
-        """Seconds until a request may leave but for our own pace; None until a slot is settled."""
-        openings = self._window.openings(now)
-        if not openings or self._unanswered_room <= 0:
+        """Seconds until all but our own spacing allows a request; None until some slot is settled."""
+        openings = self._window.openings(now, slots=self._pace.slots(self._limit))
+        if not openings or self._room_for_unanswered <= 0:
             return None
-        return max(0.0, max(openings[0], self._pace.closed_until, self._their_pace()) - now)
+        return max(0.0, max(openings[0], self._pace.closed_until, self._others_spacing()) - now)
 
-    def _their_pace(self) -> float:
-        """When we may follow another process that was let through after our last request."""
-        interval = self._pace.interval(self._limit)
-        if interval is None or self._pace.granted_at <= self._granted_at:
-            return 0.0
-        return self._pace.granted_at + interval
+    def _others_spacing(self) -> float:
+        """When we may follow another process, if the last request let through was not ours."""
+        ours = self._sent[-1] if self._sent else -inf
+        if self._pace.granted_at < ours + A_MOMENT:
+            return -inf
+        return self._pace.granted_at + (self._pace.interval(self._limit) or 0.0)
 
     async def _token(self) -> None:
+        """Wait for our own spacing."""
         await self._bucket.acquire()
         interval = self._pace.interval(self._limit)
         if interval != self._spacing:
             self._spacing = interval
             self._bucket = _bucket(self._limit, interval)
-            await self._bucket.acquire()  # a new bucket lets one through at once: the one already waited for
+            await self._bucket.acquire()  # lets one through at once, the one that has waited, and then spaces
 
     def _take(self, now: float) -> Slot | None:
-        """The slot, unless the gate closed while we waited for the token."""
-        with self._memory.open(now) as record:
-            self._read(record, now)
+        """A slot, unless the gate closed while we waited for the token."""
+        with self._remembered(now):
             if self._closed_for(now) != 0.0:
                 return None
-            self._window.take()
-            self._granted_at = now
-            self._pace = evolve(self._pace, granted_at=now)
-            self._write(record, now)
+            self._window.take(now)
+            self._pace = self._pace.granted(now)
         self._sent.append(now)
         return Slot(sent_at=now, settled=self._settled, cancelled=self._cancelled)
 
-    def _settled(self, slot: Slot, refused: bool, retry_after: float | None) -> None:
+    def _settled(self, slot: Slot, answer: Answer) -> None:
         now = anyio.current_time()
-        with self._memory.open(now) as record:
-            self._read(record, now)
-            self._window.settle(now)
-            self._pace = self._refused(slot, now, retry_after) if refused else self._pace.succeeded()
-            self._write(record, now)
+        with self._remembered(now):
+            self._window.settle(slot.sent_at, now)
+            self._pace = self._refused(slot, answer, now) if answer.refused else self._pace.succeeded()
         self._changed()
 
-    def _cancelled(self) -> None:
-        now = anyio.current_time()
-        with self._memory.open(now) as record:
-            self._read(record, now)
-            self._window.cancel()
-            self._write(record, now)
+    def _cancelled(self, slot: Slot) -> None:
+        with self._remembered(anyio.current_time()):
+            self._window.cancel(slot.sent_at)
         self._changed()
 
-    def _refused(self, slot: Slot, now: float, retry_after: float | None) -> Pace:
-        while self._sent and self._sent[0] <= now - 2 * self._limit.period:
-            self._sent.popleft()
-        explained = counter_could_refuse(self._sent, now, self._limit)
+    def _refused(self, slot: Slot, answer: Answer, now: float) -> Pace:
+        earlier = [instant - self._limit.period for instant in self._window.others]
+        explained = counter_could_refuse([*earlier, *self._sent], now, self._limit)
         return self._pace.refused(
             now,
             sent_at=slot.sent_at,
-            wait=pause(retry_after, limit=self._limit, jitter=self._jitter()),
+            wait=pause(answer.retry_after, limit=self._limit, jitter=self._jitter()),
             cause="window" if explained else "others",
+            used=self._window.used(now),
             limit=self._limit,
         )
 
-    def _read(self, record: Record, now: float) -> None:
-        self._window.others = record.others
-        self._pace = record.pace.at(now)
-
-    def _write(self, record: Record, now: float) -> None:
-        record.mine = self._window.returns(now)
-        record.pace = self._pace
+    @contextmanager
+    def _remembered(self, now: float) -> Iterator[None]:
+        """What happens in the block starts from what is remembered, and is remembered."""
+        with self._memory.open(now) as record:
+            self._window.others = record.others
+            self._pace = record.pace.at(now)
+            yield
+            record.mine = self._window.claims(now)
+            record.pace = self._pace
 
     def _changed(self) -> None:
         for listener in self._listeners:
             listener()
 
 
+@frozen
+class Answer:
+    """What an attempt taught about the limit."""
+
+    refused: bool
+    retry_after: float | None
+
+
 @define(eq=False)
 class Slot:
-    """Leave to send one request. Settling or cancelling it a second time changes nothing."""
+    """Leave to send one request. Settling or cancelling it a second time changes nothing.
+
+    Attributes:
+        sent_at: when it was given, on the loop's clock.
+    """
 
     sent_at: float
-    _settled: Callable[[Slot, bool, float | None], None]
-    _cancelled: Callable[[], None]
-    _open: bool = True
+    _settled: Callable[[Slot, Answer], None] = field(alias="settled")
+    _cancelled: Callable[[Slot], None] = field(alias="cancelled")
+    _open: bool = field(default=True, init=False)
 
     def settle(self, *, refused: bool = False, retry_after: float | None = None) -> None:
         """The answer was received, or the failure is known; the slot comes back one period from now.
@@ -209,13 +223,13 @@ class Slot:
         """
         if self._open:
             self._open = False
-            self._settled(self, refused, retry_after)
+            self._settled(self, Answer(refused, retry_after))
 
     def cancel(self) -> None:
         """The request was never sent; the slot is given back at once."""
         if self._open:
             self._open = False
-            self._cancelled()
+            self._cancelled(self)
 
 
 def _bucket(limit: RateLimit, interval: float | None) -> AsyncLimiter:

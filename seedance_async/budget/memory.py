@@ -1,7 +1,7 @@
-"""Where the budget keeps what must outlive the process: stamps of used slots, and what refusals taught.
+"""What the budget remembers, the stamps of used slots and what refusals taught; here, as long as it lives.
 
 A process that starts with an empty memory bursts into a window that its earlier life has filled, and is
-refused.
+refused. The memory that outlives it is `file_memory`.
 """
 
 from __future__ import annotations
@@ -23,9 +23,9 @@ class Record:
     """What is remembered about one account; instants are on the caller's clock.
 
     Attributes:
-        mine: ascending instants at which this process's slots come back.
-        others: the same for other processes and earlier lives.
-        pace: what refusals have taught whom ever.
+        mine: ascending instants until which this budget's slots are taken.
+        others: the same for other budgets of the account, in other processes and earlier lives.
+        pace: what refusals have taught, whoever of them was refused.
     """
 
     mine: tuple[float, ...] = ()
@@ -42,12 +42,12 @@ class BudgetMemory(Protocol):
 
 
 class NoMemory:
-    """Remembers as long as the process lives."""
+    """Remembers as long as the budget lives."""
 
     def __init__(self) -> None:
         self._record = Record()
 
     @contextmanager
     def open(self, now: float) -> Iterator[Record]:  # noqa: ARG002
-        """The record of this process alone."""
+        """The record of this budget alone."""
         yield self._record

@@ -4,13 +4,15 @@ Untaught, requests go as the window allows. The first 429 changes that, by its l
 
 - **window**: our own requests of the last two periods are enough for a sliding *counter* to have refused
   (last period's count, weighted by what still overlaps, plus this one's). Even spacing, a little wider than
-  one request fewer a period, satisfies the strictest counter known. That is the server's nature: remembered
-  a day.
+  one request fewer a period, satisfies the strictest counter known.
 - **others**: no known way of counting our own requests explains it, so somebody else spends this account.
-  What is left is found by trying: a quarter wider at each pause, then narrower with every success, fast at
-  first, hardly at all near the spacing that was refused last, and boldly beyond it, for then the other one
-  has left. (The curve is the cube that TCP CUBIC finds a link's free capacity with; a straight line either
-  asks too often or recovers too late.) Forgotten after ten quiet periods.
+  What is left for us is found by trying: a quarter wider at each pause, then narrower with every success;
+  soon back near the spacing that was refused, long around it, then boldly beyond it, for the other one has
+  left. (The curve is the cubic one by which TCP CUBIC finds a link's free capacity. A straight line is
+  either refused more often or recovers later.)
+
+Where both explain it, the window is blamed first; the other cause, if it was the true one, soon shows.
+Without further refusals either is forgotten, somebody else sooner than the server's nature.
 
 Requests that were under way together are refused together: they are one pause, and teach once.
 
@@ -19,7 +21,7 @@ Pure: instants are float seconds on the caller's clock, and come in as arguments
 
 from __future__ import annotations
 
-from math import inf
+from math import ceil, inf
 from typing import TYPE_CHECKING, Final, Literal
 
 from attrs import evolve, frozen
@@ -31,16 +33,15 @@ if TYPE_CHECKING:
 
 Cause = Literal["window", "others"]
 
-WIDER: Final = 0.25
-PLATEAU: Final = 30  # successes until the spacing that was refused is reached again
-LEEWAY: Final = 1.01  # 30 requests in 60 s with 0.6 s of jitter: 31 sent so far apart never fit one window
-STRICT_LEEWAY: Final = 1.015  # the same for one request fewer
+WIDER: Final = 1.25
+PLATEAU: Final = 52  # successes until the spacing that was refused is reached again: 1 in 53 is refused then
+BOLD: Final = 30.0  # beyond it: a third as many successes later, twice as many requests are sent
 WIDEST: Final = 4  # requests a period, at the widest spacing
-LONGEST_PAUSE: Final = (
-    600.0  # s; a Retry-After beyond it is tried again then, or one bad header stops us for good
-)
+LEEWAY: Final = 1.01  # 31 requests so far apart span more than a period under 0.6 s of jitter
+STRICT_LEEWAY: Final = 1.015  # the same for one request fewer a period
+LONGEST_PAUSE: Final = 600.0  # s; one absurd Retry-After must not stop us for good
 ROUNDING: Final = 1.0  # s; some servers round Retry-After down to whole seconds
-FORGET: Final[dict[Cause, float]] = {"window": 86_400.0, "others": 600.0}  # s without a further refusal
+FORGET: Final[dict[Cause, float]] = {"window": 6 * 3600.0, "others": 1800.0}  # s without a further refusal
 
 
 @frozen(kw_only=True)
@@ -68,23 +69,44 @@ class Pace:
         if self.cause is None:
             return None
         progress = (self.successes - PLATEAU) / PLATEAU
-        narrowed = self.refused_interval / (1 - WIDER / (1 + WIDER) * -(progress**3))
-        return min(max(narrowed, narrowest(limit, self.cause)), limit.period / WIDEST)
+        steepness = BOLD if progress > 0 else 1 - 1 / WIDER
+        interval = self.refused_interval / (1 + steepness * progress**3)
+        return min(max(interval, narrowest(limit, self.cause)), limit.period / WIDEST)
+
+    def slots(self, limit: RateLimit) -> int:
+        """Requests one period may carry: after a refusal, it has to drain to what the spacing allows."""
+        interval = self.interval(limit)
+        return limit.requests if interval is None else min(limit.requests, ceil(limit.period / interval))
+
+    def granted(self, now: float) -> Pace:
+        """A request was let through."""
+        return evolve(self, granted_at=now)
 
     def succeeded(self) -> Pace:
         """A request was answered, and not refused."""
         return self if self.cause is None else evolve(self, successes=self.successes + 1)
 
-    def refused(self, now: float, *, sent_at: float, wait: float, cause: Cause, limit: RateLimit) -> Pace:
-        """A request sent at ``sent_at`` was refused; the gate closes for ``wait`` seconds from ``now``."""
-        until = max(self.closed_until, now + wait)
-        if sent_at < self.refused_at:  # under way when this pause began
-            return evolve(self, closed_until=until)
+    def refused(
+        self, now: float, *, sent_at: float, wait: float, cause: Cause, used: int, limit: RateLimit
+    ) -> Pace:
+        """A request was refused.
+
+        Args:
+            now: when that was heard.
+            sent_at: when the request had left.
+            wait: seconds to keep the gate closed, from now.
+            cause: what explains it.
+            used: our requests of the last period, this one included.
+            limit: the account's limit.
+        """
+        closed_until = max(self.closed_until, now + wait)
+        if sent_at < self.refused_at:  # it was under way when this pause began
+            return evolve(self, closed_until=closed_until)
         return Pace(
             cause=cause,
-            refused_interval=self.interval(limit) or _first(limit, cause),
+            refused_interval=self._refused_interval(cause, used, limit),
             refused_at=now,
-            closed_until=until,
+            closed_until=closed_until,
             granted_at=self.granted_at,
         )
 
@@ -94,9 +116,28 @@ class Pace:
             return self
         return Pace(granted_at=self.granted_at)
 
+    def moved(self, seconds: float) -> Pace:
+        """The same on a clock that shows ``seconds`` more."""
+        return evolve(
+            self,
+            refused_at=self.refused_at + seconds,
+            closed_until=self.closed_until + seconds,
+            granted_at=self.granted_at + seconds,
+        )
+
+    def _refused_interval(self, cause: Cause, used: int, limit: RateLimit) -> float:
+        interval = self.interval(limit)
+        if cause == "window":  # the first lesson is the spacing itself, not a quarter more
+            return narrowest(limit, cause) / WIDER if interval is None else interval
+        # The server's window looks back over a whole period, in which the spacing was wider or narrower.
+        return max(interval or narrowest(limit, cause), limit.period / used)
+
 
 def narrowest(limit: RateLimit, cause: Cause) -> float:
-    """The spacing in seconds that a server is not known to refuse while nobody else spends the account."""
+    """The spacing in seconds that no server is known to refuse while nobody else spends the account.
+
+    Under ``window`` the strictest counter is one of those servers.
+    """
     if cause == "window":
         return STRICT_LEEWAY * limit.period / max(1, limit.requests - 1)
     return LEEWAY * limit.period / limit.requests
@@ -106,7 +147,7 @@ def pause(retry_after: float | None, *, limit: RateLimit, jitter: float) -> floa
     """Seconds the gate closes for after a 429.
 
     Args:
-        retry_after: what the server asked for, if it did; else a whole period.
+        retry_after: what the server asked for, if it did; else a whole period is taken.
         limit: the account's limit.
         jitter: 0 to 1, so that programs refused together do not come back together.
     """
@@ -125,11 +166,6 @@ def counter_could_refuse(sent: Sequence[float], now: float, limit: RateLimit) ->
     return any(
         _weighted(sent, now, border, limit) + 1 > limit.requests for border in _borders(sent, now, limit)
     )
-
-
-def _first(limit: RateLimit, cause: Cause) -> float:
-    """As if this spacing had been refused: a counter then gets its own at once, others a quarter more."""
-    return narrowest(limit, cause) / (1 + WIDER if cause == "window" else 1)
 
 
 def _borders(sent: Sequence[float], now: float, limit: RateLimit) -> Iterable[float]:

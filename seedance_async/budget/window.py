@@ -24,50 +24,63 @@ class Window:
     """The slots of one account: free, held by a request on the wire, or coming back at a known instant.
 
     Attributes:
-        held: requests on the wire, whose slots have no instant of return yet.
         others: ascending instants at which slots come back that other processes, or an earlier life of this
             one, have taken.
     """
 
     def __init__(self, limit: RateLimit) -> None:
-        self._slots = limit.requests
         self._period = limit.period
+        self._held: list[float] = []
         self._returns: deque[float] = deque()
-        self.held = 0
         self.others: tuple[float, ...] = ()
 
-    def take(self) -> None:
-        """A request leaves: its slot is held until it is settled or cancelled."""
-        self.held += 1
+    @property
+    def held(self) -> int:
+        """Requests on the wire, whose slots have no instant of return yet."""
+        return len(self._held)
 
-    def settle(self, now: float) -> None:
-        """A request on the wire was answered, or is known to have failed."""
-        self.held -= 1
+    def take(self, now: float) -> None:
+        """A request leaves now: its slot is held until it is settled or cancelled."""
+        self._held.append(now)
+
+    def settle(self, sent_at: float, now: float) -> None:
+        """The request that left at ``sent_at`` was answered, or is known to have failed."""
+        self._held.remove(sent_at)
         self._returns.append(now + self._period)
 
-    def cancel(self) -> None:
-        """A request that held a slot was never sent."""
-        self.held -= 1
+    def cancel(self, sent_at: float) -> None:
+        """The request that took its slot at ``sent_at`` was never sent."""
+        self._held.remove(sent_at)
 
-    def free(self, now: float) -> int:
-        """Slots that may be taken at ``now``; never negative."""
-        return max(0, self._slots - self.held - sum(1 for _ in self._coming(now)))
-
-    def openings(self, now: float) -> list[float]:
+    def openings(self, now: float, *, slots: int) -> list[float]:
         """When the slots not held may be taken: ascending instants, ``now`` for those that are free.
 
-        Other processes' slots may overlap with ours where the memory was lost for a while: then the first to
-        come back open nothing yet.
+        Where more are taken than there are ``slots``, the first to come back open nothing yet.
+
+        Args:
+            now: the present instant.
+            slots: how many requests one period may carry.
         """
         coming = list(self._coming(now))
-        room = self._slots - self.held
+        room = slots - self.held
         return [now] * (room - len(coming)) + coming[max(0, len(coming) - room) :]
 
-    def returns(self, now: float) -> tuple[float, ...]:
-        """Ascending instants at which this process's own settled slots come back."""
-        while self._returns and self._returns[0] <= now:
-            self._returns.popleft()
-        return tuple(self._returns)
+    def used(self, now: float) -> int:
+        """Requests of the last period, as far as known: on the wire, or with a slot that is not back."""
+        return self.held + sum(1 for _ in self._coming(now))
+
+    def claims(self, now: float) -> tuple[float, ...]:
+        """Ascending instants until which other processes, and our next life, must leave our slots alone.
+
+        Should nobody live to see its answer, a request on the wire is taken to arrive within a period.
+        """
+        leases = (sent_at + 2 * self._period for sent_at in self._held)
+        return tuple(sorted([*self._ours(now), *leases]))
 
     def _coming(self, now: float) -> Iterator[float]:
-        return merge(self.returns(now), (instant for instant in self.others if instant > now))
+        return merge(self._ours(now), (instant for instant in self.others if instant > now))
+
+    def _ours(self, now: float) -> deque[float]:
+        while self._returns and self._returns[0] <= now:
+            self._returns.popleft()
+        return self._returns

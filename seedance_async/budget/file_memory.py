@@ -1,0 +1,219 @@
+"""The budget's memory in a small file per account, shared by all processes that use it on this machine.
+
+Every process writes its stamps there before it sends, under a lock, so that they share the account's slots;
+and what one was refused for, all have learned. The file is named after a hash of key and origin, never
+after the key. It is replaced as a whole, one that cannot be read is forgotten, and where none can be
+written the memory ends with the process. Nothing is synced to disk: after a power cut, a minute has passed
+anyway.
+
+Instants are stored as seconds from the moment of writing. How long ago that was is told by the time since
+boot where the system names its boots (Linux): it runs through a suspend and knows no steps. Elsewhere the
+wall clock tells; if it was set back, no time has passed, which is the careful side.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import secrets
+import sys
+import time
+from contextlib import contextmanager
+from functools import cache
+from hashlib import blake2b
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal
+
+from attrs import asdict, frozen
+from cattrs import BaseValidationError, Converter
+
+from seedance_async.budget.lock import lock_file
+from seedance_async.budget.memory import Record
+from seedance_async.budget.pace import Pace
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+_log = logging.getLogger(__name__)
+_converter = Converter(forbid_extra_keys=True)
+
+
+@frozen(kw_only=True)
+class Moment:
+    """The present, on clocks that outlive a process.
+
+    Attributes:
+        boot: the machine's name for the time since it was started; empty where there is none.
+        uptime: seconds of it, suspended ones included.
+        wall: seconds of the Unix epoch.
+    """
+
+    boot: str
+    uptime: float
+    wall: float
+
+    @classmethod
+    def now(cls) -> Moment:
+        """Read the machine's clocks."""
+        return cls(boot=_boot_id(), uptime=_uptime(), wall=time.time())
+
+    def since(self, earlier: Moment) -> float:
+        """Seconds that have passed since ``earlier``; never negative."""
+        if self.boot and self.boot == earlier.boot:
+            return max(0.0, self.uptime - earlier.uptime)
+        return max(0.0, self.wall - earlier.wall)
+
+
+@frozen(kw_only=True)
+class Page:
+    """The file's content.
+
+    Attributes:
+        version: of this layout.
+        written: when.
+        slots: by budget, in how many seconds from then its slots come back.
+        pace: what was learned, instants in seconds from then.
+    """
+
+    version: Literal[1]
+    written: Moment
+    slots: dict[str, list[float]]
+    pace: Pace
+
+
+class FileMemory:
+    """Remembers an account in a file."""
+
+    def __init__(
+        self,
+        api_key: str,
+        origin: str,
+        *,
+        directory: Path | None = None,
+        clock: Callable[[], Moment] = Moment.now,
+    ) -> None:
+        """Make the memory; disk and environment are left alone until its first use.
+
+        Args:
+            api_key: names the account, together with the origin; only their hash is kept.
+            origin: scheme, host and port of the API.
+            directory: where the file goes; by default `state_directory`.
+            clock: reads the machine's clocks.
+        """
+        self._name = f"budget-{fingerprint(api_key, origin)}"
+        self._directory = directory
+        self._clock = clock
+        self._me = secrets.token_hex(8)
+        self._theirs: dict[str, list[float]] = {}
+        self._record = Record()
+        self._gave_up = False
+
+    @contextmanager
+    def open(self, now: float) -> Iterator[Record]:
+        """The record as the last process left it, nobody else's until the block ends.
+
+        Where lock or file cannot be had, the block sees what was known last, and later blocks make up for it.
+        """
+        lock = self._lock()
+        try:
+            if lock is not None:
+                self._load(now)
+            yield self._record
+            if lock is not None:
+                self._save(now)
+        finally:
+            if lock is not None:
+                os.close(lock)
+
+    def _lock(self) -> int | None:
+        if self._gave_up:
+            return None
+        try:
+            return lock_file(self._path.with_suffix(".lock"))
+        except (OSError, RuntimeError) as error:  # RuntimeError: the user has no home
+            self._give_up(error)
+            return None
+
+    @property
+    def _path(self) -> Path:
+        if self._directory is None:
+            self._directory = state_directory()
+        return self._directory / f"{self._name}.json"
+
+    def _load(self, now: float) -> None:
+        page = _read(self._path)
+        if page is None:
+            return
+        written_at = now - self._clock().since(page.written)
+        self._theirs = {
+            budget: alive
+            for budget, slots in page.slots.items()
+            if budget != self._me
+            and (alive := [written_at + slot for slot in slots if written_at + slot > now])
+        }
+        self._record.others = tuple(sorted(slot for slots in self._theirs.values() for slot in slots))
+        self._record.pace = page.pace.moved(written_at)
+
+    def _save(self, now: float) -> None:
+        slots = {**self._theirs, self._me: self._record.mine}
+        page = Page(
+            version=1,
+            written=self._clock(),
+            slots={budget: [slot - now for slot in theirs] for budget, theirs in slots.items()},
+            pace=self._record.pace.moved(-now),
+        )
+        try:
+            _replace(self._path, json.dumps(asdict(page)).encode())
+        except OSError as error:
+            self._give_up(error)
+
+    def _give_up(self, error: Exception) -> None:
+        self._gave_up = True
+        _log.info("the request budget is remembered by this process only: %s", error)
+
+
+def state_directory() -> Path:
+    """``$SEEDANCE_STATE_DIR``, else ``seedance_async`` in ``$XDG_STATE_HOME``, else in ``~/.local/state``.
+
+    Raises:
+        RuntimeError: none of them is set and the user has no home directory.
+    """
+    if own := os.environ.get("SEEDANCE_STATE_DIR"):
+        return Path(own)
+    state = os.environ.get("XDG_STATE_HOME")
+    return (Path(state) if state else Path.home() / ".local" / "state") / "seedance_async"
+
+
+def fingerprint(api_key: str, origin: str) -> str:
+    """A name for the account that does not tell its key."""
+    return blake2b(f"{origin}\n{api_key}".encode(), digest_size=16, person=b"seedance-budget").hexdigest()
+
+
+def _read(path: Path) -> Page | None:
+    try:
+        return _converter.structure(json.loads(path.read_bytes()), Page)
+    except (OSError, ValueError, TypeError, BaseValidationError):
+        return None
+
+
+def _replace(path: Path, content: bytes) -> None:
+    fresh = path.with_suffix(".new")
+    file = os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+    try:
+        os.write(file, content)
+    finally:
+        os.close(file)
+    fresh.replace(path)
+
+
+@cache
+def _boot_id() -> str:
+    try:
+        return Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii").strip()
+    except OSError:
+        return ""
+
+
+def _uptime() -> float:
+    return time.clock_gettime(time.CLOCK_BOOTTIME) if sys.platform == "linux" else 0.0
