@@ -1,8 +1,8 @@
 """One page with everything a batch made: clips that play under the pointer, pictures, prompts, prices.
 
 The page links its files, relative to itself, and holds no more than text: it opens from disk, and the
-directory can be moved or zipped as a whole. Prompts, names and errors are foreign text and may hold markup; all
-of it is escaped, links other than to files at or below the page are dropped, and the content policy lets
+directory can be moved or zipped as a whole. Prompts, names and errors are foreign text and may hold markup:
+all of it is escaped, links other than to files at or below the page are dropped, and the content policy lets
 nothing run but this module's own script, which it names by its hash.
 
 Pure: what to show comes in, the page comes out.
@@ -96,7 +96,8 @@ def render(exhibits: Iterable[Exhibit], *, title: str) -> str:
 
 def _policy(style: str) -> str:
     return (
-        "default-src 'none'; base-uri 'none'; form-action 'none'; img-src 'self' file:; media-src 'self' file:; "
+        "default-src 'none'; base-uri 'none'; form-action 'none'; "
+        "img-src 'self' file:; media-src 'self' file:; "
         f"style-src '{_hash(style)}'; script-src '{_hash(_SCRIPT)}'"
     )
 

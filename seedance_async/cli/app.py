@@ -34,9 +34,12 @@ def build() -> App:
         exit_on_error=False,
         print_error=False,
     )
-    verbs = [demo.demo, generate.app(), tasks.status, tasks.wait, tasks.download, sandbox.sandbox]
-    for verb in verbs:
-        app.command(verb)
+    app.command(demo.demo)
+    app.command(generate.app())
+    app.command(tasks.status)
+    app.command(tasks.wait)
+    app.command(tasks.download)
+    app.command(sandbox.sandbox)
     for place, name in enumerate(("demo", "generate", "status", "wait", "download", "sandbox")):
         app[name].sort_key = place  # help lists them in the order of a newcomer's way
     return app

@@ -1,8 +1,8 @@
 """``seedance demo``: the main job of this package with no key, no network and no money.
 
-A small production runs through the real client, over a real socket, against the sandbox in this very process;
-what it saw at its end of the wire is the account of the demo, not what the client says of itself. The sandbox's
-clock runs ``SPEED`` times as fast, its limit's window too, and the client is told so.
+A small production runs through the real client, over a real socket, against the sandbox in this very
+process. The account of it at the end is the sandbox's, who saw the other end of the wire, not the client's.
+The sandbox's clock runs ``SPEED`` times as fast, its limit's window too, and the client is told so.
 """
 
 from __future__ import annotations
@@ -11,13 +11,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Final
 
 import anyio
-from attrs import define, field
 from cyclopts import Parameter
 
 import seedance_async
 from seedance_async import sandbox as emulator
 from seedance_async.batch import gallery
-from seedance_async.cli.demo_jobs import DemoJob, demo_jobs
+from seedance_async.cli.demo_jobs import demo_jobs
 from seedance_async.cli.demo_stage import Stage
 from seedance_async.cli.exits import code_of_all
 from seedance_async.cli.progress import clock
@@ -31,6 +30,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from seedance_async import Completion, SeedanceClient
+    from seedance_async.cli.demo_jobs import DemoJob
     from seedance_async.sandbox import Sandbox
 
 SPEED: Final = 20.0
@@ -57,7 +57,9 @@ async def demo(
     await anyio.to_thread.run_sync(production.clear)
     async with emulator.Sandbox(speed=SPEED) as sandbox:
         limit = RateLimit(requests=REQUESTS, period=PERIOD / SPEED)
-        async with seedance_async.SeedanceClient(sandbox.api_key, sandbox.base_url, rate_limit=limit) as client:
+        async with seedance_async.SeedanceClient(
+            sandbox.api_key, sandbox.base_url, rate_limit=limit
+        ) as client:
             began_at = anyio.current_time()
             with Stage(production.jobs, sandbox, speed=SPEED) as stage:
                 await production.run(client, stage)
@@ -67,15 +69,15 @@ async def demo(
     return code_of_all(production.errors)
 
 
-@define
 class _Production:
     """The jobs, and what became of them."""
 
-    jobs: Sequence[DemoJob]
-    directory: Path
-    files: dict[int, list[Path]] = field(factory=dict)
-    endings: dict[int, Completion] = field(factory=dict)
-    errors: list[SeedanceError] = field(factory=list)
+    def __init__(self, jobs: Sequence[DemoJob], directory: Path) -> None:
+        self.jobs = jobs
+        self.directory = directory
+        self.files: dict[int, list[Path]] = {}
+        self.endings: dict[int, Completion] = {}
+        self.errors: list[SeedanceError] = []
 
     def clear(self) -> None:
         """Remove what an earlier demo left under the names that this one uses."""
@@ -136,7 +138,7 @@ def _tell(production: _Production, sandbox: Sandbox, *, took: float, page: Path)
     told = {
         "jobs": f"{jobs}, of which {saved} saved and {jobs - saved} failed",
         "time": f"{clock(took)} here, {clock(took * SPEED)} on the account's clock, {SPEED:g} times as fast",
-        "requests": f"{len(sandbox.requests)} for {jobs} jobs; no way needs fewer than {2 * jobs}",
+        "requests": f"{len(sandbox.requests)} for {jobs} jobs; {2 * jobs} is the least that can do it",
         "limit": f"{sandbox.worst_window().arrivals} requests in the fullest 60 s, {REQUESTS} allowed",
         "credits": f"{sum(entry.credits for entry in charged)} of play money for {len(charged)} paid tasks",
         "files": f"{len(files)} in {production.directory} ({megabytes:.1f} MB)",

@@ -6,7 +6,7 @@ server does not tell.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final, Self
+from typing import TYPE_CHECKING, Final, Literal, Self, TypedDict
 
 import anyio
 from rich.console import Group
@@ -31,8 +31,11 @@ if TYPE_CHECKING:
     from seedance_async.sandbox import Sandbox
     from seedance_async.sandbox import Task as SandboxTask
 
-AROUND_THE_ROWS: Final = 7
+AROUND_THE_ROWS: Final = 8
 """Lines of the screen that are not rows."""
+
+WIDE: Final = 100
+"""Columns of a terminal from which on there is room for prompts."""
 
 
 class Stage:
@@ -54,7 +57,9 @@ class Stage:
 
     def __enter__(self) -> Self:
         say(f"{len(self._jobs)} jobs for the sandbox at {self._sandbox.base_url}, in this very process.")
-        say(f"Its clock runs {self._speed:g} times as fast: a minute passes in {clock(PERIOD / self._speed)}.")
+        say(
+            f"Its clock runs {self._speed:g} times as fast: a minute passes in {clock(PERIOD / self._speed)}."
+        )
         if self._view:
             self._view.start()
         return self
@@ -84,11 +89,13 @@ class Stage:
     def _render(self) -> RenderableType:
         now = anyio.current_time()
         tasks = {task.order.prompt: task for task in self._sandbox.tasks.values()}
-        table = Table(box=None, padding=(0, 1), show_header=False, expand=True)
-        for name, options in _COLUMNS.items():
-            table.add_column(name, **options)
+        columns = [name for name in _COLUMNS if name != "prompt" or terminal().width >= WIDE]
+        table = Table(box=None, padding=(0, 1), show_header=False, expand="prompt" in columns)
+        for name in columns:
+            table.add_column(name, **_COLUMNS[name])
         for job in self._rows():
-            table.add_row(*self._row(job, tasks.get(job.request.prompt), now))
+            cells = self._cells(job, tasks.get(job.request.prompt), now)
+            table.add_row(*(cells[name] for name in columns))
         return Group(Text(), table, Text(), self._footer(now))
 
     def _rows(self) -> Sequence[DemoJob]:
@@ -100,10 +107,17 @@ class Stage:
         finished = [job for job in self._jobs if job.name in self._endings]
         return (finished[-max(0, room - len(unfinished)) :] + unfinished)[:room]
 
-    def _row(self, job: DemoJob, task: SandboxTask | None, now: float) -> list[RenderableType]:
+    def _cells(self, job: DemoJob, task: SandboxTask | None, now: float) -> dict[str, RenderableType]:
         mark, state = self._state(job, task, now)
-        about = Text(job.request.prompt, style="dim" if task is None else "", no_wrap=True, overflow="ellipsis")
-        return [mark, Text(job.name), Text(job.request.model, style="cyan"), Text(job.shape), about, state]
+        style = "dim" if task is None else ""
+        return {
+            "mark": mark,
+            "name": Text(job.name, style=style),
+            "model": Text(job.request.model, style="cyan"),
+            "shape": Text(job.shape, style=style),
+            "prompt": Text(job.request.prompt, style=style, no_wrap=True, overflow="ellipsis"),
+            "state": state,
+        }
 
     def _state(
         self, job: DemoJob, task: SandboxTask | None, now: float
@@ -116,22 +130,31 @@ class Stage:
         length, done = task.ends_at - task.accepted_at, now - task.accepted_at
         if done >= length:
             return self._spinner, Text("done, on its way", style="cyan")
-        return self._spinner, ProgressBar(total=length, completed=done, width=26)
+        return self._spinner, ProgressBar(total=length, completed=done, width=26, complete_style="yellow")
 
     def _footer(self, now: float) -> Text:
         window = PERIOD / self._speed
         recent = sum(record.at > now - window for record in self._sandbox.requests)
         spent = sum(entry.credits for entry in self._sandbox.ledger if entry.kind == "charge")
-        told = Text("  last minute ")
+        told = Text("  last minute ", no_wrap=True)
         told.append("▮" * recent, style="yellow")
         told.append("▯" * (REQUESTS - recent), style="dim")
-        told.append(f" {recent:>2} of {REQUESTS} requests", style="bold" if recent == REQUESTS else "")
-        told.append(f"   ·   {len(self._sandbox.requests)} sent   ·   {spent} credits   ·   ")
+        told.append(f" {recent:>2} of {REQUESTS} requests\n", style="bold" if recent == REQUESTS else "")
+        told.append(f"  altogether  {len(self._sandbox.requests)} requests · {spent} credits · ")
         told.append(f"{len(self._endings)} of {len(self._jobs)} saved", style="green")
         return told
 
 
-_COLUMNS: Final = {
+class _Column(TypedDict, total=False):
+    """What `Table.add_column` is told."""
+
+    justify: Literal["right"]
+    no_wrap: bool
+    ratio: int
+    width: int
+
+
+_COLUMNS: Final[dict[str, _Column]] = {
     "mark": {"width": 1},
     "name": {"no_wrap": True},
     "model": {"no_wrap": True},

@@ -14,7 +14,6 @@ from typing import TYPE_CHECKING, Annotated, Any, Final, Literal
 
 import anyio
 import attrs
-from attrs import define
 from cyclopts import App, Group, Parameter
 
 from seedance_async import wire
@@ -84,7 +83,7 @@ async def generate(
     request: Request, *, directory: Path, key: str | None, timeout: float | None, connection: Connection
 ) -> int:
     """Submit a request, wait for its tasks and save their files."""
-    job = _Job(request, key or str(uuid.uuid4()), directory)
+    job = _Job(request, key=key or str(uuid.uuid4()), directory=directory)
     async with connection.client() as client:
         try:
             return await job.run(client, timeout=timeout)
@@ -93,32 +92,32 @@ async def generate(
             raise
 
 
-@define
 class _Job:
-    request: Request
-    key: str
-    directory: Path
-    submission: Submission | None = None
+    def __init__(self, request: Request, *, key: str, directory: Path) -> None:
+        self._request = request
+        self._key = key
+        self._directory = directory
+        self._submission: Submission | None = None
 
     async def run(self, client: SeedanceClient, *, timeout: float | None) -> int:
-        say(f"idempotency key {self.key}")
-        self.submission = await client.submit(self.request, idempotency_key=self.key)
-        _tell_accepted(self.submission)
+        say(f"idempotency key {self._key}")
+        self._submission = await client.submit(self._request, idempotency_key=self._key)
+        _tell_accepted(self._submission)
         finished: list[Task] = []
-        errors = await wait_for_all(client, self.submission.task_ids, timeout=timeout, tell=finished.append)
+        errors = await wait_for_all(client, self._submission.task_ids, timeout=timeout, tell=finished.append)
         for task in finished:
             tell_final(task)
         done = [task for task in finished if task.is_completed]
-        return report([*errors, *await save(client, done, self.directory)])
+        return report([*errors, *await save(client, done, self._directory)])
 
     def tell_how_to_collect(self) -> None:
-        if self.submission is None:
+        if self._submission is None:
             say("interrupted while submitting: the job may be paid. To collect it, run the same command with")
-            say(f"  --idempotency-key {self.key}")
+            say(f"  --idempotency-key {self._key}")
             return
-        ids = " ".join(self.submission.task_ids)
+        ids = " ".join(self._submission.task_ids)
         say("interrupted: the job is paid and goes on at the server. To collect it:")
-        say(f"  seedance wait {ids} && seedance download {ids} -o {self.directory}")
+        say(f"  seedance wait {ids} && seedance download {ids} -o {self._directory}")
 
 
 def _tell_accepted(submission: Submission) -> None:
@@ -163,20 +162,20 @@ def _flags(request_type: type[Request]) -> Iterator[inspect.Parameter]:
                 field.name,
                 inspect.Parameter.KEYWORD_ONLY,
                 default=None,
-                annotation=Annotated[_plain_type(hints[field.name]), _flag(field)],
+                annotation=Annotated[_plain_type(hints[field.name]), _flag(field, hints[field.name])],
             )
 
 
-def _flag(field: attrs.Attribute[object]) -> Parameter:
-    default = field.default
-    shown = default if isinstance(default, str | int) and not isinstance(default, bool) else None
-    repeated = (f"--{field.name[:-1].replace('_', '-')}",) if field.name.endswith("_urls") else None
+def _flag(field: attrs.Attribute[object], hint: object) -> Parameter:
+    repeated = typing.get_origin(hint) is tuple
+    one_name = f"--{field.name.removesuffix('s').replace('_', '-')}" if repeated else None
+    default = str(field.default) if isinstance(field.default, str | int) and hint is not bool else None
     return Parameter(
-        name=repeated,
+        name=one_name,
         help=HELP[field.name],
-        show_default=(lambda _: str(shown)) if shown is not None else False,
+        show_default=(lambda _: default) if default else False,
         negative=() if repeated else None,
-        converter=None if repeated or field.type == "bool" else _as_written,
+        converter=None if repeated or hint is bool else _as_written,
     )
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 import shlex
-from pathlib import Path
+from pathlib import Path  # noqa: TC003 - cyclopts reads the annotations
 from typing import TYPE_CHECKING, Annotated, Final
 
 import anyio
@@ -25,14 +25,7 @@ if TYPE_CHECKING:
 REQUESTS: Final = 30
 PERIOD: Final = 60.0
 
-Command = Annotated[
-    str,
-    Parameter(
-        name="COMMAND",
-        allow_leading_hyphen=True,
-        help="Run this with the variables set, and end with its exit code. Put -- before it if it has flags.",
-    ),
-]
+Command = Annotated[str, Parameter(name="COMMAND", allow_leading_hyphen=True)]
 
 
 async def sandbox(
@@ -52,6 +45,7 @@ async def sandbox(
     paste them into another shell.
 
     Args:
+        command: Run this with the variables set and end with its exit code; put -- first if it has flags.
         host: Address to listen at.
         port: Port of the API; 0 takes a free one.
         api_key: The key of its one account.
@@ -99,7 +93,7 @@ async def _serve(server: Sandbox) -> int:
         await anyio.sleep_forever()
     except anyio.get_cancelled_exc_class():
         say(f"sandbox: stopped after {len(server.requests)} requests and {len(server.tasks)} tasks")
-        return OK  # it has done what was asked for
+    return OK  # Ctrl-C is how it is meant to end
 
 
 async def _run(command: Sequence[str], server: Sandbox) -> int:

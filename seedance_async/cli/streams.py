@@ -1,7 +1,7 @@
 """What a command writes: data to stdout, everything else to stderr.
 
-Texts come from prompts and servers, so control characters are taken out before a terminal could obey them. A
-reader that leaves early (``| head``) ends the output, not the work; a terminal that is not UTF-8 gets escapes.
+Texts come from prompts and servers, so control characters are taken out before a terminal could obey them.
+A reader that leaves early (``| head``) ends the output, not the work. Terminals without UTF-8 get escapes.
 """
 
 from __future__ import annotations

@@ -32,7 +32,9 @@ Patience: TypeAlias = Annotated[
 ]
 
 
-async def status(task_ids: TaskIds, /, *, as_json: AsJson = False, connection: Connection | None = None) -> int:
+async def status(
+    task_ids: TaskIds, /, *, as_json: AsJson = False, connection: Connection | None = None
+) -> int:
     """Ask once how tasks stand: a line each, of id, status, model and output URLs, with tabs between.
 
     A failed task is an answer like any other here; the exit code is 1 only if one could not be asked for.
