@@ -14,6 +14,9 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
+    from seedance_async.batch.jobs import Job, JobResult
+    from seedance_async.batch.runner import BatchRunner
+    from seedance_async.batch.summary import Summary
     from seedance_async.client import SeedanceClient
     from seedance_async.errors import (
         ApiError,
@@ -60,6 +63,7 @@ __version__ = "0.1.0"
 
 __all__ = [
     "ApiError",
+    "BatchRunner",
     "ClientStateError",
     "Completion",
     "ConfigurationError",
@@ -72,6 +76,8 @@ __all__ = [
     "InsufficientCreditsError",
     "InternalServerError",
     "InvalidRequestError",
+    "Job",
+    "JobResult",
     "JournalError",
     "ManifestError",
     "NanoBananaPro",
@@ -84,6 +90,7 @@ __all__ = [
     "SeedanceError",
     "ServiceBusyError",
     "Submission",
+    "Summary",
     "Task",
     "TaskFailedError",
     "Timeouts",
@@ -99,6 +106,9 @@ __all__ = [
 ]
 
 _ROOMS: Final = {
+    "batch.jobs": {"Job", "JobResult"},
+    "batch.runner": {"BatchRunner"},
+    "batch.summary": {"Summary"},
     "client": {"SeedanceClient"},
     "generation": {"Completion"},
     "models": {

@@ -90,13 +90,15 @@ class Ledger:
         self._reserved[job] = tariff, price
 
     def settle(self, job: Hashable, credits_used: float | None) -> None:
-        """The job was accepted and charged.
+        """The job was accepted and charged. A job without a reservation changes nothing.
 
         Args:
             job: one that was reserved.
             credits_used: what the answer said; None if it said nothing. Then the known price is booked, and
                 an unknown one stays reserved under a cap.
         """
+        if job not in self._reserved:
+            return
         tariff, held = self._reserved[job]
         self._end_pioneer(job, tariff)
         if credits_used is not None:

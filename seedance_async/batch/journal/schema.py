@@ -24,7 +24,7 @@ CREATE TABLE tariffs (
     id INTEGER PRIMARY KEY,
     model TEXT, quality_tier TEXT, channel TEXT, resolution TEXT, seconds INTEGER,
     tasks INTEGER NOT NULL,
-    price REAL
+    price NUMERIC
 );
 
 CREATE TABLE jobs (
@@ -49,8 +49,8 @@ CREATE TABLE jobs (
     task_ids TEXT,
     submission TEXT,
     tasks TEXT,
-    credits_used REAL,
-    credits_refunded REAL,
+    credits_used NUMERIC,
+    credits_refunded NUMERIC,
     files TEXT,
     error TEXT
 );

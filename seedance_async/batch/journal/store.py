@@ -38,8 +38,6 @@ if TYPE_CHECKING:
 P = ParamSpec("P")
 T = TypeVar("T")
 
-TOLD_EARLIER: Final = (*sorted(ENDED), State.UNCERTAIN)
-
 
 def transaction(method: Callable[Concatenate[Store, P], T]) -> Callable[Concatenate[Store, P], T]:
     """Make a method of ``Store`` one transaction."""
@@ -102,16 +100,16 @@ class Store:
 
     @transaction
     def begin_run(self, *, replayable_since: float) -> None:
-        """Start a run: what was sent before ``replayable_since`` and never answered is uncertain now."""
+        """Start a run: whatever was sent since ``replayable_since`` and never answered is sent again.
+
+        What was sent before is uncertain: the server may have forgotten its key.
+        """
         self.run += 1
         self.remember_fact("run", self.run)
-        self._do(
-            "UPDATE jobs SET state = ?, error = ? WHERE state = ? AND intended_at < ?",
-            State.UNCERTAIN,
-            "sent too long ago to be sent again under its key without being asked",
-            State.SUBMITTING,
-            replayable_since,
-        )
+        sent_before = "UPDATE jobs SET state = ?, error = ? WHERE state = ? AND intended_at < ?"
+        sent_since = "UPDATE jobs SET state = ? WHERE state = ? AND intended_at >= ?"
+        self._do(sent_before, State.UNCERTAIN, _TOO_LONG_AGO, State.SUBMITTING, replayable_since)
+        self._do(sent_since, State.SUBMITTING, State.UNCERTAIN, replayable_since)
         self.recall()
 
     def fact(self, name: str) -> str | None:
@@ -237,18 +235,9 @@ class Store:
         marks = ", ".join("?" * len(numbers))
         return self._tickets(f"number IN ({marks})", *numbers, after=0, limit=len(numbers))
 
-    def to_send_again(self, *, after: int, limit: int, replayable_since: float, asked: bool) -> list[Ticket]:
-        """Jobs whose outcome is open and that may be asked for again under their key."""
-        return self._tickets(
-            "state IN (?, ?) AND run < ? AND (intended_at >= ? OR ?)",
-            State.SUBMITTING,
-            State.UNCERTAIN,
-            self.run,
-            replayable_since,
-            asked,
-            after=after,
-            limit=limit,
-        )
+    def to_send_again(self, *, after: int, limit: int) -> list[Ticket]:
+        """Jobs that were sent by an earlier run, and whose answer never came."""
+        return self._tickets("state = ? AND run < ?", State.SUBMITTING, self.run, after=after, limit=limit)
 
     def to_collect(self, *, after: int, limit: int) -> list[Ticket]:
         """Accepted jobs whose tasks are to be followed."""
@@ -268,20 +257,20 @@ class Store:
         """All jobs in the order of their numbers, a page at a time."""
         return self._entries("1", after=after, limit=limit)
 
-    def told_earlier(self, *, after: int, limit: int) -> list[Entry]:
+    def ended_earlier(self, *, after: int, limit: int) -> list[Entry]:
         """Jobs of the manifest that this run has nothing to do for."""
-        states = ", ".join("?" * len(TOLD_EARLIER))
-        return self._entries(
-            f"listed = 1 AND run < ? AND state IN ({states})",
-            self.run,
-            *TOLD_EARLIER,
-            after=after,
-            limit=limit,
-        )
+        return self._entries(_ENDED_EARLIER, self.run, *_NOTHING_TO_DO, after=after, limit=limit)
 
-    def unsent(self, *, after: int, limit: int) -> list[Entry]:
-        """Jobs of the manifest that are still only planned."""
-        return self._entries("state = ? AND listed = 1", State.PLANNED, after=after, limit=limit)
+    def ended_earlier_of(self, numbers: Sequence[int]) -> list[Entry]:
+        """Those of these jobs that this run has nothing to do for."""
+        marks = ", ".join("?" * len(numbers))
+        condition = f"{_ENDED_EARLIER} AND number IN ({marks})"
+        return self._entries(condition, self.run, *_NOTHING_TO_DO, *numbers, after=0, limit=len(numbers))
+
+    def still_open(self, *, after: int, limit: int) -> list[Entry]:
+        """Jobs of the manifest that the API has not finished."""
+        marks = ", ".join("?" * len(_OPEN))
+        return self._entries(f"listed = 1 AND state IN ({marks})", *_OPEN, after=after, limit=limit)
 
     def accepted_ids(self, *, limit: int) -> list[str]:
         """A task id of each of the jobs that were accepted last."""
@@ -388,5 +377,9 @@ class Store:
         return self.file.connection.execute(sql, parameters).fetchall()
 
 
+_NOTHING_TO_DO: Final = (*sorted(ENDED), State.UNCERTAIN)
+_ENDED_EARLIER: Final = f"listed = 1 AND run < ? AND state IN ({', '.join('?' * len(_NOTHING_TO_DO))})"
+_OPEN: Final = (State.PLANNED, State.SUBMITTING, State.ACCEPTED)
+_TOO_LONG_AGO: Final = "sent too long ago to be sent again under its key without being asked"
 _KIND_FIELDS: Final = ("model", "quality_tier", "channel", "resolution", "seconds")
 _KIND: Final = ", ".join(_KIND_FIELDS)

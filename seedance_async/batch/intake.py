@@ -1,0 +1,132 @@
+"""From whatever holds the jobs into the journal.
+
+A manifest is read whole before anything is sent, so that everything wrong with it is told at once; one whose
+bytes are those of the last run is not read again. Jobs from a program are taken as they come, a bounded way
+ahead: its iterable may be endless, or wait for results.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterable, Iterable
+from itertools import chain, islice
+from typing import TYPE_CHECKING, Final
+
+from anyio import lowlevel, to_thread
+
+from seedance_async.batch import manifest
+from seedance_async.batch.jobs import Job
+from seedance_async.batch.journal import Changes, Draft, Planner, drafts
+from seedance_async.errors import ManifestError, ValidationError
+from seedance_async.models import Request
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Callable, Iterator
+    from os import PathLike
+
+    from seedance_async.batch.journal import Journal, Problem
+    from seedance_async.batch.manifest import Line
+
+CHUNK: Final = 500
+"""Jobs to a transaction; a sync of the disk for each would take a second for two hundred."""
+
+STREAM_CHUNK: Final = 100
+
+MOST_PROBLEMS: Final = 10_000
+"""So many problems are told; a file in which more is wrong is another kind of file."""
+
+
+async def take_manifest(journal: Journal, source: str | PathLike[str]) -> Changes:
+    """Plan every job of a manifest.
+
+    Raises:
+        ManifestError: with everything that is wrong, line by line. Nothing was sent.
+    """
+    mark = await to_thread.run_sync(manifest.fingerprint, source)
+    if mark is not None and mark == await journal.do(journal.store.fact, "manifest"):
+        return Changes()
+    planner = await journal.do(Planner, journal.store)
+    read = _drafts_and_problems(manifest.read(source))
+    problems: list[Problem] = []
+    empty = True
+    while chunk := await to_thread.run_sync(_some, read, abandon_on_cancel=True):
+        empty = False
+        problems += [found for found in chunk if not isinstance(found, Draft)]
+        problems += (
+            await journal.do(planner.take, [found for found in chunk if isinstance(found, Draft)])
+        ).problems
+        if len(problems) >= MOST_PROBLEMS:
+            problems.append((max(problems)[0], "manifest", "has more problems; reading ended here"))
+            break
+    if empty:
+        problems.append((1, "manifest", "holds no jobs"))
+    if problems:
+        raise ManifestError(sorted(problems, key=lambda problem: problem[0]), source=str(source))
+    return await journal.do(planner.finish, manifest=mark or "")
+
+
+def _drafts_and_problems(lines: Iterable[Line]) -> Iterator[Draft | Problem]:
+    for line in lines:
+        if line.job is not None:
+            yield from drafts(line.job, line=line.number, place=line.place)
+        for field, reason in line.problems:
+            yield line.number, field, reason
+
+
+def _some(found: Iterator[Draft | Problem]) -> list[Draft | Problem]:
+    return list(islice(found, CHUNK))
+
+
+async def take_stream(
+    journal: Journal,
+    source: Iterable[Job | Request] | AsyncIterable[Job | Request],
+    *,
+    at_end: Callable[[Changes], None],
+) -> AsyncIterator[list[int]]:
+    """Plan jobs as they come, and yield the numbers of each handful.
+
+    Args:
+        journal: to plan them in.
+        source: of the jobs.
+        at_end: told what has changed since the last run, once the source is exhausted.
+
+    Raises:
+        ManifestError: a job's name came twice; lines count the jobs.
+        ValidationError: something that is no job came.
+    """
+    planner = await journal.do(Planner, journal.store)
+    place = 0
+    async for chunk in _chunks(source):
+        asked = chain.from_iterable(
+            drafts(_job(item, number), line=number, place=number)
+            for number, item in enumerate(chunk, start=place + 1)
+        )
+        place += len(chunk)
+        while some := list(islice(asked, CHUNK)):
+            taken = await journal.do(planner.take, some)
+            if taken.problems:
+                raise ManifestError(taken.problems, source="jobs")
+            yield taken.numbers
+    at_end(await journal.do(planner.finish, manifest=""))
+
+
+async def _chunks(
+    source: Iterable[Job | Request] | AsyncIterable[Job | Request],
+) -> AsyncIterator[list[Job | Request]]:
+    """A handful at a time from a list or generator, one by one from what may have to wait."""
+    if isinstance(source, AsyncIterable):
+        async for item in source:
+            yield [item]
+        return
+    items = iter(source)
+    while chunk := list(islice(items, STREAM_CHUNK)):
+        yield chunk
+        await lowlevel.checkpoint()
+
+
+def _job(item: object, place: int) -> Job:
+    if isinstance(item, Job):
+        return item
+    if isinstance(item, Request):
+        return Job(item)
+    told = f"expected a Job or a request, got {type(item).__name__}"
+    raise ValidationError([(f"jobs[{place - 1}]", told)], subject="batch")

@@ -1,0 +1,104 @@
+"""``results.jsonl``: a line for each job, for programs and for the next manifest.
+
+The journal is the truth and this file its picture. While a batch runs, a line is added whenever a job ends; a
+later line of a job replaces an earlier one. When the run is over, the whole file is written anew from the
+journal, a line a job in the order of the manifest, and put in place at once.
+
+A line holds what became of the job and, beside it, the request's own fields, so it can be fed in again.
+"""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING, Final, TextIO
+
+from seedance_async.batch.jobs import JobResult
+from seedance_async.batch.journal.records import as_json
+from seedance_async.errors import SeedanceError
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from seedance_async.batch.journal import Entry, Store
+
+RESULTS: Final = "results.jsonl"
+PAGE: Final = 500
+
+
+def result(
+    entry: Entry, directory: Path, *, error: SeedanceError | None = None, earlier: bool = False
+) -> JobResult:
+    """What a job's entry tells its caller.
+
+    Args:
+        entry: of the journal.
+        directory: of the batch, in which its files are.
+        error: the very exception, where this run met it.
+        earlier: whether an earlier run ended the job.
+    """
+    return JobResult(
+        name=entry.name,
+        state=entry.state,
+        model=entry.model,
+        task_ids=entry.task_ids,
+        idempotency_key=entry.key,
+        credits_used=entry.credits_used,
+        credits_refunded=entry.credits_refunded,
+        urls=entry.urls,
+        files=tuple(directory / file for file in entry.files),
+        error=error or (SeedanceError(entry.error) if entry.error else None),
+        earlier=earlier,
+    )
+
+
+def line(entry: Entry) -> str:
+    """A job's line."""
+    told = {
+        "name": entry.name,
+        "model": entry.model,
+        "state": entry.state,
+        "task_ids": entry.task_ids,
+        "idempotency_key": entry.key,
+        "credits_used": entry.credits_used,
+        "credits_refunded": entry.credits_refunded,
+        "urls": entry.urls,
+        "files": entry.files,
+        "error": entry.error,
+    }
+    return as_json({**told, **entry.request_fields}) + "\n"
+
+
+def add(directory: Path, entry: Entry) -> None:
+    """Add the line of a job that has just ended."""
+    with _private(directory / RESULTS) as file:
+        file.write(line(entry))
+
+
+class Rewriting:
+    """The file, written anew a page at a time, in the journal's thread."""
+
+    def __init__(self, store: Store, directory: Path) -> None:
+        self._store = store
+        self._target = directory / RESULTS
+        self._part = self._target.with_name(f"{RESULTS}.part")
+        self._last = 0
+        self._part.unlink(missing_ok=True)
+
+    def page(self) -> bool:
+        """Write the next jobs; False, and the file in place, when there are none left."""
+        entries = self._store.entries(after=self._last, limit=PAGE)
+        with _private(self._part) as file:
+            file.writelines(map(line, entries))
+            if entries:
+                self._last = entries[-1].number
+                return True
+            file.flush()
+            os.fsync(file.fileno())
+        self._part.replace(self._target)
+        return False
+
+
+def _private(path: Path) -> TextIO:
+    """A file for the owner's eyes: prompts and signed URLs stand in it."""
+    flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND
+    return os.fdopen(os.open(path, flags, 0o600), "a", encoding="utf-8")

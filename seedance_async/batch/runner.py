@@ -1,0 +1,290 @@
+"""Bulk runs that can be ended at any instruction and run again: nothing paid twice, nothing paid lost.
+
+    async with BatchRunner(client, "out", max_credits=500) as batch:
+        async for result in batch.run("jobs.jsonl"):
+            print(result.name, result.state)
+
+The directory is the batch: its journal knows what was asked for, sent, accepted and saved. Running it again
+goes on from there, in this process or the next, whatever ended the last one.
+"""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING, Final, Self, TypeVar
+
+from seedance_async.batch import names, results
+from seedance_async.batch.intake import take_manifest, take_stream
+from seedance_async.batch.journal import Changes, Journal
+from seedance_async.batch.ledger import Ledger
+from seedance_async.batch.run import PAGE, Run, wall_now
+from seedance_async.batch.saving import Saver
+from seedance_async.batch.states import State
+from seedance_async.batch.summary import Summary
+from seedance_async.errors import (
+    ClientStateError,
+    ConfigurationError,
+    JournalError,
+    NotFoundError,
+    SeedanceError,
+)
+
+Row = TypeVar("Row", "Ticket", "Entry")
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator, Callable, Iterable
+    from types import TracebackType
+
+    from seedance_async.batch.jobs import Job, JobResult
+    from seedance_async.batch.journal import Entry, Ticket
+    from seedance_async.client import SeedanceClient
+    from seedance_async.models import Request
+
+REPLAY_WINDOW: Final = 20 * 3600.0
+"""Seconds for which a key is trusted to be remembered. Most servers publish a day; this one, nothing."""
+
+PROBES: Final = 3
+"""Tasks that are asked for to see whether another key belongs to the same account."""
+
+
+class BatchRunner:
+    """One batch directory, opened.
+
+    Args:
+        client: an open client; the batch shares its budget with whatever else it does.
+        directory: where journal, results and files are; made if missing.
+        max_credits: most credits the batch may cost over all its runs, refunds deducted; None for no cap.
+        max_in_flight: most jobs submitted and not finished at once; None for as many as the budget feeds.
+        output_name: where files go below the directory; see ``names.Template``.
+        replay_window: seconds for which a job whose answer was lost is sent again under its key.
+        resubmit_uncertain: send also those again that are older than that. They may be paid twice.
+
+    Raises:
+        ConfigurationError: an option makes no sense.
+        JournalError: on entering; another process works there, or the journal cannot be used.
+    """
+
+    def __init__(
+        self,
+        client: SeedanceClient,
+        directory: str | os.PathLike[str],
+        *,
+        max_credits: float | None = None,
+        max_in_flight: int | None = None,
+        output_name: str = names.DEFAULT,
+        replay_window: float = REPLAY_WINDOW,
+        resubmit_uncertain: bool = False,
+    ) -> None:
+        if max_credits is not None and not max_credits >= 0:
+            raise ConfigurationError(f"max_credits must be 0 or more; got {max_credits}")
+        if max_in_flight is not None and max_in_flight < 1:
+            raise ConfigurationError(f"max_in_flight must be at least 1; got {max_in_flight}")
+        self._client = client
+        self._directory = Path(directory)
+        self._max_credits = max_credits
+        self._max_in_flight = max_in_flight
+        self._template = names.Template(output_name)
+        self._replay_window = float("inf") if resubmit_uncertain else replay_window
+        self._ledger = Ledger(cap=max_credits)
+        self._changes = Changes()
+        self._stopped: SeedanceError | None = None
+        self._run: Run | None = None
+        self._journal: Journal | None = None
+
+    async def __aenter__(self) -> Self:
+        """Open the journal."""
+        self._journal = await Journal.open(self._directory)
+        return self
+
+    async def __aexit__(
+        self,
+        _type: type[BaseException] | None,
+        _error: BaseException | None,
+        _traceback: TracebackType | None,
+    ) -> None:
+        """End what still runs, and close the journal."""
+        journal, self._journal = self._opened(), None
+        try:
+            if self._run is not None:
+                await self._run.leave()
+        finally:
+            await journal.close()
+
+    @property
+    def summary(self) -> Summary:
+        """How the batch stands; also while it runs."""
+        store = self._opened().store
+        return Summary(
+            counts={state: store.counts[state] for state in State if store.counts[state]},
+            credits_used=store.credits_used,
+            credits_refunded=store.credits_refunded,
+            credits_reserved=self._ledger.reserved,
+            max_credits=self._max_credits,
+            changes=self._changes,
+            stopped=self._run.stopped if self._run else self._stopped,
+        )
+
+    async def run(
+        self, jobs: str | os.PathLike[str] | Iterable[Job | Request] | AsyncIterable[Job | Request]
+    ) -> AsyncGenerator[JobResult]:
+        """Take every job to its end, and yield each once: as it ends, or because an earlier run ended it.
+
+        Args:
+            jobs: the path of a manifest (``-`` is standard input), or jobs or requests in any iterable.
+
+        Yields:
+            A result for every job, in the order in which they end. A job that could not be sent comes last,
+            as ``planned``, and its error says why; ``summary.stopped`` is that error.
+
+        Raises:
+            ManifestError: with everything that is wrong in the manifest. Nothing was sent.
+            JournalError: the journal cannot be written any more, or belongs to another account.
+        """
+        journal = self._opened()
+        if self._run is not None:
+            raise ClientStateError("a batch does one run at a time")
+        if isinstance(jobs, str | os.PathLike):
+            self._changes = await take_manifest(journal, jobs)
+            planned, known = self._listed(journal), self._known(journal)
+        else:
+            planned, known = self._streamed(journal, jobs), _nothing()
+        await self._begin(journal)
+        run = self._run = self._prepare(journal, planned)
+        run.start()
+        try:
+            async for result in known:
+                yield result
+            async for result in run.results():
+                yield result
+            async for result in self._left_over(journal, run):
+                yield result
+            await self._draw_results(journal)
+        finally:
+            await run.leave()
+            self._stopped, self._run = run.stopped, None
+
+    async def _begin(self, journal: Journal) -> None:
+        """Start a run on record, once it is sure whose batch this is."""
+        same_account = await self._check_account(journal)
+        oldest = wall_now() - self._replay_window if same_account else float("inf")
+        await journal.do(journal.store.begin_run, replayable_since=oldest)
+        self._ledger = await journal.do(_open_ledger, journal, self._max_credits)
+
+    async def _check_account(self, journal: Journal) -> bool:
+        """Whether the client's account is the one that the batch was begun under; False if nobody can tell.
+
+        Raises:
+            JournalError: it is another one.
+        """
+        transport = self._client.engine.transport
+        account = f"{transport.base_url.origin()} {transport.key.fingerprint}".replace("://www.", "://")
+        known = await journal.do(journal.store.fact, "account")
+        if account == known:
+            return True
+        probes = await journal.do(journal.store.accepted_ids, limit=PROBES) if known else []
+        found = [await self._finds(task_id) for task_id in probes]
+        if probes and not any(found):
+            raise JournalError(
+                f"this API key, at {transport.base_url.origin()}, does not know the tasks of the batch in "
+                f"{self._directory}: use a key of the account that began it, or another directory"
+            )
+        await journal.do(journal.store.remember_account, account)
+        return known is None or bool(probes)
+
+    async def _finds(self, task_id: str) -> bool:
+        try:
+            await self._client.get_task(task_id)
+        except NotFoundError:
+            return False
+        return True
+
+    def _prepare(self, journal: Journal, planned: AsyncIterable[list[Ticket]]) -> Run:
+        return Run(
+            self._client.engine,
+            journal,
+            self._ledger,
+            Saver(self._client, journal, self._directory, self._template),
+            directory=self._directory,
+            begun=self._begun(journal),
+            planned=planned,
+            max_in_flight=self._max_in_flight,
+        )
+
+    async def _begun(self, journal: Journal) -> AsyncIterator[Ticket]:
+        """What earlier runs left on its way: first what is paid, then what may be."""
+        poller = self._client.engine.poller
+        async for ticket in _pages(journal, journal.store.to_collect):
+            if ticket.submission is not None:
+                age = max(0.0, wall_now() - (ticket.accepted_at or 0.0))
+                poller.born(ticket.submission, ticket.kind, age=age)
+            yield ticket
+        async for ticket in _pages(journal, journal.store.to_send_again):
+            yield ticket
+
+    async def _known(self, journal: Journal) -> AsyncIterator[JobResult]:
+        """The manifest's jobs that an earlier run ended."""
+        async for entry in _pages(journal, journal.store.ended_earlier):
+            yield results.result(entry, self._directory, earlier=True)
+
+    async def _listed(self, journal: Journal) -> AsyncIterator[list[Ticket]]:
+        """The manifest's jobs that were never sent."""
+        async for ticket in _pages(journal, journal.store.to_send):
+            yield [ticket]
+
+    async def _streamed(
+        self, journal: Journal, jobs: Iterable[Job | Request] | AsyncIterable[Job | Request]
+    ) -> AsyncIterator[list[Ticket]]:
+        """A program's jobs that were never sent, as they come; those that ended earlier are told."""
+        async for numbers in take_stream(journal, jobs, at_end=self._note_changes):
+            for entry in await journal.do(journal.store.ended_earlier_of, numbers):
+                if self._run is not None:
+                    await self._run.tell_earlier(entry)
+            tickets = await journal.do(journal.store.given, numbers)
+            yield [ticket for ticket in tickets if ticket.state is State.PLANNED]
+
+    def _note_changes(self, changes: Changes) -> None:
+        self._changes = changes
+
+    async def _left_over(self, journal: Journal, run: Run) -> AsyncIterator[JobResult]:
+        """Jobs that the run was stopped before."""
+        if run.stopped is None:
+            return
+        async for entry in _pages(journal, journal.store.still_open):
+            if not run.has_told(entry.number):
+                yield results.result(entry, self._directory, error=run.stopped)
+
+    async def _draw_results(self, journal: Journal) -> None:
+        rewriting = results.Rewriting(journal.store, self._directory)
+        while await journal.do(rewriting.page):
+            pass
+
+    def _opened(self) -> Journal:
+        if self._journal is None:
+            raise ClientStateError("the batch is not open; use `async with BatchRunner(...) as batch:`")
+        return self._journal
+
+
+async def _nothing() -> AsyncIterator[JobResult]:
+    return
+    yield  # makes it a generator
+
+
+def _open_ledger(journal: Journal, cap: float | None) -> Ledger:
+    """The ledger as the journal tells it: what is spent, what may be, and what things cost."""
+    store = journal.store
+    ledger = Ledger(cap=cap, spent=store.credits_used - store.credits_refunded, prices=store.prices())
+    for hold in store.holds():
+        ledger.hold(hold.number, hold.tariff)
+        if hold.state is not State.SUBMITTING:
+            ledger.doubt(hold.number)
+    return ledger
+
+
+async def _pages(journal: Journal, read: Callable[..., list[Row]]) -> AsyncIterator[Row]:
+    """Every row that ``read`` gives, a page at a time."""
+    last = 0
+    while page := await journal.do(read, after=last, limit=PAGE):
+        for row in page:
+            yield row
+        last = page[-1].number

@@ -1,0 +1,110 @@
+"""A completed job's files: fetched, named, described, and asked for anew when their URLs have expired."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from typing import TYPE_CHECKING
+
+from anyio import to_thread
+
+from seedance_async.errors import DownloadError
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from pathlib import Path
+
+    from seedance_async.batch.journal import Entry, Journal
+    from seedance_async.batch.names import Template
+    from seedance_async.client import SeedanceClient
+    from seedance_async.models import Task
+
+
+class Saver:
+    """Saves the files of jobs into a batch directory."""
+
+    def __init__(self, client: SeedanceClient, journal: Journal, directory: Path, template: Template) -> None:
+        self._client = client
+        self._journal = journal
+        self._directory = directory
+        self._template = template
+
+    async def save(self, entry: Entry) -> list[str]:
+        """Fetch every file of a completed job, with a sidecar for each.
+
+        Returns:
+            The files, relative to the directory, with ``/``.
+
+        Raises:
+            DownloadError: one of them could not be saved.
+            SeedanceError: its URL has expired and the API gave no other.
+        """
+        tasks = [task for task in entry.tasks if task.is_completed]
+        try:
+            paths = await self._fetch(entry, tasks)
+        except DownloadError as error:
+            if not error.gone and all(task.urls for task in tasks):
+                raise
+            paths = await self._fetch(entry, await self._renewed(entry, tasks))
+        return [path.relative_to(self._directory).as_posix() for path in paths]
+
+    async def _fetch(self, entry: Entry, tasks: Sequence[Task]) -> list[Path]:
+        paths = []
+        for place, task in enumerate(tasks, start=1):
+            target = self._target(entry, task, place if len(tasks) > 1 else None)
+            for path in await self._client.download(task, target.parent, name=target.name):
+                await to_thread.run_sync(_described, path, entry, task)
+                paths.append(path)
+        return paths
+
+    async def _renewed(self, entry: Entry, tasks: Sequence[Task]) -> list[Task]:
+        """The same tasks with fresh URLs: one poll each."""
+        fresh = [await self._client.get_task(task.id) for task in tasks]
+        others = [task for task in entry.tasks if not task.is_completed]
+        await self._journal.do(self._journal.store.renew, entry.number, [*fresh, *others])
+        return fresh
+
+    def _target(self, entry: Entry, task: Task, place: int | None) -> Path:
+        """Where a task's files go, without extension; tasks of one job are numbered."""
+        path = self._template.render(
+            name=entry.name,
+            index=f"{entry.number:06d}",
+            model=entry.model,
+            task_id=task.id,
+            take=str(entry.take),
+        )
+        target = self._directory / path
+        return target if place is None else target.with_name(f"{target.name}-{place}")
+
+
+def _described(path: Path, entry: Entry, task: Task) -> None:
+    try:
+        _describe(path, entry, task)
+    except OSError as problem:
+        raise DownloadError(f"cannot describe {path.name}: {problem.strerror}", task_id=task.id) from problem
+
+
+def _describe(path: Path, entry: Entry, task: Task) -> None:
+    """Put a file's story beside it, as JSON: what made it, under which ids, and what it should read like."""
+    with path.open("rb") as file:
+        digest = hashlib.file_digest(file, "sha256").hexdigest()
+    story = {
+        "file": path.name,
+        "bytes": path.stat().st_size,
+        "sha256": digest,
+        "name": entry.name,
+        "model": entry.model,
+        "task_id": task.id,
+        "idempotency_key": entry.key,
+        "credits_used": task.credits_used,
+        "created_at": task.created_at.isoformat() if task.created_at else None,
+        "updated_at": task.updated_at.isoformat() if task.updated_at else None,
+        "request": entry.request_fields,
+    }
+    part = path.with_name(f"{path.name}.json.part")
+    with part.open("w", encoding="utf-8") as file:
+        json.dump(story, file, ensure_ascii=False, indent=2)
+        file.flush()
+        os.fsync(file.fileno())
+    part.replace(path.with_name(f"{path.name}.json"))

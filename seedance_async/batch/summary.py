@@ -1,0 +1,66 @@
+"""How a batch stands, as one value, and the exit code that says so."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Final
+
+from attrs import field, frozen
+
+from seedance_async.batch.journal import Changes
+from seedance_async.batch.states import State
+from seedance_async.errors import (
+    CreditCapError,
+    InsufficientCreditsError,
+    SeedanceError,
+    UnauthorizedError,
+)
+
+ALL_SAVED: Final = 0
+SOME_FAILED: Final = 1
+OUT_OF_CREDITS: Final = 3
+KEY_REFUSED: Final = 4
+UNCERTAIN_JOBS: Final = 5
+
+
+@frozen(kw_only=True)
+class Summary:
+    """How a batch stands.
+
+    Attributes:
+        counts: jobs in each state, over all runs.
+        credits_used: charged so far, over all runs.
+        credits_refunded: given back so far, over all runs.
+        credits_reserved: held for jobs whose price is still to be told.
+        max_credits: the cap; None without one.
+        changes: how the manifest differs from the one of the run before.
+        stopped: why no more jobs were sent; None if that did not happen.
+    """
+
+    counts: Mapping[State, int]
+    credits_used: float = 0.0
+    credits_refunded: float = 0.0
+    credits_reserved: float = 0.0
+    max_credits: float | None = None
+    changes: Changes = field(factory=Changes)
+    stopped: SeedanceError | None = None
+
+    @property
+    def total(self) -> int:
+        """Jobs in all."""
+        return sum(self.counts.values())
+
+    @property
+    def exit_code(self) -> int:
+        """What the command line ends with.
+
+        0: every job is saved. 1: some failed or were refused, or could not be finished. 3: stopped for
+        credits. 4: the key was refused. 5: uncertain jobs remain.
+        """
+        if isinstance(self.stopped, UnauthorizedError):
+            return KEY_REFUSED
+        if isinstance(self.stopped, InsufficientCreditsError | CreditCapError):
+            return OUT_OF_CREDITS
+        if self.counts.get(State.UNCERTAIN) or self.counts.get(State.SUBMITTING):
+            return UNCERTAIN_JOBS
+        return ALL_SAVED if self.counts.get(State.SAVED, 0) == self.total else SOME_FAILED
