@@ -1,0 +1,26 @@
+"""A batch in a process of its own, for tests that end it: ``batch_process.py BASE_URL DIRECTORY MANIFEST SPEED``."""
+
+from __future__ import annotations
+
+import sys
+
+import anyio
+
+from seedance_async import BatchRunner, RateLimit, SeedanceClient
+
+
+async def main(base_url: str, directory: str, manifest: str, speed: float) -> int:
+    """Run the batch to its end and return its exit code."""
+    limit = RateLimit(requests=30, period=60.0 / speed)
+    async with (
+        SeedanceClient("sk_test_sandbox", base_url, rate_limit=limit) as client,
+        BatchRunner(client, directory) as batch,
+    ):
+        async for _ in batch.run(manifest):
+            pass
+        return batch.summary.exit_code
+
+
+if __name__ == "__main__":
+    url, out, jobs, pace = sys.argv[1:]
+    sys.exit(anyio.run(main, url, out, jobs, float(pace)))

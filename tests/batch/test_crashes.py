@@ -1,0 +1,113 @@
+"""A batch that dies at any instruction, and is run again: the sandbox's ledger is the judge."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import random
+import signal
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import anyio
+import pytest
+
+from seedance_async.fault_points import EXIT_CODE, POINTS
+from seedance_async.sandbox import Sandbox
+
+if TYPE_CHECKING:
+    from subprocess import CompletedProcess
+
+SPEED = 1200.0
+"""A clip of three minutes takes 0.15 s, and a window passes in 0.05 s."""
+
+PROGRAM = Path(__file__).with_name("batch_process.py")
+JOBS = 4
+
+
+@pytest.fixture
+def anyio_backend() -> str:
+    """Child processes live on the real clock."""
+    return "asyncio"
+
+
+@pytest.fixture
+def manifest(tmp_path: Path) -> Path:
+    """Jobs of every model, one of them with several tasks."""
+    jobs: list[dict[str, object]] = [
+        {"model": "nano-banana-pro", "prompt": f"A paper boat on pond {number}", "name": f"boat-{number}"}
+        for number in range(JOBS - 1)
+    ]
+    jobs.append({"model": "gpt-image-2", "prompt": "Two cats in hats", "name": "cats", "batch_count": 2})
+    path = tmp_path / "jobs.jsonl"
+    path.write_text("".join(json.dumps(job) + "\n" for job in jobs))
+    return path
+
+
+def command(sandbox: Sandbox, manifest: Path) -> list[str]:
+    """The batch as a process."""
+    out = str(manifest.parent / "out")
+    return [sys.executable, str(PROGRAM), sandbox.base_url, out, str(manifest), str(SPEED)]
+
+
+async def run_batch(sandbox: Sandbox, manifest: Path, *, fault_point: str = "") -> CompletedProcess[bytes]:
+    """Run the batch until it ends or dies."""
+    environment = {**os.environ, "SEEDANCE_FAULT_POINT": fault_point}
+    return await anyio.run_process(command(sandbox, manifest), env=environment, check=False)
+
+
+def judge(sandbox: Sandbox, out: Path) -> None:
+    """Every job paid once, every key for one body, every file whole, every job saved."""
+    submits = [record for record in sandbox.requests if record.endpoint == "submit"]
+    bodies: dict[str | None, set[bytes]] = {}
+    for record in submits:
+        bodies.setdefault(record.idempotency_key, set()).add(record.body)
+    results = [json.loads(line) for line in (out / "results.jsonl").read_text().splitlines()]
+
+    assert JOBS + 1 == len(sandbox.paid_tasks)
+    assert JOBS == len({task.order.prompt for task in sandbox.paid_tasks})
+    assert all(len(sent) == 1 for sent in bodies.values())
+    assert ["saved"] * JOBS == [result["state"] for result in results]
+    assert {task.id for task in sandbox.paid_tasks} == {id for result in results for id in result["task_ids"]}
+    for file in (out / name for result in results for name in result["files"]):
+        story = json.loads(file.with_name(f"{file.name}.json").read_text())
+        assert story["sha256"] == hashlib.sha256(file.read_bytes()).hexdigest()
+    assert [] == [path.name for path in out.iterdir() if path.suffix == ".part"]
+
+
+@pytest.mark.parametrize("hit", [1, 2])
+@pytest.mark.parametrize("point", POINTS)
+async def test_a_batch_that_dies_at_a_fault_point_pays_once_and_loses_nothing(
+    point: str, hit: int, manifest: Path
+) -> None:
+    """Catalogue 24, 25, 116, 128: whatever instruction is the last, the next run knows what to do."""
+    async with Sandbox(speed=SPEED) as sandbox:
+        died = await run_batch(sandbox, manifest, fault_point=f"{point}:{hit}")
+        assert EXIT_CODE == died.returncode, died.stderr.decode()
+
+        ended = await run_batch(sandbox, manifest)
+
+        assert 0 == ended.returncode, ended.stderr.decode()
+        judge(sandbox, manifest.parent / "out")
+
+
+async def test_a_batch_killed_at_random_pays_once_and_loses_nothing(manifest: Path) -> None:
+    """Catalogue 128: SIGKILL asks no instruction whether it is convenient."""
+    moments = random.Random(7)
+    kills = 0
+    async with Sandbox(speed=SPEED) as sandbox:
+        for _ in range(8):
+            async with await anyio.open_process(command(sandbox, manifest)) as process:
+                with anyio.move_on_after(moments.uniform(0.2, 1.2)):
+                    await process.wait()
+                if process.returncode is None:
+                    process.send_signal(signal.SIGKILL)
+                    kills += 1
+
+        ended = await run_batch(sandbox, manifest)
+
+        assert kills
+        assert 0 == ended.returncode, ended.stderr.decode()
+        judge(sandbox, manifest.parent / "out")
