@@ -8,7 +8,7 @@ All figures are of virtual time and seeded draws, so they come out alike on ever
 * ``requests``: HTTP requests a job. Two are the least: a POST, and a GET that finds it done.
 * ``lag``: mean seconds between a task's end and the caller's having it. ``429``: refusals a batch.
 
-``cold`` has learned nothing, ``warm`` has seen a hundred jobs of each kind (before the drift, if there is one).
+``cold`` has learned nothing; ``warm`` has seen a hundred jobs of each kind, of before the drift if any.
 """
 
 from __future__ import annotations
@@ -79,7 +79,7 @@ class Target:
     limits: tuple[float, float, float]
 
 
-# 300 jobs need 600 requests, which fill 20 windows to the last: 1.04 and 1.05 mean not one look in vain there.
+# 300 jobs need 600 requests, which fill 20 windows: 1.04 and 1.05 mean not one look in vain there.
 TARGETS: Final = (
     Target(
         policy="ours, warm", jobs=300, mix="one", shapes=("sigma 0.2", "sigma 0.4"), limits=(1.04, 1.05, 2.05)

@@ -89,7 +89,7 @@ class Duration:
 
     def _at(self, seconds: float) -> tuple[float, float]:
         """The chance to be done by then, and its integral up to then."""
-        if seconds <= SHORTEST:
+        if seconds < SHORTEST:
             return 0.0, 0.0
         index = int(math.log(seconds / SHORTEST) * STEPS)
         if index >= CELLS - 1:
