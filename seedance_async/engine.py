@@ -10,7 +10,8 @@ from __future__ import annotations
 import asyncio
 import os
 import uuid
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, Protocol
+from weakref import WeakSet
 
 import anyio
 
@@ -44,6 +45,12 @@ CLOSING_GRACE: Final = 10.0
 """Seconds that POSTs on the wire get for their answer when a client closes: an answer names what was paid."""
 
 
+class _Run(Protocol):
+    """A ``Generation``, whatever its orders are."""
+
+    def end(self, error: SeedanceError) -> None: ...
+
+
 class Engine:
     """What stands between the opening and the closing of one client, in one loop and one process."""
 
@@ -75,6 +82,7 @@ class Engine:
         )
         self._forecast = forecast
         self._usage = usage
+        self._runs: WeakSet[_Run] = WeakSet()
         self._posting = 0
         self._posted = Bell()
         self._closing = anyio.Event()
@@ -177,7 +185,7 @@ class Engine:
         workers: TaskGroup | None = None,
     ) -> Generation[OrderT]:
         """A run of many orders through this engine, in its own task group unless ``workers`` is another."""
-        return Generation(
+        run = Generation(
             orders,
             post=post,
             dispatcher=self.dispatcher,
@@ -186,6 +194,8 @@ class Engine:
             max_in_flight=max_in_flight,
             patience=self.timeouts.wait,
         )
+        self._runs.add(run)
+        return run
 
     async def _task_and_age(self, task_id: str) -> tuple[Task, float]:
         """A task, and how many seconds ago it was made by the server's own clock."""
@@ -221,6 +231,8 @@ class Engine:
             ready.fail(end)
             self.dispatcher.close(end)
             self.poller.close(end)
+            for run in list(self._runs):
+                run.end(end)
             await self.downloads.close()
             if self.transport.owns_session:
                 await self.transport.session.close()

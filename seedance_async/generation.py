@@ -200,6 +200,7 @@ class Generation(Generic[OrderT]):
         self._done: deque[_Job[OrderT]] = deque()
         self._halt: SeedanceError | None = None
         self._source_error: Exception | None = None
+        self._end: SeedanceError | None = None
         self._exhausted = False
         self._closed = False
         self._results_bell = Bell()
@@ -220,6 +221,8 @@ class Generation(Generic[OrderT]):
                 while self._done:
                     yield self._done.popleft().ending()
                     self._feed_bell.ring()
+                if self._end is not None:
+                    raise self._end
                 if self._exhausted and not self._active and not self._waiting:
                     break
                 await self._results_bell.sleep()
@@ -227,6 +230,11 @@ class Generation(Generic[OrderT]):
             self._close()
         if self._source_error is not None:
             raise self._source_error
+
+    def end(self, error: SeedanceError) -> None:
+        """The client closes under this run: what is done is still yielded, then the error is raised."""
+        self._end = error
+        self._results_bell.ring()
 
     async def _feed(self) -> None:
         try:

@@ -120,7 +120,7 @@ class Poller:
     def close(self, error: SeedanceError) -> None:
         """Tell everybody who still waits that there will be no further look."""
         for watched in list(self._watched.values()):
-            self._end(watched, error)
+            self._end(watched, _for_task(error, watched.task_id))
 
     def observe(self, task: Task) -> None:
         """Book and learn from a final task, whoever asked for it; once a task."""
@@ -192,3 +192,10 @@ class Poller:
         if self._watched.get(watched.task_id) is watched:
             del self._watched[watched.task_id]
             self._dispatcher.forget(watched.task_id)
+
+
+def _for_task(error: SeedanceError, task_id: str) -> SeedanceError:
+    """The error for one task's followers: they may add to it what they know of their own job."""
+    own = type(error)(error.message, task_id=task_id)
+    own.__cause__ = error.__cause__
+    return own

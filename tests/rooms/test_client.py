@@ -351,6 +351,17 @@ async def test_a_closed_client_refuses_and_ends_those_who_wait() -> None:
         await client.aclose()
 
 
+async def test_a_client_that_closes_under_a_run_ends_it() -> None:
+    """The loop over the results is told; it does not wait for ever."""
+    async with Sandbox(conditions=SECONDS) as sandbox, client_for(sandbox) as client:
+        results = client.as_completed([VIDEO] * 40)
+        await anext(results)
+        await client.aclose()
+        with pytest.raises(ClientStateError, match="closed"):
+            async for _ in results:
+                pass
+
+
 async def test_a_client_may_be_opened_in_one_task_and_closed_in_another() -> None:
     """Web frameworks do so."""
     async with Sandbox() as sandbox:

@@ -61,13 +61,18 @@ class Vendor:
             return web.Response(status=self._status, headers={"Location": location})
         return web.json_response(ACCEPTED, status=202)
 
-    def trusting_session(self) -> aiohttp.ClientSession:
-        """A session of a caller who trusts this vendor."""
+    @asynccontextmanager
+    async def client(self, host: str = APEX) -> AsyncGenerator[SeedanceClient]:
+        """A client of a caller who trusts this vendor, and calls it by this name."""
         trusting = ssl.create_default_context()
         self.authority.configure_trust(trusting)
-        return aiohttp.ClientSession(
-            connector=aiohttp.TCPConnector(resolver=EverythingIsHere(), ssl=trusting, use_dns_cache=False)
-        )
+        connector = aiohttp.TCPConnector(resolver=EverythingIsHere(), ssl=trusting, use_dns_cache=False)
+        url = f"https://{host}:{self.port}/api/v1"
+        async with (
+            aiohttp.ClientSession(connector=connector) as session,
+            SeedanceClient("sk_live", url, session=session) as client,
+        ):
+            yield client
 
 
 @asynccontextmanager
@@ -91,11 +96,9 @@ async def vendor(redirect: dict[str, str], *, status: int = 301) -> AsyncGenerat
 @pytest.mark.parametrize(("start", "end"), [(APEX, WWW), (WWW, APEX)])
 async def test_the_twin_host_is_followed_whole_and_remembered(status: int, start: str, end: str) -> None:
     """The vendor's apex redirects to www.; a 301 must not turn the POST into a GET without its body."""
-    async with vendor({start: end}, status=status) as there, there.trusting_session() as session:
-        client = SeedanceClient("sk_live", f"https://{start}:{there.port}/api/v1", session=session)
-        async with client:
-            first = await client.submit(VIDEO)
-            await client.submit(VIDEO)
+    async with vendor({start: end}, status=status) as there, there.client(start) as client:
+        first = await client.submit(VIDEO)
+        await client.submit(VIDEO)
 
     assert first.id == "sd2_a1"
     assert [(host, method) for host, method, _, _ in there.seen] == [
@@ -109,24 +112,18 @@ async def test_the_twin_host_is_followed_whole_and_remembered(status: int, start
 
 async def test_twins_that_point_at_each_other_end_in_an_error() -> None:
     """One hop is obeyed; a loop is not."""
-    async with vendor({APEX: WWW, WWW: APEX}) as there, there.trusting_session() as session:
-        async with SeedanceClient(
-            "sk_live", f"https://{APEX}:{there.port}/api/v1", session=session
-        ) as client:
-            with pytest.raises(SeedanceError, match=APEX):
-                await client.submit(VIDEO)
+    async with vendor({APEX: WWW, WWW: APEX}) as there, there.client() as client:
+        with pytest.raises(SeedanceError, match=APEX):
+            await client.submit(VIDEO)
 
     assert len(there.seen) == 2
 
 
 async def test_another_host_is_never_sent_the_key() -> None:
     """However trusted its certificate."""
-    async with vendor({APEX: "elsewhere.test"}) as there, there.trusting_session() as session:
-        async with SeedanceClient(
-            "sk_live", f"https://{APEX}:{there.port}/api/v1", session=session
-        ) as client:
-            with pytest.raises(SeedanceError, match=r"elsewhere\.test"):
-                await client.submit(VIDEO)
+    async with vendor({APEX: "elsewhere.test"}) as there, there.client() as client:
+        with pytest.raises(SeedanceError, match=r"elsewhere\.test"):
+            await client.submit(VIDEO)
 
     assert [host for host, *_ in there.seen] == [APEX]
 
