@@ -156,7 +156,7 @@ class FileMemory:
         self._record.pace = page.pace.moved(written_at)
 
     def _save(self, now: float) -> None:
-        slots = {**self._theirs, self._me: self._record.mine}
+        slots = {**self._theirs, self._me: self._record.claims()}
         page = Page(
             version=1,
             written=self._clock(),

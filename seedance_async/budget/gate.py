@@ -16,6 +16,7 @@ from bisect import bisect_right
 from collections import deque
 from collections.abc import Callable
 from contextlib import contextmanager
+from functools import partial
 from math import inf
 from typing import TYPE_CHECKING, Final
 
@@ -93,12 +94,12 @@ class Budget:
         """What may be sent at ``now`` and later, if nothing else happens."""
         openings = self._openings(now)
         free = bisect_right(openings, now)
-        interval = self._pace.interval(self._limit)
+        slots, interval = self._pace.slots(self._limit), self._pace.interval(self._limit)
         return Allowance(
             free=max(0, min(free, self._room_for_unanswered)),
             returns=tuple(openings[free:]),
-            requests=self._limit.requests,
-            period=self._limit.period if interval is None else interval * self._limit.requests,
+            requests=slots,
+            period=self._limit.period if interval is None else interval * slots,
         )
 
     def _openings(self, now: float) -> list[float]:
@@ -123,10 +124,10 @@ class Budget:
 
     def _closed_for(self, now: float) -> float | None:
         """Seconds until all but our own spacing allows a request; None until some slot is settled."""
-        openings = self._window.openings(now, slots=self._pace.slots(self._limit))
-        if not openings or self._room_for_unanswered <= 0:
+        opens = self._window.opens(now, slots=self._pace.slots(self._limit))
+        if opens is None or self._room_for_unanswered <= 0:
             return None
-        return max(0.0, max(openings[0], self._pace.closed_until, self._others_spacing()) - now)
+        return max(0.0, max(opens, self._pace.closed_until, self._others_spacing()) - now)
 
     def _others_spacing(self) -> float:
         """When we may follow another process, if the last request let through was not ours."""
@@ -185,7 +186,7 @@ class Budget:
             self._window.others = record.others
             self._pace = record.pace.at(now)
             yield
-            record.mine = self._window.claims(now)
+            record.claims = partial(self._window.claims, now)
             record.pace = self._pace
 
     def _changed(self) -> None:

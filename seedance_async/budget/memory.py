@@ -6,6 +6,7 @@ refused. The memory that outlives it is `file_memory`.
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterable
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Protocol
 
@@ -23,12 +24,12 @@ class Record:
     """What is remembered about one account; instants are on the caller's clock.
 
     Attributes:
-        mine: ascending instants until which this budget's slots are taken.
-        others: the same for other budgets of the account, in other processes and earlier lives.
+        claims: lists the instants until which this budget's slots are taken, for memories that share them.
+        others: ascending instants until which other budgets' slots are, in other processes and earlier lives.
         pace: what refusals have taught, whoever of them was refused.
     """
 
-    mine: tuple[float, ...] = ()
+    claims: Callable[[], Iterable[float]] = tuple
     others: tuple[float, ...] = ()
     pace: Pace = Factory(Pace)
 

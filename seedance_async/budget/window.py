@@ -10,8 +10,10 @@ Pure: instants are float seconds on the caller's clock, and come in as arguments
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from collections import deque
 from heapq import merge
+from itertools import chain, islice, repeat
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -52,22 +54,17 @@ class Window:
         """The request that took its slot at ``sent_at`` was never sent."""
         self._held.remove(sent_at)
 
+    def opens(self, now: float, *, slots: int) -> float | None:
+        """When the next of so many slots a period may be taken; None if all are on the wire."""
+        return next(iter(self._openings(now, slots)), None)
+
     def openings(self, now: float, *, slots: int) -> list[float]:
-        """When the slots not held may be taken: ascending instants, ``now`` for those that are free.
-
-        Where more are taken than there are ``slots``, the first to come back open nothing yet.
-
-        Args:
-            now: the present instant.
-            slots: how many requests one period may carry.
-        """
-        coming = list(self._coming(now))
-        room = slots - self.held
-        return [now] * (room - len(coming)) + coming[max(0, len(coming) - room) :]
+        """When each of so many slots a period may be taken, but for those on the wire; ascending."""
+        return list(self._openings(now, slots))
 
     def used(self, now: float) -> int:
         """Requests of the last period, as far as known: on the wire, or with a slot that is not back."""
-        return self.held + sum(1 for _ in self._coming(now))
+        return self.held + len(self._ours(now)) + len(self.others) - bisect_right(self.others, now)
 
     def claims(self, now: float) -> tuple[float, ...]:
         """Ascending instants until which other processes, and our next life, must leave our slots alone.
@@ -77,8 +74,12 @@ class Window:
         leases = (sent_at + 2 * self._period for sent_at in self._held)
         return tuple(sorted([*self._ours(now), *leases]))
 
-    def _coming(self, now: float) -> Iterator[float]:
-        return merge(self._ours(now), (instant for instant in self.others if instant > now))
+    def _openings(self, now: float, slots: int) -> Iterator[float]:
+        free = slots - self.used(now)
+        theirs = islice(self.others, bisect_right(self.others, now), None)
+        coming = merge(self._ours(now), theirs)
+        # Where more are taken than there are slots, the first to come back open nothing yet.
+        return chain(repeat(now, max(0, free)), islice(coming, max(0, -free), None))
 
     def _ours(self, now: float) -> deque[float]:
         while self._returns and self._returns[0] <= now:
