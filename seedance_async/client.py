@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Final, Self
 import anyio
 
 from seedance_async import transport, wire
+from seedance_async.budget import FileMemory, NoMemory
 from seedance_async.credentials import ApiKey
 from seedance_async.engine import Engine
 from seedance_async.errors import (
@@ -28,6 +29,7 @@ from seedance_async.errors import (
 )
 from seedance_async.generation import Completion, numbered
 from seedance_async.models import RateLimit, RetryPolicy, Submission, Task, Timeouts
+from seedance_async.network import is_loopback
 from seedance_async.scheduling.forecast import Forecast
 from seedance_async.usage import Usage
 
@@ -37,7 +39,9 @@ if TYPE_CHECKING:
     from types import TracebackType
 
     from aiohttp import ClientSession
+    from yarl import URL
 
+    from seedance_async.budget import BudgetMemory
     from seedance_async.models import Request
 
 BASE_URL: Final = "https://seedance2ai.io/api/v1"
@@ -250,7 +254,7 @@ class SeedanceClient:
             timeouts=self._timeouts,
             usage=self._usage,
             forecast=self._forecast,
-            memory=None,
+            memory=_memory(self._key, self._base_url),
             session=self._session,
         )
         await engine.open()
@@ -307,6 +311,17 @@ def _api_key(given: str | None) -> ApiKey:
             f"{KEY_PAGE}, and `seedance sandbox` serves the whole API on this machine without one"
         )
     return ApiKey(text)
+
+
+def _memory(key: ApiKey, base_url: URL) -> BudgetMemory:
+    """Where stamps and lessons of the limit outlive the process.
+
+    A sandbox at loopback lives no longer than its process, so it is only remembered where the environment's
+    ``SEEDANCE_STATE_DIR`` names a place.
+    """
+    if is_loopback(base_url.host or "") and not os.environ.get("SEEDANCE_STATE_DIR"):
+        return NoMemory()
+    return FileMemory(key.reveal(), str(base_url.origin()))
 
 
 def _rate_limit(text: str | None) -> RateLimit:

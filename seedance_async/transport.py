@@ -8,14 +8,13 @@ What this file guarantees, each for a reason:
 * The Authorization header is written at the last moment and only for the API's origin. Redirects are not
   followed, but for one: the vendor's apex host answers 301 or 307 to its own ``www.`` twin; then the same
   call is sent there, whole, and the host is remembered.
-* Whether a byte can have left is known from a trace of our own session, not guessed from an exception's
+* Whether a byte can have left is noted where our own session writes it, not guessed from an exception's
   class: a bare ``TimeoutError`` may come from before or after the connect.
 * Exceptions of aiohttp hold the request's headers in their repr, so none of them becomes a cause or context.
 """
 
 from __future__ import annotations
 
-import asyncio
 import logging
 import random
 import ssl
@@ -24,7 +23,7 @@ from typing import TYPE_CHECKING, Final, Protocol, TypeVar
 
 import aiohttp
 import anyio
-from aiohttp import ClientSession, ClientTimeout, TraceConfig
+from aiohttp import ClientSession, ClientTimeout
 from attrs import define, field
 from yarl import URL
 
@@ -45,9 +44,9 @@ from seedance_async.usage import Usage
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from types import SimpleNamespace
 
-    from aiohttp import ClientHandlerType, ClientRequest, ClientResponse
+    from aiohttp import ClientResponse
+    from aiohttp.connector import Connection
 
     from seedance_async.budget import Slot
 
@@ -71,10 +70,9 @@ class Slots(Protocol):
 
 @define
 class _Attempt:
-    """One time a call goes on the wire: how far it got."""
+    """One time a call goes on the wire: whether a byte of it can have left."""
 
     sent: bool = False
-    wire_sends: int = 0
 
 
 _current: ContextVar[_Attempt | None] = ContextVar("seedance_async_attempt", default=None)
@@ -169,12 +167,13 @@ class Transport:
             slot.settle(refused=refused, retry_after=wait)
 
     async def _exchange(self, call: Call, read: Callable[[Reply], Answer | Failure]) -> Answer | Failure:
-        attempt = _Attempt(sent=not self.owns_session)  # a foreign session is not traced: assume the worst
+        attempt = _Attempt()
         token = _current.set(attempt)
         try:
             reply = await self._round_trip(call)
         except (aiohttp.ClientError, OSError, TimeoutError, ValueError) as problem:
-            return _failure(problem, attempt, self.base_url)
+            sent = attempt.sent or not self.owns_session  # a foreign session notes nothing: assume the worst
+            return _failure(problem, self.base_url, sent=sent)
         finally:
             _current.reset(token)
         if reply.status in REDIRECTS:
@@ -243,10 +242,10 @@ async def _read_capped(response: ClientResponse) -> bytes:
     return b"".join(chunks)
 
 
-def _failure(problem: Exception, attempt: _Attempt, base_url: URL) -> Failure:
+def _failure(problem: Exception, base_url: URL, *, sent: bool) -> Failure:
     """Judge by *when* it happened: aiohttp's classes mix what came before and after the send."""
     not_sent = isinstance(problem, aiohttp.ClientConnectorError | aiohttp.ConnectionTimeoutError)
-    outcome = Outcome.NOT_SENT if not_sent or not attempt.sent else Outcome.UNKNOWN
+    outcome = Outcome.NOT_SENT if not_sent or not sent else Outcome.UNKNOWN
     broken_trust = isinstance(problem, aiohttp.ClientConnectorCertificateError | ssl.SSLCertVerificationError)
     error: SeedanceError
     if isinstance(problem, aiohttp.ClientResponseError):
@@ -272,36 +271,26 @@ def _phrase(problem: Exception, outcome: Outcome) -> str:
 
 
 def open_session() -> ClientSession:
-    """A session for the API: no cookies, no environment credentials, traced, without silent repeats."""
-    trace = TraceConfig()
-    trace.on_request_headers_sent.append(_note_sent)
-    trace.on_request_chunk_sent.append(_body_follows)
+    """A session for the API: no cookies, no environment credentials, every wire attempt accounted for."""
     return aiohttp.ClientSession(
-        cookie_jar=aiohttp.DummyCookieJar(),
-        trust_env=False,
-        trace_configs=[trace],
-        middlewares=(_no_silent_repeat,),
+        cookie_jar=aiohttp.DummyCookieJar(), trust_env=False, request_class=_AccountedRequest
     )
 
 
-async def _note_sent(_session: ClientSession, _context: SimpleNamespace, _params: object) -> None:
-    if (attempt := _current.get()) is not None:
-        attempt.sent = True
+class _AccountedRequest(aiohttp.ClientRequest):
+    """A request that notes when it is written, and refuses to be written twice for one attempt.
 
+    aiohttp repeats a GET whose kept-alive connection died; unbudgeted, that could be the 31st request.
+    """
 
-async def _body_follows(_session: ClientSession, _context: SimpleNamespace, _params: object) -> None:
-    """Called before a body is written, which then happens in the same step of the loop."""
-    asyncio.get_running_loop().call_soon(fault_point, "after_send")
-
-
-async def _no_silent_repeat(request: ClientRequest, handler: ClientHandlerType) -> ClientResponse:
-    """Aiohttp repeats a GET whose kept-alive connection died; unbudgeted, that could be the 31st request."""
-    attempt = _current.get()
-    if attempt is not None:
-        attempt.wire_sends += 1
-        if attempt.wire_sends > 1:
-            raise aiohttp.ServerDisconnectedError
-    return await handler(request)
+    async def send(self, conn: Connection) -> ClientResponse:
+        """Write the request; called with the connection standing, so nothing has left before."""
+        attempt = _current.get()
+        if attempt is not None:
+            if attempt.sent:
+                raise aiohttp.ServerDisconnectedError
+            attempt.sent = True
+        return await super().send(conn)
 
 
 def parse_base_url(text: str) -> URL:

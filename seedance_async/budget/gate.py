@@ -90,6 +90,10 @@ class Budget:
             if slot is not None:
                 return slot
 
+    def is_open(self) -> bool:
+        """True when ``acquire`` would not have to wait."""
+        return self._closed_for(anyio.current_time()) == 0.0 and self._bucket.has_capacity()
+
     def allowance(self, now: float) -> Allowance:
         """What may be sent at ``now`` and later, if nothing else happens."""
         openings = self._openings(now)

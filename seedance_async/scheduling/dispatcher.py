@@ -45,14 +45,17 @@ class Dispatcher:
         self._looks: dict[Hashable, Start] = {}
         self._lazy_sources = 0
         self._in_a_row = 0
+        self._taking = False
         self._bell = Bell()
-        budget.on_change(self._bell.ring)
+        budget.on_change(self._budget_changed)
 
     async def run(self) -> None:
         """Serve for ever; ends by cancellation."""
         while True:
             await self._something_worth_sending()
+            self._taking = True
             slot = await self._budget.acquire()
+            self._taking = False
             try:
                 granted = self._grant(slot)
             except BaseException:
@@ -63,6 +66,9 @@ class Dispatcher:
 
     async def slot(self) -> Slot:
         """Wait for leave to send one request, in the direct lane."""
+        if self._nobody_waits() and self._budget.is_open():
+            self._in_a_row += self._has_scheduled_work()
+            return await self._budget.acquire()
         promise: Promise[Slot] = Promise()
         self._direct.append(promise)
         self._bell.ring()
@@ -117,6 +123,17 @@ class Dispatcher:
         self._lazy_sources += 1 if opened else -1
         self._schedule.expect_more(self._lazy_sources > 0)
         self._bell.ring()
+
+    def _budget_changed(self) -> None:
+        if self._direct or self._has_scheduled_work():
+            self._bell.ring()
+
+    def _has_scheduled_work(self) -> bool:
+        return bool(self._jobs or self._looks)
+
+    def _nobody_waits(self) -> bool:
+        """True when a direct caller may take a slot by itself, without waking the loop first."""
+        return not self._direct and not self._taking and self._in_a_row < DIRECT_IN_A_ROW
 
     async def _something_worth_sending(self) -> None:
         while not self._direct:
