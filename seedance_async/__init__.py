@@ -57,6 +57,8 @@ if TYPE_CHECKING:
         Timeouts,
         VideoOutput,
     )
+    from seedance_async.scheduling.duration import Duration
+    from seedance_async.scheduling.forecast import Forecast
     from seedance_async.usage import Usage
 
 __version__ = "0.1.0"
@@ -70,6 +72,8 @@ __all__ = [
     "ConnectionFailedError",
     "CreditCapError",
     "DownloadError",
+    "Duration",
+    "Forecast",
     "GptImage2",
     "IdempotencyConflictError",
     "ImageOutput",
@@ -115,6 +119,8 @@ _ROOMS: Final = {
         "GptImage2", "ImageOutput", "NanoBananaPro", "RateLimit", "RetryPolicy", "Seedance2Video",
         "Submission", "Task", "Timeouts", "VideoOutput",
     },
+    "scheduling.duration": {"Duration"},
+    "scheduling.forecast": {"Forecast"},
     "usage": {"Usage"},
 }  # fmt: skip
 _ROOM_OF: Final = {name: room for room, names in _ROOMS.items() for name in names}

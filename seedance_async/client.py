@@ -43,6 +43,7 @@ if TYPE_CHECKING:
 
     from seedance_async.budget import BudgetMemory
     from seedance_async.models import Request
+    from seedance_async.scheduling.duration import Duration
 
 BASE_URL: Final = "https://seedance2ai.io/api/v1"
 KEY_PAGE: Final = "https://seedance2ai.io/app/api"
@@ -61,6 +62,7 @@ class SeedanceClient:
         timeouts: how long to wait for what.
         session: an ``aiohttp.ClientSession`` of yours for the API calls; it is used and never closed. On it
             aiohttp may repeat a GET by itself when a kept-alive connection has died; on our own it may not.
+        forecasts: what an earlier client learned about durations; ``Forecast.load`` reads it back.
 
     Raises:
         ConfigurationError: no API key, or an unusable option. Nothing was sent.
@@ -77,6 +79,7 @@ class SeedanceClient:
         retry: RetryPolicy | None = None,
         timeouts: Timeouts | None = None,
         session: ClientSession | None = None,
+        forecasts: Forecast | None = None,
     ) -> None:
         self._key = _api_key(api_key)
         self._base_url = transport.parse_base_url(base_url or os.environ.get("SEEDANCE_BASE_URL") or BASE_URL)
@@ -86,7 +89,7 @@ class SeedanceClient:
         self._session = session
         self._usage = Usage()
         # Where a minute of the account passes faster, as in a sandbox, so do the tasks.
-        self._forecast = Forecast(scale=self._rate_limit.period / RateLimit().period)
+        self._forecasts = forecasts or Forecast(scale=self._rate_limit.period / RateLimit().period)
         self._bodies: OrderedDict[str, bytes] = OrderedDict()
         self._engine: Engine | None = None
         self._closed = False
@@ -95,6 +98,19 @@ class SeedanceClient:
     def usage(self) -> Usage:
         """Requests sent, retries, 429s; credits used, refunded and last known. Counted from opening on."""
         return self._usage
+
+    @property
+    def forecasts(self) -> Forecast:
+        """What is known about durations: ``dump`` it, and the next client starts warm with ``forecasts=``."""
+        return self._forecasts
+
+    def forecast(self, request: Request) -> Duration:
+        """How long a request like this is expected to take: ``quantile(0.9)``, ``mean``, in seconds.
+
+        Learned from the tasks this client saw finish, of this kind and its neighbours; before the first, a
+        prior (19 videos that a user reported took 102 to 268 s, median 184 s).
+        """
+        return self._forecasts.of(request.kind)
 
     @property
     def engine(self) -> Engine:
@@ -253,7 +269,7 @@ class SeedanceClient:
             policy=self._policy,
             timeouts=self._timeouts,
             usage=self._usage,
-            forecast=self._forecast,
+            forecast=self._forecasts,
             memory=_memory(self._key, self._base_url),
             session=self._session,
         )

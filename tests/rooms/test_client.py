@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import os
 from typing import TYPE_CHECKING
 
@@ -15,6 +16,7 @@ from seedance_async import (
     ApiError,
     ClientStateError,
     ConfigurationError,
+    Forecast,
     GptImage2,
     IdempotencyConflictError,
     InsufficientCreditsError,
@@ -475,3 +477,30 @@ async def test_a_404_that_lasts_ends_the_waiting_with_the_id() -> None:
 
     assert caught.value.task_id == "sd2_a"
     assert [seen.method for seen in server.seen].count("POST") == 1
+
+
+async def test_what_was_learned_about_durations_outlives_the_client() -> None:
+    """The next run starts warm: the first look comes when the task is done, not when a prior thinks so."""
+    async with Sandbox(conditions=Conditions(duration=lambda _order, _chance: 20.0)) as sandbox:
+        async with client_for(sandbox) as first:
+            cold = first.forecast(VIDEO).quantile(0.5)
+            async for _ in first.as_completed([VIDEO] * 8):
+                pass
+            learned = json.loads(json.dumps(first.forecasts.dump()))
+        async with client_for(sandbox, forecasts=Forecast.load(learned)) as second:
+            warm = second.forecast(VIDEO)
+            await second.generate(VIDEO)
+
+    assert cold == pytest.approx(184.0, rel=0.05)
+    assert warm.quantile(0.5) < 25.0
+
+
+async def test_usage_tells_how_well_the_allowance_was_spent() -> None:
+    """Requests per job against the two that every job needs."""
+    async with Sandbox(conditions=SECONDS) as sandbox, client_for(sandbox) as client:
+        async for _ in client.as_completed([VIDEO] * 60):
+            pass
+
+        assert client.usage.finished_tasks == 60
+        assert client.usage.requests_per_job == len(sandbox.requests) / 60
+        assert client.usage.share_of_bound == pytest.approx(120 / len(sandbox.requests))
