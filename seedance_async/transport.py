@@ -15,6 +15,7 @@ What this file guarantees, each for a reason:
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import random
 import ssl
@@ -290,7 +291,12 @@ class _AccountedRequest(aiohttp.ClientRequest):
             if attempt.sent:
                 raise aiohttp.ServerDisconnectedError
             attempt.sent = True
-        return await super().send(conn)
+        response = await super().send(conn)
+        if (
+            self.method == "POST"
+        ):  # its body is written in the same step of the loop, by a task begun just now
+            asyncio.get_running_loop().call_soon(fault_point, "after_send")
+        return response
 
 
 def parse_base_url(text: str) -> URL:
