@@ -34,6 +34,7 @@ from seedance_async.errors import (
     NotFoundError,
     RateLimitedError,
     SeedanceError,
+    TaskFailedError,
     UnauthorizedError,
     UncertainSubmissionError,
 )
@@ -303,7 +304,7 @@ class Run:
         entry = await self._entry(number)
         self._settle(entry)
         if state is State.COMPLETED:
-            await self._start_saving(number, error, workers)
+            await self._start_saving(number, workers)
         else:
             await self._tell(entry, error)
 
@@ -320,23 +321,27 @@ class Run:
         last = 0
         while tickets := await self._journal.do(self._journal.store.to_save, after=last, limit=PAGE):
             for ticket in tickets:
-                await self._start_saving(ticket.number, None, workers)
+                await self._start_saving(ticket.number, workers)
             last = tickets[-1].number
 
-    async def _start_saving(self, number: int, error: SeedanceError | None, workers: TaskGroup) -> None:
+    async def _start_saving(self, number: int, workers: TaskGroup) -> None:
         await self._downloads.acquire()
-        workers.start_soon(self._save, number, error)
+        workers.start_soon(self._save, number)
 
-    async def _save(self, number: int, error: SeedanceError | None) -> None:
+    async def _save(self, number: int) -> None:
         store = self._journal.store
         try:
+            entry = await self._entry(number)
+            error = next((TaskFailedError(task) for task in entry.tasks if task.is_failed), None)
             try:
-                files = await self._saver.save(await self._entry(number))
-                await self._journal.do(store.save, number, files, now=wall_now())
+                files = await self._saver.save(entry)
             except SeedanceError as problem:
-                error = problem
                 await self._journal.do(store.note, number, problem.message)
-            await self._tell(await self._entry(number), error)
+                await self._tell(await self._entry(number), problem)
+            else:
+                told = error.message if error else None
+                await self._journal.do(store.save, number, files, told, now=wall_now())
+                await self._tell(await self._entry(number), error)
         except JournalError as failure:
             self.stop(failure)
         finally:

@@ -1,4 +1,4 @@
-"""A batch in a process of its own, for tests that end it: ``batch_process.py BASE_URL DIRECTORY MANIFEST SPEED``."""
+"""A batch in a process of its own, for tests that end it; arguments: base URL, directory, manifest, speed."""
 
 from __future__ import annotations
 

@@ -70,7 +70,9 @@ def judge(sandbox: Sandbox, out: Path) -> None:
     assert JOBS == len({task.order.prompt for task in sandbox.paid_tasks})
     assert all(len(sent) == 1 for sent in bodies.values())
     assert ["saved"] * JOBS == [result["state"] for result in results]
-    assert {task.id for task in sandbox.paid_tasks} == {id for result in results for id in result["task_ids"]}
+    assert {task.id for task in sandbox.paid_tasks} == {
+        each for result in results for each in result["task_ids"]
+    }
     for file in (out / name for result in results for name in result["files"]):
         story = json.loads(file.with_name(f"{file.name}.json").read_text())
         assert story["sha256"] == hashlib.sha256(file.read_bytes()).hexdigest()

@@ -89,6 +89,7 @@ class Planner:
                 return self._insert_all(drafts)
             except sqlite3.IntegrityError:  # a name comes twice: find out which
                 self._file.connection.execute("ROLLBACK TO chunk")
+                self._store.recall()
         taken = Taken()
         for draft in drafts:
             self._take_one(draft, taken)

@@ -215,9 +215,9 @@ class Store:
         self._do("UPDATE jobs SET tasks = ? WHERE number = ?", as_json([task.raw for task in tasks]), number)
 
     @transaction
-    def save(self, number: int, files: Sequence[str], *, now: float) -> None:
-        """Every file of the job is in place."""
-        self._move(number, State.SAVED, "ended_at = ?, files = ?", now, as_json(files))
+    def save(self, number: int, files: Sequence[str], error: str | None, *, now: float) -> None:
+        """Every file of the job is in place; ``error`` is about tasks of it that have none."""
+        self._move(number, State.SAVED, "ended_at = ?, files = ?, error = ?", now, as_json(files), error)
 
     @transaction
     def note(self, number: int, error: str) -> None:

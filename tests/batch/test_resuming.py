@@ -1,0 +1,245 @@
+"""A batch that is run again: whatever ended the last run, nothing is paid twice and nothing paid is lost."""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+from typing import TYPE_CHECKING
+
+import anyio
+import pytest
+
+from seedance_async import (
+    Job,
+    JournalError,
+    NanoBananaPro,
+    UnauthorizedError,
+    UncertainSubmissionError,
+)
+from seedance_async.batch.states import State
+from seedance_async.sandbox import AccountSpec, Behaviour, Conditions, Fault, Sandbox
+from tests.batch.helpers import PRICE, opened, pictures, results_of, run_once, states, submits
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+
+async def test_a_second_run_of_a_finished_batch_sends_nothing(tmp_path: Path) -> None:
+    """Running again is free, and tells every job all the same."""
+    async with Sandbox() as sandbox:
+        await run_once(sandbox, tmp_path, pictures(3))
+        before = len(sandbox.requests)
+        results = await run_once(sandbox, tmp_path, pictures(3))
+
+        assert before == len(sandbox.requests)
+        assert all(
+            result.earlier and result.state is State.SAVED and result.files for result in results.values()
+        )
+
+
+async def test_after_a_top_up_the_batch_goes_on_even_if_the_server_stores_its_402(tmp_path: Path) -> None:
+    """Catalogue 98: a refusal may stand under its key for ever, so a job proven unpaid gets a new one."""
+    behaviour = Behaviour(stored=frozenset({"2xx", "4xx"}))
+    async with Sandbox(credits=3 * PRICE - 1, behaviour=behaviour) as sandbox:
+        await run_once(sandbox, tmp_path, pictures(4))
+        sandbox.top_up(1000)
+        results = await run_once(sandbox, tmp_path, pictures(4))
+
+        assert {"saved": 4} == states(results)
+        assert 4 == len(sandbox.paid_tasks)
+
+
+async def test_a_401_stops_everything_and_a_new_key_goes_on(tmp_path: Path) -> None:
+    """Catalogue 101: no submits and polls under a revoked key; its tasks are collected under the next."""
+    account = AccountSpec(keys=("sk_test_first", "sk_test_second"))
+    async with Sandbox(accounts=[account]) as sandbox:
+        async with opened(sandbox, tmp_path) as batch:
+            told = []
+            async for result in batch.run(pictures(60)):
+                told.append(result)
+                sandbox.revoke("sk_test_first")
+            assert 4 == batch.summary.exit_code
+            assert isinstance(batch.summary.stopped, UnauthorizedError)
+            assert 60 == len({result.name for result in told}) == len(told)
+        async with opened(sandbox, tmp_path, key="sk_test_second") as batch:
+            results = await results_of(batch, pictures(60))
+
+        refused = [record for record in sandbox.requests if record.status == 401]
+        assert {"saved": 60} == states(results)
+        assert 60 == len(sandbox.paid_tasks)
+        assert 40 > len(refused)
+
+
+async def test_another_accounts_key_is_told_before_anything_is_sent(tmp_path: Path) -> None:
+    """Catalogue 102: under another owner every task is unknown, and every intent would be paid again."""
+    accounts = [AccountSpec(name="a", keys=("sk_test_a",)), AccountSpec(name="b", keys=("sk_test_b",))]
+    async with Sandbox(accounts=accounts) as sandbox:
+        await run_once(sandbox, tmp_path, pictures(2))
+        async with opened(sandbox, tmp_path, key="sk_test_b") as batch:
+            with pytest.raises(JournalError, match="account"):
+                await results_of(batch, pictures(3))
+
+        assert 2 == len(submits(sandbox))
+
+
+async def test_a_lost_answer_ends_uncertain_and_is_collected_by_the_next_run(tmp_path: Path) -> None:
+    """Catalogue 11, 25: the job is paid; the same bytes under the same key bring it in."""
+    async with Sandbox() as sandbox:
+        sandbox.faults.add(Fault(effect="drop", on="submit", count=None))
+        async with opened(sandbox, tmp_path, max_credits=100) as batch:
+            results = await results_of(batch, pictures(1))
+            assert isinstance(results["boat-0"].error, UncertainSubmissionError)
+            assert State.UNCERTAIN is results["boat-0"].state
+            assert 100 == batch.summary.credits_reserved
+            assert 5 == batch.summary.exit_code
+        sandbox.faults.clear()
+        results = await run_once(sandbox, tmp_path, pictures(1))
+
+        assert State.SAVED is results["boat-0"].state
+        assert 1 == len(sandbox.paid_tasks)
+        assert 1 == len(set(submits(sandbox)))
+
+
+async def test_an_uncertain_job_older_than_the_replay_window_waits_to_be_asked(tmp_path: Path) -> None:
+    """Catalogue 78: the server may have forgotten the key, and would make a second paid task."""
+    async with Sandbox() as sandbox:
+        sandbox.faults.add(Fault(effect="drop", on="submit", count=None))
+        await run_once(sandbox, tmp_path, pictures(1))
+        sandbox.faults.clear()
+        with sqlite3.connect(tmp_path / "journal.sqlite") as journal:
+            journal.execute("UPDATE jobs SET intended_at = intended_at - 21 * 3600")
+        journal.close()
+        sent = len(submits(sandbox))
+
+        waiting = await run_once(sandbox, tmp_path, pictures(1))
+        assert State.UNCERTAIN is waiting["boat-0"].state
+        assert sent == len(submits(sandbox))
+
+        asked = await run_once(sandbox, tmp_path, pictures(1), resubmit_uncertain=True)
+        assert State.SAVED is asked["boat-0"].state
+        assert 1 == len(set(submits(sandbox)))
+
+
+async def test_a_refusal_of_a_retry_proves_nothing_about_the_first_attempt(tmp_path: Path) -> None:
+    """Promise 7, catalogue 99: the first attempt took the last credits, so the 402 is its own echo."""
+    lost = Fault(effect="drop", on="submit")
+    behaviour = Behaviour(before_key=frozenset({"auth", "limit", "balance"}))
+    async with Sandbox(credits=PRICE, behaviour=behaviour, faults=[lost]) as sandbox:
+        results = await run_once(sandbox, tmp_path, pictures(1))
+
+        assert State.UNCERTAIN is results["boat-0"].state
+        sandbox.top_up(PRICE)
+        results = await run_once(sandbox, tmp_path, pictures(1))
+        assert State.SAVED is results["boat-0"].state
+        assert 1 == len(sandbox.paid_tasks)
+
+
+async def test_a_failed_download_keeps_the_finished_task(tmp_path: Path) -> None:
+    """Promise 10: the next run fetches the files, and neither pays nor polls again."""
+    async with Sandbox() as sandbox:
+        sandbox.faults.add(Fault(effect="drop", on="media", moment="before", count=None))
+        results = await run_once(sandbox, tmp_path, pictures(1))
+        assert State.COMPLETED is results["boat-0"].state
+        assert results["boat-0"].error
+        sandbox.faults.clear()
+        before = len(sandbox.requests)
+        results = await run_once(sandbox, tmp_path, pictures(1))
+
+        assert State.SAVED is results["boat-0"].state
+        assert None is results["boat-0"].error
+        assert before == len(sandbox.requests)
+
+
+async def test_an_expired_url_is_renewed_by_one_poll(tmp_path: Path) -> None:
+    """Catalogue 105."""
+    async with Sandbox(behaviour=Behaviour(url_life=100.0)) as sandbox:
+        sandbox.faults.add(Fault(effect="drop", on="media", moment="before", count=None))
+        await run_once(sandbox, tmp_path, pictures(1))
+        sandbox.faults.clear()
+        await anyio.sleep(200.0)
+        before = len(sandbox.requests)
+        results = await run_once(sandbox, tmp_path, pictures(1))
+
+        assert State.SAVED is results["boat-0"].state
+        assert before + 1 == len(sandbox.requests)
+
+
+async def test_a_batch_that_is_cancelled_loses_no_accepted_task(tmp_path: Path) -> None:
+    """Promise 9: what was on the wire is answered and recorded, and the next run collects it."""
+    async with Sandbox(conditions=Conditions(latency=(0.5, 0.5))) as sandbox:
+        with anyio.move_on_after(3.0):
+            await run_once(sandbox, tmp_path, pictures(40))
+        accepted = len(sandbox.tasks)
+        assert accepted
+        with sqlite3.connect(tmp_path / "journal.sqlite") as journal:
+            recorded = journal.execute("SELECT count(*) FROM jobs WHERE state = 'accepted'").fetchone()
+        journal.close()
+
+        results = await run_once(sandbox, tmp_path, pictures(40))
+        assert (accepted,) == recorded
+        assert {"saved": 40} == states(results)
+        assert 40 == len(sandbox.paid_tasks) == len(set(submits(sandbox)))
+
+
+async def test_leaving_the_loop_early_is_a_tidy_end(tmp_path: Path) -> None:
+    """A caller may stop listening; what is paid is collected by the next run."""
+    async with Sandbox() as sandbox:
+        async with opened(sandbox, tmp_path) as batch:
+            async for _ in batch.run(pictures(10)):
+                break
+        results = await run_once(sandbox, tmp_path, pictures(10))
+
+        assert {"saved": 10} == states(results)
+        assert 10 == len(sandbox.paid_tasks)
+
+
+async def test_a_changed_manifest_is_told_and_pays_for_the_changes_only(tmp_path: Path) -> None:
+    """Catalogue 82, 139: matched by name and request; what was paid under an old request is kept."""
+    first = pictures(4)
+    second = [*first[:2], Job(NanoBananaPro(prompt="A whale"), name="boat-2"), *pictures(1, word="swan")]
+    async with Sandbox() as sandbox:
+        await run_once(sandbox, tmp_path, first)
+        async with opened(sandbox, tmp_path) as batch:
+            results = await results_of(batch, second)
+            changes = batch.summary.changes
+
+        lines = [json.loads(line) for line in (tmp_path / "results.jsonl").read_text().splitlines()]
+        assert (1, 1, 1) == (changes.added, changes.removed, changes.edited)
+        assert {"saved": 4} == states(results)
+        assert 6 == len(sandbox.paid_tasks)
+        assert {"boat-2", "boat-2-before-edit", "boat-3"} <= {line["name"] for line in lines}
+        assert 6 == len({file for line in lines for file in line["files"]})
+
+
+async def test_a_line_put_in_on_top_does_not_pay_for_unnamed_jobs_again(tmp_path: Path) -> None:
+    """Jobs without a name are recognised by what they ask for, not by where they stand."""
+    requests = [NanoBananaPro(prompt=f"A boat crosses pond {number}") for number in range(3)]
+    async with Sandbox() as sandbox:
+        await run_once(sandbox, tmp_path, requests)
+        results = await run_once(sandbox, tmp_path, [NanoBananaPro(prompt="A swan"), *requests, requests[0]])
+
+        assert 5 == len(results)
+        assert 5 == len(sandbox.paid_tasks)
+
+
+async def test_what_a_run_wrote_can_be_fed_in_again(tmp_path: Path) -> None:
+    """A results file is a manifest: in its own directory it changes nothing, in another it is a new batch."""
+    async with Sandbox() as sandbox:
+        await run_once(sandbox, tmp_path / "one", pictures(2))
+        again = await run_once(sandbox, tmp_path / "one", tmp_path / "one" / "results.jsonl")
+        assert 2 == len(sandbox.paid_tasks)
+        assert all(result.earlier for result in again.values())
+
+        await run_once(sandbox, tmp_path / "two", tmp_path / "one" / "results.jsonl")
+        assert 4 == len(sandbox.paid_tasks)
+        assert 4 == len({key for key, _ in submits(sandbox)})
+        assert 2 == len({body for _, body in submits(sandbox)})
+
+
+async def test_a_second_runner_is_refused_with_the_holders_process(tmp_path: Path) -> None:
+    """Catalogue 83: two runners on one journal would send the same job twice."""
+    async with Sandbox() as sandbox, opened(sandbox, tmp_path):
+        with pytest.raises(JournalError, match=r"process \d+"):
+            await run_once(sandbox, tmp_path, pictures(1))
+
+        assert [] == sandbox.requests
