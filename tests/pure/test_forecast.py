@@ -140,6 +140,13 @@ def test_a_drift_is_followed_within_eight_completions() -> None:
     assert forecast.of(CLIP).cdf(150) < 0.7
 
 
+def test_old_completions_fade() -> None:
+    """Sixty later ones outweigh sixty earlier ones almost three to one."""
+    forecast = taught(*[100.0] * 60, *[300.0] * 60)
+
+    assert pytest.approx(0.27, abs=0.03) == forecast.of(CLIP).cdf(200)
+
+
 def test_running_tasks_make_the_rest_of_the_kind_look_longer() -> None:
     """Looks that find tasks running past their time move the others' chances, before one of them is done."""
     forecast = taught(*log_normal(100, 0.1, count=60))

@@ -213,6 +213,15 @@ def test_a_ripe_task_goes_before_a_submit_while_there_is_slack() -> None:
     assert Poll("ripe") == schedule.decide(400.0, PLENTY)
 
 
+def test_of_those_due_the_one_most_surely_done_is_looked_at() -> None:
+    """With one slot left it goes where a result is likeliest."""
+    schedule = Schedule(knowing())
+    for task, age in {"ripe": 190.0, "overripe": 320.0}.items():
+        schedule.watch(task, {"ripe": CLIP, "overripe": PICTURE}[task], 1000.0 - age)
+
+    assert Poll("overripe") == schedule.decide(1000.0, Allowance(free=1))
+
+
 def test_a_job_that_would_be_late_goes_before_a_ripe_task() -> None:
     """The last job decides when all is over: it leaves before a look that only brings a result early."""
     schedule = Schedule(knowing())
