@@ -1,20 +1,20 @@
 """What the client costs: CPU for an exchange, for a scheduling decision, and memory for a task in flight.
 
 The exchange is one poll over loopback against a server in another process, so that only the client's side is
-measured, in CPU seconds of this process. The baseline does the same exchange with aiohttp alone: request, read,
-JSON. The limiter is idle: an allowance that never runs out.
+measured, in CPU seconds of this process. The baseline does the same exchange with aiohttp alone: request,
+read, JSON. The limiter is idle: an allowance that never runs out.
 """
 
 from __future__ import annotations
 
 import asyncio
-from contextlib import contextmanager
 import gc
 import json
 import subprocess
 import sys
 import time
 import tracemalloc
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Final
 
 import aiohttp
@@ -46,7 +46,8 @@ TASK: Final = {
 SERVER: Final = """
 import asyncio, sys
 body = sys.argv[1].encode()
-answer = b"HTTP/1.1 200 OK\\r\\nContent-Type: application/json\\r\\nContent-Length: %d\\r\\n\\r\\n" % len(body) + body
+head = b"HTTP/1.1 200 OK\\r\\nContent-Type: application/json\\r\\nContent-Length: %d\\r\\n\\r\\n"
+answer = head % len(body) + body
 
 class Echo(asyncio.Protocol):
     def connection_made(self, transport):
@@ -147,7 +148,11 @@ def _decide_among(size: int, *, decisions: int) -> tuple[float, float, float]:
         costs.append((time.perf_counter() - began) * 1e6)
         now += 2.0
     costs.sort()
-    return round(costs[len(costs) // 2], 1), round(sum(costs) / len(costs), 1), round(costs[-len(costs) // 100], 1)
+    return (
+        round(costs[len(costs) // 2], 1),
+        round(sum(costs) / len(costs), 1),
+        round(costs[-len(costs) // 100], 1),
+    )
 
 
 def _memory(*, quick: bool) -> Table:
