@@ -41,9 +41,7 @@ async def test_every_job_is_paid_once_and_saved(tmp_path: Path) -> None:
     assert {"saved": 4} == states(results)
     assert 5 == len(sandbox.paid_tasks)
     assert ["boat-0", "boat-1", "hat", "job-000004"] == [line["name"] for line in lines]
-    assert sum(entry.credits for entry in sandbox.ledger if entry.kind == "charge") == sum(
-        line["credits_used"] for line in lines
-    )
+    assert charged(sandbox) == sum(line["credits_used"] for line in lines)
     assert all(
         (tmp_path / f"{name}.json").exists() and (tmp_path / name).exists()
         for line in lines
@@ -107,8 +105,7 @@ async def test_the_cap_is_never_passed(cap: int, tmp_path: Path) -> None:
     async with Sandbox() as sandbox, opened(sandbox, tmp_path, max_credits=cap) as batch:
         await results_of(batch, pictures(5))
 
-        charged = sum(entry.credits for entry in sandbox.ledger if entry.kind == "charge")
-        assert charged <= cap
+        assert charged(sandbox) <= cap
         assert cap // PRICE == len(sandbox.paid_tasks)
         if cap < 5 * PRICE:
             assert isinstance(batch.summary.stopped, CreditCapError)

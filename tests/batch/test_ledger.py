@@ -1,0 +1,173 @@
+"""The arithmetic of credits: laws that hold whatever happens in whatever order."""
+
+from __future__ import annotations
+
+from hypothesis import given
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
+
+from seedance_async.batch.ledger import Ledger, Tariff
+from seedance_async.models import Kind
+
+CLIP = Tariff(Kind(model="seedance2", seconds=5))
+PICTURE = Tariff(Kind(model="gpt-image-2"))
+PRICES = {CLIP: 30.0, PICTURE: 8.0}
+
+
+class Account(RuleBasedStateMachine):
+    """A server with fixed prices charges what the ledger lets through."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.jobs: dict[int, Tariff] = {}
+        self.paid: list[Tariff] = []
+        self.charged = 0.0
+        self.refunded = 0.0
+        self.number = 0
+
+    @initialize(cap=st.integers(0, 300))
+    def open(self, cap: int) -> None:
+        """Start with nothing known."""
+        self.ledger = Ledger(cap=cap)
+
+    @rule(tariff=st.sampled_from([CLIP, PICTURE]))
+    def send(self, tariff: Tariff) -> None:
+        """Send a job if it may be sent."""
+        self.number += 1
+        if self.ledger.reserve(self.number, tariff):
+            self.jobs[self.number] = tariff
+
+    @rule(data=st.data(), told=st.booleans())
+    def accept(self, data: st.DataObject, told: bool) -> None:
+        """The server charges, and may not say how much."""
+        if self.jobs:
+            job = data.draw(st.sampled_from(sorted(self.jobs)))
+            tariff = self.jobs.pop(job)
+            self.charged += PRICES[tariff]
+            self.paid.append(tariff)
+            self.ledger.settle(job, PRICES[tariff] if told else None)
+
+    @rule(data=st.data())
+    def refuse(self, data: st.DataObject) -> None:
+        """The server refuses a job and charges nothing."""
+        if self.jobs:
+            job = data.draw(st.sampled_from(sorted(self.jobs)))
+            del self.jobs[job]
+            self.ledger.release(job)
+
+    @rule(data=st.data())
+    def lose(self, data: st.DataObject) -> None:
+        """The server charges, and nobody hears of it."""
+        if self.jobs:
+            job = data.draw(st.sampled_from(sorted(self.jobs)))
+            self.charged += PRICES[self.jobs.pop(job)]
+            self.ledger.doubt(job)
+
+    @rule()
+    def fail(self) -> None:
+        """A task fails and its price comes back."""
+        if self.paid:
+            price = PRICES[self.paid.pop()]
+            self.refunded += price
+            self.ledger.refund(price)
+
+    @invariant()
+    def what_is_booked_is_within_the_cap(self) -> None:
+        """A first price may surprise; nothing else may pass the cap."""
+        if hasattr(self, "ledger"):
+            surprise = max(0.0, max(PRICES.values()) - 1)
+            assert self.ledger.spent + self.ledger.reserved <= (self.ledger.cap or 0) + surprise
+
+    @invariant()
+    def what_is_charged_is_within_what_is_booked(self) -> None:
+        """Nothing that was charged is forgotten."""
+        if hasattr(self, "ledger") and not self.jobs and set(self.ledger.prices) == {CLIP, PICTURE}:
+            assert self.charged - self.refunded <= self.ledger.spent + self.ledger.reserved + max(
+                PRICES.values()
+            )
+
+    @invariant()
+    def nothing_goes_through_a_full_ledger(self) -> None:
+        """With nothing left, nothing is affordable."""
+        if hasattr(self, "ledger") and self.ledger.left <= 0:
+            assert not self.ledger.affords(CLIP)
+
+
+TestAccount = Account.TestCase
+
+
+@given(cap=st.integers(0, 1000), count=st.integers(1, 60))
+def test_a_known_price_is_never_reserved_past_the_cap(cap: int, count: int) -> None:
+    """With prices known the law is exact: as many jobs as fit, and not one more."""
+    ledger = Ledger(cap=cap, prices=PRICES)
+
+    sent = sum(ledger.reserve(number, CLIP) for number in range(count))
+
+    assert min(count, cap // 30) == sent
+    assert ledger.spent + ledger.reserved <= cap
+
+
+def test_an_unknown_price_reserves_everything_that_is_left() -> None:
+    """Nobody knows what the first job costs, so no second one may go before it is told."""
+    ledger = Ledger(cap=100)
+
+    assert ledger.reserve("first", CLIP)
+    assert not ledger.affords(CLIP)
+    assert not ledger.affords(PICTURE)
+    ledger.settle("first", 30)
+    assert (30, 0) == (ledger.spent, ledger.reserved)
+    assert ledger.affords(CLIP)
+
+
+def test_without_a_cap_an_unknown_price_holds_up_its_own_tariff_only() -> None:
+    """A surprise is met once, and others need not wait for it."""
+    ledger = Ledger()
+
+    assert ledger.reserve("first", CLIP)
+    assert not ledger.affords(CLIP)
+    assert ledger.affords(PICTURE)
+
+
+def test_an_uncertain_job_stays_reserved_and_holds_nobody_up() -> None:
+    """It may have been paid; but its price will not be told by waiting."""
+    capped, free = Ledger(cap=100, prices=PRICES), Ledger()
+    for ledger in (capped, free):
+        ledger.reserve("lost", CLIP)
+        ledger.doubt("lost")
+
+    assert 30 == capped.reserved
+    assert free.affords(CLIP)
+
+
+def test_the_highest_price_seen_is_reserved_next() -> None:
+    """Prices may depend on what nobody documents; a cap must hold for the dear ones."""
+    ledger = Ledger(cap=1000)
+    for number, price in enumerate((30, 45, 30)):
+        ledger.reserve(number, CLIP)
+        ledger.settle(number, price)
+
+    ledger.reserve("next", CLIP)
+
+    assert 45 == ledger.reserved
+
+
+def test_an_answer_without_a_price_is_booked_at_the_known_one() -> None:
+    """What was paid is never booked as nothing, if anything is known of it."""
+    ledger = Ledger(cap=100, prices=PRICES)
+    ledger.reserve("silent", CLIP)
+
+    ledger.settle("silent", None)
+
+    assert (30, 0) == (ledger.spent, ledger.reserved)
+
+
+def test_a_refund_makes_room() -> None:
+    """What the server gives back may be spent again."""
+    ledger = Ledger(cap=30, prices=PRICES)
+    ledger.reserve("failing", CLIP)
+    ledger.settle("failing", 30)
+    assert not ledger.affords(CLIP)
+
+    ledger.refund(30)
+
+    assert ledger.affords(CLIP)

@@ -1,0 +1,250 @@
+"""Manifests: three formats, one meaning; problems with line and field; never more than a job in memory."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import tracemalloc
+from typing import TYPE_CHECKING, get_type_hints
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from seedance_async import GptImage2, ManifestError, NanoBananaPro, Seedance2Video
+from seedance_async.batch import manifest
+from seedance_async.batch.manifest import Line, fingerprint, read
+from seedance_async.models import REQUEST_TYPES
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    import pytest as pytest_types
+
+JOBS: list[dict[str, object]] = [
+    {"model": "seedance2", "prompt": "A boat, and\na bridge", "duration": "7", "generate_audio": False},
+    {"model": "gpt-image-2", "prompt": 'She says "hats"', "batch_count": 3, "name": "hats"},
+    {
+        "model": "nano-banana-pro",
+        "prompt": "été 雪",
+        "image_urls": ["https://example.com/a.png"],
+        "repeat": 2,
+    },
+]
+
+
+def as_lines(jobs: list[dict[str, object]]) -> str:
+    """The jobs as JSON lines."""
+    return "".join(json.dumps(job) + "\n" for job in jobs)
+
+
+def as_csv(jobs: list[dict[str, object]], *, delimiter: str = ",") -> str:
+    """The jobs as a spreadsheet would save them."""
+    columns = sorted({column for job in jobs for column in job})
+    text = io.StringIO(newline="")
+    writer = csv.DictWriter(text, columns, delimiter=delimiter)
+    writer.writeheader()
+    for job in jobs:
+        writer.writerow(
+            {name: " ".join(value) if isinstance(value, list) else str(value) for name, value in job.items()}
+        )
+    return text.getvalue()
+
+
+def told(path: Path) -> list[tuple[int, str, str]]:
+    """All problems of a manifest."""
+    return [(line.number, *problem) for line in read(path) for problem in line.problems]
+
+
+WRITTEN = {
+    "jobs.jsonl": as_lines(JOBS),
+    "jobs.ndjson": "\n\n".join(json.dumps(job) for job in JOBS),
+    "jobs.json": json.dumps(JOBS),
+    "pretty.json": json.dumps(JOBS, indent=4),
+    "lines-in.json": as_lines(JOBS),
+    "bom.jsonl": "\ufeff" + as_lines(JOBS),
+    "bom.json": "\ufeff" + json.dumps(JOBS),
+    "bom.csv": "\ufeff" + as_csv(JOBS),
+    "jobs.csv": as_csv(JOBS),
+    "semicolon.csv": as_csv(JOBS, delimiter=";"),
+    "jobs.tsv": as_csv(JOBS, delimiter="\t"),
+    "no-suffix": as_lines(JOBS),
+    "no-suffix-csv": as_csv(JOBS),
+}
+
+
+@pytest.mark.parametrize("name", WRITTEN)
+def test_every_format_says_the_same(name: str, tmp_path: Path) -> None:
+    """Which one a team writes by hand or exports is a matter of taste."""
+    path = tmp_path / name
+    path.write_text(WRITTEN[name], encoding="utf-8", newline="")
+
+    lines = list(read(path))
+
+    assert [] == [line.problems for line in lines if line.problems]
+    jobs = [line.job for line in lines if line.job]
+    assert [None, "hats", None] == [job.name for job in jobs]
+    assert [1, 1, 2] == [job.repeat for job in jobs]
+    assert [
+        Seedance2Video(prompt="A boat, and\na bridge", duration=7, generate_audio=False),
+        GptImage2(prompt='She says "hats"', batch_count=3),
+        NanoBananaPro(prompt="été 雪", image_urls=("https://example.com/a.png",)),
+    ] == [job.request for job in jobs]
+
+
+def test_a_job_without_a_name_is_named_after_its_line(tmp_path: Path) -> None:
+    """Its line in JSON lines, its place in a table or an array, where lines say nothing."""
+    lines, array, table = (tmp_path / name for name in ("jobs.jsonl", "jobs.json", "jobs.csv"))
+    lines.write_text(f"\n{as_lines(JOBS[:2])}")
+    array.write_text(json.dumps(JOBS[:2]))
+    table.write_text(as_csv(JOBS[:2]), newline="")
+
+    assert [2, 3] == [line.place for line in read(lines)]
+    assert [1, 2] == [line.place for line in read(array)]
+    assert [1, 2] == [line.place for line in read(table)]
+
+
+def test_every_problem_of_every_line_is_told_with_its_field(tmp_path: Path) -> None:
+    """A night's batch must not fail three times in a row for three typing errors."""
+    path = tmp_path / "jobs.jsonl"
+    path.write_text(
+        as_lines([{"model": "seedance2", "prompt": "x", "duration": 99, "promt": "y", "name": " "}])
+        + "{not json}\n"
+        + as_lines([{"prompt": "A boat", "repeat": 0}, {"model": "sedance2", "prompt": "A boat"}])
+        + '{"model": "seedance2", "model": "seedance2"}\n["a list"]\n'
+    )
+
+    problems = told(path)
+
+    assert [
+        (1, "name"), (1, "promt"), (1, "prompt"), (1, "duration"), (2, "json"), (3, "repeat"), (3, "model"),
+        (4, "model"), (5, "json"), (6, "json"),
+    ] == [problem[:2] for problem in problems]  # fmt: skip
+    assert "did you mean 'prompt'" in dict((name, why) for _, name, why in problems)["promt"]
+    assert "did you mean 'seedance2'" in problems[7][2]
+
+
+def test_a_problem_in_an_array_names_the_element_and_its_line(tmp_path: Path) -> None:
+    """Many arrays are one line long."""
+    path = tmp_path / "jobs.json"
+    path.write_text('[\n {"model": "seedance2", "prompt": "A boat"},\n\n {"model": "seedance2"}\n]')
+
+    assert [(4, "[1].prompt")] == [problem[:2] for problem in told(path)]
+
+
+def test_a_problem_in_a_table_names_the_line_where_its_row_begins(tmp_path: Path) -> None:
+    """Cells may hold line breaks; editors count lines all the same."""
+    path = tmp_path / "jobs.csv"
+    path.write_text(
+        'model,prompt,seed\nseedance2,"two\nlines",1\nseedance2,A boat,many\na,b,c,d\n', newline=""
+    )
+
+    assert [(4, "seed"), (5, "csv")] == [problem[:2] for problem in told(path)]
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "problem"),
+    [
+        ("jobs.csv", b"modell,prompt\nseedance2,A boat\n", (1, "column")),
+        ("jobs.csv", b"", (1, "manifest")),
+        ("jobs.csv", "model,prompt\nseedance2,A boat\n".encode("utf-16"), (1, "manifest")),
+        ("jobs.csv", b"model,prompt\nseedance2,caf\xe9s\n", (2, "prompt")),
+        ("jobs.jsonl", b'{"model":"seedance2","prompt":"caf\xe9s"}', (1, "json")),
+        ("jobs.jsonl", b'{"model":"seedance2","prompt":"' + b"x" * (4 * 2**20) + b'"}\n', (1, "json")),
+        ("jobs.jsonl", b'{"model":"seedance2","prompt":"\\ud800 boat"}', (1, "prompt")),
+        ("jobs.jsonl", b'{"model":"seedance2","prompt":"A boat","seed":NaN}', (1, "json")),
+        ("jobs.jsonl", b"[" * 100_000, (1, "json")),
+        ("jobs.json", b'[{"model":"seedance2","prompt":"caf\xe9s"}]', (1, "json")),
+        ("jobs.json", b'[{"model":"seedance2","prompt":"A boat"}', (1, "json")),
+        ("jobs.json", b'[{"model":"seedance2","prompt":"A boat"},]', (1, "json")),
+        ("jobs.json", b'[{"model":"seedance2","prompt":"A boat"}] and', (1, "json")),
+        ("jobs.json", b'[1 2]', (1, "[0].json")),
+    ],
+)  # fmt: skip
+def test_a_file_that_is_none_is_refused_with_a_reason(
+    name: str, content: bytes, problem: tuple[int, str], tmp_path: Path
+) -> None:
+    """Foreign bytes end in a problem, never in a traceback."""
+    path = tmp_path / name
+    path.write_bytes(content)
+
+    assert problem == told(path)[0][:2]
+
+
+def test_a_missing_file_is_a_manifest_error(tmp_path: Path) -> None:
+    """The command line maps that to "usage or manifest, nothing sent"."""
+    with pytest.raises(ManifestError, match="No such file"):
+        list(read(tmp_path / "missing.jsonl"))
+
+
+def test_a_dash_reads_standard_input(monkeypatch: pytest_types.MonkeyPatch) -> None:
+    """Jobs may come through a pipe; then there is nothing to recognise the file by."""
+    monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BufferedReader(io.BytesIO(as_lines(JOBS).encode()))))
+
+    assert 3 == sum(line.job is not None for line in read("-"))
+    assert None is fingerprint("-")
+
+
+def test_the_fields_of_a_result_are_left_alone(tmp_path: Path) -> None:
+    """What a run wrote is a manifest: only what it added is passed over."""
+    path = tmp_path / "results.jsonl"
+    added = {"state": "failed", "task_ids": ["sd2_a"], "idempotency_key": "k", "credits_used": 30}
+    more = {"credits_refunded": 30, "urls": ["https://example.com/a.mp4"], "files": ["a.mp4"], "error": "why"}
+    path.write_text(as_lines([{**JOBS[0], **added, **more}]))
+
+    assert [] == told(path)
+
+
+def test_cells_are_read_by_the_types_of_the_models() -> None:
+    """CSV knows text only; the tables here and the models must not drift apart."""
+    hints = {name: hint for kind in REQUEST_TYPES.values() for name, hint in get_type_hints(kind).items()}
+
+    assert {name for name, hint in hints.items() if hint is bool} == manifest.BOOLEANS
+    assert {name for name, hint in hints.items() if "tuple" in str(hint)} == manifest.LISTS
+    integers = {name for name, hint in hints.items() if hint in (int, int | None)} - {"duration"}
+    assert integers | {"repeat"} == manifest.INTEGERS
+
+
+@pytest.mark.parametrize("name", ["jobs.jsonl", "jobs.json", "jobs.csv"])
+def test_a_long_manifest_costs_no_memory(name: str, tmp_path: Path) -> None:
+    """Promise 5: thirty thousand jobs, and not a hundredth of them held at once."""
+    path = tmp_path / name
+    jobs: list[dict[str, object]] = [
+        {"model": "seedance2", "prompt": f"A boat {n} " + "x" * 300} for n in range(30_000)
+    ]
+    written = {"jobs.jsonl": as_lines, "jobs.json": json.dumps, "jobs.csv": as_csv}[name](jobs)
+    path.write_text(written, newline="")
+    del jobs, written
+
+    tracemalloc.start()
+    count = sum(line.job is not None for line in read(path))
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+
+    assert 30_000 == count
+    assert peak < 1_500_000
+
+
+LINES = st.lists(
+    st.binary(max_size=60)
+    | st.sampled_from([b'{"model":"seedance2","prompt":"A boat"}', b"[", b"]", b",", b"\n"])
+)
+
+
+@given(parts=LINES, suffix=st.sampled_from([".jsonl", ".json", ".csv", ""]))
+def test_any_bytes_end_in_jobs_or_problems(
+    parts: list[bytes], suffix: str, tmp_path_factory: pytest_types.TempPathFactory
+) -> None:
+    """Foreign files: no exception of any kind, and each line has either a job or a problem."""
+    path = tmp_path_factory.getbasetemp() / f"fuzz{suffix}"
+    path.write_bytes(b"".join(parts))
+
+    for line in lines_of(path):
+        assert (line.job is None) == bool(line.problems)
+
+
+def lines_of(path: Path) -> Iterator[Line]:
+    """All lines of a manifest."""
+    yield from read(path)
