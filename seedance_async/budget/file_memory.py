@@ -36,7 +36,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
 _log = logging.getLogger(__name__)
-_converter = Converter(forbid_extra_keys=True)
+_converter = Converter()
 
 
 @frozen(kw_only=True)

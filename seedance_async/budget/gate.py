@@ -25,7 +25,7 @@ from aiolimiter import AsyncLimiter
 from attrs import define, field, frozen
 
 from seedance_async.budget.memory import NoMemory
-from seedance_async.budget.pace import Pace, counter_could_refuse, pause
+from seedance_async.budget.pace import Pace, pause
 from seedance_async.budget.window import Window
 from seedance_async.promise import Bell
 from seedance_async.scheduling.allowance import Allowance
@@ -172,14 +172,12 @@ class Budget:
         self._changed()
 
     def _refused(self, slot: Slot, answer: Answer, now: float) -> Pace:
-        earlier = [instant - self._limit.period for instant in self._window.others]
-        explained = counter_could_refuse([*earlier, *self._sent], now, self._limit)
+        earlier_lives = [instant - self._limit.period for instant in self._window.others]
         return self._pace.refused(
             now,
             sent_at=slot.sent_at,
             wait=pause(answer.retry_after, limit=self._limit, jitter=self._jitter()),
-            cause="window" if explained else "others",
-            used=self._window.used(now),
+            sent=[*earlier_lives, *self._sent],
             limit=self._limit,
         )
 

@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 Cause = Literal["window", "others"]
 
 WIDER: Final = 1.25
-PLATEAU: Final = 52  # successes until the spacing that was refused is reached again: 1 in 53 is refused then
+PLATEAU: Final = 50  # successes until the refused spacing is reached again: one request in 51 is refused then
 BOLD: Final = 30.0  # beyond it: a third as many successes later, twice as many requests are sent
 WIDEST: Final = 4  # requests a period, at the widest spacing
 LEEWAY: Final = 1.01  # 31 requests so far apart span more than a period under 0.6 s of jitter
@@ -87,7 +87,7 @@ class Pace:
         return self if self.cause is None else evolve(self, successes=self.successes + 1)
 
     def refused(
-        self, now: float, *, sent_at: float, wait: float, cause: Cause, used: int, limit: RateLimit
+        self, now: float, *, sent_at: float, wait: float, sent: Sequence[float], limit: RateLimit
     ) -> Pace:
         """A request was refused.
 
@@ -95,16 +95,16 @@ class Pace:
             now: when that was heard.
             sent_at: when the request had left.
             wait: seconds to keep the gate closed, from now.
-            cause: what explains it.
-            used: our requests of the last period, this one included.
+            sent: when our requests of the last two periods had left, this one included.
             limit: the account's limit.
         """
         closed_until = max(self.closed_until, now + wait)
         if sent_at < self.refused_at:  # it was under way when this pause began
             return evolve(self, closed_until=closed_until)
+        cause: Cause = "window" if counter_could_refuse(sent, now, limit) else "others"
         return Pace(
             cause=cause,
-            refused_interval=self._refused_interval(cause, used, limit),
+            refused_interval=self._refused_interval(cause, _mean_interval(sent, now, limit), limit),
             refused_at=now,
             closed_until=closed_until,
             granted_at=self.granted_at,
@@ -125,12 +125,11 @@ class Pace:
             granted_at=self.granted_at + seconds,
         )
 
-    def _refused_interval(self, cause: Cause, used: int, limit: RateLimit) -> float:
+    def _refused_interval(self, cause: Cause, mean: float, limit: RateLimit) -> float:
         interval = self.interval(limit)
         if cause == "window":  # the first lesson is the spacing itself, not a quarter more
             return narrowest(limit, cause) / WIDER if interval is None else interval
-        # The server's window looks back over a whole period, in which the spacing was wider or narrower.
-        return max(interval or narrowest(limit, cause), limit.period / used)
+        return max(interval or narrowest(limit, cause), mean)
 
 
 def narrowest(limit: RateLimit, cause: Cause) -> float:
@@ -166,6 +165,16 @@ def counter_could_refuse(sent: Sequence[float], now: float, limit: RateLimit) ->
     return any(
         _weighted(sent, now, border, limit) + 1 > limit.requests for border in _borders(sent, now, limit)
     )
+
+
+def _mean_interval(sent: Sequence[float], now: float, limit: RateLimit) -> float:
+    """The spacing that the server's window saw, which looks back over a whole period.
+
+    0 where that says nothing: who was quiet in the period before has only just begun to send.
+    """
+    of_late = sum(now - limit.period < instant <= now for instant in sent)
+    before = any(now - 2 * limit.period < instant <= now - limit.period for instant in sent)
+    return limit.period / of_late if of_late and before else 0.0
 
 
 def _borders(sent: Sequence[float], now: float, limit: RateLimit) -> Iterable[float]:

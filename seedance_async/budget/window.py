@@ -62,10 +62,6 @@ class Window:
         """When each of so many slots a period may be taken, but for those on the wire; ascending."""
         return list(self._openings(now, slots))
 
-    def used(self, now: float) -> int:
-        """Requests of the last period, as far as known: on the wire, or with a slot that is not back."""
-        return self.held + len(self._ours(now)) + len(self.others) - bisect_right(self.others, now)
-
     def claims(self, now: float) -> tuple[float, ...]:
         """Ascending instants until which other processes, and our next life, must leave our slots alone.
 
@@ -75,9 +71,9 @@ class Window:
         return tuple(sorted([*self._ours(now), *leases]))
 
     def _openings(self, now: float, slots: int) -> Iterator[float]:
-        free = slots - self.used(now)
-        theirs = islice(self.others, bisect_right(self.others, now), None)
-        coming = merge(self._ours(now), theirs)
+        ours, theirs = self._ours(now), self.others[bisect_right(self.others, now) :]
+        free = slots - self.held - len(ours) - len(theirs)
+        coming = merge(ours, theirs)
         # Where more are taken than there are slots, the first to come back open nothing yet.
         return chain(repeat(now, max(0, free)), islice(coming, max(0, -free), None))
 

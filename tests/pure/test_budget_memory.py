@@ -1,0 +1,277 @@
+"""The file in which the budget outlives its process, and which processes share."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import anyio
+import pytest
+from attrs import evolve
+
+from benchmarks.account import Account, World, sustained, worst_window
+from seedance_async.budget import Budget, FileMemory, state_directory
+from seedance_async.budget.file_memory import Moment
+from seedance_async.budget.lock import lock_file
+from seedance_async.models import RateLimit
+from seedance_async.sandbox import virtual_time
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+LIMIT = RateLimit(requests=30, period=60.0)
+KEY = "sk_live_a_secret"
+ORIGIN = "https://seedance2ai.io"
+
+
+class Machine:
+    """A machine's clocks, to be turned at will."""
+
+    def __init__(self) -> None:
+        self.moment = Moment(boot="first", uptime=1_000.0, wall=2_000_000_000.0)
+
+    def pass_time(self, seconds: float) -> None:
+        """Let all clocks run."""
+        self.moment = evolve(
+            self.moment, uptime=self.moment.uptime + seconds, wall=self.moment.wall + seconds
+        )
+
+    def read(self) -> Moment:
+        """What ``Moment.now`` would say."""
+        return self.moment
+
+
+def memory(directory: Path, clock: Callable[[], Moment] = Moment.now) -> FileMemory:
+    """The memory of one process."""
+    return FileMemory(KEY, ORIGIN, directory=directory, clock=clock)
+
+
+def claim(memory: FileMemory, *instants: float) -> None:
+    """Write down that our slots return at these instants; it is 0.0 on our clock."""
+    with memory.open(0.0) as record:
+        record.claims = lambda: instants
+
+
+def others(memory: FileMemory, now: float = 0.0) -> tuple[float, ...]:
+    """When others' slots return, as seen from a process whose clock shows ``now``."""
+    with memory.open(now) as record:
+        return record.others
+
+
+def test_claims_are_seen_by_the_next_life_on_its_own_clock(tmp_path: Path) -> None:
+    """Every process counts from another zero; what lasts is how long from now."""
+    machine = Machine()
+    claim(memory(tmp_path, machine.read), 10.0, 50.0)
+    machine.pass_time(20.0)
+
+    assert (7_030.0,) == others(memory(tmp_path, machine.read), now=7_000.0)
+
+
+def test_wall_clock_set_back_frees_nothing(tmp_path: Path) -> None:
+    """A summer's hour must neither free slots nor block them for an hour."""
+    machine = Machine()
+    machine.moment = evolve(machine.moment, boot="")
+    claim(memory(tmp_path, machine.read), 50.0)
+    machine.moment = evolve(machine.moment, wall=machine.moment.wall - 3_600.0)
+
+    assert (50.0,) == others(memory(tmp_path, machine.read))
+
+
+def test_wall_clock_steps_do_not_matter_where_boots_have_names(tmp_path: Path) -> None:
+    """The time since boot knows no steps."""
+    machine = Machine()
+    claim(memory(tmp_path, machine.read), 50.0)
+    machine.moment = evolve(machine.moment, wall=machine.moment.wall + 3_600.0)
+
+    assert (50.0,) == others(memory(tmp_path, machine.read))
+
+
+def test_after_a_reboot_the_wall_clock_tells(tmp_path: Path) -> None:
+    """Uptimes of two boots cannot be compared."""
+    machine = Machine()
+    claim(memory(tmp_path, machine.read), 50.0)
+    machine.moment = Moment(boot="second", uptime=5.0, wall=machine.moment.wall + 30.0)
+
+    assert (20.0,) == others(memory(tmp_path, machine.read))
+
+
+def test_lessons_are_shared(tmp_path: Path) -> None:
+    """A gate that one process was shown closed is closed for all."""
+    mine, yours = memory(tmp_path), memory(tmp_path)
+    with mine.open(0.0) as record:
+        record.pace = record.pace.refused(0.0, sent_at=0.0, wait=36.0, sent=[], limit=LIMIT)
+
+    with yours.open(100.0) as record:
+        assert record.pace.closed_until == pytest.approx(136.0, abs=1.0)
+        assert "others" == record.pace.cause
+
+
+def test_accounts_do_not_mix(tmp_path: Path) -> None:
+    """Another key, or the same at another server, has slots of its own."""
+    claim(memory(tmp_path), 50.0)
+
+    assert () == others(FileMemory("sk_live_another", ORIGIN, directory=tmp_path))
+    assert () == others(FileMemory(KEY, "http://127.0.0.1:8080", directory=tmp_path))
+
+
+def test_key_is_nowhere_and_nobody_else_can_read(tmp_path: Path) -> None:
+    """Names of files get around: into backups, tickets, screenshots."""
+    directory = tmp_path / "state" / "seedance_async"
+    claim(memory(directory), 50.0)
+
+    files = sorted(directory.iterdir())
+    assert 0o700 == directory.stat().st_mode & 0o777
+    assert [0o600] * len(files) == [file.stat().st_mode & 0o777 for file in files]
+    assert not any(KEY in file.name or KEY.encode() in file.read_bytes() for file in files)
+
+
+@pytest.mark.parametrize(
+    "content",
+    [b"", b"\x00" * 100, b"{", b"[]", b'{"version": 2}', b'{"version": 1, "slots": {"a": "soon"}}'],
+    ids=["empty", "zeros", "half", "list", "newer", "nonsense"],
+)
+def test_unreadable_file_is_forgotten(tmp_path: Path, content: bytes) -> None:
+    """A damaged memory is worth six refusals at most; it must never stop a client."""
+    claim(memory(tmp_path), 50.0)
+    (file,) = tmp_path.glob("*.json")
+    file.write_bytes(content)
+
+    assert () == others(memory(tmp_path))
+    assert 1 == json.loads(file.read_bytes())["version"]
+
+
+def test_memory_ends_with_the_process_where_no_file_can_be_written(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A read-only home is no reason to fail, and is mentioned once."""
+    obstacle = tmp_path / "file"
+    obstacle.write_text("not a directory")
+    nowhere = memory(obstacle / "state")
+    with caplog.at_level("INFO"):
+        for _ in range(2):
+            with nowhere.open(0.0) as record:
+                record.pace = record.pace.granted(5.0)
+
+    with nowhere.open(1.0) as record:
+        assert 5.0 == record.pace.granted_at
+    assert 1 == len(caplog.records)
+
+
+def test_memory_that_somebody_keeps_locked_does_not_stop_us(tmp_path: Path) -> None:
+    """A process may be stopped at the worst moment; ours then goes by what it knew last."""
+    claim(memory(tmp_path), 50.0)
+    (path,) = tmp_path.glob("*.json")
+    lock = lock_file(path.with_suffix(".lock"))
+    assert lock is not None
+    try:
+        assert () == others(memory(tmp_path))
+    finally:
+        os.close(lock)
+
+    assert others(memory(tmp_path)) != ()
+
+
+def test_state_directory_follows_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Ours first, then the freedesktop's, then the home."""
+    monkeypatch.delenv("SEEDANCE_STATE_DIR", raising=False)
+    monkeypatch.delenv("XDG_STATE_HOME", raising=False)
+    monkeypatch.setenv("HOME", "/home/somebody")
+    assert Path("/home/somebody/.local/state/seedance_async") == state_directory()
+    monkeypatch.setenv("XDG_STATE_HOME", "/state")
+    assert Path("/state/seedance_async") == state_directory()
+    monkeypatch.setenv("SEEDANCE_STATE_DIR", "/elsewhere")
+    assert Path("/elsewhere") == state_directory()
+
+
+def virtual_moment() -> Moment:
+    """The machine's clocks, for budgets in virtual time."""
+    now = anyio.current_time()
+    return Moment(boot="virtual", uptime=now, wall=now)
+
+
+@pytest.mark.parametrize("killed_at", [0.3, 1.0, 30.0, 61.0, 100.0])
+def test_restarted_process_is_not_refused(tmp_path: Path, killed_at: float) -> None:
+    """Killed with requests on the wire, started again two seconds later, at full load."""
+    world = World(account=Account(algorithm="sliding-log"), jitter=0.3)
+
+    async def two_lives() -> None:
+        for seconds in (killed_at, 180.0):
+            await world.load(Budget(LIMIT, memory=memory(tmp_path, virtual_moment)), seconds=seconds)
+            await anyio.sleep(2)
+
+    virtual_time.run(two_lives)
+
+    assert not any(arrival.refused for arrival in world.account.arrivals)
+    assert 30 == worst_window(world.account.arrivals)
+
+
+def test_processes_share_the_slots_of_an_account(tmp_path: Path) -> None:
+    """Three at full load are refused nothing, use all there is, and leave each other a fair share."""
+    account = Account(algorithm="sliding-log")
+
+    async def together() -> None:
+        async with anyio.create_task_group() as tasks:
+            for sender in range(3):
+                world = World(account=account, jitter=0.3, seed=sender, sender=sender)
+                budget = Budget(LIMIT, memory=memory(tmp_path, virtual_moment))
+                tasks.start_soon(partial(world.load, budget, seconds=600.0))
+
+    virtual_time.run(together)
+
+    assert not any(arrival.refused for arrival in account.arrivals)
+    assert sustained(account.arrivals) >= 29.7
+    assert all(sum(arrival.sender == sender for arrival in account.arrivals) > 60 for sender in range(3))
+
+
+def test_processes_share_the_spacing_of_a_taught_budget(tmp_path: Path) -> None:
+    """A strict counter is satisfied by both together, not by each alone."""
+    account = Account(algorithm="sliding-counter-strict")
+
+    async def together() -> None:
+        async with anyio.create_task_group() as tasks:
+            for sender in range(2):
+                world = World(account=account, jitter=0.3, seed=sender, sender=sender)
+                budget = Budget(LIMIT, memory=memory(tmp_path, virtual_moment))
+                tasks.start_soon(partial(world.load, budget, seconds=600.0))
+
+    virtual_time.run(together)
+
+    assert max(arrival.at for arrival in account.arrivals if arrival.refused) < 120.0
+    assert sustained(account.arrivals) >= 28
+
+
+KILLED = """
+import os, signal, sys
+import anyio
+from pathlib import Path
+from seedance_async.budget import Budget, FileMemory
+from seedance_async.models import RateLimit
+
+async def main():
+    budget = Budget(RateLimit(), memory=FileMemory(sys.argv[1], sys.argv[2], directory=Path(sys.argv[3])))
+    for number in range(6):
+        slot = await budget.acquire()
+        if number < 4:
+            slot.settle()
+    os.kill(os.getpid(), signal.SIGKILL)
+
+anyio.run(main)
+"""
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="there is no SIGKILL")
+def test_killed_process_leaves_its_stamps(tmp_path: Path) -> None:
+    """No farewell is needed: what was taken is written down before it is used."""
+    killed = subprocess.run([sys.executable, "-c", KILLED, KEY, ORIGIN, str(tmp_path)], check=False)
+
+    assert -signal.SIGKILL == killed.returncode
+    left = others(memory(tmp_path))
+    assert 6 == len(left)
+    assert all(50 < instant <= 60 for instant in left[:4])
+    assert all(110 < instant <= 120 for instant in left[4:])
