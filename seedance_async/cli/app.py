@@ -49,9 +49,17 @@ def run(arguments: Sequence[str]) -> int:
     """Run one command line and return its exit code."""
     prepare()
     try:
+        return asyncio.run(execute(arguments))
+    except KeyboardInterrupt:
+        return INTERRUPTED
+
+
+async def execute(arguments: Sequence[str]) -> int:
+    """Run one command line in the present event loop and return its exit code."""
+    try:
         command, bound, _ = build().parse_args(arguments)
         ending = command(*bound.args, **bound.kwargs)
-        return (asyncio.run(ending) if inspect.iscoroutine(ending) else ending) or OK
+        return (await ending if inspect.isawaitable(ending) else ending) or OK
     except CycloptsError as mistake:
         say(f"error: {mistake}")
         return USAGE
@@ -59,8 +67,6 @@ def run(arguments: Sequence[str]) -> int:
         for line in lines_of(error):
             say(line)
         return code_of(error)
-    except KeyboardInterrupt:
-        return INTERRUPTED
     except OSError as problem:
         say(f"error: {problem.strerror or problem}{f': {problem.filename}' if problem.filename else ''}")
         return FAILED

@@ -88,6 +88,6 @@ def _advice(error: SeedanceError) -> Iterator[str]:
         case TaskFailedError() | NotFoundError():
             pass
         case SeedanceError(task_id=str(task_id)):
-            yield f"the task goes on at the server; collect it with: seedance wait {task_id}"
+            yield f"to collect it: seedance wait {task_id}"
         case _:
             pass

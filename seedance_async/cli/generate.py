@@ -103,11 +103,14 @@ class _Job:
         say(f"idempotency key {self._key}")
         self._submission = await client.submit(self._request, idempotency_key=self._key)
         _tell_accepted(self._submission)
-        finished: list[Task] = []
-        errors = await wait_for_all(client, self._submission.task_ids, timeout=timeout, tell=finished.append)
-        for task in finished:
+        done: list[Task] = []
+
+        def tell(task: Task) -> None:
             tell_final(task)
-        done = [task for task in finished if task.is_completed]
+            if task.is_completed:
+                done.append(task)
+
+        errors = await wait_for_all(client, self._submission.task_ids, timeout=timeout, tell=tell)
         return report([*errors, *await save(client, done, self._directory)])
 
     def tell_how_to_collect(self) -> None:

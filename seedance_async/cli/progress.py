@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from types import TracebackType
 
-    from rich.console import RenderableType
+    from rich.console import Console, RenderableType
 
 HEARTBEAT: Final = 30.0  # s
 REDRAWS: Final = 10  # a second
@@ -78,14 +78,17 @@ class LiveView:
     Args:
         render: makes what is to be seen now.
         leave: whether the last picture stays.
+        console: where to draw, if not on the terminal of stderr.
     """
 
-    def __init__(self, render: Callable[[], RenderableType], *, leave: bool = False) -> None:
+    def __init__(
+        self, render: Callable[[], RenderableType], *, leave: bool = False, console: Console | None = None
+    ) -> None:
         self._loop = asyncio.get_running_loop()
         self._next: asyncio.TimerHandle | None = None
         self._live = Live(
             get_renderable=render,
-            console=terminal(),
+            console=console or terminal(),
             auto_refresh=False,  # its thread would read the loop's objects behind the loop's back
             transient=not leave,
             # Data for a pipe must not go through the terminal's console.

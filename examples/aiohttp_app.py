@@ -1,0 +1,61 @@
+"""An aiohttp backend that submits clips, tells how they stand, and waits for them.
+
+seedance sandbox --speed 20 -- python examples/aiohttp_app.py
+curl -X POST 'localhost:8080/clips?prompt=A+paper+boat'
+
+One client serves the whole application, so all its users share one account's limit.
+"""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING
+
+from aiohttp import web
+
+from seedance_async import NotFoundError, Seedance2Video, SeedanceClient, ValidationError
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
+CLIENT = web.AppKey("client", SeedanceClient)
+routes = web.RouteTableDef()
+
+
+async def client_of(app: web.Application) -> AsyncIterator[None]:
+    """Open the client with the application, and close it with it."""
+    async with SeedanceClient() as client:
+        app[CLIENT] = client
+        yield
+
+
+@routes.post("/clips")
+async def submit(request: web.Request) -> web.Response:
+    """Pay for a clip; its id collects it."""
+    try:
+        wanted = Seedance2Video(prompt=request.query.get("prompt", ""))
+    except ValidationError as error:
+        return web.json_response({"problems": dict(error.problems)}, status=422)
+    submission = await request.app[CLIENT].submit(wanted)
+    return web.json_response({"id": submission.id}, status=202)
+
+
+@routes.get("/clips/{id}")
+async def status(request: web.Request) -> web.Response:
+    """How a clip stands now, or with ``?wait=true`` once it is final."""
+    client, task_id = request.app[CLIENT], request.match_info["id"]
+    try:
+        task = await (
+            client.wait(task_id) if request.query.get("wait") == "true" else client.get_task(task_id)
+        )
+    except NotFoundError:
+        raise web.HTTPNotFound(text="no such clip") from None
+    return web.json_response({"id": task.id, "status": task.status, "urls": task.urls})
+
+
+app = web.Application()
+app.add_routes(routes)
+app.cleanup_ctx.append(client_of)
+
+if __name__ == "__main__":
+    web.run_app(app, host="127.0.0.1", port=int(os.environ.get("PORT", "8080")))

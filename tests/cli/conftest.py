@@ -1,0 +1,50 @@
+"""A command line to type at, in virtual time, against a sandbox in the same loop."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+from attrs import frozen
+
+from seedance_async.cli.app import execute
+from seedance_async.cli.sandbox import variables
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
+    from seedance_async.sandbox import Sandbox
+
+    Type = Callable[..., Awaitable["Ending"]]
+
+
+@frozen
+class Ending:
+    """How a command ended."""
+
+    code: int
+    out: str
+    err: str
+
+    @property
+    def lines(self) -> list[str]:
+        """What it wrote to stdout."""
+        return self.out.splitlines()
+
+
+@pytest.fixture
+def environment(seedance_sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The variables that `seedance sandbox` tells to set."""
+    for name, value in variables(seedance_sandbox).items():
+        monkeypatch.setenv(name, value)
+
+
+@pytest.fixture
+async def seedance(environment: None, capsys: pytest.CaptureFixture[str]) -> Type:
+    """Run `seedance` with these arguments."""
+
+    async def run(*arguments: object) -> Ending:
+        code = await execute([str(argument) for argument in arguments])
+        return Ending(code, *capsys.readouterr())
+
+    return run

@@ -1,0 +1,128 @@
+"""`seedance demo`: the first thing that anybody runs, so it must work everywhere, and again."""
+
+from __future__ import annotations
+
+import re
+import sys
+from functools import partial
+from typing import TYPE_CHECKING
+
+import anyio
+import av
+import pytest
+from PIL import Image
+
+from seedance_async.cli.demo_jobs import TAKES, demo_jobs
+from seedance_async.cli.exits import OK, USAGE
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from tests.cli.conftest import Type
+
+JOBS = 5
+
+
+@pytest.fixture
+def demo(seedance: Type, monkeypatch: pytest.MonkeyPatch) -> Type:
+    """Run `seedance demo` with nothing in the environment to lean on."""
+    for name in ("SEEDANCE_API_KEY", "SEEDANCE_BASE_URL", "SEEDANCE_RATE_LIMIT"):
+        monkeypatch.delenv(name, raising=False)
+    return partial(seedance, "demo")
+
+
+def look_at(directory: Path) -> dict[str, list[str]]:
+    """Open everything in the directory; the names by kind."""
+    for clip in directory.glob("*.mp4"):
+        with av.open(clip) as container:
+            assert sum(1 for _ in container.decode(video=0)) > 24
+    pictures = [*directory.glob("*.png"), *directory.glob("*.jpg")]
+    for picture in pictures:
+        with Image.open(picture) as image:
+            image.load()
+    return {
+        "clips": sorted(clip.name for clip in directory.glob("*.mp4")),
+        "pictures": sorted(picture.name for picture in pictures),
+    }
+
+
+async def test_the_demo_leaves_media_that_play_and_a_gallery_of_them(demo: Type, tmp_path: Path) -> None:
+    """Each job has its file under its name, and the page links every one."""
+    ending = await demo("-o", tmp_path / "out", "--jobs", JOBS)
+
+    found = look_at(tmp_path / "out")
+    page = (tmp_path / "out" / "gallery.html").read_text(encoding="utf-8")
+    assert OK == ending.code
+    assert ["01-glass-train.mp4", "03-lighthouse-keeper.mp4", "05-clockwork-koi.mp4"] == found["clips"]
+    assert {"02-tea-poster.png", "04-market-still.png"} < set(found["pictures"])
+    assert set(found["clips"]) | set(found["pictures"]) == set(
+        re.findall(r'(?:src|poster)="\./([^"]+)"', page)
+    )
+
+
+async def test_the_demo_tells_what_the_sandbox_saw_of_it(demo: Type, tmp_path: Path) -> None:
+    """Jobs, requests beside the least that can do it, the limit, money, files and where the gallery is."""
+    ending = await demo("-o", tmp_path, "--jobs", JOBS)
+
+    told = dict(line.split(maxsplit=1) for line in ending.lines)
+    requests, least = map(int, re.findall(r"(\d+) for 5 jobs; (\d+) is the least", told["requests"])[0])
+    assert "5, of which 5 saved and 0 failed" == told["jobs"]
+    assert 2 * JOBS == least <= requests
+    assert int(told["limit"].split()[0]) <= 30
+    assert "for 5 paid tasks" in told["credits"]
+    assert (tmp_path / "gallery.html").as_uri() == told["gallery"]
+
+
+async def test_the_demo_can_be_run_again_into_the_same_directory(demo: Type, tmp_path: Path) -> None:
+    """Its own files are replaced, other people's stay."""
+    (tmp_path / "mine.png").write_bytes(b"mine")
+    await demo("-o", tmp_path, "--jobs", JOBS)
+    first = sorted(path.name for path in tmp_path.iterdir())
+
+    ending = await demo("-o", tmp_path, "--jobs", JOBS)
+
+    assert OK == ending.code
+    assert first == sorted(path.name for path in tmp_path.iterdir())
+    assert b"mine" == (tmp_path / "mine.png").read_bytes()
+
+
+async def test_the_demo_works_without_the_extra_that_makes_media(
+    demo: Type, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Small files baked beforehand stand in, and they play as well."""
+    monkeypatch.setitem(sys.modules, "PIL", None)
+    monkeypatch.setitem(sys.modules, "av", None)
+
+    ending = await demo("-o", tmp_path, "--jobs", 2)
+
+    monkeypatch.undo()
+    assert OK == ending.code
+    assert {
+        "clips": ["01-glass-train.mp4"],
+        "pictures": ["01-glass-train-last-frame.png", "02-tea-poster.png"],
+    } == (look_at(tmp_path))
+
+
+async def test_the_demo_that_is_cut_short_ends_at_once(demo: Type, tmp_path: Path) -> None:
+    """It plays with its own server's money, so there is nothing to collect."""
+    async with anyio.create_task_group() as keyboard:
+        keyboard.start_soon(demo, "-o", tmp_path)
+        await anyio.sleep(1)
+        keyboard.cancel_scope.cancel()
+
+    assert [] == list(tmp_path.glob("*.html"))
+
+
+async def test_a_demo_of_no_jobs_is_a_mistake(demo: Type, tmp_path: Path) -> None:
+    """It would show nothing."""
+    ending = await demo("-o", tmp_path, "--jobs", 0)
+
+    assert USAGE == ending.code
+
+
+def test_any_number_of_demo_jobs_are_all_different() -> None:
+    """Beyond the last they are further takes, with names and prompts of their own."""
+    jobs = demo_jobs(3 * len(TAKES))
+
+    assert 3 * len(TAKES) == len({job.name for job in jobs}) == len({job.request.prompt for job in jobs})
+    assert {"seedance2", "gpt-image-2", "nano-banana-pro"} == {job.request.model for job in jobs[:4]}

@@ -1,0 +1,89 @@
+"""Which error ends with which exit code, and what is told about it."""
+
+from __future__ import annotations
+
+import pytest
+
+from seedance_async.cli.exits import (
+    CREDITS,
+    FAILED,
+    KEY_REFUSED,
+    OK,
+    UNCERTAIN,
+    USAGE,
+    code_of,
+    code_of_all,
+    lines_of,
+)
+from seedance_async.errors import (
+    ConfigurationError,
+    ConnectionFailedError,
+    CreditCapError,
+    DownloadError,
+    InsufficientCreditsError,
+    InvalidRequestError,
+    ManifestError,
+    SeedanceError,
+    UnauthorizedError,
+    UncertainInternalServerError,
+    UncertainSubmissionError,
+    UnexpectedReplyError,
+    ValidationError,
+    WaitTimeoutError,
+)
+
+
+@pytest.mark.parametrize(
+    ("error", "code"),
+    [
+        (InvalidRequestError("no"), FAILED),
+        (ConnectionFailedError("no"), FAILED),
+        (ValidationError([("prompt", "is required")]), USAGE),
+        (ConfigurationError("no"), USAGE),
+        (ManifestError([(1, "prompt", "is required")]), USAGE),
+        (InsufficientCreditsError("no"), CREDITS),
+        (CreditCapError("no"), CREDITS),
+        (UnauthorizedError("no"), KEY_REFUSED),
+        (UncertainSubmissionError("no"), UNCERTAIN),
+        (UncertainInternalServerError("no"), UNCERTAIN),
+    ],
+    ids=lambda value: type(value).__name__ if isinstance(value, Exception) else None,
+)
+def test_every_error_has_the_exit_code_of_the_contract(error: SeedanceError, code: int) -> None:
+    """Scripts decide by these numbers."""
+    assert code == code_of(error)
+
+
+def test_many_jobs_end_with_the_code_that_says_most() -> None:
+    """A refused key explains failures beside it, and money that may be lost outweighs money that is short."""
+    failed, short, uncertain, refused = (
+        SeedanceError("no"),
+        InsufficientCreditsError("no"),
+        UncertainSubmissionError("no"),
+        UnauthorizedError("no"),
+    )
+
+    assert OK == code_of_all([])
+    assert FAILED == code_of_all([failed])
+    assert CREDITS == code_of_all([failed, short])
+    assert UNCERTAIN == code_of_all([failed, short, uncertain])
+    assert KEY_REFUSED == code_of_all([failed, short, uncertain, refused])
+
+
+@pytest.mark.parametrize(
+    ("error", "advice"),
+    [
+        (UncertainSubmissionError("no", idempotency_key="k1"), "--idempotency-key k1"),
+        (WaitTimeoutError("late", task_id="sd2_1"), "seedance wait sd2_1"),
+        (UnexpectedReplyError("odd", task_id="sd2_1"), "seedance wait sd2_1"),
+        (DownloadError("no", task_id="sd2_1"), "seedance download sd2_1"),
+        (InsufficientCreditsError("no"), "top up"),
+    ],
+    ids=lambda value: type(value).__name__ if isinstance(value, Exception) else None,
+)
+def test_an_error_is_told_with_what_to_do_about_it(error: SeedanceError, advice: str) -> None:
+    """What was paid can be collected by the line on the screen."""
+    first, *_, last = lines_of(error)
+
+    assert first.startswith("error: ")
+    assert advice in last

@@ -1,0 +1,139 @@
+"""`seedance sandbox`: serve the emulator, or run a command against it. Real processes, real time."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import urllib.request
+from typing import TYPE_CHECKING
+
+import pytest
+
+from seedance_async import RateLimit
+from seedance_async.cli.exits import OK, USAGE
+from seedance_async.cli.sandbox import rate_limit
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+SEEDANCE = [sys.executable, "-m", "seedance_async"]
+SHOW = "import json, os; print(json.dumps({k: v for k, v in os.environ.items() if k[:9] == 'SEEDANCE_'}))"
+
+
+def seedance(*arguments: str) -> subprocess.CompletedProcess[str]:
+    """Run a command line to its end."""
+    return subprocess.run([*SEEDANCE, *arguments], capture_output=True, text=True, timeout=50, check=False)
+
+
+def test_the_sandbox_serves_until_ctrl_c_and_tells_how_to_reach_it() -> None:
+    """Its stdout can be evaluated by a shell; Ctrl-C is how it is meant to end."""
+    with subprocess.Popen(
+        [*SEEDANCE, "sandbox", "--speed", "20", "--api-key", "sk it's"],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    ) as process:
+        assert process.stdout is not None
+        exports = "".join(process.stdout.readline() for _ in range(3))
+        shell = f'{exports}\nprintf "%s\\n" "$SEEDANCE_BASE_URL" "$SEEDANCE_API_KEY" "$SEEDANCE_RATE_LIMIT"'
+        told = subprocess.run(
+            ["sh", "-c", shell], capture_output=True, text=True, check=True
+        ).stdout.splitlines()
+        with urllib.request.urlopen(f"{told[0].removesuffix('/api/v1')}/_sandbox/tasks") as answer:
+            tasks = json.load(answer)
+        process.send_signal(signal.SIGINT)
+        process.communicate(timeout=20)
+
+    assert {"tasks": []} == tasks
+    assert ["sk it's", "30/3"] == told[1:]
+    assert OK == process.returncode
+
+
+def test_a_command_runs_against_the_sandbox_and_its_exit_code_is_handed_on() -> None:
+    """One line is enough to try a program: the variables are set for it, and it may have flags of its own."""
+    ending = seedance("sandbox", "--speed", "60", "--", sys.executable, "-c", f"{SHOW}; exit(7)")
+
+    variables = json.loads(ending.stdout)
+    assert 7 == ending.returncode
+    assert {"SEEDANCE_API_KEY": "sk_test_sandbox", "SEEDANCE_RATE_LIMIT": "30/1"} == {
+        name: value for name, value in variables.items() if name != "SEEDANCE_BASE_URL"
+    }
+
+
+def test_a_death_by_signal_is_told_as_shells_do() -> None:
+    """128 and the signal's number."""
+    ending = seedance("sandbox", sys.executable, "-c", "import os; os.kill(os.getpid(), 9)")
+
+    assert 128 + signal.SIGKILL == ending.returncode
+
+
+def test_at_its_own_speed_the_sandbox_leaves_the_limit_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The documented limit is the client's default already."""
+    monkeypatch.delenv("SEEDANCE_RATE_LIMIT", raising=False)
+
+    ending = seedance("sandbox", sys.executable, "-c", SHOW)
+
+    assert "SEEDANCE_RATE_LIMIT" not in json.loads(ending.stdout)
+
+
+@pytest.mark.parametrize("speed", [1, 7, 20, 600, 0.5])
+def test_the_limit_shrinks_with_the_clock(speed: float) -> None:
+    """However fast, the text can be read back, and thirty requests fit one window."""
+    limit = RateLimit.parse(rate_limit(speed))
+
+    assert 30 == limit.requests
+    assert limit.period == pytest.approx(60 / speed)
+
+
+def test_faults_are_read_from_a_file(tmp_path: Path) -> None:
+    """The client meets them: here every poll is answered 404, so waiting ends with an error at once."""
+    rules = tmp_path / "faults.json"
+    rules.write_text(json.dumps([{"effect": "status", "status": 401, "on": "submit", "count": None}]))
+
+    ending = seedance(
+        "sandbox", "--faults", str(rules), "--", *SEEDANCE, "generate", "gpt-image-2", "A paper boat"
+    )
+
+    assert 4 == ending.returncode
+
+
+@pytest.mark.parametrize("text", ["", "{}", '[{"effect": "magic"}]', '[{"colour": "blue"}]', "[1]"])
+def test_faults_that_make_no_sense_are_a_mistake(tmp_path: Path, text: str) -> None:
+    """Told in a line, before anything is served."""
+    rules = tmp_path / "faults.json"
+    rules.write_text(text)
+
+    ending = seedance("sandbox", "--faults", str(rules), "--", "true")
+
+    assert USAGE == ending.returncode
+    assert 1 == len(ending.stderr.splitlines())
+
+
+def test_options_that_make_no_sense_are_a_mistake() -> None:
+    """A clock that stands still serves nobody."""
+    ending = seedance("sandbox", "--speed", "0", "--", "true")
+
+    assert USAGE == ending.returncode
+    assert "speed" in ending.stderr
+
+
+def test_a_port_that_is_taken_is_told_in_a_line() -> None:
+    """As is a command that does not exist: no traceback."""
+    environment = {**os.environ, "PYTHONUNBUFFERED": "1"}
+    inner = [*SEEDANCE, "sandbox", "--port"]
+    script = f"import os, subprocess; port = os.environ['SEEDANCE_BASE_URL'].split(':')[2].split('/')[0]; \
+raise SystemExit(subprocess.run([*{inner!r}, port, '--', 'true']).returncode)"
+
+    ending = subprocess.run(
+        [*SEEDANCE, "sandbox", "--", sys.executable, "-c", script],
+        capture_output=True, text=True, timeout=50, check=False, env=environment,
+    )  # fmt: skip
+    missing = seedance("sandbox", "--", "no-such-command")
+
+    assert (1, 1) == (ending.returncode, missing.returncode)
+    assert "address already in use" in ending.stderr.lower()
+    assert "no-such-command" in missing.stderr
+    assert "Traceback" not in ending.stderr + missing.stderr

@@ -1,0 +1,129 @@
+"""`seedance status`, `wait` and `download`: tasks by their ids."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING
+
+import pytest
+
+from seedance_async import GptImage2
+from seedance_async.cli.exits import FAILED, KEY_REFUSED, OK, USAGE
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from tests.cli.conftest import Type
+
+    from seedance_async import SeedanceClient
+    from seedance_async.sandbox import Sandbox
+
+
+@pytest.fixture
+async def task_ids(seedance_client: SeedanceClient) -> list[str]:
+    """Two tasks that somebody else has submitted a moment ago."""
+    requests = [GptImage2(prompt="a paper boat"), GptImage2(prompt="a paper plane")]
+    return [(await seedance_client.submit(request)).id for request in requests]
+
+
+async def test_status_writes_a_line_for_each_task(seedance: Type, task_ids: list[str]) -> None:
+    """Id, status and model, with tabs between, for `cut` and for eyes."""
+    ending = await seedance("status", *task_ids)
+
+    assert OK == ending.code
+    assert [f"{task_id}\tprocessing\tgpt-image-2" for task_id in task_ids] == ending.lines
+
+
+async def test_wait_writes_each_task_with_its_urls_as_it_gets_final(
+    seedance: Type, seedance_sandbox: Sandbox, task_ids: list[str]
+) -> None:
+    """Every task is told once, when it is done, and where its files are."""
+    ending = await seedance("wait", *task_ids)
+
+    by_end = sorted(task_ids, key=lambda task_id: seedance_sandbox.tasks[task_id].ends_at)
+    assert OK == ending.code
+    assert [[task_id, "completed"] for task_id in by_end] == [line.split("\t")[:2] for line in ending.lines]
+    assert all(seedance_sandbox.media_url in line for line in ending.lines)
+
+
+async def test_json_gives_the_answers_of_the_api_as_they_came(seedance: Type, task_ids: list[str]) -> None:
+    """A line a task, for programs, with fields this version may not know."""
+    ending = await seedance("wait", "--json", *task_ids)
+
+    assert set(task_ids) == {json.loads(line)["id"] for line in ending.lines}
+    assert all(json.loads(line)["credits_refunded"] == 0 for line in ending.lines)
+
+
+async def test_status_goes_on_after_a_task_that_nobody_knows(seedance: Type, task_ids: list[str]) -> None:
+    """One wrong id costs its own line only; the exit code tells that there was one."""
+    ending = await seedance("status", "sd2_nobody", task_ids[0])
+
+    assert FAILED == ending.code
+    assert 1 == len(ending.lines)
+    assert "error: sd2_nobody:" in ending.err
+
+
+async def test_status_stops_at_a_refused_key(
+    seedance: Type, seedance_sandbox: Sandbox, task_ids: list[str]
+) -> None:
+    """The next task would be answered alike, so it is not asked for."""
+    before = len(seedance_sandbox.requests)
+
+    ending = await seedance("status", *task_ids, "--api-key", "sk_wrong")
+
+    assert KEY_REFUSED == ending.code
+    assert before + 1 == len(seedance_sandbox.requests)
+
+
+async def test_wait_gives_up_after_its_timeout_and_says_that_the_task_goes_on(
+    seedance: Type, task_ids: list[str]
+) -> None:
+    """The task is not lost: the line to wait for it again is told."""
+    ending = await seedance("wait", task_ids[0], "--timeout", 5)
+
+    assert FAILED == ending.code
+    assert "" == ending.out
+    assert f"seedance wait {task_ids[0]}" in ending.err
+
+
+async def test_download_saves_the_files_and_writes_their_paths(
+    seedance: Type, task_ids: list[str], tmp_path: Path
+) -> None:
+    """What was waited for is fetched by its id; a second time nothing is written twice."""
+    await seedance("wait", *task_ids)
+
+    first = await seedance("download", *task_ids, "-o", tmp_path)
+    second = await seedance("download", *task_ids, "-o", tmp_path)
+
+    assert OK == first.code
+    assert [str(tmp_path / f"{task_id}.png") for task_id in task_ids] == first.lines
+    assert first.lines == second.lines
+    assert len(task_ids) == len(list(tmp_path.iterdir()))
+
+
+async def test_download_of_a_running_task_says_so(
+    seedance: Type, task_ids: list[str], tmp_path: Path
+) -> None:
+    """There are no files yet; nothing is left behind."""
+    ending = await seedance("download", task_ids[0], "-o", tmp_path)
+
+    assert FAILED == ending.code
+    assert "processing" in ending.err
+    assert [] == list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("verb", ["status", "wait", "download"])
+async def test_a_verb_without_an_id_is_a_mistake(seedance: Type, verb: str) -> None:
+    """Nothing to ask for is no success."""
+    ending = await seedance(verb)
+
+    assert USAGE == ending.code
+    assert "ID" in ending.err
+
+
+async def test_a_rate_limit_that_cannot_be_read_is_a_mistake(seedance: Type) -> None:
+    """The flag says how it is written."""
+    ending = await seedance("status", "sd2_x", "--rate-limit", "fast")
+
+    assert USAGE == ending.code
+    assert "30/60" in ending.err

@@ -1,0 +1,117 @@
+"""The command as a process: what it loads, how it ends, and who may leave early."""
+
+from __future__ import annotations
+
+import os
+import re
+import signal
+import subprocess
+import sys
+from typing import TYPE_CHECKING
+
+import pytest
+
+from seedance_async import __version__
+from seedance_async.cli.exits import INTERRUPTED, OK, USAGE
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+SEEDANCE = [sys.executable, "-m", "seedance_async"]
+SANDBOX = [*SEEDANCE, "sandbox", "--speed", "60", "--"]
+
+
+def run(*command: str) -> subprocess.CompletedProcess[str]:
+    """Run a command to its end."""
+    return subprocess.run(command, capture_output=True, text=True, timeout=50, check=False)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code"),
+    [
+        (["--help"], OK),
+        (["--version"], OK),
+        ([], OK),
+        (["generate", "seedance2", "--help"], OK),
+        (["sandbox", "--help"], OK),
+        (["bogus"], USAGE),
+        (["generate", "seedance2"], USAGE),
+        (["generate", "seedance2", "A paper boat", "--duration", "99"], USAGE),
+        (["wait"], USAGE),
+    ],
+    ids=lambda value: " ".join(value) if isinstance(value, list) else None,
+)
+def test_what_needs_no_network_does_not_load_the_http_stack(arguments: list[str], code: int) -> None:
+    """Help, version and mistakes are answered without the price of loading aiohttp."""
+    ending = run(sys.executable, "-X", "importtime", *SEEDANCE[1:], *arguments)
+
+    loaded = set(re.findall(r"\|\s+(\w+)$", ending.stderr, re.MULTILINE))
+    assert code == ending.returncode
+    assert {"attrs", "cyclopts"} <= loaded
+    assert {"aiohttp", "aiolimiter"}.isdisjoint(loaded)
+
+
+def test_the_version_is_the_packages() -> None:
+    """And it is all that stdout gets."""
+    assert f"{__version__}\n" == run(*SEEDANCE, "--version").stdout
+
+
+def test_without_its_extra_the_command_names_it() -> None:
+    """One line, and the exit code of a usage error."""
+    without = (
+        "import sys; sys.modules['cyclopts'] = None; from seedance_async.cli import main; sys.exit(main())"
+    )
+
+    ending = run(sys.executable, "-c", without)
+
+    assert USAGE == ending.returncode
+    assert "the seedance command needs its extra: pip install 'seedance-async[cli]'\n" == ending.stderr
+
+
+def test_without_a_key_the_command_says_where_to_get_one() -> None:
+    """Nothing is sent, and the sandbox is named as a way without one."""
+    ending = run("env", "-u", "SEEDANCE_API_KEY", *SEEDANCE, "status", "sd2_x")
+
+    assert USAGE == ending.returncode
+    assert "SEEDANCE_API_KEY" in ending.stderr
+    assert "seedance sandbox" in ending.stderr
+
+
+def test_a_reader_that_leaves_early_stops_nothing(tmp_path: Path) -> None:
+    """`| head -1` closes the pipe: every picture is saved all the same, and nobody complains."""
+    with subprocess.Popen(
+        [*SANDBOX, *SEEDANCE, "generate", "gpt-image-2", "A boat", "--batch-count", "4", "-o", str(tmp_path)],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    ) as process:
+        assert process.stdout is not None
+        process.stdout.close()
+        assert process.stderr is not None
+        said = process.stderr.read()
+
+    assert OK == process.wait()
+    assert 4 == len(list(tmp_path.iterdir()))
+    assert "Error" not in said
+    assert "Traceback" not in said
+
+
+def test_ctrl_c_ends_with_130_and_the_line_to_collect_by() -> None:
+    """The task is paid and goes on; its id is on the screen, and no traceback."""
+    with subprocess.Popen(
+        [*SANDBOX, *SEEDANCE, "generate", "seedance2", "A paper boat"],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+    ) as process:
+        assert process.stderr is not None
+        said = ""
+        while "accepted" not in said:
+            said += process.stderr.readline()
+        os.killpg(process.pid, signal.SIGINT)  # as a terminal does: to the whole foreground group
+        _, rest = process.communicate(timeout=20)
+
+    assert INTERRUPTED == process.returncode
+    assert re.search(r"seedance wait (sd2_\w+) && seedance download \1 -o \.", rest)
+    assert "Traceback" not in rest
