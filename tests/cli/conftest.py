@@ -11,11 +11,12 @@ from seedance_async.cli.app import execute
 from seedance_async.cli.sandbox import variables
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
+    from collections.abc import Callable, Coroutine
+    from typing import Any
 
     from seedance_async.sandbox import Sandbox
 
-    Type = Callable[..., Awaitable["Ending"]]
+    Type = Callable[..., Coroutine[Any, Any, "Ending"]]
 
 
 @frozen

@@ -18,10 +18,9 @@ from seedance_async.sandbox import Fault
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from tests.cli.conftest import Type
-
     from seedance_async.models import Request
     from seedance_async.sandbox import Sandbox
+    from tests.cli.conftest import Type
 
 
 async def test_generate_saves_a_clip_and_writes_nothing_but_its_paths_to_stdout(

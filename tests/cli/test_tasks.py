@@ -13,10 +13,9 @@ from seedance_async.cli.exits import FAILED, KEY_REFUSED, OK, USAGE
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from tests.cli.conftest import Type
-
     from seedance_async import SeedanceClient
     from seedance_async.sandbox import Sandbox
+    from tests.cli.conftest import Type
 
 
 @pytest.fixture
