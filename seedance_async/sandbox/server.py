@@ -87,6 +87,7 @@ class ApiServer:
         if any(fault.effect in BREAKS and fault.moment == "before" for fault in faults):
             return _NOTHING_DONE
         answer = instead or world.state.process(admission, anyio.current_time())
+        world.remember(admission.call, answer)
         if instead is None:
             instead = await _strike(faults, "after")
         if instead is not None:

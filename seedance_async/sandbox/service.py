@@ -12,6 +12,7 @@ from attrs import evolve
 
 from seedance_async.sandbox.faults import Fault, FaultBook
 from seedance_async.sandbox.media_server import MediaServer
+from seedance_async.sandbox.memory import Memory
 from seedance_async.sandbox.options import AccountSpec, Behaviour, Conditions
 from seedance_async.sandbox.outputs import Links
 from seedance_async.sandbox.record import WorstWindow, worst_window
@@ -22,6 +23,7 @@ from seedance_async.sandbox.world import MediaRecord, World
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterable
+    from pathlib import Path
     from types import TracebackType
 
     from seedance_async.sandbox.exchange import Record
@@ -59,6 +61,7 @@ class Sandbox:
         host: str = "127.0.0.1",
         port: int = 0,
         media_port: int = 0,
+        memory: Path | None = None,
     ) -> None:
         """Describe a sandbox; nothing runs before it is entered.
 
@@ -76,6 +79,8 @@ class Sandbox:
             host: address to listen at.
             port: of the API; 0 takes a free one.
             media_port: of the output files; 0 takes a free one.
+            memory: file in which the account outlives this process, see :mod:`seedance_async.sandbox.memory`;
+                the same conditions must be given every time.
         """
         world, open_points = conditions or Conditions(), behaviour or Behaviour()
         self.conditions = evolve(
@@ -87,19 +92,23 @@ class Sandbox:
         self._epoch = epoch
         self._host = host
         self._ports = port, media_port
+        self._memory = Memory(memory) if memory else None
         self._running = AsyncExitStack()
         self._world: World | None = None
         self._origins = "", ""
 
     async def __aenter__(self) -> Self:
         async with AsyncExitStack() as running:
-            port, media_port = self._ports
             api, media = ApiServer(lambda: self.world, reset=self.reset), MediaServer(lambda: self.world)
-            self._origins = (
-                await self._listen(running, api.handle, port),
-                await self._listen(running, media.handle, media_port),
+            last = self._memory.ports if self._memory else (0, 0)
+            ports = (
+                await self._listen(running, api.handle, self._ports[0], rather=last[0]),
+                await self._listen(running, media.handle, self._ports[1], rather=last[1]),
             )
-            self.reset()
+            self._origins = f"http://{self._host}:{ports[0]}", f"http://{self._host}:{ports[1]}"
+            if self._memory:
+                self._memory.listening(ports)
+            self._begin()
             self._running = running.pop_all()
         return self
 
@@ -192,16 +201,9 @@ class Sandbox:
 
     def reset(self) -> None:
         """Forget everything and start anew from the same seed; requests under way end in the old world."""
-        started_at = anyio.current_time()
-        secret = f"links of seed {self.conditions.seed}".encode()
-        state = State(
-            behaviour=self.behaviour,
-            conditions=self.conditions,
-            accounts=self._accounts,
-            calendar=Calendar(started_at, self._epoch or datetime.now(UTC)),
-            links=Links(self.media_url, secret, self.conditions.real(self.behaviour.url_life)),
-        )
-        self._world = World(state=state, faults=FaultBook(self._faults, seed=self.conditions.seed))
+        if self._memory:
+            self._memory.forget()
+        self._begin()
 
     @property
     def world(self) -> World:
@@ -213,6 +215,25 @@ class Sandbox:
         if self._world is None:
             raise RuntimeError("the sandbox has not been started: use it in an `async with`")
         return self._world
+
+    def _begin(self) -> None:
+        """Make the world: a fresh one, or the one that the memory tells of."""
+        kept = self._memory.submits() if self._memory else []
+        now, wall = anyio.current_time(), self._epoch or datetime.now(UTC)
+        began_at = min([wall, *(submit.at for submit in kept)])
+        calendar = Calendar(now - (wall - began_at).total_seconds(), began_at)
+        secret = f"links of seed {self.conditions.seed}".encode()
+        state = State(
+            behaviour=self.behaviour,
+            conditions=self.conditions,
+            accounts=self._accounts,
+            calendar=calendar,
+            links=Links(self.media_url, secret, self.conditions.real(self.behaviour.url_life)),
+        )
+        for submit in kept:
+            state.replay(submit.call, min(now, calendar.reading(submit.at)))
+        faults = FaultBook(self._faults, seed=self.conditions.seed)
+        self._world = World(state=state, faults=faults, memory=self._memory)
 
     def _settle(self) -> None:
         try:
@@ -226,10 +247,18 @@ class Sandbox:
         running: AsyncExitStack,
         handler: Callable[[web.BaseRequest], Awaitable[web.StreamResponse]],
         port: int,
-    ) -> str:
+        *,
+        rather: int,
+    ) -> int:
+        """Listen at the port; where any will do, rather at the one named, if it is free."""
         # Nobody waits for an answer any more when the sandbox stops, so open exchanges are not waited for.
         runner = web.ServerRunner(web.Server(handler, access_log=None), shutdown_timeout=0.1)
         await runner.setup()
         running.push_async_callback(runner.cleanup)
-        await web.TCPSite(runner, self._host, port).start()
-        return f"http://{self._host}:{runner.addresses[0][1]}"
+        try:
+            await web.TCPSite(runner, self._host, port or rather).start()
+        except OSError:
+            if port or not rather:
+                raise
+            await web.TCPSite(runner, self._host, 0).start()
+        return int(runner.addresses[0][1])

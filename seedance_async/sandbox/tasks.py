@@ -79,6 +79,10 @@ class Calendar:
         """The wall instant, aware, in UTC."""
         return self.epoch.astimezone(UTC) + timedelta(seconds=now - self.started_at)
 
+    def reading(self, at: datetime) -> float:
+        """The reading of the server's clock at a wall instant."""
+        return self.started_at + (at - self.epoch).total_seconds()
+
     def text(self, now: float) -> str:
         """The wall instant as the vendor prints it: ``2026-06-03T10:00:00.000Z``."""
         return self.at(now).isoformat(timespec="milliseconds").replace("+00:00", "Z")

@@ -11,7 +11,9 @@ from attrs import frozen
 from seedance_async.sandbox.record import Recorder
 
 if TYPE_CHECKING:
+    from seedance_async.sandbox.exchange import Answer, Call
     from seedance_async.sandbox.faults import FaultBook
+    from seedance_async.sandbox.memory import Memory
     from seedance_async.sandbox.state import State
 
 
@@ -38,11 +40,12 @@ class MediaRecord:
 class World:
     """One life of the sandbox, from its start or a reset to the next."""
 
-    def __init__(self, *, state: State, faults: FaultBook) -> None:
+    def __init__(self, *, state: State, faults: FaultBook, memory: Memory | None = None) -> None:
         self.state = state
         self.faults = faults
         self.recorder = Recorder()
         self.media: list[MediaRecord] = []
+        self._memory = memory
         self._jitter = Random(f"{state.conditions.seed}/latency")
 
     async def latency(self) -> None:
@@ -50,3 +53,8 @@ class World:
         low, high = self.state.conditions.latency
         if high > 0:
             await anyio.sleep(self._jitter.uniform(low, high))
+
+    def remember(self, call: Call, answer: Answer) -> None:
+        """Have a submit that was accepted outlive this process, if anything does."""
+        if self._memory is not None and call.endpoint == "submit" and answer.task_ids and not answer.replayed:
+            self._memory.accepted(call, at=self.state.calendar.at(anyio.current_time()))

@@ -1,0 +1,104 @@
+"""An account that outlives its process: the next life knows every task of the last, and time went on."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING
+
+import pytest
+
+from seedance_async import InsufficientCreditsError, NanoBananaPro, Seedance2Video, SeedanceClient
+from seedance_async.sandbox import Sandbox
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+MONDAY = datetime(2026, 6, 1, 9, tzinfo=UTC)
+BOAT = NanoBananaPro(prompt="A paper boat on a pond")
+HAT = Seedance2Video(prompt="A red hat in the wind")
+
+
+def life(path: Path, *, at: datetime = MONDAY, port: int = 0) -> Sandbox:
+    """One life of the account, which begins at a wall instant."""
+    return Sandbox(memory=path / "deep" / "account.jsonl", epoch=at, credits=100, port=port)
+
+
+def client_of(sandbox: Sandbox) -> SeedanceClient:
+    """A client of it."""
+    return SeedanceClient(sandbox.api_key, sandbox.base_url)
+
+
+async def test_a_task_goes_on_while_the_sandbox_is_down(tmp_path: Path) -> None:
+    """Its id, price, key and end are the same, so what was paid is collected in the next life."""
+    async with life(tmp_path) as first, client_of(first) as client:
+        submission = await client.submit(BOAT, idempotency_key="boat-1")
+    async with life(tmp_path, at=MONDAY + timedelta(hours=1)) as second, client_of(second) as client:
+        task = await client.get_task(submission.id)
+        again = await client.submit(BOAT, idempotency_key="boat-1")
+
+    assert task.is_completed
+    assert (first.tasks[submission.id].ends_at - first.tasks[submission.id].accepted_at) == pytest.approx(
+        second.tasks[submission.id].ends_at - second.tasks[submission.id].accepted_at, abs=1e-5
+    )
+    assert submission.id == again.id
+    assert 1 == len(second.paid_tasks)
+    assert 100 - 12 == second.balance()
+
+
+async def test_files_stay_where_their_urls_say(tmp_path: Path) -> None:
+    """The next life listens at the same ports, if they are free, and knows its own signatures."""
+    async with life(tmp_path) as first, client_of(first) as client:
+        task = await client.generate(BOAT)
+        api = first.base_url
+    later = MONDAY + timedelta(minutes=5)
+    async with life(tmp_path, at=later) as second, client_of(second) as client:
+        (path,) = await client.download(task, tmp_path)
+
+    assert api == second.base_url
+    assert path.stat().st_size > 1000
+
+
+async def test_a_port_that_is_taken_is_no_obstacle(tmp_path: Path) -> None:
+    """Another program may have it by then."""
+    async with (
+        life(tmp_path),
+        life(tmp_path, at=MONDAY + timedelta(minutes=1)) as second,
+        client_of(second) as client,
+    ):
+        submission = await client.submit(HAT)
+
+    assert submission.id in second.tasks
+
+
+async def test_a_port_that_was_asked_for_is_not_changed(tmp_path: Path) -> None:
+    """Whoever names a port means it."""
+    async with life(tmp_path) as first:
+        taken = int(first.base_url.split(":")[2].split("/")[0])
+        with pytest.raises(OSError, match="in use"):
+            async with life(tmp_path, port=taken):
+                pass
+
+
+async def test_what_made_no_task_is_not_kept(tmp_path: Path) -> None:
+    """A refused submit charged nothing, and a key that comes again makes no second task."""
+    async with life(tmp_path) as first, client_of(first) as client:
+        for key in ("hat", "hat", "hat-2", "hat-3"):
+            await client.submit(HAT, idempotency_key=key)
+        with pytest.raises(InsufficientCreditsError):
+            await client.submit(HAT)
+    async with life(tmp_path, at=MONDAY + timedelta(seconds=9)) as second:
+        pass
+
+    assert 3 == len(first.tasks)
+    assert list(first.tasks) == list(second.tasks)
+
+
+async def test_a_reset_is_remembered(tmp_path: Path) -> None:
+    """What an operator had forgotten does not come back."""
+    async with life(tmp_path) as first, client_of(first) as client:
+        await client.submit(BOAT)
+        first.reset()
+    async with life(tmp_path) as second:
+        pass
+
+    assert {} == second.tasks
