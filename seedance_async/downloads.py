@@ -43,7 +43,7 @@ if TYPE_CHECKING:
 
     from seedance_async.models import Task, Timeouts
 
-log = logging.getLogger(__name__)
+log: logging.Logger = logging.getLogger(__name__)
 
 ATTEMPTS: Final = 4
 FIRST_PAUSE: Final = 1.0

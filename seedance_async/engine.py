@@ -68,9 +68,9 @@ class Engine:
         session: ClientSession | None,
     ) -> None:
         self.timeouts = timeouts
-        self.dispatcher = Dispatcher(Budget(rate_limit, memory=memory), Schedule(forecast))
-        self.downloads = Downloads(timeouts, trusted=base_url)
-        self.transport = Transport(
+        self.dispatcher: Dispatcher = Dispatcher(Budget(rate_limit, memory=memory), Schedule(forecast))
+        self.downloads: Downloads = Downloads(timeouts, trusted=base_url)
+        self.transport: Transport = Transport(
             base_url=base_url,
             key=key,
             slots=self.dispatcher,

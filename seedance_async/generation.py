@@ -40,7 +40,7 @@ if TYPE_CHECKING:
     from seedance_async.scheduling.dispatcher import Dispatcher
     from seedance_async.scheduling.poller import Poller
 
-log = logging.getLogger(__name__)
+log: logging.Logger = logging.getLogger(__name__)
 
 READ_AHEAD: Final = 2000
 """Jobs held between the source and their results: enough to see the longest kinds first, and bounded."""

@@ -53,7 +53,7 @@ if TYPE_CHECKING:
 
 Answer = TypeVar("Answer")
 
-log = logging.getLogger(__name__)
+log: logging.Logger = logging.getLogger(__name__)
 
 MAX_BODY_BYTES: Final = 4 * 1024 * 1024
 """An answer of this API is under 2 kB; more than this is not an answer."""

@@ -52,7 +52,7 @@ class Ledger:
         self, *, cap: float | None = None, spent: float = 0.0, prices: Mapping[Tariff, float] | None = None
     ) -> None:
         self.cap = cap
-        self.spent = spent
+        self.spent: float = spent
         self.prices: dict[Tariff, float] = dict(prices or {})
         self._reserved: dict[Hashable, tuple[Tariff, float]] = {}
         self._pioneers: dict[Tariff, Hashable] = {}

@@ -57,7 +57,7 @@ if TYPE_CHECKING:
     from seedance_async.generation import Ending, Generation
     from seedance_async.models import Submission
 
-log = logging.getLogger(__name__)
+log: logging.Logger = logging.getLogger(__name__)
 
 DOWNLOADS: Final = 4
 """Jobs whose files are fetched at the same time."""

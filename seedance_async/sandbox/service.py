@@ -83,10 +83,10 @@ class Sandbox:
                 the same conditions must be given every time.
         """
         world, open_points = conditions or Conditions(), behaviour or Behaviour()
-        self.conditions = evolve(
+        self.conditions: Conditions = evolve(
             world, speed=world.speed if speed is None else speed, seed=world.seed if seed is None else seed
         )
-        self.behaviour = evolve(open_points, window=window or open_points.window)
+        self.behaviour: Behaviour = evolve(open_points, window=window or open_points.window)
         self._accounts = tuple(accounts or [AccountSpec(keys=(api_key,), credits=credits)])
         self._faults = tuple(faults)
         self._epoch = epoch

@@ -66,7 +66,7 @@ class State:
         self.conditions = conditions
         self.calendar = calendar
         self.links = links
-        self.ledger = Ledger()
+        self.ledger: Ledger = Ledger()
         self.tasks: dict[str, Task] = {}
         self.revoked: set[str] = set()
         self._now = calendar.started_at

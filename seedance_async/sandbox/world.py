@@ -43,7 +43,7 @@ class World:
     def __init__(self, *, state: State, faults: FaultBook, memory: Memory | None = None) -> None:
         self.state = state
         self.faults = faults
-        self.recorder = Recorder()
+        self.recorder: Recorder = Recorder()
         self.media: list[MediaRecord] = []
         self._memory = memory
         self._jitter = Random(f"{state.conditions.seed}/latency")

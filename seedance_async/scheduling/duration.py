@@ -51,7 +51,7 @@ class Duration:
             for (before, after), width in zip(pairwise(self._done), _WIDTHS, strict=True)
         )
         self._waited = list(accumulate(trapezoids, initial=0.0))
-        self.mean = GRID[-1] - self._waited[-1]
+        self.mean: float = GRID[-1] - self._waited[-1]
         """Expected seconds."""
         self._first_looks: dict[int, float] = {}
 

@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 
     Tell = Callable[[Task | SeedanceError], None]
 
-log = logging.getLogger(__name__)
+log: logging.Logger = logging.getLogger(__name__)
 
 LAG: Final = 60.0
 """Seconds for which a 404 about an accepted task is taken for read-after-write lag."""

@@ -107,9 +107,10 @@ def test_the_requests_and_errors_need_no_http_stack() -> None:
 @pytest.mark.parametrize("extra", ["cyclopts", "rich", "PIL", "av", "fastapi"])
 def test_the_client_needs_no_extra(extra: str) -> None:
     """Core dependencies are enough for everything at the door."""
-    hidden = f"import sys; sys.modules[{extra!r}] = None; import seedance_async as s; [getattr(s, n) for n in s.__all__]"
-
-    run(hidden)
+    run(
+        f"import sys; sys.modules[{extra!r}] = None; import seedance_async as package; "
+        "[getattr(package, name) for name in package.__all__]"
+    )
 
 
 def test_the_version_is_the_packages() -> None:

@@ -75,9 +75,9 @@ class Store:
     def __init__(self, file: File) -> None:
         self.file = file
         self.counts: Counter[State] = Counter()
-        self.credits_used = 0.0
-        self.credits_refunded = 0.0
-        self.run = 0
+        self.credits_used: float = 0.0
+        self.credits_refunded: float = 0.0
+        self.run: int = 0
         self._tariffs: dict[int, Tariff] = {}
         self._ids: dict[Tariff, int] = {}
         self._nonce = b""

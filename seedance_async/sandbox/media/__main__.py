@@ -11,7 +11,7 @@ from seedance_async.sandbox.media import clip, picture
 
 PROMPT = "Install seedance-async[sandbox] to see your own prompt here"
 
-baked = Path(__file__).with_name("baked")
+baked: Path = Path(__file__).with_name("baked")
 baked.mkdir(exist_ok=True)
 (baked / "clip.mp4").write_bytes(clip(256, 144, 4, PROMPT))
 (baked / "picture.png").write_bytes(picture(160, 160, "png", PROMPT))
