@@ -1,8 +1,9 @@
 """Jobs that wait to be submitted: which is next, and how many of which length stand behind it.
 
 The longest kind goes first, because what takes longest must not start last; inside a kind the caller's
-order holds. Kinds that are believed to be equally long, as all are before anything is learned, take
-turns: so the first results already speak of each. Or the caller's order holds throughout.
+order holds. Of a kind that nothing is known of, one scout goes ahead of all, and kinds believed to be
+equally long take turns, so that the first results already speak of each: a wrong guess of a length would
+have jobs hurried that have time. Or the caller's order holds throughout.
 
 Pure: every step costs O(1) in the jobs; the kinds are sorted anew when a belief has changed.
 """
@@ -62,8 +63,9 @@ class Backlog:
         if self._order == "given":
             return next(iter(self._kinds))
         lengths = self.lengths()
-        longest = [kind for length, kind in lengths if length == lengths[0][0]]
-        turn = min(longest, key=lambda kind: self._turns.get(kind, 0))
+        unknown = [kind for _, kind in lengths if kind not in self._turns and not self._forecast.knows(kind)]
+        candidates = unknown or [kind for length, kind in lengths if length == lengths[0][0]]
+        turn = min(candidates, key=lambda kind: self._turns.get(kind, 0))
         return next(iter(self._waiting[turn]))
 
     def stages(self) -> Iterator[tuple[int, float]]:

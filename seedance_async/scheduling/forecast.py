@@ -50,7 +50,7 @@ class Forecast:
 
     def __init__(self, *, scale: float = 1.0) -> None:
         """Know nothing but the prior, times ``scale``: below 1 where a sandbox's time runs faster."""
-        self.version = 0
+        self.version: int = 0
         self._scale = scale
         self._evidence: dict[Kind, Evidence] = {}
         self._recent: dict[Kind, deque[float]] = {}
@@ -62,6 +62,10 @@ class Forecast:
         if belief is None:
             belief = self._beliefs[kind] = self._believe(kind)
         return belief
+
+    def knows(self, kind: Kind) -> bool:
+        """Whether a task of this very kind was seen to finish."""
+        return kind in self._recent
 
     def observe(self, kind: Kind, duration: float) -> None:
         """Learn that a task of ``kind`` took ``duration`` seconds from start to finish."""
