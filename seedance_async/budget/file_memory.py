@@ -1,10 +1,13 @@
 """The budget's memory in a small file per account, shared by all processes that use it on this machine.
 
 Every process writes its stamps there before it sends, under a lock, so that they share the account's slots;
-and what one was refused for, all have learned. The file is named after a hash of key and origin, never
-after the key. It is replaced as a whole, one that cannot be read is forgotten, and where none can be
-written the memory ends with the process. Nothing is synced to disk: after a power cut, a minute has passed
-anyway.
+and what one was refused for, all have learned. The file is named after a hash of key and origin, never after
+the key.
+
+It is written over in place, by one call and under its own lock: a new file in its place would cost
+milliseconds on file systems that flush what is renamed, and this happens before every request. Nothing is
+synced to disk, for after a power cut a minute has passed anyway. A file that cannot be read is forgotten;
+where none can be written, the memory ends with the process.
 
 Instants are stored as seconds from the moment of writing. How long ago that was is told by the time since
 boot where the system names its boots (Linux): it runs through a suspend and knows no steps. Elsewhere the
@@ -25,15 +28,16 @@ from hashlib import blake2b
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
-from attrs import asdict, frozen
+from attrs import frozen
 from cattrs import BaseValidationError, Converter
 
-from seedance_async.budget.lock import lock_file
+from seedance_async.budget.lock import locked
 from seedance_async.budget.memory import Record
 from seedance_async.budget.pace import Pace
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
+    from io import FileIO
 
 _log = logging.getLogger(__name__)
 _converter = Converter()
@@ -115,22 +119,21 @@ class FileMemory:
 
         Where lock or file cannot be had, the block sees what was known last, and later blocks make up for it.
         """
-        lock = self._lock()
-        try:
-            if lock is not None:
-                self._load(now)
+        file = self._file()
+        if file is None:
             yield self._record
-            if lock is not None:
-                self._save(now)
-        finally:
-            if lock is not None:
-                os.close(lock)
+            return
+        with file:
+            before = file.read()
+            self._load(before, now)
+            yield self._record
+            self._save(file, now, size=len(before))
 
-    def _lock(self) -> int | None:
+    def _file(self) -> FileIO | None:
         if self._gave_up:
             return None
         try:
-            return lock_file(self._path.with_suffix(".lock"))
+            return locked(self._path)
         except (OSError, RuntimeError) as error:  # RuntimeError: the user has no home
             self._give_up(error)
             return None
@@ -141,8 +144,8 @@ class FileMemory:
             self._directory = state_directory()
         return self._directory / f"{self._name}.json"
 
-    def _load(self, now: float) -> None:
-        page = _read(self._path)
+    def _load(self, content: bytes, now: float) -> None:
+        page = _parsed(content)
         if page is None:
             return
         written_at = now - self._clock().since(page.written)
@@ -155,7 +158,7 @@ class FileMemory:
         self._record.others = tuple(sorted(slot for slots in self._theirs.values() for slot in slots))
         self._record.pace = page.pace.moved(written_at)
 
-    def _save(self, now: float) -> None:
+    def _save(self, file: FileIO, now: float, *, size: int) -> None:
         slots = {**self._theirs, self._me: self._record.claims()}
         page = Page(
             version=1,
@@ -163,8 +166,10 @@ class FileMemory:
             slots={budget: [slot - now for slot in theirs] for budget, theirs in slots.items()},
             pace=self._record.pace.moved(-now),
         )
+        content = json.dumps(_converter.unstructure(page)).encode()
         try:
-            _replace(self._path, json.dumps(asdict(page)).encode())
+            file.seek(0)
+            file.write(content.ljust(size))  # at once, and never shorter: nothing older is left behind it
         except OSError as error:
             self._give_up(error)
 
@@ -190,21 +195,11 @@ def fingerprint(api_key: str, origin: str) -> str:
     return blake2b(f"{origin}\n{api_key}".encode(), digest_size=16, person=b"seedance-budget").hexdigest()
 
 
-def _read(path: Path) -> Page | None:
+def _parsed(content: bytes) -> Page | None:
     try:
-        return _converter.structure(json.loads(path.read_bytes()), Page)
-    except (OSError, ValueError, TypeError, BaseValidationError):
+        return _converter.structure(json.loads(content), Page)
+    except (ValueError, BaseValidationError):
         return None
-
-
-def _replace(path: Path, content: bytes) -> None:
-    fresh = path.with_suffix(".new")
-    file = os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
-    try:
-        os.write(file, content)
-    finally:
-        os.close(file)
-    fresh.replace(path)
 
 
 @cache

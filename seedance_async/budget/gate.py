@@ -36,9 +36,7 @@ if TYPE_CHECKING:
     from seedance_async.budget.memory import BudgetMemory
     from seedance_async.models import RateLimit
 
-UNANSWERED: Final = (
-    6  # at a time: ten refusals at once would be many, and six an answer's delay is fast enough
-)
+UNANSWERED: Final = 6  # at a time: ten refusals at once would be many, and six a round trip are fast enough
 UNANSWERED_SHARE: Final = 5  # or a fifth of the requests of a period, where the limit is higher
 A_MOMENT: Final = 0.001  # s; an instant that went through the memory is not the same float
 

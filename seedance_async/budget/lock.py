@@ -6,6 +6,7 @@ import os
 import sys
 import time
 from contextlib import ExitStack
+from io import FileIO
 from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
@@ -15,9 +16,11 @@ if TYPE_CHECKING:
 TRIES: Final = 20
 WAIT: Final = 0.0001  # s; about as long as the lock is held
 
+_FLAGS: Final[int] = os.O_RDWR | os.O_CREAT | getattr(os, "O_BINARY", 0)  # the last one is Windows'
 
-def lock_file(path: Path) -> int | None:
-    """Lock a file, made if need be, and return its descriptor; closing that ends it. None if it stays taken.
+
+def locked(path: Path) -> FileIO | None:
+    """Open a file, made if need be, that is ours alone until it is closed; None if somebody keeps it.
 
     On Windows, nobody waits for anybody.
 
@@ -25,9 +28,8 @@ def lock_file(path: Path) -> int | None:
         OSError: the file cannot be made, or its file system knows no locks.
     """
     with ExitStack() as unless_locked:
-        file = _opened(path)
-        unless_locked.callback(os.close, file)
-        if not _acquired(file):
+        file = unless_locked.enter_context(FileIO(_opened(path), "r+"))
+        if not _acquired(file.fileno()):
             return None
         unless_locked.pop_all()
         return file
@@ -35,10 +37,10 @@ def lock_file(path: Path) -> int | None:
 
 def _opened(path: Path) -> int:
     try:
-        return os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
+        return os.open(path, _FLAGS, 0o600)
     except FileNotFoundError:
         path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        return os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
+        return os.open(path, _FLAGS, 0o600)
 
 
 if sys.platform == "win32":

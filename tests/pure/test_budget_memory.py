@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import signal
 import subprocess
 import sys
@@ -18,7 +17,7 @@ from attrs import evolve
 from benchmarks.account import Account, World, sustained, worst_window
 from seedance_async.budget import Budget, FileMemory, state_directory
 from seedance_async.budget.file_memory import Moment
-from seedance_async.budget.lock import lock_file
+from seedance_async.budget.lock import locked
 from seedance_async.models import RateLimit
 from seedance_async.sandbox import virtual_time
 
@@ -139,7 +138,7 @@ def test_key_is_nowhere_and_nobody_else_can_read(tmp_path: Path) -> None:
 def test_unreadable_file_is_forgotten(tmp_path: Path, content: bytes) -> None:
     """A damaged memory is worth six refusals at most; it must never stop a client."""
     claim(memory(tmp_path), 50.0)
-    (file,) = tmp_path.glob("*.json")
+    (file,) = tmp_path.iterdir()
     file.write_bytes(content)
 
     assert () == others(memory(tmp_path))
@@ -166,15 +165,22 @@ def test_memory_ends_with_the_process_where_no_file_can_be_written(
 def test_memory_that_somebody_keeps_locked_does_not_stop_us(tmp_path: Path) -> None:
     """A process may be stopped at the worst moment; ours then goes by what it knew last."""
     claim(memory(tmp_path), 50.0)
-    (path,) = tmp_path.glob("*.json")
-    lock = lock_file(path.with_suffix(".lock"))
-    assert lock is not None
-    try:
+    (path,) = tmp_path.iterdir()
+    file = locked(path)
+    assert file is not None
+    with file:
         assert () == others(memory(tmp_path))
-    finally:
-        os.close(lock)
 
     assert others(memory(tmp_path)) != ()
+
+
+def test_file_stays_readable_when_less_is_remembered(tmp_path: Path) -> None:
+    """It is written over in place; what was longer must leave no tail."""
+    mine = memory(tmp_path)
+    claim(mine, *[50.0] * 30)
+    claim(mine, 40.0)
+
+    assert 1 == len(others(memory(tmp_path)))
 
 
 def test_state_directory_follows_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
