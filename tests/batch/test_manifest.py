@@ -18,10 +18,8 @@ from seedance_async.batch.manifest import Line, fingerprint, read
 from seedance_async.models import REQUEST_TYPES
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
     from pathlib import Path
-
-    import pytest as pytest_types
 
 JOBS: list[dict[str, object]] = [
     {"model": "seedance2", "prompt": "A boat, and\na bridge", "duration": "7", "generate_audio": False},
@@ -122,7 +120,7 @@ def test_every_problem_of_every_line_is_told_with_its_field(tmp_path: Path) -> N
         (1, "name"), (1, "promt"), (1, "prompt"), (1, "duration"), (2, "json"), (3, "repeat"), (3, "model"),
         (4, "model"), (5, "json"), (6, "json"),
     ] == [problem[:2] for problem in problems]  # fmt: skip
-    assert "did you mean 'prompt'" in dict((name, why) for _, name, why in problems)["promt"]
+    assert "did you mean 'prompt'" in {name: why for _, name, why in problems}["promt"]
     assert "did you mean 'seedance2'" in problems[7][2]
 
 
@@ -179,7 +177,7 @@ def test_a_missing_file_is_a_manifest_error(tmp_path: Path) -> None:
         list(read(tmp_path / "missing.jsonl"))
 
 
-def test_a_dash_reads_standard_input(monkeypatch: pytest_types.MonkeyPatch) -> None:
+def test_a_dash_reads_standard_input(monkeypatch: pytest.MonkeyPatch) -> None:
     """Jobs may come through a pipe; then there is nothing to recognise the file by."""
     monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BufferedReader(io.BytesIO(as_lines(JOBS).encode()))))
 
@@ -214,9 +212,10 @@ def test_a_long_manifest_costs_no_memory(name: str, tmp_path: Path) -> None:
     jobs: list[dict[str, object]] = [
         {"model": "seedance2", "prompt": f"A boat {n} " + "x" * 300} for n in range(30_000)
     ]
-    written = {"jobs.jsonl": as_lines, "jobs.json": json.dumps, "jobs.csv": as_csv}[name](jobs)
-    path.write_text(written, newline="")
-    del jobs, written
+    write: dict[str, Callable[[list[dict[str, object]]], str]] = {
+        "jobs.jsonl": as_lines, "jobs.json": json.dumps, "jobs.csv": as_csv
+    }  # fmt: skip
+    path.write_text(write[name](jobs), newline="")
 
     tracemalloc.start()
     count = sum(line.job is not None for line in read(path))
@@ -235,7 +234,7 @@ LINES = st.lists(
 
 @given(parts=LINES, suffix=st.sampled_from([".jsonl", ".json", ".csv", ""]))
 def test_any_bytes_end_in_jobs_or_problems(
-    parts: list[bytes], suffix: str, tmp_path_factory: pytest_types.TempPathFactory
+    parts: list[bytes], suffix: str, tmp_path_factory: pytest.TempPathFactory
 ) -> None:
     """Foreign files: no exception of any kind, and each line has either a job or a problem."""
     path = tmp_path_factory.getbasetemp() / f"fuzz{suffix}"

@@ -1,0 +1,135 @@
+"""The journal of jobs: which moves are made, and what is written with each."""
+
+from __future__ import annotations
+
+from itertools import pairwise
+from typing import TYPE_CHECKING
+
+import pytest
+
+from seedance_async import JournalError
+from seedance_async.batch.states import ENDED, MOVES, State
+from tests.batch.stores import ACCEPTED, draft, opened_store, plan, task
+
+if TYPE_CHECKING:
+    from seedance_async.batch.journal import Store
+    from collections.abc import Callable
+    from pathlib import Path
+
+
+DEEDS: dict[State, Callable[[Store], object]] = {
+    State.SUBMITTING: lambda store: store.intend(1, now=1.0),
+    State.ACCEPTED: lambda store: store.accept(1, ACCEPTED, now=2.0),
+    State.COMPLETED: lambda store: store.finish(1, [task("completed")], None, now=3.0),
+    State.FAILED: lambda store: store.finish(1, [task("failed")], "why", now=3.0),
+    State.SAVED: lambda store: store.save(1, ["a.png"], None, now=4.0),
+    State.PLANNED: lambda store: store.postpone(1, "no credits", new_key=True),
+    State.REFUSED: lambda store: store.refuse(1, "bad prompt", now=2.0),
+    State.UNCERTAIN: lambda store: store.doubt(1, "no answer"),
+}
+"""What brings a job into each state."""
+
+WAYS: dict[State, list[State]] = {
+    State.PLANNED: [],
+    State.SUBMITTING: [State.SUBMITTING],
+    State.ACCEPTED: [State.SUBMITTING, State.ACCEPTED],
+    State.COMPLETED: [State.SUBMITTING, State.ACCEPTED, State.COMPLETED],
+    State.SAVED: [State.SUBMITTING, State.ACCEPTED, State.COMPLETED, State.SAVED],
+    State.FAILED: [State.SUBMITTING, State.ACCEPTED, State.FAILED],
+    State.REFUSED: [State.SUBMITTING, State.REFUSED],
+    State.UNCERTAIN: [State.SUBMITTING, State.UNCERTAIN],
+}
+"""A legal way to each state."""
+
+
+@pytest.mark.parametrize("to", [state for state in State if state is not State.SUBMITTING])
+@pytest.mark.parametrize("start", State)
+def test_only_the_moves_of_the_table_are_made(start: State, to: State, tmp_path: Path) -> None:
+    """A bug above must not be able to write down that a paid job was never sent."""
+    with opened_store(tmp_path) as store:
+        plan(store, [draft("boat")])
+        for state in WAYS[start]:
+            DEEDS[state](store)
+        if to in MOVES[start]:
+            DEEDS[to](store)
+            assert to is store.entry(1).state
+        else:
+            with pytest.raises(JournalError, match="cannot become"):
+                DEEDS[to](store)
+            assert start is store.entry(1).state
+        assert {store.entry(1).state: 1} == {state: n for state, n in store.counts.items() if n}
+
+
+def test_every_way_ends_and_only_ends_have_no_way_on() -> None:
+    """The table itself: whatever is not an end leads to one."""
+    assert {state for state, moves in MOVES.items() if not moves} == ENDED
+    assert all(
+        after in MOVES[before] for way in WAYS.values() for before, after in pairwise([State.PLANNED, *way])
+    )
+
+
+def test_an_intent_is_the_same_call_every_time(tmp_path: Path) -> None:
+    """Promise 2: after a crash the stored bytes go out again under the stored key."""
+    with opened_store(tmp_path) as store:
+        plan(store, [draft("boat")])
+        first = store.intend(1, now=1.0)
+    with opened_store(tmp_path) as store:
+        again = store.intend(1, now=99.0)
+
+        assert first == again
+        assert draft("boat").body == again.body
+        assert 1.0 == store.entry(1).intended_at
+
+
+def test_a_job_proven_unpaid_gets_a_new_key_only_if_the_server_saw_the_old_one(tmp_path: Path) -> None:
+    """A stored refusal would be given again for ever; a call that never left has a good key still."""
+    with opened_store(tmp_path) as store:
+        plan(store, [draft("boat")])
+        first = store.intend(1, now=1.0)
+        store.postpone(1, "could not connect", new_key=False)
+        second = store.intend(1, now=2.0)
+        store.postpone(1, "no credits", new_key=True)
+        third = store.intend(1, now=3.0)
+
+    assert first.idempotency_key == second.idempotency_key != third.idempotency_key
+
+
+def test_a_request_that_was_tampered_with_is_not_sent(tmp_path: Path) -> None:
+    """The bytes under a key must be those the key was made for."""
+    with opened_store(tmp_path) as store:
+        plan(store, [draft("boat")])
+        store.file.connection.execute("UPDATE jobs SET body = ? WHERE number = 1", (b"{}",))
+
+        with pytest.raises(JournalError, match="damaged"):
+            store.intend(1, now=1.0)
+
+
+def test_sums_and_prices_outlive_the_process(tmp_path: Path) -> None:
+    """A cap is a cap of the batch, not of one run of it."""
+    with opened_store(tmp_path) as store:
+        plan(store, [draft("boat"), draft("swan", line=2)])
+        for number in (1, 2):
+            store.intend(number, now=1.0)
+        store.accept(1, ACCEPTED, now=2.0)
+        store.finish(1, [task("failed", credits_refunded=5)], "why", now=3.0)
+    with opened_store(tmp_path) as store:
+        assert (12, 5) == (store.credits_used, store.credits_refunded)
+        assert [12] == list(store.prices().values())
+        assert [(2, State.SUBMITTING)] == [(hold.number, hold.state) for hold in store.holds()]
+
+
+def test_old_intents_are_uncertain_and_young_doubts_are_sent_again(tmp_path: Path) -> None:
+    """Within the replay window a key is safe to use again; beyond it nobody knows."""
+    with opened_store(tmp_path) as store:
+        plan(
+            store, [draft(name, line=line) for line, name in enumerate(("old", "young", "doubted"), start=1)]
+        )
+        store.intend(1, now=10.0)
+        store.intend(2, now=100.0)
+        store.intend(3, now=100.0)
+        store.doubt(3, "no answer")
+
+        store.begin_run(replayable_since=50.0)
+
+        assert [2, 3] == [ticket.number for ticket in store.to_send_again(after=0, limit=9)]
+        assert State.UNCERTAIN is store.entry(1).state
