@@ -91,6 +91,7 @@ class BatchRunner:
         self._stopped: SeedanceError | None = None
         self._run: Run | None = None
         self._journal: Journal | None = None
+        self._last: Summary | None = None
 
     async def __aenter__(self) -> Self:
         """Open the journal."""
@@ -104,16 +105,24 @@ class BatchRunner:
         _traceback: TracebackType | None,
     ) -> None:
         """End what still runs, and close the journal."""
-        journal, self._journal = self._opened(), None
+        journal = self._opened()
         try:
             if self._run is not None:
                 await self._run.leave()
         finally:
+            self._last, self._journal = self.summary, None
             await journal.close()
 
     @property
+    def journal(self) -> Journal:
+        """The record behind the batch, for reports on it."""
+        return self._opened()
+
+    @property
     def summary(self) -> Summary:
-        """How the batch stands; also while it runs."""
+        """How the batch stands: while it runs, and as it stood when it was closed."""
+        if self._last is not None:
+            return self._last
         store = self._opened().store
         return Summary(
             counts={state: store.counts[state] for state in State if store.counts[state]},

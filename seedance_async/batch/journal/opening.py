@@ -18,6 +18,7 @@ import secrets
 import socket
 import sqlite3
 import stat
+from contextlib import suppress
 from typing import TYPE_CHECKING, Final, Protocol
 
 from seedance_async.batch.journal.schema import APPLICATION_ID, TABLES, VERSION
@@ -116,7 +117,8 @@ def prepare(connection: Connection) -> None:
 
 def let_go(connection: Connection, directory: Path) -> None:
     """Close the journal: everything into the one file, and nobody named as its holder."""
-    connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
+    with suppress(sqlite3.Error):  # what the log holds is read from there the next time
+        connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
     connection.close()
     (directory / HOLDER).unlink(missing_ok=True)
 

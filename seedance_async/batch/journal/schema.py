@@ -55,7 +55,7 @@ CREATE TABLE jobs (
     error TEXT
 );
 
-CREATE INDEX jobs_by_state ON jobs (state, listed);
+CREATE INDEX jobs_by_state ON jobs (state);
 CREATE INDEX jobs_by_digest ON jobs (digest) WHERE unnamed = 1;
 CREATE INDEX jobs_unpriced ON jobs (tariff)
     WHERE credits_used IS NULL AND key IS NOT NULL AND state NOT IN ('planned', 'refused');
