@@ -1,7 +1,7 @@
 """Jobs that wait to be submitted: which is next, and how many of which length stand behind it.
 
 The longest kind goes first, because what takes longest must not start last; inside a kind the caller's
-order holds. Of a kind that nothing is known of, one scout goes ahead of all, and kinds believed to be
+order holds. Of a kind that nothing is known of, two scouts go ahead of all, and kinds believed to be
 equally long take turns, so that the first results already speak of each: a wrong guess of a length would
 have jobs hurried that have time. Or the caller's order holds throughout.
 
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 Order = Literal["longest-first", "given"]
 
 PESSIMISTIC: Final = 0.95  # quantile for a job's length; 0.9 ends later, 0.97 brings results later
+SCOUTS: Final = 2  # jobs of an unknown kind that go ahead; one is a matter of luck, more tell no more
 
 
 class Backlog:
@@ -63,10 +64,9 @@ class Backlog:
         if self._order == "given":
             return next(iter(self._kinds))
         lengths = self.lengths()
-        unknown = [kind for _, kind in lengths if kind not in self._turns and not self._forecast.knows(kind)]
+        unknown = [kind for _, kind in lengths if self._turn(kind) + self._forecast.seen(kind) < SCOUTS]
         candidates = unknown or [kind for length, kind in lengths if length == lengths[0][0]]
-        turn = min(candidates, key=lambda kind: self._turns.get(kind, 0))
-        return next(iter(self._waiting[turn]))
+        return next(iter(self._waiting[min(candidates, key=self._turn)]))
 
     def stages(self) -> Iterator[tuple[int, float]]:
         """For each kind, longest first: how many jobs stand before its last one, and its length."""
@@ -83,3 +83,6 @@ class Backlog:
             self._sorted = sorted(lengths, key=lambda entry: -entry[0])
             self._sorted_at = state
         return self._sorted
+
+    def _turn(self, kind: Kind) -> int:
+        return self._turns.get(kind, 0)

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 MEMORY: Final = 60.0  # completions after which an old one counts a third
 FADE: Final = math.exp(-1 / MEMORY)
-BORROWED: Final = 2.0  # completions that a coarser kind's belief is worth
+BORROWED: Final = 1.0  # completions that a coarser kind's belief is worth
 WIDEST: Final = 0.35  # spread of the first completion's hump; later ones narrow as a standard error does
 NARROWEST: Final = 0.06
 NEGLIGIBLE: Final = 0.05  # share of the evidence that may be new before a belief is formed again

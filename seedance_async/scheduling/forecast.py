@@ -4,7 +4,7 @@ Every completed task tells its exact duration (``updated_at - created_at``, the 
 completions of a kind add up to its distribution, whatever its shape (``evidence.py``). Three things temper
 them:
 
-* a kind borrows: what is believed about the next coarser kind counts as two completions of the finer one,
+* a kind borrows: what is believed about the next coarser kind counts as one completion of the finer one,
   so a kind never seen is guessed from its neighbours and soon speaks for itself. At the bottom is a prior;
 * old completions fade, so that a server that became slow or fast is believed within a few completions;
 * a task that a look found running counts as a completion somewhere beyond that age. Without this the fast
@@ -63,9 +63,9 @@ class Forecast:
             belief = self._beliefs[kind] = self._believe(kind)
         return belief
 
-    def knows(self, kind: Kind) -> bool:
-        """Whether a task of this very kind was seen to finish."""
-        return kind in self._recent
+    def seen(self, kind: Kind) -> int:
+        """How many tasks of this very kind were seen to finish; at most ``RECENT``."""
+        return len(self._recent.get(kind, ()))
 
     def observe(self, kind: Kind, duration: float) -> None:
         """Learn that a task of ``kind`` took ``duration`` seconds from start to finish."""

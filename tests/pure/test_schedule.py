@@ -194,16 +194,16 @@ def test_kinds_of_which_nothing_is_known_take_turns() -> None:
     assert [0, 3, 1, 4, 2, 5] == submitted(schedule)
 
 
-def test_a_scout_of_an_unknown_kind_goes_ahead_of_all() -> None:
-    """One picture is sent before the clips, so that what pictures take is known when their turn comes."""
+def test_scouts_of_an_unknown_kind_go_ahead_of_all() -> None:
+    """Two pictures are sent before the clips, so that what pictures take is known when their turn comes."""
     forecast = Forecast()
     for _ in range(50):
         forecast.observe(CLIP, 600.0)
     schedule = Schedule(forecast)
-    for job, kind in enumerate([CLIP, CLIP, PICTURE, PICTURE]):
+    for job, kind in enumerate([CLIP, CLIP, PICTURE, PICTURE, PICTURE]):
         schedule.offer(job, kind)
 
-    assert [2, 0, 1, 3] == submitted(schedule)
+    assert [2, 3, 0, 1, 4] == submitted(schedule)
 
 
 def submitted(schedule: Schedule) -> list[object]:
