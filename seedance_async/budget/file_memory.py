@@ -119,15 +119,17 @@ class FileMemory:
 
         Where lock or file cannot be had, the block sees what was known last, and later blocks make up for it.
         """
+        moment = self._clock()  # at once: whatever time the lock takes must not come between it and ``now``
         file = self._file()
+        self._record.certain = file is not None or self._gave_up
         if file is None:
             yield self._record
             return
         with file:
             before = file.read()
-            self._load(before, now)
+            self._load(before, now, moment)
             yield self._record
-            self._save(file, now, size=len(before))
+            self._save(file, now, moment, size=len(before))
 
     def _file(self) -> FileIO | None:
         if self._gave_up:
@@ -144,11 +146,11 @@ class FileMemory:
             self._directory = state_directory()
         return self._directory / f"{self._name}.json"
 
-    def _load(self, content: bytes, now: float) -> None:
+    def _load(self, content: bytes, now: float, moment: Moment) -> None:
         page = _parsed(content)
         if page is None:
             return
-        written_at = now - self._clock().since(page.written)
+        written_at = now - moment.since(page.written)
         self._theirs = {
             budget: alive
             for budget, slots in page.slots.items()
@@ -158,11 +160,11 @@ class FileMemory:
         self._record.others = tuple(sorted(slot for slots in self._theirs.values() for slot in slots))
         self._record.pace = page.pace.moved(written_at)
 
-    def _save(self, file: FileIO, now: float, *, size: int) -> None:
+    def _save(self, file: FileIO, now: float, moment: Moment, *, size: int) -> None:
         slots = {**self._theirs, self._me: self._record.claims()}
         page = Page(
             version=1,
-            written=self._clock(),
+            written=moment,
             slots={budget: [slot - now for slot in theirs] for budget, theirs in slots.items()},
             pace=self._record.pace.moved(-now),
         )

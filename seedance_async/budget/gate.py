@@ -39,6 +39,8 @@ if TYPE_CHECKING:
 UNANSWERED: Final = 6  # at a time: ten refusals at once would be many, and six a round trip are fast enough
 UNANSWERED_SHARE: Final = 5  # or a fifth of the requests of a period, where the limit is higher
 A_MOMENT: Final = 0.001  # s; an instant that went through the memory is not the same float
+LOCKED_OUT: Final = 50  # times the memory is tried again before we go by what it said last
+A_WHILE: Final = 0.01  # s between two such times
 
 
 class Budget:
@@ -84,7 +86,7 @@ class Budget:
         while True:
             await self._open()
             await self._token()
-            slot = self._take(anyio.current_time())
+            slot = await self._slot()
             if slot is not None:
                 return slot
 
@@ -147,13 +149,23 @@ class Budget:
             self._bucket = _bucket(self._limit, interval)
             await self._bucket.acquire()  # lets one through at once, the one that has waited, and then spaces
 
-    def _take(self, now: float) -> Slot | None:
-        """A slot, unless the gate closed while we waited for the token."""
+    async def _slot(self) -> Slot | None:
+        """A slot, unless the gate closed meanwhile; who keeps the memory locked is waited for, up to a point."""
+        for _ in range(LOCKED_OUT):
+            now = anyio.current_time()
+            with self._remembered(now) as certain:
+                if certain:
+                    return self._take(now)
+            await anyio.sleep(A_WHILE)
+        now = anyio.current_time()
         with self._remembered(now):
-            if self._closed_for(now) != 0.0:
-                return None
-            self._window.take(now)
-            self._pace = self._pace.granted(now)
+            return self._take(now)
+
+    def _take(self, now: float) -> Slot | None:
+        if self._closed_for(now) != 0.0:
+            return None
+        self._window.take(now)
+        self._pace = self._pace.granted(now)
         self._sent.append(now)
         return Slot(sent_at=now, settled=self._settled, cancelled=self._cancelled)
 
@@ -180,12 +192,12 @@ class Budget:
         )
 
     @contextmanager
-    def _remembered(self, now: float) -> Iterator[None]:
-        """What happens in the block starts from what is remembered, and is remembered."""
+    def _remembered(self, now: float) -> Iterator[bool]:
+        """What happens in the block starts from what is remembered, for certain or not, and is remembered."""
         with self._memory.open(now) as record:
             self._window.others = record.others
             self._pace = record.pace.at(now)
-            yield
+            yield record.certain
             record.claims = partial(self._window.claims, now)
             record.pace = self._pace
 

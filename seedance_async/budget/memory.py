@@ -27,11 +27,13 @@ class Record:
         claims: lists the instants until which this budget's slots are taken, for memories that share them.
         others: ascending instants until which other budgets' slots are, in other processes and earlier lives.
         pace: what refusals have taught, whoever of them was refused.
+        certain: nobody else can change it now; else somebody keeps it, and this is what was known last.
     """
 
     claims: Callable[[], Iterable[float]] = tuple
     others: tuple[float, ...] = ()
     pace: Pace = Factory(Pace)
+    certain: bool = True
 
 
 class BudgetMemory(Protocol):

@@ -217,6 +217,30 @@ def test_restarted_process_is_not_refused(tmp_path: Path, killed_at: float) -> N
     assert 30 == worst_window(world.account.arrivals)
 
 
+@pytest.mark.parametrize(("kept", "taken_at"), [(0.1, 60.0), (600.0, 0.5)], ids=["briefly", "for ever"])
+async def test_locked_memory_is_waited_for_up_to_a_point(
+    tmp_path: Path, kept: float, taken_at: float
+) -> None:
+    """Whoever writes at this moment takes a slot that must be seen; whoever was stopped must not stop us."""
+    claim(memory(tmp_path, virtual_moment), *[60.0] * 30)
+    (path,) = tmp_path.iterdir()
+    budget = Budget(LIMIT, memory=memory(tmp_path, virtual_moment))
+
+    async def keep() -> None:
+        file = locked(path)
+        assert file is not None
+        with file:
+            await anyio.sleep(kept)
+
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(keep)
+        await anyio.sleep(0)
+        await budget.acquire()
+        tasks.cancel_scope.cancel()
+
+    assert anyio.current_time() == pytest.approx(taken_at, abs=0.1)
+
+
 def test_processes_share_the_slots_of_an_account(tmp_path: Path) -> None:
     """Three at full load are refused nothing, use all there is, and leave each other a fair share."""
     account = Account(algorithm="sliding-log")
