@@ -150,7 +150,7 @@ class Budget:
             await self._bucket.acquire()  # lets one through at once, the one that has waited, and then spaces
 
     async def _slot(self) -> Slot | None:
-        """A slot, unless the gate closed meanwhile; who keeps the memory locked is waited for, up to a point."""
+        """A slot, unless the gate closed meanwhile; a locked memory is waited for, up to a point."""
         for _ in range(LOCKED_OUT):
             now = anyio.current_time()
             with self._remembered(now) as certain:

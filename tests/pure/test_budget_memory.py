@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import anyio
+import anyio.lowlevel
 import pytest
 from attrs import evolve
 
@@ -234,7 +235,7 @@ async def test_locked_memory_is_waited_for_up_to_a_point(
 
     async with anyio.create_task_group() as tasks:
         tasks.start_soon(keep)
-        await anyio.sleep(0)
+        await anyio.lowlevel.checkpoint()
         await budget.acquire()
         tasks.cancel_scope.cancel()
 
