@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from seedance_async.batch.runner import BatchRunner
     from seedance_async.batch.summary import Summary
     from seedance_async.client import SeedanceClient
+    from seedance_async.completions import Completion
     from seedance_async.errors import (
         ApiError,
         ClientStateError,
@@ -44,7 +45,6 @@ if TYPE_CHECKING:
         ValidationError,
         WaitTimeoutError,
     )
-    from seedance_async.generation import Completion
     from seedance_async.models import (
         GptImage2,
         ImageOutput,
@@ -114,7 +114,7 @@ _ROOMS: Final = {
     "batch.runner": {"BatchRunner"},
     "batch.summary": {"Summary"},
     "client": {"SeedanceClient"},
-    "generation": {"Completion"},
+    "completions": {"Completion"},
     "models": {
         "GptImage2", "ImageOutput", "NanoBananaPro", "RateLimit", "RetryPolicy", "Seedance2Video",
         "Submission", "Task", "Timeouts", "VideoOutput",

@@ -16,6 +16,7 @@ import anyio
 
 from seedance_async import transport, wire
 from seedance_async.budget import FileMemory, NoMemory
+from seedance_async.completions import Completion, completions, wanted
 from seedance_async.credentials import ApiKey
 from seedance_async.engine import Engine
 from seedance_async.errors import (
@@ -27,7 +28,6 @@ from seedance_async.errors import (
     ValidationError,
     WaitTimeoutError,
 )
-from seedance_async.generation import Completion, numbered
 from seedance_async.models import RateLimit, RetryPolicy, Submission, Task, Timeouts
 from seedance_async.network import is_loopback
 from seedance_async.scheduling.forecast import Forecast
@@ -98,6 +98,11 @@ class SeedanceClient:
     def usage(self) -> Usage:
         """Requests sent, retries, 429s; credits used, refunded and last known. Counted from opening on."""
         return self._usage
+
+    @property
+    def rate_limit(self) -> RateLimit:
+        """What the account may send."""
+        return self._rate_limit
 
     @property
     def forecasts(self) -> Forecast:
@@ -215,6 +220,7 @@ class SeedanceClient:
         requests: Iterable[Request] | AsyncIterable[Request],
         *,
         max_in_flight: int | None = None,
+        share_posts: bool = False,
     ) -> AsyncGenerator[Completion]:
         """Submit many requests and yield each result as it completes.
 
@@ -222,6 +228,9 @@ class SeedanceClient:
             requests: any iterable or async iterable; it is read a bounded way ahead.
             max_in_flight: most jobs submitted and not finished at once, at least 1; None for as many as the
                 request budget feeds.
+            share_posts: let up to four neighbouring ``GptImage2`` requests that are equal in every field go
+                out as one POST with ``batch_count``: 1.25 requests each where there are two. Results stay
+                one for each request.
 
         Yields:
             A ``Completion`` for every request; one that did not work has an ``error`` instead of raising.
@@ -229,11 +238,12 @@ class SeedanceClient:
         engine = self._running()
         if max_in_flight is not None and max_in_flight < 1:
             raise ValidationError([("max_in_flight", "must be at least 1")], subject="as_completed")
-        run = engine.generation(numbered(requests), post=engine.post_numbered, max_in_flight=max_in_flight)
-        results = run.results()
+        orders = wanted(requests, share_posts=share_posts)
+        results = engine.generation(orders, post=engine.post_wanted, max_in_flight=max_in_flight).results()
         try:
             async for ending in results:
-                yield Completion.of(ending)
+                for completion in completions(ending):
+                    yield completion
         finally:
             await results.aclose()
 

@@ -35,8 +35,9 @@ if TYPE_CHECKING:
     from yarl import URL
 
     from seedance_async.budget import BudgetMemory, Slot
+    from seedance_async.completions import Wanted
     from seedance_async.credentials import ApiKey
-    from seedance_async.generation import Numbered, OrderT, Post
+    from seedance_async.generation import OrderT, Post
     from seedance_async.models import Kind, RateLimit, Request, RetryPolicy, Submission, Timeouts
     from seedance_async.scheduling.forecast import Forecast
     from seedance_async.usage import Usage
@@ -131,9 +132,9 @@ class Engine:
         call = protocol.submit_call(request, idempotency_key=key or str(uuid.uuid4()))
         return await self.send(call, request.kind, history=retry.History(minted=key is None), slot=slot)
 
-    async def post_numbered(self, order: Numbered, /, *, slot: Slot) -> Submission:
+    async def post_wanted(self, order: Wanted, /, *, slot: Slot) -> Submission:
         """Send the POST of one of many requests, under a key of its own."""
-        return await self.post(order.request, slot=slot)
+        return await self.post(order.to_post, slot=slot)
 
     async def send(
         self, call: protocol.Call, kind: Kind, *, history: retry.History, slot: Slot | None = None

@@ -4,7 +4,7 @@ There is no worker per job. A job is an entry of the schedule until its submit i
 entry of the poller until its tasks are final; in between one short-lived worker sends its POST. The source is
 read a bounded way ahead, so that a million requests cost no more memory than a few thousand.
 
-No job is lost: each ends as exactly one ``Completion``, with tasks or with an error. A 401 or 402 stops the
+No job is lost: each ends as exactly one ``Ending``, with tasks or with an error. A 401 or 402 stops the
 submits of this run, because the next one would be answered alike; what is already paid is still collected,
 and jobs that were not sent say so.
 """
@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import logging
 from collections import deque
-from collections.abc import AsyncIterable, Callable
+from collections.abc import Callable
 from functools import partial
 from typing import TYPE_CHECKING, Final, Generic, Protocol, TypeVar
 
@@ -25,13 +25,12 @@ from seedance_async.errors import (
     SeedanceError,
     TaskFailedError,
     UnauthorizedError,
-    ValidationError,
 )
-from seedance_async.models import Request, Submission, Task
+from seedance_async.models import Submission, Task
 from seedance_async.promise import Bell
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, Iterable
+    from collections.abc import AsyncGenerator, AsyncIterable
 
     from anyio.abc import TaskGroup
 
@@ -44,74 +43,6 @@ log: logging.Logger = logging.getLogger(__name__)
 
 READ_AHEAD: Final = 2000
 """Jobs held between the source and their results: enough to see the longest kinds first, and bounded."""
-
-
-@frozen(kw_only=True)
-class Completion:
-    """How one request of ``as_completed`` ended.
-
-    Attributes:
-        index: place of the request in the source, from 0.
-        request: the request itself.
-        submission: the accepted POST; None when it was not accepted.
-        tasks: the final tasks; one, or ``batch_count`` of them.
-        error: None when every task completed; else why not, with key and task id where known.
-    """
-
-    index: int
-    request: Request
-    submission: Submission | None
-    tasks: tuple[Task, ...]
-    error: SeedanceError | None
-
-    @classmethod
-    def of(cls, ending: Ending[Numbered]) -> Completion:
-        """The completion that an ending is, seen from outside."""
-        return cls(
-            index=ending.order.index,
-            request=ending.order.request,
-            submission=ending.submission,
-            tasks=ending.tasks,
-            error=ending.error,
-        )
-
-    @property
-    def urls(self) -> tuple[str, ...]:
-        """Output URLs of all tasks."""
-        return tuple(url for task in self.tasks for url in task.urls)
-
-
-@frozen
-class Numbered:
-    """A request of ``as_completed``, and its place in the source."""
-
-    index: int
-    request: Request
-    submission: None = None
-
-    @property
-    def kind(self) -> Kind:
-        """The request's own."""
-        return self.request.kind
-
-
-async def numbered(source: Iterable[Request] | AsyncIterable[Request]) -> AsyncGenerator[Numbered]:
-    """Number the requests of a source.
-
-    Raises:
-        ValidationError: one of them is no request.
-    """
-    index = 0
-    async for item in _each(source):
-        yield Numbered(index, _request(item, index))
-        index += 1
-
-
-def _request(item: object, index: int) -> Request:
-    if isinstance(item, Request):
-        return item
-    told = f"expected Seedance2Video, GptImage2 or NanoBananaPro, got {type(item).__name__}"
-    raise ValidationError([(f"requests[{index}]", told)], subject="as_completed")
 
 
 class Order(Protocol):
@@ -142,7 +73,14 @@ class Post(Protocol[OrderT_contra]):
 
 @frozen(kw_only=True)
 class Ending(Generic[OrderT]):
-    """How one order of a run ended; the attributes are those of a ``Completion``."""
+    """How one order of a run ended.
+
+    Attributes:
+        order: what was asked for.
+        submission: the accepted POST; None when it was not accepted.
+        tasks: its tasks that are final.
+        error: None when every task completed; else why not.
+    """
 
     order: OrderT
     submission: Submission | None
@@ -336,12 +274,3 @@ class Generation(Generic[OrderT]):
 def _not_sent(error: SeedanceError) -> SeedanceError:
     told = f"not sent, because an earlier job was answered {error.message}"
     return type(error)(told, code=error.code) if isinstance(error, ApiError) else SeedanceError(told)
-
-
-async def _each(source: Iterable[Request] | AsyncIterable[Request]) -> AsyncGenerator[Request]:
-    if isinstance(source, AsyncIterable):
-        async for request in source:
-            yield request
-        return
-    for request in source:
-        yield request

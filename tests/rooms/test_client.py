@@ -504,3 +504,42 @@ async def test_usage_tells_how_well_the_allowance_was_spent() -> None:
         assert client.usage.finished_tasks == 60
         assert client.usage.requests_per_job == len(sandbox.requests) / 60
         assert client.usage.share_of_bound == pytest.approx(120 / len(sandbox.requests))
+
+
+async def test_equal_pictures_may_share_a_post_and_stay_jobs_of_their_own() -> None:
+    """Six takes of one prompt and a lone one: three POSTs, seven results, each with its task and credits."""
+    takes = [GptImage2(prompt="A shoe on chrome")] * 6 + [GptImage2(prompt="A shoe on moss")]
+    async with Sandbox(conditions=SECONDS) as sandbox, client_for(sandbox) as client:
+        results = [result async for result in client.as_completed(takes, share_posts=True)]
+
+    posts = [record for record in sandbox.requests if record.method == "POST"]
+    assert len(posts) == 3
+    assert sorted(result.index for result in results) == list(range(7))
+    assert [result.error for result in results] == [None] * 7
+    assert {result.tasks[0].id for result in results} == {paid.id for paid in sandbox.paid_tasks}
+    assert [result.submission.credits_used for result in results if result.submission] == [8] * 7
+
+
+async def test_a_failed_picture_is_not_its_neighbours_failure() -> None:
+    """Two of four were not started: two results, two errors, and only two are paid."""
+    takes = [GptImage2(prompt="A shoe [[sandbox:batch-failed=2]]")] * 4
+    async with Sandbox(conditions=SECONDS) as sandbox, client_for(sandbox) as client:
+        results = [result async for result in client.as_completed(takes, share_posts=True)]
+
+    assert [result.error is None for result in sorted(results, key=lambda r: r.index)] == [
+        True,
+        True,
+        False,
+        False,
+    ]
+    assert len(sandbox.paid_tasks) == 2
+
+
+async def test_posts_are_not_shared_unless_asked_for() -> None:
+    """A POST each is what a caller who says nothing gets."""
+    takes = [GptImage2(prompt="A shoe on chrome")] * 3
+    async with Sandbox(conditions=SECONDS) as sandbox, client_for(sandbox) as client:
+        async for _ in client.as_completed(takes):
+            pass
+
+    assert [record.method for record in sandbox.requests].count("POST") == 3
