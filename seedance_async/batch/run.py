@@ -27,6 +27,7 @@ from seedance_async.batch.feed import Feed
 from seedance_async.batch.states import State
 from seedance_async.errors import (
     ApiError,
+    ClientStateError,
     ConnectionFailedError,
     IdempotencyConflictError,
     InsufficientCreditsError,
@@ -154,10 +155,12 @@ class Run:
                 self._generation.stop(error)
 
     async def _work(self) -> None:
+        self._error = ClientStateError("the client was closed before its batch; close the batch first")
         try:
             with self._scope:
                 async with anyio.create_task_group() as workers:
                     await self._follow(workers)
+            self._error = None
         except* Exception as problems:
             self._error = _first(problems)
         finally:

@@ -105,7 +105,7 @@ class BatchRunner:
         _traceback: TracebackType | None,
     ) -> None:
         """End what still runs, and close the journal."""
-        journal = self._opened()
+        journal = self.journal
         try:
             if self._run is not None:
                 await self._run.leave()
@@ -115,15 +115,21 @@ class BatchRunner:
 
     @property
     def journal(self) -> Journal:
-        """The record behind the batch, for reports on it."""
-        return self._opened()
+        """The open journal; what displays and reports read from.
+
+        Raises:
+            ClientStateError: the batch is not open.
+        """
+        if self._journal is None:
+            raise ClientStateError("the batch is not open; use `async with BatchRunner(...) as batch:`")
+        return self._journal
 
     @property
     def summary(self) -> Summary:
         """How the batch stands: while it runs, and as it stood when it was closed."""
         if self._last is not None:
             return self._last
-        store = self._opened().store
+        store = self.journal.store
         return Summary(
             counts={state: store.counts[state] for state in State if store.counts[state]},
             credits_used=store.credits_used,
@@ -150,7 +156,7 @@ class BatchRunner:
             ManifestError: with everything that is wrong in the manifest. Nothing was sent.
             JournalError: the journal cannot be written any more, or belongs to another account.
         """
-        journal = self._opened()
+        journal = self.journal
         if self._run is not None:
             raise ClientStateError("a batch does one run at a time")
         if isinstance(jobs, str | os.PathLike):
@@ -169,6 +175,8 @@ class BatchRunner:
             async for result in self._left_over(journal, run):
                 yield result
             await self._draw_results(journal)
+            if isinstance(run.stopped, JournalError):
+                raise run.stopped
         finally:
             await run.leave()
             self._stopped, self._run = run.stopped, None
@@ -267,11 +275,6 @@ class BatchRunner:
         rewriting = results.Rewriting(journal.store, self._directory)
         while await journal.do(rewriting.page):
             pass
-
-    def _opened(self) -> Journal:
-        if self._journal is None:
-            raise ClientStateError("the batch is not open; use `async with BatchRunner(...) as batch:`")
-        return self._journal
 
 
 async def _nothing() -> AsyncIterator[JobResult]:

@@ -23,6 +23,10 @@ if TYPE_CHECKING:
 SPEED = 1200.0
 """A clip of three minutes takes 0.15 s, and a window passes in 0.05 s."""
 
+KILLS = int(os.environ.get("SEEDANCE_TEST_KILLS", "16"))
+"""How many processes are killed at random. The whole drive: ``SEEDANCE_TEST_KILLS=240 pytest -k random``."""
+
+KILLS_A_BATCH = 8
 PROGRAM = Path(__file__).with_name("batch_process.py")
 JOBS = 4
 
@@ -95,12 +99,13 @@ async def test_a_batch_that_dies_at_a_fault_point_pays_once_and_loses_nothing(
         judge(sandbox, manifest.parent / "out")
 
 
-async def test_a_batch_killed_at_random_pays_once_and_loses_nothing(manifest: Path) -> None:
+@pytest.mark.parametrize("seed", range(KILLS // KILLS_A_BATCH))
+async def test_a_batch_killed_at_random_pays_once_and_loses_nothing(seed: int, manifest: Path) -> None:
     """Catalogue 128: SIGKILL asks no instruction whether it is convenient."""
-    moments = random.Random(7)
+    moments = random.Random(seed)
     kills = 0
     async with Sandbox(speed=SPEED) as sandbox:
-        for _ in range(8):
+        for _ in range(KILLS_A_BATCH):
             async with await anyio.open_process(command(sandbox, manifest)) as process:
                 with anyio.move_on_after(moments.uniform(0.2, 1.2)):
                     await process.wait()

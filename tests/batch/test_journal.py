@@ -12,9 +12,10 @@ from seedance_async.batch.states import ENDED, MOVES, State
 from tests.batch.stores import ACCEPTED, draft, opened_store, plan, task
 
 if TYPE_CHECKING:
-    from seedance_async.batch.journal import Store
     from collections.abc import Callable
     from pathlib import Path
+
+    from seedance_async.batch.journal import Store
 
 
 DEEDS: dict[State, Callable[[Store], object]] = {

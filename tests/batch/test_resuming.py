@@ -10,12 +10,16 @@ import anyio
 import pytest
 
 from seedance_async import (
+    BatchRunner,
+    ClientStateError,
     Job,
     JournalError,
     NanoBananaPro,
+    SeedanceClient,
     UnauthorizedError,
     UncertainSubmissionError,
 )
+from seedance_async.batch.journal import space
 from seedance_async.batch.states import State
 from seedance_async.sandbox import AccountSpec, Behaviour, Conditions, Fault, Sandbox
 from tests.batch.helpers import PRICE, opened, pictures, results_of, run_once, states, submits
@@ -234,6 +238,31 @@ async def test_what_a_run_wrote_can_be_fed_in_again(tmp_path: Path) -> None:
         assert 4 == len(sandbox.paid_tasks)
         assert 4 == len({key for key, _ in submits(sandbox)})
         assert 2 == len({body for _, body in submits(sandbox)})
+
+
+async def test_a_full_disk_sends_nothing_and_says_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Catalogue 130: every job is told as planned, and then the reason is raised."""
+    monkeypatch.setattr(space, "LEAST_FREE_BYTES", 2**62)
+    async with Sandbox() as sandbox, opened(sandbox, tmp_path) as batch:
+        run = batch.run(pictures(3))
+
+        assert [State.PLANNED] * 3 == [(await anext(run)).state for _ in range(3)]
+        with pytest.raises(JournalError, match="make room"):
+            await anext(run)
+        assert [] == sandbox.requests
+
+
+async def test_a_client_that_closes_first_is_an_error_not_an_end(tmp_path: Path) -> None:
+    """Jobs that nobody worked on must not look like a batch that is over."""
+    async with Sandbox() as sandbox:
+        client = SeedanceClient(sandbox.api_key, sandbox.base_url)
+        async with client, BatchRunner(client, tmp_path) as batch:
+            run = batch.run(pictures(3))
+            await anext(run)
+            await client.aclose()
+            with pytest.raises(ClientStateError):
+                async for _ in run:
+                    pass
 
 
 async def test_a_second_runner_is_refused_with_the_holders_process(tmp_path: Path) -> None:
