@@ -74,15 +74,17 @@ async def test_the_demo_tells_what_the_sandbox_saw_of_it(demo: Type, tmp_path: P
 
 
 async def test_the_demo_can_be_run_again_into_the_same_directory(demo: Type, tmp_path: Path) -> None:
-    """Its own files are replaced, other people's stay."""
+    """What an earlier one left under its own names is replaced; other people's files stay."""
+    (tmp_path / "02-tea-poster.png").write_bytes(b"of another version")
     (tmp_path / "mine.png").write_bytes(b"mine")
-    await demo("-o", tmp_path, "--jobs", JOBS)
-    first = sorted(path.name for path in tmp_path.iterdir())
+    first = await demo("-o", tmp_path, "--jobs", JOBS)
+    there = sorted(path.name for path in tmp_path.iterdir())
 
-    ending = await demo("-o", tmp_path, "--jobs", JOBS)
+    again = await demo("-o", tmp_path, "--jobs", JOBS)
 
-    assert OK == ending.code
-    assert first == sorted(path.name for path in tmp_path.iterdir())
+    assert (OK, OK) == (first.code, again.code)
+    assert "02-tea-poster-2.png" not in there
+    assert there == sorted(path.name for path in tmp_path.iterdir())
     assert b"mine" == (tmp_path / "mine.png").read_bytes()
 
 

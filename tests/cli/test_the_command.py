@@ -84,6 +84,7 @@ def test_a_reader_that_leaves_early_stops_nothing(tmp_path: Path) -> None:
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
+        env={**os.environ, "PYTHONUNBUFFERED": ""},  # a buffer is what the interpreter flushes at its end
     ) as process:
         assert process.stdout is not None
         process.stdout.close()
