@@ -10,7 +10,7 @@ from cyclopts import App
 from cyclopts.exceptions import CycloptsError
 
 from seedance_async import __version__
-from seedance_async.cli import demo, generate, sandbox, tasks
+from seedance_async.cli import batch, demo, estimate, generate, sandbox, tasks
 from seedance_async.cli.exits import FAILED, INTERRUPTED, OK, USAGE, code_of, lines_of
 from seedance_async.cli.streams import prepare, say
 from seedance_async.errors import SeedanceError
@@ -36,11 +36,15 @@ def build() -> App:
     )
     app.command(demo.demo)
     app.command(generate.app())
+    app.command(batch.batch)
+    app.command(estimate.estimate)
     app.command(tasks.status)
     app.command(tasks.wait)
     app.command(tasks.download)
     app.command(sandbox.sandbox)
-    for place, name in enumerate(("demo", "generate", "status", "wait", "download", "sandbox")):
+    for place, name in enumerate(
+        ("demo", "generate", "batch", "estimate", "status", "wait", "download", "sandbox")
+    ):
         app[name].sort_key = place  # help lists them in the order of a newcomer's way
     return app
 

@@ -124,6 +124,16 @@ class Dispatcher:
         self._schedule.expect_more(self._lazy_sources > 0)
         self._bell.ring()
 
+    def expected_end(self, *, waiting: int = 0) -> float:
+        """The instant by which all that is known here is expected to be over.
+
+        Args:
+            waiting: jobs that wait for their submit, those not offered yet included.
+        """
+        now = anyio.current_time()
+        further = max(0, waiting - len(self._jobs))
+        return self._schedule.expected_end(now, self._budget.allowance(now), further=further)
+
     def _budget_changed(self) -> None:
         if self._direct or self._has_scheduled_work():
             self._bell.ring()

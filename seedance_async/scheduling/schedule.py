@@ -37,6 +37,7 @@ if TYPE_CHECKING:
     from seedance_async.scheduling.forecast import Forecast
 
 COURTESY: Final = 0.2  # s; the price of a look when slots are plenty: a dozen for one video of three minutes
+MOST_LIKELY: Final = 0.9  # quantile by which a task is over when people are told
 ALL_BUT_SURE: Final = 0.99  # quantile by which a task is over when slots are counted
 SHARE: Final = 0.5  # of the results behind a lost slot that it delays; measured: 0.25 to 1 differ little
 
@@ -113,6 +114,13 @@ class Schedule:
         if self._backlog:
             return Submit(self._backlog.first())
         return Sleep(due if due < math.inf else None)
+
+    def expected_end(self, now: float, allowance: Allowance, *, further: int = 0) -> float:
+        """The instant by which all of this is expected to be over, and so many further jobs besides."""
+        needed = 2 * (len(self._backlog) + further) + len(self._watchlist)
+        ends = [allowance.instant(before, now=now) + length for before, length in self._backlog.stages()]
+        last_request = allowance.instant(max(0, needed - 1), now=now)
+        return max(last_request, self._watchlist.last_end(MOST_LIKELY), *ends)
 
     def _would_be_late(self, now: float, allowance: Allowance) -> bool:
         """Whether the last job of some kind would not be done when the last request can leave."""

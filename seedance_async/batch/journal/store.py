@@ -7,10 +7,12 @@ from __future__ import annotations
 
 import functools
 from collections import Counter
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Concatenate, Final, ParamSpec, TypeVar
 
 from attrs import frozen
 
+from seedance_async import wire
 from seedance_async.batch import keys
 from seedance_async.batch.journal.records import (
     ENTRY_COLUMNS,
@@ -47,7 +49,10 @@ def transaction(method: Callable[Concatenate[Store, P], T]) -> Callable[Concaten
         try:
             return self.file.transaction(lambda: method(self, *args, **kwargs))
         except BaseException:
-            self.recall()
+            with suppress(
+                Exception
+            ):  # a file that cannot be read any more: the first failure is the one to tell
+                self.recall()
             raise
 
     return whole
@@ -300,6 +305,26 @@ class Store:
             "WHERE credits_used IS NULL AND key IS NOT NULL AND state NOT IN ('planned', 'refused')"
         )
         return [Hold(number, self._tariffs[tariff], State(state)) for number, tariff, state in rows]
+
+    def tally(self) -> dict[tuple[Tariff, State], int]:
+        """How many jobs of the manifest there are of each tariff in each state."""
+        rows = self._all("SELECT tariff, state, count(*) FROM jobs WHERE listed = 1 GROUP BY tariff, state")
+        return {(self._tariffs[tariff_id], State(state)): count for tariff_id, state, count in rows}
+
+    def durations(self, *, limit: int) -> list[tuple[Kind, float]]:
+        """What the latest completed tasks took in seconds, oldest first."""
+        rows = self._all(
+            "SELECT tariff, tasks FROM jobs WHERE state IN (?, ?) ORDER BY ended_at DESC LIMIT ?",
+            State.COMPLETED,
+            State.SAVED,
+            limit,
+        )
+        tasks = [
+            (self._tariffs[tariff_id].kind, wire.task(task))
+            for tariff_id, told in reversed(rows)
+            for task in read_list(told)
+        ]
+        return [(kind, task.duration) for kind, task in tasks if task.is_completed and task.duration]
 
     def tariff_id(self, tariff: Tariff) -> int:
         """The row of a tariff, made if new; part of a transaction."""

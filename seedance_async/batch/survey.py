@@ -1,0 +1,94 @@
+"""What a manifest asks for, and what a batch directory knows of it already; nothing is sent or changed.
+
+The manifest is planned on trial, by the very code of a run, into a copy of the directory's journal or into an
+empty one. So whatever a run would find wrong is found now, and what earlier runs have done is known.
+"""
+
+from __future__ import annotations
+
+import shutil
+import tempfile
+from collections.abc import Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+from attrs import frozen
+
+from seedance_async.batch.intake import take_manifest
+from seedance_async.batch.journal import Changes, Journal
+from seedance_async.batch.journal.opening import JOURNAL
+from seedance_async.batch.ledger import Tariff
+from seedance_async.batch.states import State
+from seedance_async.models import Kind
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from os import PathLike
+
+DURATIONS: Final = 500
+"""Finished tasks that are learned from."""
+
+
+@frozen(kw_only=True)
+class Survey:
+    """A batch as it would begin now.
+
+    Attributes:
+        tally: how many jobs of each tariff stand in each state.
+        changes: how the manifest differs from the one of the last run.
+        prices: credits that were charged, by tariff.
+        durations: what tasks took, in seconds, oldest first.
+        spent: credits charged and not refunded so far.
+    """
+
+    tally: Mapping[tuple[Tariff, State], int]
+    changes: Changes
+    prices: Mapping[Tariff, float]
+    durations: tuple[tuple[Kind, float], ...]
+    spent: float
+
+    def jobs(self, *states: State) -> dict[Tariff, int]:
+        """How many jobs of each tariff stand in any of these states."""
+        jobs: dict[Tariff, int] = {}
+        for (tariff, state), count in self.tally.items():
+            if state in states:
+                jobs[tariff] = jobs.get(tariff, 0) + count
+        return jobs
+
+
+async def survey(manifest: str | PathLike[str], directory: Path | None = None) -> Survey:
+    """Survey a manifest, beside what its directory knows.
+
+    Raises:
+        ManifestError: with everything that is wrong, line by line.
+        JournalError: the directory's journal cannot be read.
+    """
+    with _copied(directory) as copy:
+        journal = await Journal.open(copy)
+        try:
+            changes = await take_manifest(journal, manifest)
+            return await journal.do(_look, journal, changes)
+        finally:
+            await journal.close()
+
+
+def _look(journal: Journal, changes: Changes) -> Survey:
+    store = journal.store
+    return Survey(
+        tally=store.tally(),
+        changes=changes,
+        prices=store.prices(),
+        durations=tuple(store.durations(limit=DURATIONS)),
+        spent=store.credits_used - store.credits_refunded,
+    )
+
+
+@contextmanager
+def _copied(directory: Path | None) -> Iterator[Path]:
+    """A directory of its own with a copy of the journal, if there is one."""
+    with tempfile.TemporaryDirectory(prefix="seedance-survey-") as name:
+        copy = Path(name)
+        for file in directory.glob(f"{JOURNAL}*") if directory else ():
+            shutil.copy(file, copy)
+        yield copy

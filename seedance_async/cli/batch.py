@@ -1,0 +1,192 @@
+"""``seedance batch``: a manifest into a directory, and run again, what is left of it.
+
+However it ends, the directory knows what was sent and paid, and the same command goes on from there. The
+command says so whenever there is something left to do.
+"""
+
+from __future__ import annotations
+
+import shlex
+from contextlib import AsyncExitStack, aclosing, suppress
+from pathlib import Path  # noqa: TC003 - cyclopts reads the annotations
+from typing import TYPE_CHECKING, Annotated, Final
+
+from attrs import frozen
+from cyclopts import Parameter
+
+import seedance_async
+from seedance_async import sandbox as emulator
+from seedance_async.batch import names
+from seedance_async.batch.report import write_gallery
+from seedance_async.batch.states import ENDED
+from seedance_async.cli.batch_shows import show
+from seedance_async.cli.batch_standing import Observer
+from seedance_async.cli.connection import Connection
+from seedance_async.cli.demo import SPEED
+from seedance_async.cli.estimate import tell
+from seedance_async.cli.exits import INTERRUPTED, OK
+from seedance_async.cli.interrupts import interruptible
+from seedance_async.cli.sandbox import rate_limit
+from seedance_async.cli.streams import data, say
+from seedance_async.errors import ConfigurationError, JournalError
+from seedance_async.models import RateLimit
+
+if TYPE_CHECKING:
+    from seedance_async import BatchRunner, SeedanceClient, Summary
+    from seedance_async.cli.batch_shows import Show
+    from seedance_async.cli.batch_standing import Standing
+
+SANDBOX_MEMORY: Final = "sandbox.jsonl"
+"""What the account of ``--sandbox`` remembers, in the batch's directory."""
+
+
+def _flag(told: str) -> Parameter:
+    return Parameter(negative=(), show_default=False, help=told)
+
+
+@Parameter(name="*")
+@frozen(kw_only=True)
+class Options:
+    """How a batch is run."""
+
+    max_credits: Annotated[
+        float | None, Parameter(help="Most credits that it may cost over all its runs, refunds deducted.")
+    ] = None
+    max_in_flight: Annotated[
+        int | None, Parameter(help="Most jobs submitted and not finished at a time; else as many as pay.")
+    ] = None
+    output_name: Annotated[
+        str, Parameter(help="Where a job's files go in DIR; see --list-fields.", name="--output-name")
+    ] = names.DEFAULT
+    resubmit_uncertain: Annotated[
+        bool, _flag("Send jobs whose outcome is unknown again, however old they are. They may be paid twice.")
+    ] = False
+    sandbox: Annotated[bool, _flag("Play it through in a sandbox: no key, no network, no money.")] = False
+    as_json: Annotated[
+        bool, Parameter(name="--json", negative=(), show_default=False, help="Events for programs on stdout.")
+    ] = False
+
+    def words(self) -> list[str]:
+        """The flags as somebody would type them again."""
+        told: list[str] = []
+        if self.max_credits is not None:
+            told += ["--max-credits", f"{self.max_credits:g}"]
+        if self.max_in_flight is not None:
+            told += ["--max-in-flight", str(self.max_in_flight)]
+        if self.output_name != names.DEFAULT:
+            told += ["--output-name", self.output_name]
+        return [*told, *(["--sandbox"] if self.sandbox else []), *(["--json"] if self.as_json else [])]
+
+
+async def batch(
+    manifest: Annotated[str | None, Parameter(help="JSON lines, a JSON array or CSV; - is stdin.")] = None,
+    /,
+    *,
+    output: Annotated[
+        Path | None, Parameter(name=("--output", "-o"), help="The batch's directory; made if it is missing.")
+    ] = None,
+    options: Options | None = None,
+    dry_run: Annotated[bool, _flag("Check the whole manifest and estimate; nothing is sent.")] = False,
+    list_fields: Annotated[bool, _flag("What --output-name may use; nothing is sent.")] = False,
+    connection: Connection | None = None,
+) -> int:
+    """Make every job of a manifest; run it again to go on where it stopped.
+
+    DIR gets the files, a JSON beside each with what made it, results.jsonl with a line a job, gallery.html,
+    and journal.sqlite, which remembers what was sent and paid. Ctrl-C stops it in good order.
+
+    Exit codes: 0 all saved; 1 some failed or were refused; 2 a mistake, nothing sent; 3 stopped for credits;
+    4 key refused; 5 some are uncertain; 130 interrupted.
+    """
+    if list_fields:
+        for name, meaning in names.FIELDS.items():
+            data(f"{{{name}}}\t{meaning}")
+        return OK
+    if manifest is None or (output is None and not dry_run):
+        missing = "MANIFEST" if manifest is None else "--output DIR"
+        raise ConfigurationError(f"{missing} is missing: seedance batch MANIFEST --output DIR")
+    options, connection = options or Options(), connection or Connection()
+    if dry_run or output is None:
+        limit = connection.rate_limit or (rate_limit(SPEED) if options.sandbox else None)
+        return await tell(manifest, output, limit, as_json=options.as_json)
+    return await _Batch(manifest, output, options, connection).run()
+
+
+class _Batch:
+    """One run of the command."""
+
+    def __init__(self, manifest: str, directory: Path, options: Options, connection: Connection) -> None:
+        self._manifest = manifest
+        self._directory = directory
+        self._options = options
+        self._connection = connection
+        self._standing: Standing
+
+    async def run(self) -> int:
+        """Run it, tell how it ended, and how to go on."""
+        seen = show(self._manifest, self._directory, as_json=self._options.as_json)
+        with interruptible(ask=lambda: seen.stopping(STOPPING), leave=seen.stop) as interruption:
+            await self._make(seen)
+        summary = self._standing.summary
+        code = INTERRUPTED if interruption.cancelled_caught else summary.exit_code
+        page = await write_gallery(self._directory)
+        seen.ended(self._standing, code, page)
+        self._tell_how_to_go_on(summary, code)
+        return code
+
+    async def _make(self, seen: Show) -> None:
+        async with AsyncExitStack() as opened:
+            client = await self._client(opened)
+            runner = await opened.enter_async_context(self._runner(client))
+            with await Observer.of(runner, client) as observer:
+                seen.start(observer.standing)
+                try:
+                    await self._follow(runner, observer, seen)
+                finally:
+                    seen.stop()
+                    self._standing = observer.standing()
+
+    async def _follow(self, runner: BatchRunner, observer: Observer, seen: Show) -> None:
+        try:
+            async with aclosing(runner.run(self._manifest)) as results:
+                async for result in results:
+                    seen.told(result)
+                    await observer.keep()
+        finally:
+            with suppress(JournalError):  # whatever ended the run is worth more than its chart
+                await observer.keep(at_end=True)
+
+    async def _client(self, opened: AsyncExitStack) -> SeedanceClient:
+        if not self._options.sandbox:
+            return await opened.enter_async_context(self._connection.client())
+        memory = self._directory / SANDBOX_MEMORY
+        sandbox = await opened.enter_async_context(emulator.Sandbox(speed=SPEED, memory=memory))
+        say(f"sandbox: play money, and a clock that runs {SPEED:g} times as fast")
+        limit = RateLimit.parse(rate_limit(SPEED))
+        client = seedance_async.SeedanceClient(sandbox.api_key, sandbox.base_url, rate_limit=limit)
+        return await opened.enter_async_context(client)
+
+    def _runner(self, client: SeedanceClient) -> BatchRunner:
+        options = self._options
+        return seedance_async.BatchRunner(
+            client,
+            self._directory,
+            max_credits=options.max_credits,
+            max_in_flight=options.max_in_flight,
+            output_name=options.output_name,
+            resubmit_uncertain=options.resubmit_uncertain,
+        )
+
+    def _tell_how_to_go_on(self, summary: Summary, code: int) -> None:
+        if summary.stopped is not None and code != INTERRUPTED:
+            say(f"stopped: {summary.stopped.message}")
+        if left := {state: count for state, count in summary.counts.items() if state not in ENDED}:
+            told = ", ".join(f"{count} {state}" for state, count in left.items())
+            say(f"to go on with what is left ({told}):")
+            words = ["seedance", "batch", self._manifest, "-o", str(self._directory), *self._options.words()]
+            say(f"  {shlex.join(words)}")
+
+
+STOPPING: Final = (
+    "stopping: answers on the wire are waited for and written down; Ctrl-C again ends it at once"
+)
