@@ -126,6 +126,65 @@ async def test_a_kind_without_a_price_has_one_job_under_way_until_its_first_answ
         assert abs(posts[0].at - posts[1].at) < 0.1
 
 
+async def test_a_429_alone_fails_no_job(tmp_path: Path) -> None:
+    """Catalogue 41: somebody else spends the account's allowance for minutes; the batch waits."""
+    busy = Fault(
+        effect="status", on="submit", moment="before", status=429, count=6, headers={"Retry-After": "30"}
+    )
+    async with Sandbox(faults=[busy]) as sandbox:
+        results = await run_once(sandbox, tmp_path, pictures(2))
+
+        assert {"saved": 2} == states(results)
+        assert 2 == len(sandbox.paid_tasks)
+
+
+async def test_when_nothing_gets_through_the_batch_stops_instead_of_losing_every_answer(
+    tmp_path: Path,
+) -> None:
+    """A thousand uncertain jobs would be a thousand questions; five in a row are an outage."""
+    async with Sandbox() as sandbox:
+        await run_once(sandbox, tmp_path, pictures(1))  # its price is known now, so the others go together
+        sandbox.faults.add(Fault(effect="drop", on="submit", count=None))
+        async with opened(sandbox, tmp_path, max_in_flight=2) as batch:
+            results = await results_of(batch, pictures(20))
+            assert batch.summary.stopped is not None
+        sandbox.faults.clear()
+        assert states(results)["planned"] >= 12
+        assert {"saved": 20} == states(await run_once(sandbox, tmp_path, pictures(20)))
+        assert 20 == len(sandbox.paid_tasks)
+
+
+async def test_takes_and_templates_name_the_files(tmp_path: Path) -> None:
+    """Each take is a job of its own, and the template says where its files go."""
+    jobs = [Job(NanoBananaPro(prompt="A hat"), name="hat", repeat=2)]
+    async with Sandbox() as sandbox:
+        results = await run_once(
+            sandbox, tmp_path, jobs, output_name="{model}/{index} {name} take {take}.{ext}"
+        )
+
+    assert ["hat", "hat-2"] == sorted(results)
+    files = [
+        file.relative_to(tmp_path).as_posix() for name in sorted(results) for file in results[name].files
+    ]
+    assert ["nano-banana-pro/000001 hat take 1.png", "nano-banana-pro/000002 hat-2 take 2.png"] == files
+    assert 2 == len({key for key, _ in submits(sandbox)})
+
+
+async def test_a_closed_batch_still_tells_how_it_stands(tmp_path: Path) -> None:
+    """Whoever reports on a batch does so when it is over."""
+    async with Sandbox() as sandbox, opened(sandbox, tmp_path, max_credits=100) as batch:
+        running = batch.run(pictures(1))
+        async for _ in running:
+            assert 1 == batch.summary.total
+
+    assert {State.SAVED: 1} == batch.summary.counts
+    assert (0, PRICE, 0) == (
+        batch.summary.exit_code,
+        batch.summary.credits_used,
+        batch.summary.credits_reserved,
+    )
+
+
 async def test_jobs_may_come_while_others_are_made(tmp_path: Path) -> None:
     """An async source may wait for results: the first job must not wait for the last."""
     answered = anyio.Event()
