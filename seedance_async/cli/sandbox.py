@@ -38,6 +38,7 @@ async def sandbox(
     seed: int = 0,
     window: WindowName = "sliding-log",
     faults: Path | None = None,
+    list_faults: bool = False,
 ) -> int:
     """Serve the whole API on this machine: no account, no money, real files.
 
@@ -54,7 +55,11 @@ async def sandbox(
         seed: The same seed and the same requests give the same ids, durations and failures.
         window: How the server counts its 30 requests per 60 s.
         faults: JSON file with a list of faults, fields as in seedance_async.sandbox.Fault.
+        list_faults: Write the faults that a prompt can ask for, as [[fault:NAME]], and end.
     """
+    if list_faults:
+        _list_faults()
+        return OK
     try:
         server = emulator.Sandbox(
             host=host,
@@ -110,6 +115,15 @@ async def _run(command: Sequence[str], server: Sandbox) -> int:
             return INTERRUPTED
     say(f"sandbox: it saw {len(server.requests)} requests and {len(server.tasks)} tasks")
     return ending if ending >= 0 else 128 - ending  # as shells tell a death by signal
+
+
+def _list_faults() -> None:
+    """Each with the rule it stands for, which is also what ``--faults`` takes."""
+    from seedance_async.sandbox.faults import NAMED  # noqa: PLC0415 - nothing else here needs the tables
+
+    width = max(map(len, NAMED))
+    for name, fault in NAMED.items():
+        data(f"{name:{width}}  {json.dumps(fault.document(whole=False))}")
 
 
 def _read_faults(path: Path) -> list[Fault]:

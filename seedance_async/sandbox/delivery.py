@@ -1,4 +1,4 @@
-"""How an answer reaches the socket: whole, or broken in the way a fault asks for.
+"""How an answer reaches the socket: whole, or by the script of a fault.
 
 A framework writes only correct HTTP, so a broken answer goes round it: its bytes are written to the transport
 here, and the framework is handed a response that writes nothing.
@@ -8,70 +8,69 @@ from __future__ import annotations
 
 import socket
 import struct
-from http import HTTPStatus
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
+import anyio
 from aiohttp import web
 
-from seedance_async.sandbox.exchange import STATUS, Answer, json_bytes
+from seedance_async.sandbox.effects import ANSWERS, WIRES
 
 if TYPE_CHECKING:
-    from asyncio import WriteTransport
+    from asyncio import Transport
+    from collections.abc import Iterable, Mapping
 
     from aiohttp.abc import AbstractStreamWriter
 
+    from seedance_async.sandbox.effects import Script
+    from seedance_async.sandbox.exchange import Answer
     from seedance_async.sandbox.faults import Fault
 
-BREAKS: Final = frozenset({"drop", "reset", "garbage", "truncate"})
-"""The effects that act on the socket, not on the answer."""
+
+def changed(answer: Answer, faults: Iterable[Fault], asked: Mapping[str, str]) -> Answer:
+    """The answer as the faults let it be said; ``asked`` are the request's headers."""
+    for fault in faults:
+        if fault.effect in ANSWERS:
+            answer = ANSWERS[fault.effect](answer, fault, asked)
+    return answer
 
 
 async def deliver(
-    request: web.BaseRequest, answer: Answer, *, date: str, fault: Fault | None = None
+    request: web.BaseRequest, answer: Answer, *, date: str, faults: Iterable[Fault] = ()
 ) -> web.StreamResponse:
-    """Write the answer, or what ``fault``, one of :data:`BREAKS`, leaves of it.
+    """Write the answer, the way of the first fault that strikes the wire if one does.
 
     Args:
         request: what is answered.
         answer: what was decided.
         date: the ``Date`` header; it must agree with the timestamps of tasks, also in virtual time.
-        fault: the break that strikes, if one does.
+        faults: those that strike.
     """
-    if fault is None:
+    broken = next((fault for fault in faults if fault.effect in WIRES), None)
+    if broken is None:
         headers = {"Date": date, "Content-Type": answer.content_type, **answer.headers}
         return web.Response(status=answer.status, body=answer.body, headers=headers)
-    transport = request.transport
-    if transport is not None:
-        _break(transport, answer, fault)
-    return _Silence()
+    script = WIRES[broken.effect](answer, broken)
+    if request.transport is not None:
+        await _play(script, request.transport)
+    return _Silence(keep=script.end == "keep")
 
 
-def stand_in(fault: Fault) -> Answer:
-    """The answer that a ``status`` fault gives in place of the server's own."""
-    code = fault.code or _CODE.get(fault.status, "")
-    content_type = "application/json" if code else "text/html"
-    if fault.body:
-        body = fault.body.encode()
-    elif code:
-        body = json_bytes({"error": {"code": code, "message": _phrase(fault.status)}})
-    else:
-        # What a proxy in front of a service says when the service is away.
-        body = f"<html><title>{fault.status} {_phrase(fault.status)}</title></html>".encode()
-    return Answer(status=fault.status, body=body, content_type=content_type, headers=fault.headers, code=code)
-
-
-def _break(transport: WriteTransport, answer: Answer, fault: Fault) -> None:
-    if fault.effect == "reset":
+async def _play(script: Script, transport: Transport) -> None:
+    for part in script.parts:
+        if transport.is_closing():
+            return
+        transport.write(part)
+        # A caller who does not read, or has left, must be noticed between two parts of an endless answer.
+        await anyio.sleep(script.pause)
+    while script.end == "hold" and not transport.is_closing():  # noqa: ASYNC110 - the framework tells nobody when a caller leaves
+        await anyio.sleep(1.0)
+    if script.end == "reset":
         _reset(transport)
-        return
-    if fault.effect == "garbage":
-        transport.write(fault.body.encode() or b"SSH-2.0-OpenSSH_9.6\r\n")
-    elif fault.effect == "truncate":
-        transport.write(_head(answer) + answer.body[: len(answer.body) // 2])
-    transport.close()
+    elif script.end == "close":
+        transport.close()
 
 
-def _reset(transport: WriteTransport) -> None:
+def _reset(transport: Transport) -> None:
     # Lingering for zero seconds makes close() send RST in place of FIN.
     transport.get_extra_info("socket").setsockopt(
         socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0)
@@ -79,26 +78,20 @@ def _reset(transport: WriteTransport) -> None:
     transport.abort()
 
 
-def _head(answer: Answer) -> bytes:
-    fields = {"Content-Type": answer.content_type, "Content-Length": str(len(answer.body)), **answer.headers}
-    lines = [f"HTTP/1.1 {answer.status} {_phrase(answer.status)}", *(f"{k}: {v}" for k, v in fields.items())]
-    return "\r\n".join([*lines, "", ""]).encode()
-
-
-def _phrase(status: int) -> str:
-    return _PHRASES.get(status, "Unknown")
-
-
 class _Silence(web.StreamResponse):
     """A response of which not one byte is written."""
 
+    def __init__(self, *, keep: bool) -> None:
+        super().__init__()
+        self._keep = keep
+
+    @property
+    def keep_alive(self) -> bool:
+        """Whether the connection waits for the next request."""
+        return self._keep
+
     async def prepare(self, request: web.BaseRequest) -> AbstractStreamWriter | None:  # noqa: ARG002 - the base class names it
-        self.force_close()
         return None
 
     async def write_eof(self, data: bytes = b"") -> None:  # noqa: ARG002 - the base class names it
         return
-
-
-_PHRASES: Final = {each.value: each.phrase for each in HTTPStatus}
-_CODE: Final = {status: code for code, status in STATUS.items()}

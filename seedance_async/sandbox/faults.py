@@ -4,12 +4,14 @@ A fault has an *effect*, and strikes at one of two moments::
 
     request arrives -> counted -> [before] -> work done, credits charged -> [after] -> answer written
 
-Struck ``before``, no work is done and nothing is charged. Struck ``after``, everything is done and paid, and
-the caller does not learn of it: the only moment at which money can be lost.
+Struck ``before``, no work is done and nothing is charged; the answer that the effect works on is a 503.
+Struck ``after``, everything is done and paid, and the caller does not learn of it: the only moment at which
+money can be lost.
 
 Rules are given to the ``Sandbox``, posted to ``/_sandbox/faults``, or written into a prompt:
-``[[fault:drop]]`` lets that fault strike the first request that carries exactly this body and key, and
-``[[fault:drop*3]]`` the first three, so that a retry gets through.
+``[[fault:drop]]`` lets that fault strike the first submit that carries exactly this body and key, and
+``[[fault:drop*3]]`` the first three, so that a retry gets through. ``[[fault:drop@task]]`` strikes polls of
+the task that the prompt became, and ``[[fault:drop@media]]`` downloads of its files.
 
 Pure: chance comes from the seed.
 """
@@ -22,20 +24,25 @@ from collections import Counter
 from collections.abc import Mapping
 from math import inf
 from random import Random
-from typing import TYPE_CHECKING, Final, Literal
+from typing import TYPE_CHECKING, Final, Literal, get_args
 
-from attrs import asdict, field, fields, frozen, validators
+import attrs
+from attrs import asdict, field, frozen, validators
+
+from seedance_async.sandbox.effects import ANSWERS, WIRES
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable, Iterable, Iterator
 
     from seedance_async.sandbox.exchange import Call
 
-Effect = Literal["drop", "reset", "status", "delay", "garbage", "truncate", "duplicate"]
 Moment = Literal["before", "after"]
 Target = Literal["submit", "task", "media", "any"]
 
-EFFECTS: Final[tuple[Effect, ...]] = ("drop", "reset", "status", "delay", "garbage", "truncate", "duplicate")
+PASSING: Final = frozenset({"delay", "duplicate", "ignore-range"})
+"""The effects that act on the request, and let its work be done whenever they strike."""
+
+EFFECTS: Final[tuple[str, ...]] = (*sorted(PASSING), *ANSWERS, *WIRES)
 
 
 def _whole(
@@ -59,38 +66,54 @@ def _number(name: str, low: float, high: float = inf) -> Callable[[object, objec
     return validate
 
 
+def _words(given: Iterable[str]) -> tuple[str, ...]:
+    # A lone word would come apart into its letters, and leave nothing out.
+    return (given,) if isinstance(given, str) else tuple(given)
+
+
 @frozen(kw_only=True)
 class Fault:
     """One rule: what happens, to which exchanges, how often.
 
     Attributes:
-        effect: ``drop`` closes the connection without an answer; ``reset`` does so with a TCP reset;
-            ``status`` answers with ``status`` instead; ``delay`` waits ``seconds``; ``garbage`` writes bytes
-            that are not HTTP; ``truncate`` writes the whole head and half of the body; ``duplicate`` delivers
-            the request twice, as a proxy that retries does, and gives the caller the second answer.
+        effect: a name of :data:`EFFECTS`. ``delay`` waits ``seconds``; ``duplicate`` delivers the request
+            twice, as a proxy that retries does, and gives the caller the second answer; ``ignore-range``
+            serves the whole of a file; for the rest see :mod:`seedance_async.sandbox.effects`.
         moment: before the work is done, or after it.
         on: the endpoint: a submit, a poll of a task, a download, or any of them.
         nth: strike from the nth matching exchange on, counted from 1.
         count: strike so many exchanges; None: all that follow.
+        lasts: strike for so many seconds from the first match on; None: for ever.
         probability: of striking an exchange it would strike otherwise.
         status: HTTP status of the answer, for ``status``.
         code: word for the error envelope; empty: the documented one of that status, else a page of HTML.
-        headers: of that answer, ``Retry-After`` for one.
-        body: literal body of that answer, or of ``garbage``; empty: a fitting one.
-        seconds: real seconds to wait, for ``delay``.
+        headers: of the answer, ``Retry-After`` for one.
+        body: literal body of that answer, or of ``garbage``; empty: a fitting one. ``{authorization}`` in it
+            becomes what the caller sent.
+        fields: to set in the answer's JSON, for ``edit``.
+        without: fields to leave out of it.
+        seconds: real seconds to wait, for ``delay``, and between two bytes for ``dribble``.
     """
 
-    effect: Effect = field(validator=validators.in_(EFFECTS))
-    moment: Moment = field(default="after", validator=validators.in_(("before", "after")))
-    on: Target = field(default="any", validator=validators.in_(("submit", "task", "media", "any")))
+    effect: str = field(validator=validators.in_(EFFECTS))
+    moment: Moment = field(default="after", validator=validators.in_(get_args(Moment)))
+    on: Target = field(default="any", validator=validators.in_(get_args(Target)))
     nth: int = field(default=1, validator=_whole("nth", 1))
     count: int | None = field(default=1, validator=_whole("count", 1, or_none=True))
+    lasts: float | None = field(default=None, validator=validators.optional(_number("lasts", 0)))
     probability: float = field(default=1.0, validator=_number("probability", 0, 1))
     status: int = field(default=503, validator=_whole("status", 200, 599))
     code: str = field(default="", validator=validators.instance_of(str))
     headers: Mapping[str, str] = field(factory=dict[str, str], validator=validators.instance_of(dict))
     body: str = field(default="", validator=validators.instance_of(str))
+    fields: Mapping[str, object] = field(factory=dict[str, object], validator=validators.instance_of(dict))
+    without: tuple[str, ...] = field(default=(), converter=_words)
     seconds: float = field(default=1.0, validator=_number("seconds", 0))
+
+    @property
+    def prevents(self) -> bool:
+        """Whether no work is done."""
+        return self.moment == "before" and self.effect not in PASSING
 
     @classmethod
     def read(cls, document: object) -> Fault:
@@ -101,32 +124,48 @@ class Fault:
         """
         if not isinstance(document, dict):
             raise ValueError("a fault must be a JSON object")  # noqa: TRY004 - wrong input, not a wrong call
-        if unknown := document.keys() - {attribute.name for attribute in fields(cls)}:
+        if unknown := document.keys() - {attribute.name for attribute in attrs.fields(cls)}:
             raise ValueError(f"a fault has no field {', '.join(sorted(map(str, unknown)))}")
         try:
             return cls(**document)
         except TypeError as error:
             raise ValueError(f"not a fault: {error}") from error
 
-    def document(self) -> dict[str, object]:
-        """The rule as JSON."""
-        return asdict(self)
+    def document(self, *, whole: bool = True) -> dict[str, object]:
+        """The rule as JSON; ``whole`` tells the fields that are at their defaults, too."""
+        plain = asdict(Fault(effect=self.effect))
+        told = asdict(self).items()
+        return {name: value for name, value in told if whole or name == "effect" or value != plain[name]}
+
+
+def _said(status: int, moment: Moment = "after", **headers: str) -> Fault:
+    told = {name.replace("_", "-"): value for name, value in headers.items()}
+    return Fault(effect="status", moment=moment, status=status, headers=told)
 
 
 NAMED: Final[Mapping[str, Fault]] = {
-    "drop": Fault(effect="drop"),
+    **{effect: Fault(effect=effect) for effect in EFFECTS if effect not in {"status", "edit"}},
     "drop-before": Fault(effect="drop", moment="before"),
-    "reset": Fault(effect="reset"),
     "reset-before": Fault(effect="reset", moment="before"),
-    "garbage": Fault(effect="garbage"),
-    "truncate": Fault(effect="truncate"),
     "duplicate": Fault(effect="duplicate", moment="before"),
-    "delay": Fault(effect="delay"),
-    "busy": Fault(effect="status", moment="before", status=503),
-    "busy-after": Fault(effect="status", status=503),
-    "internal-error": Fault(effect="status", status=500),
-    "bad-gateway": Fault(effect="status", status=502),
-    "rate-limited": Fault(effect="status", moment="before", status=429, headers={"Retry-After": "1"}),
+    "bad-gateway": _said(502),
+    "busy": _said(503, "before"),
+    "busy-after": _said(503),
+    "internal-error": _said(500),
+    "rate-limited": _said(429, "before", Retry_After="1"),
+    "redirect": _said(307, "before", Location="https://elsewhere.example/"),
+    "echo-key": Fault(effect="status", moment="before", status=500, body="you sent {authorization}"),
+    "no-id": Fault(effect="edit", without=("id",)),
+    "other-id": Fault(effect="edit", fields={"id": "sd2_another"}),
+    "path-id": Fault(effect="edit", fields={"id": "../../admin"}),
+    "unknown-status": Fault(effect="edit", on="task", fields={"status": "queued", "output": None}),
+    "backwards": Fault(effect="edit", on="task", fields={"status": "processing", "output": None}),
+    "no-output": Fault(effect="edit", on="task", fields={"output": None}),
+    "never": Fault(effect="edit", on="task", count=None, fields={"status": "processing", "output": None}),
+    "lag": Fault(effect="status", moment="before", on="task", status=404),
+    "vanish": Fault(effect="status", moment="before", on="task", nth=2, count=None, status=404),
+    "expired": Fault(effect="status", on="media", status=403),
+    "range-past-end": Fault(effect="status", on="media", status=416),
 }
 """The faults that a prompt can ask for by name."""
 
@@ -136,8 +175,8 @@ class FaultBook:
 
     def __init__(self, rules: Iterable[Fault] = (), *, seed: int = 0) -> None:
         self._rules = list(rules)
-        self._matches: Counter[int] = Counter()
-        self._asked: Counter[tuple[str, bytes, str]] = Counter()
+        self._matches: Counter[object] = Counter()
+        self._first: dict[object, float] = {}
         self._rng = Random(f"{seed}/faults")
 
     @property
@@ -153,36 +192,51 @@ class FaultBook:
         """Put every rule out of force."""
         self._rules.clear()
         self._matches.clear()
+        self._first.clear()
 
-    def strike(self, call: Call) -> tuple[Fault, ...]:
-        """The faults that strike this exchange, each rule's counting moved on by it."""
-        rules = [rule for place, rule in enumerate(self._rules) if self._strikes(place, rule, call)]
-        return (*rules, *self._asked_for(call))
+    def strike(self, call: Call, *, now: float = 0.0, prompt: str = "") -> tuple[Fault, ...]:
+        """The faults that strike this exchange, each rule's counting moved on by it.
 
-    def _strikes(self, place: int, rule: Fault, call: Call) -> bool:
+        Args:
+            call: the exchange.
+            now: the server's clock, in seconds.
+            prompt: of the task that the exchange is about; a submit's is in its body.
+        """
+        rules: list[tuple[object, Fault]] = [*enumerate(self._rules), *_asked_for(call, prompt)]
+        return tuple(rule for place, rule in rules if self._strikes(place, rule, call, now))
+
+    def _strikes(self, place: object, rule: Fault, call: Call, now: float) -> bool:
         if rule.on not in {"any", call.endpoint}:
             return False
         self._matches[place] += 1
         turn = self._matches[place] - rule.nth
         due = turn >= 0 and (rule.count is None or turn < rule.count)
+        since = now - self._first.setdefault(place, now)
+        due = due and (rule.lasts is None or since <= rule.lasts)
         return due and (rule.probability >= 1 or self._rng.random() < rule.probability)
 
-    def _asked_for(self, call: Call) -> Iterable[Fault]:
-        for word in _MAGIC.finditer(call.body):
-            name, count = word[1].decode(), int(word[2] or 1)
-            seen = call.idempotency_key or "", call.body, name
-            self._asked[seen] += 1
-            if name not in NAMED:
-                yield _unheard_of(name)
-            elif self._asked[seen] <= count:
-                yield NAMED[name]
+
+def _asked_for(call: Call, prompt: str) -> Iterator[tuple[object, Fault]]:
+    """The faults a prompt asks for, each with what its strikes are counted under."""
+    whose = (call.idempotency_key, call.body) if call.endpoint == "submit" else call.path
+    for word in _MAGIC.finditer(call.body.decode(errors="replace") if call.endpoint == "submit" else prompt):
+        name, on, count = word.groups()
+        if name not in NAMED:
+            yield (whose, name), _unheard_of(name)
+            continue
+        rule = NAMED[name].document()
+        rule["on"] = on or ("submit" if rule["on"] == "any" else rule["on"])
+        rule["count"] = int(count) if count else rule["count"]
+        yield (whose, word[0]), Fault.read(rule)
 
 
 def _unheard_of(name: str) -> Fault:
     """Refuse the request: a fault that is misspelt and never strikes would let a test pass for nothing."""
     message = f"The sandbox knows no fault {name!r}, only {', '.join(NAMED)}"
     envelope = {"error": {"code": "invalid_request", "message": message}}
-    return Fault(effect="status", moment="before", status=400, body=json.dumps(envelope))
+    return Fault(
+        effect="status", moment="before", on="submit", count=None, status=400, body=json.dumps(envelope)
+    )
 
 
-_MAGIC: Final = re.compile(rb"\[\[fault:([a-z-]+)(?:\*([0-9]+))?\]\]")
+_MAGIC: Final = re.compile(r"\[\[fault:([a-z0-9-]+)(?:@(submit|task|media))?(?:\*([0-9]+))?\]\]")

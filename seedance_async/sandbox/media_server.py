@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Final
 import anyio
 from anyio import to_thread
 
-from seedance_async.sandbox.delivery import BREAKS, deliver, stand_in
+from seedance_async.sandbox.delivery import changed, deliver
 from seedance_async.sandbox.exchange import Answer, Call
 from seedance_async.sandbox.outputs import Clip, Picture, content_of
 from seedance_async.sandbox.ranges import Slice, UnsatisfiableError, wanted_slice
@@ -39,14 +39,13 @@ class MediaServer:
         """Serve one file, or the part of it that was asked for."""
         world = self._world()
         await world.latency()
-        faults = world.faults.strike(_call(request))
-        at = anyio.current_time()
+        call, at = _call(request), anyio.current_time()
+        faults = world.faults.strike(call, now=at, prompt=world.prompt_behind(call))
         answer = await self._answer(request, world, faults)
         world.media.append(_record(request, answer, at=at, faults=faults))
         await world.latency()
-        broken = next((fault for fault in faults if fault.effect in BREAKS), None)
         date = world.state.calendar.http_date(anyio.current_time())
-        return await deliver(request, answer, date=date, fault=broken)
+        return await deliver(request, answer, date=date, faults=faults)
 
     async def _answer(self, request: web.BaseRequest, world: World, faults: tuple[Fault, ...]) -> Answer:
         if leaked := _credentials(request.headers):
@@ -54,13 +53,13 @@ class MediaServer:
         for fault in faults:
             if fault.effect == "delay":
                 await anyio.sleep(fault.seconds)
-            elif fault.effect == "status":
-                return stand_in(fault)
         if request.method not in {"GET", "HEAD"}:
             return _plain(405, f"Method {request.method} is not allowed here")
-        return await self._serve(request, world)
+        whole = any(fault.effect == "ignore-range" for fault in faults)
+        answer = await self._serve(request, world, asked={} if whole else request.headers)
+        return changed(answer, faults, request.headers)
 
-    async def _serve(self, request: web.BaseRequest, world: World) -> Answer:
+    async def _serve(self, request: web.BaseRequest, world: World, asked: Mapping[str, str]) -> Answer:
         task_id, _, name = request.path.strip("/").partition("/")
         ends, signature = (request.query.get(word, "") for word in ("expires", "signature"))
         if reason := world.state.links.refuses(task_id, name, ends, signature, anyio.current_time()):
@@ -70,9 +69,8 @@ class MediaServer:
         if task is None:
             return _plain(404, "No such file")
         content = content_of(task, name)
-        return _part(
-            request.headers, await self._studio.make(content), content.content_type, _headers(task, world)
-        )
+        body = await self._studio.make(content)
+        return _part(asked, body, content.content_type, _headers(task, world))
 
 
 class Studio:

@@ -16,12 +16,12 @@ from aiohttp import web
 from attrs import evolve
 
 from seedance_async.sandbox import admin
-from seedance_async.sandbox.delivery import BREAKS, deliver, stand_in
+from seedance_async.sandbox.delivery import changed, deliver
 from seedance_async.sandbox.exchange import Answer, Call, Endpoint, Record, fingerprint, refusal
 from seedance_async.sandbox.state import SUBMIT_PATHS, TASKS_PATH, Admission
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable, Iterable, Mapping
 
     from seedance_async.sandbox.faults import Fault, Moment
     from seedance_async.sandbox.world import World
@@ -44,7 +44,7 @@ class ApiServer:
         world = self._world()
         await world.latency()
         call = _read_call(request, await _read_body(request), number=world.recorder.next_number)
-        faults = world.faults.strike(call)
+        faults = world.faults.strike(call, now=anyio.current_time(), prompt=world.prompt_behind(call))
         admission = self._arrive(world, call, faults)
         if any(fault.effect == "duplicate" for fault in faults):
             return await self._twice(request, world, admission, faults)
@@ -55,11 +55,10 @@ class ApiServer:
     ) -> web.StreamResponse:
         number = admission.call.number
         try:
-            answer = await self._answer(world, admission, faults)
+            answer = await self._answer(world, admission, faults, request.headers)
             await world.latency()
-            broken = next((fault for fault in faults if fault.effect in BREAKS), None)
             date = world.state.calendar.http_date(anyio.current_time())
-            return await deliver(request, answer, date=date, fault=broken)
+            return await deliver(request, answer, date=date, faults=faults)
         finally:
             world.state.written(admission)
             world.recorder.close(number, at=anyio.current_time())
@@ -68,7 +67,7 @@ class ApiServer:
         self, request: web.BaseRequest, world: World, first: Admission, faults: tuple[Fault, ...]
     ) -> web.StreamResponse:
         """The same bytes again while the first delivery is being worked on; its answer is lost."""
-        await self._answer(world, first, ())
+        await self._answer(world, first, (), request.headers)
         call = evolve(first.call, number=world.recorder.next_number)
         try:
             return await self._exchange(request, world, self._arrive(world, call, faults), faults)
@@ -82,30 +81,31 @@ class ApiServer:
         world.recorder.note(_record(admission, at=now, faults=faults))
         return admission
 
-    async def _answer(self, world: World, admission: Admission, faults: tuple[Fault, ...]) -> Answer:
-        instead = await _strike(faults, "before")
-        if any(fault.effect in BREAKS and fault.moment == "before" for fault in faults):
-            return _NOTHING_DONE
-        answer = instead or world.state.process(admission, anyio.current_time())
-        world.remember(admission.call, answer)
-        if instead is None:
-            instead = await _strike(faults, "after")
-        if instead is not None:
-            answer = evolve(instead, task_ids=answer.task_ids)
-            world.state.replace(admission, answer, anyio.current_time())
-        world.recorder.answered(admission.call.number, answer)
-        return answer
+    async def _answer(
+        self, world: World, admission: Admission, faults: tuple[Fault, ...], asked: Mapping[str, str]
+    ) -> Answer:
+        await _delay(faults, "before")
+        if any(fault.prevents for fault in faults):
+            answer = _NOTHING_DONE
+        else:
+            answer = world.state.process(admission, anyio.current_time())
+            world.remember(admission.call, answer)
+            await _delay(faults, "after")
+        said = changed(answer, faults, asked)
+        if said is not answer:
+            said = evolve(said, task_ids=answer.task_ids)
+        if any(fault.effect == "status" for fault in faults):
+            world.state.replace(admission, said, anyio.current_time())
+        if said is not _NOTHING_DONE:
+            world.recorder.answered(admission.call.number, said)
+        return said
 
 
-async def _strike(faults: Iterable[Fault], moment: Moment) -> Answer | None:
-    """Let the moment's delays pass; give the answer of its first ``status`` fault, if it has one."""
-    instead: Answer | None = None
+async def _delay(faults: Iterable[Fault], moment: Moment) -> None:
+    """Let the moment's delays pass."""
     for fault in faults:
         if fault.moment == moment and fault.effect == "delay":
             await anyio.sleep(fault.seconds)
-        elif fault.moment == moment and fault.effect == "status":
-            instead = instead or stand_in(fault)
-    return instead
 
 
 async def _read_body(request: web.BaseRequest) -> bytes:

@@ -54,6 +54,12 @@ class World:
         if high > 0:
             await anyio.sleep(self._jitter.uniform(low, high))
 
+    def prompt_behind(self, call: Call) -> str:
+        """The prompt of the task that a poll or a download is about; empty if there is none."""
+        task_id = call.path.strip("/").removeprefix("tasks/").partition("/")[0]
+        task = self.state.tasks.get(task_id)
+        return task.order.prompt if task else ""
+
     def remember(self, call: Call, answer: Answer) -> None:
         """Have a submit that was accepted outlive this process, if anything does."""
         if self._memory is not None and call.endpoint == "submit" and answer.task_ids and not answer.replayed:
