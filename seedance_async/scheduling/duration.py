@@ -29,6 +29,7 @@ LONGEST: Final = 14_400.0  # s; twice the longest wait a client has patience for
 CELLS: Final = math.ceil(math.log(LONGEST / SHORTEST) * STEPS) + 1
 GRID: Final = tuple(SHORTEST * math.exp(index / STEPS) for index in range(CELLS))
 _WIDTHS: Final = tuple(after - before for before, after in pairwise(GRID))
+_HALVES: Final = tuple(width / 2 for width in _WIDTHS)
 
 
 def cell(seconds: float) -> int:
@@ -43,13 +44,10 @@ class Duration:
 
     def __init__(self, masses: Sequence[float]) -> None:
         """Take the weight of every cell of the grid; only their proportions matter."""
-        total = math.fsum(masses)
-        self._done = [min(1.0, chance / total) for chance in accumulate(masses)]
-        self._done[-1] = 1.0
-        trapezoids = (
-            (before + after) / 2 * width
-            for (before, after), width in zip(pairwise(self._done), _WIDTHS, strict=True)
-        )
+        sums = list(accumulate(masses))
+        total = sums[-1]
+        self._done = done = [mass / total for mass in sums]
+        trapezoids = [(low + high) * half for low, high, half in zip(done, done[1:], _HALVES, strict=False)]
         self._waited = list(accumulate(trapezoids, initial=0.0))
         self.mean: float = GRID[-1] - self._waited[-1]
         """Expected seconds."""

@@ -84,13 +84,14 @@ class Evidence:
         if not self._outlived:
             return shares
         completions = self.weight + BORROWED
-        pushed, growth, beyond = [], 1.0, 1.0
-        for index, share in enumerate(shares):
-            pushed.append(share * growth)
-            beyond -= share
-            if index in self._outlived:
-                growth += self._outlived[index] / (completions * max(beyond, 1e-9))
-        return pushed
+        pushed: list[float] = []
+        growth = beyond = 1.0
+        for place in sorted(self._outlived):
+            passed = shares[len(pushed) : place + 1]
+            pushed += [share * growth for share in passed]
+            beyond -= sum(passed)
+            growth += self._outlived[place] / (completions * max(beyond, 1e-9))
+        return [*pushed, *(share * growth for share in shares[len(pushed) :])]
 
 
 def hump(median: float, spread: float) -> tuple[int, list[float]]:

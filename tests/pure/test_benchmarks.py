@@ -1,4 +1,4 @@
-"""The benchmark is honest: a bound nobody beats, the same figures every time; and what was reached is kept."""
+"""The benchmark is honest: a bound nobody beats, the same figures every time; what was reached is kept."""
 
 from __future__ import annotations
 
