@@ -248,14 +248,24 @@ class SeedanceClient:
             await results.aclose()
 
     async def download(
-        self, task: Task | str, directory: str | os.PathLike[str], *, name: str | None = None
+        self,
+        task: Task | str,
+        directory: str | os.PathLike[str],
+        *,
+        name: str | None = None,
+        prompt: str | None = None,
     ) -> list[Path]:
         """Save every output file of a completed task.
+
+        A download that broke off is gone on with, also by the next process. URLs that have expired are asked
+        for anew, once. Save as many tasks at the same time as you like: a few files move at once.
 
         Args:
             task: a completed task, or the id of one.
             directory: made if missing.
             name: file name without extension; else the task id. Several files are numbered.
+            prompt: put into the files' own metadata, the picture and the sound being left as they are. Left
+                out, the files are byte for byte the server's.
 
         Returns:
             The files, in the order of ``task.urls``. A file of ours that is there already is kept.
@@ -266,7 +276,7 @@ class SeedanceClient:
         engine = self._running()
         if isinstance(task, str):
             task = await self.get_task(task)
-        return await engine.downloads.save(task, directory, name=name)
+        return await engine.downloads.save(task, directory, name=name, prompt=prompt, renew=self.get_task)
 
     async def __aenter__(self) -> Self:
         """Open the client in the running loop."""

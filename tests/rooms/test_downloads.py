@@ -17,6 +17,7 @@ from seedance_async.sandbox import Behaviour, Fault, Sandbox
 from tests.rooms.raw_server import answer, raw_server, says
 
 if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
     from pathlib import Path
 
     from seedance_async.models import Request
@@ -35,13 +36,23 @@ def finished(url: str, task_id: str = "gpt2_a1") -> Task:
     return Task(id=task_id, status="completed", output=ImageOutput(images=(OutputImage(url=url),)))
 
 
+def nothing_new(task: Task) -> Callable[[str], Awaitable[Task]]:
+    """An API that tells the task as it was."""
+
+    async def renew(task_id: str) -> Task:
+        assert task.id == task_id
+        return task
+
+    return renew
+
+
 async def save(
     task: Task, folder: Path, name: str | None = None, *, api: str = "http://127.0.0.1:1/api/v1"
 ) -> list[Path]:
     """Save a task's files for an API at this place."""
     downloads = Downloads(Timeouts(), trusted=URL(api))
     try:
-        return await downloads.save(task, folder, name=name)
+        return await downloads.save(task, folder, name=name, renew=nothing_new(task))
     finally:
         await downloads.close()
 
@@ -87,7 +98,7 @@ async def test_downloads_spend_nothing_of_the_request_budget(tmp_path: Path) -> 
 @pytest.mark.parametrize("fault", ["drop", "reset", "truncate", "status"])
 async def test_a_broken_download_is_repeated_and_ends_whole(fault: str, tmp_path: Path) -> None:
     """Case 106: the file that stands there at the end is the file the server has."""
-    broken = Fault(effect=fault, on="media", count=2, status=503)  # type: ignore[arg-type]  # from the list above
+    broken = Fault(effect=fault, on="media", count=2, status=503)
     async with Sandbox(faults=[broken]) as sandbox, client_for(sandbox) as client:
         task = await client.generate(GptImage2(prompt="A red kite"))
         (path,) = await client.download(task, tmp_path)
@@ -98,7 +109,7 @@ async def test_a_broken_download_is_repeated_and_ends_whole(fault: str, tmp_path
 
 async def test_a_download_that_cannot_work_leaves_the_task_finished(tmp_path: Path) -> None:
     """Promise 10: the error names the task, and a later try may succeed."""
-    gone = Fault(effect="status", on="media", count=1, status=410)
+    gone = Fault(effect="status", on="media", count=2, status=410)
     async with Sandbox(faults=[gone]) as sandbox, client_for(sandbox) as client:
         task = await client.generate(GptImage2(prompt="A red kite"))
         with pytest.raises(DownloadError, match="gone") as caught:
@@ -108,15 +119,16 @@ async def test_a_download_that_cannot_work_leaves_the_task_finished(tmp_path: Pa
     assert path.exists()
 
 
-async def test_an_expired_url_is_renewed_by_asking_for_the_task(tmp_path: Path) -> None:
-    """U9: an id is enough to download again, whatever became of the first URL."""
-    short = Behaviour(url_life=60.0)
-    async with Sandbox(behaviour=short) as sandbox, client_for(sandbox) as client:
-        task = await client.generate(GptImage2(prompt="A red kite"))
+async def test_an_expired_url_is_renewed_by_one_poll(tmp_path: Path) -> None:
+    """U9 and case 105: one GET for all files of a task, and no word of it to the caller."""
+    async with Sandbox(behaviour=Behaviour(url_life=60.0)) as sandbox, client_for(sandbox) as client:
+        task = await client.generate(Seedance2Video(prompt="A red kite", duration=4))
         await anyio.sleep(61.0)
-        with pytest.raises(DownloadError):
-            await client.download(task, tmp_path)
-        assert await client.download(task.id, tmp_path)
+        before = len(sandbox.requests)
+        saved = await client.download(task, tmp_path)
+
+        assert 2 == len(saved)
+        assert 1 == len(sandbox.requests) - before
 
 
 async def test_a_file_of_somebody_else_is_not_overwritten(tmp_path: Path) -> None:
@@ -139,7 +151,7 @@ async def test_a_planted_link_is_not_followed(tmp_path: Path) -> None:
     (folder / "kite.png").symlink_to(victim)
     async with raw_server(answer(200, PNG)) as server:
         (ours,) = await save(finished(server.url), folder, name="kite")
-        (folder / "lion.png.part").symlink_to(victim)
+        (folder / "lion.part").symlink_to(victim)
         with pytest.raises(DownloadError):
             await save(finished(server.url), folder, name="lion")
 

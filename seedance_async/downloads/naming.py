@@ -1,0 +1,87 @@
+"""What a file is, by its first bytes, and what it will be called. The server's own names are not believed.
+
+Pure.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING, Final
+
+from attrs import frozen
+
+from seedance_async.errors import ValidationError
+from seedance_async.models import VideoOutput
+
+if TYPE_CHECKING:
+    from seedance_async.models import Task
+
+MAX_NAME_BYTES: Final = 200
+"""Of 255 that file systems allow; the rest is for ``-last-frame`` and the extensions on the way."""
+
+HEAD_BYTES: Final = 64 * 1024
+"""So much of a file says what it is, and in a clip made for streaming also which one."""
+
+MAGIC: Final = (
+    (re.compile(rb"....ftyp", re.DOTALL), "mp4"),
+    (re.compile(rb"\x89PNG\r\n\x1a\n"), "png"),
+    (re.compile(rb"\xff\xd8\xff"), "jpg"),
+    (re.compile(rb"RIFF....WEBP", re.DOTALL), "webp"),
+    (re.compile(rb"\x1aE\xdf\xa3"), "webm"),
+    (re.compile(rb"GIF8[79]a"), "gif"),
+)
+
+
+@frozen
+class Source:
+    """One output of a task.
+
+    Attributes:
+        url: where it is.
+        stem: the name its file will have, without extension.
+        place: which output of the task it is, from 1.
+    """
+
+    url: str
+    stem: str
+    place: int
+
+
+def kind_of(head: bytes) -> str | None:
+    """The extension of a picture or clip by its first bytes; None for anything else."""
+    return next((suffix for pattern, suffix in MAGIC if pattern.match(head)), None)
+
+
+def sources(task: Task, name: str | None) -> list[Source]:
+    """Every output of a task, in the order of ``task.urls``.
+
+    Raises:
+        ValidationError: ``name`` is not a plain file name.
+    """
+    stem = plain(task.id) if name is None else _checked(name)
+    if isinstance(task.output, VideoOutput):
+        labels = ["", "-last-frame"]
+    else:
+        labels = [""] if len(task.urls) == 1 else [f"-{number}" for number in range(1, len(task.urls) + 1)]
+    named = zip(task.urls, labels, strict=False)
+    return [Source(url, stem + label, place) for place, (url, label) in enumerate(named, start=1)]
+
+
+def plain(text: str) -> str:
+    """Foreign text as a file name."""
+    return re.sub(r"[^A-Za-z0-9._-]", "_", text).strip("._")[:120] or "task"
+
+
+def shown(url: str) -> str:
+    """A URL without its query, which may be a signature."""
+    return url.partition("?")[0][:200]
+
+
+def _checked(name: str) -> str:
+    if re.search(r'[/\\:\x00-\x1f*?"<>|]', name) or not name.strip(". "):
+        raise ValidationError(
+            [("name", "must be a plain file name, without directories")], subject="download"
+        )
+    if len(name.encode()) > MAX_NAME_BYTES:
+        raise ValidationError([("name", f"must be at most {MAX_NAME_BYTES} bytes")], subject="download")
+    return name

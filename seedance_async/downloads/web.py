@@ -1,0 +1,159 @@
+"""Where result files may come from, and the session that fetches them, which knows no credentials.
+
+Output URLs come from the server, so they are foreign input: only https to public addresses is followed, hop
+by hop, and the address is judged at the moment of connecting, when a second look-up can no longer change it.
+Where the API itself is at loopback (the sandbox), so may its files be.
+"""
+
+from __future__ import annotations
+
+import errno
+import ipaddress
+from contextlib import asynccontextmanager
+from typing import TYPE_CHECKING, Final
+
+import aiohttp
+from aiohttp import ClientTimeout
+from aiohttp.abc import AbstractResolver
+from yarl import URL
+
+from seedance_async.downloads.naming import shown
+from seedance_async.errors import DownloadError
+from seedance_async.network import is_loopback
+
+if TYPE_CHECKING:
+    import socket
+    from collections.abc import AsyncGenerator, Mapping
+
+    from aiohttp import ClientResponse, ClientSession
+    from aiohttp.abc import ResolveResult
+
+    from seedance_async.models import Timeouts
+
+MAX_HOPS: Final = 5
+REDIRECTS: Final = frozenset({301, 302, 303, 307, 308})
+ANSWERS: Final = frozenset({200, 206, 416})
+PASSING: Final = frozenset({408, 425, 429})
+"""4xx that say "later". Every other one says that this URL is good no more: 403 or 404 at most stores, 400 at
+some whose signature has expired."""
+
+
+class BrokenError(Exception):
+    """This attempt failed; another may work."""
+
+
+class Web:
+    """Asks for files.
+
+    Args:
+        timeouts: ``connect`` and ``download_idle`` are used.
+        trusted: the API's base URL; at loopback it permits plain http and loopback hosts.
+    """
+
+    def __init__(self, timeouts: Timeouts, *, trusted: URL) -> None:
+        self._timeout = ClientTimeout(
+            total=None, sock_connect=timeouts.connect, sock_read=timeouts.download_idle
+        )
+        self._local = is_loopback(trusted.host or "")
+        self._session: ClientSession | None = None
+
+    async def close(self) -> None:
+        """Close the session, if one was opened."""
+        if self._session is not None:
+            await self._session.close()
+
+    @asynccontextmanager
+    async def get(self, address: str, *, headers: Mapping[str, str]) -> AsyncGenerator[ClientResponse]:
+        """The answer, 200, 206 or 416, at the end of at most five hops, every hop judged by itself.
+
+        Raises:
+            DownloadError: refused, or the URL is not good any more (``gone``).
+            BrokenError: another answer, which may be better next time.
+        """
+        url = _parsed(address)
+        for _ in range(MAX_HOPS + 1):
+            self._judge(url)
+            async with self._open_session().get(
+                url,
+                allow_redirects=False,
+                timeout=self._timeout,
+                headers={"Accept-Encoding": "identity", **headers},
+            ) as response:
+                if response.status in REDIRECTS and "Location" in response.headers:
+                    url = url.join(_parsed(response.headers["Location"]))
+                    continue
+                _check(response.status, address)
+                yield response
+                return
+        raise DownloadError(f"{shown(address)} redirects more than {MAX_HOPS} times")
+
+    def _judge(self, url: URL) -> None:
+        """Refuse what a download has no business with, before anything is asked of it."""
+        host = url.host or ""
+        if self._local and url.scheme == "http" and is_loopback(host):
+            return
+        if url.scheme != "https" or url.user or not host:
+            raise DownloadError(
+                f"refused {shown(str(url))}: output files come over https without credentials"
+            )
+        if not _public(host, unresolved=not self._local):
+            raise DownloadError(f"refused {shown(str(url))}: the host is not a public one")
+
+    def _open_session(self) -> ClientSession:
+        if self._session is None:
+            connector = aiohttp.TCPConnector(resolver=PublicResolver(local=self._local))
+            self._session = aiohttp.ClientSession(
+                connector=connector, cookie_jar=aiohttp.DummyCookieJar(), trust_env=False
+            )
+        return self._session
+
+
+class PublicResolver(AbstractResolver):
+    """Resolves names to public addresses only, and hands the judged addresses to the connector itself."""
+
+    def __init__(self, *, local: bool) -> None:
+        self._local = local
+        self._inner = aiohttp.ThreadedResolver()
+
+    async def resolve(
+        self, host: str, port: int = 0, family: socket.AddressFamily | int = 0
+    ) -> list[ResolveResult]:
+        """The addresses of a host.
+
+        Raises:
+            OSError: none of them is public.
+        """
+        found = await self._inner.resolve(host, port, family)  # type: ignore[arg-type]  # its stub names the enum only
+        good = [entry for entry in found if self._local or _public(entry["host"])]
+        if not good:
+            raise OSError(errno.EACCES, f"{host} has no public address")
+        return good
+
+    async def close(self) -> None:
+        """Nothing is held open."""
+
+
+def _parsed(address: str) -> URL:
+    try:
+        return URL(address, encoded=address.isascii())  # a signed query must not be quoted anew
+    except ValueError:
+        raise DownloadError(f"refused {shown(address)}: not a URL") from None
+
+
+def _check(status: int, address: str) -> None:
+    if status in ANSWERS:
+        return
+    if 400 <= status < 500 and status not in PASSING:
+        gone = DownloadError(f"{shown(address)} is gone (HTTP {status})")
+        gone.gone = True
+        raise gone
+    raise BrokenError(f"HTTP {status}")
+
+
+def _public(host: str, *, unresolved: bool = True) -> bool:
+    """False for addresses that are not of the public internet; names pass where the resolver judges them."""
+    try:
+        address = ipaddress.ip_address(host.strip("[]").partition("%")[0])
+    except ValueError:
+        return unresolved or not is_loopback(host)
+    return address.is_global and not address.is_multicast
