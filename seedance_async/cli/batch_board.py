@@ -63,23 +63,16 @@ class Board:
             self._view.stop()
 
     def _render(self) -> RenderableType:
-        standing = self._look()
         self._spinner.update(text=self._title)
-        if not standing.is_planned:
-            reading = Text(f"  reading the manifest · {clock(standing.seconds)}", style="dim")
-            return Group(Text(), self._spinner, reading)
-        parts: list[RenderableType] = [
-            Text(),
-            self._spinner,
-            Text(),
-            _bar(standing),
-            _legend(standing),
-            Text(),
-            _facts(standing),
-        ]
-        if self.note:
-            parts += [Text(), Text(f"  {self.note}", style="bold yellow")]
-        return Group(*parts)
+        note = [Text(), Text(f"  {self.note}", style="bold yellow")] if self.note else []
+        return Group(Text(), self._spinner, drawn(self._look()), *note)
+
+
+def drawn(standing: Standing) -> RenderableType:
+    """A batch as a picture of a few lines."""
+    if not standing.is_planned:
+        return Text(f"  reading the manifest · {clock(standing.seconds)}", style="dim")
+    return Group(Text(), _bar(standing), _legend(standing), Text(), _facts(standing))
 
 
 def _width() -> int:
@@ -138,13 +131,13 @@ def _requests(standing: Standing) -> Text:
 
 def _credits(standing: Standing) -> Text:
     summary = standing.summary
-    told = Text(f"{summary.credits_used - summary.credits_refunded:,g} spent")
-    if summary.credits_refunded:
-        told.append(f", {summary.credits_refunded:,g} more were refunded")
-    if summary.credits_reserved:
-        told.append(f" + {summary.credits_reserved:,g} reserved", style="dim")
+    told = Text(f"{summary.credits_used - summary.credits_refunded:,g}")
     if summary.max_credits is not None:
         told.append(f" of at most {summary.max_credits:,g}")
+    if summary.credits_reserved:
+        told.append(f" · {summary.credits_reserved:,g} reserved", style="dim")
+    if summary.credits_refunded:
+        told.append(f" · {summary.credits_refunded:,g} refunded", style="dim")
     return told
 
 

@@ -7,6 +7,7 @@ second leaves that to the next run, which asks for them again.
 from __future__ import annotations
 
 import asyncio
+import math
 import os
 import signal
 from contextlib import contextmanager, suppress
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
 SIGNALS: Final = (signal.SIGINT, signal.SIGTERM)
+ECHO: Final = 0.5  # s; so soon after the first, a second one is the same: timeout(1) and its like pass it on
 
 
 @contextmanager
@@ -31,13 +33,18 @@ def interruptible(*, ask: Callable[[], None], leave: Callable[[], None]) -> Iter
         leave: called before the process ends, to put the terminal in order.
     """
     scope = anyio.CancelScope()
+    asked_at = math.inf
 
     def heard() -> None:
-        if scope.cancel_called:
+        nonlocal asked_at
+        now = anyio.current_time()
+        if now - asked_at > ECHO:
             leave()
             os._exit(INTERRUPTED)  # a tidier way would wait for what is being written
-        ask()
-        scope.cancel()
+        if not scope.cancel_called:
+            asked_at = now
+            ask()
+            scope.cancel()
 
     with _listening(heard), scope:
         yield scope

@@ -1,0 +1,290 @@
+"""`seedance batch`: a manifest into a directory, and every way in which it can end."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import signal
+from typing import TYPE_CHECKING
+
+import anyio
+import pytest
+
+from seedance_async.cli.exits import CREDITS, FAILED, INTERRUPTED, KEY_REFUSED, OK, UNCERTAIN, USAGE
+from seedance_async.sandbox import Fault
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from seedance_async.sandbox import Sandbox
+    from tests.cli.conftest import Type
+
+PRICE = 12
+
+
+def pictures(directory: Path, count: int, *, prompt: str = "A boat") -> Path:
+    """A manifest of so many pictures."""
+    path = directory / "jobs.jsonl"
+    jobs = (
+        {"model": "nano-banana-pro", "name": f"boat-{number}", "prompt": prompt, "output_format": "jpeg"}
+        for number in range(1, count + 1)
+    )
+    path.write_text("".join(json.dumps(job) + "\n" for job in jobs))
+    return path
+
+
+def results(directory: Path) -> dict[str, dict[str, object]]:
+    """The lines of `results.jsonl` by the names of the jobs."""
+    lines = map(json.loads, (directory / "results.jsonl").read_text().splitlines())
+    return {line["name"]: line for line in lines}
+
+
+def account(out: str) -> dict[str, str]:
+    """What was written about the batch when it was over."""
+    return dict(line.split(maxsplit=1) for line in out.splitlines())
+
+
+async def test_every_job_is_saved_and_accounted_for(seedance: Type, tmp_path: Path) -> None:
+    """Files, a line a job and a page; the numbers on stdout, and nothing to worry about on stderr."""
+    out = tmp_path / "out"
+    ending = await seedance("batch", pictures(tmp_path, 3), "-o", out)
+
+    assert OK == ending.code
+    assert ["boat-1.jpg", "boat-2.jpg", "boat-3.jpg"] == sorted(path.name for path in out.glob("*.jpg"))
+    assert {"saved"} == {line["state"] for line in results(out).values()}
+    told = account(ending.out)
+    assert "3: 3 saved" == told["jobs"]
+    assert str(3 * PRICE) == told["credits"]
+    assert (out / "gallery.html").as_uri() == told["gallery"]
+    assert "to go on" not in ending.err
+
+
+async def test_running_it_again_sends_nothing(
+    seedance: Type, tmp_path: Path, seedance_sandbox: Sandbox
+) -> None:
+    """The same command is how to go on, so it must be safe when there is nothing to go on with."""
+    manifest = pictures(tmp_path, 2)
+    await seedance("batch", manifest, "-o", tmp_path / "out")
+    before = len(seedance_sandbox.requests)
+
+    ending = await seedance("batch", manifest, "-o", tmp_path / "out")
+
+    assert OK == ending.code
+    assert before == len(seedance_sandbox.requests)
+    assert "0" == account(ending.out)["requests"]
+
+
+async def test_a_job_that_failed_is_told_and_ends_with_1(seedance: Type, tmp_path: Path) -> None:
+    """By its name and the server's reason; its neighbours are saved."""
+    manifest = pictures(tmp_path, 2)
+    with manifest.open("a") as file:
+        file.write('{"model": "gpt-image-2", "name": "doomed", "prompt": "A hat [[sandbox:fail]]"}\n')
+
+    ending = await seedance("batch", manifest, "-o", tmp_path / "out")
+    again = await seedance("batch", manifest, "-o", tmp_path / "out")
+
+    for end in (ending, again):
+        assert FAILED == end.code
+        assert "3: 2 saved, 1 failed" == account(end.out)["jobs"]
+        assert re.search(r"^failed doomed: task failed: Generation failed", end.err, re.MULTILINE)
+        assert "to go on" not in end.err
+
+
+async def test_everything_wrong_with_a_manifest_is_told_at_once_and_nothing_is_sent(
+    seedance: Type, tmp_path: Path, seedance_sandbox: Sandbox
+) -> None:
+    """Line and field of each mistake, also of names that come twice."""
+    manifest = tmp_path / "jobs.jsonl"
+    manifest.write_text(
+        '{"model": "seedance2", "prompt": "A boat", "duration": 99}\n'
+        '{"model": "seedance2", "prompt": "A boat", "name": "a"}\n'
+        '{"model": "seedance2", "name": "A", "prompt": "Another boat"}\n'
+        '{"model": "seedance3", "prompt": "x"}\n'
+        "{broken\n"
+    )
+    for more in ([], ["--dry-run"]):
+        ending = await seedance("batch", manifest, "-o", tmp_path / "out", *more)
+
+        assert USAGE == ending.code
+        found = re.findall(r"line (\d), (\w+):", ending.err)
+        assert [("1", "duration"), ("3", "name"), ("4", "model"), ("5", "json")] == found
+        assert "" == ending.out
+    assert [] == seedance_sandbox.requests
+
+
+@pytest.mark.parametrize(
+    ("arguments", "missing"), [(["-o", "out"], "MANIFEST"), (["jobs.jsonl"], "--output"), ([], "MANIFEST")]
+)
+async def test_what_is_missing_on_the_command_line_is_named(
+    seedance: Type, arguments: list[str], missing: str
+) -> None:
+    """A mistake costs nothing."""
+    ending = await seedance("batch", *arguments)
+
+    assert USAGE == ending.code
+    assert missing in ending.err
+
+
+async def test_the_cap_stops_it_with_3_and_a_higher_one_goes_on(
+    seedance: Type, tmp_path: Path, seedance_sandbox: Sandbox
+) -> None:
+    """What is said afterwards is the command that goes on, and it does."""
+    manifest, out = pictures(tmp_path, 5), tmp_path / "out"
+
+    stopped = await seedance("batch", manifest, "-o", out, "--max-credits", 2 * PRICE)
+
+    assert CREDITS == stopped.code
+    assert "5: 3 planned, 2 saved" == account(stopped.out)["jobs"]
+    assert re.search(r"^stopped: the cap of 24 credits is reached", stopped.err, re.MULTILINE)
+    assert f"  seedance batch {manifest} -o {out} --max-credits 24" in stopped.err.splitlines()
+
+    ended = await seedance("batch", manifest, "-o", out, "--max-credits", 5 * PRICE)
+    assert OK == ended.code
+    assert 5 == len(seedance_sandbox.paid_tasks)
+
+
+@pytest.mark.seedance_sandbox(credits=2 * PRICE)
+async def test_an_empty_account_stops_it_with_3(
+    seedance: Type, tmp_path: Path, seedance_sandbox: Sandbox
+) -> None:
+    """After a top-up the same command goes on."""
+    manifest = pictures(tmp_path, 4)
+    stopped = await seedance("batch", manifest, "-o", tmp_path / "out")
+    seedance_sandbox.top_up(1000)
+    ended = await seedance("batch", manifest, "-o", tmp_path / "out")
+
+    assert (CREDITS, OK) == (stopped.code, ended.code)
+    assert "to go on with what is left (2 planned):" in stopped.err
+    assert 4 == len(seedance_sandbox.paid_tasks)
+
+
+async def test_a_refused_key_ends_with_4(seedance: Type, tmp_path: Path) -> None:
+    """Nothing is charged, and nothing is lost."""
+    ending = await seedance("batch", pictures(tmp_path, 2), "-o", tmp_path / "out", "--api-key", "sk_wrong")
+
+    assert KEY_REFUSED == ending.code
+    assert "2: 2 planned" == account(ending.out)["jobs"]
+    assert "sk_wrong" not in ending.out + ending.err
+
+
+async def test_a_job_that_nobody_knows_about_ends_with_5_and_is_collected_by_the_next_run(
+    seedance: Type, tmp_path: Path, seedance_sandbox: Sandbox
+) -> None:
+    """Its key is told; the same command asks again with the same bytes under it."""
+    seedance_sandbox.faults.add(Fault(effect="drop", on="submit", moment="after", count=None))
+    manifest = pictures(tmp_path, 1)
+    ending = await seedance("batch", manifest, "-o", tmp_path / "out")
+    seedance_sandbox.faults.clear()
+    again = await seedance("batch", manifest, "-o", tmp_path / "out")
+
+    assert (UNCERTAIN, OK) == (ending.code, again.code)
+    key = re.findall(r"^uncertain boat-1: .*\(idempotency key (\S+)\)", ending.err, re.MULTILINE)
+    assert [results(tmp_path / "out")["boat-1"]["idempotency_key"]] == key
+    assert 1 == len(seedance_sandbox.paid_tasks)
+
+
+async def test_ctrl_c_stops_it_in_good_order_with_130(
+    seedance: Type, tmp_path: Path, seedance_sandbox: Sandbox
+) -> None:
+    """A POST on the wire gets its answer, nothing more is sent, and the way to go on is told."""
+    manifest, out = pictures(tmp_path, 60), tmp_path / "out"
+    seedance_sandbox.faults.add(Fault(effect="delay", on="submit", seconds=5, nth=8))
+    endings = []
+
+    async def run() -> None:
+        endings.append(await seedance("batch", manifest, "-o", out, "--max-in-flight", 10))
+
+    async with anyio.create_task_group() as keyboard:
+        keyboard.start_soon(run)
+        while len(seedance_sandbox.requests) < 8:  # noqa: ASYNC110 - the sandbox rings no bell
+            await anyio.sleep(0.01)
+        for _ in range(2):  # timeout(1) and its like pass on what the terminal has told already
+            os.kill(os.getpid(), signal.SIGINT)
+
+    (ending,) = endings
+    sent = len(seedance_sandbox.requests)
+    assert INTERRUPTED == ending.code
+    assert 8 <= sent <= 10
+    assert f"60: {60 - sent} planned, {sent} accepted" == account(ending.out)["jobs"]
+    assert "stopping: answers on the wire are waited for" in ending.err
+    assert f"  seedance batch {manifest} -o {out} --max-in-flight 10" in ending.err.splitlines()
+
+    again = await seedance("batch", manifest, "-o", out)
+    assert OK == again.code
+    assert 60 == len(seedance_sandbox.paid_tasks)
+    submits = [record for record in seedance_sandbox.requests if record.endpoint == "submit"]
+    assert 60 == len({record.idempotency_key for record in submits})
+
+
+async def test_events_tell_a_program_everything(seedance: Type, tmp_path: Path) -> None:
+    """One JSON object a line on stdout: the begin, each job, the state of things, the end."""
+    manifest = pictures(tmp_path, 3)
+    ending = await seedance("batch", manifest, "-o", tmp_path / "out", "--json")
+
+    events = [json.loads(line) for line in ending.lines]
+    first, *others, last = events
+    jobs = [event for event in others if event["event"] == "job"]
+    progress = [event for event in others if event["event"] == "progress"]
+    assert {"event": "started", "manifest": str(manifest), "directory": str(tmp_path / "out")} == first
+    assert {"boat-1", "boat-2", "boat-3"} == {job["name"] for job in jobs}
+    assert all(job["state"] == "saved" and job["files"] and not job["earlier"] for job in jobs)
+    assert progress
+    assert all(event["requests_in_window"] <= 30 and event["seconds_left"] >= 0 for event in progress)
+    assert ("ended", OK, {"saved": 3}, 3 * PRICE) == (
+        last["event"],
+        last["exit_code"],
+        last["counts"],
+        last["credits_used"],
+    )
+    assert str(tmp_path / "out" / "gallery.html") == last["gallery"]
+
+
+async def test_a_log_shows_now_and_then_that_it_goes_on(seedance: Type, tmp_path: Path) -> None:
+    """Every half minute a line with the jobs by state, the limit, the credits and the time that is left."""
+    ending = await seedance("batch", pictures(tmp_path, 20), "-o", tmp_path / "out", "--max-credits", 1000)
+
+    beats = [line for line in ending.err.splitlines() if line.startswith("[")]
+    jobs, limit = r"\[\d+/20\] (\d+ \w+, )*\d+ \w+", r"\d+ of 30 requests in the last 60 s"
+    pattern = rf"{jobs} · {limit} · [\d,]+ credits of at most 1,000 · \S+"
+    assert beats
+    assert all(re.match(pattern, beat) for beat in beats)
+    assert "to go" in beats[0]
+
+
+async def test_a_trial_run_checks_and_estimates_and_leaves_no_trace(
+    seedance: Type, tmp_path: Path, seedance_sandbox: Sandbox
+) -> None:
+    """Neither at the server nor on the disk."""
+    ending = await seedance("batch", pictures(tmp_path, 7), "-o", tmp_path / "out", "--dry-run")
+
+    assert OK == ending.code
+    assert "7 to send" == ending.lines[0].split(maxsplit=1)[1]
+    assert [] == seedance_sandbox.requests
+    assert not (tmp_path / "out").exists()
+
+
+async def test_the_fields_of_a_template_are_listed(seedance: Type, tmp_path: Path) -> None:
+    """And the template may use every one of them."""
+    listed = await seedance("batch", "--list-fields")
+    fields = [line.split("\t")[0] for line in listed.lines]
+    template = "/".join(fields[:-1]) + "." + fields[-1]
+
+    ending = await seedance("batch", pictures(tmp_path, 1), "-o", tmp_path / "out", "--output-name", template)
+
+    assert (OK, OK) == (listed.code, ending.code)
+    files = str(results(tmp_path / "out")["boat-1"]["files"])
+    assert re.fullmatch(r"\['boat-1/000001/nano-banana-pro/nbp_\w+/1\.jpg'\]", files)
+
+
+async def test_two_runners_in_one_directory_are_one_too_many(seedance: Type, tmp_path: Path) -> None:
+    """The second is told who is there, and touches nothing."""
+    manifest = pictures(tmp_path, 2)
+    async with anyio.create_task_group() as others:
+        others.start_soon(seedance, "batch", manifest, "-o", tmp_path / "out")
+        while not (tmp_path / "out" / "journal.pid").exists():  # noqa: ASYNC110 - a file rings no bell
+            await anyio.sleep(0.01)
+        ending = await seedance("batch", manifest, "-o", tmp_path / "out")
+
+    assert FAILED == ending.code
+    assert f"process {os.getpid()}" in ending.err
