@@ -42,6 +42,9 @@ Target = Literal["submit", "task", "media", "any"]
 PASSING: Final = frozenset({"delay", "duplicate", "ignore-range"})
 """The effects that act on the request, and let its work be done whenever they strike."""
 
+FOR_EVER: Final = 1e9
+"""Seconds; some thirty years. JSON knows no infinity."""
+
 EFFECTS: Final[tuple[str, ...]] = (*sorted(PASSING), *ANSWERS, *WIRES)
 
 
@@ -83,7 +86,7 @@ class Fault:
         on: the endpoint: a submit, a poll of a task, a download, or any of them.
         nth: strike from the nth matching exchange on, counted from 1.
         count: strike so many exchanges; None: all that follow.
-        lasts: strike for so many seconds from the first match on; None: for ever.
+        lasts: strike for so many seconds from the first match on.
         probability: of striking an exchange it would strike otherwise.
         status: HTTP status of the answer, for ``status``.
         code: word for the error envelope; empty: the documented one of that status, else a page of HTML.
@@ -100,7 +103,7 @@ class Fault:
     on: Target = field(default="any", validator=validators.in_(get_args(Target)))
     nth: int = field(default=1, validator=_whole("nth", 1))
     count: int | None = field(default=1, validator=_whole("count", 1, or_none=True))
-    lasts: float | None = field(default=None, validator=validators.optional(_number("lasts", 0)))
+    lasts: float = field(default=FOR_EVER, validator=_number("lasts", 0))
     probability: float = field(default=1.0, validator=_number("probability", 0, 1))
     status: int = field(default=503, validator=_whole("status", 200, 599))
     code: str = field(default="", validator=validators.instance_of(str))
@@ -212,7 +215,7 @@ class FaultBook:
         turn = self._matches[place] - rule.nth
         due = turn >= 0 and (rule.count is None or turn < rule.count)
         since = now - self._first.setdefault(place, now)
-        due = due and (rule.lasts is None or since <= rule.lasts)
+        due = due and since <= rule.lasts
         return due and (rule.probability >= 1 or self._rng.random() < rule.probability)
 
 
