@@ -17,7 +17,7 @@ from seedance_async import RateLimit, RetryPolicy, Timeouts
 from seedance_async.batch.runner import REPLAY_WINDOW
 from seedance_async.cli.app import build
 from seedance_async.client import BASE_URL
-from seedance_async.downloads import ATTEMPTS
+from seedance_async.downloads.fetch import ATTEMPTS
 from seedance_async.errors import BY_CODE
 from tests.examples.processes import ask, run, serving
 
