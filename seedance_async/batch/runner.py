@@ -59,6 +59,7 @@ class BatchRunner:
         output_name: where files go below the directory; see ``names.Template``.
         replay_window: seconds for which a job whose answer was lost is sent again under its key.
         resubmit_uncertain: send also those again that are older than that. They may be paid twice.
+        embed: put each job's prompt into its files' own metadata; False keeps them as the server made them.
 
     Raises:
         ConfigurationError: an option makes no sense.
@@ -75,6 +76,7 @@ class BatchRunner:
         output_name: str = names.DEFAULT,
         replay_window: float = REPLAY_WINDOW,
         resubmit_uncertain: bool = False,
+        embed: bool = True,
     ) -> None:
         if max_credits is not None and not max_credits >= 0:
             raise ConfigurationError(f"max_credits must be 0 or more; got {max_credits}")
@@ -85,6 +87,7 @@ class BatchRunner:
         self._max_credits = max_credits
         self._max_in_flight = max_in_flight
         self._template = names.Template(output_name)
+        self._embed = embed
         self._replay_window = float("inf") if resubmit_uncertain else replay_window
         self._ledger = Ledger(cap=max_credits)
         self._changes = Changes()
@@ -221,7 +224,7 @@ class BatchRunner:
             self._client.engine,
             journal,
             self._ledger,
-            Saver(self._client, journal, self._directory, self._template),
+            Saver(self._client, journal, self._directory, self._template, embed=self._embed),
             directory=self._directory,
             begun=self._begun(journal),
             planned=planned,

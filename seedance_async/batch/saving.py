@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+from functools import partial
 from typing import TYPE_CHECKING
 
 from anyio import to_thread
@@ -12,7 +13,6 @@ from anyio import to_thread
 from seedance_async.errors import DownloadError
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
     from pathlib import Path
 
     from seedance_async.batch.journal import Entry, Journal
@@ -22,13 +22,24 @@ if TYPE_CHECKING:
 
 
 class Saver:
-    """Saves the files of jobs into a batch directory."""
+    """Saves the files of jobs into a batch directory.
 
-    def __init__(self, client: SeedanceClient, journal: Journal, directory: Path, template: Template) -> None:
+    Args:
+        client: whose downloads are used, and who is asked for fresh URLs.
+        journal: is told of those.
+        directory: the batch.
+        template: what files are called.
+        embed: put each job's prompt into its files' own metadata.
+    """
+
+    def __init__(
+        self, client: SeedanceClient, journal: Journal, directory: Path, template: Template, *, embed: bool
+    ) -> None:
         self._client = client
         self._journal = journal
         self._directory = directory
         self._template = template
+        self._embed = embed
 
     async def save(self, entry: Entry) -> list[str]:
         """Fetch every file of a completed job, with a sidecar for each.
@@ -38,32 +49,29 @@ class Saver:
 
         Raises:
             DownloadError: one of them could not be saved.
-            SeedanceError: its URL has expired and the API gave no other.
+            JournalError: fresh URLs could not be recorded.
         """
-        tasks = [task for task in entry.tasks if task.is_completed]
-        try:
-            paths = await self._fetch(entry, tasks)
-        except DownloadError as error:
-            if not error.gone and all(task.urls for task in tasks):
-                raise
-            paths = await self._fetch(entry, await self._renewed(entry, tasks))
-        return [path.relative_to(self._directory).as_posix() for path in paths]
-
-    async def _fetch(self, entry: Entry, tasks: Sequence[Task]) -> list[Path]:
+        known = {task.id: task for task in entry.tasks}
+        completed = [task for task in entry.tasks if task.is_completed]
         paths = []
-        for place, task in enumerate(tasks, start=1):
-            target = self._target(entry, task, place if len(tasks) > 1 else None)
-            for path in await self._client.download(task, target.parent, name=target.name):
+        for place, task in enumerate(completed, start=1):
+            target = self._target(entry, task, place if len(completed) > 1 else None)
+            for path in await self._client.engine.downloads.save(
+                task,
+                target.parent,
+                name=target.name,
+                prompt=str(entry.request_fields["prompt"]) if self._embed else None,
+                renew=partial(self._renewed, entry.number, known),
+            ):
                 await to_thread.run_sync(_described, path, entry, task)
                 paths.append(path)
-        return paths
+        return [path.relative_to(self._directory).as_posix() for path in paths]
 
-    async def _renewed(self, entry: Entry, tasks: Sequence[Task]) -> list[Task]:
-        """The same tasks with fresh URLs: one poll each."""
-        fresh = [await self._client.get_task(task.id) for task in tasks]
-        others = [task for task in entry.tasks if not task.is_completed]
-        await self._journal.do(self._journal.store.renew, entry.number, [*fresh, *others])
-        return fresh
+    async def _renewed(self, number: int, known: dict[str, Task], task_id: str) -> Task:
+        """A task with fresh URLs, by one poll; they go on record."""
+        known[task_id] = await self._client.get_task(task_id)
+        await self._journal.do(self._journal.store.renew, number, list(known.values()))
+        return known[task_id]
 
     def _target(self, entry: Entry, task: Task, place: int | None) -> Path:
         """Where a task's files go, without extension; tasks of one job are numbered."""

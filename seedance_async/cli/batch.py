@@ -61,6 +61,7 @@ class Options:
     resubmit_uncertain: Annotated[
         bool, _flag("Send jobs whose outcome is unknown again, however old they are. They may be paid twice.")
     ] = False
+    no_embed: Annotated[bool, _flag("Leave the prompts out of the files' own metadata.")] = False
     sandbox: Annotated[bool, _flag("Play it through in a sandbox: no key, no network, no money.")] = False
     as_json: Annotated[
         bool, Parameter(name="--json", negative=(), show_default=False, help="Events for programs on stdout.")
@@ -75,6 +76,8 @@ class Options:
             told += ["--max-in-flight", str(self.max_in_flight)]
         if self.output_name != names.DEFAULT:
             told += ["--output-name", self.output_name]
+        if self.no_embed:
+            told.append("--no-embed")
         return [*told, *(["--sandbox"] if self.sandbox else []), *(["--json"] if self.as_json else [])]
 
 
@@ -175,6 +178,7 @@ class _Batch:
             max_in_flight=options.max_in_flight,
             output_name=options.output_name,
             resubmit_uncertain=options.resubmit_uncertain,
+            embed=not options.no_embed,
         )
 
     def _tell_how_to_go_on(self, summary: Summary, code: int) -> None:

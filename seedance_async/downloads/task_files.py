@@ -15,7 +15,13 @@ from attrs import evolve
 from seedance_async.downloads.fetch import Fetch
 from seedance_async.downloads.naming import sources
 from seedance_async.downloads.web import Web
-from seedance_async.errors import DownloadError, SeedanceError
+from seedance_async.errors import (
+    ApiError,
+    ConnectionFailedError,
+    DownloadError,
+    SeedanceError,
+    UnexpectedReplyError,
+)
 
 if TYPE_CHECKING:
     import os
@@ -84,13 +90,13 @@ class Downloads:
         await self._web.close()
 
     async def _save_all(self, wanted: list[Source], fetch: Fetch, renewal: _Renewal) -> list[Path]:
-        outcomes: dict[int, Path | DownloadError] = {}
+        outcomes: dict[int, Path | SeedanceError] = {}
 
         async def save(source: Source) -> None:
             async with self._turns:
                 try:
                     outcomes[source.place] = await _save_renewed(source, fetch, renewal)
-                except DownloadError as error:
+                except SeedanceError as error:
                     outcomes[source.place] = error
 
         async with anyio.create_task_group() as workers:
@@ -99,7 +105,7 @@ class Downloads:
         saved = []
         for source in wanted:
             outcome = outcomes[source.place]
-            if isinstance(outcome, DownloadError):
+            if isinstance(outcome, SeedanceError):
                 raise outcome
             saved.append(outcome)
         return saved
@@ -111,31 +117,32 @@ class _Renewal:
     def __init__(self, stale: Task, renew: Renew) -> None:
         self._stale = stale
         self._renew = renew
-        self._answer: Task | DownloadError | None = None
+        self._answer: Task | SeedanceError | None = None
         self._turn = anyio.Lock()
 
     async def task(self) -> Task:
         """The fresh task.
 
         Raises:
-            DownloadError: the API could not be asked.
+            DownloadError: the API did not tell.
         """
         async with self._turn:
             if self._answer is None:
                 self._answer = await self._ask()
-        if isinstance(self._answer, DownloadError):
+        if isinstance(self._answer, SeedanceError):
             raise self._answer
         return self._answer
 
-    async def _ask(self) -> Task | DownloadError:
+    async def _ask(self) -> Task | SeedanceError:
         try:
             return await self._renew(self._stale.id)
-        except SeedanceError as problem:
-            error = DownloadError(
-                f"the URLs have expired, and fresh ones were not to be had: {problem.message}"
-            )
+        except (ApiError, ConnectionFailedError, UnexpectedReplyError) as problem:
+            told = f"the URLs have expired, and no fresh ones were told: {problem.message}"
+            error = DownloadError(told)
             error.__cause__ = problem
             return error
+        except SeedanceError as problem:
+            return problem
 
 
 async def _save_renewed(source: Source, fetch: Fetch, renewal: _Renewal) -> Path:
