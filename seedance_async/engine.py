@@ -160,7 +160,7 @@ class Engine:
         """The task once it is final, by the one poller."""
         if not self.poller.knows(task_id):
             task, age = await self._task_and_age(task_id)
-            if task.is_final:
+            if task.is_final and not task.lacks_output:
                 return task
             self.poller.remember(task, age=age)
         promise: Promise[Task] = Promise()

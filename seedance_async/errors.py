@@ -15,6 +15,7 @@ The leaves are cut by what a caller can *do*: mend the input, top up, wait, coll
     ├── ConnectionFailedError (ConnectionError) no usable answer arrived
     ├── UnexpectedReplyError                    an answer arrived that is not the documented one
     ├── TaskFailedError                         the server gave up on a task
+    ├── OutputMissingError                      a task is completed and told no URL, even when asked again
     ├── WaitTimeoutError (TimeoutError)         the task was still running when the caller's patience ended
     ├── DownloadError                           a result file could not be saved; the task is still finished
     ├── ManifestError (ValueError)              the input file of a batch is wrong; nothing was sent
@@ -208,6 +209,20 @@ class TaskFailedError(SeedanceError):
         refund = task.credits_refunded
         told = "refund not stated" if refund is None else f"{refund} credits refunded"
         super().__init__(f"task failed: {reason} ({told})", idempotency_key=idempotency_key, task_id=task.id)
+        self.task = task
+
+
+class OutputMissingError(SeedanceError):
+    """A task is completed, and the answer holds no output URL, even when asked again for a minute.
+
+    It is paid and finished at the server: ask again later, or give its id to the vendor.
+
+    Attributes:
+        task: the task as last seen.
+    """
+
+    def __init__(self, task: Task) -> None:
+        super().__init__("the task is completed, but the answer names no output file", task_id=task.id)
         self.task = task
 
 

@@ -245,11 +245,13 @@ async def _read_capped(response: ClientResponse) -> bytes:
 
 def _failure(problem: Exception, base_url: URL, *, sent: bool) -> Failure:
     """Judge by *when* it happened: aiohttp's classes mix what came before and after the send."""
-    not_sent = isinstance(problem, aiohttp.ClientConnectorError | aiohttp.ConnectionTimeoutError)
+    not_sent = isinstance(
+        problem, aiohttp.ClientConnectorError | aiohttp.ConnectionTimeoutError | aiohttp.ClientHttpProxyError
+    )
     outcome = Outcome.NOT_SENT if not_sent or not sent else Outcome.UNKNOWN
     broken_trust = isinstance(problem, aiohttp.ClientConnectorCertificateError | ssl.SSLCertVerificationError)
     error: SeedanceError
-    if isinstance(problem, aiohttp.ClientResponseError):
+    if isinstance(problem, aiohttp.ClientResponseError) and not not_sent:
         # aiohttp reports garbage as "status 400"; the API has said no such thing.
         error = UnexpectedReplyError(f"{base_url.host} sent something that is not HTTP")
     else:
@@ -262,6 +264,10 @@ def _phrase(problem: Exception, outcome: Outcome) -> str:
     when = "before the request was sent" if outcome is Outcome.NOT_SENT else "before a whole answer arrived"
     if isinstance(problem, aiohttp.ClientConnectorDNSError):
         return "the host name could not be resolved"
+    if isinstance(problem, aiohttp.ClientHttpProxyError):
+        return f"the proxy refused to connect (HTTP {problem.status})"
+    if isinstance(problem, aiohttp.ClientProxyConnectionError):
+        return "the proxy could not be reached"
     if isinstance(problem, aiohttp.ClientConnectorCertificateError):
         return "the server's certificate is not trusted; mend the system's clock or certificates"
     if isinstance(problem, TimeoutError):
@@ -273,8 +279,13 @@ def _phrase(problem: Exception, outcome: Outcome) -> str:
 
 def open_session() -> ClientSession:
     """A session for the API: no cookies, no environment credentials, every wire attempt accounted for."""
+    # The budget bounds what is on the wire. A second bound would let a request's time pass before it is sent.
+    connector = aiohttp.TCPConnector(limit=0)
     return aiohttp.ClientSession(
-        cookie_jar=aiohttp.DummyCookieJar(), trust_env=False, request_class=_AccountedRequest
+        connector=connector,
+        cookie_jar=aiohttp.DummyCookieJar(),
+        trust_env=False,
+        request_class=_AccountedRequest,
     )
 
 

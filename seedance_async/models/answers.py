@@ -135,6 +135,11 @@ class Task:
         return self.status in FINAL_STATUSES
 
     @property
+    def lacks_output(self) -> bool:
+        """Completed, and yet there is nothing to download."""
+        return self.is_completed and not self.urls
+
+    @property
     def urls(self) -> tuple[str, ...]:
         """Every output URL, whatever the model's shape: a clip before its last frame, pictures in order."""
         return self.output.urls if self.output else ()

@@ -1,10 +1,10 @@
 """One poller for every task that anybody waits for: the schedule says when, this file looks and tells.
 
 A follower is told once: the finished task, or the error that ends the waiting. A poll that failed ends
-nothing, it only means that nothing was learned; so it is tried again with growing pauses. Two answers do end
-the waiting, because no further look can mend them: the key is refused (401), and the task does not exist
-(404). An accepted task was paid, so one 404 is taken for a replica that lags, and believed only when it has
-lasted.
+nothing, it only means that nothing was learned; so it is tried again with growing pauses. Three answers do
+end the waiting, because no further look can mend them: the key is refused (401), the task does not exist
+(404), and it is completed without any output. An accepted task was paid, so the latter two are taken for a
+replica that lags, and believed only when they have lasted.
 """
 
 from __future__ import annotations
@@ -17,9 +17,15 @@ from typing import TYPE_CHECKING, Final
 import anyio
 from attrs import define, field
 
-from seedance_async.errors import NotFoundError, SeedanceError, UnauthorizedError, WaitTimeoutError
+from seedance_async.errors import (
+    NotFoundError,
+    OutputMissingError,
+    SeedanceError,
+    UnauthorizedError,
+    WaitTimeoutError,
+)
 from seedance_async.models import Kind, Task
-from seedance_async.protocol import Failure, read_task, task_call
+from seedance_async.protocol import Failure, Outcome, read_task, task_call
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -37,7 +43,7 @@ if TYPE_CHECKING:
 log: logging.Logger = logging.getLogger(__name__)
 
 LAG: Final = 60.0
-"""Seconds for which a 404 about an accepted task is taken for read-after-write lag."""
+"""Seconds for which a 404 about an accepted task, or a result without files, is taken for a replica's lag."""
 
 FIRST_PAUSE: Final = 2.0
 LONGEST_PAUSE: Final = 60.0
@@ -152,6 +158,8 @@ class Poller:
         outcome = await self._transport.attempt(call, partial(read_task, task_id=watched.task_id), slot=slot)
         if isinstance(outcome, Failure):
             await self._missed(watched, outcome)
+        elif outcome.lacks_output:
+            await self._missed(watched, Failure(error=OutputMissingError(outcome), outcome=Outcome.UNKNOWN))
         elif outcome.is_final:
             self.observe(outcome)
             self._end(watched, outcome)
@@ -170,7 +178,7 @@ class Poller:
         self._go_on(watched, failure.error.message)
 
     def _hopeless(self, watched: Watched, failure: Failure) -> bool:
-        if isinstance(failure.error, NotFoundError):
+        if isinstance(failure.error, NotFoundError | OutputMissingError):
             now = anyio.current_time()
             watched.missing_since = now if watched.missing_since is None else watched.missing_since
             return now - watched.missing_since >= LAG

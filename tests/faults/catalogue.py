@@ -201,7 +201,9 @@ SECTIONS: Final[Mapping[str, tuple[str, ...]]] = {
     ),
 }
 
-FAULTS: Final[Mapping[int, str]] = dict(enumerate((fault for group in SECTIONS.values() for fault in group), 1))
+FAULTS: Final[Mapping[int, str]] = dict(
+    enumerate((fault for group in SECTIONS.values() for fault in group), 1)
+)
 
 ARGUED: Final[Mapping[int, str]] = {}
 """Numbers that no test proves, and why."""
@@ -230,7 +232,9 @@ def table() -> str:
     proven = proofs()
     lines = ["| # | what goes wrong | proven by, or why not |", "|---|---|---|"]
     for number, fault in FAULTS.items():
-        proof = "<br>".join(f"`{test}`" for test in proven.get(number, [])) or ARGUED.get(number, "**nothing**")
+        proof = "<br>".join(f"`{test}`" for test in proven.get(number, [])) or ARGUED.get(
+            number, "**nothing**"
+        )
         lines.append(f"| {number} | {fault} | {proof} |")
     return "\n".join(lines)
 

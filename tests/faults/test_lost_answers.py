@@ -27,7 +27,9 @@ def fault(name: str, **changes: object) -> Fault:
     return Fault.read({**NAMED[name].document(), **changes})
 
 
-@pytest.mark.case(11, 12, 13, 14, 15, 16, 17, 18, 31, 32, 33, 34, 35, 48, 49, 50, 51, 52, 53, 54, 55, 56, 57, 58)
+@pytest.mark.case(
+    11, 12, 13, 14, 15, 16, 17, 18, 31, 32, 33, 34, 35, 48, 49, 50, 51, 52, 53, 54, 55, 56, 57, 58
+)
 @pytest.mark.case(59, 60, 61)
 @pytest.mark.parametrize("moment", ["before", "after"])
 @pytest.mark.parametrize("name", UNUSABLE)
@@ -42,7 +44,9 @@ async def test_a_lost_answer_is_asked_for_again_and_paid_once(name: str, moment:
     assert 1 == len(set(posts(sandbox)))
 
 
-@pytest.mark.case(11, 12, 13, 14, 15, 16, 17, 18, 31, 32, 48, 49, 50, 51, 52, 53, 54, 55, 56, 57, 58, 59, 60, 61)
+@pytest.mark.case(
+    11, 12, 13, 14, 15, 16, 17, 18, 31, 32, 48, 49, 50, 51, 52, 53, 54, 55, 56, 57, 58, 59, 60, 61
+)
 @pytest.mark.parametrize("name", UNUSABLE)
 async def test_an_answer_that_stays_lost_ends_in_doubt_and_its_key_collects(name: str) -> None:
     """The error says "may be paid"; later the same request under its key brings the task, and is free."""
