@@ -37,13 +37,10 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 ATTEMPTS: Final = 4
-"""So many in a row that bring nothing new."""
+"""So many in a row that bring less than one chunk."""
 
 FIRST_PAUSE: Final = 1.0
 CHUNK_BYTES: Final = 1024 * 1024
-MAX_FILE_BYTES: Final = 4 * 1024**3
-"""A 4k clip of 15 s is some 100 MB; forty times that is not a clip."""
-
 P = ParamSpec("P")
 T = TypeVar("T")
 
@@ -56,13 +53,15 @@ class Fetch:
         folder: where they go.
         task_id: whose output they are.
         prompt: goes into their metadata; None for files that are byte for byte the server's.
+        max_bytes: a longer file is refused.
     """
 
-    def __init__(self, web: Web, folder: Path, *, task_id: str, prompt: str | None) -> None:
+    def __init__(self, web: Web, folder: Path, *, task_id: str, prompt: str | None, max_bytes: int) -> None:
         self._web = web
         self._folder = folder
         self._task_id = task_id
         self._prompt = prompt
+        self._max_bytes = max_bytes
 
     async def save(self, source: Source) -> Path:
         """Fetch one file.
@@ -105,7 +104,7 @@ class Fetch:
                 await self._on_disk(part.go_on, fit.start)
                 await self._receive(response, part, fit.length)
             else:
-                length = _length(response)
+                length = self._length(response)
                 if saved := await self._begin(source, part, response, length):
                     return saved
                 await self._receive(response, part, length)
@@ -128,10 +127,19 @@ class Fetch:
         await self._write(part, head)
         return None
 
+    def _length(self, response: ClientResponse) -> int | None:
+        """How long the whole file is, if it is told."""
+        if response.headers.get("Content-Encoding", "identity") != "identity":
+            return None  # what is told then is the length of something else
+        length = response.content_length
+        if length is not None and length > self._max_bytes:
+            raise DownloadError(f"the file claims {length} bytes, more than {self._max_bytes}")
+        return length
+
     async def _receive(self, response: ClientResponse, part: Part, length: int | None) -> None:
         while chunk := await response.content.read(CHUNK_BYTES):
-            if part.size + len(chunk) > MAX_FILE_BYTES:
-                raise DownloadError(f"the file is longer than {MAX_FILE_BYTES} bytes")
+            if part.size + len(chunk) > self._max_bytes:
+                raise DownloadError(f"the file is longer than {self._max_bytes} bytes")
             await self._write(part, chunk)
         if length is not None and part.size != length:
             if part.size > length:
@@ -171,16 +179,6 @@ class Fetch:
             return await to_thread.run_sync(partial(deed, *args, **kwargs))
         except OSError as problem:
             raise DownloadError(f"cannot save into {self._folder}: {problem.strerror}") from problem
-
-
-def _length(response: ClientResponse) -> int | None:
-    """How long the whole file is, if it is told."""
-    if response.headers.get("Content-Encoding", "identity") != "identity":
-        return None  # what is told then is the length of something else
-    length = response.content_length
-    if length is not None and length > MAX_FILE_BYTES:
-        raise DownloadError(f"the file claims {length} bytes, more than {MAX_FILE_BYTES}")
-    return length
 
 
 async def _head(response: ClientResponse) -> bytes:

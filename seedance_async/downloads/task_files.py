@@ -34,6 +34,9 @@ if TYPE_CHECKING:
 
     Renew = Callable[[str], Awaitable[Task]]
 
+MAX_FILE_BYTES: Final = 4 * 1024**3
+"""A 4k clip of 15 s is some 100 MB; forty times that is not a clip."""
+
 FILES_AT_ONCE: Final = 6
 """As many as a browser asks of one host."""
 
@@ -44,10 +47,12 @@ class Downloads:
     Args:
         timeouts: ``connect`` and ``download_idle`` are used.
         trusted: the API's base URL; at loopback it permits plain http and loopback hosts.
+        max_bytes: a longer file is refused.
     """
 
-    def __init__(self, timeouts: Timeouts, *, trusted: URL) -> None:
+    def __init__(self, timeouts: Timeouts, *, trusted: URL, max_bytes: int = MAX_FILE_BYTES) -> None:
         self._web = Web(timeouts, trusted=trusted)
+        self._max_bytes = max_bytes
         self._turns = anyio.Semaphore(FILES_AT_ONCE)
 
     async def save(
@@ -79,7 +84,13 @@ class Downloads:
             if not task.is_completed or not task.urls:
                 raise DownloadError(f"the task has no output files; its status is {task.status!r}")
             wanted = sources(task, name)
-            fetch = Fetch(self._web, await _made(directory), task_id=task.id, prompt=prompt)
+            fetch = Fetch(
+                self._web,
+                await _made(directory),
+                task_id=task.id,
+                prompt=prompt,
+                max_bytes=self._max_bytes,
+            )
             return await self._save_all(wanted, fetch, renewal)
         except DownloadError as error:
             error.task_id = task.id
