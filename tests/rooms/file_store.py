@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING
 
 import anyio
@@ -15,7 +16,6 @@ from seedance_async.models import ImageOutput, Task
 from seedance_async.models.answers import OutputImage
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
     from pathlib import Path
 
     from tests.rooms.raw_server import Exchange

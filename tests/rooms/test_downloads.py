@@ -6,18 +6,16 @@ from typing import TYPE_CHECKING
 
 import anyio
 import pytest
-from yarl import URL
 
-from seedance_async import DownloadError, GptImage2, NanoBananaPro, Seedance2Video, SeedanceClient, Timeouts
-from seedance_async.downloads import Downloads, PublicResolver, kind_of
+from seedance_async import DownloadError, GptImage2, NanoBananaPro, Seedance2Video, SeedanceClient
+from seedance_async.downloads import PublicResolver, kind_of
 from seedance_async.errors import ValidationError
-from seedance_async.models import ImageOutput, Task, VideoOutput
-from seedance_async.models.answers import OutputImage
+from seedance_async.models import Task, VideoOutput
 from seedance_async.sandbox import Behaviour, Fault, Sandbox
+from tests.rooms.file_store import finished, save
 from tests.rooms.raw_server import answer, raw_server, says
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
     from pathlib import Path
 
     from seedance_async.models import Request
@@ -29,32 +27,6 @@ PNG = b"\x89PNG\r\n\x1a\n" + b"picture" * 1000
 def client_for(sandbox: Sandbox) -> SeedanceClient:
     """A client of this sandbox's account."""
     return SeedanceClient(sandbox.api_key, sandbox.base_url)
-
-
-def finished(url: str, task_id: str = "gpt2_a1") -> Task:
-    """A completed task with one output file at ``url``."""
-    return Task(id=task_id, status="completed", output=ImageOutput(images=(OutputImage(url=url),)))
-
-
-def nothing_new(task: Task) -> Callable[[str], Awaitable[Task]]:
-    """An API that tells the task as it was."""
-
-    async def renew(task_id: str) -> Task:
-        assert task.id == task_id
-        return task
-
-    return renew
-
-
-async def save(
-    task: Task, folder: Path, name: str | None = None, *, api: str = "http://127.0.0.1:1/api/v1"
-) -> list[Path]:
-    """Save a task's files for an API at this place."""
-    downloads = Downloads(Timeouts(), trusted=URL(api))
-    try:
-        return await downloads.save(task, folder, name=name, renew=nothing_new(task))
-    finally:
-        await downloads.close()
 
 
 async def test_files_of_every_model_land_under_the_tasks_id(tmp_path: Path) -> None:
@@ -242,7 +214,7 @@ async def test_a_name_cannot_leave_the_directory(name: str, tmp_path: Path) -> N
 async def test_a_hostile_task_id_is_a_plain_file_name(tmp_path: Path) -> None:
     """Case 66: ids are the server's text."""
     async with raw_server(answer(200, PNG)) as server:
-        (path,) = await save(finished(server.url, task_id="../../etc/x y"), tmp_path)
+        (path,) = await save(finished(server.url, task_id="../../etc/x y"), tmp_path, name=None)
 
     assert path.parent == tmp_path
 
