@@ -9,11 +9,12 @@ from __future__ import annotations
 import ast
 import sys
 from collections import defaultdict
+from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterable, Iterator, Mapping
 
 TESTS: Final = Path(__file__).parents[1]
 
@@ -201,9 +202,7 @@ SECTIONS: Final[Mapping[str, tuple[str, ...]]] = {
     ),
 }
 
-FAULTS: Final[Mapping[int, str]] = dict(
-    enumerate((fault for group in SECTIONS.values() for fault in group), 1)
-)
+FAULTS: Final[Mapping[int, str]] = dict(enumerate(chain.from_iterable(SECTIONS.values()), 1))
 
 ARGUED: Final[Mapping[int, str]] = {}
 """Numbers that no test proves, and why."""
@@ -224,7 +223,15 @@ def _marked(function: ast.FunctionDef | ast.AsyncFunctionDef) -> Iterator[int]:
     marks = (call for call in function.decorator_list if isinstance(call, ast.Call))
     for mark in marks:
         if ast.unparse(mark.func) == "pytest.mark.case":
-            yield from map(ast.literal_eval, mark.args)
+            for argument in mark.args:
+                yield from _numbers(argument)
+
+
+def _numbers(argument: ast.expr) -> Iterable[int]:
+    """Of ``11`` or of ``*range(11, 19)``."""
+    if isinstance(argument, ast.Starred) and isinstance(argument.value, ast.Call):
+        return range(*map(ast.literal_eval, argument.value.args))
+    return [ast.literal_eval(argument)]
 
 
 def table() -> str:
@@ -232,9 +239,8 @@ def table() -> str:
     proven = proofs()
     lines = ["| # | what goes wrong | proven by, or why not |", "|---|---|---|"]
     for number, fault in FAULTS.items():
-        proof = "<br>".join(f"`{test}`" for test in proven.get(number, [])) or ARGUED.get(
-            number, "**nothing**"
-        )
+        tests = "<br>".join(f"`{test}`" for test in proven.get(number, []))
+        proof = tests or ARGUED.get(number, "**nothing**")
         lines.append(f"| {number} | {fault} | {proof} |")
     return "\n".join(lines)
 
