@@ -107,11 +107,12 @@ async def wanted(
 def completions(ending: Ending[Wanted]) -> list[Completion]:
     """The completions that an ending is, seen from outside: one for each request."""
     order = ending.order
-    if len(order.indices) > 1:
+    index, *others = order.indices
+    if others:
         return [_share(ending, place) for place in range(len(order.indices))]
     return [
         Completion(
-            index=order.indices[0],
+            index=index,
             request=order.request,
             submission=ending.submission,
             tasks=ending.tasks,

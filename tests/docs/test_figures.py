@@ -1,0 +1,44 @@
+"""The README's figures are the benchmarks' figures: each row of its table is made from ``results.json`` here."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+RESULTS = {
+    table["name"]: table for table in json.loads((ROOT / "benchmarks" / "results.json").read_text("utf-8"))
+}
+README = (ROOT / "README.md").read_text("utf-8")
+
+POLICIES = {
+    "ours, cold": "**this package, nothing learned yet**",
+    "ours, warm": "**this package, warm**",
+    "gather, AsyncLimiter(30, 60), every 5 s": "`gather` behind `AsyncLimiter(30, 60)`, polling every 5 s",
+    "50 in flight, every 5 s": "50 in flight, polling every 5 s",
+    "10 in flight, every 10 s": "10 in flight, polling every 10 s",
+    "openai: every 1 s": "polling every 1 s, as openai's client does",
+    "backoff 1 s to 30 s": "backing off from 1 s to 30 s",
+}
+
+
+@pytest.mark.parametrize("policy", POLICIES)
+def test_the_readme_quotes_the_benchmark_of_the_schedule(policy: str) -> None:
+    """300 mixed jobs, sigma 0.4, medians over 5 seeds."""
+    rows = RESULTS["schedule: side by side"]["rows"]
+    (row,) = [row for row in rows if row[:4] == [300, "mixed", "sigma 0.4", policy]]
+    makespan, in_hand, _p95, requests, _lag, refused = row[4:]
+
+    quoted = f"| {POLICIES[policy]} | {makespan:.2f} | {in_hand:.2f} | {requests:.2f} | {refused:.0f} |"
+    assert quoted in README, quoted
+
+
+def test_the_readme_quotes_the_benchmark_of_the_budget() -> None:
+    """Full load, 0-300 ms of jitter: sustained, and refused by each kind of server."""
+    rows = RESULTS["Requests refused, by how the server counts (jitter 0-0.3 s each way)"]["rows"]
+    for row in rows[:4]:
+        client, _first, sustained, _worst, fixed, log, bucket, *_counters = row
+        quoted = f"| {client if '(' not in client else f'`{client}`'} | {sustained:.1f} | {fixed} | {log} | {bucket} |"
+        assert quoted in README, quoted
