@@ -1,4 +1,4 @@
-"""The README's figures are the benchmarks' figures: each row of its table is made from ``results.json`` here."""
+"""The README's figures are the benchmarks': every row of its tables is made from ``results.json`` here."""
 
 from __future__ import annotations
 
@@ -40,5 +40,6 @@ def test_the_readme_quotes_the_benchmark_of_the_budget() -> None:
     rows = RESULTS["Requests refused, by how the server counts (jitter 0-0.3 s each way)"]["rows"]
     for row in rows[:4]:
         client, _first, sustained, _worst, fixed, log, bucket, *_counters = row
-        quoted = f"| {client if '(' not in client else f'`{client}`'} | {sustained:.1f} | {fixed} | {log} | {bucket} |"
+        name = f"`{client}`" if "(" in client else client
+        quoted = f"| {name} | {sustained:.1f} | {fixed} | {log} | {bucket} |"
         assert quoted in README, quoted
