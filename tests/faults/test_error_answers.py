@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
+from itertools import pairwise
 
+import aiohttp
 import anyio
 import pytest
 
@@ -32,10 +34,13 @@ async def test_a_429_holds_up_the_whole_account_for_as_long_as_it_says() -> None
     refused = Fault(
         effect="status", moment="before", on="submit", status=429, headers={"Retry-After": "36"}, nth=3
     )
-    async with Sandbox(faults=[refused]) as sandbox, client_for(sandbox) as client:
-        async with anyio.create_task_group() as callers:
-            for _ in range(8):
-                callers.start_soon(client.submit, VIDEO)
+    async with (
+        Sandbox(faults=[refused]) as sandbox,
+        client_for(sandbox) as client,
+        anyio.create_task_group() as callers,
+    ):
+        for _ in range(8):
+            callers.start_soon(client.submit, VIDEO)
 
     at = next(record.at for record in sandbox.requests if record.status == 429)
     later = [record.at for record in sandbox.requests if record.at > at + 0.5]
@@ -70,7 +75,7 @@ async def test_a_hint_that_is_none_is_never_a_tight_loop(status: int, hint: str)
 
     at = [record.at for record in sandbox.requests]
     assert 4 == len(at)
-    assert all(later - earlier >= 0.4 for earlier, later in zip(at, at[1:], strict=False))
+    assert all(later - earlier >= 0.4 for earlier, later in pairwise(at))
 
 
 @pytest.mark.case(39)
@@ -94,8 +99,6 @@ async def test_a_wait_of_years_is_told_and_not_slept(hint: str, status: int) -> 
 @pytest.mark.case(41)
 async def test_another_program_that_spends_the_account_fails_no_job() -> None:
     """It hammers for five minutes without looking at answers; every job of ours is done all the same."""
-    import aiohttp
-
     async with (
         Sandbox(conditions=SECONDS) as sandbox,
         client_for(sandbox) as client,
@@ -169,8 +172,8 @@ async def test_an_error_under_a_200_is_an_error() -> None:
 @pytest.mark.parametrize(
     "body",
     [
-        b"", b'"no"', b"[]", b'["no"]', b'{"detail":"no"}', b'{"error":null}', b'{"error":"no"}', b"null", b"7",
-        b'{"error":{}}', b'{"error":{"code":7}}', b'{"error":{"code":"made_up"}}', b"\xff\xfe", b"{",
+        b"", b'"no"', b"[]", b'["no"]', b'{"detail":"no"}', b'{"error":null}', b'{"error":"no"}', b"null",
+        b'{"error":{}}', b'{"error":{"code":7}}', b'{"error":{"code":"made_up"}}', b"\xff\xfe", b"{", b"7",
         b'{"error":{"code":"made_up","message":["no"]}}', b'{"error":{"code":"made_up","message":7}}',
     ],
 )  # fmt: skip
