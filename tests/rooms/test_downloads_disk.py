@@ -6,18 +6,21 @@ import errno
 import os
 import shutil
 import subprocess
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
 
 import anyio
 import pytest
 
 from seedance_async import DownloadError
+from seedance_async.downloads.part import Part
 from tests.rooms.file_store import Store, finished, picture, save
 from tests.rooms.raw_server import Exchange, raw_server, says
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from pathlib import Path
 
 BODY = picture(300_000)
 
@@ -66,6 +69,24 @@ async def test_a_disk_that_fills_up_keeps_no_part(small_disk: Path) -> None:
     assert [path.name] == names(small_disk)
 
 
+async def test_a_part_makes_room_although_it_could_be_gone_on_with(small_disk: Path) -> None:
+    """Case 115: others fill the disk meanwhile; their next file may be smaller than the rest of ours."""
+    body = picture(150_000)
+
+    async def fill_up(exchange: Exchange) -> None:
+        head = f'HTTP/1.1 200 OK\r\nContent-Length: {len(body)}\r\nETag: "kite-1"\r\n\r\n'
+        await exchange.say(head.encode() + body[:100_000])
+        await anyio.sleep(1.0)
+        (small_disk / "filler").write_bytes(bytes(80_000))
+        await exchange.say(body[100_000:])
+
+    async with raw_server(fill_up) as server:
+        with pytest.raises(DownloadError, match="No space left"):
+            await save(finished(server.url), small_disk)
+
+    assert ["filler"] == names(small_disk)
+
+
 async def test_without_room_for_a_second_copy_a_file_goes_without_its_prompt(small_disk: Path) -> None:
     """What is paid is worth more than its metadata."""
     body = small_picture(110_000)
@@ -99,6 +120,7 @@ async def test_a_planted_link_is_not_written_through(stem: str, plant: str, tmp_
             assert ("kite.part", "symbolic") == (stem, plant)
         else:
             assert ("kite-2.png" if stem == "kite.png" else "kite.png") == path.name
+            assert b"A red kite" in path.read_bytes()
 
     assert b"precious" == victim.read_bytes()
 
@@ -201,6 +223,22 @@ async def test_the_same_file_may_be_saved_twice_at_the_same_time(tmp_path: Path)
     assert ["kite.2.part", "kite.3.part", "kite.part"] == parts
     assert [tmp_path / "kite.png"] * 3 == saved
     assert ["kite.png"] == names(tmp_path)
+
+
+def test_nobody_holds_a_part_that_was_let_go() -> None:
+    """Between opening a part and locking it, its last owner may have removed it."""
+    kept = []
+
+    def hold(folder: Path) -> None:
+        for _ in range(300):
+            part = Part.open(folder, "kite")
+            kept.append(os.path.samestat(part.path.stat(), os.fstat(part._handle)))
+            part.remove()
+
+    with TemporaryDirectory() as folder, ThreadPoolExecutor(4) as threads:
+        list(threads.map(hold, [Path(folder)] * 4))
+
+    assert all(kept)
 
 
 async def test_few_files_move_at_once(tmp_path: Path) -> None:

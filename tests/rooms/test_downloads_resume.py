@@ -11,7 +11,7 @@ import pytest
 
 from seedance_async import DownloadError
 from tests.rooms.file_store import Store, finished, picture, save, starts
-from tests.rooms.raw_server import raw_server
+from tests.rooms.raw_server import raw_server, says
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -137,6 +137,20 @@ async def test_a_rest_that_does_not_fit_is_thrown_away_with_what_was_here(
 
     assert BODY == path.read_bytes()
     assert [0, CUT, 0] == starts(store.asked)
+
+
+async def test_a_rest_that_is_longer_than_told_is_thrown_away(tmp_path: Path) -> None:
+    """Its place and its tag are right, and still it is not the rest of this file."""
+    store = Store(BODY, cuts=[CUT])
+    too_long = says(
+        b"HTTP/1.1 206 X\r\nTransfer-Encoding: chunked\r\n"
+        b"Content-Range: bytes 200000-299999/300000\r\n\r\n186b0\r\n" + bytes(100_016) + b"\r\n0\r\n\r\n"
+    )
+    async with raw_server(store, too_long, store) as server:
+        (path,) = await save(finished(server.url), tmp_path)
+
+    assert BODY == path.read_bytes()
+    assert [None, None] == store.asked
 
 
 async def test_a_file_that_became_shorter_is_fetched_anew(tmp_path: Path) -> None:
