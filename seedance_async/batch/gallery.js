@@ -8,3 +8,47 @@ for (const clip of document.querySelectorAll("video")) {
   link.addEventListener("pointerleave", rest);
   link.addEventListener("blur", rest);
 }
+
+// The state in the address and the words in the field say which cards are seen; the state goes along to other pages.
+const cards = [...document.querySelectorAll("figure")];
+const search = document.querySelector("input");
+const filter = () => {
+  const state = decodeURIComponent(location.hash.slice(1));
+  const words = search.value.toLowerCase();
+  for (const card of cards) {
+    card.hidden = (state && card.dataset.state !== state) || !card.textContent.toLowerCase().includes(words);
+  }
+  for (const button of document.querySelectorAll(".tools button")) {
+    button.ariaPressed = button.dataset.state === state;
+  }
+  for (const page of document.querySelectorAll(".pages a")) {
+    page.hash = location.hash;
+    page.classList.toggle("without", state && !page.dataset.states.split(" ").includes(state));
+  }
+  document.querySelector("#none").hidden = cards.some((card) => !card.hidden);
+};
+for (const button of document.querySelectorAll(".tools button")) {
+  button.addEventListener("click", () => { location.hash = encodeURIComponent(button.dataset.state); });
+}
+addEventListener("hashchange", filter);
+search.addEventListener("input", filter);
+filter();
+
+// A prompt is copied as it was sent. Where the clipboard is closed to pages, the old way is tried.
+const copied = (text) => {
+  const field = document.createElement("textarea");
+  field.value = text;
+  document.body.append(field);
+  field.select();
+  const done = document.execCommand("copy");
+  field.remove();
+  return done;
+};
+for (const button of document.querySelectorAll(".copy")) {
+  button.addEventListener("click", async () => {
+    const text = button.closest("figure").querySelector("figcaption p").textContent;
+    const done = await navigator.clipboard.writeText(text).then(() => true, () => copied(text));
+    button.textContent = done ? "copied" : "not allowed";
+    setTimeout(() => { button.textContent = "copy"; }, 1500);
+  });
+}

@@ -1,9 +1,12 @@
-"""One page with everything a batch made: clips that play under the pointer, pictures, prompts, prices.
+"""Pages with everything a batch made: clips that play under the pointer, pictures, prompts, prices, failures.
 
-The page links its files, relative to itself, and holds no more than text: it opens from disk, and the
+A page links its files, relative to itself, and holds no more than text: it opens from disk, and the
 directory can be moved or zipped as a whole. Prompts, names and errors are foreign text and may hold markup:
 all of it is escaped, links other than to files at or below the page are dropped, and the content policy lets
 nothing run but this module's own script, which it names by its hash.
+
+A batch of many thousand jobs becomes many pages, so that neither writing nor reading one needs much memory;
+on a page, clips and pictures are loaded when they come into view. A filter goes along from page to page.
 
 Pure: what to show comes in, the page comes out.
 """
@@ -15,21 +18,28 @@ import hashlib
 import html
 import re
 from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
 from importlib import resources
 from pathlib import PurePosixPath
-from typing import TYPE_CHECKING, Final
+from typing import Final
 from urllib.parse import quote
 
-from attrs import frozen
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+from attrs import field, frozen
 
 CLIPS: Final = frozenset({".mp4", ".webm"})
 PICTURES: Final = frozenset({".png", ".jpg", ".jpeg", ".webp", ".gif"})
 WIDEST: Final = 3.2  # width to height; beyond it a card would fill a row alone
 NARROWEST: Final = 0.5
 
+_LEGEND: Final = {
+    "saved": "saved",
+    "lost": "failed, refused or uncertain",
+    "running": "running",
+    "waiting": "waiting",
+    "submits": "submits",
+    "polls": "polls",
+}
+_CURRENT: Final = ' aria-current="page"'
 _RATIO: Final = re.compile(r"([0-9]{1,4}):([0-9]{1,4})")
 _STYLE: Final = resources.files("seedance_async.batch").joinpath("gallery.css").read_text(encoding="utf-8")
 _SCRIPT: Final = resources.files("seedance_async.batch").joinpath("gallery.js").read_text(encoding="utf-8")
@@ -37,14 +47,16 @@ _SCRIPT: Final = resources.files("seedance_async.batch").joinpath("gallery.js").
 
 @frozen(kw_only=True)
 class Exhibit:
-    """One job as the page shows it.
+    """One job as a page shows it.
 
     Attributes:
         files: as POSIX paths relative to the page, the main one first.
         shape: width to height such as ``16:9``; anything else is shown as a square.
         credits: what it cost, refunds taken off; None if not told.
         seconds: how long the server worked on it; None if not known.
-        error: why there are no files.
+        error: why there are no files, or not all of them.
+        state: the journal's word; left out, it follows from ``error``.
+        facts: what else there is to know, by name.
     """
 
     name: str
@@ -55,6 +67,12 @@ class Exhibit:
     credits: float | None = None
     seconds: float | None = None
     error: str | None = None
+    state: str = field()
+    facts: Mapping[str, str] = field(factory=dict)
+
+    @state.default
+    def _(self) -> str:
+        return "saved" if self.error is None else "failed"
 
     @property
     def ratio(self) -> float:
@@ -65,11 +83,50 @@ class Exhibit:
         return min(WIDEST, max(NARROWEST, int(match[1]) / int(match[2])))
 
 
-def render(exhibits: Iterable[Exhibit], *, title: str) -> str:
-    """The page as HTML."""
+@frozen(kw_only=True)
+class Part:
+    """Which of a gallery's pages a page is.
+
+    Attributes:
+        number: from 1.
+        counts: jobs of each state on all pages.
+        credits: of all pages.
+        states: for each page, the states that are found on it.
+    """
+
+    number: int
+    counts: Mapping[str, int]
+    credits: float
+    states: Sequence[Iterable[str]]
+
+
+def whole(exhibits: Iterable[Exhibit]) -> Part:
+    """The part that is everything."""
     exhibits = list(exhibits)
+    counts = Counter(exhibit.state for exhibit in exhibits)
+    spent = sum(exhibit.credits or 0 for exhibit in exhibits)
+    return Part(number=1, counts=counts, credits=spent, states=[counts])
+
+
+def page_name(number: int) -> str:
+    """The file name of a page."""
+    return "gallery.html" if number == 1 else f"gallery-{number}.html"
+
+
+def render(exhibits: Iterable[Exhibit], *, title: str, part: Part | None = None, chart: str = "") -> str:
+    """A page as HTML.
+
+    Args:
+        exhibits: of this page.
+        title: foreign text.
+        part: of several pages; left out, this is the only one.
+        chart: SVG of our own making.
+    """
+    exhibits = list(exhibits)
+    part = part or whole(exhibits)
     style = _STYLE + "".join(sorted({_ratio_rule(exhibit.ratio) for exhibit in exhibits}))
     cards = "\n".join(_card(exhibit) for exhibit in exhibits)
+    pages = _pages(part)
     return f"""<!doctype html>
 <html lang="en">
 <head>
@@ -82,12 +139,15 @@ def render(exhibits: Iterable[Exhibit], *, title: str) -> str:
 </head>
 <body>
 <header>
-<h1>{html.escape(title)}</h1>
-<p>{html.escape(_summary(exhibits))}</p>
-</header>
+<h1><bdi>{html.escape(title)}</bdi></h1>
+<p>{html.escape(_summary(exhibits, part))}</p>
+{_chart(chart)}</header>
+{_tools(part)}
 <main>
 {cards}
 </main>
+<p id="none" hidden>Nothing like that on this page.</p>
+{pages}
 <script>{_SCRIPT}</script>
 </body>
 </html>
@@ -106,39 +166,95 @@ def _hash(text: str) -> str:
     return f"sha256-{base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()}"
 
 
-def _summary(exhibits: Sequence[Exhibit]) -> str:
+def _summary(exhibits: Sequence[Exhibit], part: Part) -> str:
     models = Counter(exhibit.model for exhibit in exhibits)
-    told = [f"{count} {model}" for model, count in models.most_common()]
-    if failed := sum(exhibit.error is not None for exhibit in exhibits):
-        told.append(f"{failed} failed")
-    if spent := sum(exhibit.credits or 0 for exhibit in exhibits):
-        told.append(f"{spent:,g} credits")
+    told = [f"{sum(part.counts.values()):,} jobs"]
+    if len(part.states) == 1:
+        told = [f"{count} {model}" for model, count in models.most_common()]
+    told += [f"{count:,} {state}" for state, count in part.counts.items() if state != "saved"]
+    if part.credits:
+        told.append(f"{part.credits:,g} credits")
     return " · ".join(told)
+
+
+def _chart(chart: str) -> str:
+    if not chart:
+        return ""
+    words = "".join(f'<span class="{name}">{words}</span>' for name, words in _LEGEND.items())
+    return f'<section class="chart">{chart}<p class="legend">{words}</p></section>\n'
+
+
+def _tools(part: Part) -> str:
+    """What the page can be narrowed down by."""
+    everything = {"": sum(part.counts.values()), **part.counts}
+    buttons = "".join(
+        f'<button type="button" data-state="{html.escape(state)}" aria-pressed="false">'
+        f"{html.escape(state or 'all')} <b>{count:,}</b></button>"
+        for state, count in everything.items()
+    )
+    field = '<input type="search" placeholder="find in prompts and names" aria-label="find">'
+    return f'<nav class="tools" aria-label="filter">{buttons}{field}</nav>'
+
+
+def _pages(part: Part) -> str:
+    if len(part.states) < 2:
+        return ""
+    links = "".join(
+        f'<a href="./{page_name(number)}" data-states="{html.escape(" ".join(sorted(states)))}"'
+        f"{_CURRENT if number == part.number else ''}>{number}</a>"
+        for number, states in enumerate(part.states, start=1)
+    )
+    return f'<nav class="pages" aria-label="pages">{links}</nav>'
 
 
 def _card(exhibit: Exhibit) -> str:
     files = [file for file in exhibit.files if _link(file)]
     notes = "".join(f"<span>{html.escape(note)}</span>" for note in _notes(exhibit))
-    return f"""<figure class="{_ratio_class(exhibit.ratio)}">
+    return f"""<figure class="{_ratio_class(exhibit.ratio)}" data-state="{html.escape(exhibit.state)}">
 {_media(exhibit, files)}
-<figcaption><p title="{html.escape(exhibit.prompt)}">{html.escape(exhibit.prompt)}</p>
-<div><b>{html.escape(exhibit.name)}</b>{notes}</div></figcaption>
+<figcaption><p dir="auto">{html.escape(exhibit.prompt)}</p>
+<div><b><bdi>{html.escape(exhibit.name)}</bdi></b>{notes}
+<button type="button" class="copy" title="copy the prompt">copy</button></div>
+{_more(exhibit, files)}</figcaption>
 </figure>"""
 
 
 def _media(exhibit: Exhibit, files: Sequence[str]) -> str:
     clip = next((file for file in files if _suffix(file) in CLIPS), None)
-    picture = next((file for file in files if _suffix(file) in PICTURES), None)
-    if clip is None and picture is None:
-        return f'<div class="missing">{html.escape(exhibit.error or "no files")}</div>'
-    if clip is None:
-        link = _link(picture or "")
-        return f'<a href="{link}"><img src="{link}" alt="{html.escape(exhibit.name)}" loading="lazy"></a>'
-    poster = f' poster="{_link(picture)}"' if picture else ""
-    return (
-        f'<a href="{_link(clip)}"><video src="{_link(clip)}"{poster} muted loop playsinline '
-        'preload="none"></video></a>'
-    )
+    pictures = [file for file in files if _suffix(file) in PICTURES]
+    if clip is not None:
+        poster = f' poster="{_link(pictures[0])}"' if pictures else ""
+        return (
+            f'<a href="{_link(clip)}"><video src="{_link(clip)}"{poster} muted loop playsinline '
+            'preload="none"></video></a>'
+        )
+    if not pictures:
+        reason = html.escape(exhibit.error or "no files")
+        return f'<div class="missing"><b>{html.escape(exhibit.state)}</b><p dir="auto">{reason}</p></div>'
+    if len(pictures) == 1:
+        return _picture(exhibit, pictures[0])
+    return f'<div class="several">{"".join(_picture(exhibit, picture) for picture in pictures)}</div>'
+
+
+def _picture(exhibit: Exhibit, file: str) -> str:
+    link = _link(file)
+    return f'<a href="{link}"><img src="{link}" alt="{html.escape(exhibit.name)}" loading="lazy"></a>'
+
+
+def _more(exhibit: Exhibit, files: Sequence[str]) -> str:
+    """What is not shown before somebody asks."""
+    facts = dict(exhibit.facts)
+    if exhibit.error is not None:
+        facts = {"error": exhibit.error, **facts}
+    if not facts:
+        return ""
+    rows = [(name, f'<dd dir="auto">{html.escape(told)}</dd>') for name, told in facts.items()]
+    rows += [
+        ("file", f'<dd><a href="{_link(file)}"><bdi>{html.escape(file)}</bdi></a></dd>') for file in files
+    ]
+    told = "".join(f"<dt>{html.escape(name)}</dt>{value}" for name, value in rows)
+    word = "what went wrong" if exhibit.error is not None else "more"
+    return f"<details><summary>{word}</summary><dl>{told}</dl></details>\n"
 
 
 def _notes(exhibit: Exhibit) -> list[str]:

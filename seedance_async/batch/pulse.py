@@ -14,6 +14,8 @@ from typing import TYPE_CHECKING, Final
 
 from attrs import define, frozen
 
+from seedance_async.models import RateLimit
+
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
@@ -53,12 +55,12 @@ class Pulse:
     """The count of requests a period.
 
     Args:
-        period: seconds.
+        limit: the account's, by whose periods requests are counted.
         earlier: the beats of earlier runs.
     """
 
-    def __init__(self, period: float, earlier: Iterable[Beat] = ()) -> None:
-        self._period = period
+    def __init__(self, limit: RateLimit, earlier: Iterable[Beat] = ()) -> None:
+        self._limit = limit
         self._beats = {beat.at: beat for beat in earlier}
         self._samples: deque[_Sample] = deque()
 
@@ -66,9 +68,9 @@ class Pulse:
         """Take in the client's counters; the first sample is what the others count from."""
         sample = _Sample(now, usage.submits, usage.polls)
         if self._samples:
-            self._book(sample, self._samples[-1], begin=wall - wall % self._period)
+            self._book(sample, self._samples[-1], begin=wall - wall % self._limit.period)
         self._samples.append(sample)
-        while len(self._samples) > 1 and self._samples[1].now <= now - self._period:
+        while len(self._samples) > 1 and self._samples[1].now <= now - self._limit.period:
             self._samples.popleft()
 
     @property
@@ -83,7 +85,8 @@ class Pulse:
 
     def dump(self) -> str:
         """The pulse as the journal keeps it."""
-        return json.dumps([self._period, *([beat.at, beat.submits, beat.polls] for beat in self.beats)])
+        limit = [self._limit.requests, self._limit.period]
+        return json.dumps([limit, *([beat.at, beat.submits, beat.polls] for beat in self.beats)])
 
     def _book(self, sample: _Sample, last: _Sample, *, begin: float) -> None:
         beat = self._beats.get(begin, Beat(begin, 0, 0))
@@ -91,9 +94,9 @@ class Pulse:
         self._beats[begin] = Beat(begin, beat.submits + submits, beat.polls + polls)
 
 
-def load(text: str | None) -> tuple[float, list[Beat]]:
-    """The period and the beats that ``dump`` kept; a minute and none if there are none."""
+def load(text: str | None) -> tuple[RateLimit, list[Beat]]:
+    """The limit and the beats that ``dump`` kept; the usual one and none if there are none."""
     if text is None:
-        return 60.0, []
-    period, *beats = json.loads(text)
-    return period, [Beat(*beat) for beat in beats]
+        return RateLimit(), []
+    (requests, period), *beats = json.loads(text)
+    return RateLimit(requests=requests, period=period), [Beat(*beat) for beat in beats]

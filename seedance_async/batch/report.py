@@ -1,41 +1,179 @@
-"""A batch directory as a page: what the journal knows, for people."""
+"""The gallery of a batch, written from its journal: what the journal knows, for people.
+
+The journal is read twice, a page of jobs at a time: once for the sums and the course of the batch, which
+stand on the first page, and once for the pages. So a million jobs take no more memory than one page of them.
+Only the owner may read the pages, as it is with the journal: prompts stand in them.
+"""
 
 from __future__ import annotations
 
+import os
+import re
+from collections import Counter
 from typing import TYPE_CHECKING, Final
 
-from anyio import to_thread
+from attrs import define, field
 
-from seedance_async.batch import gallery
+from seedance_async.batch import chart, gallery, pulse
 from seedance_async.batch.journal import Journal
+from seedance_async.batch.states import ENDED, NEVER_PAID, State
+from seedance_async.batch.timeline import Timeline
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from pathlib import Path
 
-PAGE: Final = "gallery.html"
+    from seedance_async.batch.journal import Entry, Store
+
+PAGE: Final = 500
+"""Jobs on a page: some 600 kB of text, and a browser lays it out in a blink."""
+
+SHOWN_ELSEWHERE: Final = frozenset({"prompt", "aspect_ratio", "image_size"})
+ORDER: Final = (State.SAVED, *(state for state in State if state is not State.SAVED))
+"""In which states are told: what is there first."""
+
+LOST: Final = frozenset({State.FAILED, State.REFUSED, State.UNCERTAIN})
+"""States in which the chart counts a job as lost."""
 
 
 async def write_gallery(directory: Path) -> Path:
-    """Write the page of a batch that is not running.
+    """Write the gallery of a batch that is not running, and return its first page.
 
     Raises:
         JournalError: there is no journal that can be used, or a runner works in the directory.
+        OSError: a page cannot be written.
     """
     journal = await Journal.open(directory)
     try:
-        entries = await journal.do(journal.store.entries, after=0, limit=10_000)
+        writing = await journal.do(_Writing, journal.store, directory)
+        while await journal.do(writing.page):
+            pass
     finally:
         await journal.close()
-    exhibits = [
-        gallery.Exhibit(
-            name=entry.name,
-            model=entry.model,
-            prompt=str(entry.request_fields.get("prompt", "")),
-            files=entry.files,
-            error=entry.error,
+    return directory / gallery.page_name(1)
+
+
+@define
+class _Sums:
+    """What is known of all jobs together."""
+
+    counts: Counter[State] = field(factory=Counter)
+    states: list[set[State]] = field(factory=list)
+    timeline: Timeline = field(factory=Timeline)
+
+    def add(self, entry: Entry, number: int) -> None:
+        if number % PAGE == 0:
+            self.states.append(set())
+        self.states[-1].add(entry.state)
+        self.counts[entry.state] += 1
+        self.timeline.add(sent_at=_sent_at(entry), ended_at=_ended_at(entry), lost=entry.state in LOST)
+
+
+class _Writing:
+    """One gallery in the making, in the journal's thread."""
+
+    def __init__(self, store: Store, directory: Path) -> None:
+        self._store = store
+        self._directory = directory
+        self._sums = _Sums()
+        for number, entry in enumerate(_entries(store)):
+            self._sums.add(entry, number)
+        self._sums.states = self._sums.states or [set()]
+        self._number = 0
+        self._last = 0
+
+    def page(self) -> bool:
+        """Write the next page; False, and pages of a longer gallery removed, when there are none left."""
+        if self._number == len(self._sums.states):
+            self._remove_others()
+            return False
+        self._number += 1
+        entries = self._store.entries(after=self._last, limit=PAGE)
+        self._last = entries[-1].number if entries else 0
+        self._write(gallery.page_name(self._number), self._render(entries))
+        return True
+
+    def _render(self, entries: list[Entry]) -> str:
+        store = self._store
+        counts = {str(state): count for state in ORDER if (count := self._sums.counts[state])}
+        part = gallery.Part(
+            number=self._number,
+            counts=counts,
+            credits=store.credits_used - store.credits_refunded,
+            states=self._sums.states,
         )
-        for entry in entries
-    ]
-    page = directory / PAGE
-    await to_thread.run_sync(page.write_text, gallery.render(exhibits, title=directory.name), "utf-8")
-    return page
+        drawn = self._chart() if self._number == 1 else ""
+        return gallery.render(
+            map(exhibit, entries), title=self._directory.resolve().name, part=part, chart=drawn
+        )
+
+    def _chart(self) -> str:
+        limit, beats = pulse.load(self._store.fact(pulse.FACT))
+        moments = self._sums.timeline.moments(beats, period=limit.period)
+        return chart.draw(moments, beats, limit=limit)
+
+    def _write(self, name: str, text: str) -> None:
+        part = self._directory / f"{name}.part"
+        part.unlink(missing_ok=True)
+        descriptor = os.open(part, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+        with os.fdopen(descriptor, "w", encoding="utf-8", errors="replace") as file:
+            file.write(text)
+        part.replace(self._directory / name)
+
+    def _remove_others(self) -> None:
+        for path in self._directory.glob("gallery-*.html"):
+            number = re.fullmatch(r"gallery-([0-9]+)\.html", path.name)
+            if number and int(number[1]) > self._number:
+                path.unlink()
+
+
+def exhibit(entry: Entry) -> gallery.Exhibit:
+    """A job as the gallery shows it."""
+    fields = entry.request_fields
+    durations = [task.duration for task in entry.tasks if task.duration is not None]
+    paid = None if entry.credits_used is None else entry.credits_used - (entry.credits_refunded or 0)
+    return gallery.Exhibit(
+        name=entry.name,
+        model=entry.model,
+        prompt=str(fields.get("prompt", "")),
+        files=entry.files,
+        shape=str(fields.get("aspect_ratio") or fields.get("image_size") or ""),
+        credits=paid,
+        seconds=max(durations, default=None),
+        error=entry.error,
+        state=entry.state,
+        facts=dict(_facts(entry, fields)),
+    )
+
+
+def _facts(entry: Entry, fields: dict[str, object]) -> Iterator[tuple[str, str]]:
+    if entry.task_ids:
+        yield "task", "\n".join(entry.task_ids)
+    if entry.key:
+        yield "idempotency key", entry.key
+    for name, value in fields.items():
+        if name not in SHOWN_ELSEWHERE:
+            yield name, _told(name, value)
+
+
+def _told(name: str, value: object) -> str:
+    if "url" in name:  # it may be signed, and a page is given away more easily than a journal
+        return f"{len(value)} given" if isinstance(value, list) else "given"
+    return str(value).lower() if isinstance(value, bool) else str(value)
+
+
+def _sent_at(entry: Entry) -> float | None:
+    return None if entry.state in NEVER_PAID else entry.accepted_at or entry.intended_at
+
+
+def _ended_at(entry: Entry) -> float | None:
+    if entry.state is State.UNCERTAIN:
+        return entry.intended_at
+    return entry.ended_at if entry.state in ENDED else None
+
+
+def _entries(store: Store) -> Iterator[Entry]:
+    last = 0
+    while page := store.entries(after=last, limit=PAGE):
+        yield from page
+        last = page[-1].number

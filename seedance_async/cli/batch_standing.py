@@ -68,7 +68,7 @@ class Observer:
     def __init__(self, batch: BatchRunner, client: SeedanceClient, earlier: list[pulse.Beat]) -> None:
         self._batch = batch
         self._client = client
-        self._pulse = pulse.Pulse(client.rate_limit.period, earlier)
+        self._pulse = pulse.Pulse(client.rate_limit, earlier)
         self._kept = 0
         self._began_at = anyio.current_time()
         self._loop = asyncio.get_running_loop()
