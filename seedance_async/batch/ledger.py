@@ -8,8 +8,8 @@ first answer nobody knows the price, therefore
 * under a cap it reserves everything that is left.
 
 A job whose outcome is uncertain keeps its reservation: it may have been paid. The law can be broken by one
-thing only, an answer that charges more than was reserved for it, because the price has risen since; then
-nothing is sent until refunds or a higher cap make room.
+thing only, an answer that charges more than was reserved for it, because the price has risen since. Then
+every reservation of the tariff rises with it, and jobs that have not left yet are not covered any more.
 
 Pure. Says who: the vendor's ``credits_used`` and ``credits_refunded``; prices are not documented.
 """
@@ -81,6 +81,10 @@ class Ledger:
         self.hold(job, tariff)
         return True
 
+    def covers(self, job: Hashable) -> bool:
+        """Whether a job that was reserved may still be sent: the price may have risen since."""
+        return self.cap is None or job not in self._reserved or self.spent + self.reserved <= self.cap
+
     def hold(self, job: Hashable, tariff: Tariff) -> None:
         """Hold the price of a job that may have been paid already, whether or not it fits."""
         price = self.prices.get(tariff)
@@ -103,6 +107,7 @@ class Ledger:
         self._end_pioneer(job, tariff)
         if credits_used is not None:
             self.prices[tariff] = max(credits_used, self.prices.get(tariff, 0.0))
+            self._raise_reservations(tariff)
         elif tariff in self.prices:
             credits_used = self.prices[tariff]
         elif held:
@@ -123,6 +128,12 @@ class Ledger:
     def refund(self, credits_refunded: float) -> None:
         """The server gave credits back."""
         self.spent -= credits_refunded
+
+    def _raise_reservations(self, tariff: Tariff) -> None:
+        price = self.prices[tariff]
+        for job, (own, held) in self._reserved.items():
+            if own == tariff and held < price:
+                self._reserved[job] = tariff, price
 
     def _end_pioneer(self, job: Hashable, tariff: Tariff) -> None:
         if self._pioneers.get(tariff) == job:

@@ -29,6 +29,7 @@ from seedance_async.errors import (
     ApiError,
     ClientStateError,
     ConnectionFailedError,
+    CreditCapError,
     IdempotencyConflictError,
     InsufficientCreditsError,
     JournalError,
@@ -188,6 +189,10 @@ class Run:
 
     async def _post(self, ticket: Ticket, /, *, slot: Slot) -> Submission:
         """Send one job's POST between its two records."""
+        if ticket.state is State.PLANNED and not self._ledger.covers(ticket.number):
+            slot.cancel()
+            self._ledger.release(ticket.number)
+            raise CreditCapError("its price has risen since it was reserved")
         self._posting += 1
         try:
             submission = await self._send(ticket, slot)
@@ -279,8 +284,9 @@ class Run:
 
     async def _unaccepted(self, ticket: Ticket, error: SeedanceError | None) -> None:
         entry = await self._entry(ticket.number)
-        if isinstance(error, RateLimitedError) and entry.state is State.PLANNED and self.stopped is None:
-            self._feed.again(ticket)  # a 429 alone fails no job
+        may_wait = isinstance(error, RateLimitedError | CreditCapError)  # neither alone fails a job
+        if may_wait and entry.state is State.PLANNED and self.stopped is None:
+            self._feed.again(ticket)
         elif entry.state is State.PLANNED:
             self._ledger.release(ticket.number)  # it is told at the end, among all that was not sent
         else:
