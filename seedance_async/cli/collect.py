@@ -51,22 +51,31 @@ async def wait_for_all(
     return errors
 
 
-async def save(client: SeedanceClient, tasks: Iterable[Task | str], directory: Path) -> list[SeedanceError]:
-    """Fetch the files of every task and write their paths to stdout.
+async def save(
+    client: SeedanceClient, tasks: Iterable[Task | str], directory: Path, *, prompt: str | None = None
+) -> list[SeedanceError]:
+    """Fetch the files of every task, side by side, and write the paths of each to stdout as it is done.
+
+    ``prompt`` goes into the files' metadata; None leaves them byte for byte the server's.
 
     Returns:
         Why files could not be saved, one error for each such task.
     """
     errors: list[SeedanceError] = []
-    for task in tasks:
+
+    async def fetch(task: Task | str) -> None:
         try:
-            paths = await client.download(task, directory)
+            paths = await client.download(task, directory, prompt=prompt)
         except SeedanceError as error:
             error.task_id = error.task_id or (task if isinstance(task, str) else task.id)
             errors.append(error)
         else:
             for path in paths:
                 data(str(path))
+
+    async with anyio.create_task_group() as workers:
+        for task in tasks:
+            workers.start_soon(fetch, task)
     return errors
 
 

@@ -99,7 +99,9 @@ class _Production:
             if ending.error is not None:
                 raise ending.error
             (task,) = ending.tasks
-            self.files[ending.index] = await client.download(task, self.directory, name=job.name)
+            self.files[ending.index] = await client.download(
+                task, self.directory, name=job.name, prompt=job.request.prompt
+            )
         except SeedanceError as error:
             self.errors.append(error)
             stage.failed(job)

@@ -63,6 +63,10 @@ IdempotencyKey = Annotated[
     str | None,
     Parameter(help="Key of an earlier run of this very command: collects its job instead of paying again."),
 ]
+NoEmbed = Annotated[
+    bool,
+    Parameter(negative=(), show_default=False, help="Leave the prompt out of the files' own metadata."),
+]
 
 
 def app() -> App:
@@ -80,10 +84,16 @@ def app() -> App:
 
 
 async def generate(
-    request: Request, *, directory: Path, key: str | None, timeout: float | None, connection: Connection
+    request: Request,
+    *,
+    directory: Path,
+    key: str | None,
+    timeout: float | None,
+    embed: bool,
+    connection: Connection,
 ) -> int:
     """Submit a request, wait for its tasks and save their files."""
-    job = _Job(request, key=key or str(uuid.uuid4()), directory=directory)
+    job = _Job(request, key=key or str(uuid.uuid4()), directory=directory, embed=embed)
     async with connection.client() as client:
         try:
             return await job.run(client, timeout=timeout)
@@ -93,10 +103,11 @@ async def generate(
 
 
 class _Job:
-    def __init__(self, request: Request, *, key: str, directory: Path) -> None:
+    def __init__(self, request: Request, *, key: str, directory: Path, embed: bool) -> None:
         self._request = request
         self._key = key
         self._directory = directory
+        self._prompt = request.prompt if embed else None
         self._submission: Submission | None = None
 
     async def run(self, client: SeedanceClient, *, timeout: float | None) -> int:
@@ -111,7 +122,7 @@ class _Job:
                 done.append(task)
 
         errors = await wait_for_all(client, self._submission.task_ids, timeout=timeout, tell=tell)
-        return report([*errors, *await save(client, done, self._directory)])
+        return report([*errors, *await save(client, done, self._directory, prompt=self._prompt)])
 
     def tell_how_to_collect(self) -> None:
         if self._submission is None:
@@ -138,6 +149,7 @@ def _command(model: str, request_type: type[Request]) -> Callable[..., Coroutine
         output: Output = Path(),
         idempotency_key: IdempotencyKey = None,
         timeout: Patience = None,
+        no_embed: NoEmbed = False,
         connection: Connection | None = None,
         **fields: object,
     ) -> int:
@@ -148,6 +160,7 @@ def _command(model: str, request_type: type[Request]) -> Callable[..., Coroutine
             directory=output,
             key=idempotency_key,
             timeout=timeout,
+            embed=not no_embed,
             connection=connection or Connection(),
         )
 
