@@ -96,6 +96,8 @@ class Fetch:
     async def _attempt(self, source: Source, part: Part) -> Path:
         wanted = part.version.ask(part.size) if part.version and part.size else {}
         async with self._web.get(source.url, headers=wanted) as response:
+            if response.headers.get("Content-Encoding", "identity") != "identity":
+                raise BrokenError("it came compressed, unasked, and a cut would not be seen")
             fit = resume.fit(part.version, part.size, status=response.status, headers=response.headers)
             if isinstance(fit, Misfit):
                 await self._on_disk(part.forget)
@@ -129,8 +131,6 @@ class Fetch:
 
     def _length(self, response: ClientResponse) -> int | None:
         """How long the whole file is, if it is told."""
-        if response.headers.get("Content-Encoding", "identity") != "identity":
-            return None  # what is told then is the length of something else
         length = response.content_length
         if length is not None and length > self._max_bytes:
             raise DownloadError(f"the file claims {length} bytes, more than {self._max_bytes}")

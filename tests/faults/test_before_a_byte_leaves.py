@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING
 import aiohttp
 import anyio
 import pytest
-from aiohappyeyeballs import impl as dialling
 from aiohappyeyeballs import start_connection
 
 from seedance_async import (
@@ -78,7 +77,7 @@ async def test_a_name_that_does_not_resolve_charges_nothing(
 async def test_a_slow_name_server_is_not_waited_for_for_ever(monkeypatch: pytest.MonkeyPatch) -> None:
     """The request's own limit ends it."""
 
-    async def look_up(*_: object, **__: object) -> object:
+    async def look_up(*_: object, **__: object) -> None:
         await anyio.sleep_forever()
 
     monkeypatch.setattr(asyncio.get_running_loop(), "getaddrinfo", look_up)
@@ -161,7 +160,7 @@ async def test_an_address_that_leads_nowhere_does_not_hide_one_that_works(
                 places = [(*stream, ("127.0.0.1", port)) for port in (dead, works)]
                 return await start_connection(**{**options, "addr_infos": places})  # type: ignore[arg-type]  # handed through
 
-            monkeypatch.setattr(aiohttp.connector.aiohappyeyeballs, "start_connection", dial)
+            monkeypatch.setattr("aiohttp.connector.aiohappyeyeballs.start_connection", dial)
             async with SeedanceClient("sk_test", server.url) as client:
                 began = anyio.current_time()
                 await client.submit(VIDEO)
@@ -182,7 +181,7 @@ async def test_no_descriptor_left_fails_no_job(monkeypatch: pytest.MonkeyPatch) 
         return real(*args, **options)  # type: ignore[arg-type]  # handed through
 
     async with Sandbox() as sandbox, client_for(sandbox) as client:
-        monkeypatch.setattr(dialling.socket, "socket", scarce)
+        monkeypatch.setattr("aiohappyeyeballs.impl.socket.socket", scarce)
         submission = await client.submit(VIDEO)
         monkeypatch.undo()
 
