@@ -18,9 +18,9 @@ import anyio
 from seedance_async import protocol, retry
 from seedance_async.budget import Budget
 from seedance_async.downloads import Downloads
-from seedance_async.errors import ClientStateError, SeedanceError
+from seedance_async.errors import ClientStateError, SeedanceError, ServiceBusyError
 from seedance_async.generation import Generation
-from seedance_async.models import Task
+from seedance_async.models import Submission, Task
 from seedance_async.promise import Bell, Promise
 from seedance_async.scheduling.dispatcher import Dispatcher
 from seedance_async.scheduling.poller import Poller
@@ -38,7 +38,7 @@ if TYPE_CHECKING:
     from seedance_async.completions import Wanted
     from seedance_async.credentials import ApiKey
     from seedance_async.generation import OrderT, Post
-    from seedance_async.models import Kind, RateLimit, Request, RetryPolicy, Submission, Timeouts
+    from seedance_async.models import Kind, RateLimit, Request, RetryPolicy, Timeouts
     from seedance_async.scheduling.forecast import Forecast
     from seedance_async.usage import Usage
 
@@ -142,7 +142,9 @@ class Engine:
         """Send a POST that exists already, byte for byte, and remember what was accepted."""
         self._posting += 1
         try:
-            accepted = await self.transport.send(call, protocol.read_submission, slot=slot, history=history)
+            accepted = await self.transport.send(
+                call, self._read_submission, slot=slot, history=history, before_again=self._room_again
+            )
         finally:
             self._posting -= 1
             self._posted.ring()
@@ -150,6 +152,19 @@ class Engine:
         self._usage.accepted(submission)
         self.poller.born(submission, kind)
         return submission
+
+    def _read_submission(self, reply: protocol.Reply) -> Submission | protocol.Failure:
+        """Read the answer to a POST, and learn from it what the server can take."""
+        answer = protocol.read_submission(reply)
+        if isinstance(answer, Submission):
+            self.dispatcher.room.accepted()
+        elif isinstance(answer.error, ServiceBusyError):
+            self.dispatcher.room.busy()
+        return answer
+
+    async def _room_again(self, failure: protocol.Failure) -> None:
+        if isinstance(failure.error, ServiceBusyError):
+            await self.dispatcher.room.wait()
 
     async def task(self, task_id: str) -> Task:
         """One GET, in the direct lane."""

@@ -211,9 +211,16 @@ class Generation(Generic[OrderT]):
                 self._follow(job, job.submission)
 
     def _start(self, job: _Job[OrderT], slot: Slot) -> None:
+        self._dispatcher.room.started()
         self._workers.start_soon(self._submit, job, slot)
 
     async def _submit(self, job: _Job[OrderT], slot: Slot) -> None:
+        try:
+            await self._submit_and_follow(job, slot)
+        finally:
+            self._dispatcher.room.ended()
+
+    async def _submit_and_follow(self, job: _Job[OrderT], slot: Slot) -> None:
         try:
             submission = await self._post(job.order, slot=slot)
         except SeedanceError as error:

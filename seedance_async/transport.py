@@ -44,7 +44,7 @@ from seedance_async.protocol import Call, Failure, Outcome, Reply, redirect_fail
 from seedance_async.usage import Usage
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Awaitable, Callable
 
     from aiohttp import ClientResponse
     from aiohttp.connector import Connection
@@ -105,6 +105,7 @@ class Transport:
         *,
         slot: Slot | None = None,
         history: retry.History | None = None,
+        before_again: Callable[[Failure], Awaitable[None]] | None = None,
     ) -> Answer:
         """Send a call until it is answered or the retry policy gives up.
 
@@ -113,6 +114,7 @@ class Transport:
             read: makes an answer or a failure of a reply.
             slot: leave to send already given; else one is waited for.
             history: what is known of earlier attempts, such as those of a killed process.
+            before_again: awaited before each retry. The policy's clock stands still meanwhile.
 
         Raises:
             SeedanceError: as ``retry`` decides; for a POST it carries the idempotency key.
@@ -130,6 +132,10 @@ class Transport:
                     return outcome
                 history = history.after(outcome, elapsed=anyio.current_time() - began)
                 await self._obey(call, outcome, history)
+                if before_again is not None:
+                    paused_at = anyio.current_time()
+                    await before_again(outcome)
+                    began += anyio.current_time() - paused_at
         except anyio.get_cancelled_exc_class() as cancelled:
             if started and call.idempotency_key is not None:
                 _hand_over_key(cancelled, call.idempotency_key)

@@ -81,7 +81,8 @@ class RetryPolicy:
     Attributes:
         first_wait: back-off before the second attempt; it doubles from there.
         max_wait: the longest back-off.
-        max_elapsed: so long after the first attempt, no new one is made.
+        max_elapsed: so long after the first attempt, no new one is made. While a POST is held back because
+            the server is busy and tasks of ours are running there, this clock stands still.
         max_server_errors: so many 500s under one key, and the answer is taken to be stored there for ever.
         conflict_wait: how long a 409 for our own key and bytes is taken to mean "still running".
         max_retry_after: a longer wait than this is reported when the server asks for it, not obeyed.

@@ -44,21 +44,21 @@ class Behaviour:
     """The open questions of the vendor's documents, one switch each (U1 to U9).
 
     Attributes:
-        repeated_key: RepeatedKey = "replay"
-        still_running: StillRunning = "request"
+        repeated_key: U1. A key seen before gets its first answer again, or a 409.
+        still_running: U2. A key counts as running until its first answer was written, or until its task is
             final.
         stored: U3. Which classes of answer a key remembers. 401, 409 and 429 are about the caller, the key
             and the window, never about the work, and are remembered under no setting.
         key_life: U4. Seconds for which a key is remembered, counted from its first use.
-        same_body: SameBody = "bytes"
-        key_scope: KeyScope = "endpoint"
+        same_body: U5. Bodies are compared byte by byte, as JSON values, or not at all.
+        key_scope: U5. Two equal keys meet within one endpoint of an account, within the account, or only
             under the same API key.
         gets_count: U6. GETs spend the account's window too.
         before_key: U7. The checks that run before the idempotency layer, so that they also strike a retry
             whose first attempt was accepted.
-        window: WindowName = "sliding-log"
+        window: U8. The algorithm of the rate limit.
         window_phase: U8. Seconds by which a fixed window's borders lie after the sandbox's start.
-        retry_after: Rounding = "up"
+        retry_after: U8. ``Retry-After`` in whole seconds rounded up or down, or exact with decimals.
         refused_count: U8. A refused request spends the window as well.
         url_life: U9. Seconds for which an output URL works, counted from the answer that carried it.
     """
@@ -105,6 +105,8 @@ class Conditions:
         failure_rate: share of tasks that fail, 0 to 1. ``[[sandbox:fail]]`` in a prompt fails it for certain.
         duration: draws how long a task takes, in account seconds. ``inf`` never ends.
         price: credits of one task.
+        busy_above: tasks the service makes at a time, for all accounts together; while it makes so many, a
+            submit is answered 503 ``service_busy``. None for as many as are asked for.
     """
 
     seed: int = 0
@@ -115,6 +117,7 @@ class Conditions:
     failure_rate: float = field(default=0.0, validator=[validators.ge(0), validators.le(1)])
     duration: Callable[[Order, Random], float] = usual_duration
     price: Callable[[Order], int] = credits_for
+    busy_above: int | None = field(default=None, validator=validators.optional(validators.ge(1)))
 
     def real(self, seconds: float) -> float:
         """Account seconds as seconds of the caller's clock."""

@@ -203,9 +203,16 @@ class State:
         if (known := self._keys.look(call, account, self._now)) is not None:
             return known
         late: list[Check] = [check for check in CHECKS if check not in self._early(call)]
-        answer = self._first_refusal(late, admission, account) or self._accept(order, call, account)
+        refused = self._first_refusal(late, admission, account) or self._busy()
+        answer = refused or self._accept(order, call, account)
         self._keys.keep(call, account, answer, self._now)
         return answer
+
+    def _busy(self) -> Answer | None:
+        most = self.conditions.busy_above
+        if most is None or sum(task.ends_at > self._now for task in self.tasks.values()) < most:
+            return None
+        return refusal("service_busy", "All workers are busy, try again later")
 
     def _accept(self, order: Order | Answer | None, call: Call, account: str) -> Answer:
         if not isinstance(order, Order):

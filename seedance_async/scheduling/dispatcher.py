@@ -20,6 +20,7 @@ import anyio
 from attrs import evolve
 
 from seedance_async.promise import Bell, Promise
+from seedance_async.scheduling.room import Room
 from seedance_async.scheduling.schedule import Poll, Sleep, Submit
 
 if TYPE_CHECKING:
@@ -35,7 +36,11 @@ DIRECT_IN_A_ROW: Final = 4
 
 
 class Dispatcher:
-    """Gives the slots of one budget to direct callers, waiting jobs and due looks."""
+    """Gives the slots of one budget to direct callers, waiting jobs and due looks.
+
+    Attributes:
+        room: whether the server has room for another job. While it has none, no waiting job is started.
+    """
 
     def __init__(self, budget: Budget, schedule: Schedule) -> None:
         self._budget = budget
@@ -47,6 +52,7 @@ class Dispatcher:
         self._in_a_row = 0
         self._taking = False
         self._bell = Bell()
+        self.room: Room = Room(lambda: len(self._looks), on_change=self._bell.ring)
         budget.on_change(self._budget_changed)
 
     async def run(self) -> None:
@@ -116,7 +122,7 @@ class Dispatcher:
         """Nobody waits for the task any more, or it is final."""
         if self._looks.pop(task, None) is not None:
             self._schedule.forget(task)
-            self._bell.ring()
+            self.room.changed()
 
     def lazy_source(self, *, opened: bool) -> None:
         """A source of jobs of unknown length was opened, or has come to its end."""
@@ -148,7 +154,7 @@ class Dispatcher:
     async def _something_worth_sending(self) -> None:
         while not self._direct:
             now = anyio.current_time()
-            match self._schedule.decide(now, self._budget.allowance(now)):
+            match self._schedule.decide(now, self._budget.allowance(now), room=self.room.for_a_new_job):
                 case Sleep(None):
                     await self._bell.sleep()
                 case Sleep(until) if until is not None and until > now:
@@ -174,7 +180,7 @@ class Dispatcher:
         now = anyio.current_time()
         allowance = self._budget.allowance(now)
         with_this_one = evolve(allowance, free=allowance.free + 1)
-        match self._schedule.decide(now, with_this_one):
+        match self._schedule.decide(now, with_this_one, room=self.room.for_a_new_job):
             case Submit(job):
                 self._schedule.withdraw(job)
                 self._jobs.pop(job)(slot)

@@ -102,16 +102,22 @@ class Schedule:
         """The task is final, or nobody waits for it any more."""
         self._watchlist.remove(task)
 
-    def decide(self, now: float, allowance: Allowance) -> Submit | Poll | Sleep:
-        """The request most worth sending at ``now``. Asking twice gives the same answer."""
+    def decide(self, now: float, allowance: Allowance, *, room: bool = True) -> Submit | Poll | Sleep:
+        """The request most worth sending at ``now``. Asking twice gives the same answer.
+
+        Args:
+            now: loop clock.
+            allowance: what the budget says.
+            room: whether the server has room for another job; without it none is submitted.
+        """
         if allowance.free <= 0:
             return Sleep(allowance.returns[0] if allowance.returns else None)
-        if self._would_be_late(now, allowance):
+        if room and self._would_be_late(now, allowance):
             return Submit(self._backlog.first())
         task, due = self._watchlist.best(now, price=self._price(now, allowance))
         if task is not None:
             return Poll(task)
-        if self._backlog:
+        if room and self._backlog:
             return Submit(self._backlog.first())
         return Sleep(due if due < math.inf else None)
 

@@ -138,6 +138,16 @@ async def test_a_429_alone_fails_no_job(tmp_path: Path) -> None:
         assert 2 == len(sandbox.paid_tasks)
 
 
+async def test_a_full_server_slows_the_batch_and_leaves_no_job_uncertain(tmp_path: Path) -> None:
+    """Catalogue 34: jobs wait here for their turn, instead of running into 503 until their patience ends."""
+    async with Sandbox(conditions=Conditions(busy_above=4, latency=(0.1, 1.0))) as sandbox:
+        results = await run_once(sandbox, tmp_path, pictures(40))
+
+        assert {"saved": 40} == states(results)
+        assert 40 == len(sandbox.paid_tasks)
+        assert len(submits(sandbox)) <= 64
+
+
 async def test_when_nothing_gets_through_the_batch_stops_instead_of_losing_every_answer(
     tmp_path: Path,
 ) -> None:
