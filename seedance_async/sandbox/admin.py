@@ -1,15 +1,16 @@
 """The operator's door: look into the sandbox, and act on it, over HTTP under ``/_sandbox/``.
 
-==========  =========================  =================================================================
-GET         ``/_sandbox/requests``     what arrived, in order
-GET         ``/_sandbox/ledger``       every movement of credits, and the balances
-GET         ``/_sandbox/tasks``        every task as it is now
-POST        ``/_sandbox/credits``      ``{"credits": 500, "account": "account-1"}`` tops up
-GET         ``/_sandbox/faults``       the rules in force
-POST        ``/_sandbox/faults``       adds a rule, or a list of them; fields as in ``Fault``
-DELETE      ``/_sandbox/faults``       puts every rule out of force
-POST        ``/_sandbox/reset``        forgets everything and starts anew from the same seed
-==========  =========================  =================================================================
+==========  ==========================  ================================================================
+GET         ``/_sandbox/requests``      what arrived, in order
+GET         ``/_sandbox/ledger``        every movement of credits, and the balances
+GET         ``/_sandbox/tasks``         every task as it is now
+POST        ``/_sandbox/credits``       ``{"credits": 500, "account": "account-1"}`` tops up
+GET         ``/_sandbox/faults``        the rules in force
+POST        ``/_sandbox/faults``        adds a rule, or a list of them; fields as in ``Fault``
+DELETE      ``/_sandbox/faults``        puts every rule out of force
+POST        ``/_sandbox/reset``         forgets everything and starts anew from the same seed
+GET         ``/_sandbox/openapi.json``  the emulated API as an OpenAPI 3.1 document
+==========  ==========================  ================================================================
 
 It needs no key and spends nothing, because it is no part of the emulated API.
 """
@@ -25,6 +26,7 @@ from attrs import asdict
 
 from seedance_async.sandbox.exchange import Record, json_bytes
 from seedance_async.sandbox.faults import Fault
+from seedance_async.sandbox.openapi import local_document
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -122,6 +124,7 @@ _VIEWS: Final[dict[tuple[str, str], Callable[[World], object]]] = {
     ("GET", "ledger"): _ledger,
     ("GET", "tasks"): _tasks,
     ("GET", "faults"): _faults,
+    ("GET", "openapi.json"): lambda _: local_document(),
 }
 _DEEDS: Final[dict[tuple[str, str], Callable[[World, object], object]]] = {
     ("POST", "faults"): _add_faults,

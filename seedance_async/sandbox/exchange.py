@@ -13,6 +13,9 @@ from typing import Final, Literal
 
 from attrs import field, frozen
 
+BASE_PATH: Final = "/api/v1"
+"""What every path of the emulated API begins with."""
+
 Endpoint = Literal["submit", "task", "media", "other"]
 
 

@@ -17,7 +17,7 @@ from attrs import evolve
 
 from seedance_async.sandbox import admin
 from seedance_async.sandbox.delivery import changed, deliver
-from seedance_async.sandbox.exchange import Answer, Call, Endpoint, Record, fingerprint, refusal
+from seedance_async.sandbox.exchange import BASE_PATH, Answer, Call, Endpoint, Record, fingerprint, refusal
 from seedance_async.sandbox.state import SUBMIT_PATHS, TASKS_PATH, Admission
 
 if TYPE_CHECKING:
@@ -25,8 +25,6 @@ if TYPE_CHECKING:
 
     from seedance_async.sandbox.faults import Fault, Moment
     from seedance_async.sandbox.world import World
-
-BASE_PATH: Final = "/api/v1"
 
 
 class ApiServer:

@@ -10,13 +10,14 @@ import anyio
 from aiohttp import web
 from attrs import evolve
 
+from seedance_async.sandbox.exchange import BASE_PATH
 from seedance_async.sandbox.faults import Fault, FaultBook
 from seedance_async.sandbox.media_server import MediaServer
 from seedance_async.sandbox.memory import Memory
 from seedance_async.sandbox.options import AccountSpec, Behaviour, Conditions
 from seedance_async.sandbox.outputs import Links
 from seedance_async.sandbox.record import WorstWindow, worst_window
-from seedance_async.sandbox.server import BASE_PATH, ApiServer
+from seedance_async.sandbox.server import ApiServer
 from seedance_async.sandbox.state import State
 from seedance_async.sandbox.tasks import Calendar, Task
 from seedance_async.sandbox.world import MediaRecord, World
