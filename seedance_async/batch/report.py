@@ -36,8 +36,12 @@ LOST: Final = frozenset({State.FAILED, State.REFUSED, State.UNCERTAIN})
 """States in which the chart counts a job as lost."""
 
 
-async def write_gallery(directory: Path) -> Path:
+async def write_gallery(directory: Path, *, jobs_on_a_page: int = PAGE) -> Path:
     """Write the gallery of a batch that is not running, and return its first page.
+
+    Args:
+        directory: of the batch; the pages are put beside its files.
+        jobs_on_a_page: most of them.
 
     Raises:
         JournalError: there is no journal that can be used, or a runner works in the directory.
@@ -45,7 +49,7 @@ async def write_gallery(directory: Path) -> Path:
     """
     journal = await Journal.open(directory)
     try:
-        writing = await journal.do(_Writing, journal.store, directory)
+        writing = await journal.do(_Writing, journal.store, directory, jobs_on_a_page)
         while await journal.do(writing.page):
             pass
     finally:
@@ -61,10 +65,10 @@ class _Sums:
     states: list[set[State]] = field(factory=list)
     timeline: Timeline = field(factory=Timeline)
 
-    def add(self, entry: Entry, number: int) -> None:
-        if number % PAGE == 0:
+    def add(self, entry: Entry, *, page: int) -> None:
+        if page == len(self.states):
             self.states.append(set())
-        self.states[-1].add(entry.state)
+        self.states[page].add(entry.state)
         self.counts[entry.state] += 1
         self.timeline.add(sent_at=_sent_at(entry), ended_at=_ended_at(entry), lost=entry.state in LOST)
 
@@ -72,12 +76,13 @@ class _Sums:
 class _Writing:
     """One gallery in the making, in the journal's thread."""
 
-    def __init__(self, store: Store, directory: Path) -> None:
+    def __init__(self, store: Store, directory: Path, jobs_on_a_page: int) -> None:
         self._store = store
         self._directory = directory
+        self._size = jobs_on_a_page
         self._sums = _Sums()
         for number, entry in enumerate(_entries(store)):
-            self._sums.add(entry, number)
+            self._sums.add(entry, page=number // self._size)
         self._sums.states = self._sums.states or [set()]
         self._number = 0
         self._last = 0
@@ -88,7 +93,7 @@ class _Writing:
             self._remove_others()
             return False
         self._number += 1
-        entries = self._store.entries(after=self._last, limit=PAGE)
+        entries = self._store.entries(after=self._last, limit=self._size)
         self._last = entries[-1].number if entries else 0
         self._write(gallery.page_name(self._number), self._render(entries))
         return True

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from xml.etree import ElementTree
+from xml.etree import ElementTree as ET
 
 import pytest
 
@@ -27,9 +27,9 @@ def course(*jobs: tuple[float | None, float | None, bool]) -> Timeline:
     return timeline
 
 
-def drawn(timeline: Timeline, *beats: Beat) -> ElementTree.Element:
+def drawn(timeline: Timeline, *beats: Beat) -> ET.Element:
     """The picture, read as XML."""
-    return ElementTree.fromstring(draw(timeline.moments(beats), beats, limit=RateLimit()))
+    return ET.fromstring(draw(timeline.moments(beats), beats, limit=RateLimit()))
 
 
 def corners(path: str) -> list[tuple[float, float]]:
