@@ -13,6 +13,7 @@ DATED = Version(length=1000, last_modified="Wed, 03 Jun 2026 10:03:12 GMT")
 REST = {"Content-Range": "bytes 400-999/1000", "ETag": '"kite-1"'}
 
 
+@pytest.mark.case(106)
 @pytest.mark.parametrize(
     ("headers", "length", "expected"),
     [
@@ -31,7 +32,7 @@ REST = {"Content-Range": "bytes 400-999/1000", "ETag": '"kite-1"'}
 def test_a_version_is_known_by_strong_validators(
     headers: dict[str, str], length: int | None, expected: Version | None
 ) -> None:
-    """Case 106: weak tags promise no bytes, and without a length the end cannot be seen."""
+    """Weak tags promise no bytes, and without a length the end cannot be seen."""
     assert expected == Version.told(headers, length=length)
 
 
@@ -41,11 +42,13 @@ def test_the_rest_is_asked_for_under_a_condition() -> None:
     assert {"Range": "bytes=400-", "If-Range": DATED.last_modified} == DATED.ask(400)
 
 
+@pytest.mark.case(108)
 def test_of_a_whole_part_the_last_byte_is_asked_for() -> None:
-    """Case 108: a range that can always be had, so 416 can only mean another file."""
+    """A range that can always be had, so 416 can only mean another file."""
     assert "bytes=999-" == KITE.ask(1000)["Range"]
 
 
+@pytest.mark.case(107)
 @pytest.mark.parametrize(
     ("version", "status", "headers", "expected"),
     [
@@ -60,10 +63,11 @@ def test_of_a_whole_part_the_last_byte_is_asked_for() -> None:
 def test_what_fits_is_used(
     version: Version | None, status: int, headers: dict[str, str], expected: object
 ) -> None:
-    """Case 107: a server that ignores ranges sends everything, and everything is taken."""
+    """A server that ignores ranges sends everything, and everything is taken."""
     assert expected == fit(version, 400, status=status, headers=headers)
 
 
+@pytest.mark.case(108, 111)
 @pytest.mark.parametrize(
     ("version", "status", "headers"),
     [
@@ -85,7 +89,7 @@ def test_what_fits_is_used(
 def test_what_does_not_fit_is_not_joined(
     version: Version | None, status: int, headers: dict[str, str]
 ) -> None:
-    """Cases 108 and 111: two halves of two files are no file."""
+    """Two halves of two files are no file."""
     assert isinstance(fit(version, 400, status=status, headers=headers), Misfit)
 
 

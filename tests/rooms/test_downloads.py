@@ -67,9 +67,10 @@ async def test_downloads_spend_nothing_of_the_request_budget(tmp_path: Path) -> 
         assert len(list(tmp_path.iterdir())) == 1
 
 
+@pytest.mark.case(106)
 @pytest.mark.parametrize("fault", ["drop", "reset", "truncate", "status"])
 async def test_a_broken_download_is_repeated_and_ends_whole(fault: str, tmp_path: Path) -> None:
-    """Case 106: the file that stands there at the end is the file the server has."""
+    """The file that stands there at the end is the file the server has."""
     broken = Fault(effect=fault, on="media", count=2, status=503)
     async with Sandbox(faults=[broken]) as sandbox, client_for(sandbox) as client:
         task = await client.generate(GptImage2(prompt="A red kite"))
@@ -91,8 +92,9 @@ async def test_a_download_that_cannot_work_leaves_the_task_finished(tmp_path: Pa
     assert path.exists()
 
 
+@pytest.mark.case(105)
 async def test_an_expired_url_is_renewed_by_one_poll(tmp_path: Path) -> None:
-    """U9 and case 105: one GET for all files of a task, and no word of it to the caller."""
+    """U9: one GET for all files of a task, and no word of it to the caller."""
     async with Sandbox(behaviour=Behaviour(url_life=60.0)) as sandbox, client_for(sandbox) as client:
         task = await client.generate(Seedance2Video(prompt="A red kite", duration=4))
         await anyio.sleep(61.0)
@@ -103,8 +105,9 @@ async def test_an_expired_url_is_renewed_by_one_poll(tmp_path: Path) -> None:
         assert 1 == len(sandbox.requests) - before
 
 
+@pytest.mark.case(117)
 async def test_a_file_of_somebody_else_is_not_overwritten(tmp_path: Path) -> None:
-    """Case 117: ours takes the next free name."""
+    """Ours takes the next free name."""
     theirs = tmp_path / "kite.png"
     theirs.write_bytes(b"holiday picture")
     async with raw_server(answer(200, PNG)) as server:
@@ -114,8 +117,9 @@ async def test_a_file_of_somebody_else_is_not_overwritten(tmp_path: Path) -> Non
     assert [path.name for path in ours] == ["kite-2.png"]
 
 
+@pytest.mark.case(147)
 async def test_a_planted_link_is_not_followed(tmp_path: Path) -> None:
-    """Case 147: neither at the part's name nor at the target's."""
+    """Neither at the part's name nor at the target's."""
     victim = tmp_path / "victim"
     victim.write_bytes(b"precious")
     folder = tmp_path / "out"
@@ -131,13 +135,14 @@ async def test_a_planted_link_is_not_followed(tmp_path: Path) -> None:
     assert ours.name == "kite-2.png"
 
 
+@pytest.mark.case(110, 146)
 @pytest.mark.parametrize(
     "body",
     [b"<html><title>Are you human?</title></html>", b'{"error": "gone"}', b"", b"MZ\x90\x00"],
     ids=["captcha", "json", "empty", "program"],
 )
 async def test_what_is_no_picture_and_no_clip_is_refused(body: bytes, tmp_path: Path) -> None:
-    """Cases 110 and 146: the first bytes decide, not the status and not a name."""
+    """The first bytes decide, not the status and not a name."""
     async with raw_server(answer(200, body, "Content-Type: video/mp4")) as server:
         with pytest.raises(DownloadError, match="not a picture or clip"):
             await save(finished(server.url), tmp_path)
@@ -145,6 +150,7 @@ async def test_what_is_no_picture_and_no_clip_is_refused(body: bytes, tmp_path: 
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.case(113)
 @pytest.mark.parametrize(
     "url",
     [
@@ -163,7 +169,7 @@ async def test_what_is_no_picture_and_no_clip_is_refused(body: bytes, tmp_path: 
     ],
 )
 async def test_urls_that_are_not_public_https_are_refused(url: str, tmp_path: Path) -> None:
-    """Promise 11 and case 113: the server's words do not send us into our own network."""
+    """Promise 11: the server's words do not send us into our own network."""
     with pytest.raises(DownloadError, match="refused"):
         await save(finished(url), tmp_path, api="https://seedance2ai.io/api/v1")
 
@@ -174,8 +180,9 @@ async def test_a_name_that_resolves_to_a_private_address_is_refused() -> None:
         await PublicResolver(local=False).resolve("localhost", 443)
 
 
+@pytest.mark.case(112)
 async def test_a_redirect_is_judged_hop_by_hop(tmp_path: Path) -> None:
-    """Case 112: one may go on, within bounds, and each hop obeys the same rules."""
+    """One may go on, within bounds, and each hop obeys the same rules."""
     async with raw_server(answer(200, PNG)) as files:
         async with raw_server(answer(302, b"", f"Location: {files.url}")) as server:
             assert await save(finished(server.url), tmp_path, name="kite")
@@ -187,6 +194,7 @@ async def test_a_redirect_is_judged_hop_by_hop(tmp_path: Path) -> None:
             await save(finished(server.url), tmp_path, name="loop")
 
 
+@pytest.mark.case(106)
 @pytest.mark.parametrize(
     "cut",
     [
@@ -196,7 +204,7 @@ async def test_a_redirect_is_judged_hop_by_hop(tmp_path: Path) -> None:
     ids=["short", "chunked"],
 )
 async def test_a_file_is_whole_or_not_there(cut: Says, tmp_path: Path) -> None:
-    """Case 106: half a clip under the final name would be taken for a clip."""
+    """Half a clip under the final name would be taken for a clip."""
     async with raw_server(cut) as server:
         with pytest.raises(DownloadError):
             await save(finished(server.url), tmp_path, name="kite")
@@ -204,23 +212,26 @@ async def test_a_file_is_whole_or_not_there(cut: Says, tmp_path: Path) -> None:
     assert not (tmp_path / "kite.png").exists()
 
 
+@pytest.mark.case(141, 142, 143)
 @pytest.mark.parametrize("name", ["../kite", "a/b", "a\\b", "", ".", "..", "a\x00b", "x" * 300, "C:kite"])
 async def test_a_name_cannot_leave_the_directory(name: str, tmp_path: Path) -> None:
-    """Cases 141-143, said before anything is fetched."""
+    """Said before anything is fetched."""
     with pytest.raises(ValidationError):
         await save(finished("https://example.com/a.png"), tmp_path, name=name)
 
 
+@pytest.mark.case(66)
 async def test_a_hostile_task_id_is_a_plain_file_name(tmp_path: Path) -> None:
-    """Case 66: ids are the server's text."""
+    """Ids are the server's text."""
     async with raw_server(answer(200, PNG)) as server:
         (path,) = await save(finished(server.url, task_id="../../etc/x y"), tmp_path, name=None)
 
     assert path.parent == tmp_path
 
 
+@pytest.mark.case(118)
 async def test_a_directory_that_cannot_be_made_is_told(tmp_path: Path) -> None:
-    """Case 118: a file stands where the directory should be."""
+    """A file stands where the directory should be."""
     (tmp_path / "out").write_bytes(b"")
     with pytest.raises(DownloadError, match="cannot save into"):
         await save(finished("https://example.com/a.png"), tmp_path / "out")

@@ -42,8 +42,9 @@ def small_disk(tmp_path: Path) -> Iterator[Path]:
     subprocess.run(["umount", str(folder)], check=True)
 
 
+@pytest.mark.case(114)
 async def test_a_file_without_room_for_it_is_not_begun(small_disk: Path) -> None:
-    """Case 114: the length is known before the first byte, and so is the room."""
+    """The length is known before the first byte, and so is the room."""
     store = Store(BODY)
     async with raw_server(store) as server:
         with pytest.raises(DownloadError, match="300000 bytes are needed and 204800 are free"):
@@ -53,8 +54,9 @@ async def test_a_file_without_room_for_it_is_not_begun(small_disk: Path) -> None
     assert [] == names(small_disk)
 
 
+@pytest.mark.case(115)
 async def test_a_disk_that_fills_up_keeps_no_part(small_disk: Path) -> None:
-    """Case 115: permanent for the run, so one attempt; and the room is there for what fits."""
+    """Permanent for the run, so one attempt; and the room is there for what fits."""
     head = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"
     endless = says(head + b"493e0\r\n" + BODY + b"\r\n0\r\n\r\n")
     async with raw_server(endless) as server:
@@ -69,8 +71,9 @@ async def test_a_disk_that_fills_up_keeps_no_part(small_disk: Path) -> None:
     assert [path.name] == names(small_disk)
 
 
+@pytest.mark.case(115)
 async def test_a_part_makes_room_although_it_could_be_gone_on_with(small_disk: Path) -> None:
-    """Case 115: others fill the disk meanwhile; their next file may be smaller than the rest of ours."""
+    """Others fill the disk meanwhile; their next file may be smaller than the rest of ours."""
     body = picture(150_000)
 
     async def fill_up(exchange: Exchange) -> None:
@@ -104,10 +107,11 @@ def small_picture(size_bytes: int) -> bytes:
     return picture(8) + ihdr + (len(chunk) - 4).to_bytes(4, "big") + chunk + bytes(4)
 
 
+@pytest.mark.case(147)
 @pytest.mark.parametrize("stem", ["kite.part", "kite.part.json", "kite.part.new", "kite.png"])
 @pytest.mark.parametrize("plant", ["symbolic", "hard"])
 async def test_a_planted_link_is_not_written_through(stem: str, plant: str, tmp_path: Path) -> None:
-    """Case 147: under whatever name of ours it waits, the file behind it stays as it is."""
+    """Under whatever name of ours it waits, the file behind it stays as it is."""
     victim, folder = tmp_path / "victim", tmp_path / "out"
     victim.write_bytes(b"precious")
     folder.mkdir()
@@ -133,8 +137,9 @@ async def test_a_pipe_in_the_parts_place_is_refused(tmp_path: Path) -> None:
             await save(finished(server.url), tmp_path)
 
 
+@pytest.mark.case(116)
 async def test_a_crash_between_two_names_costs_nothing(tmp_path: Path) -> None:
-    """Case 116: the file has its name and still its part's; emptying the part would empty the file."""
+    """The file has its name and still its part's; emptying the part would empty the file."""
     (tmp_path / "kite.png").write_bytes(BODY)
     (tmp_path / "kite.part").hardlink_to(tmp_path / "kite.png")
     async with raw_server(Store(BODY)) as server:
@@ -170,8 +175,9 @@ async def test_a_file_of_unknown_length_is_not_saved_twice(tmp_path: Path) -> No
     assert ["kite.png"] == names(tmp_path)
 
 
+@pytest.mark.case(118)
 async def test_a_directory_that_vanishes_is_told(tmp_path: Path) -> None:
-    """Case 118: the error says so, at once, and the task stays finished."""
+    """The error says so, at once, and the task stays finished."""
     folder = tmp_path / "out"
     store = Store(BODY)
 
@@ -185,8 +191,9 @@ async def test_a_directory_that_vanishes_is_told(tmp_path: Path) -> None:
         assert 1 == len(server.seen)
 
 
+@pytest.mark.case(118)
 async def test_a_directory_that_cannot_be_written_is_told(small_disk: Path) -> None:
-    """Case 118: even root cannot write to a disk that is read only."""
+    """Even root cannot write to a disk that is read only."""
     await anyio.run_process(["mount", "-o", "remount,ro", str(small_disk)])
     async with raw_server(Store(BODY)) as server:
         with pytest.raises(DownloadError, match=r"cannot save into .*Read-only"):
@@ -195,8 +202,9 @@ async def test_a_directory_that_cannot_be_written_is_told(small_disk: Path) -> N
         assert [] == server.seen
 
 
+@pytest.mark.case(114)
 async def test_a_file_that_is_too_long_is_refused(tmp_path: Path) -> None:
-    """Case 114: by its own claim, or when it has become so."""
+    """By its own claim, or when it has become so."""
     chunked = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n493e0\r\n" + BODY
     for claims in (Store(BODY), says(chunked, then="hold")):
         async with raw_server(claims) as server:

@@ -36,8 +36,9 @@ async def break_off(store: Store, url: str, folder: Path) -> None:
     store.cuts = ()
 
 
+@pytest.mark.case(106)
 async def test_a_broken_download_goes_on_where_it_broke_off(tmp_path: Path) -> None:
-    """Case 106: twice broken, and every byte is fetched once."""
+    """Twice broken, and every byte is fetched once."""
     store = Store(BODY, cuts=[CUT, 50_000])
     async with raw_server(store) as server:
         (path,) = await save(finished(server.url), tmp_path)
@@ -60,8 +61,9 @@ async def test_the_next_process_goes_on_although_the_url_is_signed_anew(tmp_path
     assert "signature" not in "".join(names(tmp_path))
 
 
+@pytest.mark.case(105, 106)
 async def test_a_url_that_expires_half_way_is_renewed_and_the_rest_fetched(tmp_path: Path) -> None:
-    """Cases 105 and 106 together: the fresh URL is asked for the rest only."""
+    """The fresh URL is asked for the rest only."""
     old, new = Store(BODY, cuts=[CUT]), Store(BODY)
     async with raw_server(old) as first, raw_server(new) as second:
         await break_off(old, first.url, tmp_path)
@@ -82,11 +84,12 @@ async def test_a_date_does_where_there_is_no_tag(tmp_path: Path) -> None:
     assert [0, CUT] == starts(store.asked)
 
 
+@pytest.mark.case(106)
 @pytest.mark.parametrize("headers", [{}, {"ETag": 'W/"kite-1"'}], ids=["none", "weak"])
 async def test_without_a_sure_validator_a_download_starts_over(
     headers: dict[str, str], tmp_path: Path
 ) -> None:
-    """Case 106: nothing says that the rest would be the rest of this file."""
+    """Nothing says that the rest would be the rest of this file."""
     store = Store(BODY, cuts=[CUT], headers=headers)
     async with raw_server(store) as server:
         (path,) = await save(finished(server.url), tmp_path)
@@ -95,8 +98,9 @@ async def test_without_a_sure_validator_a_download_starts_over(
     assert [None, None] == store.asked
 
 
+@pytest.mark.case(111)
 async def test_a_file_that_changed_is_fetched_from_its_first_byte(tmp_path: Path) -> None:
-    """Case 111: the server sees the old tag and sends everything, in the same answer."""
+    """The server sees the old tag and sends everything, in the same answer."""
     store = Store(BODY, cuts=[CUT])
     async with raw_server(store) as server:
         await break_off(store, server.url, tmp_path)
@@ -107,8 +111,9 @@ async def test_a_file_that_changed_is_fetched_from_its_first_byte(tmp_path: Path
     assert [CUT] == starts(store.asked)
 
 
+@pytest.mark.case(107)
 async def test_a_server_without_ranges_sends_everything_again(tmp_path: Path) -> None:
-    """Case 107: what was here is overwritten, not added to."""
+    """What was here is overwritten, not added to."""
     store = Store(BODY, cuts=[CUT], ranges=False)
     async with raw_server(store) as server:
         (path,) = await save(finished(server.url), tmp_path)
@@ -117,6 +122,7 @@ async def test_a_server_without_ranges_sends_everything_again(tmp_path: Path) ->
     assert [0, CUT] == starts(store.asked)
 
 
+@pytest.mark.case(106, 111)
 @pytest.mark.parametrize(
     "lies",
     [
@@ -130,7 +136,7 @@ async def test_a_server_without_ranges_sends_everything_again(tmp_path: Path) ->
 async def test_a_rest_that_does_not_fit_is_thrown_away_with_what_was_here(
     lies: dict[str, str], tmp_path: Path
 ) -> None:
-    """Cases 106 and 111: a wrong byte in the middle is seen by nobody, so nothing doubtful is joined."""
+    """A wrong byte in the middle is seen by nobody, so nothing doubtful is joined."""
     store = Store(BODY, cuts=[CUT], lies=lies)
     async with raw_server(store) as server:
         (path,) = await save(finished(server.url), tmp_path)
@@ -153,8 +159,9 @@ async def test_a_rest_that_is_longer_than_told_is_thrown_away(tmp_path: Path) ->
     assert [None, None] == store.asked
 
 
+@pytest.mark.case(108)
 async def test_a_file_that_became_shorter_is_fetched_anew(tmp_path: Path) -> None:
-    """Case 108: 416, under a tag that should have changed and did not."""
+    """416, under a tag that should have changed and did not."""
     store = Store(BODY, cuts=[CUT])
     async with raw_server(store) as server:
         await break_off(store, server.url, tmp_path)
@@ -165,8 +172,9 @@ async def test_a_file_that_became_shorter_is_fetched_anew(tmp_path: Path) -> Non
     assert [CUT, 0] == starts(store.asked)
 
 
+@pytest.mark.case(116)
 async def test_a_whole_part_costs_one_more_byte(tmp_path: Path) -> None:
-    """Case 116: its process died after the last byte and before the file had its name."""
+    """Its process died after the last byte and before the file had its name."""
     store = Store(BODY, cuts=[CUT])
     async with raw_server(store) as server:
         await break_off(store, server.url, tmp_path)
@@ -238,6 +246,7 @@ class TestKilled:
         """Child processes live on the real clock."""
         return "asyncio"
 
+    @pytest.mark.case(106, 116)
     @pytest.mark.parametrize(
         ("point", "expected"),
         [("mid_download:1", range(1, 300_000)), ("before_rename", [299_999]), ("after_rename", [0])],
@@ -246,7 +255,7 @@ class TestKilled:
     async def test_the_next_run_goes_on_and_leaves_one_file(
         self, point: str, expected: range | list[int], tmp_path: Path
     ) -> None:
-        """Cases 106 and 116: what is here is used, and a file that has its name already is known by sight."""
+        """What is here is used, and a file that has its name already is known by sight."""
         store = Store(BODY)
         async with raw_server(store) as server:
             command = [sys.executable, "-c", PROGRAM, server.url, str(tmp_path)]
