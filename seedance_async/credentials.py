@@ -50,6 +50,10 @@ class ApiKey:
         """Remove the key from bytes a server sent: some echo the credentials they refuse."""
         return body.replace(self._text.encode(), MASK.encode())
 
+    def scrub_text(self, text: str) -> str:
+        """As ``scrub``, for the value of a header."""
+        return text.replace(self._text, MASK)
+
     def __repr__(self) -> str:
         return f"ApiKey({MASK})"
 

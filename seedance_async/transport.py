@@ -58,6 +58,9 @@ log: logging.Logger = logging.getLogger(__name__)
 MAX_BODY_BYTES: Final = 4 * 1024 * 1024
 """An answer of this API is under 2 kB; more than this is not an answer."""
 
+HEARD: Final = ("date", "location", "retry-after", "x-request-id")
+"""The headers of an answer that are read."""
+
 REDIRECTS: Final = frozenset({301, 302, 303, 307, 308})
 
 
@@ -199,7 +202,9 @@ class Transport:
         ) as response:
             body = self.key.scrub(await _read_capped(response))
             fault_point("after_body")
-            return Reply(status=response.status, headers=response.headers, body=body)
+            heard = response.headers
+            told = {name: self.key.scrub_text(heard[name]) for name in HEARD if name in heard}
+            return Reply(status=response.status, headers=told, body=body)
 
     def _redirected(self, reply: Reply) -> Failure:
         """Obey only apex <-> www of the same host over https, once; name any other target."""
