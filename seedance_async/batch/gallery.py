@@ -24,7 +24,7 @@ from pathlib import PurePosixPath
 from typing import Final
 from urllib.parse import quote
 
-from attrs import field, frozen
+from attrs import Factory, field, frozen
 
 CLIPS: Final = frozenset({".mp4", ".webm"})
 PICTURES: Final = frozenset({".png", ".jpg", ".jpeg", ".webp", ".gif"})
@@ -67,12 +67,10 @@ class Exhibit:
     credits: float | None = None
     seconds: float | None = None
     error: str | None = None
-    state: str = field()
+    state: str = field(
+        default=Factory(lambda self: "saved" if self.error is None else "failed", takes_self=True)
+    )
     facts: Mapping[str, str] = field(factory=dict)
-
-    @state.default
-    def _(self) -> str:
-        return "saved" if self.error is None else "failed"
 
     @property
     def ratio(self) -> float:

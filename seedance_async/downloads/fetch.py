@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from seedance_async.downloads.naming import Source
     from seedance_async.downloads.web import Web
 
-log = logging.getLogger(__name__)
+log: logging.Logger = logging.getLogger(__name__)
 
 ATTEMPTS: Final = 4
 """So many in a row that bring less than one chunk."""

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from pathlib import Path
     from typing import BinaryIO
 
-log = logging.getLogger(__name__)
+log: logging.Logger = logging.getLogger(__name__)
 
 MAX_PARTS: Final = 100
 """Downloads of one file at the same time, each into a part of its own."""
@@ -53,8 +53,8 @@ class Part:
 
     def __init__(self, path: Path, handle: int) -> None:
         self.path = path
-        self.fresh = path.with_name(f"{path.name}.new")
-        self.size = os.fstat(handle).st_size
+        self.fresh: Path = path.with_name(f"{path.name}.new")
+        self.size: int = os.fstat(handle).st_size
         self._beside = path.with_name(f"{path.name}.json")
         self._handle = handle
         self._closed = False
@@ -73,7 +73,11 @@ class Part:
             path = folder / (f"{stem}.part" if number == 1 else f"{stem}.{number}.part")
             handle = _open_locked(path)
             if handle is not None:
-                return cls(path, handle)
+                with ExitStack() as unless_made:
+                    unless_made.callback(os.close, handle)
+                    part = cls(path, handle)
+                    unless_made.pop_all()
+                    return part
         raise OSError(errno.EBUSY, f"{stem} is being downloaded {MAX_PARTS} times already")
 
     def begin(self, version: Version | None, length: int | None) -> None:

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from seedance_async.downloads.part import Part
     from seedance_async.embedding import Origin
 
-log = logging.getLogger(__name__)
+log: logging.Logger = logging.getLogger(__name__)
 
 MAX_NAMES = 10_000
 
