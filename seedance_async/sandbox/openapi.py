@@ -16,7 +16,7 @@ from seedance_async.sandbox.exchange import BASE_PATH
 @cache
 def document() -> dict[str, object]:
     """The document as it is shipped; its server is the vendor's."""
-    return dict(json.loads((files(__package__) / "openapi.json").read_text(encoding="utf-8")))
+    return dict(json.loads((files("seedance_async.sandbox") / "openapi.json").read_text(encoding="utf-8")))
 
 
 def local_document() -> dict[str, object]:

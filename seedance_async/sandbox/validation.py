@@ -86,12 +86,18 @@ def read_order(path: str, body: bytes) -> Order:
 
 def _read_object(body: bytes) -> dict[str, object]:
     try:
-        document: object = json.loads(body)
+        document: object = json.loads(body, parse_float=_number)
     except (ValueError, RecursionError) as error:
         raise RefusedError("Invalid request body: not valid JSON") from error
     if not isinstance(document, dict):
         raise RefusedError("Invalid request body: must be a JSON object")
     return document
+
+
+def _number(text: str) -> float:
+    """JSON knows one sort of number: 3.0 is 3."""
+    value = float(text)
+    return int(value) if value.is_integer() else value
 
 
 def _problems(table: _Table, given: Mapping[str, object]) -> Iterator[str]:
@@ -184,7 +190,7 @@ def _video_together(given: Mapping[str, object]) -> Iterator[str]:
     mode = given.get("mode", "text-to-video")
     tier, channel = given.get("quality_tier", "standard"), given.get("channel", "standard")
     resolution = given.get("resolution", "720p")
-    if resolution in {"1080p-plus", "4k"} and tier != "pro":
+    if resolution in ("1080p-plus", "4k") and tier != "pro":  # no set: what is asked for may have no hash
         yield f"resolution: {resolution} is available on quality_tier pro only"
     if "seed" in given and (tier == "mini" or channel == "real"):
         yield "seed: not supported on the real channel or mini tier"

@@ -121,7 +121,7 @@ def _id(endpoint: Endpoint, row: Row, number: int, change: Body) -> str:
 def _words(name: str, *words: str, required: str = "No", default: object = ABSENT) -> Row:
     """A row that allows a handful of words."""
     missing = (Refused({name: ABSENT}, "", by="server"),) if required == "Yes" else ()
-    wrong = ("", words[0].swapcase() + " ", "unheard-of", 5, True, [words[0]])
+    wrong: tuple[object, ...] = ("", words[0].swapcase() + " ", "unheard-of", 5, True, [words[0]], {})
     accepted = tuple({name: word} for word in words)
     return Row(
         name, "string", required, default, accepted, missing + _refused(name, "must be one of", *wrong)
@@ -231,7 +231,7 @@ _TYPE: Final = Row(
     ABSENT,
     (_TEXT_IMAGE, {**_IMAGE_IMAGE, "image_urls": [URL]}),
     (
-        *_refused("type", "must be one of", "", "text-to-video", 5, True),
+        *_refused("type", "must be one of", "", "text-to-video", 5, True, {}),
         Refused({"type": ABSENT}, "", by="server"),
     ),
 )
@@ -253,7 +253,7 @@ VIDEO: Final = Endpoint(
                 {**_MEDIA_VIDEO, "media_urls": [URL]},
             ),
             (
-                *_refused("mode", "must be one of", "", "txt2vid", "Text-To-Video", 5, True),
+                *_refused("mode", "must be one of", "", "txt2vid", "Text-To-Video", 5, True, {}),
                 # Left out, the mode is text-to-video to the server; the models let it follow from the media.
                 Refused({"image_url": URL}, "", by="server", at="image_url"),
                 Refused({"media_urls": [URL]}, "", by="server", at="media_urls"),
@@ -286,7 +286,7 @@ VIDEO: Final = Endpoint(
                 {"resolution": "4k", "quality_tier": "pro"},
             ),
             (
-                *_refused("resolution", "must be one of", "", "480p", "4K", 720, True),
+                *_refused("resolution", "must be one of", "", "480p", "4K", 720, True, {}),
                 *_refused("resolution", "quality_tier='pro' only", "1080p-plus", "4k"),
                 Refused({"resolution": "4k", "quality_tier": "mini"}, "quality_tier='pro' only"),
                 Refused({"resolution": "1080p-plus", "quality_tier": "standard"}, "quality_tier='pro' only"),
