@@ -83,6 +83,7 @@ def judge(sandbox: Sandbox, out: Path) -> None:
     assert [] == [path.name for path in out.iterdir() if path.suffix == ".part"]
 
 
+@pytest.mark.case(24, 25, 116, 128)
 @pytest.mark.parametrize("hit", [1, 2])
 @pytest.mark.parametrize("point", POINTS)
 async def test_a_batch_that_dies_at_a_fault_point_pays_once_and_loses_nothing(
@@ -99,6 +100,7 @@ async def test_a_batch_that_dies_at_a_fault_point_pays_once_and_loses_nothing(
         judge(sandbox, manifest.parent / "out")
 
 
+@pytest.mark.case(128)
 @pytest.mark.parametrize("seed", range(KILLS // KILLS_A_BATCH))
 async def test_a_batch_killed_at_random_pays_once_and_loses_nothing(seed: int, manifest: Path) -> None:
     """Catalogue 128: SIGKILL asks no instruction whether it is convenient."""

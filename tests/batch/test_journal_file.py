@@ -63,6 +63,7 @@ def test_a_closed_journal_is_one_file(tmp_path: Path) -> None:
     assert ["journal.sqlite"] == [path.name for path in tmp_path.iterdir()]
 
 
+@pytest.mark.case(133)
 def test_a_foreign_database_is_refused_and_left_alone(tmp_path: Path) -> None:
     """Catalogue 133: never recreate over what is not ours."""
     path = tmp_path / "journal.sqlite"
@@ -77,6 +78,7 @@ def test_a_foreign_database_is_refused_and_left_alone(tmp_path: Path) -> None:
     assert before == path.read_bytes()
 
 
+@pytest.mark.case(133)
 @pytest.mark.parametrize("content", [b"not a database at all" * 200, b"SQLite format 3\x00" + b"\xff" * 8000])
 def test_a_file_that_is_no_database_is_refused_and_left_alone(content: bytes, tmp_path: Path) -> None:
     """Catalogue 133."""
@@ -89,6 +91,7 @@ def test_a_file_that_is_no_database_is_refused_and_left_alone(content: bytes, tm
     assert content == path.read_bytes()
 
 
+@pytest.mark.case(133)
 def test_a_damaged_journal_is_refused(tmp_path: Path) -> None:
     """Catalogue 133: a page of noise in the middle is found before anything is sent."""
     with opened_store(tmp_path) as store:
@@ -102,6 +105,7 @@ def test_a_damaged_journal_is_refused(tmp_path: Path) -> None:
         pass
 
 
+@pytest.mark.case(135)
 def test_a_journal_of_a_newer_version_is_refused(tmp_path: Path) -> None:
     """Catalogue 135: guessing what the newer one means would be paid for."""
     with opened_store(tmp_path) as store:
@@ -122,6 +126,7 @@ def test_a_link_is_refused(tmp_path: Path) -> None:
         pass
 
 
+@pytest.mark.case(83, 132)
 def test_another_process_is_refused_with_the_holders_number(tmp_path: Path) -> None:
     """Catalogue 132: at once, and by name."""
     program = (
@@ -136,6 +141,7 @@ def test_another_process_is_refused_with_the_holders_number(tmp_path: Path) -> N
     assert f"process {os.getpid()} on" in ended.stderr
 
 
+@pytest.mark.case(134)
 def test_a_lost_log_is_told(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     """Catalogue 134: somebody copied the file alone after a crash."""
     with opened_store(tmp_path):
@@ -146,6 +152,7 @@ def test_a_lost_log_is_told(tmp_path: Path, caplog: pytest.LogCaptureFixture) ->
         assert "journal.sqlite-wal is missing" in caplog.text
 
 
+@pytest.mark.case(130)
 def test_nothing_is_intended_on_a_full_disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Catalogue 130: no POST whose answer could not be written down."""
     with opened_store(tmp_path) as store:
@@ -157,6 +164,7 @@ def test_nothing_is_intended_on_a_full_disk(tmp_path: Path, monkeypatch: pytest.
         assert State.PLANNED is store.entry(1).state
 
 
+@pytest.mark.case(131)
 def test_the_ballast_is_given_up_for_a_record_of_what_is_paid(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -182,6 +190,7 @@ def test_the_ballast_is_given_up_for_a_record_of_what_is_paid(
         assert not (tmp_path / space_room.BALLAST).exists()
 
 
+@pytest.mark.case(137)
 def test_after_an_error_of_the_disk_nothing_more_is_written(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -202,6 +211,7 @@ def test_after_an_error_of_the_disk_nothing_more_is_written(
             store.intend(1, now=1.0)
 
 
+@pytest.mark.case(136)
 async def test_a_cancelled_caller_does_not_stop_what_was_begun(tmp_path: Path) -> None:
     """Catalogue 136: the thread goes on, so the record of something paid is written."""
     journal = await Journal.open(tmp_path)
@@ -216,6 +226,7 @@ async def test_a_cancelled_caller_does_not_stop_what_was_begun(tmp_path: Path) -
     assert State.ACCEPTED is entry.state
 
 
+@pytest.mark.case(120)
 async def test_a_journal_is_not_carried_over_a_fork(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Catalogue 120: SQLite's locks are not inherited, and both would write."""
     journal = await Journal.open(tmp_path)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -34,6 +35,7 @@ def test_keys_are_equal_exactly_where_all_their_parts_are(
     assert first.isascii()
 
 
+@pytest.mark.case(85)
 def test_two_batches_never_share_a_key(tmp_path: Path) -> None:
     """Catalogue 84, 85: the nonce is drawn once for each journal, from the system's own randomness."""
     calls = []

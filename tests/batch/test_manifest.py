@@ -205,6 +205,7 @@ def test_cells_are_read_by_the_types_of_the_models() -> None:
     assert integers | {"repeat"} == manifest.INTEGERS
 
 
+@pytest.mark.case(125)
 @pytest.mark.parametrize("name", ["jobs.jsonl", "jobs.json", "jobs.csv"])
 def test_a_long_manifest_costs_no_memory(name: str, tmp_path: Path) -> None:
     """Promise 5: thirty thousand jobs, and not a hundredth of them held at once."""

@@ -55,6 +55,7 @@ def test_names_that_look_alike_after_cleaning_stay_apart() -> None:
     assert 4 == len({safe(name) for name in ("a/b", "a\\b", "a:b", "a_b")})
 
 
+@pytest.mark.case(141, 142, 143, 144, 145)
 @given(ANY_TEXT)
 def test_any_text_becomes_one_part_of_a_path_on_every_system(text: str) -> None:
     """141 to 145: one component, not hidden, not reserved, short, and settled."""
@@ -69,6 +70,7 @@ def test_any_text_becomes_one_part_of_a_path_on_every_system(text: str) -> None:
     assert not any(unicodedata.category(mark) in {"Cc", "Cf", "Cs"} for mark in name)
 
 
+@pytest.mark.case(144)
 @given(ANY_TEXT, ANY_TEXT)
 def test_unlike_names_become_unlike_files(one: str, other: str) -> None:
     """Even where the file system is blind to case."""
@@ -76,6 +78,7 @@ def test_unlike_names_become_unlike_files(one: str, other: str) -> None:
         assert fold(safe(one)) != fold(safe(other))
 
 
+@pytest.mark.case(143)
 @given(ANY_TEXT)
 def test_a_file_of_that_name_can_be_made_here(text: str) -> None:
     """143: 255 bytes with everything that is put behind the name."""
@@ -85,6 +88,7 @@ def test_a_file_of_that_name_can_be_made_here(text: str) -> None:
     assert not (Path("/nonexistent") / name).exists()
 
 
+@pytest.mark.case(145)
 def test_one_letter_has_one_spelling() -> None:
     """145: é as one code point or as two is the same name."""
     assert safe("e\u0301te\u0301") == "été"
@@ -122,6 +126,7 @@ def test_a_template_that_leads_astray_is_refused(template: str) -> None:
         Template(template)
 
 
+@pytest.mark.case(141)
 @given(st.fixed_dictionaries(dict.fromkeys(VALUES, ANY_TEXT)))
 def test_no_value_leaves_the_directory(values: dict[str, str]) -> None:
     """141: the path stays under the output directory whatever a job or a server is called."""

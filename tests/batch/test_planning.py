@@ -26,6 +26,7 @@ def test_a_manifest_is_planned_in_its_order(tmp_path: Path) -> None:
         assert ["b", "job-000002", "a"] == [ticket.name for ticket in store.to_send(after=0, limit=9)]
 
 
+@pytest.mark.case(144, 145)
 @pytest.mark.parametrize("names", [("boat", "boat"), ("boat", "BOAT"), ("e\u0301", "é")])
 @pytest.mark.parametrize("fresh", [True, False])
 def test_a_name_that_comes_twice_is_told_with_both_lines(
@@ -55,6 +56,7 @@ def test_an_edited_job_that_was_never_paid_is_replaced(tmp_path: Path) -> None:
         assert b"better" in (store.intend(1, now=3.0).body or b"")
 
 
+@pytest.mark.case(82)
 def test_an_edited_job_that_was_sent_is_kept_under_another_name(tmp_path: Path) -> None:
     """Catalogue 82: it may be paid, so its key and ids stay on record and are collected."""
     with opened_store(tmp_path) as store:
@@ -68,6 +70,7 @@ def test_an_edited_job_that_was_sent_is_kept_under_another_name(tmp_path: Path) 
         ]
 
 
+@pytest.mark.case(139)
 def test_what_the_manifest_no_longer_lists_is_forgotten_unless_it_was_sent(tmp_path: Path) -> None:
     """Catalogue 139."""
     with opened_store(tmp_path) as store:

@@ -87,6 +87,7 @@ def open_on(directory: Path, *, vfs: str | None = None) -> tuple[apsw.Connection
     return connection, Store(File(connection, Space(directory)))
 
 
+@pytest.mark.case(129)
 @pytest.mark.parametrize("synced", [True, False], ids=["FULL", "NORMAL"])
 def test_a_power_cut_takes_no_committed_intent(disk: LossyDisk, synced: bool, tmp_path: Path) -> None:
     """Catalogue 129. Under NORMAL the same cut loses them, so the layer does lose what is not synced."""

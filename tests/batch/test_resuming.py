@@ -41,6 +41,7 @@ async def test_a_second_run_of_a_finished_batch_sends_nothing(tmp_path: Path) ->
         )
 
 
+@pytest.mark.case(98)
 async def test_after_a_top_up_the_batch_goes_on_even_if_the_server_stores_its_402(tmp_path: Path) -> None:
     """Catalogue 98: a refusal may stand under its key for ever, so a job proven unpaid gets a new one."""
     behaviour = Behaviour(stored=frozenset({"2xx", "4xx"}))
@@ -53,6 +54,7 @@ async def test_after_a_top_up_the_batch_goes_on_even_if_the_server_stores_its_40
         assert 4 == len(sandbox.paid_tasks)
 
 
+@pytest.mark.case(101)
 async def test_a_401_stops_everything_and_a_new_key_goes_on(tmp_path: Path) -> None:
     """Catalogue 101: no submits and polls under a revoked key; its tasks are collected under the next."""
     account = AccountSpec(keys=("sk_test_first", "sk_test_second"))
@@ -74,6 +76,7 @@ async def test_a_401_stops_everything_and_a_new_key_goes_on(tmp_path: Path) -> N
         assert 40 > len(refused)
 
 
+@pytest.mark.case(102)
 async def test_another_accounts_key_is_told_before_anything_is_sent(tmp_path: Path) -> None:
     """Catalogue 102: under another owner every task is unknown, and every intent would be paid again."""
     accounts = [AccountSpec(name="a", keys=("sk_test_a",)), AccountSpec(name="b", keys=("sk_test_b",))]
@@ -86,6 +89,7 @@ async def test_another_accounts_key_is_told_before_anything_is_sent(tmp_path: Pa
         assert 2 == len(submits(sandbox))
 
 
+@pytest.mark.case(11, 25)
 async def test_a_lost_answer_ends_uncertain_and_is_collected_by_the_next_run(tmp_path: Path) -> None:
     """Catalogue 11, 25: the job is paid; the same bytes under the same key bring it in."""
     async with Sandbox() as sandbox:
@@ -104,6 +108,7 @@ async def test_a_lost_answer_ends_uncertain_and_is_collected_by_the_next_run(tmp
         assert 1 == len(set(submits(sandbox)))
 
 
+@pytest.mark.case(78, 95)
 async def test_an_uncertain_job_older_than_the_replay_window_waits_to_be_asked(tmp_path: Path) -> None:
     """Catalogue 78: the server may have forgotten the key, and would make a second paid task."""
     async with Sandbox() as sandbox:
@@ -124,6 +129,7 @@ async def test_an_uncertain_job_older_than_the_replay_window_waits_to_be_asked(t
         assert 1 == len(set(submits(sandbox)))
 
 
+@pytest.mark.case(99)
 async def test_a_refusal_of_a_retry_proves_nothing_about_the_first_attempt(tmp_path: Path) -> None:
     """Promise 7, catalogue 99: the first attempt took the last credits, so the 402 is its own echo."""
     lost = Fault(effect="drop", on="submit")
@@ -154,6 +160,7 @@ async def test_a_failed_download_keeps_the_finished_task(tmp_path: Path) -> None
         assert before == len(sandbox.requests)
 
 
+@pytest.mark.case(105)
 async def test_an_expired_url_is_renewed_by_one_poll(tmp_path: Path) -> None:
     """Catalogue 105."""
     async with Sandbox(behaviour=Behaviour(url_life=100.0)) as sandbox:
@@ -197,6 +204,7 @@ async def test_leaving_the_loop_early_is_a_tidy_end(tmp_path: Path) -> None:
         assert 10 == len(sandbox.paid_tasks)
 
 
+@pytest.mark.case(82, 139)
 async def test_a_changed_manifest_is_told_and_pays_for_the_changes_only(tmp_path: Path) -> None:
     """Catalogue 82, 139: matched by name and request; what was paid under an old request is kept."""
     first = pictures(4)
@@ -265,6 +273,7 @@ async def test_a_client_that_closes_first_is_an_error_not_an_end(tmp_path: Path)
                     pass
 
 
+@pytest.mark.case(83, 132)
 async def test_a_second_runner_is_refused_with_the_holders_process(tmp_path: Path) -> None:
     """Catalogue 83: two runners on one journal would send the same job twice."""
     async with Sandbox() as sandbox, opened(sandbox, tmp_path):

@@ -66,6 +66,7 @@ async def test_a_post_arrives_only_after_its_intent_is_on_record(tmp_path: Path)
     assert min(seen) >= 1
 
 
+@pytest.mark.case(97)
 async def test_a_402_stops_submitting_and_collects_what_is_paid(tmp_path: Path) -> None:
     """Catalogue 97: no thousand further 402s, and the paid jobs are saved."""
     async with Sandbox(credits=4 * PRICE - 1) as sandbox, opened(sandbox, tmp_path) as batch:
@@ -78,6 +79,7 @@ async def test_a_402_stops_submitting_and_collects_what_is_paid(tmp_path: Path) 
         assert 40 > len(submits(sandbox))
 
 
+@pytest.mark.case(42)
 async def test_a_400_refuses_one_job_only(tmp_path: Path) -> None:
     """Catalogue 42."""
     wrong = Fault(effect="status", moment="before", on="submit", status=400, nth=2)
@@ -89,6 +91,7 @@ async def test_a_400_refuses_one_job_only(tmp_path: Path) -> None:
         assert 3 == len(sandbox.paid_tasks)
 
 
+@pytest.mark.case(93)
 async def test_a_failed_task_is_refunded_in_the_batchs_own_ledger(tmp_path: Path) -> None:
     """Catalogue 93: what the answer gives back may be spent again under the cap."""
     failing = Job(NanoBananaPro(prompt="A boat sinks [[sandbox:fail]]"), name="failing")

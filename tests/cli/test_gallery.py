@@ -77,6 +77,7 @@ def test_a_job_without_files_tells_why() -> None:
     assert "1 failed" in shown.text
 
 
+@pytest.mark.case(148)
 @pytest.mark.parametrize(
     "hostile",
     [
@@ -122,6 +123,7 @@ def test_a_file_name_cannot_become_a_url(file: str) -> None:
     assert [True] == [link.startswith("./") and ":" not in link for link in links]
 
 
+@pytest.mark.case(148)
 def test_the_content_policy_lets_nothing_run_but_the_pages_own_script() -> None:
     """Even markup that got in could not act: scripts and styles are named by their hashes."""
     shown = page(exhibit(files=("a.mp4",), shape="21:9"))

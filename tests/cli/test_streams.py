@@ -7,6 +7,7 @@ import pytest
 from seedance_async.cli.streams import harmless
 
 
+@pytest.mark.case(124, 148)
 @pytest.mark.parametrize(
     ("text", "shown"),
     [

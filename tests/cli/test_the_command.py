@@ -77,6 +77,7 @@ def test_without_a_key_the_command_says_where_to_get_one() -> None:
     assert "seedance sandbox" in ending.stderr
 
 
+@pytest.mark.case(124)
 def test_a_reader_that_leaves_early_stops_nothing(tmp_path: Path) -> None:
     """`| head -1` closes the pipe: every picture is saved all the same, and nobody complains."""
     with subprocess.Popen(

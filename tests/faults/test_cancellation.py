@@ -5,13 +5,22 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
+from contextlib import aclosing
+from typing import TYPE_CHECKING
 
 import anyio
 import pytest
 
-from seedance_async import InvalidRequestError, Seedance2Video, SeedanceClient
+from seedance_async import BatchRunner, InvalidRequestError, Seedance2Video, SeedanceClient
 from seedance_async.sandbox import Fault, Sandbox
+from tests.batch.helpers import pictures
 from tests.faults.helpers import SECONDS, VIDEO, client_for, posts
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncGenerator
+    from pathlib import Path
+
+    from seedance_async import JobResult
 
 SLOW = Fault(effect="delay", on="submit", seconds=5.0, count=None)
 
@@ -123,3 +132,26 @@ async def test_a_loop_that_was_blocked_loses_no_answer() -> None:
     assert [None] * 5 == [result.error for result in results]
     assert {result.tasks[0].id for result in results} == {paid.id for paid in sandbox.paid_tasks}
     assert 5 == len(sandbox.paid_tasks)
+
+
+@pytest.mark.case(123)
+async def test_a_loop_body_that_raises_loses_nothing_paid(tmp_path: Path) -> None:
+    """What the caller does with a result fails: the error is theirs to see, and the next run collects."""
+    async with Sandbox() as sandbox, client_for(sandbox) as client:
+        async with BatchRunner(client, tmp_path) as batch:
+            with pytest.raises(LookupError, match="the caller's own"):
+                await use_badly(batch.run(pictures(6)))
+            paid = len(sandbox.paid_tasks)
+        async with BatchRunner(client, tmp_path) as batch:
+            results = [result async for result in batch.run(pictures(6))]
+
+    assert ["saved"] * 6 == [str(result.state) for result in results]
+    assert paid > 1
+    assert 6 == len(sandbox.paid_tasks)
+
+
+async def use_badly(results: AsyncGenerator[JobResult]) -> None:
+    """A caller with a mistake in it."""
+    async with aclosing(results):
+        async for result in results:
+            raise LookupError(f"the caller's own mistake about {result.name}")

@@ -73,6 +73,7 @@ def test_claims_are_seen_by_the_next_life_on_its_own_clock(tmp_path: Path) -> No
     assert (7_030.0,) == others(memory(tmp_path, machine.read), now=7_000.0)
 
 
+@pytest.mark.case(96)
 def test_wall_clock_set_back_frees_nothing(tmp_path: Path) -> None:
     """A summer's hour must neither free slots nor block them for an hour."""
     machine = Machine()
@@ -83,6 +84,7 @@ def test_wall_clock_set_back_frees_nothing(tmp_path: Path) -> None:
     assert (50.0,) == others(memory(tmp_path, machine.read))
 
 
+@pytest.mark.case(96)
 def test_wall_clock_steps_do_not_matter_where_boots_have_names(tmp_path: Path) -> None:
     """The time since boot knows no steps."""
     machine = Machine()

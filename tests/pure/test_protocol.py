@@ -54,6 +54,7 @@ def test_a_post_carries_its_key_unquoted_and_its_exact_bytes() -> None:
     assert json.loads(call.body or b"")["prompt"] == "A red kite"
 
 
+@pytest.mark.case(66)
 def test_a_foreign_task_id_cannot_leave_its_place_in_the_path() -> None:
     """Ids are the server's text: slashes and dots must not name another resource."""
     assert task_call("../../admin?x=1").path == "/tasks/..%2F..%2Fadmin%3Fx%3D1"
@@ -84,6 +85,7 @@ def test_every_code_becomes_its_class(status: int, code: str, family: type[error
     assert "the reason" in str(error)
 
 
+@pytest.mark.case(31, 33, 34, 35, *range(42, 53))
 @pytest.mark.parametrize(
     ("status", "body", "outcome"),
     [
@@ -128,6 +130,7 @@ def test_an_accepted_post_is_a_submission() -> None:
         assert answer.id == "sd2_a1"
 
 
+@pytest.mark.case(70)
 def test_an_answer_about_another_task_is_refused() -> None:
     """Case 70: a cache mix-up must not finish somebody else's job."""
     outcome = read_task(reply(200, ACCEPTED | {"id": "sd2_b2"}), task_id="sd2_a1")
@@ -158,11 +161,13 @@ def test_a_402_tells_the_amounts_where_the_server_does() -> None:
     assert (30, None) == (inside.error.required_credits, inside.error.available_credits)
 
 
+@pytest.mark.case(35)
 def test_a_page_is_told_by_its_title() -> None:
     """Case 35: a CDN's page is named, not poured into the log."""
     assert "502 Bad Gateway" in str(failed(502, PAGE).error)
 
 
+@pytest.mark.case(38, 39, 40)
 @pytest.mark.parametrize(
     ("value", "seconds"),
     [
@@ -188,6 +193,7 @@ def test_retry_after_takes_plain_digits_only(value: str | None, seconds: float |
     assert seconds == retry_after(value)
 
 
+@pytest.mark.case(37)
 def test_retry_after_reads_a_date_against_the_servers_own_clock() -> None:
     """Case 37: our clock may be wrong, the answer's Date is not."""
     at, now = "Wed, 03 Jun 2026 10:01:00 GMT", "Wed, 03 Jun 2026 10:00:24 GMT"

@@ -62,6 +62,7 @@ def test_a_clear_refusal_of_an_untainted_post_is_final_and_certain(failure: Fail
     assert error.idempotency_key == "key-1"
 
 
+@pytest.mark.case(86, 99)
 @pytest.mark.parametrize("refusal", [REFUSED, NO_CREDITS, NO_KEY])
 def test_uncertain_is_sticky(refusal: Failure) -> None:
     """Cases 86 and 99: a 4xx to a retry proves nothing about the attempt before it."""
@@ -77,6 +78,7 @@ def test_patience_with_a_dead_server_ends_certain_if_nothing_left() -> None:
     assert given_up(POST, NOT_SENT, elapsed=POLICY.max_elapsed) is NOT_SENT.error
 
 
+@pytest.mark.case(16)
 def test_patience_with_lost_answers_ends_uncertain() -> None:
     """Case 16: the job may run; the key says how to collect it."""
     error = given_up(POST, LOST, elapsed=POLICY.max_elapsed)
@@ -85,6 +87,7 @@ def test_patience_with_lost_answers_ends_uncertain() -> None:
     assert "key-1" in str(error)
 
 
+@pytest.mark.case(33)
 def test_repeated_500s_are_taken_for_stored() -> None:
     """Case 33: after a few, asking on cannot help, and the outcome is open."""
     error = given_up(POST, *[BROKEN] * POLICY.max_server_errors)
@@ -94,6 +97,7 @@ def test_repeated_500s_are_taken_for_stored() -> None:
     assert error.status == 500
 
 
+@pytest.mark.case(34)
 def test_a_busy_server_is_told_by_its_class() -> None:
     """Case 34: the API's own word for "come again"."""
     error = given_up(POST, BUSY, elapsed=POLICY.max_elapsed)
@@ -102,6 +106,7 @@ def test_a_busy_server_is_told_by_its_class() -> None:
     assert isinstance(error, errors.UncertainSubmissionError)
 
 
+@pytest.mark.case(72, 74)
 def test_a_conflict_on_our_own_bytes_is_waited_out() -> None:
     """Cases 72 and 74: under a key we minted 409 can only mean "still running"."""
     assert isinstance(judge(POST, CONFLICT, elapsed=60.0), Wait)
@@ -109,6 +114,7 @@ def test_a_conflict_on_our_own_bytes_is_waited_out() -> None:
     assert isinstance(judge(POST, LOST, CONFLICT, elapsed=60.0, minted=False), Wait)
 
 
+@pytest.mark.case(75)
 def test_a_conflict_for_ever_ends_uncertain_only_when_something_was_sent_in_doubt() -> None:
     """Case 75, and its innocent sibling: a brought key that stands for another body."""
     late = POLICY.conflict_wait
@@ -123,6 +129,7 @@ def test_a_429_waits_at_the_gate_and_not_here() -> None:
     assert judge(POST, LIMITED) == Wait(0.0)
 
 
+@pytest.mark.case(39)
 def test_an_absurd_retry_after_is_reported_and_not_slept() -> None:
     """Case 39: a wait of years is an error to read, not a sleep."""
     absurd = Failure(error=errors.RateLimitedError("429"), outcome=Outcome.REJECTED, retry_after=1e11)
@@ -130,6 +137,7 @@ def test_an_absurd_retry_after_is_reported_and_not_slept() -> None:
     assert given_up(POST, absurd) is absurd.error
 
 
+@pytest.mark.case(91)
 @pytest.mark.parametrize("failure", [LOST, NOT_SENT, BUSY, LIMITED])
 def test_a_get_is_asked_again_and_never_uncertain(failure: Failure) -> None:
     """Case 91: looking changes nothing."""

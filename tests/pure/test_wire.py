@@ -105,6 +105,7 @@ def test_body_is_compact_utf8_in_the_order_of_the_fields() -> None:
     ).encode() == body
 
 
+@pytest.mark.case(73)
 @given(REQUESTS)
 def test_request_survives_the_wire(request: Request) -> None:
     """What is read back from the bytes is the request, and writes the same bytes."""
@@ -192,6 +193,7 @@ UNTRUSTED = {
 }
 
 
+@pytest.mark.case(53, 54, 55, 56, 57, 61)
 @pytest.mark.parametrize(("body", "reason"), UNTRUSTED.values(), ids=UNTRUSTED.keys())
 def test_body_that_cannot_be_trusted_is_refused(body: bytes, reason: str) -> None:
     """One plain ``ValueError`` that says why, whatever the parser would have done."""
@@ -251,6 +253,7 @@ def test_documented_video_task_is_understood() -> None:
     assert VIDEO_TASK == task.raw
 
 
+@pytest.mark.case(69)
 @pytest.mark.parametrize("task_id", ["sd2_1", "gpt2_1", "nbp_1", "other"])
 def test_every_shape_of_output_is_read_under_every_id(task_id: str) -> None:
     """A result that was paid for is not lost to the shape of another family."""
@@ -280,6 +283,7 @@ def test_unusable_entries_do_not_hide_the_usable() -> None:
     assert ("https://a", "https://b") == wire.task({**GPT_TASK, "output": output}).urls
 
 
+@pytest.mark.case(64, 65)
 @pytest.mark.parametrize(
     ("status", "told"),
     [
@@ -298,6 +302,7 @@ def test_unknown_status_is_told_and_never_final(status: object, told: str) -> No
     assert (told, False) == (task.status, task.is_final)
 
 
+@pytest.mark.case(67)
 @pytest.mark.parametrize(
     ("credits_", "understood"),
     [
@@ -330,6 +335,7 @@ def test_missing_accounting_does_not_cost_a_submission(field: str) -> None:
     assert ("nbp_1", "nano-banana-pro") == (submission.id, submission.model)
 
 
+@pytest.mark.case(71)
 @pytest.mark.parametrize(
     "instant", ["yesterday", "2026-06-03T10:00:00", "", None, 1780480800, "99999-01-01T00:00:00Z"], ids=repr
 )
@@ -394,6 +400,7 @@ def test_strange_batch_still_yields_its_tasks(
     assert counts == (submission.batch_success, submission.batch_failed)
 
 
+@pytest.mark.case(51, 66)
 @pytest.mark.parametrize("read", [wire.submission, wire.task], ids=["submission", "task"])
 @pytest.mark.parametrize(
     "data",
@@ -415,6 +422,7 @@ def test_answer_without_a_usable_id_is_refused(read: Callable[[object], object],
         read(data)
 
 
+@pytest.mark.case(52)
 @pytest.mark.parametrize("read", [wire.submission, wire.task], ids=["submission", "task"])
 @pytest.mark.parametrize("data", [None, [], "sd2_1", 5, True], ids=repr)
 def test_answer_that_is_no_object_is_refused(read: Callable[[object], object], data: object) -> None:

@@ -194,6 +194,7 @@ async def test_a_server_that_stays_broken(status: int, family: type[ApiError]) -
     assert not isinstance(polled.value, UncertainSubmissionError)
 
 
+@pytest.mark.case(11, 12, 14, 27, 31, 34, 35)
 @pytest.mark.parametrize(
     "fault", ["drop", "reset", "garbage", "truncate", "busy-after", "bad-gateway", "duplicate"]
 )
@@ -206,6 +207,7 @@ async def test_what_was_charged_and_not_answered_is_collected(fault: str) -> Non
     assert [task.id] == [paid.id for paid in sandbox.paid_tasks]
 
 
+@pytest.mark.case(72)
 async def test_a_conflict_of_a_still_running_request_is_waited_out() -> None:
     """U2 read the other way: the key is taken as long as the generation runs, minutes not seconds."""
     running = Behaviour(still_running="task")
@@ -216,6 +218,7 @@ async def test_a_conflict_of_a_still_running_request_is_waited_out() -> None:
     assert len(sandbox.paid_tasks) == 1
 
 
+@pytest.mark.case(90)
 async def test_waiting_ends_in_time_and_can_go_on() -> None:
     """A timeout costs nothing: the task runs on and can be waited for by its id."""
     async with Sandbox(conditions=SECONDS) as sandbox, client_for(sandbox) as client:
@@ -278,6 +281,7 @@ async def test_no_more_jobs_are_in_flight_than_asked_for() -> None:
     assert all(later - earlier >= 100.0 for earlier, later in zip(starts, starts[2:], strict=False))
 
 
+@pytest.mark.case(97)
 async def test_an_empty_account_stops_submitting_and_collects_what_is_paid() -> None:
     """402 in the middle: no further 402s are provoked, every job gets its result."""
     async with Sandbox(credits=65, conditions=SECONDS) as sandbox, client_for(sandbox) as client:
@@ -375,6 +379,7 @@ async def test_a_client_may_be_opened_in_one_task_and_closed_in_another() -> Non
     assert len(sandbox.paid_tasks) == 1
 
 
+@pytest.mark.case(119)
 def test_a_client_refuses_a_second_loop() -> None:
     """Case 119."""
 
@@ -389,6 +394,7 @@ def test_a_client_refuses_a_second_loop() -> None:
         first.run(client.aclose())
 
 
+@pytest.mark.case(120)
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="this system does not fork")
 @pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning")
 async def test_a_client_refuses_after_a_fork() -> None:
@@ -444,6 +450,7 @@ async def test_a_cancelled_generate_names_the_task_and_leaves_nobody_behind() ->
         assert seen == len(sandbox.requests)
 
 
+@pytest.mark.case(91)
 async def test_a_poll_that_fails_never_fails_the_job() -> None:
     """Case 91: for a minute every poll is answered 500 or cut; the job is done all the same."""
     broken = [
@@ -456,6 +463,7 @@ async def test_a_poll_that_fails_never_fails_the_job() -> None:
     assert task.is_completed
 
 
+@pytest.mark.case(87)
 async def test_a_404_about_a_paid_task_is_lag_at_first() -> None:
     """Case 87: a replica that has not heard of the task yet."""
     accepted = answer(202, {"id": "sd2_a", "status": "processing", "model": "seedance2"})
@@ -467,6 +475,7 @@ async def test_a_404_about_a_paid_task_is_lag_at_first() -> None:
     assert task.is_completed
 
 
+@pytest.mark.case(88)
 async def test_a_404_that_lasts_ends_the_waiting_with_the_id() -> None:
     """Case 88: the task has vanished; nothing is submitted in its place."""
     accepted = answer(202, {"id": "sd2_a", "status": "processing", "model": "seedance2"})

@@ -61,6 +61,7 @@ LOST_ANSWERS: dict[str, Behaviour] = {
 }
 
 
+@pytest.mark.case(11, 12, 13, 14, 15, 16, 18, 31, 32, 35, 48, 50, 51, 60, 61)
 @pytest.mark.parametrize("lost", LOST_ANSWERS.values(), ids=LOST_ANSWERS)
 async def test_a_lost_answer_is_asked_for_again_with_the_same_bytes_and_key(lost: Behaviour) -> None:
     """The job may be running and paid; under its key the repeat collects it instead of paying again."""
@@ -85,6 +86,7 @@ async def test_an_answer_that_never_comes_ends_uncertain_with_the_key(lost: Beha
     assert len({(seen.body, seen.headers["idempotency-key"]) for seen in server.seen}) == 1
 
 
+@pytest.mark.case(1)
 async def test_a_refused_connection_is_certain() -> None:
     """Case 1: nothing left, so nothing can be paid."""
     async with raw_server(accepted()) as server:
@@ -115,6 +117,7 @@ async def test_a_garbage_answer_is_not_the_apis_400() -> None:
             await client.get_task("sd2_a1")
 
 
+@pytest.mark.case(19)
 async def test_a_silent_repeat_of_a_get_is_counted_like_any_other() -> None:
     """Case 19: aiohttp would send a poll again by itself; here each wire attempt is one of ours."""
     behaviours = (PROCESSING, says(b"", then="reset"), PROCESSING)
@@ -126,6 +129,7 @@ async def test_a_silent_repeat_of_a_get_is_counted_like_any_other() -> None:
     assert client.usage.retries == 1
 
 
+@pytest.mark.case(29, 30, 153)
 @pytest.mark.parametrize("status", [301, 302, 303, 307, 308])
 async def test_no_redirect_to_another_host_is_followed(status: int) -> None:
     """Cases 29 and 30: key, body and money stay with the configured host; the error names the other."""
@@ -139,6 +143,7 @@ async def test_no_redirect_to_another_host_is_followed(status: int) -> None:
     assert len(server.seen) == 1
 
 
+@pytest.mark.case(42)
 async def test_a_refusal_names_the_field_and_is_not_repeated() -> None:
     """Case 42: asking again would be answered alike."""
     refusal = answer(400, {"error": {"code": "invalid_request", "message": "aspect_ratio is wrong"}})
@@ -149,6 +154,7 @@ async def test_a_refusal_names_the_field_and_is_not_repeated() -> None:
     assert len(server.seen) == 1
 
 
+@pytest.mark.case(21)
 async def test_a_caller_who_is_cancelled_is_given_the_key() -> None:
     """Case 21: the server goes on and charges; the cancellation says under which key."""
     async with raw_server(says(b"", then="hold")) as server, client_for(server.url) as client:
@@ -161,6 +167,7 @@ async def test_a_caller_who_is_cancelled_is_given_the_key() -> None:
         assert caught.value.idempotency_key == server.seen[0].headers["idempotency-key"]  # type: ignore[attr-defined]  # added on purpose
 
 
+@pytest.mark.case(10)
 async def test_a_caller_who_is_cancelled_before_anything_left_owes_nothing() -> None:
     """Case 10: no attempt was made, so no key is worth keeping and no slot is lost."""
     keys: list[str | None] = []
@@ -188,6 +195,7 @@ async def test_a_caller_who_is_cancelled_before_anything_left_owes_nothing() -> 
     assert 0 < len(told) < 40
 
 
+@pytest.mark.case(149, 150, 151, 152)
 async def test_the_key_shows_nowhere(caplog: pytest.LogCaptureFixture) -> None:
     """Cases 149-152: logs at DEBUG, reprs, exceptions with their chains and our locals: no canary."""
     caplog.set_level(logging.DEBUG)
@@ -239,6 +247,7 @@ async def test_a_404_is_told_with_the_task() -> None:
     assert caught.value.task_id == "sd2_gone"
 
 
+@pytest.mark.case(154)
 @pytest.mark.parametrize(
     ("url", "reason"),
     [
@@ -257,6 +266,7 @@ def test_a_base_url_that_would_leak_is_refused(url: str, reason: str) -> None:
     assert "secret" not in str(caught.value)
 
 
+@pytest.mark.case(157)
 @pytest.mark.parametrize("key", ["", "   ", "sk live", "sk\nlive", "sk\x00", "schlüssel"])
 def test_a_key_that_cannot_stand_in_a_header_is_refused(key: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """Case 157: the message does not repeat it."""
@@ -267,6 +277,7 @@ def test_a_key_that_cannot_stand_in_a_header_is_refused(key: str, monkeypatch: p
     assert not key.strip() or key not in str(caught.value)
 
 
+@pytest.mark.case(17, 18)
 async def test_a_slow_answer_is_cut_by_the_request_timeout() -> None:
     """Cases 17 and 18: a dribble does not hold a slot for ever."""
 

@@ -119,6 +119,7 @@ async def test_twins_that_point_at_each_other_end_in_an_error() -> None:
     assert len(there.seen) == 2
 
 
+@pytest.mark.case(29, 153)
 async def test_another_host_is_never_sent_the_key() -> None:
     """However trusted its certificate."""
     async with vendor({APEX: "elsewhere.test"}) as there, there.client() as client:
@@ -128,6 +129,7 @@ async def test_another_host_is_never_sent_the_key() -> None:
     assert [host for host, *_ in there.seen] == [APEX]
 
 
+@pytest.mark.case(4)
 async def test_an_untrusted_certificate_is_final_and_certain() -> None:
     """Case 4: not retried, and no advice to switch verification off."""
     async with vendor({}) as there:

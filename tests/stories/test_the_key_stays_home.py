@@ -5,6 +5,8 @@ from __future__ import annotations
 import logging
 from typing import TYPE_CHECKING
 
+import pytest
+
 from seedance_async import (
     BatchRunner,
     GptImage2,
@@ -19,8 +21,6 @@ from seedance_async.sandbox import Fault, Sandbox
 if TYPE_CHECKING:
     from pathlib import Path
 
-    import pytest
-
     from seedance_async.models import Request
 
 CANARY = "sk_live_canary_c0ffee_0123456789"
@@ -33,6 +33,7 @@ REQUESTS: list[Request] = [
 ]
 
 
+@pytest.mark.case(149, 151, 153)
 async def test_the_key_is_in_no_log_no_file_no_repr_and_at_no_other_origin(
     tmp_path: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -29,6 +29,7 @@ def mixed_jobs(count: int) -> list[Request]:
     return [kinds[number % 3](prompt=f"A red kite over the sea, take {number}") for number in range(count)]
 
 
+@pytest.mark.case(92)
 @pytest.mark.parametrize("window", WINDOWS)
 async def test_sixty_mixed_jobs_are_all_done_within_the_limit(window: WindowName) -> None:
     """No job lost or paid twice, never 31 arrivals in 60 s, and no 429 where the documented limit is kept."""
