@@ -19,6 +19,7 @@ import html
 import re
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
+from functools import lru_cache
 from importlib import resources
 from pathlib import PurePosixPath
 from typing import Final
@@ -171,7 +172,7 @@ def _summary(exhibits: Sequence[Exhibit], part: Part) -> str:
         told = [f"{count} {model}" for model, count in models.most_common()]
     told += [f"{count:,} {state}" for state, count in part.counts.items() if state != "saved"]
     if part.credits:
-        told.append(f"{part.credits:,g} credits")
+        told.append(f"{part.credits:,.10g} credits")
     return " · ".join(told)
 
 
@@ -265,6 +266,7 @@ def _notes(exhibit: Exhibit) -> list[str]:
     return [note for note in notes if note]
 
 
+@lru_cache(maxsize=64)  # a card asks for its few files again and again
 def _link(file: str) -> str:
     """The file's path as a link that cannot leave the page's directory; empty if it would."""
     path = PurePosixPath(file)

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-    from seedance_async.batch.journal import Entry, Store
+    from seedance_async.batch.journal import Entry, Milestones, Store
 
 PAGE: Final = 500
 """Jobs on a page: some 600 kB of text, and a browser lays it out in a blink."""
@@ -65,12 +65,12 @@ class _Sums:
     states: list[set[State]] = field(factory=list)
     timeline: Timeline = field(factory=Timeline)
 
-    def add(self, entry: Entry, *, page: int) -> None:
+    def add(self, job: Milestones, *, page: int) -> None:
         if page == len(self.states):
             self.states.append(set())
-        self.states[page].add(entry.state)
-        self.counts[entry.state] += 1
-        self.timeline.add(sent_at=_sent_at(entry), ended_at=_ended_at(entry), lost=entry.state in LOST)
+        self.states[page].add(job.state)
+        self.counts[job.state] += 1
+        self.timeline.add(sent_at=_sent_at(job), ended_at=_ended_at(job), lost=job.state in LOST)
 
 
 class _Writing:
@@ -81,8 +81,8 @@ class _Writing:
         self._directory = directory
         self._size = jobs_on_a_page
         self._sums = _Sums()
-        for number, entry in enumerate(_entries(store)):
-            self._sums.add(entry, page=number // self._size)
+        for place, job in enumerate(_jobs(store)):
+            self._sums.add(job, page=place // self._size)
         self._sums.states = self._sums.states or [set()]
         self._number = 0
         self._last = 0
@@ -167,18 +167,18 @@ def _told(name: str, value: object) -> str:
     return str(value).lower() if isinstance(value, bool) else str(value)
 
 
-def _sent_at(entry: Entry) -> float | None:
-    return None if entry.state in NEVER_PAID else entry.accepted_at or entry.intended_at
+def _sent_at(job: Milestones) -> float | None:
+    return None if job.state in NEVER_PAID else job.accepted_at or job.intended_at
 
 
-def _ended_at(entry: Entry) -> float | None:
-    if entry.state is State.UNCERTAIN:
-        return entry.intended_at
-    return entry.ended_at if entry.state in ENDED else None
+def _ended_at(job: Milestones) -> float | None:
+    if job.state is State.UNCERTAIN:
+        return job.intended_at
+    return job.ended_at if job.state in ENDED else None
 
 
-def _entries(store: Store) -> Iterator[Entry]:
+def _jobs(store: Store) -> Iterator[Milestones]:
     last = 0
-    while page := store.entries(after=last, limit=PAGE):
+    while page := store.course(after=last, limit=PAGE):
         yield from page
         last = page[-1].number

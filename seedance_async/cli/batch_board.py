@@ -131,13 +131,13 @@ def _requests(standing: Standing) -> Text:
 
 def _credits(standing: Standing) -> Text:
     summary = standing.summary
-    told = Text(f"{summary.credits_used - summary.credits_refunded:,g}")
+    told = Text(f"{summary.credits_used - summary.credits_refunded:,.10g}")
     if summary.max_credits is not None:
-        told.append(f" of at most {summary.max_credits:,g}")
+        told.append(f" of at most {summary.max_credits:,.10g}")
     if summary.credits_reserved:
-        told.append(f" · {summary.credits_reserved:,g} reserved", style="dim")
+        told.append(f" · {summary.credits_reserved:,.10g} reserved", style="dim")
     if summary.credits_refunded:
-        told.append(f" · {summary.credits_refunded:,g} refunded", style="dim")
+        told.append(f" · {summary.credits_refunded:,.10g} refunded", style="dim")
     return told
 
 

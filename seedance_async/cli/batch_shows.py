@@ -222,8 +222,8 @@ def counts(standing: Standing) -> str:
 def credits_told(standing: Standing) -> str:
     """The credits, and what they may become."""
     summary = standing.summary
-    told = f"{summary.credits_used - summary.credits_refunded:,g} credits"
-    return told if summary.max_credits is None else f"{told} of at most {summary.max_credits:,g}"
+    told = f"{summary.credits_used - summary.credits_refunded:,.10g} credits"
+    return told if summary.max_credits is None else f"{told} of at most {summary.max_credits:,.10g}"
 
 
 def remaining(standing: Standing) -> str:
@@ -235,12 +235,12 @@ def remaining(standing: Standing) -> str:
 def account(standing: Standing, page: Path) -> dict[str, str]:
     """What became of it all."""
     summary = standing.summary
-    refunded = f", {summary.credits_refunded:,g} of them refunded" if summary.credits_refunded else ""
+    refunded = f", {summary.credits_refunded:,.10g} of them refunded" if summary.credits_refunded else ""
     return {
         "jobs": f"{summary.total:,}: {counts(standing)}",
         "time": clock(standing.seconds),
         "requests": f"{standing.requests:,}",
-        "credits": f"{summary.credits_used:,g}{refunded}",
+        "credits": f"{summary.credits_used:,.10g}{refunded}",
         "gallery": page.resolve().as_uri(),
     }
 

@@ -105,7 +105,7 @@ def _credits(found: Survey, outlook: Estimate) -> str:
     told = _span(outlook.credits)
     if outlook.unpriced:
         told += f" and the price of {outlook.unpriced:,} jobs that nobody has told"
-    return f"{told}, beside {found.spent:,g} spent" if found.spent else told
+    return f"{told}, beside {found.spent:,.10g} spent" if found.spent else told
 
 
 def _name(tariff: Tariff) -> str:
@@ -125,7 +125,7 @@ def _price(cost: Cost) -> str:
 
 
 def _span(span: Range) -> str:
-    return f"{span.low:,g}" if span.low == span.high else f"{span.low:,g} to {span.high:,g}"
+    return f"{span.low:,.10g}" if span.low == span.high else f"{span.low:,.10g} to {span.high:,.10g}"
 
 
 def _time(seconds: Range) -> str:

@@ -23,7 +23,7 @@ from seedance_async.batch.journal.opening import let_go, open_file
 from seedance_async.batch.journal.planning import Planner, Problem, Taken
 from seedance_async.batch.journal.records import Changes, Draft, Entry, Ticket, drafts
 from seedance_async.batch.journal.space import Space
-from seedance_async.batch.journal.store import Hold, Store
+from seedance_async.batch.journal.store import Hold, Milestones, Store
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -38,6 +38,7 @@ __all__ = [
     "Entry",
     "Hold",
     "Journal",
+    "Milestones",
     "Planner",
     "Problem",
     "Store",

@@ -67,6 +67,17 @@ class Hold:
     state: State
 
 
+@frozen
+class Milestones:
+    """The state of a job and how it came there; instants are seconds of the wall clock, or None."""
+
+    number: int
+    state: State
+    intended_at: float | None
+    accepted_at: float | None
+    ended_at: float | None
+
+
 class Store:
     """The jobs of one batch.
 
@@ -310,6 +321,12 @@ class Store:
         """How many jobs of the manifest there are of each tariff in each state."""
         rows = self._all("SELECT tariff, state, count(*) FROM jobs WHERE listed = 1 GROUP BY tariff, state")
         return {(self._tariffs[tariff_id], State(state)): count for tariff_id, state, count in rows}
+
+    def course(self, *, after: int, limit: int) -> list[Milestones]:
+        """When each job was sent and was over, in the order of their numbers, a page at a time."""
+        columns = "number, state, intended_at, accepted_at, ended_at"
+        rows = self._page(columns, "1", after=after, limit=limit)
+        return [Milestones(number, State(state), *instants) for number, state, *instants in rows]
 
     def durations(self, *, limit: int) -> list[tuple[Kind, float]]:
         """What the latest completed tasks took in seconds, oldest first."""
