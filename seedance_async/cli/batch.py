@@ -71,7 +71,7 @@ class Options:
         """The flags as somebody would type them again."""
         told: list[str] = []
         if self.max_credits is not None:
-            told += ["--max-credits", f"{self.max_credits:g}"]
+            told += ["--max-credits", f"{self.max_credits:.10g}"]
         if self.max_in_flight is not None:
             told += ["--max-in-flight", str(self.max_in_flight)]
         if self.output_name != names.DEFAULT:
