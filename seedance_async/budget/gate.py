@@ -38,6 +38,7 @@ if TYPE_CHECKING:
 
 UNANSWERED: Final = 6  # at a time: ten refusals at once would be many, and six a round trip are fast enough
 UNANSWERED_SHARE: Final = 5  # or a fifth of the requests of a period, where the limit is higher
+FORESEEN: Final = 240  # slots told one by one; what is further off is told by the rate alone
 A_MOMENT: Final = 0.001  # s; an instant that went through the memory is not the same float
 LOCKED_OUT: Final = 50  # times the memory is tried again before we go by what it said last
 A_WHILE: Final = 0.01  # s between two such times
@@ -68,7 +69,7 @@ class Budget:
         self._jitter = jitter
         self._window = Window(limit)
         self._pace = Pace()
-        self._sent: deque[float] = deque(maxlen=2 * limit.requests)  # two periods' worth, by the window's law
+        self._sent: deque[float] = deque()  # of the last two periods
         self._spacing: float | None = None
         self._bucket = _bucket(limit, None)
         self._bell = Bell()
@@ -95,23 +96,28 @@ class Budget:
         return self._closed_for(anyio.current_time()) == 0.0 and self._bucket.has_capacity()
 
     def allowance(self, now: float) -> Allowance:
-        """What may be sent at ``now`` and later, if nothing else happens."""
+        """What may be sent at ``now`` and later, if nothing else happens.
+
+        A wide limit is told as a narrower one of the same rate: a schedule has no use for a million instants.
+        """
         openings = self._openings(now)
         free = bisect_right(openings, now)
         slots, interval = self._pace.slots(self._limit), self._pace.interval(self._limit)
+        told = min(slots, FORESEEN)
         return Allowance(
             free=max(0, min(free, self._room_for_unanswered)),
             returns=tuple(openings[free:]),
-            requests=slots,
-            period=self._limit.period if interval is None else interval * slots,
+            requests=told,
+            period=self._limit.period * told / slots if interval is None else interval * told,
         )
 
     def _openings(self, now: float) -> list[float]:
-        """When the next requests may leave, one for every slot that is not on the wire."""
+        """When the next requests may leave, one for each of the first slots that are not on the wire."""
         interval = self._pace.interval(self._limit) or 0.0
         earliest = max(self._pace.closed_until, self._pace.granted_at + interval)
         openings = []
-        for opening in self._window.openings(now, slots=self._pace.slots(self._limit)):
+        slots = self._pace.slots(self._limit)
+        for opening in self._window.openings(now, slots=slots, most=FORESEEN):
             earliest = max(earliest, opening)
             openings.append(earliest)
             earliest += interval
@@ -167,6 +173,8 @@ class Budget:
         self._window.take(now)
         self._pace = self._pace.granted(now)
         self._sent.append(now)
+        while self._sent[0] < now - 2 * self._limit.period:
+            self._sent.popleft()
         return Slot(sent_at=now, settled=self._settled, cancelled=self._cancelled)
 
     def _settled(self, slot: Slot, answer: Answer) -> None:

@@ -21,6 +21,7 @@ Pure: instants are float seconds on the caller's clock, and come in as arguments
 
 from __future__ import annotations
 
+from bisect import bisect_left, bisect_right
 from math import ceil, inf
 from typing import TYPE_CHECKING, Final, Literal
 
@@ -162,8 +163,9 @@ def counter_could_refuse(sent: Sequence[float], now: float, limit: RateLimit) ->
         now: the instant of the request in question.
         limit: the account's limit.
     """
+    ordered = sorted(sent)
     return any(
-        _weighted(sent, now, border, limit) + 1 > limit.requests for border in _borders(sent, now, limit)
+        _weighted(ordered, now, border, limit) + 1 > limit.requests for border in _borders(sent, now, limit)
     )
 
 
@@ -183,7 +185,8 @@ def _borders(sent: Sequence[float], now: float, limit: RateLimit) -> Iterable[fl
     return [now, *(instant for instant in instants if now - limit.period < instant <= now)]
 
 
-def _weighted(sent: Sequence[float], now: float, border: float, limit: RateLimit) -> float:
-    before = sum(border - limit.period <= instant < border for instant in sent)
-    since = sum(border <= instant <= now for instant in sent)
+def _weighted(ordered: Sequence[float], now: float, border: float, limit: RateLimit) -> float:
+    at_border = bisect_left(ordered, border)
+    before = at_border - bisect_left(ordered, border - limit.period)
+    since = bisect_right(ordered, now) - at_border
     return before * (1 - (now - border) / limit.period) + since

@@ -58,9 +58,15 @@ class Window:
         """When the next of so many slots a period may be taken; None if all are on the wire."""
         return next(iter(self._openings(now, slots)), None)
 
-    def openings(self, now: float, *, slots: int) -> list[float]:
-        """When each of so many slots a period may be taken, but for those on the wire; ascending."""
-        return list(self._openings(now, slots))
+    def openings(self, now: float, *, slots: int, most: int | None = None) -> list[float]:
+        """When each of so many slots a period may be taken, but for those on the wire; ascending.
+
+        Args:
+            now: not before any instant told earlier.
+            slots: that one period has.
+            most: only so many of them are told; the earliest.
+        """
+        return list(islice(self._openings(now, slots), most))
 
     def claims(self, now: float) -> tuple[float, ...]:
         """Ascending instants until which other processes, and our next life, must leave our slots alone.

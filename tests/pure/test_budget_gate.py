@@ -188,3 +188,17 @@ def test_waiting_is_cancellable() -> None:
         return anyio.current_time()
 
     assert virtual_time.run(give_up_after_a_second) == pytest.approx(1.0)
+
+
+async def test_a_limit_of_a_billion_costs_no_more_than_one_of_thirty() -> None:
+    """Who measures against a server of his own sets it as good as off; nothing may grow with the number."""
+    limit = RateLimit(requests=10**9, period=60.0)
+    budget = Budget(limit, jitter=lambda: 0.0)
+    slots = [await budget.acquire() for _ in range(3)]
+    for slot in slots:
+        slot.settle(refused=slot is slots[-1])
+    allowance = budget.allowance(anyio.current_time())
+
+    assert allowance.requests <= 240
+    assert len(allowance.returns) <= 240
+    assert pytest.approx(limit.period / limit.requests, rel=0.5) == allowance.pace
