@@ -135,8 +135,8 @@ class Feed:
 
     def _cap_reached(self) -> CreditCapError:
         ledger = self._ledger
-        known = [ledger.prices[tariff] for tariff in self._held if tariff in ledger.prices]
-        price = f"costs {min(known):g}" if known else "has a price that nobody knows yet"
+        least = min(map(ledger.expects, self._held))
+        price = f"costs {least:g}" if least else "has a price that nobody knows yet"
         return CreditCapError(
             f"the cap of {ledger.cap:g} credits is reached: {ledger.spent:g} are spent, {ledger.reserved:g} "
             f"reserved, and the next job {price}; raise the cap and run again to go on"

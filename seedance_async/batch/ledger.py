@@ -5,10 +5,10 @@ The law: ``spent + reserved <= cap``. Nobody publishes prices, so they are learn
 first answer nobody knows the price, therefore
 
 * one job of the tariff is under way at a time, so that a surprise is met once and not a thousand times;
-* under a cap it reserves everything that is left.
+* under a cap it reserves everything that is left, and is not sent at all if others have been charged more.
 
 A job whose outcome is uncertain keeps its reservation: it may have been paid. The law can be broken by one
-thing only, an answer that charges more than was reserved for it, because the price has risen since. Then
+thing only, an answer that charges more than anybody has been charged before. Then
 every reservation of the tariff rises with it, and jobs that have not left yet are not covered any more.
 
 Pure. Says who: the vendor's ``credits_used`` and ``credits_refunded``; prices are not documented.
@@ -23,7 +23,7 @@ from attrs import frozen
 from seedance_async.models import Kind
 
 if TYPE_CHECKING:
-    from collections.abc import Hashable, Mapping
+    from collections.abc import Callable, Hashable, Mapping
 
 
 @frozen
@@ -46,14 +46,21 @@ class Ledger:
         cap: most credits that the batch may cost; None for no limit.
         spent: credits charged and not refunded so far.
         prices: the highest price seen of each tariff.
+        hearsay: the most that others have been charged for a job of a tariff whose price is not known.
     """
 
     def __init__(
-        self, *, cap: float | None = None, spent: float = 0.0, prices: Mapping[Tariff, float] | None = None
+        self,
+        *,
+        cap: float | None = None,
+        spent: float = 0.0,
+        prices: Mapping[Tariff, float] | None = None,
+        hearsay: Callable[[Tariff], float] = lambda _: 0.0,
     ) -> None:
         self.cap = cap
         self.spent: float = spent
         self.prices: dict[Tariff, float] = dict(prices or {})
+        self._hearsay = hearsay
         self._reserved: dict[Hashable, tuple[Tariff, float]] = {}
         self._pioneers: dict[Tariff, Hashable] = {}
 
@@ -69,10 +76,14 @@ class Ledger:
 
     def affords(self, tariff: Tariff) -> bool:
         """Whether one more job of this tariff may be sent now."""
+        if tariff not in self.prices and (tariff in self._pioneers or self.left <= 0):
+            return False
+        return self.expects(tariff) <= self.left
+
+    def expects(self, tariff: Tariff) -> float:
+        """What a job of this tariff may cost, as far as anybody knows."""
         price = self.prices.get(tariff)
-        if price is None:
-            return tariff not in self._pioneers and self.left > 0
-        return price <= self.left
+        return self._hearsay(tariff) if price is None else price
 
     def reserve(self, job: Hashable, tariff: Tariff) -> bool:
         """Hold the price of a job that is about to be sent; False, and nothing held, if it cannot be."""

@@ -58,6 +58,12 @@ def price_of(tariff: Tariff, learned: Mapping[Tariff, float]) -> Price | None:
     return one and Price(one.low * tariff.tasks, one.high * tariff.tasks, one.source)
 
 
+def hearsay(tariff: Tariff) -> float:
+    """The most that anybody has told of being charged for a submission; 0 if nobody has."""
+    price = price_of(tariff, {})
+    return 0.0 if price is None else price.high
+
+
 def _clip(kind: Kind) -> Price | None:
     told = _CLIPS_A_SECOND.get((kind.quality_tier, kind.channel, kind.resolution))
     if told is None or kind.seconds is None:

@@ -18,6 +18,7 @@ from seedance_async.batch import names, results
 from seedance_async.batch.intake import take_manifest, take_stream
 from seedance_async.batch.journal import Changes, Journal
 from seedance_async.batch.ledger import Ledger
+from seedance_async.batch.prices import hearsay
 from seedance_async.batch.run import PAGE, Run, wall_now
 from seedance_async.batch.saving import Saver
 from seedance_async.batch.states import State
@@ -288,7 +289,8 @@ async def _nothing() -> AsyncIterator[JobResult]:
 def _open_ledger(journal: Journal, cap: float | None) -> Ledger:
     """The ledger as the journal tells it: what is spent, what may be, and what things cost."""
     store = journal.store
-    ledger = Ledger(cap=cap, spent=store.credits_used - store.credits_refunded, prices=store.prices())
+    spent = store.credits_used - store.credits_refunded
+    ledger = Ledger(cap=cap, spent=spent, prices=store.prices(), hearsay=hearsay)
     for hold in store.holds():
         ledger.hold(hold.number, hold.tariff)
         if hold.state is not State.SUBMITTING:

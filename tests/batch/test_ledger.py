@@ -119,6 +119,16 @@ def test_an_unknown_price_reserves_everything_that_is_left() -> None:
     assert ledger.affords(CLIP)
 
 
+def test_a_job_waits_when_others_have_been_charged_more_than_is_left() -> None:
+    """The first of its tariff, too, is not sent to find that out."""
+    ledger = Ledger(cap=100, spent=80, hearsay={CLIP: 30.0, PICTURE: 12.0}.__getitem__)
+
+    assert not ledger.affords(CLIP)
+    assert ledger.reserve("picture", PICTURE)
+    ledger.settle("picture", 8)
+    assert (8, 30) == (ledger.expects(PICTURE), ledger.expects(CLIP))
+
+
 def test_without_a_cap_an_unknown_price_holds_up_its_own_tariff_only() -> None:
     """A surprise is met once, and others need not wait for it."""
     ledger = Ledger()
