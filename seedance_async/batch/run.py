@@ -67,6 +67,9 @@ DOWNLOADS: Final = 4
 UNCERTAIN_IN_A_ROW: Final = 5
 """So many jobs without an answer, and none accepted in between: nothing gets through at present."""
 
+REFUSED_FOR: Final = 3600.0
+"""Seconds of nothing but 429, no job accepted in between, after which no more are sent in this run."""
+
 LEAVING_GRACE: Final = 10.0
 """Seconds that POSTs on the wire get for their answer when the caller leaves; they are on record anyway."""
 
@@ -111,6 +114,7 @@ class Run:
         self._generation: Generation[Ticket] | None = None
         self._told_open: set[int] = set()
         self._lost_in_a_row = 0
+        self._refused_since: float | None = None
         self._posting = 0
         self._posted = Bell()
         self._downloads = anyio.Semaphore(DOWNLOADS)
@@ -225,6 +229,7 @@ class Run:
             raise
         fault_point("after_record")
         self._lost_in_a_row = 0
+        self._refused_since = None
         self._ledger.settle(ticket.number, submission.credits_used)
         self._feed.priced()
 
@@ -257,8 +262,18 @@ class Run:
         would_recur = (
             InsufficientCreditsError, UnauthorizedError, NotFoundError, ConnectionFailedError, JournalError
         )  # fmt: skip
-        if isinstance(error, would_recur) or self._lost_in_a_row >= UNCERTAIN_IN_A_ROW:
+        lost = self._lost_in_a_row >= UNCERTAIN_IN_A_ROW
+        if isinstance(error, would_recur) or lost or self._refused_too_long(error):
             self.stop(error)
+
+    def _refused_too_long(self, error: SeedanceError) -> bool:
+        """A 429 alone fails no job; but a run must end, even if somebody else spends the account for ever."""
+        if not isinstance(error, RateLimitedError):
+            return False
+        now = anyio.current_time()
+        if self._refused_since is None:
+            self._refused_since = now
+        return now - self._refused_since >= REFUSED_FOR
 
     async def _last_answers(self) -> None:
         with anyio.move_on_after(LEAVING_GRACE):

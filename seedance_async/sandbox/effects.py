@@ -14,6 +14,7 @@ import itertools
 import json
 import zlib
 from collections.abc import Callable, Iterable, Mapping
+from functools import cache
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Final, Literal, TypeAlias
 
@@ -62,12 +63,20 @@ def stand_in(fault: Fault, asked: Mapping[str, str]) -> Answer:
 
 
 def _edited(answer: Answer, fault: Fault, _: Mapping[str, str]) -> Answer:
-    """The same document with some of its fields set and others left out; a refusal is left as it is."""
-    if not 200 <= answer.status < 300:
+    """The same document with some of its fields set and others left out; anything else is left as it is."""
+    document = _document(answer.body) if 200 <= answer.status < 300 else None
+    if document is None:
         return answer
-    document = {**json.loads(answer.body), **fault.fields}
-    kept = {name: value for name, value in document.items() if name not in fault.without}
+    kept = {name: value for name, value in {**document, **fault.fields}.items() if name not in fault.without}
     return evolve(answer, body=json.dumps(kept).encode(), headers={**answer.headers, **fault.headers})
+
+
+def _document(body: bytes) -> dict[str, object] | None:
+    try:
+        document = json.loads(body)
+    except ValueError:
+        return None  # a file, or what another fault has left of an answer
+    return document if isinstance(document, dict) else None
 
 
 def _body(make: Callable[[bytes], bytes], /, **headers: str) -> Change:
@@ -83,11 +92,12 @@ def _with(member: bytes) -> Change:
     return _body(lambda body: body[:-1] + b"," + member + b"}" if body.endswith(b"}") else body)
 
 
-def _bomb(body: bytes) -> bytes:
+@cache
+def _bomb() -> bytes:
     """Some 64 kB that unpack to 64 MB."""
     packer = zlib.compressobj(9, wbits=31)
     blank = b" " * 1_000_000
-    return packer.compress(body) + b"".join(packer.compress(blank) for _ in range(64)) + packer.flush()
+    return b"".join(packer.compress(blank) for _ in range(64)) + packer.flush()
 
 
 ANSWERS: Final[Mapping[str, Change]] = {
@@ -105,11 +115,11 @@ ANSWERS: Final[Mapping[str, Change]] = {
     "long-number": _with(b'"number":' + b"9" * 5000),
     "deep": _with(b'"deep":' + b"[" * 100_000 + b"]" * 100_000),
     "bom": _body(lambda body: b"\xef\xbb\xbf" + body),
-    "utf-16": _body(lambda body: body.decode().encode("utf-16")),
+    "utf-16": _body(lambda body: body.decode(errors="replace").encode("utf-16")),
     "latin-1": _with('"note":"é"'.encode("latin-1")),
     "gzip": _body(gzip.compress, Content_Encoding="gzip"),
     "gzip-cut": _body(lambda body: gzip.compress(body)[:-20], Content_Encoding="gzip"),
-    "gzip-bomb": _body(_bomb, Content_Encoding="gzip"),
+    "gzip-bomb": _body(lambda _: _bomb(), Content_Encoding="gzip"),
     "gzip-claimed": _body(bytes, Content_Encoding="gzip"),
     "changed": _body(lambda body: body[:-1] + bytes([body[-1] ^ 1]) if body else body, ETag='"another"'),
 }  # fmt: skip

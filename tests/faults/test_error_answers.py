@@ -5,6 +5,7 @@ from __future__ import annotations
 from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
 from itertools import pairwise
+from typing import TYPE_CHECKING
 
 import aiohttp
 import anyio
@@ -22,8 +23,12 @@ from seedance_async import (
     UncertainSubmissionError,
 )
 from seedance_async.sandbox import Conditions, Fault, Sandbox
+from tests.batch.helpers import pictures
 from tests.faults.helpers import IMPATIENT, SECONDS, VIDEO, client_for, posts
 from tests.rooms.raw_server import accepted, answer, raw_server
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 EPOCH = datetime(2026, 1, 1, tzinfo=UTC)
 
@@ -120,14 +125,30 @@ async def test_another_program_that_spends_the_account_fails_no_job() -> None:
     assert client.usage.refusals > 0
 
 
+@pytest.mark.case(41)
+async def test_a_batch_that_is_refused_for_an_hour_ends_and_can_go_on(tmp_path: Path) -> None:
+    """No job fails of it; they stay planned, and the next run sends them."""
+    storm = Fault(effect="status", moment="before", on="submit", status=429, count=None)
+    states = []
+    async with Sandbox(faults=[storm]) as sandbox, client_for(sandbox) as client:
+        for _ in range(2):
+            async with BatchRunner(client, tmp_path) as batch:
+                states.append(sorted([str(result.state) async for result in batch.run(pictures(3))]))
+            assert anyio.current_time() < 3 * 3600.0
+            sandbox.faults.clear()
+
+    assert [["planned"] * 3, ["saved"] * 3] == states
+    assert 3 == len(sandbox.paid_tasks)
+
+
 @pytest.mark.case(43)
-async def test_a_base_url_that_leads_elsewhere_stops_a_batch_at_once(tmp_path: object) -> None:
+async def test_a_base_url_that_leads_elsewhere_stops_a_batch_at_once(tmp_path: Path) -> None:
     """404 for the endpoint itself meets every job alike, so no second one is sent."""
     async with Sandbox() as sandbox:
         url = sandbox.base_url + "/v2"
         async with (
             SeedanceClient(sandbox.api_key, url) as client,
-            BatchRunner(client, str(tmp_path), max_in_flight=1) as batch,
+            BatchRunner(client, tmp_path, max_in_flight=1) as batch,
         ):
             results = [result async for result in batch.run([VIDEO, GptImage2(prompt="A shoe")])]
 

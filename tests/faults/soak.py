@@ -1,0 +1,318 @@
+"""Runs of twenty jobs among faults drawn by chance, under every reading of the documents.
+
+A schedule is drawn from its number: which faults strike, how the vendor's open questions are answered, how
+the server counts, how long things take. The laws are judged by what the sandbox saw:
+
+* no job is paid twice, as long as the server honours its keys;
+* none is lost silently: what is paid was delivered, or an error or a result tells its key or its id;
+* the run ends, every job is told once, and only errors of the documented tree come out;
+* both ledgers agree, and nothing is left over: no task, no thread, no descriptor.
+
+The suite runs a slice. Many more, on one core: ``python -m tests.faults.soak --schedules 10000``.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import gc
+import os
+import random
+import sys
+import tempfile
+import threading
+from collections import defaultdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+import anyio
+from attrs import field, frozen
+
+from seedance_async import (
+    BatchRunner,
+    GptImage2,
+    Job,
+    NanoBananaPro,
+    RateLimit,
+    RetryPolicy,
+    Seedance2Video,
+    SeedanceClient,
+    SeedanceError,
+    Timeouts,
+)
+from seedance_async.sandbox import Behaviour, Conditions, Fault, Sandbox, media_server, virtual_time
+from seedance_async.sandbox.faults import NAMED
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Sequence
+
+    from seedance_async.models import Request
+    from seedance_async.sandbox.outputs import Clip, Picture
+
+JOBS: Final = 20
+TEN_DAYS: Final = 10 * 86400.0
+DEFINITIVE: Final = (400, 401, 402, 404)
+"""Refusals that say "not charged". A server that charges and says so lies, and no client can know."""
+
+
+@frozen(kw_only=True)
+class Schedule:
+    """One run to be made."""
+
+    number: int
+    behaviour: Behaviour
+    conditions: Conditions
+    faults: tuple[Fault, ...]
+    credits: int
+    retry: RetryPolicy
+    by_batch: bool
+
+    @classmethod
+    def drawn(cls, number: int) -> Schedule:
+        """The schedule of this number, always the same."""
+        rng = random.Random(f"soak {number}")
+        span = rng.choice([(5.0, 60.0), (90.0, 300.0), (1.0, 2000.0)])
+        return cls(
+            number=number,
+            behaviour=_behaviour(rng),
+            conditions=Conditions(
+                seed=number,
+                duration=lambda _order, chance: chance.uniform(*span),
+                failure_rate=rng.choice([0.0, 0.0, 0.1, 0.5]),
+                latency=rng.choice([(0.0, 0.0), (0.01, 0.2), (0.5, 5.0)]),
+            ),
+            faults=tuple(_honest([_fault(rng) for _ in range(rng.randint(1, 8))])),
+            credits=rng.choice([100_000, 100_000, 200]),
+            retry=rng.choice([RetryPolicy(), RetryPolicy(max_elapsed=60.0, conflict_wait=60.0)]),
+            by_batch=number % 2 == 1,
+        )
+
+    @property
+    def lies(self) -> bool:
+        """Whether answers may tell other figures or ids than the truth."""
+        return any(fault.effect == "edit" for fault in self.faults)
+
+
+@frozen(kw_only=True)
+class Told:
+    """What the caller knows of one job in the end."""
+
+    prompt: str
+    error: SeedanceError | None
+    ids: frozenset[str] = frozenset()
+    keys: frozenset[str | None] = frozenset()
+
+
+@frozen
+class Witness:
+    """Collects what went against the laws."""
+
+    problems: list[str] = field(factory=list)
+
+    def complain(self, _: object, context: dict[str, Any]) -> None:
+        """As the loop's exception handler: nothing may arrive here."""
+        self.problems.append(f"the loop was told {context.get('message')}: {context.get('exception')!r}")
+
+    def law(self, holds: bool, told: str) -> None:
+        """One law, and what is said if it does not hold."""
+        if not holds:
+            self.problems.append(told)
+
+
+def run(schedule: Schedule) -> list[str]:
+    """Make the run and judge it; an empty list is a good one."""
+    random.seed(schedule.number)  # the client's jitter
+    witness = Witness()
+    before = _held()
+    with tempfile.TemporaryDirectory() as directory:
+        try:
+            virtual_time.run(_live, schedule, witness, Path(directory))
+        except BaseException as crash:
+            witness.problems.append(f"crashed: {crash!r}")
+    gc.collect()
+    witness.law(before == _held(), f"threads and descriptors: {before} before, {_held()} after")
+    return witness.problems
+
+
+async def _live(schedule: Schedule, witness: Witness, directory: Path) -> None:
+    asyncio.get_running_loop().set_exception_handler(witness.complain)
+    with anyio.fail_after(TEN_DAYS):
+        async with Sandbox(
+            behaviour=schedule.behaviour,
+            conditions=schedule.conditions,
+            faults=schedule.faults,
+            credits=schedule.credits,
+        ) as sandbox:
+            client = SeedanceClient(
+                sandbox.api_key,
+                sandbox.base_url,
+                rate_limit=RateLimit(),
+                retry=schedule.retry,
+                timeouts=Timeouts(wait=3000.0),
+            )
+            async with client:
+                client.engine.downloads._max_bytes = 2**20  # the endless ones end sooner
+                told = await (_batch if schedule.by_batch else _stream)(client, directory)
+            _judge(schedule, sandbox, client, told, witness)
+    await anyio.sleep(1.0)
+    # The sandbox's own handlers may still sleep for a caller who has left: a server does not notice.
+    ours = {task for task in asyncio.all_tasks() if "RequestHandler" not in repr(task.get_coro())}
+    left = ours - {asyncio.current_task()}
+    witness.law(not left, f"left running: {left}")
+
+
+async def _stream(client: SeedanceClient, _: Path) -> list[Told]:
+    results = [result async for result in client.as_completed(requests())]
+    return [
+        Told(
+            prompt=result.request.prompt,
+            error=result.error,
+            ids=frozenset(result.submission.task_ids if result.submission else ()),
+            keys=frozenset(
+                (
+                    result.submission.idempotency_key if result.submission else None,
+                    result.error.idempotency_key if result.error else None,
+                )
+            ),
+        )
+        for result in results
+    ]
+
+
+async def _batch(client: SeedanceClient, directory: Path) -> list[Told]:
+    jobs = [Job(request, name=f"job {number}") for number, request in enumerate(requests())]
+    prompts = {job.name: job.request.prompt for job in jobs}
+    async with BatchRunner(client, directory) as batch:
+        results = [result async for result in batch.run(jobs)]
+    return [
+        Told(
+            prompt=prompts[result.name],
+            error=result.error,
+            ids=frozenset(result.task_ids),
+            keys=frozenset({result.idempotency_key}),
+        )
+        for result in results
+    ]
+
+
+def requests() -> list[Request]:
+    """Twenty jobs of all three models, told apart by their prompts."""
+    return [
+        (Seedance2Video, GptImage2, NanoBananaPro)[number % 3](prompt=f"A boat on pond {number}")
+        for number in range(JOBS)
+    ]
+
+
+def _judge(
+    schedule: Schedule, sandbox: Sandbox, client: SeedanceClient, told: Sequence[Told], witness: Witness
+) -> None:
+    prompts = sorted(each.prompt for each in told)
+    witness.law(sorted(request.prompt for request in requests()) == prompts, f"told {prompts}")
+    paid = defaultdict(list)
+    for task in sandbox.tasks.values():
+        paid[task.order.prompt].append(task)
+    for each in told:
+        tasks = paid[each.prompt]
+        key = tasks[0].idempotency_key if tasks else None
+        found = all(task.id in each.ids for task in tasks) or key in each.keys
+        witness.law(len(tasks) <= 1, f"{each.prompt} is paid {len(tasks)} times")
+        witness.law(not tasks or found, f"{each.prompt} is paid and lost: {each}")
+        witness.law(bool(tasks) or each.error is not None, f"{each.prompt} is done and was never paid")
+        witness.law(
+            each.error is None or isinstance(each.error, SeedanceError), f"{each.error!r} is not of the tree"
+        )
+    seen = {task_id for each in told for task_id in each.ids}
+    booked = sum(task.credits for task in sandbox.tasks.values() if task.id in seen)
+    witness.law(
+        schedule.lies or booked == client.usage.credits_used,
+        f"{client.usage.credits_used} booked, {booked} charged",
+    )
+
+
+def _behaviour(rng: random.Random) -> Behaviour:
+    checks = ("auth", "limit", "validation", "balance")
+    return Behaviour(
+        repeated_key=rng.choice(["replay", "replay", "reject"]),
+        still_running=rng.choice(["request", "task"]),
+        stored=frozenset({"2xx", *rng.sample(["4xx", "5xx"], rng.randint(0, 2))}),  # type: ignore[arg-type]  # of these words
+        same_body=rng.choice(["bytes", "values", "ignored"]),
+        key_scope=rng.choice(["endpoint", "account", "key"]),
+        gets_count=rng.random() < 0.8,
+        before_key=frozenset(rng.sample(checks, rng.randint(0, 4))),  # type: ignore[arg-type]  # of these words
+        window=rng.choice(
+            ["fixed", "sliding-log", "sliding-counter", "sliding-counter-strict", "token-bucket"]
+        ),
+        window_phase=rng.uniform(0.0, 60.0),
+        retry_after=rng.choice(["up", "down", "exact"]),
+        refused_count=rng.random() < 0.3,
+        url_life=rng.choice([86400.0, 30.0, 0.5]),
+    )
+
+
+def _fault(rng: random.Random) -> Fault:
+    document = NAMED[rng.choice(sorted(NAMED))].document()
+    document |= {
+        "on": rng.choice(["submit", "submit", "task", "task", "media", "any"]),
+        "moment": rng.choice(["before", "after"]),
+        "nth": rng.choice([1, 1, 2, 5, 13]),
+        "count": rng.choice([1, 2, 5, 20, None]),
+        "probability": rng.choice([1.0, 1.0, 0.5, 0.1]),
+        "lasts": rng.choice([1e9, 1e9, 300.0]),
+        "seconds": rng.choice([0.01, 1.0, 30.0, 100.0]),
+    }
+    if document["effect"] == "status" and rng.random() < 0.7:
+        document |= {
+            "status": rng.choice([400, 401, 402, 404, 408, 409, 418, 422, 429, 500, 502, 503, 504, 520]),
+            "headers": rng.choice(
+                [{}, {"Retry-After": "7"}, {"Retry-After": "-1"}, {"Retry-After": "99999999"}]
+            ),
+            "body": rng.choice(["", "", "", "[]", '{"detail":"no"}', "<html>"]),
+        }
+    if document["status"] in DEFINITIVE:
+        document["moment"] = "before"
+    return Fault.read(document)
+
+
+def _honest(faults: list[Fault]) -> list[Fault]:
+    """Not both: a request delivered twice, charged once, and its second delivery refused for good.
+
+    The caller hears the refusal only, and must believe that nothing was charged.
+    """
+    refusing = any(fault.status in DEFINITIVE and fault.effect == "status" for fault in faults)
+    return [fault for fault in faults if not (refusing and fault.effect == "duplicate")]
+
+
+def _held() -> tuple[int, int]:
+    descriptors = Path("/proc/self/fd")
+    return threading.active_count(), len(list(descriptors.iterdir())) if descriptors.exists() else 0
+
+
+def without_drawing(put: Callable[[object, str, object], None] = setattr) -> None:
+    """Let the sandbox hand out bytes that begin like media; to draw real ones takes longer than the rest."""
+    put(media_server, "_make", _sketch)
+
+
+def _sketch(content: Clip | Picture) -> bytes:
+    head = {"video/mp4": b"\0\0\0\x18ftypisom", "image/png": b"\x89PNG\r\n\x1a\n"}
+    return head.get(content.content_type, b"\xff\xd8\xff\xe0") + content.prompt.encode() * 200
+
+
+def main(arguments: Iterable[str] | None = None) -> int:
+    """Run many schedules, and print the numbers of those that broke a law."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
+    parser.add_argument("--schedules", type=int, default=1000)
+    parser.add_argument("--start", type=int, default=0)
+    options = parser.parse_args(None if arguments is None else list(arguments))
+    without_drawing()
+    broken = 0
+    for number in range(options.start, options.start + options.schedules):
+        problems = run(Schedule.drawn(number))
+        broken += bool(problems)
+        for problem in problems:
+            print(f"schedule {number}: {problem}", flush=True)  # noqa: T201
+    print(f"{options.schedules} schedules, {broken} broken")  # noqa: T201
+    return os.EX_OK if not broken else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())

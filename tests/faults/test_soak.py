@@ -1,0 +1,15 @@
+"""A slice of the schedules of faults; ``python -m tests.faults.soak`` runs as many as one likes."""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.faults.soak import Schedule, run, without_drawing
+
+
+@pytest.mark.parametrize("number", range(60))
+def test_whatever_strikes_nothing_is_paid_twice_or_lost(number: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Even numbers through ``as_completed``, odd ones through a batch; the sandbox's ledger is the judge."""
+    without_drawing(monkeypatch.setattr)
+
+    assert [] == run(Schedule.drawn(number))
