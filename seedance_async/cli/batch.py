@@ -19,6 +19,7 @@ from seedance_async import sandbox as emulator
 from seedance_async.batch import names
 from seedance_async.batch.report import write_gallery
 from seedance_async.batch.states import ENDED
+from seedance_async.batch.survey import DURATIONS
 from seedance_async.cli.batch_shows import show
 from seedance_async.cli.batch_standing import Observer
 from seedance_async.cli.connection import Connection
@@ -132,8 +133,7 @@ class _Batch:
             await self._make(seen)
         summary = self._standing.summary
         code = INTERRUPTED if interruption.cancelled_caught else summary.exit_code
-        page = await write_gallery(self._directory)
-        seen.ended(self._standing, code, page)
+        seen.ended(self._standing, code, await self._gallery())
         self._tell_how_to_go_on(summary, code)
         return code
 
@@ -141,6 +141,7 @@ class _Batch:
         async with AsyncExitStack() as opened:
             client = await self._client(opened)
             runner = await opened.enter_async_context(self._runner(client))
+            await _learn(client, runner)
             with await Observer.of(runner, client) as observer:
                 seen.start(observer.standing)
                 try:
@@ -158,6 +159,13 @@ class _Batch:
         finally:
             with suppress(JournalError):  # whatever ended the run is worth more than its chart
                 await observer.keep(at_end=True)
+
+    async def _gallery(self) -> Path | None:
+        try:
+            return await write_gallery(self._directory)
+        except (OSError, JournalError) as problem:  # what is saved is saved, and the exit code says so
+            say(f"the gallery could not be written: {problem}")
+            return None
 
     async def _client(self, opened: AsyncExitStack) -> SeedanceClient:
         if not self._options.sandbox:
@@ -189,6 +197,13 @@ class _Batch:
             say(f"to go on with what is left ({told}):")
             words = ["seedance", "batch", self._manifest, "-o", str(self._directory), *self._options.words()]
             say(f"  {shlex.join(words)}")
+
+
+async def _learn(client: SeedanceClient, runner: BatchRunner) -> None:
+    """Let the client know what the tasks of earlier runs took."""
+    journal = runner.journal
+    for kind, seconds in await journal.do(journal.store.durations, limit=DURATIONS):
+        client.forecasts.observe(kind, seconds)
 
 
 STOPPING: Final = (

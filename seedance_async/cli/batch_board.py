@@ -11,7 +11,7 @@ from rich.text import Text
 
 from seedance_async.batch.states import State
 from seedance_async.cli.progress import LiveView, clock
-from seedance_async.cli.streams import terminal
+from seedance_async.cli.streams import harmless, terminal
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -46,7 +46,8 @@ class Board:
 
     def __init__(self, manifest: str, directory: Path) -> None:
         self.note = ""
-        self._title = Text.assemble(" ", (f"{manifest}", "bold"), (" → ", "dim"), (f"{directory}", "bold"))
+        names = (harmless(manifest), "bold"), (" → ", "dim"), (harmless(str(directory)), "bold")
+        self._title = Text.assemble(" ", *names)
         self._spinner = Spinner("dots", style="cyan")
         self._look: Callable[[], Standing]
         self._view: LiveView | None = None

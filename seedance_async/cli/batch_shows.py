@@ -54,8 +54,8 @@ class Show(Protocol):
     def stop(self) -> None:
         """There is no more to look at."""
 
-    def ended(self, standing: Standing, code: int, page: Path) -> None:
-        """The batch is over, with this exit code, and everything is on this page."""
+    def ended(self, standing: Standing, code: int, page: Path | None) -> None:
+        """The batch is over, with this exit code, and everything is on this page, if it could be written."""
 
 
 def show(manifest: str, directory: Path, *, as_json: bool) -> Show:
@@ -117,7 +117,7 @@ class Lines:
         """End."""
         self._ticks.stop()
 
-    def ended(self, standing: Standing, code: int, page: Path) -> None:  # noqa: ARG002 - the shell has it
+    def ended(self, standing: Standing, code: int, page: Path | None) -> None:  # noqa: ARG002 - the shell has it
         """Write the account of the batch."""
         for subject, told in account(standing, page).items():
             data(f"{subject:<9} {told}")
@@ -172,11 +172,12 @@ class Events:
         """End."""
         self._ticks.stop()
 
-    def ended(self, standing: Standing, code: int, page: Path) -> None:
+    def ended(self, standing: Standing, code: int, page: Path | None) -> None:
         """Tell how."""
         stopped = standing.summary.stopped
         reason = stopped.message if stopped else None
-        event("ended", {"exit_code": code, "reason": reason, "gallery": str(page), **_numbers(standing)})
+        gallery = None if page is None else str(page)
+        event("ended", {"exit_code": code, "reason": reason, "gallery": gallery, **_numbers(standing)})
 
     def _beat(self) -> None:
         standing = self._look()
@@ -189,7 +190,7 @@ class Events:
 
 def event(name: str, told: Mapping[str, object]) -> None:
     """Write one event."""
-    data(json.dumps({"event": name, **told}, ensure_ascii=False))
+    data(json.dumps({"event": name, **told}))
 
 
 def trouble(result: JobResult) -> str:
@@ -232,7 +233,7 @@ def remaining(standing: Standing) -> str:
     return "" if not left else f", about {clock(max(1.0, round(left)))} to go"
 
 
-def account(standing: Standing, page: Path) -> dict[str, str]:
+def account(standing: Standing, page: Path | None) -> dict[str, str]:
     """What became of it all."""
     summary = standing.summary
     refunded = f", {summary.credits_refunded:,.10g} of them refunded" if summary.credits_refunded else ""
@@ -241,7 +242,7 @@ def account(standing: Standing, page: Path) -> dict[str, str]:
         "time": clock(standing.seconds),
         "requests": f"{standing.requests:,}",
         "credits": f"{summary.credits_used:,.10g}{refunded}",
-        "gallery": page.resolve().as_uri(),
+        **({} if page is None else {"gallery": page.resolve().as_uri()}),
     }
 
 

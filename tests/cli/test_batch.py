@@ -12,7 +12,7 @@ import anyio
 import pytest
 
 from seedance_async.cli.exits import CREDITS, FAILED, INTERRUPTED, KEY_REFUSED, OK, UNCERTAIN, USAGE
-from seedance_async.sandbox import Fault
+from seedance_async.sandbox import Conditions, Fault
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -238,6 +238,45 @@ async def test_events_tell_a_program_everything(seedance: Type, tmp_path: Path) 
         last["credits_used"],
     )
     assert str(tmp_path / "out" / "gallery.html") == last["gallery"]
+
+
+async def test_events_hold_every_character(seedance: Type, tmp_path: Path) -> None:
+    """A terminal is spared control and direction characters; a program gets them, escaped."""
+    name = "boat \u202e\x1b[31m é 舟"
+    manifest = tmp_path / "jobs.jsonl"
+    manifest.write_text(json.dumps({"model": "nano-banana-pro", "prompt": "A boat", "name": name}))
+
+    ending = await seedance("batch", manifest, "-o", tmp_path / "out", "--json")
+
+    told = [event for event in map(json.loads, ending.lines) if event["event"] == "job"]
+    assert [name] == [event["name"] for event in told]
+    assert ending.out.isascii()
+
+
+async def test_a_gallery_that_cannot_be_written_changes_nothing_about_the_batch(
+    seedance: Type, tmp_path: Path
+) -> None:
+    """What is saved is saved."""
+    (tmp_path / "out" / "gallery.html.part").mkdir(parents=True)
+
+    ending = await seedance("batch", pictures(tmp_path, 1), "-o", tmp_path / "out")
+
+    assert OK == ending.code
+    assert "the gallery could not be written" in ending.err
+    assert "gallery" not in account(ending.out)
+
+
+@pytest.mark.seedance_sandbox(conditions=Conditions(duration=lambda _order, _chance: 30.0))
+async def test_a_batch_goes_on_with_what_it_has_learned(seedance: Type, tmp_path: Path) -> None:
+    """A second run expects of its tasks what those of the first took."""
+    expected = []
+    for count in (8, 16):
+        ending = await seedance("batch", pictures(tmp_path, count), "-o", tmp_path / "out", "--json")
+        events = [json.loads(line) for line in ending.lines]
+        expected.append(next(event["seconds_left"] for event in events if event["event"] == "progress"))
+
+    cold, warm = expected
+    assert warm < 60 < cold
 
 
 async def test_a_log_shows_now_and_then_that_it_goes_on(seedance: Type, tmp_path: Path) -> None:

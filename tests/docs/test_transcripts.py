@@ -36,7 +36,7 @@ def typed(command: str, directory: Path) -> list[str]:
 
 def expected(line: str) -> str:
     """The line as a pattern."""
-    subject = line.split(" ")[0]
+    subject = line.split(" ", maxsplit=1)[0]
     return f"{subject} +{VARYING[subject]}" if subject in VARYING else re.escape(line)
 
 
