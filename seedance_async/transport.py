@@ -314,9 +314,8 @@ class _AccountedRequest(aiohttp.ClientRequest):
                 raise aiohttp.ServerDisconnectedError
             attempt.sent = True
         response = await super().send(conn)
-        if (
-            self.method == "POST"
-        ):  # its body is written in the same step of the loop, by a task begun just now
+        if self.method == "POST":
+            # Its body is written in the next step of the loop, by a task begun just now.
             asyncio.get_running_loop().call_soon(fault_point, "after_send")
         return response
 
