@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
+
 import aiohttp
 import anyio
 import pytest
 
 from seedance_async.sandbox import Fault, Sandbox
 from seedance_async.sandbox.exchange import Call
-from seedance_async.sandbox.faults import NAMED, FaultBook
+from seedance_async.sandbox.faults import EFFECTS, NAMED, PASSING, FaultBook
 from tests.sandbox.api import CLIP, VIDEO, calling
 
 BREAKS = {
@@ -213,3 +215,82 @@ def test_a_rule_survives_json() -> None:
     """What ``GET /_sandbox/faults`` shows can be posted again."""
     for fault in NAMED.values():
         assert fault == Fault.read(fault.document())
+
+
+ENDING = [effect for effect in EFFECTS if effect != "endless"]  # which a caller must have a bound against
+UNREADABLE = (aiohttp.ClientError, ValueError, AttributeError, RecursionError)
+"""What a careless caller meets."""
+
+
+@pytest.mark.parametrize("effect", ENDING)
+async def test_every_effect_strikes_what_it_is_aimed_at(effect: str) -> None:
+    """After the charge: the work is done, the record names the fault, and the next request is served."""
+    fault = Fault(effect=effect, on="submit", seconds=0.01, fields={"id": "sd2_x"})
+    async with calling(Sandbox(faults=[fault])) as api:
+        with anyio.move_on_after(5), suppress(*UNREADABLE):
+            await api.post(VIDEO, CLIP, key="k")
+        assert 1 == len(api.sandbox.paid_tasks)
+        await anyio.sleep(1)  # so that the caller notices a connection that is gone
+
+        assert 202 == (await api.post(VIDEO, CLIP, key="another")).status
+
+    first, *_, last = api.sandbox.requests
+    assert (effect, "") == (first.fault, last.fault)
+
+
+@pytest.mark.parametrize("effect", [effect for effect in ENDING if effect not in PASSING])
+async def test_every_effect_can_strike_before_the_charge(effect: str) -> None:
+    """Nothing is done, whatever the caller may make of the answer."""
+    fault = Fault(effect=effect, moment="before", on="submit", seconds=0.01)
+    async with calling(Sandbox(faults=[fault])) as api:
+        with anyio.move_on_after(5), suppress(*UNREADABLE):
+            await api.post(VIDEO, CLIP, key="k")
+
+        assert [] == api.sandbox.paid_tasks
+
+
+async def test_a_prompt_can_ask_for_faults_of_its_tasks_polls_and_files() -> None:
+    """Each task's polls are counted apart; other tasks are not struck."""
+    async with calling(Sandbox()) as api:
+        lagging = await api.post(VIDEO, {"prompt": "A train [[fault:lag*2]]"})
+        paged = await api.post(VIDEO, {"prompt": "A train [[fault:page@task]]"})
+        plain = await api.post(VIDEO, CLIP)
+
+        assert [404, 404, 200] == [(await api.task(lagging.id)).status for _ in range(3)]
+        with pytest.raises(aiohttp.ContentTypeError):
+            await api.task(paged.id)
+        assert [200, 200] == [(await api.task(each.id)).status for each in (paged, plain)]
+
+
+async def test_fields_are_set_and_left_out_of_a_document_and_of_nothing_else() -> None:
+    """A refusal stays a refusal."""
+    rule = Fault.read({"effect": "edit", "fields": {"status": "queued"}, "without": ["id"], "count": None})
+    async with calling(Sandbox(faults=[rule])) as api:
+        reply, refusal = await api.post(VIDEO, CLIP), await api.post(VIDEO, {})
+
+    assert "queued" == reply.document["status"]
+    assert "id" not in reply.document
+    assert "invalid_request" == refusal.code
+
+
+def test_a_rule_can_be_in_force_for_a_while() -> None:
+    """Counted from its first match, not from the start."""
+    book = FaultBook([Fault(effect="drop", count=None, lasts=10)])
+    call = Call(number=1, endpoint="task", method="GET", path="/tasks/x")
+
+    assert [True, True, False] == [bool(book.strike(call, now=now)) for now in (100.0, 110.0, 110.1)]
+
+
+async def test_the_callers_own_words_can_be_echoed() -> None:
+    """Some servers repeat the credentials that they refuse."""
+    async with calling(Sandbox(faults=[NAMED["echo-key"]])) as api:
+        url = f"{api.sandbox.base_url}/tasks/sd2_x"
+        async with api.session.get(url, headers={"Authorization": f"Bearer {api.key}"}) as response:
+            assert f"you sent Bearer {api.key}" == await response.text()
+
+
+def test_a_rule_is_told_shortly_or_whole() -> None:
+    """Both can be read back."""
+    for fault in NAMED.values():
+        assert fault == Fault.read(fault.document(whole=False))
+    assert {"effect": "drop", "moment": "before"} == NAMED["drop-before"].document(whole=False)
