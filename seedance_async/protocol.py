@@ -265,7 +265,7 @@ def _http_date(value: str | None) -> datetime | None:
         return None
     try:
         moment = parsedate_to_datetime(value)
-    except ValueError:
+    except (ValueError, OverflowError):  # the second one for a year of fifty digits
         return None
     return moment if moment.tzinfo is not None else None
 

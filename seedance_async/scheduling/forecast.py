@@ -38,6 +38,7 @@ PRIORS: Final = {
 }
 """Median in seconds and spread (standard deviation of the logarithm) by model, before anything was seen."""
 
+MAX_SECONDS: Final = 1e9  # of a duration that is loaded; refuses infinity too
 RECENT: Final = 100  # completions of a kind that are kept for another process
 
 
@@ -158,6 +159,13 @@ def _read(data: Mapping[str, object]) -> tuple[list[Kind], list[list[float]]]:
         if not isinstance(entries, list):
             raise TypeError("its 'durations' are no list")
         kinds = [Kind(**entry["kind"]) for entry in entries]
-        return kinds, [[float(seconds) for seconds in entry["seconds"]] for entry in entries]
+        hash(tuple(kinds))  # refuses lists and objects where words belong
+        return kinds, [[_seconds(value) for value in entry["seconds"]] for entry in entries]
     except (KeyError, TypeError) as error:
         raise ValueError(f"not a dumped forecast: {error}") from error
+
+
+def _seconds(value: object) -> float:
+    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value <= MAX_SECONDS:
+        raise TypeError(f"{value!r:.40} is no duration")
+    return float(value)

@@ -195,6 +195,11 @@ def test_a_dump_is_bounded() -> None:
         {"durations": None},
         {"durations": [{"kind": {}}]},
         {"durations": [{"kind": {"x": 1}, "seconds": []}]},
+        {"durations": [{"kind": {"model": []}, "seconds": [1.0]}]},
+        *(
+            {"durations": [{"kind": {}, "seconds": [value]}]}
+            for value in (math.inf, math.nan, -1, 10**400, "1", True)
+        ),
     ],
 )
 def test_something_else_is_not_loaded(data: dict[str, object]) -> None:

@@ -1,0 +1,158 @@
+"""What reads foreign bytes, and what must hold for any bytes whatever. A target raises where it does not."""
+
+from __future__ import annotations
+
+import io
+import json
+import sys
+from typing import TYPE_CHECKING, Final
+
+from seedance_async import wire
+from seedance_async.batch import manifest, names
+from seedance_async.downloads import resume
+from seedance_async.embedding import EmbeddingError, Origin, embedding, origin_of, spliced
+from seedance_async.errors import ConfigurationError, ValidationError
+from seedance_async.models import REQUEST_TYPES
+from seedance_async.protocol import Failure, Reply, read_submission, read_task, retry_after, task_call
+from seedance_async.scheduling.forecast import Forecast
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+ORIGIN: Final = Origin(task_id="gpt2_a1", output=1, source_bytes=7)
+
+
+def answers(data: bytes) -> None:
+    """A body is read or refused with ``ValueError``; what is read can be asked about and written down."""
+    try:
+        document = wire.loads(data)
+        submission, task = wire.submission(document), wire.task(document)
+    except ValueError:
+        return
+    assert submission.task_ids
+    for task_id in (task.id, *submission.task_ids):
+        assert "/" not in task_call(task_id).path.removeprefix("/tasks/")
+    assert task.duration is None or task.duration >= 0
+    json.dumps(task.raw).encode()
+    (repr(submission) + repr(task)).encode()
+
+
+def replies(data: bytes) -> None:
+    """A reply becomes an answer or a failure, whatever its status and headers."""
+    status, hint, date, body = _parts(data, 4)
+    reply = Reply(
+        status=200 + int.from_bytes(status[:2], "big") % 400,
+        headers={"retry-after": hint.decode("latin-1"), "date": date.decode("latin-1")},
+        body=body,
+    )
+    for answer in (read_submission(reply), read_task(reply, task_id="gpt2_a1")):
+        if isinstance(answer, Failure):
+            assert answer.retry_after is None or 0 < answer.retry_after < float("inf")
+            str(answer.error).encode(errors="surrogatepass")
+
+
+def hints(data: bytes) -> None:
+    """A Retry-After is a time to wait, or no hint."""
+    value, date = (part.decode("latin-1") for part in _parts(data, 2))
+    seconds = retry_after(value, date=date or None)
+    assert seconds is None or 0 < seconds < float("inf")
+
+
+def requests(data: bytes) -> None:
+    """Fields make a request or are refused with ``ValidationError``; sent and read again are the same."""
+    which, text = _parts(data, 2)
+    model = sorted(REQUEST_TYPES)[len(which) % len(REQUEST_TYPES)]
+    try:
+        fields = wire.loads(text)
+        request = wire.build(model, fields) if isinstance(fields, dict) else None
+    except (ValueError, ValidationError):
+        return
+    if request is not None:
+        again = wire.loads(wire.encode(request))
+        assert isinstance(again, dict)
+        assert request == wire.build(model, again)
+
+
+def manifests(data: bytes) -> None:
+    """Every line is a job that can be sent, or says what is wrong with it; nothing is raised."""
+    stdin, sys.stdin = sys.stdin, io.TextIOWrapper(io.BufferedReader(io.BytesIO(data)))
+    try:
+        lines = list(manifest.read(manifest.STDIN))
+    finally:
+        sys.stdin = stdin
+    for line in lines:
+        assert line.number >= 1
+        assert (line.job is None) == bool(line.problems)
+        if line.job is not None:
+            wire.encode(line.job.request)
+
+
+def file_names(data: bytes) -> None:
+    """Any text becomes one part of a path, and stays what it has become."""
+    text = data.decode("utf-8", "surrogateescape")
+    name = names.safe(text)
+    assert name == names.safe(name)
+    assert 0 < len(name.encode()) <= names.MAX_STEM_BYTES
+    assert not {"/", "\\", "\0"} & set(name)
+    assert name[0] not in "-."
+    try:
+        template = names.Template(text)
+    except ConfigurationError:
+        return
+    path = template.render(name=text, index="000001", model="m", task_id=text, take="1")
+    assert not path.is_absolute()
+    assert ".." not in path.parts
+
+
+def media(data: bytes) -> None:
+    """A file takes the texts, and then tells its origin; or it is left as it is."""
+    which, content = _parts(data, 2)
+    kind = ("mp4", "png", "jpg")[len(which) % 3]
+    file = io.BytesIO(content)
+    told = origin_of(file, kind)
+    try:
+        change = embedding(file, kind, prompt="A kite \u2600", origin=ORIGIN)
+    except EmbeddingError:
+        return
+    changed = io.BytesIO(b"".join(spliced(file, change)))
+    assert (told or ORIGIN) == origin_of(changed, kind)
+
+
+def parts(data: bytes) -> None:
+    """What lies beside a part, and what a server says of a range, is understood or not believed."""
+    kept, told, have = _parts(data, 3)
+    version = resume.Version.read(kept)
+    headers = {"Content-Range": told.decode("latin-1")}
+    fit = resume.fit(version, len(have), status=206, headers=headers)
+    if isinstance(fit, resume.Rest):
+        assert 0 <= fit.start < fit.length
+    if version is not None:
+        assert version == resume.Version.read(version.text())
+
+
+def forecasts(data: bytes) -> None:
+    """What an earlier run learned is learned again, or refused with ``ValueError``."""
+    try:
+        document = json.loads(data)
+    except (ValueError, RecursionError):
+        return
+    if isinstance(document, dict):
+        try:
+            forecast = Forecast.load(document)
+        except ValueError:
+            return
+        json.dumps(forecast.dump(), allow_nan=False)
+
+
+def _parts(data: bytes, count: int) -> list[bytes]:
+    """Lines; the last one is all the rest."""
+    found = data.split(b"\n", count - 1)
+    return found + [b""] * (count - len(found))
+
+
+TARGETS: Final[Mapping[str, Callable[[bytes], None]]] = {
+    target.__name__: target
+    for target in (
+        answers, replies, hints, requests, manifests, file_names, media, parts, forecasts,
+    )
+}  # fmt: skip
