@@ -36,7 +36,7 @@ def build() -> App:
     )
     app.command(demo.demo)
     app.command(generate.app())
-    app.command(batch.batch)
+    app.command(batch.batch, usage="Usage: seedance batch MANIFEST --output DIR [OPTIONS]")
     app.command(estimate.estimate)
     app.command(tasks.status)
     app.command(tasks.wait)

@@ -96,11 +96,13 @@ async def batch(
 ) -> int:
     """Make every job of a manifest; run it again to go on where it stopped.
 
-    DIR gets the files, a JSON beside each with what made it, results.jsonl with a line a job, gallery.html,
-    and journal.sqlite, which remembers what was sent and paid. Ctrl-C stops it in good order.
+    DIR gets the files, each with a JSON of what made it, results.jsonl with a
+    line a job, gallery.html, and journal.sqlite, which remembers what was sent
+    and paid. Ctrl-C stops it in good order.
 
-    Exit codes: 0 all saved; 1 some failed or were refused; 2 a mistake, nothing sent; 3 stopped for credits;
-    4 key refused; 5 some are uncertain; 130 interrupted.
+    Exit codes: 0 all saved; 1 some failed or were refused; 2 a mistake, nothing
+    sent; 3 stopped for credits; 4 key refused; 5 some are uncertain;
+    130 interrupted.
     """
     if list_fields:
         for name, meaning in names.FIELDS.items():

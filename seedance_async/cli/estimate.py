@@ -39,7 +39,8 @@ async def estimate(
     output: Annotated[
         Path | None,
         Parameter(
-            name=("--output", "-o"), help="A batch's directory: what it knows counts, what it did not."
+            name=("--output", "-o"),
+            help="A batch's directory, if it has begun: what is left of it, by what it has learned.",
         ),
     ] = None,
     rate_limit: Annotated[
