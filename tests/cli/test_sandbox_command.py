@@ -137,3 +137,14 @@ raise SystemExit(subprocess.run([*{inner!r}, port, '--', 'true']).returncode)"
     assert "address already in use" in ending.stderr.lower()
     assert "no-such-command" in missing.stderr
     assert "Traceback" not in ending.stderr + missing.stderr
+
+
+def test_the_faults_that_a_prompt_can_ask_for_are_listed() -> None:
+    """Each with its rule, which `--faults` takes."""
+    ending = seedance("sandbox", "--list-faults")
+    rules = {
+        name: json.loads(rule) for name, rule in (line.split(None, 1) for line in ending.stdout.splitlines())
+    }
+
+    assert OK == ending.returncode
+    assert {"effect": "drop", "moment": "before"} == rules["drop-before"]

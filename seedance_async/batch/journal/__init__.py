@@ -12,6 +12,7 @@ not stop the thread; what was begun will be written.
 from __future__ import annotations
 
 import asyncio
+import sqlite3
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from typing import TYPE_CHECKING, ParamSpec, Self, TypeVar
@@ -24,6 +25,7 @@ from seedance_async.batch.journal.planning import Planner, Problem, Taken
 from seedance_async.batch.journal.records import Changes, Draft, Entry, Ticket, drafts
 from seedance_async.batch.journal.space import Space
 from seedance_async.batch.journal.store import Hold, Milestones, Store
+from seedance_async.errors import JournalError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -97,8 +99,12 @@ class Journal:
     def _open(self) -> Store:
         space = Space(self._directory)
         connection = open_file(self._directory)
-        space.load()
-        return Store(File(connection, space))
+        try:
+            space.load()
+            return Store(File(connection, space))
+        except (sqlite3.Error, LookupError, ValueError) as problem:  # sound pages, and no sense in them
+            let_go(connection, self._directory)
+            raise JournalError(f"the journal is damaged: {problem!r}") from problem
 
     def _close(self) -> None:
         self.store.file.space.drop()
