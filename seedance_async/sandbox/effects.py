@@ -74,7 +74,7 @@ def _edited(answer: Answer, fault: Fault, _: Mapping[str, str]) -> Answer:
 def _document(body: bytes) -> dict[str, object] | None:
     try:
         document = json.loads(body)
-    except ValueError:
+    except (ValueError, RecursionError):
         return None  # a file, or what another fault has left of an answer
     return document if isinstance(document, dict) else None
 
