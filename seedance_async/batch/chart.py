@@ -30,7 +30,7 @@ WIDTH: Final = 1400.0
 JOBS_HEIGHT: Final = 132.0
 GAP: Final = 34.0
 REQUESTS_HEIGHT: Final = 48.0
-HEIGHT: Final = JOBS_HEIGHT + GAP + REQUESTS_HEIGHT + 24.0
+TICKS_HEIGHT: Final = 24.0
 TICKS: Final = 6  # at most
 BARS: Final = 320  # at most; of a batch of many hours a bar is several periods
 
@@ -67,15 +67,16 @@ def draw(moments: Sequence[Moment], beats: Sequence[Beat], *, limit: RateLimit) 
     if len(moments) < 2 or not moments[-1].place:
         return ""
     axis = _Axis(moments)
+    height = JOBS_HEIGHT + (GAP + REQUESTS_HEIGHT if beats else 0.0) + TICKS_HEIGHT
     parts = [
         *(_area(axis, layer) for layer in LAYERS),
         *_lulls(axis),
         *(_requests(axis, beats, limit) if beats else ()),
-        *_ticks(axis),
+        *_ticks(axis, bottom=height),
     ]
     told = html.escape(_told(moments))
     return (
-        f'<svg viewBox="0 0 {WIDTH:g} {HEIGHT:g}" role="img" aria-label="{told}">'
+        f'<svg viewBox="0 0 {WIDTH:g} {height:g}" role="img" aria-label="{told}">'
         f"<title>{told}</title>{''.join(parts)}</svg>"
     )
 
@@ -138,14 +139,14 @@ def _merged(beats: Sequence[Beat], *, length: float) -> list[Beat]:
     return [Beat(at, *total) for at, total in sums.items()]
 
 
-def _ticks(axis: _Axis) -> Iterator[str]:
+def _ticks(axis: _Axis, *, bottom: float) -> Iterator[str]:
     """Marks at whole lengths of busy time."""
     step = next((step for step in _STEPS if axis.length / step <= TICKS), _STEPS[-1])
     count = int(axis.length / step)
     for number in range(count + 1):
         x = axis.x(number * step)
         anchor = "start" if number == 0 else "end" if x > WIDTH - 30 else "middle"
-        yield f'<text x="{x:g}" y="{HEIGHT - 4:g}" text-anchor="{anchor}">{span(number * step)}</text>'
+        yield f'<text x="{x:g}" y="{bottom - 4:g}" text-anchor="{anchor}">{span(number * step)}</text>'
         yield f'<line class="tick" x1="{x:g}" x2="{x:g}" y1="0" y2="{JOBS_HEIGHT:g}"/>'
 
 

@@ -179,7 +179,11 @@ def _summary(exhibits: Sequence[Exhibit], part: Part) -> str:
 def _chart(chart: str) -> str:
     if not chart:
         return ""
-    words = "".join(f'<span class="{name}">{words}</span>' for name, words in _LEGEND.items())
+    words = "".join(
+        f'<span class="{name}">{words}</span>'
+        for name, words in _LEGEND.items()
+        if f'class="{name}"' in chart
+    )
     return f'<section class="chart">{chart}<p class="legend">{words}</p></section>\n'
 
 
