@@ -202,7 +202,9 @@ class State:
         call, order = admission.call, admission.order
         if (known := self._keys.look(call, account, self._now)) is not None:
             return known
-        late: list[Check] = [check for check in CHECKS if check not in self._early(call)]
+        # The balance is looked at again: since the call was admitted, another one may have spent it.
+        early = set(self._early(call)) - {"balance"}
+        late: list[Check] = [check for check in CHECKS if check not in early]
         refused = self._first_refusal(late, admission, account) or self._busy()
         answer = refused or self._accept(order, call, account)
         self._keys.keep(call, account, answer, self._now)

@@ -8,7 +8,7 @@ import aiohttp
 import anyio
 import pytest
 
-from seedance_async.sandbox import Fault, Sandbox
+from seedance_async.sandbox import Behaviour, Fault, Sandbox
 from seedance_async.sandbox.exchange import Call
 from seedance_async.sandbox.faults import EFFECTS, NAMED, PASSING, FaultBook
 from tests.sandbox.api import CLIP, VIDEO, calling
@@ -294,3 +294,21 @@ def test_a_rule_is_told_shortly_or_whole() -> None:
     for fault in NAMED.values():
         assert fault == Fault.read(fault.document(whole=False))
     assert {"effect": "drop", "moment": "before"} == NAMED["drop-before"].document(whole=False)
+
+
+async def test_credits_that_another_request_spent_meanwhile_are_spent() -> None:
+    """Both were looked at while there was enough for one; the second is refused when its work begins."""
+    early = Behaviour(before_key=frozenset({"balance"}))
+    slow = Fault(effect="delay", moment="before", seconds=5, count=None)
+    statuses: list[int] = []
+
+    async def post(key: str) -> None:
+        statuses.append((await api.post(VIDEO, CLIP, key=key)).status)
+
+    async with calling(Sandbox(credits=30, behaviour=early, faults=[slow])) as api:
+        async with anyio.create_task_group() as callers:
+            callers.start_soon(post, "one")
+            callers.start_soon(post, "other")
+
+    assert [202, 402] == sorted(statuses)
+    assert 1 == len(api.sandbox.paid_tasks)
