@@ -305,10 +305,12 @@ async def test_credits_that_another_request_spent_meanwhile_are_spent() -> None:
     async def post(key: str) -> None:
         statuses.append((await api.post(VIDEO, CLIP, key=key)).status)
 
-    async with calling(Sandbox(credits=30, behaviour=early, faults=[slow])) as api:
-        async with anyio.create_task_group() as callers:
-            callers.start_soon(post, "one")
-            callers.start_soon(post, "other")
+    async with (
+        calling(Sandbox(credits=30, behaviour=early, faults=[slow])) as api,
+        anyio.create_task_group() as callers,
+    ):
+        callers.start_soon(post, "one")
+        callers.start_soon(post, "other")
 
     assert [202, 402] == sorted(statuses)
     assert 1 == len(api.sandbox.paid_tasks)
