@@ -12,20 +12,18 @@ not stop the thread; what was begun will be written.
 from __future__ import annotations
 
 import asyncio
-import sqlite3
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from typing import TYPE_CHECKING, ParamSpec, Self, TypeVar
 
 import anyio
 
-from seedance_async.batch.journal.file import File
+from seedance_async.batch.journal.file import File, making_sense
 from seedance_async.batch.journal.opening import let_go, open_file
 from seedance_async.batch.journal.planning import Planner, Problem, Taken
 from seedance_async.batch.journal.records import Changes, Draft, Entry, Ticket, drafts
 from seedance_async.batch.journal.space import Space
 from seedance_async.batch.journal.store import Hold, Milestones, Store
-from seedance_async.errors import JournalError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -100,11 +98,12 @@ class Journal:
         space = Space(self._directory)
         connection = open_file(self._directory)
         try:
-            space.load()
-            return Store(File(connection, space))
-        except (sqlite3.Error, LookupError, ValueError) as problem:  # sound pages, and no sense in them
+            with making_sense():
+                space.load()
+                return Store(File(connection, space))
+        except BaseException:
             let_go(connection, self._directory)
-            raise JournalError(f"the journal is damaged: {problem!r}") from problem
+            raise
 
     def _close(self) -> None:
         self.store.file.space.drop()

@@ -9,13 +9,13 @@ from __future__ import annotations
 
 import os
 import sqlite3
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, TypeVar
 
 from seedance_async.errors import JournalError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
     from seedance_async.batch.journal.opening import Connection
     from seedance_async.batch.journal.space import Space
@@ -67,3 +67,16 @@ class File:
                 self.connection.execute("ROLLBACK")
             raise
         return done
+
+
+@contextmanager
+def making_sense() -> Iterator[None]:
+    """What is read within is believed only if it makes sense: the pages of a file may be sound and it not.
+
+    Raises:
+        JournalError: it does not.
+    """
+    try:
+        yield
+    except (sqlite3.Error, LookupError, ValueError) as problem:
+        raise JournalError(f"the journal is damaged: {problem!r}") from problem
