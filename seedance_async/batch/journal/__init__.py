@@ -96,7 +96,8 @@ class Journal:
 
     def _open(self) -> Store:
         space = Space(self._directory)
-        connection = open_file(self._directory)
+        with making_sense():
+            connection = open_file(self._directory)
         try:
             with making_sense():
                 space.load()
