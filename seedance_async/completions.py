@@ -124,7 +124,7 @@ def completions(ending: Ending[Wanted]) -> list[Completion]:
 def _share(ending: Ending[Wanted], place: int) -> Completion:
     """One job's part of a POST that several shared."""
     whole = ending.submission
-    part = whole if whole is None else _part(whole, place)
+    part = whole if whole is None else part_of(whole, place)
     tasks = tuple(task for task in ending.tasks if part is not None and task.id in part.task_ids)
     return Completion(
         index=ending.order.indices[place],
@@ -135,8 +135,8 @@ def _share(ending: Ending[Wanted], place: int) -> Completion:
     )
 
 
-def _part(whole: Submission, place: int) -> Submission | None:
-    """The submission as if this job had been posted alone; None where the server started fewer."""
+def part_of(whole: Submission, place: int) -> Submission | None:
+    """The submission as if this place's job had been posted alone; None where the server started fewer."""
     if place >= len(whole.task_ids):
         return None
     task_id, used = whole.task_ids[place], whole.credits_used

@@ -140,6 +140,7 @@ class Generation(Generic[OrderT]):
         self._source_error: Exception | None = None
         self._end: SeedanceError | None = None
         self._exhausted = False
+        self._expecting = False
         self._closed = False
         self._results_bell = Bell()
         self._feed_bell = Bell()
@@ -152,6 +153,7 @@ class Generation(Generic[OrderT]):
         Raises:
             Exception: what the source raised, after everything paid was yielded.
         """
+        self._expecting = True
         self._dispatcher.lazy_source(opened=True)
         self._workers.start_soon(self._feed)
         try:
@@ -169,6 +171,12 @@ class Generation(Generic[OrderT]):
         if self._source_error is not None:
             raise self._source_error
 
+    def nothing_new(self) -> None:
+        """All orders are known: what the source yields from now on, if anything, are such as come back."""
+        if self._expecting:
+            self._expecting = False
+            self._dispatcher.lazy_source(opened=False)
+
     def end(self, error: SeedanceError) -> None:
         """The client closes under this run: what is done is still yielded, then the error is raised."""
         self._end = error
@@ -184,7 +192,7 @@ class Generation(Generic[OrderT]):
             self._source_error = error
         finally:
             self._exhausted = True
-            self._dispatcher.lazy_source(opened=False)
+            self.nothing_new()
             self._results_bell.ring()
 
     async def _room(self) -> bool:

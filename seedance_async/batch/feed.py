@@ -1,7 +1,8 @@
 """Which job is sent next: what an earlier run has begun, then what the ledger lets through.
 
 Jobs wait here by tariff, because the ledger judges by tariff: while the price of one is unknown, or does not
-fit under the cap any more, jobs of the others go on. Of those that may go, the first in the manifest goes.
+fit under the cap any more, jobs of the others go on. Of those that may go, the first in the manifest goes,
+and the next ones of its tariff with it where they may share its POST.
 """
 
 from __future__ import annotations
@@ -9,6 +10,7 @@ from __future__ import annotations
 from collections import deque
 from typing import TYPE_CHECKING, Final
 
+from seedance_async.batch.parcels import Parcel
 from seedance_async.errors import CreditCapError
 from seedance_async.promise import Bell
 
@@ -29,21 +31,27 @@ class Feed:
         ledger: decides whether a job may be sent.
         begun: jobs that an earlier run has sent already; they go first, and past the ledger.
         planned: jobs to be sent, a handful at a time; read ahead of the sending by at most ``HELD``.
+        share_posts: whether jobs that ask for the same may go in one parcel.
         stop: told when the cap lets no further job through.
+        nothing_new: told when every job was handed out once.
     """
 
     def __init__(
         self,
         ledger: Ledger,
         *,
-        begun: AsyncIterable[Ticket],
+        begun: AsyncIterable[Parcel],
         planned: AsyncIterable[list[Ticket]],
+        share_posts: bool,
         stop: Callable[[CreditCapError], None],
+        nothing_new: Callable[[], None],
     ) -> None:
         self._ledger = ledger
         self._begun = begun
         self._planned = planned
+        self._share_posts = share_posts
         self._stop = stop
+        self._nothing_new = nothing_new
         self._held: dict[Tariff, deque[Ticket]] = {}
         self._count = 0
         self._under_way = 0
@@ -76,7 +84,7 @@ class Feed:
         self._changed.ring()
 
     def ended(self) -> None:
-        """A job that was handed out is over, whatever became of it."""
+        """A parcel that was handed out is over, whatever became of its jobs."""
         self._under_way -= 1
         self._changed.ring()
 
@@ -90,8 +98,8 @@ class Feed:
         self._wanted.ring()
         self._changed.ring()
 
-    async def orders(self) -> AsyncGenerator[Ticket]:
-        """Every job as soon as it may be sent.
+    async def orders(self) -> AsyncGenerator[Parcel]:
+        """Every job as soon as it may be sent, alone or with others.
 
         Raises:
             Exception: what the source of the planned jobs raised.
@@ -101,37 +109,47 @@ class Feed:
                 self._under_way += 1
                 yield begun
         while not self._closed:
-            ticket = self._affordable()
-            if ticket is not None:
+            parcel = self._affordable()
+            if parcel is not None:
                 self._under_way += 1
-                yield ticket
-            elif self._drained and not self._held:
+                yield parcel
+            elif self._drained and not self._held and not self._under_way:
                 break
-            elif not self._under_way and (self._drained or self._count >= HELD):
+            elif self._held and not self._under_way and (self._drained or self._count >= HELD):
                 self._stop(self._cap_reached())
                 break
             else:
+                if self._drained and not self._held:
+                    self._nothing_new()  # but what is under way may come back
                 await self._changed.sleep()
         if self._error is not None:
             raise self._error
 
-    def _affordable(self) -> Ticket | None:
-        """Take out the first job that the ledger lets through, and reserve its price."""
+    def _affordable(self) -> Parcel | None:
+        """The first job that the ledger lets through, and those that may go with it."""
         heads = [held[0] for tariff, held in self._held.items() if self._ledger.affords(tariff)]
         if not heads:
             return None
-        ticket = min(heads, key=lambda head: head.number)
-        self._take_out(ticket.tariff)
-        self._ledger.reserve(ticket.number, ticket.tariff)
-        return ticket
+        tariff = min(heads, key=lambda head: head.number).tariff
+        parcel = Parcel((self._take_out(tariff),))
+        while self._share_posts and self._next_may_join(parcel, tariff):
+            parcel = Parcel((*parcel.tickets, self._take_out(tariff)))
+        return parcel
 
-    def _take_out(self, tariff: Tariff) -> None:
+    def _next_may_join(self, parcel: Parcel, tariff: Tariff) -> bool:
+        held = self._held.get(tariff)
+        return held is not None and parcel.may_take(held[0]) and self._ledger.affords(tariff)
+
+    def _take_out(self, tariff: Tariff) -> Ticket:
+        """Take the next job of a tariff, and reserve its price."""
         held = self._held[tariff]
-        held.popleft()
+        ticket = held.popleft()
         if not held:
             del self._held[tariff]
         self._count -= 1
         self._wanted.ring()
+        self._ledger.reserve(ticket.number, tariff)
+        return ticket
 
     def _cap_reached(self) -> CreditCapError:
         ledger = self._ledger

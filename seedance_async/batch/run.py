@@ -4,44 +4,30 @@ The order of the steps is the promise of the package::
 
     intent on disk -> POST -> ids on disk -> poll -> result on disk -> files -> saved on disk -> told
 
-What an error proves decides where the job goes. Only the API's own refusal, or a call that never left, takes
-a job back to *planned* or *refused*. Everything else leaves it *submitting* or makes it *uncertain*, to be
-asked for again with the same bytes under the same key.
-
-A refusal that would meet the next job too (no credits, a revoked key, nothing gets through) stops the
-submitting; what is paid is still collected, except under a key that is refused.
+The first three steps are ``sending``'s; here is the rest, and the run as a whole. When it is stopped, nothing
+more is sent, and what is paid is still collected, except under a key that is refused.
 """
 
 from __future__ import annotations
 
 import logging
-from datetime import UTC, datetime
-from functools import partial
 from typing import TYPE_CHECKING, Final
 
 import anyio
 
-from seedance_async import retry
 from seedance_async.batch import results
 from seedance_async.batch.feed import Feed
+from seedance_async.batch.sending import Sender, wall_now
 from seedance_async.batch.states import State
 from seedance_async.errors import (
-    ApiError,
     ClientStateError,
-    ConnectionFailedError,
     CreditCapError,
-    IdempotencyConflictError,
-    InsufficientCreditsError,
     JournalError,
-    NotFoundError,
     RateLimitedError,
     SeedanceError,
     TaskFailedError,
     UnauthorizedError,
-    UncertainSubmissionError,
 )
-from seedance_async.fault_points import fault_point
-from seedance_async.promise import Bell
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, AsyncIterable
@@ -53,35 +39,21 @@ if TYPE_CHECKING:
     from seedance_async.batch.jobs import JobResult
     from seedance_async.batch.journal import Entry, Journal, Ticket
     from seedance_async.batch.ledger import Ledger
+    from seedance_async.batch.parcels import Parcel
     from seedance_async.batch.saving import Saver
-    from seedance_async.budget import Slot
     from seedance_async.engine import Engine
     from seedance_async.generation import Ending, Generation
-    from seedance_async.models import Submission
+    from seedance_async.models import Task
 
 log: logging.Logger = logging.getLogger(__name__)
 
 DOWNLOADS: Final = 4
 """Jobs whose files are fetched at the same time."""
 
-UNCERTAIN_IN_A_ROW: Final = 5
-"""So many jobs without an answer, and none accepted in between: nothing gets through at present."""
-
-REFUSED_FOR: Final = 3600.0
-"""Seconds of nothing but 429, no job accepted in between, after which no more are sent in this run."""
-
-LEAVING_GRACE: Final = 10.0
-"""Seconds that POSTs on the wire get for their answer when the caller leaves; they are on record anyway."""
-
 UNENDED: Final = frozenset({State.PLANNED, State.SUBMITTING, State.ACCEPTED})
 PAGE: Final = 200
 AHEAD: Final = 100
 """Results that wait for the caller at most."""
-
-
-def wall_now() -> float:
-    """Seconds of the wall clock since 1970, UTC: what is compared across runs."""
-    return datetime.now(UTC).timestamp()
 
 
 class Run:
@@ -99,9 +71,10 @@ class Run:
         saver: Saver,
         *,
         directory: Path,
-        begun: AsyncIterable[Ticket],
+        begun: AsyncIterable[Parcel],
         planned: AsyncIterable[list[Ticket]],
         max_in_flight: int | None,
+        share_posts: bool,
     ) -> None:
         self.stopped: SeedanceError | None = None
         self._engine = engine
@@ -110,13 +83,17 @@ class Run:
         self._saver = saver
         self._directory = directory
         self._max_in_flight = max_in_flight
-        self._feed = Feed(ledger, begun=begun, planned=planned, stop=self.stop)
-        self._generation: Generation[Ticket] | None = None
+        self._feed = Feed(
+            ledger,
+            begun=begun,
+            planned=planned,
+            share_posts=share_posts,
+            stop=self.stop,
+            nothing_new=self._nothing_new,
+        )
+        self._sender = Sender(engine, journal, ledger, self._feed, stop=self.stop)
+        self._generation: Generation[Parcel] | None = None
         self._told_open: set[int] = set()
-        self._lost_in_a_row = 0
-        self._refused_since: float | None = None
-        self._posting = 0
-        self._posted = Bell()
         self._downloads = anyio.Semaphore(DOWNLOADS)
         self._scope = anyio.CancelScope()
         self._finished = anyio.Event()
@@ -146,7 +123,7 @@ class Run:
         if not self._finished.is_set():
             self.stop(SeedanceError("the caller left"))
         with anyio.CancelScope(shield=True):
-            await self._last_answers()
+            await self._sender.last_answers()
             self._scope.cancel()
             self._told.close()
             await self._finished.wait()
@@ -158,6 +135,10 @@ class Run:
             self._feed.close()
             if self._generation is not None:
                 self._generation.stop(error)
+
+    def _nothing_new(self) -> None:
+        if self._generation is not None:
+            self._generation.nothing_new()
 
     async def _work(self) -> None:
         self._error = ClientStateError("the client was closed before its batch; close the batch first")
@@ -175,7 +156,7 @@ class Run:
     async def _follow(self, workers: TaskGroup) -> None:
         """Take every job to its end."""
         self._generation = self._engine.generation(
-            self._feed.orders(), post=self._post, max_in_flight=self._max_in_flight, workers=workers
+            self._feed.orders(), post=self._sender.post, max_in_flight=self._max_in_flight, workers=workers
         )
         workers.start_soon(self._feed.fill)
         workers.start_soon(self._save_left_over, workers)
@@ -187,118 +168,35 @@ class Run:
                     break
         finally:
             await endings.aclose()
-            await self._last_answers()
-
-    # --- sending
-
-    async def _post(self, ticket: Ticket, /, *, slot: Slot) -> Submission:
-        """Send one job's POST between its two records."""
-        if ticket.state is State.PLANNED and not self._ledger.covers(ticket.number):
-            slot.cancel()
-            self._ledger.release(ticket.number)
-            raise CreditCapError("its price has risen since it was reserved")
-        self._posting += 1
-        try:
-            submission = await self._send(ticket, slot)
-            await self._accepted(ticket, submission)
-        except SeedanceError as error:
-            await self._not_accepted(ticket, error)
-            raise
-        finally:
-            self._posting -= 1
-            self._posted.ring()
-        return submission
-
-    async def _send(self, ticket: Ticket, slot: Slot) -> Submission:
-        try:
-            call = await self._journal.do(self._journal.store.intend, ticket.number, now=wall_now())
-        except BaseException:
-            slot.cancel()
-            raise
-        fault_point("after_intent")
-        history = retry.History(uncertain=ticket.state is not State.PLANNED)
-        return await self._engine.send(call, ticket.kind, history=history, slot=slot)
-
-    async def _accepted(self, ticket: Ticket, submission: Submission) -> None:
-        fault_point("before_record")
-        try:
-            await self._journal.do(self._journal.store.accept, ticket.number, submission, now=wall_now())
-        except JournalError as error:
-            error.idempotency_key, error.task_id = submission.idempotency_key, submission.id
-            log.critical("%s is paid and could not be recorded: %s", ticket.name, error)
-            raise
-        fault_point("after_record")
-        self._lost_in_a_row = 0
-        self._refused_since = None
-        self._ledger.settle(ticket.number, submission.credits_used)
-        self._feed.priced()
-
-    async def _not_accepted(self, ticket: Ticket, error: SeedanceError) -> None:
-        """Put the job where its error proves it to be."""
-        store, number = self._journal.store, ticket.number
-        match error:
-            case UncertainSubmissionError() | IdempotencyConflictError():
-                # A 409 for a key and bytes of our own can only mean that it was accepted once.
-                record = partial(store.doubt, number, error.message)
-            case InsufficientCreditsError() | NotFoundError():
-                record = partial(store.postpone, number, error.message, new_key=True)
-            case UnauthorizedError() | RateLimitedError() | ConnectionFailedError():
-                record = partial(store.postpone, number, error.message, new_key=False)
-            case ApiError():
-                record = partial(store.refuse, number, error.message, now=wall_now())
-            case _:  # nothing is proven: the intent stands, and the next run asks again
-                self._stop_for(error)
-                return
-        await self._journal.do(record)
-        if isinstance(error, UncertainSubmissionError | IdempotencyConflictError):
-            self._ledger.doubt(number)
-            self._lost_in_a_row += 1
-        else:
-            self._ledger.release(number)
-        self._stop_for(error)
-
-    def _stop_for(self, error: SeedanceError) -> None:
-        """Stop if the next job would meet the same."""
-        would_recur = (
-            InsufficientCreditsError, UnauthorizedError, NotFoundError, ConnectionFailedError, JournalError
-        )  # fmt: skip
-        lost = self._lost_in_a_row >= UNCERTAIN_IN_A_ROW
-        if isinstance(error, would_recur) or lost or self._refused_too_long(error):
-            self.stop(error)
-
-    def _refused_too_long(self, error: SeedanceError) -> bool:
-        """A 429 alone fails no job; but a run must end, even if somebody else spends the account for ever."""
-        if not isinstance(error, RateLimitedError):
-            return False
-        now = anyio.current_time()
-        if self._refused_since is None:
-            self._refused_since = now
-        return now - self._refused_since >= REFUSED_FOR
-
-    async def _last_answers(self) -> None:
-        with anyio.move_on_after(LEAVING_GRACE):
-            while self._posting:
-                await self._posted.sleep()
+            await self._sender.last_answers()
 
     # --- collecting
 
-    async def _ended(self, ending: Ending[Ticket], workers: TaskGroup) -> None:
-        """One job has gone as far as the API takes it."""
-        ticket, error = ending.order, ending.error
+    async def _ended(self, ending: Ending[Parcel], workers: TaskGroup) -> None:
+        """A parcel has gone as far as the API takes it."""
         try:
-            if ending.submission is None:
-                await self._unaccepted(ticket, error)
-            elif len(ending.tasks) < len(ending.submission.task_ids):
-                await self._unfinished(ticket, error)
-            else:
-                await self._finished_tasks(ending, workers)
+            for ticket in ending.order.tickets:
+                await self._job_ended(ticket, ending, workers)
         except JournalError as failure:
             self.stop(failure)
         finally:
             self._feed.ended()
 
-    async def _unaccepted(self, ticket: Ticket, error: SeedanceError | None) -> None:
+    async def _job_ended(self, ticket: Ticket, ending: Ending[Parcel], workers: TaskGroup) -> None:
         entry = await self._entry(ticket.number)
+        if ending.submission is None:
+            await self._unaccepted(ticket, entry, ending.error)
+        elif entry.state is State.UNCERTAIN:
+            await self._tell(entry, None)
+        elif entry.task_ids and set(entry.task_ids) <= set(ending.submission.task_ids):
+            tasks = [task for task in ending.tasks if task.id in entry.task_ids]
+            if len(tasks) < len(entry.task_ids):
+                await self._unfinished(ticket, ending.error)
+            else:
+                await self._finished_tasks(entry, tasks, workers)
+        # Else the server did not start it with the others, and it has gone its own way since.
+
+    async def _unaccepted(self, ticket: Ticket, entry: Entry, error: SeedanceError | None) -> None:
         may_wait = isinstance(error, RateLimitedError | CreditCapError)  # neither alone fails a job
         if may_wait and entry.state is State.PLANNED and self.stopped is None:
             self._feed.again(ticket)
@@ -316,15 +214,12 @@ class Run:
         if isinstance(error, UnauthorizedError):
             self.stop(error)
 
-    async def _finished_tasks(self, ending: Ending[Ticket], workers: TaskGroup) -> None:
-        number, error = ending.order.number, ending.error
-        state = await self._journal.do(
-            self._journal.store.finish,
-            number,
-            ending.tasks,
-            error.message if error else None,
-            now=wall_now(),
-        )
+    async def _finished_tasks(self, entry: Entry, tasks: list[Task], workers: TaskGroup) -> None:
+        failed = (TaskFailedError(task, idempotency_key=entry.key) for task in tasks if task.is_failed)
+        error = next(failed, None)
+        told = error.message if error else None
+        store, number = self._journal.store, entry.number
+        state = await self._journal.do(store.finish, number, tasks, told, now=wall_now())
         entry = await self._entry(number)
         self._settle(entry)
         if state is State.COMPLETED:

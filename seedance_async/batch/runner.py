@@ -18,9 +18,11 @@ from seedance_async.batch import names, results
 from seedance_async.batch.intake import take_manifest, take_stream
 from seedance_async.batch.journal import Changes, Journal
 from seedance_async.batch.ledger import Ledger
+from seedance_async.batch.parcels import Parcel
 from seedance_async.batch.prices import hearsay
-from seedance_async.batch.run import PAGE, Run, wall_now
+from seedance_async.batch.run import PAGE, Run
 from seedance_async.batch.saving import Saver
+from seedance_async.batch.sending import wall_now
 from seedance_async.batch.states import State
 from seedance_async.batch.summary import Summary
 from seedance_async.errors import (
@@ -61,6 +63,9 @@ class BatchRunner:
         replay_window: seconds for which a job whose answer was lost is sent again under its key.
         resubmit_uncertain: send also those again that are older than that. They may be paid twice.
         embed: put each job's prompt into its files' own metadata; False keeps them as the server made them.
+        share_posts: let up to four ``GptImage2`` jobs that ask for the same, such as the takes of one, go out
+            in one POST. Each stays a job of its own, but ends with the last of them. Posts are not shared
+            under a ``max_in_flight``.
 
     Raises:
         ConfigurationError: an option makes no sense.
@@ -78,6 +83,7 @@ class BatchRunner:
         replay_window: float = REPLAY_WINDOW,
         resubmit_uncertain: bool = False,
         embed: bool = True,
+        share_posts: bool = True,
     ) -> None:
         if max_credits is not None and not max_credits >= 0:
             raise ConfigurationError(f"max_credits must be 0 or more; got {max_credits}")
@@ -89,6 +95,7 @@ class BatchRunner:
         self._max_in_flight = max_in_flight
         self._template = names.Template(output_name)
         self._embed = embed
+        self._share_posts = share_posts and max_in_flight is None
         self._replay_window = float("inf") if resubmit_uncertain else replay_window
         self._ledger = Ledger(cap=max_credits)
         self._changes = Changes()
@@ -230,18 +237,23 @@ class BatchRunner:
             begun=self._begun(journal),
             planned=planned,
             max_in_flight=self._max_in_flight,
+            share_posts=self._share_posts,
         )
 
-    async def _begun(self, journal: Journal) -> AsyncIterator[Ticket]:
+    async def _begun(self, journal: Journal) -> AsyncIterator[Parcel]:
         """What earlier runs left on its way: first what is paid, then what may be."""
         poller = self._client.engine.poller
         async for ticket in _pages(journal, journal.store.to_collect):
             if ticket.submission is not None:
                 age = max(0.0, wall_now() - (ticket.accepted_at or 0.0))
                 poller.born(ticket.submission, ticket.kind, age=age)
-            yield ticket
+            yield Parcel((ticket,))
         async for ticket in _pages(journal, journal.store.to_send_again):
-            yield ticket
+            mates = [ticket]
+            if ticket.seat is not None:
+                mates = await journal.do(journal.store.sharing, ticket.number)
+            if mates and mates[0].number == ticket.number:  # the others go with their first
+                yield Parcel(tuple(mates))
 
     async def _known(self, journal: Journal) -> AsyncIterator[JobResult]:
         """The manifest's jobs that an earlier run ended."""
@@ -290,7 +302,7 @@ def _open_ledger(journal: Journal, cap: float | None) -> Ledger:
     """The ledger as the journal tells it: what is spent, what may be, and what things cost."""
     store = journal.store
     spent = store.credits_used - store.credits_refunded
-    ledger = Ledger(cap=cap, spent=spent, prices=store.prices(), hearsay=hearsay)
+    ledger = Ledger(cap=cap, spent=spent, prices=store.tariffs.prices(), hearsay=hearsay)
     for hold in store.holds():
         ledger.hold(hold.number, hold.tariff)
         if hold.state is not State.SUBMITTING:

@@ -78,7 +78,7 @@ def _look(journal: Journal, changes: Changes) -> Survey:
     return Survey(
         tally=store.tally(),
         changes=changes,
-        prices=store.prices(),
+        prices=store.tariffs.prices(),
         durations=tuple(store.durations(limit=DURATIONS)),
         spent=store.credits_used - store.credits_refunded,
     )

@@ -21,9 +21,9 @@ import anyio
 from seedance_async.batch.journal.file import File, making_sense
 from seedance_async.batch.journal.opening import let_go, open_file
 from seedance_async.batch.journal.planning import Planner, Problem, Taken
-from seedance_async.batch.journal.records import Changes, Draft, Entry, Ticket, drafts
+from seedance_async.batch.journal.records import Changes, Draft, Entry, Hold, Milestones, Ticket, drafts
 from seedance_async.batch.journal.space import Space
-from seedance_async.batch.journal.store import Hold, Milestones, Store
+from seedance_async.batch.journal.store import Store
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -21,7 +21,7 @@ import stat
 from contextlib import suppress
 from typing import TYPE_CHECKING, Final, Protocol
 
-from seedance_async.batch.journal.schema import APPLICATION_ID, TABLES, VERSION
+from seedance_async.batch.journal.schema import APPLICATION_ID, TABLES, UPGRADES, VERSION
 from seedance_async.batch.keys import NONCE_BYTES
 from seedance_async.errors import JournalError
 
@@ -97,7 +97,7 @@ def open_file(directory: Path) -> Connection:
 def prepare(connection: Connection) -> None:
     """Take the lock, see that the file is a journal of ours, and make its tables if it is empty."""
     connection.execute("PRAGMA locking_mode = EXCLUSIVE")
-    fresh = _recognise(connection)
+    version = _recognise(connection)
     (mode,) = connection.execute("PRAGMA journal_mode = WAL").fetchone()
     if mode != "wal":
         raise JournalError(f"this file system does not carry a write-ahead log (journal mode {mode!r})")
@@ -110,8 +110,10 @@ def prepare(connection: Connection) -> None:
     ):
         connection.execute(f"PRAGMA {setting}").fetchall()
     connection.execute("BEGIN IMMEDIATE")
-    if fresh:
+    if version is None:
         _make_tables(connection)
+    else:
+        _upgrade(connection, version)
     connection.execute("COMMIT")
 
 
@@ -138,32 +140,42 @@ def _own(path: Path) -> None:
             path.chmod(0o600)
 
 
-def _recognise(connection: Connection) -> bool:
-    """True for an empty file, False for a journal of this version.
+def _recognise(connection: Connection) -> int | None:
+    """The version of a journal; None for an empty file.
 
     Raises:
-        JournalError: it is neither.
+        JournalError: it is neither, or of a version to come.
     """
     (application,) = connection.execute("PRAGMA application_id").fetchone()
     (version,) = connection.execute("PRAGMA user_version").fetchone()
     (tables,) = connection.execute("SELECT count(*) FROM sqlite_master").fetchone()
     if not tables and not application:
-        return True
+        return None
     if application != APPLICATION_ID:
         raise JournalError("the file is a database of another program; take another directory")
     if version > VERSION:
         raise JournalError(f"the journal is of version {version}, this program knows up to {VERSION}: update")
-    return False
+    return int(version)
 
 
 def _make_tables(connection: Connection) -> None:
-    for statement in filter(str.strip, TABLES.split(";")):
-        connection.execute(statement)
+    _execute_all(connection, TABLES)
     # The nonce is on the disk before any key can be made of it.
     facts = {"nonce": secrets.token_bytes(NONCE_BYTES), "run": 0, "credits_used": 0, "credits_refunded": 0}
     connection.executemany("INSERT INTO meta VALUES (?, ?)", facts.items())
     connection.execute(f"PRAGMA application_id = {APPLICATION_ID}")
     connection.execute(f"PRAGMA user_version = {VERSION}")
+
+
+def _upgrade(connection: Connection, version: int) -> None:
+    for earlier in range(version, VERSION):
+        _execute_all(connection, UPGRADES[earlier])
+    connection.execute(f"PRAGMA user_version = {VERSION}")
+
+
+def _execute_all(connection: Connection, statements: str) -> None:
+    for statement in filter(str.strip, statements.split(";")):
+        connection.execute(statement)
 
 
 def _look_through(connection: Connection) -> None:

@@ -167,7 +167,8 @@ class Planner:
         """Put another request in the place of one that was never charged."""
         self._file.connection.execute(
             "UPDATE jobs SET listed = 1, line = ?, take = ?, tariff = ?, path = ?, body = ?, digest = ?, "
-            "state = 'planned', key = NULL, intended_at = NULL, ended_at = NULL, error = NULL "
+            "state = 'planned', key = NULL, shared = NULL, seat = NULL, intended_at = NULL, ended_at = NULL, "
+            "error = NULL "
             "WHERE number = ?",
             (*self._request(draft), number),
         )
@@ -189,7 +190,7 @@ class Planner:
         return (name, fold(name), draft.name is None, *self._request(draft))
 
     def _request(self, draft: Draft) -> tuple[object, ...]:
-        tariff = self._store.tariff_id(draft.tariff)
+        tariff = self._store.tariffs.id_of(draft.tariff)
         return (draft.line, draft.take, tariff, draft.path, draft.body, draft.digest)
 
     def _free(self, name: str) -> str:

@@ -66,6 +66,8 @@ class Ticket:
     """A job that there is something to do for; light, because thousands of them wait.
 
     Attributes:
+        digest: of path and body: equal for jobs that ask for the same.
+        seat: its place among the jobs that share its POST; None if it goes alone, or was not sent.
         submission: what was accepted; None before that.
         accepted_at: wall clock, seconds; None before that.
     """
@@ -74,6 +76,8 @@ class Ticket:
     name: str
     tariff: Tariff
     state: State
+    digest: bytes = field(repr=False)
+    seat: int | None = None
     submission: Submission | None = None
     accepted_at: float | None = None
 
@@ -81,6 +85,26 @@ class Ticket:
     def kind(self) -> Kind:
         """The class of work it belongs to."""
         return self.tariff.kind
+
+
+@frozen
+class Hold:
+    """A job whose price is not settled: it was sent, and nobody has said what it costs."""
+
+    number: int
+    tariff: Tariff
+    state: State
+
+
+@frozen
+class Milestones:
+    """The state of a job and how it came there; instants are seconds of the wall clock, or None."""
+
+    number: int
+    state: State
+    intended_at: float | None
+    accepted_at: float | None
+    ended_at: float | None
 
 
 @frozen(kw_only=True)
@@ -149,7 +173,7 @@ ENTRY_COLUMNS: Final = (
     "key, intended_at, accepted_at, ended_at, task_ids, tasks, credits_used, credits_refunded, files, error"
 )
 
-TICKET_COLUMNS: Final = "number, name, tariff, state, key, task_ids, credits_used, accepted_at"
+TICKET_COLUMNS: Final = "number, name, tariff, state, digest, seat, key, task_ids, credits_used, accepted_at"
 
 
 def entry(row: Row) -> Entry:
@@ -165,7 +189,7 @@ def entry(row: Row) -> Entry:
 
 def ticket(row: Row, tariffs: Mapping[int, Tariff]) -> Ticket:
     """A ticket from a row of ``TICKET_COLUMNS``."""
-    number, name, tariff, state, key, task_ids, credits_used, accepted_at = row
+    number, name, tariff, state, digest, seat, key, task_ids, credits_used, accepted_at = row
     ids = read_list(task_ids)
     submission = None
     if ids:
@@ -175,6 +199,8 @@ def ticket(row: Row, tariffs: Mapping[int, Tariff]) -> Ticket:
         name=name,
         tariff=tariffs[tariff],
         state=State(state),
+        digest=digest,
+        seat=seat,
         submission=submission,
         accepted_at=accepted_at,
     )

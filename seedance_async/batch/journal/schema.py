@@ -7,6 +7,9 @@ bytes of the request are kept with it, because they, and nothing serialised anew
 ``unnamed``   is 1 where the name was made from the place in the manifest; such jobs are told apart by digest.
 ``listed``    is 1 where the job stands in the manifest of the last run. What was sent stays, listed or not.
 ``run``       is the run that last moved the job.
+``crashes``   counts the runs that died while the job's POST was under way.
+``shared``    is the body of the POST in which the job goes together with others, and ``seat`` its place among
+              them, from 0. They have their key in common. Both are empty for a job that goes alone.
 ``…_at``      are seconds of the wall clock since 1970, UTC.
 """
 
@@ -15,7 +18,7 @@ from __future__ import annotations
 from typing import Final
 
 APPLICATION_ID: Final = 0x5EED_A5C2
-VERSION: Final = 1
+VERSION: Final = 2
 
 TABLES: Final = """
 CREATE TABLE meta (name TEXT PRIMARY KEY, value) WITHOUT ROWID;
@@ -42,7 +45,10 @@ CREATE TABLE jobs (
     state TEXT NOT NULL,
     run INTEGER NOT NULL,
     generation INTEGER NOT NULL DEFAULT 1,
+    crashes INTEGER NOT NULL DEFAULT 0,
     key TEXT,
+    shared BLOB,
+    seat INTEGER,
     intended_at REAL,
     accepted_at REAL,
     ended_at REAL,
@@ -59,4 +65,15 @@ CREATE INDEX jobs_by_state ON jobs (state);
 CREATE INDEX jobs_by_digest ON jobs (digest) WHERE unnamed = 1;
 CREATE INDEX jobs_unpriced ON jobs (tariff)
     WHERE credits_used IS NULL AND key IS NOT NULL AND state NOT IN ('planned', 'refused');
+CREATE INDEX jobs_sharing ON jobs (key) WHERE seat IS NOT NULL;
 """
+
+UPGRADES: Final[dict[int, str]] = {
+    1: """
+ALTER TABLE jobs ADD COLUMN crashes INTEGER NOT NULL DEFAULT 0;
+ALTER TABLE jobs ADD COLUMN shared BLOB;
+ALTER TABLE jobs ADD COLUMN seat INTEGER;
+CREATE INDEX jobs_sharing ON jobs (key) WHERE seat IS NOT NULL;
+""",
+}
+"""What makes the next version of a file of this one."""

@@ -10,31 +10,19 @@ from collections import Counter
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Concatenate, Final, ParamSpec, TypeVar
 
-from attrs import frozen
-
-from seedance_async import wire
 from seedance_async.batch import keys
-from seedance_async.batch.journal.records import (
-    ENTRY_COLUMNS,
-    TICKET_COLUMNS,
-    Entry,
-    Row,
-    Ticket,
-    as_json,
-    entry,
-    read_list,
-    ticket,
-)
-from seedance_async.batch.ledger import Tariff
-from seedance_async.batch.states import ENDED, MOVES, State
+from seedance_async.batch.journal import sharing
+from seedance_async.batch.journal.reading import Reader
+from seedance_async.batch.journal.records import as_json
+from seedance_async.batch.states import MOVES, State
 from seedance_async.errors import JournalError
-from seedance_async.models import Kind
 from seedance_async.protocol import Call
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from seedance_async.batch.journal.file import File
+    from seedance_async.batch.journal.records import Row
     from seedance_async.models import Submission, Task
 
 P = ParamSpec("P")
@@ -58,44 +46,20 @@ def transaction(method: Callable[Concatenate[Store, P], T]) -> Callable[Concaten
     return whole
 
 
-@frozen
-class Hold:
-    """A job whose price is not settled: it was sent, and nobody has said what it costs."""
-
-    number: int
-    tariff: Tariff
-    state: State
-
-
-@frozen
-class Milestones:
-    """The state of a job and how it came there; instants are seconds of the wall clock, or None."""
-
-    number: int
-    state: State
-    intended_at: float | None
-    accepted_at: float | None
-    ended_at: float | None
-
-
-class Store:
+class Store(Reader):
     """The jobs of one batch.
 
     Attributes:
         counts: how many jobs stand in each state, the superseded ones included.
         credits_used: charged so far, by all runs.
         credits_refunded: given back so far, by all runs.
-        run: counts the runs of the batch from 1.
     """
 
     def __init__(self, file: File) -> None:
-        self.file = file
+        super().__init__(file)
         self.counts: Counter[State] = Counter()
         self.credits_used: float = 0.0
         self.credits_refunded: float = 0.0
-        self.run: int = 0
-        self._tariffs: dict[int, Tariff] = {}
-        self._ids: dict[Tariff, int] = {}
         self._nonce = b""
         self.recall()
 
@@ -107,10 +71,7 @@ class Store:
         self.counts = Counter(
             {State(state): n for state, n in self._all("SELECT state, count(*) FROM jobs GROUP BY state")}
         )
-        self._tariffs.clear()
-        self._ids.clear()
-        for tariff_id, *kind, tasks in self._all(f"SELECT id, {_KIND}, tasks FROM tariffs"):
-            self._remember(Tariff(Kind(**dict(zip(_KIND_FIELDS, kind, strict=True))), tasks), tariff_id)
+        self.tariffs.recall()
 
     # --- a run
 
@@ -128,11 +89,6 @@ class Store:
         self._do(sent_since, State.SUBMITTING, State.UNCERTAIN, replayable_since)
         self.recall()
 
-    def fact(self, name: str) -> str | None:
-        """A fact about the batch, as it was remembered last."""
-        row = self.first("SELECT value FROM meta WHERE name = ?", name)
-        return None if row is None else str(row[0])
-
     def remember_fact(self, name: str, value: object) -> None:
         """Remember a fact; part of a transaction."""
         self._do("INSERT OR REPLACE INTO meta VALUES (?, ?)", name, value)
@@ -145,64 +101,69 @@ class Store:
     # --- a job's way
 
     @transaction
-    def intend(self, number: int, *, now: float) -> Call:
+    def intend(self, number: int, *mates: int, now: float) -> Call:
         """Write down that a job is about to be sent, and give the call: the same one for every attempt.
+
+        Args:
+            number: of the job. One that was sent before is sent again as it was, whoever shares its POST.
+            mates: planned jobs that ask for the same as this planned one, and are to share its POST.
+            now: the instant.
 
         Raises:
             JournalError: it could not be written; then nothing may be sent.
         """
         self.file.space.check()
-        state, name, generation, path, body, digest, key = self._job(
-            number, "state, name, generation, path, body, digest, key"
-        )
+        if self._state(number) is State.SUBMITTING:
+            for mate, _ in self._sharing(number):
+                self._do("UPDATE jobs SET run = ? WHERE number = ?", self.run, mate)
+        else:
+            self._intend((number, *mates), now)
+        name, path, body, digest, shared, key = self._job(number, "name, path, body, digest, shared, key")
         if keys.digest(path, body) != digest:
             raise JournalError(f"the journal is damaged: the request of {name!r} is not the one planned")
-        key = key or keys.derive(self._nonce, name=name, generation=generation, digest=digest)
-        if state == State.SUBMITTING:
-            self._do("UPDATE jobs SET run = ? WHERE number = ?", self.run, number)
-        else:
-            self._move(number, State.SUBMITTING, "key = ?, intended_at = coalesce(intended_at, ?)", key, now)
-        return Call(method="POST", path=path, body=body, idempotency_key=key)
+        return Call(method="POST", path=path, body=shared or body, idempotency_key=key)
 
     @transaction
-    def accept(self, number: int, submission: Submission, *, now: float) -> None:
-        """Write down what was accepted: from here on the tasks can be collected."""
-        self._move(
-            number,
-            State.ACCEPTED,
-            "accepted_at = ?, task_ids = ?, submission = ?, error = NULL",
-            now,
-            as_json(submission.task_ids),
-            as_json(submission.raw),
-        )
-        self._charge(number, submission.credits_used)
+    def accept(self, number: int, submission: Submission, *, now: float) -> dict[int, Submission | None]:
+        """Write down what was accepted: from here on the tasks can be collected.
+
+        Returns:
+            For each job that shares the POST its own part. None for one that has no task: where the answer
+            says so it was not started, and is planned again; else nobody knows.
+        """
+        parts = {mate: sharing.part_of(submission, seat) for mate, seat in self._sharing(number)}
+        for mate, part in parts.items():
+            if part is not None:
+                self._accept(mate, part, now)
+            elif submission.batch_failed:
+                self._plan_again(mate, "the server started fewer pictures than asked for", new_key=True)
+            else:
+                self._move(mate, State.UNCERTAIN, "error = ?", "the answer names no task for it")
+        return parts
 
     @transaction
     def postpone(self, number: int, error: str, *, new_key: bool) -> None:
-        """It is proven that the job was not charged: it is planned again.
+        """It is proven that the job, and whoever shares its POST, was not charged: it is planned again.
 
         Args:
             number: of the job.
             error: why it was not accepted.
             new_key: the server has seen the key, and may give its refusal again for ever.
         """
-        self._move(
-            number,
-            State.PLANNED,
-            "key = NULL, intended_at = NULL, generation = generation + ?, error = ?",
-            int(new_key),
-            error,
-        )
+        for mate, _ in self._sharing(number):
+            self._plan_again(mate, error, new_key=new_key)
 
     @transaction
     def refuse(self, number: int, error: str, *, now: float) -> None:
         """The API refused the request itself."""
-        self._move(number, State.REFUSED, "ended_at = ?, error = ?", now, error)
+        for mate, _ in self._sharing(number):
+            self._move(mate, State.REFUSED, "ended_at = ?, error = ?", now, error)
 
     @transaction
     def doubt(self, number: int, error: str) -> None:
         """Asking came to an end without an answer."""
-        self._move(number, State.UNCERTAIN, "error = ?", error)
+        for mate, _ in self._sharing(number):
+            self._move(mate, State.UNCERTAIN, "error = ?", error)
 
     @transaction
     def finish(self, number: int, tasks: Sequence[Task], error: str | None, *, now: float) -> State:
@@ -240,128 +201,52 @@ class Store:
         """Something went wrong that leaves the job where it stands."""
         self._do("UPDATE jobs SET error = ?, run = ? WHERE number = ?", error, self.run, number)
 
-    # --- what there is to do
+    def _intend(self, numbers: Sequence[int], now: float) -> None:
+        """Make planned jobs ready to be sent, several of them in one POST."""
+        asked = [self._job(number, "name, generation, path, body, digest") for number in numbers]
+        name, generation, path, body, digest = asked[0]
+        shared = None
+        if len(asked) > 1:
+            if len({row[-1] for row in asked}) > 1:
+                raise JournalError(f"jobs {numbers} do not ask for the same, so they cannot share a POST")
+            shared = sharing.body_for(body, len(asked))
+            name, digest = sharing.name_for([row[0] for row in asked]), keys.digest(path, shared)
+        key = keys.derive(self._nonce, name=name, generation=generation, digest=digest)
+        changes = "key = ?, shared = ?, seat = ?, crashes = 0, intended_at = ?"
+        for place, number in enumerate(numbers):
+            if self._state(number) is not State.PLANNED:
+                raise JournalError(
+                    f"job {number} is {self._state(number)}; only what is planned is sent anew"
+                )
+            self._move(number, State.SUBMITTING, changes, key, shared, place if shared else None, now)
 
-    def to_send(self, *, after: int, limit: int) -> list[Ticket]:
-        """Jobs of the manifest that were never sent, in order of their numbers."""
-        return self._tickets("state = ? AND listed = 1", State.PLANNED, after=after, limit=limit)
-
-    def given(self, numbers: Sequence[int]) -> list[Ticket]:
-        """These jobs, in order of their numbers; a few hundred at most."""
-        marks = ", ".join("?" * len(numbers))
-        return self._tickets(f"number IN ({marks})", *numbers, after=0, limit=len(numbers))
-
-    def to_send_again(self, *, after: int, limit: int) -> list[Ticket]:
-        """Jobs that were sent by an earlier run, and whose answer never came."""
-        return self._tickets("state = ? AND run < ?", State.SUBMITTING, self.run, after=after, limit=limit)
-
-    def to_collect(self, *, after: int, limit: int) -> list[Ticket]:
-        """Accepted jobs whose tasks are to be followed."""
-        return self._tickets("state = ?", State.ACCEPTED, after=after, limit=limit)
-
-    def to_save(self, *, after: int, limit: int) -> list[Ticket]:
-        """Completed jobs whose files are still to be fetched."""
-        return self._tickets("state = ?", State.COMPLETED, after=after, limit=limit)
-
-    # --- what is known
-
-    def entry(self, number: int) -> Entry:
-        """Everything about one job."""
-        return entry(self._job(number, ENTRY_COLUMNS))
-
-    def entries(self, *, after: int, limit: int) -> list[Entry]:
-        """All jobs in the order of their numbers, a page at a time."""
-        return self._entries("1", after=after, limit=limit)
-
-    def ended_earlier(self, *, after: int, limit: int) -> list[Entry]:
-        """Jobs of the manifest that this run has nothing to do for."""
-        return self._entries(_ENDED_EARLIER, self.run, *_NOTHING_TO_DO, after=after, limit=limit)
-
-    def ended_earlier_of(self, numbers: Sequence[int]) -> list[Entry]:
-        """Those of these jobs that this run has nothing to do for."""
-        marks = ", ".join("?" * len(numbers))
-        condition = f"{_ENDED_EARLIER} AND number IN ({marks})"
-        return self._entries(condition, self.run, *_NOTHING_TO_DO, *numbers, after=0, limit=len(numbers))
-
-    def still_open(self, *, after: int, limit: int) -> list[Entry]:
-        """Jobs of the manifest that the API has not finished."""
-        marks = ", ".join("?" * len(_OPEN))
-        return self._entries(f"listed = 1 AND +state IN ({marks})", *_OPEN, after=after, limit=limit)
-
-    def accepted_ids(self, *, limit: int) -> list[str]:
-        """A task id of each of the jobs that were accepted last."""
-        rows = self._all(
-            "SELECT task_ids FROM jobs WHERE state IN (?, ?, ?) ORDER BY number DESC LIMIT ?",
+    def _accept(self, number: int, part: Submission, now: float) -> None:
+        self._move(
+            number,
             State.ACCEPTED,
-            State.COMPLETED,
-            State.SAVED,
-            limit,
+            "accepted_at = ?, task_ids = ?, submission = ?, error = NULL",
+            now,
+            as_json(part.task_ids),
+            as_json(part.raw),
         )
-        return [read_list(task_ids)[0] for (task_ids,) in rows]
+        self._charge(number, part.credits_used)
 
-    def prices(self) -> dict[Tariff, float]:
-        """The highest price seen of each tariff."""
-        rows = self._all("SELECT id, price FROM tariffs WHERE price IS NOT NULL")
-        return {self._tariffs[tariff_id]: price for tariff_id, price in rows}
-
-    def demand(self) -> dict[Tariff, int]:
-        """How many jobs of the manifest there are of each tariff."""
-        rows = self._all("SELECT tariff, count(*) FROM jobs WHERE listed = 1 GROUP BY tariff")
-        return {self._tariffs[tariff_id]: jobs for tariff_id, jobs in rows}
-
-    def holds(self) -> list[Hold]:
-        """Jobs that may have cost something which nobody has told."""
-        rows = self._all(
-            "SELECT number, tariff, state FROM jobs "
-            "WHERE credits_used IS NULL AND key IS NOT NULL AND state NOT IN ('planned', 'refused')"
+    def _plan_again(self, number: int, error: str, *, new_key: bool) -> None:
+        self._move(
+            number,
+            State.PLANNED,
+            "key = NULL, shared = NULL, seat = NULL, intended_at = NULL, generation = generation + ?, "
+            "error = ?",
+            int(new_key),
+            error,
         )
-        return [Hold(number, self._tariffs[tariff], State(state)) for number, tariff, state in rows]
 
-    def tally(self) -> dict[tuple[Tariff, State], int]:
-        """How many jobs of the manifest there are of each tariff in each state."""
-        rows = self._all("SELECT tariff, state, count(*) FROM jobs WHERE listed = 1 GROUP BY tariff, state")
-        return {(self._tariffs[tariff_id], State(state)): count for tariff_id, state, count in rows}
-
-    def course(self, *, after: int, limit: int) -> list[Milestones]:
-        """When each job was sent and was over, in the order of their numbers, a page at a time."""
-        columns = "number, state, intended_at, accepted_at, ended_at"
-        rows = self._page(columns, "1", after=after, limit=limit)
-        return [Milestones(number, State(state), *instants) for number, state, *instants in rows]
-
-    def durations(self, *, limit: int) -> list[tuple[Kind, float]]:
-        """What the latest completed tasks took in seconds, oldest first."""
-        rows = self._all(
-            "SELECT tariff, tasks FROM jobs WHERE state IN (?, ?) ORDER BY ended_at DESC LIMIT ?",
-            State.COMPLETED,
-            State.SAVED,
-            limit,
-        )
-        tasks = [
-            (self._tariffs[tariff_id].kind, wire.task(task))
-            for tariff_id, told in reversed(rows)
-            for task in read_list(told)
-        ]
-        return [(kind, task.duration) for kind, task in tasks if task.is_completed and task.duration]
-
-    def tariff_id(self, tariff: Tariff) -> int:
-        """The row of a tariff, made if new; part of a transaction."""
-        if tariff not in self._ids:
-            kind = [getattr(tariff.kind, name) for name in _KIND_FIELDS]
-            self._do(f"INSERT INTO tariffs ({_KIND}, tasks) VALUES (?, ?, ?, ?, ?, ?)", *kind, tariff.tasks)
-            (tariff_id,) = self._all("SELECT last_insert_rowid()")[0]
-            self._remember(tariff, tariff_id)
-        return self._ids[tariff]
-
-    # --- the file
-
-    def first(self, sql: str, *parameters: object) -> Row | None:
-        """The first row that a query gives."""
-        row: Row | None = self.file.connection.execute(sql, parameters).fetchone()
-        return row
-
-    def _remember(self, tariff: Tariff, tariff_id: int) -> None:
-        self._tariffs[tariff_id] = tariff
-        self._ids[tariff] = tariff_id
+    def _sharing(self, number: int) -> list[Row]:
+        """Number and seat of each job whose POST is under way together with this one's, itself included."""
+        key, seat = self._job(number, "key, seat")
+        same = "SELECT number, seat FROM jobs WHERE seat IS NOT NULL AND key = ? AND state = ? ORDER BY seat"
+        mates = [] if seat is None else self._all(same, key, State.SUBMITTING)
+        return mates or [(number, seat)]
 
     def _move(self, number: int, to: State, changes: str, *values: object) -> None:
         """Make a legal move, and refuse any other.
@@ -369,8 +254,7 @@ class Store:
         Raises:
             JournalError: the table of states knows no such move.
         """
-        (word,) = self._job(number, "state")
-        state = State(word)
+        state = self._state(number)
         if to not in MOVES[state]:
             raise JournalError(f"job {number} is {state}; from there it cannot become {to}")
         self._do(
@@ -383,12 +267,7 @@ class Store:
         if credits_used is None:
             return
         self._do("UPDATE jobs SET credits_used = ? WHERE number = ?", credits_used, number)
-        self._do(
-            "UPDATE tariffs SET price = max(coalesce(price, 0), ?) "
-            "WHERE id = (SELECT tariff FROM jobs WHERE number = ?)",
-            credits_used,
-            number,
-        )
+        self.tariffs.learn(number, credits_used)
         self._book("credits_used", credits_used)
 
     def _book(self, fact: str, amount: float | None) -> None:
@@ -396,38 +275,8 @@ class Store:
             self._do("UPDATE meta SET value = value + ? WHERE name = ?", amount, fact)
             setattr(self, fact, getattr(self, fact) + amount)
 
-    def _job(self, number: int, columns: str) -> Row:
-        row = self.first(f"SELECT {columns} FROM jobs WHERE number = ?", number)
-        if row is None:
-            raise JournalError(f"the journal has no job {number}")
-        return row
-
-    def _tickets(self, condition: str, *values: object, after: int, limit: int) -> list[Ticket]:
-        rows = self._page(TICKET_COLUMNS, condition, *values, after=after, limit=limit)
-        return [ticket(row, self._tariffs) for row in rows]
-
-    def _entries(self, condition: str, *values: object, after: int, limit: int) -> list[Entry]:
-        return [entry(row) for row in self._page(ENTRY_COLUMNS, condition, *values, after=after, limit=limit)]
-
-    def _page(self, columns: str, condition: str, *values: object, after: int, limit: int) -> list[Row]:
-        return self._all(
-            f"SELECT {columns} FROM jobs WHERE {condition} AND number > ? ORDER BY number LIMIT ?",
-            *values,
-            after,
-            limit,
-        )
-
     def _do(self, sql: str, *parameters: object) -> None:
         self.file.connection.execute(sql, parameters)
 
-    def _all(self, sql: str, *parameters: object) -> list[Row]:
-        return self.file.connection.execute(sql, parameters).fetchall()
 
-
-_NOTHING_TO_DO: Final = (*sorted(ENDED), State.UNCERTAIN)
-# The plus keeps SQLite from using the index of states: these pages are read in the order of their numbers.
-_ENDED_EARLIER: Final = f"listed = 1 AND run < ? AND +state IN ({', '.join('?' * len(_NOTHING_TO_DO))})"
-_OPEN: Final = (State.PLANNED, State.SUBMITTING, State.ACCEPTED)
 _TOO_LONG_AGO: Final = "sent too long ago to be sent again under its key without being asked"
-_KIND_FIELDS: Final = ("model", "quality_tier", "channel", "resolution", "seconds")
-_KIND: Final = ", ".join(_KIND_FIELDS)

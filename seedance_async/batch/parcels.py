@@ -1,0 +1,72 @@
+"""What goes out in one POST: a job, or some pictures that ask for the same.
+
+The API makes up to four pictures of one prompt for one request, so four such jobs cost the budget one POST
+where they would cost four. Sharing it changes nothing else: each job keeps its own name, task, files, price
+and state.
+
+Pure.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+from attrs import frozen
+
+from seedance_async.batch.journal import Ticket
+from seedance_async.completions import MOST_IN_A_POST
+from seedance_async.models import GptImage2
+
+if TYPE_CHECKING:
+    from seedance_async.batch.states import State
+    from seedance_async.models import Kind, Submission
+
+SHARED_MODEL: Final = GptImage2.model
+"""The only one with a ``batch_count``."""
+
+
+@frozen
+class Parcel:
+    """One job, or several that share a POST.
+
+    Attributes:
+        tickets: of its jobs; all of one tariff, and in one state.
+    """
+
+    tickets: tuple[Ticket, ...]
+
+    @property
+    def number(self) -> int:
+        """Of the job that the journal knows the POST by."""
+        return self.tickets[0].number
+
+    @property
+    def numbers(self) -> tuple[int, ...]:
+        """Of all its jobs."""
+        return tuple(ticket.number for ticket in self.tickets)
+
+    @property
+    def name(self) -> str:
+        """What to call it in a message."""
+        return ", ".join(ticket.name for ticket in self.tickets)
+
+    @property
+    def state(self) -> State:
+        """Where the jobs stand."""
+        return self.tickets[0].state
+
+    @property
+    def kind(self) -> Kind:
+        """The class of work they belong to."""
+        return self.tickets[0].kind
+
+    @property
+    def submission(self) -> Submission | None:
+        """What was accepted; None before that. Accepted jobs go on alone."""
+        return self.tickets[0].submission
+
+    def may_take(self, ticket: Ticket) -> bool:
+        """Whether one more job may share the POST."""
+        first = self.tickets[0]
+        single = ticket.kind.model == SHARED_MODEL and ticket.tariff.tasks == 1
+        return single and ticket.digest == first.digest and len(self.tickets) < MOST_IN_A_POST
