@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 from urllib.parse import unquote, urlsplit
 
 import pytest
+from playwright.sync_api import expect
 
 from tests.browser.conftest import ADDRESS, CLIP, DIRECTIONS, HOSTILE, IMAGE, MARKUP, STYLE, Watched
 
@@ -102,14 +103,15 @@ def test_the_filter_shows_the_jobs_of_one_state(opened: Watched) -> None:
     assert EVERYTHING == len(seen(opened))
 
     page.get_by_role("button", name="failed 1").click()
+    expect(page.locator("figure:visible")).to_have_count(1)
     assert ["doomed"] == seen(opened)
     assert page.url.endswith("#failed")
     assert ["failed 1"] == page.locator("[aria-pressed=true]").all_inner_texts()
 
     page.reload()
-    assert ["doomed"] == seen(opened)
+    expect(page.locator("figure:visible")).to_have_count(1)
     page.get_by_role("button", name="all 9").click()
-    assert EVERYTHING == len(seen(opened))
+    expect(page.locator("figure:visible")).to_have_count(EVERYTHING)
 
 
 def test_words_are_found_in_prompts_and_names(opened: Watched) -> None:

@@ -15,7 +15,7 @@ import pytest
 
 from seedance_async import SeedanceClient
 from seedance_async.sandbox import Sandbox
-from tests.batch.test_crashes import SPEED, command, judge, manifest, run_batch
+from tests.batch.test_crashes import JOBS, SPEED, command, judge, manifest, run_batch
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -123,7 +123,7 @@ async def test_two_signals_in_a_row_pay_nothing_twice_and_lose_nothing(
         ended = await run_batch(sandbox, manifest)
 
         assert 0 == ended.returncode, ended.stderr.decode()
-        judge(sandbox, manifest.parent / "out")
+        judge(sandbox, manifest.parent / "out", jobs=JOBS, tasks=JOBS + 1)
 
 
 @pytest.mark.case(95)
@@ -139,7 +139,7 @@ async def test_a_process_that_was_put_to_sleep_goes_on_where_it_was(manifest: Pa
             await process.wait()
 
         assert 0 == process.returncode
-        judge(sandbox, manifest.parent / "out")
+        judge(sandbox, manifest.parent / "out", jobs=JOBS, tasks=JOBS + 1)
 
 
 @pytest.mark.case(155)

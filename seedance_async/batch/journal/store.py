@@ -8,6 +8,7 @@ from __future__ import annotations
 import functools
 from collections import Counter
 from contextlib import suppress
+from math import inf
 from typing import TYPE_CHECKING, Any, Concatenate, Final, ParamSpec, TypeVar
 
 from seedance_async.batch import keys
@@ -24,6 +25,9 @@ if TYPE_CHECKING:
     from seedance_async.batch.journal.file import File
     from seedance_async.batch.journal.records import Row
     from seedance_async.models import Submission, Task
+
+MOST_CRASHES: Final = 5
+"""Runs that may die while a job is being sent, before it is left alone."""
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -66,7 +70,8 @@ class Store(Reader):
     def recall(self) -> None:
         """Read anew what is kept in memory."""
         facts: dict[str, Any] = dict(self._all("SELECT name, value FROM meta"))
-        self._nonce, self.run = facts["nonce"], facts["run"]
+        self._nonce = facts["nonce"]
+        self.run: int = facts["run"]
         self.credits_used, self.credits_refunded = facts["credits_used"], facts["credits_refunded"]
         self.counts = Counter(
             {State(state): n for state, n in self._all("SELECT state, count(*) FROM jobs GROUP BY state")}
@@ -79,15 +84,29 @@ class Store(Reader):
     def begin_run(self, *, replayable_since: float) -> None:
         """Start a run: whatever was sent since ``replayable_since`` and never answered is sent again.
 
-        What was sent before is uncertain: the server may have forgotten its key.
+        What was sent before is uncertain: the server may have forgotten its key. So is a job whose POST was
+        under way in ``MOST_CRASHES`` runs when they died: it may be what they died of, and the others must
+        not wait for it for ever. Minus infinity sends even these again.
         """
+        if self.fact(_OPEN_RUN):
+            died = "UPDATE jobs SET crashes = crashes + 1 WHERE state = ? AND run = ?"
+            self._do(died, State.SUBMITTING, self.run)
         self.run += 1
         self.remember_fact("run", self.run)
-        sent_before = "UPDATE jobs SET state = ?, error = ? WHERE state = ? AND intended_at < ?"
-        sent_since = "UPDATE jobs SET state = ? WHERE state = ? AND intended_at >= ?"
-        self._do(sent_before, State.UNCERTAIN, _TOO_LONG_AGO, State.SUBMITTING, replayable_since)
-        self._do(sent_since, State.SUBMITTING, State.UNCERTAIN, replayable_since)
+        self.remember_fact(_OPEN_RUN, self.run)
+        most = MOST_CRASHES if replayable_since > -inf else _NO_BOUND
+        old = "UPDATE jobs SET state = ?, error = ? WHERE state = ? AND intended_at < ?"
+        deadly = "UPDATE jobs SET state = ?, error = ? WHERE state = ? AND crashes >= ?"
+        others = "UPDATE jobs SET state = ? WHERE state = ? AND intended_at >= ? AND crashes < ?"
+        self._do(old, State.UNCERTAIN, _TOO_LONG_AGO, State.SUBMITTING, replayable_since)
+        self._do(deadly, State.UNCERTAIN, _DEADLY, State.SUBMITTING, most)
+        self._do(others, State.SUBMITTING, State.UNCERTAIN, replayable_since, most)
         self.recall()
+
+    @transaction
+    def end_run(self) -> None:
+        """The run ends in good order: what it leaves under way did not kill it."""
+        self.remember_fact(_OPEN_RUN, "")
 
     def remember_fact(self, name: str, value: object) -> None:
         """Remember a fact; part of a transaction."""
@@ -279,4 +298,10 @@ class Store(Reader):
         self.file.connection.execute(sql, parameters)
 
 
+_OPEN_RUN: Final = "open_run"
+_NO_BOUND: Final = 2**31
+_DEADLY: Final = (
+    f"{MOST_CRASHES} runs died while it was being sent, so it is not sent again without being asked; it may "
+    "be what they died of, and it may be paid"
+)
 _TOO_LONG_AGO: Final = "sent too long ago to be sent again under its key without being asked"
