@@ -177,6 +177,12 @@ class Generation(Generic[OrderT]):
             self._expecting = False
             self._dispatcher.lazy_source(opened=False)
 
+    def unheard(self) -> list[Ending[OrderT]]:
+        """What has ended since ``results`` was left, each once."""
+        unheard = [job.ending() for job in self._done]
+        self._done.clear()
+        return unheard
+
     def end(self, error: SeedanceError) -> None:
         """The client closes under this run: what is done is still yielded, then the error is raised."""
         self._end = error

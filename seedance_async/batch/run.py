@@ -169,6 +169,8 @@ class Run:
         finally:
             await endings.aclose()
             await self._sender.last_answers()
+        for ending in self._generation.unheard():  # a refused key ended the listening before they came
+            await self._ended(ending, workers)
 
     # --- collecting
 

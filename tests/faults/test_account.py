@@ -6,7 +6,14 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from seedance_async import BatchRunner, CreditCapError, InsufficientCreditsError, UnauthorizedError
+from seedance_async import (
+    BatchRunner,
+    CreditCapError,
+    GptImage2,
+    InsufficientCreditsError,
+    Job,
+    UnauthorizedError,
+)
 from seedance_async.sandbox import Conditions, Fault, Sandbox
 from tests.batch.helpers import charged, pictures
 from tests.faults.helpers import PRICE, SECONDS, VIDEO, client_for, polls, posts
@@ -102,3 +109,20 @@ async def test_what_a_job_cost_is_what_its_answer_says() -> None:
 
         assert 77.5 == submission.credits_used == client.usage.credits_used
     assert 1 == len(posts(sandbox))
+
+
+@pytest.mark.case(101)
+async def test_a_job_in_doubt_when_the_key_is_refused_is_told_like_any_other(tmp_path: Path) -> None:
+    """Its answer is lost; the others are refused before it can be asked again, and end the run. All are told."""
+    jobs = [*pictures(1), Job(VIDEO, name="clip"), Job(GptImage2(prompt="A shoe"), name="shoe")]
+    lost = Fault(effect="drop", on="submit")
+    refused = Fault(effect="status", moment="before", status=401, nth=2, count=None)
+    async with (
+        Sandbox(faults=[lost, refused]) as sandbox,
+        client_for(sandbox) as client,
+        BatchRunner(client, tmp_path) as batch,
+    ):
+        results = [result async for result in batch.run(jobs)]
+
+    assert ["planned", "planned", "uncertain"] == sorted(str(result.state) for result in results)
+    assert 3 == len({result.name for result in results})
