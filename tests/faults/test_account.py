@@ -113,7 +113,7 @@ async def test_what_a_job_cost_is_what_its_answer_says() -> None:
 
 @pytest.mark.case(101)
 async def test_a_job_in_doubt_when_the_key_is_refused_is_told_like_any_other(tmp_path: Path) -> None:
-    """Its answer is lost; the others are refused before it can be asked again, and end the run. All are told."""
+    """Its answer is lost; before it can be asked again the others are refused, and end the run."""
     jobs = [*pictures(1), Job(VIDEO, name="clip"), Job(GptImage2(prompt="A shoe"), name="shoe")]
     lost = Fault(effect="drop", on="submit")
     refused = Fault(effect="status", moment="before", status=401, nth=2, count=None)
