@@ -55,6 +55,7 @@ class Feed:
         self._held: dict[Tariff, deque[Ticket]] = {}
         self._count = 0
         self._under_way = 0
+        self._suspect: Parcel | None = None
         self._drained = False
         self._closed = False
         self._error: Exception | None = None
@@ -88,6 +89,12 @@ class Feed:
         self._under_way -= 1
         self._changed.ring()
 
+    def answered(self, parcel: Parcel) -> None:
+        """A parcel's POST has come to its end, and the run has not."""
+        if parcel is self._suspect:
+            self._suspect = None
+            self._changed.ring()
+
     def priced(self) -> None:
         """The ledger knows more than before."""
         self._changed.ring()
@@ -107,7 +114,10 @@ class Feed:
         async for begun in self._begun:
             if not self._closed:
                 self._under_way += 1
+                self._suspect = begun if begun.suspect else None
                 yield begun
+            while self._suspect and not self._closed:  # alone: should the run die again, it is known of what
+                await self._changed.sleep()
         while not self._closed:
             parcel = self._affordable()
             if parcel is not None:

@@ -65,6 +65,11 @@ class Parcel:
         """What was accepted; None before that. Accepted jobs go on alone."""
         return self.tickets[0].submission
 
+    @property
+    def suspect(self) -> bool:
+        """Whether runs may have died of it: more than one did while it was being sent."""
+        return any(ticket.crashes > 1 for ticket in self.tickets)
+
     def may_take(self, ticket: Ticket) -> bool:
         """Whether one more job may share the POST."""
         first = self.tickets[0]

@@ -11,6 +11,7 @@ goes on from there, in this process or the next, whatever ended the last one.
 from __future__ import annotations
 
 import os
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, Self, TypeVar
 
@@ -61,7 +62,8 @@ class BatchRunner:
         max_in_flight: most jobs submitted and not finished at once; None for as many as the budget feeds.
         output_name: where files go below the directory; see ``names.Template``.
         replay_window: seconds for which a job whose answer was lost is sent again under its key.
-        resubmit_uncertain: send also those again that are older than that. They may be paid twice.
+        resubmit_uncertain: send also those again that are older than that, or that runs have died of. They
+            may be paid twice.
         embed: put each job's prompt into its files' own metadata; False keeps them as the server made them.
         share_posts: let up to four ``GptImage2`` jobs that ask for the same, such as the takes of one, go out
             in one POST. Each stays a job of its own, but ends with the last of them. Posts are not shared
@@ -119,7 +121,7 @@ class BatchRunner:
         journal = self.journal
         try:
             if self._run is not None:
-                await self._run.leave()
+                await self._leave(journal, self._run)
         finally:
             self._last, self._journal = self.summary, None
             await journal.close()
@@ -189,8 +191,15 @@ class BatchRunner:
             if isinstance(run.stopped, JournalError):
                 raise run.stopped
         finally:
-            await run.leave()
-            self._stopped, self._run = run.stopped, None
+            if self._run is run:  # else the batch was closed before this generator was
+                await self._leave(journal, run)
+
+    async def _leave(self, journal: Journal, run: Run) -> None:
+        """End a run, in good order."""
+        await run.leave()
+        self._stopped, self._run = run.stopped, None
+        with suppress(JournalError):  # told already, by whatever failed first
+            await journal.do(journal.store.end_run)
 
     async def _begin(self, journal: Journal) -> None:
         """Start a run on record, once it is sure whose batch this is."""

@@ -116,6 +116,7 @@ class Sender:
         finally:
             self._posting -= 1
             self._posted.ring()
+            self._feed.answered(parcel)
         return submission
 
     async def last_answers(self) -> None:

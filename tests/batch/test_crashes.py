@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 import anyio
 import pytest
 
+from seedance_async.batch.journal.store import MOST_CRASHES
 from seedance_async.fault_points import EXIT_CODE, POINTS
 from seedance_async.sandbox import Sandbox
 
@@ -103,7 +104,6 @@ async def test_a_batch_that_dies_at_a_fault_point_pays_once_and_loses_nothing(
         judge(sandbox, manifest.parent / "out", jobs=JOBS, tasks=JOBS + 1)
 
 
-@pytest.mark.case(128)
 @pytest.mark.parametrize("hit", [1, 2])
 @pytest.mark.parametrize("point", POINTS)
 async def test_a_shared_post_that_dies_at_a_fault_point_is_sent_again_as_it_was(
@@ -128,6 +128,26 @@ async def test_a_shared_post_that_dies_at_a_fault_point_is_sent_again_as_it_was(
         )
 
 
+@pytest.mark.case(140)
+async def test_a_job_that_every_run_dies_of_does_not_keep_the_others_waiting(manifest: Path) -> None:
+    """After five deaths it is parked as uncertain, and says why; the others are made."""
+    async with Sandbox(speed=SPEED) as sandbox:
+        for _ in range(MOST_CRASHES):
+            died = await run_batch(sandbox, manifest, fault_point="after_intent:1")
+            assert EXIT_CODE == died.returncode, died.stderr.decode()
+
+        ended = await run_batch(sandbox, manifest)
+
+    assert 5 == ended.returncode, ended.stderr.decode()
+    lines = (manifest.parent / "out" / "results.jsonl").read_text().splitlines()
+    first, *others = map(json.loads, lines)
+    assert "uncertain" == first["state"]
+    assert "died" in first["error"]
+    assert ["saved"] * (JOBS - 1) == [result["state"] for result in others]
+    assert JOBS == len(sandbox.paid_tasks)
+
+
+@pytest.mark.case(128)
 @pytest.mark.parametrize("seed", range(KILLS // KILLS_A_BATCH))
 async def test_a_batch_killed_at_random_pays_once_and_loses_nothing(seed: int, manifest: Path) -> None:
     """Catalogue 128: SIGKILL asks no instruction whether it is convenient."""

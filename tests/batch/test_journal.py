@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from itertools import pairwise
+from math import inf
 from typing import TYPE_CHECKING
 
 import pytest
 
 from seedance_async import JournalError
+from seedance_async.batch.journal.store import MOST_CRASHES
 from seedance_async.batch.states import ENDED, MOVES, State
 from tests.batch.stores import ACCEPTED, draft, opened_store, plan, task
 
@@ -134,3 +136,38 @@ def test_old_intents_are_uncertain_and_young_doubts_are_sent_again(tmp_path: Pat
 
         assert [2, 3] == [ticket.number for ticket in store.to_send_again(after=0, limit=9)]
         assert State.UNCERTAIN is store.entry(1).state
+
+
+@pytest.mark.case(140)
+@pytest.mark.parametrize(("orderly", "state"), [(False, State.UNCERTAIN), (True, State.SUBMITTING)])
+def test_a_job_that_runs_die_of_is_left_alone(orderly: bool, state: State, tmp_path: Path) -> None:
+    """Five deaths, and the others need not wait for it; a run that was merely stopped does not count."""
+    with opened_store(tmp_path) as store:
+        plan(store, [draft("boat")])
+        for run in range(MOST_CRASHES + 1):
+            store.begin_run(replayable_since=0.0)
+            if run < MOST_CRASHES:
+                store.intend(1, now=1.0)
+            if orderly:
+                store.end_run()
+        assert state is store.entry(1).state
+
+        store.begin_run(replayable_since=0.0)
+        assert state is store.entry(1).state
+        store.begin_run(replayable_since=-inf)
+        assert State.SUBMITTING is store.entry(1).state
+
+
+def test_deaths_before_an_answer_are_forgotten_with_it(tmp_path: Path) -> None:
+    """A job that was answered is not what the runs died of."""
+    with opened_store(tmp_path) as store:
+        plan(store, [draft("boat")])
+        for _ in range(MOST_CRASHES - 1):
+            store.begin_run(replayable_since=0.0)
+            store.intend(1, now=1.0)
+        store.postpone(1, "no credits", new_key=True)
+        for _ in range(MOST_CRASHES - 1):
+            store.begin_run(replayable_since=0.0)
+            store.intend(1, now=1.0)
+
+        assert State.SUBMITTING is store.entry(1).state

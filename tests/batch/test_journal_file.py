@@ -235,3 +235,20 @@ async def test_a_journal_is_not_carried_over_a_fork(tmp_path: Path, monkeypatch:
         with pytest.raises(JournalError, match="fork"):
             await journal.do(plan, journal.store, [draft("boat")])
     await journal.close()
+
+
+def test_a_journal_of_the_first_version_is_brought_up_to_date(tmp_path: Path) -> None:
+    """What an earlier version of the package paid for is found by this one."""
+    with opened_store(tmp_path) as store:
+        plan(store, [draft("boat")])
+        call = store.intend(1, now=1.0)
+    with sqlite3.connect(tmp_path / "journal.sqlite") as file:
+        file.execute("DROP INDEX jobs_sharing")
+        for column in ("crashes", "shared", "seat"):
+            file.execute(f"ALTER TABLE jobs DROP COLUMN {column}")
+        file.execute("PRAGMA user_version = 1")
+    file.close()
+
+    for _ in range(2):
+        with opened_store(tmp_path) as store:
+            assert call == store.intend(1, now=2.0)

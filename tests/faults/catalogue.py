@@ -211,8 +211,6 @@ ARGUED: Final[Mapping[int, str]] = {
     "be tested on.",
     138: "A network file system is not told from a local one. Where it cannot lock, opening fails; where it "
     "pretends to, SQLite's own documentation warns.",
-    140: "A job is data, and nothing of it is run here. If a machine dies of one all the same, every run "
-    "sends the same bytes under the same key (cases 24, 25, 128), so it costs time and no money.",
 }
 """Numbers that no test proves, and why."""
 

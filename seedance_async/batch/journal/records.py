@@ -68,6 +68,7 @@ class Ticket:
     Attributes:
         digest: of path and body: equal for jobs that ask for the same.
         seat: its place among the jobs that share its POST; None if it goes alone, or was not sent.
+        crashes: runs that died while it was being sent.
         submission: what was accepted; None before that.
         accepted_at: wall clock, seconds; None before that.
     """
@@ -78,6 +79,7 @@ class Ticket:
     state: State
     digest: bytes = field(repr=False)
     seat: int | None = None
+    crashes: int = 0
     submission: Submission | None = None
     accepted_at: float | None = None
 
@@ -173,7 +175,9 @@ ENTRY_COLUMNS: Final = (
     "key, intended_at, accepted_at, ended_at, task_ids, tasks, credits_used, credits_refunded, files, error"
 )
 
-TICKET_COLUMNS: Final = "number, name, tariff, state, digest, seat, key, task_ids, credits_used, accepted_at"
+TICKET_COLUMNS: Final = (
+    "number, name, tariff, state, digest, seat, crashes, key, task_ids, credits_used, accepted_at"
+)
 
 
 def entry(row: Row) -> Entry:
@@ -189,7 +193,7 @@ def entry(row: Row) -> Entry:
 
 def ticket(row: Row, tariffs: Mapping[int, Tariff]) -> Ticket:
     """A ticket from a row of ``TICKET_COLUMNS``."""
-    number, name, tariff, state, digest, seat, key, task_ids, credits_used, accepted_at = row
+    number, name, tariff, state, digest, seat, crashes, key, task_ids, credits_used, accepted_at = row
     ids = read_list(task_ids)
     submission = None
     if ids:
@@ -201,6 +205,7 @@ def ticket(row: Row, tariffs: Mapping[int, Tariff]) -> Ticket:
         state=State(state),
         digest=digest,
         seat=seat,
+        crashes=crashes,
         submission=submission,
         accepted_at=accepted_at,
     )
