@@ -158,6 +158,20 @@ def test_a_job_that_runs_die_of_is_left_alone(orderly: bool, state: State, tmp_p
         assert State.SUBMITTING is store.entry(1).state
 
 
+def test_a_key_that_will_be_used_again_stays_on_record(tmp_path: Path) -> None:
+    """A proxy may deliver a POST twice, and a 429 answer the copy: the key collects the first."""
+    with opened_store(tmp_path) as store:
+        plan(store, [draft("boat")])
+        sent = store.intend(1, now=1.0)
+        store.postpone(1, "rate limited", new_key=False)
+
+        assert sent.idempotency_key == store.entry(1).key
+        assert sent == store.intend(1, now=2.0)
+
+        store.postpone(1, "no credits", new_key=True)
+        assert store.entry(1).key is None
+
+
 def test_deaths_before_an_answer_are_forgotten_with_it(tmp_path: Path) -> None:
     """A job that was answered is not what the runs died of."""
     with opened_store(tmp_path) as store:

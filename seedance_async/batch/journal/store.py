@@ -251,11 +251,15 @@ class Store(Reader):
         self._charge(number, part.credits_used)
 
     def _plan_again(self, number: int, error: str, *, new_key: bool) -> None:
+        # A job that went alone is derived the same key again, so it stays on record: with it, whoever doubts
+        # the refusal can collect what a proxy may have delivered twice.
+        keeps_key = "CASE WHEN seat IS NULL AND NOT ? THEN key END"
         self._move(
             number,
             State.PLANNED,
-            "key = NULL, shared = NULL, seat = NULL, intended_at = NULL, generation = generation + ?, "
-            "error = ?",
+            f"key = {keeps_key}, shared = NULL, seat = NULL, intended_at = NULL, "
+            "generation = generation + ?, error = ?",
+            new_key,
             int(new_key),
             error,
         )
