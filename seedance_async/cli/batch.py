@@ -63,6 +63,9 @@ class Options:
         bool, _flag("Send jobs whose outcome is unknown again, however old they are. They may be paid twice.")
     ] = False
     no_embed: Annotated[bool, _flag("Leave the prompts out of the files' own metadata.")] = False
+    no_share_posts: Annotated[
+        bool, _flag("Send each of several equal pictures in a POST of its own, not up to four in one.")
+    ] = False
     sandbox: Annotated[bool, _flag("Play it through in a sandbox: no key, no network, no money.")] = False
     as_json: Annotated[
         bool, Parameter(name="--json", negative=(), show_default=False, help="Events for programs on stdout.")
@@ -79,6 +82,8 @@ class Options:
             told += ["--output-name", self.output_name]
         if self.no_embed:
             told.append("--no-embed")
+        if self.no_share_posts:
+            told.append("--no-share-posts")
         return [*told, *(["--sandbox"] if self.sandbox else []), *(["--json"] if self.as_json else [])]
 
 
@@ -189,6 +194,7 @@ class _Batch:
             output_name=options.output_name,
             resubmit_uncertain=options.resubmit_uncertain,
             embed=not options.no_embed,
+            share_posts=not options.no_share_posts,
         )
 
     def _tell_how_to_go_on(self, summary: Summary, code: int) -> None:

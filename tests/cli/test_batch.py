@@ -60,6 +60,22 @@ async def test_every_job_is_saved_and_accounted_for(seedance: Type, tmp_path: Pa
     assert "to go on" not in ending.err
 
 
+@pytest.mark.parametrize(("flags", "posts"), [((), 2), (("--no-share-posts",), 5)])
+async def test_equal_pictures_share_a_post_unless_told_not_to(
+    flags: tuple[str, ...], posts: int, seedance: Type, seedance_sandbox: Sandbox, tmp_path: Path
+) -> None:
+    """Five takes: the first goes alone, because nobody knows its price yet, and the other four together."""
+    manifest = tmp_path / "jobs.jsonl"
+    manifest.write_text(
+        '{"model": "gpt-image-2", "name": "shoe", "prompt": "A shoe on chrome", "repeat": 3}\n'
+    )
+    ending = await seedance("batch", manifest, "-o", tmp_path / "out", *flags)
+
+    assert OK == ending.code
+    assert 5 == len(seedance_sandbox.paid_tasks)
+    assert posts == [record.method for record in seedance_sandbox.requests].count("POST")
+
+
 async def test_running_it_again_sends_nothing(
     seedance: Type, tmp_path: Path, seedance_sandbox: Sandbox
 ) -> None:
