@@ -67,7 +67,7 @@ async def test_equal_pictures_share_a_post_unless_told_not_to(
     """Five takes: the first goes alone, because nobody knows its price yet, and the other four together."""
     manifest = tmp_path / "jobs.jsonl"
     manifest.write_text(
-        '{"model": "gpt-image-2", "name": "shoe", "prompt": "A shoe on chrome", "repeat": 3}\n'
+        '{"model": "gpt-image-2", "name": "shoe", "prompt": "A shoe on chrome", "repeat": 5}\n'
     )
     ending = await seedance("batch", manifest, "-o", tmp_path / "out", *flags)
 
