@@ -61,13 +61,17 @@ class KeyStore:
         return evolve(held.answer, replayed=True)
 
     def keep(self, call: Call, account: str, answer: Answer, now: float) -> None:
-        """Remember the answer to the first request of a key, if answers of its class are remembered."""
+        """Remember the answer to the first request of a key, if answers of its class are remembered.
+
+        A later answer to that same request displaces an earlier one; the answer to another never does.
+        """
         if call.idempotency_key is None or not self._remembers(answer):
             return
-        scope = self._scope(call, account)
         held = self._find(call, account, now)
-        since, first = (held.since, held.call) if held else (now, call.number)
-        self._held[scope] = _Held(body=call.body, answer=answer, since=since, call=first)
+        if held is None or held.call == call.number:
+            since = held.since if held else now
+            held = _Held(body=call.body, answer=answer, since=since, call=call.number)
+            self._held[self._scope(call, account)] = held
 
     def written(self, call: Call, account: str) -> None:
         """The server has done with the exchange: its answer was written, or lost on the way."""

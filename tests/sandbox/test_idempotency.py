@@ -105,6 +105,20 @@ async def test_a_refusal_for_credits_can_stick_to_its_key() -> None:
     assert [402, 202] == [again.status, renewed.status]
 
 
+async def test_a_refusal_does_not_displace_what_stands_under_its_key() -> None:
+    """U3: the copy of a paid POST is refused on the way; the key still gives the task."""
+    faults = [
+        Fault(effect="duplicate", on="submit", moment="before"),
+        Fault(effect="status", on="submit", moment="before", status=402),
+    ]
+    sandbox = Sandbox(behaviour=Behaviour(stored=frozenset({"2xx", "4xx"})), faults=faults)
+    async with calling(sandbox) as api:
+        refused, again = [await api.post(VIDEO, CLIP, key="k") for _ in range(2)]
+
+    assert [402, 202] == [refused.status, again.status]
+    assert 1 == len(api.sandbox.paid_tasks)
+
+
 async def test_a_refusal_for_the_limit_never_sticks_to_its_key() -> None:
     """U3: it is about the window, not about the work; also where the limit comes behind the key."""
     behaviour = Behaviour(stored=frozenset({"2xx", "4xx", "5xx"}), before_key=frozenset({"auth"}))
