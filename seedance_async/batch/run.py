@@ -155,21 +155,26 @@ class Run:
 
     async def _follow(self, workers: TaskGroup) -> None:
         """Take every job to its end."""
-        self._generation = self._engine.generation(
-            self._feed.orders(), post=self._sender.post, max_in_flight=self._max_in_flight, workers=workers
-        )
-        workers.start_soon(self._feed.fill)
-        workers.start_soon(self._save_left_over, workers)
-        endings = self._generation.results()
-        try:
-            async for ending in endings:
-                await self._ended(ending, workers)
-                if isinstance(self.stopped, UnauthorizedError):
-                    break
-        finally:
-            await endings.aclose()
-            await self._sender.last_answers()
-        for ending in self._generation.unheard():  # a refused key ended the listening before they came
+        async with anyio.create_task_group() as senders:
+            generation = self._generation = self._engine.generation(
+                self._feed.orders(),
+                post=self._sender.post,
+                max_in_flight=self._max_in_flight,
+                workers=senders,
+            )
+            workers.start_soon(self._feed.fill)
+            workers.start_soon(self._save_left_over, workers)
+            endings = generation.results()
+            try:
+                async for ending in endings:
+                    await self._ended(ending, workers)
+                    if isinstance(self.stopped, UnauthorizedError):
+                        break
+            finally:
+                await endings.aclose()
+                await self._sender.last_answers()
+                senders.cancel_scope.cancel()  # their intents stand
+        for ending in generation.unheard():  # a refused key ended the listening before they came
             await self._ended(ending, workers)
 
     # --- collecting

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sqlite3
+from collections import Counter
 from typing import TYPE_CHECKING
 
 import anyio
@@ -74,6 +75,24 @@ async def test_a_401_stops_everything_and_a_new_key_goes_on(tmp_path: Path) -> N
         assert {"saved": 60} == states(results)
         assert 60 == len(sandbox.paid_tasks)
         assert 40 > len(refused)
+
+
+@pytest.mark.case(101)
+async def test_a_job_between_two_attempts_is_told_when_the_key_is_refused(tmp_path: Path) -> None:
+    """It is not waited for beyond a grace, and stays under way for the next run."""
+    busy = Fault(effect="status", on="submit", status=503, nth=2, headers={"Retry-After": "40"})
+    refused = Fault(effect="status", on="submit", status=401, nth=3, count=None)
+    async with Sandbox(faults=[busy, refused]) as sandbox:
+        async with opened(sandbox, tmp_path) as batch:
+            results = await results_of(batch, pictures(3))
+            assert isinstance(batch.summary.stopped, UnauthorizedError)
+        assert 3 == len(results)
+        assert Counter(planned=1, submitting=1) <= states(results)
+        sandbox.faults.clear()
+        results = await run_once(sandbox, tmp_path, pictures(3))
+
+        assert {"saved": 3} == states(results)
+        assert 3 == len(sandbox.paid_tasks)
 
 
 @pytest.mark.case(102)
