@@ -11,14 +11,14 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from attrs import frozen
+from attrs import evolve, frozen
 
 from seedance_async.batch.journal import Ticket
+from seedance_async.batch.states import State
 from seedance_async.completions import MOST_IN_A_POST
 from seedance_async.models import GptImage2
 
 if TYPE_CHECKING:
-    from seedance_async.batch.states import State
     from seedance_async.models import Kind, Submission
 
 SHARED_MODEL: Final = GptImage2.model
@@ -30,7 +30,7 @@ class Parcel:
     """One job, or several that share a POST.
 
     Attributes:
-        tickets: of its jobs; all of one tariff, and in one state.
+        tickets: of its jobs; all of one tariff, in one state, and asked for under one key if they ever were.
     """
 
     tickets: tuple[Ticket, ...]
@@ -66,6 +66,15 @@ class Parcel:
         return self.tickets[0].submission
 
     @property
+    def refused_before(self) -> bool:
+        """Whether an earlier run asked for it and was refused: its key may be a spent one."""
+        return self.state is State.PLANNED and self.tickets[0].key is not None
+
+    def anew(self) -> Parcel:
+        """The same jobs, to be asked for under a new key."""
+        return Parcel(tuple(evolve(each, state=State.PLANNED, key=None, seat=None) for each in self.tickets))
+
+    @property
     def suspect(self) -> bool:
         """Whether runs may have died of it: more than one did while it was being sent."""
         return any(ticket.crashes > 1 for ticket in self.tickets)
@@ -74,4 +83,6 @@ class Parcel:
         """Whether one more job may share the POST."""
         first = self.tickets[0]
         single = ticket.kind.model == SHARED_MODEL and ticket.tariff.tasks == 1
-        return single and ticket.digest == first.digest and len(self.tickets) < MOST_IN_A_POST
+        # Those that were refused together are asked for together: else they would not get their key again.
+        same = (ticket.digest, ticket.key) == (first.digest, first.key)
+        return single and same and len(self.tickets) < MOST_IN_A_POST

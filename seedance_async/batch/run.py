@@ -75,6 +75,7 @@ class Run:
         planned: AsyncIterable[list[Ticket]],
         max_in_flight: int | None,
         share_posts: bool,
+        pay_twice: bool,
     ) -> None:
         self.stopped: SeedanceError | None = None
         self._engine = engine
@@ -91,7 +92,7 @@ class Run:
             stop=self.stop,
             nothing_new=self._nothing_new,
         )
-        self._sender = Sender(engine, journal, ledger, self._feed, stop=self.stop)
+        self._sender = Sender(engine, journal, ledger, self._feed, stop=self.stop, pay_twice=pay_twice)
         self._generation: Generation[Parcel] | None = None
         self._told_open: set[int] = set()
         self._downloads = anyio.Semaphore(DOWNLOADS)

@@ -62,8 +62,8 @@ class BatchRunner:
         max_in_flight: most jobs submitted and not finished at once; None for as many as the budget feeds.
         output_name: where files go below the directory; see ``names.Template``.
         replay_window: seconds for which a job whose answer was lost is sent again under its key.
-        resubmit_uncertain: send also those again that are older than that, or that runs have died of. They
-            may be paid twice.
+        resubmit_uncertain: send also those again that are older than that, or that runs have died of; under a
+            new key where the server says no more than that it knows theirs. They may be paid twice.
         embed: put each job's prompt into its files' own metadata; False keeps them as the server made them.
         share_posts: let up to four ``GptImage2`` jobs that ask for the same, such as the takes of one, go out
             in one POST. Each stays a job of its own, but ends with the last of them. Posts are not shared
@@ -98,6 +98,7 @@ class BatchRunner:
         self._template = names.Template(output_name)
         self._embed = embed
         self._share_posts = share_posts and max_in_flight is None
+        self._resubmit_uncertain = resubmit_uncertain
         self._replay_window = float("inf") if resubmit_uncertain else replay_window
         self._ledger = Ledger(cap=max_credits)
         self._changes = Changes()
@@ -247,6 +248,7 @@ class BatchRunner:
             planned=planned,
             max_in_flight=self._max_in_flight,
             share_posts=self._share_posts,
+            pay_twice=self._resubmit_uncertain,
         )
 
     async def _begun(self, journal: Journal) -> AsyncIterator[Parcel]:

@@ -6,6 +6,10 @@ What an error proves decides where the jobs go. Only the API's own refusal, or a
 job back to *planned* or *refused*. Everything else leaves it *submitting* or makes it *uncertain*, to be
 asked for again with the same bytes under the same key.
 
+A refused key is asked under once more before another is made: a proxy may have delivered the POST twice, and
+the refusal be the answer to the copy. Only a server that gives its first answer for ever refuses it then, and
+the job goes on under a new key at once.
+
 A refusal that would meet the next job too (no credits, a revoked key, nothing gets through) stops the
 submitting.
 """
@@ -75,6 +79,7 @@ class Sender:
         ledger: learns what the jobs cost.
         feed: takes back what is to be sent again.
         stop: told when the next parcel would meet the same error.
+        pay_twice: whether a job of unknown outcome may be sent under a new key, where its own is only known.
     """
 
     def __init__(
@@ -85,12 +90,14 @@ class Sender:
         feed: Feed,
         *,
         stop: Callable[[SeedanceError], None],
+        pay_twice: bool,
     ) -> None:
         self._engine = engine
         self._journal = journal
         self._ledger = ledger
         self._feed = feed
         self._stop = stop
+        self._pay_twice = pay_twice
         self._lost_in_a_row = 0
         self._refused_since: float | None = None
         self._posting = 0
@@ -108,7 +115,7 @@ class Sender:
             raise CreditCapError("its price has risen since it was reserved")
         self._posting += 1
         try:
-            submission = await self._send(parcel, slot)
+            submission = await self._send_as_it_can_be(parcel, slot)
             await self._accepted(parcel, submission)
         except SeedanceError as error:
             await self._not_accepted(parcel, error)
@@ -125,11 +132,29 @@ class Sender:
             while self._posting:
                 await self._posted.sleep()
 
-    async def _send(self, parcel: Parcel, slot: Slot) -> Submission:
+    async def _send_as_it_can_be(self, parcel: Parcel, slot: Slot) -> Submission:
+        """Send it under its key, and under a new one where that can never be accepted any more."""
+        try:
+            return await self._send(parcel, slot)
+        except SeedanceError as error:
+            if not self._key_is_spent(parcel, error):
+                raise
+            postpone = self._journal.store.postpone
+            await self._journal.do(postpone, parcel.number, error.message, new_key=True)
+        return await self._send(parcel.anew(), slot=None)
+
+    def _key_is_spent(self, parcel: Parcel, error: SeedanceError) -> bool:
+        if parcel.refused_before:
+            return isinstance(error, InsufficientCreditsError | NotFoundError)
+        known = isinstance(error.__cause__, IdempotencyConflictError)  # and that is all that is ever answered
+        return self._pay_twice and parcel.state is State.SUBMITTING and known
+
+    async def _send(self, parcel: Parcel, slot: Slot | None) -> Submission:
         try:
             call = await self._journal.do(self._journal.store.intend, *parcel.numbers, now=wall_now())
         except BaseException:
-            slot.cancel()
+            if slot is not None:
+                slot.cancel()
             raise
         fault_point("after_intent")
         history = retry.History(uncertain=parcel.state is not State.PLANNED)
@@ -160,7 +185,7 @@ class Sender:
         entry = await self._journal.do(self._journal.store.entry, ticket.number)
         if entry.state is State.PLANNED:
             self._ledger.release(ticket.number)
-            self._feed.again(evolve(ticket, state=State.PLANNED, seat=None))
+            self._feed.again(evolve(ticket, state=State.PLANNED, key=None, seat=None))
         else:
             self._ledger.doubt(ticket.number)
 
@@ -171,9 +196,13 @@ class Sender:
             case UncertainSubmissionError() | IdempotencyConflictError():
                 # A 409 for a key and bytes of our own can only mean that it was accepted once.
                 record = partial(store.doubt, number, error.message)
-            case InsufficientCreditsError() | NotFoundError():
-                record = partial(store.postpone, number, error.message, new_key=True)
-            case UnauthorizedError() | RateLimitedError() | ConnectionFailedError():
+            case (
+                InsufficientCreditsError()
+                | NotFoundError()
+                | UnauthorizedError()
+                | RateLimitedError()
+                | ConnectionFailedError()
+            ):
                 record = partial(store.postpone, number, error.message, new_key=False)
             case ApiError():
                 record = partial(store.refuse, number, error.message, now=wall_now())

@@ -55,6 +55,35 @@ async def test_after_a_top_up_the_batch_goes_on_even_if_the_server_stores_its_40
         assert 4 == len(sandbox.paid_tasks)
 
 
+async def test_a_refusal_may_be_the_answer_to_a_copy_of_a_paid_post(tmp_path: Path) -> None:
+    """A proxy delivers twice, and the first took the last credits: after a top-up the old key collects it."""
+    behaviour = Behaviour(before_key=frozenset({"balance"}))
+    twice = Fault(effect="duplicate", on="submit", moment="before")
+    async with Sandbox(credits=PRICE, behaviour=behaviour, faults=[twice]) as sandbox:
+        results = await run_once(sandbox, tmp_path, pictures(1))
+        assert State.PLANNED is results["boat-0"].state
+        sandbox.top_up(1000)
+        results = await run_once(sandbox, tmp_path, pictures(1))
+
+        assert State.SAVED is results["boat-0"].state
+        assert 1 == len(sandbox.paid_tasks)
+
+
+async def test_a_key_that_is_only_known_is_given_up_when_told_to(tmp_path: Path) -> None:
+    """Where repeated keys are rejected, a lost answer cannot be had again: somebody has to decide."""
+    behaviour = Behaviour(repeated_key="reject")
+    lost = Fault(effect="drop", on="submit", moment="after")
+    async with Sandbox(behaviour=behaviour, faults=[lost]) as sandbox:
+        for _ in range(2):
+            results = await run_once(sandbox, tmp_path, pictures(1))
+            assert State.UNCERTAIN is results["boat-0"].state
+            assert 1 == len(sandbox.paid_tasks)
+        results = await run_once(sandbox, tmp_path, pictures(1), resubmit_uncertain=True)
+
+        assert State.SAVED is results["boat-0"].state
+        assert 2 == len(sandbox.paid_tasks)
+
+
 @pytest.mark.case(101)
 async def test_a_401_stops_everything_and_a_new_key_goes_on(tmp_path: Path) -> None:
     """Catalogue 101: no submits and polls under a revoked key; its tasks are collected under the next."""

@@ -82,7 +82,7 @@ class Schedule:
                 failure_rate=rng.choice([0.0, 0.0, 0.1, 0.5]),
                 latency=rng.choice([(0.0, 0.0), (0.01, 0.2), (0.5, 5.0)]),
             ),
-            faults=tuple(_honest([_fault(rng) for _ in range(rng.randint(1, 8))])),
+            faults=tuple(_fault(rng) for _ in range(rng.randint(1, 8))),
             credits=rng.choice([100_000, 100_000, 200]),
             retry=rng.choice([RetryPolicy(), RetryPolicy(max_elapsed=60.0, conflict_wait=60.0)]),
             by_batch=number % 2 == 1,
@@ -286,15 +286,6 @@ def _fault(rng: random.Random) -> Fault:
     if document["status"] in DEFINITIVE:
         document["moment"] = "before"
     return Fault.read(document)
-
-
-def _honest(faults: list[Fault]) -> list[Fault]:
-    """Not both: a request delivered twice, charged once, and its second delivery refused for good.
-
-    The caller hears the refusal only, and must believe that nothing was charged.
-    """
-    refusing = any(fault.status in DEFINITIVE and fault.effect == "status" for fault in faults)
-    return [fault for fault in faults if not (refusing and fault.effect == "duplicate")]
 
 
 def _held() -> tuple[int, int]:

@@ -67,6 +67,7 @@ class Ticket:
 
     Attributes:
         digest: of path and body: equal for jobs that ask for the same.
+        key: that it was asked for under before; None if it never was, or will not be again.
         seat: its place among the jobs that share its POST; None if it goes alone, or was not sent.
         crashes: runs that died while it was being sent.
         submission: what was accepted; None before that.
@@ -78,6 +79,7 @@ class Ticket:
     tariff: Tariff
     state: State
     digest: bytes = field(repr=False)
+    key: str | None = None
     seat: int | None = None
     crashes: int = 0
     submission: Submission | None = None
@@ -204,6 +206,7 @@ def ticket(row: Row, tariffs: Mapping[int, Tariff]) -> Ticket:
         tariff=tariffs[tariff],
         state=State(state),
         digest=digest,
+        key=key,
         seat=seat,
         crashes=crashes,
         submission=submission,

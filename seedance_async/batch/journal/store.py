@@ -162,12 +162,12 @@ class Store(Reader):
 
     @transaction
     def postpone(self, number: int, error: str, *, new_key: bool) -> None:
-        """It is proven that the job, and whoever shares its POST, was not charged: it is planned again.
+        """The server says that the job, and whoever shares its POST, was not charged: it is planned again.
 
         Args:
             number: of the job.
             error: why it was not accepted.
-            new_key: the server has seen the key, and may give its refusal again for ever.
+            new_key: not to ask under this key again. The server may give its refusal for ever.
         """
         for mate, _ in self._sharing(number):
             self._plan_again(mate, error, new_key=new_key)
@@ -251,13 +251,12 @@ class Store(Reader):
         self._charge(number, part.credits_used)
 
     def _plan_again(self, number: int, error: str, *, new_key: bool) -> None:
-        # A job that went alone is derived the same key again, so it stays on record: with it, whoever doubts
-        # the refusal can collect what a proxy may have delivered twice.
-        keeps_key = "CASE WHEN seat IS NULL AND NOT ? THEN key END"
+        # A key that will be derived again stays on record: with it, whoever doubts the refusal can collect
+        # what a proxy may have delivered twice.
         self._move(
             number,
             State.PLANNED,
-            f"key = {keeps_key}, shared = NULL, seat = NULL, intended_at = NULL, "
+            "key = CASE WHEN NOT ? THEN key END, shared = NULL, seat = NULL, intended_at = NULL, "
             "generation = generation + ?, error = ?",
             new_key,
             int(new_key),
