@@ -64,6 +64,8 @@ class BatchRunner:
         replay_window: seconds for which a job whose answer was lost is sent again under its key.
         resubmit_uncertain: send also those again that are older than that, or that runs have died of; under a
             new key where the server says no more than that it knows theirs. They may be paid twice.
+        retry_failed: send those anew that failed or were refused in earlier runs, under new keys. What they
+            cost so far stays in the sums, what they cost now comes to it.
         embed: put each job's prompt into its files' own metadata; False keeps them as the server made them.
         share_posts: let up to four ``GptImage2`` jobs that ask for the same, such as the takes of one, go out
             in one POST. Each stays a job of its own, but ends with the last of them. Posts are not shared
@@ -84,6 +86,7 @@ class BatchRunner:
         output_name: str = names.DEFAULT,
         replay_window: float = REPLAY_WINDOW,
         resubmit_uncertain: bool = False,
+        retry_failed: bool = False,
         embed: bool = True,
         share_posts: bool = True,
     ) -> None:
@@ -99,6 +102,7 @@ class BatchRunner:
         self._embed = embed
         self._share_posts = share_posts and max_in_flight is None
         self._resubmit_uncertain = resubmit_uncertain
+        self._retry_failed = retry_failed
         self._replay_window = float("inf") if resubmit_uncertain else replay_window
         self._ledger = Ledger(cap=max_credits)
         self._changes = Changes()
@@ -207,6 +211,8 @@ class BatchRunner:
         same_account = await self._check_account(journal)
         oldest = wall_now() - self._replay_window if same_account else float("inf")
         await journal.do(journal.store.begin_run, replayable_since=oldest)
+        if self._retry_failed:
+            await journal.do(journal.store.plan_ended_again)
         self._ledger = await journal.do(_open_ledger, journal, self._max_credits)
 
     async def _check_account(self, journal: Journal) -> bool:

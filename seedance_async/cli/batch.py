@@ -25,7 +25,7 @@ from seedance_async.cli.batch_standing import Observer
 from seedance_async.cli.connection import Connection
 from seedance_async.cli.demo import SPEED
 from seedance_async.cli.estimate import tell
-from seedance_async.cli.exits import INTERRUPTED, OK
+from seedance_async.cli.exits import FAILED, INTERRUPTED, OK
 from seedance_async.cli.interrupts import interruptible
 from seedance_async.cli.sandbox import rate_limit
 from seedance_async.cli.streams import data, say
@@ -61,6 +61,9 @@ class Options:
     ] = names.DEFAULT
     resubmit_uncertain: Annotated[
         bool, _flag("Send jobs whose outcome is unknown again, however old they are. They may be paid twice.")
+    ] = False
+    retry_failed: Annotated[
+        bool, _flag("Send jobs anew that failed or were refused in earlier runs, at their price.")
     ] = False
     no_embed: Annotated[bool, _flag("Leave the prompts out of the files' own metadata.")] = False
     no_share_posts: Annotated[
@@ -193,6 +196,7 @@ class _Batch:
             max_in_flight=options.max_in_flight,
             output_name=options.output_name,
             resubmit_uncertain=options.resubmit_uncertain,
+            retry_failed=options.retry_failed,
             embed=not options.no_embed,
             share_posts=not options.no_share_posts,
         )
@@ -205,6 +209,8 @@ class _Batch:
             say(f"to go on with what is left ({told}):")
             words = ["seedance", "batch", self._manifest, "-o", str(self._directory), *self._options.words()]
             say(f"  {shlex.join(words)}")
+        elif code == FAILED:
+            say("to send anew what failed or was refused, at its price: the same command with --retry-failed")
 
 
 async def _learn(client: SeedanceClient, runner: BatchRunner) -> None:

@@ -23,10 +23,12 @@ from seedance_async import (
 from seedance_async.batch.journal import space
 from seedance_async.batch.states import State
 from seedance_async.sandbox import AccountSpec, Behaviour, Conditions, Fault, Sandbox
-from tests.batch.helpers import PRICE, opened, pictures, results_of, run_once, states, submits
+from tests.batch.helpers import PRICE, charged, opened, pictures, results_of, run_once, states, submits
 
 if TYPE_CHECKING:
     from pathlib import Path
+
+FAILED = {"status": "failed", "output": None, "error": "the reef"}
 
 
 async def test_a_second_run_of_a_finished_batch_sends_nothing(tmp_path: Path) -> None:
@@ -82,6 +84,38 @@ async def test_a_key_that_is_only_known_is_given_up_when_told_to(tmp_path: Path)
 
         assert State.SAVED is results["boat-0"].state
         assert 2 == len(sandbox.paid_tasks)
+
+
+async def test_what_failed_is_made_anew_only_when_asked(tmp_path: Path) -> None:
+    """Each attempt is paid under a key of its own, and the sums know all of them."""
+    jobs = [*pictures(2), Job(NanoBananaPro(prompt="A boat sinks"), name="sinks")]
+    async with Sandbox() as sandbox:
+        sandbox.faults.add(Fault(effect="edit", on="task", count=None, fields=FAILED))
+        first = await run_once(sandbox, tmp_path, jobs)
+        sandbox.faults.clear()
+        again = await run_once(sandbox, tmp_path, jobs)
+        assert {"failed": 3} == states(first) == states(again)
+        assert 3 == len(sandbox.paid_tasks)
+
+        async with opened(sandbox, tmp_path, retry_failed=True) as batch:
+            results = await results_of(batch, jobs)
+            assert charged(sandbox) == 6 * PRICE == batch.summary.credits_used
+        assert {"saved": 3} == states(results)
+        assert 6 == len(sandbox.paid_tasks) == len({key for key, _ in submits(sandbox)})
+
+        await run_once(sandbox, tmp_path, jobs, retry_failed=True)
+        assert 6 == len(sandbox.paid_tasks)
+
+
+async def test_what_was_refused_is_asked_again_when_told_to(tmp_path: Path) -> None:
+    """The rule that refused it may be another one today."""
+    async with Sandbox(faults=[Fault(effect="status", on="submit", moment="before", status=400)]) as sandbox:
+        refused = await run_once(sandbox, tmp_path, pictures(1))
+        results = await run_once(sandbox, tmp_path, pictures(1), retry_failed=True)
+
+        assert {"refused": 1} == states(refused)
+        assert {"saved": 1} == states(results)
+        assert 2 == len({key for key, _ in submits(sandbox)})
 
 
 @pytest.mark.case(101)

@@ -160,6 +160,20 @@ async def test_the_cap_stops_it_with_3_and_a_higher_one_goes_on(
     assert 5 == len(seedance_sandbox.paid_tasks)
 
 
+async def test_what_failed_is_told_with_the_way_to_make_it_anew(
+    seedance: Type, tmp_path: Path, seedance_sandbox: Sandbox
+) -> None:
+    """The same command leaves it alone, because another attempt costs money."""
+    command = ["batch", pictures(tmp_path, 1, prompt="A boat [[sandbox:fail]]"), "-o", tmp_path / "out"]
+    endings = [await seedance(*command) for _ in range(2)]
+
+    assert [FAILED, FAILED] == [ending.code for ending in endings]
+    assert all("--retry-failed" in ending.err for ending in endings)
+    assert 1 == len(seedance_sandbox.tasks)
+    await seedance(*command, "--retry-failed")
+    assert 2 == len(seedance_sandbox.tasks)
+
+
 @pytest.mark.seedance_sandbox(credits=2 * PRICE)
 async def test_an_empty_account_stops_it_with_3(
     seedance: Type, tmp_path: Path, seedance_sandbox: Sandbox

@@ -104,6 +104,18 @@ class Store(Reader):
         self.recall()
 
     @transaction
+    def plan_ended_again(self) -> None:
+        """Plan each listed job anew that failed or was refused; what it cost so far stays in the sums."""
+        again = (
+            "UPDATE jobs SET state = ?, generation = generation + 1, key = NULL, shared = NULL, seat = NULL, "
+            "intended_at = NULL, accepted_at = NULL, ended_at = NULL, task_ids = NULL, submission = NULL, "
+            "tasks = NULL, credits_used = NULL, credits_refunded = NULL, error = NULL "
+            "WHERE listed = 1 AND state IN (?, ?)"
+        )
+        self._do(again, State.PLANNED, State.FAILED, State.REFUSED)
+        self.recall()
+
+    @transaction
     def end_run(self) -> None:
         """The run ends in good order: what it leaves under way did not kill it."""
         self.remember_fact(_OPEN_RUN, "")
