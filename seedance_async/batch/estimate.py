@@ -98,6 +98,7 @@ class Estimate:
 def estimate(
     waiting: Mapping[Tariff, int],
     *,
+    posts: Mapping[Tariff, int] | None = None,
     running: Mapping[Tariff, int],
     forecast: Forecast,
     limit: RateLimit,
@@ -107,13 +108,14 @@ def estimate(
 
     Args:
         waiting: how many jobs of each tariff are to be submitted.
+        posts: in how many POSTs these go out, by what each asks for; None for one a job.
         running: how many are submitted already; they are taken to have begun just now.
         forecast: what is believed about durations.
         limit: the account's.
         prices: those charged already.
     """
     sizes = sorted(waiting.items(), key=lambda size: -size[1])
-    requests, seconds = _rehearse(waiting, running, forecast, limit)
+    requests, seconds = _rehearse(waiting if posts is None else posts, running, forecast, limit)
     return Estimate(
         jobs=sum(waiting.values()),
         running=sum(running.values()),

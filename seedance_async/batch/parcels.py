@@ -9,6 +9,7 @@ Pure.
 
 from __future__ import annotations
 
+from collections import Counter
 from typing import TYPE_CHECKING, Final
 
 from attrs import evolve, frozen
@@ -19,10 +20,25 @@ from seedance_async.completions import MOST_IN_A_POST
 from seedance_async.models import GptImage2
 
 if TYPE_CHECKING:
+    from seedance_async.batch.ledger import Tariff
     from seedance_async.models import Kind, Submission
 
 SHARED_MODEL: Final = GptImage2.model
 """The only one with a ``batch_count``."""
+
+
+def shareable(tariff: Tariff) -> bool:
+    """Whether jobs of this tariff may share a POST with their like."""
+    return tariff.kind.model == SHARED_MODEL and tariff.tasks == 1
+
+
+def posts_for(tariff: Tariff, jobs: int) -> Counter[Tariff]:
+    """How many POSTs a number of jobs that ask for the same go out in, by what each asks for."""
+    if not shareable(tariff):
+        return Counter({tariff: jobs})
+    full, rest = divmod(jobs, MOST_IN_A_POST)
+    sizes = Counter({MOST_IN_A_POST: full}) + Counter([rest] if rest else [])
+    return Counter({evolve(tariff, tasks=size): posts for size, posts in sizes.items()})
 
 
 @frozen
@@ -82,7 +98,6 @@ class Parcel:
     def may_take(self, ticket: Ticket) -> bool:
         """Whether one more job may share the POST."""
         first = self.tickets[0]
-        single = ticket.kind.model == SHARED_MODEL and ticket.tariff.tasks == 1
         # Those that were refused together are asked for together: else they would not get their key again.
         same = (ticket.digest, ticket.key) == (first.digest, first.key)
-        return single and same and len(self.tickets) < MOST_IN_A_POST
+        return shareable(ticket.tariff) and same and len(self.tickets) < MOST_IN_A_POST

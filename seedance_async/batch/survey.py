@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import shutil
 import tempfile
+from collections import Counter
 from collections.abc import Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -19,6 +20,7 @@ from seedance_async.batch.intake import take_manifest
 from seedance_async.batch.journal import Changes, Journal
 from seedance_async.batch.journal.opening import JOURNAL
 from seedance_async.batch.ledger import Tariff
+from seedance_async.batch.parcels import posts_for
 from seedance_async.batch.states import State
 from seedance_async.models import Kind
 
@@ -36,6 +38,7 @@ class Survey:
 
     Attributes:
         tally: how many jobs of each tariff stand in each state.
+        alike: by tariff, how often planned jobs ask for the same, and how many such groups there are.
         changes: how the manifest differs from the one of the last run.
         prices: credits that were charged, by tariff.
         durations: what tasks took, in seconds, oldest first.
@@ -43,6 +46,7 @@ class Survey:
     """
 
     tally: Mapping[tuple[Tariff, State], int]
+    alike: tuple[tuple[Tariff, int, int], ...]
     changes: Changes
     prices: Mapping[Tariff, float]
     durations: tuple[tuple[Kind, float], ...]
@@ -56,9 +60,24 @@ class Survey:
                 jobs[tariff] = jobs.get(tariff, 0) + count
         return jobs
 
+    def posts(self) -> Counter[Tariff]:
+        """How many POSTs the planned jobs go out in where those that ask for the same share them."""
+        posts: Counter[Tariff] = Counter()
+        for tariff, jobs, groups in self.alike:
+            for each, count in posts_for(tariff, jobs).items():
+                posts[each] += count * groups
+        return posts
 
-async def survey(manifest: str | PathLike[str], directory: Path | None = None) -> Survey:
+
+async def survey(
+    manifest: str | PathLike[str], directory: Path | None = None, *, retry_failed: bool = False
+) -> Survey:
     """Survey a manifest, beside what its directory knows.
+
+    Args:
+        manifest: its path; ``-`` is standard input.
+        directory: of the batch, if it has begun.
+        retry_failed: count what failed or was refused as to be sent.
 
     Raises:
         ManifestError: with everything that is wrong, line by line.
@@ -68,6 +87,8 @@ async def survey(manifest: str | PathLike[str], directory: Path | None = None) -
         journal = await Journal.open(copy)
         try:
             changes = await take_manifest(journal, manifest)
+            if retry_failed:
+                await journal.do(journal.store.plan_ended_again)
             return await journal.do(_look, journal, changes)
         finally:
             await journal.close()
@@ -77,6 +98,7 @@ def _look(journal: Journal, changes: Changes) -> Survey:
     store = journal.store
     return Survey(
         tally=store.tally(),
+        alike=tuple(store.alike()),
         changes=changes,
         prices=store.tariffs.prices(),
         durations=tuple(store.durations(limit=DURATIONS)),

@@ -122,7 +122,14 @@ async def batch(
     options, connection = options or Options(), connection or Connection()
     if dry_run or output is None:
         limit = connection.rate_limit or (rate_limit(SPEED) if options.sandbox else None)
-        return await tell(manifest, output, limit, as_json=options.as_json)
+        return await tell(
+            manifest,
+            output,
+            limit,
+            share_posts=not options.no_share_posts and options.max_in_flight is None,
+            retry_failed=options.retry_failed,
+            as_json=options.as_json,
+        )
     return await _Batch(manifest, output, options, connection).run()
 
 

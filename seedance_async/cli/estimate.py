@@ -54,15 +54,24 @@ async def estimate(
     return await tell(manifest, output, rate_limit, as_json=as_json)
 
 
-async def tell(manifest: str, directory: Path | None, rate_limit: str | None, *, as_json: bool) -> int:
+async def tell(
+    manifest: str,
+    directory: Path | None,
+    rate_limit: str | None,
+    *,
+    share_posts: bool = True,
+    retry_failed: bool = False,
+    as_json: bool,
+) -> int:
     """Check a manifest, and write what it will take."""
     limit = RateLimit.parse(rate_limit or os.environ.get("SEEDANCE_RATE_LIMIT") or "30/60")
-    found = await survey(manifest, directory)
+    found = await survey(manifest, directory, retry_failed=retry_failed)
     forecast = Forecast(scale=limit.period / RateLimit().period)
     for kind, seconds in found.durations:
         forecast.observe(kind, seconds)
     outlook = reckoning.estimate(
         found.jobs(State.PLANNED),
+        posts=found.posts() if share_posts else None,
         running=found.jobs(State.SUBMITTING, State.ACCEPTED),
         forecast=forecast,
         limit=limit,

@@ -45,6 +45,36 @@ async def test_an_estimate_says_what_it_rests_on(seedance: Type, tmp_path: Path)
     } == {" ".join(line.split()) for line in ending.lines[4:]}
 
 
+async def test_takes_of_a_picture_share_their_requests(seedance: Type, tmp_path: Path) -> None:
+    """Told beforehand as it will be: up to four in a POST, unless they are not to be."""
+    takes = manifest(tmp_path, {"model": "gpt-image-2", "repeat": 400})
+    out = tmp_path / "out"
+    told = {
+        flag: json.loads((await seedance("batch", takes, "-o", out, "--dry-run", "--json", *flag)).out)
+        for flag in [(), ("--no-share-posts",), ("--max-in-flight", "9")]
+    }
+
+    shared, *alone = told.values()
+    assert {400} == {each["jobs"] for each in told.values()}
+    assert 500 <= shared["requests"][0]
+    assert all(shared["requests"][1] < 800 <= each["requests"][0] for each in alone)
+
+
+async def test_what_is_to_be_made_anew_is_estimated_too(
+    seedance: Type, tmp_path: Path, seedance_sandbox: Sandbox
+) -> None:
+    """Only on trial: the journal keeps the job as it is."""
+    jobs, out = manifest(tmp_path, {**PICTURE, "prompt": "A boat [[sandbox:fail]]"}), tmp_path / "out"
+    await seedance("batch", jobs, "-o", out)
+    trials = [
+        json.loads((await seedance("batch", jobs, "-o", out, "--dry-run", "--json", *flag)).out)
+        for flag in [(), ("--retry-failed",), ()]
+    ]
+
+    assert [0, 1, 0] == [trial["jobs"] for trial in trials]
+    assert 1 == len(seedance_sandbox.tasks)
+
+
 async def test_for_programs_it_is_one_object(seedance: Type, tmp_path: Path) -> None:
     """Numbers as numbers, and the sources as words."""
     ending = await seedance("estimate", manifest(tmp_path, CLIP, SECRET), "--json", "--rate-limit", "60/60")

@@ -133,6 +133,14 @@ class Reader:
         rows = self._all("SELECT tariff, state, count(*) FROM jobs WHERE listed = 1 GROUP BY tariff, state")
         return {(self.tariffs.by_id[tariff_id], State(state)): count for tariff_id, state, count in rows}
 
+    def alike(self) -> list[tuple[Tariff, int, int]]:
+        """Planned jobs: by tariff, how often the same is asked for, and how many such groups there are."""
+        same = (
+            "SELECT tariff, count(*) AS jobs FROM jobs WHERE listed = 1 AND state = ? GROUP BY tariff, digest"
+        )
+        rows = self._all(f"SELECT tariff, jobs, count(*) FROM ({same}) GROUP BY tariff, jobs", State.PLANNED)
+        return [(self.tariffs.by_id[tariff_id], jobs, count) for tariff_id, jobs, count in rows]
+
     def course(self, *, after: int, limit: int) -> list[Milestones]:
         """When each job was sent and was over, in the order of their numbers, a page at a time."""
         columns = "number, state, intended_at, accepted_at, ended_at"
