@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import socket
 import sqlite3
 import stat
 import subprocess
@@ -13,7 +14,7 @@ import anyio
 import pytest
 
 from seedance_async import JournalError
-from seedance_async.batch.journal import Journal
+from seedance_async.batch.journal import Journal, opening
 from seedance_async.batch.journal import space as space_room
 from seedance_async.batch.states import State
 from tests.batch.stores import ACCEPTED, draft, opened_store, plan
@@ -150,6 +151,47 @@ def test_a_lost_log_is_told(tmp_path: Path, caplog: pytest.LogCaptureFixture) ->
 
     with opened_store(tmp_path):
         assert "journal.sqlite-wal is missing" in caplog.text
+
+
+@pytest.fixture
+def network_share(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A directory that the kernel says is on NFS."""
+    share = tmp_path / "a share"
+    share.mkdir()
+    mounts = tmp_path / "mounts"
+    place = str(share).replace(" ", "\\040")
+    mounts.write_text(f"/dev/sda1 / ext4 rw 0 0\nnas:/media {place} nfs4 rw,relatime 0 0\n")
+    monkeypatch.setattr(opening, "MOUNTS", mounts)
+    return share
+
+
+@pytest.mark.case(138)
+def test_a_file_system_of_many_machines_is_told(
+    network_share: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """The lock may hold on this machine only; beside the share there is nothing to tell."""
+    with opened_store(network_share / "boats"):
+        assert "is on nfs4" in caplog.text
+    caplog.clear()
+    with opened_store(network_share.parent / "a share beside it"):
+        assert "" == caplog.text
+
+
+@pytest.mark.case(138)
+def test_there_a_runner_of_another_machine_is_believed(network_share: Path) -> None:
+    """Two at a time would pay twice, so what it left behind must be taken away by somebody who knows."""
+    holder = network_share / "journal.pid"
+    holder.write_text("7 on another")
+    with (
+        pytest.raises(JournalError, match="process 7 on another works in it or died in it"),
+        opened_store(network_share),
+    ):
+        pass
+    assert [holder] == list(network_share.iterdir())
+
+    holder.write_text(f"7 on {socket.gethostname()}")
+    with opened_store(network_share):
+        pass
 
 
 @pytest.mark.case(130)

@@ -207,8 +207,6 @@ FAULTS: Final[Mapping[int, str]] = dict(enumerate(chain.from_iterable(SECTIONS.v
 ARGUED: Final[Mapping[int, str]] = {
     84: "A directory is a batch, so two of them are two orders, under keys of their own (case 85). Nobody is "
     "warned: that would take an index of every manifest this user ever ran.",
-    138: "A network file system is not told from a local one. Where it cannot lock, opening fails; where it "
-    "pretends to, SQLite's own documentation warns.",
 }
 """Numbers that no test proves, and why."""
 

@@ -21,6 +21,7 @@ import stat
 from contextlib import suppress
 from typing import TYPE_CHECKING, Final, Protocol
 
+from seedance_async.batch.journal.mounts import MOUNTS, shared_file_system
 from seedance_async.batch.journal.schema import APPLICATION_ID, TABLES, UPGRADES, VERSION
 from seedance_async.batch.keys import NONCE_BYTES
 from seedance_async.errors import JournalError
@@ -76,6 +77,7 @@ def open_file(directory: Path) -> Connection:
     """
     directory.mkdir(parents=True, exist_ok=True)
     path = directory / JOURNAL
+    _beware_of_other_machines(directory)
     _own(path)
     crashed = (directory / HOLDER).exists() and path.stat().st_size > 0
     if crashed and not path.with_name(f"{JOURNAL}-wal").exists():
@@ -123,6 +125,28 @@ def let_go(connection: Connection, directory: Path) -> None:
         connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
     connection.close()
     (directory / HOLDER).unlink(missing_ok=True)
+
+
+def _beware_of_other_machines(directory: Path) -> None:
+    """Where the lock may be this machine's own, the name of the holder has to do.
+
+    Raises:
+        JournalError: a runner on another machine has not ended in good order, or not ended.
+    """
+    kind = shared_file_system(directory, MOUNTS)
+    if kind is None:
+        return
+    holder, machine = directory / HOLDER, socket.gethostname()
+    if holder.exists() and not (named := _read_holder(directory)).endswith(f" on {machine}"):
+        raise JournalError(
+            f"{directory} is on {kind}, and process {named} works in it or died in it; two at a time would "
+            f"pay twice. If it has ended, delete {holder} and run again"
+        )
+    log.warning(
+        "%s is on %s, where a lock may not be seen by other machines: run this batch on one only",
+        directory,
+        kind,
+    )
 
 
 def _own(path: Path) -> None:
@@ -186,9 +210,13 @@ def _look_through(connection: Connection) -> None:
 
 def _refusal(problem: sqlite3.Error, directory: Path) -> JournalError:
     if problem.sqlite_errorcode in {sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED}:
-        try:
-            holder = (directory / HOLDER).read_text().strip()
-        except OSError:
-            holder = "unknown"
+        holder = _read_holder(directory)
         return JournalError(f"another runner works in {directory} (process {holder}); one at a time")
     return JournalError(f"{directory / JOURNAL} cannot be used: {problem}; nothing was changed")
+
+
+def _read_holder(directory: Path) -> str:
+    try:
+        return (directory / HOLDER).read_text().strip()
+    except OSError:
+        return "unknown"
