@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Final, Self
 import anyio
 
 from seedance_async import transport, wire
-from seedance_async.budget import FileMemory, NoMemory
+from seedance_async.budget import FileMemory, NoMemory, outlives_a_process
 from seedance_async.completions import Completion, completions, wanted
 from seedance_async.credentials import ApiKey
 from seedance_async.engine import Engine
@@ -29,7 +29,6 @@ from seedance_async.errors import (
     WaitTimeoutError,
 )
 from seedance_async.models import RateLimit, RetryPolicy, Submission, Task, Timeouts
-from seedance_async.network import is_loopback
 from seedance_async.scheduling.forecast import Forecast
 from seedance_async.usage import Usage
 
@@ -350,14 +349,8 @@ def _api_key(given: str | None) -> ApiKey:
 
 
 def _memory(key: ApiKey, base_url: URL) -> BudgetMemory:
-    """Where stamps and lessons of the limit outlive the process.
-
-    A sandbox at loopback lives no longer than its process, so it is only remembered where the environment's
-    ``SEEDANCE_STATE_DIR`` names a place.
-    """
-    if is_loopback(base_url.host or "") and not os.environ.get("SEEDANCE_STATE_DIR"):
-        return NoMemory()
-    return FileMemory(key.reveal(), str(base_url.origin()))
+    """Where stamps and lessons of the limit outlive the process."""
+    return FileMemory(key.reveal(), str(base_url.origin())) if outlives_a_process(base_url) else NoMemory()
 
 
 def _rate_limit(text: str | None) -> RateLimit:

@@ -9,8 +9,6 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterable, Iterable
 from itertools import chain, islice
-from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Final
 
 from anyio import lowlevel, to_thread
@@ -26,7 +24,6 @@ if TYPE_CHECKING:
     from os import PathLike
 
     from seedance_async.batch.journal import Problem
-    from seedance_async.batch.ledger import Tariff
     from seedance_async.batch.manifest import Line
 
 CHUNK: Final = 500
@@ -65,21 +62,6 @@ async def take_manifest(journal: Journal, source: str | PathLike[str]) -> Change
     if problems:
         raise ManifestError(sorted(problems, key=lambda problem: problem[0]), source=str(source))
     return await journal.do(planner.finish, manifest=mark or "")
-
-
-async def survey(source: str | PathLike[str]) -> dict[Tariff, int]:
-    """How many jobs of each tariff a manifest asks for. Nothing is kept, and nothing sent.
-
-    Raises:
-        ManifestError: with everything that is wrong, line by line.
-    """
-    with TemporaryDirectory(prefix="seedance-") as scratch:  # names are compared on disk, not in memory
-        journal = await Journal.open(Path(scratch))
-        try:
-            await take_manifest(journal, source)
-            return await journal.do(journal.store.demand)
-        finally:
-            await journal.close()
 
 
 def _drafts_and_problems(lines: Iterable[Line]) -> Iterator[Draft | Problem]:

@@ -2,8 +2,17 @@
 
 from __future__ import annotations
 
-from seedance_async.budget.file_memory import FileMemory, state_directory
+from seedance_async.budget.file_memory import FileMemory, outlives_a_process, state_directory
 from seedance_async.budget.gate import Budget, Slot
 from seedance_async.budget.memory import BudgetMemory, NoMemory, Record
 
-__all__ = ["Budget", "BudgetMemory", "FileMemory", "NoMemory", "Record", "Slot", "state_directory"]
+__all__ = [
+    "Budget",
+    "BudgetMemory",
+    "FileMemory",
+    "NoMemory",
+    "Record",
+    "Slot",
+    "outlives_a_process",
+    "state_directory",
+]

@@ -34,10 +34,13 @@ from cattrs import BaseValidationError, Converter
 from seedance_async.budget.lock import locked
 from seedance_async.budget.memory import Record
 from seedance_async.budget.pace import Pace
+from seedance_async.network import is_loopback
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from io import FileIO
+
+    from yarl import URL
 
 _log = logging.getLogger(__name__)
 _converter = Converter()
@@ -190,6 +193,15 @@ def state_directory() -> Path:
         return Path(own)
     state = os.environ.get("XDG_STATE_HOME")
     return (Path(state) if state else Path.home() / ".local" / "state") / "seedance_async"
+
+
+def outlives_a_process(base_url: URL) -> bool:
+    """Whether an account is worth remembering on the disk.
+
+    A sandbox at loopback lives no longer than its process, so it is only remembered where the environment's
+    ``SEEDANCE_STATE_DIR`` names a place.
+    """
+    return bool(os.environ.get("SEEDANCE_STATE_DIR")) or not is_loopback(base_url.host or "")
 
 
 def fingerprint(api_key: str, origin: str) -> str:

@@ -20,10 +20,12 @@ from seedance_async.batch import names
 from seedance_async.batch.report import write_gallery
 from seedance_async.batch.states import ENDED
 from seedance_async.batch.survey import DURATIONS
+from seedance_async.budget import outlives_a_process
 from seedance_async.cli.batch_shows import show
 from seedance_async.cli.batch_standing import Observer
 from seedance_async.cli.connection import Connection
 from seedance_async.cli.demo import SPEED
+from seedance_async.cli.elsewhere import remember
 from seedance_async.cli.estimate import tell
 from seedance_async.cli.exits import FAILED, INTERRUPTED, OK
 from seedance_async.cli.interrupts import interruptible
@@ -157,6 +159,7 @@ class _Batch:
     async def _make(self, seen: Show) -> None:
         async with AsyncExitStack() as opened:
             client = await self._client(opened)
+            self._warn(client)
             runner = await opened.enter_async_context(self._runner(client))
             await _learn(client, runner)
             with await Observer.of(runner, client) as observer:
@@ -183,6 +186,12 @@ class _Batch:
         except (OSError, JournalError) as problem:  # what is saved is saved, and the exit code says so
             say(f"the gallery could not be written: {problem}")
             return None
+
+    def _warn(self, client: SeedanceClient) -> None:
+        """Before anything is sent: the same jobs in another directory are other jobs."""
+        if not self._options.sandbox and outlives_a_process(client.engine.transport.base_url):
+            for place in remember(self._manifest, self._directory):
+                say(f"note: {place} is a batch of the same manifest; here its jobs are paid for once more")
 
     async def _client(self, opened: AsyncExitStack) -> SeedanceClient:
         if not self._options.sandbox:

@@ -6,6 +6,8 @@ import json
 import os
 import re
 import signal
+import stat
+from shutil import rmtree
 from typing import TYPE_CHECKING
 
 import anyio
@@ -158,6 +160,38 @@ async def test_the_cap_stops_it_with_3_and_a_higher_one_goes_on(
     ended = await seedance("batch", manifest, "-o", out, "--max-credits", 5 * PRICE)
     assert OK == ended.code
     assert 5 == len(seedance_sandbox.paid_tasks)
+
+
+@pytest.mark.case(84)
+async def test_the_same_manifest_in_another_directory_is_told(
+    seedance: Type, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Two directories are two orders; running one of them again is not."""
+    monkeypatch.setenv("SEEDANCE_STATE_DIR", str(tmp_path / "state"))
+    jobs, here, there = pictures(tmp_path, 1), tmp_path / "here", tmp_path / "there"
+    first, again, elsewhere = [await seedance("batch", jobs, "-o", out) for out in (here, here, there)]
+    rmtree(here)
+    alone = await seedance("batch", jobs, "-o", there)
+
+    assert f"note: {here} is a batch of the same manifest" in elsewhere.err
+    assert not any("same manifest" in ending.err for ending in (first, again, alone))
+    assert 0o600 == stat.S_IMODE((tmp_path / "state" / "batches.jsonl").stat().st_mode)
+
+
+@pytest.mark.parametrize("content", [b"\xff\n{}\n[1, 2]\n", None])
+async def test_a_warning_that_cannot_be_given_stops_nothing(
+    content: bytes | None, seedance: Type, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The list of batches is a help, not a record."""
+    state = tmp_path / "state"
+    monkeypatch.setenv("SEEDANCE_STATE_DIR", str(state))
+    if content is None:
+        state.write_text("no directory")
+    else:
+        state.mkdir()
+        (state / "batches.jsonl").write_bytes(content)
+
+    assert OK == (await seedance("batch", pictures(tmp_path, 1), "-o", tmp_path / "out")).code
 
 
 async def test_what_failed_is_told_with_the_way_to_make_it_anew(

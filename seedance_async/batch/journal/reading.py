@@ -115,11 +115,6 @@ class Reader:
         )
         return [read_list(task_ids)[0] for (task_ids,) in rows]
 
-    def demand(self) -> dict[Tariff, int]:
-        """How many jobs of the manifest there are of each tariff."""
-        rows = self._all("SELECT tariff, count(*) FROM jobs WHERE listed = 1 GROUP BY tariff")
-        return {self.tariffs.by_id[tariff_id]: jobs for tariff_id, jobs in rows}
-
     def holds(self) -> list[Hold]:
         """Jobs that may have cost something which nobody has told."""
         rows = self._all(
