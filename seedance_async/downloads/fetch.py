@@ -39,6 +39,9 @@ log: logging.Logger = logging.getLogger(__name__)
 ATTEMPTS: Final = 4
 """So many in a row that bring less than one chunk."""
 
+LEAST_BYTES: Final = HEAD_BYTES
+"""So much has to come while the patience with a silent server lasts: a trickle could go on for days."""
+
 FIRST_PAUSE: Final = 1.0
 CHUNK_BYTES: Final = 1024 * 1024
 P = ParamSpec("P")
@@ -116,7 +119,8 @@ class Fetch:
         self, source: Source, part: Part, response: ClientResponse, length: int | None
     ) -> Path | None:
         """Start a file from its first byte; unless it was saved before, then that is where it is."""
-        head = await _head(response)
+        with anyio.fail_after(self._web.patience):
+            head = await _head(response)
         suffix = kind_of(head)
         if suffix is None:
             raise DownloadError(f"{shown(source.url)} is not a picture or clip: it begins {head[:16]!r}")
@@ -137,14 +141,25 @@ class Fetch:
         return length
 
     async def _receive(self, response: ClientResponse, part: Part, length: int | None) -> None:
-        while chunk := await response.content.read(CHUNK_BYTES):
-            if part.size + len(chunk) > self._max_bytes:
-                raise DownloadError(f"the file is longer than {self._max_bytes} bytes")
-            await self._write(part, chunk)
+        while await self._receive_some(response, part):
+            pass
         if length is not None and part.size != length:
             if part.size > length:
                 await self._on_disk(part.forget)
             raise BrokenError(f"{part.size} bytes of {length} arrived")
+
+    async def _receive_some(self, response: ClientResponse, part: Part) -> bool:
+        """Receive at least ``LEAST_BYTES`` while patience lasts; False if the answer has ended."""
+        enough = part.size + LEAST_BYTES
+        with anyio.fail_after(self._web.patience):
+            while part.size < enough:
+                chunk = await response.content.read(CHUNK_BYTES)
+                if not chunk:
+                    return False
+                if part.size + len(chunk) > self._max_bytes:
+                    raise DownloadError(f"the file is longer than {self._max_bytes} bytes")
+                await self._write(part, chunk)
+        return True
 
     async def _write(self, part: Part, data: bytes) -> None:
         await self._on_disk(part.write, data)

@@ -13,6 +13,7 @@ from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Final
 
 import aiohttp
+import anyio
 from aiohttp import ClientTimeout
 from aiohttp.abc import AbstractResolver
 from yarl import URL
@@ -51,6 +52,7 @@ class Web:
     """
 
     def __init__(self, timeouts: Timeouts, *, trusted: URL) -> None:
+        self.patience: float = timeouts.download_idle
         self._timeout = ClientTimeout(
             total=None, sock_connect=timeouts.connect, sock_read=timeouts.download_idle
         )
@@ -73,12 +75,7 @@ class Web:
         url = _parsed(address)
         for _ in range(MAX_HOPS + 1):
             self._judge(url)
-            async with self._open_session().get(
-                url,
-                allow_redirects=False,
-                timeout=self._timeout,
-                headers={"Accept-Encoding": "identity", **headers},
-            ) as response:
+            async with await self._answer(url, headers) as response:
                 if response.status in REDIRECTS and "Location" in response.headers:
                     url = url.join(_parsed(response.headers["Location"]))
                     continue
@@ -86,6 +83,16 @@ class Web:
                 yield response
                 return
         raise DownloadError(f"{shown(address)} redirects more than {MAX_HOPS} times")
+
+    async def _answer(self, url: URL, headers: Mapping[str, str]) -> ClientResponse:
+        """One hop up to its headers, which may not trickle either."""
+        with anyio.fail_after((self._timeout.sock_connect or 0.0) + self.patience):
+            return await self._open_session().get(
+                url,
+                allow_redirects=False,
+                timeout=self._timeout,
+                headers={"Accept-Encoding": "identity", **headers},
+            )
 
     def _judge(self, url: URL) -> None:
         """Refuse what a download has no business with, before anything is asked of it."""

@@ -59,7 +59,7 @@ class Timeouts:
         connect: until a connection stands.
         request: for one whole exchange with the API, sending and answer.
         wait: until a task is final; None waits as long as it takes.
-        download_idle: without a byte of a result file.
+        download_idle: without 64 KiB of a result file, or its end.
 
     Raises:
         ConfigurationError: a value makes no sense.

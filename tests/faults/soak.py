@@ -253,6 +253,7 @@ def _behaviour(rng: random.Random) -> Behaviour:
         same_body=rng.choice(["bytes", "values", "ignored"]),
         key_scope=rng.choice(["endpoint", "account", "key"]),
         gets_count=rng.random() < 0.8,
+        key_life=2 * TEN_DAYS,  # the wall clock, by which a batch doubts old keys, stands still meanwhile
         before_key=frozenset(rng.sample(checks, rng.randint(0, 4))),  # type: ignore[arg-type]  # of these words
         window=rng.choice(
             ["fixed", "sliding-log", "sliding-counter", "sliding-counter-strict", "token-bucket"]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Sequence
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 import anyio
@@ -69,6 +70,7 @@ class Store:
         lies: headers of partial answers that replace the true ones; an empty one is left out.
         status: answers with this instead, until it is 200.
         pause: seconds before each answer.
+        drip: sends so many bytes of the body every ten seconds; None for all at once.
         asked: the ``Range`` of every request, None for those without.
         busy: how many requests are being answered, and the most there were.
     """
@@ -80,6 +82,7 @@ class Store:
     lies: dict[str, str] = field(factory=dict)
     status: int = 200
     pause: float = 0.0
+    drip: int | None = None
     asked: list[str | None] = field(factory=list)
     conditions: list[str | None] = field(factory=list)
     busy: int = 0
@@ -98,9 +101,18 @@ class Store:
         status, headers, body = self.answer(self.asked[-1], self.conditions[-1])
         lines = [f"HTTP/1.1 {status} X", f"Content-Length: {len(body)}"]
         lines += [f"{name}: {value}" for name, value in headers.items() if value]
-        await exchange.say("\r\n".join(lines).encode() + b"\r\n\r\n" + body[:cut])
+        await exchange.say("\r\n".join(lines).encode() + b"\r\n\r\n")
+        await self._send(exchange, body[:cut])
         if cut is not None:
             await exchange.closing.wait()  # silence, until the client has had enough
+
+    async def _send(self, exchange: Exchange, body: bytes) -> None:
+        step = self.drip or len(body) or 1
+        with suppress(ConnectionError):  # the client has had enough
+            for start in range(0, len(body), step):
+                await exchange.say(body[start : start + step])
+                if self.drip:
+                    await anyio.sleep(10.0)
 
     def answer(self, wanted: str | None, condition: str | None) -> tuple[int, dict[str, str], bytes]:
         """Status, headers and body after RFC 9110."""

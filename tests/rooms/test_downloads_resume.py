@@ -49,6 +49,32 @@ async def test_a_broken_download_goes_on_where_it_broke_off(tmp_path: Path) -> N
     assert ["kite.png"] == names(tmp_path)
 
 
+@pytest.mark.parametrize("drip", [1, 10_000])
+async def test_a_trickle_is_broken_off_and_at_last_given_up(drip: int, tmp_path: Path) -> None:
+    """It is never silent for a minute, and would go on for days; what came is kept for another try."""
+    store = Store(BODY, drip=drip)
+    async with raw_server(store) as server:
+        began = anyio.current_time()
+        with pytest.raises(DownloadError, match="could not download"):
+            await save(finished(server.url), tmp_path)
+        assert anyio.current_time() - began < 5 * 70.0
+        assert len(store.asked) > 1
+        store.drip = None
+        (path,) = await save(finished(server.url), tmp_path)
+
+    assert BODY == path.read_bytes()
+
+
+async def test_a_slow_line_is_fast_enough(tmp_path: Path) -> None:
+    """64 KiB a minute: three hundred kilobytes in one answer."""
+    store = Store(BODY, drip=15_000)
+    async with raw_server(store) as server:
+        (path,) = await save(finished(server.url), tmp_path)
+
+    assert BODY == path.read_bytes()
+    assert [0] == starts(store.asked)
+
+
 async def test_the_next_process_goes_on_although_the_url_is_signed_anew(tmp_path: Path) -> None:
     """The part knows its file by what the server said of it, not by the URL, which is a new one each time."""
     store = Store(BODY, cuts=[CUT])
