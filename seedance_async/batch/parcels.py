@@ -67,6 +67,11 @@ class Parcel:
         return ", ".join(ticket.name for ticket in self.tickets)
 
     @property
+    def key(self) -> str | None:
+        """That an earlier run asked for it under, and was refused; None if there is none."""
+        return self.tickets[0].key if self.state is State.PLANNED else None
+
+    @property
     def state(self) -> State:
         """Where the jobs stand."""
         return self.tickets[0].state
@@ -80,11 +85,6 @@ class Parcel:
     def submission(self) -> Submission | None:
         """What was accepted; None before that. Accepted jobs go on alone."""
         return self.tickets[0].submission
-
-    @property
-    def refused_before(self) -> bool:
-        """Whether an earlier run asked for it and was refused: its key may be a spent one."""
-        return self.state is State.PLANNED and self.tickets[0].key is not None
 
     def anew(self) -> Parcel:
         """The same jobs, to be asked for under a new key."""

@@ -7,8 +7,8 @@ job back to *planned* or *refused*. Everything else leaves it *submitting* or ma
 asked for again with the same bytes under the same key.
 
 A refused key is asked under once more before another is made: a proxy may have delivered the POST twice, and
-the refusal be the answer to the copy. Only a server that gives its first answer for ever refuses it then, and
-the job goes on under a new key at once.
+the refusal be the answer to the copy. If it is refused again, the server may be one that gives its first
+answer for ever, so the job tries a new key at once; if that is refused, too, it stays with the old one.
 
 A refusal that would meet the next job too (no credits, a revoked key, nothing gets through) stops the
 submitting.
@@ -54,6 +54,11 @@ if TYPE_CHECKING:
     from seedance_async.models import Submission
 
 log: logging.Logger = logging.getLogger(__name__)
+
+UNPAID: Final = (
+    InsufficientCreditsError, NotFoundError, UnauthorizedError, RateLimitedError, ConnectionFailedError
+)  # fmt: skip
+"""What says that nothing was charged, for a reason that another day may mend."""
 
 UNCERTAIN_IN_A_ROW: Final = 5
 """So many POSTs without an answer, and none accepted in between: nothing gets through at present."""
@@ -140,11 +145,15 @@ class Sender:
             if not self._key_is_spent(parcel, error):
                 raise
             postpone = self._journal.store.postpone
-            await self._journal.do(postpone, parcel.number, error.message, new_key=True)
-        return await self._send(parcel.anew(), slot=None)
+            await self._journal.do(postpone, parcel.number, error.message, key=None)
+        try:
+            return await self._send(parcel.anew(), slot=None)
+        except UNPAID as error:
+            error.idempotency_key = parcel.key or error.idempotency_key
+            raise
 
     def _key_is_spent(self, parcel: Parcel, error: SeedanceError) -> bool:
-        if parcel.refused_before:
+        if parcel.key is not None and parcel.key == error.idempotency_key:
             return isinstance(error, InsufficientCreditsError | NotFoundError)
         known = isinstance(error.__cause__, IdempotencyConflictError)  # and that is all that is ever answered
         return self._pay_twice and parcel.state is State.SUBMITTING and known
@@ -196,14 +205,8 @@ class Sender:
             case UncertainSubmissionError() | IdempotencyConflictError():
                 # A 409 for a key and bytes of our own can only mean that it was accepted once.
                 record = partial(store.doubt, number, error.message)
-            case (
-                InsufficientCreditsError()
-                | NotFoundError()
-                | UnauthorizedError()
-                | RateLimitedError()
-                | ConnectionFailedError()
-            ):
-                record = partial(store.postpone, number, error.message, new_key=False)
+            case _ if isinstance(error, UNPAID):
+                record = partial(store.postpone, number, error.message, key=error.idempotency_key)
             case ApiError():
                 record = partial(store.refuse, number, error.message, now=wall_now())
             case _:  # nothing is proven: the intent stands, and the next run asks again

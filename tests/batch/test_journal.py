@@ -26,7 +26,7 @@ DEEDS: dict[State, Callable[[Store], object]] = {
     State.COMPLETED: lambda store: store.finish(1, [task("completed")], None, now=3.0),
     State.FAILED: lambda store: store.finish(1, [task("failed")], "why", now=3.0),
     State.SAVED: lambda store: store.save(1, ["a.png"], None, now=4.0),
-    State.PLANNED: lambda store: store.postpone(1, "no credits", new_key=True),
+    State.PLANNED: lambda store: store.postpone(1, "no credits", key=None),
     State.REFUSED: lambda store: store.refuse(1, "bad prompt", now=2.0),
     State.UNCERTAIN: lambda store: store.doubt(1, "no answer"),
 }
@@ -84,17 +84,18 @@ def test_an_intent_is_the_same_call_every_time(tmp_path: Path) -> None:
         assert 1.0 == store.entry(1).intended_at
 
 
-def test_a_job_proven_unpaid_gets_a_new_key_only_if_the_server_saw_the_old_one(tmp_path: Path) -> None:
-    """A stored refusal would be given again for ever; a call that never left has a good key still."""
+def test_a_refused_job_is_asked_for_under_the_key_it_is_told(tmp_path: Path) -> None:
+    """The old one, which may collect; or one never used, because a stored refusal is given again for ever."""
     with opened_store(tmp_path) as store:
         plan(store, [draft("boat")])
-        first = store.intend(1, now=1.0)
-        store.postpone(1, "could not connect", new_key=False)
-        second = store.intend(1, now=2.0)
-        store.postpone(1, "no credits", new_key=True)
-        third = store.intend(1, now=3.0)
+        asked = [store.intend(1, now=1.0).idempotency_key]
+        for key in (asked[0], None, asked[0], None):
+            store.postpone(1, "no credits", key=key)
+            asked.append(store.intend(1, now=2.0).idempotency_key)
 
-    assert first.idempotency_key == second.idempotency_key != third.idempotency_key
+    first, again, second, old, third = asked
+    assert first == again == old
+    assert 3 == len({first, second, third})
 
 
 def test_a_request_that_was_tampered_with_is_not_sent(tmp_path: Path) -> None:
@@ -163,12 +164,12 @@ def test_a_key_that_will_be_used_again_stays_on_record(tmp_path: Path) -> None:
     with opened_store(tmp_path) as store:
         plan(store, [draft("boat")])
         sent = store.intend(1, now=1.0)
-        store.postpone(1, "rate limited", new_key=False)
+        store.postpone(1, "rate limited", key=sent.idempotency_key)
 
         assert sent.idempotency_key == store.entry(1).key
         assert sent == store.intend(1, now=2.0)
 
-        store.postpone(1, "no credits", new_key=True)
+        store.postpone(1, "no credits", key=None)
         assert store.entry(1).key is None
 
 
@@ -179,7 +180,7 @@ def test_deaths_before_an_answer_are_forgotten_with_it(tmp_path: Path) -> None:
         for _ in range(MOST_CRASHES - 1):
             store.begin_run(replayable_since=0.0)
             store.intend(1, now=1.0)
-        store.postpone(1, "no credits", new_key=True)
+        store.postpone(1, "no credits", key=None)
         for _ in range(MOST_CRASHES - 1):
             store.begin_run(replayable_since=0.0)
             store.intend(1, now=1.0)

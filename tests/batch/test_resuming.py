@@ -49,7 +49,8 @@ async def test_after_a_top_up_the_batch_goes_on_even_if_the_server_stores_its_40
     """Catalogue 98: a refusal may stand under its key for ever, so a job proven unpaid gets a new one."""
     behaviour = Behaviour(stored=frozenset({"2xx", "4xx"}))
     async with Sandbox(credits=3 * PRICE - 1, behaviour=behaviour) as sandbox:
-        await run_once(sandbox, tmp_path, pictures(4))
+        for _ in range(3):  # every key that it tries meanwhile is spent
+            await run_once(sandbox, tmp_path, pictures(4))
         sandbox.top_up(1000)
         results = await run_once(sandbox, tmp_path, pictures(4))
 
@@ -62,8 +63,9 @@ async def test_a_refusal_may_be_the_answer_to_a_copy_of_a_paid_post(tmp_path: Pa
     behaviour = Behaviour(before_key=frozenset({"balance"}))
     twice = Fault(effect="duplicate", on="submit", moment="before")
     async with Sandbox(credits=PRICE, behaviour=behaviour, faults=[twice]) as sandbox:
-        results = await run_once(sandbox, tmp_path, pictures(1))
-        assert State.PLANNED is results["boat-0"].state
+        for _ in range(3):  # running it again without a top-up changes nothing
+            results = await run_once(sandbox, tmp_path, pictures(1))
+            assert State.PLANNED is results["boat-0"].state
         sandbox.top_up(1000)
         results = await run_once(sandbox, tmp_path, pictures(1))
 

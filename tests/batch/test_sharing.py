@@ -11,7 +11,7 @@ from attrs import evolve
 from seedance_async import GptImage2, Job, JournalError, Submission
 from seedance_async.batch.journal import drafts
 from seedance_async.batch.states import State
-from seedance_async.sandbox import Conditions, Fault, Sandbox
+from seedance_async.sandbox import Behaviour, Conditions, Fault, Sandbox
 from tests.batch.helpers import PRICE, charged, opened, results_of, run_once, states, submits
 from tests.batch.stores import opened_store, plan
 
@@ -55,6 +55,21 @@ async def test_takes_of_a_picture_share_posts_and_stay_jobs_of_their_own(tmp_pat
         assert {PRICE} == {result.credits_used for result in results.values()}
         assert [1, 4, 4, 1] == list(Counter(task.idempotency_key for task in sandbox.paid_tasks).values())
         assert (10 * PRICE, 0) == (batch.summary.credits_used, batch.summary.credits_reserved)
+
+
+async def test_jobs_that_were_refused_together_are_asked_for_together(tmp_path: Path) -> None:
+    """A proxy delivered their POST twice, and the first took the last credits: its own key collects it."""
+    twice = Fault(effect="duplicate", on="submit", moment="before", nth=2)
+    early = Behaviour(before_key=frozenset({"balance"}))
+    async with Sandbox(credits=5 * PRICE, conditions=ONE_PRICE, behaviour=early, faults=[twice]) as sandbox:
+        for _ in range(3):
+            results = await run_once(sandbox, tmp_path, hats(6))
+            assert {"saved": 1, "planned": 5} == states(results)
+        sandbox.top_up(1000)
+        results = await run_once(sandbox, tmp_path, hats(6))
+
+        assert {"saved": 6} == states(results)
+        assert 6 == len(sandbox.paid_tasks)
 
 
 @pytest.mark.parametrize("option", [{"share_posts": False}, {"max_in_flight": 3}])
@@ -223,12 +238,13 @@ def test_the_same_leader_with_other_mates_has_another_key(tmp_path: Path) -> Non
         plan(store, takes(5))
         keys = set()
         for mates in [(2, 3), (2, 4), (3, 2), (2, 3, 4)]:
-            keys.add(store.intend(1, *mates, now=1.0).idempotency_key)
-            store.postpone(1, "could not connect", new_key=False)
+            key = store.intend(1, *mates, now=1.0).idempotency_key
+            keys.add(key)
+            store.postpone(1, "could not connect", key=key)
         assert 4 == len(keys)
 
         again = store.intend(1, 2, 3, now=1.0).idempotency_key
-        store.postpone(1, "no credits", new_key=True)
+        store.postpone(1, "no credits", key=None)
         assert again in keys
         assert store.intend(1, 2, 3, now=1.0).idempotency_key not in keys
 

@@ -167,22 +167,23 @@ class Store(Reader):
             if part is not None:
                 self._accept(mate, part, now)
             elif submission.batch_failed:
-                self._plan_again(mate, "the server started fewer pictures than asked for", new_key=True)
+                self._plan_again(mate, "the server started fewer pictures than asked for", key=None)
             else:
                 self._move(mate, State.UNCERTAIN, "error = ?", "the answer names no task for it")
         return parts
 
     @transaction
-    def postpone(self, number: int, error: str, *, new_key: bool) -> None:
+    def postpone(self, number: int, error: str, *, key: str | None) -> None:
         """The server says that the job, and whoever shares its POST, was not charged: it is planned again.
 
         Args:
             number: of the job.
             error: why it was not accepted.
-            new_key: not to ask under this key again. The server may give its refusal for ever.
+            key: to ask under next: the one just used, or the one before it. None for one never used, because
+                the server may give its refusal for ever.
         """
         for mate, _ in self._sharing(number):
-            self._plan_again(mate, error, new_key=new_key)
+            self._plan_again(mate, error, key=key)
 
     @transaction
     def refuse(self, number: int, error: str, *, now: float) -> None:
@@ -242,7 +243,8 @@ class Store(Reader):
                 raise JournalError(f"jobs {numbers} do not ask for the same, so they cannot share a POST")
             shared = sharing.body_for(body, len(asked))
             name, digest = sharing.name_for([row[0] for row in asked]), keys.digest(path, shared)
-        key = keys.derive(self._nonce, name=name, generation=generation, digest=digest)
+        key = self._key_of_before(numbers, shared)
+        key = key or keys.derive(self._nonce, name=name, generation=generation, digest=digest)
         changes = "key = ?, shared = ?, seat = ?, crashes = 0, intended_at = ?"
         for place, number in enumerate(numbers):
             if self._state(number) is not State.PLANNED:
@@ -250,6 +252,13 @@ class Store(Reader):
                     f"job {number} is {self._state(number)}; only what is planned is sent anew"
                 )
             self._move(number, State.SUBMITTING, changes, key, shared, place if shared else None, now)
+
+    def _key_of_before(self, numbers: Sequence[int], shared: bytes | None) -> str | None:
+        """The key that these jobs, together and in this order, were asked for under before."""
+        rows = [self._job(number, "key, shared, seat") for number in numbers]
+        key = rows[0][0]
+        places = range(len(rows)) if shared else [None]
+        return key if rows == [(key, shared, place) for place in places] else None
 
     def _accept(self, number: int, part: Submission, now: float) -> None:
         self._move(
@@ -262,18 +271,11 @@ class Store(Reader):
         )
         self._charge(number, part.credits_used)
 
-    def _plan_again(self, number: int, error: str, *, new_key: bool) -> None:
-        # A key that will be derived again stays on record: with it, whoever doubts the refusal can collect
-        # what a proxy may have delivered twice.
-        self._move(
-            number,
-            State.PLANNED,
-            "key = CASE WHEN NOT ? THEN key END, shared = NULL, seat = NULL, intended_at = NULL, "
-            "generation = generation + ?, error = ?",
-            new_key,
-            int(new_key),
-            error,
-        )
+    def _plan_again(self, number: int, error: str, *, key: str | None) -> None:
+        # A key that will be used again stays on record, with what was sent under it: whoever doubts the
+        # refusal can collect with it what a proxy may have delivered twice.
+        anew = ", shared = NULL, seat = NULL, generation = generation + 1" if key is None else ""
+        self._move(number, State.PLANNED, f"key = ?, intended_at = NULL, error = ?{anew}", key, error)
 
     def _sharing(self, number: int) -> list[Row]:
         """Number and seat of each job whose POST is under way together with this one's, itself included."""
