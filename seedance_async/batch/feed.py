@@ -99,6 +99,11 @@ class Feed:
         """The ledger knows more than before."""
         self._changed.ring()
 
+    @property
+    def closed(self) -> bool:
+        """Whether nothing new is to be sent any more."""
+        return self._closed
+
     def close(self) -> None:
         """Let no further job go."""
         self._closed = True

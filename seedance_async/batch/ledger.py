@@ -130,6 +130,18 @@ class Ledger:
         """The job's outcome stays unknown: its price stays held, but nobody waits for it to be told."""
         self._end_pioneer(job, self._reserved[job][0])
 
+    def pay_again(self, *jobs: Hashable) -> float | None:
+        """Count what jobs of unknown outcome may have cost as spent, and hold as much for another attempt.
+
+        Returns:
+            What is counted; None, and nothing is, if the cap does not allow as much again.
+        """
+        held = sum(self._reserved[job][1] for job in jobs)
+        if held > self.left:
+            return None
+        self.spent += held
+        return held
+
     def release(self, job: Hashable) -> None:
         """It is proven that the job was not charged. A job without a reservation changes nothing."""
         if job in self._reserved:

@@ -318,7 +318,7 @@ async def _nothing() -> AsyncIterator[JobResult]:
 def _open_ledger(journal: Journal, cap: float | None) -> Ledger:
     """The ledger as the journal tells it: what is spent, what may be, and what things cost."""
     store = journal.store
-    spent = store.credits_used - store.credits_refunded
+    spent = store.credits_used - store.credits_refunded + store.credits_doubted
     ledger = Ledger(cap=cap, spent=spent, prices=store.tariffs.prices(), hearsay=hearsay)
     for hold in store.holds():
         ledger.hold(hold.number, hold.tariff)

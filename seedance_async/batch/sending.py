@@ -32,6 +32,7 @@ from seedance_async.errors import (
     CreditCapError,
     IdempotencyConflictError,
     InsufficientCreditsError,
+    InternalServerError,
     JournalError,
     NotFoundError,
     RateLimitedError,
@@ -60,6 +61,11 @@ UNPAID: Final = (
 )  # fmt: skip
 """What says that nothing was charged, for a reason that another day may mend."""
 
+STORABLE: Final = (
+    IdempotencyConflictError, InsufficientCreditsError, InternalServerError, NotFoundError
+)  # fmt: skip
+"""What a server may answer for ever under one key, because it stores its answers or rejects repeated keys."""
+
 UNCERTAIN_IN_A_ROW: Final = 5
 """So many POSTs without an answer, and none accepted in between: nothing gets through at present."""
 
@@ -84,7 +90,7 @@ class Sender:
         ledger: learns what the jobs cost.
         feed: takes back what is to be sent again.
         stop: told when the next parcel would meet the same error.
-        pay_twice: whether a job of unknown outcome may be sent under a new key, where its own is only known.
+        pay_twice: whether a job of unknown outcome may take a new key where its own leads no further.
     """
 
     def __init__(
@@ -142,21 +148,20 @@ class Sender:
         try:
             return await self._send(parcel, slot)
         except SeedanceError as error:
-            if not self._key_is_spent(parcel, error):
+            doubted = self._ledger.pay_again(*parcel.numbers) if self._may_pay_twice(parcel, error) else None
+            if self._feed.closed or not (doubted is not None or _is_spent(parcel.key, error)):
                 raise
             postpone = self._journal.store.postpone
-            await self._journal.do(postpone, parcel.number, error.message, key=None)
+            await self._journal.do(postpone, parcel.number, error.message, key=None, doubted=doubted or 0.0)
         try:
             return await self._send(parcel.anew(), slot=None)
         except UNPAID as error:
             error.idempotency_key = parcel.key or error.idempotency_key
             raise
 
-    def _key_is_spent(self, parcel: Parcel, error: SeedanceError) -> bool:
-        if parcel.key is not None and parcel.key == error.idempotency_key:
-            return isinstance(error, InsufficientCreditsError | NotFoundError)
-        known = isinstance(error.__cause__, IdempotencyConflictError)  # and that is all that is ever answered
-        return self._pay_twice and parcel.state is State.SUBMITTING and known
+    def _may_pay_twice(self, parcel: Parcel, error: SeedanceError) -> bool:
+        """Whether a job of unknown outcome met, again, an answer that its key may give for ever."""
+        return self._pay_twice and parcel.state is State.SUBMITTING and isinstance(error.__cause__, STORABLE)
 
     async def _send(self, parcel: Parcel, slot: Slot | None) -> Submission:
         try:
@@ -242,3 +247,9 @@ class Sender:
         if self._refused_since is None:
             self._refused_since = now
         return now - self._refused_since >= REFUSED_FOR
+
+
+def _is_spent(key: str | None, error: SeedanceError) -> bool:
+    """Whether a key that was refused before is refused again, in words that a server may have stored."""
+    stored = isinstance(error, InsufficientCreditsError | NotFoundError)
+    return stored and key is not None and key == error.idempotency_key

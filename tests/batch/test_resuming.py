@@ -88,6 +88,52 @@ async def test_a_key_that_is_only_known_is_given_up_when_told_to(tmp_path: Path)
         assert 2 == len(sandbox.paid_tasks)
 
 
+async def test_what_may_have_been_paid_counts_against_the_cap(tmp_path: Path) -> None:
+    """Another attempt needs its price once more, in this run and in all that follow."""
+    behaviour = Behaviour(repeated_key="reject")
+    lost = Fault(effect="drop", on="submit", moment="after", nth=2)
+    jobs = pictures(5)
+    async with Sandbox(behaviour=behaviour, faults=[lost]) as sandbox:
+        await run_once(sandbox, tmp_path, jobs[:2], max_credits=2 * PRICE)
+        results = await run_once(sandbox, tmp_path, jobs[:2], max_credits=2 * PRICE, resubmit_uncertain=True)
+        assert {"saved": 1, "uncertain": 1} == states(results)
+
+        for again in (True, False):
+            await run_once(sandbox, tmp_path, jobs, max_credits=4 * PRICE, resubmit_uncertain=again)
+        assert 4 * PRICE == charged(sandbox)
+        assert 4 == len(sandbox.paid_tasks)
+
+
+@pytest.mark.parametrize("status", [402, 500])
+async def test_a_stored_answer_that_hides_the_outcome_is_given_up_when_told_to(
+    status: int, tmp_path: Path
+) -> None:
+    """It is given for ever under its key, whatever became of the job."""
+    stored = Behaviour(stored=frozenset({"2xx", "4xx", "5xx"}))
+    faults = [
+        Fault(effect="drop", on="submit", moment="before"),
+        Fault(effect="status", on="submit", moment="before", status=status, nth=2),
+    ]
+    async with Sandbox(behaviour=stored, faults=faults) as sandbox:
+        for _ in range(2):
+            results = await run_once(sandbox, tmp_path, pictures(1))
+            assert {"uncertain": 1} == states(results)
+        results = await run_once(sandbox, tmp_path, pictures(1), resubmit_uncertain=True)
+
+        assert {"saved": 1} == states(results)
+        assert 1 == len(sandbox.paid_tasks)
+
+
+async def test_a_caller_who_leaves_pays_for_nothing_new(tmp_path: Path) -> None:
+    """Also not within the grace that POSTs on the wire are given."""
+    lost = Fault(effect="drop", on="submit", moment="after")
+    async with Sandbox(behaviour=Behaviour(repeated_key="reject"), faults=[lost]) as sandbox:
+        await run_once(sandbox, tmp_path, pictures(1))
+        with anyio.move_on_after(58.0):  # the old key is given up after a minute
+            await run_once(sandbox, tmp_path, pictures(1), resubmit_uncertain=True)
+        assert 1 == len(sandbox.paid_tasks)
+
+
 async def test_what_failed_is_made_anew_only_when_asked(tmp_path: Path) -> None:
     """Each attempt is paid under a key of its own, and the sums know all of them."""
     jobs = [*pictures(2), Job(NanoBananaPro(prompt="A boat sinks"), name="sinks")]

@@ -57,6 +57,7 @@ class Store(Reader):
         counts: how many jobs stand in each state, the superseded ones included.
         credits_used: charged so far, by all runs.
         credits_refunded: given back so far, by all runs.
+        credits_doubted: perhaps charged, under keys that were given up by ``--resubmit-uncertain``.
     """
 
     def __init__(self, file: File) -> None:
@@ -64,6 +65,7 @@ class Store(Reader):
         self.counts: Counter[State] = Counter()
         self.credits_used: float = 0.0
         self.credits_refunded: float = 0.0
+        self.credits_doubted: float = 0.0
         self._nonce = b""
         self.recall()
 
@@ -73,6 +75,7 @@ class Store(Reader):
         self._nonce = facts["nonce"]
         self.run: int = facts["run"]
         self.credits_used, self.credits_refunded = facts["credits_used"], facts["credits_refunded"]
+        self.credits_doubted = facts.get("credits_doubted", 0.0)
         self.counts = Counter(
             {State(state): n for state, n in self._all("SELECT state, count(*) FROM jobs GROUP BY state")}
         )
@@ -173,7 +176,7 @@ class Store(Reader):
         return parts
 
     @transaction
-    def postpone(self, number: int, error: str, *, key: str | None) -> None:
+    def postpone(self, number: int, error: str, *, key: str | None, doubted: float = 0.0) -> None:
         """The server says that the job, and whoever shares its POST, was not charged: it is planned again.
 
         Args:
@@ -181,7 +184,9 @@ class Store(Reader):
             error: why it was not accepted.
             key: to ask under next: the one just used, or the one before it. None for one never used, because
                 the server may give its refusal for ever.
+            doubted: credits that may have been charged all the same under the key that is given up.
         """
+        self._book("credits_doubted", doubted)
         for mate, _ in self._sharing(number):
             self._plan_again(mate, error, key=key)
 
@@ -308,7 +313,8 @@ class Store(Reader):
 
     def _book(self, fact: str, amount: float | None) -> None:
         if amount:
-            self._do("UPDATE meta SET value = value + ? WHERE name = ?", amount, fact)
+            conflict = "ON CONFLICT (name) DO UPDATE SET value = value + excluded.value"
+            self._do(f"INSERT INTO meta VALUES (?, ?) {conflict}", fact, amount)
             setattr(self, fact, getattr(self, fact) + amount)
 
     def _do(self, sql: str, *parameters: object) -> None:
