@@ -8,6 +8,7 @@ ahead: its iterable may be endless, or wait for results.
 from __future__ import annotations
 
 from collections.abc import AsyncIterable, Iterable
+from functools import partial
 from itertools import chain, islice
 from typing import TYPE_CHECKING, Final
 
@@ -44,7 +45,16 @@ async def take_manifest(journal: Journal, source: str | PathLike[str]) -> Change
     mark = await to_thread.run_sync(manifest.fingerprint, source)
     if mark is not None and mark == await journal.do(journal.store.fact, "manifest"):
         return Changes()
-    planner = await journal.do(Planner, journal.store)
+    planner = await journal.do(partial(Planner, journal.store, whole=True))
+    try:
+        await _take_all(journal, planner, source)
+        return await journal.do(planner.finish, manifest=mark or "")
+    except BaseException:  # else a run of another manifest, or of an earlier one, would send what was planned
+        await journal.do(planner.abandon)
+        raise
+
+
+async def _take_all(journal: Journal, planner: Planner, source: str | PathLike[str]) -> None:
     read = _drafts_and_problems(manifest.read(source))
     problems: list[Problem] = []
     empty = True
@@ -61,7 +71,6 @@ async def take_manifest(journal: Journal, source: str | PathLike[str]) -> Change
         problems.append((1, "manifest", "holds no jobs"))
     if problems:
         raise ManifestError(sorted(problems, key=lambda problem: problem[0]), source=str(source))
-    return await journal.do(planner.finish, manifest=mark or "")
 
 
 def _drafts_and_problems(lines: Iterable[Line]) -> Iterator[Draft | Problem]:
@@ -93,7 +102,7 @@ async def take_stream(
         ManifestError: a job's name came twice; lines count the jobs.
         ValidationError: something that is no job came.
     """
-    planner = await journal.do(Planner, journal.store)
+    planner = await journal.do(partial(Planner, journal.store, whole=False))
     place = 0
     async for chunk in _chunks(source):
         asked = chain.from_iterable(

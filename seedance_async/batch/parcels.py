@@ -92,8 +92,8 @@ class Parcel:
 
     @property
     def suspect(self) -> bool:
-        """Whether runs may have died of it: more than one did while it was being sent."""
-        return any(ticket.crashes > 1 for ticket in self.tickets)
+        """Whether runs may have died of it, more than one while it was being sent, and it is to be again."""
+        return self.submission is None and any(ticket.crashes > 1 for ticket in self.tickets)
 
     def may_take(self, ticket: Ticket) -> bool:
         """Whether one more job may share the POST."""

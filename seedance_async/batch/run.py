@@ -194,7 +194,7 @@ class Run:
         entry = await self._entry(ticket.number)
         if ending.submission is None:
             await self._unaccepted(ticket, entry, ending.error)
-        elif entry.state is State.UNCERTAIN:
+        elif entry.state is State.UNCERTAIN and entry.key == ending.submission.idempotency_key:
             await self._tell(entry, None)
         elif entry.task_ids and set(entry.task_ids) <= set(ending.submission.task_ids):
             tasks = [task for task in ending.tasks if task.id in entry.task_ids]

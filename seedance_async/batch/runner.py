@@ -107,6 +107,7 @@ class BatchRunner:
         self._ledger = Ledger(cap=max_credits)
         self._changes = Changes()
         self._stopped: SeedanceError | None = None
+        self._busy = False
         self._run: Run | None = None
         self._journal: Journal | None = None
         self._last: Summary | None = None
@@ -175,16 +176,7 @@ class BatchRunner:
             JournalError: the journal cannot be written any more, or belongs to another account.
         """
         journal = self.journal
-        if self._run is not None:
-            raise ClientStateError("a batch does one run at a time")
-        if isinstance(jobs, str | os.PathLike):
-            self._changes = await take_manifest(journal, jobs)
-            planned, known = self._listed(journal), self._known(journal)
-        else:
-            planned, known = self._streamed(journal, jobs), _nothing()
-        await self._begin(journal)
-        run = self._run = self._prepare(journal, planned)
-        run.start()
+        run, known = await self._start(journal, jobs)
         try:
             async for result in known:
                 yield result
@@ -199,10 +191,33 @@ class BatchRunner:
             if self._run is run:  # else the batch was closed before this generator was
                 await self._leave(journal, run)
 
+    async def _start(
+        self,
+        journal: Journal,
+        jobs: str | os.PathLike[str] | Iterable[Job | Request] | AsyncIterable[Job | Request],
+    ) -> tuple[Run, AsyncIterator[JobResult]]:
+        """Start a run, and tell what earlier ones have ended of it."""
+        if self._busy:
+            raise ClientStateError("a batch does one run at a time")
+        self._busy = True
+        try:
+            if isinstance(jobs, str | os.PathLike):
+                self._changes = await take_manifest(journal, jobs)
+                planned, known = self._listed(journal), self._known(journal)
+            else:
+                planned, known = self._streamed(journal, jobs), _nothing()
+            await self._begin(journal)
+        except BaseException:
+            self._busy = False
+            raise
+        run = self._run = self._prepare(journal, planned)
+        run.start()
+        return run, known
+
     async def _leave(self, journal: Journal, run: Run) -> None:
         """End a run, in good order."""
         await run.leave()
-        self._stopped, self._run = run.stopped, None
+        self._stopped, self._run, self._busy = run.stopped, None, False
         with suppress(JournalError):  # told already, by whatever failed first
             await journal.do(journal.store.end_run)
 

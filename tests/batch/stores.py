@@ -39,7 +39,7 @@ def draft(name: str | None, prompt: str = "A boat", *, line: int = 1) -> Draft:
 
 def plan(store: Store, asked: Iterable[Draft]) -> Taken:
     """Read a manifest of these lines to its end."""
-    planner = Planner(store)
+    planner = Planner(store, whole=True)
     taken = planner.take(list(asked))
     planner.finish(manifest="")
     return taken

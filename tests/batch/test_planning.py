@@ -76,7 +76,7 @@ def test_what_the_manifest_no_longer_lists_is_forgotten_unless_it_was_sent(tmp_p
     with opened_store(tmp_path) as store:
         plan(store, [draft("sent"), draft("unsent", line=2), draft("kept", line=3)])
         store.intend(1, now=1.0)
-        planner = Planner(store)
+        planner = Planner(store, whole=True)
         planner.take([draft("kept"), draft("new", line=2)])
         changes = planner.finish(manifest="")
 
@@ -100,7 +100,7 @@ def test_unnamed_jobs_are_matched_by_what_they_ask_for(
     """However lines are moved, put in or taken out: as many stay matched as the two manifests share."""
     with opened_store(tmp_path_factory.mktemp("unnamed")) as store:
         plan(store, boats(before))
-        planner = Planner(store)
+        planner = Planner(store, whole=True)
         planner.take(boats(after))
 
         shared = sum(min(before.count(which), after.count(which)) for which in range(4))

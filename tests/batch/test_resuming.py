@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import sqlite3
 from collections import Counter
+from contextlib import closing
 from typing import TYPE_CHECKING
 
 import anyio
@@ -15,6 +16,7 @@ from seedance_async import (
     ClientStateError,
     Job,
     JournalError,
+    ManifestError,
     NanoBananaPro,
     SeedanceClient,
     UnauthorizedError,
@@ -86,6 +88,58 @@ async def test_a_key_that_is_only_known_is_given_up_when_told_to(tmp_path: Path)
 
         assert State.SAVED is results["boat-0"].state
         assert 2 == len(sandbox.paid_tasks)
+
+
+async def test_nothing_of_a_manifest_with_a_mistake_is_ever_sent(tmp_path: Path) -> None:
+    """Neither then nor by the next run of the manifest before it, whose bytes are known already."""
+    manifest = tmp_path / "jobs.jsonl"
+    lines = [
+        {"name": f"boat-{n}", "model": "nano-banana-pro", "prompt": f"A boat on pond {n}"} for n in range(3)
+    ]
+    good = json.dumps(lines[0]) + "\n"
+    async with Sandbox() as sandbox:
+        manifest.write_text(good)
+        await run_once(sandbox, tmp_path / "out", manifest)
+        edited = [{**lines[0], "prompt": "A better boat"}, *lines[1:], {**lines[2], "prompt": ""}]
+        manifest.write_text("".join(json.dumps(line) + "\n" for line in edited))
+        with pytest.raises(ManifestError):
+            await run_once(sandbox, tmp_path / "out", manifest)
+        manifest.write_text(good)
+        results = await run_once(sandbox, tmp_path / "out", manifest)
+
+        assert ["boat-0"] == list(results)
+        assert 1 == len(sandbox.tasks)
+
+
+async def test_a_suspect_that_was_accepted_holds_nobody_up(tmp_path: Path) -> None:
+    """Runs died while it was sent, the last one after its answer: nobody needs to be careful any more."""
+    async with Sandbox() as sandbox:
+        async with opened(sandbox, tmp_path) as batch:
+            with anyio.move_on_after(1.0):
+                await results_of(batch, pictures(1))
+        with closing(sqlite3.connect(tmp_path / "journal.sqlite", isolation_level=None)) as connection:
+            connection.execute("UPDATE jobs SET crashes = 2 WHERE state = 'accepted'")
+        results = await run_once(sandbox, tmp_path, pictures(3))
+
+        assert {"saved": 3} == states(results)
+        assert 3 == len(sandbox.paid_tasks)
+
+
+async def test_two_runs_at_a_time_are_refused(tmp_path: Path) -> None:
+    """Also before the first one has come as far as its first job."""
+    refused = []
+
+    async def one() -> None:
+        try:
+            await results_of(batch, pictures(2))
+        except ClientStateError as error:
+            refused.append(error)
+
+    async with Sandbox() as sandbox, opened(sandbox, tmp_path) as batch, anyio.create_task_group() as callers:
+        callers.start_soon(one)
+        callers.start_soon(one)
+    assert 1 == len(refused)
+    assert 2 == len(sandbox.paid_tasks)
 
 
 async def test_what_may_have_been_paid_counts_against_the_cap(tmp_path: Path) -> None:

@@ -72,6 +72,18 @@ async def test_jobs_that_were_refused_together_are_asked_for_together(tmp_path: 
         assert 6 == len(sandbox.paid_tasks)
 
 
+async def test_a_job_that_was_left_out_and_then_lost_is_told_once(tmp_path: Path) -> None:
+    """It went its own way after the shared POST, and its outcome is unknown before the others end."""
+    slow = evolve(ONE_PRICE, duration=lambda _order, _rng: 400.0)
+    warm = [Job(GptImage2(prompt="A warm-up"), name="warm-up")]
+    async with Sandbox(conditions=slow) as sandbox:
+        await run_once(sandbox, tmp_path, warm)
+        sandbox.faults.add(Fault(effect="drop", on="submit", nth=2, count=None))
+        results = await run_once(sandbox, tmp_path, warm + hats(4, prompt="Cats [[sandbox:batch-failed=2]]"))
+
+        assert {"saved": 3, "uncertain": 2} == states(results)
+
+
 @pytest.mark.parametrize("option", [{"share_posts": False}, {"max_in_flight": 3}])
 async def test_posts_are_not_shared_where_that_is_not_wanted(option: dict[str, int], tmp_path: Path) -> None:
     """Whoever bounds the jobs in flight means jobs, not POSTs."""

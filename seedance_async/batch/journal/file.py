@@ -35,6 +35,7 @@ class File:
         self.connection = connection
         self.space = space
         self._broken: JournalError | None = None
+        self._nested = False
         self._pid = os.getpid()
 
     def transaction(self, deed: Callable[[], T]) -> T:
@@ -48,14 +49,40 @@ class File:
         if self._broken is not None:
             raise self._broken
         try:
-            return self._attempt(deed)
+            return deed() if self._nested else self._attempt(deed)
         except sqlite3.Error as problem:
             full = problem.sqlite_errorcode == sqlite3.SQLITE_FULL
-            if full and self.space.drop():
+            if full and not self._nested and self.space.drop():
                 return self.transaction(deed)
             failure = JournalError(f"the journal could not be written: {problem}")
             self._broken = None if full else failure
             raise failure from problem
+
+    def begin(self) -> None:
+        """Make all transactions up to ``end`` one.
+
+        Raises:
+            JournalError: nothing can be written.
+        """
+        self.transaction(lambda: None)
+        self.connection.execute("BEGIN IMMEDIATE")
+        self._nested = True
+
+    def end(self, *, keep: bool) -> None:
+        """Write down all that was done since ``begin``, or none of it. Without a ``begin``, nothing happens.
+
+        Raises:
+            JournalError: it could not be written, and nothing of it is.
+        """
+        if not self._nested:
+            return
+        try:
+            if keep:
+                self.transaction(lambda: self.connection.execute("COMMIT"))
+        finally:
+            self._nested = False
+            with suppress(sqlite3.Error):  # nothing is open any more if it was written
+                self.connection.execute("ROLLBACK")
 
     def _attempt(self, deed: Callable[[], T]) -> T:
         self.connection.execute("BEGIN IMMEDIATE")

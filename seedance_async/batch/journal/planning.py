@@ -52,11 +52,18 @@ class Taken:
 
 
 class Planner:
-    """One reading of a manifest into a journal. Made and used in the journal's thread."""
+    """One reading of a manifest into a journal. Made and used in the journal's thread.
 
-    def __init__(self, store: Store) -> None:
+    Args:
+        store: of the journal.
+        whole: nothing of it is to be on record before it is finished. Else each handful is, as it comes.
+    """
+
+    def __init__(self, store: Store, *, whole: bool) -> None:
         self._store = store
         self._file = store.file
+        if whole:
+            self._file.begin()
         self._fresh = store.first("SELECT 1 FROM jobs LIMIT 1") is None
         self._added = 0
         self._edited = 0
@@ -78,9 +85,16 @@ class Planner:
             manifest: what its bytes are recognised by when it comes again unchanged.
         """
         try:
-            return self._file.transaction(lambda: self._finish(manifest))
+            changes = self._file.transaction(lambda: self._finish(manifest))
+            self._file.end(keep=True)
         finally:
             self._store.recall()
+        return changes
+
+    def abandon(self) -> None:
+        """The reading has ended before its end: where it was to be whole, nothing of it stays."""
+        self._file.end(keep=False)
+        self._store.recall()
 
     def _take(self, drafts: Sequence[Draft]) -> Taken:
         if self._fresh:
