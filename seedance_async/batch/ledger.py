@@ -148,9 +148,12 @@ class Ledger:
             tariff, _ = self._reserved.pop(job)
             self._end_pioneer(job, tariff)
 
-    def refund(self, credits_refunded: float) -> None:
-        """The server gave credits back."""
-        self.spent -= credits_refunded
+    def refund(self, job: Hashable, credits_refunded: float) -> None:
+        """The server gave a job's credits back; a charge that was never told, out of its reservation."""
+        if credits_refunded and job in self._reserved:
+            self.release(job)
+        else:
+            self.spent -= credits_refunded
 
     def _raise_reservations(self, tariff: Tariff) -> None:
         price = self.prices[tariff]

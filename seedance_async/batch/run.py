@@ -156,13 +156,11 @@ class Run:
 
     async def _follow(self, workers: TaskGroup) -> None:
         """Take every job to its end."""
-        async with anyio.create_task_group() as senders:
-            generation = self._generation = self._engine.generation(
-                self._feed.orders(),
-                post=self._sender.post,
-                max_in_flight=self._max_in_flight,
-                workers=senders,
-            )
+        senders = anyio.create_task_group()
+        generation = self._generation = self._engine.generation(
+            self._feed.orders(), post=self._sender.post, max_in_flight=self._max_in_flight, workers=senders
+        )
+        async with senders:
             workers.start_soon(self._feed.fill)
             workers.start_soon(self._save_left_over, workers)
             endings = generation.results()
@@ -238,7 +236,7 @@ class Run:
     def _settle(self, entry: Entry) -> None:
         if entry.credits_used is not None:
             self._ledger.settle(entry.number, entry.credits_used)
-        self._ledger.refund(entry.credits_refunded or 0.0)
+        self._ledger.refund(entry.number, entry.credits_refunded or 0.0)
         self._feed.priced()
 
     # --- saving

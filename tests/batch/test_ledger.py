@@ -20,7 +20,7 @@ class Account(RuleBasedStateMachine):
     def __init__(self) -> None:
         super().__init__()
         self.jobs: dict[int, Tariff] = {}
-        self.paid: list[Tariff] = []
+        self.paid: list[tuple[int, Tariff]] = []
         self.charged = 0.0
         self.refunded = 0.0
         self.number = 0
@@ -44,7 +44,7 @@ class Account(RuleBasedStateMachine):
             job = data.draw(st.sampled_from(sorted(self.jobs)))
             tariff = self.jobs.pop(job)
             self.charged += PRICES[tariff]
-            self.paid.append(tariff)
+            self.paid.append((job, tariff))
             self.ledger.settle(job, PRICES[tariff] if told else None)
 
     @rule(data=st.data())
@@ -67,9 +67,9 @@ class Account(RuleBasedStateMachine):
     def fail(self) -> None:
         """A task fails and its price comes back."""
         if self.paid:
-            price = PRICES[self.paid.pop()]
-            self.refunded += price
-            self.ledger.refund(price)
+            job, tariff = self.paid.pop()
+            self.refunded += PRICES[tariff]
+            self.ledger.refund(job, PRICES[tariff])
 
     @invariant()
     def what_is_booked_is_within_the_cap(self) -> None:
@@ -77,6 +77,7 @@ class Account(RuleBasedStateMachine):
         if hasattr(self, "ledger"):
             surprise = max(0.0, max(PRICES.values()) - 1)
             assert self.ledger.spent + self.ledger.reserved <= (self.ledger.cap or 0) + surprise
+            assert self.ledger.spent >= 0
 
     @invariant()
     def what_is_charged_is_within_what_is_booked(self) -> None:
@@ -178,6 +179,6 @@ def test_a_refund_makes_room() -> None:
     ledger.settle("failing", 30)
     assert not ledger.affords(CLIP)
 
-    ledger.refund(30)
+    ledger.refund("failing", 30)
 
     assert ledger.affords(CLIP)

@@ -142,6 +142,21 @@ async def test_two_runs_at_a_time_are_refused(tmp_path: Path) -> None:
     assert 2 == len(sandbox.paid_tasks)
 
 
+async def test_a_refund_of_what_was_never_told_makes_no_room(tmp_path: Path) -> None:
+    """Else a failed job whose price nobody said would let others through that the cap does not allow."""
+    untold = [
+        Fault(effect="edit", on="submit", without=("credits_used",)),
+        Fault(effect="edit", on="task", without=("credits_used",), count=None),
+    ]
+    jobs = [Job(NanoBananaPro(prompt="A boat [[sandbox:fail]]"), name="sinks"), *pictures(4)]
+    async with Sandbox(faults=untold) as sandbox:
+        for _ in range(2):
+            async with opened(sandbox, tmp_path, max_credits=2 * PRICE) as batch:
+                await results_of(batch, jobs)
+                assert 2 * PRICE == batch.summary.credits_used - batch.summary.credits_refunded
+        assert 2 == len(sandbox.paid_tasks)
+
+
 async def test_what_may_have_been_paid_counts_against_the_cap(tmp_path: Path) -> None:
     """Another attempt needs its price once more, in this run and in all that follow."""
     behaviour = Behaviour(repeated_key="reject")

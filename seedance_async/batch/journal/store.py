@@ -220,7 +220,8 @@ class Store(Reader):
         used = [task.credits_used for task in tasks]
         if None not in used and self._job(number, "credits_used") == (None,):
             self._charge(number, sum(amount for amount in used if amount is not None))
-        self._book("credits_refunded", refunded)
+        if self._job(number, "credits_used") != (None,):  # what was never booked cannot be given back
+            self._book("credits_refunded", refunded)
         return state
 
     @transaction
