@@ -124,12 +124,14 @@ def run(schedule: Schedule) -> list[str]:
     """Make the run and judge it; an empty list is a good one."""
     random.seed(schedule.number)  # the client's jitter
     witness = Witness()
-    before = _held()
+    before, threads = _held(), set(threading.enumerate())
     with tempfile.TemporaryDirectory() as directory:
         try:
             virtual_time.run(_live, schedule, witness, Path(directory))
         except BaseException as crash:
             witness.problems.append(f"crashed: {crash!r}")
+    for thread in set(threading.enumerate()) - threads:
+        thread.join(timeout=5.0)  # one that was told to end may be late on a busy machine
     after = _held()
     more = any(now > then for now, then in zip(after, before, strict=True))
     witness.law(not more, f"threads and descriptors: {before} before, {after} after")
