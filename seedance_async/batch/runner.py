@@ -223,33 +223,36 @@ class BatchRunner:
 
     async def _begin(self, journal: Journal) -> None:
         """Start a run on record, once it is sure whose batch this is."""
-        same_account = await self._check_account(journal)
-        oldest = wall_now() - self._replay_window if same_account else float("inf")
-        await journal.do(journal.store.begin_run, replayable_since=oldest)
+        account = await self._check_account(journal)
+        oldest = wall_now() - self._replay_window
+        await journal.do(journal.store.begin_run, replayable_since=oldest, account=account)
         if self._retry_failed:
             await journal.do(journal.store.plan_ended_again)
         self._ledger = await journal.do(_open_ledger, journal, self._max_credits)
 
-    async def _check_account(self, journal: Journal) -> bool:
-        """Whether the client's account is the one that the batch was begun under; False if nobody can tell.
+    async def _check_account(self, journal: Journal) -> str:
+        """Whose key the client has, once it is sure that the batch is of the same account.
 
         Raises:
-            JournalError: it is another one.
+            JournalError: it is another one, or may be, and there is something to lose.
         """
-        transport = self._client.engine.transport
+        transport, store = self._client.engine.transport, journal.store
         account = f"{transport.base_url.origin()} {transport.key.fingerprint}".replace("://www.", "://")
-        known = await journal.do(journal.store.fact, "account")
-        if account == known:
-            return True
-        probes = await journal.do(journal.store.accepted_ids, limit=PROBES) if known else []
-        found = [await self._finds(task_id) for task_id in probes]
-        if probes and not any(found):
+        known = await journal.do(store.fact, "account")
+        if known in {None, account}:
+            return account
+        here = f"this API key, at {transport.base_url.origin()},"
+        advice = "use the key that it was begun with, or another directory"
+        probes = await journal.do(store.accepted_ids, limit=PROBES)
+        if probes and not any([await self._finds(task_id) for task_id in probes]):
+            raise JournalError(f"{here} does not know the tasks of the batch in {self._directory}: {advice}")
+        doubts = await journal.do(store.doubts, account)
+        if doubts and not probes and not self._resubmit_uncertain:
             raise JournalError(
-                f"this API key, at {transport.base_url.origin()}, does not know the tasks of the batch in "
-                f"{self._directory}: use a key of the account that began it, or another directory"
+                f"{doubts} jobs of the batch in {self._directory} may be paid under another API key, and "
+                f"nothing shows that {here} is of the same account: {advice}"
             )
-        await journal.do(journal.store.remember_account, account)
-        return known is None or bool(probes)
+        return account
 
     async def _finds(self, task_id: str) -> bool:
         try:

@@ -286,7 +286,7 @@ def test_a_journal_of_the_first_version_is_brought_up_to_date(tmp_path: Path) ->
         call = store.intend(1, now=1.0)
     with sqlite3.connect(tmp_path / "journal.sqlite") as file:
         file.execute("DROP INDEX jobs_sharing")
-        for column in ("crashes", "shared", "seat"):
+        for column in ("crashes", "shared", "seat", "account"):
             file.execute(f"ALTER TABLE jobs DROP COLUMN {column}")
         file.execute("PRAGMA user_version = 1")
     file.close()

@@ -127,7 +127,7 @@ async def test_a_suspect_that_was_accepted_holds_nobody_up(tmp_path: Path) -> No
 
 async def test_two_runs_at_a_time_are_refused(tmp_path: Path) -> None:
     """Also before the first one has come as far as its first job."""
-    refused = []
+    refused: list[ClientStateError] = []
 
     async def one() -> None:
         try:
@@ -286,6 +286,40 @@ async def test_another_accounts_key_is_told_before_anything_is_sent(tmp_path: Pa
                 await results_of(batch, pictures(3))
 
         assert 2 == len(submits(sandbox))
+
+
+@pytest.mark.case(102)
+async def test_what_may_be_paid_under_another_account_is_not_sent_under_this_one(tmp_path: Path) -> None:
+    """Nothing was accepted that would show whose batch it is, however often it is tried."""
+    accounts = [AccountSpec(name="a", keys=("sk_test_a",)), AccountSpec(name="b", keys=("sk_test_b",))]
+    lost = Fault(effect="drop", on="submit", count=None)
+    async with Sandbox(accounts=accounts, faults=[lost]) as sandbox:
+        await run_once(sandbox, tmp_path, pictures(1), key="sk_test_a")
+        sandbox.faults.clear()
+        for _ in range(2):
+            with pytest.raises(JournalError, match="may be paid under another API key"):
+                await run_once(sandbox, tmp_path, pictures(1), key="sk_test_b")
+        results = await run_once(sandbox, tmp_path, pictures(1), key="sk_test_a")
+
+        assert {"saved": 1} == states(results)
+        assert ["a"] == [task.account for task in sandbox.paid_tasks]
+
+
+@pytest.mark.case(102)
+async def test_a_renewed_key_leaves_what_was_lost_to_the_old_one(tmp_path: Path) -> None:
+    """U5: the server may keep idempotency keys apart by API key, and would be paid twice."""
+    accounts = [AccountSpec(keys=("sk_test_a", "sk_test_b"))]
+    lost = Fault(effect="drop", on="submit", nth=2, count=None)
+    async with Sandbox(accounts=accounts, faults=[lost], behaviour=Behaviour(key_scope="key")) as sandbox:
+        await run_once(sandbox, tmp_path, pictures(2), key="sk_test_a")
+        sandbox.faults.clear()
+        for _ in range(2):
+            results = await run_once(sandbox, tmp_path, pictures(2), key="sk_test_b")
+            assert {"saved": 1, "uncertain": 1} == states(results)
+        results = await run_once(sandbox, tmp_path, pictures(2), key="sk_test_a")
+
+        assert {"saved": 2} == states(results)
+        assert 2 == len(sandbox.paid_tasks)
 
 
 @pytest.mark.case(11, 25)

@@ -115,6 +115,12 @@ class Reader:
         )
         return [read_list(task_ids)[0] for (task_ids,) in rows]
 
+    def doubts(self, account: str) -> int:
+        """How many jobs were sent with another API key than this one, and never answered."""
+        condition = "state IN (?, ?) AND account IS NOT ?"
+        row = self.first(f"SELECT count(*) FROM jobs WHERE {condition}", *_DOUBTED, account)
+        return int(row[0]) if row else 0
+
     def holds(self) -> list[Hold]:
         """Jobs that may have cost something which nobody has told."""
         rows = self._all(
@@ -195,4 +201,5 @@ class Reader:
 _NOTHING_TO_DO: Final = (*sorted(ENDED), State.UNCERTAIN)
 # The plus keeps SQLite from using the index of states: these pages are read in the order of their numbers.
 _ENDED_EARLIER: Final = f"listed = 1 AND run < ? AND +state IN ({', '.join('?' * len(_NOTHING_TO_DO))})"
+_DOUBTED: Final = (State.SUBMITTING, State.UNCERTAIN)
 _OPEN: Final = (State.PLANNED, State.SUBMITTING, State.ACCEPTED)

@@ -8,6 +8,7 @@ bytes of the request are kept with it, because they, and nothing serialised anew
 ``listed``    is 1 where the job stands in the manifest of the last run. What was sent stays, listed or not.
 ``run``       is the run that last moved the job.
 ``crashes``   counts the runs that died while the job's POST was under way.
+``account``   is whose key the job's POST was sent with: origin and fingerprint.
 ``shared``    is the body of the POST in which the job goes together with others, and ``seat`` its place among
               them, from 0. They have their key in common. Both are empty for a job that goes alone.
 ``…_at``      are seconds of the wall clock since 1970, UTC.
@@ -18,7 +19,7 @@ from __future__ import annotations
 from typing import Final
 
 APPLICATION_ID: Final = 0x5EED_A5C2
-VERSION: Final = 2
+VERSION: Final = 3
 
 TABLES: Final = """
 CREATE TABLE meta (name TEXT PRIMARY KEY, value) WITHOUT ROWID;
@@ -47,6 +48,7 @@ CREATE TABLE jobs (
     generation INTEGER NOT NULL DEFAULT 1,
     crashes INTEGER NOT NULL DEFAULT 0,
     key TEXT,
+    account TEXT,
     shared BLOB,
     seat INTEGER,
     intended_at REAL,
@@ -74,6 +76,10 @@ ALTER TABLE jobs ADD COLUMN crashes INTEGER NOT NULL DEFAULT 0;
 ALTER TABLE jobs ADD COLUMN shared BLOB;
 ALTER TABLE jobs ADD COLUMN seat INTEGER;
 CREATE INDEX jobs_sharing ON jobs (key) WHERE seat IS NOT NULL;
+""",
+    2: """
+ALTER TABLE jobs ADD COLUMN account TEXT;
+UPDATE jobs SET account = (SELECT value FROM meta WHERE name = 'account') WHERE key IS NOT NULL;
 """,
 }
 """What makes the next version of a file of this one."""

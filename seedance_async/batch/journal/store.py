@@ -67,6 +67,7 @@ class Store(Reader):
         self.credits_refunded: float = 0.0
         self.credits_doubted: float = 0.0
         self._nonce = b""
+        self._account = ""
         self.recall()
 
     def recall(self) -> None:
@@ -84,26 +85,39 @@ class Store(Reader):
     # --- a run
 
     @transaction
-    def begin_run(self, *, replayable_since: float) -> None:
+    def begin_run(self, *, replayable_since: float, account: str = "") -> None:
         """Start a run: whatever was sent since ``replayable_since`` and never answered is sent again.
 
-        What was sent before is uncertain: the server may have forgotten its key. So is a job whose POST was
-        under way in ``MOST_CRASHES`` runs when they died: it may be what they died of, and the others must
-        not wait for it for ever. Minus infinity sends even these again.
+        What was sent before is uncertain: the server may have forgotten its key. So is what was sent with
+        another API key, which the server may keep idempotency keys apart by. So is a job whose POST was under
+        way in ``MOST_CRASHES`` runs when they died: it may be what they died of, and the others must not wait
+        for it for ever. Minus infinity sends even these again.
+
+        Args:
+            replayable_since: seconds of the wall clock.
+            account: origin and fingerprint of the API key of this run; never the key.
         """
+        self.remember_fact("account", account)
+        self._account = account
         if self.fact(_OPEN_RUN):
             died = "UPDATE jobs SET crashes = crashes + 1 WHERE state = ? AND run = ?"
             self._do(died, State.SUBMITTING, self.run)
         self.run += 1
         self.remember_fact("run", self.run)
         self.remember_fact(_OPEN_RUN, self.run)
-        most = MOST_CRASHES if replayable_since > -inf else _NO_BOUND
+        careful = replayable_since > -inf
+        most = MOST_CRASHES if careful else _NO_BOUND
         old = "UPDATE jobs SET state = ?, error = ? WHERE state = ? AND intended_at < ?"
         deadly = "UPDATE jobs SET state = ?, error = ? WHERE state = ? AND crashes >= ?"
-        others = "UPDATE jobs SET state = ? WHERE state = ? AND intended_at >= ? AND crashes < ?"
+        foreign = "UPDATE jobs SET state = ?, error = ? WHERE state = ? AND account IS NOT ? AND ?"
+        others = (
+            "UPDATE jobs SET state = ? WHERE state = ? AND intended_at >= ? AND crashes < ? "
+            "AND (account IS ? OR NOT ?)"
+        )
         self._do(old, State.UNCERTAIN, _TOO_LONG_AGO, State.SUBMITTING, replayable_since)
         self._do(deadly, State.UNCERTAIN, _DEADLY, State.SUBMITTING, most)
-        self._do(others, State.SUBMITTING, State.UNCERTAIN, replayable_since, most)
+        self._do(foreign, State.UNCERTAIN, _FOREIGN, State.SUBMITTING, account, careful)
+        self._do(others, State.SUBMITTING, State.UNCERTAIN, replayable_since, most, account, careful)
         self.recall()
 
     @transaction
@@ -126,11 +140,6 @@ class Store(Reader):
     def remember_fact(self, name: str, value: object) -> None:
         """Remember a fact; part of a transaction."""
         self._do("INSERT OR REPLACE INTO meta VALUES (?, ?)", name, value)
-
-    @transaction
-    def remember_account(self, account: str) -> None:
-        """Remember whose batch this is: a fingerprint, never the key."""
-        self.remember_fact("account", account)
 
     # --- a job's way
 
@@ -251,13 +260,14 @@ class Store(Reader):
             name, digest = sharing.name_for([row[0] for row in asked]), keys.digest(path, shared)
         key = self._key_of_before(numbers, shared)
         key = key or keys.derive(self._nonce, name=name, generation=generation, digest=digest)
-        changes = "key = ?, shared = ?, seat = ?, crashes = 0, intended_at = ?"
+        changes = "key = ?, account = ?, shared = ?, seat = ?, crashes = 0, intended_at = ?"
         for place, number in enumerate(numbers):
             if self._state(number) is not State.PLANNED:
                 raise JournalError(
                     f"job {number} is {self._state(number)}; only what is planned is sent anew"
                 )
-            self._move(number, State.SUBMITTING, changes, key, shared, place if shared else None, now)
+            seat = place if shared else None
+            self._move(number, State.SUBMITTING, changes, key, self._account, shared, seat, now)
 
     def _key_of_before(self, numbers: Sequence[int], shared: bytes | None) -> str | None:
         """The key that these jobs, together and in this order, were asked for under before."""
@@ -328,4 +338,5 @@ _DEADLY: Final = (
     f"{MOST_CRASHES} runs died while it was being sent, so it is not sent again without being asked; it may "
     "be what they died of, and it may be paid"
 )
+_FOREIGN: Final = "sent with another API key, so it is not sent again under this one without being asked"
 _TOO_LONG_AGO: Final = "sent too long ago to be sent again under its key without being asked"
