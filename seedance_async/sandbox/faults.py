@@ -11,7 +11,8 @@ money can be lost.
 Rules are given to the ``Sandbox``, posted to ``/_sandbox/faults``, or written into a prompt:
 ``[[fault:drop]]`` lets that fault strike the first submit that carries exactly this body and key, and
 ``[[fault:drop*3]]`` the first three, so that a retry gets through. ``[[fault:drop@task]]`` strikes polls of
-the task that the prompt became, and ``[[fault:drop@media]]`` downloads of its files.
+the task that the prompt became, and ``[[fault:drop@media]]`` downloads of its files. A submit whose prompt
+asks for what there is not is refused.
 
 Pure: chance comes from the seed.
 """
@@ -19,7 +20,6 @@ Pure: chance comes from the seed.
 from __future__ import annotations
 
 import json
-import re
 from collections import Counter
 from collections.abc import Mapping
 from math import inf
@@ -30,6 +30,7 @@ import attrs
 from attrs import asdict, field, frozen, validators
 
 from seedance_async.sandbox.effects import ANSWERS, WIRES
+from seedance_async.sandbox.magic import wishes
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
@@ -221,25 +222,23 @@ class FaultBook:
 
 def _asked_for(call: Call, prompt: str) -> Iterator[tuple[object, Fault]]:
     """The faults a prompt asks for, each with what its strikes are counted under."""
-    whose = (call.idempotency_key, call.body) if call.endpoint == "submit" else call.path
-    for word in _MAGIC.finditer(call.body.decode(errors="replace") if call.endpoint == "submit" else prompt):
-        name, on, count = word.groups()
-        if name not in NAMED:
-            yield (whose, name), _unheard_of(name)
-            continue
-        rule = NAMED[name].document()
-        rule["on"] = on or ("submit" if rule["on"] == "any" else rule["on"])
-        rule["count"] = int(count) if count else rule["count"]
-        yield (whose, word[0]), Fault.read(rule)
+    submit = call.endpoint == "submit"
+    whose = (call.idempotency_key, call.body) if submit else call.path
+    try:
+        asked = list(wishes(call.body.decode(errors="replace") if submit else prompt, NAMED))
+    except ValueError as problem:
+        yield (whose, "refused"), _refusing(str(problem))
+        return
+    for wish in asked:
+        rule = NAMED[wish.name].document()
+        rule["on"] = wish.on or ("submit" if rule["on"] == "any" else rule["on"])
+        rule["count"] = rule["count"] if wish.count is None else wish.count
+        yield (whose, wish.word), Fault.read(rule)
 
 
-def _unheard_of(name: str) -> Fault:
+def _refusing(message: str) -> Fault:
     """Refuse the request: a fault that is misspelt and never strikes would let a test pass for nothing."""
-    message = f"The sandbox knows no fault {name!r}, only {', '.join(NAMED)}"
     envelope = {"error": {"code": "invalid_request", "message": message}}
     return Fault(
         effect="status", moment="before", on="submit", count=None, status=400, body=json.dumps(envelope)
     )
-
-
-_MAGIC: Final = re.compile(r"\[\[fault:([a-z0-9-]+)(?:@(submit|task|media))?(?:\*([0-9]+))?\]\]")

@@ -13,7 +13,6 @@ comes from the seed. Written from the vendor's documents; it shares no code with
 
 from __future__ import annotations
 
-import re
 from heapq import heappop, heappush
 from random import Random
 from typing import TYPE_CHECKING, Final
@@ -23,8 +22,9 @@ from attrs import evolve, frozen
 from seedance_async.sandbox.exchange import Answer, Call, fingerprint, json_bytes, refusal
 from seedance_async.sandbox.idempotency import KeyStore
 from seedance_async.sandbox.ledger import Ledger
+from seedance_async.sandbox.magic import BATCH_WORD, FAIL_WORD
 from seedance_async.sandbox.options import CHECKS, AccountSpec, Behaviour, Check, Conditions
-from seedance_async.sandbox.tasks import FAIL_WORD, PREFIX, Calendar, Task, submission_document, task_document
+from seedance_async.sandbox.tasks import PREFIX, Calendar, Task, submission_document, task_document
 from seedance_async.sandbox.validation import TABLES, Order, RefusedError, read_order
 from seedance_async.sandbox.windows import Window, open_window, retry_after
 
@@ -300,11 +300,10 @@ def _unauthorized(message: str) -> Answer:
 
 def _refused_of_batch(order: Order) -> int:
     """``[[sandbox:batch-failed=2]]`` in a prompt: so many images of a batch are not accepted, nor charged."""
-    word = _BATCH_WORD.search(order.prompt)
+    word = BATCH_WORD.search(order.prompt)
     return int(word[1]) if word else 0
 
 
 SUBMIT_PATHS: Final = frozenset(TABLES)
 TASKS_PATH: Final = "/tasks/"
 _LETTERS: Final = "abcdefghijkmnpqrstuvwxyz23456789"
-_BATCH_WORD: Final = re.compile(r"\[\[sandbox:batch-failed=([0-9])\]\]")

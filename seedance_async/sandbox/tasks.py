@@ -26,7 +26,6 @@ Status = Literal["processing", "completed", "failed"]
 Link: TypeAlias = Callable[["Task", str], str]
 """Makes the URL of one output file of a task."""
 
-FAIL_WORD: Final = "[[sandbox:fail]]"
 PREFIX: Final = {"seedance2": "sd2_", "gpt-image-2": "gpt2_", "nano-banana-pro": "nbp_"}
 
 

@@ -36,6 +36,12 @@ class Reply:
         return error["code"] if isinstance(error, dict) else ""
 
     @property
+    def message(self) -> str:
+        """The error's message, empty for a success."""
+        error = self.document.get("error")
+        return str(error["message"]) if isinstance(error, dict) else ""
+
+    @property
     def id(self) -> str:
         """The task's id."""
         return str(self.document["id"])

@@ -158,6 +158,48 @@ async def test_a_prompt_that_asks_for_an_unheard_of_fault_is_refused() -> None:
     assert [] == api.sandbox.paid_tasks
 
 
+@pytest.mark.parametrize(
+    ("word", "hint"),
+    [
+        ("[[fault:Drop]]", "'drop'"),
+        ("[[fault:drop_before]]", "'drop-before'"),
+        ("[[fault:drop@foo]]", "submit, task, media"),
+        ("[[fault:drop@taks]]", "'task'"),
+        ("[[fault:drop*x]]", "whole number"),
+        ("[[fault:drop*]]", "whole number"),
+        ("[[fault:drop*2@task]]", "whole number"),
+        ("[[fault:drop ]]", "'drop'"),
+        ("[[fault:]]", "drop"),
+        ("[[ fault:drop ]]", "[[fault:NAME]]"),
+        ("[[Fault:drop]]", "[[fault:NAME]]"),
+        ("[[fault=drop]]", "[[fault:NAME]]"),
+        ("[[fault:drop]", "[[fault:NAME]]"),
+        ("[[fault:drop", "[[fault:NAME]]"),
+        ("[[fault:{authorization}]]", "[[fault:NAME]]"),
+        ("[[sandbox:fial]]", "[[sandbox:fail]]"),
+        ("[[sandbox:batch-failed]]", "[[sandbox:batch-failed=N]]"),
+        ("[[sandbox:batch-failed=12]]", "[[sandbox:batch-failed=N]]"),
+        ("[[fault:drop]] [[sandbox:fial]]", "[[sandbox:fail]]"),
+    ],
+)
+async def test_a_prompt_with_a_word_that_is_nearly_one_is_refused(word: str, hint: str) -> None:
+    """However it is misspelt; and no other word of the prompt takes effect meanwhile."""
+    async with calling(Sandbox()) as api:
+        reply = await api.post(VIDEO, {"prompt": f"A train {word}"})
+
+    assert (400, "invalid_request") == (reply.status, reply.code)
+    assert hint in reply.message
+    assert api.key not in reply.message
+    assert [] == api.sandbox.paid_tasks
+
+
+@pytest.mark.parametrize("prompt", ["A fault: a [[train]]", "[[a]] sandbox: [1, [2]]", "[[default:x]]"])
+async def test_brackets_that_ask_the_sandbox_for_nothing_are_let_be(prompt: str) -> None:
+    """A prompt is anybody's text."""
+    async with calling(Sandbox()) as api:
+        assert 202 == (await api.post(VIDEO, {"prompt": prompt})).status
+
+
 def struck(book: FaultBook, times: int, *, endpoint: str = "task") -> list[bool]:
     """Tell which of so many exchanges are struck."""
     call = Call(number=1, endpoint=endpoint, method="GET", path="/tasks/x")  # type: ignore[arg-type]  # parametrised
