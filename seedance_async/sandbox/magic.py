@@ -69,7 +69,9 @@ def _wish(word: str, name: str, on: str | None, count: str | None, *, faults: Co
             f"The sandbox knows no {on!r} for {word!r} to strike{meant}, only {', '.join(PLACES)}"
         )
     if count is not None and _COUNT.fullmatch(count) is None:
-        raise ValueError(f"{word!r} needs a whole number after its '*', as in [[fault:drop*2]]")
+        raise ValueError(
+            f"{word!r} needs a whole number from 1 to 999999 after its '*', as in [[fault:drop*2]]"
+        )
     return Wish(word, name, on, None if count is None else int(count))
 
 
@@ -81,5 +83,5 @@ def _suggestion(word: str, known: Collection[str]) -> str:
 # Up to a quote, because a body is read as it arrived; braces would be filled in when the word is told again.
 _LOOSE: Final = re.compile(r"\[\[\s*(?:faults?|sandbox)\s*[:=][^\[\]\"{}]{0,80}(?:\]\])?", re.IGNORECASE)
 _FAULT: Final = re.compile(r"\[\[fault:([^@*\]]*)(?:@([^*\]]*))?(?:\*([^\]]*))?\]\]")
-_COUNT: Final = re.compile(r"[0-9]+")
+_COUNT: Final = re.compile(r"[1-9][0-9]{0,5}")
 _FORMS: Final = "[[fault:NAME]], [[fault:NAME@PLACE*COUNT]], [[sandbox:fail]] and [[sandbox:batch-failed=N]]"
