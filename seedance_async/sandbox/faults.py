@@ -75,6 +75,19 @@ def _words(given: Iterable[str]) -> tuple[str, ...]:
     return (given,) if isinstance(given, str) else tuple(given)
 
 
+def _as_text(given: Mapping[str, str]) -> Mapping[str, str]:
+    # {"Retry-After": 1} is what everybody writes first; anything else is left for the validator to refuse.
+    if not isinstance(given, dict):
+        return given
+    return {name: str(value) if type(value) in {int, float} else value for name, value in given.items()}
+
+
+def _headers(_instance: object, _attribute: object, value: object) -> None:
+    texts = [*value, *value.values()] if isinstance(value, dict) else [None]
+    if not all(isinstance(text, str) for text in texts):
+        raise ValueError(f"headers must be an object of texts and numbers, got {value!r}")
+
+
 @frozen(kw_only=True)
 class Fault:
     """One rule: what happens, to which exchanges, how often.
@@ -91,7 +104,7 @@ class Fault:
         probability: of striking an exchange it would strike otherwise.
         status: HTTP status of the answer, for ``status``.
         code: word for the error envelope; empty: the documented one of that status, else a page of HTML.
-        headers: of the answer, ``Retry-After`` for one.
+        headers: of the answer, ``Retry-After`` for one; a number stands for its text.
         body: literal body of that answer, or of ``garbage``; empty: a fitting one. ``{authorization}`` in it
             becomes what the caller sent.
         fields: to set in the answer's JSON, for ``edit``.
@@ -108,7 +121,7 @@ class Fault:
     probability: float = field(default=1.0, validator=_number("probability", 0, 1))
     status: int = field(default=503, validator=_whole("status", 200, 599))
     code: str = field(default="", validator=validators.instance_of(str))
-    headers: Mapping[str, str] = field(factory=dict[str, str], validator=validators.instance_of(dict))
+    headers: Mapping[str, str] = field(factory=dict[str, str], converter=_as_text, validator=_headers)
     body: str = field(default="", validator=validators.instance_of(str))
     fields: Mapping[str, object] = field(factory=dict[str, object], validator=validators.instance_of(dict))
     without: tuple[str, ...] = field(default=(), converter=_words)

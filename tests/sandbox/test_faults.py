@@ -55,6 +55,7 @@ async def test_a_truncated_answer_carries_its_true_status_and_length() -> None:
     [
         ({"status": 503}, 503, "service_busy", None),
         ({"status": 429, "headers": {"Retry-After": "36"}}, 429, "rate_limited", "36"),
+        ({"status": 429, "headers": {"Retry-After": 36}}, 429, "rate_limited", "36"),
         ({"status": 500, "code": "made_up"}, 500, "made_up", None),
     ],
 )
@@ -245,6 +246,9 @@ def test_chance_comes_from_the_seed() -> None:
         {"effect": "delay", "seconds": "5"},
         {"effect": "status", "status": 99},
         {"effect": "status", "headers": []},
+        {"effect": "status", "headers": {"Retry-After": None}},
+        {"effect": "status", "headers": {"Retry-After": True}},
+        {"effect": "status", "headers": {"Retry-After": ["1"]}},
         {"effect": "drop", "what": 1},
     ],
 )
