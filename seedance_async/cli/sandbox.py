@@ -133,4 +133,7 @@ def _read_faults(path: Path) -> list[Fault]:
         raise ValueError(f"{path} is not JSON: {problem}") from None
     if not isinstance(rules, list):
         raise ValueError(f"{path} must hold a JSON list of faults")  # noqa: TRY004 - wrong input, no wrong call
-    return [emulator.Fault.read(rule) for rule in rules]
+    try:
+        return emulator.Fault.read_all(rules)
+    except ValueError as problem:
+        raise ValueError(f"{path}, {problem}") from None

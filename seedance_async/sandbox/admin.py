@@ -75,7 +75,7 @@ def _faults(world: World) -> object:
 
 
 def _add_faults(world: World, document: object) -> object:
-    for rule in [Fault.read(each) for each in (document if isinstance(document, list) else [document])]:
+    for rule in Fault.read_all(document) if isinstance(document, list) else [Fault.read(document)]:
         world.faults.add(rule)
     return _faults(world)
 

@@ -24,16 +24,16 @@ from collections import Counter
 from collections.abc import Mapping
 from math import inf
 from random import Random
-from typing import TYPE_CHECKING, Final, Literal, get_args
+from typing import TYPE_CHECKING, Any, Final, Literal, TypeAlias, get_args
 
 import attrs
-from attrs import asdict, field, frozen, validators
+from attrs import asdict, field, frozen
 
 from seedance_async.sandbox.effects import ANSWERS, WIRES
-from seedance_async.sandbox.magic import wishes
+from seedance_async.sandbox.magic import shown, suggestion, wishes
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator
+    from collections.abc import Callable, Collection, Iterable, Iterator
 
     from seedance_async.sandbox.exchange import Call
 
@@ -49,30 +49,61 @@ FOR_EVER: Final = 1e9
 EFFECTS: Final[tuple[str, ...]] = (*sorted(PASSING), *ANSWERS, *WIRES)
 
 
-def _whole(
-    name: str, low: int, high: float = inf, *, or_none: bool = False
-) -> Callable[[object, object, object], None]:
+Check: TypeAlias = "Callable[[object, object, Any], None]"
+"""A validator, as attrs calls it: with the instance, the attribute and the value."""
+
+
+def _one_of(name: str, allowed: Collection[str]) -> Check:
+    def validate(_instance: object, _attribute: object, value: object) -> None:
+        if value not in allowed:
+            meant = suggestion(value, allowed) if isinstance(value, str) else ""
+            raise ValueError(f"{name} must be one of {', '.join(allowed)}; got {shown(value)}{meant}")
+
+    return validate
+
+
+def _whole(name: str, low: int, high: float = inf, *, or_none: bool = False) -> Check:
     def validate(_instance: object, _attribute: object, value: object) -> None:
         # Exactly an int: True would pass for 1.
         if value is None and or_none:
             return
         if type(value) is not int or not low <= value <= high:
-            raise ValueError(f"{name} must be a whole number from {low} to {high}, got {value!r}")
+            bounds = f"from {low}" + (f" to {high}" if high < inf else "") + (" or null" if or_none else "")
+            raise ValueError(f"{name} must be a whole number {bounds}; got {shown(value)}")
 
     return validate
 
 
-def _number(name: str, low: float, high: float = inf) -> Callable[[object, object, object], None]:
+def _number(name: str, low: float, high: float = inf) -> Check:
     def validate(_instance: object, _attribute: object, value: object) -> None:
         if isinstance(value, bool) or not isinstance(value, int | float) or not low <= value <= high:
-            raise ValueError(f"{name} must be a number from {low} to {high}, got {value!r}")
+            bounds = f"from {low}" + (f" to {high}" if high < inf else "")
+            raise ValueError(f"{name} must be a number {bounds}; got {shown(value)}")
 
     return validate
+
+
+def _text(name: str) -> Check:
+    def validate(_instance: object, _attribute: object, value: object) -> None:
+        if not isinstance(value, str):
+            raise ValueError(f"{name} must be text; got {shown(value)}")  # noqa: TRY004 - wrong input
+
+    return validate
+
+
+def _mapping(_instance: object, _attribute: object, value: object) -> None:
+    if not isinstance(value, dict):
+        raise ValueError(f"fields must be an object; got {shown(value)}")  # noqa: TRY004 - wrong input
 
 
 def _words(given: Iterable[str]) -> tuple[str, ...]:
     # A lone word would come apart into its letters, and leave nothing out.
-    return (given,) if isinstance(given, str) else tuple(given)
+    words = [given] if isinstance(given, str) else given
+    if not isinstance(words, list | tuple | set | frozenset) or not all(
+        isinstance(word, str) for word in words
+    ):
+        raise ValueError(f"without must be a list of texts; got {shown(given)}")
+    return tuple(words)
 
 
 def _as_text(given: Mapping[str, str]) -> Mapping[str, str]:
@@ -85,7 +116,7 @@ def _as_text(given: Mapping[str, str]) -> Mapping[str, str]:
 def _headers(_instance: object, _attribute: object, value: object) -> None:
     texts = [*value, *value.values()] if isinstance(value, dict) else [None]
     if not all(isinstance(text, str) for text in texts):
-        raise ValueError(f"headers must be an object of texts and numbers, got {value!r}")
+        raise ValueError(f"headers must be an object of texts and numbers; got {shown(value)}")
 
 
 @frozen(kw_only=True)
@@ -112,18 +143,18 @@ class Fault:
         seconds: real seconds to wait, for ``delay``, and between two bytes for ``dribble``.
     """
 
-    effect: str = field(validator=validators.in_(EFFECTS))
-    moment: Moment = field(default="after", validator=validators.in_(get_args(Moment)))
-    on: Target = field(default="any", validator=validators.in_(get_args(Target)))
+    effect: str = field(validator=_one_of("effect", EFFECTS))
+    moment: Moment = field(default="after", validator=_one_of("moment", get_args(Moment)))
+    on: Target = field(default="any", validator=_one_of("on", get_args(Target)))
     nth: int = field(default=1, validator=_whole("nth", 1))
     count: int | None = field(default=1, validator=_whole("count", 1, or_none=True))
     lasts: float = field(default=FOR_EVER, validator=_number("lasts", 0))
     probability: float = field(default=1.0, validator=_number("probability", 0, 1))
     status: int = field(default=503, validator=_whole("status", 200, 599))
-    code: str = field(default="", validator=validators.instance_of(str))
+    code: str = field(default="", validator=_text("code"))
     headers: Mapping[str, str] = field(factory=dict[str, str], converter=_as_text, validator=_headers)
-    body: str = field(default="", validator=validators.instance_of(str))
-    fields: Mapping[str, object] = field(factory=dict[str, object], validator=validators.instance_of(dict))
+    body: str = field(default="", validator=_text("body"))
+    fields: Mapping[str, object] = field(factory=dict[str, object], validator=_mapping)
     without: tuple[str, ...] = field(default=(), converter=_words)
     seconds: float = field(default=1.0, validator=_number("seconds", 0))
 
@@ -140,13 +171,31 @@ class Fault:
             ValueError: not an object, an unknown field, or a value out of range.
         """
         if not isinstance(document, dict):
-            raise ValueError("a fault must be a JSON object")  # noqa: TRY004 - wrong input, not a wrong call
-        if unknown := document.keys() - {attribute.name for attribute in attrs.fields(cls)}:
-            raise ValueError(f"a fault has no field {', '.join(sorted(map(str, unknown)))}")
+            raise ValueError(f"a fault must be a JSON object; got {shown(document)}")  # noqa: TRY004 - wrong input
+        known = [attribute.name for attribute in attrs.fields(cls)]
+        for name in document:
+            if name not in known:
+                meant = suggestion(name, known)
+                raise ValueError(f"a fault has no field {shown(name)}, only {', '.join(known)}{meant}")
+        if "effect" not in document:
+            raise ValueError(f"a fault needs an effect: one of {', '.join(EFFECTS)}")
+        return cls(**document)
+
+    @classmethod
+    def read_all(cls, documents: Iterable[object]) -> list[Fault]:
+        """Rules from JSON.
+
+        Raises:
+            ValueError: as for one; the message tells which, counted from 1.
+        """
+        return [cls._read_numbered(number, each) for number, each in enumerate(documents, 1)]
+
+    @classmethod
+    def _read_numbered(cls, number: int, document: object) -> Fault:
         try:
-            return cls(**document)
-        except TypeError as error:
-            raise ValueError(f"not a fault: {error}") from error
+            return cls.read(document)
+        except ValueError as problem:
+            raise ValueError(f"rule {number}: {problem}") from None
 
     def document(self, *, whole: bool = True) -> dict[str, object]:
         """The rule as JSON; ``whole`` tells the fields that are at their defaults, too."""

@@ -9,6 +9,7 @@ Pure.
 from __future__ import annotations
 
 import re
+import reprlib
 from difflib import get_close_matches
 from typing import TYPE_CHECKING, Final
 
@@ -62,12 +63,10 @@ def wishes(text: str, faults: Collection[str]) -> Iterator[Wish]:
 def _wish(word: str, name: str, on: str | None, count: str | None, *, faults: Collection[str]) -> Wish:
     if name not in faults:
         known = ", ".join(faults)
-        raise ValueError(f"The sandbox knows no fault {name!r}{_suggestion(name, faults)}, only {known}")
+        raise ValueError(f"The sandbox knows no fault {name!r}, only {known}{suggestion(name, faults)}")
     if on is not None and on not in PLACES:
-        meant = _suggestion(on, PLACES)
-        raise ValueError(
-            f"The sandbox knows no {on!r} for {word!r} to strike{meant}, only {', '.join(PLACES)}"
-        )
+        known, meant = ", ".join(PLACES), suggestion(on, PLACES)
+        raise ValueError(f"The sandbox knows no {on!r} for {word!r} to strike, only {known}{meant}")
     if count is not None and _COUNT.fullmatch(count) is None:
         raise ValueError(
             f"{word!r} needs a whole number from 1 to 999999 after its '*', as in [[fault:drop*2]]"
@@ -75,9 +74,15 @@ def _wish(word: str, name: str, on: str | None, count: str | None, *, faults: Co
     return Wish(word, name, on, None if count is None else int(count))
 
 
-def _suggestion(word: str, known: Collection[str]) -> str:
+def suggestion(word: str, known: Collection[str]) -> str:
+    """The known word that was probably meant, as the end of a message; empty if none is near."""
     close = get_close_matches(word.strip().lower(), known, n=1)
-    return f" (did you mean {close[0]!r}?)" if close else ""
+    return f"; did you mean {close[0]!r}?" if close else ""
+
+
+def shown(value: object) -> str:
+    """A value for a message: one line, and short however much was given."""
+    return repr(value) if isinstance(value, str) and len(value) <= 80 else reprlib.repr(value)
 
 
 # Up to a quote, because a body is read as it arrived; braces would be filled in when the word is told again.

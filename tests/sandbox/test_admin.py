@@ -88,6 +88,16 @@ async def test_faults_can_be_put_in_force_and_out_again() -> None:
         assert 404 == (await api.task("sd2_x")).status
 
 
+async def test_a_list_of_faults_is_put_in_force_whole_or_not_at_all() -> None:
+    """The refusal tells which of them is wrong."""
+    async with calling(Sandbox()) as api:
+        status, document = await admin(api, "POST", "faults", [{"effect": "drop"}, {"effect": "dorp"}])
+
+    assert 400 == status
+    assert "rule 2: effect" in str(document["error"])
+    assert () == api.sandbox.faults.rules
+
+
 async def test_a_reset_over_http_is_a_reset() -> None:
     """Between two tests of another program."""
     async with calling(Sandbox()) as api:

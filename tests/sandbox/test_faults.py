@@ -260,6 +260,40 @@ def test_a_rule_that_makes_no_sense_is_refused(document: object) -> None:
         Fault.read(document)
 
 
+@pytest.mark.parametrize(
+    ("document", "parts"),
+    [
+        ({"effect": "dorp"}, ["effect must be one of", "'dorp'", "did you mean 'drop'?"]),
+        ({"effect": ["drop"]}, ["effect must be one of", "['drop']"]),
+        ({"effect": "drop", "on": "tasks"}, ["on must be one of submit, task", "did you mean 'task'?"]),
+        ({"effect": "drop", "moment": "Before"}, ["moment must be one of before, after", "'before'?"]),
+        ({"effect": "drop", "momnet": "before"}, ["no field 'momnet'", "did you mean 'moment'?"]),
+        ({"moment": "before"}, ["needs an effect", "drop"]),
+        ({"effect": "drop", "count": 0}, ["count must be a whole number from 1 or null", "got 0"]),
+        ({"effect": "drop", "nth": "x" * 9999}, ["nth must be a whole number from 1", "xxx"]),
+        ({"effect": "status", "status": 99}, ["status must be a whole number from 200 to 599"]),
+        ({"effect": "drop", "lasts": -1}, ["lasts must be a number from 0; got -1"]),
+        ({"effect": "status", "code": 5}, ["code must be text; got 5"]),
+        ({"effect": "status", "body": {}}, ["body must be text; got {}"]),
+        ({"effect": "edit", "fields": []}, ["fields must be an object; got []"]),
+        ({"effect": "edit", "without": 5}, ["without must be a list of texts; got 5"]),
+        ({"effect": "edit", "without": [5]}, ["without must be a list of texts; got [5]"]),
+        ({"effect": "status", "headers": "x"}, ["headers must be an object", "'x'"]),
+        ("drop", ["must be a JSON object; got 'drop'"]),
+    ],
+)
+def test_what_is_wrong_with_a_rule_is_told_in_a_line(document: object, parts: list[str]) -> None:
+    """Which rule, which field, what is allowed there, and what was probably meant."""
+    with pytest.raises(ValueError, match=r"^rule 2: ") as caught:
+        Fault.read_all([{"effect": "drop"}, document])
+
+    message = str(caught.value)
+    assert [] == [part for part in parts if part not in message]
+    assert "Attribute(" not in message
+    assert 600 > len(message)
+    assert 1 == len(message.splitlines())
+
+
 def test_a_rule_survives_json() -> None:
     """What ``GET /_sandbox/faults`` shows can be posted again."""
     for fault in NAMED.values():
