@@ -131,6 +131,8 @@ def _read_faults(path: Path) -> list[Fault]:
         rules = json.loads(path.read_text(encoding="utf-8"))
     except ValueError as problem:
         raise ValueError(f"{path} is not JSON: {problem}") from None
+    except RecursionError:
+        raise ValueError(f"{path} is nested too deeply") from None
     if not isinstance(rules, list):
         raise ValueError(f"{path} must hold a JSON list of faults")  # noqa: TRY004 - wrong input, no wrong call
     try:

@@ -53,6 +53,8 @@ async def handle(request: web.BaseRequest, world: World, *, reset: Callable[[], 
         return _json(_DEEDS[deed](world, document))
     except (ValueError, KeyError) as error:
         return _json({"error": f"{type(error).__name__}: {error}"}, status=400)
+    except RecursionError:
+        return _json({"error": "the JSON is nested too deeply"}, status=400)
 
 
 def _requests(world: World) -> object:

@@ -46,6 +46,9 @@ PASSING: Final = frozenset({"delay", "duplicate", "ignore-range"})
 FOR_EVER: Final = 1e9
 """Seconds; some thirty years. JSON knows no infinity."""
 
+LEVELS: Final = 50
+"""Of a rule's JSON; what is deeper could be read, and not be told again."""
+
 EFFECTS: Final[tuple[str, ...]] = (*sorted(PASSING), *ANSWERS, *WIRES)
 
 
@@ -104,6 +107,11 @@ def _words(given: Iterable[str]) -> tuple[str, ...]:
     ):
         raise ValueError(f"without must be a list of texts; got {shown(given)}")
     return tuple(words)
+
+
+def _is_deeper(value: object, levels: int) -> bool:
+    inner = [*value.values()] if isinstance(value, dict) else value if isinstance(value, list) else None
+    return inner is not None and (levels == 0 or any(_is_deeper(each, levels - 1) for each in inner))
 
 
 def _as_text(given: Mapping[str, str]) -> Mapping[str, str]:
@@ -172,6 +180,8 @@ class Fault:
         """
         if not isinstance(document, dict):
             raise ValueError(f"a fault must be a JSON object; got {shown(document)}")  # noqa: TRY004 - wrong input
+        if _is_deeper(document, LEVELS):
+            raise ValueError(f"a fault must not be nested deeper than {LEVELS} levels")
         known = [attribute.name for attribute in attrs.fields(cls)]
         for name in document:
             if name not in known:

@@ -98,6 +98,30 @@ async def test_a_list_of_faults_is_put_in_force_whole_or_not_at_all() -> None:
     assert () == api.sandbox.faults.rules
 
 
+@pytest.mark.parametrize("levels", [60, 300, 900, 5000, 100_000])
+async def test_json_that_is_nested_deeply_is_refused(levels: int) -> None:
+    """Whether the reader gives up at it or whoever would tell the rule again."""
+    deep = "[" * levels + "]" * levels
+    async with calling(Sandbox()) as api:
+        for body in (deep, f'{{"effect": "edit", "fields": {{"a": {deep}}}}}'):
+            async with api.session.post(f"{api.sandbox.admin_url}/faults", data=body) as response:
+                assert 400 == response.status
+                assert (await response.json())["error"]
+
+        assert (200, {"faults": []}) == await admin(api, "GET", "faults")
+
+
+async def test_a_rule_that_is_nested_a_little_can_be_read_again() -> None:
+    """As deep as is allowed."""
+    deep: object = []
+    for _ in range(47):
+        deep = [deep]
+    rule = {"effect": "edit", "on": "submit", "fields": {"a": deep}}
+    async with calling(Sandbox()) as api:
+        assert 200 == (await admin(api, "POST", "faults", rule))[0]
+        assert deep == (await api.post(VIDEO, CLIP)).document["a"]
+
+
 async def test_a_reset_over_http_is_a_reset() -> None:
     """Between two tests of another program."""
     async with calling(Sandbox()) as api:
