@@ -77,12 +77,13 @@ class File:
         if not self._nested:
             return
         try:
-            if keep:
-                self.transaction(lambda: self.connection.execute("COMMIT"))
+            self.transaction(lambda: self.connection.execute("COMMIT" if keep else "ROLLBACK"))
+        except JournalError:
+            with suppress(sqlite3.Error):  # SQLite may have rolled back by itself
+                self.connection.execute("ROLLBACK")
+            raise
         finally:
             self._nested = False
-            with suppress(sqlite3.Error):  # nothing is open any more if it was written
-                self.connection.execute("ROLLBACK")
 
     def _attempt(self, deed: Callable[[], T]) -> T:
         self.connection.execute("BEGIN IMMEDIATE")
