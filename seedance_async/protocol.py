@@ -148,7 +148,7 @@ def read_task(reply: Reply, *, task_id: str) -> Task | Failure:
 def _read(reply: Reply, structure: Callable[[object], Parsed]) -> Parsed | Failure:
     """Success only for a 2xx whose body is the documented one."""
     try:
-        data = wire.loads(reply.body) if reply.body else None
+        data = wire.loads_answer(reply.body) if reply.body else None
     except ValueError as problem:
         return _from_status(reply, why=str(problem))
     envelope = _envelope(data)

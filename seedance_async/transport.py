@@ -42,6 +42,7 @@ from seedance_async.models import RetryPolicy, Timeouts
 from seedance_async.network import is_loopback
 from seedance_async.protocol import Call, Failure, Outcome, Reply, redirect_failure
 from seedance_async.usage import Usage
+from seedance_async.wire import encodable
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -203,7 +204,7 @@ class Transport:
             body = self.key.scrub(await _read_capped(response))
             fault_point("after_body")
             heard = response.headers
-            told = {name: self.key.scrub_text(heard[name]) for name in HEARD if name in heard}
+            told = {name: encodable(self.key.scrub_text(heard[name])) for name in HEARD if name in heard}
             return Reply(status=response.status, headers=told, body=body)
 
     def _redirected(self, reply: Reply) -> Failure:

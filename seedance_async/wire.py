@@ -5,16 +5,18 @@ depend on the request alone: UTF-8, no white space, fields in the order of the c
 the API wants. Defaults are written out, so that the body says the whole of what is paid for even if the
 vendor changes one; what is None or empty is left out, since the tables know no null.
 
-*In.* ``loads`` reads foreign bytes and fails with ``ValueError`` only. ``submission`` and ``task`` need an id
-to collect by, and nothing else: unknown fields are kept in ``raw``, and a number of the wrong type becomes
-None, because by then the work is paid. cattrs as shipped would turn ``"false"`` into True, 5.9 into 5 and
-None into ``'None'``; the hooks below are exact instead.
+*In.* ``loads`` reads foreign bytes and fails with ``ValueError`` only; ``loads_answer`` mends their texts as
+well: an answer may be about a paid job, while an input with half a character is refused. ``submission``
+and ``task`` need an id to collect by, and nothing else: unknown fields are kept in ``raw``, and a number of
+the wrong type becomes None, because by then the work is paid. cattrs as shipped would turn ``"false"`` into
+True, 5.9 into 5 and None into ``'None'``; the hooks below are exact instead.
 """
 
 from __future__ import annotations
 
 import json
 import math
+import re
 from datetime import datetime
 from difflib import get_close_matches
 from typing import TYPE_CHECKING, Any, Final, NoReturn
@@ -48,6 +50,11 @@ MAX_DEPTH: Final = 64
 MAX_DIGITS: Final = 64
 MAX_CREDITS: Final = 2**53  # counted exactly by a float, and by SQLite
 
+REPLACEMENT: Final = "\ufffd"
+"""What stands where half a character stood."""
+
+_HALF: Final = re.compile(r"[\ud800-\udfff]")
+_MAY_BE_HALF: Final = re.compile(rb"\\ud[89a-f]", re.IGNORECASE)
 _NEVER_SENT: Final = {
     "provider": "must not be sent: the server picks the provider",
     "teamSlug": "must not be sent: calls spend the key owner's personal credits",
@@ -104,6 +111,24 @@ def loads(body: bytes) -> object:
         raise ValueError("body is nested too deeply") from None
     _refuse_depth(value)
     return value
+
+
+def loads_answer(body: bytes) -> object:
+    r"""As ``loads``, for what the API said: every text in it, keys too, can be stored and printed.
+
+    A server that cuts a text inside an emoji sends a lone ``\ud83d``, which is JSON and cannot be UTF-8. The
+    answer may be about a paid job, so it is not refused for that.
+
+    Raises:
+        ValueError: see ``loads``.
+    """
+    value = loads(body)
+    return _mended(value) if _MAY_BE_HALF.search(body) else value
+
+
+def encodable(text: str) -> str:
+    """``text`` with half characters, which JSON and headers can carry and UTF-8 cannot, replaced."""
+    return _HALF.sub(REPLACEMENT, text)
 
 
 def submission(data: object) -> Submission:
@@ -188,8 +213,11 @@ def _answer(data: object) -> dict[str, object]:
 
 
 def _usable_id(value: object) -> bool:
-    """Whether ``value`` can be quoted into a path and stored: a text, not blank, and encodable."""
-    return isinstance(value, str) and bool(value.strip()) and value == _encodable(value)
+    """Whether ``value`` can be quoted into a path and stored: a text, not blank, and whole.
+
+    With a character replaced it would name another task.
+    """
+    return isinstance(value, str) and bool(value.strip()) and REPLACEMENT not in encodable(value)
 
 
 def _task_ids(answer: Mapping[str, object]) -> tuple[object, ...]:
@@ -199,9 +227,15 @@ def _task_ids(answer: Mapping[str, object]) -> tuple[object, ...]:
     return tuple(dict.fromkeys(ids)) or (answer["id"],)
 
 
-def _encodable(text: str) -> str:
-    """``text`` with half characters, which JSON can carry and UTF-8 cannot, replaced."""
-    return text.encode("utf-8", "replace").decode()
+def _mended(value: object) -> object:
+    """``value`` with every text encodable; no deeper than ``MAX_DEPTH``, because it was loaded."""
+    if isinstance(value, str):
+        return encodable(value)
+    if isinstance(value, list):
+        return [_mended(entry) for entry in value]
+    if isinstance(value, dict):
+        return {encodable(key): _mended(entry) for key, entry in value.items()}
+    return value
 
 
 # The hooks for answers. None of them fails: after the id, nothing may cost a paid result.
@@ -209,7 +243,7 @@ def _encodable(text: str) -> str:
 
 def _word(value: object, _: object) -> str:
     if isinstance(value, str):
-        return _encodable(value)
+        return encodable(value)
     return "" if value is None else shown(value)
 
 
@@ -217,7 +251,7 @@ def _reason(value: object, _: object) -> str | None:
     """Why a task failed, as text. The documents show only null here; the errors' own envelope is read too."""
     if isinstance(value, dict) and isinstance(value.get("message"), str):
         code = value.get("code")
-        return _encodable(f"{code}: {value['message']}" if isinstance(code, str) else value["message"])
+        return encodable(f"{code}: {value['message']}" if isinstance(code, str) else value["message"])
     return _word(value, _) if value else None
 
 
@@ -267,7 +301,7 @@ def _image(value: object) -> OutputImage | None:
 
 
 def _url(value: object) -> str | None:
-    return value if isinstance(value, str) and value and value == _encodable(value) else None
+    return value if isinstance(value, str) and value and value == encodable(value) else None
 
 
 def _make_converter() -> Converter:

@@ -25,7 +25,7 @@ ORIGIN: Final = Origin(task_id="gpt2_a1", output=1, source_bytes=7)
 def answers(data: bytes) -> None:
     """A body is read or refused with ``ValueError``; what is read can be asked about and written down."""
     try:
-        document = wire.loads(data)
+        document = wire.loads_answer(data)
         submission, task = wire.submission(document), wire.task(document)
     except ValueError:
         return
@@ -33,7 +33,7 @@ def answers(data: bytes) -> None:
     for task_id in (task.id, *submission.task_ids):
         assert "/" not in task_call(task_id).path.removeprefix("/tasks/")
     assert task.duration is None or task.duration >= 0
-    json.dumps(task.raw).encode()
+    json.dumps(task.raw, ensure_ascii=False).encode()
     (repr(submission) + repr(task)).encode()
 
 
@@ -48,7 +48,7 @@ def replies(data: bytes) -> None:
     for answer in (read_submission(reply), read_task(reply, task_id="gpt2_a1")):
         if isinstance(answer, Failure):
             assert answer.retry_after is None or 0 < answer.retry_after < float("inf")
-            str(answer.error).encode(errors="surrogatepass")
+            str(answer.error).encode()
 
 
 def hints(data: bytes) -> None:

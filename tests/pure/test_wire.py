@@ -238,6 +238,28 @@ def test_json_is_read_as_it_was_written(value: object) -> None:
     assert value == wire.loads(json.dumps(value).encode())
 
 
+@pytest.mark.parametrize("escape", ["\\ud83d", "\\uD83D", "\\udE00", "\\ude00\\ud83d"])
+def test_an_answer_with_half_a_character_can_be_stored(escape: str) -> None:
+    """A server that cuts a text inside an emoji; wherever it stands, the rest of the answer is kept."""
+    body = f'{{"id": "sd2_1", "a {escape}": [{{"b": "cut {escape}"}}, 5, null]}}'.encode()
+    halves = "\ufffd" * escape.count("u")
+
+    assert wire.loads_answer(body) == {"id": "sd2_1", f"a {halves}": [{"b": f"cut {halves}"}, 5, None]}
+
+
+def test_a_whole_character_in_an_answer_is_left_alone() -> None:
+    """An emoji is two escapes; an escaped backslash before ``ud83d`` is text."""
+    body = rb'["\ud83d\ude00", "C:\\ud83d"]'
+
+    assert wire.loads_answer(body) == ["\U0001f600", r"C:\ud83d"]
+
+
+def test_an_id_that_lost_a_character_is_none() -> None:
+    """Mended, it would be the name of another task."""
+    with pytest.raises(ValueError, match="task id"):
+        wire.task(wire.loads_answer(rb'{"id": "sd2_\ud83d", "status": "processing"}'))
+
+
 # In: answers ----------------------------------------------------------------------------------------------
 
 
@@ -356,7 +378,7 @@ def test_instant_without_a_clear_meaning_is_unknown(instant: object) -> None:
         ({"code": "moderation", "message": "refused"}, "moderation: refused"),
         ({"message": "refused"}, "refused"),
         ({"detail": "refused"}, "{'detail': 'refused'}"),
-        ("half \ud800", "half ?"),
+        ("half \ud800", "half \ufffd"),
     ],
     ids=repr,
 )

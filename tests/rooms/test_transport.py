@@ -154,6 +154,18 @@ async def test_a_refusal_names_the_field_and_is_not_repeated() -> None:
     assert len(server.seen) == 1
 
 
+async def test_what_a_header_says_can_be_printed() -> None:
+    """Bytes of a header that are no UTF-8 arrive as half characters; a log file takes none."""
+    body = b'{"error":{"code":"invalid_request","message":"cut \\ud83d"}}'
+    head = b"HTTP/1.1 400 X\r\nX-Request-Id: r\xe9\r\nContent-Length: %d\r\n\r\n" % len(body)
+    async with raw_server(says(head + body)) as server, client_for(server.url) as client:
+        with pytest.raises(InvalidRequestError) as caught:
+            await client.submit(VIDEO)
+
+    assert "cut \ufffd" in str(caught.value)
+    assert caught.value.request_id == "r\ufffd"
+
+
 @pytest.mark.case(21)
 async def test_a_caller_who_is_cancelled_is_given_the_key() -> None:
     """Case 21: the server goes on and charges; the cancellation says under which key."""
