@@ -62,6 +62,13 @@ BY_STATUS: Final[dict[int, str]] = {
 }
 
 
+BELIEVED: Final = frozenset({401, 402, 404, 409, 429})
+"""Statuses that say what is meant, whatever undocumented word an envelope has for it."""
+
+OPEN: Final = frozenset({408, 409, 425, 499})
+"""4xx that say "not now" or "given up waiting", and nothing of what became of the job."""
+
+
 class Outcome(Enum):
     """What a failed attempt proves about the money."""
 
@@ -181,23 +188,31 @@ def _from_envelope(reply: Reply, envelope: Mapping[str, object], data: object) -
 
 
 def _outcome(code: str, status: int) -> Outcome:
-    """An envelope inside a 2xx, or a code nobody documented on a 5xx, leaves the money open."""
-    if code in DEFINITIVE or (code not in BY_CODE and 400 <= status < 500):
+    """An envelope in a 2xx leaves the money open; so does an undocumented code on a 5xx or an open 4xx."""
+    if code in DEFINITIVE:
         return Outcome.REJECTED
-    return Outcome.REJECTED if status == 429 and code == "rate_limited" else Outcome.UNKNOWN
+    if code in BY_CODE:
+        return Outcome.REJECTED if status == 429 and code == "rate_limited" else Outcome.UNKNOWN
+    return Outcome.REJECTED if 400 <= status < 500 and status not in OPEN else Outcome.UNKNOWN
 
 
 def _api_error(code: str, reply: Reply, message: str) -> ApiError:
-    family = BY_CODE.get(code, ApiError)
-    if family is ApiError and "idempotency" in code:
-        family = IdempotencyConflictError  # some servers say 422 and a longer word; it is the same refusal
-    return family(
+    return _family(code, reply.status)(
         f"{reply.status} {code}: {message}",
         code=code,
         status=reply.status,
         request_id=reply.headers.get("x-request-id"),
         retry_after=reply.retry_after,
     )
+
+
+def _family(code: str, status: int) -> type[ApiError]:
+    """The class of an error: by its documented code, else by its status."""
+    if code not in BY_CODE and status in BELIEVED:
+        return BY_CODE[BY_STATUS[status]]
+    if code not in BY_CODE and "idempotency" in code:
+        return IdempotencyConflictError  # some servers say 422 and a longer word; it is the same refusal
+    return BY_CODE.get(code, ApiError)
 
 
 def _add_amounts(error: InsufficientCreditsError, *sources: object) -> None:
