@@ -11,11 +11,13 @@ The theory, for a POST (every one spends credits, all of them carry an idempoten
   under a key we minted, so it can only be still running: wait. Under a key the caller brought, and with
   nothing uncertain, wait shortly and then believe it.
 * 429 is a promise that nothing was done. The budget closes its gate; the retry needs no wait of its own.
+* A server forgets a key after a time, and then the same bytes are a new job. A machine that slept finds its
+  back-off unfinished and the key a day old; so the wall clock says how old a key in doubt may become.
 * A 500 may be stored under the key and answered for ever, so few of them are asked for.
 
 A GET changes nothing: everything but a clear refusal is asked again.
 
-Pure: elapsed seconds and jitter come in as arguments.
+Pure: elapsed seconds, the key's age and jitter come in as arguments.
 """
 
 from __future__ import annotations
@@ -42,6 +44,9 @@ if TYPE_CHECKING:
 CONFLICT_FIRST_WAIT: Final = 2.0  # s; the first POST is likely still on its way through the server
 BROUGHT_KEY_CONFLICT_WAIT: Final = 10.0  # s; long enough for a request, too short to annoy a wrong body
 
+KEY_TRUSTED: Final = 20 * 3600.0
+"""Seconds that a key is taken to be remembered: the usual 24 hours, less some for clocks and the wire."""
+
 
 @frozen(kw_only=True)
 class History:
@@ -50,18 +55,21 @@ class History:
     attempts: int = 0
     elapsed: float = 0.0
     """Seconds since its first attempt began."""
+    age: float = 0.0
+    """Seconds since then by the wall clock, which runs on while the machine sleeps."""
     uncertain: bool = False
     """An earlier attempt may have been accepted; never goes back to False."""
     minted: bool = True
     """The key is ours, so no other body can stand under it."""
     server_errors: int = 0
 
-    def after(self, failure: Failure, *, elapsed: float) -> History:
+    def after(self, failure: Failure, *, elapsed: float, age: float = 0.0) -> History:
         """The history with one more failed attempt."""
         return evolve(
             self,
             attempts=self.attempts + 1,
             elapsed=elapsed,
+            age=age,
             uncertain=self.uncertain or _may_have_paid(failure),
             server_errors=self.server_errors + isinstance(failure.error, InternalServerError),
         )
@@ -93,9 +101,31 @@ def decide(
         policy: the caller's limits.
         jitter: a random number in [0, 1), so that many clients do not return in step.
     """
+    too_late = outlived(call, failure, history)
+    if too_late is not None:
+        return GiveUp(too_late)
     if _worth_another(failure, history, policy):
         return Wait(_pause(failure, history, policy, jitter))
     return GiveUp(_final_error(call, failure, history))
+
+
+def outlived(call: Call, failure: Failure, history: History) -> SeedanceError | None:
+    """Why a call may not be sent again: the server may have accepted it, and forgotten its key since.
+
+    This alone of all that is uncertain must not advise to send it again.
+    """
+    doubt = history.uncertain or failure.outcome is Outcome.UNKNOWN  # here a 409 counts: it tells of a job
+    key = call.idempotency_key
+    if key is None or not doubt or history.age <= KEY_TRUSTED:
+        return None
+    told = (
+        f"it is not known whether the job was accepted (last: {failure.error.message}), and it was first "
+        f"sent over {KEY_TRUSTED / 3600:g} hours ago: the server may have forgotten its idempotency key, so "
+        "sent again it may be paid twice; look for it among the account's tasks first"
+    )
+    error = UncertainSubmissionError(told, idempotency_key=key)
+    error.__cause__ = failure.error
+    return error
 
 
 def _may_have_paid(failure: Failure) -> bool:

@@ -19,13 +19,14 @@ import asyncio
 import logging
 import random
 import ssl
+import time
 from contextvars import ContextVar
 from typing import TYPE_CHECKING, Final, Protocol, TypeVar
 
 import aiohttp
 import anyio
 from aiohttp import ClientSession, ClientTimeout
-from attrs import define, field
+from attrs import define, evolve, field
 from yarl import URL
 
 from seedance_async import retry
@@ -127,19 +128,22 @@ class Transport:
         began = anyio.current_time()
         started = False
         try:
+            slot = slot or await self.slots.slot()
+            first_sent = wall_now() - history.age
+            started = True
             while True:
-                slot = slot or await self.slots.slot()
-                started = True
                 outcome = await self.attempt(call, read, slot=slot)
-                slot = None
                 if not isinstance(outcome, Failure):
                     return outcome
-                history = history.after(outcome, elapsed=anyio.current_time() - began)
+                elapsed = anyio.current_time() - began
+                history = history.after(outcome, elapsed=elapsed, age=wall_now() - first_sent)
                 await self._obey(call, outcome, history)
                 if before_again is not None:
                     paused_at = anyio.current_time()
                     await before_again(outcome)
                     began += anyio.current_time() - paused_at
+                slot = await self.slots.slot()
+                _refuse_outlived(call, outcome, evolve(history, age=wall_now() - first_sent), slot)
         except anyio.get_cancelled_exc_class() as cancelled:
             if started and call.idempotency_key is not None:
                 _hand_over_key(cancelled, call.idempotency_key)
@@ -218,6 +222,19 @@ class Transport:
             error=UnexpectedReplyError(f"the API has moved to {target.host}", status=reply.status),
             outcome=Outcome.NOT_SENT,  # a redirect did not process anything; the call is sent again whole
         )
+
+
+def wall_now() -> float:
+    """Seconds of the wall clock, which runs on while the machine sleeps; the loop's clock stands still."""
+    return time.time()
+
+
+def _refuse_outlived(call: Call, failure: Failure, history: retry.History, slot: Slot) -> None:
+    """Look at the key's age right before it is sent again: the machine may have slept since."""
+    error = retry.outlived(call, failure, history)
+    if error is not None:
+        slot.cancel()
+        raise error from error.__cause__
 
 
 def _hand_over_key(cancelled: BaseException, key: str) -> None:

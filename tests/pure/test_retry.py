@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from seedance_async import errors
 from seedance_async.models import RetryPolicy
 from seedance_async.protocol import Call, Failure, Outcome
-from seedance_async.retry import GiveUp, History, Wait, decide
+from seedance_async.retry import KEY_TRUSTED, GiveUp, History, Wait, decide
 
 POST = Call(method="POST", path="/video/seedance2", body=b"{}", idempotency_key="key-1")
 GET = Call(method="GET", path="/tasks/sd2_a")
@@ -30,11 +30,13 @@ NO_KEY = Failure(error=errors.UnauthorizedError("401"), outcome=Outcome.REJECTED
 EVERY = [LOST, NOT_SENT, UNTRUSTED, BROKEN, BUSY, CONFLICT, LIMITED, NO_CREDITS, REFUSED, NO_KEY]
 
 
-def judge(call: Call, *failures: Failure, elapsed: float = 0.0, minted: bool = True) -> Wait | GiveUp:
+def judge(
+    call: Call, *failures: Failure, elapsed: float = 0.0, age: float = 0.0, minted: bool = True
+) -> Wait | GiveUp:
     """The decision after these failures in a row, the last at ``elapsed`` seconds."""
     history = History(minted=minted)
     for failure in failures:
-        history = history.after(failure, elapsed=elapsed)
+        history = history.after(failure, elapsed=elapsed, age=age)
     return decide(call, failures[-1], history, policy=POLICY, jitter=0.5)
 
 
@@ -122,6 +124,28 @@ def test_a_conflict_for_ever_ends_uncertain_only_when_something_was_sent_in_doub
 
     assert isinstance(doubtful, errors.UncertainSubmissionError)
     assert given_up(POST, CONFLICT, elapsed=late, minted=False) is CONFLICT.error
+
+
+@pytest.mark.parametrize("failures", [[LOST], [LOST, LIMITED], [LOST, NOT_SENT], [CONFLICT]])
+def test_a_key_in_doubt_is_not_sent_when_it_may_be_forgotten(failures: list[Failure]) -> None:
+    """A machine slept for a day: the same bytes under the same key may be a new job by now."""
+    decision = judge(POST, *failures, age=KEY_TRUSTED + 1.0)
+
+    assert isinstance(decision, GiveUp)
+    assert isinstance(decision.error, errors.UncertainSubmissionError)
+    assert decision.error.__cause__ is failures[-1].error
+    assert "look for it" in str(decision.error)
+    assert "key-1" in str(decision.error)
+
+
+@pytest.mark.parametrize("failure", EVERY)
+def test_the_wall_clock_changes_nothing_else(failure: Failure) -> None:
+    """Not a few hours, nor any age of a call that cannot have paid, nor a look at a task."""
+    assert judge(POST, failure, age=KEY_TRUSTED) == judge(POST, failure)
+    assert judge(POST, failure, age=-KEY_TRUSTED) == judge(POST, failure)
+    assert judge(GET, failure, age=2 * KEY_TRUSTED) == judge(GET, failure)
+    if failure.outcome is not Outcome.UNKNOWN:
+        assert judge(POST, failure, age=2 * KEY_TRUSTED) == judge(POST, failure)
 
 
 def test_a_429_waits_at_the_gate_and_not_here() -> None:

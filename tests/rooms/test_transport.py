@@ -24,12 +24,13 @@ from seedance_async import (
     Timeouts,
     UncertainSubmissionError,
     UnexpectedReplyError,
+    transport,
 )
 from seedance_async.transport import MAX_BODY_BYTES
 from tests.rooms.raw_server import accepted, answer, raw_server, says
 
 if TYPE_CHECKING:
-    from tests.rooms.raw_server import Behaviour
+    from tests.rooms.raw_server import Behaviour, Exchange
 
 CANARY = "sk_live_canary_0123456789"
 VIDEO = Seedance2Video(prompt="A glass train crosses a snowy bridge")
@@ -152,6 +153,47 @@ async def test_a_refusal_names_the_field_and_is_not_repeated() -> None:
             await client.submit(VIDEO)
 
     assert len(server.seen) == 1
+
+
+@pytest.mark.parametrize("asleep", ["on the wire", "between"])
+async def test_a_machine_that_slept_for_a_day_does_not_send_again(
+    asleep: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The loop's clock stood still, the server's did not: it may have forgotten the key, and charge again."""
+    hours = 0.0
+    began = transport.wall_now()
+    monkeypatch.setattr(transport, "wall_now", lambda: began + hours * 3600.0)
+
+    async def lose(exchange: Exchange) -> None:
+        nonlocal hours
+        if asleep == "on the wire":
+            hours = 30.0
+        exchange.hang_up()
+
+    async def sleep() -> None:
+        nonlocal hours
+        await anyio.sleep(0.2)  # less than the back-off
+        hours = 30.0
+
+    async with raw_server(lose, accepted()) as server, client_for(server.url) as client:
+        async with anyio.create_task_group() as machine:
+            machine.start_soon(sleep)
+            with pytest.raises(UncertainSubmissionError, match="may have forgotten") as caught:
+                await client.submit(VIDEO)
+        await client.submit(VIDEO)
+
+    assert caught.value.idempotency_key == server.seen[0].headers["idempotency-key"]
+    assert len({seen.headers["idempotency-key"] for seen in server.seen}) == len(server.seen) == 2
+
+
+async def test_a_wall_clock_that_jumps_some_hours_changes_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Corrections, a lid closed over lunch: under its key the job is collected."""
+    jumps = iter([0.0, 0.0, 5.0, -300.0, *[12.0] * 10])
+    monkeypatch.setattr(transport, "wall_now", lambda: 1.8e9 + next(jumps) * 3600.0)
+    async with raw_server(says(b""), says(b""), accepted()) as server, client_for(server.url) as client:
+        await client.submit(VIDEO)
+
+    assert len({seen.headers["idempotency-key"] for seen in server.seen}) == 1
 
 
 async def test_what_a_header_says_can_be_printed() -> None:
