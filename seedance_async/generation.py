@@ -215,7 +215,10 @@ class Generation(Generic[OrderT]):
             self._offer()
 
     def _offer(self) -> None:
-        """Hand waiting jobs to the schedule, as many as may be in flight; accepted ones to the poller."""
+        """Hand waiting jobs to the schedule, as many as may be in flight; accepted ones to the poller.
+
+        Once nobody listens none is waiting: a POST that ends then makes room for no other.
+        """
         while self._waiting and (self._max_in_flight is None or len(self._active) < self._max_in_flight):
             job = self._waiting.popleft()
             self._active.add(job)
@@ -285,6 +288,7 @@ class Generation(Generic[OrderT]):
 
     def _close(self) -> None:
         self._closed = True
+        self._waiting.clear()
         for job in self._active:
             self._dispatcher.withdraw(job)
             for task_id, tell in job.tell.items():

@@ -322,6 +322,21 @@ async def test_leaving_early_submits_nothing_more() -> None:
         assert paid == len(sandbox.paid_tasks) < 300
 
 
+async def test_a_post_that_fails_after_leaving_makes_room_for_no_other() -> None:
+    """Two in flight and the caller gone: the refusal of one must not send, and pay, the next."""
+    slow = Fault(effect="delay", on="submit", nth=2, seconds=30.0, moment="before")
+    refused = Fault(effect="status", status=400, on="submit", nth=2, moment="before")
+    async with Sandbox(conditions=SECONDS, faults=[slow, refused]) as sandbox, client_for(sandbox) as client:
+        results: AsyncGenerator[object] = client.as_completed([VIDEO] * 10, max_in_flight=2)
+        with anyio.move_on_after(5.0):
+            await anext(results)
+        await results.aclose()
+        await anyio.sleep(600.0)
+
+    assert [record.method for record in sandbox.requests].count("POST") == 2
+    assert len(sandbox.paid_tasks) == 1
+
+
 async def test_a_foreign_object_among_the_requests_is_named() -> None:
     """A dict from a JSON file is the likely mistake."""
     async with Sandbox() as sandbox, client_for(sandbox) as client:
