@@ -7,16 +7,17 @@ exists from opening to closing. Here is what callers see of it, and what they ar
 from __future__ import annotations
 
 import hashlib
+import logging
 import os
 import re
-from collections import OrderedDict
+from collections import OrderedDict, deque
 from typing import TYPE_CHECKING, Final, Self
 
 import anyio
 
 from seedance_async import transport, wire
 from seedance_async.budget import FileMemory, NoMemory, outlives_a_process
-from seedance_async.completions import Completion, completions, wanted
+from seedance_async.completions import Completion, completions, trace, traces, wanted
 from seedance_async.credentials import ApiKey
 from seedance_async.engine import Engine
 from seedance_async.errors import (
@@ -41,8 +42,12 @@ if TYPE_CHECKING:
     from yarl import URL
 
     from seedance_async.budget import BudgetMemory
+    from seedance_async.completions import Wanted
+    from seedance_async.generation import Ending
     from seedance_async.models import Request
     from seedance_async.scheduling.duration import Duration
+
+log: logging.Logger = logging.getLogger(__name__)
 
 BASE_URL: Final = "https://seedance2ai.io/api/v1"
 KEY_PAGE: Final = "https://seedance2ai.io/app/api"
@@ -233,18 +238,26 @@ class SeedanceClient:
 
         Yields:
             A ``Completion`` for every request; one that did not work has an ``error`` instead of raising.
+
+        Leaving early sends nothing more. What is paid goes on at the server: a warning in the log names its
+        task ids and keys, and so does a note on a cancellation. Each POST that ends later is logged, too.
         """
         engine = self._running()
         if max_in_flight is not None and max_in_flight < 1:
             raise ValidationError([("max_in_flight", "must be at least 1")], subject="as_completed")
         orders = wanted(requests, share_posts=share_posts)
-        results = engine.generation(orders, post=engine.post_wanted, max_in_flight=max_in_flight).results()
+        run = engine.generation(orders, post=engine.post_wanted, max_in_flight=max_in_flight, late=_late)
+        results = run.results()
+        untold: deque[Completion] = deque()
         try:
             async for ending in results:
-                for completion in completions(ending):
-                    yield completion
-        finally:
+                untold.extend(completions(ending))
+                while untold:
+                    yield untold.popleft()
+        except BaseException as error:
             await results.aclose()
+            _left(error, traces(untold, run))
+            raise
 
     async def download(
         self,
@@ -367,6 +380,24 @@ def _task_id(task: Submission | Task | str) -> str:
     if not task_id.strip():
         raise ValidationError([("task_id", "must not be empty")])
     return task_id
+
+
+def _left(error: BaseException, names: list[str]) -> None:
+    """A caller has left results behind: whatever made it leave, what was paid is told by name."""
+    if not names:
+        return
+    told = f"as_completed was left with paid work under way, collect it with client.wait: {'; '.join(names)}"
+    log.warning("%s", told)
+    if isinstance(error, anyio.get_cancelled_exc_class()):
+        error.add_note(told)
+
+
+def _late(ending: Ending[Wanted]) -> None:
+    """A POST has ended whose caller left before."""
+    if ending.submission is not None:
+        log.warning("accepted after its caller left: %s", trace(ending.submission, None))
+    else:
+        log.warning("not accepted, after its caller left: %s", ending.error)
 
 
 def _hand_over(error: BaseException, submission: Submission) -> None:

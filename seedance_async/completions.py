@@ -12,13 +12,19 @@ from typing import TYPE_CHECKING, Final
 
 from attrs import evolve, field, frozen
 
-from seedance_async.errors import SeedanceError, TaskFailedError, UnexpectedReplyError, ValidationError
+from seedance_async.errors import (
+    SeedanceError,
+    TaskFailedError,
+    UncertainSubmissionError,
+    UnexpectedReplyError,
+    ValidationError,
+)
 from seedance_async.models import GptImage2, Request, Submission, Task
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Iterable
 
-    from seedance_async.generation import Ending
+    from seedance_async.generation import Ending, Generation
     from seedance_async.models import Kind
 
 MOST_IN_A_POST: Final = 4
@@ -119,6 +125,21 @@ def completions(ending: Ending[Wanted]) -> list[Completion]:
             error=ending.error,
         )
     ]
+
+
+def traces(untold: Iterable[Completion], run: Generation[Wanted]) -> list[str]:
+    """What names the work that is or may be paid, and of which a caller who has left never heard."""
+    endings = sorted([*run.unheard(), *run.under_way()], key=lambda ending: ending.order.indices)
+    works = [(work.submission, work.error) for work in untold]
+    works += [(ending.submission, ending.error) for ending in endings]
+    return [name for work in works if (name := trace(*work)) is not None]
+
+
+def trace(submission: Submission | None, error: SeedanceError | None) -> str | None:
+    """The task ids and the key of an accepted POST, or the error of one in doubt; else None."""
+    if submission is not None:
+        return f"{', '.join(submission.task_ids)} (idempotency_key={submission.idempotency_key})"
+    return str(error) if isinstance(error, UncertainSubmissionError) else None
 
 
 def _share(ending: Ending[Wanted], place: int) -> Completion:

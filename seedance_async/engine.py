@@ -28,7 +28,7 @@ from seedance_async.scheduling.schedule import Schedule
 from seedance_async.transport import Transport, open_session
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterable
+    from collections.abc import AsyncIterable, Callable
 
     from aiohttp import ClientSession
     from anyio.abc import TaskGroup
@@ -37,7 +37,7 @@ if TYPE_CHECKING:
     from seedance_async.budget import BudgetMemory, Slot
     from seedance_async.completions import Wanted
     from seedance_async.credentials import ApiKey
-    from seedance_async.generation import OrderT, Post
+    from seedance_async.generation import Ending, OrderT, Post
     from seedance_async.models import Kind, RateLimit, Request, RetryPolicy, Timeouts
     from seedance_async.scheduling.forecast import Forecast
     from seedance_async.usage import Usage
@@ -199,6 +199,7 @@ class Engine:
         post: Post[OrderT],
         max_in_flight: int | None,
         workers: TaskGroup | None = None,
+        late: Callable[[Ending[OrderT]], None] | None = None,
     ) -> Generation[OrderT]:
         """A run of many orders through this engine, in its own task group unless ``workers`` is another."""
         run = Generation(
@@ -209,6 +210,7 @@ class Engine:
             workers=workers or self.workers,
             max_in_flight=max_in_flight,
             patience=self.timeouts.wait,
+            late=late,
         )
         self._runs.add(run)
         return run

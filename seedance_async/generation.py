@@ -11,7 +11,6 @@ and jobs that were not sent say so.
 
 from __future__ import annotations
 
-import logging
 from collections import deque
 from collections.abc import Callable
 from functools import partial
@@ -38,8 +37,6 @@ if TYPE_CHECKING:
     from seedance_async.models import Kind
     from seedance_async.scheduling.dispatcher import Dispatcher
     from seedance_async.scheduling.poller import Poller
-
-log: logging.Logger = logging.getLogger(__name__)
 
 READ_AHEAD: Final = 2000
 """Jobs held between the source and their results: enough to see the longest kinds first, and bounded."""
@@ -113,6 +110,7 @@ class Generation(Generic[OrderT]):
         workers: where the short-lived workers live: the client's task group.
         max_in_flight: most jobs submitted and not finished at once; None for no bound but the source's.
         patience: seconds a task may take before its job ends in ``WaitTimeoutError``.
+        late: told of each POST that ends after ``results`` was left; None where a journal keeps record of it.
     """
 
     def __init__(
@@ -125,6 +123,7 @@ class Generation(Generic[OrderT]):
         workers: TaskGroup,
         max_in_flight: int | None,
         patience: float | None,
+        late: Callable[[Ending[OrderT]], None] | None = None,
     ) -> None:
         self._source = source
         self._post = post
@@ -133,6 +132,7 @@ class Generation(Generic[OrderT]):
         self._workers = workers
         self._max_in_flight = max_in_flight
         self._patience = patience
+        self._late = late
         self._waiting: deque[_Job[OrderT]] = deque()
         self._active: set[_Job[OrderT]] = set()
         self._done: deque[_Job[OrderT]] = deque()
@@ -148,7 +148,7 @@ class Generation(Generic[OrderT]):
     async def results(self) -> AsyncGenerator[Ending[OrderT]]:
         """Yield an ending for every order, as they come.
 
-        Leaving early submits nothing more; POSTs on the wire are answered and their task ids logged.
+        Leaving early submits nothing more; POSTs on the wire are answered, and ``late`` is told of them.
 
         Raises:
             Exception: what the source raised, after everything paid was yielded.
@@ -182,6 +182,10 @@ class Generation(Generic[OrderT]):
         unheard = [job.ending() for job in self._done]
         self._done.clear()
         return unheard
+
+    def under_way(self) -> list[Ending[OrderT]]:
+        """What is accepted and not final. Once ``results`` was left, nobody follows it."""
+        return [job.ending() for job in self._active if job.submission is not None]
 
     def end(self, error: SeedanceError) -> None:
         """The client closes under this run: what is done is still yielded, then the error is raised."""
@@ -244,12 +248,12 @@ class Generation(Generic[OrderT]):
             if isinstance(error, UnauthorizedError | InsufficientCreditsError):
                 self.stop(error)
             self._finish(job, error)
-            return
-        job.submission = submission
-        if self._closed:
-            log.warning("accepted after its caller left: %s", ", ".join(submission.task_ids))
         else:
-            self._follow(job, submission)
+            job.submission = submission
+            if not self._closed:
+                self._follow(job, submission)
+        if self._closed and self._late is not None:
+            self._late(job.ending())
 
     def _follow(self, job: _Job[OrderT], submission: Submission) -> None:
         for task_id in submission.task_ids:

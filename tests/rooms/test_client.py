@@ -337,6 +337,78 @@ async def test_a_post_that_fails_after_leaving_makes_room_for_no_other() -> None
     assert len(sandbox.paid_tasks) == 1
 
 
+@pytest.mark.parametrize("way", ["break", "cancel"])
+async def test_leaving_names_what_is_paid_and_goes_on(way: str, caplog: pytest.LogCaptureFixture) -> None:
+    """Without a journal, the ids and keys in one warning are all there is to collect it with."""
+    notes: list[str] = []
+
+    async def use(client: SeedanceClient) -> None:
+        async for _ in client.as_completed([GptImage2(prompt="A shoe"), *[VIDEO] * 5]):
+            if way == "break":
+                break
+
+    quick = Conditions(duration=lambda order, _chance: 200.0 if order.model == "seedance2" else 20.0)
+    async with Sandbox(conditions=quick) as sandbox, client_for(sandbox) as client:
+        worker = asyncio.create_task(use(client))
+        await anyio.sleep(100.0)
+        worker.cancel()
+        try:
+            await worker
+        except asyncio.CancelledError as cancelled:
+            notes += cancelled.__notes__
+        warnings = [record.getMessage() for record in caplog.records if record.levelname == "WARNING"]
+        videos = [paid for paid in sandbox.paid_tasks if paid.order.model == "seedance2"]
+
+    assert len(warnings) == 1
+    assert len(videos) == 5
+    assert all(f"{paid.id} (idempotency_key={paid.idempotency_key})" in warnings[0] for paid in videos)
+    assert notes == (warnings if way == "cancel" else [])
+
+
+async def test_a_post_whose_answer_is_lost_after_leaving_tells_its_key(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """Nobody is there to be told the error, and the job is paid."""
+    lost = Fault(effect="drop", on="submit", count=None)
+    impatient = RetryPolicy(max_elapsed=30.0)
+    async with Sandbox(faults=[lost]) as sandbox, client_for(sandbox, retry=impatient) as client:
+        results: AsyncGenerator[object] = client.as_completed([VIDEO])
+        with anyio.move_on_after(3.0):
+            await anext(results)
+        await results.aclose()
+        await anyio.sleep(600.0)
+        (paid,) = sandbox.paid_tasks
+        warnings = [record.getMessage() for record in caplog.records if record.levelname == "WARNING"]
+
+    assert len(warnings) == 1
+    assert f"idempotency_key={paid.idempotency_key}" in warnings[0]
+
+
+async def test_the_rest_of_a_shared_post_is_named_when_its_caller_leaves(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """Four pictures came at once, the caller took one: the other three are paid as well."""
+    async with Sandbox(conditions=SECONDS) as sandbox, client_for(sandbox) as client:
+        results = client.as_completed([GptImage2(prompt="A shoe on chrome")] * 4, share_posts=True)
+        first = await anext(results)
+        await results.aclose()
+
+    told = {paid.id for paid in sandbox.paid_tasks if paid.id in caplog.text}
+    assert told == {paid.id for paid in sandbox.paid_tasks} - {first.tasks[0].id}
+
+
+async def test_a_run_that_is_heard_to_its_end_warns_of_nothing(caplog: pytest.LogCaptureFixture) -> None:
+    """Neither does one whose caller stops at the last result."""
+    async with Sandbox(conditions=SECONDS) as sandbox, client_for(sandbox) as client:
+        async for _ in client.as_completed([VIDEO] * 3):
+            pass
+        last: AsyncGenerator[object] = client.as_completed([VIDEO])
+        await anext(last)
+        await last.aclose()
+
+    assert caplog.text == ""
+
+
 async def test_a_foreign_object_among_the_requests_is_named() -> None:
     """A dict from a JSON file is the likely mistake."""
     async with Sandbox() as sandbox, client_for(sandbox) as client:
