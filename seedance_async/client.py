@@ -235,6 +235,8 @@ class SeedanceClient:
             share_posts: let up to four neighbouring ``GptImage2`` requests that are equal in every field go
                 out as one POST with ``batch_count``: 1.25 requests each where there are two. Results stay
                 one for each request.
+                To collect a shared POST whose answer was lost, submit ``completion.posted`` under the error's
+                key, once: it has the ``batch_count`` that was sent.
 
         Yields:
             A ``Completion`` for every request; one that did not work has an ``error`` instead of raising.

@@ -41,6 +41,8 @@ class Completion:
         submission: the accepted POST; None when it was not accepted.
         tasks: the final tasks; one, or ``batch_count`` of them.
         error: None when every task completed; else why not, with key and task id where known.
+        posted: the request as it was sent: with ``batch_count`` where equal ones shared the POST. It is what
+            belongs to ``error.idempotency_key``: submit it under that key, once for all that shared it.
     """
 
     index: int
@@ -48,6 +50,7 @@ class Completion:
     submission: Submission | None
     tasks: tuple[Task, ...]
     error: SeedanceError | None
+    posted: Request
 
     @property
     def urls(self) -> tuple[str, ...]:
@@ -74,6 +77,12 @@ class Wanted:
         if len(self.indices) > 1 and isinstance(self.request, GptImage2):
             return evolve(self.request, batch_count=len(self.indices))
         return self.request
+
+    def tell_shared(self, error: SeedanceError) -> None:
+        """Have the error of a shared POST in doubt say what its key belongs to: another body is refused."""
+        count = len(self.indices)
+        if count > 1:
+            error.message += f"; {count} pictures shared this POST, its request had batch_count={count}"
 
     def may_take(self, request: Request) -> bool:
         """True for one more of the same, where a POST holds several."""
@@ -123,6 +132,7 @@ def completions(ending: Ending[Wanted]) -> list[Completion]:
             submission=ending.submission,
             tasks=ending.tasks,
             error=ending.error,
+            posted=order.to_post,
         )
     ]
 
@@ -153,6 +163,7 @@ def _share(ending: Ending[Wanted], place: int) -> Completion:
         submission=part,
         tasks=tasks,
         error=_error(ending, part, tasks),
+        posted=ending.order.to_post,
     )
 
 

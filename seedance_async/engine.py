@@ -18,7 +18,7 @@ import anyio
 from seedance_async import protocol, retry
 from seedance_async.budget import Budget
 from seedance_async.downloads import Downloads
-from seedance_async.errors import ClientStateError, SeedanceError, ServiceBusyError
+from seedance_async.errors import ClientStateError, SeedanceError, ServiceBusyError, UncertainSubmissionError
 from seedance_async.generation import Generation
 from seedance_async.models import Submission, Task
 from seedance_async.promise import Bell, Promise
@@ -134,7 +134,11 @@ class Engine:
 
     async def post_wanted(self, order: Wanted, /, *, slot: Slot) -> Submission:
         """Send the POST of one of many requests, under a key of its own."""
-        return await self.post(order.to_post, slot=slot)
+        try:
+            return await self.post(order.to_post, slot=slot)
+        except UncertainSubmissionError as error:
+            order.tell_shared(error)
+            raise
 
     async def send(
         self, call: protocol.Call, kind: Kind, *, history: retry.History, slot: Slot | None = None

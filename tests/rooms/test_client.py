@@ -616,6 +616,24 @@ async def test_equal_pictures_may_share_a_post_and_stay_jobs_of_their_own() -> N
     assert [result.submission.credits_used for result in results if result.submission] == [8] * 7
 
 
+async def test_a_shared_post_whose_answer_was_lost_is_collected_by_what_was_posted() -> None:
+    """The key belongs to the body with the batch_count; each request by itself would be refused under it."""
+    lost = Fault(effect="drop", on="submit", count=None)
+    impatient = RetryPolicy(max_elapsed=30.0)
+    takes = [GptImage2(prompt="A hat")] * 3
+    async with Sandbox(faults=[lost]) as sandbox, client_for(sandbox, retry=impatient) as client:
+        results = [result async for result in client.as_completed(takes, share_posts=True)]
+        sandbox.faults.clear()
+        error = results[0].error
+        assert isinstance(error, UncertainSubmissionError)
+        collected = await client.submit(results[0].posted, idempotency_key=error.idempotency_key)
+
+    assert str(error).count("batch_count=3") == 1
+    assert {result.posted for result in results} == {GptImage2(prompt="A hat", batch_count=3)}
+    assert set(collected.task_ids) == {paid.id for paid in sandbox.paid_tasks}
+    assert len(sandbox.paid_tasks) == 3
+
+
 async def test_a_failed_picture_is_not_its_neighbours_failure() -> None:
     """Two of four were not started: two results, two errors, and only two are paid."""
     takes = [GptImage2(prompt="A shoe [[sandbox:batch-failed=2]]")] * 4
