@@ -32,6 +32,7 @@ from yarl import URL
 from seedance_async import retry
 from seedance_async.credentials import ApiKey
 from seedance_async.errors import (
+    ClientStateError,
     ConfigurationError,
     ConnectionFailedError,
     RateLimitedError,
@@ -182,6 +183,9 @@ class Transport:
             slot.settle(refused=refused, retry_after=wait)
 
     async def _exchange(self, call: Call, read: Callable[[Reply], Answer | Failure]) -> Answer | Failure:
+        if self.session.closed:  # aiohttp would raise a bare RuntimeError
+            told = "the aiohttp session passed in as session= is closed; nothing was sent"
+            return Failure(error=ClientStateError(told), outcome=Outcome.NOT_SENT, final=True)
         attempt = _Attempt()
         token = _current.set(attempt)
         try:

@@ -13,6 +13,7 @@ import anyio
 import pytest
 
 from seedance_async import (
+    ClientStateError,
     ConfigurationError,
     ConnectionFailedError,
     InvalidRequestError,
@@ -289,6 +290,41 @@ async def test_a_session_of_the_callers_is_used_and_left_open() -> None:
         async with client_for(server.url, session=session) as client:
             await client.get_task("sd2_a1")
         assert not session.closed
+
+
+async def test_a_session_of_the_callers_that_is_closed_is_told_as_such() -> None:
+    """Nothing was sent, and the client lives on: every call says what is wrong."""
+    async with (
+        raw_server(accepted()) as server,
+        aiohttp.ClientSession() as session,
+        client_for(server.url, session=session) as client,
+    ):
+        await session.close()
+        with pytest.raises(ClientStateError, match="session= is closed; nothing was sent"):
+            await client.submit(VIDEO)
+        results = [result async for result in client.as_completed([VIDEO] * 3)]
+        with pytest.raises(ClientStateError, match="session= is closed"):
+            await client.get_task("sd2_a1")
+
+    assert [type(result.error) for result in results] == [ClientStateError] * 3
+    assert server.seen == []
+
+
+async def test_a_session_closed_after_a_lost_answer_leaves_the_job_in_doubt() -> None:
+    """The first attempt may have been accepted; that the second could not be sent proves nothing about it."""
+    async with raw_server(says(b"")) as server, aiohttp.ClientSession() as session:
+
+        async def close() -> None:
+            await anyio.sleep(0.2)
+            await session.close()
+
+        async with client_for(server.url, session=session) as client, anyio.create_task_group() as others:
+            others.start_soon(close)
+            with pytest.raises(UncertainSubmissionError) as caught:
+                await client.submit(VIDEO)
+
+    assert isinstance(caught.value.__cause__, ClientStateError)
+    assert len(server.seen) == 1
 
 
 async def test_a_404_is_told_with_the_task() -> None:
