@@ -54,6 +54,7 @@ class Feed:
         self._nothing_new = nothing_new
         self._held: dict[Tariff, deque[Ticket]] = {}
         self._count = 0
+        self._returned: set[int] = set()
         self._under_way = 0
         self._suspect: Parcel | None = None
         self._drained = False
@@ -67,7 +68,8 @@ class Feed:
         try:
             async for tickets in self._planned:
                 for ticket in tickets:
-                    self.again(ticket)
+                    if ticket.number not in self._returned:  # what an earlier run began may be listed late
+                        self._hold(ticket)
                 while self._count >= HELD and not self._closed:
                     await self._wanted.sleep()
                 if self._closed:
@@ -79,7 +81,11 @@ class Feed:
             self._changed.ring()
 
     def again(self, ticket: Ticket) -> None:
-        """Let a job wait for its turn."""
+        """Let a job that was handed out wait for another turn."""
+        self._returned.add(ticket.number)
+        self._hold(ticket)
+
+    def _hold(self, ticket: Ticket) -> None:
         self._held.setdefault(ticket.tariff, deque()).append(ticket)
         self._count += 1
         self._changed.ring()

@@ -99,6 +99,9 @@ class Run:
         self._scope = anyio.CancelScope()
         self._finished = anyio.Event()
         self._error: BaseException | None = None
+        self._problem: Exception | None = (
+            None  # of whoever gives the jobs; raised when all that is paid is told
+        )
         self._results: MemoryObjectSendStream[JobResult]
         self._told: MemoryObjectReceiveStream[JobResult]
         self._results, self._told = anyio.create_memory_object_stream(AHEAD)
@@ -147,7 +150,7 @@ class Run:
             with self._scope:
                 async with anyio.create_task_group() as workers:
                     await self._follow(workers)
-            self._error = None
+            self._error = self._problem
         except* Exception as problems:
             self._error = _first(problems)
         finally:
@@ -169,6 +172,8 @@ class Run:
                     await self._ended(ending, workers)
                     if isinstance(self.stopped, UnauthorizedError):
                         break
+            except Exception as problem:
+                self._problem = problem
             finally:
                 await endings.aclose()
                 await self._sender.last_answers()

@@ -10,6 +10,7 @@ goes on from there, in this process or the next, whatever ended the last one.
 
 from __future__ import annotations
 
+import logging
 import os
 from contextlib import suppress
 from pathlib import Path
@@ -44,6 +45,8 @@ if TYPE_CHECKING:
     from seedance_async.batch.journal import Entry, Ticket
     from seedance_async.client import SeedanceClient
     from seedance_async.models import Request
+
+log: logging.Logger = logging.getLogger(__name__)
 
 REPLAY_WINDOW: Final = 20 * 3600.0
 """Seconds for which a key is trusted to be remembered. Most servers publish a day; this one, nothing."""
@@ -323,9 +326,12 @@ class BatchRunner:
                 yield results.result(entry, self._directory, error=run.stopped)
 
     async def _draw_results(self, journal: Journal) -> None:
-        rewriting = results.Rewriting(journal.store, self._directory)
-        while await journal.do(rewriting.page):
-            pass
+        try:
+            rewriting = results.Rewriting(journal.store, self._directory)
+            while await journal.do(rewriting.page):
+                pass
+        except OSError as problem:  # a picture of the journal only; what was appended so far stays
+            log.warning("%s could not be drawn anew: %s", results.RESULTS, problem)
 
 
 async def _nothing() -> AsyncIterator[JobResult]:

@@ -28,6 +28,7 @@ from seedance_async import retry
 from seedance_async.batch.states import State
 from seedance_async.errors import (
     ApiError,
+    ClientStateError,
     ConnectionFailedError,
     CreditCapError,
     IdempotencyConflictError,
@@ -233,7 +234,8 @@ class Sender:
     def _stop_for(self, error: SeedanceError) -> None:
         """Stop if the next parcel would meet the same."""
         would_recur = (
-            InsufficientCreditsError, UnauthorizedError, NotFoundError, ConnectionFailedError, JournalError
+            InsufficientCreditsError, UnauthorizedError, NotFoundError, ConnectionFailedError, JournalError,
+            ClientStateError,
         )  # fmt: skip
         lost = self._lost_in_a_row >= UNCERTAIN_IN_A_ROW
         if isinstance(error, would_recur) or lost or self._refused_too_long(error):

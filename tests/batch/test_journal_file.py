@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import socket
 import sqlite3
@@ -266,6 +267,26 @@ async def test_a_cancelled_caller_does_not_stop_what_was_begun(tmp_path: Path) -
     entry = await journal.do(journal.store.entry, 1)
     await journal.close()
     assert State.ACCEPTED is entry.state
+
+
+async def test_an_opening_that_was_cancelled_leaves_nothing_open(tmp_path: Path) -> None:
+    """The thread opens the file all the same, and has to close it."""
+    opening = asyncio.ensure_future(Journal.open(tmp_path))
+    await asyncio.sleep(0)
+    opening.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await opening
+
+    for _ in range(2):
+        journal = await Journal.open(tmp_path)
+        await journal.close()
+
+
+async def test_a_directory_that_cannot_hold_a_batch_is_told(tmp_path: Path) -> None:
+    """In the words of the package, not of the system."""
+    (tmp_path / "file").write_text("mine")
+    with pytest.raises(JournalError, match="cannot hold a batch"):
+        await Journal.open(tmp_path / "file")
 
 
 @pytest.mark.case(120)

@@ -85,6 +85,22 @@ def test_what_the_manifest_no_longer_lists_is_forgotten_unless_it_was_sent(tmp_p
         assert ["kept", "new"] == [ticket.name for ticket in store.to_send(after=0, limit=9)]
 
 
+@pytest.mark.parametrize("sent", [True, False])
+def test_an_edit_that_is_taken_back_finds_the_paid_job_again(sent: bool, tmp_path: Path) -> None:
+    """Whatever became of the edited one meanwhile; else the first would be paid once more."""
+    with opened_store(tmp_path) as store:
+        plan(store, [draft("boat", "A boat")])
+        store.intend(1, now=1.0)
+        plan(store, [draft("boat", "A better boat")])
+        if sent:
+            store.intend(2, now=2.0)
+        plan(store, [draft("boat", "A boat")])
+
+        assert [] == store.to_send(after=0, limit=9)
+        kept = {entry.number: entry.name for entry in store.entries(after=0, limit=9)}
+        assert ({1: "boat", 2: "boat-before-edit-2"} if sent else {1: "boat"}) == kept
+
+
 def boats(prompts: list[int]) -> list[Draft]:
     """A manifest of jobs without names."""
     return [draft(None, f"Boat {which}", line=line) for line, which in enumerate(prompts, start=1)]

@@ -28,6 +28,7 @@ from seedance_async.sandbox import AccountSpec, Behaviour, Conditions, Fault, Sa
 from tests.batch.helpers import PRICE, charged, opened, pictures, results_of, run_once, states, submits
 
 if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
     from pathlib import Path
 
 FAILED = {"status": "failed", "output": None, "error": "the reef"}
@@ -155,6 +156,29 @@ async def test_a_refund_of_what_was_never_told_makes_no_room(tmp_path: Path) -> 
                 await results_of(batch, jobs)
                 assert 2 * PRICE == batch.summary.credits_used - batch.summary.credits_refunded
         assert 2 == len(sandbox.paid_tasks)
+
+
+async def test_a_source_that_breaks_cuts_nothing_off_that_is_paid(tmp_path: Path) -> None:
+    """Its error comes when every paid job is told, downloads included."""
+    told: list[State] = []
+
+    async def listen() -> None:
+        async for result in batch.run(broken()):
+            told.append(result.state)  # noqa: PERF401 - what comes before the error counts
+
+    async def broken() -> AsyncIterator[Job]:
+        for job in pictures(3):
+            yield job
+        await anyio.sleep(1.0)
+        raise KeyError("the list has ended in the middle")
+
+    slow = Fault(effect="delay", on="media", moment="before", seconds=5.0, count=None)
+    async with Sandbox(faults=[slow]) as sandbox, opened(sandbox, tmp_path) as batch:
+        with pytest.raises(KeyError):
+            await listen()
+
+        assert [State.SAVED] * 3 == told
+        assert 3 == len(sandbox.paid_tasks)
 
 
 async def test_what_may_have_been_paid_counts_against_the_cap(tmp_path: Path) -> None:

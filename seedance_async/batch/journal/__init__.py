@@ -24,6 +24,7 @@ from seedance_async.batch.journal.planning import Planner, Problem, Taken
 from seedance_async.batch.journal.records import Changes, Draft, Entry, Hold, Milestones, Ticket, drafts
 from seedance_async.batch.journal.space import Space
 from seedance_async.batch.journal.store import Store
+from seedance_async.errors import JournalError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -69,9 +70,12 @@ class Journal:
         """
         journal = cls(directory)
         try:
-            journal.store = await journal.do(journal._open)
-        except BaseException:
+            await journal.do(journal._open)
+        except BaseException:  # a cancelled caller leaves before the file is open; nobody else would close it
+            closing = asyncio.get_running_loop().run_in_executor(journal._thread, journal._abandon)
             journal._thread.shutdown(wait=False)
+            with anyio.CancelScope(shield=True):
+                await asyncio.wait([closing])
             raise
         return journal
 
@@ -94,17 +98,26 @@ class Journal:
         finally:
             self._thread.shutdown(wait=False)
 
-    def _open(self) -> Store:
+    def _open(self) -> None:
         space = Space(self._directory)
-        with making_sense():
-            connection = open_file(self._directory)
+        try:
+            with making_sense():
+                connection = open_file(self._directory)
+        except OSError as problem:
+            raise JournalError(f"{self._directory} cannot hold a batch: {problem}") from problem
         try:
             with making_sense():
                 space.load()
-                return Store(File(connection, space))
-        except BaseException:
+                self.store = Store(File(connection, space))
+        except BaseException as problem:
             let_go(connection, self._directory)
+            if isinstance(problem, OSError):
+                raise JournalError(f"{self._directory} cannot hold a batch: {problem}") from problem
             raise
+
+    def _abandon(self) -> None:
+        if hasattr(self, "store"):
+            self._close()
 
     def _close(self) -> None:
         self.store.file.space.drop()

@@ -57,6 +57,8 @@ class File:
             failure = JournalError(f"the journal could not be written: {problem}")
             self._broken = None if full else failure
             raise failure from problem
+        except OSError as problem:  # the directory is gone, say
+            raise JournalError(f"the journal could not be written: {problem}") from problem
 
     def begin(self) -> None:
         """Make all transactions up to ``end`` one.

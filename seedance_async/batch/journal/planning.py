@@ -160,10 +160,38 @@ class Planner:
         if digest == draft.digest or _same_request(path, body, draft):
             return self._keep(number, listed)
         self._edited += 1
-        if State(state) in NEVER_PAID:
+        before = self._aside(name, draft)
+        if before is None and State(state) in NEVER_PAID:
             return self._replace(number, draft)
-        self._set_aside(number, name)
+        self._make_room(number, name, State(state))
+        if before is not None:
+            return self._take_back(before, name, draft)
         return self._insert(draft, name, new=False)
+
+    def _aside(self, name: str, draft: Draft) -> int | None:
+        """The job that had this name and asked for this before it was edited: paid, and wanted again."""
+        prefix = fold(f"{name}-before-edit")
+        row = self._store.first(
+            "SELECT number FROM jobs WHERE listed = 0 AND digest = ? AND substr(fold, 1, ?) = ?",
+            draft.digest,
+            len(prefix),
+            prefix,
+        )
+        return None if row is None else int(row[0])
+
+    def _make_room(self, number: int, name: str, state: State) -> None:
+        if state in NEVER_PAID:
+            self._file.connection.execute("DELETE FROM jobs WHERE number = ?", (number,))
+        else:
+            self._set_aside(number, name)
+
+    def _take_back(self, number: int, name: str, draft: Draft) -> int:
+        """Give a job that was set aside its name again."""
+        self._file.connection.execute(
+            "UPDATE jobs SET listed = 1, name = ?, fold = ?, line = ? WHERE number = ?",
+            (name, fold(name), draft.line, number),
+        )
+        return number
 
     def _listed_at(self, number: int, line: int) -> int | None:
         """The line of this reading at which a job was listed already."""
