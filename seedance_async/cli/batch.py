@@ -143,17 +143,20 @@ class _Batch:
         self._directory = directory
         self._options = options
         self._connection = connection
-        self._standing: Standing
+        self._standing: Standing | None = None  # until the journal is open
 
     async def run(self) -> int:
         """Run it, tell how it ended, and how to go on."""
         seen = show(self._manifest, self._directory, as_json=self._options.as_json)
         with interruptible(ask=lambda: seen.stopping(STOPPING), leave=seen.stop) as interruption:
             await self._make(seen)
-        summary = self._standing.summary
-        code = INTERRUPTED if interruption.cancelled_caught else summary.exit_code
-        seen.ended(self._standing, code, await self._gallery())
-        self._tell_how_to_go_on(summary, code)
+        standing = self._standing
+        if standing is None:
+            self._tell_command("interrupted before anything was sent; to go on:")
+            return INTERRUPTED
+        code = INTERRUPTED if interruption.cancelled_caught else standing.summary.exit_code
+        seen.ended(standing, code, await self._gallery())
+        self._tell_how_to_go_on(standing.summary, code)
         return code
 
     async def _make(self, seen: Show) -> None:
@@ -222,11 +225,17 @@ class _Batch:
             say(f"stopped: {summary.stopped.message}")
         if left := {state: count for state, count in summary.counts.items() if state not in ENDED}:
             told = ", ".join(f"{count} {state}" for state, count in left.items())
-            say(f"to go on with what is left ({told}):")
-            words = ["seedance", "batch", self._manifest, "-o", str(self._directory), *self._options.words()]
-            say(f"  {shlex.join(words)}")
+            self._tell_command(f"to go on with what is left ({told}):")
+        elif code == INTERRUPTED and not summary.total:
+            self._tell_command("interrupted before anything was sent; to go on:")
         elif code == FAILED:
             say("to send anew what failed or was refused, at its price: the same command with --retry-failed")
+
+    def _tell_command(self, why: str) -> None:
+        """Say the command that goes on."""
+        words = ["seedance", "batch", self._manifest, "-o", str(self._directory), *self._options.words()]
+        say(why)
+        say(f"  {shlex.join(words)}")
 
 
 async def _learn(client: SeedanceClient, runner: BatchRunner) -> None:

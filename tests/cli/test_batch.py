@@ -281,6 +281,29 @@ async def test_ctrl_c_stops_it_in_good_order_with_130(
     assert 60 == len({record.idempotency_key for record in submits})
 
 
+@pytest.mark.parametrize(
+    "moment", ["seedance_async.cli.batch._learn", "seedance_async.batch.runner.take_manifest"]
+)
+async def test_ctrl_c_before_the_first_job_ends_with_130_and_the_way_to_go_on(
+    moment: str, seedance: Type, tmp_path: Path, seedance_sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """While the journal is opened, or the manifest read: there is nothing to tell of yet but the command."""
+
+    async def interrupted(*_: object) -> None:
+        os.kill(os.getpid(), signal.SIGTERM)
+        await anyio.sleep(10)
+
+    manifest, out = pictures(tmp_path, 2), tmp_path / "out"
+    with monkeypatch.context() as patched:
+        patched.setattr(moment, interrupted)
+        ending = await seedance("batch", manifest, "-o", out)
+
+    assert INTERRUPTED == ending.code
+    assert f"  seedance batch {manifest} -o {out}" in ending.err.splitlines()
+    assert [] == seedance_sandbox.requests
+    assert OK == (await seedance("batch", manifest, "-o", out)).code
+
+
 async def test_events_tell_a_program_everything(seedance: Type, tmp_path: Path) -> None:
     """One JSON object a line on stdout: the begin, each job, the state of things, the end."""
     manifest = pictures(tmp_path, 3)
