@@ -21,6 +21,7 @@ from seedance_async.cli.collect import save, tell_final, wait_for_all
 from seedance_async.cli.connection import Connection
 from seedance_async.cli.streams import say
 from seedance_async.cli.tasks import Output, Patience, report
+from seedance_async.errors import ConfigurationError
 from seedance_async.models import REQUEST_TYPES
 
 if TYPE_CHECKING:
@@ -153,6 +154,9 @@ def _command(model: str, request_type: type[Request]) -> Callable[..., Coroutine
         connection: Connection | None = None,
         **fields: object,
     ) -> int:
+        if idempotency_key is not None and not idempotency_key.strip():
+            told = "--idempotency-key is empty; leave it out for a new job, or give the key of an earlier run"
+            raise ConfigurationError(told)
         # cyclopts only tells the flags apart; the request judges all of them at once.
         request = wire.build(model, {"prompt": prompt, **fields})
         return await generate(

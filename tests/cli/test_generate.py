@@ -119,6 +119,18 @@ async def test_generate_under_an_earlier_key_collects_instead_of_paying_again(
     assert 1 == len(seedance_sandbox.paid_tasks)
 
 
+@pytest.mark.parametrize("key", ["", " "])
+async def test_generate_takes_no_empty_key_for_a_new_job(
+    key: str, seedance: Type, seedance_sandbox: Sandbox
+) -> None:
+    """Somebody wants an earlier job collected, and the variable with its key is unset: nothing is paid."""
+    ending = await seedance("generate", "gpt-image-2", "A paper boat", "--idempotency-key", key)
+
+    assert USAGE == ending.code
+    assert "--idempotency-key is empty" in ending.err
+    assert [] == seedance_sandbox.requests
+
+
 async def test_generate_tells_why_a_task_failed_and_what_came_back(seedance: Type) -> None:
     """A failed task ends with 1, its reason and its refund."""
     ending = await seedance("generate", "gpt-image-2", "A boat [[sandbox:fail]]")
