@@ -19,8 +19,9 @@ from cyclopts import App, Group, Parameter
 from seedance_async import wire
 from seedance_async.cli.collect import save, tell_final, wait_for_all
 from seedance_async.cli.connection import Connection
+from seedance_async.cli.places import Output, check
 from seedance_async.cli.streams import say
-from seedance_async.cli.tasks import Output, Patience, report
+from seedance_async.cli.tasks import Patience, report
 from seedance_async.errors import ConfigurationError
 from seedance_async.models import REQUEST_TYPES
 
@@ -159,6 +160,7 @@ def _command(model: str, request_type: type[Request]) -> Callable[..., Coroutine
             raise ConfigurationError(told)
         # cyclopts only tells the flags apart; the request judges all of them at once.
         request = wire.build(model, {"prompt": prompt, **fields})
+        check(output)
         return await generate(
             request,
             directory=output,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, TypeAlias
 
@@ -11,6 +12,7 @@ from cyclopts import Parameter
 from seedance_async.cli.collect import save, wait_for_all
 from seedance_async.cli.connection import Connection
 from seedance_async.cli.exits import code_of_all, lines_of
+from seedance_async.cli.places import Output  # noqa: TC001 - cyclopts reads the annotations
 from seedance_async.cli.streams import data, say
 from seedance_async.errors import SeedanceError, UnauthorizedError
 
@@ -23,12 +25,21 @@ TaskIds: TypeAlias = Annotated[list[str], Parameter(name="ID", negative=(), help
 AsJson: TypeAlias = Annotated[
     bool, Parameter(name="--json", negative=(), show_default=False, help="The API's own answers, one a line.")
 ]
-Output: TypeAlias = Annotated[
-    Path, Parameter(name=("--output", "-o"), help="Directory for the files; made if it is missing.")
-]
+
+
+def _seconds(_: object, value: float | None) -> None:
+    """Judge a length of time, which no task should be paid for if it cannot be waited."""
+    if value is not None and not 0 <= value < math.inf:
+        raise ValueError("It must be a number of seconds, 0 or more.")
+
+
 Patience: TypeAlias = Annotated[
     float | None,
-    Parameter(name="--timeout", help="Most seconds to wait for a task; it goes on at the server after them."),
+    Parameter(
+        name="--timeout",
+        validator=_seconds,
+        help="Most seconds to wait for a task; it goes on at the server after them.",
+    ),
 ]
 
 

@@ -131,6 +131,36 @@ async def test_generate_takes_no_empty_key_for_a_new_job(
     assert [] == seedance_sandbox.requests
 
 
+@pytest.mark.parametrize("timeout", ["nan", "inf", "-1"])
+async def test_a_timeout_that_cannot_be_waited_is_a_mistake_before_anything_is_paid(
+    timeout: str, seedance: Type, seedance_sandbox: Sandbox
+) -> None:
+    """It would only be noticed once the task runs."""
+    for command in (["generate", "gpt-image-2", "A paper boat"], ["wait", "gpt2_x"]):
+        ending = await seedance(*command, "--timeout", timeout)
+
+        assert USAGE == ending.code
+        assert "--timeout" in ending.err
+        assert "0 or more" in ending.err
+    assert [] == seedance_sandbox.requests
+
+
+@pytest.mark.parametrize("place", ["file", "file/below", "/proc/no/such", ""])
+async def test_a_directory_that_cannot_be_one_is_a_mistake_before_anything_is_paid(
+    place: str, seedance: Type, seedance_sandbox: Sandbox, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A paid picture needs somewhere to go."""
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "file").write_text("mine")
+
+    ending = await seedance("generate", "gpt-image-2", "A paper boat", "-o", place)
+
+    assert USAGE == ending.code
+    assert "director" in ending.err
+    assert [] == seedance_sandbox.requests
+    assert ["file"] == [path.name for path in tmp_path.iterdir()]
+
+
 async def test_generate_tells_why_a_task_failed_and_what_came_back(seedance: Type) -> None:
     """A failed task ends with 1, its reason and its refund."""
     ending = await seedance("generate", "gpt-image-2", "A boat [[sandbox:fail]]")
