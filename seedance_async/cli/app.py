@@ -7,7 +7,7 @@ import inspect
 from typing import TYPE_CHECKING
 
 from cyclopts import App
-from cyclopts.exceptions import CycloptsError
+from cyclopts.exceptions import CycloptsError, UnknownOptionError
 
 from seedance_async import __version__
 from seedance_async.cli import batch, demo, estimate, generate, sandbox, tasks
@@ -16,7 +16,7 @@ from seedance_async.cli.streams import prepare, say
 from seedance_async.errors import SeedanceError
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
 ABOUT = """Seedance videos and images in bulk: nothing paid twice, nothing paid lost.
 
@@ -58,10 +58,27 @@ def run(arguments: Sequence[str]) -> int:
         return INTERRUPTED
 
 
+def _parsed(arguments: Sequence[str]) -> tuple[Callable[..., object], inspect.BoundArguments]:
+    """The command and its arguments, as cyclopts reads them.
+
+    A lone ``-``, and a text with a hyphen before its words, is what it is and no option. Only those: were any
+    word with a hyphen taken for a prompt, a mistyped flag would be paid for as one.
+    """
+    try:
+        command, bound, _ = build().parse_args(arguments)
+    except UnknownOptionError as mistake:
+        text = mistake.token.value
+        if "--" in arguments or text not in arguments or (text != "-" and len(text.split()) < 2):
+            raise
+        place = arguments.index(text)
+        return _parsed([*arguments[:place], *arguments[place + 1 :], "--", text])
+    return command, bound
+
+
 async def execute(arguments: Sequence[str]) -> int:
     """Run one command line in the present event loop and return its exit code."""
     try:
-        command, bound, _ = build().parse_args(arguments)
+        command, bound = _parsed(arguments)
         ending = command(*bound.args, **bound.kwargs)
         return (await ending if inspect.isawaitable(ending) else ending) or OK
     except CycloptsError as mistake:

@@ -403,6 +403,23 @@ async def test_the_fields_of_a_template_are_listed(seedance: Type, tmp_path: Pat
     assert re.fullmatch(r"\['boat-1/000001/nano-banana-pro/nbp_\w+/1\.jpg'\]", files)
 
 
+@pytest.mark.parametrize(
+    "words", [("batch", "-", "-o", "out"), ("batch", "-o", "out", "-"), ("estimate", "-")]
+)
+async def test_a_hyphen_is_standard_input(
+    words: tuple[str, ...], seedance: Type, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As everywhere; a mistyped flag is still told as such."""
+    monkeypatch.chdir(tmp_path)
+    with pictures(tmp_path, 2).open() as stdin:
+        monkeypatch.setattr("sys.stdin", stdin)
+        ending = await seedance(*words)
+    mistyped = await seedance("batch", "--dryrun", "jobs.jsonl")
+
+    assert OK == ending.code
+    assert "Did you mean --dry-run?" in mistyped.err
+
+
 async def test_two_runners_in_one_directory_are_one_too_many(seedance: Type, tmp_path: Path) -> None:
     """The second is told who is there, and touches nothing."""
     manifest = pictures(tmp_path, 2)

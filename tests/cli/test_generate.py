@@ -94,6 +94,22 @@ async def test_generate_suggests_the_flag_that_was_meant(seedance: Type) -> None
     assert "Did you mean --duration?" in ending.err
 
 
+async def test_a_prompt_may_begin_with_a_hyphen_and_a_mistyped_flag_is_none(
+    seedance: Type, seedance_sandbox: Sandbox, tmp_path: Path
+) -> None:
+    """Several words with flags around them are a prompt; one word with a hyphen is not paid for as one."""
+    prompt = "- neon sign"
+    ending = await seedance("generate", "gpt-image-2", prompt, "--batch-count", 2, "-o", tmp_path)
+    mistyped = [
+        await seedance("generate", "gpt-image-2", *words) for words in (["--hlep"], ["--sed", "A boat"])
+    ]
+
+    assert OK == ending.code
+    assert [prompt] == [json.loads(each.body)["prompt"] for each in seedance_sandbox.requests if each.body]
+    assert [USAGE, USAGE] == [each.code for each in mistyped]
+    assert all("Unknown option: --" in each.err for each in mistyped)
+
+
 async def test_generate_saves_every_picture_of_a_batch(
     seedance: Type, seedance_sandbox: Sandbox, tmp_path: Path
 ) -> None:
