@@ -22,6 +22,7 @@ import io
 import json
 import re
 import sys
+from collections import Counter
 from contextlib import contextmanager
 from itertools import chain
 from pathlib import Path
@@ -260,15 +261,22 @@ def _csv(file: io.BufferedReader) -> Iterator[Line]:
         header_line = text.readline(MAX_LINE_BYTES)
         delimiter = max(",;\t", key=header_line.count)
         header = [cell.strip() for cell in next(csv.reader([header_line], delimiter=delimiter), [])]
-        flaws = [
-            ("column", f"{cell!r:.60} is not a field of a job") for cell in header if cell not in _COLUMNS
-        ]
+        flaws = tuple(_header_flaws(header))
         if flaws or not header:
-            yield Line(1, place=1, problems=tuple(flaws) or (("manifest", "is empty"),))
+            yield Line(1, place=1, problems=flaws or (("manifest", "is empty"),))
             return
         yield from _csv_rows(text, header, delimiter)
     finally:
         text.detach()
+
+
+def _header_flaws(header: list[str]) -> Iterator[tuple[str, str]]:
+    """Columns that stand for nothing, and those of which nobody can say which one is meant."""
+    for cell, times in Counter(header).items():
+        if cell not in _COLUMNS:
+            yield "column", f"{cell!r:.60} is not a field of a job"
+        elif times > 1:
+            yield "column", f"{cell!r} is there {times} times; leave one of them"
 
 
 def _csv_rows(text: TextIO, header: list[str], delimiter: str) -> Iterator[Line]:

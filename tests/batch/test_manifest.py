@@ -146,6 +146,7 @@ def test_a_problem_in_a_table_names_the_line_where_its_row_begins(tmp_path: Path
     ("name", "content", "problem"),
     [
         ("jobs.csv", b"modell,prompt\nseedance2,A boat\n", (1, "column")),
+        ("jobs.csv", b"model,prompt,prompt\nseedance2,A boat,A bridge\n", (1, "column")),
         ("jobs.csv", b"", (1, "manifest")),
         ("jobs.csv", "model,prompt\nseedance2,A boat\n".encode("utf-16"), (1, "manifest")),
         ("jobs.csv", b"model,prompt\nseedance2,caf\xe9s\n", (2, "prompt")),
