@@ -21,6 +21,7 @@ from seedance_async.batch.report import write_gallery
 from seedance_async.batch.states import ENDED
 from seedance_async.batch.survey import DURATIONS
 from seedance_async.budget import outlives_a_process
+from seedance_async.cli import places
 from seedance_async.cli.batch_shows import show
 from seedance_async.cli.batch_standing import Observer
 from seedance_async.cli.connection import Connection
@@ -97,7 +98,12 @@ async def batch(
     /,
     *,
     output: Annotated[
-        Path | None, Parameter(name=("--output", "-o"), help="The batch's directory; made if it is missing.")
+        Path | None,
+        Parameter(
+            name=("--output", "-o"),
+            converter=places.directory,
+            help="The batch's directory; made if it is missing.",
+        ),
     ] = None,
     options: Options | None = None,
     dry_run: Annotated[bool, _flag("Check the whole manifest and estimate; nothing is sent.")] = False,
@@ -122,6 +128,9 @@ async def batch(
         missing = "MANIFEST" if manifest is None else "--output DIR"
         raise ConfigurationError(f"{missing} is missing: seedance batch MANIFEST --output DIR")
     options, connection = options or Options(), connection or Connection()
+    names.Template(options.output_name)  # a trial run, too, tells what is wrong with it
+    if output is not None:
+        places.check(output)
     if dry_run or output is None:
         limit = connection.rate_limit or (rate_limit(SPEED) if options.sandbox else None)
         return await tell(

@@ -13,6 +13,7 @@ from seedance_async.batch import estimate as reckoning
 from seedance_async.batch.states import State
 from seedance_async.batch.survey import survey
 from seedance_async.cli.exits import OK
+from seedance_async.cli.places import directory as directory_of
 from seedance_async.cli.streams import data
 from seedance_async.models import RateLimit
 from seedance_async.scheduling.forecast import Forecast
@@ -40,6 +41,7 @@ async def estimate(
         Path | None,
         Parameter(
             name=("--output", "-o"),
+            converter=directory_of,
             help="A batch's directory, if it has begun: what is left of it, by what it has learned.",
         ),
     ] = None,

@@ -144,6 +144,34 @@ async def test_what_is_missing_on_the_command_line_is_named(
     assert missing in ending.err
 
 
+@pytest.mark.parametrize("more", [(), ("--dry-run",)])
+@pytest.mark.parametrize(
+    ("flags", "told"),
+    [
+        (("-o", "out", "--output-name", "same.{ext}"), "output name 'same.{ext}'"),
+        (("-o", ""), "-o"),
+        (("-o", "jobs.jsonl"), "jobs.jsonl is not a directory"),
+    ],
+)
+async def test_flags_that_make_no_sense_are_told_also_by_a_trial_run(
+    flags: tuple[str, ...],
+    told: str,
+    more: tuple[str, ...],
+    seedance: Type,
+    seedance_sandbox: Sandbox,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """A trial run that is content promises that the real one begins."""
+    monkeypatch.chdir(tmp_path)
+    ending = await seedance("batch", pictures(tmp_path, 2), *flags, *more)
+
+    assert USAGE == ending.code
+    assert told in ending.err
+    assert [] == seedance_sandbox.requests
+    assert ["jobs.jsonl"] == [path.name for path in tmp_path.iterdir()]
+
+
 async def test_the_cap_stops_it_with_3_and_a_higher_one_goes_on(
     seedance: Type, tmp_path: Path, seedance_sandbox: Sandbox
 ) -> None:
