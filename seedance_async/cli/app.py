@@ -12,6 +12,7 @@ from cyclopts.exceptions import CycloptsError, UnknownOptionError
 from seedance_async import __version__
 from seedance_async.cli import batch, demo, estimate, generate, sandbox, tasks
 from seedance_async.cli.exits import FAILED, INTERRUPTED, OK, USAGE, code_of, lines_of
+from seedance_async.cli.outages import outages_told
 from seedance_async.cli.streams import prepare, say
 from seedance_async.errors import SeedanceError
 
@@ -79,8 +80,10 @@ async def execute(arguments: Sequence[str]) -> int:
     """Run one command line in the present event loop and return its exit code."""
     try:
         command, bound = _parsed(arguments)
-        ending = command(*bound.args, **bound.kwargs)
-        return (await ending if inspect.isawaitable(ending) else ending) or OK
+        with outages_told():
+            ending = command(*bound.args, **bound.kwargs)
+            code = await ending if inspect.isawaitable(ending) else ending
+        return code if isinstance(code, int) else OK
     except CycloptsError as mistake:
         say(f"error: {mistake}")
         return USAGE

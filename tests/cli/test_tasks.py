@@ -111,6 +111,31 @@ async def test_download_of_a_running_task_says_so(
     assert [] == list(tmp_path.iterdir())
 
 
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("status", "sd2_x"),
+        ("wait", "sd2_x"),
+        ("generate", "gpt-image-2", "A paper boat"),
+        ("batch", "jobs.jsonl", "-o", "out"),
+    ],
+)
+async def test_an_api_that_cannot_be_reached_is_told_at_once_and_then_rarely(
+    words: tuple[str, ...], seedance: Type, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is tried again for ten minutes; not in silence, and not with a line for every attempt."""
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "jobs.jsonl").write_text('{"model": "gpt-image-2", "prompt": "A paper boat"}\n')
+
+    ending = await seedance(*words, "--base-url", "http://127.0.0.1:1/api/v1")
+
+    told = [line for line in ending.err.splitlines() if "trying again" in line]
+    assert OK != ending.code
+    assert "cannot be reached" in told[0]
+    assert "(127.0.0.1); again in" in told[0]
+    assert 1 < len(told) <= 11
+
+
 @pytest.mark.parametrize("verb", ["status", "wait", "download"])
 async def test_a_verb_without_an_id_is_a_mistake(seedance: Type, verb: str) -> None:
     """Nothing to ask for is no success."""
