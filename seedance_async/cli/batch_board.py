@@ -144,6 +144,6 @@ def _credits(standing: Standing) -> Text:
 
 def _time(standing: Standing) -> Text:
     told = Text(clock(standing.seconds))
-    if standing.seconds_left:
-        told.append(f" · about {clock(max(1.0, round(standing.seconds_left)))} to go", style="bold")
+    if left := round(standing.seconds_left or 0):
+        told.append(f" · about {clock(left)} to go", style="bold")
     return told

@@ -228,9 +228,9 @@ def credits_told(standing: Standing) -> str:
 
 
 def remaining(standing: Standing) -> str:
-    """How long it will take."""
-    left = standing.seconds_left
-    return "" if not left else f", about {clock(max(1.0, round(left)))} to go"
+    """How long it will take, where that is known."""
+    left = round(standing.seconds_left or 0)
+    return f", about {clock(left)} to go" if left else ""
 
 
 def account(standing: Standing, page: Path | None) -> dict[str, str]:

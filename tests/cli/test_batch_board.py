@@ -10,6 +10,7 @@ from rich.console import Console
 from seedance_async.batch.states import State
 from seedance_async.batch.summary import Summary
 from seedance_async.cli.batch_board import drawn
+from seedance_async.cli.batch_shows import remaining
 from seedance_async.cli.batch_standing import Standing
 from seedance_async.models import RateLimit
 
@@ -58,6 +59,15 @@ def test_the_bar_is_as_long_for_any_mixture() -> None:
         lengths.add(len(lines(standing(summary=summary))[0].strip()))
 
     assert 1 == len(lengths)
+
+
+@pytest.mark.parametrize("left", [None, 0.0, 0.3])
+def test_an_end_that_nobody_knows_is_not_told(left: float | None) -> None:
+    """Where the schedule's end has passed, "about 1.0 s to go" would stand there for ever."""
+    told = standing(seconds_left=left)
+
+    assert "time      3:12" == lines(told)[-1].strip()
+    assert "" == remaining(told)
 
 
 def test_without_a_cap_none_is_told() -> None:
