@@ -13,7 +13,7 @@ from seedance_async import __version__
 from seedance_async.cli import batch, demo, estimate, generate, sandbox, tasks
 from seedance_async.cli.exits import FAILED, INTERRUPTED, OK, USAGE, code_of, lines_of
 from seedance_async.cli.outages import outages_told
-from seedance_async.cli.streams import prepare, say
+from seedance_async.cli.streams import prepare, say, take_losses
 from seedance_async.errors import SeedanceError
 
 if TYPE_CHECKING:
@@ -78,6 +78,11 @@ def _parsed(arguments: Sequence[str]) -> tuple[Callable[..., object], inspect.Bo
 
 async def execute(arguments: Sequence[str]) -> int:
     """Run one command line in the present event loop and return its exit code."""
+    code = await _ended(arguments)
+    return (code or FAILED) if take_losses() else code
+
+
+async def _ended(arguments: Sequence[str]) -> int:
     try:
         command, bound = _parsed(arguments)
         with outages_told():

@@ -1,7 +1,9 @@
 """What a command writes: data to stdout, everything else to stderr.
 
 Texts come from prompts and servers, so control characters are taken out before a terminal could obey them.
-A reader that leaves early (``| head``) ends the output, not the work. Terminals without UTF-8 get escapes.
+A reader that leaves early (``| head``) ends the output, not the work. So does a full disk, but that is an
+error: the work is done, the loss is told, and the command fails at its end. Terminals without UTF-8 get
+escapes.
 """
 
 from __future__ import annotations
@@ -10,6 +12,7 @@ import io
 import os
 import re
 import sys
+from contextlib import suppress
 from functools import cache
 from typing import Final, TextIO
 
@@ -58,6 +61,20 @@ def _write(stream: TextIO | None, text: str) -> None:
     try:
         stream.write(text)
         stream.flush()
-    except BrokenPipeError:
+    except OSError as problem:
         # What is still buffered, and all that follows, goes nowhere; or the interpreter complains at its end.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
+        with suppress(OSError):
+            os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
+        if stream is sys.stdout and not isinstance(problem, BrokenPipeError):
+            _losses.append(problem)
+            say(f"error: stdout cannot be written, what belongs there is lost: {problem.strerror}")
+
+
+_losses: Final[list[OSError]] = []
+
+
+def take_losses() -> bool:
+    """Whether data was lost because stdout could not be written; asked again, only what was lost since."""
+    lost = bool(_losses)
+    _losses.clear()
+    return lost

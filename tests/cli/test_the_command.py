@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from seedance_async import __version__
-from seedance_async.cli.exits import INTERRUPTED, OK, USAGE
+from seedance_async.cli.exits import FAILED, INTERRUPTED, OK, USAGE
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -96,6 +96,35 @@ def test_a_reader_that_leaves_early_stops_nothing(tmp_path: Path) -> None:
     assert 4 == len(list(tmp_path.iterdir()))
     assert "Error" not in said
     assert "Traceback" not in said
+
+
+@pytest.mark.skipif(not os.path.exists("/dev/full"), reason="needs a device that is always full")  # noqa: PTH110
+@pytest.mark.parametrize(
+    "words",
+    [("generate", "gpt-image-2", "A boat", "-o", "out"), ("batch", "jobs.jsonl", "-o", "out", "--json")],
+)
+def test_a_full_disk_behind_stdout_is_told_and_loses_nothing_that_was_paid(
+    words: tuple[str, ...], tmp_path: Path
+) -> None:
+    """The paths are lost, the picture is not; one line says so, and the exit code."""
+    (tmp_path / "jobs.jsonl").write_text('{"model": "gpt-image-2", "prompt": "A boat"}\n')
+    with open("/dev/full", "w") as full:  # noqa: PTH123
+        ending = subprocess.run(
+            [*SANDBOX, *SEEDANCE, *words],
+            stdout=full,
+            stderr=subprocess.PIPE,
+            text=True,
+            timeout=50,
+            check=False,
+            cwd=tmp_path,
+            env={**os.environ, "PYTHONPATH": os.getcwd()},  # noqa: PTH109
+        )
+
+    assert FAILED == ending.returncode
+    assert 1 == ending.stderr.count("No space left on device")
+    assert 1 == len(list((tmp_path / "out").glob("*.png")))
+    assert "Traceback" not in ending.stderr
+    assert "--json" in words or "gpt2_" in ending.stderr
 
 
 def test_ctrl_c_ends_with_130_and_the_line_to_collect_by() -> None:
