@@ -8,7 +8,7 @@ import anyio
 
 from seedance_async.cli.progress import Progress, clock
 from seedance_async.cli.streams import data, say
-from seedance_async.errors import SeedanceError, TaskFailedError
+from seedance_async.errors import SeedanceError, TaskFailedError, WaitTimeoutError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
@@ -34,7 +34,7 @@ async def wait_for_all(
 
     async def wait(task_id: str) -> None:
         try:
-            task = await client.wait(task_id, timeout=timeout)
+            task = await _final(client, task_id, timeout)
         except SeedanceError as error:
             error.task_id = error.task_id or task_id
             errors.append(error)
@@ -51,6 +51,21 @@ async def wait_for_all(
     return errors
 
 
+async def _final(client: SeedanceClient, task_id: str, timeout: float | None) -> Task:
+    """The task when it is final; with no time to wait at all, it is looked at once."""
+    if timeout != 0:
+        return await client.wait(task_id, timeout=timeout)
+    task = await client.get_task(task_id)
+    if not task.is_final:
+        raise _not_final(task)
+    return task
+
+
+def _not_final(task: Task) -> WaitTimeoutError:
+    told = f"the task is not final, its status is {task.status!r}; it goes on at the server"
+    return WaitTimeoutError(told, task_id=task.id)
+
+
 async def save(
     client: SeedanceClient, tasks: Iterable[Task | str], directory: Path, *, prompt: str | None = None
 ) -> list[SeedanceError]:
@@ -65,7 +80,12 @@ async def save(
 
     async def fetch(task: Task | str) -> None:
         try:
-            paths = await client.download(task, directory, prompt=prompt)
+            known = await client.get_task(task) if isinstance(task, str) else task
+            if known.is_failed:
+                raise TaskFailedError(known)
+            if not known.is_final:
+                raise _not_final(known)
+            paths = await client.download(known, directory, prompt=prompt)
         except SeedanceError as error:
             error.task_id = error.task_id or (task if isinstance(task, str) else task.id)
             errors.append(error)

@@ -100,6 +100,37 @@ async def test_download_saves_the_files_and_writes_their_paths(
     assert len(task_ids) == len(list(tmp_path.iterdir()))
 
 
+async def test_wait_without_any_patience_looks_once(
+    seedance: Type, seedance_sandbox: Sandbox, task_ids: list[str]
+) -> None:
+    """A task that is final is told; of one that is not, that it goes on."""
+    await seedance("wait", task_ids[0])
+    running = (await seedance("generate", "seedance2", "A paper boat", "--timeout", 0)).err
+    before = len(seedance_sandbox.requests)
+
+    ending = await seedance("wait", task_ids[0], "--timeout", 0)
+
+    assert OK == ending.code
+    assert f"{task_ids[0]}\tcompleted" in ending.out
+    assert before + 1 == len(seedance_sandbox.requests)
+    assert "'processing'" in running
+    assert "to collect it: seedance wait sd2_" in running
+
+
+async def test_download_of_a_failed_task_gives_no_advice_to_repeat_it(
+    seedance: Type, seedance_client: SeedanceClient, tmp_path: Path
+) -> None:
+    """There will never be files; why it failed is told."""
+    task_id = (await seedance_client.submit(GptImage2(prompt="A boat [[sandbox:fail]]"))).id
+    await seedance("wait", task_id)
+
+    ending = await seedance("download", task_id, "-o", tmp_path)
+
+    assert FAILED == ending.code
+    assert f"error: {task_id}: task failed: " in ending.err
+    assert "seedance download" not in ending.err
+
+
 async def test_download_of_a_running_task_says_so(
     seedance: Type, task_ids: list[str], tmp_path: Path
 ) -> None:
@@ -108,6 +139,8 @@ async def test_download_of_a_running_task_says_so(
 
     assert FAILED == ending.code
     assert "processing" in ending.err
+    assert f"seedance wait {task_ids[0]}" in ending.err
+    assert "stays finished" not in ending.err
     assert [] == list(tmp_path.iterdir())
 
 
