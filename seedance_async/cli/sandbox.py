@@ -40,7 +40,7 @@ async def sandbox(
     faults: Path | None = None,
     list_faults: bool = False,
 ) -> int:
-    """Serve the whole API on this machine: no account, no money, real files.
+    r"""Serve the whole API on this machine: no account, no money, real files.
 
     Without COMMAND it serves until Ctrl-C and writes the variables that point a client at it to stdout:
     paste them into another shell.
@@ -55,7 +55,7 @@ async def sandbox(
         seed: The same seed and the same requests give the same ids, durations and failures.
         window: How the server counts its 30 requests per 60 s.
         faults: JSON file with a list of faults, fields as in seedance_async.sandbox.Fault.
-        list_faults: Write the faults that a prompt can ask for, as [[fault:NAME]], and end.
+        list_faults: Write the faults that a prompt can ask for, as [\[fault:NAME]], and end.
     """
     if list_faults:
         _list_faults()

@@ -139,6 +139,11 @@ raise SystemExit(subprocess.run([*{inner!r}, port, '--', 'true']).returncode)"
     assert "Traceback" not in ending.stderr + missing.stderr
 
 
+def test_its_help_shows_how_a_prompt_asks_for_a_fault() -> None:
+    """Brackets are text here, no markup."""
+    assert "[[fault:NAME]]" in seedance("sandbox", "--help").stdout
+
+
 def test_the_faults_that_a_prompt_can_ask_for_are_listed() -> None:
     """Each with its rule, which `--faults` takes."""
     ending = seedance("sandbox", "--list-faults")
