@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
+import math
 import os
 import shlex
+import signal
+from contextlib import contextmanager, suppress
 from pathlib import Path  # noqa: TC003 - cyclopts reads the annotations
 from typing import TYPE_CHECKING, Annotated, Final
 
@@ -18,12 +22,15 @@ from seedance_async.errors import ConfigurationError
 from seedance_async.sandbox.options import WindowName  # noqa: TC001 - cyclopts makes the choices of it
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
+
+    from anyio.abc import Process
 
     from seedance_async.sandbox import Fault, Sandbox
 
 REQUESTS: Final = 30
 PERIOD: Final = 60.0
+LAST_PORT: Final = 65_535
 
 Command = Annotated[str, Parameter(name="COMMAND", allow_leading_hyphen=True)]
 
@@ -60,6 +67,7 @@ async def sandbox(
     if list_faults:
         _list_faults()
         return OK
+    _check(port=port, speed=speed, api_key=api_key)
     try:
         server = emulator.Sandbox(
             host=host,
@@ -77,9 +85,27 @@ async def sandbox(
         return await (_run(command, server) if command else _serve(server))
 
 
+def _check(*, port: int, speed: float, api_key: str) -> None:
+    if not 0 <= port <= LAST_PORT:
+        raise ConfigurationError(f"--port must be 0 to {LAST_PORT}; got {port}")
+    if not 0 < speed < math.inf:
+        raise ConfigurationError(f"--speed must be a number above 0; got {speed:g}")
+    if not api_key.strip():
+        raise ConfigurationError("--api-key is empty; leave it out for the usual one of a sandbox")
+
+
+def reachable(url: str) -> str:
+    """A sandbox's URL as a client on this machine takes it: loopback for any address, brackets for IPv6."""
+    scheme, _, rest = url.partition("://")
+    authority, slash, path = rest.partition("/")
+    host, _, port = authority.rpartition(":")
+    host = {"": "127.0.0.1", "0.0.0.0": "127.0.0.1", "::": "::1"}.get(host.strip("[]"), host.strip("[]"))  # noqa: S104
+    return f"{scheme}://{f'[{host}]' if ':' in host else host}:{port}{slash}{path}"
+
+
 def variables(server: Sandbox) -> dict[str, str]:
     """The environment that points a client, and this command, at a running sandbox."""
-    wanted = {"SEEDANCE_BASE_URL": server.base_url, "SEEDANCE_API_KEY": server.api_key}
+    wanted = {"SEEDANCE_BASE_URL": reachable(server.base_url), "SEEDANCE_API_KEY": server.api_key}
     if server.conditions.speed != 1:
         wanted["SEEDANCE_RATE_LIMIT"] = rate_limit(server.conditions.speed)
     return wanted
@@ -93,7 +119,8 @@ def rate_limit(speed: float) -> str:
 async def _serve(server: Sandbox) -> int:
     for name, value in variables(server).items():
         data(f"export {name}={shlex.quote(value)}")
-    say(f"sandbox: serving at {server.base_url} · what it saw: {server.admin_url}/requests · Ctrl-C stops it")
+    saw = f"{reachable(server.admin_url)}/requests"
+    say(f"sandbox: serving at {reachable(server.base_url)} · what it saw: {saw} · Ctrl-C stops it")
     try:
         await anyio.sleep_forever()
     except anyio.get_cancelled_exc_class():
@@ -102,12 +129,13 @@ async def _serve(server: Sandbox) -> int:
 
 
 async def _run(command: Sequence[str], server: Sandbox) -> int:
-    say(f"sandbox: {shlex.join(command)} at {server.base_url}")
+    say(f"sandbox: {shlex.join(command)} at {reachable(server.base_url)}")
     async with await anyio.open_process(
         command, stdin=None, stdout=None, stderr=None, env={**os.environ, **variables(server)}
     ) as process:
         try:
-            ending = await process.wait()
+            with _handing_on(process):
+                ending = await process.wait()
         except anyio.get_cancelled_exc_class():
             # Ctrl-C reaches the whole foreground group: the command ends by itself.
             with anyio.CancelScope(shield=True):
@@ -115,6 +143,24 @@ async def _run(command: Sequence[str], server: Sandbox) -> int:
             return INTERRUPTED
     say(f"sandbox: it saw {len(server.requests)} requests and {len(server.tasks)} tasks")
     return ending if ending >= 0 else 128 - ending  # as shells tell a death by signal
+
+
+@contextmanager
+def _handing_on(process: Process) -> Iterator[None]:
+    """Hand a SIGTERM on to the command, which then ends this one too; left alone it would live on."""
+    loop = asyncio.get_running_loop()
+
+    def hand_on() -> None:
+        with suppress(ProcessLookupError):
+            process.terminate()
+
+    with suppress(NotImplementedError):  # Windows
+        loop.add_signal_handler(signal.SIGTERM, hand_on)
+    try:
+        yield
+    finally:
+        with suppress(NotImplementedError):
+            loop.remove_signal_handler(signal.SIGTERM)
 
 
 def _list_faults() -> None:

@@ -14,7 +14,7 @@ import pytest
 
 from seedance_async import RateLimit
 from seedance_async.cli.exits import OK, USAGE
-from seedance_async.cli.sandbox import rate_limit
+from seedance_async.cli.sandbox import rate_limit, reachable
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -112,12 +112,63 @@ def test_faults_that_make_no_sense_are_a_mistake(tmp_path: Path, text: str) -> N
     assert 1 == len(ending.stderr.splitlines())
 
 
-def test_options_that_make_no_sense_are_a_mistake() -> None:
+@pytest.mark.parametrize(
+    ("option", "value"),
+    [
+        ("--speed", "0"),
+        ("--speed", "inf"),
+        ("--speed", "nan"),
+        ("--port", "99999"),
+        ("--port", "-1"),
+        ("--api-key", ""),
+    ],
+)
+def test_options_that_make_no_sense_are_a_mistake(option: str, value: str) -> None:
     """A clock that stands still serves nobody."""
-    ending = seedance("sandbox", "--speed", "0", "--", "true")
+    ending = seedance("sandbox", option, value, "--", "true")
 
     assert USAGE == ending.returncode
-    assert "speed" in ending.stderr
+    assert option in ending.stderr
+    assert 1 == len(ending.stderr.splitlines())
+
+
+@pytest.mark.parametrize(
+    ("url", "told"),
+    [
+        ("http://0.0.0.0:81/api/v1", "http://127.0.0.1:81/api/v1"),
+        ("http://:::81/api/v1", "http://[::1]:81/api/v1"),
+        ("http://::1:81/api/v1", "http://[::1]:81/api/v1"),
+        ("http://[::1]:81/_sandbox", "http://[::1]:81/_sandbox"),
+        ("http://localhost:81", "http://localhost:81"),
+    ],
+)
+def test_the_urls_that_are_told_are_such_as_a_client_takes(url: str, told: str) -> None:
+    """Where it listens at every address, this machine's own is told."""
+    assert told == reachable(url)
+
+
+def test_a_sandbox_that_listens_everywhere_can_be_asked_by_the_command_it_runs() -> None:
+    """The variables point to it."""
+    ending = seedance("sandbox", "--host", "0.0.0.0", "--", *SEEDANCE, "status", "sd2_x")
+
+    assert 1 == ending.returncode
+    assert "sd2_x" in ending.stderr
+
+
+def test_a_sandbox_that_is_terminated_takes_its_command_along() -> None:
+    """A supervisor's SIGTERM leaves no orphan behind."""
+    script = "import os, time; print(os.getpid(), flush=True); time.sleep(60)"
+    with subprocess.Popen(
+        [*SEEDANCE, "sandbox", "--", sys.executable, "-c", script], stdout=subprocess.PIPE, text=True
+    ) as process:
+        assert process.stdout is not None
+        command = int(process.stdout.readline())
+        process.terminate()
+        ending = process.wait(timeout=20)
+
+    assert 128 + signal.SIGTERM == ending
+    with pytest.raises(ProcessLookupError):
+        os.kill(command, 0)
 
 
 def test_a_port_that_is_taken_is_told_in_a_line() -> None:
