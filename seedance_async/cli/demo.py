@@ -7,6 +7,7 @@ The sandbox's clock runs ``SPEED`` times as fast, its limit's window too, and th
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Final
 
@@ -19,6 +20,8 @@ from seedance_async.batch import gallery
 from seedance_async.cli.demo_jobs import demo_jobs
 from seedance_async.cli.demo_stage import Stage
 from seedance_async.cli.exits import code_of_all
+from seedance_async.cli.places import check
+from seedance_async.cli.places import directory as directory_of
 from seedance_async.cli.progress import clock
 from seedance_async.cli.sandbox import PERIOD, REQUESTS
 from seedance_async.cli.streams import data
@@ -27,7 +30,7 @@ from seedance_async.errors import ConfigurationError, SeedanceError
 from seedance_async.models import RateLimit
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
 
     from seedance_async import Completion, SeedanceClient
     from seedance_async.cli.demo_jobs import DemoJob
@@ -37,12 +40,15 @@ SPEED: Final = 20.0
 """A clip of three minutes is ready after nine seconds: long enough to watch, short enough to wait for."""
 
 PAGE: Final = "gallery.html"
+MARK: Final = ".seedance-demo"
+"""Lies in a directory where a demo has played; only there are files replaced."""
+
 MEDIA_SUFFIXES: Final = (".mp4", ".png", ".jpg")
 
 
 async def demo(
     *,
-    output: Annotated[Path, Parameter(name=("--output", "-o"))] = Path("demo-out"),
+    output: Annotated[Path, Parameter(name=("--output", "-o"), converter=directory_of)] = Path("demo-out"),
     jobs: Annotated[int, Parameter(name="--jobs")] = 12,
 ) -> int:
     """Make a small production with no key, no network and no money, and a gallery of it.
@@ -54,6 +60,7 @@ async def demo(
     if jobs < 1:
         raise ConfigurationError("--jobs must be at least 1")
     production = _Production(demo_jobs(jobs), output)
+    check(output)
     await anyio.to_thread.run_sync(production.clear)
     async with emulator.Sandbox(speed=SPEED) as sandbox:
         limit = RateLimit(requests=REQUESTS, period=PERIOD / SPEED)
@@ -80,11 +87,27 @@ class _Production:
         self.errors: list[SeedanceError] = []
 
     def clear(self) -> None:
-        """Remove what an earlier demo left under the names that this one uses."""
+        """Remove what an earlier demo left under the names that this one uses, and mark the directory.
+
+        Raises:
+            ConfigurationError: such files are there, and no demo has marked the directory: they are not ours.
+        """
+        mark = self.directory / MARK
+        found = [path for path in self._paths() if os.path.lexists(path)]
+        if found and not mark.exists():
+            told = "is there, and no earlier demo made it; name another directory with --output"
+            raise ConfigurationError(f"{found[0]} {told}")
+        for path in found:
+            path.unlink()
+        self.directory.mkdir(parents=True, exist_ok=True)
+        mark.write_text("`seedance demo` works here and replaces its own files.\n", encoding="utf-8")
+
+    def _paths(self) -> Iterator[Path]:
+        """Every file that may be made."""
+        yield self.directory / PAGE
         for job in self.jobs:
-            for suffix in MEDIA_SUFFIXES:
-                for name in (job.name, f"{job.name}-last-frame"):
-                    (self.directory / f"{name}{suffix}").unlink(missing_ok=True)
+            for name in (job.name, f"{job.name}-last-frame"):
+                yield from (self.directory / f"{name}{suffix}" for suffix in MEDIA_SUFFIXES)
 
     async def run(self, client: SeedanceClient, stage: Stage) -> None:
         """Have everything made, and save each result while the others are still in the making."""

@@ -75,9 +75,9 @@ async def test_the_demo_tells_what_the_sandbox_saw_of_it(demo: Type, tmp_path: P
 
 async def test_the_demo_can_be_run_again_into_the_same_directory(demo: Type, tmp_path: Path) -> None:
     """What an earlier one left under its own names is replaced; other people's files stay."""
-    (tmp_path / "02-tea-poster.png").write_bytes(b"of another version")
     (tmp_path / "mine.png").write_bytes(b"mine")
     first = await demo("-o", tmp_path, "--jobs", JOBS)
+    (tmp_path / "02-tea-poster.png").write_bytes(b"of another version")
     there = sorted(path.name for path in tmp_path.iterdir())
 
     again = await demo("-o", tmp_path, "--jobs", JOBS)
@@ -86,6 +86,28 @@ async def test_the_demo_can_be_run_again_into_the_same_directory(demo: Type, tmp
     assert "02-tea-poster-2.png" not in there
     assert there == sorted(path.name for path in tmp_path.iterdir())
     assert b"mine" == (tmp_path / "mine.png").read_bytes()
+
+
+@pytest.mark.parametrize("name", ["gallery.html", "02-tea-poster.png"])
+async def test_the_demo_replaces_nothing_that_no_demo_has_made(name: str, demo: Type, tmp_path: Path) -> None:
+    """A gallery of the user's own is worth more than a demo."""
+    (tmp_path / name).write_bytes(b"mine")
+
+    ending = await demo("-o", tmp_path, "--jobs", JOBS)
+
+    assert USAGE == ending.code
+    assert f"{name} is there" in ending.err
+    assert [b"mine"] == [path.read_bytes() for path in tmp_path.iterdir()]
+
+
+async def test_the_demo_looks_for_its_directory_before_it_plays(demo: Type, tmp_path: Path) -> None:
+    """A file in its place is told at once."""
+    (tmp_path / "file").write_bytes(b"mine")
+
+    ending = await demo("-o", tmp_path / "file", "--jobs", JOBS)
+
+    assert USAGE == ending.code
+    assert "is not a directory" in ending.err
 
 
 async def test_the_demo_works_without_the_extra_that_makes_media(
