@@ -20,13 +20,11 @@ from seedance_async.batch import names
 from seedance_async.batch.report import write_gallery
 from seedance_async.batch.states import ENDED
 from seedance_async.batch.survey import DURATIONS
-from seedance_async.budget import outlives_a_process
 from seedance_async.cli import places
 from seedance_async.cli.batch_shows import show
 from seedance_async.cli.batch_standing import Observer
 from seedance_async.cli.connection import Connection
 from seedance_async.cli.demo import SPEED
-from seedance_async.cli.elsewhere import remember
 from seedance_async.cli.estimate import tell
 from seedance_async.cli.exits import FAILED, INTERRUPTED, OK
 from seedance_async.cli.interrupts import interruptible
@@ -201,6 +199,10 @@ class _Batch:
 
     def _warn(self, client: SeedanceClient) -> None:
         """Before anything is sent: the same jobs in another directory are other jobs."""
+        # Looked up only now: the budget's limiter takes long to load for a help page.
+        from seedance_async.budget import outlives_a_process  # noqa: PLC0415
+        from seedance_async.cli.elsewhere import remember  # noqa: PLC0415
+
         if not self._options.sandbox and outlives_a_process(client.engine.transport.base_url):
             for place in remember(self._manifest, self._directory):
                 say(f"note: {place} is a batch of the same manifest; here its jobs are paid for once more")
