@@ -24,7 +24,7 @@ from collections import Counter
 from collections.abc import Mapping
 from math import inf
 from random import Random
-from typing import TYPE_CHECKING, Any, Final, Literal, TypeAlias, get_args
+from typing import TYPE_CHECKING, Any, Final, Literal, TypeAlias, TypeVar, get_args
 
 import attrs
 from attrs import asdict, field, frozen
@@ -52,11 +52,16 @@ LEVELS: Final = 50
 EFFECTS: Final[tuple[str, ...]] = (*sorted(PASSING), *ANSWERS, *WIRES)
 
 
+Word = TypeVar("Word", bound=str)
+
+MOMENTS: Final[tuple[Moment, ...]] = get_args(Moment)
+TARGETS: Final[tuple[Target, ...]] = get_args(Target)
+
 Check: TypeAlias = "Callable[[object, object, Any], None]"
 """A validator, as attrs calls it: with the instance, the attribute and the value."""
 
 
-def _one_of(name: str, allowed: Collection[str]) -> Check:
+def _one_of(name: str, allowed: Collection[Word]) -> Callable[[object, object, Word], None]:
     def validate(_instance: object, _attribute: object, value: object) -> None:
         if value not in allowed:
             meant = suggestion(value, allowed) if isinstance(value, str) else ""
@@ -152,8 +157,8 @@ class Fault:
     """
 
     effect: str = field(validator=_one_of("effect", EFFECTS))
-    moment: Moment = field(default="after", validator=_one_of("moment", get_args(Moment)))
-    on: Target = field(default="any", validator=_one_of("on", get_args(Target)))
+    moment: Moment = field(default="after", validator=_one_of("moment", MOMENTS))
+    on: Target = field(default="any", validator=_one_of("on", TARGETS))
     nth: int = field(default=1, validator=_whole("nth", 1))
     count: int | None = field(default=1, validator=_whole("count", 1, or_none=True))
     lasts: float = field(default=FOR_EVER, validator=_number("lasts", 0))
