@@ -93,7 +93,7 @@ class SeedanceClient:
         self._session = session
         self._usage = Usage()
         # Where a minute of the account passes faster, as in a sandbox, so do the tasks.
-        self._forecasts = forecasts or Forecast(scale=self._rate_limit.period / RateLimit().period)
+        self._forecasts = forecasts or Forecast(scale=self._rate_limit.clock)
         self._bodies: OrderedDict[str, bytes] = OrderedDict()
         self._engine: Engine | None = None
         self._closed = False

@@ -68,7 +68,7 @@ async def tell(
     """Check a manifest, and write what it will take."""
     limit = RateLimit.parse(rate_limit or os.environ.get("SEEDANCE_RATE_LIMIT") or "30/60")
     found = await survey(manifest, directory, retry_failed=retry_failed)
-    forecast = Forecast(scale=limit.period / RateLimit().period)
+    forecast = Forecast(scale=limit.clock)
     for kind, seconds in found.durations:
         forecast.observe(kind, seconds)
     outlook = reckoning.estimate(

@@ -38,6 +38,16 @@ class RateLimit:
     def __attrs_post_init__(self) -> None:
         _refuse_nonsense(self)
 
+    @property
+    def clock(self) -> float:
+        """What a second of the vendor's takes here: less than 1 where a sandbox's clock runs faster.
+
+        Such a sandbox allows the vendor's 30 requests in less time. Another number of requests is another
+        account's allowance, on the usual clock.
+        """
+        usual = RateLimit()
+        return self.period / usual.period if self.requests == usual.requests else 1.0
+
     @classmethod
     def parse(cls, text: str) -> RateLimit:
         """Read ``"30/60"``: requests, a slash, seconds.

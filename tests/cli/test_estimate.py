@@ -75,6 +75,19 @@ async def test_what_is_to_be_made_anew_is_estimated_too(
     assert 1 == len(seedance_sandbox.tasks)
 
 
+async def test_another_allowance_is_no_other_clock(seedance: Type, tmp_path: Path) -> None:
+    """The same rate in smaller portions takes as long; a sandbox that runs six times as fast does not."""
+    jobs = manifest(tmp_path, CLIP)
+    told = [
+        json.loads((await seedance("estimate", jobs, "--json", "--rate-limit", limit)).out)["seconds"]
+        for limit in ("30/60", "5/10", "30/10")
+    ]
+
+    usual, portions, fast = (high for _, high in told)
+    assert 6 * 0.9 <= usual / fast
+    assert 0.9 <= usual / portions <= 1.1
+
+
 async def test_for_programs_it_is_one_object(seedance: Type, tmp_path: Path) -> None:
     """Numbers as numbers, and the sources as words."""
     ending = await seedance("estimate", manifest(tmp_path, CLIP, SECRET), "--json", "--rate-limit", "60/60")
