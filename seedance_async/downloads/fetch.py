@@ -16,7 +16,7 @@ import anyio
 from anyio import to_thread
 
 from seedance_async.downloads import resume
-from seedance_async.downloads.naming import HEAD_BYTES, kind_of, shown
+from seedance_async.downloads.naming import HEAD_BYTES, kind_of
 from seedance_async.downloads.part import Part
 from seedance_async.downloads.place import find_saved, put_in_place, with_texts
 from seedance_async.downloads.resume import Misfit, Rest, Version
@@ -24,6 +24,7 @@ from seedance_async.downloads.web import BrokenError
 from seedance_async.embedding import Origin
 from seedance_async.errors import DownloadError
 from seedance_async.fault_points import fault_point
+from seedance_async.models.rules import shown_url
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -92,8 +93,8 @@ class Fetch:
                 most = max(most, part.size)
                 told = str(problem) or type(problem).__name__
                 if vain == ATTEMPTS:
-                    raise DownloadError(f"could not download {shown(source.url)}: {told}") from problem
-                log.info("download of %s broke at %d (%s), again", shown(source.url), part.size, told)
+                    raise DownloadError(f"could not download {shown_url(source.url)}: {told}") from problem
+                log.info("download of %s broke at %d (%s), again", shown_url(source.url), part.size, told)
             await anyio.sleep(FIRST_PAUSE * 2.0 ** (vain - 1))
 
     async def _attempt(self, source: Source, part: Part) -> Path:
@@ -123,7 +124,7 @@ class Fetch:
             head = await _head(response)
         suffix = kind_of(head)
         if suffix is None:
-            raise DownloadError(f"{shown(source.url)} is not a picture or clip: it begins {head[:16]!r}")
+            raise DownloadError(f"{shown_url(source.url)} is not a picture or clip: it begins {head[:16]!r}")
         target = self._folder / f"{source.stem}.{suffix}"
         if length is not None and (
             saved := await self._on_disk(find_saved, target, head, self._origin(source, length))

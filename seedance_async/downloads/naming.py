@@ -72,11 +72,6 @@ def plain(text: str) -> str:
     return re.sub(r"[^A-Za-z0-9._-]", "_", text).strip("._")[:120] or "task"
 
 
-def shown(url: str) -> str:
-    """A URL without its query, which may be a signature."""
-    return url.partition("?")[0][:200]
-
-
 def _checked(name: str) -> str:
     if re.search(r'[/\\:\x00-\x1f*?"<>|]', name) or not name.strip(". "):
         raise ValidationError(

@@ -18,8 +18,9 @@ from aiohttp import ClientTimeout
 from aiohttp.abc import AbstractResolver
 from yarl import URL
 
-from seedance_async.downloads.naming import shown
 from seedance_async.errors import DownloadError
+from seedance_async.models.addresses import public_host_fault
+from seedance_async.models.rules import shown_url
 from seedance_async.network import is_loopback
 
 if TYPE_CHECKING:
@@ -82,7 +83,7 @@ class Web:
                 _check(response.status, address)
                 yield response
                 return
-        raise DownloadError(f"{shown(address)} redirects more than {MAX_HOPS} times")
+        raise DownloadError(f"{shown_url(address)} redirects more than {MAX_HOPS} times")
 
     async def _answer(self, url: URL, headers: Mapping[str, str]) -> ClientResponse:
         """One hop up to its headers, which may not trickle either."""
@@ -101,10 +102,10 @@ class Web:
             return
         if url.scheme != "https" or url.user or not host:
             raise DownloadError(
-                f"refused {shown(str(url))}: output files come over https without credentials"
+                f"refused {shown_url(str(url))}: output files come over https without credentials"
             )
         if not _public(host, unresolved=not self._local):
-            raise DownloadError(f"refused {shown(str(url))}: the host is not a public one")
+            raise DownloadError(f"refused {shown_url(str(url))}: the host is not a public one")
 
     def _open_session(self) -> ClientSession:
         if self._session is None:
@@ -144,14 +145,14 @@ def _parsed(address: str) -> URL:
     try:
         return URL(address, encoded=address.isascii())  # a signed query must not be quoted anew
     except ValueError:
-        raise DownloadError(f"refused {shown(address)}: not a URL") from None
+        raise DownloadError(f"refused {shown_url(address)}: not a URL") from None
 
 
 def _check(status: int, address: str) -> None:
     if status in ANSWERS:
         return
     if 400 <= status < 500 and status not in PASSING:
-        gone = DownloadError(f"{shown(address)} is gone (HTTP {status})")
+        gone = DownloadError(f"{shown_url(address)} is gone (HTTP {status})")
         gone.gone = True
         raise gone
     raise BrokenError(f"HTTP {status}")
@@ -163,4 +164,4 @@ def _public(host: str, *, unresolved: bool = True) -> bool:
         address = ipaddress.ip_address(host.strip("[]").partition("%")[0])
     except ValueError:
         return unresolved or not is_loopback(host)
-    return address.is_global and not address.is_multicast
+    return public_host_fault(str(address)) is None

@@ -166,12 +166,21 @@ async def test_what_is_no_picture_and_no_clip_is_refused(body: bytes, tmp_path: 
         "https://100.64.0.1/a.png",
         "https://[fd00::1]/a.png",
         "https://192.168.1.1/a.png",
+        "https://168.63.129.16/metadata",
+        "https://192.0.0.8/a.png",
+        "https://224.0.0.1/a.png",
+        "https://[64:ff9b::7f00:1]/a.png",
+        "https://[2002:7f00:1::]/a.png",
+        "https://[::127.0.0.1]/a.png",
+        "https://[fec0::1]/a.png",
     ],
 )
 async def test_urls_that_are_not_public_https_are_refused(url: str, tmp_path: Path) -> None:
     """Promise 11: the server's words do not send us into our own network."""
-    with pytest.raises(DownloadError, match="refused"):
+    with pytest.raises(DownloadError, match="refused") as caught:
         await save(finished(url), tmp_path, api="https://seedance2ai.io/api/v1")
+
+    assert "secret" not in str(caught.value)
 
 
 async def test_a_name_that_resolves_to_a_private_address_is_refused() -> None:
@@ -192,6 +201,7 @@ async def test_a_redirect_is_judged_hop_by_hop(tmp_path: Path) -> None:
     async with raw_server(answer(302, b"", "Location: /again")) as server:
         with pytest.raises(DownloadError, match="redirects more than"):
             await save(finished(server.url), tmp_path, name="loop")
+        assert 6 == len(server.seen)
 
 
 @pytest.mark.case(106)
