@@ -12,6 +12,7 @@ The leaves are cut by what a caller can *do*: mend the input, top up, wait, coll
     │   ├── IdempotencyConflictError  409       ├── RateLimitedError         429
     │   ├── InternalServerError       500       └── ServiceBusyError         503
     ├── UncertainSubmissionError                a POST may have been accepted and paid; carries its key
+    │   ├── UncertainInternalServerError  500   └── UncertainServiceBusyError  503   (of that class, too)
     ├── ConnectionFailedError (ConnectionError) no usable answer arrived
     ├── UnexpectedReplyError                    an answer arrived that is not the documented one
     ├── TaskFailedError                         the server gave up on a task
@@ -30,7 +31,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Callable, Iterable
 
     from seedance_async.models import Task
 
@@ -64,6 +65,17 @@ class SeedanceError(Exception):
             if value is not None
         ]
         return f"{self.message} [{', '.join(handles)}]" if handles else self.message
+
+    def __reduce__(self) -> tuple[Callable[..., SeedanceError], tuple[object, ...]]:
+        """Errors cross process pools whole: their constructors take other arguments than ``args``."""
+        return _restored, (type(self), self.args, self.__dict__)
+
+
+def _restored(kind: type[SeedanceError], args: tuple[object, ...], state: dict[str, object]) -> SeedanceError:
+    """An error as it was before it was pickled or copied."""
+    error = kind.__new__(kind, *args)
+    error.__dict__.update(state)
+    return error
 
 
 class ValidationError(SeedanceError, ValueError):
