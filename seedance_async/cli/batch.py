@@ -244,7 +244,8 @@ class _Batch:
 
     def _tell_command(self, why: str) -> None:
         """Say the command that goes on."""
-        words = ["seedance", "batch", self._manifest, "-o", str(self._directory), *self._options.words()]
+        words = ["seedance", "batch", self._manifest, "-o", str(self._directory)]
+        words += [*self._options.words(), *self._connection.words()]
         say(why)
         say(f"  {shlex.join(words)}")
 

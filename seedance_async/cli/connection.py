@@ -32,6 +32,11 @@ class Connection:
         str | None, Parameter(help="Requests/seconds; else SEEDANCE_RATE_LIMIT, else 30/60.")
     ] = None
 
+    def words(self) -> list[str]:
+        """The flags as somebody would type them again, but for the key."""
+        named = {"--base-url": self.base_url, "--rate-limit": self.rate_limit}
+        return [word for name, value in named.items() if value for word in (name, value)]
+
     def client(self) -> SeedanceClient:
         """A client for it, not opened yet. An address that is not the vendor's is told, as it gets the key.
 

@@ -222,6 +222,21 @@ async def test_a_warning_that_cannot_be_given_stops_nothing(
     assert OK == (await seedance("batch", pictures(tmp_path, 1), "-o", tmp_path / "out")).code
 
 
+async def test_the_command_that_goes_on_addresses_the_same_api(
+    seedance: Type, tmp_path: Path, seedance_sandbox: Sandbox
+) -> None:
+    """Without its address it would go to the vendor; the key is never among the words."""
+    where = ["--base-url", seedance_sandbox.base_url, "--rate-limit", "30/60"]
+    stopped = await seedance(
+        "batch", pictures(tmp_path, 3), "-o", tmp_path / "out", "--max-credits", PRICE, *where,
+        "--api-key", seedance_sandbox.api_key,
+    )  # fmt: skip
+
+    (told,) = [line for line in stopped.err.splitlines() if line.startswith("  seedance batch")]
+    assert told.endswith(" ".join(where))
+    assert seedance_sandbox.api_key not in stopped.err
+
+
 async def test_what_failed_is_told_with_the_way_to_make_it_anew(
     seedance: Type, tmp_path: Path, seedance_sandbox: Sandbox
 ) -> None:
