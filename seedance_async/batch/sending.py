@@ -149,8 +149,10 @@ class Sender:
         try:
             return await self._send(parcel, slot)
         except SeedanceError as error:
+            if self._feed.closed:
+                raise
             doubted = self._ledger.pay_again(*parcel.numbers) if self._may_pay_twice(parcel, error) else None
-            if self._feed.closed or not (doubted is not None or _is_spent(parcel.key, error)):
+            if doubted is None and not _is_spent(parcel.key, error):
                 raise
             postpone = self._journal.store.postpone
             await self._journal.do(postpone, parcel.number, error.message, key=None, doubted=doubted or 0.0)
