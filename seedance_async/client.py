@@ -205,13 +205,19 @@ class SeedanceClient:
     async def generate_all(self, request: Request, *, timeout: float | None = None) -> list[Task]:
         """Submit a request and wait for every task of it, in the order the server names them.
 
+        Args:
+            request: what to make.
+            timeout: seconds until all are final, counted from their acceptance; None waits for each as long
+                as ``Timeouts.wait`` says.
+
         Raises:
             TaskFailedError: no task of it completed.
             SeedanceError: see ``submit`` and ``wait``.
         """
         submission = await self.submit(request)
+        until = None if timeout is None else anyio.current_time() + timeout
         try:
-            tasks = [await self.wait(task_id, timeout=timeout) for task_id in submission.task_ids]
+            tasks = [await self.wait(task_id, timeout=_left_until(until)) for task_id in submission.task_ids]
         except BaseException as error:
             _hand_over(error, submission)
             raise
@@ -234,7 +240,7 @@ class SeedanceClient:
                 request budget feeds.
             share_posts: let up to four neighbouring ``GptImage2`` requests that are equal in every field go
                 out as one POST with ``batch_count``: 1.25 requests each where there are two. Results stay
-                one for each request.
+                one for each request. Posts are not shared under a ``max_in_flight``.
                 To collect a shared POST whose answer was lost, submit ``completion.posted`` under the error's
                 key, once: it has the ``batch_count`` that was sent.
 
@@ -247,7 +253,7 @@ class SeedanceClient:
         engine = self._running()
         if max_in_flight is not None and max_in_flight < 1:
             raise ValidationError([("max_in_flight", "must be at least 1")], subject="as_completed")
-        orders = wanted(requests, share_posts=share_posts)
+        orders = wanted(requests, share_posts=share_posts and max_in_flight is None)
         run = engine.generation(orders, post=engine.post_wanted, max_in_flight=max_in_flight, late=_late)
         results = run.results()
         untold: deque[Completion] = deque()
@@ -382,6 +388,10 @@ def _task_id(task: Submission | Task | str) -> str:
     if not task_id.strip():
         raise ValidationError([("task_id", "must not be empty")])
     return task_id
+
+
+def _left_until(deadline: float | None) -> float | None:
+    return None if deadline is None else max(0.0, deadline - anyio.current_time())
 
 
 def _left(error: BaseException, names: list[str]) -> None:

@@ -16,6 +16,7 @@ from collections.abc import Callable
 from functools import partial
 from typing import TYPE_CHECKING, Final, Generic, Protocol, TypeVar
 
+import anyio
 from attrs import define, field, frozen
 
 from seedance_async.errors import (
@@ -144,6 +145,7 @@ class Generation(Generic[OrderT]):
         self._closed = False
         self._results_bell = Bell()
         self._feed_bell = Bell()
+        self._feeding = anyio.CancelScope()
 
     async def results(self) -> AsyncGenerator[Ending[OrderT]]:
         """Yield an ending for every order, as they come.
@@ -194,10 +196,11 @@ class Generation(Generic[OrderT]):
 
     async def _feed(self) -> None:
         try:
-            async for order in self._source:
-                if not await self._room():
-                    return
-                self._admit(_Job(order, order.submission))
+            with self._feeding:
+                async for order in self._source:
+                    if not await self._room():
+                        return
+                    self._admit(_Job(order, order.submission))
         except Exception as error:
             self._source_error = error
         finally:
@@ -292,6 +295,7 @@ class Generation(Generic[OrderT]):
 
     def _close(self) -> None:
         self._closed = True
+        self._feeding.cancel()  # a source may wait for ever, and the schedule with it for what it brings
         self._waiting.clear()
         for job in self._active:
             self._dispatcher.withdraw(job)

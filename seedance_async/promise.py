@@ -22,6 +22,11 @@ class Promise(Generic[Value]):
         """True once ``keep`` or ``fail`` was called."""
         return self._event.is_set()
 
+    @property
+    def kept(self) -> bool:
+        """True once there is a value."""
+        return self.settled and self._error is None
+
     def keep(self, value: Value) -> None:
         """Settle with a value. Settling twice changes nothing."""
         if not self.settled:

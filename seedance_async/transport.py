@@ -126,10 +126,10 @@ class Transport:
             SeedanceError: as ``retry`` decides; for a POST it carries the idempotency key.
         """
         history = history or retry.History()
-        began = anyio.current_time()
         started = False
         try:
             slot = slot or await self.slots.slot()
+            began = anyio.current_time()  # not before: a queue of an hour is no failed attempt
             first_sent = wall_now() - history.age
             started = True
             while True:

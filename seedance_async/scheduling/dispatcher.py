@@ -81,9 +81,9 @@ class Dispatcher:
         try:
             return await promise.wait()
         except anyio.get_cancelled_exc_class():
-            if promise.settled:  # granted in the very moment of the cancellation: give it back
+            if promise.kept:  # granted in the very moment of the cancellation: give it back
                 promise.result().cancel()
-            else:
+            elif not promise.settled:
                 self._direct.remove(promise)
             raise
 

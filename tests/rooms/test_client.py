@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+from itertools import pairwise
 from typing import TYPE_CHECKING
 
 import anyio
@@ -89,6 +90,34 @@ async def test_generate_refuses_what_would_lose_paid_tasks() -> None:
             await client.generate(GptImage2(prompt="A shoe on chrome", batch_count=2))
 
     assert sandbox.requests == []
+
+
+async def test_a_timeout_is_one_for_all_tasks_of_a_post() -> None:
+    """Not one for each in turn."""
+    seconds = iter([40.0, 90.0, 130.0, 170.0])
+    one_by_one = Conditions(duration=lambda _order, _chance: next(seconds))
+    async with Sandbox(conditions=one_by_one) as sandbox, client_for(sandbox) as client:
+        began = anyio.current_time()
+        with pytest.raises(WaitTimeoutError) as caught:
+            await client.generate_all(GptImage2(prompt="A shoe on chrome", batch_count=4), timeout=60.0)
+
+    assert anyio.current_time() - began < 65.0
+    assert caught.value.idempotency_key == sandbox.paid_tasks[0].idempotency_key
+
+
+async def test_waiting_for_leave_to_send_is_no_failed_attempt() -> None:
+    """The seventieth request leaves after two minutes, and has all its patience still."""
+    busy = Fault(effect="status", status=503, on="submit", moment="before", nth=70)
+    patient = RetryPolicy(max_elapsed=60.0)
+    async with (
+        Sandbox(faults=[busy]) as sandbox,
+        client_for(sandbox, retry=patient) as client,
+        anyio.create_task_group() as callers,
+    ):
+        for _ in range(70):
+            callers.start_soon(client.submit, VIDEO)
+
+    assert 70 == len(sandbox.paid_tasks)
 
 
 async def test_a_failed_task_is_told_with_its_refund() -> None:
@@ -320,6 +349,26 @@ async def test_leaving_early_submits_nothing_more() -> None:
         await anyio.sleep(600.0)
 
         assert paid == len(sandbox.paid_tasks) < 300
+
+
+async def test_leaving_early_lets_go_of_a_source_that_waits() -> None:
+    """Else it would wait for ever, and the schedule for what it might still bring."""
+    let_go = []
+
+    async def endless() -> AsyncIterator[Request]:
+        yield VIDEO
+        try:
+            await anyio.sleep_forever()
+        finally:
+            let_go.append("let go")
+
+    async with Sandbox(conditions=SECONDS) as sandbox, client_for(sandbox) as client:
+        results: AsyncGenerator[object] = client.as_completed(endless())
+        await anext(results)
+        await results.aclose()
+        await anyio.sleep(1.0)
+
+        assert ["let go"] == let_go
 
 
 async def test_a_post_that_fails_after_leaving_makes_room_for_no_other() -> None:
@@ -614,6 +663,18 @@ async def test_equal_pictures_may_share_a_post_and_stay_jobs_of_their_own() -> N
     assert [result.error for result in results] == [None] * 7
     assert {result.tasks[0].id for result in results} == {paid.id for paid in sandbox.paid_tasks}
     assert [result.submission.credits_used for result in results if result.submission] == [8] * 7
+
+
+async def test_posts_are_not_shared_where_jobs_in_flight_are_counted() -> None:
+    """Four jobs in one POST would be four in flight at once."""
+    takes = [GptImage2(prompt="A shoe on chrome")] * 4
+    async with Sandbox(conditions=SECONDS) as sandbox, client_for(sandbox) as client:
+        async for _ in client.as_completed(takes, share_posts=True, max_in_flight=1):
+            pass
+
+    begun = sorted(task.accepted_at for task in sandbox.paid_tasks)
+    assert all(later - earlier >= 100.0 for earlier, later in pairwise(begun))
+    assert 4 == len(begun)
 
 
 async def test_a_shared_post_whose_answer_was_lost_is_collected_by_what_was_posted() -> None:
