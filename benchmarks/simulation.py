@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Final, Protocol
 from attrs import define, field, frozen
 
 from benchmarks.workloads import Draw
-from seedance_async.scheduling.allowance import Allowance
+from seedance_async.scheduling.allowance import Allowance, most_unanswered
 from seedance_async.scheduling.schedule import Poll, Sleep, Submit
 
 if TYPE_CHECKING:
@@ -25,7 +25,6 @@ if TYPE_CHECKING:
 REQUESTS: Final = 30
 PERIOD: Final = 60.0
 LATENCY: Final = 0.2  # s from sending to the answer; the server acts halfway
-UNANSWERED: Final = 6  # keep in sync with seedance_async.budget.gate
 TICK: Final = 1e-6  # s; the least that time moves on, lest a loop stand still
 
 
@@ -83,7 +82,7 @@ class _World:
         while self.returns and self.returns[0] <= now:
             self.returns.popleft()
         open_now = REQUESTS - len(self.returns) - len(self.wire)
-        free = min(open_now, UNANSWERED - len(self.wire))
+        free = min(open_now, most_unanswered(REQUESTS) - len(self.wire))
         return Allowance(free=free, returns=tuple(self.returns), requests=REQUESTS, period=PERIOD)
 
     def next_event(self, now: float, until: float | None) -> float:

@@ -24,7 +24,7 @@ class Usage:
     refusals: int = 0
     """Answers of 429."""
     finished_tasks: int = 0
-    """Tasks of this client's submissions, or that it waited for, seen to be final."""
+    """Tasks that this client's poller saw become final."""
     credits_used: float = 0
     credits_refunded: float = 0
     balance: float | None = None

@@ -25,7 +25,7 @@ from attrs import define, frozen
 
 from seedance_async.batch.ledger import Tariff
 from seedance_async.batch.prices import Price, price_of
-from seedance_async.scheduling.allowance import Allowance
+from seedance_async.scheduling.allowance import Allowance, most_unanswered
 from seedance_async.scheduling.schedule import Poll, Schedule, Sleep, Submit
 
 if TYPE_CHECKING:
@@ -38,7 +38,6 @@ REHEARSALS: Final = 8
 MOST_PLAYED: Final = 300
 COMMON_LUCK: Final = 0.5  # of the variance
 ANSWER: Final = 0.5  # s from sending a request to its answer
-ON_THE_WIRE: Final = 6  # keep in sync with seedance_async.budget.gate
 TICK: Final = 1e-6  # s; the least that time moves on, lest the rehearsal stand still
 
 
@@ -236,8 +235,9 @@ class _Rehearsal:
         while self._returns and self._returns[0] <= self.now:
             self._returns.popleft()
         free = self._limit.requests - len(self._returns) - len(self._wire)
+        unanswered = most_unanswered(self._limit.requests) - len(self._wire)
         return Allowance(
-            free=max(0, min(free, ON_THE_WIRE - len(self._wire))),
+            free=max(0, min(free, unanswered)),
             returns=tuple(self._returns),
             requests=self._limit.requests,
             period=self._limit.period,

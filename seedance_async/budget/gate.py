@@ -28,7 +28,7 @@ from seedance_async.budget.memory import NoMemory
 from seedance_async.budget.pace import Pace, pause
 from seedance_async.budget.window import Window
 from seedance_async.promise import Bell
-from seedance_async.scheduling.allowance import Allowance
+from seedance_async.scheduling.allowance import Allowance, most_unanswered
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -36,8 +36,6 @@ if TYPE_CHECKING:
     from seedance_async.budget.memory import BudgetMemory
     from seedance_async.models import RateLimit
 
-UNANSWERED: Final = 6  # at a time: ten refusals at once would be many, and six a round trip are fast enough
-UNANSWERED_SHARE: Final = 5  # or a fifth of the requests of a period, where the limit is higher
 FORESEEN: Final = 240  # slots told one by one; what is further off is told by the rate alone
 A_MOMENT: Final = 0.001  # s; an instant that went through the memory is not the same float
 LOCKED_OUT: Final = 50  # times the memory is tried again before we go by what it said last
@@ -125,7 +123,7 @@ class Budget:
 
     @property
     def _room_for_unanswered(self) -> int:
-        return max(UNANSWERED, self._limit.requests // UNANSWERED_SHARE) - self._window.held
+        return most_unanswered(self._limit.requests) - self._window.held
 
     async def _open(self) -> None:
         """Wait until window, pause and the requests on the wire allow one more."""

@@ -23,8 +23,6 @@ if TYPE_CHECKING:
 
 SAMPLES: Final = 60  # a period: a window of a minute is known to the second
 
-RUNNING: Final = (State.SUBMITTING, State.ACCEPTED, State.COMPLETED)
-
 
 @frozen(kw_only=True)
 class Standing:

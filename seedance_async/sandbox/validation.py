@@ -71,7 +71,7 @@ class _Table:
 
 
 def read_order(path: str, body: bytes) -> Order:
-    """Read the body of a POST to ``path``, one of :data:`PATHS`.
+    """Read the body of a POST to ``path``, one of :data:`TABLES`.
 
     Raises:
         RefusedError: the body is not a JSON object, or breaks the endpoint's table.

@@ -44,3 +44,12 @@ class Allowance:
         periods, rest = divmod(instant - now, self.period)
         open_now = self.requests - len(self.returns)
         return int(periods) * self.requests + open_now + bisect_right(self.returns, now + rest)
+
+
+def most_unanswered(requests: int) -> int:
+    """How many requests may be on the wire at a time, where ``requests`` are allowed in a period.
+
+    Ten refusals at once would be many, and six a round trip are fast enough for the vendor's limit; where the
+    limit is higher, a fifth of a period's requests.
+    """
+    return max(6, requests // 5)

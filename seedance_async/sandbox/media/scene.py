@@ -162,10 +162,6 @@ def _wrap(text: str, font: Font, width: float) -> Iterator[str]:
     yield line
 
 
-def _letters_within(width: float, line: str, font: Font) -> int:
-    return bisect_right(range(1, len(line)), width, key=lambda letters: font.getlength(line[:letters]))
-
-
 def _colour(hue: float, saturation: float, value: float) -> Colour:
     red, green, blue = colorsys.hsv_to_rgb(hue % 1.0, saturation, value)
     return round(red * 255), round(green * 255), round(blue * 255)
