@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+from attrs import evolve
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -114,6 +115,25 @@ def test_a_conflict_on_our_own_bytes_is_waited_out() -> None:
     assert isinstance(judge(POST, CONFLICT, elapsed=60.0), Wait)
     assert isinstance(judge(POST, CONFLICT, elapsed=60.0, minted=False), GiveUp)
     assert isinstance(judge(POST, LOST, CONFLICT, elapsed=60.0, minted=False), Wait)
+
+
+def test_a_brought_key_is_believed_no_later_than_an_own_one() -> None:
+    """The caller's patience with conflicts bounds both."""
+    history = History(minted=False).after(CONFLICT, elapsed=7.0)
+    short = RetryPolicy(conflict_wait=5.0)
+
+    assert isinstance(decide(POST, CONFLICT, history, policy=POLICY, jitter=0.5), Wait)
+    assert isinstance(decide(POST, CONFLICT, history, policy=short, jitter=0.5), GiveUp)
+
+
+@pytest.mark.parametrize(("failure", "first"), [(BUSY, POLICY.first_wait), (CONFLICT, 2.0)])
+def test_pauses_double_up_to_the_longest(failure: Failure, first: float) -> None:
+    """Half of each is chance; a hint of the server's never shortens one."""
+    hinted = evolve(failure, retry_after=0.1)
+    for attempts in range(1, 10):
+        for each in (failure, hinted):
+            judged = judge(POST, *[each] * attempts)
+            assert judged == Wait(min(POLICY.max_wait, first * 2.0 ** (attempts - 1)) * 0.75)
 
 
 @pytest.mark.case(75)

@@ -162,8 +162,10 @@ async def test_idempotency_conflict_between_two_programs() -> None:
     """409: another program sent another body under this key."""
     async with Sandbox() as sandbox, client_for(sandbox) as one, client_for(sandbox) as other:
         await one.submit(VIDEO, idempotency_key="order-17")
+        began = anyio.current_time()
         with pytest.raises(IdempotencyConflictError) as caught:
             await other.submit(evolve(VIDEO, prompt="Another prompt"), idempotency_key="order-17")
+        assert anyio.current_time() - began < 20.0  # a key of our own would be waited for much longer
 
     assert caught.value.idempotency_key == "order-17"
     assert len(sandbox.paid_tasks) == 1

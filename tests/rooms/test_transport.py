@@ -88,6 +88,21 @@ async def test_an_answer_that_never_comes_ends_uncertain_with_the_key(lost: Beha
     assert len({(seen.body, seen.headers["idempotency-key"]) for seen in server.seen}) == 1
 
 
+async def test_a_cookie_of_the_servers_is_not_sent_back() -> None:
+    """Nothing of one call follows the next but what the package puts there."""
+    with_cookie = answer(
+        202, {"id": "sd2_a1", "status": "processing", "model": "seedance2"}, "Set-Cookie: s=1; Path=/"
+    )
+    async with raw_server(with_cookie) as server:
+        named = server.url.replace("127.0.0.1", "localhost")  # of an address, no jar would keep any
+        async with client_for(named) as client:
+            for _ in range(2):
+                await client.submit(VIDEO)
+
+    assert 2 == len(server.seen)
+    assert not any("cookie" in seen.headers for seen in server.seen)
+
+
 @pytest.mark.case(1)
 async def test_a_refused_connection_is_certain() -> None:
     """Case 1: nothing left, so nothing can be paid."""
