@@ -6,7 +6,7 @@ import json
 import sqlite3
 from collections import Counter
 from contextlib import closing
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NoReturn
 
 import anyio
 import pytest
@@ -179,6 +179,29 @@ async def test_a_source_that_breaks_cuts_nothing_off_that_is_paid(tmp_path: Path
 
         assert [State.SAVED] * 3 == told
         assert 3 == len(sandbox.paid_tasks)
+
+
+async def test_what_is_paid_and_cannot_be_recorded_is_told_with_id_and_key(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The last words of a failing disk: it can be collected by hand, and the next run asks by its key."""
+    full = JournalError("no room")
+
+    def fail(*_: object, **__: object) -> NoReturn:
+        raise full
+
+    async with Sandbox() as sandbox:
+        async with opened(sandbox, tmp_path) as batch:
+            monkeypatch.setattr(batch.journal.store, "accept", fail)
+            with pytest.raises(JournalError):
+                await results_of(batch, pictures(1))
+            assert 5 == batch.summary.exit_code
+        (paid,) = sandbox.paid_tasks
+        assert (paid.id, paid.idempotency_key) == (full.task_id, full.idempotency_key)
+        results = await run_once(sandbox, tmp_path, pictures(1))
+
+        assert {"saved": 1} == states(results)
+        assert 1 == len(sandbox.tasks)
 
 
 async def test_what_may_have_been_paid_counts_against_the_cap(tmp_path: Path) -> None:

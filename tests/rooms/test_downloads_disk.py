@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import io
 import os
 import shutil
 import subprocess
@@ -13,6 +14,7 @@ from typing import TYPE_CHECKING
 
 import anyio
 import pytest
+from PIL import Image
 
 from seedance_async import DownloadError
 from seedance_async.downloads.part import Part
@@ -52,6 +54,35 @@ async def test_a_file_without_room_for_it_is_not_begun(small_disk: Path) -> None
 
     assert 1 == len(store.asked)
     assert [] == names(small_disk)
+
+
+@pytest.mark.parametrize("prompt", [None, "A boat"])
+async def test_a_file_is_on_the_disk_before_it_has_its_name(
+    prompt: str | None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """And the name is, before anybody is told: a power cut leaves the whole file or none."""
+    done: list[tuple[str, str]] = []
+    sync, link = os.fsync, os.link
+
+    def syncing(handle: int) -> None:
+        sync(handle)
+        done.append(("synced", str(Path(f"/proc/self/fd/{handle}").readlink())))
+
+    def linking(source: Path, target: Path) -> None:
+        link(source, target)
+        done.append(("named", str(source)))
+
+    monkeypatch.setattr(os, "fsync", syncing)
+    monkeypatch.setattr(os, "link", linking)
+    drawn = io.BytesIO()
+    Image.new("RGB", (64, 64), "teal").save(drawn, "png")
+    async with raw_server(Store(drawn.getvalue())) as server:
+        await save(finished(server.url), tmp_path, prompt=prompt)
+
+    (named,) = [place for deed, place in done if deed == "named"]
+    at = done.index(("named", named))
+    assert ("synced", named) in done[:at]
+    assert ("synced", str(tmp_path)) in done[at:]
 
 
 @pytest.mark.case(115)
