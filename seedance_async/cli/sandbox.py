@@ -22,7 +22,7 @@ from seedance_async.errors import ConfigurationError
 from seedance_async.sandbox.options import WindowName  # noqa: TC001 - cyclopts makes the choices of it
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
 
     from anyio.abc import Process
 
@@ -39,6 +39,7 @@ async def sandbox(
     *command: Command,
     host: str = "127.0.0.1",
     port: int = 0,
+    media_port: int = 0,
     api_key: str = "sk_test_sandbox",
     credits: int = 100_000,  # noqa: A002 - the vendor's own word
     speed: float = 1.0,
@@ -56,6 +57,7 @@ async def sandbox(
         command: Run this with the variables set and end with its exit code; put -- first if it has flags.
         host: Address to listen at.
         port: Port of the API; 0 takes a free one.
+        media_port: Port of the output files; 0 takes a free one.
         api_key: The key of its one account.
         credits: What that account holds at first.
         speed: How many times faster than real everything passes, the limit's window too.
@@ -67,11 +69,12 @@ async def sandbox(
     if list_faults:
         _list_faults()
         return OK
-    _check(port=port, speed=speed, api_key=api_key)
+    _check(ports={"--port": port, "--media-port": media_port}, speed=speed, api_key=api_key)
     try:
         server = emulator.Sandbox(
             host=host,
             port=port,
+            media_port=media_port,
             api_key=api_key,
             credits=credits,
             speed=speed,
@@ -85,27 +88,19 @@ async def sandbox(
         return await (_run(command, server) if command else _serve(server))
 
 
-def _check(*, port: int, speed: float, api_key: str) -> None:
-    if not 0 <= port <= LAST_PORT:
-        raise ConfigurationError(f"--port must be 0 to {LAST_PORT}; got {port}")
+def _check(*, ports: Mapping[str, int], speed: float, api_key: str) -> None:
+    for flag, port in ports.items():
+        if not 0 <= port <= LAST_PORT:
+            raise ConfigurationError(f"{flag} must be 0 to {LAST_PORT}; got {port}")
     if not 0 < speed < math.inf:
         raise ConfigurationError(f"--speed must be a number above 0; got {speed:g}")
     if not api_key.strip():
         raise ConfigurationError("--api-key is empty; leave it out for the usual one of a sandbox")
 
 
-def reachable(url: str) -> str:
-    """A sandbox's URL as a client on this machine takes it: loopback for any address, brackets for IPv6."""
-    scheme, _, rest = url.partition("://")
-    authority, slash, path = rest.partition("/")
-    host, _, port = authority.rpartition(":")
-    host = {"": "127.0.0.1", "0.0.0.0": "127.0.0.1", "::": "::1"}.get(host.strip("[]"), host.strip("[]"))  # noqa: S104
-    return f"{scheme}://{f'[{host}]' if ':' in host else host}:{port}{slash}{path}"
-
-
 def variables(server: Sandbox) -> dict[str, str]:
     """The environment that points a client, and this command, at a running sandbox."""
-    wanted = {"SEEDANCE_BASE_URL": reachable(server.base_url), "SEEDANCE_API_KEY": server.api_key}
+    wanted = {"SEEDANCE_BASE_URL": server.base_url, "SEEDANCE_API_KEY": server.api_key}
     if server.conditions.speed != 1:
         wanted["SEEDANCE_RATE_LIMIT"] = rate_limit(server.conditions.speed)
     return wanted
@@ -119,8 +114,7 @@ def rate_limit(speed: float) -> str:
 async def _serve(server: Sandbox) -> int:
     for name, value in variables(server).items():
         data(f"export {name}={shlex.quote(value)}")
-    saw = f"{reachable(server.admin_url)}/requests"
-    say(f"sandbox: serving at {reachable(server.base_url)} · what it saw: {saw} · Ctrl-C stops it")
+    say(f"sandbox: serving at {server.base_url} · what it saw: {server.admin_url}/requests · Ctrl-C stops it")
     try:
         await anyio.sleep_forever()
     except anyio.get_cancelled_exc_class():
@@ -129,7 +123,7 @@ async def _serve(server: Sandbox) -> int:
 
 
 async def _run(command: Sequence[str], server: Sandbox) -> int:
-    say(f"sandbox: {shlex.join(command)} at {reachable(server.base_url)}")
+    say(f"sandbox: {shlex.join(command)} at {server.base_url}")
     async with await anyio.open_process(
         command, stdin=None, stdout=None, stderr=None, env={**os.environ, **variables(server)}
     ) as process:

@@ -77,7 +77,7 @@ class Sandbox:
             conditions: the world it plays in.
             faults: rules in force from the start, and again after a reset.
             epoch: the wall instant at which it starts, aware; None: the present one.
-            host: address to listen at.
+            host: address to listen at; of the ones that mean "any", clients are told the loopback address.
             port: of the API; 0 takes a free one.
             media_port: of the output files; 0 takes a free one.
             memory: file in which the account outlives this process, see :mod:`seedance_async.sandbox.memory`;
@@ -106,7 +106,7 @@ class Sandbox:
                 await self._listen(running, api.handle, self._ports[0], rather=last[0]),
                 await self._listen(running, media.handle, self._ports[1], rather=last[1]),
             )
-            self._origins = f"http://{self._host}:{ports[0]}", f"http://{self._host}:{ports[1]}"
+            self._origins = _origin(self._host, ports[0]), _origin(self._host, ports[1])
             if self._memory:
                 self._memory.listening(ports)
             self._begin()
@@ -263,3 +263,9 @@ class Sandbox:
                 raise
             await web.TCPSite(runner, self._host, 0).start()
         return int(runner.addresses[0][1])
+
+
+def _origin(host: str, port: int) -> str:
+    """An origin as a client on this machine takes it: loopback for any address, brackets for IPv6."""
+    host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)  # noqa: S104 - read, not listened at
+    return f"http://{f'[{host}]' if ':' in host else host}:{port}"
