@@ -34,7 +34,7 @@ from seedance_async.scheduling.forecast import Forecast
 from seedance_async.usage import Usage
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, AsyncIterable, Iterable
+    from collections.abc import AsyncGenerator, AsyncIterable, Iterable, Sequence
     from pathlib import Path
     from types import TracebackType
 
@@ -152,7 +152,7 @@ class SeedanceClient:
         engine = self._running()
         if idempotency_key is not None:
             self._check_key(request, idempotency_key)
-        return await engine.post(request, key=idempotency_key)
+        return await engine.submit(request, key=idempotency_key)
 
     async def get_task(self, task_id: str) -> Task:
         """Ask once how a task stands: one GET, ahead of scheduled work.
@@ -199,8 +199,8 @@ class SeedanceClient:
         """
         if getattr(request, "batch_count", 1) > 1:
             raise ValidationError([("batch_count", "makes several tasks; use generate_all to get them all")])
-        (task,) = await self.generate_all(request, timeout=timeout)
-        return task
+        tasks = await self.generate_all(request, timeout=timeout)
+        return tasks[0]
 
     async def generate_all(self, request: Request, *, timeout: float | None = None) -> list[Task]:
         """Submit a request and wait for every task of it, in the order the server names them.
@@ -217,13 +217,32 @@ class SeedanceClient:
         submission = await self.submit(request)
         until = None if timeout is None else anyio.current_time() + timeout
         try:
-            tasks = [await self.wait(task_id, timeout=_left_until(until)) for task_id in submission.task_ids]
+            tasks = await self._wait_for_all(submission.task_ids, until)
         except BaseException as error:
             _hand_over(error, submission)
             raise
         if not any(task.is_completed for task in tasks):
             raise TaskFailedError(tasks[0], idempotency_key=submission.idempotency_key)
         return tasks
+
+    async def _wait_for_all(self, task_ids: Sequence[str], until: float | None) -> list[Task]:
+        """Every task, all of them watched at the same time; the first error ends the waiting."""
+        tasks: dict[str, Task] = {}
+        errors: list[SeedanceError] = []
+
+        async def wait(task_id: str) -> None:
+            try:
+                tasks[task_id] = await self.wait(task_id, timeout=_left_until(until))
+            except SeedanceError as error:
+                errors.append(error)
+                waiters.cancel_scope.cancel()
+
+        async with anyio.create_task_group() as waiters:
+            for task_id in task_ids:
+                waiters.start_soon(wait, task_id)
+        for error in errors:
+            raise error
+        return [tasks[task_id] for task_id in task_ids]
 
     async def as_completed(
         self,

@@ -8,6 +8,7 @@ it.
 from __future__ import annotations
 
 import asyncio
+import logging
 import os
 import uuid
 from typing import TYPE_CHECKING, Final, Protocol
@@ -41,6 +42,8 @@ if TYPE_CHECKING:
     from seedance_async.models import Kind, RateLimit, Request, RetryPolicy, Timeouts
     from seedance_async.scheduling.forecast import Forecast
     from seedance_async.usage import Usage
+
+log: logging.Logger = logging.getLogger(__name__)
 
 CLOSING_GRACE: Final = 10.0
 """Seconds that POSTs on the wire get for their answer when a client closes: an answer names what was paid."""
@@ -87,7 +90,7 @@ class Engine:
         self._posting = 0
         self._posted = Bell()
         self._closing = anyio.Event()
-        self._closed = False
+        self._end: ClientStateError | None = None
         self._loop = asyncio.get_running_loop()
         self._pid = os.getpid()
         self.workers: TaskGroup
@@ -108,7 +111,7 @@ class Engine:
 
     async def close(self) -> None:
         """Stop all work and close what was opened; POSTs on the wire get a moment for their answer."""
-        self._closed = True
+        self._end = self._end or ClientStateError("the client is closed; make a new one")
         if os.getpid() == self._pid:
             self._closing.set()
             with anyio.CancelScope(shield=True):
@@ -120,12 +123,20 @@ class Engine:
         Raises:
             ClientStateError: says which, and what to do.
         """
-        if self._closed:
-            raise ClientStateError("the client is closed; make a new one")
+        if self._end is not None:
+            raise self._end.about()
         if os.getpid() != self._pid:
             raise ClientStateError("the client was opened in the parent process; make a new one after a fork")
         if asyncio.get_running_loop() is not self._loop:
             raise ClientStateError("the client belongs to another event loop; make one in each loop")
+
+    async def submit(self, request: Request, *, key: str | None = None) -> Submission:
+        """Send the POST of a caller who waits for it here; it counts among those under way."""
+        self.dispatcher.room.started()
+        try:
+            return await self.post(request, key=key)
+        finally:
+            self.dispatcher.room.ended()
 
     async def post(self, request: Request, *, key: str | None = None, slot: Slot | None = None) -> Submission:
         """Send a request's POST. Without a key one is minted here, once: every retry goes under it."""
@@ -229,13 +240,16 @@ class Engine:
                 ages.append((reply.sent_at - answer.created_at).total_seconds())
             return answer
 
-        task = await self.transport.send(protocol.task_call(task_id), read)
+        try:
+            task = await self.transport.send(protocol.task_call(task_id), read)
+        except SeedanceError as error:
+            error.task_id = task_id
+            raise
         self.poller.observe(task)
         return task, max(0.0, *ages, 0.0)
 
     async def _run(self, ready: Promise[None]) -> None:
         """Own everything that is open, until asked to close."""
-        end = ClientStateError("the client is closed")
         try:
             async with anyio.create_task_group() as workers:
                 self.workers = workers
@@ -246,10 +260,11 @@ class Engine:
                 await self._last_answers()
                 workers.cancel_scope.cancel()
         except Exception as crash:
-            end = ClientStateError("the client broke down; this is a bug, please report it")
-            end.__cause__ = crash
+            log.critical("the client broke down; this is a bug, please report it", exc_info=crash)
+            self._end = ClientStateError("the client broke down; this is a bug, please report it")
+            self._end.__cause__ = crash
         finally:
-            self._closed = True
+            end = self._end = self._end or ClientStateError("the client is closed; make a new one")
             ready.fail(end)
             self.dispatcher.close(end)
             self.poller.close(end)

@@ -12,7 +12,8 @@ The leaves are cut by what a caller can *do*: mend the input, top up, wait, coll
     │   ├── IdempotencyConflictError  409       ├── RateLimitedError         429
     │   ├── InternalServerError       500       └── ServiceBusyError         503
     ├── UncertainSubmissionError                a POST may have been accepted and paid; carries its key
-    │   ├── UncertainInternalServerError  500   └── UncertainServiceBusyError  503   (of that class, too)
+    │   ├── UncertainInternalServerError  500   ├── UncertainServiceBusyError  503   (of that class, too)
+    │   └── StaleKeyError                       and its key is too old to be sent again
     ├── ConnectionFailedError (ConnectionError) no usable answer arrived
     ├── UnexpectedReplyError                    an answer arrived that is not the documented one
     ├── TaskFailedError                         the server gave up on a task
@@ -28,7 +29,8 @@ Any of them may carry ``idempotency_key`` and ``task_id``: with those, what was 
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final
+import copy
+from typing import TYPE_CHECKING, ClassVar, Final, Self
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -43,8 +45,10 @@ class SeedanceError(Exception):
         idempotency_key: the key of the POST this error belongs to, if one may have left. Sending the same
             request again under this key is safe; under a new key it may be paid twice.
         task_id: the task this error belongs to, where known.
+        advice: what to do about such an error, where its message does not say it; part of ``str(error)``.
     """
 
+    advice: ClassVar[str] = ""
     idempotency_key: str | None = None
     task_id: str | None = None
 
@@ -64,7 +68,15 @@ class SeedanceError(Exception):
             for label, value in (("idempotency_key", self.idempotency_key), ("task_id", self.task_id))
             if value is not None
         ]
-        return f"{self.message} [{', '.join(handles)}]" if handles else self.message
+        told = f"{self.message}; {self.advice}" if self.advice else self.message
+        return f"{told} [{', '.join(handles)}]" if handles else told
+
+    def about(self, *, idempotency_key: str | None = None, task_id: str | None = None) -> Self:
+        """The same error, told of another job: with that job's handles, or none."""
+        own = copy.copy(self)
+        own.idempotency_key, own.task_id = idempotency_key, task_id
+        own.__cause__ = self.__cause__
+        return own
 
     def __reduce__(self) -> tuple[Callable[..., SeedanceError], tuple[object, ...]]:
         """Errors cross process pools whole: their constructors take other arguments than ``args``."""
@@ -130,9 +142,13 @@ class ApiError(SeedanceError):
 class InvalidRequestError(ApiError):
     """400: the API refused the input. Nothing was charged; mend the request and send it under a new key."""
 
+    advice = "nothing was charged: mend the request and send it under a new key"
+
 
 class UnauthorizedError(ApiError):
     """401: the API key is missing, wrong or revoked."""
+
+    advice = "check the API key"
 
 
 class InsufficientCreditsError(ApiError):
@@ -143,28 +159,40 @@ class InsufficientCreditsError(ApiError):
         available_credits: what the account holds, if the server said so.
     """
 
-    required_credits: int | None = None
-    available_credits: int | None = None
+    advice = "nothing was charged: top up, then send it again"
+
+    required_credits: float | None = None
+    available_credits: float | None = None
 
 
 class NotFoundError(ApiError):
     """404: no such task, or it belongs to another account than the key's."""
 
+    advice = "check the id, and that the API key is of the account that made the task"
+
 
 class IdempotencyConflictError(ApiError):
     """409: the key was used with another body, or its first request is still running."""
+
+    advice = "take a new key for a new job"
 
 
 class RateLimitedError(ApiError):
     """429: the account's allowance of requests is spent, and waiting for it took longer than allowed."""
 
+    advice = "find out who else spends this account, or try later"
+
 
 class InternalServerError(ApiError):
     """500: the API failed on its side."""
 
+    advice = "try later; if it lasts, give the vendor the request_id"
+
 
 class ServiceBusyError(ApiError):
     """503: the API is temporarily busy."""
+
+    advice = "try later"
 
 
 class UncertainSubmissionError(SeedanceError):
@@ -173,6 +201,8 @@ class UncertainSubmissionError(SeedanceError):
     Send the same request again with ``idempotency_key=error.idempotency_key`` to collect it. A new key may
     pay a second time.
     """
+
+    advice = ""  # the message says it, with the key
 
 
 class UncertainInternalServerError(UncertainSubmissionError, InternalServerError):
@@ -183,8 +213,18 @@ class UncertainServiceBusyError(UncertainSubmissionError, ServiceBusyError):
     """A POST was answered 503 to the end; such an answer does not say whether the job was accepted."""
 
 
+class StaleKeyError(UncertainSubmissionError):
+    """A POST's outcome is not known, and its idempotency key is over 20 hours old: do not send it again.
+
+    The server may have forgotten the key, and would then take and charge the same request as a new job. Look
+    for it among the account's tasks first.
+    """
+
+
 class ConnectionFailedError(SeedanceError, ConnectionError):
     """The server could not be reached, or the connection broke before a whole answer arrived."""
+
+    advice = "check the network, then try again"
 
 
 class UnexpectedReplyError(SeedanceError):
@@ -194,6 +234,8 @@ class UnexpectedReplyError(SeedanceError):
         status: the HTTP status, 0 if none could be read.
         excerpt: the first characters of the body, credentials removed.
     """
+
+    advice = "something between here and the API may have answered: check base_url and proxies"
 
     def __init__(
         self,
@@ -233,6 +275,8 @@ class OutputMissingError(SeedanceError):
         task: the task as last seen.
     """
 
+    advice = "ask for the task again later, or give its id to the vendor"
+
     def __init__(self, task: Task) -> None:
         super().__init__("the task is completed, but the answer names no output file", task_id=task.id)
         self.task = task
@@ -248,6 +292,8 @@ class DownloadError(SeedanceError):
     Attributes:
         gone: the URL is no longer good; the task, asked again, has a fresh one.
     """
+
+    advice = "the task stays finished: download it again by its task_id"
 
     gone: bool = False
 
@@ -267,6 +313,8 @@ class ManifestError(SeedanceError, ValueError):
 
 class CreditCapError(SeedanceError):
     """The next job would take the credits spent and reserved past the cap."""
+
+    advice = "raise the cap and run again"
 
 
 class JournalError(SeedanceError):

@@ -133,8 +133,8 @@ def submit_call(request: Request, *, idempotency_key: str) -> Call:
 
 
 def task_call(task_id: str) -> Call:
-    """The GET that asks how a task stands. The id is quoted: it is foreign text in a path."""
-    return Call(method="GET", path=f"/tasks/{quote(task_id, safe='')}")
+    """The GET that asks how a task stands. The id is quoted, dots too: it is foreign text in a path."""
+    return Call(method="GET", path=f"/tasks/{quote(task_id, safe='').replace('.', '%2E')}")
 
 
 def read_submission(reply: Reply) -> Submission | Failure:
@@ -221,7 +221,7 @@ def _add_amounts(error: InsufficientCreditsError, *sources: object) -> None:
         if isinstance(source, dict):
             for name in ("required_credits", "available_credits"):
                 amount = source.get(name)
-                if isinstance(amount, int) and not isinstance(amount, bool):
+                if isinstance(amount, int | float) and not isinstance(amount, bool):
                     setattr(error, name, amount)
 
 

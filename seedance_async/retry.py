@@ -8,8 +8,8 @@ The theory, for a POST (every one spends credits, all of them carry an idempoten
   the first: a 402 may be the echo of our own first charge. So giving up then is
   ``UncertainSubmissionError``.
 * 409 has two documented meanings, "reused with a different body, or still running". Our bytes never differ
-  under a key we minted, so it can only be still running: wait. Under a key the caller brought, and with
-  nothing uncertain, wait shortly and then believe it.
+  under a key we minted, so something has delivered it before, and the job may be running: wait, and be in
+  doubt. Under a key the caller brought, and with nothing uncertain, wait shortly and then believe it.
 * 429 is a promise that nothing was done. The budget closes its gate; the retry needs no wait of its own.
 * A server forgets a key after a time, and then the same bytes are a new job. A machine that slept finds its
   back-off unfinished and the key a day old; so the wall clock says how old a key in doubt may become.
@@ -32,6 +32,7 @@ from seedance_async.errors import (
     RateLimitedError,
     SeedanceError,
     ServiceBusyError,
+    StaleKeyError,
     UncertainInternalServerError,
     UncertainServiceBusyError,
     UncertainSubmissionError,
@@ -62,6 +63,8 @@ class History:
     minted: bool = True
     """The key is ours, so no other body can stand under it."""
     server_errors: int = 0
+    trust: float = KEY_TRUSTED
+    """Seconds for which its key is taken to be remembered; infinity for a caller who takes the risk."""
 
     def after(self, failure: Failure, *, elapsed: float, age: float = 0.0) -> History:
         """The history with one more failed attempt."""
@@ -70,9 +73,14 @@ class History:
             attempts=self.attempts + 1,
             elapsed=elapsed,
             age=age,
-            uncertain=self.uncertain or _may_have_paid(failure),
+            uncertain=self.uncertain or self._raises_doubt(failure),
             server_errors=self.server_errors + isinstance(failure.error, InternalServerError),
         )
+
+    def _raises_doubt(self, failure: Failure) -> bool:
+        """A 409 under a brought key may be about another body; under one of ours it tells of our own job."""
+        brought = isinstance(failure.error, IdempotencyConflictError) and not self.minted
+        return failure.outcome is Outcome.UNKNOWN and not brought
 
 
 @frozen
@@ -110,27 +118,19 @@ def decide(
 
 
 def outlived(call: Call, failure: Failure, history: History) -> SeedanceError | None:
-    """Why a call may not be sent again: the server may have accepted it, and forgotten its key since.
-
-    This alone of all that is uncertain must not advise to send it again.
-    """
+    """Why a call may not be sent again: the server may have accepted it, and forgotten its key since."""
     doubt = history.uncertain or failure.outcome is Outcome.UNKNOWN  # here a 409 counts: it tells of a job
     key = call.idempotency_key
-    if key is None or not doubt or history.age <= KEY_TRUSTED:
+    if key is None or not doubt or history.age <= history.trust:
         return None
     told = (
         f"it is not known whether the job was accepted (last: {failure.error.message}), and it was first "
-        f"sent over {KEY_TRUSTED / 3600:g} hours ago: the server may have forgotten its idempotency key, so "
-        "sent again it may be paid twice; look for it among the account's tasks first"
+        f"sent over {history.trust / 3600:g} hours ago: the server may have forgotten its idempotency key, "
+        "so sent again it may be paid twice; look for it among the account's tasks first"
     )
-    error = UncertainSubmissionError(told, idempotency_key=key)
+    error = StaleKeyError(told, idempotency_key=key)
     error.__cause__ = failure.error
     return error
-
-
-def _may_have_paid(failure: Failure) -> bool:
-    """A 409 is about an earlier attempt, so it adds no doubt of its own."""
-    return failure.outcome is Outcome.UNKNOWN and not isinstance(failure.error, IdempotencyConflictError)
 
 
 def _worth_another(failure: Failure, history: History, policy: RetryPolicy) -> bool:
@@ -155,9 +155,12 @@ def _pause(failure: Failure, history: History, policy: RetryPolicy, jitter: floa
     """Retry-After is obeyed and never undercut; without one, exponential back-off with half of it random."""
     if isinstance(failure.error, RateLimitedError):
         return 0.0
-    first = CONFLICT_FIRST_WAIT if isinstance(failure.error, IdempotencyConflictError) else policy.first_wait
+    conflict = isinstance(failure.error, IdempotencyConflictError)
+    first = CONFLICT_FIRST_WAIT if conflict else policy.first_wait
     ceiling = min(policy.max_wait, first * 2.0 ** min(history.attempts - 1, 30))
     backoff = ceiling * (0.5 + 0.5 * jitter)
+    if conflict:
+        backoff = min(backoff, _conflict_wait(history, policy) - history.elapsed)
     return max(backoff, failure.retry_after + jitter) if failure.retry_after else backoff
 
 

@@ -102,7 +102,8 @@ class Transport:
     _timeout: ClientTimeout = field(init=False, repr=False)
 
     def __attrs_post_init__(self) -> None:
-        self._timeout = ClientTimeout(total=self.timeouts.request, sock_connect=self.timeouts.connect)
+        # Not sock_connect, which does not count the time that a name takes to resolve.
+        self._timeout = ClientTimeout(total=self.timeouts.request, connect=self.timeouts.connect)
 
     async def send(
         self,
@@ -143,11 +144,19 @@ class Transport:
                     paused_at = anyio.current_time()
                     await before_again(outcome)
                     began += anyio.current_time() - paused_at
-                slot = await self.slots.slot()
+                slot = await self._slot_again(call, history)
                 _refuse_outlived(call, outcome, evolve(history, age=wall_now() - first_sent), slot)
         except anyio.get_cancelled_exc_class() as cancelled:
             if started and call.idempotency_key is not None:
                 _hand_over_key(cancelled, call.idempotency_key)
+            raise
+
+    async def _slot_again(self, call: Call, history: retry.History) -> Slot:
+        """Leave to send a call once more; what refuses it for good is told as any other failure is."""
+        try:
+            return await self.slots.slot()
+        except SeedanceError as closed:
+            await self._obey(call, Failure(error=closed, outcome=Outcome.NOT_SENT, final=True), history)
             raise
 
     async def _obey(self, call: Call, failure: Failure, history: retry.History) -> None:
@@ -184,7 +193,8 @@ class Transport:
 
     async def _exchange(self, call: Call, read: Callable[[Reply], Answer | Failure]) -> Answer | Failure:
         if self.session.closed:  # aiohttp would raise a bare RuntimeError
-            told = "the aiohttp session passed in as session= is closed; nothing was sent"
+            whose = "the client" if self.owns_session else "the aiohttp session passed in as session="
+            told = f"{whose} is closed; nothing was sent"
             return Failure(error=ClientStateError(told), outcome=Outcome.NOT_SENT, final=True)
         attempt = _Attempt()
         token = _current.set(attempt)

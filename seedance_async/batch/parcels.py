@@ -76,6 +76,10 @@ class Parcel:
         """Where the jobs stand."""
         return self.tickets[0].state
 
+    def age(self, now: float) -> float:
+        """Seconds since its first POST under its key, by the wall clock; 0 if there was none."""
+        return max(0.0, now - (self.tickets[0].intended_at or now))
+
     @property
     def kind(self) -> Kind:
         """The class of work they belong to."""

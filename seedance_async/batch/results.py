@@ -46,9 +46,17 @@ def result(
         credits_refunded=entry.credits_refunded,
         urls=entry.urls,
         files=tuple(directory / file for file in entry.files),
-        error=error or (SeedanceError(entry.error) if entry.error else None),
+        error=error or _error_on_record(entry),
         earlier=earlier,
     )
+
+
+def _error_on_record(entry: Entry) -> SeedanceError | None:
+    """What an earlier run met; only its words were kept."""
+    if not entry.error:
+        return None
+    task_id = next(iter(entry.task_ids), None)
+    return SeedanceError(entry.error, idempotency_key=entry.key, task_id=task_id)
 
 
 def line(entry: Entry) -> str:

@@ -30,7 +30,7 @@ from seedance_async.errors import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, AsyncIterable
+    from collections.abc import AsyncGenerator, AsyncIterable, Iterable
     from pathlib import Path
 
     from anyio.abc import TaskGroup
@@ -75,6 +75,7 @@ class Run:
         planned: AsyncIterable[list[Ticket]],
         max_in_flight: int | None,
         share_posts: bool,
+        trust: float,
         pay_twice: bool,
     ) -> None:
         self.stopped: SeedanceError | None = None
@@ -92,7 +93,9 @@ class Run:
             stop=self.stop,
             nothing_new=self._nothing_new,
         )
-        self._sender = Sender(engine, journal, ledger, self._feed, stop=self.stop, pay_twice=pay_twice)
+        self._sender = Sender(
+            engine, journal, ledger, self._feed, stop=self.stop, trust=trust, pay_twice=pay_twice
+        )
         self._generation: Generation[Parcel] | None = None
         self._told_open: set[int] = set()
         self._downloads = anyio.Semaphore(DOWNLOADS)
@@ -226,8 +229,7 @@ class Run:
             self.stop(error)
 
     async def _finished_tasks(self, entry: Entry, tasks: list[Task], workers: TaskGroup) -> None:
-        failed = (TaskFailedError(task, idempotency_key=entry.key) for task in tasks if task.is_failed)
-        error = next(failed, None)
+        error = _failure_among(tasks, entry)
         told = error.message if error else None
         store, number = self._journal.store, entry.number
         state = await self._journal.do(store.finish, number, tasks, told, now=wall_now())
@@ -262,7 +264,7 @@ class Run:
         store = self._journal.store
         try:
             entry = await self._entry(number)
-            error = next((TaskFailedError(task) for task in entry.tasks if task.is_failed), None)
+            error = _failure_among(entry.tasks, entry)
             try:
                 files = await self._saver.save(entry)
             except SeedanceError as problem:
@@ -304,6 +306,12 @@ class Run:
             await self._results.send(result)
         except anyio.BrokenResourceError:
             log.debug("%s ended after its caller had left", result.name)
+
+
+def _failure_among(tasks: Iterable[Task], entry: Entry) -> TaskFailedError | None:
+    """What the first of a job's tasks that failed has to say."""
+    failed = (TaskFailedError(task, idempotency_key=entry.key) for task in tasks if task.is_failed)
+    return next(failed, None)
 
 
 def _first(problems: BaseExceptionGroup[BaseException]) -> BaseException:

@@ -34,6 +34,7 @@ from seedance_async.errors import (
     NotFoundError,
     SeedanceError,
 )
+from seedance_async.retry import KEY_TRUSTED
 
 Row = TypeVar("Row", "Ticket", "Entry")
 
@@ -47,9 +48,6 @@ if TYPE_CHECKING:
     from seedance_async.models import Request
 
 log: logging.Logger = logging.getLogger(__name__)
-
-REPLAY_WINDOW: Final = 20 * 3600.0
-"""Seconds for which a key is trusted to be remembered. Most servers publish a day; this one, nothing."""
 
 PROBES: Final = 3
 """Tasks that are asked for to see whether another key belongs to the same account."""
@@ -87,7 +85,7 @@ class BatchRunner:
         max_credits: float | None = None,
         max_in_flight: int | None = None,
         output_name: str = names.DEFAULT,
-        replay_window: float = REPLAY_WINDOW,
+        replay_window: float = KEY_TRUSTED,
         resubmit_uncertain: bool = False,
         retry_failed: bool = False,
         embed: bool = True,
@@ -117,7 +115,7 @@ class BatchRunner:
 
     async def __aenter__(self) -> Self:
         """Open the journal."""
-        self._journal = await Journal.open(self._directory)
+        self._journal, self._last = await Journal.open(self._directory), None
         return self
 
     async def __aexit__(
@@ -172,7 +170,7 @@ class BatchRunner:
 
         Yields:
             A result for every job, in the order in which they end. A job that could not be sent comes last,
-            as ``planned``, and its error says why; ``summary.stopped`` is that error.
+            as ``planned``, and its error says why, as ``summary.stopped`` does.
 
         Raises:
             ManifestError: with everything that is wrong in the manifest. Nothing was sent.
@@ -275,6 +273,7 @@ class BatchRunner:
             planned=planned,
             max_in_flight=self._max_in_flight,
             share_posts=self._share_posts,
+            trust=self._replay_window,
             pay_twice=self._resubmit_uncertain,
         )
 
@@ -323,7 +322,8 @@ class BatchRunner:
             return
         async for entry in _pages(journal, journal.store.still_open):
             if not run.has_told(entry.number):
-                yield results.result(entry, self._directory, error=run.stopped)
+                error = run.stopped.about(idempotency_key=entry.key, task_id=next(iter(entry.task_ids), None))
+                yield results.result(entry, self._directory, error=error)
 
     async def _draw_results(self, journal: Journal) -> None:
         try:

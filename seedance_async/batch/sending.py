@@ -91,6 +91,7 @@ class Sender:
         ledger: learns what the jobs cost.
         feed: takes back what is to be sent again.
         stop: told when the next parcel would meet the same error.
+        trust: seconds for which a key is taken to be remembered by the server.
         pay_twice: whether a job of unknown outcome may take a new key where its own leads no further.
     """
 
@@ -102,6 +103,7 @@ class Sender:
         feed: Feed,
         *,
         stop: Callable[[SeedanceError], None],
+        trust: float,
         pay_twice: bool,
     ) -> None:
         self._engine = engine
@@ -109,6 +111,7 @@ class Sender:
         self._ledger = ledger
         self._feed = feed
         self._stop = stop
+        self._trust = trust
         self._pay_twice = pay_twice
         self._lost_in_a_row = 0
         self._refused_since: float | None = None
@@ -167,14 +170,16 @@ class Sender:
         return self._pay_twice and parcel.state is State.SUBMITTING and isinstance(error.__cause__, STORABLE)
 
     async def _send(self, parcel: Parcel, slot: Slot | None) -> Submission:
+        now = wall_now()
         try:
-            call = await self._journal.do(self._journal.store.intend, *parcel.numbers, now=wall_now())
+            call = await self._journal.do(self._journal.store.intend, *parcel.numbers, now=now)
         except BaseException:
             if slot is not None:
                 slot.cancel()
             raise
         fault_point("after_intent")
-        history = retry.History(uncertain=parcel.state is not State.PLANNED)
+        begun = parcel.state is not State.PLANNED
+        history = retry.History(uncertain=begun, age=parcel.age(now) if begun else 0.0, trust=self._trust)
         return await self._engine.send(call, parcel.kind, history=history, slot=slot)
 
     async def _accepted(self, parcel: Parcel, submission: Submission) -> None:
@@ -210,8 +215,7 @@ class Sender:
         """Put the jobs where their error proves them to be."""
         store, number = self._journal.store, parcel.number
         match error:
-            case UncertainSubmissionError() | IdempotencyConflictError():
-                # A 409 for a key and bytes of our own can only mean that it was accepted once.
+            case UncertainSubmissionError():
                 record = partial(store.doubt, number, error.message)
             case _ if isinstance(error, UNPAID):
                 record = partial(store.postpone, number, error.message, key=error.idempotency_key)
@@ -221,7 +225,7 @@ class Sender:
                 self._stop_for(error)
                 return
         await self._journal.do(record)
-        if isinstance(error, UncertainSubmissionError | IdempotencyConflictError):
+        if isinstance(error, UncertainSubmissionError):
             for each in parcel.numbers:
                 self._ledger.doubt(each)
             self._lost_in_a_row += 1

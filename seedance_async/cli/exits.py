@@ -25,6 +25,7 @@ from seedance_async.errors import (
     ManifestError,
     NotFoundError,
     SeedanceError,
+    StaleKeyError,
     TaskFailedError,
     UnauthorizedError,
     UncertainSubmissionError,
@@ -75,6 +76,8 @@ def lines_of(error: SeedanceError) -> list[str]:
 
 def _advice(error: SeedanceError) -> Iterator[str]:
     match error:
+        case StaleKeyError():
+            yield f"its idempotency key was {error.idempotency_key}; it is too old to be sent again"
         case UncertainSubmissionError():
             yield f"to collect it, run the same command with --idempotency-key {error.idempotency_key}"
         case UnauthorizedError():
@@ -89,5 +92,7 @@ def _advice(error: SeedanceError) -> Iterator[str]:
             pass
         case SeedanceError(task_id=str(task_id)):
             yield f"to collect it: seedance wait {task_id}"
+        case _ if error.advice:
+            yield error.advice
         case _:
             pass

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Hashable
 
     from seedance_async.budget import Budget, Slot
+    from seedance_async.errors import SeedanceError
     from seedance_async.models import Kind
     from seedance_async.scheduling.schedule import Schedule
 
@@ -51,6 +52,7 @@ class Dispatcher:
         self._lazy_sources = 0
         self._in_a_row = 0
         self._taking = False
+        self._end: SeedanceError | None = None
         self._bell = Bell()
         self.room: Room = Room(lambda: len(self._looks), on_change=self._bell.ring)
         budget.on_change(self._budget_changed)
@@ -71,7 +73,13 @@ class Dispatcher:
                 slot.cancel()
 
     async def slot(self) -> Slot:
-        """Wait for leave to send one request, in the direct lane."""
+        """Wait for leave to send one request, in the direct lane.
+
+        Raises:
+            SeedanceError: what ``close`` was given; nobody serves the lane any more.
+        """
+        if self._end is not None:
+            raise self._end.about()
         if self._nobody_waits() and self._budget.is_open():
             self._in_a_row += self._has_scheduled_work()
             return await self._budget.acquire()
@@ -87,10 +95,11 @@ class Dispatcher:
                 self._direct.remove(promise)
             raise
 
-    def close(self, error: Exception) -> None:
-        """Refuse everybody who still waits in the direct lane."""
+    def close(self, error: SeedanceError) -> None:
+        """Refuse everybody who waits in the direct lane, and whoever comes to it later."""
+        self._end = error
         while self._direct:
-            self._direct.popleft().fail(error)
+            self._direct.popleft().fail(error.about())
 
     def offer(self, job: Hashable, kind: Kind, start: Start) -> None:
         """Let the schedule decide when ``start`` may submit this job."""

@@ -1,10 +1,10 @@
 """One poller for every task that anybody waits for: the schedule says when, this file looks and tells.
 
 A follower is told once: the finished task, or the error that ends the waiting. A poll that failed ends
-nothing, it only means that nothing was learned; so it is tried again with growing pauses. Three answers do
-end the waiting, because no further look can mend them: the key is refused (401), the task does not exist
-(404), and it is completed without any output. An accepted task was paid, so the latter two are taken for a
-replica that lags, and believed only when they have lasted.
+nothing, it only means that nothing was learned; so it is tried again with growing pauses. A refused key (401)
+ends the waiting at once. What else no further look is likely to mend has to last before it is believed, for
+an accepted task was paid: a task that does not exist (404) or is completed without any output may be the word
+of a replica that lags, and a redirect or a broken certificate that of somebody in between.
 """
 
 from __future__ import annotations
@@ -12,12 +12,14 @@ from __future__ import annotations
 import logging
 from collections import OrderedDict
 from functools import partial
+from math import inf
 from typing import TYPE_CHECKING, Final
 
 import anyio
 from attrs import define, field
 
 from seedance_async.errors import (
+    ClientStateError,
     NotFoundError,
     OutputMissingError,
     SeedanceError,
@@ -63,15 +65,14 @@ class Birth:
 
 @define(eq=False)
 class Watched:
-    """A task somebody waits for."""
+    """A task somebody waits for: each follower until an instant of its own."""
 
     task_id: str
     started_at: float
-    deadline: float | None
-    followers: list[Tell] = field(factory=list)
+    followers: dict[Tell, float] = field(factory=dict)
     looked_at: float = 0.0
     failures: int = 0
-    missing_since: float | None = None
+    hopeless_since: float | None = None
 
 
 class Poller:
@@ -112,21 +113,21 @@ class Poller:
         """
         watched = self._watched.get(task_id)
         if watched is None:
-            watched = self._watch(task_id, patience)
-        watched.followers.append(tell)
+            watched = self._watch(task_id)
+        watched.followers[tell] = inf if patience is None else anyio.current_time() + patience
 
     def leave(self, task_id: str, tell: Tell) -> None:
         """Take back a ``follow``; the last one out stops the polling of the task."""
         watched = self._watched.get(task_id)
         if watched is not None and tell in watched.followers:
-            watched.followers.remove(tell)
+            del watched.followers[tell]
             if not watched.followers:
                 self._forget(watched)
 
     def close(self, error: SeedanceError) -> None:
         """Tell everybody who still waits that there will be no further look."""
         for watched in list(self._watched.values()):
-            self._end(watched, _for_task(error, watched.task_id))
+            self._end(watched, error.about(task_id=watched.task_id))
 
     def observe(self, task: Task) -> None:
         """Book and learn from a final task, whoever asked for it; once a task."""
@@ -139,11 +140,10 @@ class Poller:
         if task.is_completed and task.duration:
             self._forecast.observe(birth.kind, task.duration)
 
-    def _watch(self, task_id: str, patience: float | None) -> Watched:
+    def _watch(self, task_id: str) -> Watched:
         now = anyio.current_time()
         birth = self._births.get(task_id) or Birth(Kind.of_task_id(task_id), now)
-        deadline = None if patience is None else now + patience
-        watched = Watched(task_id, birth.started_at, deadline, looked_at=birth.started_at)
+        watched = Watched(task_id, birth.started_at, looked_at=birth.started_at)
         self._watched[task_id] = watched
         start = partial(self._start, watched)
         self._dispatcher.watch(task_id, birth.kind, started_at=birth.started_at, start=start)
@@ -164,31 +164,42 @@ class Poller:
             self.observe(outcome)
             self._end(watched, outcome)
         else:
-            watched.failures, watched.missing_since, watched.looked_at = 0, None, asked_at
+            watched.failures, watched.hopeless_since, watched.looked_at = 0, None, asked_at
             self._go_on(watched, f"its status is {outcome.status!r}")
 
     async def _missed(self, watched: Watched, failure: Failure) -> None:
         if self._hopeless(watched, failure):
-            self._end(watched, failure.error)
+            self._end(watched, _last_word(watched.task_id, failure.error))
             return
         watched.failures += 1
-        pause = min(LONGEST_PAUSE, FIRST_PAUSE * 2.0 ** min(watched.failures - 1, 10))
+        pause = self._pause(watched, failure)
         log.info("poll of %s failed (%s); again in %.0f s", watched.task_id, failure.error.message, pause)
         await anyio.sleep(pause)
         self._go_on(watched, failure.error.message)
 
+    def _pause(self, watched: Watched, failure: Failure) -> float:
+        """Seconds until the next look: our own back-off, and never less than the server asked for."""
+        asked_for = min(failure.retry_after or 0.0, self._transport.policy.max_retry_after)
+        return max(asked_for, min(LONGEST_PAUSE, FIRST_PAUSE * 2.0 ** min(watched.failures - 1, 10)))
+
     def _hopeless(self, watched: Watched, failure: Failure) -> bool:
-        if isinstance(failure.error, NotFoundError | OutputMissingError):
-            now = anyio.current_time()
-            watched.missing_since = now if watched.missing_since is None else watched.missing_since
-            return now - watched.missing_since >= LAG
-        return isinstance(failure.error, UnauthorizedError) or failure.final
+        """Whether no further look is worth a request."""
+        if isinstance(failure.error, UnauthorizedError | ClientStateError):
+            return True
+        lag = isinstance(failure.error, NotFoundError | OutputMissingError)
+        if not lag and not failure.final:
+            return False
+        now = anyio.current_time()
+        watched.hopeless_since = now if watched.hopeless_since is None else watched.hopeless_since
+        return now - watched.hopeless_since >= (LAG if lag else self._transport.policy.max_elapsed)
 
     def _go_on(self, watched: Watched, why: str) -> None:
         now = anyio.current_time()
-        if watched.deadline is not None and now >= watched.deadline:
-            self._end(watched, WaitTimeoutError(f"the task is not final yet: {why}", task_id=watched.task_id))
-        elif watched.followers:
+        for tell in [tell for tell, until in watched.followers.items() if now >= until]:
+            self.leave(watched.task_id, tell)
+            told = f"the task is not final yet: {why}; it goes on at the server, wait for it again"
+            tell(WaitTimeoutError(told, task_id=watched.task_id))
+        if watched.followers:
             self._dispatcher.looked(watched.task_id, watched.looked_at)
 
     def _end(self, watched: Watched, outcome: Task | SeedanceError) -> None:
@@ -202,8 +213,12 @@ class Poller:
             self._dispatcher.forget(watched.task_id)
 
 
-def _for_task(error: SeedanceError, task_id: str) -> SeedanceError:
-    """The error for one task's followers: they may add to it what they know of their own job."""
-    own = type(error)(error.message, task_id=task_id)
-    own.__cause__ = error.__cause__
-    return own
+def _last_word(task_id: str, error: SeedanceError) -> SeedanceError:
+    """What is told of a task that will not be looked at again."""
+    if isinstance(error, NotFoundError):
+        told = f"the task has vanished: it was accepted, and for {LAG:g} s now the API says {error.message!r}"
+        return NotFoundError(
+            told, code=error.code, status=error.status, request_id=error.request_id, task_id=task_id
+        )
+    error.task_id = task_id
+    return error

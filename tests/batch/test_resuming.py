@@ -19,9 +19,12 @@ from seedance_async import (
     ManifestError,
     NanoBananaPro,
     SeedanceClient,
+    StaleKeyError,
     UnauthorizedError,
     UncertainSubmissionError,
+    transport,
 )
+from seedance_async.batch import runner, sending
 from seedance_async.batch.journal import space
 from seedance_async.batch.states import State
 from seedance_async.sandbox import AccountSpec, Behaviour, Conditions, Fault, Sandbox
@@ -30,6 +33,18 @@ from tests.batch.helpers import PRICE, charged, opened, pictures, results_of, ru
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
     from pathlib import Path
+
+
+class Wall:
+    """A wall clock that a test can move."""
+
+    def __init__(self) -> None:
+        self.hours = 0.0
+
+    def __call__(self) -> float:
+        """Seconds of it."""
+        return 1.8e9 + self.hours * 3600.0
+
 
 FAILED = {"status": "failed", "output": None, "error": "the reef"}
 
@@ -280,6 +295,57 @@ async def test_what_was_refused_is_asked_again_when_told_to(tmp_path: Path) -> N
         assert {"refused": 1} == states(refused)
         assert {"saved": 1} == states(results)
         assert 2 == len({key for key, _ in submits(sandbox)})
+
+
+async def test_what_an_earlier_run_could_not_finish_is_told_with_its_handles(tmp_path: Path) -> None:
+    """By its key and its task id it can be looked into; a run that tells it again knows both."""
+    job = Job(NanoBananaPro(prompt="A boat sinks [[sandbox:fail]]"), name="boat")
+    async with Sandbox() as sandbox, opened(sandbox, tmp_path) as batch:
+        await results_of(batch, [job])
+        error = (await results_of(batch, [job]))["boat"].error
+
+        (paid,) = sandbox.tasks.values()
+        assert error is not None
+        assert (paid.id, paid.idempotency_key) == (error.task_id, error.idempotency_key)
+
+
+async def test_a_batch_that_is_opened_again_tells_how_it_stands_now(tmp_path: Path) -> None:
+    """Not how it stood when it was closed."""
+    async with Sandbox() as sandbox, SeedanceClient(sandbox.api_key, sandbox.base_url) as client:
+        batch = BatchRunner(client, tmp_path)
+        async with batch:
+            await results_of(batch, pictures(1))
+        async with batch:
+            await results_of(batch, pictures(3))
+            assert 3 == batch.summary.counts[State.SAVED]
+
+
+async def test_a_key_in_doubt_grows_old_over_all_runs(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Sent in one run, and again nineteen hours later in another: two hours more, and it is left alone."""
+    wall = Wall()
+    monkeypatch.setattr(sending, "wall_now", wall)
+    monkeypatch.setattr(runner, "wall_now", wall)
+    monkeypatch.setattr(transport, "wall_now", wall)
+    lost = Fault(effect="drop", on="submit", moment="before", count=None)
+
+    async def sleep() -> None:
+        await anyio.sleep(30.0)
+        wall.hours += 2.0
+
+    async with Sandbox(faults=[lost]) as sandbox:
+        await run_once(sandbox, tmp_path, pictures(1))
+        wall.hours += 19.0
+        before = len(sandbox.requests)
+        async with anyio.create_task_group() as machine:
+            machine.start_soon(sleep)
+            results = await run_once(sandbox, tmp_path, pictures(1))
+
+        again = [record.at for record in sandbox.requests[before:]]
+        assert again
+        assert max(again) - min(again) <= 30.0
+    assert isinstance(results["boat-0"].error, StaleKeyError)
 
 
 @pytest.mark.case(101)

@@ -78,6 +78,9 @@ async def test_a_402_stops_submitting_and_collects_what_is_paid(tmp_path: Path) 
         assert isinstance(batch.summary.stopped, InsufficientCreditsError)
         assert 3 == len(sandbox.paid_tasks)
         assert 40 > len(submits(sandbox))
+        for unsent in (result for result in results.values() if result.state is State.PLANNED):
+            assert isinstance(unsent.error, InsufficientCreditsError)
+            assert (unsent.idempotency_key, None) == (unsent.error.idempotency_key, unsent.error.task_id)
 
 
 @pytest.mark.case(42)

@@ -24,6 +24,7 @@ from seedance_async.errors import (
     InvalidRequestError,
     ManifestError,
     SeedanceError,
+    StaleKeyError,
     UnauthorizedError,
     UncertainInternalServerError,
     UncertainSubmissionError,
@@ -46,12 +47,24 @@ from seedance_async.errors import (
         (UnauthorizedError("no"), KEY_REFUSED),
         (UncertainSubmissionError("no"), UNCERTAIN),
         (UncertainInternalServerError("no"), UNCERTAIN),
+        (StaleKeyError("no"), UNCERTAIN),
     ],
     ids=lambda value: type(value).__name__ if isinstance(value, Exception) else None,
 )
 def test_every_error_has_the_exit_code_of_the_contract(error: SeedanceError, code: int) -> None:
     """Scripts decide by these numbers."""
     assert code == code_of(error)
+
+
+def test_a_key_that_is_too_old_is_not_advised_to_be_sent_again() -> None:
+    """It alone of all that is uncertain: the server may take the same request for a new job."""
+    told = "\n".join(lines_of(StaleKeyError("no", idempotency_key="key-1")))
+
+    assert "key-1" in told
+    assert "--idempotency-key" not in told
+    assert "--idempotency-key key-1" in "\n".join(
+        lines_of(UncertainSubmissionError("no", idempotency_key="key-1"))
+    )
 
 
 def test_many_jobs_end_with_the_code_that_says_most() -> None:

@@ -14,11 +14,11 @@ from sybil.document import Document
 from sybil.parsers.markdown.lexers import FencedCodeBlockLexer
 
 from seedance_async import RateLimit, RetryPolicy, Timeouts
-from seedance_async.batch.runner import REPLAY_WINDOW
 from seedance_async.cli.app import build
 from seedance_async.client import BASE_URL
 from seedance_async.downloads.fetch import ATTEMPTS
 from seedance_async.errors import BY_CODE
+from seedance_async.retry import KEY_TRUSTED
 from tests.examples.processes import ask, run, serving
 
 if TYPE_CHECKING:
@@ -169,7 +169,7 @@ def test_the_defaults_are_those_of_the_code() -> None:
 def test_numbers_in_the_text_are_those_of_the_code() -> None:
     """What is said in words beside the tables."""
     assert f"`{BASE_URL}`" in TEXT
-    assert f"longer than {REPLAY_WINDOW / 3600:.0f} hours" in TEXT
+    assert f"longer than {KEY_TRUSTED / 3600:.0f} hours" in TEXT
     assert {4: "tried four times"}[ATTEMPTS] in TEXT
     assert f"for {({600.0: 'ten'})[RetryPolicy().max_elapsed]} minutes" in TEXT
 

@@ -10,6 +10,7 @@ from seedance_async import (
     IdempotencyConflictError,
     InsufficientCreditsError,
     RateLimitedError,
+    RetryPolicy,
     UnauthorizedError,
     UncertainSubmissionError,
 )
@@ -84,6 +85,20 @@ async def test_a_request_that_a_proxy_delivers_twice_is_paid_once() -> None:
 
 
 @pytest.mark.case(75)
+async def test_a_copy_that_was_paid_before_ours_is_not_given_up() -> None:
+    """A proxy delivers twice, and this server repeats no answer: the key stays the way to what is paid."""
+    rejecting = Behaviour(repeated_key="reject")
+    twice = Fault(effect="duplicate", on="submit", moment="before")
+    async with (
+        Sandbox(behaviour=rejecting, faults=[twice]) as sandbox,
+        client_for(sandbox, retry=RetryPolicy(conflict_wait=30.0)) as client,
+    ):
+        with pytest.raises(UncertainSubmissionError) as caught:
+            await client.submit(VIDEO)
+
+    assert [caught.value.idempotency_key] == [paid.idempotency_key for paid in sandbox.paid_tasks]
+
+
 async def test_a_key_that_is_rejected_for_ever_ends_in_doubt() -> None:
     """The server does not replay: the task was probably made, and the error says so, with the key."""
     rejecting = Behaviour(repeated_key="reject")

@@ -31,7 +31,9 @@ def answers(data: bytes) -> None:
         return
     assert submission.task_ids
     for task_id in (task.id, *submission.task_ids):
-        assert "/" not in task_call(task_id).path.removeprefix("/tasks/")
+        asked = task_call(task_id).path.removeprefix("/tasks/")
+        assert "/" not in asked
+        assert asked not in {".", ".."}
     assert task.duration is None or task.duration >= 0
     json.dumps(task.raw, ensure_ascii=False).encode()
     (repr(submission) + repr(task)).encode()

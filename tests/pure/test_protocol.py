@@ -57,7 +57,8 @@ def test_a_post_carries_its_key_unquoted_and_its_exact_bytes() -> None:
 @pytest.mark.case(66)
 def test_a_foreign_task_id_cannot_leave_its_place_in_the_path() -> None:
     """Ids are the server's text: slashes and dots must not name another resource."""
-    assert task_call("../../admin?x=1").path == "/tasks/..%2F..%2Fadmin%3Fx%3D1"
+    assert task_call("../../admin?x=1").path == "/tasks/%2E%2E%2F%2E%2E%2Fadmin%3Fx%3D1"
+    assert task_call("..").path == "/tasks/%2E%2E"
 
 
 @pytest.mark.parametrize(

@@ -152,7 +152,7 @@ def test_a_key_in_doubt_is_not_sent_when_it_may_be_forgotten(failures: list[Fail
     decision = judge(POST, *failures, age=KEY_TRUSTED + 1.0)
 
     assert isinstance(decision, GiveUp)
-    assert isinstance(decision.error, errors.UncertainSubmissionError)
+    assert isinstance(decision.error, errors.StaleKeyError)
     assert decision.error.__cause__ is failures[-1].error
     assert "look for it" in str(decision.error)
     assert "key-1" in str(decision.error)
@@ -166,6 +166,16 @@ def test_the_wall_clock_changes_nothing_else(failure: Failure) -> None:
     assert judge(GET, failure, age=2 * KEY_TRUSTED) == judge(GET, failure)
     if failure.outcome is not Outcome.UNKNOWN:
         assert judge(POST, failure, age=2 * KEY_TRUSTED) == judge(POST, failure)
+
+
+@pytest.mark.case(75)
+def test_a_conflict_about_our_own_key_is_doubt() -> None:
+    """Something has delivered it before us: neither it nor a later refusal says "not paid"."""
+    late = POLICY.conflict_wait
+
+    for failures in ([CONFLICT], [CONFLICT, NO_CREDITS]):
+        assert isinstance(given_up(POST, *failures, elapsed=late), errors.UncertainSubmissionError)
+    assert given_up(POST, CONFLICT, NO_CREDITS, elapsed=late, minted=False) is NO_CREDITS.error
 
 
 def test_a_429_waits_at_the_gate_and_not_here() -> None:
@@ -201,7 +211,7 @@ def test_laws_of_every_decision(failures: list[Failure], elapsed: float, jitter:
     for failure in failures:
         history = history.after(failure, elapsed=elapsed)
     last = failures[-1]
-    doubt = any(f.outcome is Outcome.UNKNOWN and f is not CONFLICT for f in failures)
+    doubt = any(f.outcome is Outcome.UNKNOWN and (minted or f is not CONFLICT) for f in failures)
 
     match decide(POST, last, history, policy=POLICY, jitter=jitter):
         case Wait(seconds):

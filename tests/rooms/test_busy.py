@@ -83,6 +83,22 @@ async def test_a_task_that_never_ends_holds_nobody_for_ever() -> None:
     assert 4 == len(sandbox.paid_tasks)
 
 
+@pytest.mark.case(34)
+async def test_a_post_of_its_own_is_held_as_well() -> None:
+    """A web handler's submit waits for a task of ours to end, however long that takes."""
+    slow = Conditions(duration=lambda _order, _chance: 1500.0, busy_above=1)
+    async with (
+        Sandbox(conditions=slow) as sandbox,
+        SeedanceClient(sandbox.api_key, sandbox.base_url) as client,
+        anyio.create_task_group() as handlers,
+    ):
+        for picture in pictures(2):
+            handlers.start_soon(client.generate, picture)
+
+    assert 2 == len(sandbox.paid_tasks)
+    assert 30 >= refused(sandbox)
+
+
 async def test_a_held_post_can_be_cancelled() -> None:
     """Leaving takes nobody else's place, and the others go on."""
     async with (

@@ -17,6 +17,7 @@ from seedance_async import (
     ApiError,
     ClientStateError,
     ConfigurationError,
+    ConnectionFailedError,
     Forecast,
     GptImage2,
     IdempotencyConflictError,
@@ -29,16 +30,22 @@ from seedance_async import (
     RetryPolicy,
     Seedance2Video,
     SeedanceClient,
+    SeedanceError,
     ServiceBusyError,
+    Task,
     TaskFailedError,
     UnauthorizedError,
     UncertainSubmissionError,
+    UnexpectedReplyError,
     ValidationError,
     VideoOutput,
     WaitTimeoutError,
 )
+from seedance_async.promise import Promise
 from seedance_async.sandbox import Behaviour, Conditions, Fault, Sandbox
-from tests.rooms.raw_server import answer, raw_server
+from seedance_async.sandbox.faults import NAMED
+from seedance_async.scheduling.dispatcher import Dispatcher
+from tests.rooms.raw_server import Exchange, answer, raw_server
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, AsyncIterator, Iterator
@@ -103,6 +110,43 @@ async def test_a_timeout_is_one_for_all_tasks_of_a_post() -> None:
 
     assert anyio.current_time() - began < 65.0
     assert caught.value.idempotency_key == sandbox.paid_tasks[0].idempotency_key
+
+
+async def test_the_tasks_of_a_post_are_looked_at_side_by_side() -> None:
+    """The slow first one does not hide the others until it ends."""
+    seconds = iter([300.0, 60.0, 60.0, 60.0])
+    one_slow = Conditions(duration=lambda _order, _chance: next(seconds))
+    async with Sandbox(conditions=one_slow) as sandbox, client_for(sandbox) as client:
+        tasks = await client.generate_all(GptImage2(prompt="A shoe on chrome", batch_count=4))
+
+        first_look = {
+            record.path: record.at for record in reversed(sandbox.requests) if record.endpoint == "task"
+        }
+        began = sandbox.requests[0].at
+
+    assert [task.id for task in tasks] == [paid.id for paid in sandbox.paid_tasks]
+    assert all(at - began < 200.0 for at in first_look.values())
+
+
+async def test_the_first_error_ends_the_wait_for_all_tasks_of_a_post() -> None:
+    """A task that has vanished is told while its neighbours run, with the key of them all."""
+
+    async def serve(exchange: Exchange) -> None:
+        lost = exchange.seen.path.endswith("gpt2_a")
+        missing = answer(404, {"error": {"code": "not_found", "message": "no such task"}})
+        running = answer(200, {"id": exchange.seen.path.rpartition("/")[2], "status": "processing"})
+        await (missing if lost else running)(exchange)
+
+    ids = {"task_ids": ["gpt2_a", "gpt2_b"], "batch_task_ids": ["gpt2_a", "gpt2_b"]}
+    accepted = answer(202, {"id": "gpt2_a", "status": "processing", **ids})
+    async with raw_server(accepted, serve) as server, client_at(server.url) as client:
+        began = anyio.current_time()
+        with pytest.raises(NotFoundError, match="vanished") as caught:
+            await client.generate_all(GptImage2(prompt="A shoe on chrome", batch_count=2))
+
+        assert anyio.current_time() - began < 1000.0
+    assert "gpt2_a" == caught.value.task_id
+    assert server.seen[0].headers["idempotency-key"] == caught.value.idempotency_key
 
 
 async def test_waiting_for_leave_to_send_is_no_failed_attempt() -> None:
@@ -260,6 +304,30 @@ async def test_waiting_ends_in_time_and_can_go_on() -> None:
 
     assert isinstance(caught.value, TimeoutError)
     assert task.is_completed
+
+
+@pytest.mark.parametrize("hasty_first", [True, False])
+async def test_each_waiter_of_a_task_has_its_own_patience(hasty_first: bool) -> None:
+    """Whoever came first lends nobody its deadline."""
+    slow = Conditions(duration=lambda _order, _chance: 5000.0)
+    outcomes: dict[str, Task | SeedanceError] = {}
+
+    async def wait(name: str, client: SeedanceClient, after: float) -> None:
+        await anyio.sleep(after)
+        poller = client.engine.poller
+        promise: Promise[Task | SeedanceError] = Promise()
+        patience = 1000.0 if name == "hasty" else None
+        poller.follow(sandbox.paid_tasks[0].id, promise.keep, patience=patience)
+        outcomes[name] = await promise.wait()
+
+    async with Sandbox(conditions=slow) as sandbox, client_for(sandbox) as client:
+        await client.submit(VIDEO)
+        async with anyio.create_task_group() as waiters:
+            waiters.start_soon(wait, "hasty", client, 0.0 if hasty_first else 60.0)
+            waiters.start_soon(wait, "patient", client, 60.0 if hasty_first else 0.0)
+
+    assert isinstance(outcomes["hasty"], WaitTimeoutError)
+    assert isinstance(outcomes["patient"], Task)
 
 
 async def test_a_hundred_waiters_of_one_task_share_its_polls() -> None:
@@ -495,6 +563,43 @@ async def test_a_closed_client_refuses_and_ends_those_who_wait() -> None:
         await client.aclose()
 
 
+async def test_nobody_queues_for_a_slot_of_a_closed_client() -> None:
+    """A call that comes back from its pause finds the lane shut."""
+    async with raw_server(answer(500, {"error": {"code": "internal_error", "message": "oops"}})) as server:
+        client = client_at(server.url)
+        errors: list[SeedanceError] = []
+
+        async def caller() -> None:
+            try:
+                await client.get_task("sd2_a")
+            except SeedanceError as error:
+                errors.append(error)
+
+        async with client, anyio.create_task_group() as callers:
+            callers.start_soon(caller)
+            await anyio.sleep(0.2)  # less than its pause
+            await client.aclose()
+    assert ["the client is closed; make a new one"] == [error.message for error in errors]
+
+
+async def test_a_client_that_broke_down_says_so(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Not that somebody had closed it."""
+
+    async def crash(_: object) -> None:
+        raise RuntimeError("a bug")
+
+    monkeypatch.setattr(Dispatcher, "run", crash)
+    async with Sandbox() as sandbox, client_for(sandbox) as client:
+        await anyio.sleep(1.0)
+        with pytest.raises(ClientStateError, match="broke down") as caught:
+            await client.get_task("sd2_a")
+
+    assert isinstance(caught.value.__cause__, ExceptionGroup)
+    assert ["CRITICAL"] == [record.levelname for record in caplog.records]
+
+
 async def test_a_client_that_closes_under_a_run_ends_it() -> None:
     """The loop over the results is told; it does not wait for ever."""
     async with Sandbox(conditions=SECONDS) as sandbox, client_for(sandbox) as client:
@@ -624,6 +729,49 @@ async def test_a_404_that_lasts_ends_the_waiting_with_the_id() -> None:
 
     assert caught.value.task_id == "sd2_a"
     assert [seen.method for seen in server.seen].count("POST") == 1
+
+
+@pytest.mark.case(91)
+async def test_a_redirect_of_a_look_ends_nothing_at_once() -> None:
+    """A captive portal, for two minutes; nothing is sent to where it points."""
+    portal = evolve(NAMED["redirect"], on="task", count=None, lasts=220.0)
+    async with Sandbox(conditions=SECONDS, faults=[portal]) as sandbox, client_for(sandbox) as client:
+        task = await client.generate(VIDEO)
+
+    assert task.is_completed
+    assert 1 == len(sandbox.paid_tasks)
+
+
+async def test_a_redirect_of_every_look_is_told_at_last() -> None:
+    """Ten minutes of it are not a moment's portal; the error names the task."""
+    portal = evolve(NAMED["redirect"], on="task", count=None)
+    async with Sandbox(conditions=SECONDS, faults=[portal]) as sandbox, client_for(sandbox) as client:
+        with pytest.raises(UnexpectedReplyError, match="redirects") as caught:
+            await client.generate(VIDEO)
+
+    assert caught.value.task_id == sandbox.paid_tasks[0].id
+
+
+@pytest.mark.case(36)
+async def test_a_look_waits_as_long_as_the_server_asked_for() -> None:
+    """Retry-After holds for polls as it does for POSTs."""
+    busy = Fault(effect="status", moment="before", status=503, on="task", headers={"Retry-After": "300"})
+    async with Sandbox(conditions=SECONDS, faults=[busy]) as sandbox, client_for(sandbox) as client:
+        await client.generate(VIDEO)
+        first, second = [record.at for record in sandbox.requests if record.endpoint == "task"]
+
+    assert second - first >= 300.0
+
+
+async def test_errors_of_a_look_name_the_task() -> None:
+    """Whoever asked for many at a time has to know which."""
+    async with raw_server(answer(200, {})) as server:
+        closed = server.url
+    async with SeedanceClient("sk_test", closed, retry=RetryPolicy(max_elapsed=5.0)) as client:
+        for ask in (client.get_task, client.wait):
+            with pytest.raises(ConnectionFailedError) as caught:
+                await ask("sd2_a")
+            assert "sd2_a" == caught.value.task_id
 
 
 async def test_what_was_learned_about_durations_outlives_the_client() -> None:

@@ -70,6 +70,7 @@ class Ticket:
         key: that it was asked for under before; None if it never was, or will not be again.
         seat: its place among the jobs that share its POST; None if it goes alone, or was not sent.
         crashes: runs that died while it was being sent.
+        intended_at: wall clock, seconds, of its first POST under its key; None before that.
         submission: what was accepted; None before that.
         accepted_at: wall clock, seconds; None before that.
     """
@@ -82,6 +83,7 @@ class Ticket:
     key: str | None = None
     seat: int | None = None
     crashes: int = 0
+    intended_at: float | None = None
     submission: Submission | None = None
     accepted_at: float | None = None
 
@@ -178,7 +180,8 @@ ENTRY_COLUMNS: Final = (
 )
 
 TICKET_COLUMNS: Final = (
-    "number, name, tariff, state, digest, seat, crashes, key, task_ids, credits_used, accepted_at"
+    "number, name, tariff, state, digest, seat, crashes, key, "
+    "intended_at, task_ids, credits_used, accepted_at"
 )
 
 
@@ -195,11 +198,11 @@ def entry(row: Row) -> Entry:
 
 def ticket(row: Row, tariffs: Mapping[int, Tariff]) -> Ticket:
     """A ticket from a row of ``TICKET_COLUMNS``."""
-    number, name, tariff, state, digest, seat, crashes, key, task_ids, credits_used, accepted_at = row
+    number, name, tariff, state, digest, seat, crashes, key, intended_at, task_ids, used, accepted_at = row
     ids = read_list(task_ids)
     submission = None
     if ids:
-        submission = Submission(id=ids[0], task_ids=ids, credits_used=credits_used, idempotency_key=key)
+        submission = Submission(id=ids[0], task_ids=ids, credits_used=used, idempotency_key=key)
     return Ticket(
         number=number,
         name=name,
@@ -209,6 +212,7 @@ def ticket(row: Row, tariffs: Mapping[int, Tariff]) -> Ticket:
         key=key,
         seat=seat,
         crashes=crashes,
+        intended_at=intended_at,
         submission=submission,
         accepted_at=accepted_at,
     )
