@@ -78,7 +78,7 @@ class Web:
             self._judge(url)
             async with await self._answer(url, headers) as response:
                 if response.status in REDIRECTS and "Location" in response.headers:
-                    url = url.join(_parsed(response.headers["Location"]))
+                    url = _parsed(response.headers["Location"], base=url)
                     continue
                 _check(response.status, address)
                 yield response
@@ -141,20 +141,34 @@ class PublicResolver(AbstractResolver):
         """Nothing is held open."""
 
 
-def _parsed(address: str) -> URL:
+def _parsed(address: str, *, base: URL | None = None) -> URL:
+    """A URL of which every part can be read; yarl reads host and port only when they are asked for.
+
+    Raises:
+        DownloadError: it is none (``gone``: a fresh one may be better).
+    """
     try:
-        return URL(address, encoded=address.isascii())  # a signed query must not be quoted anew
+        if not address.isprintable():
+            raise ValueError("control characters")
+        url = URL(address, encoded=address.isascii())  # a signed query must not be quoted anew
+        url = base.join(url) if base is not None else url
+        _ = url.user, url.port, (url.host or "").encode("idna")
     except ValueError:
-        raise DownloadError(f"refused {shown_url(address)}: not a URL") from None
+        raise _gone(f"refused {shown_url(address)}: not a URL") from None
+    return url
+
+
+def _gone(told: str) -> DownloadError:
+    error = DownloadError(told)
+    error.gone = True
+    return error
 
 
 def _check(status: int, address: str) -> None:
     if status in ANSWERS:
         return
     if 400 <= status < 500 and status not in PASSING:
-        gone = DownloadError(f"{shown_url(address)} is gone (HTTP {status})")
-        gone.gone = True
-        raise gone
+        raise _gone(f"{shown_url(address)} is gone (HTTP {status})")
     raise BrokenError(f"HTTP {status}")
 
 

@@ -183,6 +183,41 @@ async def test_urls_that_are_not_public_https_are_refused(url: str, tmp_path: Pa
     assert "secret" not in str(caught.value)
 
 
+@pytest.mark.case(112)
+@pytest.mark.parametrize(
+    "url",
+    [
+        "https://cdn..example.com/x.png",
+        "https://example.com:99999999/x.png",
+        "https://example.com:http/x.png",
+        "https://[::1/x.png",
+        f"https://{'a' * 70}.example.com/x.png",
+        "https://xn--/x.png",
+        "https://example.com\x7f/x.png",
+    ],
+)
+async def test_what_is_no_url_costs_its_own_file_only(url: str, tmp_path: Path) -> None:
+    """A fresh one may be better, so one is asked for; as the place of a redirect it is refused alike."""
+    async with raw_server(answer(200, PNG)) as files:
+        assert await save(finished(url), tmp_path, name="kite", fresh=finished(files.url))
+    async with raw_server(answer(302, b"", f"Location: {url}")) as server:
+        with pytest.raises(DownloadError, match="not a URL"):
+            await save(finished(server.url), tmp_path, name="lion")
+
+
+@pytest.mark.case(112)
+@pytest.mark.parametrize(
+    "url",
+    ["https://\u00e9..example.com/x", "https://a\u2100b/x", "https://a\x00/x", "https:///x", "//x", "?", ""],
+)
+async def test_what_names_no_host_is_refused(url: str, tmp_path: Path) -> None:
+    """Whatever stands in the place of a URL, the answer is an error of the tree."""
+    with pytest.raises(DownloadError) as caught:
+        await save(finished(url), tmp_path, api="https://seedance2ai.io/api/v1")
+
+    assert "gpt2_a1" == caught.value.task_id
+
+
 async def test_a_name_that_resolves_to_a_private_address_is_refused() -> None:
     """Judged where the connection is made, so that no second look-up can differ."""
     with pytest.raises(OSError, match="no public address"):
