@@ -4,7 +4,8 @@ A schedule is drawn from its number: which faults strike, how the vendor's open 
 the server counts, how long things take. The laws are judged by what the sandbox saw:
 
 * no job is paid twice, as long as the server honours its keys;
-* none is lost silently: what is paid was delivered, or an error or a result tells its key or its id;
+* none is lost silently: what is paid was delivered, or is told by its task's id, or is told to be uncertain
+  under its key, and a batch that is run again without faults collects it;
 * the run ends, every job is told once, and only errors of the documented tree come out;
 * both ledgers agree, and nothing is left over: no task, no thread, no descriptor.
 
@@ -32,15 +33,22 @@ from attrs import field, frozen
 from seedance_async import (
     BatchRunner,
     GptImage2,
+    InsufficientCreditsError,
+    InvalidRequestError,
     Job,
     NanoBananaPro,
+    NotFoundError,
     RateLimit,
+    RateLimitedError,
     RetryPolicy,
     Seedance2Video,
     SeedanceClient,
     SeedanceError,
     Timeouts,
+    UnauthorizedError,
+    UncertainSubmissionError,
 )
+from seedance_async.batch.states import State
 from seedance_async.sandbox import Behaviour, Conditions, Fault, Sandbox, media_server, virtual_time
 from seedance_async.sandbox.faults import NAMED
 
@@ -49,9 +57,16 @@ if TYPE_CHECKING:
 
     from seedance_async.models import Request
     from seedance_async.sandbox.outputs import Clip, Picture
+    from seedance_async.sandbox.tasks import Task
 
 JOBS: Final = 20
 TEN_DAYS: Final = 10 * 86400.0
+REFUSALS: Final = (
+    InsufficientCreditsError, InvalidRequestError, NotFoundError, RateLimitedError, UnauthorizedError
+)  # fmt: skip
+"""What says that nothing was charged."""
+
+_NOBODY: Final = SeedanceError()
 DEFINITIVE: Final = (400, 401, 402, 404)
 """Refusals that say "not charged". A server that charges and says so lies, and no client can know."""
 
@@ -93,6 +108,21 @@ class Schedule:
         """Whether answers may tell other figures or ids than the truth."""
         return any(fault.effect == "edit" for fault in self.faults)
 
+    @property
+    def copies(self) -> bool:
+        """Whether a POST may arrive twice. A refusal of the copy hides the first, and no client can know."""
+        return any(fault.effect == "duplicate" for fault in self.faults)
+
+    @property
+    def closes_keys(self) -> bool:
+        """Whether a key may be answered with the same refusal for ever."""
+        return self.behaviour.repeated_key == "reject" or self.behaviour.stored != {"2xx"}
+
+    @property
+    def urls_expire_unused(self) -> bool:
+        """Whether a URL may be over before its file can be asked for."""
+        return self.behaviour.url_life < 2 * self.conditions.latency[1]
+
 
 @frozen(kw_only=True)
 class Told:
@@ -101,7 +131,17 @@ class Told:
     prompt: str
     error: SeedanceError | None
     ids: frozenset[str] = frozenset()
-    keys: frozenset[str | None] = frozenset()
+    key: str | None = None
+    state: State | None = None
+
+    def names(self, task: Task) -> bool:
+        """Whether the caller can find this task by what was said."""
+        if task.id in self.ids:
+            return True
+        accepted = bool(self.ids)  # under a key, with ids that are not its own
+        uncertain = isinstance(self.error, UncertainSubmissionError)
+        on_record = self.state in {State.SUBMITTING, State.UNCERTAIN}
+        return self.key == task.idempotency_key and (accepted or uncertain or on_record)
 
 
 @frozen
@@ -149,13 +189,17 @@ async def _live(schedule: Schedule, witness: Witness, directory: Path) -> None:
         ) as sandbox:
             make = _batch if schedule.by_batch else _stream
             async with _client(schedule, sandbox) as client:
-                _judge(sandbox, await make(client, directory), witness)
-            _judge_books(schedule, sandbox, client, witness)
+                told, booked = await make(client, directory)
+            _judge(schedule, sandbox, told, witness)
+            _judge_books(schedule, sandbox, told, booked, witness)
             if schedule.by_batch:
                 sandbox.faults.clear()
                 sandbox.top_up(100_000)
                 async with _client(schedule, sandbox) as client:
-                    _judge(sandbox, await _batch(client, directory), witness)
+                    told, booked = await _batch(client, directory)
+                _judge(schedule, sandbox, told, witness)
+                _judge_books(schedule, sandbox, told, booked, witness)
+                _judge_end(schedule, sandbox, told, witness)
     await anyio.sleep(1.0)
     # The sandbox's own handlers may still sleep for a caller who has left: a server does not notice.
     ours = {task for task in asyncio.all_tasks() if "RequestHandler" not in repr(task.get_coro())}
@@ -176,41 +220,39 @@ async def _client(schedule: Schedule, sandbox: Sandbox) -> AsyncGenerator[Seedan
         yield client
 
 
-async def _stream(client: SeedanceClient, _: Path) -> list[Told]:
+async def _stream(client: SeedanceClient, _: Path) -> tuple[list[Told], float]:
     results = [result async for result in client.as_completed(requests())]
-    return [
+    told = [
         Told(
             prompt=result.request.prompt,
             error=result.error,
             ids=frozenset(result.submission.task_ids if result.submission else ()),
-            keys=frozenset(
-                (
-                    result.submission.idempotency_key if result.submission else None,
-                    result.error.idempotency_key if result.error else None,
-                )
-            ),
+            key=(result.submission or result.error or _NOBODY).idempotency_key,
         )
         for result in results
     ]
+    return told, client.usage.credits_used
 
 
-async def _batch(client: SeedanceClient, directory: Path) -> list[Told]:
+async def _batch(client: SeedanceClient, directory: Path) -> tuple[list[Told], float]:
     jobs = [Job(request, name=f"job {number}") for number, request in enumerate(requests())]
     prompts = {job.name: job.request.prompt for job in jobs}
     async with BatchRunner(client, directory) as batch:
         results = [result async for result in batch.run(jobs)]
-        store = batch.journal.store
         # What is on record is not lost: the next run sends the same bytes under that key.
-        keys = {job.name: (await batch.journal.do(store.entry, n)).key for n, job in enumerate(jobs, start=1)}
-    return [
+        store = batch.journal.store
+        entries = {job.name: await batch.journal.do(store.entry, n) for n, job in enumerate(jobs, start=1)}
+    told = [
         Told(
             prompt=prompts[result.name],
             error=result.error,
             ids=frozenset(result.task_ids),
-            keys=frozenset({result.idempotency_key, keys[result.name]}),
+            key=entries[result.name].key,
+            state=entries[result.name].state,
         )
         for result in results
     ]
+    return told, batch.summary.credits_used
 
 
 def requests() -> list[Request]:
@@ -221,29 +263,51 @@ def requests() -> list[Request]:
     ]
 
 
-def _judge(sandbox: Sandbox, told: Sequence[Told], witness: Witness) -> None:
+def _judge(schedule: Schedule, sandbox: Sandbox, told: Sequence[Told], witness: Witness) -> None:
     prompts = sorted(each.prompt for each in told)
     witness.law(sorted(request.prompt for request in requests()) == prompts, f"told {prompts}")
-    paid = defaultdict(list)
-    for task in sandbox.tasks.values():
-        paid[task.order.prompt].append(task)
+    paid = _paid(sandbox)
     for each in told:
         tasks = paid[each.prompt]
-        key = tasks[0].idempotency_key if tasks else None
-        found = all(task.id in each.ids for task in tasks) or key in each.keys
+        found = all(map(each.names, tasks)) or (schedule.copies and isinstance(each.error, REFUSALS))
         witness.law(len(tasks) <= 1, f"{each.prompt} is paid {len(tasks)} times")
-        witness.law(not tasks or found, f"{each.prompt} is paid and lost: {each}")
+        witness.law(found, f"{each.prompt} is paid and lost: {each}")
         witness.law(bool(tasks) or each.error is not None, f"{each.prompt} is done and was never paid")
         witness.law(
             each.error is None or isinstance(each.error, SeedanceError), f"{each.error!r} is not of the tree"
         )
 
 
-def _judge_books(schedule: Schedule, sandbox: Sandbox, client: SeedanceClient, witness: Witness) -> None:
-    """Nothing is booked that was not charged."""
-    charged = sum(task.credits for task in sandbox.tasks.values())
-    booked = client.usage.credits_used
-    witness.law(schedule.lies or booked <= charged, f"{booked} booked, {charged} charged")
+def _judge_books(
+    schedule: Schedule, sandbox: Sandbox, told: Sequence[Told], booked: float, witness: Witness
+) -> None:
+    """Booked is what was charged for the tasks that the caller was told of, no more and no less."""
+    known = {task_id for each in told for task_id in each.ids}
+    charged = sum(task.credits for task in sandbox.tasks.values() if task.id in known)
+    witness.law(schedule.lies or booked == charged, f"{booked} booked, {charged} charged")
+
+
+def _judge_end(schedule: Schedule, sandbox: Sandbox, told: Sequence[Told], witness: Witness) -> None:
+    """Run again without faults, a batch has collected what was paid, unless its key is closed for ever."""
+    if schedule.lies:
+        return
+    paid = _paid(sandbox)
+    for each in told:
+        for task in paid[each.prompt]:
+            ends = {"completed": State.SAVED, "failed": State.FAILED}[task.fate]
+            closed = each.state is State.UNCERTAIN and schedule.closes_keys
+            expired = each.state is State.COMPLETED and schedule.urls_expire_unused
+            witness.law(
+                each.state is ends or closed or expired, f"{each.prompt} is paid and not collected: {each}"
+            )
+
+
+def _paid(sandbox: Sandbox) -> defaultdict[str, list[Task]]:
+    """The tasks that were charged, by their prompt."""
+    paid = defaultdict(list)
+    for task in sandbox.tasks.values():
+        paid[task.order.prompt].append(task)
+    return paid
 
 
 def _behaviour(rng: random.Random) -> Behaviour:
