@@ -143,9 +143,10 @@ class Fault:
         moment: before the work is done, or after it.
         on: the endpoint: a submit, a poll of a task, a download, or any of them.
         nth: strike from the nth matching exchange on, counted from 1.
-        count: strike so many exchanges; None: all that follow.
+        count: strike so many exchanges, however many match; None: all that follow.
         lasts: strike for so many seconds from the first match on.
-        probability: of striking an exchange it would strike otherwise.
+        probability: of striking an exchange it would strike otherwise, drawn anew for each of them until
+            ``count`` are struck.
         status: HTTP status of the answer, for ``status``.
         code: word for the error envelope; empty: the documented one of that status, else a page of HTML.
         headers: of the answer, ``Retry-After`` for one; a number stands for its text.
@@ -252,11 +253,12 @@ NAMED: Final[Mapping[str, Fault]] = {
 
 
 class FaultBook:
-    """The rules in force, and how often each has matched."""
+    """The rules in force, and how often each has matched and struck."""
 
     def __init__(self, rules: Iterable[Fault] = (), *, seed: int = 0) -> None:
         self._rules = list(rules)
         self._matches: Counter[object] = Counter()
+        self._struck: Counter[object] = Counter()
         self._first: dict[object, float] = {}
         self._rng = Random(f"{seed}/faults")
 
@@ -273,6 +275,7 @@ class FaultBook:
         """Put every rule out of force."""
         self._rules.clear()
         self._matches.clear()
+        self._struck.clear()
         self._first.clear()
 
     def strike(self, call: Call, *, now: float = 0.0, prompt: str = "") -> tuple[Fault, ...]:
@@ -290,11 +293,13 @@ class FaultBook:
         if rule.on not in {"any", call.endpoint}:
             return False
         self._matches[place] += 1
-        turn = self._matches[place] - rule.nth
-        due = turn >= 0 and (rule.count is None or turn < rule.count)
         since = now - self._first.setdefault(place, now)
-        due = due and since <= rule.lasts
-        return due and (rule.probability >= 1 or self._rng.random() < rule.probability)
+        due = self._matches[place] >= rule.nth and since <= rule.lasts
+        left = rule.count is None or self._struck[place] < rule.count
+        if not (due and left and (rule.probability >= 1 or self._rng.random() < rule.probability)):
+            return False
+        self._struck[place] += 1
+        return True
 
 
 def _asked_for(call: Call, prompt: str) -> Iterator[tuple[object, Fault]]:

@@ -232,6 +232,17 @@ def test_chance_comes_from_the_seed() -> None:
     assert 0.2 < sum(first) / 400 < 0.4
 
 
+@pytest.mark.parametrize("probability", [0.02, 0.2, 0.9])
+def test_chance_decides_which_are_struck_and_not_how_many(probability: float) -> None:
+    """Three of those from the tenth on, wherever chance puts them; the same ones for the same seed."""
+    rule = Fault(effect="drop", nth=10, count=3, probability=probability)
+    first, same = (struck(FaultBook([rule], seed=7), 2000) for _ in range(2))
+
+    assert first == same
+    assert 3 == sum(first)
+    assert not any(first[:9])
+
+
 @pytest.mark.parametrize(
     "document",
     [
