@@ -12,7 +12,8 @@ Rules are given to the ``Sandbox``, posted to ``/_sandbox/faults``, or written i
 ``[[fault:drop]]`` lets that fault strike the first submit that carries exactly this body and key, and
 ``[[fault:drop*3]]`` the first three, so that a retry gets through. ``[[fault:drop@task]]`` strikes polls of
 the task that the prompt became, and ``[[fault:drop@media]]`` downloads of its files. A submit whose prompt
-asks for what there is not is refused.
+asks for what there is not is refused. ``drop`` and ``reset`` strike after the charge unless told otherwise,
+and have a name that says so, too: ``[[fault:drop-after-charge]]``.
 
 Pure: chance comes from the seed.
 """
@@ -228,7 +229,9 @@ def _said(status: int, moment: Moment = "after", **headers: str) -> Fault:
 NAMED: Final[Mapping[str, Fault]] = {
     **{effect: Fault(effect=effect) for effect in EFFECTS if effect not in {"status", "edit"}},
     "drop-before": Fault(effect="drop", moment="before"),
+    "drop-after-charge": Fault(effect="drop", moment="after"),
     "reset-before": Fault(effect="reset", moment="before"),
+    "reset-after-charge": Fault(effect="reset", moment="after"),
     "duplicate": Fault(effect="duplicate", moment="before"),
     "bad-gateway": _said(502),
     "busy": _said(503, "before"),

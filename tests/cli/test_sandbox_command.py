@@ -220,3 +220,4 @@ def test_the_faults_that_a_prompt_can_ask_for_are_listed() -> None:
 
     assert OK == ending.returncode
     assert {"effect": "drop", "moment": "before"} == rules["drop-before"]
+    assert {"effect": "drop"} == rules["drop"] == rules["drop-after-charge"]

@@ -149,6 +149,17 @@ async def test_a_prompt_can_ask_for_a_fault() -> None:
         assert 1 == len(api.sandbox.paid_tasks)
 
 
+@pytest.mark.parametrize(("moment", "paid"), [("before", 0), ("after-charge", 1)])
+@pytest.mark.parametrize("effect", ["drop", "reset"])
+async def test_a_prompt_can_say_at_which_moment(effect: str, moment: str, paid: int) -> None:
+    """The name tells whether the submit that is not answered was paid."""
+    async with calling(Sandbox()) as api:
+        with pytest.raises(BREAKS[effect]):
+            await api.post(VIDEO, {"prompt": f"A train [[fault:{effect}-{moment}]]"})
+
+        assert paid == len(api.sandbox.paid_tasks)
+
+
 async def test_a_prompt_that_asks_for_an_unheard_of_fault_is_refused() -> None:
     """Misspelt, it would never strike, and a test would pass for the wrong reason."""
     async with calling(Sandbox()) as api:
