@@ -23,18 +23,17 @@ from __future__ import annotations
 import json
 from collections import Counter
 from collections.abc import Mapping
-from math import inf
 from random import Random
-from typing import TYPE_CHECKING, Any, Final, Literal, TypeAlias, TypeVar, get_args
+from typing import TYPE_CHECKING, Final, Literal, get_args
 
-import attrs
 from attrs import asdict, field, frozen
 
 from seedance_async.sandbox.effects import ANSWERS, WIRES
-from seedance_async.sandbox.magic import shown, suggestion, wishes
+from seedance_async.sandbox.magic import shown, wishes
+from seedance_async.sandbox.reading import FOR_EVER, number, one_of, refuse_unknown, text, whole
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Iterable, Iterator
+    from collections.abc import Iterable, Iterator
 
     from seedance_async.sandbox.exchange import Call
 
@@ -44,60 +43,13 @@ Target = Literal["submit", "task", "media", "any"]
 PASSING: Final = frozenset({"delay", "duplicate", "ignore-range"})
 """The effects that act on the request, and let its work be done whenever they strike."""
 
-FOR_EVER: Final = 1e9
-"""Seconds; some thirty years. JSON knows no infinity."""
-
 LEVELS: Final = 50
 """Of a rule's JSON; what is deeper could be read, and not be told again."""
 
 EFFECTS: Final[tuple[str, ...]] = (*sorted(PASSING), *ANSWERS, *WIRES)
 
-
-Word = TypeVar("Word", bound=str)
-
 MOMENTS: Final[tuple[Moment, ...]] = get_args(Moment)
 TARGETS: Final[tuple[Target, ...]] = get_args(Target)
-
-Check: TypeAlias = "Callable[[object, object, Any], None]"
-"""A validator, as attrs calls it: with the instance, the attribute and the value."""
-
-
-def _one_of(name: str, allowed: Collection[Word]) -> Callable[[object, object, Word], None]:
-    def validate(_instance: object, _attribute: object, value: object) -> None:
-        if value not in allowed:
-            meant = suggestion(value, allowed) if isinstance(value, str) else ""
-            raise ValueError(f"{name} must be one of {', '.join(allowed)}; got {shown(value)}{meant}")
-
-    return validate
-
-
-def _whole(name: str, low: int, high: float = inf, *, or_none: bool = False) -> Check:
-    def validate(_instance: object, _attribute: object, value: object) -> None:
-        # Exactly an int: True would pass for 1.
-        if value is None and or_none:
-            return
-        if type(value) is not int or not low <= value <= high:
-            bounds = f"from {low}" + (f" to {high}" if high < inf else "") + (" or null" if or_none else "")
-            raise ValueError(f"{name} must be a whole number {bounds}; got {shown(value)}")
-
-    return validate
-
-
-def _number(name: str, low: float, high: float = inf) -> Check:
-    def validate(_instance: object, _attribute: object, value: object) -> None:
-        if isinstance(value, bool) or not isinstance(value, int | float) or not low <= value <= high:
-            bounds = f"from {low}" + (f" to {high}" if high < inf else "")
-            raise ValueError(f"{name} must be a number {bounds}; got {shown(value)}")
-
-    return validate
-
-
-def _text(name: str) -> Check:
-    def validate(_instance: object, _attribute: object, value: object) -> None:
-        if not isinstance(value, str):
-            raise ValueError(f"{name} must be text; got {shown(value)}")  # noqa: TRY004 - wrong input
-
-    return validate
 
 
 def _mapping(_instance: object, _attribute: object, value: object) -> None:
@@ -158,20 +110,20 @@ class Fault:
         seconds: real seconds to wait, for ``delay``, and between two bytes for ``dribble``.
     """
 
-    effect: str = field(validator=_one_of("effect", EFFECTS))
-    moment: Moment = field(default="after", validator=_one_of("moment", MOMENTS))
-    on: Target = field(default="any", validator=_one_of("on", TARGETS))
-    nth: int = field(default=1, validator=_whole("nth", 1))
-    count: int | None = field(default=1, validator=_whole("count", 1, or_none=True))
-    lasts: float = field(default=FOR_EVER, validator=_number("lasts", 0))
-    probability: float = field(default=1.0, validator=_number("probability", 0, 1))
-    status: int = field(default=503, validator=_whole("status", 200, 599))
-    code: str = field(default="", validator=_text("code"))
+    effect: str = field(validator=one_of(EFFECTS))
+    moment: Moment = field(default="after", validator=one_of(MOMENTS))
+    on: Target = field(default="any", validator=one_of(TARGETS))
+    nth: int = field(default=1, validator=whole(1))
+    count: int | None = field(default=1, validator=whole(1, or_none=True))
+    lasts: float = field(default=FOR_EVER, validator=number(0))
+    probability: float = field(default=1.0, validator=number(0, 1))
+    status: int = field(default=503, validator=whole(200, 599))
+    code: str = field(default="", validator=text)
     headers: Mapping[str, str] = field(factory=dict[str, str], converter=_as_text, validator=_headers)
-    body: str = field(default="", validator=_text("body"))
+    body: str = field(default="", validator=text)
     fields: Mapping[str, object] = field(factory=dict[str, object], validator=_mapping)
     without: tuple[str, ...] = field(default=(), converter=_words)
-    seconds: float = field(default=1.0, validator=_number("seconds", 0))
+    seconds: float = field(default=1.0, validator=number(0))
 
     @property
     def prevents(self) -> bool:
@@ -189,11 +141,7 @@ class Fault:
             raise ValueError(f"a fault must be a JSON object; got {shown(document)}")  # noqa: TRY004 - wrong input
         if _is_deeper(document, LEVELS):
             raise ValueError(f"a fault must not be nested deeper than {LEVELS} levels")
-        known = [attribute.name for attribute in attrs.fields(cls)]
-        for name in document:
-            if name not in known:
-                meant = suggestion(name, known)
-                raise ValueError(f"a fault has no field {shown(name)}, only {', '.join(known)}{meant}")
+        refuse_unknown(document, cls, what="a fault")
         if "effect" not in document:
             raise ValueError(f"a fault needs an effect: one of {', '.join(EFFECTS)}")
         return cls(**document)
