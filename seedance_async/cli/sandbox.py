@@ -59,7 +59,7 @@ async def sandbox(
         host: Address to listen at.
         port: Port of the API; 0 takes a free one.
         media_port: Port of the output files; 0 takes a free one.
-        api_key: The key of its one account.
+        api_key: The key of its one account; a live one is refused.
         credits: What that account holds at first.
         speed: How many times faster than real everything passes, the limit's window too.
         seed: The same seed and the same requests give the same ids, durations and failures.

@@ -40,6 +40,9 @@ Rounding = Literal["up", "down", "exact"]
 CHECKS: Final[tuple[Check, ...]] = ("auth", "limit", "validation", "balance")
 """The checks of a submit, in the order in which they run."""
 
+LIVE: Final = "sk_live_"
+"""What the vendor's own keys begin with."""
+
 
 @frozen(kw_only=True)
 class Behaviour:
@@ -147,10 +150,22 @@ class Conditions:
         return seconds / self.speed
 
 
+def _not_live(_: object, _attribute: object, keys: tuple[str, ...]) -> None:
+    # Not repeated: it may be a secret.
+    if any(key.strip().startswith(LIVE) for key in keys):
+        raise ValueError(
+            f"an API key that begins with {LIVE} is one of the real API, and none to try things with; "
+            "a sandbox takes any other, such as sk_test_sandbox"
+        )
+
+
 @frozen(kw_only=True)
 class AccountSpec:
-    """One account to open: its name, the API keys that belong to it, and its first credits."""
+    """One account to open: its name, the API keys that belong to it, and its first credits.
+
+    None of the keys may be a live one: whoever gave it to a sandbox would have clients send it there.
+    """
 
     name: str = "account-1"
-    keys: tuple[str, ...] = field(default=("sk_test_sandbox",), repr=False)
+    keys: tuple[str, ...] = field(default=("sk_test_sandbox",), repr=False, validator=_not_live)
     credits: int = field(default=100_000, validator=validators.ge(0))

@@ -208,6 +208,17 @@ def test_options_that_make_no_sense_are_a_mistake(option: str, value: str) -> No
     assert 1 == len(ending.stderr.splitlines())
 
 
+@pytest.mark.case(103)
+def test_a_live_key_is_a_mistake_and_is_not_repeated() -> None:
+    """The command is not run, so nothing is sent with it."""
+    ending = seedance("sandbox", "--api-key", "sk_live_0123456789", "--", sys.executable, "-c", SHOW)
+
+    assert (USAGE, "") == (ending.returncode, ending.stdout)
+    assert "sk_live_" in ending.stderr
+    assert "0123456789" not in ending.stderr
+    assert 1 == len(ending.stderr.splitlines())
+
+
 def _can_be_listened_at(host: str) -> bool:
     """Whether this machine speaks IPv6 is not ours to say."""
     with socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET) as trial:
