@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
     from anyio.abc import Process
 
-    from seedance_async.sandbox import Fault, Sandbox
+    from seedance_async.sandbox import Behaviour, Fault, Sandbox
 
 REQUESTS: Final = 30
 PERIOD: Final = 60.0
@@ -44,7 +44,8 @@ async def sandbox(
     credits: int = 100_000,  # noqa: A002 - the vendor's own word
     speed: float = 1.0,
     seed: int = 0,
-    window: WindowName = "sliding-log",
+    window: WindowName | None = None,
+    behaviour: Path | None = None,
     faults: Path | None = None,
     list_faults: bool = False,
 ) -> int:
@@ -58,11 +59,12 @@ async def sandbox(
         host: Address to listen at.
         port: Port of the API; 0 takes a free one.
         media_port: Port of the output files; 0 takes a free one.
-        api_key: The key of its one account.
+        api_key: The key of its one account; a live one is refused.
         credits: What that account holds at first.
         speed: How many times faster than real everything passes, the limit's window too.
         seed: The same seed and the same requests give the same ids, durations and failures.
-        window: How the server counts its 30 requests per 60 s.
+        window: How the server counts its 30 requests per 60 s; else as --behaviour says, or by a sliding log.
+        behaviour: JSON file with an object of switches, fields as in seedance_async.sandbox.Behaviour.
         faults: JSON file with a list of faults, fields as in seedance_async.sandbox.Fault.
         list_faults: Write the faults that a prompt can ask for, as [\[fault:NAME]], and end.
     """
@@ -80,6 +82,7 @@ async def sandbox(
             speed=speed,
             seed=seed,
             window=window,
+            behaviour=_read_behaviour(behaviour) if behaviour else None,
             faults=_read_faults(faults) if faults else (),
         )
     except ValueError as problem:
@@ -167,15 +170,33 @@ def _list_faults() -> None:
 
 
 def _read_faults(path: Path) -> list[Fault]:
+    rules = _read_json(path)
+    if not isinstance(rules, list):
+        raise ValueError(f"{path} must hold a JSON list of faults")  # noqa: TRY004 - wrong input, no wrong call
+    with _told_of(path):
+        return emulator.Fault.read_all(rules)
+
+
+def _read_behaviour(path: Path) -> Behaviour:
+    switches = _read_json(path)
+    with _told_of(path):
+        return emulator.Behaviour.read(switches)
+
+
+def _read_json(path: Path) -> object:
     try:
-        rules = json.loads(path.read_text(encoding="utf-8"))
+        document: object = json.loads(path.read_text(encoding="utf-8"))
     except ValueError as problem:
         raise ValueError(f"{path} is not JSON: {problem}") from None
     except RecursionError:
         raise ValueError(f"{path} is nested too deeply") from None
-    if not isinstance(rules, list):
-        raise ValueError(f"{path} must hold a JSON list of faults")  # noqa: TRY004 - wrong input, no wrong call
+    return document
+
+
+@contextmanager
+def _told_of(path: Path) -> Iterator[None]:
+    """Tell of which file it is that something is wrong."""
     try:
-        return emulator.Fault.read_all(rules)
+        yield
     except ValueError as problem:
         raise ValueError(f"{path}, {problem}") from None

@@ -5,6 +5,7 @@ GET         ``/_sandbox/requests``      what arrived, in order
 GET         ``/_sandbox/ledger``        every movement of credits, and the balances
 GET         ``/_sandbox/tasks``         every task as it is now
 POST        ``/_sandbox/credits``       ``{"credits": 500, "account": "account-1"}`` tops up
+GET         ``/_sandbox/behaviour``     the switches U1 to U9, as ``seedance sandbox --behaviour`` reads them
 GET         ``/_sandbox/faults``        the rules in force
 POST        ``/_sandbox/faults``        adds a rule, or a list of them; fields as in ``Fault``
 DELETE      ``/_sandbox/faults``        puts every rule out of force
@@ -125,6 +126,7 @@ _VIEWS: Final[dict[tuple[str, str], Callable[[World], object]]] = {
     ("GET", "requests"): _requests,
     ("GET", "ledger"): _ledger,
     ("GET", "tasks"): _tasks,
+    ("GET", "behaviour"): lambda world: world.state.behaviour.document(),
     ("GET", "faults"): _faults,
     ("GET", "openapi.json"): lambda _: local_document(),
 }

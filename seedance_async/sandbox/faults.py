@@ -12,7 +12,8 @@ Rules are given to the ``Sandbox``, posted to ``/_sandbox/faults``, or written i
 ``[[fault:drop]]`` lets that fault strike the first submit that carries exactly this body and key, and
 ``[[fault:drop*3]]`` the first three, so that a retry gets through. ``[[fault:drop@task]]`` strikes polls of
 the task that the prompt became, and ``[[fault:drop@media]]`` downloads of its files. A submit whose prompt
-asks for what there is not is refused.
+asks for what there is not is refused. ``drop`` and ``reset`` strike after the charge unless told otherwise,
+and have a name that says so, too: ``[[fault:drop-after-charge]]``.
 
 Pure: chance comes from the seed.
 """
@@ -22,18 +23,17 @@ from __future__ import annotations
 import json
 from collections import Counter
 from collections.abc import Mapping
-from math import inf
 from random import Random
-from typing import TYPE_CHECKING, Any, Final, Literal, TypeAlias, TypeVar, get_args
+from typing import TYPE_CHECKING, Final, Literal, get_args
 
-import attrs
 from attrs import asdict, field, frozen
 
 from seedance_async.sandbox.effects import ANSWERS, WIRES
-from seedance_async.sandbox.magic import shown, suggestion, wishes
+from seedance_async.sandbox.magic import shown, wishes
+from seedance_async.sandbox.reading import FOR_EVER, number, one_of, refuse_unknown, text, whole
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Iterable, Iterator
+    from collections.abc import Iterable, Iterator
 
     from seedance_async.sandbox.exchange import Call
 
@@ -43,60 +43,13 @@ Target = Literal["submit", "task", "media", "any"]
 PASSING: Final = frozenset({"delay", "duplicate", "ignore-range"})
 """The effects that act on the request, and let its work be done whenever they strike."""
 
-FOR_EVER: Final = 1e9
-"""Seconds; some thirty years. JSON knows no infinity."""
-
 LEVELS: Final = 50
 """Of a rule's JSON; what is deeper could be read, and not be told again."""
 
 EFFECTS: Final[tuple[str, ...]] = (*sorted(PASSING), *ANSWERS, *WIRES)
 
-
-Word = TypeVar("Word", bound=str)
-
 MOMENTS: Final[tuple[Moment, ...]] = get_args(Moment)
 TARGETS: Final[tuple[Target, ...]] = get_args(Target)
-
-Check: TypeAlias = "Callable[[object, object, Any], None]"
-"""A validator, as attrs calls it: with the instance, the attribute and the value."""
-
-
-def _one_of(name: str, allowed: Collection[Word]) -> Callable[[object, object, Word], None]:
-    def validate(_instance: object, _attribute: object, value: object) -> None:
-        if value not in allowed:
-            meant = suggestion(value, allowed) if isinstance(value, str) else ""
-            raise ValueError(f"{name} must be one of {', '.join(allowed)}; got {shown(value)}{meant}")
-
-    return validate
-
-
-def _whole(name: str, low: int, high: float = inf, *, or_none: bool = False) -> Check:
-    def validate(_instance: object, _attribute: object, value: object) -> None:
-        # Exactly an int: True would pass for 1.
-        if value is None and or_none:
-            return
-        if type(value) is not int or not low <= value <= high:
-            bounds = f"from {low}" + (f" to {high}" if high < inf else "") + (" or null" if or_none else "")
-            raise ValueError(f"{name} must be a whole number {bounds}; got {shown(value)}")
-
-    return validate
-
-
-def _number(name: str, low: float, high: float = inf) -> Check:
-    def validate(_instance: object, _attribute: object, value: object) -> None:
-        if isinstance(value, bool) or not isinstance(value, int | float) or not low <= value <= high:
-            bounds = f"from {low}" + (f" to {high}" if high < inf else "")
-            raise ValueError(f"{name} must be a number {bounds}; got {shown(value)}")
-
-    return validate
-
-
-def _text(name: str) -> Check:
-    def validate(_instance: object, _attribute: object, value: object) -> None:
-        if not isinstance(value, str):
-            raise ValueError(f"{name} must be text; got {shown(value)}")  # noqa: TRY004 - wrong input
-
-    return validate
 
 
 def _mapping(_instance: object, _attribute: object, value: object) -> None:
@@ -143,9 +96,10 @@ class Fault:
         moment: before the work is done, or after it.
         on: the endpoint: a submit, a poll of a task, a download, or any of them.
         nth: strike from the nth matching exchange on, counted from 1.
-        count: strike so many exchanges; None: all that follow.
+        count: strike so many exchanges, however many match; None: all that follow.
         lasts: strike for so many seconds from the first match on.
-        probability: of striking an exchange it would strike otherwise.
+        probability: of striking an exchange it would strike otherwise, drawn anew for each of them until
+            ``count`` are struck.
         status: HTTP status of the answer, for ``status``.
         code: word for the error envelope; empty: the documented one of that status, else a page of HTML.
         headers: of the answer, ``Retry-After`` for one; a number stands for its text.
@@ -156,20 +110,20 @@ class Fault:
         seconds: real seconds to wait, for ``delay``, and between two bytes for ``dribble``.
     """
 
-    effect: str = field(validator=_one_of("effect", EFFECTS))
-    moment: Moment = field(default="after", validator=_one_of("moment", MOMENTS))
-    on: Target = field(default="any", validator=_one_of("on", TARGETS))
-    nth: int = field(default=1, validator=_whole("nth", 1))
-    count: int | None = field(default=1, validator=_whole("count", 1, or_none=True))
-    lasts: float = field(default=FOR_EVER, validator=_number("lasts", 0))
-    probability: float = field(default=1.0, validator=_number("probability", 0, 1))
-    status: int = field(default=503, validator=_whole("status", 200, 599))
-    code: str = field(default="", validator=_text("code"))
+    effect: str = field(validator=one_of(EFFECTS))
+    moment: Moment = field(default="after", validator=one_of(MOMENTS))
+    on: Target = field(default="any", validator=one_of(TARGETS))
+    nth: int = field(default=1, validator=whole(1))
+    count: int | None = field(default=1, validator=whole(1, or_none=True))
+    lasts: float = field(default=FOR_EVER, validator=number(0))
+    probability: float = field(default=1.0, validator=number(0, 1))
+    status: int = field(default=503, validator=whole(200, 599))
+    code: str = field(default="", validator=text)
     headers: Mapping[str, str] = field(factory=dict[str, str], converter=_as_text, validator=_headers)
-    body: str = field(default="", validator=_text("body"))
+    body: str = field(default="", validator=text)
     fields: Mapping[str, object] = field(factory=dict[str, object], validator=_mapping)
     without: tuple[str, ...] = field(default=(), converter=_words)
-    seconds: float = field(default=1.0, validator=_number("seconds", 0))
+    seconds: float = field(default=1.0, validator=number(0))
 
     @property
     def prevents(self) -> bool:
@@ -187,11 +141,7 @@ class Fault:
             raise ValueError(f"a fault must be a JSON object; got {shown(document)}")  # noqa: TRY004 - wrong input
         if _is_deeper(document, LEVELS):
             raise ValueError(f"a fault must not be nested deeper than {LEVELS} levels")
-        known = [attribute.name for attribute in attrs.fields(cls)]
-        for name in document:
-            if name not in known:
-                meant = suggestion(name, known)
-                raise ValueError(f"a fault has no field {shown(name)}, only {', '.join(known)}{meant}")
+        refuse_unknown(document, cls, what="a fault")
         if "effect" not in document:
             raise ValueError(f"a fault needs an effect: one of {', '.join(EFFECTS)}")
         return cls(**document)
@@ -227,7 +177,9 @@ def _said(status: int, moment: Moment = "after", **headers: str) -> Fault:
 NAMED: Final[Mapping[str, Fault]] = {
     **{effect: Fault(effect=effect) for effect in EFFECTS if effect not in {"status", "edit"}},
     "drop-before": Fault(effect="drop", moment="before"),
+    "drop-after-charge": Fault(effect="drop", moment="after"),
     "reset-before": Fault(effect="reset", moment="before"),
+    "reset-after-charge": Fault(effect="reset", moment="after"),
     "duplicate": Fault(effect="duplicate", moment="before"),
     "bad-gateway": _said(502),
     "busy": _said(503, "before"),
@@ -252,11 +204,12 @@ NAMED: Final[Mapping[str, Fault]] = {
 
 
 class FaultBook:
-    """The rules in force, and how often each has matched."""
+    """The rules in force, and how often each has matched and struck."""
 
     def __init__(self, rules: Iterable[Fault] = (), *, seed: int = 0) -> None:
         self._rules = list(rules)
         self._matches: Counter[object] = Counter()
+        self._struck: Counter[object] = Counter()
         self._first: dict[object, float] = {}
         self._rng = Random(f"{seed}/faults")
 
@@ -273,6 +226,7 @@ class FaultBook:
         """Put every rule out of force."""
         self._rules.clear()
         self._matches.clear()
+        self._struck.clear()
         self._first.clear()
 
     def strike(self, call: Call, *, now: float = 0.0, prompt: str = "") -> tuple[Fault, ...]:
@@ -290,11 +244,13 @@ class FaultBook:
         if rule.on not in {"any", call.endpoint}:
             return False
         self._matches[place] += 1
-        turn = self._matches[place] - rule.nth
-        due = turn >= 0 and (rule.count is None or turn < rule.count)
         since = now - self._first.setdefault(place, now)
-        due = due and since <= rule.lasts
-        return due and (rule.probability >= 1 or self._rng.random() < rule.probability)
+        due = self._matches[place] >= rule.nth and since <= rule.lasts
+        left = rule.count is None or self._struck[place] < rule.count
+        if not (due and left and (rule.probability >= 1 or self._rng.random() < rule.probability)):
+            return False
+        self._struck[place] += 1
+        return True
 
 
 def _asked_for(call: Call, prompt: str) -> Iterator[tuple[object, Fault]]:

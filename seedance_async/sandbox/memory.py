@@ -4,14 +4,18 @@ A task's whole fate is drawn from the seed when it is accepted, and nothing else
 accepted submits are enough, in order and with their wall instants: played again they make the same tasks
 with the same ids, keys, charges and ends. Whatever was under way goes on meanwhile, as at a real server.
 
+Prompts and idempotency keys stand in the file, so it is for its owner's eyes, and a link in its place is
+refused: whoever may write into the directory could otherwise choose what is written to.
+
 Not kept: top-ups, revoked keys, faults, and how full the windows were.
 """
 
 from __future__ import annotations
 
 import json
+import os
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from attrs import frozen
 
@@ -20,6 +24,9 @@ from seedance_async.sandbox.exchange import Call
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
+    from typing import Literal, TextIO
+
+NOT_THROUGH_LINKS: Final = getattr(os, "O_NOFOLLOW", 0)
 
 
 @frozen
@@ -34,7 +41,7 @@ class Memory:
     """The file of one sandbox.
 
     Args:
-        path: made if missing, and its directory too.
+        path: made if missing, and its directory too; if it is a link, reading and writing raise an OSError.
     """
 
     def __init__(self, path: Path) -> None:
@@ -78,13 +85,31 @@ class Memory:
         self._path.unlink(missing_ok=True)
 
     def _lines(self) -> Iterator[object]:
-        if self._path.exists():
-            yield from map(json.loads, self._path.read_text(encoding="utf-8").splitlines())
+        try:
+            with self._opened("r") as file:
+                text = file.read()
+        except FileNotFoundError:
+            return
+        yield from map(json.loads, text.splitlines())
 
     def _add(self, line: dict[str, object]) -> None:
         self._path.parent.mkdir(parents=True, exist_ok=True)
-        with self._path.open("a", encoding="utf-8") as file:
+        with self._opened("a") as file:
             file.write(json.dumps(line) + "\n")
+
+    def _opened(self, mode: Literal["r", "a"]) -> TextIO:
+        return open(self._path, mode, encoding="utf-8", opener=_own)
+
+
+def _own(path: str, flags: int) -> int:
+    """Open a file of the owner's, and nothing that a link leads to."""
+    try:
+        return os.open(path, flags | NOT_THROUGH_LINKS, 0o600)
+    except OSError as problem:
+        if os.path.islink(path):  # noqa: PTH114 - systems have different errors for it
+            told = "the sandbox keeps its memory in no file that a link leads to"
+            raise OSError(problem.errno, told, path) from None
+        raise
 
 
 def _kept(line: object) -> Kept | None:

@@ -14,13 +14,15 @@ clock.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from random import Random
 from typing import TYPE_CHECKING, Final, Literal, get_args
 
-from attrs import field, frozen, validators
+from attrs import asdict, field, frozen, validators
 
 from seedance_async.sandbox.catalogue import credits_for, usual_duration
+from seedance_async.sandbox.magic import shown
+from seedance_async.sandbox.reading import FOR_EVER, flag, number, one_of, refuse_unknown, some_of
 from seedance_async.sandbox.validation import Order
 
 if TYPE_CHECKING:
@@ -37,6 +39,9 @@ Rounding = Literal["up", "down", "exact"]
 
 CHECKS: Final[tuple[Check, ...]] = ("auth", "limit", "validation", "balance")
 """The checks of a submit, in the order in which they run."""
+
+LIVE: Final = "sk_live_"
+"""What the vendor's own keys begin with."""
 
 
 @frozen(kw_only=True)
@@ -63,27 +68,48 @@ class Behaviour:
         url_life: U9. Seconds for which an output URL works, counted from the answer that carried it.
     """
 
-    repeated_key: RepeatedKey = "replay"
-    still_running: StillRunning = "request"
-    stored: frozenset[StatusClass] = frozenset({"2xx"})
-    key_life: float = field(default=24 * 3600.0, validator=validators.gt(0))
-    same_body: SameBody = "bytes"
-    key_scope: KeyScope = "endpoint"
-    gets_count: bool = True
-    before_key: frozenset[Check] = frozenset({"auth", "limit"})
-    window: WindowName = "sliding-log"
-    window_phase: float = 0.0
-    retry_after: Rounding = "up"
-    refused_count: bool = False
-    url_life: float = field(default=24 * 3600.0, validator=validators.gt(0))
+    repeated_key: RepeatedKey = field(default="replay", validator=one_of(get_args(RepeatedKey)))
+    still_running: StillRunning = field(default="request", validator=one_of(get_args(StillRunning)))
+    stored: frozenset[StatusClass] = field(
+        default=frozenset({"2xx"}), validator=some_of(get_args(StatusClass))
+    )
+    key_life: float = field(default=24 * 3600.0, validator=number(0, FOR_EVER, above=True))
+    same_body: SameBody = field(default="bytes", validator=one_of(get_args(SameBody)))
+    key_scope: KeyScope = field(default="endpoint", validator=one_of(get_args(KeyScope)))
+    gets_count: bool = field(default=True, validator=flag)
+    before_key: frozenset[Check] = field(default=frozenset({"auth", "limit"}), validator=some_of(CHECKS))
+    window: WindowName = field(default="sliding-log", validator=one_of(get_args(WindowName)))
+    window_phase: float = field(default=0.0, validator=number(-FOR_EVER, FOR_EVER))
+    retry_after: Rounding = field(default="up", validator=one_of(get_args(Rounding)))
+    refused_count: bool = field(default=False, validator=flag)
+    url_life: float = field(default=24 * 3600.0, validator=number(0, FOR_EVER, above=True))
 
-    def __attrs_post_init__(self) -> None:
-        """Refuse words that no switch knows; a misspelt check would be no check at all."""
-        for name, words in _WORDS.items():
-            value = getattr(self, name)
-            if unknown := (value if isinstance(value, frozenset) else {value}) - words:
-                known = ", ".join(sorted(words))
-                raise ValueError(f"{name} knows {known}; got {', '.join(map(repr, unknown))}")
+    @classmethod
+    def read(cls, document: object) -> Behaviour:
+        """The switches from JSON; those that it leaves out stay as they are by themselves.
+
+        Raises:
+            ValueError: not an object, an unknown field, or a value that is none of its field's.
+        """
+        if not isinstance(document, dict):
+            raise ValueError(f"a behaviour must be a JSON object; got {shown(document)}")  # noqa: TRY004 - wrong input
+        refuse_unknown(document, cls, what="a behaviour")
+        sets = {name: _as_set(document[name]) for name in ("stored", "before_key") if name in document}
+        return cls(**{**document, **sets})
+
+    def document(self) -> dict[str, object]:
+        """The switches as JSON, which can be read back."""
+        return {
+            name: sorted(value) if isinstance(value, frozenset) else value
+            for name, value in asdict(self).items()
+        }
+
+
+def _as_set(given: object) -> object:
+    """A list of words, for JSON knows no sets; anything else as it is, to be refused."""
+    if isinstance(given, list) and all(isinstance(each, str) for each in given):
+        return frozenset(given)
+    return given
 
 
 def _ordered(_: object, attribute: Attribute[tuple[float, float]], value: tuple[float, float]) -> None:
@@ -124,22 +150,22 @@ class Conditions:
         return seconds / self.speed
 
 
+def _not_live(_: object, _attribute: object, keys: tuple[str, ...]) -> None:
+    # Not repeated: it may be a secret.
+    if any(key.strip().startswith(LIVE) for key in keys):
+        raise ValueError(
+            f"an API key that begins with {LIVE} is one of the real API, and none to try things with; "
+            "a sandbox takes any other, such as sk_test_sandbox"
+        )
+
+
 @frozen(kw_only=True)
 class AccountSpec:
-    """One account to open: its name, the API keys that belong to it, and its first credits."""
+    """One account to open: its name, the API keys that belong to it, and its first credits.
+
+    None of the keys may be a live one: whoever gave it to a sandbox would have clients send it there.
+    """
 
     name: str = "account-1"
-    keys: tuple[str, ...] = field(default=("sk_test_sandbox",), repr=False)
+    keys: tuple[str, ...] = field(default=("sk_test_sandbox",), repr=False, validator=_not_live)
     credits: int = field(default=100_000, validator=validators.ge(0))
-
-
-_WORDS: Final[Mapping[str, frozenset[str]]] = {
-    "repeated_key": frozenset(get_args(RepeatedKey)),
-    "still_running": frozenset(get_args(StillRunning)),
-    "stored": frozenset(get_args(StatusClass)),
-    "same_body": frozenset(get_args(SameBody)),
-    "key_scope": frozenset(get_args(KeyScope)),
-    "before_key": frozenset(CHECKS),
-    "window": frozenset(get_args(WindowName)),
-    "retry_after": frozenset(get_args(Rounding)),
-}

@@ -82,6 +82,9 @@ class Sandbox:
             media_port: of the output files; 0 takes a free one.
             memory: file in which the account outlives this process, see :mod:`seedance_async.sandbox.memory`;
                 the same conditions must be given every time.
+
+        Raises:
+            ValueError: the API key is a live one.
         """
         world, open_points = conditions or Conditions(), behaviour or Behaviour()
         self.conditions: Conditions = evolve(

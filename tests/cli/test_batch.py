@@ -206,6 +206,20 @@ async def test_the_same_manifest_in_another_directory_is_told(
     assert 0o600 == stat.S_IMODE((tmp_path / "state" / "batches.jsonl").stat().st_mode)
 
 
+async def test_a_planted_memory_of_the_sandbox_is_told_in_a_line(seedance: Type, tmp_path: Path) -> None:
+    """Nothing is written to where the link leads."""
+    out = tmp_path / "out"
+    out.mkdir()
+    (out / "sandbox.jsonl").symlink_to(tmp_path / "victim")
+
+    ending = await seedance("batch", pictures(tmp_path, 1), "-o", out, "--sandbox")
+
+    assert FAILED == ending.code
+    assert f"a link leads to: {out / 'sandbox.jsonl'}" in ending.err
+    assert "Traceback" not in ending.err
+    assert not (tmp_path / "victim").exists()
+
+
 @pytest.mark.parametrize("content", [b"\xff\n{}\n[1, 2]\n", None])
 async def test_a_warning_that_cannot_be_given_stops_nothing(
     content: bytes | None, seedance: Type, tmp_path: Path, monkeypatch: pytest.MonkeyPatch

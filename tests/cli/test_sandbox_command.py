@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from seedance_async import RateLimit
+from seedance_async.cli.app import execute
 from seedance_async.cli.exits import OK, USAGE
 from seedance_async.cli.sandbox import rate_limit
 
@@ -113,6 +114,79 @@ def test_faults_that_make_no_sense_are_a_mistake(tmp_path: Path, text: str) -> N
     assert 1 == len(ending.stderr.splitlines())
 
 
+POST_TWICE = """
+import json, os, urllib.error, urllib.request
+headers = {
+    "Authorization": f"Bearer {os.environ['SEEDANCE_API_KEY']}",
+    "Content-Type": "application/json",
+    "Idempotency-Key": "k",
+}
+url = os.environ["SEEDANCE_BASE_URL"]
+for number in range(2):
+    request = urllib.request.Request(f"{url}/video/seedance2", b'{"prompt": "A kite"}', headers)
+    try:
+        print(urllib.request.urlopen(request).status)
+    except urllib.error.HTTPError as refusal:
+        print(refusal.code)
+with urllib.request.urlopen(url.replace("/api/v1", "/_sandbox/behaviour")) as answer:
+    print(json.load(answer)["window"])
+"""
+"""Tells what a POST, and the same POST again, are answered, and by which window they were counted."""
+
+
+@pytest.mark.parametrize(
+    ("switches", "options", "told"),
+    [
+        ({}, [], ["202", "202", "sliding-log"]),
+        ({"repeated_key": "reject"}, [], ["202", "409", "sliding-log"]),
+        ({"before_key": [], "window": "fixed"}, [], ["202", "202", "fixed"]),
+        ({"window": "fixed"}, ["--window", "token-bucket"], ["202", "202", "token-bucket"]),
+    ],
+)
+def test_the_switches_are_read_from_a_file(
+    tmp_path: Path, switches: dict[str, object], options: list[str], told: list[str]
+) -> None:
+    """They change what a POST is answered; a flag says more than the file."""
+    path = tmp_path / "behaviour.json"
+    path.write_text(json.dumps(switches))
+
+    ending = seedance("sandbox", "--behaviour", str(path), *options, "--", sys.executable, "-c", POST_TWICE)
+
+    assert told == ending.stdout.split(), ending.stderr
+
+
+@pytest.mark.parametrize(
+    ("text", "parts"),
+    [
+        ("", ["is not JSON"]),
+        ("[]", ["must be a JSON object; got []"]),
+        ('{"repeated_keys": 1}', ["no field 'repeated_keys'", "did you mean 'repeated_key'?"]),
+        ('{"repeated_key": "rejct"}', ["repeated_key", "replay, reject", "did you mean 'reject'?"]),
+        ('{"stored": ["2xx", "3xx"]}', ["stored", "2xx, 4xx, 5xx", "'3xx'"]),
+        ('{"stored": "2xx"}', ["stored must be a list", "'2xx'"]),
+        ('{"before_key": [["auth"]]}', ["before_key must be a list", "[['auth']]"]),
+        ('{"window": ["fixed"]}', ["window must be one of", "['fixed']"]),
+        ('{"gets_count": 1}', ["gets_count must be true or false; got 1"]),
+        ('{"refused_count": null}', ["refused_count must be true or false; got None"]),
+        ('{"key_life": 0}', ["key_life must be a number above 0"]),
+        ('{"url_life": Infinity}', ["url_life must be a number above 0 to 1e+09"]),
+        ('{"window_phase": "5"}', ["window_phase must be a number", "'5'"]),
+        ('{"window_phase": true}', ["window_phase must be a number", "True"]),
+    ],
+)
+async def test_switches_that_make_no_sense_are_a_mistake(
+    tmp_path: Path, text: str, parts: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Told in a line that names the file, the field, and what it takes; nothing is served."""
+    path = tmp_path / "behaviour.json"
+    path.write_text(text)
+
+    assert USAGE == await execute(["sandbox", "--behaviour", str(path), "--", "true"])
+
+    (line,) = capsys.readouterr().err.splitlines()
+    assert [] == [part for part in [str(path), *parts] if part not in line]
+
+
 @pytest.mark.parametrize(
     ("option", "value"),
     [
@@ -131,6 +205,17 @@ def test_options_that_make_no_sense_are_a_mistake(option: str, value: str) -> No
 
     assert USAGE == ending.returncode
     assert option in ending.stderr
+    assert 1 == len(ending.stderr.splitlines())
+
+
+@pytest.mark.case(103)
+def test_a_live_key_is_a_mistake_and_is_not_repeated() -> None:
+    """The command is not run, so nothing is sent with it."""
+    ending = seedance("sandbox", "--api-key", "sk_live_0123456789", "--", sys.executable, "-c", SHOW)
+
+    assert (USAGE, "") == (ending.returncode, ending.stdout)
+    assert "sk_live_" in ending.stderr
+    assert "0123456789" not in ending.stderr
     assert 1 == len(ending.stderr.splitlines())
 
 
@@ -220,3 +305,4 @@ def test_the_faults_that_a_prompt_can_ask_for_are_listed() -> None:
 
     assert OK == ending.returncode
     assert {"effect": "drop", "moment": "before"} == rules["drop-before"]
+    assert {"effect": "drop"} == rules["drop"] == rules["drop-after-charge"]

@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 import ast
+import json
 import re
 import subprocess
 import sys
+from contextlib import suppress
+from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import aiohttp
+import anyio
 import pytest
 from sybil.document import Document
 from sybil.parsers.markdown.lexers import FencedCodeBlockLexer
@@ -19,7 +24,9 @@ from seedance_async.client import BASE_URL
 from seedance_async.downloads.fetch import ATTEMPTS
 from seedance_async.errors import BY_CODE
 from seedance_async.retry import KEY_TRUSTED
+from seedance_async.sandbox import Behaviour, Fault, Sandbox
 from tests.examples.processes import ask, run, serving
+from tests.sandbox.api import CLIP, VIDEO, calling
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable
@@ -119,6 +126,62 @@ def test_the_test_with_the_plugin_passes(tmp_path: Path) -> None:
     )  # fmt: skip
 
     assert "1 passed" in ending.stdout, ending.stdout
+
+
+async def test_the_rules_of_the_example_lose_what_is_said() -> None:
+    """Two POSTs that are paid, and five looks, wherever chance puts them."""
+    rules = Fault.read_all(json.loads(block(naming='"probability"', language="json")))
+    async with calling(Sandbox(faults=rules)) as api:
+        for _ in range(2):
+            with pytest.raises(aiohttp.ServerDisconnectedError):
+                await api.post(VIDEO, CLIP)
+        submitted = await api.post(VIDEO, CLIP)
+        for _ in range(300):
+            await anyio.sleep(2.1)  # as the limit wants it
+            with suppress(aiohttp.ServerDisconnectedError):
+                await api.task(submitted.id)
+
+    struck = [record.fault for record in api.sandbox.requests]
+    assert 3 == len(api.sandbox.paid_tasks)
+    assert ["drop", "drop", ""] == struck[:3]
+    assert 5 == struck[3:].count("drop")
+    assert "" in struck[3 : struck.index("drop", 3)]
+
+
+async def test_the_prompts_of_the_text_ask_for_what_is_said() -> None:
+    """The answer to a paid POST is lost, and three looks are a page."""
+    first, second = re.findall(r"`(\[\[fault:[^`]+\]\])`", TEXT)
+    async with calling(Sandbox()) as api:
+        with pytest.raises(aiohttp.ServerDisconnectedError):
+            await api.post(VIDEO, {"prompt": f"A train {first}"})
+        paged = await api.post(VIDEO, {"prompt": f"A train {second}"})
+        for _ in range(3):
+            with pytest.raises(aiohttp.ContentTypeError):
+                await api.task(paged.id)
+
+        assert 200 == (await api.task(paged.id)).status
+        assert 2 == len(api.sandbox.paid_tasks)
+
+
+def test_the_flags_and_switches_of_the_sandbox_are_those_of_the_code() -> None:
+    """As the section on testing names them."""
+    section = TEXT.split("\n## Testing your own code\n")[1].split("\n## ")[0]
+    flags = set(re.findall(r"`(--[a-z-]+)", section))
+    (switches,) = re.findall(r"switches, such as `(\{.*?\})`", section)
+
+    assert {"--behaviour", "--faults", "--list-faults"} == flags
+    assert flags <= {
+        name for argument in build()["sandbox"].assemble_argument_collection() for name in argument.names
+    }
+    assert "reject" == Behaviour.read(json.loads(switches)).repeated_key
+
+
+def test_every_module_of_the_tests_that_is_named_can_be_run() -> None:
+    """As `python -m`."""
+    named = set(re.findall(r"`python -m (tests[\w.]*)", TEXT))
+
+    assert {"tests.fuzz", "tests.faults.soak", "tests.faults.catalogue"} == named
+    assert all(find_spec(name) for name in named)
 
 
 def test_the_backend_submits(tmp_path: Path) -> None:

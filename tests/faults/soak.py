@@ -67,7 +67,7 @@ REFUSALS: Final = (
 """What says that nothing was charged."""
 
 _NOBODY: Final = SeedanceError()
-DEFINITIVE: Final = (400, 401, 402, 404)
+DEFINITIVE: Final = (400, 401, 402, 404, 429)
 """Refusals that say "not charged". A server that charges and says so lies, and no client can know."""
 
 

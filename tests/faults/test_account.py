@@ -14,7 +14,7 @@ from seedance_async import (
     Job,
     UnauthorizedError,
 )
-from seedance_async.sandbox import Conditions, Fault, Sandbox
+from seedance_async.sandbox import AccountSpec, Conditions, Fault, Sandbox
 from tests.batch.helpers import charged, pictures
 from tests.faults.helpers import PRICE, SECONDS, VIDEO, client_for, polls, posts
 
@@ -81,6 +81,17 @@ async def test_a_key_of_somewhere_else_is_refused_and_spends_nothing() -> None:
     assert "sk_live_0123456789" not in str(caught.value)
     assert [] == sandbox.paid_tasks
     assert [] == polls(sandbox)
+
+
+@pytest.mark.case(103)
+def test_a_sandbox_takes_no_live_key() -> None:
+    """Its clients would send the key about; the refusal does not repeat it."""
+    with pytest.raises(ValueError, match="begins with sk_live_") as alone:
+        Sandbox(api_key="sk_live_0123456789")
+    with pytest.raises(ValueError, match="begins with sk_live_") as among:
+        AccountSpec(keys=("sk_test_one", " sk_live_0123456789"))
+
+    assert "0123456789" not in f"{alone.value}{among.value}"
 
 
 @pytest.mark.case(104)

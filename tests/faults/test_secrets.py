@@ -14,7 +14,7 @@ from tests.faults.helpers import VIDEO, client_for
 if TYPE_CHECKING:
     from pathlib import Path
 
-CANARY = "sk_live_canary_0123456789"
+CANARY = "sk_test_canary_0123456789"
 ONCE = RetryPolicy(max_elapsed=1.0)
 
 

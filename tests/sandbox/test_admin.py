@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, cast
 import aiohttp
 import anyio
 import pytest
+from attrs import evolve
 
-from seedance_async.sandbox import Sandbox
+from seedance_async.sandbox import Behaviour, Sandbox
 from tests.sandbox.api import CLIP, VIDEO, Api, calling
 
 if TYPE_CHECKING:
@@ -86,6 +87,15 @@ async def test_faults_can_be_put_in_force_and_out_again() -> None:
         _, document = await admin(api, "DELETE", "faults")
         assert {"faults": []} == document
         assert 404 == (await api.task("sd2_x")).status
+
+
+async def test_the_switches_that_are_shown_can_be_read_back() -> None:
+    """So a file for the next sandbox can be made of this one's."""
+    behaviour = Behaviour(stored=frozenset({"4xx", "2xx"}), before_key=frozenset(), gets_count=False)
+    async with calling(Sandbox(behaviour=behaviour, window="fixed")) as api:
+        _, shown = await admin(api, "GET", "behaviour")
+
+    assert evolve(behaviour, window="fixed") == Behaviour.read(shown)
 
 
 async def test_a_list_of_faults_is_put_in_force_whole_or_not_at_all() -> None:

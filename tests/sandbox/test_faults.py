@@ -149,6 +149,17 @@ async def test_a_prompt_can_ask_for_a_fault() -> None:
         assert 1 == len(api.sandbox.paid_tasks)
 
 
+@pytest.mark.parametrize(("moment", "paid"), [("before", 0), ("after-charge", 1)])
+@pytest.mark.parametrize("effect", ["drop", "reset"])
+async def test_a_prompt_can_say_at_which_moment(effect: str, moment: str, paid: int) -> None:
+    """The name tells whether the submit that is not answered was paid."""
+    async with calling(Sandbox()) as api:
+        with pytest.raises(BREAKS[effect]):
+            await api.post(VIDEO, {"prompt": f"A train [[fault:{effect}-{moment}]]"})
+
+        assert paid == len(api.sandbox.paid_tasks)
+
+
 async def test_a_prompt_that_asks_for_an_unheard_of_fault_is_refused() -> None:
     """Misspelt, it would never strike, and a test would pass for the wrong reason."""
     async with calling(Sandbox()) as api:
@@ -230,6 +241,17 @@ def test_chance_comes_from_the_seed() -> None:
 
     assert first == same != other
     assert 0.2 < sum(first) / 400 < 0.4
+
+
+@pytest.mark.parametrize("probability", [0.02, 0.2, 0.9])
+def test_chance_decides_which_are_struck_and_not_how_many(probability: float) -> None:
+    """Three of those from the tenth on, wherever chance puts them; the same ones for the same seed."""
+    rule = Fault(effect="drop", nth=10, count=3, probability=probability)
+    first, same = (struck(FaultBook([rule], seed=7), 2000) for _ in range(2))
+
+    assert first == same
+    assert 3 == sum(first)
+    assert not any(first[:9])
 
 
 @pytest.mark.parametrize(

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import stat
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
@@ -102,3 +104,34 @@ async def test_a_reset_is_remembered(tmp_path: Path) -> None:
         pass
 
     assert {} == second.tasks
+
+
+async def test_the_file_is_for_its_owner_alone(tmp_path: Path) -> None:
+    """Prompts and keys stand in it."""
+    mask = os.umask(0o022)
+    try:
+        async with life(tmp_path) as sandbox, client_of(sandbox) as client:
+            await client.submit(BOAT)
+    finally:
+        os.umask(mask)
+
+    path = tmp_path / "deep" / "account.jsonl"
+    assert BOAT.prompt in path.read_text()
+    assert 0o600 == stat.S_IMODE(path.stat().st_mode)
+
+
+@pytest.mark.parametrize("text", ["", None], ids=["to a file", "to nothing"])
+async def test_a_link_in_its_place_is_refused_and_not_followed(tmp_path: Path, text: str | None) -> None:
+    """Whoever planted it would choose what is written to."""
+    victim, path = tmp_path / "victim", tmp_path / "deep" / "account.jsonl"
+    if text is not None:
+        victim.write_text(text)
+    path.parent.mkdir()
+    path.symlink_to(victim)
+
+    with pytest.raises(OSError, match=r"no file that a link leads to: .*account\.jsonl"):
+        async with life(tmp_path):
+            pass
+
+    assert text == (victim.read_text() if victim.exists() else None)
+    assert path.is_symlink()

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
     from seedance_async.models import Request
 
-CANARY = "sk_live_canary_c0ffee_0123456789"
+CANARY = "sk_test_canary_c0ffee_0123456789"
 REQUESTS: list[Request] = [
     GptImage2(prompt="A red kite over the sea"),
     GptImage2(prompt="A red kite [[fault:drop]]"),
