@@ -11,13 +11,13 @@ import logging
 import os
 import re
 from collections import OrderedDict, deque
-from typing import TYPE_CHECKING, Final, Self
+from typing import TYPE_CHECKING, Final, Self, TypeVar
 
 import anyio
 
 from seedance_async import transport, wire
 from seedance_async.budget import FileMemory, NoMemory, outlives_a_process
-from seedance_async.completions import Completion, completions, trace, traces, wanted
+from seedance_async.completions import Completion, checked, completions, trace, traces, wanted
 from seedance_async.credentials import ApiKey
 from seedance_async.engine import Engine
 from seedance_async.errors import (
@@ -54,6 +54,9 @@ KEY_PAGE: Final = "https://seedance2ai.io/app/api"
 REMEMBERED_KEYS: Final = 10_000
 
 
+Option = TypeVar("Option", RateLimit, RetryPolicy, Timeouts)
+
+
 class SeedanceClient:
     """An asyncio client of the Seedance 2 AI API.
 
@@ -87,9 +90,11 @@ class SeedanceClient:
     ) -> None:
         self._key = _api_key(api_key)
         self._base_url = transport.parse_base_url(base_url or os.environ.get("SEEDANCE_BASE_URL") or BASE_URL)
-        self._rate_limit = rate_limit or _rate_limit(os.environ.get("SEEDANCE_RATE_LIMIT"))
-        self._policy = retry or RetryPolicy()
-        self._timeouts = timeouts or Timeouts()
+        self._rate_limit = _option(rate_limit, RateLimit) or _rate_limit(
+            os.environ.get("SEEDANCE_RATE_LIMIT")
+        )
+        self._policy = _option(retry, RetryPolicy) or RetryPolicy()
+        self._timeouts = _option(timeouts, Timeouts) or Timeouts()
         self._session = session
         self._usage = Usage()
         # Where a minute of the account passes faster, as in a sandbox, so do the tasks.
@@ -150,6 +155,7 @@ class SeedanceClient:
             SeedanceError: any other of the tree; whatever may have been paid can be collected by its key.
         """
         engine = self._running()
+        checked(request)
         if idempotency_key is not None:
             self._check_key(request, idempotency_key)
         return await engine.submit(request, key=idempotency_key)
@@ -197,6 +203,7 @@ class SeedanceClient:
             ValidationError: ``batch_count`` makes several tasks: use ``generate_all``.
             SeedanceError: see ``submit`` and ``wait``.
         """
+        checked(request)
         if getattr(request, "batch_count", 1) > 1:
             raise ValidationError([("batch_count", "makes several tasks; use generate_all to get them all")])
         tasks = await self.generate_all(request, timeout=timeout)
@@ -288,7 +295,7 @@ class SeedanceClient:
 
     async def download(
         self,
-        task: Task | str,
+        task: Task | Submission | str,
         directory: str | os.PathLike[str],
         *,
         name: str | None = None,
@@ -300,7 +307,7 @@ class SeedanceClient:
         for anew, once. Save as many tasks at the same time as you like: a few files move at once.
 
         Args:
-            task: a completed task, or the id of one.
+            task: a completed task, or the id of one, or a submission (its first task).
             directory: made if missing.
             name: file name without extension; else the task id. Several files are numbered.
             prompt: put into the files' own metadata, the picture and the sound being left as they are. Left
@@ -313,8 +320,8 @@ class SeedanceClient:
             DownloadError: a file could not be saved; the task stays finished and can be downloaded again.
         """
         engine = self._running()
-        if isinstance(task, str):
-            task = await self.get_task(task)
+        if not isinstance(task, Task):
+            task = await self.get_task(_task_id(task))
         return await engine.downloads.save(task, directory, name=name, prompt=prompt, renew=self.get_task)
 
     async def __aenter__(self) -> Self:
@@ -388,6 +395,13 @@ def _api_key(given: str | None) -> ApiKey:
     return ApiKey(text)
 
 
+def _option(value: Option | None, kind: type[Option]) -> Option | None:
+    """An option, unless it is something else, such as a number of seconds for ``Timeouts``."""
+    if value is None or isinstance(value, kind):
+        return value
+    raise ConfigurationError(f"a {kind.__name__} is wanted, such as {kind()}; got {value!r}")
+
+
 def _memory(key: ApiKey, base_url: URL) -> BudgetMemory:
     """Where stamps and lessons of the limit outlive the process."""
     return FileMemory(key.reveal(), str(base_url.origin())) if outlives_a_process(base_url) else NoMemory()
@@ -437,4 +451,8 @@ def _hand_over(error: BaseException, submission: Submission) -> None:
         if getattr(error, name, None) is None:
             setattr(error, name, value)
     if not isinstance(error, SeedanceError):
-        error.add_note(f"task {submission.id} is paid and goes on; collect it with client.wait")
+        told = f"task {', '.join(submission.task_ids)} is paid and goes on; collect it with client.wait"
+        error.add_note(told)
+        log.warning(
+            "%s", told
+        )  # a timeout or a web framework may swallow the exception, and its note with it

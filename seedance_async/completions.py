@@ -104,7 +104,7 @@ async def wanted(
     held: Wanted | None = None
     index = 0
     async for item in _each(source):
-        request = _request(item, index)
+        request = checked(item, place=f"requests[{index}]")
         if held is not None and share_posts and held.may_take(request):
             held = Wanted(request, (*held.indices, index))
         else:
@@ -194,11 +194,16 @@ def _error(ending: Ending[Wanted], part: Submission | None, tasks: tuple[Task, .
     return None
 
 
-def _request(item: object, index: int) -> Request:
+def checked(item: object, *, place: str = "request") -> Request:
+    """What a caller gave for a request, if it is one.
+
+    Raises:
+        ValidationError: it is something else, such as a prompt.
+    """
     if isinstance(item, Request):
         return item
     told = f"expected Seedance2Video, GptImage2 or NanoBananaPro, got {type(item).__name__}"
-    raise ValidationError([(f"requests[{index}]", told)], subject="as_completed")
+    raise ValidationError([(place, told)], subject="the call")
 
 
 async def _each(source: Iterable[Request] | AsyncIterable[Request]) -> AsyncGenerator[Request]:

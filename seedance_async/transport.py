@@ -127,18 +127,19 @@ class Transport:
             SeedanceError: as ``retry`` decides; for a POST it carries the idempotency key.
         """
         history = history or retry.History()
-        started = False
+        in_doubt = history.uncertain
         try:
             slot = slot or await self.slots.slot()
             began = anyio.current_time()  # not before: a queue of an hour is no failed attempt
             first_sent = wall_now() - history.age
-            started = True
             while True:
+                in_doubt = True
                 outcome = await self.attempt(call, read, slot=slot)
                 if not isinstance(outcome, Failure):
                     return outcome
                 elapsed = anyio.current_time() - began
                 history = history.after(outcome, elapsed=elapsed, age=wall_now() - first_sent)
+                in_doubt = history.uncertain
                 await self._obey(call, outcome, history)
                 if before_again is not None:
                     paused_at = anyio.current_time()
@@ -147,7 +148,7 @@ class Transport:
                 slot = await self._slot_again(call, history)
                 _refuse_outlived(call, outcome, evolve(history, age=wall_now() - first_sent), slot)
         except anyio.get_cancelled_exc_class() as cancelled:
-            if started and call.idempotency_key is not None:
+            if in_doubt and call.idempotency_key is not None:
                 _hand_over_key(cancelled, call.idempotency_key)
             raise
 

@@ -49,6 +49,7 @@ from tests.rooms.raw_server import Exchange, answer, raw_server
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, AsyncIterator, Iterator
+    from pathlib import Path
 
     from seedance_async.models import Request
     from seedance_async.sandbox.validation import Order
@@ -536,6 +537,62 @@ async def test_a_foreign_object_among_the_requests_is_named() -> None:
                 pass
 
     assert sandbox.requests == []
+
+
+async def test_what_is_no_request_is_named_before_anything_is_sent() -> None:
+    """A prompt alone, for one."""
+    async with Sandbox() as sandbox, client_for(sandbox) as client:
+        for call in (client.submit, client.generate, client.generate_all):
+            with pytest.raises(ValidationError, match="expected Seedance2Video"):
+                await call("A fox")  # type: ignore[arg-type]  # what people write
+
+    assert [] == sandbox.requests
+
+
+@pytest.mark.parametrize(
+    ("option", "kind"),
+    [({"rate_limit": "30/60"}, "RateLimit"), ({"timeouts": 30}, "Timeouts"), ({"retry": 3}, "RetryPolicy")],
+)
+def test_an_option_of_another_type_says_which_is_wanted(option: dict[str, object], kind: str) -> None:
+    """Before it is used, in words that show one."""
+    with pytest.raises(ConfigurationError, match=rf"a {kind} is wanted, such as {kind}\("):
+        SeedanceClient("sk_test", **option)  # type: ignore[arg-type]  # the mistake
+
+
+async def test_the_files_of_a_submission_can_be_fetched(tmp_path: Path) -> None:
+    """As it can be waited for."""
+    async with Sandbox() as sandbox, client_for(sandbox) as client:
+        submission = await client.submit(GptImage2(prompt="A shoe on chrome"))
+        await client.wait(submission)
+        (path,) = await client.download(submission, tmp_path)
+
+    assert path.stem == submission.id
+
+
+async def test_a_wait_that_a_timeout_ends_is_told_in_the_log(caplog: pytest.LogCaptureFixture) -> None:
+    """The TimeoutError of asyncio has no room for what is paid, and a web framework shows nobody its own."""
+    async with Sandbox(conditions=SECONDS) as sandbox, client_for(sandbox) as client:
+        with pytest.raises(TimeoutError):
+            await asyncio.wait_for(client.generate(VIDEO), 30.0)
+
+    assert any(sandbox.paid_tasks[0].id in record.message for record in caplog.records)
+
+
+async def test_a_caller_who_left_before_anything_left_is_told_of_no_payment(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """Nothing can be paid where every connection was refused."""
+    async with raw_server(answer(200, {})) as server:
+        closed = server.url
+    async with client_at(closed) as client:
+        worker = asyncio.create_task(client.submit(VIDEO))
+        await anyio.sleep(20.0)
+        worker.cancel()
+        with pytest.raises(asyncio.CancelledError) as caught:
+            await worker
+
+    assert not hasattr(caught.value, "idempotency_key")
+    assert [] == caplog.records
 
 
 async def test_a_client_that_is_not_open_says_how() -> None:
