@@ -10,10 +10,13 @@ from __future__ import annotations
 
 import json
 from collections import deque
+from itertools import starmap
 from typing import TYPE_CHECKING, Final
 
 from attrs import define, frozen
 
+from seedance_async.batch.journal.cells import damage
+from seedance_async.errors import ConfigurationError
 from seedance_async.models import RateLimit
 
 if TYPE_CHECKING:
@@ -23,6 +26,9 @@ if TYPE_CHECKING:
 
 FACT: Final = "pulse"
 """Name under which the journal keeps it."""
+
+LAST_INSTANT: Final = 2.0**40
+"""Of the wall clock; what is later was never measured."""
 
 
 @frozen
@@ -95,8 +101,23 @@ class Pulse:
 
 
 def load(text: str | None) -> tuple[RateLimit, list[Beat]]:
-    """The limit and the beats that ``dump`` kept; the usual one and none if there are none."""
+    """The limit and the beats that ``dump`` kept; the usual one and none if there are none.
+
+    Raises:
+        JournalError: what was kept is damaged.
+    """
     if text is None:
         return RateLimit(), []
-    (requests, period), *beats = json.loads(text)
-    return RateLimit(requests=requests, period=period), [Beat(*beat) for beat in beats]
+    try:
+        (requests, period), *beats = json.loads(text)
+        return RateLimit(requests=requests, period=period), list(starmap(_beat, beats))
+    except (ConfigurationError, RecursionError, TypeError, ValueError) as problem:
+        raise damage("the pulse of the batch") from problem
+
+
+def _beat(at: object, submits: object, polls: object) -> Beat:
+    match at, submits, polls:
+        case int() | float(), int(), int() if 0 <= at < LAST_INSTANT:
+            return Beat(at, submits, polls)
+        case _:
+            raise ValueError("not a beat")

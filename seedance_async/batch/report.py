@@ -7,7 +7,6 @@ Only the owner may read the pages, as it is with the journal: prompts stand in t
 
 from __future__ import annotations
 
-import os
 import re
 from collections import Counter
 from typing import TYPE_CHECKING, Final
@@ -18,6 +17,7 @@ from seedance_async.batch import chart, gallery, pulse
 from seedance_async.batch.journal import Journal
 from seedance_async.batch.states import ENDED, NEVER_PAID, State
 from seedance_async.batch.timeline import Timeline
+from seedance_async.plain_files import OWNER, replacing
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -118,12 +118,8 @@ class _Writing:
         return chart.draw(moments, beats, limit=limit)
 
     def _write(self, name: str, text: str) -> None:
-        part = self._directory / f"{name}.part"
-        part.unlink(missing_ok=True)
-        descriptor = os.open(part, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-        with os.fdopen(descriptor, "w", encoding="utf-8", errors="replace") as file:
-            file.write(text)
-        part.replace(self._directory / name)
+        with replacing(self._directory / name, OWNER) as file:
+            file.write(text.encode(errors="replace"))
 
     def _remove_others(self) -> None:
         for path in self._directory.glob("gallery-*.html"):

@@ -10,11 +10,12 @@ A line holds what became of the job and, beside it, the request's own fields, so
 from __future__ import annotations
 
 import os
-from typing import TYPE_CHECKING, Final, TextIO
+from typing import TYPE_CHECKING, Final
 
 from seedance_async.batch.jobs import JobResult
 from seedance_async.batch.journal.records import as_json
 from seedance_async.errors import SeedanceError
+from seedance_async.plain_files import OWNER, append, create
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -78,8 +79,8 @@ def line(entry: Entry) -> str:
 
 def add(directory: Path, entry: Entry) -> None:
     """Add the line of a job that has just ended."""
-    with _private(directory / RESULTS) as file:
-        file.write(line(entry))
+    with append(directory / RESULTS, OWNER) as file:
+        file.write(line(entry).encode())
 
 
 class Rewriting:
@@ -90,13 +91,13 @@ class Rewriting:
         self._target = directory / RESULTS
         self._part = self._target.with_name(f"{RESULTS}.part")
         self._last = 0
-        self._part.unlink(missing_ok=True)
+        create(self._part, OWNER).close()
 
     def page(self) -> bool:
         """Write the next jobs; False, and the file in place, when there are none left."""
         entries = self._store.entries(after=self._last, limit=PAGE)
-        with _private(self._part) as file:
-            file.writelines(map(line, entries))
+        with append(self._part, OWNER) as file:
+            file.writelines(line(entry).encode() for entry in entries)
             if entries:
                 self._last = entries[-1].number
                 return True
@@ -104,9 +105,3 @@ class Rewriting:
             os.fsync(file.fileno())
         self._part.replace(self._target)
         return False
-
-
-def _private(path: Path) -> TextIO:
-    """A file for the owner's eyes: prompts and signed URLs stand in it."""
-    flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND
-    return os.fdopen(os.open(path, flags, 0o600), "a", encoding="utf-8")

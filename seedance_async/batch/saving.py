@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 from functools import partial
 from typing import TYPE_CHECKING
 
 from anyio import to_thread
 
 from seedance_async.errors import DownloadError
+from seedance_async.plain_files import leads_out, replacing
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -56,6 +56,12 @@ class Saver:
         paths = []
         for place, task in enumerate(completed, start=1):
             target = self._target(entry, task, place if len(completed) > 1 else None)
+            if await to_thread.run_sync(leads_out, target.parent, self._directory):
+                raise DownloadError(
+                    f"cannot save into {target.parent}: a link there leads out of {self._directory}; take it "
+                    "away and run again",
+                    task_id=task.id,
+                )
             for path in await self._client.engine.downloads.save(
                 task,
                 target.parent,
@@ -110,9 +116,5 @@ def _describe(path: Path, entry: Entry, task: Task) -> None:
         "updated_at": task.updated_at.isoformat() if task.updated_at else None,
         "request": entry.request_fields,
     }
-    part = path.with_name(f"{path.name}.json.part")
-    with part.open("w", encoding="utf-8") as file:
-        json.dump(story, file, ensure_ascii=False, indent=2)
-        file.flush()
-        os.fsync(file.fileno())
-    part.replace(path.with_name(f"{path.name}.json"))
+    with replacing(path.with_name(f"{path.name}.json")) as file:
+        file.write(json.dumps(story, ensure_ascii=False, indent=2).encode())

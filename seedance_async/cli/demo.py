@@ -28,6 +28,7 @@ from seedance_async.cli.streams import data
 from seedance_async.cli.tasks import report
 from seedance_async.errors import ConfigurationError, SeedanceError
 from seedance_async.models import RateLimit
+from seedance_async.plain_files import replacing
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -100,7 +101,8 @@ class _Production:
         for path in found:
             path.unlink()
         self.directory.mkdir(parents=True, exist_ok=True)
-        mark.write_text("`seedance demo` works here and replaces its own files.\n", encoding="utf-8")
+        with replacing(mark) as file:
+            file.write(b"`seedance demo` works here and replaces its own files.\n")
 
     def _paths(self) -> Iterator[Path]:
         """Every file that may be made."""
@@ -136,7 +138,8 @@ class _Production:
         page = self.directory / PAGE
         page.parent.mkdir(parents=True, exist_ok=True)
         exhibits = [self._exhibit(index) for index in range(len(self.jobs))]
-        page.write_text(gallery.render(exhibits, title="seedance demo"), encoding="utf-8")
+        with replacing(page) as file:
+            file.write(gallery.render(exhibits, title="seedance demo").encode())
         return page
 
     def _exhibit(self, index: int) -> gallery.Exhibit:

@@ -23,6 +23,7 @@ from contextlib import ExitStack, contextmanager, suppress
 from typing import TYPE_CHECKING, Final, Self
 
 from seedance_async.downloads.resume import Version
+from seedance_async.plain_files import ALL, BINARY, NOT_THROUGH_LINKS, create
 
 if TYPE_CHECKING:
     from collections.abc import Generator
@@ -37,8 +38,6 @@ MAX_PARTS: Final = 100
 PAGE: Final = 4096
 PIECE_BYTES: Final = 1024 * 1024
 MAX_VERSION_BYTES: Final = 4096
-NOT_THROUGH_LINKS: Final = getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0)
-BINARY: Final = getattr(os, "O_BINARY", 0)
 
 
 class Part:
@@ -182,16 +181,10 @@ class Part:
             return any(bytes(PAGE) in piece for piece in iter(lambda: file.read(PIECE_BYTES), b""))
 
 
-def create(path: Path) -> BinaryIO:
-    """A new file; its name may be planted, so what stood there is taken away, and not written through."""
-    path.unlink(missing_ok=True)
-    return os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | BINARY, 0o644), "wb")
-
-
 def _open_locked(path: Path) -> int | None:
     """The file's handle; None if somebody else has it."""
     while True:
-        handle = os.open(path, os.O_RDWR | os.O_CREAT | NOT_THROUGH_LINKS | BINARY, 0o644)
+        handle = os.open(path, os.O_RDWR | os.O_CREAT | NOT_THROUGH_LINKS | BINARY, ALL)
         with ExitStack() as unless_good:
             unless_good.callback(os.close, handle)
             found = os.fstat(handle)

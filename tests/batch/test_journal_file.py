@@ -52,7 +52,10 @@ def test_a_mode_that_is_too_open_is_mended(tmp_path: Path) -> None:
 def test_commits_are_synced(tmp_path: Path) -> None:
     """Write-ahead log with full syncs; SQLite forgets the setting with each connection."""
     with opened_store(tmp_path) as store:
-        settings = [store.first(f"PRAGMA {name}") for name in ("journal_mode", "synchronous", "locking_mode")]
+        settings = [
+            store.file.connection.execute(f"PRAGMA {name}").fetchone()
+            for name in ("journal_mode", "synchronous", "locking_mode")
+        ]
 
     assert [("wal",), (2,), ("exclusive",)] == settings
 

@@ -3,19 +3,25 @@
 from __future__ import annotations
 
 import json
+import sqlite3
+from collections import Counter
 from typing import TYPE_CHECKING
 
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from seedance_async import Forecast, JournalError, protocol
+from seedance_async import Forecast, GptImage2, Job, JournalError, protocol
 from seedance_async.batch.journal import Journal
+from seedance_async.batch.states import State
 from seedance_async.errors import SeedanceError
 from seedance_async.protocol import Failure, Outcome, Reply, read_submission, read_task
-from seedance_async.sandbox.faults import Fault
+from seedance_async.sandbox import Conditions, Fault, Sandbox
+from tests.batch.helpers import PRICE, opened, pictures, run_once
 from tests.batch.stores import draft, opened_store, plan
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     import pytest
 
 JSON = st.recursive(
@@ -107,3 +113,63 @@ async def test_a_journal_with_any_bytes_changed_opens_or_is_refused(
         assert path.exists()
     else:
         await journal.close()
+
+
+JOBS = [*pictures(4), Job(GptImage2(prompt="A hat"), name="hat", repeat=3), *pictures(3, word="kite")]
+ASKED = Counter({job.request.prompt: job.repeat for job in JOBS})
+CELLS = {
+    "jobs": (
+        "name", "fold", "unnamed", "listed", "line", "take", "tariff", "path", "body", "digest", "state",
+        "run", "generation", "crashes", "key", "account", "shared", "seat", "intended_at", "accepted_at",
+        "ended_at", "task_ids", "submission", "tasks", "credits_used", "credits_refunded", "files", "error",
+    ),
+    "tariffs": ("model", "quality_tier", "channel", "resolution", "seconds", "tasks", "price"),
+    "meta": ("name", "value"),
+}  # fmt: skip
+CELL = st.sampled_from([(table, column) for table, columns in CELLS.items() for column in columns])
+NOISE = (
+    st.none()
+    | st.integers(-2, 2**63 - 1)
+    | st.floats(allow_nan=False)
+    | st.text(st.characters(exclude_categories=["Cs"]), max_size=20)
+    | st.binary(max_size=40)
+    | JSON.map(json.dumps)
+    | JSON.map(lambda each: json.dumps(each).encode())
+    | st.sampled_from(State)
+)
+
+
+@settings(max_examples=30, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(cell=CELL, row=st.integers(0, 9), noise=NOISE, as_text=st.booleans())
+async def test_a_journal_with_any_cell_overwritten_pays_nothing_twice(
+    cell: tuple[str, str], row: int, noise: object, as_text: bool, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    """A run on it ends well or in an error of the tree, and the account pays for what is planned, once."""
+    folder = tmp_path_factory.mktemp("batch")
+    async with Sandbox(conditions=Conditions(price=lambda _: PRICE)) as sandbox:
+        sandbox.faults.add(Fault(effect="drop", on="submit", nth=4, count=12))
+        async with opened(sandbox, folder, max_credits=7 * PRICE) as batch:
+            async for result in batch.run(JOBS):
+                if result.files:
+                    break
+        sandbox.faults.clear()
+        _overwrite(folder / "journal.sqlite", *cell, row, noise, as_text=as_text)
+        for _ in range(2):
+            try:
+                await run_once(sandbox, folder, JOBS)
+            except SeedanceError:
+                continue
+        paid = Counter(task.order.prompt for task in sandbox.paid_tasks)
+
+        assert paid <= ASKED
+
+
+def _overwrite(path: Path, table: str, column: str, row: int, noise: object, *, as_text: bool) -> None:
+    """Put something into one cell; what the table itself would refuse is left as it was."""
+    given = "CAST(? AS TEXT)" if as_text else "?"
+    key = {"jobs": "number", "tariffs": "id", "meta": "name"}[table]
+    with sqlite3.connect(path) as file:
+        (rows,) = file.execute(f"SELECT count(*) FROM {table}").fetchone()
+        which = f"{key} = (SELECT {key} FROM {table} LIMIT 1 OFFSET {row % rows})"
+        file.execute(f"UPDATE OR IGNORE {table} SET {column} = {given} WHERE {which}", (noise,))
+    file.close()

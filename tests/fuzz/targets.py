@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import io
 import json
+import struct
 import sys
 from typing import TYPE_CHECKING, Final
 
 from seedance_async import wire
-from seedance_async.batch import manifest, names
+from seedance_async.batch import manifest, names, results
+from seedance_async.batch.journal import cells
+from seedance_async.batch.journal.records import ENTRY_COLUMNS, entry
 from seedance_async.downloads import resume
 from seedance_async.embedding import EmbeddingError, Origin, embedding, origin_of, spliced
-from seedance_async.errors import ConfigurationError, ValidationError
+from seedance_async.errors import ConfigurationError, JournalError, ValidationError
 from seedance_async.models import REQUEST_TYPES
 from seedance_async.protocol import Failure, Reply, read_submission, read_task, retry_after, task_call
 from seedance_async.scheduling.forecast import Forecast
@@ -20,6 +23,14 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
 ORIGIN: Final = Origin(task_id="gpt2_a1", output=1, source_bytes=7)
+REST: Final = "digest, shared, seat, generation, crashes, account, run, fold, listed"
+ROW: Final = (
+    1, "boat", 1, 0, 1, "nano-banana-pro", "/images", b'{"prompt":"A boat"}', "saved",
+    "0b9f6a52-7c1d-4e3f-8a90-1b2c3d4e5f60", 1.0, 2.0, 3.0, '["nbp_a1"]',
+    '[{"id":"nbp_a1","status":"completed"}]', 12, None, '["boat.png"]', None,
+    b"digest", None, None, 1, 0, "account", 1, "boat", 1,
+)  # fmt: skip
+"""A job that is saved: the columns of an entry, then ``REST``."""
 
 
 def answers(data: bytes) -> None:
@@ -146,6 +157,40 @@ def forecasts(data: bytes) -> None:
         json.dumps(forecast.dump(), allow_nan=False)
 
 
+def journals(data: bytes) -> None:
+    """A row with anything in one of its cells is a job that can be told and sent, or damage."""
+    which, kind, content = _parts(data, 3)
+    columns = [column.rpartition(" AS ")[2] for column in f"{ENTRY_COLUMNS}, {REST}".split(", ")]
+    row: dict[str, object] = dict(zip(columns, ROW, strict=True))
+    row[columns[len(which) % len(columns)]] = _cell(kind, content)
+    try:
+        read = dict(zip(columns, cells.read(columns, tuple(row.values())), strict=True))
+    except JournalError as error:
+        str(error).encode()
+        return
+    job = entry(tuple(read[column] for column in columns[: -len(REST.split(", "))]))
+    results.line(job).encode()
+    str(job.request_fields["prompt"]).encode()
+    assert job.task_ids
+    assert (job.accepted_at or 0.0) + (job.credits_used or 0.0) < float("inf")
+    assert read["seat"] is None or read["seat"] + read["generation"] + read["crashes"] >= 0
+
+
+def _cell(kind: bytes, content: bytes) -> object:
+    """What SQLite can hand out: nothing, a number, a text that is one, or bytes."""
+    match kind:
+        case b"text":
+            return content.decode(errors="ignore")
+        case b"whole":
+            return int.from_bytes(content[:8], "big", signed=True)
+        case b"real":
+            return struct.unpack(">d", content[:8].rjust(8, b"\0"))[0]
+        case b"null":
+            return None
+        case _:
+            return content
+
+
 def _parts(data: bytes, count: int) -> list[bytes]:
     """Lines; the last one is all the rest."""
     found = data.split(b"\n", count - 1)
@@ -155,6 +200,6 @@ def _parts(data: bytes, count: int) -> list[bytes]:
 TARGETS: Final[Mapping[str, Callable[[bytes], None]]] = {
     target.__name__: target
     for target in (
-        answers, replies, hints, requests, manifests, file_names, media, parts, forecasts,
+        answers, replies, hints, requests, manifests, file_names, media, parts, forecasts, journals,
     )
 }  # fmt: skip

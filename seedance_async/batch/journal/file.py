@@ -12,11 +12,13 @@ import sqlite3
 from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, TypeVar
 
+from seedance_async.batch.journal import cells
 from seedance_async.errors import JournalError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
+    from seedance_async.batch.journal.cells import Row
     from seedance_async.batch.journal.opening import Connection
     from seedance_async.batch.journal.space import Space
 
@@ -37,6 +39,24 @@ class File:
         self._broken: JournalError | None = None
         self._nested = False
         self._pid = os.getpid()
+
+    def rows(self, columns: str, rest: str, *parameters: object) -> list[Row]:
+        """Read rows, each cell as ``cells`` says; within a transaction or without.
+
+        Args:
+            columns: what is selected, with ``, `` between; ``… AS name`` for what is no column of its own.
+            rest: of the statement, from ``FROM`` on.
+            parameters: for its question marks.
+
+        Raises:
+            JournalError: the file cannot be read, or what stands in it cannot be.
+        """
+        names = [column.rpartition(" AS ")[2] for column in columns.split(", ")]
+        try:
+            found = self.connection.execute(f"SELECT {columns} {rest}", parameters).fetchall()
+        except sqlite3.Error as problem:
+            raise self._unreadable(problem) from problem
+        return [cells.read(names, row) for row in found]
 
     def transaction(self, deed: Callable[[], T]) -> T:
         """Do a deed whole or not at all; when this returns it is on the disk.
@@ -86,6 +106,13 @@ class File:
             raise
         finally:
             self._nested = False
+
+    def _unreadable(self, problem: sqlite3.Error) -> JournalError:
+        failure = JournalError(f"the journal is damaged: {problem!s:.300}; {cells.REMEDY}")
+        code = getattr(problem, "sqlite_errorcode", 0)  # Python's own errors, of text that is none, have none
+        if code & 0xFF == sqlite3.SQLITE_IOERR:
+            self._broken = failure
+        return failure
 
     def _attempt(self, deed: Callable[[], T]) -> T:
         self.connection.execute("BEGIN IMMEDIATE")

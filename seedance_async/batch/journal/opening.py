@@ -25,6 +25,7 @@ from seedance_async.batch.journal.mounts import MOUNTS, shared_file_system
 from seedance_async.batch.journal.schema import APPLICATION_ID, TABLES, UPGRADES, VERSION
 from seedance_async.batch.keys import NONCE_BYTES
 from seedance_async.errors import JournalError
+from seedance_async.plain_files import create
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -87,12 +88,13 @@ def open_file(directory: Path) -> Connection:
         prepare(connection)
         if path.stat().st_size <= QUICK_CHECK_BYTES:
             _look_through(connection)
+        with create(directory / HOLDER) as holder:
+            holder.write(f"{os.getpid()} on {socket.gethostname()}\n".encode())
     except BaseException as problem:
         connection.close()
         if isinstance(problem, sqlite3.Error):
             raise _refusal(problem, directory) from problem
         raise
-    (directory / HOLDER).write_text(f"{os.getpid()} on {socket.gethostname()}\n")
     return connection
 
 

@@ -20,13 +20,16 @@ from typing import TYPE_CHECKING, Final, TypeAlias
 from attrs import field, frozen
 
 from seedance_async import wire
-from seedance_async.batch.journal.records import Changes, Draft, Row
+from seedance_async.batch import keys
+from seedance_async.batch.journal import cells
+from seedance_async.batch.journal.records import Changes, Draft
 from seedance_async.batch.names import fold
 from seedance_async.batch.states import NEVER_PAID, State
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from seedance_async.batch.journal.cells import Row
     from seedance_async.batch.journal.store import Store
 
 Problem: TypeAlias = tuple[int, str, str]
@@ -36,6 +39,9 @@ _INSERT: Final = (
     "INSERT INTO jobs (name, fold, unnamed, listed, line, take, tariff, path, body, digest, state, run) "
     "VALUES (?, ?, ?, 1, ?, ?, ?, ?, ?, ?, 'planned', 0)"
 )
+
+
+PAGE: Final = 500
 
 
 @frozen
@@ -62,9 +68,10 @@ class Planner:
     def __init__(self, store: Store, *, whole: bool) -> None:
         self._store = store
         self._file = store.file
+        self._fresh = store.first("1", "FROM jobs LIMIT 1") is None
+        self._see_that_all_are_recognised()
         if whole:
             self._file.begin()
-        self._fresh = store.first("SELECT 1 FROM jobs LIMIT 1") is None
         self._added = 0
         self._edited = 0
         self._file.connection.execute("DROP TABLE IF EXISTS temp.listed")
@@ -95,6 +102,28 @@ class Planner:
         """The reading has ended before its end: where it was to be whole, nothing of it stays."""
         self._file.end(keep=False)
         self._store.recall()
+
+    def _see_that_all_are_recognised(self) -> None:
+        """A job whose name or request is not found any more would be taken for a new one, and paid again.
+
+        Raises:
+            JournalError: there is one, by damage.
+        """
+        last = 0
+        columns = "number, name, fold, unnamed, path, body, digest, state, run"
+        while rows := self._file.rows(
+            columns, "FROM jobs WHERE number > ? ORDER BY number LIMIT ?", last, PAGE
+        ):
+            for number, name, folded, unnamed, path, body, digest, _, run in rows:
+                if fold(name) != folded or (unnamed and not name.startswith("job-")):
+                    raise cells.damage(f"the name of job {number} ({name!r:.80})")
+                if keys.digest(path, body) != digest:
+                    raise cells.damage(f"the request of job {number} ({name!r:.80})")
+                if run > self._store.run:
+                    raise cells.damage(
+                        f"the run of job {number} ({name!r:.80}), which is later than the last,"
+                    )
+            last = rows[-1][0]
 
     def _take(self, drafts: Sequence[Draft]) -> Taken:
         if self._fresh:
@@ -128,7 +157,8 @@ class Planner:
         row = None
         if not self._fresh:
             row = self._store.first(
-                "SELECT number, listed FROM jobs WHERE unnamed = 1 AND digest = ? "
+                "number, listed",
+                "FROM jobs WHERE unnamed = 1 AND digest = ? "
                 "AND number NOT IN (SELECT number FROM temp.listed) ORDER BY number LIMIT 1",
                 draft.digest,
             )
@@ -138,7 +168,7 @@ class Planner:
     def _unnamed_in_its_place(self, draft: Draft) -> Row | None:
         """The job of the same place, if it asks for the same in the words of an earlier version."""
         row = self._store.first(
-            "SELECT number, listed, line, path, body FROM jobs WHERE unnamed = 1 AND fold = ?", _name(draft)
+            "number, listed, line, path, body", "FROM jobs WHERE unnamed = 1 AND fold = ?", _name(draft)
         )
         if row is None:
             return None
@@ -149,7 +179,7 @@ class Planner:
     def _find_named(self, draft: Draft, taken: Taken) -> int | None:
         name = draft.name or ""
         row = self._store.first(
-            "SELECT number, listed, line, digest, state, path, body FROM jobs WHERE fold = ?", fold(name)
+            "number, listed, line, digest, state, path, body", "FROM jobs WHERE fold = ?", fold(name)
         )
         if row is None:
             return self._insert(draft, name)
@@ -161,9 +191,9 @@ class Planner:
             return self._keep(number, listed)
         self._edited += 1
         before = self._aside(name, draft)
-        if before is None and State(state) in NEVER_PAID:
+        if before is None and state in NEVER_PAID:
             return self._replace(number, draft)
-        self._make_room(number, name, State(state))
+        self._make_room(number, name, state)
         if before is not None:
             return self._take_back(before, name, draft)
         return self._insert(draft, name, new=False)
@@ -172,7 +202,8 @@ class Planner:
         """The job that had this name and asked for this before it was edited: paid, and wanted again."""
         prefix = fold(f"{name}-before-edit")
         row = self._store.first(
-            "SELECT number FROM jobs WHERE listed = 0 AND digest = ? AND substr(fold, 1, ?) = ?",
+            "number",
+            "FROM jobs WHERE listed = 0 AND digest = ? AND substr(fold, 1, ?) = ?",
             draft.digest,
             len(prefix),
             prefix,
@@ -197,7 +228,7 @@ class Planner:
         """The line of this reading at which a job was listed already."""
         if self._fresh:
             return line
-        row = self._store.first("SELECT line FROM temp.listed WHERE number = ?", number)
+        row = self._store.first("line", "FROM temp.listed WHERE number = ?", number)
         return None if row is None else int(row[0])
 
     def _keep(self, number: int, listed: int) -> int:
@@ -241,20 +272,21 @@ class Planner:
             tried
             for number in count(1)
             if not self._store.first(
-                "SELECT 1 FROM jobs WHERE fold = ?",
+                "1",
+                "FROM jobs WHERE fold = ?",
                 fold(tried := name if number == 1 else f"{name}-{number}"),
             )
         )
 
     def _last_number(self) -> int:
-        row = self._store.first("SELECT coalesce(max(number), 0) FROM jobs")
-        return int(row[0]) if row else 0
+        row = self._store.first("max(number)", "FROM jobs")
+        return int(row[0] or 0) if row else 0
 
     def _finish(self, manifest: str) -> Changes:
         removed = 0
         if not self._fresh:
             gone = "number NOT IN (SELECT number FROM temp.listed)"
-            row = self._store.first(f"SELECT count(*) FROM jobs WHERE listed = 1 AND {gone}")
+            row = self._store.first("count(*)", f"FROM jobs WHERE listed = 1 AND {gone}")
             removed = row[0] if row else 0
             self._file.connection.execute(f"DELETE FROM jobs WHERE state = 'planned' AND {gone}")
             self._file.connection.execute(f"UPDATE jobs SET listed = 0 WHERE listed = 1 AND {gone}")

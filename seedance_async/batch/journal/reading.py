@@ -8,17 +8,15 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from seedance_async import completions, wire
+from seedance_async import completions
 from seedance_async.batch.journal.records import (
     ENTRY_COLUMNS,
     TICKET_COLUMNS,
     Entry,
     Hold,
     Milestones,
-    Row,
     Ticket,
     entry,
-    read_list,
     ticket,
 )
 from seedance_async.batch.journal.tariffs import Tariffs
@@ -28,6 +26,7 @@ from seedance_async.errors import JournalError
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from seedance_async.batch.journal.cells import Row
     from seedance_async.batch.journal.file import File
     from seedance_async.batch.ledger import Tariff
     from seedance_async.models import Kind
@@ -43,12 +42,12 @@ class Reader:
 
     def __init__(self, file: File) -> None:
         self.file = file
-        self.tariffs: Tariffs = Tariffs(file.connection)
+        self.tariffs: Tariffs = Tariffs(file)
         self.run: int = 0
 
     def fact(self, name: str) -> str | None:
         """A fact about the batch, as it was remembered last."""
-        row = self.first("SELECT value FROM meta WHERE name = ?", name)
+        row = self.first("value", "FROM meta WHERE name = ?", name)
         return None if row is None else str(row[0])
 
     # --- what there is to do
@@ -83,7 +82,10 @@ class Reader:
 
     def entry(self, number: int) -> Entry:
         """Everything about one job."""
-        return entry(self._job(number, ENTRY_COLUMNS))
+        found = self._entries("number = ?", number, after=0, limit=1)
+        if not found:
+            raise JournalError(f"the journal has no job {number}")
+        return found[0]
 
     def entries(self, *, after: int, limit: int) -> list[Entry]:
         """All jobs in the order of their numbers, a page at a time."""
@@ -107,95 +109,98 @@ class Reader:
     def accepted_ids(self, *, limit: int) -> list[str]:
         """A task id of each of the jobs that were accepted last."""
         rows = self._all(
-            "SELECT task_ids FROM jobs WHERE state IN (?, ?, ?) ORDER BY number DESC LIMIT ?",
+            "number, state, task_ids",
+            "FROM jobs WHERE state IN (?, ?, ?) ORDER BY number DESC LIMIT ?",
             State.ACCEPTED,
             State.COMPLETED,
             State.SAVED,
             limit,
         )
-        return [read_list(task_ids)[0] for (task_ids,) in rows]
+        return [task_ids[0] for *_, task_ids in rows]
 
     def doubts(self, account: str) -> int:
         """How many jobs were sent with another API key than this one, and never answered."""
         condition = "state IN (?, ?) AND account IS NOT ?"
-        row = self.first(f"SELECT count(*) FROM jobs WHERE {condition}", *_DOUBTED, account)
+        row = self.first("count(*)", f"FROM jobs WHERE {condition}", *_DOUBTED, account)
         return int(row[0]) if row else 0
 
     def holds(self) -> list[Hold]:
         """Jobs that may have cost something which nobody has told."""
         rows = self._all(
-            "SELECT number, tariff, state FROM jobs "
-            "WHERE credits_used IS NULL AND key IS NOT NULL AND state NOT IN ('planned', 'refused')"
+            "number, tariff, state",
+            "FROM jobs "
+            "WHERE credits_used IS NULL AND key IS NOT NULL AND state NOT IN ('planned', 'refused')",
         )
-        return [Hold(number, self.tariffs.by_id[tariff], State(state)) for number, tariff, state in rows]
+        return [Hold(number, self.tariffs.of(tariff), state) for number, tariff, state in rows]
 
     def tally(self) -> dict[tuple[Tariff, State], int]:
         """How many jobs of the manifest there are of each tariff in each state."""
-        rows = self._all("SELECT tariff, state, count(*) FROM jobs WHERE listed = 1 GROUP BY tariff, state")
-        return {(self.tariffs.by_id[tariff_id], State(state)): count for tariff_id, state, count in rows}
+        rows = self._all("tariff, state, count(*)", "FROM jobs WHERE listed = 1 GROUP BY tariff, state")
+        return {(self.tariffs.of(tariff_id), state): count for tariff_id, state, count in rows}
 
     def alike(self) -> list[tuple[Tariff, int, int]]:
         """Planned jobs: by tariff, how often the same is asked for, and how many such groups there are."""
         same = (
             "SELECT tariff, count(*) AS jobs FROM jobs WHERE listed = 1 AND state = ? GROUP BY tariff, digest"
         )
-        rows = self._all(f"SELECT tariff, jobs, count(*) FROM ({same}) GROUP BY tariff, jobs", State.PLANNED)
-        return [(self.tariffs.by_id[tariff_id], jobs, count) for tariff_id, jobs, count in rows]
+        rows = self._all("tariff, jobs, count(*)", f"FROM ({same}) GROUP BY tariff, jobs", State.PLANNED)
+        return [(self.tariffs.of(tariff_id), jobs, count) for tariff_id, jobs, count in rows]
 
     def course(self, *, after: int, limit: int) -> list[Milestones]:
         """When each job was sent and was over, in the order of their numbers, a page at a time."""
         columns = "number, state, intended_at, accepted_at, ended_at"
         rows = self._page(columns, "1", after=after, limit=limit)
-        return [Milestones(number, State(state), *instants) for number, state, *instants in rows]
+        return [Milestones(*row) for row in rows]
 
     def durations(self, *, limit: int) -> list[tuple[Kind, float]]:
         """What the latest completed tasks took in seconds, oldest first."""
         rows = self._all(
-            "SELECT tariff, tasks FROM jobs WHERE state IN (?, ?) ORDER BY ended_at DESC LIMIT ?",
+            "number, state, tariff, tasks",
+            "FROM jobs WHERE state IN (?, ?) ORDER BY ended_at DESC LIMIT ?",
             State.COMPLETED,
             State.SAVED,
             limit,
         )
         tasks = [
-            (self.tariffs.by_id[tariff_id].kind, wire.task(task))
-            for tariff_id, told in reversed(rows)
-            for task in read_list(told)
+            (self.tariffs.of(tariff_id).kind, task) for *_, tariff_id, told in reversed(rows) for task in told
         ]
         return [(kind, task.duration) for kind, task in tasks if task.is_completed and task.duration]
 
     # --- the file
 
-    def first(self, sql: str, *parameters: object) -> Row | None:
-        """The first row that a query gives."""
-        row: Row | None = self.file.connection.execute(sql, parameters).fetchone()
-        return row
+    def first(self, columns: str, rest: str, *parameters: object) -> Row | None:
+        """The first row that a query gives; see ``File.rows``."""
+        return next(iter(self._all(columns, rest, *parameters)), None)
 
     def _state(self, number: int) -> State:
-        return State(self._job(number, "state")[0])
+        """Where a job stands, as the rest of its row bears out."""
+        state: State = self._job(number, "state, key, intended_at, task_ids")[0]
+        return state
 
     def _job(self, number: int, columns: str) -> Row:
-        row = self.first(f"SELECT {columns} FROM jobs WHERE number = ?", number)
+        row = self.first(f"{columns}, number", "FROM jobs WHERE number = ?", number)
         if row is None:
             raise JournalError(f"the journal has no job {number}")
-        return row
+        return row[:-1]
 
     def _tickets(self, condition: str, *values: object, after: int, limit: int) -> list[Ticket]:
         rows = self._page(TICKET_COLUMNS, condition, *values, after=after, limit=limit)
-        return [ticket(row, self.tariffs.by_id) for row in rows]
+        return [ticket(row, self.tariffs.of) for row in rows]
 
     def _entries(self, condition: str, *values: object, after: int, limit: int) -> list[Entry]:
         return [entry(row) for row in self._page(ENTRY_COLUMNS, condition, *values, after=after, limit=limit)]
 
     def _page(self, columns: str, condition: str, *values: object, after: int, limit: int) -> list[Row]:
         return self._all(
-            f"SELECT {columns} FROM jobs WHERE {condition} AND number > ? ORDER BY number LIMIT ?",
+            columns,
+            f"FROM jobs WHERE {condition} AND number > ? ORDER BY number LIMIT ?",
             *values,
             after,
             limit,
         )
 
-    def _all(self, sql: str, *parameters: object) -> list[Row]:
-        return self.file.connection.execute(sql, parameters).fetchall()
+    def _all(self, columns: str, rest: str, *parameters: object) -> list[Row]:
+        return self.file.rows(columns, rest, *parameters)
 
 
 _NOTHING_TO_DO: Final = (*sorted(ENDED), State.UNCERTAIN)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING, Any, Final, TypeAlias
+from typing import TYPE_CHECKING, Final
 
 import attrs
 from attrs import field, frozen
@@ -15,9 +15,10 @@ from seedance_async.batch.states import State
 from seedance_async.models import Kind, Submission, Task
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Callable, Iterator
 
     from seedance_async.batch.jobs import Job
+    from seedance_async.batch.journal.cells import Row
 
 
 @frozen(kw_only=True)
@@ -171,12 +172,10 @@ class Entry:
         return tuple(url for task in self.tasks for url in task.urls)
 
 
-Row: TypeAlias = tuple[Any, ...]
-"""What SQLite hands out; the columns selected say what is in it."""
-
 ENTRY_COLUMNS: Final = (
-    "number, name, line, unnamed, take, (SELECT model FROM tariffs WHERE id = tariff), path, body, state, "
-    "key, intended_at, accepted_at, ended_at, task_ids, tasks, credits_used, credits_refunded, files, error"
+    "number, name, line, unnamed, take, (SELECT model FROM tariffs WHERE id = tariff) AS model, path, body, "
+    "state, key, intended_at, accepted_at, ended_at, task_ids, tasks, credits_used, credits_refunded, "
+    "files, error"
 )
 
 TICKET_COLUMNS: Final = (
@@ -187,27 +186,20 @@ TICKET_COLUMNS: Final = (
 
 def entry(row: Row) -> Entry:
     """An entry from a row of ``ENTRY_COLUMNS``."""
-    values = dict(zip((attribute.name for attribute in attrs.fields(Entry)), row, strict=True))
-    values["unnamed"] = bool(values["unnamed"])
-    values["state"] = State(values["state"])
-    values["task_ids"] = read_list(values["task_ids"])
-    values["files"] = read_list(values["files"])
-    values["tasks"] = tuple(map(wire.task, read_list(values["tasks"])))
-    return Entry(**values)
+    return Entry(**dict(zip((attribute.name for attribute in attrs.fields(Entry)), row, strict=True)))
 
 
-def ticket(row: Row, tariffs: Mapping[int, Tariff]) -> Ticket:
+def ticket(row: Row, tariff_of: Callable[[int], Tariff]) -> Ticket:
     """A ticket from a row of ``TICKET_COLUMNS``."""
-    number, name, tariff, state, digest, seat, crashes, key, intended_at, task_ids, used, accepted_at = row
-    ids = read_list(task_ids)
+    number, name, tariff, state, digest, seat, crashes, key, intended_at, ids, used, accepted_at = row
     submission = None
     if ids:
         submission = Submission(id=ids[0], task_ids=ids, credits_used=used, idempotency_key=key)
     return Ticket(
         number=number,
         name=name,
-        tariff=tariffs[tariff],
-        state=State(state),
+        tariff=tariff_of(tariff),
+        state=state,
         digest=digest,
         key=key,
         seat=seat,
@@ -221,8 +213,3 @@ def ticket(row: Row, tariffs: Mapping[int, Tariff]) -> Ticket:
 def as_json(value: object) -> str:
     """A value as the journal keeps it."""
     return json.dumps(value, ensure_ascii=False, separators=(",", ":"))
-
-
-def read_list(text: str | None) -> tuple[Any, ...]:
-    """A list that the journal keeps."""
-    return tuple(json.loads(text)) if text else ()

@@ -26,6 +26,14 @@ def body_for(body: bytes, count: int) -> bytes:
     return as_json({**dict(fields), "batch_count": count}).encode()  # type: ignore[call-overload]  # our own object
 
 
+def is_of(shared: bytes, body: bytes) -> bool:
+    """Whether a shared body asks for what the body of one job does, several times."""
+    return any(
+        wire.loads(shared) == wire.loads(body_for(body, count))
+        for count in range(2, completions.MOST_IN_A_POST + 1)
+    )
+
+
 def name_for(names: Sequence[str]) -> str:
     """What the key of a shared POST is derived from in the place of one job's name.
 

@@ -7,14 +7,18 @@ up when a record of something paid finds the disk full after all.
 
 from __future__ import annotations
 
+import logging
 import os
 import shutil
 from typing import TYPE_CHECKING, Final
 
 from seedance_async.errors import JournalError
+from seedance_async.plain_files import create
 
 if TYPE_CHECKING:
     from pathlib import Path
+
+log: logging.Logger = logging.getLogger(__name__)
 
 BALLAST: Final = "journal.ballast"
 BALLAST_BYTES: Final = 1024 * 1024
@@ -31,18 +35,22 @@ class Space:
         self._ballast = directory / BALLAST
 
     def load(self) -> None:
-        """Lay down the ballast, if there is room for it."""
-        if self._ballast.exists() or self._free() < LEAST_FREE_BYTES:
+        """Lay down the ballast, if there is room for it and its name is free."""
+        if self._lies_there() or self._free() < LEAST_FREE_BYTES:
             return
-        with self._ballast.open("wb") as file:
+        if self._ballast.is_dir() and not self._ballast.is_symlink():
+            log.warning("%s is a directory: there is no ballast to give up if the disk fills", self._ballast)
+            return
+        with create(self._ballast) as file:
             file.write(bytes(BALLAST_BYTES))
             file.flush()
             os.fsync(file.fileno())
 
     def drop(self) -> bool:
         """Give the ballast up; False if it is gone already."""
-        there = self._ballast.exists()
-        self._ballast.unlink(missing_ok=True)
+        there = self._lies_there()
+        if there:
+            self._ballast.unlink()
         return there
 
     def check(self) -> None:
@@ -57,6 +65,9 @@ class Space:
                 f"only {free // 1024} KiB are free in {self._directory}: nothing more is sent, because the "
                 "task id might not be recorded; make room and run again"
             )
+
+    def _lies_there(self) -> bool:
+        return self._ballast.is_file() and not self._ballast.is_symlink()
 
     def _free(self) -> int:
         return shutil.disk_usage(self._directory).free

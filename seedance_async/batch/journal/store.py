@@ -9,10 +9,10 @@ import functools
 from collections import Counter
 from contextlib import suppress
 from math import inf
-from typing import TYPE_CHECKING, Any, Concatenate, Final, ParamSpec, TypeVar
+from typing import TYPE_CHECKING, Concatenate, Final, ParamSpec, TypeVar
 
 from seedance_async.batch import keys
-from seedance_async.batch.journal import sharing
+from seedance_async.batch.journal import cells, sharing
 from seedance_async.batch.journal.reading import Reader
 from seedance_async.batch.journal.records import as_json
 from seedance_async.batch.states import MOVES, State
@@ -22,8 +22,8 @@ from seedance_async.protocol import Call
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
+    from seedance_async.batch.journal.cells import Row
     from seedance_async.batch.journal.file import File
-    from seedance_async.batch.journal.records import Row
     from seedance_async.models import Submission, Task
 
 MOST_CRASHES: Final = 5
@@ -72,14 +72,13 @@ class Store(Reader):
 
     def recall(self) -> None:
         """Read anew what is kept in memory."""
-        facts: dict[str, Any] = dict(self._all("SELECT name, value FROM meta"))
+        facts = cells.facts(self._all("name, value", "FROM meta"))
         self._nonce = facts["nonce"]
         self.run: int = facts["run"]
         self.credits_used, self.credits_refunded = facts["credits_used"], facts["credits_refunded"]
-        self.credits_doubted = facts.get("credits_doubted", 0.0)
-        self.counts = Counter(
-            {State(state): n for state, n in self._all("SELECT state, count(*) FROM jobs GROUP BY state")}
-        )
+        self.credits_doubted = facts["credits_doubted"]
+        rows = self._all("min(number) AS number, state, count(*)", "FROM jobs GROUP BY state")
+        self.counts = Counter({state: count for _, state, count in rows})
         self.tariffs.recall()
 
     # --- a run
@@ -161,9 +160,13 @@ class Store(Reader):
                 self._do("UPDATE jobs SET run = ? WHERE number = ?", self.run, mate)
         else:
             self._intend((number, *mates), now)
-        name, path, body, digest, shared, key = self._job(number, "name, path, body, digest, shared, key")
+        name, path, body, digest, shared, seat, key = self._job(
+            number, "name, path, body, digest, shared, seat, key"
+        )
         if keys.digest(path, body) != digest:
-            raise JournalError(f"the journal is damaged: the request of {name!r} is not the one planned")
+            raise cells.damage(f"the request of {name!r}, which is not the one planned,")
+        if (shared is None) != (seat is None) or (shared is not None and not sharing.is_of(shared, body)):
+            raise cells.damage(f"what {name!r} is to be sent as together with others")
         return Call(method="POST", path=path, body=shared or body, idempotency_key=key)
 
     @transaction
@@ -296,8 +299,8 @@ class Store(Reader):
     def _sharing(self, number: int) -> list[Row]:
         """Number and seat of each job whose POST is under way together with this one's, itself included."""
         key, seat = self._job(number, "key, seat")
-        same = "SELECT number, seat FROM jobs WHERE seat IS NOT NULL AND key = ? AND state = ? ORDER BY seat"
-        mates = [] if seat is None else self._all(same, key, State.SUBMITTING)
+        same = "FROM jobs WHERE seat IS NOT NULL AND key = ? AND state = ? ORDER BY seat"
+        mates = [] if seat is None else self._all("number, seat", same, key, State.SUBMITTING)
         return mates or [(number, seat)]
 
     def _move(self, number: int, to: State, changes: str, *values: object) -> None:
