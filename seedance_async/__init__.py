@@ -15,7 +15,9 @@ from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
     from seedance_async.batch.jobs import Job, JobResult
+    from seedance_async.batch.journal.records import Changes
     from seedance_async.batch.runner import BatchRunner
+    from seedance_async.batch.states import State
     from seedance_async.batch.summary import Summary
     from seedance_async.client import SeedanceClient
     from seedance_async.completions import Completion
@@ -50,8 +52,12 @@ if TYPE_CHECKING:
     from seedance_async.models import (
         GptImage2,
         ImageOutput,
+        Kind,
         NanoBananaPro,
+        Output,
+        OutputImage,
         RateLimit,
+        Request,
         RetryPolicy,
         Seedance2Video,
         Submission,
@@ -68,6 +74,7 @@ __version__ = "0.1.0"
 __all__ = [
     "ApiError",
     "BatchRunner",
+    "Changes",
     "ClientStateError",
     "Completion",
     "ConfigurationError",
@@ -85,18 +92,23 @@ __all__ = [
     "Job",
     "JobResult",
     "JournalError",
+    "Kind",
     "ManifestError",
     "NanoBananaPro",
     "NotFoundError",
+    "Output",
+    "OutputImage",
     "OutputMissingError",
     "RateLimit",
     "RateLimitedError",
+    "Request",
     "RetryPolicy",
     "Seedance2Video",
     "SeedanceClient",
     "SeedanceError",
     "ServiceBusyError",
     "StaleKeyError",
+    "State",
     "Submission",
     "Summary",
     "Task",
@@ -115,13 +127,15 @@ __all__ = [
 
 _ROOMS: Final = {
     "batch.jobs": {"Job", "JobResult"},
+    "batch.journal.records": {"Changes"},
     "batch.runner": {"BatchRunner"},
+    "batch.states": {"State"},
     "batch.summary": {"Summary"},
     "client": {"SeedanceClient"},
     "completions": {"Completion"},
     "models": {
-        "GptImage2", "ImageOutput", "NanoBananaPro", "RateLimit", "RetryPolicy", "Seedance2Video",
-        "Submission", "Task", "Timeouts", "VideoOutput",
+        "GptImage2", "ImageOutput", "Kind", "NanoBananaPro", "Output", "OutputImage", "RateLimit", "Request",
+        "RetryPolicy", "Seedance2Video", "Submission", "Task", "Timeouts", "VideoOutput",
     },
     "scheduling.duration": {"Duration"},
     "scheduling.forecast": {"Forecast"},

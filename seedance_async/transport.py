@@ -61,6 +61,9 @@ log: logging.Logger = logging.getLogger(__name__)
 MAX_BODY_BYTES: Final = 4 * 1024 * 1024
 """An answer of this API is under 2 kB; more than this is not an answer."""
 
+OUTAGE: Final = 3
+"""Requests in a row without an answer that are worth a warning."""
+
 HEARD: Final = ("date", "location", "retry-after", "x-request-id")
 """The headers of an answer that are read."""
 
@@ -99,6 +102,7 @@ class Transport:
     owns_session: bool = True
     _numbers: int = 0
     _moved: bool = False
+    _unanswered: int = 0
     _timeout: ClientTimeout = field(init=False, repr=False)
 
     def __attrs_post_init__(self) -> None:
@@ -188,9 +192,18 @@ class Transport:
                 said = outcome.error.message if isinstance(outcome, Failure) else "ok"
                 took = anyio.current_time() - began
                 log.debug("#%d %s %s: %s in %.2f s", number, call.method, call.path, said, took)
+            self._tell_outage(outcome)
             return outcome
         finally:
             slot.settle(refused=refused, retry_after=wait)
+
+    def _tell_outage(self, outcome: object) -> None:
+        """Warn once in an outage: a program that looks at warnings only must not seem to hang."""
+        unanswered = isinstance(outcome, Failure) and isinstance(outcome.error, ConnectionFailedError)
+        self._unanswered = self._unanswered + 1 if unanswered else 0
+        if isinstance(outcome, Failure) and self._unanswered == OUTAGE:
+            told = "%d requests in a row were not answered (%s); trying on, as the retry policy says"
+            log.warning(told, OUTAGE, outcome.error.message, extra={"outage": True})
 
     async def _exchange(self, call: Call, read: Callable[[Reply], Answer | Failure]) -> Answer | Failure:
         if self.session.closed:  # aiohttp would raise a bare RuntimeError

@@ -24,6 +24,7 @@ import re
 import sys
 from collections import Counter
 from contextlib import contextmanager
+from difflib import get_close_matches
 from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, TextIO
@@ -258,14 +259,19 @@ class _Cutter:
 def _csv(file: io.BufferedReader) -> Iterator[Line]:
     text = io.TextIOWrapper(file, encoding="utf-8-sig", errors="surrogateescape", newline="")
     try:
-        header_line = text.readline(MAX_LINE_BYTES)
-        delimiter = max(",;\t", key=header_line.count)
-        header = [cell.strip() for cell in next(csv.reader([header_line], delimiter=delimiter), [])]
+        above, header_line = 0, text.readline(MAX_LINE_BYTES)
+        if told := _DELIMITER_TOLD.fullmatch(header_line):
+            above, header_line = 1, text.readline(MAX_LINE_BYTES)
+        delimiter = told[1] if told else max(",;\t", key=header_line.count)
+        header = _without_end(
+            [cell.strip() for cell in next(csv.reader([header_line], delimiter=delimiter), [])]
+        )
         flaws = tuple(_header_flaws(header))
         if flaws or not header:
-            yield Line(1, place=1, problems=flaws or (("manifest", "is empty"),))
+            yield Line(above + 1, place=1, problems=flaws or (("manifest", "is empty"),))
             return
-        yield from _csv_rows(text, header, delimiter)
+        for line in _csv_rows(text, header, delimiter):
+            yield evolve(line, number=above + line.number)
     finally:
         text.detach()
 
@@ -274,7 +280,9 @@ def _header_flaws(header: list[str]) -> Iterator[tuple[str, str]]:
     """Columns that stand for nothing, and those of which nobody can say which one is meant."""
     for cell, times in Counter(header).items():
         if cell not in _COLUMNS:
-            yield "column", f"{cell!r:.60} is not a field of a job"
+            meant = get_close_matches(cell.casefold(), _COLUMNS, n=1)
+            hint = f"; did you mean {meant[0]!r}?" if meant else ""
+            yield "column", f"{cell!r:.60} is not a field of a job{hint}"
         elif times > 1:
             yield "column", f"{cell!r} is there {times} times; leave one of them"
 
@@ -291,12 +299,23 @@ def _csv_rows(text: TextIO, header: list[str], delimiter: str) -> Iterator[Line]
             continue
         if row is None:
             return
+        row = _without_end(row)
         if len(row) > len(header):
             yield _flaw(number, "csv", f"has {len(row)} cells, and the header {len(header)} columns")
-        elif any(row):
+        elif foreign := [name for name, cell in zip(header, row, strict=False) if _NOT_UTF8.search(cell)]:
+            place += 1
+            yield Line(number, place=place, problems=tuple((name, _SAVE_AS_UTF8) for name in foreign))
+        elif row:
             place += 1
             cells = {name: _cell(name, cell) for name, cell in zip(header, row, strict=False) if cell.strip()}
             yield evolve(_job(cells), number=number, place=place)
+
+
+def _without_end(row: list[str]) -> list[str]:
+    """A row without the empty cells at its end, which spreadsheets add."""
+    while row and not row[-1].strip():
+        row = row[:-1]
+    return row
 
 
 def _cell(name: str, text: str) -> object:
@@ -343,6 +362,11 @@ def _job(fields: Mapping[str, object]) -> Line:
 
 
 _NOT_OF_THE_REQUEST: Final = frozenset({*OWN_FIELDS, *RESULT_FIELDS})
+_DELIMITER_TOLD: Final = re.compile(r"sep=(.)\r?\n?")
+"""A first line that Excel understands, and writes no header into."""
+
+_NOT_UTF8: Final = re.compile(r"[\udc80-\udcff]")
+_SAVE_AS_UTF8: Final = "is not UTF-8; save the file as 'CSV UTF-8'"
 _BLANK: Final = re.compile(r"[ \t\r\n]*")
 _COLUMNS: Final = frozenset(
     chain(

@@ -27,6 +27,7 @@ from seedance_async.batch.saving import Saver
 from seedance_async.batch.sending import wall_now
 from seedance_async.batch.states import State
 from seedance_async.batch.summary import Summary
+from seedance_async.batch.survey import DURATIONS
 from seedance_async.errors import (
     ClientStateError,
     ConfigurationError,
@@ -114,8 +115,11 @@ class BatchRunner:
         self._last: Summary | None = None
 
     async def __aenter__(self) -> Self:
-        """Open the journal."""
-        self._journal, self._last = await Journal.open(self._directory), None
+        """Open the journal, and learn from it how long jobs take."""
+        journal = self._journal = await Journal.open(self._directory)
+        self._last = None
+        for kind, seconds in await journal.do(journal.store.durations, limit=DURATIONS):
+            self._client.forecasts.observe(kind, seconds)
         return self
 
     async def __aexit__(

@@ -19,7 +19,6 @@ from seedance_async import sandbox as emulator
 from seedance_async.batch import names
 from seedance_async.batch.report import write_gallery
 from seedance_async.batch.states import ENDED
-from seedance_async.batch.survey import DURATIONS
 from seedance_async.cli import places
 from seedance_async.cli.batch_shows import show
 from seedance_async.cli.batch_standing import Observer
@@ -126,11 +125,14 @@ async def batch(
         missing = "MANIFEST" if manifest is None else "--output DIR"
         raise ConfigurationError(f"{missing} is missing: seedance batch MANIFEST --output DIR")
     options, connection = options or Options(), connection or Connection()
+    if options.sandbox and (foreign := connection.flags()):
+        told = f"--sandbox has a key, an address and a clock of its own; leave out {' and '.join(foreign)}"
+        raise ConfigurationError(told)
     names.Template(options.output_name)  # a trial run, too, tells what is wrong with it
     if output is not None:
         places.check(output)
     if dry_run or output is None:
-        limit = connection.rate_limit or (rate_limit(SPEED) if options.sandbox else None)
+        limit = rate_limit(SPEED) if options.sandbox else connection.rate_limit
         return await tell(
             manifest,
             output,
@@ -171,7 +173,6 @@ class _Batch:
             client = await self._client(opened)
             self._warn(client)
             runner = await opened.enter_async_context(self._runner(client))
-            await _learn(client, runner)
             with await Observer.of(runner, client) as observer:
                 seen.start(observer.standing)
                 try:
@@ -232,6 +233,11 @@ class _Batch:
         )
 
     def _tell_how_to_go_on(self, summary: Summary, code: int) -> None:
+        if summary.changes.edited:
+            say(
+                f"{summary.changes.edited} edited since the run before: each is a new job, paid for itself; "
+                "what was made before stays, as NAME-before-edit"
+            )
         if summary.stopped is not None and code != INTERRUPTED:
             say(f"stopped: {summary.stopped.message}")
         if left := {state: count for state, count in summary.counts.items() if state not in ENDED}:
@@ -248,13 +254,6 @@ class _Batch:
         words += [*self._options.words(), *self._connection.words()]
         say(why)
         say(f"  {shlex.join(words)}")
-
-
-async def _learn(client: SeedanceClient, runner: BatchRunner) -> None:
-    """Let the client know what the tasks of earlier runs took."""
-    journal = runner.journal
-    for kind, seconds in await journal.do(journal.store.durations, limit=DURATIONS):
-        client.forecasts.observe(kind, seconds)
 
 
 STOPPING: Final = (

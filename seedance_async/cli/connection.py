@@ -32,6 +32,11 @@ class Connection:
         str | None, Parameter(help="Requests/seconds; else SEEDANCE_RATE_LIMIT, else 30/60.")
     ] = None
 
+    def flags(self) -> list[str]:
+        """Those that were given."""
+        named = {"--api-key": self.api_key, "--base-url": self.base_url, "--rate-limit": self.rate_limit}
+        return [name for name, value in named.items() if value is not None]
+
     def words(self) -> list[str]:
         """The flags as somebody would type them again, but for the key."""
         named = {"--base-url": self.base_url, "--rate-limit": self.rate_limit}

@@ -31,6 +31,8 @@ class _Teller(logging.Handler):
 
     def emit(self, record: logging.LogRecord) -> None:
         """Say it, unless something like it was said a moment ago."""
+        if getattr(record, "outage", False):
+            return  # told here in its own way
         if record.levelno >= logging.WARNING:
             say(record.getMessage())
         elif RETRY in record.getMessage() and self._is_time():

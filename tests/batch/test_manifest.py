@@ -67,6 +67,8 @@ WRITTEN = {
     "bom.csv": "\ufeff" + as_csv(JOBS),
     "jobs.csv": as_csv(JOBS),
     "semicolon.csv": as_csv(JOBS, delimiter=";"),
+    "told.csv": "sep=;\r\n" + as_csv(JOBS, delimiter=";"),
+    "wide.csv": as_csv(JOBS).replace("\r\n", ",,\r\n"),
     "jobs.tsv": as_csv(JOBS, delimiter="\t"),
     "no-suffix": as_lines(JOBS),
     "no-suffix-csv": as_csv(JOBS),
@@ -140,6 +142,25 @@ def test_a_problem_in_a_table_names_the_line_where_its_row_begins(tmp_path: Path
     )
 
     assert [(4, "seed"), (5, "csv")] == [problem[:2] for problem in told(path)]
+
+
+@pytest.mark.parametrize(
+    ("table", "said"),
+    [
+        (b"Model,Prompt\nseedance2,A boat\n", "did you mean 'model'?"),
+        (b"model,promt\nseedance2,A boat\n", "did you mean 'prompt'?"),
+        (b"model,prompt\nseedance2,caf\xe9s\n", "save the file as 'CSV UTF-8'"),
+        (b"sep=;\nmodel;prompt;seed\nseedance2;A boat;many\n", "line 3, seed"),
+    ],
+)
+def test_what_a_spreadsheet_makes_of_a_table_is_told_with_the_way_out(
+    table: bytes, said: str, tmp_path: Path
+) -> None:
+    """Headers as people write them, the encoding that Excel calls CSV, its line about the delimiter."""
+    path = tmp_path / "jobs.csv"
+    path.write_bytes(table)
+
+    assert any(said in f"line {number}, {name}: {why}" for number, name, why in told(path))
 
 
 @pytest.mark.parametrize(

@@ -320,6 +320,18 @@ async def test_a_batch_that_is_opened_again_tells_how_it_stands_now(tmp_path: Pa
             assert 3 == batch.summary.counts[State.SAVED]
 
 
+async def test_a_batch_that_is_opened_again_knows_how_long_its_jobs_take(tmp_path: Path) -> None:
+    """What a journal knows of durations, the next run's client need not learn anew."""
+    slow = Conditions(duration=lambda _order, _chance: 700.0)
+    request = pictures(1)[0].request
+    async with Sandbox(conditions=slow) as sandbox:
+        await run_once(sandbox, tmp_path, pictures(8))
+        async with SeedanceClient(sandbox.api_key, sandbox.base_url) as client:
+            before = client.forecast(request).mean
+            async with BatchRunner(client, tmp_path):
+                assert before < 400.0 < client.forecast(request).mean
+
+
 async def test_a_key_in_doubt_grows_old_over_all_runs(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

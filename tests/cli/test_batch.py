@@ -191,6 +191,35 @@ async def test_the_cap_stops_it_with_3_and_a_higher_one_goes_on(
 
 
 @pytest.mark.case(84)
+@pytest.mark.parametrize("flag", ["--base-url", "--rate-limit", "--api-key"])
+async def test_a_sandbox_takes_no_flags_of_another_api(seedance: Type, tmp_path: Path, flag: str) -> None:
+    """They would be left unheard, and the run be another than was asked for."""
+    (tmp_path / "jobs.jsonl").write_text('{"model": "gpt-image-2", "prompt": "A kite"}\n')
+
+    ending = await seedance(
+        "batch", str(tmp_path / "jobs.jsonl"), "-o", str(tmp_path / "out"), "--sandbox", flag, "30/60"
+    )
+
+    assert USAGE == ending.code
+    assert flag in ending.err
+    assert not (tmp_path / "out").exists()
+
+
+async def test_an_edited_job_is_told_to_be_paid_for_itself(
+    seedance: Type, seedance_sandbox: Sandbox, tmp_path: Path
+) -> None:
+    """Its name now means another picture, and another charge."""
+    manifest = tmp_path / "jobs.jsonl"
+    manifest.write_text('{"name": "fox", "model": "gpt-image-2", "prompt": "A fox"}\n')
+    await seedance("batch", str(manifest), "-o", str(tmp_path / "out"))
+    manifest.write_text('{"name": "fox", "model": "gpt-image-2", "prompt": "A red fox"}\n')
+
+    ending = await seedance("batch", str(manifest), "-o", str(tmp_path / "out"))
+
+    assert 2 == len(seedance_sandbox.paid_tasks)
+    assert "1 edited since the run before" in ending.err
+
+
 async def test_the_same_manifest_in_another_directory_is_told(
     seedance: Type, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -339,7 +368,7 @@ async def test_ctrl_c_stops_it_in_good_order_with_130(
 
 
 @pytest.mark.parametrize(
-    "moment", ["seedance_async.cli.batch._learn", "seedance_async.batch.runner.take_manifest"]
+    "moment", ["seedance_async.batch.runner.Journal.open", "seedance_async.batch.runner.take_manifest"]
 )
 async def test_ctrl_c_before_the_first_job_ends_with_130_and_the_way_to_go_on(
     moment: str, seedance: Type, tmp_path: Path, seedance_sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch

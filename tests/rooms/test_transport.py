@@ -103,6 +103,26 @@ async def test_a_cookie_of_the_servers_is_not_sent_back() -> None:
     assert not any("cookie" in seen.headers for seen in server.seen)
 
 
+async def test_an_outage_is_warned_of_once(caplog: pytest.LogCaptureFixture) -> None:
+    """A program that logs warnings only must not seem to hang for ten minutes."""
+    async with raw_server(accepted()) as server:
+        closed = server.url
+    async with client_for(closed, retry=RetryPolicy(max_elapsed=100.0)) as client:
+        with pytest.raises(ConnectionFailedError):
+            await client.submit(VIDEO)
+
+    (warning,) = [record for record in caplog.records if record.levelname == "WARNING"]
+    assert "could not connect" in warning.getMessage()
+
+
+async def test_a_connection_that_is_lost_now_and_then_is_no_outage(caplog: pytest.LogCaptureFixture) -> None:
+    """The retry is all that it takes."""
+    async with raw_server(says(b""), says(b""), accepted()) as server, client_for(server.url) as client:
+        await client.submit(VIDEO)
+
+    assert [] == [record for record in caplog.records if record.levelname == "WARNING"]
+
+
 @pytest.mark.case(1)
 async def test_a_refused_connection_is_certain() -> None:
     """Case 1: nothing left, so nothing can be paid."""
