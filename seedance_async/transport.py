@@ -370,16 +370,26 @@ def parse_base_url(text: str) -> URL:
     """The API's base URL, checked: https, or http at loopback for the sandbox.
 
     Raises:
-        ConfigurationError: another scheme, credentials, query or fragment in it, or no host.
+        ConfigurationError: no URL, another scheme, credentials, query or fragment in it, or no host.
     """
-    try:
-        url = URL(text.strip().rstrip("/"))
-    except ValueError:
-        raise ConfigurationError(f"base_url {text!r} is not a URL") from None
-    if not url.host or url.scheme not in {"http", "https"} or url.user or url.query or url.fragment:
+    url = _readable(text)
+    if url is None or not url.host or url.scheme not in {"http", "https"} or _with_extras(url):
         raise ConfigurationError("base_url must look like https://host/path, without credentials or query")
     if url.scheme == "http" and not is_loopback(url.host):
         raise ConfigurationError(
             f"base_url {url} would send the API key unencrypted; http is for the sandbox on this machine only"
         )
     return url
+
+
+def _readable(text: str) -> URL | None:
+    """Nothing of a text that cannot be read is repeated: there is no telling where its password stands."""
+    try:
+        return URL(text.strip().rstrip("/"))
+    except ValueError:
+        return None
+
+
+def _with_extras(url: URL) -> bool:
+    """A password may stand without a user, which yarl then tells as none."""
+    return bool(url.raw_user or url.raw_password or url.query or url.fragment)
