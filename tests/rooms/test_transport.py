@@ -6,6 +6,8 @@ import asyncio
 import contextlib
 import logging
 import traceback
+import tracemalloc
+import zlib
 from typing import TYPE_CHECKING, NoReturn
 
 import aiohttp
@@ -88,6 +90,27 @@ async def test_an_answer_that_never_comes_ends_uncertain_with_the_key(lost: Beha
 
     assert caught.value.idempotency_key == server.seen[0].headers["idempotency-key"]
     assert len({(seen.body, seen.headers["idempotency-key"]) for seen in server.seen}) == 1
+
+
+@pytest.mark.case(58)
+async def test_a_gzip_bomb_is_not_unpacked() -> None:
+    """Case 58: 200 MB in 200 kB end at the cap, not once they are in memory."""
+    packer = zlib.compressobj(9, wbits=31)
+    blank = bytes(1_000_000)
+    bomb = b"".join(packer.compress(blank) for _ in range(200)) + packer.flush()
+    once = RetryPolicy(max_elapsed=1.0)
+    behaviour = answer(200, bomb, "Content-Encoding: gzip")
+    async with raw_server(behaviour) as server, client_for(server.url, retry=once) as client:
+        tracemalloc.start()
+        try:
+            with pytest.raises(SeedanceError):
+                await client.get_task("sd2_a1")
+            _, most = tracemalloc.get_traced_memory()
+        finally:
+            tracemalloc.stop()
+
+    assert server.seen
+    assert most < 4 * MAX_BODY_BYTES
 
 
 async def test_a_cookie_of_the_servers_is_not_sent_back() -> None:
@@ -173,6 +196,7 @@ async def test_a_refusal_names_the_field_and_is_not_repeated() -> None:
     assert len(server.seen) == 1
 
 
+@pytest.mark.case(95)
 @pytest.mark.parametrize("asleep", ["on the wire", "between"])
 async def test_a_machine_that_slept_for_a_day_does_not_send_again(
     asleep: str, monkeypatch: pytest.MonkeyPatch
