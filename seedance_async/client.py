@@ -89,6 +89,7 @@ class SeedanceClient:
         forecasts: Forecast | None = None,
     ) -> None:
         self._key = _api_key(api_key)
+        del api_key  # what fails below shows this frame
         self._base_url = transport.parse_base_url(base_url or os.environ.get("SEEDANCE_BASE_URL") or BASE_URL)
         self._rate_limit = _option(rate_limit, RateLimit) or _rate_limit(
             os.environ.get("SEEDANCE_RATE_LIMIT")

@@ -11,6 +11,7 @@ What this file guarantees, each for a reason:
 * Whether a byte can have left is noted where our own session writes it, not guessed from an exception's
   class: a bare ``TimeoutError`` may come from before or after the connect.
 * Exceptions of aiohttp hold the request's headers in their repr, so none of them becomes a cause or context.
+  Its frames hold them in their locals, so what passes through, a cancellation above all, leaves them behind.
 """
 
 from __future__ import annotations
@@ -19,7 +20,9 @@ import asyncio
 import logging
 import random
 import ssl
+import sys
 import time
+import traceback
 from contextvars import ContextVar
 from typing import TYPE_CHECKING, Final, Protocol, TypeVar
 
@@ -212,11 +215,15 @@ class Transport:
             return Failure(error=ClientStateError(told), outcome=Outcome.NOT_SENT, final=True)
         attempt = _Attempt()
         token = _current.set(attempt)
+        before = sys.exception()
         try:
             reply = await self._round_trip(call)
         except (aiohttp.ClientError, OSError, TimeoutError, ValueError) as problem:
             sent = attempt.sent or not self.owns_session  # a foreign session notes nothing: assume the worst
             return _failure(problem, self.base_url, sent=sent)
+        except BaseException as passing:
+            _leave_frames(passing, before)
+            raise
         finally:
             _current.reset(token)
         if reply.status in REDIRECTS:
@@ -224,12 +231,11 @@ class Transport:
         return read(reply)
 
     async def _round_trip(self, call: Call) -> Reply:
-        headers = {**call.headers, "Authorization": f"Bearer {self.key.reveal()}"}
         async with self.session.request(
             call.method,
             URL(f"{self.base_url}{call.path}", encoded=True),
             data=call.body,
-            headers=headers,
+            headers={**call.headers, "Authorization": f"Bearer {self.key.reveal()}"},
             allow_redirects=False,
             timeout=self._timeout,
         ) as response:
@@ -271,6 +277,24 @@ def _hand_over_key(cancelled: BaseException, key: str) -> None:
     cancelled.idempotency_key = key  # type: ignore[attr-defined]  # a handle for whoever catches it
     cancelled.add_note(told)
     log.warning("cancelled: %s", told)
+
+
+def _leave_frames(passing: BaseException, before: BaseException | None) -> None:
+    """Let an exception go on as itself, without what the session put on it: its frames hold the key.
+
+    Args:
+        passing: whatever is neither an answer nor a failure.
+        before: what the caller was already handling; it is the caller's, and stays whole.
+    """
+    if isinstance(passing, Exception):  # a fault in somebody's code: where it was may be known
+        passing.add_note("".join(["raised at\n", *traceback.format_tb(passing.__traceback__)]))
+    inner = passing.__context__
+    if inner is not before and isinstance(inner, asyncio.CancelledError):
+        _leave_frames(inner, before)  # anyio looks here for a cancellation of its own
+    elif inner is not before:
+        passing.__context__ = None
+    passing.__cause__ = passing.__traceback__ = None
+    passing.__suppress_context__ = False  # which setting a cause turns on
 
 
 def _twin(base_url: URL, location: str) -> URL | None:
@@ -370,16 +394,26 @@ def parse_base_url(text: str) -> URL:
     """The API's base URL, checked: https, or http at loopback for the sandbox.
 
     Raises:
-        ConfigurationError: another scheme, credentials, query or fragment in it, or no host.
+        ConfigurationError: no URL, another scheme, credentials, query or fragment in it, or no host.
     """
-    try:
-        url = URL(text.strip().rstrip("/"))
-    except ValueError:
-        raise ConfigurationError(f"base_url {text!r} is not a URL") from None
-    if not url.host or url.scheme not in {"http", "https"} or url.user or url.query or url.fragment:
+    url = _readable(text)
+    if url is None or not url.host or url.scheme not in {"http", "https"} or _with_extras(url):
         raise ConfigurationError("base_url must look like https://host/path, without credentials or query")
     if url.scheme == "http" and not is_loopback(url.host):
         raise ConfigurationError(
             f"base_url {url} would send the API key unencrypted; http is for the sandbox on this machine only"
         )
     return url
+
+
+def _readable(text: str) -> URL | None:
+    """Nothing of a text that cannot be read is repeated: there is no telling where its password stands."""
+    try:
+        return URL(text.strip().rstrip("/"))
+    except ValueError:
+        return None
+
+
+def _with_extras(url: URL) -> bool:
+    """A password may stand without a user, which yarl then tells as none."""
+    return bool(url.raw_user or url.raw_password or url.query or url.fragment)

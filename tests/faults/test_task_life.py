@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
@@ -21,7 +22,7 @@ from seedance_async import (
     Timeouts,
     WaitTimeoutError,
 )
-from seedance_async.sandbox import Fault, Sandbox
+from seedance_async.sandbox import Conditions, Fault, Sandbox
 from tests.faults.helpers import PRICE, SECONDS, VIDEO, client_for, polls, posts
 
 if TYPE_CHECKING:
@@ -350,12 +351,21 @@ async def test_a_wall_clock_that_jumps_moves_no_wait(days: int, monkeypatch: pyt
 
 
 @pytest.mark.case(95)
-async def test_a_machine_that_slept_finds_its_tasks_done() -> None:
-    """The loop's clock stood still for hours: at the next look everything is there, and nothing timed out."""
-    async with Sandbox(conditions=SECONDS) as sandbox, client_for(sandbox, timeouts=SHORT) as client:
-        submission = await client.submit(VIDEO)
-        # Only the server's clock goes on: its task is over before the client looks for the first time.
-        sandbox.world.state.settle(anyio.current_time() + 8 * 3600.0)
-        task = await client.wait(submission)
+async def test_a_machine_that_slept_finds_its_tasks_done(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The loop's clock stood still for hours, the others went on: one look finds all, nothing timed out."""
+    asleep = 0.0
+    real = time.time
+    monkeypatch.setattr(time, "time", lambda: real() + asleep)
+    hours = Conditions(duration=lambda _order, _chance: 7 * 3600.0)
+    async with Sandbox(conditions=hours) as sandbox, client_for(sandbox, timeouts=SHORT) as client:
+        state = sandbox.world.state
+        settle = state.settle
+        monkeypatch.setattr(state, "settle", lambda now: settle(now + asleep))  # the server's clock
+        working = asyncio.create_task(client.generate(VIDEO))
+        await anyio.sleep(10.0)
+        asleep = 8 * 3600.0
+        task = await working
 
     assert task.is_completed
+    assert [task.id] == [paid.id for paid in sandbox.paid_tasks]
+    assert 1 == len(polls(sandbox))

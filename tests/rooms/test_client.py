@@ -210,7 +210,7 @@ async def test_idempotency_conflict_between_two_programs() -> None:
         began = anyio.current_time()
         with pytest.raises(IdempotencyConflictError) as caught:
             await other.submit(evolve(VIDEO, prompt="Another prompt"), idempotency_key="order-17")
-        assert anyio.current_time() - began < 20.0  # a key of our own would be waited for much longer
+        assert anyio.current_time() - began < 30.0  # a key of our own would be waited for much longer
 
     assert caught.value.idempotency_key == "order-17"
     assert len(sandbox.paid_tasks) == 1

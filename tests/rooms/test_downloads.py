@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import socket
 from typing import TYPE_CHECKING
 
 import anyio
@@ -222,6 +224,47 @@ async def test_a_name_that_resolves_to_a_private_address_is_refused() -> None:
     """Judged where the connection is made, so that no second look-up can differ."""
     with pytest.raises(OSError, match="no public address"):
         await PublicResolver(local=False).resolve("localhost", 443)
+
+
+@pytest.mark.case(113)
+@pytest.mark.parametrize("where", ["127.0.0.1", "10.0.0.1"])
+async def test_a_download_by_a_name_of_a_private_address_connects_to_nobody(
+    where: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The name says nothing; it is the address, when connecting, that must be public."""
+
+    async def look_up(*_: object, **__: object) -> list[object]:
+        return [(socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP, "", (where, door))]
+
+    reached: list[str] = []
+
+    def open_door(_: object, writer: asyncio.StreamWriter) -> None:
+        reached.append(where)
+        writer.close()
+
+    async with await asyncio.start_server(open_door, "127.0.0.1", 0) as server:
+        door = server.sockets[0].getsockname()[1]
+        monkeypatch.setattr(asyncio.get_running_loop(), "getaddrinfo", look_up)
+        with pytest.raises(DownloadError):
+            await save(
+                finished(f"https://files.example:{door}/a.png"), tmp_path, api="https://seedance2ai.io/api/v1"
+            )
+
+    assert [] == reached
+    assert [] == list(tmp_path.iterdir())
+
+
+async def test_a_cookie_of_a_store_is_not_sent_back(tmp_path: Path) -> None:
+    """Neither to the next file nor to the next hop, which go over one session."""
+    cookie = "Set-Cookie: who=account-1; Path=/"
+    behaviours = (answer(302, b"", "Location: /there", cookie), answer(200, PNG, cookie))
+    async with raw_server(*behaviours) as server:
+        named = server.url.replace("127.0.0.1", "localhost")  # of an address, no jar would keep any
+        saved = await save(finished(named, f"{named}/2"), tmp_path)
+
+    assert 2 == len(saved)
+    assert 3 == len(server.seen)
+    assert not any("cookie" in seen.headers for seen in server.seen)
 
 
 @pytest.mark.case(112)

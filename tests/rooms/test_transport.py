@@ -6,7 +6,9 @@ import asyncio
 import contextlib
 import logging
 import traceback
-from typing import TYPE_CHECKING
+import tracemalloc
+import zlib
+from typing import TYPE_CHECKING, NoReturn
 
 import aiohttp
 import anyio
@@ -31,6 +33,8 @@ from seedance_async.transport import MAX_BODY_BYTES
 from tests.rooms.raw_server import accepted, answer, raw_server, says
 
 if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
     from tests.rooms.raw_server import Behaviour, Exchange
 
 CANARY = "sk_live_canary_0123456789"
@@ -86,6 +90,27 @@ async def test_an_answer_that_never_comes_ends_uncertain_with_the_key(lost: Beha
 
     assert caught.value.idempotency_key == server.seen[0].headers["idempotency-key"]
     assert len({(seen.body, seen.headers["idempotency-key"]) for seen in server.seen}) == 1
+
+
+@pytest.mark.case(58)
+async def test_a_gzip_bomb_is_not_unpacked() -> None:
+    """Case 58: 200 MB in 200 kB end at the cap, not once they are in memory."""
+    packer = zlib.compressobj(9, wbits=31)
+    blank = bytes(1_000_000)
+    bomb = b"".join(packer.compress(blank) for _ in range(200)) + packer.flush()
+    once = RetryPolicy(max_elapsed=1.0)
+    behaviour = answer(200, bomb, "Content-Encoding: gzip")
+    async with raw_server(behaviour) as server, client_for(server.url, retry=once) as client:
+        tracemalloc.start()
+        try:
+            with pytest.raises(SeedanceError):
+                await client.get_task("sd2_a1")
+            _, most = tracemalloc.get_traced_memory()
+        finally:
+            tracemalloc.stop()
+
+    assert server.seen
+    assert most < 4 * MAX_BODY_BYTES
 
 
 async def test_a_cookie_of_the_servers_is_not_sent_back() -> None:
@@ -191,6 +216,7 @@ async def test_a_refusal_names_the_field_and_is_not_repeated() -> None:
     assert len(server.seen) == 1
 
 
+@pytest.mark.case(95)
 @pytest.mark.parametrize("asleep", ["on the wire", "between"])
 async def test_a_machine_that_slept_for_a_day_does_not_send_again(
     asleep: str, monkeypatch: pytest.MonkeyPatch
@@ -307,16 +333,132 @@ async def test_the_key_shows_nowhere(caplog: pytest.LogCaptureFixture) -> None:
     assert CANARY not in "\n".join(told) + caplog.text
 
 
+STALLS: dict[str, Behaviour] = {
+    "before-headers": says(b"", then="hold"),
+    "in-the-body": says(b"HTTP/1.1 202 OK\r\nContent-Length: 500\r\n\r\n{", then="hold"),
+}
+
+
+async def cancel(work: asyncio.Task[object]) -> None:
+    """As whoever started the task would."""
+    await anyio.sleep(1.0)
+    work.cancel()
+    await work
+
+
+async def asyncio_timeout(work: Awaitable[object]) -> None:
+    """As a caller with a deadline would."""
+    async with asyncio.timeout(1.0):
+        await work
+
+
+async def wait_for(work: Awaitable[object]) -> None:
+    """As a caller of the older habit would."""
+    await asyncio.wait_for(work, 1.0)
+
+
+async def fail_after(work: Awaitable[object]) -> None:
+    """As a caller with anyio would."""
+    with anyio.fail_after(1.0):
+        await work
+
+
+@pytest.mark.case(150)
+@pytest.mark.parametrize("stall", STALLS.values(), ids=STALLS)
+@pytest.mark.parametrize("whose", ["ours", "theirs"])
+@pytest.mark.parametrize("leave", [cancel, asyncio_timeout, wait_for, fail_after])
+async def test_a_caller_who_leaves_takes_no_frame_with_the_key(
+    leave: Callable[[asyncio.Task[object]], Awaitable[None]], whose: str, stall: Behaviour
+) -> None:
+    """A cancellation keeps every frame it went through, the session's with the headers among them."""
+    told: list[str] = []
+    async with raw_server(stall) as server, aiohttp.ClientSession() as theirs:
+        session = theirs if whose == "theirs" else None
+        async with client_for(server.url, session=session) as client:
+            for call in (client.submit(VIDEO), client.get_task("sd2_a1")):
+                try:
+                    await leave(asyncio.ensure_future(call))
+                except (asyncio.CancelledError, TimeoutError) as left:
+                    told += [*chain(left), "left"]
+
+    assert [seen.headers["authorization"] for seen in server.seen] == [f"Bearer {CANARY}"] * 2
+    assert told.count("left") == 2
+    assert "attempt" in told
+    assert CANARY not in "\n".join(told)
+
+
+async def stumble(request: aiohttp.ClientRequest, handler: aiohttp.ClientHandlerType) -> NoReturn:
+    """A middleware with a fault of its own, met while it handles aiohttp's exception."""
+    answered = await handler(request)
+    try:
+        answered.raise_for_status()
+    except aiohttp.ClientResponseError:
+        raise KeyError("middleware") from None
+    raise KeyError("middleware")
+
+
+@pytest.mark.case(150)
+async def test_a_fault_in_the_callers_session_goes_on_without_the_key() -> None:
+    """It says where it happened in words; of the frames and the exceptions that led to it none is left."""
+    async with (
+        raw_server(answer(500)) as server,
+        aiohttp.ClientSession(middlewares=[stumble]) as session,
+        client_for(server.url, session=session) as client,
+    ):
+        with pytest.raises(KeyError, match="middleware") as caught:
+            await client.get_task("sd2_a1")
+
+    assert CANARY not in "\n".join(chain(caught.value))
+    assert "in stumble" in "\n".join(caught.value.__notes__)
+
+
+async def test_what_the_caller_was_handling_stays_whole() -> None:
+    """Only what happened on the wire is left behind; the caller's own exceptions are the caller's."""
+    handled = asyncio.CancelledError("of the caller's")
+    async with (
+        raw_server(PROCESSING) as server,
+        aiohttp.ClientSession(middlewares=[stumble]) as session,
+        client_for(server.url, session=session) as client,
+    ):
+        try:
+            raise handled
+        except asyncio.CancelledError:
+            with pytest.raises(KeyError) as caught:
+                await client.get_task("sd2_a1")
+
+    assert caught.value.__context__ is handled
+    assert handled.__traceback__ is not None
+
+
+def test_a_client_that_cannot_be_made_does_not_show_the_key() -> None:
+    """The frame that has the argument is in the traceback of whatever the other arguments raise."""
+    with pytest.raises(ConfigurationError) as caught:
+        client_for("http://seedance2ai.io/api/v1")
+
+    assert CANARY not in "\n".join(chain(caught.value))
+
+
 def chain(error: BaseException) -> list[str]:
-    """Every cause and context, and the locals of our own frames as the richest printers show them."""
+    """Every cause and context, with the names and locals of their frames, and what those locals hold."""
     links: list[str] = []
-    link: BaseException | None = error
-    while link is not None:
+    ahead: list[BaseException | None] = [error]
+    while ahead:
+        link = ahead.pop()
+        if link is None:
+            continue
         frames = [frame for frame, _ in traceback.walk_tb(link.__traceback__)]
-        ours = [frame for frame in frames if "/tests/" not in frame.f_code.co_filename]
-        links += [repr(link), repr(link.args), *(repr(frame.f_locals) for frame in ours)]
-        link = link.__cause__ or link.__context__
+        for frame in frames:
+            if "/tests/" not in frame.f_code.co_filename:
+                held = frame.f_locals.values()
+                links += [frame.f_code.co_name, *map(repr, held), *(repr(vars_of(value)) for value in held)]
+        links += [repr(link), repr(link.args), repr(vars(link))]
+        ahead += [link.__cause__, link.__context__]
     return links
+
+
+def vars_of(value: object) -> object:
+    """What a printer that opens objects would show of one."""
+    return getattr(value, "__dict__", None)
 
 
 async def test_a_session_of_the_callers_is_used_and_left_open() -> None:
@@ -379,8 +521,17 @@ async def test_a_404_is_told_with_the_task() -> None:
         ("http://seedance2ai.io/api/v1", "unencrypted"),
         ("ftp://127.0.0.1/", "must look like"),
         ("https://user:secret@host/api", "without credentials"),
-        ("https://host/api?x=1", "without credentials or query"),
-        ("not a url", "must look like|not a URL"),
+        ("https://:secret@host/api", "without credentials"),
+        ("http://:secret@host/api", "without credentials"),
+        ("http://:secret@127.0.0.1/api", "without credentials"),
+        ("https://user:secret@host:99999999/", "must look like"),
+        ("https://user:secret@[bad", "must look like"),
+        ("https://user:se/secret@host/api", "must look like"),
+        ("https://user:secret@", "must look like"),
+        ("//user:secret@host/api", "must look like"),
+        ("https://host/api?x=secret", "without credentials or query"),
+        ("https://host/api#secret", "without credentials or query"),
+        ("not a secret url", "must look like"),
     ],
 )
 def test_a_base_url_that_would_leak_is_refused(url: str, reason: str) -> None:
