@@ -36,6 +36,12 @@ if TYPE_CHECKING:
 EPOCH: Final = datetime(2026, 1, 1, tzinfo=UTC)
 """When every test's sandbox starts, so that ``created_at`` is the same in every run."""
 
+NOT_UNDER_ANYIO: Final = (
+    "the seedance fixtures need anyio's pytest plugin: write an async test with @pytest.mark.anyio, and "
+    "leave asyncio_mode at strict"
+)
+"""What is told of a test that another plugin would run, or none: the clock is a loop of anyio's choosing."""
+
 
 @pytest.fixture
 async def seedance_clock() -> Clock:
@@ -79,9 +85,22 @@ def pytest_configure(config: pytest.Config) -> None:
 @pytest.hookimpl(tryfirst=True)
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     """Put tests that ask for the clock on the virtual loop, whatever the suite's own backend is."""
-    if {"seedance_clock", "anyio_backend"} <= set(metafunc.fixturenames):
+    if "seedance_clock" not in metafunc.fixturenames:
+        return
+    if _another_plugin_runs(metafunc.config) or "anyio_backend" not in metafunc.fixturenames:
+        pytest.fail(f"{metafunc.definition.nodeid}: {NOT_UNDER_ANYIO}", pytrace=False)
+    else:
         backend = pytest.param(("asyncio", {"loop_factory": _virtual_loop}), id="virtual")
         metafunc.definition.add_marker(pytest.mark.parametrize("anyio_backend", [backend], scope="module"))
+
+
+def _another_plugin_runs(config: pytest.Config) -> bool:
+    """Whether pytest-asyncio takes every async test, the marked ones of anyio too."""
+    try:
+        mode = config.getoption("asyncio_mode", None) or config.getini("asyncio_mode")
+    except ValueError:  # no such setting: it is not installed
+        return False
+    return str(getattr(mode, "value", mode)) == "auto"
 
 
 def _virtual_loop() -> VirtualLoop:

@@ -133,3 +133,26 @@ def test_loading_the_plugin_imports_nothing_heavy() -> None:
         "seedance_async.sandbox",
         "seedance_async.sandbox.pytest_plugin",
     } == set(loaded.split())
+
+
+PLAIN = "async def test_it(seedance_client): pass"
+SYNC = "def test_it(seedance_sandbox): pass"
+MARKED = "import pytest\n\n@pytest.mark.anyio\nasync def test_it(seedance_clock): pass"
+ASYNCIO_AUTO = """
+def pytest_addoption(parser):
+    parser.addini("asyncio_mode", "as pytest-asyncio has it", default="auto")
+"""
+
+
+@pytest.mark.parametrize(("test", "conftest"), [(PLAIN, ""), (SYNC, ""), (MARKED, ASYNCIO_AUTO)])
+def test_a_test_that_anyio_does_not_run_is_told_what_to_write(
+    suite: pytest.Pytester, test: str, conftest: str
+) -> None:
+    """Not that some fixture was asked for with no plugin, nor that the client is in another loop."""
+    suite.makepyfile(test)
+    suite.makeconftest(conftest)
+
+    ending = suite.runpytest()
+
+    ending.assert_outcomes(errors=1)
+    ending.stdout.fnmatch_lines(["*write an async test with @pytest.mark.anyio*"])
