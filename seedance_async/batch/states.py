@@ -10,6 +10,9 @@ there to ``planned`` only on proof that nothing was charged: the call never left
 reason that another day may mend (no credits, a revoked key). Without proof it becomes ``uncertain``, and from
 there only the same bytes under the same key lead on.
 
+What has failed or was refused is planned again only because somebody says so: by ``retry_failed``, or by
+another request in its line of the manifest. Those are no moves of a run, so they are not in its table.
+
 Pure.
 """
 
@@ -48,7 +51,7 @@ MOVES: Final[dict[State, frozenset[State]]] = {
 """For each state, the states a job may take next."""
 
 ENDED: Final = frozenset({State.SAVED, State.FAILED, State.REFUSED})
-"""States in which nothing is left to do."""
+"""States in which nothing is left to do, unless somebody asks for it anew."""
 
 NEVER_PAID: Final = frozenset({State.PLANNED, State.REFUSED})
 """States in which it is certain that no credit was spent on the job."""

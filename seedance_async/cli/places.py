@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import tempfile
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, TypeAlias
+from typing import TYPE_CHECKING, Annotated, Final, TypeAlias
 
 from cyclopts import Parameter
 
@@ -17,11 +17,16 @@ if TYPE_CHECKING:
     from cyclopts import Token
 
 
+MEDIA: Final = frozenset({".png", ".jpg", ".jpeg", ".webp", ".mp4"})
+
+
 def directory(_: object, tokens: Sequence[Token]) -> Path:
     """A directory as it was written; what an unset variable leaves of ``-o "$OUT"`` is none."""
     text = tokens[0].value
     if not text:
         raise ValueError("it is empty; the current directory is written as .")
+    if Path(text).suffix.lower() in MEDIA and not Path(text).is_dir():
+        raise ValueError(f"{text} looks like a file; name the directory that its file goes into")
     return Path(text)
 
 

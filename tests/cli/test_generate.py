@@ -177,6 +177,17 @@ async def test_a_directory_that_cannot_be_one_is_a_mistake_before_anything_is_pa
     assert ["file"] == [path.name for path in tmp_path.iterdir()]
 
 
+async def test_a_file_in_the_place_of_the_directory_is_a_mistake_before_anything_is_paid(
+    seedance: Type, seedance_sandbox: Sandbox, tmp_path: Path
+) -> None:
+    """Whoever writes -o fox.png wants no directory of that name."""
+    ending = await seedance("generate", "gpt-image-2", "A fox", "-o", str(tmp_path / "fox.png"))
+
+    assert USAGE == ending.code
+    assert "looks like a file" in ending.err
+    assert [] == seedance_sandbox.requests
+
+
 async def test_generate_tells_why_a_task_failed_and_what_came_back(seedance: Type) -> None:
     """A failed task ends with 1, its reason and its refund."""
     ending = await seedance("generate", "gpt-image-2", "A boat [[sandbox:fail]]")
