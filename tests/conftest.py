@@ -1,4 +1,4 @@
-"""What every test lives under: virtual time, and no network beyond loopback.
+"""What every test lives under: virtual time, no network beyond loopback, and no key left behind.
 
 A test module that needs the real clock, for child processes say, overrides one fixture::
 
@@ -11,11 +11,16 @@ from __future__ import annotations
 
 import ipaddress
 import sys
+from typing import TYPE_CHECKING
 
 import pytest
 from hypothesis import settings
 
 from seedance_async.sandbox.virtual_time import VirtualLoop
+from tests.canary import KEYS, files_with_a_key
+
+if TYPE_CHECKING:
+    from collections.abc import Generator, Iterator
 
 settings.register_profile("house", deadline=None)  # a busy machine is no finding
 settings.load_profile("house")
@@ -29,6 +34,24 @@ class OutsideWorldError(AssertionError):
 def anyio_backend() -> tuple[str, dict[str, object]]:
     """Run async tests and fixtures in virtual time."""
     return "asyncio", {"loop_factory": VirtualLoop}
+
+
+@pytest.fixture(scope="session", autouse=True)
+def no_file_holds_a_key(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Search all that the tests have written once the last of them is over."""
+    yield
+    found = [str(path) for path in files_with_a_key(tmp_path_factory.getbasetemp())]
+    assert not found, f"the API key was written into {found}"
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport() -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    """Fail a test in whose captured output, warnings or logs a key stands."""
+    report = yield
+    where = [title for title, text in report.sections if any(key in text for key in KEYS)]
+    if where and not report.failed:
+        report.outcome, report.longrepr = "failed", f"the API key stands in: {', '.join(where)}"
+    return report
 
 
 def pytest_configure() -> None:

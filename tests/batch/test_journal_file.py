@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import os
 import socket
 import sqlite3
@@ -174,6 +175,7 @@ def test_a_file_system_of_many_machines_is_told(
     network_share: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     """The lock may hold on this machine only; beside the share there is nothing to tell."""
+    caplog.set_level(logging.WARNING)
     with opened_store(network_share / "boats"):
         assert "is on nfs4" in caplog.text
     caplog.clear()

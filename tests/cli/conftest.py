@@ -10,6 +10,7 @@ from attrs import frozen
 
 from seedance_async.cli.app import execute
 from seedance_async.cli.sandbox import variables
+from tests.canary import clean
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine
@@ -51,6 +52,6 @@ async def seedance(
 
     async def run(*arguments: object) -> Ending:
         code = await execute([str(argument) for argument in arguments])
-        return Ending(code, *capsys.readouterr())
+        return Ending(code, *map(clean, capsys.readouterr()))
 
     return run

@@ -15,6 +15,7 @@ import pytest
 from seedance_async.cli.exits import INTERRUPTED, OK
 from seedance_async.cli.sandbox import variables
 from seedance_async.sandbox import Fault, Sandbox
+from tests.canary import clean
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -57,7 +58,7 @@ async def said(process: Process) -> str:
     assert process.stderr is not None
     text = b"".join([chunk async for chunk in process.stderr]).decode()
     await process.wait()
-    return text
+    return clean(text)
 
 
 async def heard(process: Process, word: str) -> str:
@@ -145,4 +146,4 @@ def _all_of(screen: int) -> str:
     except OSError:  # how Linux says that the other side is closed
         pass
     os.close(screen)
-    return b"".join(parts).decode()
+    return clean(b"".join(parts).decode())

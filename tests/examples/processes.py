@@ -13,6 +13,8 @@ import urllib.request
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
+from tests.canary import clean
+
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
@@ -25,6 +27,7 @@ def run(*command: str | Path, directory: Path) -> list[str]:
     ending = subprocess.run(
         [*SANDBOX, *map(str, command)], capture_output=True, text=True, timeout=50, check=False, cwd=directory
     )
+    clean(ending.stdout + ending.stderr)
     assert (0, "") == (ending.returncode, re.sub(r"(?m)^sandbox: .*\n", "", ending.stderr))
     return ending.stdout.splitlines()
 

@@ -16,6 +16,7 @@ import pytest
 from seedance_async import SeedanceClient
 from seedance_async.sandbox import Sandbox
 from tests.batch.test_crashes import JOBS, SPEED, command, judge, manifest, run_batch
+from tests.canary import clean
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -36,7 +37,9 @@ async def run_script(script: str, *arguments: str, **environment: str) -> Comple
     """Run a program in a fresh interpreter that shows every warning."""
     command = [sys.executable, "-X", "dev", "-W", "default", "-c", textwrap.dedent(script), *arguments]
     with anyio.fail_after(30):
-        return await anyio.run_process(command, env={**os.environ, **environment}, check=False)
+        ending = await anyio.run_process(command, env={**os.environ, **environment}, check=False)
+    clean((ending.stdout + ending.stderr).decode(errors="replace"))
+    return ending
 
 
 async def something_is_paid(sandbox: Sandbox) -> None:
