@@ -17,6 +17,7 @@ from __future__ import annotations
 import argparse
 import asyncio
 import gc
+import logging
 import os
 import random
 import sys
@@ -379,6 +380,7 @@ def main(arguments: Iterable[str] | None = None) -> int:
     parser.add_argument("--start", type=int, default=0)
     options = parser.parse_args(None if arguments is None else list(arguments))
     without_drawing()
+    logging.disable()  # thousands of outages are warned of; the laws are what is told here
     broken = 0
     for done, number in enumerate(range(options.start, options.start + options.schedules)):
         if done and done % 500 == 0:

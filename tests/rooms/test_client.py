@@ -656,7 +656,7 @@ async def test_a_client_that_broke_down_says_so(
             await client.get_task("sd2_a")
 
     assert isinstance(caught.value.__cause__, ExceptionGroup)
-    assert ["CRITICAL"] == [record.levelname for record in caplog.records]
+    assert 1 == sum(record.levelname == "CRITICAL" for record in caplog.records)
 
 
 async def test_a_client_that_closes_under_a_run_ends_it() -> None:
