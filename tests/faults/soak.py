@@ -116,8 +116,10 @@ class Schedule:
 
     @property
     def closes_keys(self) -> bool:
-        """Whether a key may be answered with the same refusal for ever."""
-        return self.behaviour.repeated_key == "reject" or self.behaviour.stored != {"2xx"}
+        """Whether a key may be answered with the same refusal for ever, or for longer than a run asks."""
+        open_points = self.behaviour
+        for_ever = open_points.repeated_key == "reject" or open_points.stored != {"2xx"}
+        return for_ever or open_points.still_running == "task"
 
     @property
     def urls_expire_unused(self) -> bool:
