@@ -13,11 +13,23 @@ from typing import TYPE_CHECKING
 
 from aiohttp import web
 
-from seedance_async import NotFoundError, Seedance2Video, SeedanceClient, ValidationError
+from seedance_async import (
+    InvalidRequestError,
+    NotFoundError,
+    Seedance2Video,
+    SeedanceClient,
+    SeedanceError,
+    ValidationError,
+    WaitTimeoutError,
+)
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
+    from aiohttp.typedefs import Handler
+
+STATUS = {ValidationError: 422, InvalidRequestError: 422, NotFoundError: 404, WaitTimeoutError: 504}
+"""What a caller is told of an error; of any other, 502: it is between us and the API."""
 CLIENT = web.AppKey("client", SeedanceClient)
 routes = web.RouteTableDef()
 
@@ -29,13 +41,21 @@ async def client_of(app: web.Application) -> AsyncIterator[None]:
         yield
 
 
+@web.middleware
+async def errors_told(request: web.Request, handler: Handler) -> web.StreamResponse:
+    """Answer with what went wrong, and with the handles that collect what may be paid."""
+    try:
+        return await handler(request)
+    except SeedanceError as error:
+        status = next((code for kind, code in STATUS.items() if isinstance(error, kind)), 502)
+        told = {"error": error.message, "task_id": error.task_id, "idempotency_key": error.idempotency_key}
+        return web.json_response(told, status=status)
+
+
 @routes.post("/clips")
 async def submit(request: web.Request) -> web.Response:
     """Pay for a clip; its id collects it."""
-    try:
-        wanted = Seedance2Video(prompt=request.query.get("prompt", ""))
-    except ValidationError as error:
-        return web.json_response({"problems": dict(error.problems)}, status=422)
+    wanted = Seedance2Video(prompt=request.query.get("prompt", ""))
     submission = await request.app[CLIENT].submit(wanted)
     return web.json_response({"id": submission.id}, status=202)
 
@@ -44,16 +64,11 @@ async def submit(request: web.Request) -> web.Response:
 async def status(request: web.Request) -> web.Response:
     """How a clip stands now, or with ``?wait=true`` once it is final."""
     client, task_id = request.app[CLIENT], request.match_info["id"]
-    try:
-        task = await (
-            client.wait(task_id) if request.query.get("wait") == "true" else client.get_task(task_id)
-        )
-    except NotFoundError:
-        raise web.HTTPNotFound(text="no such clip") from None
+    task = await (client.wait(task_id) if request.query.get("wait") == "true" else client.get_task(task_id))
     return web.json_response({"id": task.id, "status": task.status, "urls": task.urls})
 
 
-app = web.Application()
+app = web.Application(middlewares=[errors_told])
 app.add_routes(routes)
 app.cleanup_ctx.append(client_of)
 

@@ -12,12 +12,24 @@ from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Annotated
 
 import uvicorn
-from fastapi import Depends, FastAPI, HTTPException, Request
+from fastapi import Depends, FastAPI, Request
+from fastapi.responses import JSONResponse
 
-from seedance_async import NotFoundError, Seedance2Video, SeedanceClient, ValidationError
+from seedance_async import (
+    InvalidRequestError,
+    NotFoundError,
+    Seedance2Video,
+    SeedanceClient,
+    SeedanceError,
+    ValidationError,
+    WaitTimeoutError,
+)
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
+
+STATUS = {ValidationError: 422, InvalidRequestError: 422, NotFoundError: 404, WaitTimeoutError: 504}
+"""What a caller is told of an error; of any other, 502: it is between us and the API."""
 
 
 @asynccontextmanager
@@ -28,6 +40,14 @@ async def lifespan(_: FastAPI) -> AsyncIterator[dict[str, object]]:
 
 
 app = FastAPI(title="Clips", lifespan=lifespan)
+
+
+@app.exception_handler(SeedanceError)
+async def tell(_: Request, error: SeedanceError) -> JSONResponse:
+    """Answer with what went wrong, and with the handles that collect what may be paid."""
+    status = next((code for kind, code in STATUS.items() if isinstance(error, kind)), 502)
+    told = {"error": error.message, "task_id": error.task_id, "idempotency_key": error.idempotency_key}
+    return JSONResponse(told, status)
 
 
 def the_client(request: Request) -> SeedanceClient:
@@ -42,20 +62,14 @@ Client = Annotated[SeedanceClient, Depends(the_client)]
 @app.post("/clips", status_code=202)
 async def submit(prompt: str, client: Client, duration: int = 5) -> dict[str, str]:
     """Pay for a clip; its id collects it."""
-    try:
-        submission = await client.submit(Seedance2Video(prompt=prompt, duration=duration))
-    except ValidationError as error:
-        raise HTTPException(422, dict(error.problems)) from error
+    submission = await client.submit(Seedance2Video(prompt=prompt, duration=duration))
     return {"id": submission.id}
 
 
 @app.get("/clips/{task_id}")
 async def status(task_id: str, client: Client, *, wait: bool = False) -> dict[str, object]:
     """How a clip stands now, or with ``?wait=true`` once it is final."""
-    try:
-        task = await (client.wait(task_id) if wait else client.get_task(task_id))
-    except NotFoundError as error:
-        raise HTTPException(404, "no such clip") from error
+    task = await (client.wait(task_id) if wait else client.get_task(task_id))
     return {"id": task.id, "status": task.status, "urls": task.urls}
 
 
