@@ -373,12 +373,16 @@ def open_session() -> ClientSession:
 class _AccountedRequest(aiohttp.ClientRequest):
     """A request that notes when it is written, and refuses to be written twice for one attempt.
 
-    aiohttp repeats a GET whose kept-alive connection died; unbudgeted, that could be the 31st request.
+    aiohttp repeats a GET whose kept-alive connection died; unbudgeted, that could be the 31st request. It also
+    hands out a kept-alive connection on which something has arrived meanwhile, such as a second answer to the
+    request before; that would be taken for the answer to this one, and pay for another job's task.
     """
 
     async def send(self, conn: Connection) -> ClientResponse:
         """Write the request; called with the connection standing, so nothing has left before."""
         attempt = _current.get()
+        if conn.protocol is None or conn.protocol.should_close:
+            raise aiohttp.ServerDisconnectedError
         if attempt is not None:
             if attempt.sent:
                 raise aiohttp.ServerDisconnectedError

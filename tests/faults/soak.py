@@ -382,6 +382,7 @@ def main(arguments: Iterable[str] | None = None) -> int:
     parser.add_argument("--start", type=int, default=0)
     options = parser.parse_args(None if arguments is None else list(arguments))
     without_drawing()
+    gc.freeze()  # what is loaded by now is never garbage, and need not be looked at twice a schedule
     logging.disable()  # thousands of outages are warned of; the laws are what is told here
     broken = 0
     for done, number in enumerate(range(options.start, options.start + options.schedules)):

@@ -8,6 +8,7 @@ import logging
 import traceback
 import tracemalloc
 import zlib
+from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
 
 import aiohttp
@@ -179,6 +180,24 @@ async def test_a_garbage_answer_is_not_the_apis_400() -> None:
             await client.get_task("sd2_a1")
 
 
+@pytest.mark.case(62)
+async def test_a_second_answer_to_one_request_is_not_taken_for_the_next_ones() -> None:
+    """It waits on the kept-alive connection, and would give a POST the task of the one before."""
+
+    async def twice(exchange: Exchange) -> None:
+        await accepted("sd2_first")(exchange)
+        await anyio.sleep(1.0)
+        await accepted("sd2_first")(exchange)
+
+    async with raw_server(twice, accepted("sd2_second")) as server, client_for(server.url) as client:
+        first = await client.submit(VIDEO)
+        await anyio.sleep(2.0)
+        second = await client.submit(VIDEO)
+
+    assert ("sd2_first", "sd2_second") == (first.id, second.id)
+    assert 2 == len({seen.headers["idempotency-key"] for seen in server.seen})
+
+
 @pytest.mark.case(19)
 async def test_a_silent_repeat_of_a_get_is_counted_like_any_other() -> None:
     """Case 19: aiohttp would send a poll again by itself; here each wire attempt is one of ours."""
@@ -333,6 +352,8 @@ async def test_the_key_shows_nowhere(caplog: pytest.LogCaptureFixture) -> None:
     assert CANARY not in "\n".join(told) + caplog.text
 
 
+TESTS = str(Path(__file__).parents[1])
+
 STALLS: dict[str, Behaviour] = {
     "before-headers": says(b"", then="hold"),
     "in-the-body": says(b"HTTP/1.1 202 OK\r\nContent-Length: 500\r\n\r\n{", then="hold"),
@@ -448,7 +469,7 @@ def chain(error: BaseException) -> list[str]:
             continue
         frames = [frame for frame, _ in traceback.walk_tb(link.__traceback__)]
         for frame in frames:
-            if "/tests/" not in frame.f_code.co_filename:
+            if not frame.f_code.co_filename.startswith(TESTS):
                 held = frame.f_locals.values()
                 links += [frame.f_code.co_name, *map(repr, held), *(repr(vars_of(value)) for value in held)]
         links += [repr(link), repr(link.args), repr(vars(link))]
