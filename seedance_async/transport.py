@@ -373,9 +373,9 @@ def open_session() -> ClientSession:
 class _AccountedRequest(aiohttp.ClientRequest):
     """A request that notes when it is written, and refuses to be written twice for one attempt.
 
-    aiohttp repeats a GET whose kept-alive connection died; unbudgeted, that could be the 31st request. It also
-    hands out a kept-alive connection on which something has arrived meanwhile, such as a second answer to the
-    request before; that would be taken for the answer to this one, and pay for another job's task.
+    aiohttp repeats a GET whose kept-alive connection died; unbudgeted, that could be the 31st request. And it
+    hands out kept-alive connections on which something has arrived meanwhile, such as a second answer to the
+    request before: that would be taken for the answer to this one.
     """
 
     async def send(self, conn: Connection) -> ClientResponse:
