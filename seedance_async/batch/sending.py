@@ -68,7 +68,11 @@ STORABLE: Final = (
 """What a server may answer for ever under one key, because it stores its answers or rejects repeated keys."""
 
 UNCERTAIN_IN_A_ROW: Final = 5
-"""So many POSTs without an answer, and none accepted in between: nothing gets through at present."""
+"""So many new jobs without an answer, and none accepted in between: nothing gets through at present.
+
+Those that were in doubt already say nothing about the present. Their keys may be closed for ever, and would
+keep all others from being asked for, in every run.
+"""
 
 REFUSED_FOR: Final = 3600.0
 """Seconds of nothing but 429, no job accepted in between, after which no more are sent in this run."""
@@ -228,7 +232,7 @@ class Sender:
         if isinstance(error, UncertainSubmissionError):
             for each in parcel.numbers:
                 self._ledger.doubt(each)
-            self._lost_in_a_row += 1
+            self._lost_in_a_row += parcel.state is State.PLANNED
         else:
             self._release(parcel)
         self._stop_for(error)

@@ -360,6 +360,19 @@ async def test_a_key_in_doubt_grows_old_over_all_runs(
     assert isinstance(results["boat-0"].error, StaleKeyError)
 
 
+async def test_keys_that_are_closed_for_ever_keep_nobody_from_being_collected(tmp_path: Path) -> None:
+    """Six jobs never get an answer; the two behind them are paid, and would have one."""
+    closed = [Job(NanoBananaPro(prompt=f"A wreck {n} [[fault:drop@submit*9999]]")) for n in range(6)]
+    lost = Fault(effect="drop", on="submit", count=None)
+    async with Sandbox(faults=[lost]) as sandbox:
+        await run_once(sandbox, tmp_path, [*closed, *pictures(2)])
+        sandbox.faults.clear()
+        results = await run_once(sandbox, tmp_path, [*closed, *pictures(2)], max_in_flight=1)
+
+    assert {"uncertain": 6, "saved": 2} == states(results)
+    assert 8 == len(sandbox.paid_tasks)
+
+
 @pytest.mark.case(101)
 async def test_a_401_stops_everything_and_a_new_key_goes_on(tmp_path: Path) -> None:
     """Catalogue 101: no submits and polls under a revoked key; its tasks are collected under the next."""
