@@ -454,6 +454,5 @@ def _hand_over(error: BaseException, submission: Submission) -> None:
     if not isinstance(error, SeedanceError):
         told = f"task {', '.join(submission.task_ids)} is paid and goes on; collect it with client.wait"
         error.add_note(told)
-        log.warning(
-            "%s", told
-        )  # a timeout or a web framework may swallow the exception, and its note with it
+        # A timeout or a web framework may swallow the exception, and its note with it.
+        log.warning("%s", told)

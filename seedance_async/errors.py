@@ -214,7 +214,7 @@ class UncertainServiceBusyError(UncertainSubmissionError, ServiceBusyError):
 
 
 class StaleKeyError(UncertainSubmissionError):
-    """A POST's outcome is not known, and its idempotency key is over 20 hours old: do not send it again.
+    """A POST's outcome is not known, and its key (20 hours old by default) is not safe to send again.
 
     The server may have forgotten the key, and would then take and charge the same request as a new job. Look
     for it among the account's tasks first.

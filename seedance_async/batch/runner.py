@@ -16,6 +16,8 @@ from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, Self, TypeVar
 
+import anyio
+
 from seedance_async.batch import names, results
 from seedance_async.batch.intake import take_manifest, take_stream
 from seedance_async.batch.journal import Changes, Journal
@@ -116,10 +118,15 @@ class BatchRunner:
 
     async def __aenter__(self) -> Self:
         """Open the journal, and learn from it how long jobs take."""
-        journal = self._journal = await Journal.open(self._directory)
-        self._last = None
-        for kind, seconds in await journal.do(journal.store.durations, limit=DURATIONS):
-            self._client.forecasts.observe(kind, seconds)
+        journal = await Journal.open(self._directory)
+        try:
+            for kind, seconds in await journal.do(journal.store.durations, limit=DURATIONS):
+                self._client.forecasts.observe(kind, seconds)
+        except BaseException:  # nobody would close it
+            with anyio.CancelScope(shield=True):
+                await journal.close()
+            raise
+        self._journal, self._last = journal, None
         return self
 
     async def __aexit__(

@@ -309,6 +309,26 @@ async def test_what_an_earlier_run_could_not_finish_is_told_with_its_handles(tmp
         assert (paid.id, paid.idempotency_key) == (error.task_id, error.idempotency_key)
 
 
+async def test_a_batch_that_cannot_be_opened_for_damage_lets_go_of_its_journal(tmp_path: Path) -> None:
+    """Mended in place, it can be opened by the same process."""
+
+    def change(sql: str, *values: object) -> list[tuple[object, ...]]:
+        with closing(sqlite3.connect(tmp_path / "journal.sqlite")) as file, file:
+            return file.execute(sql, values).fetchall()
+
+    async with Sandbox() as sandbox:
+        await run_once(sandbox, tmp_path, pictures(1))
+        ((tasks,),) = change("SELECT tasks FROM jobs")
+        change("UPDATE jobs SET tasks = '{'")
+        with pytest.raises(JournalError, match="damaged"):
+            await run_once(sandbox, tmp_path, pictures(1))
+        change("UPDATE jobs SET tasks = ?", tasks)
+        results = await run_once(sandbox, tmp_path, pictures(1))
+
+    assert {"saved": 1} == states(results)
+    assert 1 == len(sandbox.paid_tasks)
+
+
 async def test_a_batch_that_is_opened_again_tells_how_it_stands_now(tmp_path: Path) -> None:
     """Not how it stood when it was closed."""
     async with Sandbox() as sandbox, SeedanceClient(sandbox.api_key, sandbox.base_url) as client:
