@@ -10,14 +10,14 @@ import hashlib
 import logging
 import os
 import re
-from collections import OrderedDict, deque
+from collections import OrderedDict
 from typing import TYPE_CHECKING, Final, Self, TypeVar
 
 import anyio
 
 from seedance_async import transport, wire
 from seedance_async.budget import FileMemory, NoMemory, outlives_a_process
-from seedance_async.completions import Completion, checked, completions, trace, traces, wanted
+from seedance_async.completions import Completion, CompletionRun, checked, grouped
 from seedance_async.credentials import ApiKey
 from seedance_async.engine import Engine
 from seedance_async.errors import (
@@ -42,8 +42,6 @@ if TYPE_CHECKING:
     from yarl import URL
 
     from seedance_async.budget import BudgetMemory
-    from seedance_async.completions import Wanted
-    from seedance_async.generation import Ending
     from seedance_async.models import Request
     from seedance_async.scheduling.duration import Duration
 
@@ -280,18 +278,15 @@ class SeedanceClient:
         engine = self._running()
         if max_in_flight is not None and max_in_flight < 1:
             raise ValidationError([("max_in_flight", "must be at least 1")], subject="as_completed")
-        orders = wanted(requests, share_posts=share_posts and max_in_flight is None)
-        run = engine.generation(orders, post=engine.post_wanted, max_in_flight=max_in_flight, late=_late)
-        results = run.results()
-        untold: deque[Completion] = deque()
+        groups = grouped(requests, share_posts=share_posts and max_in_flight is None)
+        run = CompletionRun(engine, max_in_flight=max_in_flight)
+        completions = run.completions(groups)
         try:
-            async for ending in results:
-                untold.extend(completions(ending))
-                while untold:
-                    yield untold.popleft()
+            async for completion in completions:
+                yield completion
         except BaseException as error:
-            await results.aclose()
-            _left(error, traces(untold, run))
+            run.leave(error)
+            await completions.aclose()
             raise
 
     async def download(
@@ -426,24 +421,6 @@ def _task_id(task: Submission | Task | str) -> str:
 
 def _left_until(deadline: float | None) -> float | None:
     return None if deadline is None else max(0.0, deadline - anyio.current_time())
-
-
-def _left(error: BaseException, names: list[str]) -> None:
-    """A caller has left results behind: whatever made it leave, what was paid is told by name."""
-    if not names:
-        return
-    told = f"as_completed was left with paid work under way, collect it with client.wait: {'; '.join(names)}"
-    log.warning("%s", told)
-    if isinstance(error, anyio.get_cancelled_exc_class()):
-        error.add_note(told)
-
-
-def _late(ending: Ending[Wanted]) -> None:
-    """A POST has ended whose caller left before."""
-    if ending.submission is not None:
-        log.warning("accepted after its caller left: %s", trace(ending.submission, None))
-    else:
-        log.warning("not accepted, after its caller left: %s", ending.error)
 
 
 def _hand_over(error: BaseException, submission: Submission) -> None:

@@ -1,34 +1,39 @@
 """What ``as_completed`` takes in and gives out: numbered requests, and one completion for each.
 
-Pictures that are equal in every field may share a POST: the API makes up to four of one prompt for one
-request (``batch_count``), so four such jobs cost 1.25 requests each where they would cost two. They are four
-jobs all the same: each has its own completion, task and share of the credits.
+Requests that are equal in every field may share a POST (``posts.py``). They are jobs of their own all the
+same: each has its own completion, task and share of the credits.
 """
 
 from __future__ import annotations
 
+import logging
 from collections.abc import AsyncIterable
-from typing import TYPE_CHECKING, Final
+from functools import partial
+from typing import TYPE_CHECKING
 
-from attrs import evolve, field, frozen
+import anyio
+from attrs import frozen
 
+from seedance_async import posts
 from seedance_async.errors import (
+    ApiError,
+    InsufficientCreditsError,
     SeedanceError,
     TaskFailedError,
+    UnauthorizedError,
     UncertainSubmissionError,
     UnexpectedReplyError,
     ValidationError,
 )
-from seedance_async.models import GptImage2, Request, Submission, Task
+from seedance_async.models import Request, Submission, Task
+from seedance_async.stream import Stream
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, Iterable
+    from collections.abc import AsyncGenerator, Iterable, Sequence
 
-    from seedance_async.generation import Ending, Generation
-    from seedance_async.models import Kind
+    from seedance_async.engine import Engine
 
-MOST_IN_A_POST: Final = 4
-"""The vendor's table: ``batch_count`` is 1 to 4."""
+log: logging.Logger = logging.getLogger(__name__)
 
 
 @frozen(kw_only=True)
@@ -59,41 +64,103 @@ class Completion:
 
 
 @frozen
-class Wanted:
+class RequestGroup:
     """A request of ``as_completed``, or some equal ones that share a POST, and their places in the source."""
 
     request: Request
     indices: tuple[int, ...]
-    submission: None = field(default=None, init=False)
 
     @property
-    def kind(self) -> Kind:
-        """The request's own: how many pictures it asks for changes neither time nor price of each."""
-        return self.request.kind
-
-    @property
-    def to_post(self) -> Request:
-        """The request whose POST makes all that is wanted."""
-        if len(self.indices) > 1 and isinstance(self.request, GptImage2):
-            return evolve(self.request, batch_count=len(self.indices))
-        return self.request
-
-    def tell_shared(self, error: SeedanceError) -> None:
-        """Have the error of a shared POST in doubt say what its key belongs to: another body is refused."""
-        count = len(self.indices)
-        if count > 1:
-            error.message += f"; {count} pictures shared this POST, its request had batch_count={count}"
+    def posted(self) -> Request:
+        """The request whose POST serves them all."""
+        return posts.combined(self.request, len(self.indices))
 
     def may_take(self, request: Request) -> bool:
-        """True for one more of the same, where a POST holds several."""
-        single = isinstance(request, GptImage2) and request.batch_count == 1
-        return single and request == self.request and len(self.indices) < MOST_IN_A_POST
+        """True for one more of the same, where a POST serves several."""
+        shareable = posts.is_shareable(request.model, getattr(request, "batch_count", 1))
+        return shareable and request == self.request and len(self.indices) < posts.MOST_JOBS
 
 
-async def wanted(
+class CompletionRun:
+    """One call of ``as_completed``: one coroutine for each group, from its POST to its completions.
+
+    A 401 or 402 stops the submits, because the next one would be answered alike; what is already paid is
+    still collected, and requests that were not sent say so.
+    """
+
+    def __init__(self, engine: Engine, *, max_in_flight: int | None) -> None:
+        self._engine = engine
+        self._stream: Stream[Completion] = Stream(engine, max_in_flight=max_in_flight)
+        self._untold: dict[int, str] = {}
+
+    async def completions(self, groups: AsyncIterable[RequestGroup]) -> AsyncGenerator[Completion]:
+        """Yield a completion for every request, as they come."""
+        self._stream.start(partial(self._feed, groups))
+        async for completion in self._stream.results():
+            self._untold.pop(completion.index, None)
+            yield completion
+
+    def leave(self, error: BaseException) -> None:
+        """End because of ``error``; what is paid and not yielded is named in the log and a cancellation."""
+        self._stream.leave()
+        names = dict.fromkeys(self._untold[index] for index in sorted(self._untold))  # each once
+        if not names:
+            return
+        message = (
+            f"as_completed was left with paid work under way, collect it with client.wait: {'; '.join(names)}"
+        )
+        log.warning("%s", message)
+        if isinstance(error, anyio.get_cancelled_exc_class()):
+            error.add_note(message)
+
+    async def _feed(self, groups: AsyncIterable[RequestGroup]) -> None:
+        async for group in groups:
+            await self._stream.spawn(self._complete, group)
+
+    async def _complete(self, group: RequestGroup) -> None:
+        """Take one group from its POST to its completions."""
+        async with self._stream.place:
+            completions = await self._submit_and_collect(group)
+        for completion in completions:
+            await self._stream.tell(completion)
+
+    async def _submit_and_collect(self, group: RequestGroup) -> list[Completion]:
+        async with self._stream.turn(group.request.kind) as slot:
+            if slot is None:
+                return _not_accepted(group, _not_sent(self._stream.stopped))
+            try:
+                submission = await self._stream.protect(self._engine.post(group.posted, slot=slot))
+            except SeedanceError as error:
+                return self._failed(group, error)
+            if submission is None:
+                return _not_accepted(group, SeedanceError("not answered before the client closed"))
+            self._accepted(group, submission)
+            followers = self._engine.follow(submission.task_ids)
+        return _collected(group, submission, await self._stream.outcomes(followers))
+
+    def _accepted(self, group: RequestGroup, submission: Submission) -> None:
+        if self._stream.left:
+            log.warning("accepted after its caller left: %s", _name_of_paid(submission))
+        for index, part in zip(group.indices, posts.divide(submission, len(group.indices)), strict=True):
+            if part is not None:
+                self._untold[index] = _name_of_paid(part)
+
+    def _failed(self, group: RequestGroup, error: SeedanceError) -> list[Completion]:
+        if self._stream.left:
+            log.warning("not accepted, after its caller left: %s", error)
+        if isinstance(error, UncertainSubmissionError):
+            if (count := len(group.indices)) > 1:  # another body under this key would be refused
+                error.message += f"; {count} pictures shared this POST, its request had batch_count={count}"
+            self._untold.update(dict.fromkeys(group.indices, str(error)))
+        if isinstance(error, UnauthorizedError | InsufficientCreditsError):
+            self._stream.stop(error)
+        return _not_accepted(group, error)
+
+
+async def grouped(
     source: Iterable[Request] | AsyncIterable[Request], *, share_posts: bool
-) -> AsyncGenerator[Wanted]:
-    """Number the requests of a source; with ``share_posts`` equal neighbours become one.
+) -> AsyncGenerator[RequestGroup]:
+    """Number the requests of a source; with ``share_posts`` equal neighbours become one group.
 
     An async source is never waited for just to see whether its next request is another of the same.
 
@@ -101,97 +168,22 @@ async def wanted(
         ValidationError: one of them is no request.
     """
     share_posts = share_posts and not isinstance(source, AsyncIterable)
-    held: Wanted | None = None
+    held: RequestGroup | None = None
     index = 0
     async for item in _each(source):
         request = checked(item, place=f"requests[{index}]")
         if held is not None and share_posts and held.may_take(request):
-            held = Wanted(request, (*held.indices, index))
+            held = RequestGroup(request, (*held.indices, index))
         else:
             if held is not None:
                 yield held
-            held = Wanted(request, (index,))
+            held = RequestGroup(request, (index,))
         if not share_posts:
             yield held
             held = None
         index += 1
     if held is not None:
         yield held
-
-
-def completions(ending: Ending[Wanted]) -> list[Completion]:
-    """The completions that an ending is, seen from outside: one for each request."""
-    order = ending.order
-    index, *others = order.indices
-    if others:
-        return [_share(ending, place) for place in range(len(order.indices))]
-    return [
-        Completion(
-            index=index,
-            request=order.request,
-            submission=ending.submission,
-            tasks=ending.tasks,
-            error=ending.error,
-            posted=order.to_post,
-        )
-    ]
-
-
-def traces(untold: Iterable[Completion], run: Generation[Wanted]) -> list[str]:
-    """What names the work that is or may be paid, and of which a caller who has left never heard."""
-    endings = sorted([*run.unheard(), *run.under_way()], key=lambda ending: ending.order.indices)
-    works = [(work.submission, work.error) for work in untold]
-    works += [(ending.submission, ending.error) for ending in endings]
-    return [name for work in works if (name := trace(*work)) is not None]
-
-
-def trace(submission: Submission | None, error: SeedanceError | None) -> str | None:
-    """The task ids and the key of an accepted POST, or the error of one in doubt; else None."""
-    if submission is not None:
-        return f"{', '.join(submission.task_ids)} (idempotency_key={submission.idempotency_key})"
-    return str(error) if isinstance(error, UncertainSubmissionError) else None
-
-
-def _share(ending: Ending[Wanted], place: int) -> Completion:
-    """One job's part of a POST that several shared."""
-    whole = ending.submission
-    part = whole if whole is None else part_of(whole, place)
-    tasks = tuple(task for task in ending.tasks if part is not None and task.id in part.task_ids)
-    return Completion(
-        index=ending.order.indices[place],
-        request=ending.order.request,
-        submission=part,
-        tasks=tasks,
-        error=_error(ending, part, tasks),
-        posted=ending.order.to_post,
-    )
-
-
-def part_of(whole: Submission, place: int) -> Submission | None:
-    """The submission as if this place's job had been posted alone; None where the server started fewer."""
-    if place >= len(whole.task_ids):
-        return None
-    task_id, used = whole.task_ids[place], whole.credits_used
-    share = None if used is None else used / len(whole.task_ids)
-    return evolve(
-        whole, id=task_id, task_ids=(task_id,), credits_used=share, batch_success=None, batch_failed=None
-    )
-
-
-def _error(ending: Ending[Wanted], part: Submission | None, tasks: tuple[Task, ...]) -> SeedanceError | None:
-    """This job's own reason; that of a neighbour in the same POST is not one."""
-    if ending.submission is None:
-        return ending.error
-    if part is None:
-        return UnexpectedReplyError(
-            f"the server started {len(ending.submission.task_ids)} of {len(ending.order.indices)} pictures; "
-            "this one was not started and not charged, ask for it again"
-        )
-    if not tasks:
-        return ending.error
-    if tasks[0].is_failed:
-        return TaskFailedError(tasks[0], idempotency_key=part.idempotency_key)
-    return None
 
 
 def checked(item: object, *, place: str = "request") -> Request:
@@ -202,8 +194,8 @@ def checked(item: object, *, place: str = "request") -> Request:
     """
     if isinstance(item, Request):
         return item
-    told = f"expected Seedance2Video, GptImage2 or NanoBananaPro, got {type(item).__name__}"
-    raise ValidationError([(place, told)], subject="the call")
+    reason = f"expected Seedance2Video, GptImage2 or NanoBananaPro, got {type(item).__name__}"
+    raise ValidationError([(place, reason)], subject="the call")
 
 
 async def _each(source: Iterable[Request] | AsyncIterable[Request]) -> AsyncGenerator[Request]:
@@ -213,3 +205,73 @@ async def _each(source: Iterable[Request] | AsyncIterable[Request]) -> AsyncGene
         return
     for request in source:
         yield request
+
+
+def _not_sent(stopped: SeedanceError | None) -> SeedanceError:
+    """The error of a request that was not sent because of another one's."""
+    if stopped is None:
+        return SeedanceError("not sent")
+    message = f"not sent, because an earlier job was answered {stopped.message}"
+    return (
+        type(stopped)(message, code=stopped.code) if isinstance(stopped, ApiError) else SeedanceError(message)
+    )
+
+
+def _not_accepted(group: RequestGroup, error: SeedanceError) -> list[Completion]:
+    return [_completion(group, index, None, (), error) for index in group.indices]
+
+
+def _collected(
+    group: RequestGroup, submission: Submission, outcomes: Sequence[Task | SeedanceError]
+) -> list[Completion]:
+    """Divide the end of a POST among the requests it served."""
+    parts = posts.divide(submission, len(group.indices))
+    ends = dict(zip(submission.task_ids, outcomes, strict=True))
+    completions = []
+    for index, part in zip(group.indices, parts, strict=True):
+        if part is None:
+            error = UnexpectedReplyError(
+                f"the server started {len(submission.task_ids)} of {len(group.indices)} pictures; "
+                "this one was not started and not charged, ask for it again",
+                idempotency_key=submission.idempotency_key,
+                task_id=submission.id,
+            )
+            completions.append(_completion(group, index, None, (), error))
+        else:
+            own = [ends[task_id] for task_id in part.task_ids]
+            tasks = tuple(end for end in own if isinstance(end, Task))
+            completions.append(_completion(group, index, part, tasks, _error_among(own, part)))
+    return completions
+
+
+def _error_among(ends: Sequence[Task | SeedanceError], part: Submission) -> SeedanceError | None:
+    """The first reason why not every task completed, with what was paid."""
+    for end in ends:
+        if isinstance(end, Task) and not end.is_failed:
+            continue
+        error = TaskFailedError(end) if isinstance(end, Task) else end
+        error.idempotency_key = error.idempotency_key or part.idempotency_key
+        error.task_id = error.task_id or part.id
+        return error
+    return None
+
+
+def _completion(
+    group: RequestGroup,
+    index: int,
+    submission: Submission | None,
+    tasks: tuple[Task, ...],
+    error: SeedanceError | None,
+) -> Completion:
+    return Completion(
+        index=index,
+        request=group.request,
+        submission=submission,
+        tasks=tasks,
+        error=error,
+        posted=group.posted,
+    )
+
+
+def _name_of_paid(submission: Submission) -> str:
+    return f"{', '.join(submission.task_ids)} (idempotency_key={submission.idempotency_key})"

@@ -11,48 +11,37 @@ import asyncio
 import logging
 import os
 import uuid
-from typing import TYPE_CHECKING, Final, Protocol
-from weakref import WeakSet
+from typing import TYPE_CHECKING
 
 import anyio
 
 from seedance_async import protocol, retry
 from seedance_async.budget import Budget
 from seedance_async.downloads import Downloads
-from seedance_async.errors import ClientStateError, SeedanceError, ServiceBusyError, UncertainSubmissionError
-from seedance_async.generation import Generation
+from seedance_async.errors import ClientStateError, SeedanceError, ServiceBusyError
 from seedance_async.models import Submission, Task
-from seedance_async.promise import Bell, Promise
 from seedance_async.scheduling.dispatcher import Dispatcher
 from seedance_async.scheduling.poller import Poller
 from seedance_async.scheduling.schedule import Schedule
+from seedance_async.signals import Future
+from seedance_async.stream import PostsOnWire
 from seedance_async.transport import Transport, open_session
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterable, Callable
+    from collections.abc import Sequence
 
     from aiohttp import ClientSession
     from anyio.abc import TaskGroup
     from yarl import URL
 
     from seedance_async.budget import BudgetMemory, Slot
-    from seedance_async.completions import Wanted
     from seedance_async.credentials import ApiKey
-    from seedance_async.generation import Ending, OrderT, Post
     from seedance_async.models import Kind, RateLimit, Request, RetryPolicy, Timeouts
     from seedance_async.scheduling.forecast import Forecast
+    from seedance_async.scheduling.poller import Follower
     from seedance_async.usage import Usage
 
 log: logging.Logger = logging.getLogger(__name__)
-
-CLOSING_GRACE: Final = 10.0
-"""Seconds that POSTs on the wire get for their answer when a client closes: an answer names what was paid."""
-
-
-class _Run(Protocol):
-    """A ``Generation``, whatever its orders are."""
-
-    def end(self, error: SeedanceError) -> None: ...
 
 
 class Engine:
@@ -86,11 +75,10 @@ class Engine:
         )
         self._forecast = forecast
         self._usage = usage
-        self._runs: WeakSet[_Run] = WeakSet()
-        self._posting = 0
-        self._posted = Bell()
+        self.posts: PostsOnWire = PostsOnWire()
         self._closing = anyio.Event()
         self._end: ClientStateError | None = None
+        self._ended: Future[ClientStateError] = Future()
         self._loop = asyncio.get_running_loop()
         self._pid = os.getpid()
         self.workers: TaskGroup
@@ -99,7 +87,7 @@ class Engine:
 
     async def open(self) -> None:
         """Start the workers."""
-        ready: Promise[None] = Promise()
+        ready: Future[None] = Future()
         # The one bare task of the package: it owns the task group, so that opening and closing may happen in
         # different tasks (an aiohttp cleanup context, a pytest fixture).
         self._host = self._loop.create_task(self._run(ready), name="seedance-client")
@@ -130,42 +118,40 @@ class Engine:
         if asyncio.get_running_loop() is not self._loop:
             raise ClientStateError("the client belongs to another event loop; make one in each loop")
 
+    @property
+    def account(self) -> str:
+        """Whose API key this is: the API's origin and the key's fingerprint; never the key."""
+        return f"{self.origin} {self.transport.key.fingerprint}".replace("://www.", "://")
+
+    @property
+    def origin(self) -> str:
+        """Scheme, host and port of the API."""
+        return str(self.transport.base_url.origin())
+
+    async def end(self) -> ClientStateError:
+        """Why the client does not run any more, once it does not."""
+        return (await self._ended.wait()).about()
+
     async def submit(self, request: Request, *, key: str | None = None) -> Submission:
         """Send the POST of a caller who waits for it here; it counts among those under way."""
-        self.dispatcher.room.started()
-        try:
+        with self.dispatcher.room.one_posting(), self.posts.one():
             return await self.post(request, key=key)
-        finally:
-            self.dispatcher.room.ended()
 
     async def post(self, request: Request, *, key: str | None = None, slot: Slot | None = None) -> Submission:
         """Send a request's POST. Without a key one is minted here, once: every retry goes under it."""
         call = protocol.submit_call(request, idempotency_key=key or str(uuid.uuid4()))
         return await self.send(call, request.kind, history=retry.History(minted=key is None), slot=slot)
 
-    async def post_wanted(self, order: Wanted, /, *, slot: Slot) -> Submission:
-        """Send the POST of one of many requests, under a key of its own."""
-        try:
-            return await self.post(order.to_post, slot=slot)
-        except UncertainSubmissionError as error:
-            order.tell_shared(error)
-            raise
-
     async def send(
         self, call: protocol.Call, kind: Kind, *, history: retry.History, slot: Slot | None = None
     ) -> Submission:
         """Send a POST that exists already, byte for byte, and remember what was accepted."""
-        self._posting += 1
-        try:
-            accepted = await self.transport.send(
-                call, self._read_submission, slot=slot, history=history, before_again=self._room_again
-            )
-        finally:
-            self._posting -= 1
-            self._posted.ring()
+        accepted = await self.transport.send(
+            call, self._read_submission, slot=slot, history=history, before_again=self._room_again
+        )
         submission = protocol.with_key(accepted, idempotency_key=str(call.idempotency_key))
         self._usage.accepted(submission)
-        self.poller.born(submission, kind)
+        self.poller.register(submission, kind)
         return submission
 
     def _read_submission(self, reply: protocol.Reply) -> Submission | protocol.Failure:
@@ -192,43 +178,23 @@ class Engine:
             task, age = await self._task_and_age(task_id)
             if task.is_final and not task.lacks_output:
                 return task
-            self.poller.remember(task, age=age)
-        promise: Promise[Task] = Promise()
-
-        def tell(outcome: Task | SeedanceError) -> None:
-            if isinstance(outcome, Task):
-                promise.keep(outcome)
-            else:
-                promise.fail(outcome)
-
-        self.poller.follow(task_id, tell, patience=None)
+            self.poller.register_foreign(task, age=age)
+        follower = self.poller.follow(task_id)
         try:
-            return await promise.wait()
+            outcome = await follower.outcome()
         finally:
-            self.poller.leave(task_id, tell)
+            follower.stop()
+        if isinstance(outcome, SeedanceError):
+            raise outcome
+        return outcome
 
-    def generation(
-        self,
-        orders: AsyncIterable[OrderT],
-        *,
-        post: Post[OrderT],
-        max_in_flight: int | None,
-        workers: TaskGroup | None = None,
-        late: Callable[[Ending[OrderT]], None] | None = None,
-    ) -> Generation[OrderT]:
-        """A run of many orders through this engine, in its own task group unless ``workers`` is another."""
-        run = Generation(
-            orders,
-            post=post,
-            dispatcher=self.dispatcher,
-            poller=self.poller,
-            workers=workers or self.workers,
-            max_in_flight=max_in_flight,
-            patience=self.timeouts.wait,
-            late=late,
-        )
-        self._runs.add(run)
-        return run
+    def resume(self, submission: Submission, kind: Kind, *, age: float) -> None:
+        """Take up what another process submitted ``age`` seconds ago."""
+        self.poller.register(submission, kind, age=age)
+
+    def follow(self, task_ids: Sequence[str]) -> list[Follower]:
+        """Wait for each of these tasks, as long as ``Timeouts.wait`` says."""
+        return [self.poller.follow(task_id, patience=self.timeouts.wait) for task_id in task_ids]
 
     async def _task_and_age(self, task_id: str) -> tuple[Task, float]:
         """A task, and how many seconds ago it was made by the server's own clock."""
@@ -248,16 +214,16 @@ class Engine:
         self.poller.observe(task)
         return task, max(0.0, *ages, 0.0)
 
-    async def _run(self, ready: Promise[None]) -> None:
+    async def _run(self, ready: Future[None]) -> None:
         """Own everything that is open, until asked to close."""
         try:
             async with anyio.create_task_group() as workers:
                 self.workers = workers
                 self.poller = Poller(self.transport, self.dispatcher, self._forecast, workers)
                 workers.start_soon(self.dispatcher.run)
-                ready.keep(None)
+                ready.set_result(None)
                 await self._closing.wait()
-                await self._last_answers()
+                await self.posts.last_answers()
                 workers.cancel_scope.cancel()
         except Exception as crash:
             log.critical("the client broke down; this is a bug, please report it", exc_info=crash)
@@ -265,16 +231,10 @@ class Engine:
             self._end.__cause__ = crash
         finally:
             end = self._end = self._end or ClientStateError("the client is closed; make a new one")
-            ready.fail(end)
+            ready.set_error(end)
             self.dispatcher.close(end)
             self.poller.close(end)
-            for run in list(self._runs):
-                run.end(end)
+            self._ended.set_result(end)
             await self.downloads.close()
             if self.transport.owns_session:
                 await self.transport.session.close()
-
-    async def _last_answers(self) -> None:
-        with anyio.move_on_after(CLOSING_GRACE):
-            while self._posting:
-                await self._posted.sleep()

@@ -21,7 +21,6 @@ import logging
 import random
 import ssl
 import sys
-import time
 import traceback
 from contextvars import ContextVar
 from typing import TYPE_CHECKING, Final, Protocol, TypeVar
@@ -32,7 +31,7 @@ from aiohttp import ClientSession, ClientTimeout
 from attrs import define, evolve, field
 from yarl import URL
 
-from seedance_async import retry
+from seedance_async import clocks, retry
 from seedance_async.credentials import ApiKey
 from seedance_async.errors import (
     ClientStateError,
@@ -138,14 +137,14 @@ class Transport:
         try:
             slot = slot or await self.slots.slot()
             began = anyio.current_time()  # not before: a queue of an hour is no failed attempt
-            first_sent = wall_now() - history.age
+            first_sent = clocks.wall_now() - history.age
             while True:
                 in_doubt = True
                 outcome = await self.attempt(call, read, slot=slot)
                 if not isinstance(outcome, Failure):
                     return outcome
                 elapsed = anyio.current_time() - began
-                history = history.after(outcome, elapsed=elapsed, age=wall_now() - first_sent)
+                history = history.after(outcome, elapsed=elapsed, age=clocks.wall_now() - first_sent)
                 in_doubt = history.uncertain
                 await self._obey(call, outcome, history)
                 if before_again is not None:
@@ -153,7 +152,7 @@ class Transport:
                     await before_again(outcome)
                     began += anyio.current_time() - paused_at
                 slot = await self._slot_again(call, history)
-                _refuse_outlived(call, outcome, evolve(history, age=wall_now() - first_sent), slot)
+                _refuse_outlived(call, outcome, evolve(history, age=clocks.wall_now() - first_sent), slot)
         except anyio.get_cancelled_exc_class() as cancelled:
             if in_doubt and call.idempotency_key is not None:
                 _hand_over_key(cancelled, call.idempotency_key)
@@ -256,11 +255,6 @@ class Transport:
             error=UnexpectedReplyError(f"the API has moved to {target.host}", status=reply.status),
             outcome=Outcome.NOT_SENT,  # a redirect did not process anything; the call is sent again whole
         )
-
-
-def wall_now() -> float:
-    """Seconds of the wall clock, which runs on while the machine sleeps; the loop's clock stands still."""
-    return time.time()
 
 
 def _refuse_outlived(call: Call, failure: Failure, history: retry.History, slot: Slot) -> None:

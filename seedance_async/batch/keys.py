@@ -16,7 +16,10 @@ from __future__ import annotations
 import hashlib
 import hmac
 import uuid
-from typing import Final
+from typing import TYPE_CHECKING, Final
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
 
 NONCE_BYTES: Final = 32
 
@@ -40,3 +43,12 @@ def derive(nonce: bytes, *, name: str, generation: int, digest: bytes) -> str:
     message = b"".join(len(part).to_bytes(4, "big") + part for part in parts)
     code = hmac.new(nonce, message, hashlib.sha256).digest()
     return str(uuid.UUID(bytes=code[:16], version=4))
+
+
+def joined(names: Sequence[str]) -> str:
+    """What the key of a POST is derived from in the place of one job's name.
+
+    All names are in it, so that these jobs with others never get the key, and with it the pictures, of these
+    jobs among themselves. No name holds a NUL, so no job can be called so.
+    """
+    return "\0".join(names)

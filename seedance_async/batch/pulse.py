@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Final
 
 from attrs import define, frozen
 
-from seedance_async.batch.journal.cells import damage
+from seedance_async.batch.journal import damage
 from seedance_async.errors import ConfigurationError
 from seedance_async.models import RateLimit
 

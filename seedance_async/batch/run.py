@@ -1,26 +1,28 @@
-"""One run of a batch: every job once through journal, API, journal, disk, and out to the caller.
+"""One run of a batch: a coroutine for every POST and the jobs it serves, from the intent to the caller.
 
 The order of the steps is the promise of the package::
 
-    intent on disk -> POST -> ids on disk -> poll -> result on disk -> files -> saved on disk -> told
+    intent on disk -> POST -> ids on disk -> polled -> result on disk -> files -> saved on disk -> told
 
-The first three steps are ``sending``'s; here is the rest, and the run as a whole. When it is stopped, nothing
-more is sent, and what is paid is still collected, except under a key that is refused.
+``Run._run`` reads like it, from ``_make`` (in flight) to ``_save`` and ``_tell``. When a run is stopped,
+nothing more is sent, and what is paid is still collected, except under a key that is refused.
 """
 
 from __future__ import annotations
 
 import logging
-from typing import TYPE_CHECKING, Final
+from functools import partial
+from typing import TYPE_CHECKING, Final, TypeAlias
 
 import anyio
+from attrs import evolve, frozen
 
+from seedance_async import clocks, retry
 from seedance_async.batch import results
-from seedance_async.batch.feed import Feed
-from seedance_async.batch.sending import Sender, wall_now
+from seedance_async.batch.queue import JobQueue, Post
 from seedance_async.batch.states import State
+from seedance_async.batch.verdicts import STORABLE, UNPAID, Outlook, Verdict, is_stored_refusal, verdict
 from seedance_async.errors import (
-    ClientStateError,
     CreditCapError,
     JournalError,
     RateLimitedError,
@@ -28,40 +30,61 @@ from seedance_async.errors import (
     TaskFailedError,
     UnauthorizedError,
 )
+from seedance_async.fault_points import fault_point
+from seedance_async.models import Submission, Task
+from seedance_async.signals import Signal
+from seedance_async.stream import Stream
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, AsyncIterable, Iterable
+    from collections.abc import AsyncGenerator, AsyncIterable, Iterable, Sequence
     from pathlib import Path
 
     from anyio.abc import TaskGroup
-    from anyio.streams.memory import MemoryObjectReceiveStream, MemoryObjectSendStream
 
     from seedance_async.batch.jobs import JobResult
-    from seedance_async.batch.journal import Entry, Journal, Ticket
+    from seedance_async.batch.journal import Entry, Journal
     from seedance_async.batch.ledger import Ledger
-    from seedance_async.batch.parcels import Parcel
     from seedance_async.batch.saving import Saver
+    from seedance_async.budget import Slot
     from seedance_async.engine import Engine
-    from seedance_async.generation import Ending, Generation
-    from seedance_async.models import Task
+    from seedance_async.scheduling.poller import Follower
 
 log: logging.Logger = logging.getLogger(__name__)
 
 DOWNLOADS: Final = 4
 """Jobs whose files are fetched at the same time."""
 
-UNENDED: Final = frozenset({State.PLANNED, State.SUBMITTING, State.ACCEPTED})
 PAGE: Final = 200
-AHEAD: Final = 100
-"""Results that wait for the caller at most."""
+"""Jobs that are read from the journal at a time."""
+
+UNENDED: Final = frozenset({State.PLANNED, State.SUBMITTING, State.ACCEPTED})
+
+Parts: TypeAlias = "dict[int, Submission | None]"
+"""By number of the job, its part of an accepted POST; None for one that the answer names no task for."""
+
+End: TypeAlias = "tuple[Entry, SeedanceError | None]"
+"""A job as the journal has it now, and what went wrong."""
+
+
+@frozen(kw_only=True)
+class RunOptions:
+    """How a batch is run.
+
+    Attributes:
+        max_in_flight: most jobs submitted and not finished at once; None for no bound.
+        share_posts: whether jobs that ask for the same may share a POST.
+        replay_window: seconds for which a key is taken to be remembered by the server.
+        pay_twice: whether a job of unknown outcome may take a new key where its own leads no further.
+    """
+
+    max_in_flight: int | None
+    share_posts: bool
+    replay_window: float
+    pay_twice: bool
 
 
 class Run:
-    """One run. Made for a journal that has begun it, and used once.
-
-    Attributes:
-        stopped: why no more jobs are sent; None while that is not so.
-    """
+    """One run. Made for a journal that has begun it, and used once."""
 
     def __init__(
         self,
@@ -71,47 +94,40 @@ class Run:
         saver: Saver,
         *,
         directory: Path,
-        begun: AsyncIterable[Parcel],
-        planned: AsyncIterable[list[Ticket]],
-        max_in_flight: int | None,
-        share_posts: bool,
-        trust: float,
-        pay_twice: bool,
+        options: RunOptions,
     ) -> None:
-        self.stopped: SeedanceError | None = None
         self._engine = engine
         self._journal = journal
         self._ledger = ledger
         self._saver = saver
         self._directory = directory
-        self._max_in_flight = max_in_flight
-        self._feed = Feed(
-            ledger,
-            begun=begun,
-            planned=planned,
-            share_posts=share_posts,
-            stop=self.stop,
-            nothing_new=self._nothing_new,
-        )
-        self._sender = Sender(
-            engine, journal, ledger, self._feed, stop=self.stop, trust=trust, pay_twice=pay_twice
-        )
-        self._generation: Generation[Parcel] | None = None
-        self._told_open: set[int] = set()
+        self._options = options
+        self._stream: Stream[JobResult] = Stream(engine, max_in_flight=options.max_in_flight)
+        self._queue = JobQueue(ledger, share_posts=options.share_posts)
+        self._outlook = Outlook()
+        self._under_way = 0  # posts that were handed out, and whose jobs may come back to the queue
+        self._requeued: set[int] = set()
+        self._suspect: Post | None = None
+        self._changed = Signal()
+        self._reading = anyio.CancelScope()
+        self._is_read = False
+        self._source_problem: Exception | None = None
         self._downloads = anyio.Semaphore(DOWNLOADS)
-        self._scope = anyio.CancelScope()
-        self._finished = anyio.Event()
-        self._error: BaseException | None = None
-        self._problem: Exception | None = (
-            None  # of whoever gives the jobs; raised when all that is paid is told
-        )
-        self._results: MemoryObjectSendStream[JobResult]
-        self._told: MemoryObjectReceiveStream[JobResult]
-        self._results, self._told = anyio.create_memory_object_stream(AHEAD)
+        self._told_open: set[int] = set()
 
-    def start(self) -> None:
-        """Begin to work, in a task of the client's."""
-        self._engine.workers.start_soon(self._work)
+    @property
+    def stopped(self) -> SeedanceError | None:
+        """Why no more jobs are sent; None while that is not so."""
+        return self._stream.stopped
+
+    def start(self, begun: AsyncIterable[Post], planned: AsyncIterable[list[Entry]]) -> None:
+        """Begin to work, in the client's task group.
+
+        Args:
+            begun: what an earlier run has sent already; it goes first, and past the ledger.
+            planned: jobs to be sent, a handful at a time; read a bounded way ahead.
+        """
+        self._stream.start(partial(self._feed, begun, planned))
 
     async def results(self) -> AsyncGenerator[JobResult]:
         """Each job as it ends.
@@ -119,167 +135,22 @@ class Run:
         Raises:
             SeedanceError: the journal failed, or the source of the jobs did; after what was paid was told.
         """
-        async for result in self._told:
+        async for result in self._stream.results():
             yield result
-        await self._finished.wait()
-        if self._error is not None:
-            raise self._error
 
     async def leave(self) -> None:
         """End a run that was started. POSTs on the wire get a moment for their answer."""
-        if not self._finished.is_set():
+        if not self._stream.is_finished:
             self.stop(SeedanceError("the caller left"))
         with anyio.CancelScope(shield=True):
-            await self._sender.last_answers()
-            self._scope.cancel()
-            self._told.close()
-            await self._finished.wait()
+            await self._stream.last_answers()
+            self._stream.leave()
+            await self._stream.finished()
 
     def stop(self, error: SeedanceError) -> None:
-        """Send nothing more; what is accepted goes on."""
-        if self.stopped is None:
-            self.stopped = error
-            self._feed.close()
-            if self._generation is not None:
-                self._generation.stop(error)
-
-    def _nothing_new(self) -> None:
-        if self._generation is not None:
-            self._generation.nothing_new()
-
-    async def _work(self) -> None:
-        self._error = ClientStateError("the client was closed before its batch; close the batch first")
-        try:
-            with self._scope:
-                async with anyio.create_task_group() as workers:
-                    await self._follow(workers)
-            self._error = self._problem
-        except* Exception as problems:
-            self._error = _first(problems)
-        finally:
-            self._results.close()
-            self._finished.set()
-
-    async def _follow(self, workers: TaskGroup) -> None:
-        """Take every job to its end."""
-        senders = anyio.create_task_group()
-        generation = self._generation = self._engine.generation(
-            self._feed.orders(), post=self._sender.post, max_in_flight=self._max_in_flight, workers=senders
-        )
-        async with senders:
-            workers.start_soon(self._feed.fill)
-            workers.start_soon(self._save_left_over, workers)
-            endings = generation.results()
-            try:
-                async for ending in endings:
-                    await self._ended(ending, workers)
-                    if isinstance(self.stopped, UnauthorizedError):
-                        break
-            except Exception as problem:
-                self._problem = problem
-            finally:
-                await endings.aclose()
-                await self._sender.last_answers()
-                senders.cancel_scope.cancel()  # their intents stand
-        for ending in generation.unheard():  # a refused key ended the listening before they came
-            await self._ended(ending, workers)
-
-    # --- collecting
-
-    async def _ended(self, ending: Ending[Parcel], workers: TaskGroup) -> None:
-        """A parcel has gone as far as the API takes it."""
-        try:
-            for ticket in ending.order.tickets:
-                await self._job_ended(ticket, ending, workers)
-        except JournalError as failure:
-            self.stop(failure)
-        finally:
-            self._feed.ended()
-
-    async def _job_ended(self, ticket: Ticket, ending: Ending[Parcel], workers: TaskGroup) -> None:
-        entry = await self._entry(ticket.number)
-        if ending.submission is None:
-            await self._unaccepted(ticket, entry, ending.error)
-        elif entry.state is State.UNCERTAIN and entry.key == ending.submission.idempotency_key:
-            await self._tell(entry, None)
-        elif entry.task_ids and set(entry.task_ids) <= set(ending.submission.task_ids):
-            tasks = [task for task in ending.tasks if task.id in entry.task_ids]
-            if len(tasks) < len(entry.task_ids):
-                await self._unfinished(ticket, ending.error)
-            else:
-                await self._finished_tasks(entry, tasks, workers)
-        # Else the server did not start it with the others, and it has gone its own way since.
-
-    async def _unaccepted(self, ticket: Ticket, entry: Entry, error: SeedanceError | None) -> None:
-        may_wait = isinstance(error, RateLimitedError | CreditCapError)  # neither alone fails a job
-        if may_wait and entry.state is State.PLANNED and self.stopped is None:
-            self._feed.again(ticket)
-        elif entry.state is State.PLANNED:
-            self._ledger.release(ticket.number)  # it is told at the end, among all that was not sent
-        else:
-            await self._tell(entry, error)
-
-    async def _unfinished(self, ticket: Ticket, error: SeedanceError | None) -> None:
-        """It is paid, and its end was not seen: it stays accepted, and the next run looks again."""
-        await self._journal.do(
-            self._journal.store.note, ticket.number, error.message if error else "not final yet"
-        )
-        await self._tell(await self._entry(ticket.number), error)
-        if isinstance(error, UnauthorizedError):
-            self.stop(error)
-
-    async def _finished_tasks(self, entry: Entry, tasks: list[Task], workers: TaskGroup) -> None:
-        error = _failure_among(tasks, entry)
-        told = error.message if error else None
-        store, number = self._journal.store, entry.number
-        state = await self._journal.do(store.finish, number, tasks, told, now=wall_now())
-        entry = await self._entry(number)
-        self._settle(entry)
-        if state is State.COMPLETED:
-            await self._start_saving(number, workers)
-        else:
-            await self._tell(entry, error)
-
-    def _settle(self, entry: Entry) -> None:
-        if entry.credits_used is not None:
-            self._ledger.settle(entry.number, entry.credits_used)
-        self._ledger.refund(entry.number, entry.credits_refunded or 0.0)
-        self._feed.priced()
-
-    # --- saving
-
-    async def _save_left_over(self, workers: TaskGroup) -> None:
-        """Fetch the files of jobs that an earlier run saw completed."""
-        last = 0
-        while tickets := await self._journal.do(self._journal.store.to_save, after=last, limit=PAGE):
-            for ticket in tickets:
-                await self._start_saving(ticket.number, workers)
-            last = tickets[-1].number
-
-    async def _start_saving(self, number: int, workers: TaskGroup) -> None:
-        await self._downloads.acquire()
-        workers.start_soon(self._save, number)
-
-    async def _save(self, number: int) -> None:
-        store = self._journal.store
-        try:
-            entry = await self._entry(number)
-            error = _failure_among(entry.tasks, entry)
-            try:
-                files = await self._saver.save(entry)
-            except SeedanceError as problem:
-                await self._journal.do(store.note, number, problem.message)
-                await self._tell(await self._entry(number), problem)
-            else:
-                told = error.message if error else None
-                await self._journal.do(store.save, number, files, told, now=wall_now())
-                await self._tell(await self._entry(number), error)
-        except JournalError as failure:
-            self.stop(failure)
-        finally:
-            self._downloads.release()
-
-    # --- telling
+        """Send nothing more; what is accepted is still collected, unless the key is refused."""
+        self._stream.stop(error, collect=not isinstance(error, UnauthorizedError))
+        self._changed.set()
 
     def has_told(self, number: int) -> bool:
         """Whether a job that has not ended was told all the same, with the reason."""
@@ -287,34 +158,336 @@ class Run:
 
     async def tell_earlier(self, entry: Entry) -> None:
         """Tell a job that an earlier run has ended."""
-        await self._send_on(results.result(entry, self._directory, earlier=True))
+        await self._stream.tell(results.result(entry, self._directory, earlier=True))
 
-    async def _entry(self, number: int) -> Entry:
-        return await self._journal.do(self._journal.store.entry, number)
+    # --- the promise
+
+    async def _run(self, post: Post) -> None:
+        """Take a post and its jobs along the promise; see the top of the file."""
+        try:
+            for job, error in await self._make(post):
+                if job.state is State.COMPLETED:
+                    job, error = await self._save(job)  # noqa: PLW2901 - the same job, further on
+                await self._tell(job, error)
+        except JournalError as failure:
+            self.stop(failure)
+
+    async def _make(self, post: Post) -> list[End]:
+        """In flight: intent on disk, POST, ids on disk, polled, result on disk."""
+        try:
+            async with self._stream.place:
+                answer, followers = await self._submit(post)
+                if isinstance(answer, SeedanceError):
+                    return await self._not_accepted(post, answer)
+                outcomes = await self._stream.outcomes(followers)
+                return await self._record_results(post, answer, outcomes)
+        finally:
+            self._under_way -= 1
+            self._changed.set()
+
+    async def _submit(self, post: Post) -> tuple[Parts | SeedanceError, list[Follower]]:
+        """The jobs' parts of the answer, whose tasks are followed from now on; else why there are none."""
+        if post.state is State.ACCEPTED:
+            parts: Parts | SeedanceError = {job.number: self._resumed(job) for job in post.jobs}
+            return parts, self._follow(parts)
+        async with self._stream.turn(post.kind) as slot:
+            if slot is None:
+                return SeedanceError(f"not sent: {self.stopped and self.stopped.message}"), []
+            answer = await self._stream.protect(self._post(post, slot))
+            parts = answer or SeedanceError("not answered before the run ended; the next run asks again")
+            return parts, self._follow(parts)
+
+    async def _post(self, post: Post, slot: Slot) -> Parts | SeedanceError:
+        """Send a post between its two records; where it leaves its jobs is on disk when this returns."""
+        if post.state is State.PLANNED and not all(map(self._ledger.covers, post.numbers)):
+            slot.cancel()
+            return CreditCapError("its price has risen since it was reserved")
+        try:
+            submission = await self._send_as_it_can_be(post, slot)
+            return await self._record_acceptance(post, submission)
+        except SeedanceError as error:
+            await self._record_failure(post, error)
+            return error
+        finally:
+            if self._suspect is post:
+                self._suspect = None
+            self._changed.set()
+
+    async def _send_as_it_can_be(self, post: Post, slot: Slot) -> Submission:
+        """Send it under its key, and under a new one where that can never be accepted any more."""
+        try:
+            return await self._send(post, slot)
+        except SeedanceError as error:
+            if self.stopped is not None:
+                raise
+            doubted = self._ledger.pay_again(*post.numbers) if self._may_pay_twice(post, error) else None
+            if doubted is None and not is_stored_refusal(post.refused_key, error):
+                raise
+            give_up = partial(self._journal.store.postpone, key=None, doubted=doubted)
+            await self._journal.do(give_up, post.number, error.message)
+        try:
+            return await self._send(post.anew(), slot=None)
+        except UNPAID as error:
+            error.idempotency_key = post.refused_key or error.idempotency_key
+            raise
+
+    def _may_pay_twice(self, post: Post, error: SeedanceError) -> bool:
+        """Whether a job of unknown outcome met, again, an answer that its key may give for ever."""
+        in_doubt = post.state is State.SUBMITTING and isinstance(error.__cause__, STORABLE)
+        return self._options.pay_twice and in_doubt
+
+    async def _send(self, post: Post, slot: Slot | None) -> Submission:
+        now = clocks.wall_now()
+        try:
+            call = await self._journal.do(self._journal.store.intend, *post.numbers, now=now)
+        except BaseException:
+            if slot is not None:
+                slot.cancel()
+            raise
+        fault_point("after_intent")
+        begun = post.state is not State.PLANNED
+        trust = self._options.replay_window
+        history = retry.History(uncertain=begun, age=post.age(now) if begun else 0.0, trust=trust)
+        return await self._engine.send(call, post.kind, history=history, slot=slot)
+
+    async def _record_acceptance(self, post: Post, submission: Submission) -> Parts:
+        fault_point("before_record")
+        store = self._journal.store
+        try:
+            parts = await self._journal.do(store.accept, post.number, submission, now=clocks.wall_now())
+        except JournalError as error:
+            error.idempotency_key, error.task_id = submission.idempotency_key, submission.id
+            log.critical("%s is paid and could not be recorded: %s", post.name, error)
+            raise
+        fault_point("after_record")
+        self._outlook.accepted()
+        for number, part in parts.items():
+            if part is not None:
+                self._ledger.settle(number, part.credits_used)
+        return parts
+
+    async def _record_failure(self, post: Post, error: SeedanceError) -> None:
+        """Put the jobs where their error proves them to be, and stop if the next post would meet the same."""
+        store, number = self._journal.store, post.number
+        proven = verdict(error)
+        match proven:
+            case Verdict.UNCERTAIN:
+                await self._journal.do(store.doubt, number, error.message)
+                for each in post.numbers:
+                    self._ledger.doubt(each)
+            case Verdict.UNPAID:
+                await self._journal.do(store.postpone, number, error.message, key=error.idempotency_key)
+            case Verdict.REFUSED:
+                await self._journal.do(store.refuse, number, error.message, now=clocks.wall_now())
+            case Verdict.NOTHING:
+                pass
+        if proven in {Verdict.UNPAID, Verdict.REFUSED}:
+            self._release(post)
+        is_new = post.state is State.PLANNED
+        if self._outlook.failed(error, is_new=is_new, now=anyio.current_time()):
+            self.stop(error)
+
+    def _release(self, post: Post) -> None:
+        for number in post.numbers:
+            self._ledger.release(number)
+
+    async def _not_accepted(self, post: Post, error: SeedanceError) -> list[End]:
+        """What is told of a post that was not accepted; a 429 or a risen price alone fails no job."""
+        ends: list[End] = []
+        for job in post.jobs:
+            entry = await self._entry(job.number)
+            if entry.state is not State.PLANNED:
+                ends.append((entry, error))
+                continue
+            self._ledger.release(job.number)
+            if isinstance(error, RateLimitedError | CreditCapError) and self.stopped is None:
+                self._requeue(entry)
+            # Else it is told at the end, among all that was not sent.
+        return ends
+
+    def _requeue(self, entry: Entry) -> None:
+        """Let a job wait for another turn. Its key was not refused for good, so it is as good as new."""
+        self._requeued.add(entry.number)
+        self._queue.add(evolve(entry, key=None))
+
+    # --- collecting
+
+    def _resumed(self, job: Entry) -> Submission | None:
+        """What an earlier run was answered; its tasks are as old as that."""
+        if job.submission is not None:
+            age = max(0.0, clocks.wall_now() - (job.accepted_at or 0.0))
+            self._engine.resume(job.submission, job.kind, age=age)
+        return job.submission
+
+    def _follow(self, parts: Parts | SeedanceError) -> list[Follower]:
+        if isinstance(parts, SeedanceError):
+            return []
+        return self._engine.follow([task_id for part in parts.values() if part for task_id in part.task_ids])
+
+    async def _record_results(
+        self, post: Post, parts: Parts, outcomes: Sequence[Task | SeedanceError]
+    ) -> list[End]:
+        ends: list[End] = []
+        rest = iter(outcomes)
+        by_number = {number: [next(rest) for _ in part.task_ids] for number, part in parts.items() if part}
+        for job in post.jobs:
+            if job.number in by_number:
+                ends.append(await self._record_result(job, by_number[job.number]))
+            else:
+                ends += await self._left_out(job)
+        return ends
+
+    async def _record_result(self, job: Entry, outcomes: Sequence[Task | SeedanceError]) -> End:
+        errors = [outcome for outcome in outcomes if isinstance(outcome, SeedanceError)]
+        if errors:
+            return await self._unfinished(job, errors[0])
+        tasks = [outcome for outcome in outcomes if isinstance(outcome, Task)]
+        error = _failure_among(tasks, job)
+        finish = partial(self._journal.store.finish, now=clocks.wall_now())
+        await self._journal.do(finish, job.number, tasks, error and error.message)
+        entry = await self._entry(job.number)
+        self._settle(entry)
+        return entry, _failure_among(tasks, entry)
+
+    async def _unfinished(self, job: Entry, error: SeedanceError) -> End:
+        """It is paid, and its end was not seen: it stays accepted, and the next run polls again."""
+        await self._journal.do(self._journal.store.note, job.number, error.message)
+        if isinstance(error, UnauthorizedError):
+            self.stop(error)
+        entry = await self._entry(job.number)
+        error.idempotency_key = error.idempotency_key or entry.key
+        error.task_id = error.task_id or next(iter(entry.task_ids), None)
+        return entry, error
+
+    async def _left_out(self, job: Entry) -> list[End]:
+        """The answer to a shared POST names no task for this job."""
+        entry = await self._entry(job.number)
+        if entry.state is State.PLANNED:
+            self._ledger.release(job.number)
+            self._requeue(entry)
+            return []
+        self._ledger.doubt(job.number)
+        return [(entry, None)]
+
+    def _settle(self, entry: Entry) -> None:
+        if entry.credits_used is not None:
+            self._ledger.settle(entry.number, entry.credits_used)
+        self._ledger.refund(entry.number, entry.credits_refunded or 0.0)
+
+    # --- saving and telling
+
+    async def _save(self, job: Entry) -> End:
+        """Files, and saved on disk."""
+        store = self._journal.store
+        async with self._downloads:
+            try:
+                files = await self._saver.save(job)
+            except SeedanceError as problem:
+                await self._journal.do(store.note, job.number, problem.message)
+                return await self._entry(job.number), problem
+            error = _failure_among(job.tasks, job)
+            save = partial(store.save, now=clocks.wall_now())
+            await self._journal.do(save, job.number, files, error and error.message)
+            return await self._entry(job.number), error
 
     async def _tell(self, entry: Entry, error: SeedanceError | None) -> None:
         if entry.state in UNENDED:
             self._told_open.add(entry.number)
         try:
             await self._journal.do(results.add, self._directory, entry)
-        except OSError as problem:  # a picture of the journal only; the end of the run draws it anew
+        except OSError as problem:  # a copy of the journal only; the end of the run writes it anew
             log.warning("%s is not in %s: %s", entry.name, results.RESULTS, problem)
-        await self._send_on(results.result(entry, self._directory, error=error))
+        if not await self._stream.tell(results.result(entry, self._directory, error=error)):
+            log.debug("%s ended after its caller had left", entry.name)
 
-    async def _send_on(self, result: JobResult) -> None:
+    async def _entry(self, number: int) -> Entry:
+        return await self._journal.do(self._journal.store.entry, number)
+
+    # --- handing out
+
+    async def _feed(self, begun: AsyncIterable[Post], planned: AsyncIterable[list[Entry]]) -> None:
+        """Start a coroutine for every post, as soon as it may be sent."""
+        async with anyio.create_task_group() as readers:
+            readers.start_soon(self._save_left_over, readers)
+            readers.start_soon(self._read, planned)
+            await self._hand_out_begun(begun)
+            await self._hand_out_planned()
+            self._stream.no_more_to_come()
+            self._reading.cancel()  # a source may wait for ever
+        if self._source_problem is not None:
+            raise self._source_problem
+
+    async def _read(self, planned: AsyncIterable[list[Entry]]) -> None:
+        """Read the planned jobs into the queue, a bounded way ahead."""
         try:
-            await self._results.send(result)
-        except anyio.BrokenResourceError:
-            log.debug("%s ended after its caller had left", result.name)
+            with self._reading:
+                async for jobs in planned:
+                    for job in jobs:
+                        if job.number not in self._requeued:  # what an earlier run began may be listed late
+                            self._queue.add(job)
+                    self._changed.set()
+                    while self._queue.is_full and self.stopped is None:
+                        await self._changed.wait()
+                    if self.stopped is not None:
+                        break
+        except Exception as problem:
+            self._source_problem = problem
+        finally:
+            self._is_read = True
+            self._changed.set()
+
+    async def _hand_out_begun(self, begun: AsyncIterable[Post]) -> None:
+        async for post in begun:
+            if self.stopped is None:
+                self._suspect = post if post.is_suspect else None
+                await self._hand_out(post)
+            while (
+                self._suspect and self.stopped is None
+            ):  # alone: should the run die again, it is known of what
+                await self._changed.wait()
+
+    async def _hand_out_planned(self) -> None:
+        """Hand out every job that the ledger lets through, until there are none, or none that it does."""
+        while self.stopped is None:
+            post = self._queue.take()
+            if post is not None:
+                self._changed.set()
+                await self._hand_out(post)
+            elif self._under_way:
+                if self._is_read and not self._queue:
+                    self._stream.no_more_to_come()  # but what is under way may come back
+                await self._changed.wait()
+            elif self._queue and (self._is_read or self._queue.is_full):
+                self.stop(self._queue.cap_reached())
+            elif self._is_read:
+                return
+            else:
+                await self._changed.wait()
+
+    async def _hand_out(self, post: Post) -> None:
+        self._under_way += 1
+        await self._stream.spawn(self._run, post)
+
+    async def _save_left_over(self, savers: TaskGroup) -> None:
+        """Fetch the files of jobs that an earlier run saw completed."""
+        places = anyio.Semaphore(DOWNLOADS)
+        last = 0
+        while jobs := await self._journal.do(self._journal.store.to_save, after=last, limit=PAGE):
+            for job in jobs:
+                await places.acquire()
+                savers.start_soon(self._save_one, job, places)
+            last = jobs[-1].number
+
+    async def _save_one(self, job: Entry, places: anyio.Semaphore) -> None:
+        try:
+            await self._tell(*await self._save(job))
+        except JournalError as failure:
+            self.stop(failure)
+        finally:
+            places.release()
 
 
 def _failure_among(tasks: Iterable[Task], entry: Entry) -> TaskFailedError | None:
-    """What the first of a job's tasks that failed has to say."""
+    """The error of the first of a job's tasks that failed."""
     failed = (TaskFailedError(task, idempotency_key=entry.key) for task in tasks if task.is_failed)
     return next(failed, None)
-
-
-def _first(problems: BaseExceptionGroup[BaseException]) -> BaseException:
-    """The first real problem of a group of groups."""
-    problem = problems.exceptions[0]
-    return _first(problem) if isinstance(problem, BaseExceptionGroup) else problem

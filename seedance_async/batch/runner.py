@@ -14,19 +14,19 @@ import logging
 import os
 from contextlib import suppress
 from pathlib import Path
-from typing import TYPE_CHECKING, Final, Self, TypeVar
+from typing import TYPE_CHECKING, Final, Self
 
 import anyio
 
+from seedance_async import clocks
 from seedance_async.batch import names, results
 from seedance_async.batch.intake import take_manifest, take_stream
 from seedance_async.batch.journal import Changes, Journal
 from seedance_async.batch.ledger import Ledger
-from seedance_async.batch.parcels import Parcel
 from seedance_async.batch.prices import hearsay
-from seedance_async.batch.run import PAGE, Run
+from seedance_async.batch.queue import Post
+from seedance_async.batch.run import PAGE, Run, RunOptions
 from seedance_async.batch.saving import Saver
-from seedance_async.batch.sending import wall_now
 from seedance_async.batch.states import State
 from seedance_async.batch.summary import Summary
 from seedance_async.batch.survey import DURATIONS
@@ -39,14 +39,12 @@ from seedance_async.errors import (
 )
 from seedance_async.retry import KEY_TRUSTED
 
-Row = TypeVar("Row", "Ticket", "Entry")
-
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator, Callable, Iterable
     from types import TracebackType
 
     from seedance_async.batch.jobs import Job, JobResult
-    from seedance_async.batch.journal import Entry, Ticket
+    from seedance_async.batch.journal import Entry
     from seedance_async.client import SeedanceClient
     from seedance_async.models import Request
 
@@ -222,8 +220,8 @@ class BatchRunner:
         except BaseException:
             self._busy = False
             raise
-        run = self._run = self._prepare(journal, planned)
-        run.start()
+        run = self._run = self._prepare(journal)
+        run.start(self._begun(journal), planned)
         return run, known
 
     async def _leave(self, journal: Journal, run: Run) -> None:
@@ -236,7 +234,7 @@ class BatchRunner:
     async def _begin(self, journal: Journal) -> None:
         """Start a run on record, once it is sure whose batch this is."""
         account = await self._check_account(journal)
-        oldest = wall_now() - self._replay_window
+        oldest = clocks.wall_now() - self._replay_window
         await journal.do(journal.store.begin_run, replayable_since=oldest, account=account)
         if self._retry_failed:
             await journal.do(journal.store.plan_ended_again)
@@ -248,12 +246,12 @@ class BatchRunner:
         Raises:
             JournalError: it is another one, or may be, and there is something to lose.
         """
-        transport, store = self._client.engine.transport, journal.store
-        account = f"{transport.base_url.origin()} {transport.key.fingerprint}".replace("://www.", "://")
+        engine, store = self._client.engine, journal.store
+        account = engine.account
         known = await journal.do(store.fact, "account")
         if known in {None, account}:
             return account
-        here = f"this API key, at {transport.base_url.origin()},"
+        here = f"this API key, at {engine.origin},"
         advice = "use the key that it was begun with, or another directory"
         probes = await journal.do(store.accepted_ids, limit=PROBES)
         if probes and not any([await self._finds(task_id) for task_id in probes]):
@@ -273,56 +271,50 @@ class BatchRunner:
             return False
         return True
 
-    def _prepare(self, journal: Journal, planned: AsyncIterable[list[Ticket]]) -> Run:
+    def _prepare(self, journal: Journal) -> Run:
         return Run(
             self._client.engine,
             journal,
             self._ledger,
             Saver(self._client, journal, self._directory, self._template, embed=self._embed),
             directory=self._directory,
-            begun=self._begun(journal),
-            planned=planned,
-            max_in_flight=self._max_in_flight,
-            share_posts=self._share_posts,
-            trust=self._replay_window,
-            pay_twice=self._resubmit_uncertain,
+            options=RunOptions(
+                max_in_flight=self._max_in_flight,
+                share_posts=self._share_posts,
+                replay_window=self._replay_window,
+                pay_twice=self._resubmit_uncertain,
+            ),
         )
 
-    async def _begun(self, journal: Journal) -> AsyncIterator[Parcel]:
+    async def _begun(self, journal: Journal) -> AsyncIterator[Post]:
         """What earlier runs left on its way: first what is paid, then what may be."""
-        poller = self._client.engine.poller
-        async for ticket in _pages(journal, journal.store.to_collect):
-            if ticket.submission is not None:
-                age = max(0.0, wall_now() - (ticket.accepted_at or 0.0))
-                poller.born(ticket.submission, ticket.kind, age=age)
-            yield Parcel((ticket,))
-        async for ticket in _pages(journal, journal.store.to_send_again):
-            mates = [ticket]
-            if ticket.seat is not None:
-                mates = await journal.do(journal.store.sharing, ticket.number)
-            if mates and mates[0].number == ticket.number:  # the others go with their first
-                yield Parcel(tuple(mates))
+        async for job in _pages(journal, journal.store.to_collect):
+            yield Post((job,))
+        async for job in _pages(journal, journal.store.to_send_again):
+            members = await journal.do(journal.store.members, job.number)
+            if members and members[0].number == job.number:  # the others go with their first
+                yield Post(tuple(members))
 
     async def _known(self, journal: Journal) -> AsyncIterator[JobResult]:
         """The manifest's jobs that an earlier run ended."""
         async for entry in _pages(journal, journal.store.ended_earlier):
             yield results.result(entry, self._directory, earlier=True)
 
-    async def _listed(self, journal: Journal) -> AsyncIterator[list[Ticket]]:
+    async def _listed(self, journal: Journal) -> AsyncIterator[list[Entry]]:
         """The manifest's jobs that were never sent."""
-        async for ticket in _pages(journal, journal.store.to_send):
-            yield [ticket]
+        async for job in _pages(journal, journal.store.to_send):
+            yield [job]
 
     async def _streamed(
         self, journal: Journal, jobs: Iterable[Job | Request] | AsyncIterable[Job | Request]
-    ) -> AsyncIterator[list[Ticket]]:
+    ) -> AsyncIterator[list[Entry]]:
         """A program's jobs that were never sent, as they come; those that ended earlier are told."""
         async for numbers in take_stream(journal, jobs, at_end=self._note_changes):
             for entry in await journal.do(journal.store.ended_earlier_of, numbers):
                 if self._run is not None:
                     await self._run.tell_earlier(entry)
-            tickets = await journal.do(journal.store.given, numbers)
-            yield [ticket for ticket in tickets if ticket.state is State.PLANNED]
+            given = await journal.do(journal.store.given, numbers)
+            yield [job for job in given if job.state is State.PLANNED]
 
     def _note_changes(self, changes: Changes) -> None:
         self._changes = changes
@@ -354,15 +346,15 @@ def _open_ledger(journal: Journal, cap: float | None) -> Ledger:
     """The ledger as the journal tells it: what is spent, what may be, and what things cost."""
     store = journal.store
     spent = store.credits_used - store.credits_refunded + store.credits_doubted
-    ledger = Ledger(cap=cap, spent=spent, prices=store.tariffs.prices(), hearsay=hearsay)
-    for hold in store.holds():
-        ledger.hold(hold.number, hold.tariff)
-        if hold.state is not State.SUBMITTING:
-            ledger.doubt(hold.number)
+    ledger = Ledger(cap=cap, spent=spent, prices=store.prices(), hearsay=hearsay)
+    for number, tariff, state in store.unpriced():
+        ledger.hold(number, tariff)
+        if state is not State.SUBMITTING:
+            ledger.doubt(number)
     return ledger
 
 
-async def _pages(journal: Journal, read: Callable[..., list[Row]]) -> AsyncIterator[Row]:
+async def _pages(journal: Journal, read: Callable[..., list[Entry]]) -> AsyncIterator[Entry]:
     """Every row that ``read`` gives, a page at a time."""
     last = 0
     while page := await journal.do(read, after=last, limit=PAGE):

@@ -20,7 +20,7 @@ from seedance_async.batch.intake import take_manifest
 from seedance_async.batch.journal import Changes, Journal
 from seedance_async.batch.journal.opening import JOURNAL
 from seedance_async.batch.ledger import Tariff
-from seedance_async.batch.parcels import posts_for
+from seedance_async.batch.queue import posts_for
 from seedance_async.batch.states import State
 from seedance_async.models import Kind
 
@@ -100,7 +100,7 @@ def _look(journal: Journal, changes: Changes) -> Survey:
         tally=store.tally(),
         alike=tuple(store.alike()),
         changes=changes,
-        prices=store.tariffs.prices(),
+        prices=store.prices(),
         durations=tuple(store.durations(limit=DURATIONS)),
         spent=store.credits_used - store.credits_refunded,
     )

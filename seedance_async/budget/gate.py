@@ -27,8 +27,8 @@ from attrs import define, field, frozen
 from seedance_async.budget.memory import NoMemory
 from seedance_async.budget.pace import Pace, pause
 from seedance_async.budget.window import Window
-from seedance_async.promise import Bell
 from seedance_async.scheduling.allowance import Allowance, most_unanswered
+from seedance_async.signals import Signal
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -70,8 +70,8 @@ class Budget:
         self._sent: deque[float] = deque()  # of the last two periods
         self._spacing: float | None = None
         self._bucket = _bucket(limit, None)
-        self._bell = Bell()
-        self._listeners: list[Callable[[], object]] = [self._bell.ring]
+        self._changed_signal = Signal()
+        self._listeners: list[Callable[[], object]] = [self._changed_signal.set]
 
     def on_change(self, listener: Callable[[], object]) -> None:
         """Call ``listener`` whenever a slot was settled or cancelled: the allowance is another one then."""
@@ -128,7 +128,7 @@ class Budget:
     async def _open(self) -> None:
         """Wait until window, pause and the requests on the wire allow one more."""
         while (wait := self._closed_for(anyio.current_time())) != 0.0:
-            await self._bell.sleep(wait)
+            await self._changed_signal.wait(wait)
 
     def _closed_for(self, now: float) -> float | None:
         """Seconds until all but our own spacing allows a request; None until some slot is settled."""

@@ -1,60 +1,63 @@
-"""One loop that spends the budget for the whole client: it takes a slot, then picks who gets it.
+"""The one loop that spends the budget of a client: it takes a slot, then picks who gets it.
 
 Callers do not queue at the limiter. The loop waits until something is worth sending, takes one slot from the
 budget, and only then chooses, because the best request may have changed while it waited (late binding). Who
 may go:
 
 * the direct lane, first come first served: single submits, ``get_task`` from a web handler, and retries;
-* the schedule: jobs waiting for their submit and tasks waiting for a look, by ``Schedule.decide``.
+* the schedule: jobs waiting for their submit and tasks waiting for a poll, by ``Schedule.decide``.
 
 The direct lane goes first. So that a flood there cannot starve what is already paid, every fifth slot is
 offered to the schedule (measured: a 4:1 weight bounds the wait of both sides, strict priority starves polls).
+
+Whoever waits holds a future of its slot: a ``Turn`` for a job, one a poll for a task.
 """
 
 from __future__ import annotations
 
 from collections import deque
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, TypeAlias
 
 import anyio
 from attrs import evolve
 
-from seedance_async.promise import Bell, Promise
 from seedance_async.scheduling.room import Room
 from seedance_async.scheduling.schedule import Poll, Sleep, Submit
+from seedance_async.signals import Future, Signal
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Hashable
+    from collections.abc import Hashable
+    from types import TracebackType
 
     from seedance_async.budget import Budget, Slot
     from seedance_async.errors import SeedanceError
     from seedance_async.models import Kind
     from seedance_async.scheduling.schedule import Schedule
 
-    Start = Callable[[Slot], None]
-
 DIRECT_IN_A_ROW: Final = 4
+
+PollTurn: TypeAlias = "Future[Slot | None]"
 
 
 class Dispatcher:
-    """Gives the slots of one budget to direct callers, waiting jobs and due looks.
+    """Gives the slots of one budget to direct callers, waiting jobs and tasks that are due.
 
     Attributes:
-        room: whether the server has room for another job. While it has none, no waiting job is started.
+        room: whether the server has room for another job. While it has none, no waiting job is submitted.
     """
 
     def __init__(self, budget: Budget, schedule: Schedule) -> None:
         self._budget = budget
         self._schedule = schedule
-        self._direct: deque[Promise[Slot]] = deque()
-        self._jobs: dict[Hashable, Start] = {}
-        self._looks: dict[Hashable, Start] = {}
-        self._lazy_sources = 0
+        self._direct: deque[Future[Slot]] = deque()
+        self._jobs: set[Turn] = set()
+        self._polls: dict[Hashable, PollTurn] = {}
+        self._open_sources = 0
         self._in_a_row = 0
         self._taking = False
         self._end: SeedanceError | None = None
-        self._bell = Bell()
-        self.room: Room = Room(lambda: len(self._looks), on_change=self._bell.ring)
+        self._changed = Signal()
+        self.room: Room = Room(self._changed)
         budget.on_change(self._budget_changed)
 
     async def run(self) -> None:
@@ -73,7 +76,7 @@ class Dispatcher:
                 slot.cancel()
 
     async def slot(self) -> Slot:
-        """Wait for leave to send one request, in the direct lane.
+        """Wait for a slot to send one request, in the direct lane.
 
         Raises:
             SeedanceError: what ``close`` was given; nobody serves the lane any more.
@@ -83,61 +86,87 @@ class Dispatcher:
         if self._nobody_waits() and self._budget.is_open():
             self._in_a_row += self._has_scheduled_work()
             return await self._budget.acquire()
-        promise: Promise[Slot] = Promise()
-        self._direct.append(promise)
-        self._bell.ring()
+        turn: Future[Slot] = Future()
+        self._direct.append(turn)
+        self._changed.set()
         try:
-            return await promise.wait()
+            return await turn.wait()
         except anyio.get_cancelled_exc_class():
-            if promise.kept:  # granted in the very moment of the cancellation: give it back
-                promise.result().cancel()
-            elif not promise.settled:
-                self._direct.remove(promise)
+            if turn.has_result:  # granted in the very moment of the cancellation: give it back
+                turn.result().cancel()
+            elif not turn.is_done:
+                self._direct.remove(turn)
             raise
 
     def close(self, error: SeedanceError) -> None:
         """Refuse everybody who waits in the direct lane, and whoever comes to it later."""
         self._end = error
         while self._direct:
-            self._direct.popleft().fail(error.about())
+            self._direct.popleft().set_error(error.about())
 
-    def offer(self, job: Hashable, kind: Kind, start: Start) -> None:
-        """Let the schedule decide when ``start`` may submit this job."""
-        self._jobs[job] = start
-        self._schedule.offer(job, kind)
-        self._bell.ring()
+    # --- jobs that wait for their submit
 
-    def withdraw(self, job: Hashable) -> bool:
-        """Take a job back; False when it was started already."""
-        if self._jobs.pop(job, None) is None:
-            return False
-        self._schedule.withdraw(job)
-        self._bell.ring()
-        return True
+    def turn(self, kind: Kind) -> Turn:
+        """Let the schedule decide when a job of this kind is submitted; see ``Turn``."""
+        turn = Turn(self)
+        self._jobs.add(turn)
+        self._schedule.offer(turn, kind)
+        self._changed.set()
+        return turn
 
-    def watch(self, task: Hashable, kind: Kind, *, started_at: float, start: Start) -> None:
-        """Let the schedule decide when ``start`` may look at this task, again and again."""
-        self._looks[task] = start
+    def withdraw(self, turn: Turn) -> None:
+        """Take a job out of the schedule; it gets None for a slot, unless it has one."""
+        if turn in self._jobs:
+            self._jobs.remove(turn)
+            self._schedule.withdraw(turn)
+            turn.set_result(None)
+            self._changed.set()
+
+    def open_source(self) -> None:
+        """A source of jobs of unknown length is being read: more may come than is known."""
+        self._open_sources += 1
+        self._expect_more()
+
+    def close_source(self) -> None:
+        """A source that was opened has come to its end."""
+        self._open_sources -= 1
+        self._expect_more()
+
+    # --- tasks that wait for a poll
+
+    def watch(self, task: Hashable, kind: Kind, *, started_at: float) -> None:
+        """Let the schedule decide when this task is polled, again and again."""
+        self._polls[task] = Future()
         self._schedule.watch(task, kind, started_at)
-        self._bell.ring()
+        self.room.start_running()
+        self._changed.set()
 
-    def looked(self, task: Hashable, at: float) -> None:
+    async def poll_turn(self, task: Hashable) -> Slot | None:
+        """Wait until a poll of the task is worth a slot; None if it is forgotten meanwhile."""
+        turn = self._polls.get(task)
+        if turn is None:
+            return None
+        try:
+            return await turn.wait()
+        except anyio.get_cancelled_exc_class():
+            if turn.has_result and (slot := turn.result()) is not None:
+                slot.cancel()
+            raise
+
+    def polled(self, task: Hashable, at: float) -> None:
         """The task was not final at this instant; it may be chosen again."""
-        if task in self._looks:
+        if task in self._polls:
+            self._polls[task] = Future()
             self._schedule.looked(task, at)
-            self._bell.ring()
+            self._changed.set()
 
     def forget(self, task: Hashable) -> None:
         """Nobody waits for the task any more, or it is final."""
-        if self._looks.pop(task, None) is not None:
+        turn = self._polls.pop(task, None)
+        if turn is not None:
+            turn.set_result(None)
             self._schedule.forget(task)
-            self.room.changed()
-
-    def lazy_source(self, *, opened: bool) -> None:
-        """A source of jobs of unknown length was opened, or has come to its end."""
-        self._lazy_sources += 1 if opened else -1
-        self._schedule.expect_more(self._lazy_sources > 0)
-        self._bell.ring()
+            self.room.end_running()
 
     def expected_end(self, *, waiting: int = 0) -> float:
         """The instant by which all that is known here is expected to be over.
@@ -149,12 +178,16 @@ class Dispatcher:
         further = max(0, waiting - len(self._jobs))
         return self._schedule.expected_end(now, self._budget.allowance(now), further=further)
 
+    def _expect_more(self) -> None:
+        self._schedule.expect_more(self._open_sources > 0)
+        self._changed.set()
+
     def _budget_changed(self) -> None:
         if self._direct or self._has_scheduled_work():
-            self._bell.ring()
+            self._changed.set()
 
     def _has_scheduled_work(self) -> bool:
-        return bool(self._jobs or self._looks)
+        return bool(self._jobs or self._polls)
 
     def _nobody_waits(self) -> bool:
         """True when a direct caller may take a slot by itself, without waking the loop first."""
@@ -165,9 +198,9 @@ class Dispatcher:
             now = anyio.current_time()
             match self._schedule.decide(now, self._budget.allowance(now), room=self.room.for_a_new_job):
                 case Sleep(None):
-                    await self._bell.sleep()
+                    await self._changed.wait()
                 case Sleep(until) if until is not None and until > now:
-                    await self._bell.sleep(until - now)
+                    await self._changed.wait(until - now)
                 case _:
                     return
 
@@ -182,7 +215,7 @@ class Dispatcher:
     def _grant_direct(self, slot: Slot) -> bool:
         if not self._direct:
             return False
-        self._direct.popleft().keep(slot)
+        self._direct.popleft().set_result(slot)
         return True
 
     def _grant_scheduled(self, slot: Slot) -> bool:
@@ -190,12 +223,45 @@ class Dispatcher:
         allowance = self._budget.allowance(now)
         with_this_one = evolve(allowance, free=allowance.free + 1)
         match self._schedule.decide(now, with_this_one, room=self.room.for_a_new_job):
-            case Submit(job):
-                self._schedule.withdraw(job)
-                self._jobs.pop(job)(slot)
+            case Submit(Turn() as turn):
+                self._schedule.withdraw(turn)
+                self._jobs.remove(turn)
+                self.room.posting += 1
+                turn.set_result(slot)
             case Poll(task):
                 self._schedule.polling(task)
-                self._looks[task](slot)
-            case Sleep():
+                self._polls[task].set_result(slot)
+            case _:
                 return False
         return True
+
+
+class Turn(Future["Slot | None"]):
+    """A job's turn to be submitted. Within ``async with`` its POST counts as under way.
+
+    The slot is None if the turn was withdrawn: then nothing may be sent.
+
+        async with dispatcher.turn(kind) as slot:
+            if slot is not None:
+                submission = await post(slot)
+    """
+
+    def __init__(self, dispatcher: Dispatcher) -> None:
+        super().__init__()
+        self._dispatcher = dispatcher
+
+    async def __aenter__(self) -> Slot | None:
+        try:
+            return await self.wait()
+        except BaseException:
+            self._dispatcher.withdraw(self)
+            if (slot := self.result()) is not None:  # granted in the very moment of the cancellation
+                slot.cancel()
+                self._dispatcher.room.end_posting()
+            raise
+
+    async def __aexit__(
+        self, _type: type[BaseException] | None, _error: BaseException | None, _trace: TracebackType | None
+    ) -> None:
+        if self.result() is not None:
+            self._dispatcher.room.end_posting()

@@ -1,23 +1,26 @@
-"""Whether the server has room for another job: what ``capacity`` has learned, applied to what is under way.
+"""The server's room for jobs: what ``capacity`` has learned, applied to what this client has under way.
 
-Two kinds of POST ask. A job that was not sent yet simply stays in the schedule until there is room. One that
-was answered busy is retried, but not into a server that is known to be full: it is held until a task of ours
-has ended, first come first served. Without a task of ours nothing would end that hold, so then the retry's
-own back-off is all; and since others may have made room, nobody is held for more than ``PROBE`` at a time.
+Two kinds of POST ask. A job that was not sent yet stays in the schedule until there is room. One that was
+answered busy is retried, but not into a server that is known to be full: it is held until a task of ours has
+ended, first come first served. Without a task of ours nothing would end that wait, so then the retry's own
+back-off is all; and since others may have made room, nobody is held for more than ``PROBE`` at a time.
 """
 
 from __future__ import annotations
 
 from collections import deque
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Final
 
 import anyio
 
-from seedance_async.promise import Promise
 from seedance_async.scheduling.capacity import Capacity
+from seedance_async.signals import Future
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Iterator
+
+    from seedance_async.signals import Signal
 
 PROBE: Final = 60.0
 """Seconds until a held POST is sent to see whether somebody else has made room."""
@@ -27,60 +30,76 @@ class Room:
     """The server's room for jobs, as one client sees it.
 
     Args:
-        running: counts the tasks of ours that are being waited for.
-        on_change: called when there may be room for a job that was not sent yet.
+        changed: set when there may be room for a job that was not sent yet.
+
+    Attributes:
+        posting: jobs whose POST is under way, retries and held ones included.
+        running: tasks of ours that somebody waits for.
     """
 
-    def __init__(self, running: Callable[[], int], *, on_change: Callable[[], object]) -> None:
-        self._running = running
-        self._on_change = on_change
+    def __init__(self, changed: Signal) -> None:
+        self.posting: int = 0
+        self.running: int = 0
+        self._changed = changed
         self._capacity = Capacity()
-        self._posting = 0
-        self._held: deque[Promise[None]] = deque()
+        self._held: deque[Future[None]] = deque()
 
     @property
     def for_a_new_job(self) -> bool:
         """Whether a job may be sent that was not sent yet; those that were held go first."""
-        return self._capacity.admits(self._posting + self._running())
+        return self._capacity.admits(self.posting + self.running)
 
-    def started(self) -> None:
-        """A job's POST is about to be sent."""
-        self._posting += 1
+    @contextmanager
+    def one_posting(self) -> Iterator[None]:
+        """Count a job whose POST is under way; if it is accepted, its tasks are running from then on."""
+        self.posting += 1
+        try:
+            yield
+        finally:
+            self.end_posting()
 
-    def ended(self) -> None:
-        """It has come to its end, retries and all; if it was accepted, its tasks are running from now on."""
-        self._posting -= 1
-        self.changed()
+    def end_posting(self) -> None:
+        """A POST that was counted in ``posting`` has ended, retries and all."""
+        self.posting -= 1
+        self._update()
+
+    def start_running(self) -> None:
+        """One more task is waited for."""
+        self.running += 1
+
+    def end_running(self) -> None:
+        """A task is final, or nobody waits for it any more."""
+        self.running -= 1
+        self._update()
 
     def busy(self) -> None:
         """A POST was answered 503 ``service_busy``."""
-        self._capacity = self._capacity.after_busy(running=self._running())
+        self._capacity = self._capacity.after_busy(running=self.running)
 
     def accepted(self) -> None:
         """A POST was accepted."""
         self._capacity = self._capacity.after_acceptance()
-        self.changed()
+        self._update()
 
     async def wait(self) -> None:
         """Hold a POST that was answered busy until it is worth sending again."""
-        if not self._running():
+        if not self.running:
             return
-        promise: Promise[None] = Promise()
-        self._held.append(promise)
-        self._let_go()
+        turn: Future[None] = Future()
+        self._held.append(turn)
+        self._release()
         try:
             with anyio.move_on_after(PROBE):
-                await promise.wait()
+                await turn.wait()
         finally:
-            if promise in self._held:
-                self._held.remove(promise)
+            if turn in self._held:
+                self._held.remove(turn)
 
-    def changed(self) -> None:
-        """A job has ended, one way or another, or the bound has moved."""
-        self._let_go()
-        self._on_change()
+    def _update(self) -> None:
+        self._release()
+        self._changed.set()
 
-    def _let_go(self) -> None:
-        """Let those go that there is room for now."""
-        while self._held and self._capacity.admits(self._posting - len(self._held) + self._running()):
-            self._held.popleft().keep(None)
+    def _release(self) -> None:
+        """End the wait of those that there is room for now."""
+        while self._held and self._capacity.admits(self.posting - len(self._held) + self.running):
+            self._held.popleft().set_result(None)

@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING
 
 from seedance_async import Job, NanoBananaPro, Submission
 from seedance_async.batch.journal import Planner, Store, drafts
+from seedance_async.batch.journal.disk import Space
 from seedance_async.batch.journal.file import File
 from seedance_async.batch.journal.opening import let_go, open_file
-from seedance_async.batch.journal.space import Space
 from seedance_async.models import Task
 
 if TYPE_CHECKING:

@@ -118,8 +118,8 @@ def test_sums_and_prices_outlive_the_process(tmp_path: Path) -> None:
         store.finish(1, [task("failed", credits_refunded=5)], "why", now=3.0)
     with opened_store(tmp_path) as store:
         assert (12, 5) == (store.credits_used, store.credits_refunded)
-        assert [12] == list(store.tariffs.prices().values())
-        assert [(2, State.SUBMITTING)] == [(hold.number, hold.state) for hold in store.holds()]
+        assert [12] == list(store.prices().values())
+        assert [(2, State.SUBMITTING)] == [(number, state) for number, _, state in store.unpriced()]
 
 
 def test_old_intents_are_uncertain_and_young_doubts_are_sent_again(tmp_path: Path) -> None:

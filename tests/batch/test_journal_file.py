@@ -16,8 +16,8 @@ import anyio
 import pytest
 
 from seedance_async import JournalError
-from seedance_async.batch.journal import Journal, opening
-from seedance_async.batch.journal import space as space_room
+from seedance_async.batch.journal import Journal, disk, opening
+from seedance_async.batch.journal.opening import UNPUBLISHED
 from seedance_async.batch.states import State
 from tests.batch.stores import ACCEPTED, draft, opened_store, plan
 
@@ -205,7 +205,7 @@ def test_nothing_is_intended_on_a_full_disk(tmp_path: Path, monkeypatch: pytest.
     """Catalogue 130: no POST whose answer could not be written down."""
     with opened_store(tmp_path) as store:
         plan(store, [draft("boat")])
-        monkeypatch.setattr(space_room, "LEAST_FREE_BYTES", 2**62)
+        monkeypatch.setattr(disk, "LEAST_FREE_BYTES", 2**62)
 
         with pytest.raises(JournalError, match="nothing more is sent"):
             store.intend(1, now=1.0)
@@ -235,7 +235,7 @@ def test_the_ballast_is_given_up_for_a_record_of_what_is_paid(
         store.accept(1, ACCEPTED, now=2.0)
 
         assert State.ACCEPTED is store.entry(1).state
-        assert not (tmp_path / space_room.BALLAST).exists()
+        assert not (tmp_path / disk.BALLAST).exists()
 
 
 @pytest.mark.case(137)
@@ -305,18 +305,17 @@ async def test_a_journal_is_not_carried_over_a_fork(tmp_path: Path, monkeypatch:
     await journal.close()
 
 
-def test_a_journal_of_the_first_version_is_brought_up_to_date(tmp_path: Path) -> None:
-    """What an earlier version of the package paid for is found by this one."""
-    with opened_store(tmp_path) as store:
-        plan(store, [draft("boat")])
-        call = store.intend(1, now=1.0)
-    with sqlite3.connect(tmp_path / "journal.sqlite") as file:
-        file.execute("DROP INDEX jobs_sharing")
-        for column in ("crashes", "shared", "seat", "account"):
-            file.execute(f"ALTER TABLE jobs DROP COLUMN {column}")
-        file.execute("PRAGMA user_version = 1")
+def test_a_journal_of_an_unpublished_version_is_refused_and_left_alone(tmp_path: Path) -> None:
+    """Its tables are others; what stands in it may be paid, so nothing is made of it and nothing over it."""
+    path = tmp_path / "journal.sqlite"
+    with sqlite3.connect(path) as file:
+        file.execute("CREATE TABLE jobs (number INTEGER PRIMARY KEY)")
+        file.execute(f"PRAGMA application_id = {UNPUBLISHED}")
+        file.execute("PRAGMA user_version = 3")
     file.close()
+    before = path.read_bytes()
 
-    for _ in range(2):
-        with opened_store(tmp_path) as store:
-            assert call == store.intend(1, now=2.0)
+    with pytest.raises(JournalError, match="unpublished version"), opened_store(tmp_path):
+        pass
+
+    assert before == path.read_bytes()

@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING
 import apsw
 import pytest
 
+from seedance_async.batch.journal.disk import Space
 from seedance_async.batch.journal.file import File
 from seedance_async.batch.journal.opening import prepare
-from seedance_async.batch.journal.space import Space
 from seedance_async.batch.journal.store import Store
 from seedance_async.batch.states import State
 from tests.batch.stores import ACCEPTED, draft, plan

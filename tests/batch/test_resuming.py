@@ -22,10 +22,9 @@ from seedance_async import (
     StaleKeyError,
     UnauthorizedError,
     UncertainSubmissionError,
-    transport,
+    clocks,
 )
-from seedance_async.batch import runner, sending
-from seedance_async.batch.journal import space
+from seedance_async.batch.journal import disk
 from seedance_async.batch.states import State
 from seedance_async.sandbox import AccountSpec, Behaviour, Conditions, Fault, Sandbox
 from tests.batch.helpers import PRICE, charged, opened, pictures, results_of, run_once, states, submits
@@ -134,7 +133,7 @@ async def test_a_suspect_that_was_accepted_holds_nobody_up(tmp_path: Path) -> No
             with anyio.move_on_after(1.0):
                 await results_of(batch, pictures(1))
         with closing(sqlite3.connect(tmp_path / "journal.sqlite", isolation_level=None)) as connection:
-            connection.execute("UPDATE jobs SET crashes = 2 WHERE state = 'accepted'")
+            connection.execute("UPDATE posts SET crashes = 2 WHERE state = 'accepted'")
         results = await run_once(sandbox, tmp_path, pictures(3))
 
         assert {"saved": 3} == states(results)
@@ -314,6 +313,7 @@ async def test_a_batch_that_cannot_be_opened_for_damage_lets_go_of_its_journal(t
 
     def change(sql: str, *values: object) -> list[tuple[object, ...]]:
         with closing(sqlite3.connect(tmp_path / "journal.sqlite")) as file, file:
+            file.execute("PRAGMA ignore_check_constraints = ON")
             return file.execute(sql, values).fetchall()
 
     async with Sandbox() as sandbox:
@@ -357,9 +357,7 @@ async def test_a_key_in_doubt_grows_old_over_all_runs(
 ) -> None:
     """Sent in one run, and again nineteen hours later in another: two hours more, and it is left alone."""
     wall = Wall()
-    monkeypatch.setattr(sending, "wall_now", wall)
-    monkeypatch.setattr(runner, "wall_now", wall)
-    monkeypatch.setattr(transport, "wall_now", wall)
+    monkeypatch.setattr(clocks, "wall_now", wall)
     lost = Fault(effect="drop", on="submit", moment="before", count=None)
 
     async def sleep() -> None:
@@ -507,7 +505,7 @@ async def test_an_uncertain_job_older_than_the_replay_window_waits_to_be_asked(t
         await run_once(sandbox, tmp_path, pictures(1))
         sandbox.faults.clear()
         with sqlite3.connect(tmp_path / "journal.sqlite") as journal:
-            journal.execute("UPDATE jobs SET intended_at = intended_at - 21 * 3600")
+            journal.execute("UPDATE posts SET intended_at = intended_at - 21 * 3600")
         journal.close()
         sent = len(submits(sandbox))
 
@@ -641,7 +639,7 @@ async def test_what_a_run_wrote_can_be_fed_in_again(tmp_path: Path) -> None:
 
 async def test_a_full_disk_sends_nothing_and_says_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Catalogue 130: every job is told as planned, and then the reason is raised."""
-    monkeypatch.setattr(space, "LEAST_FREE_BYTES", 2**62)
+    monkeypatch.setattr(disk, "LEAST_FREE_BYTES", 2**62)
     async with Sandbox() as sandbox, opened(sandbox, tmp_path) as batch:
         run = batch.run(pictures(3))
 

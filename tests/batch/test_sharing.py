@@ -231,7 +231,7 @@ def test_an_intent_holds_for_all_that_share_it(tmp_path: Path) -> None:
     for number in (1, 2, 3):
         with opened_store(tmp_path) as store:
             assert call == store.intend(number, now=2.0)
-            assert [1, 2, 3] == [ticket.number for ticket in store.sharing(number)]
+            assert [1, 2, 3] == [job.number for job in store.members(number)]
 
 
 def test_what_does_not_ask_for_the_same_cannot_share(tmp_path: Path) -> None:

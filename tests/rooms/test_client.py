@@ -42,7 +42,6 @@ from seedance_async import (
     VideoOutput,
     WaitTimeoutError,
 )
-from seedance_async.promise import Promise
 from seedance_async.sandbox import Behaviour, Conditions, Fault, Sandbox
 from seedance_async.sandbox.faults import NAMED
 from seedance_async.scheduling.dispatcher import Dispatcher
@@ -317,10 +316,8 @@ async def test_each_waiter_of_a_task_has_its_own_patience(hasty_first: bool) -> 
     async def wait(name: str, client: SeedanceClient, after: float) -> None:
         await anyio.sleep(after)
         poller = client.engine.poller
-        promise: Promise[Task | SeedanceError] = Promise()
         patience = 1000.0 if name == "hasty" else None
-        poller.follow(sandbox.paid_tasks[0].id, promise.keep, patience=patience)
-        outcomes[name] = await promise.wait()
+        outcomes[name] = await poller.follow(sandbox.paid_tasks[0].id, patience=patience).outcome()
 
     async with Sandbox(conditions=slow) as sandbox, client_for(sandbox) as client:
         await client.submit(VIDEO)

@@ -28,7 +28,7 @@ from seedance_async import (
     Timeouts,
     UncertainSubmissionError,
     UnexpectedReplyError,
-    transport,
+    clocks,
 )
 from seedance_async.transport import MAX_BODY_BYTES
 from tests.rooms.raw_server import accepted, answer, raw_server, says
@@ -242,8 +242,8 @@ async def test_a_machine_that_slept_for_a_day_does_not_send_again(
 ) -> None:
     """The loop's clock stood still, the server's did not: it may have forgotten the key, and charge again."""
     hours = 0.0
-    began = transport.wall_now()
-    monkeypatch.setattr(transport, "wall_now", lambda: began + hours * 3600.0)
+    began = clocks.wall_now()
+    monkeypatch.setattr(clocks, "wall_now", lambda: began + hours * 3600.0)
 
     async def lose(exchange: Exchange) -> None:
         nonlocal hours
@@ -270,7 +270,7 @@ async def test_a_machine_that_slept_for_a_day_does_not_send_again(
 async def test_a_wall_clock_that_jumps_some_hours_changes_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
     """Corrections, a lid closed over lunch: under its key the job is collected."""
     jumps = iter([0.0, 0.0, 5.0, -300.0, *[12.0] * 10])
-    monkeypatch.setattr(transport, "wall_now", lambda: 1.8e9 + next(jumps) * 3600.0)
+    monkeypatch.setattr(clocks, "wall_now", lambda: 1.8e9 + next(jumps) * 3600.0)
     async with raw_server(says(b""), says(b""), accepted()) as server, client_for(server.url) as client:
         await client.submit(VIDEO)
 

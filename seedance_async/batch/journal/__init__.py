@@ -1,4 +1,4 @@
-"""The durable record of a batch: what was asked for, what was sent under which key, what was accepted.
+"""The journal: the durable record of a batch, of what was asked for, sent under which key, and accepted.
 
 The order of writing is the promise: the intent (key, path, exact bytes) is on the disk before a POST leaves,
 and the accepted task ids are before anybody is told. So at any instruction a process may end, and the next
@@ -18,11 +18,12 @@ from typing import TYPE_CHECKING, ParamSpec, Self, TypeVar
 
 import anyio
 
-from seedance_async.batch.journal.file import File, making_sense
+from seedance_async.batch.journal.disk import Space
+from seedance_async.batch.journal.file import File
 from seedance_async.batch.journal.opening import let_go, open_file
 from seedance_async.batch.journal.planning import Planner, Problem, Taken
-from seedance_async.batch.journal.records import Changes, Draft, Entry, Hold, Milestones, Ticket, drafts
-from seedance_async.batch.journal.space import Space
+from seedance_async.batch.journal.queries import Milestones
+from seedance_async.batch.journal.records import Changes, Draft, Entry, damage, drafts
 from seedance_async.batch.journal.store import Store
 from seedance_async.errors import JournalError
 
@@ -37,14 +38,13 @@ __all__ = [
     "Changes",
     "Draft",
     "Entry",
-    "Hold",
     "Journal",
     "Milestones",
     "Planner",
     "Problem",
     "Store",
     "Taken",
-    "Ticket",
+    "damage",
     "drafts",
 ]
 
@@ -101,19 +101,15 @@ class Journal:
     def _open(self) -> None:
         space = Space(self._directory)
         try:
-            with making_sense():
-                connection = open_file(self._directory)
-        except OSError as problem:
-            raise JournalError(f"{self._directory} cannot hold a batch: {problem}") from problem
-        try:
-            with making_sense():
+            connection = open_file(self._directory)
+            try:
                 space.load()
                 self.store = Store(File(connection, space))
-        except BaseException as problem:
-            let_go(connection, self._directory)
-            if isinstance(problem, OSError):
-                raise JournalError(f"{self._directory} cannot hold a batch: {problem}") from problem
-            raise
+            except BaseException:
+                let_go(connection, self._directory)
+                raise
+        except OSError as problem:
+            raise JournalError(f"{self._directory} cannot hold a batch: {problem}") from problem
 
     def _abandon(self) -> None:
         if hasattr(self, "store"):

@@ -1,4 +1,4 @@
-"""One transaction at a time on one connection, and what becomes of one that fails.
+"""One connection and its transactions, and what becomes of one that fails.
 
 A full disk is met once with the ballast. After any other failure of the file, an input/output error above
 all, nothing more is written: what a failed sync has left behind is not known, and trying again would only
@@ -9,18 +9,18 @@ from __future__ import annotations
 
 import os
 import sqlite3
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from typing import TYPE_CHECKING, TypeVar
 
-from seedance_async.batch.journal import cells
+from seedance_async.batch.journal.records import REMEDY
 from seedance_async.errors import JournalError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable
 
-    from seedance_async.batch.journal.cells import Row
+    from seedance_async.batch.journal.disk import Space
     from seedance_async.batch.journal.opening import Connection
-    from seedance_async.batch.journal.space import Space
+    from seedance_async.batch.journal.records import Row
 
 T = TypeVar("T")
 
@@ -40,23 +40,24 @@ class File:
         self._nested = False
         self._pid = os.getpid()
 
-    def rows(self, columns: str, rest: str, *parameters: object) -> list[Row]:
-        """Read rows, each cell as ``cells`` says; within a transaction or without.
-
-        Args:
-            columns: what is selected, with ``, `` between; ``… AS name`` for what is no column of its own.
-            rest: of the statement, from ``FROM`` on.
-            parameters: for its question marks.
+    def rows(self, sql: str, *parameters: object) -> list[Row]:
+        """The rows that a query gives, within a transaction or without.
 
         Raises:
-            JournalError: the file cannot be read, or what stands in it cannot be.
+            JournalError: the file cannot be read.
         """
-        names = [column.rpartition(" AS ")[2] for column in columns.split(", ")]
         try:
-            found = self.connection.execute(f"SELECT {columns} {rest}", parameters).fetchall()
+            return self.connection.execute(sql, parameters).fetchall()
         except sqlite3.Error as problem:
             raise self._unreadable(problem) from problem
-        return [cells.read(names, row) for row in found]
+
+    def row(self, sql: str, *parameters: object) -> Row | None:
+        """The first row that a query gives."""
+        return next(iter(self.rows(sql, *parameters)), None)
+
+    def write(self, sql: str, *parameters: object) -> None:
+        """Change something; part of a transaction."""
+        self.connection.execute(sql, parameters)
 
     def transaction(self, deed: Callable[[], T]) -> T:
         """Do a deed whole or not at all; when this returns it is on the disk.
@@ -108,7 +109,7 @@ class File:
             self._nested = False
 
     def _unreadable(self, problem: sqlite3.Error) -> JournalError:
-        failure = JournalError(f"the journal is damaged: {problem!s:.300}; {cells.REMEDY}")
+        failure = JournalError(f"the journal is damaged: {problem!s:.300}; {REMEDY}")
         code = getattr(problem, "sqlite_errorcode", 0)  # Python's own errors, of text that is none, have none
         if code & 0xFF == sqlite3.SQLITE_IOERR:
             self._broken = failure
@@ -124,16 +125,3 @@ class File:
                 self.connection.execute("ROLLBACK")
             raise
         return done
-
-
-@contextmanager
-def making_sense() -> Iterator[None]:
-    """What is read within is believed only if it makes sense: the pages of a file may be sound and it not.
-
-    Raises:
-        JournalError: it does not.
-    """
-    try:
-        yield
-    except (sqlite3.Error, LookupError, ValueError) as problem:
-        raise JournalError(f"the journal is damaged: {problem!r}") from problem

@@ -1,4 +1,4 @@
-"""Opening a journal: who may, and what a file must be.
+"""The opening of a journal: who may open it, and what the file must be.
 
 One process, one connection. The connection keeps SQLite's exclusive lock from the first look to the end, so a
 second runner is refused at once, and the kernel lifts the lock however the first one ends. With that lock
@@ -21,8 +21,9 @@ import stat
 from contextlib import suppress
 from typing import TYPE_CHECKING, Final, Protocol
 
-from seedance_async.batch.journal.mounts import MOUNTS, shared_file_system
-from seedance_async.batch.journal.schema import APPLICATION_ID, TABLES, UPGRADES, VERSION
+from seedance_async.batch.journal.disk import MOUNTS, shared_file_system
+from seedance_async.batch.journal.records import damage
+from seedance_async.batch.journal.schema import APPLICATION_ID, CHECKS, CONTRADICTIONS, TABLES, VERSION
 from seedance_async.batch.keys import NONCE_BYTES
 from seedance_async.errors import JournalError
 from seedance_async.plain_files import create
@@ -38,8 +39,8 @@ JOURNAL: Final = "journal.sqlite"
 HOLDER: Final = "journal.pid"
 CACHE_KIB: Final = 16_384
 CHECKPOINT_PAGES: Final = 4_000
-QUICK_CHECK_BYTES: Final = 64 * 1024 * 1024
-"""Up to this size a file is looked through when it is opened (some 0.3 s); a larger one as it is read."""
+UNPUBLISHED: Final = APPLICATION_ID - 1
+"""The mark of journals that versions before the first published one wrote."""
 
 
 class Cursor(Protocol):
@@ -86,8 +87,7 @@ def open_file(directory: Path) -> Connection:
     connection = sqlite3.connect(path, timeout=0, isolation_level=None)
     try:
         prepare(connection)
-        if path.stat().st_size <= QUICK_CHECK_BYTES:
-            _look_through(connection)
+        check(connection)
         with create(directory / HOLDER) as holder:
             holder.write(f"{os.getpid()} on {socket.gethostname()}\n".encode())
     except BaseException as problem:
@@ -116,9 +116,24 @@ def prepare(connection: Connection) -> None:
     connection.execute("BEGIN IMMEDIATE")
     if version is None:
         _make_tables(connection)
-    else:
-        _upgrade(connection, version)
     connection.execute("COMMIT")
+
+
+def check(connection: Connection) -> None:
+    """See that every page and every cell is sound, and that no row contradicts another.
+
+    Raises:
+        JournalError: says what is damaged, and where.
+    """
+    (verdict,) = connection.execute("PRAGMA quick_check(1)").fetchone()
+    if verdict != "ok":
+        raise _broken_cell(connection) or JournalError(
+            f"the journal is damaged ({verdict}); nothing was changed"
+        )
+    for column, contradiction in CONTRADICTIONS.items():
+        job = connection.execute(contradiction).fetchone()
+        if job is not None:
+            raise damage(f"{column} of {_named('jobs', *job)}")
 
 
 def let_go(connection: Connection, directory: Path) -> None:
@@ -177,6 +192,11 @@ def _recognise(connection: Connection) -> int | None:
     (tables,) = connection.execute("SELECT count(*) FROM sqlite_master").fetchone()
     if not tables and not application:
         return None
+    if application == UNPUBLISHED:
+        raise JournalError(
+            "the journal was written by an unpublished version of this package, and cannot be read by this "
+            "one: finish the batch with that version, or take another directory"
+        )
     if application != APPLICATION_ID:
         raise JournalError("the file is a database of another program; take another directory")
     if version > VERSION:
@@ -193,21 +213,25 @@ def _make_tables(connection: Connection) -> None:
     connection.execute(f"PRAGMA user_version = {VERSION}")
 
 
-def _upgrade(connection: Connection, version: int) -> None:
-    for earlier in range(version, VERSION):
-        _execute_all(connection, UPGRADES[earlier])
-    connection.execute(f"PRAGMA user_version = {VERSION}")
-
-
 def _execute_all(connection: Connection, statements: str) -> None:
     for statement in filter(str.strip, statements.split(";")):
         connection.execute(statement)
 
 
-def _look_through(connection: Connection) -> None:
-    (verdict,) = connection.execute("PRAGMA quick_check(1)").fetchone()
-    if verdict != "ok":
-        raise JournalError(f"the journal is damaged ({verdict}); nothing was changed")
+def _broken_cell(connection: Connection) -> JournalError | None:
+    """Which cell it is that a constraint forbids: SQLite names the table only."""
+    for table, checks in CHECKS.items():
+        row_name = "number, name" if table == "jobs" else "id, id"
+        for column, constraint in checks.items():
+            query = f"SELECT {row_name} FROM {table} WHERE NOT ifnull({constraint}, 1) LIMIT 1"
+            row = connection.execute(query).fetchone()
+            if row is not None:
+                return damage(f"{column} of {_named(table, *row)}")
+    return None
+
+
+def _named(table: str, number: object, name: object) -> str:
+    return f"job {number} ({name!r:.80})" if table == "jobs" else f"row {number} of {table}"
 
 
 def _refusal(problem: sqlite3.Error, directory: Path) -> JournalError:

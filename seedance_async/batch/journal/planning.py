@@ -1,4 +1,4 @@
-"""From a manifest to planned jobs, matched with what earlier runs left behind.
+"""The planning of a manifest's jobs, matched with what earlier runs left behind.
 
 A job is recognised by its name. With the same request it is the same job and keeps its state; with another
 it is *edited*: what was never charged is simply replaced, what was sent stays under ``…-before-edit`` and is
@@ -21,15 +21,14 @@ from attrs import field, frozen
 
 from seedance_async import wire
 from seedance_async.batch import keys
-from seedance_async.batch.journal import cells
-from seedance_async.batch.journal.records import Changes, Draft
+from seedance_async.batch.journal.records import Changes, Draft, damage
 from seedance_async.batch.names import fold
 from seedance_async.batch.states import NEVER_PAID, State
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from seedance_async.batch.journal.cells import Row
+    from seedance_async.batch.journal.records import Row
     from seedance_async.batch.journal.store import Store
 
 Problem: TypeAlias = tuple[int, str, str]
@@ -68,14 +67,14 @@ class Planner:
     def __init__(self, store: Store, *, whole: bool) -> None:
         self._store = store
         self._file = store.file
-        self._fresh = store.first("1", "FROM jobs LIMIT 1") is None
+        self._fresh = store.file.row("SELECT 1 FROM jobs LIMIT 1") is None
         self._see_that_all_are_recognised()
         if whole:
             self._file.begin()
         self._added = 0
         self._edited = 0
-        self._file.connection.execute("DROP TABLE IF EXISTS temp.listed")
-        self._file.connection.execute("CREATE TEMP TABLE listed (number INTEGER PRIMARY KEY, line INTEGER)")
+        self._file.write("DROP TABLE IF EXISTS temp.listed")
+        self._file.write("CREATE TEMP TABLE listed (number INTEGER PRIMARY KEY, line INTEGER)")
 
     def take(self, drafts: Sequence[Draft]) -> Taken:
         """Plan a handful of jobs."""
@@ -110,28 +109,24 @@ class Planner:
             JournalError: there is one, by damage.
         """
         last = 0
-        columns = "number, name, fold, unnamed, path, body, digest, state, run"
+        columns = "number, name, fold, unnamed, path, body, digest"
         while rows := self._file.rows(
-            columns, "FROM jobs WHERE number > ? ORDER BY number LIMIT ?", last, PAGE
+            f"SELECT {columns} FROM jobs WHERE number > ? ORDER BY number LIMIT ?", last, PAGE
         ):
-            for number, name, folded, unnamed, path, body, digest, _, run in rows:
+            for number, name, folded, unnamed, path, body, digest in rows:
                 if fold(name) != folded or (unnamed and not name.startswith("job-")):
-                    raise cells.damage(f"the name of job {number} ({name!r:.80})")
+                    raise damage(f"the name of job {number} ({name!r:.80})")
                 if keys.digest(path, body) != digest:
-                    raise cells.damage(f"the request of job {number} ({name!r:.80})")
-                if run > self._store.run:
-                    raise cells.damage(
-                        f"the run of job {number} ({name!r:.80}), which is later than the last,"
-                    )
+                    raise damage(f"the request of job {number} ({name!r:.80})")
             last = rows[-1][0]
 
     def _take(self, drafts: Sequence[Draft]) -> Taken:
         if self._fresh:
-            self._file.connection.execute("SAVEPOINT chunk")
+            self._file.write("SAVEPOINT chunk")
             try:
                 return self._insert_all(drafts)
             except sqlite3.IntegrityError:  # a name comes twice: find out which
-                self._file.connection.execute("ROLLBACK TO chunk")
+                self._file.write("ROLLBACK TO chunk")
                 self._store.recall()
         taken = Taken()
         for draft in drafts:
@@ -151,14 +146,13 @@ class Planner:
             return
         taken.numbers.append(number)
         if not self._fresh:
-            self._file.connection.execute("INSERT INTO temp.listed VALUES (?, ?)", (number, draft.line))
+            self._file.write("INSERT INTO temp.listed VALUES (?, ?)", number, draft.line)
 
     def _find_unnamed(self, draft: Draft) -> int:
         row = None
         if not self._fresh:
-            row = self._store.first(
-                "number, listed",
-                "FROM jobs WHERE unnamed = 1 AND digest = ? "
+            row = self._file.row(
+                "SELECT number, listed FROM jobs WHERE unnamed = 1 AND digest = ? "
                 "AND number NOT IN (SELECT number FROM temp.listed) ORDER BY number LIMIT 1",
                 draft.digest,
             )
@@ -167,8 +161,8 @@ class Planner:
 
     def _unnamed_in_its_place(self, draft: Draft) -> Row | None:
         """The job of the same place, if it asks for the same in the words of an earlier version."""
-        row = self._store.first(
-            "number, listed, line, path, body", "FROM jobs WHERE unnamed = 1 AND fold = ?", _name(draft)
+        row = self._file.row(
+            "SELECT number, listed, line, path, body FROM jobs WHERE unnamed = 1 AND fold = ?", _name(draft)
         )
         if row is None:
             return None
@@ -178,8 +172,8 @@ class Planner:
 
     def _find_named(self, draft: Draft, taken: Taken) -> int | None:
         name = draft.name or ""
-        row = self._store.first(
-            "number, listed, line, digest, state, path, body", "FROM jobs WHERE fold = ?", fold(name)
+        row = self._file.row(
+            "SELECT number, listed, line, digest, state, path, body FROM jobs WHERE fold = ?", fold(name)
         )
         if row is None:
             return self._insert(draft, name)
@@ -201,9 +195,8 @@ class Planner:
     def _aside(self, name: str, draft: Draft) -> int | None:
         """The job that had this name and asked for this before it was edited: paid, and wanted again."""
         prefix = fold(f"{name}-before-edit")
-        row = self._store.first(
-            "number",
-            "FROM jobs WHERE listed = 0 AND digest = ? AND substr(fold, 1, ?) = ?",
+        row = self._file.row(
+            "SELECT number FROM jobs WHERE listed = 0 AND digest = ? AND substr(fold, 1, ?) = ?",
             draft.digest,
             len(prefix),
             prefix,
@@ -212,15 +205,18 @@ class Planner:
 
     def _make_room(self, number: int, name: str, state: State) -> None:
         if state in NEVER_PAID:
-            self._file.connection.execute("DELETE FROM jobs WHERE number = ?", (number,))
+            self._file.write("DELETE FROM jobs WHERE number = ?", number)
         else:
             self._set_aside(number, name)
 
     def _take_back(self, number: int, name: str, draft: Draft) -> int:
         """Give a job that was set aside its name again."""
-        self._file.connection.execute(
+        self._file.write(
             "UPDATE jobs SET listed = 1, name = ?, fold = ?, line = ? WHERE number = ?",
-            (name, fold(name), draft.line, number),
+            name,
+            fold(name),
+            draft.line,
+            number,
         )
         return number
 
@@ -228,34 +224,33 @@ class Planner:
         """The line of this reading at which a job was listed already."""
         if self._fresh:
             return line
-        row = self._store.first("line", "FROM temp.listed WHERE number = ?", number)
+        row = self._file.row("SELECT line FROM temp.listed WHERE number = ?", number)
         return None if row is None else int(row[0])
 
     def _keep(self, number: int, listed: int) -> int:
         if not listed:
-            self._file.connection.execute("UPDATE jobs SET listed = 1 WHERE number = ?", (number,))
+            self._file.write("UPDATE jobs SET listed = 1 WHERE number = ?", number)
         return number
 
     def _replace(self, number: int, draft: Draft) -> int:
         """Put another request in the place of one that was never charged."""
-        self._file.connection.execute(
+        self._file.write(
             "UPDATE jobs SET listed = 1, line = ?, take = ?, tariff = ?, path = ?, body = ?, digest = ?, "
-            "state = 'planned', key = NULL, shared = NULL, seat = NULL, intended_at = NULL, ended_at = NULL, "
-            "error = NULL "
-            "WHERE number = ?",
-            (*self._request(draft), number),
+            "state = 'planned', post = NULL, place = NULL, ended_at = NULL, error = NULL WHERE number = ?",
+            *self._request(draft),
+            number,
         )
         return number
 
     def _set_aside(self, number: int, name: str) -> None:
         """Let a job that was sent keep its record and give up its name."""
         aside = self._free(f"{name}-before-edit")
-        self._file.connection.execute(
-            "UPDATE jobs SET listed = 0, name = ?, fold = ? WHERE number = ?", (aside, fold(aside), number)
+        self._file.write(
+            "UPDATE jobs SET listed = 0, name = ?, fold = ? WHERE number = ?", aside, fold(aside), number
         )
 
     def _insert(self, draft: Draft, name: str, *, new: bool = True) -> int:
-        self._file.connection.execute(_INSERT, self._row(draft, name))
+        self._file.write(_INSERT, *self._row(draft, name))
         self._added += new
         return self._last_number()
 
@@ -263,7 +258,7 @@ class Planner:
         return (name, fold(name), draft.name is None, *self._request(draft))
 
     def _request(self, draft: Draft) -> tuple[object, ...]:
-        tariff = self._store.tariffs.id_of(draft.tariff)
+        tariff = self._store.tariff_id(draft.tariff)
         return (draft.line, draft.take, tariff, draft.path, draft.body, draft.digest)
 
     def _free(self, name: str) -> str:
@@ -271,25 +266,24 @@ class Planner:
         return next(
             tried
             for number in count(1)
-            if not self._store.first(
-                "1",
-                "FROM jobs WHERE fold = ?",
+            if not self._file.row(
+                "SELECT 1 FROM jobs WHERE fold = ?",
                 fold(tried := name if number == 1 else f"{name}-{number}"),
             )
         )
 
     def _last_number(self) -> int:
-        row = self._store.first("max(number)", "FROM jobs")
+        row = self._file.row("SELECT max(number) FROM jobs")
         return int(row[0] or 0) if row else 0
 
     def _finish(self, manifest: str) -> Changes:
         removed = 0
         if not self._fresh:
             gone = "number NOT IN (SELECT number FROM temp.listed)"
-            row = self._store.first("count(*)", f"FROM jobs WHERE listed = 1 AND {gone}")
+            row = self._file.row(f"SELECT count(*) FROM jobs WHERE listed = 1 AND {gone}")
             removed = row[0] if row else 0
-            self._file.connection.execute(f"DELETE FROM jobs WHERE state = 'planned' AND {gone}")
-            self._file.connection.execute(f"UPDATE jobs SET listed = 0 WHERE listed = 1 AND {gone}")
+            self._file.write(f"DELETE FROM jobs WHERE state = 'planned' AND {gone}")
+            self._file.write(f"UPDATE jobs SET listed = 0 WHERE listed = 1 AND {gone}")
         self._store.remember_fact("manifest", manifest)
         return Changes(added=self._added, removed=removed, edited=self._edited)
 

@@ -3,22 +3,29 @@
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
-import attrs
 from attrs import field, frozen
 
 from seedance_async import wire
 from seedance_async.batch import keys
 from seedance_async.batch.ledger import Tariff
 from seedance_async.batch.states import State
+from seedance_async.errors import JournalError
 from seedance_async.models import Kind, Submission, Task
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Iterator, Mapping
 
     from seedance_async.batch.jobs import Job
-    from seedance_async.batch.journal.cells import Row
+
+Row: TypeAlias = tuple[Any, ...]
+"""What is read; the columns selected say what is in it."""
+
+REMEDY: Final = (
+    "nothing was sent because of it; put a copy of journal.sqlite from before in its place and run again "
+    "(results.jsonl and the files' own JSON tell the ids and keys of what is paid)"
+)
 
 
 @frozen(kw_only=True)
@@ -63,58 +70,6 @@ def drafts(job: Job, *, line: int, place: int) -> Iterator[Draft]:
 
 
 @frozen(kw_only=True)
-class Ticket:
-    """A job that there is something to do for; light, because thousands of them wait.
-
-    Attributes:
-        digest: of path and body: equal for jobs that ask for the same.
-        key: that it was asked for under before; None if it never was, or will not be again.
-        seat: its place among the jobs that share its POST; None if it goes alone, or was not sent.
-        crashes: runs that died while it was being sent.
-        intended_at: wall clock, seconds, of its first POST under its key; None before that.
-        submission: what was accepted; None before that.
-        accepted_at: wall clock, seconds; None before that.
-    """
-
-    number: int
-    name: str
-    tariff: Tariff
-    state: State
-    digest: bytes = field(repr=False)
-    key: str | None = None
-    seat: int | None = None
-    crashes: int = 0
-    intended_at: float | None = None
-    submission: Submission | None = None
-    accepted_at: float | None = None
-
-    @property
-    def kind(self) -> Kind:
-        """The class of work it belongs to."""
-        return self.tariff.kind
-
-
-@frozen
-class Hold:
-    """A job whose price is not settled: it was sent, and nobody has said what it costs."""
-
-    number: int
-    tariff: Tariff
-    state: State
-
-
-@frozen
-class Milestones:
-    """The state of a job and how it came there; instants are seconds of the wall clock, or None."""
-
-    number: int
-    state: State
-    intended_at: float | None
-    accepted_at: float | None
-    ended_at: float | None
-
-
-@frozen(kw_only=True)
 class Changes:
     """How a manifest differs from the one of the run before.
 
@@ -136,6 +91,12 @@ class Entry:
     Attributes:
         line: its place in the manifest when it was planned.
         unnamed: its name follows from its place.
+        digest: of path and body: equal for jobs that ask for the same.
+        post: the row of its POST; None if it was never sent, or is to be sent under a new key.
+        place: among the jobs that its POST serves, from 0.
+        key: of its POST.
+        intended_at: of its first POST under that key; None for a planned job.
+        crashes: runs that died while its POST was under way.
         files: below the batch directory, with ``/``.
     """
 
@@ -144,20 +105,46 @@ class Entry:
     line: int
     unnamed: bool
     take: int
-    model: str
+    tariff: Tariff
     path: str
     body: bytes = field(repr=False)
+    digest: bytes = field(repr=False)
     state: State
-    key: str | None
-    intended_at: float | None
-    accepted_at: float | None
-    ended_at: float | None
-    task_ids: tuple[str, ...]
-    tasks: tuple[Task, ...] = field(repr=False)
-    credits_used: float | None
-    credits_refunded: float | None
-    files: tuple[str, ...]
-    error: str | None
+    post: int | None = None
+    place: int | None = None
+    key: str | None = None
+    intended_at: float | None = None
+    crashes: int = 0
+    accepted_at: float | None = None
+    ended_at: float | None = None
+    task_ids: tuple[str, ...] = ()
+    tasks: tuple[Task, ...] = field(default=(), repr=False)
+    credits_used: float | None = None
+    credits_refunded: float | None = None
+    files: tuple[str, ...] = ()
+    error: str | None = None
+
+    @property
+    def model(self) -> str:
+        """The API's word for the model."""
+        return str(self.tariff.kind.model)
+
+    @property
+    def kind(self) -> Kind:
+        """The class of work it belongs to."""
+        return self.tariff.kind
+
+    @property
+    def submission(self) -> Submission | None:
+        """Its part of what was accepted; None before that."""
+        if not self.task_ids:
+            return None
+        return Submission(
+            id=self.task_ids[0],
+            task_ids=self.task_ids,
+            credits_used=self.credits_used,
+            idempotency_key=self.key,
+        )
 
     @property
     def request_fields(self) -> dict[str, object]:
@@ -173,43 +160,106 @@ class Entry:
 
 
 ENTRY_COLUMNS: Final = (
-    "number, name, line, unnamed, take, (SELECT model FROM tariffs WHERE id = tariff) AS model, path, body, "
-    "state, key, intended_at, accepted_at, ended_at, task_ids, tasks, credits_used, credits_refunded, "
-    "files, error"
+    "number, name, line, unnamed, take, tariff, jobs.path, jobs.body, digest, jobs.state, post, place, "
+    "posts.key, posts.intended_at, posts.crashes, accepted_at, ended_at, task_ids, tasks, credits_used, "
+    "credits_refunded, files, error"
 )
-
-TICKET_COLUMNS: Final = (
-    "number, name, tariff, state, digest, seat, crashes, key, "
-    "intended_at, task_ids, credits_used, accepted_at"
-)
+"""Of ``jobs LEFT JOIN posts``, in the order of ``Entry``."""
 
 
-def entry(row: Row) -> Entry:
-    """An entry from a row of ``ENTRY_COLUMNS``."""
-    return Entry(**dict(zip((attribute.name for attribute in attrs.fields(Entry)), row, strict=True)))
+def entry(row: Row, tariffs: Mapping[int, Tariff]) -> Entry:
+    """An entry from a row of ``ENTRY_COLUMNS``.
 
-
-def ticket(row: Row, tariff_of: Callable[[int], Tariff]) -> Ticket:
-    """A ticket from a row of ``TICKET_COLUMNS``."""
-    number, name, tariff, state, digest, seat, crashes, key, intended_at, ids, used, accepted_at = row
-    submission = None
-    if ids:
-        submission = Submission(id=ids[0], task_ids=ids, credits_used=used, idempotency_key=key)
-    return Ticket(
+    Raises:
+        JournalError: a cell holds what it cannot; names it and the job.
+    """
+    number, name, line, unnamed, take, tariff, path, body, digest, state, post, place, *rest = row
+    key, intended_at, crashes, accepted_at, ended_at, task_ids, tasks, used, refunded, files, error = rest
+    job = f"job {number} ({name!r:.80})"
+    if tariff not in tariffs:
+        raise damage(f"tariff {tariff} of {job}")
+    _check_request(body, job)
+    return Entry(
         number=number,
         name=name,
-        tariff=tariff_of(tariff),
-        state=state,
+        line=line,
+        unnamed=bool(unnamed),
+        take=take,
+        tariff=tariffs[tariff],
+        path=path,
+        body=body,
         digest=digest,
+        state=State(state),
+        post=post,
+        place=place,
         key=key,
-        seat=seat,
-        crashes=crashes,
-        intended_at=intended_at,
-        submission=submission,
+        intended_at=None if state == State.PLANNED else intended_at,
+        crashes=crashes or 0,
         accepted_at=accepted_at,
+        ended_at=ended_at,
+        task_ids=names(task_ids, f"task_ids of {job}"),
+        tasks=tasks_of(tasks, f"tasks of {job}"),
+        credits_used=used,
+        credits_refunded=refunded,
+        files=names(files, f"files of {job}"),
+        error=error,
     )
+
+
+def names(cell: str | None, what: str) -> tuple[str, ...]:
+    """A list of names as the journal keeps it; empty where there is none.
+
+    Raises:
+        JournalError: it is something else.
+    """
+    found = _list(cell, what)
+    if not all(isinstance(name, str) and name.strip() and "\0" not in name for name in found):
+        raise damage(what)
+    return tuple(map(str, found))
+
+
+def tasks_of(cell: str | None, what: str) -> tuple[Task, ...]:
+    """Final tasks as the journal keeps them; empty where there are none.
+
+    Raises:
+        JournalError: it is something else.
+    """
+    try:
+        return tuple(map(wire.task, _list(cell, what)))
+    except (ValueError, RecursionError) as problem:
+        raise damage(what) from problem
 
 
 def as_json(value: object) -> str:
     """A value as the journal keeps it."""
     return json.dumps(value, ensure_ascii=False, separators=(",", ":"))
+
+
+def damage(what: str) -> JournalError:
+    """The error for something in a journal that cannot have been written there."""
+    return JournalError(f"the journal is damaged: {what} cannot be what stands there; {REMEDY}")
+
+
+def _list(cell: str | None, what: str) -> list[object]:
+    try:
+        found = [] if cell is None else json.loads(cell, parse_constant=_no_number)
+        if not isinstance(found, list):
+            raise damage(what)
+        if cell is not None and "\\u" in cell:
+            as_json(found).encode()  # half a character could be neither written nor sent
+    except (ValueError, RecursionError) as problem:
+        raise damage(what) from problem
+    return found
+
+
+def _check_request(body: bytes, job: str) -> None:
+    try:
+        request = wire.loads(body)
+    except (ValueError, TypeError, AttributeError):
+        request = None
+    if not isinstance(request, dict) or not isinstance(request.get("prompt"), str):
+        raise damage(f"body of {job}")
+
+
+def _no_number(word: str) -> None:
+    raise ValueError(f"{word} is no number")

@@ -1,34 +1,176 @@
-"""The tables of a journal, and how a file is recognised as one.
+"""The tables of a journal, what their cells may hold, and how a file is recognised as one.
 
-One row is one job, whatever becomes of it. Its ``number`` is the order in which jobs were first planned. The
-bytes of the request are kept with it, because they, and nothing serialised anew, go out again after a crash.
+One row of ``jobs`` is one job, whatever becomes of it. Its ``number`` is the order in which jobs were first
+planned.
 
-``fold``      is the name as a file system without case sees it; two jobs may not share it.
-``unnamed``   is 1 where the name was made from the place in the manifest; such jobs are told apart by digest.
-``listed``    is 1 where the job stands in the manifest of the last run. What was sent stays, listed or not.
-``run``       is the run that last moved the job.
-``crashes``   counts the runs that died while the job's POST was under way.
-``account``   is whose key the job's POST was sent with: origin and fingerprint.
-``shared``    is the body of the POST in which the job goes together with others, and ``seat`` its place among
-              them, from 0. They have their key in common. Both are empty for a job that goes alone.
-``…_at``      are seconds of the wall clock since 1970, UTC.
+``fold``      is the name as a file system without case sees it; two jobs may not share it. ``unnamed``   is 1
+where the name was made from the place in the manifest; such jobs are told apart by digest. ``listed``    is 1
+where the job stands in the manifest of the last run. What was sent stays, listed or not. ``run``       is the
+run that last moved the job. ``post``      is the POST it was sent in, or is to be sent in again, and
+``place`` its place among the jobs that
+              the POST serves. Both are empty for a job never sent, or to be sent under a new key.
+
+One row of ``posts`` is one POST: exactly the bytes that leave, under which key. An ordinary job is a post
+with one member, however many tasks it asks for (``tariffs.tasks``); up to four equal jobs are the members of
+one.
+
+``state``      is that of its jobs until it is accepted; ``planned`` means that it is sent again as it is. A
+               post that no job refers to was given up: it stays on record, its key is not used again.
+``generation`` counts the keys made for the same jobs and the same body from 1.
+``crashes``    counts the runs that died while it was under way.
+``account``    is whose API key it was sent with: origin and fingerprint.
+``answer``     is what the API said to it.
+
+``…_at`` are seconds of the wall clock since 1970, UTC.
+
+What a cell may hold is said by CHECK constraints, which SQLite's own ``quick_check`` verifies when a journal
+is opened. Whatever a disk, a foreign program or a hand has put into one cell ends there, before anything is
+sent.
 """
 
 from __future__ import annotations
 
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
-APPLICATION_ID: Final = 0x5EED_A5C2
-VERSION: Final = 3
+from seedance_async.batch.states import State
+from seedance_async.posts import MOST_JOBS
 
-TABLES: Final = """
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+APPLICATION_ID: Final = 0x5EED_A5C3
+"""Marks the file; that of the unpublished versions before, which no version reads, was one less."""
+
+VERSION: Final = 1
+
+MAX_NUMBER: Final = 2**53
+"""No count, sum or instant of a journal is larger."""
+
+
+def _optional(check: str, column: str) -> str:
+    return f"{column} IS NULL OR {check}"
+
+
+def _whole(column: str, least: int = 0, most: int = MAX_NUMBER) -> str:
+    return f"typeof({column}) = 'integer' AND {column} BETWEEN {least} AND {most}"
+
+
+def _number(column: str) -> str:
+    return f"typeof({column}) IN ('integer', 'real') AND {column} BETWEEN 0 AND {MAX_NUMBER}"
+
+
+def _text(column: str) -> str:
+    return f"typeof({column}) = 'text'"
+
+
+def _name(column: str) -> str:
+    return f"typeof({column}) = 'text' AND trim({column}) <> '' AND instr({column}, char(0)) = 0"
+
+
+def _blob(column: str, size: int | None = None) -> str:
+    length = "" if size is None else f" AND length({column}) = {size}"
+    return f"typeof({column}) = 'blob'{length}"
+
+
+def _list(column: str) -> str:
+    return (
+        f"CASE WHEN typeof({column}) = 'text' AND json_valid({column}) "
+        f"THEN json_type({column}) = 'array' ELSE 0 END"
+    )
+
+
+def _one_of(column: str, states: tuple[State, ...]) -> str:
+    words = ", ".join(f"'{state}'" for state in states)
+    return f"{column} IN ({words})"
+
+
+_ACCEPTED: Final = (State.ACCEPTED, State.COMPLETED, State.SAVED, State.FAILED)
+_FINAL: Final = (State.COMPLETED, State.SAVED, State.FAILED)
+_KEY: Final = "-".join("[0-9a-f]" * digits for digits in (8, 4, 4, 4, 12))
+
+CHECKS: Final[Mapping[str, Mapping[str, str]]] = {
+    "jobs": {
+        "name": _name("name"),
+        "fold": _name("fold"),
+        "unnamed": "unnamed IN (0, 1)",
+        "listed": "listed IN (0, 1)",
+        "line": _whole("line"),
+        "take": _whole("take", 1),
+        "tariff": _whole("tariff"),
+        "path": _text("path"),
+        "body": _blob("body"),
+        "digest": _blob("digest", 32),
+        "state": _one_of("state", tuple(State)),
+        "run": _whole("run"),
+        "post": f"({_optional(_whole('post'), 'post')}) AND (post IS NOT NULL OR state = 'planned')",
+        "place": f"({_optional(_whole('place', 0, MOST_JOBS - 1), 'place')}) AND "
+        "(place IS NULL) = (post IS NULL)",
+        "accepted_at": _optional(_number("accepted_at"), "accepted_at"),
+        "ended_at": _optional(_number("ended_at"), "ended_at"),
+        "task_ids": f"({_optional(_list('task_ids'), 'task_ids')}) AND "
+        f"(task_ids IS NOT NULL) = ({_one_of('state', _ACCEPTED)})",
+        "tasks": f"({_optional(_list('tasks'), 'tasks')}) AND "
+        f"(tasks IS NOT NULL) = ({_one_of('state', _FINAL)})",
+        "credits_used": _optional(_number("credits_used"), "credits_used"),
+        "credits_refunded": _optional(_number("credits_refunded"), "credits_refunded"),
+        "files": _optional(_list("files"), "files"),
+        "error": _optional(_text("error"), "error"),
+    },
+    "posts": {
+        "key": f"typeof(key) = 'text' AND key GLOB '{_KEY}'",
+        "path": _text("path"),
+        "body": _blob("body"),
+        "account": _optional(_text("account"), "account"),
+        "intended_at": f"({_optional(_number('intended_at'), 'intended_at')}) AND "
+        "(intended_at IS NOT NULL OR state IN ('planned', 'refused'))",
+        "crashes": _whole("crashes"),
+        "generation": _whole("generation", 1),
+        "state": _one_of(
+            "state",
+            (State.PLANNED, State.SUBMITTING, State.ACCEPTED, State.REFUSED, State.UNCERTAIN),
+        ),
+        "answer": _optional(_text("answer"), "answer"),
+    },
+    "tariffs": {
+        "model": _name("model"),
+        "quality_tier": _optional(_text("quality_tier"), "quality_tier"),
+        "channel": _optional(_text("channel"), "channel"),
+        "resolution": _optional(_text("resolution"), "resolution"),
+        "seconds": _optional(_whole("seconds"), "seconds"),
+        "tasks": _whole("tasks", 1),
+        "price": _optional(_number("price"), "price"),
+    },
+}
+"""By table and column, what the cell of a sound row fulfils."""
+
+
+def _constraints(table: str) -> str:
+    return ",\n    ".join(f"CHECK ({check})" for check in CHECKS[table].values())
+
+
+TABLES: Final = f"""
 CREATE TABLE meta (name TEXT PRIMARY KEY, value) WITHOUT ROWID;
 
 CREATE TABLE tariffs (
     id INTEGER PRIMARY KEY,
     model TEXT, quality_tier TEXT, channel TEXT, resolution TEXT, seconds INTEGER,
     tasks INTEGER NOT NULL,
-    price NUMERIC
+    price NUMERIC,
+    {_constraints("tariffs")}
+);
+
+CREATE TABLE posts (
+    id INTEGER PRIMARY KEY,
+    key TEXT NOT NULL UNIQUE,
+    path TEXT NOT NULL,
+    body BLOB NOT NULL,
+    account TEXT,
+    intended_at REAL,
+    crashes INTEGER NOT NULL DEFAULT 0,
+    generation INTEGER NOT NULL,
+    state TEXT NOT NULL,
+    answer TEXT,
+    {_constraints("posts")}
 );
 
 CREATE TABLE jobs (
@@ -45,41 +187,38 @@ CREATE TABLE jobs (
     digest BLOB NOT NULL,
     state TEXT NOT NULL,
     run INTEGER NOT NULL,
-    generation INTEGER NOT NULL DEFAULT 1,
-    crashes INTEGER NOT NULL DEFAULT 0,
-    key TEXT,
-    account TEXT,
-    shared BLOB,
-    seat INTEGER,
-    intended_at REAL,
+    post INTEGER REFERENCES posts (id),
+    place INTEGER,
     accepted_at REAL,
     ended_at REAL,
     task_ids TEXT,
-    submission TEXT,
     tasks TEXT,
     credits_used NUMERIC,
     credits_refunded NUMERIC,
     files TEXT,
-    error TEXT
+    error TEXT,
+    {_constraints("jobs")}
 );
 
 CREATE INDEX jobs_by_state ON jobs (state);
 CREATE INDEX jobs_by_digest ON jobs (digest) WHERE unnamed = 1;
+CREATE UNIQUE INDEX jobs_by_post ON jobs (post, place) WHERE post IS NOT NULL;
 CREATE INDEX jobs_unpriced ON jobs (tariff)
-    WHERE credits_used IS NULL AND key IS NOT NULL AND state NOT IN ('planned', 'refused');
-CREATE INDEX jobs_sharing ON jobs (key) WHERE seat IS NOT NULL;
+    WHERE credits_used IS NULL AND state NOT IN ('planned', 'refused');
+CREATE INDEX posts_by_state ON posts (state);
 """
 
-UPGRADES: Final[dict[int, str]] = {
-    1: """
-ALTER TABLE jobs ADD COLUMN crashes INTEGER NOT NULL DEFAULT 0;
-ALTER TABLE jobs ADD COLUMN shared BLOB;
-ALTER TABLE jobs ADD COLUMN seat INTEGER;
-CREATE INDEX jobs_sharing ON jobs (key) WHERE seat IS NOT NULL;
-""",
-    2: """
-ALTER TABLE jobs ADD COLUMN account TEXT;
-UPDATE jobs SET account = (SELECT value FROM meta WHERE name = 'account') WHERE key IS NOT NULL;
-""",
+CONTRADICTIONS: Final[Mapping[str, str]] = {
+    "state": """
+        SELECT number, name FROM jobs LEFT JOIN posts ON posts.id = jobs.post
+        WHERE NOT ifnull(CASE jobs.state
+            WHEN 'planned' THEN jobs.post IS NULL OR posts.state = 'planned'
+            WHEN 'submitting' THEN posts.state = 'submitting'
+            WHEN 'uncertain' THEN posts.state IN ('uncertain', 'accepted')
+            WHEN 'refused' THEN posts.state = 'refused'
+            ELSE posts.state = 'accepted' END, 0) LIMIT 1""",
+    "tariff": "SELECT number, name FROM jobs WHERE tariff NOT IN (SELECT id FROM tariffs) LIMIT 1",
+    "run": """
+        SELECT number, name FROM jobs WHERE run > (SELECT value FROM meta WHERE name = 'run') LIMIT 1""",
 }
-"""What makes the next version of a file of this one."""
+"""By column of ``jobs``, how a row is found that contradicts other rows."""

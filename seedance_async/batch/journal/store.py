@@ -8,13 +8,15 @@ from __future__ import annotations
 import functools
 from collections import Counter
 from contextlib import suppress
+from itertools import count
 from math import inf
 from typing import TYPE_CHECKING, Concatenate, Final, ParamSpec, TypeVar
 
+from seedance_async import posts, wire
 from seedance_async.batch import keys
-from seedance_async.batch.journal import cells, sharing
-from seedance_async.batch.journal.reading import Reader
-from seedance_async.batch.journal.records import as_json
+from seedance_async.batch.journal.queries import KIND_COLUMNS, Queries
+from seedance_async.batch.journal.records import as_json, damage
+from seedance_async.batch.journal.schema import MAX_NUMBER
 from seedance_async.batch.states import MOVES, State
 from seedance_async.errors import JournalError
 from seedance_async.protocol import Call
@@ -22,8 +24,9 @@ from seedance_async.protocol import Call
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from seedance_async.batch.journal.cells import Row
     from seedance_async.batch.journal.file import File
+    from seedance_async.batch.journal.records import Row
+    from seedance_async.batch.ledger import Tariff
     from seedance_async.models import Submission, Task
 
 MOST_CRASHES: Final = 5
@@ -43,14 +46,14 @@ def transaction(method: Callable[Concatenate[Store, P], T]) -> Callable[Concaten
         except BaseException:
             with suppress(
                 Exception
-            ):  # a file that cannot be read any more: the first failure is the one to tell
+            ):  # the file cannot be read any more: the first failure is the one to tell
                 self.recall()
             raise
 
     return whole
 
 
-class Store(Reader):
+class Store(Queries):
     """The jobs of one batch.
 
     Attributes:
@@ -72,14 +75,15 @@ class Store(Reader):
 
     def recall(self) -> None:
         """Read anew what is kept in memory."""
-        facts = cells.facts(self._all("name, value", "FROM meta"))
-        self._nonce = facts["nonce"]
-        self.run: int = facts["run"]
-        self.credits_used, self.credits_refunded = facts["credits_used"], facts["credits_refunded"]
-        self.credits_doubted = facts["credits_doubted"]
-        rows = self._all("min(number) AS number, state, count(*)", "FROM jobs GROUP BY state")
-        self.counts = Counter({state: count for _, state, count in rows})
-        self.tariffs.recall()
+        facts: dict[str, object] = dict(self.file.rows("SELECT name, value FROM meta"))
+        self._nonce = _nonce(facts.get("nonce"))
+        self.run = int(_amount("run", facts.get("run")))
+        self.credits_used = _amount("credits_used", facts.get("credits_used"))
+        self.credits_refunded = _amount("credits_refunded", facts.get("credits_refunded"))
+        self.credits_doubted = _amount("credits_doubted", facts.get("credits_doubted", 0.0))
+        rows = self.file.rows("SELECT state, count(*) FROM jobs GROUP BY state")
+        self.counts = Counter({State(state): jobs for state, jobs in rows})
+        self._read_tariffs()
 
     # --- a run
 
@@ -99,36 +103,52 @@ class Store(Reader):
         self.remember_fact("account", account)
         self._account = account
         if self.fact(_OPEN_RUN):
-            died = "UPDATE jobs SET crashes = crashes + 1 WHERE state = ? AND run = ?"
-            self._do(died, State.SUBMITTING, self.run)
+            died = "SELECT post FROM jobs WHERE state = ? AND run = ?"
+            self.file.write(
+                f"UPDATE posts SET crashes = crashes + 1 WHERE id IN ({died})", State.SUBMITTING, self.run
+            )
         self.run += 1
         self.remember_fact("run", self.run)
         self.remember_fact(_OPEN_RUN, self.run)
-        careful = replayable_since > -inf
-        most = MOST_CRASHES if careful else _NO_BOUND
-        old = "UPDATE jobs SET state = ?, error = ? WHERE state = ? AND intended_at < ?"
-        deadly = "UPDATE jobs SET state = ?, error = ? WHERE state = ? AND crashes >= ?"
-        foreign = "UPDATE jobs SET state = ?, error = ? WHERE state = ? AND account IS NOT ? AND ?"
-        others = (
-            "UPDATE jobs SET state = ? WHERE state = ? AND intended_at >= ? AND crashes < ? "
-            "AND (account IS ? OR NOT ?)"
-        )
-        self._do(old, State.UNCERTAIN, _TOO_LONG_AGO, State.SUBMITTING, replayable_since)
-        self._do(deadly, State.UNCERTAIN, _DEADLY, State.SUBMITTING, most)
-        self._do(foreign, State.UNCERTAIN, _FOREIGN, State.SUBMITTING, account, careful)
-        self._do(others, State.SUBMITTING, State.UNCERTAIN, replayable_since, most, account, careful)
+        self._sort_unanswered(replayable_since, account)
         self.recall()
+
+    def _sort_unanswered(self, since: float, account: str) -> None:
+        """Which of the posts without an answer are sent again, and which are left alone."""
+        careful = since > -inf
+        most = MOST_CRASHES if careful else _NO_BOUND
+        doubt = functools.partial(self._move_posts, State.SUBMITTING, State.UNCERTAIN)
+        doubt(_TOO_LONG_AGO, "intended_at < ?", since)
+        doubt(_DEADLY, "crashes >= ?", most)
+        doubt(_FOREIGN, "account IS NOT ? AND ?", account, careful)
+        young = "intended_at >= ? AND crashes < ? AND (account IS ? OR NOT ?)"
+        self._move_posts(State.UNCERTAIN, State.SUBMITTING, None, young, since, most, account, careful)
+
+    def _move_posts(
+        self, before: State, after: State, error: str | None, condition: str, *values: object
+    ) -> None:
+        """Move the posts that a condition holds for, and their jobs with them."""
+        such = f"SELECT id FROM posts WHERE {condition}"
+        self.file.write(
+            f"UPDATE jobs SET state = ?, error = coalesce(?, error) WHERE state = ? AND post IN ({such})",
+            after,
+            error,
+            before,
+            *values,
+        )
+        self.file.write(f"UPDATE posts SET state = ? WHERE state = ? AND {condition}", after, before, *values)
 
     @transaction
     def plan_ended_again(self) -> None:
         """Plan each listed job anew that failed or was refused; what it cost so far stays in the sums."""
-        again = (
-            "UPDATE jobs SET state = ?, generation = generation + 1, key = NULL, shared = NULL, seat = NULL, "
-            "intended_at = NULL, accepted_at = NULL, ended_at = NULL, task_ids = NULL, submission = NULL, "
-            "tasks = NULL, credits_used = NULL, credits_refunded = NULL, error = NULL "
-            "WHERE listed = 1 AND state IN (?, ?)"
+        self.file.write(
+            "UPDATE jobs SET state = ?, post = NULL, place = NULL, accepted_at = NULL, ended_at = NULL, "
+            "task_ids = NULL, tasks = NULL, credits_used = NULL, credits_refunded = NULL, error = NULL "
+            "WHERE listed = 1 AND state IN (?, ?)",
+            State.PLANNED,
+            State.FAILED,
+            State.REFUSED,
         )
-        self._do(again, State.PLANNED, State.FAILED, State.REFUSED)
         self.recall()
 
     @transaction
@@ -138,88 +158,124 @@ class Store(Reader):
 
     def remember_fact(self, name: str, value: object) -> None:
         """Remember a fact; part of a transaction."""
-        self._do("INSERT OR REPLACE INTO meta VALUES (?, ?)", name, value)
+        self.file.write("INSERT OR REPLACE INTO meta VALUES (?, ?)", name, value)
+
+    def tariff_id(self, tariff: Tariff) -> int:
+        """The row of a tariff, made if new; part of a transaction."""
+        if tariff not in self._tariff_rows:
+            kind = tariff.kind
+            values = (
+                kind.model,
+                kind.quality_tier,
+                kind.channel,
+                kind.resolution,
+                kind.seconds,
+                tariff.tasks,
+            )
+            self.file.write(f"INSERT INTO tariffs ({KIND_COLUMNS}, tasks) VALUES (?, ?, ?, ?, ?, ?)", *values)
+            ((row,),) = self.file.rows("SELECT last_insert_rowid()")
+            self._tariffs[row], self._tariff_rows[tariff] = tariff, row
+        return self._tariff_rows[tariff]
 
     # --- a job's way
 
     @transaction
-    def intend(self, number: int, *mates: int, now: float) -> Call:
+    def intend(self, number: int, *others: int, now: float) -> Call:  # noqa: D417 - ruff asks for stars
         """Write down that a job is about to be sent, and give the call: the same one for every attempt.
 
         Args:
-            number: of the job. One that was sent before is sent again as it was, whoever shares its POST.
-            mates: planned jobs that ask for the same as this planned one, and are to share its POST.
+            number: of the job. One that was sent before is sent again as it was, with all that its POST
+            serves. others: planned jobs that ask for the same as this planned one, and are to share its POST.
             now: the instant.
 
         Raises:
             JournalError: it could not be written; then nothing may be sent.
         """
         self.file.space.check()
-        if self._state(number) is State.SUBMITTING:
-            for mate, _ in self._sharing(number):
-                self._do("UPDATE jobs SET run = ? WHERE number = ?", self.run, mate)
+        if self._job(number, "state") == (State.SUBMITTING,):
+            members = "post = (SELECT post FROM jobs WHERE number = ?) AND state = ?"
+            self.file.write(f"UPDATE jobs SET run = ? WHERE {members}", self.run, number, State.SUBMITTING)
         else:
-            self._intend((number, *mates), now)
-        name, path, body, digest, shared, seat, key = self._job(
-            number, "name, path, body, digest, shared, seat, key"
-        )
-        if keys.digest(path, body) != digest:
-            raise cells.damage(f"the request of {name!r}, which is not the one planned,")
-        if (shared is None) != (seat is None) or (shared is not None and not sharing.is_of(shared, body)):
-            raise cells.damage(f"what {name!r} is to be sent as together with others")
-        return Call(method="POST", path=path, body=shared or body, idempotency_key=key)
+            self._make_post((number, *others), now)
+        _, path, body, key, _ = self._post_of(number)
+        return Call(method="POST", path=path, body=body, idempotency_key=key)
 
     @transaction
     def accept(self, number: int, submission: Submission, *, now: float) -> dict[int, Submission | None]:
         """Write down what was accepted: from here on the tasks can be collected.
 
         Returns:
-            For each job that shares the POST its own part. None for one that has no task: where the answer
+            For each job that the POST serves its own part. None for one that has no task: where the answer
             says so it was not started, and is planned again; else nobody knows.
         """
-        parts = {mate: sharing.part_of(submission, seat) for mate, seat in self._sharing(number)}
-        for mate, part in parts.items():
+        self._check_move(number, State.ACCEPTED)
+        post, *_, served = self._post_of(number)
+        parts = posts.divide(submission, served)
+        waiting = self._waiting_members(number)
+        self.file.write(
+            "UPDATE posts SET state = ?, answer = ? WHERE id = ?",
+            State.ACCEPTED,
+            as_json(submission.raw),
+            post,
+        )
+        for member, place in waiting:
+            part = parts[place]
             if part is not None:
-                self._accept(mate, part, now)
+                self._accept(member, part, now)
             elif submission.batch_failed:
-                self._plan_again(mate, "the server started fewer pictures than asked for", key=None)
+                unsent = "post = NULL, place = NULL, error = ?"
+                self._move(member, State.PLANNED, unsent, "the server started fewer pictures than asked for")
             else:
-                self._move(mate, State.UNCERTAIN, "error = ?", "the answer names no task for it")
-        return parts
+                self._move(member, State.UNCERTAIN, "error = ?", "the answer names no task for it")
+        return {member: parts[place] for member, place in waiting}
 
     @transaction
-    def postpone(self, number: int, error: str, *, key: str | None, doubted: float = 0.0) -> None:
-        """The server says that the job, and whoever shares its POST, was not charged: it is planned again.
+    def postpone(self, number: int, error: str, *, key: str | None, doubted: float | None = None) -> None:
+        """The server says that the jobs of a POST were not charged: they are planned again.
 
         Args:
-            number: of the job.
+            number: of one of the jobs.
             error: why it was not accepted.
             key: to ask under next: the one just used, or the one before it. None for one never used, because
                 the server may give its refusal for ever.
-            doubted: credits that may have been charged all the same under the key that is given up.
+            doubted: credits that may have been charged all the same under the key that is given up; None
+                where it is proven that there are none.
         """
         self._book("credits_doubted", doubted)
-        for mate, _ in self._sharing(number):
-            self._plan_again(mate, error, key=key)
+        given_up = State.REFUSED if doubted is None else State.UNCERTAIN
+        waiting = self._waiting_members(number)
+        self._close_post(number, given_up)
+        again = self.file.row("SELECT id FROM posts WHERE key = ?", key)
+        if again is not None:
+            # It stays on record, with what was sent under it: whoever doubts the refusal can collect with its
+            # key what a proxy may have delivered twice.
+            self.file.write(
+                "UPDATE posts SET state = ?, intended_at = NULL WHERE id = ?", State.PLANNED, again[0]
+            )
+        for member, place in waiting:
+            post = (None, None) if again is None else (again[0], place)
+            self._move(member, State.PLANNED, "post = ?, place = ?, error = ?", *post, error)
 
     @transaction
     def refuse(self, number: int, error: str, *, now: float) -> None:
         """The API refused the request itself."""
-        for mate, _ in self._sharing(number):
-            self._move(mate, State.REFUSED, "ended_at = ?, error = ?", now, error)
+        self._close_post(number, State.REFUSED)
+        for member, _ in self._waiting_members(number):
+            self._move(member, State.REFUSED, "ended_at = ?, error = ?", now, error)
 
     @transaction
     def doubt(self, number: int, error: str) -> None:
         """Asking came to an end without an answer."""
-        for mate, _ in self._sharing(number):
-            self._move(mate, State.UNCERTAIN, "error = ?", error)
+        self._close_post(number, State.UNCERTAIN)
+        for member, _ in self._waiting_members(number):
+            self._move(member, State.UNCERTAIN, "error = ?", error)
 
     @transaction
     def finish(self, number: int, tasks: Sequence[Task], error: str | None, *, now: float) -> State:
         """Every task of the job is final: it is completed if one of them is, else failed."""
         state = State.COMPLETED if any(task.is_completed for task in tasks) else State.FAILED
-        told = [task.credits_refunded for task in tasks if task.credits_refunded is not None]
-        refunded = sum(told) if told else None
+        given_back = [task.credits_refunded for task in tasks if task.credits_refunded is not None]
+        refunded = sum(given_back) if given_back else None
         self._move(
             number,
             state,
@@ -239,7 +295,8 @@ class Store(Reader):
     @transaction
     def renew(self, number: int, tasks: Sequence[Task]) -> None:
         """The server was asked again for finished tasks: it gave new URLs."""
-        self._do("UPDATE jobs SET tasks = ? WHERE number = ?", as_json([task.raw for task in tasks]), number)
+        raw = as_json([task.raw for task in tasks])
+        self.file.write("UPDATE jobs SET tasks = ? WHERE number = ?", raw, number)
 
     @transaction
     def save(self, number: int, files: Sequence[str], error: str | None, *, now: float) -> None:
@@ -249,59 +306,96 @@ class Store(Reader):
     @transaction
     def note(self, number: int, error: str) -> None:
         """Something went wrong that leaves the job where it stands."""
-        self._do("UPDATE jobs SET error = ?, run = ? WHERE number = ?", error, self.run, number)
+        self.file.write("UPDATE jobs SET error = ?, run = ? WHERE number = ?", error, self.run, number)
 
-    def _intend(self, numbers: Sequence[int], now: float) -> None:
-        """Make planned jobs ready to be sent, several of them in one POST."""
-        asked = [self._job(number, "name, generation, path, body, digest") for number in numbers]
-        name, generation, path, body, digest = asked[0]
-        shared = None
-        if len(asked) > 1:
-            if len({row[-1] for row in asked}) > 1:
-                raise JournalError(f"jobs {numbers} do not ask for the same, so they cannot share a POST")
-            shared = sharing.body_for(body, len(asked))
-            name, digest = sharing.name_for([row[0] for row in asked]), keys.digest(path, shared)
-        key = self._key_of_before(numbers, shared)
-        key = key or keys.derive(self._nonce, name=name, generation=generation, digest=digest)
-        changes = "key = ?, account = ?, shared = ?, seat = ?, crashes = 0, intended_at = ?"
+    # --- posts
+
+    def _make_post(self, numbers: Sequence[int], now: float) -> None:
+        """Make planned jobs ready to be sent, all of them in one POST."""
+        asked = [self._job(number, "name, path, body, digest, state") for number in numbers]
+        names, paths, bodies, digests, states = map(list, zip(*asked, strict=True))
+        if set(states) != {State.PLANNED}:
+            raise JournalError(f"jobs {numbers} are {states}; only what is planned is sent anew")
+        if len(set(digests)) > 1:
+            raise JournalError(f"jobs {numbers} do not ask for the same, so they cannot share a POST")
+        if keys.digest(paths[0], bodies[0]) != digests[0]:
+            raise damage(f"the request of {names[0]!r}, which is not the one planned,")
+        post = self._row_for(keys.joined(names), paths[0], posts.body(bodies[0], len(numbers)))
+        self.file.write(
+            "UPDATE posts SET state = ?, account = ?, crashes = 0, intended_at = ? WHERE id = ?",
+            State.SUBMITTING,
+            self._account,
+            now,
+            post,
+        )
         for place, number in enumerate(numbers):
-            if self._state(number) is not State.PLANNED:
-                raise JournalError(
-                    f"job {number} is {self._state(number)}; only what is planned is sent anew"
-                )
-            seat = place if shared else None
-            self._move(number, State.SUBMITTING, changes, key, self._account, shared, seat, now)
+            self._move(number, State.SUBMITTING, "post = ?, place = ?", post, place)
 
-    def _key_of_before(self, numbers: Sequence[int], shared: bytes | None) -> str | None:
-        """The key that these jobs, together and in this order, were asked for under before."""
-        rows = [self._job(number, "key, shared, seat") for number in numbers]
-        key = rows[0][0]
-        places = range(len(rows)) if shared else [None]
-        return key if rows == [(key, shared, place) for place in places] else None
+    def _row_for(self, name: str, path: str, body: bytes) -> int:
+        """The row of a POST that is to be sent: the planned one if it was refused before, else a new one."""
+        for generation in count(1):
+            key = keys.derive(self._nonce, name=name, generation=generation, digest=keys.digest(path, body))
+            row = self.file.row("SELECT id, state FROM posts WHERE key = ?", key)
+            if row is None:
+                insert = (
+                    "INSERT INTO posts (key, path, body, generation, state) VALUES (?, ?, ?, ?, 'planned')"
+                )
+                self.file.write(insert, key, path, body, generation)
+                row = self.file.row("SELECT id, state FROM posts WHERE key = ?", key)
+            if row is not None and row[1] == State.PLANNED:
+                return int(row[0])
+        raise AssertionError("count() does not end")
+
+    def _post_of(self, number: int) -> tuple[int, str, bytes, str, int]:
+        """The POST that serves a job: row, path, body, key, and how many jobs it serves.
+
+        Raises:
+            JournalError: it does not ask for what the job does.
+        """
+        name, post, path, body, digest = self._job(number, "name, post, path, body, digest")
+        if keys.digest(path, body) != digest:
+            raise damage(f"the request of {name!r}, which is not the one planned,")
+        row = self.file.row("SELECT path, body, key FROM posts WHERE id = ?", post)
+        served = 0 if row is None or row[0] != path else _jobs_served(body, row[1])
+        if row is None or not served:
+            raise damage(f"what {name!r} is to be sent as, together with others,")
+        return post, row[0], row[1], row[2], served
+
+    def _waiting_members(self, number: int) -> list[Row]:
+        """Number and place of each job that waits for the same answer as this one, itself included."""
+        return self.file.rows(
+            "SELECT number, place FROM jobs "
+            "WHERE post = (SELECT post FROM jobs WHERE number = ?) AND state = ? ORDER BY place",
+            number,
+            State.SUBMITTING,
+        ) or [(number, 0)]
+
+    def _close_post(self, number: int, state: State) -> None:
+        """A POST has come to an end; one that other jobs were accepted in stays accepted."""
+        self.file.write(
+            "UPDATE posts SET state = ? WHERE id = (SELECT post FROM jobs WHERE number = ?) AND state <> ?",
+            state,
+            number,
+            State.ACCEPTED,
+        )
 
     def _accept(self, number: int, part: Submission, now: float) -> None:
         self._move(
             number,
             State.ACCEPTED,
-            "accepted_at = ?, task_ids = ?, submission = ?, error = NULL",
+            "accepted_at = ?, task_ids = ?, error = NULL",
             now,
             as_json(part.task_ids),
-            as_json(part.raw),
         )
         self._charge(number, part.credits_used)
 
-    def _plan_again(self, number: int, error: str, *, key: str | None) -> None:
-        # A key that will be used again stays on record, with what was sent under it: whoever doubts the
-        # refusal can collect with it what a proxy may have delivered twice.
-        anew = ", shared = NULL, seat = NULL, generation = generation + 1" if key is None else ""
-        self._move(number, State.PLANNED, f"key = ?, intended_at = NULL, error = ?{anew}", key, error)
+    # --- rows
 
-    def _sharing(self, number: int) -> list[Row]:
-        """Number and seat of each job whose POST is under way together with this one's, itself included."""
-        key, seat = self._job(number, "key, seat")
-        same = "FROM jobs WHERE seat IS NOT NULL AND key = ? AND state = ? ORDER BY seat"
-        mates = [] if seat is None else self._all("number, seat", same, key, State.SUBMITTING)
-        return mates or [(number, seat)]
+    def _job(self, number: int, columns: str) -> Row:
+        row = self.file.row(f"SELECT {columns} FROM jobs WHERE number = ?", number)
+        if row is None:
+            raise JournalError(f"the journal has no job {number}")
+        return row
 
     def _move(self, number: int, to: State, changes: str, *values: object) -> None:
         """Make a legal move, and refuse any other.
@@ -309,30 +403,55 @@ class Store(Reader):
         Raises:
             JournalError: the table of states knows no such move.
         """
-        state = self._state(number)
-        if to not in MOVES[state]:
-            raise JournalError(f"job {number} is {state}; from there it cannot become {to}")
-        self._do(
+        state = self._check_move(number, to)
+        self.file.write(
             f"UPDATE jobs SET state = ?, run = ?, {changes} WHERE number = ?", to, self.run, *values, number
         )
         self.counts[state] -= 1
         self.counts[to] += 1
 
+    def _check_move(self, number: int, to: State) -> State:
+        state = State(self._job(number, "state")[0])
+        if to not in MOVES[state]:
+            raise JournalError(f"job {number} is {state}; from there it cannot become {to}")
+        return state
+
     def _charge(self, number: int, credits_used: float | None) -> None:
         if credits_used is None:
             return
-        self._do("UPDATE jobs SET credits_used = ? WHERE number = ?", credits_used, number)
-        self.tariffs.learn(number, credits_used)
+        self.file.write("UPDATE jobs SET credits_used = ? WHERE number = ?", credits_used, number)
+        self.file.write(
+            "UPDATE tariffs SET price = max(coalesce(price, 0), ?) "
+            "WHERE id = (SELECT tariff FROM jobs WHERE number = ?)",
+            credits_used,
+            number,
+        )
         self._book("credits_used", credits_used)
 
     def _book(self, fact: str, amount: float | None) -> None:
         if amount:
             conflict = "ON CONFLICT (name) DO UPDATE SET value = value + excluded.value"
-            self._do(f"INSERT INTO meta VALUES (?, ?) {conflict}", fact, amount)
+            self.file.write(f"INSERT INTO meta VALUES (?, ?) {conflict}", fact, amount)
             setattr(self, fact, getattr(self, fact) + amount)
 
-    def _do(self, sql: str, *parameters: object) -> None:
-        self.file.connection.execute(sql, parameters)
+
+def _jobs_served(single: bytes, body: bytes) -> int:
+    """How many jobs with this single body a POST serves; 0 if it asks for something else."""
+    asked = wire.loads(body)
+    served = (jobs for jobs in range(1, posts.MOST_JOBS + 1) if asked == wire.loads(posts.body(single, jobs)))
+    return next(served, 0)
+
+
+def _nonce(value: object) -> bytes:
+    if not isinstance(value, bytes) or len(value) != keys.NONCE_BYTES:
+        raise damage("nonce of the batch")
+    return value
+
+
+def _amount(name: str, value: object) -> float:
+    if not isinstance(value, int | float) or not 0 <= value <= MAX_NUMBER:
+        raise damage(f"{name} of the batch")
+    return value
 
 
 _OPEN_RUN: Final = "open_run"

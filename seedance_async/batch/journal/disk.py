@@ -1,0 +1,107 @@
+"""The disk that a journal lies on: its free space, and whether other machines see the same files.
+
+A full disk refuses every write, also to a file that is there already. A job must not be paid when its id
+could not be written down, so room is asked for before each POST; and a reserve file is held, which is given
+up when a record of something paid finds the disk full after all.
+
+Two runners of one batch would pay for its jobs twice, and it is SQLite's lock that keeps the second one out.
+Its authors warn that many network file systems only pretend to lock. Linux tells what a directory is on;
+where nothing tells, nothing is assumed.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import re
+import shutil
+from pathlib import Path
+from typing import Final
+
+from seedance_async.errors import JournalError
+from seedance_async.plain_files import create
+
+log: logging.Logger = logging.getLogger(__name__)
+
+BALLAST: Final = "journal.ballast"
+BALLAST_BYTES: Final = 1024 * 1024
+"""Some two hundred records, more than can be on the wire at once."""
+
+LEAST_FREE_BYTES: Final = 16 * 1024 * 1024
+
+MOUNTS: Final = Path("/proc/self/mounts")
+
+SHARED: Final = frozenset(
+    {"afs", "beegfs", "ceph", "cifs", "gfs2", "glusterfs", "gpfs", "lustre", "nfs", "nfs4", "ocfs2", "smb3"}
+    | {f"fuse.{name}" for name in ("ceph", "gcsfuse", "glusterfs", "juicefs", "rclone", "s3fs", "sshfs")}
+)
+"""File systems that several machines use at a time."""
+
+
+class Space:
+    """The disk under a batch directory."""
+
+    def __init__(self, directory: Path) -> None:
+        self._directory = directory
+        self._ballast = directory / BALLAST
+
+    def load(self) -> None:
+        """Write the reserve file, if there is room for it and its name is free."""
+        if self._lies_there() or self._free() < LEAST_FREE_BYTES:
+            return
+        if self._ballast.is_dir() and not self._ballast.is_symlink():
+            log.warning("%s is a directory: there is no reserve to give up if the disk fills", self._ballast)
+            return
+        with create(self._ballast) as file:
+            file.write(bytes(BALLAST_BYTES))
+            file.flush()
+            os.fsync(file.fileno())
+
+    def drop(self) -> bool:
+        """Give the reserve up; False if it is gone already."""
+        there = self._lies_there()
+        if there:
+            self._ballast.unlink()
+        return there
+
+    def check(self) -> None:
+        """See that what is about to be paid can be recorded.
+
+        Raises:
+            JournalError: it may not be.
+        """
+        free = self._free()
+        if free < LEAST_FREE_BYTES:
+            raise JournalError(
+                f"only {free // 1024} KiB are free in {self._directory}: nothing more is sent, because the "
+                "task id might not be recorded; make room and run again"
+            )
+
+    def _lies_there(self) -> bool:
+        return self._ballast.is_file() and not self._ballast.is_symlink()
+
+    def _free(self) -> int:
+        return shutil.disk_usage(self._directory).free
+
+
+def shared_file_system(directory: Path, mounts: Path = MOUNTS) -> str | None:
+    """The kind of file system, if several machines use it at a time; None if not, or if nothing tells."""
+    try:
+        lines = mounts.read_text(errors="surrogateescape").splitlines()
+    except OSError:
+        return None
+    here, kinds = directory.resolve(), {}
+    for line in lines:
+        _, place, kind, *_ = line.split(" ")
+        kinds[Path(_unescaped(place))] = kind  # a later mount hides an earlier one at the same place
+    nearest = max((place for place in kinds if here.is_relative_to(place)), key=_depth, default=None)
+    return kinds[nearest] if nearest is not None and kinds[nearest] in SHARED else None
+
+
+def _depth(place: Path) -> int:
+    return len(place.parts)
+
+
+def _unescaped(text: str) -> str:
+    """The kernel writes spaces, tabs, line ends and backslashes in octal."""
+    return re.sub(r"\\([0-7]{3})", lambda octal: chr(int(octal[1], 8)), text)

@@ -1,0 +1,225 @@
+"""What can be asked of a journal: what there is to do, and what is known.
+
+Everything here runs in the journal's own thread and changes nothing. Whatever may be long comes a page at a
+time, in the order of the jobs' numbers.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+from attrs import frozen
+
+from seedance_async.batch.journal.records import ENTRY_COLUMNS, Entry, damage, entry, tasks_of
+from seedance_async.batch.ledger import Tariff
+from seedance_async.batch.states import ENDED, State
+from seedance_async.errors import JournalError
+from seedance_async.models import Kind
+from seedance_async.posts import MOST_JOBS
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from seedance_async.batch.journal.file import File
+
+_KIND_FIELDS: Final = ("model", "quality_tier", "channel", "resolution", "seconds")
+KIND_COLUMNS: Final = ", ".join(_KIND_FIELDS)
+
+
+@frozen
+class Milestones:
+    """The state of a job and how it came there; instants are seconds of the wall clock, or None."""
+
+    number: int
+    state: State
+    intended_at: float | None
+    accepted_at: float | None
+    ended_at: float | None
+
+
+class Queries:
+    """The jobs of one batch, to be asked about.
+
+    Attributes:
+        run: counts the runs of the batch from 1.
+    """
+
+    def __init__(self, file: File) -> None:
+        self.file = file
+        self.run: int = 0
+        self._tariffs: dict[int, Tariff] = {}
+        self._tariff_rows: dict[Tariff, int] = {}
+
+    def fact(self, name: str) -> str | None:
+        """A fact about the batch, as it was remembered last."""
+        row = self.file.row("SELECT value FROM meta WHERE name = ?", name)
+        return None if row is None else str(row[0])
+
+    # --- what there is to do
+
+    def to_send(self, *, after: int, limit: int) -> list[Entry]:
+        """Jobs of the manifest that were never sent, or are to be sent anew, in order of their numbers."""
+        return self._entries("jobs.state = ? AND listed = 1", State.PLANNED, after=after, limit=limit)
+
+    def given(self, numbers: Sequence[int]) -> list[Entry]:
+        """These jobs, in order of their numbers; a few hundred at most."""
+        marks = ", ".join("?" * len(numbers))
+        return self._entries(f"number IN ({marks})", *numbers, after=0, limit=len(numbers))
+
+    def to_send_again(self, *, after: int, limit: int) -> list[Entry]:
+        """Jobs that were sent by an earlier run, and whose answer never came."""
+        return self._entries(
+            "jobs.state = ? AND run < ?", State.SUBMITTING, self.run, after=after, limit=limit
+        )
+
+    def members(self, number: int) -> list[Entry]:
+        """The jobs that the POST of this one serves and that still wait for its answer, by their places."""
+        same = "post = (SELECT post FROM jobs WHERE number = ?) AND jobs.state = ?"
+        found = self._entries(same, number, State.SUBMITTING, after=0, limit=MOST_JOBS)
+        return sorted(found, key=lambda job: job.place or 0)
+
+    def to_collect(self, *, after: int, limit: int) -> list[Entry]:
+        """Accepted jobs whose tasks are to be followed."""
+        return self._entries("jobs.state = ?", State.ACCEPTED, after=after, limit=limit)
+
+    def to_save(self, *, after: int, limit: int) -> list[Entry]:
+        """Jobs that an earlier run saw completed, and whose files are still to be fetched."""
+        return self._entries(
+            "jobs.state = ? AND run < ?", State.COMPLETED, self.run, after=after, limit=limit
+        )
+
+    # --- what is known
+
+    def entry(self, number: int) -> Entry:
+        """Everything about one job."""
+        found = self._entries("number = ?", number, after=0, limit=1)
+        if not found:
+            raise JournalError(f"the journal has no job {number}")
+        return found[0]
+
+    def entries(self, *, after: int, limit: int) -> list[Entry]:
+        """All jobs in the order of their numbers, a page at a time."""
+        return self._entries("1", after=after, limit=limit)
+
+    def ended_earlier(self, *, after: int, limit: int) -> list[Entry]:
+        """Jobs of the manifest that this run has nothing to do for."""
+        return self._entries(_ENDED_EARLIER, self.run, *_NOTHING_TO_DO, after=after, limit=limit)
+
+    def ended_earlier_of(self, numbers: Sequence[int]) -> list[Entry]:
+        """Those of these jobs that this run has nothing to do for."""
+        marks = ", ".join("?" * len(numbers))
+        condition = f"{_ENDED_EARLIER} AND number IN ({marks})"
+        return self._entries(condition, self.run, *_NOTHING_TO_DO, *numbers, after=0, limit=len(numbers))
+
+    def still_open(self, *, after: int, limit: int) -> list[Entry]:
+        """Jobs of the manifest that the API has not finished."""
+        marks = ", ".join("?" * len(_OPEN))
+        return self._entries(f"listed = 1 AND +jobs.state IN ({marks})", *_OPEN, after=after, limit=limit)
+
+    def accepted_ids(self, *, limit: int) -> list[str]:
+        """A task id of each of the jobs that were accepted last."""
+        rows = self.file.rows(
+            f"SELECT {ENTRY_COLUMNS} FROM {_JOBS} WHERE jobs.state IN (?, ?, ?) ORDER BY number DESC LIMIT ?",
+            State.ACCEPTED,
+            State.COMPLETED,
+            State.SAVED,
+            limit,
+        )
+        return [job.task_ids[0] for job in (entry(row, self._tariffs) for row in rows)]
+
+    def doubts(self, account: str) -> int:
+        """How many jobs were sent with another API key than this one, and never answered."""
+        row = self.file.row(
+            f"SELECT count(*) FROM {_JOBS} WHERE jobs.state IN (?, ?) AND account IS NOT ?",
+            State.SUBMITTING,
+            State.UNCERTAIN,
+            account,
+        )
+        return int(row[0]) if row else 0
+
+    def unpriced(self) -> list[tuple[int, Tariff, State]]:
+        """Jobs that may have cost something which nobody has told: number, tariff and state."""
+        rows = self.file.rows(
+            "SELECT number, tariff, state FROM jobs "
+            "WHERE credits_used IS NULL AND state NOT IN ('planned', 'refused')"
+        )
+        return [(number, self._tariff(tariff), State(state)) for number, tariff, state in rows]
+
+    def tally(self) -> dict[tuple[Tariff, State], int]:
+        """How many jobs of the manifest there are of each tariff in each state."""
+        rows = self.file.rows(
+            "SELECT tariff, state, count(*) FROM jobs WHERE listed = 1 GROUP BY tariff, state"
+        )
+        return {(self._tariff(tariff), State(state)): count for tariff, state, count in rows}
+
+    def alike(self) -> list[tuple[Tariff, int, int]]:
+        """Planned jobs: by tariff, how often the same is asked for, and how many such groups there are."""
+        same = (
+            "SELECT tariff, count(*) AS jobs FROM jobs WHERE listed = 1 AND state = ? GROUP BY tariff, digest"
+        )
+        rows = self.file.rows(
+            f"SELECT tariff, jobs, count(*) FROM ({same}) GROUP BY tariff, jobs", State.PLANNED
+        )
+        return [(self._tariff(tariff), jobs, groups) for tariff, jobs, groups in rows]
+
+    def prices(self) -> dict[Tariff, float]:
+        """The highest price seen of each tariff."""
+        rows = self.file.rows("SELECT id, price FROM tariffs WHERE price IS NOT NULL")
+        return {self._tariff(tariff): price for tariff, price in rows}
+
+    def course(self, *, after: int, limit: int) -> list[Milestones]:
+        """When each job was sent and was over, in the order of their numbers, a page at a time."""
+        rows = self.file.rows(
+            "SELECT number, jobs.state, CASE jobs.state WHEN 'planned' THEN NULL ELSE intended_at END, "
+            f"accepted_at, ended_at FROM {_JOBS} WHERE number > ? ORDER BY number LIMIT ?",
+            after,
+            limit,
+        )
+        return [Milestones(number, State(state), *instants) for number, state, *instants in rows]
+
+    def durations(self, *, limit: int) -> list[tuple[Kind, float]]:
+        """What the latest completed tasks took in seconds, oldest first."""
+        rows = self.file.rows(
+            "SELECT number, tariff, tasks FROM jobs WHERE state IN (?, ?) ORDER BY ended_at DESC LIMIT ?",
+            State.COMPLETED,
+            State.SAVED,
+            limit,
+        )
+        tasks = [
+            (self._tariff(tariff).kind, task)
+            for number, tariff, cell in reversed(rows)
+            for task in tasks_of(cell, f"tasks of job {number}")
+        ]
+        return [(kind, task.duration) for kind, task in tasks if task.is_completed and task.duration]
+
+    # --- the file
+
+    def _tariff(self, tariff: int) -> Tariff:
+        if tariff not in self._tariffs:
+            raise damage(f"tariff {tariff} of a job")
+        return self._tariffs[tariff]
+
+    def _read_tariffs(self) -> None:
+        """Read the table of tariffs: a few rows, kept in memory."""
+        rows = self.file.rows(f"SELECT id, {KIND_COLUMNS}, tasks FROM tariffs")
+        self._tariffs = {
+            tariff: Tariff(Kind(**dict(zip(_KIND_FIELDS, kind, strict=True))), tasks)
+            for tariff, *kind, tasks in rows
+        }
+        self._tariff_rows = {tariff: row for row, tariff in self._tariffs.items()}
+
+    def _entries(self, condition: str, *values: object, after: int, limit: int) -> list[Entry]:
+        rows = self.file.rows(
+            f"SELECT {ENTRY_COLUMNS} FROM {_JOBS} WHERE {condition} AND number > ? ORDER BY number LIMIT ?",
+            *values,
+            after,
+            limit,
+        )
+        return [entry(row, self._tariffs) for row in rows]
+
+
+_JOBS: Final = "jobs LEFT JOIN posts ON posts.id = jobs.post"
+_NOTHING_TO_DO: Final = (*sorted(ENDED), State.UNCERTAIN)
+# The plus keeps SQLite from using the index of states: these pages are read in the order of their numbers.
+_ENDED_EARLIER: Final = f"listed = 1 AND run < ? AND +jobs.state IN ({', '.join('?' * len(_NOTHING_TO_DO))})"
+_OPEN: Final = (State.PLANNED, State.SUBMITTING, State.ACCEPTED)

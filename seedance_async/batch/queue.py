@@ -1,0 +1,166 @@
+"""The jobs of a run that wait to be sent, and which of them go next in one POST.
+
+Jobs wait by tariff, because the ledger judges by tariff: while the price of one is unknown, or does not fit
+under the cap any more, jobs of the others go on. Of those that may go, the first in the manifest goes, and
+the next ones of its tariff with it where they may share its POST.
+
+Pure.
+"""
+
+from __future__ import annotations
+
+from collections import Counter, deque
+from typing import TYPE_CHECKING, Final
+
+from attrs import evolve, frozen
+
+from seedance_async import posts
+from seedance_async.batch.journal import Entry
+from seedance_async.batch.states import State
+from seedance_async.errors import CreditCapError
+
+if TYPE_CHECKING:
+    from seedance_async.batch.ledger import Ledger, Tariff
+    from seedance_async.models import Kind
+
+CAPACITY: Final = 2000
+"""Jobs that wait here at most: enough for the schedule to see the longest kinds, and bounded."""
+
+
+@frozen
+class Post:
+    """One POST of a batch and the jobs it serves.
+
+    Attributes:
+        jobs: all of one tariff, in one state, and asked for under one key if they ever were.
+    """
+
+    jobs: tuple[Entry, ...]
+
+    @property
+    def number(self) -> int:
+        """The job that stands for the POST in the journal: the first."""
+        return self.jobs[0].number
+
+    @property
+    def numbers(self) -> tuple[int, ...]:
+        """Of all its jobs."""
+        return tuple(job.number for job in self.jobs)
+
+    @property
+    def name(self) -> str:
+        """What to call it in a message."""
+        return ", ".join(job.name for job in self.jobs)
+
+    @property
+    def state(self) -> State:
+        """Where its jobs stand."""
+        return self.jobs[0].state
+
+    @property
+    def kind(self) -> Kind:
+        """The class of work they belong to."""
+        return self.jobs[0].kind
+
+    @property
+    def refused_key(self) -> str | None:
+        """The key that it was refused under before, and is sent again under; None if there is none."""
+        return self.jobs[0].key if self.state is State.PLANNED else None
+
+    @property
+    def is_suspect(self) -> bool:
+        """Whether more than one run died while it was under way, and it is to be sent again."""
+        return self.state is not State.ACCEPTED and any(job.crashes > 1 for job in self.jobs)
+
+    def age(self, now: float) -> float:
+        """Seconds since its first POST under its key, by the wall clock; 0 if there was none."""
+        return max(0.0, now - (self.jobs[0].intended_at or now))
+
+    def anew(self) -> Post:
+        """The same jobs, to be asked for under a new key."""
+        return Post(
+            tuple(evolve(job, state=State.PLANNED, key=None, post=None, place=None) for job in self.jobs)
+        )
+
+    def may_take(self, job: Entry) -> bool:
+        """Whether it may serve one more job."""
+        first = self.jobs[0]
+        # Those that were refused together are sent together: else they would not get their key again.
+        same = (job.digest, job.post) == (first.digest, first.post)
+        return is_shareable(job.tariff) and same and len(self.jobs) < posts.MOST_JOBS
+
+
+def is_shareable(tariff: Tariff) -> bool:
+    """Whether jobs of this tariff may share a POST with their equals."""
+    return posts.is_shareable(tariff.kind.model, tariff.tasks)
+
+
+def posts_for(tariff: Tariff, jobs: int) -> Counter[Tariff]:
+    """How many POSTs a number of jobs that ask for the same go out in, by what each asks for."""
+    if not is_shareable(tariff):
+        return Counter({tariff: jobs})
+    full, rest = divmod(jobs, posts.MOST_JOBS)
+    sizes = Counter({posts.MOST_JOBS: full}) + Counter([rest] if rest else [])
+    return Counter({evolve(tariff, tasks=size): count for size, count in sizes.items()})
+
+
+class JobQueue:
+    """The planned jobs of one run that were not handed out yet.
+
+    Args:
+        ledger: decides whether a job may be sent, and reserves its price.
+        share_posts: whether jobs that ask for the same may share a POST.
+    """
+
+    def __init__(self, ledger: Ledger, *, share_posts: bool) -> None:
+        self._ledger = ledger
+        self._share_posts = share_posts
+        self._waiting: dict[Tariff, deque[Entry]] = {}
+        self._count = 0
+
+    def __len__(self) -> int:
+        return self._count
+
+    @property
+    def is_full(self) -> bool:
+        """Whether no further job should be read."""
+        return self._count >= CAPACITY
+
+    def add(self, job: Entry) -> None:
+        """Let a job wait."""
+        self._waiting.setdefault(job.tariff, deque()).append(job)
+        self._count += 1
+
+    def take(self) -> Post | None:
+        """The next POST that the ledger lets through, its price reserved; None if there is none."""
+        heads = [jobs[0] for tariff, jobs in self._waiting.items() if self._ledger.affords(tariff)]
+        if not heads:
+            return None
+        tariff = min(heads, key=lambda head: head.number).tariff
+        post = Post((self._take_one(tariff),))
+        while self._share_posts and self._next_may_join(post, tariff):
+            post = Post((*post.jobs, self._take_one(tariff)))
+        return post
+
+    def cap_reached(self) -> CreditCapError:
+        """Why nothing that waits here can be sent."""
+        ledger = self._ledger
+        least = min(map(ledger.expects, self._waiting))
+        price = f"costs {least:g}" if least else "has a price that nobody knows yet"
+        return CreditCapError(
+            f"the cap of {ledger.cap:g} credits is reached: {ledger.spent:g} are spent, {ledger.reserved:g} "
+            f"reserved, and the next job {price}; raise the cap and run again to go on"
+        )
+
+    def _next_may_join(self, post: Post, tariff: Tariff) -> bool:
+        waiting = self._waiting.get(tariff)
+        return waiting is not None and post.may_take(waiting[0]) and self._ledger.affords(tariff)
+
+    def _take_one(self, tariff: Tariff) -> Entry:
+        waiting = self._waiting[tariff]
+        job = waiting.popleft()
+        if not waiting:
+            del self._waiting[tariff]
+        self._count -= 1
+        self._ledger.reserve(job.number, tariff)
+        return job

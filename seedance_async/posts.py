@@ -1,0 +1,65 @@
+"""One POST and the one to four jobs it serves: its body, and how its answer is divided among them.
+
+The API's ``batch_count`` makes up to four pictures of one prompt in one request, so up to four jobs that are
+equal in every field may share a POST: 1.25 requests a job where there would be two. Each job has a *place*
+among them, from 0; it owns the task of that place and an equal share of the credits.
+
+Pure. Source of the rule: the vendor's parameter table, ``batch_count`` 1 to 4, GPT Image 2 only.
+"""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Final
+
+from attrs import evolve
+
+from seedance_async.models import GptImage2
+
+if TYPE_CHECKING:
+    from seedance_async.models import Request, Submission
+
+MOST_JOBS: Final = 4
+"""Jobs that one POST can serve."""
+
+SHARED_MODEL: Final = GptImage2.model
+"""The only model with a ``batch_count``."""
+
+
+def is_shareable(model: str | None, tasks: int) -> bool:
+    """Whether a job of this model, that asks for so many tasks, may share a POST with its equals."""
+    return model == SHARED_MODEL and tasks == 1
+
+
+def combined(request: Request, jobs: int) -> Request:
+    """The request whose POST serves so many jobs that ask for ``request``."""
+    return evolve(request, batch_count=jobs) if jobs > 1 and isinstance(request, GptImage2) else request
+
+
+def body(single: bytes, jobs: int) -> bytes:
+    """The body of a POST that serves so many jobs, made of the body that serves one."""
+    if jobs == 1:
+        return single
+    fields = {**json.loads(single), "batch_count": jobs}
+    return json.dumps(fields, ensure_ascii=False, separators=(",", ":")).encode()
+
+
+def divide(submission: Submission, jobs: int) -> list[Submission | None]:
+    """Each job's part of the answer to their POST, as if it had been sent alone.
+
+    None stands for a job that the answer names no task for. A POST that serves one job is all that job's,
+    however many tasks it has.
+    """
+    if jobs == 1:
+        return [submission]
+    return [_part(submission, place) for place in range(jobs)]
+
+
+def _part(whole: Submission, place: int) -> Submission | None:
+    if place >= len(whole.task_ids):
+        return None
+    task_id, used = whole.task_ids[place], whole.credits_used
+    share = None if used is None else used / len(whole.task_ids)
+    return evolve(
+        whole, id=task_id, task_ids=(task_id,), credits_used=share, batch_success=None, batch_failed=None
+    )

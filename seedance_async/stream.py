@@ -1,0 +1,264 @@
+"""Many requests through one client: a coroutine for each POST, results as they come.
+
+A stream reads its source a bounded way ahead and starts a coroutine for every item, so that a million
+requests cost no more memory than a few thousand. The coroutine says what becomes of an item; the stream has
+what it waits for: a place among those in flight, its turn to be submitted, protection for its POST, and the
+end of its tasks.
+
+A stream that is stopped submits nothing more, and what is accepted is still collected. One that is left ends
+at once, but for the POSTs on the wire: their answers name what is paid, so these are waited for.
+"""
+
+from __future__ import annotations
+
+from contextlib import asynccontextmanager, contextmanager, nullcontext
+from typing import TYPE_CHECKING, Final, Generic, TypeVar
+
+import anyio
+from anyio import lowlevel
+
+from seedance_async.signals import Signal
+
+if TYPE_CHECKING:
+    from collections.abc import (
+        AsyncGenerator,
+        AsyncIterator,
+        Awaitable,
+        Callable,
+        Iterator,
+        Sequence,
+    )
+    from contextlib import AbstractAsyncContextManager
+
+    from anyio.abc import TaskGroup
+
+    from seedance_async.budget import Slot
+    from seedance_async.engine import Engine
+    from seedance_async.errors import SeedanceError
+    from seedance_async.models import Kind, Task
+    from seedance_async.scheduling.dispatcher import Turn
+    from seedance_async.scheduling.poller import Follower
+
+Item = TypeVar("Item")
+Result = TypeVar("Result")
+Answer = TypeVar("Answer")
+
+READ_AHEAD: Final = 2000
+"""Items between the source and their results: enough to see the longest kinds first, and bounded."""
+
+BUFFERED: Final = 100
+"""Results that wait for the caller before the coroutines that bring more wait, too."""
+
+GRACE: Final = 10.0
+"""Seconds that POSTs on the wire get for their answers at closing: an answer names what was paid."""
+
+
+class PostsOnWire:
+    """The POSTs on the wire, and the one grace for their answers when a client or a batch closes."""
+
+    def __init__(self) -> None:
+        self._owners: dict[anyio.CancelScope, object] = {}
+        self._one_ended = Signal()
+
+    @contextmanager
+    def one(self, owner: object = None) -> Iterator[None]:
+        """Count a POST. One with an owner is protected from cancellation until the grace is over."""
+        with anyio.CancelScope(shield=owner is not None) as scope:
+            self._owners[scope] = owner
+            try:
+                yield
+            finally:
+                del self._owners[scope]
+                self._one_ended.set()
+
+    async def last_answers(self, owner: object = None) -> None:
+        """Wait for the POSTs of an owner, or for all, but not long; those without an answer are cancelled."""
+        with anyio.move_on_after(GRACE):
+            while self._of(owner):
+                await self._one_ended.wait()
+        for scope in self._of(owner):
+            if scope.shield:
+                scope.cancel()
+
+    def _of(self, owner: object) -> list[anyio.CancelScope]:
+        return [scope for scope, whose in self._owners.items() if owner is None or whose is owner]
+
+
+class Stream(Generic[Result]):
+    """One run of many items through a client. Made in an open client, started once.
+
+    Args:
+        engine: of the client.
+        max_in_flight: most items submitted and not finished at once; None for no bound but ``READ_AHEAD``.
+
+    Attributes:
+        place: entered by a coroutine while its item is in flight.
+        stopped: why nothing more is submitted; None while that is not so.
+        left: whether the caller has left; nobody listens to results any more.
+    """
+
+    def __init__(self, engine: Engine, *, max_in_flight: int | None) -> None:
+        self.place: AbstractAsyncContextManager[object] = (
+            nullcontext() if max_in_flight is None else anyio.Semaphore(max_in_flight)
+        )
+        self.stopped: SeedanceError | None = None
+        self.left: bool = False
+        self._engine = engine
+        self._turns: set[Turn] = set()
+        self._followers: set[Follower] = set()
+        self._ahead = anyio.Semaphore(READ_AHEAD)
+        self._may_grow = False
+        self._coroutines: TaskGroup
+        self._scope = anyio.CancelScope()
+        self._finished = anyio.Event()
+        self._ended_by_itself = False
+        self._problem: BaseException | None = None
+        self._incoming, self._results = anyio.create_memory_object_stream[Result](BUFFERED)
+
+    def start(self, feed: Callable[[], Awaitable[None]]) -> None:
+        """Start to run ``feed`` in the client's task group: it reads the source, and calls ``spawn``."""
+        self._may_grow = True
+        self._engine.dispatcher.open_source()
+        self._engine.workers.start_soon(self._serve, feed)
+
+    async def spawn(self, work: Callable[[Item], Awaitable[None]], item: Item) -> None:
+        """Run ``work`` for an item, once there is room for another coroutine; for ``feed`` to call."""
+        await self._ahead.acquire()
+        self._coroutines.start_soon(self._run, work, item)
+
+    async def results(self) -> AsyncGenerator[Result]:
+        """What the coroutines ``tell``, as it comes.
+
+        Raises:
+            SeedanceError: the client was closed, or has broken down.
+            Exception: what the source raised, after everything that is paid was told.
+        """
+        with self._results:
+            async for result in self._results:
+                yield result
+        await self._finished.wait()
+        if not self._ended_by_itself:
+            raise await self._engine.end()
+        if self._problem is not None:
+            raise self._problem
+
+    # --- for the coroutines
+
+    @asynccontextmanager
+    async def turn(self, kind: Kind) -> AsyncIterator[Slot | None]:
+        """Wait until the schedule submits an item of this kind; its POST counts as under way in the block.
+
+        Yields:
+            The slot to send it with; None if the stream was stopped before.
+        """
+        if self.stopped is not None:
+            yield None
+            return
+        turn = self._engine.dispatcher.turn(kind)
+        self._turns.add(turn)
+        try:
+            async with turn as slot:
+                self._turns.discard(turn)
+                yield slot
+        finally:
+            self._turns.discard(turn)
+
+    async def protect(self, post: Awaitable[Answer]) -> Answer | None:
+        """Await a POST that no cancellation ends, but for that after the grace; then the answer is None."""
+        answers = []
+        with self._engine.posts.one(self):
+            answers.append(await post)
+        if not answers:
+            await lowlevel.checkpoint()  # the stream may be cancelled, too
+        return answers[0] if answers else None
+
+    async def outcomes(self, followers: Sequence[Follower]) -> list[Task | SeedanceError]:
+        """The end of each task that is followed: the final task, or the error that ended the waiting."""
+        self._followers.update(followers)
+        try:
+            return [await follower.outcome() for follower in followers]
+        finally:
+            self._followers.difference_update(followers)
+            for follower in followers:
+                follower.stop()
+
+    async def tell(self, result: Result) -> bool:
+        """Hand a result to the caller, once there is room for it; False if the caller has left."""
+        try:
+            await self._incoming.send(result)
+        except (anyio.BrokenResourceError, anyio.ClosedResourceError):
+            return False
+        return True
+
+    # --- ending
+
+    def stop(self, error: SeedanceError, *, collect: bool = True) -> None:
+        """Submit nothing more. What is accepted is still collected, unless ``collect`` is false.
+
+        Then tasks are not polled any more, and POSTs on the wire are waited for no longer than ``GRACE``.
+        """
+        self.stopped = self.stopped or error
+        for turn in list(self._turns):
+            self._engine.dispatcher.withdraw(turn)
+        if not collect:
+            for follower in self._followers:
+                follower.end(error.about(task_id=follower.task_id))
+            self._coroutines.start_soon(self.last_answers)
+
+    def no_more_to_come(self) -> None:
+        """All items are known: the schedule may count with what it has."""
+        if self._may_grow:
+            self._may_grow = False
+            self._engine.dispatcher.close_source()
+
+    def leave(self) -> None:
+        """End without waiting: POSTs on the wire go on, and everything else ends."""
+        self.left = True
+        self._scope.cancel()
+        self._results.close()
+
+    async def last_answers(self) -> None:
+        """Give this stream's POSTs on the wire their grace."""
+        await self._engine.posts.last_answers(self)
+
+    @property
+    def is_finished(self) -> bool:
+        """Whether every coroutine has ended."""
+        return self._finished.is_set()
+
+    async def finished(self) -> None:
+        """Wait until every coroutine has ended."""
+        await self._finished.wait()
+
+    async def _serve(self, feed: Callable[[], Awaitable[None]]) -> None:
+        try:
+            with self._scope:
+                async with anyio.create_task_group() as self._coroutines:
+                    await self._feed(feed)
+            self._ended_by_itself = True
+        except* Exception as problems:
+            self._problem, self._ended_by_itself = _first(problems), True
+        finally:
+            self.no_more_to_come()
+            self._incoming.close()
+            self._finished.set()
+
+    async def _feed(self, feed: Callable[[], Awaitable[None]]) -> None:
+        """Read the source; its failure is told after what is paid."""
+        try:
+            await feed()
+        except Exception as problem:
+            self._problem = _first(problem)
+        finally:
+            self.no_more_to_come()
+
+    async def _run(self, work: Callable[[Item], Awaitable[None]], item: Item) -> None:
+        try:
+            await work(item)
+        finally:
+            self._ahead.release()
+
+
+def _first(problem: BaseException) -> BaseException:
+    """The first real problem of a group of groups."""
+    return _first(problem.exceptions[0]) if isinstance(problem, BaseExceptionGroup) else problem
