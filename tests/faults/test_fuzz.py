@@ -120,8 +120,11 @@ ASKED = Counter({job.request.prompt: job.repeat for job in JOBS})
 CELLS = {
     "jobs": (
         "name", "fold", "unnamed", "listed", "line", "take", "tariff", "path", "body", "digest", "state",
-        "run", "generation", "crashes", "key", "account", "shared", "seat", "intended_at", "accepted_at",
-        "ended_at", "task_ids", "submission", "tasks", "credits_used", "credits_refunded", "files", "error",
+        "run", "post", "place", "accepted_at", "ended_at", "task_ids", "tasks", "credits_used", "credits_refunded",
+        "files", "error",
+    ),
+    "posts": (
+        "key", "path", "body", "account", "intended_at", "crashes", "generation", "state", "answer",
     ),
     "tariffs": ("model", "quality_tier", "channel", "resolution", "seconds", "tasks", "price"),
     "meta": ("name", "value"),
@@ -167,8 +170,9 @@ async def test_a_journal_with_any_cell_overwritten_pays_nothing_twice(
 def _overwrite(path: Path, table: str, column: str, row: int, noise: object, *, as_text: bool) -> None:
     """Put something into one cell; what the table itself would refuse is left as it was."""
     given = "CAST(? AS TEXT)" if as_text else "?"
-    key = {"jobs": "number", "tariffs": "id", "meta": "name"}[table]
+    key = {"jobs": "number", "posts": "id", "tariffs": "id", "meta": "name"}[table]
     with sqlite3.connect(path) as file:
+        file.execute("PRAGMA ignore_check_constraints = ON")
         (rows,) = file.execute(f"SELECT count(*) FROM {table}").fetchone()
         which = f"{key} = (SELECT {key} FROM {table} LIMIT 1 OFFSET {row % rows})"
         file.execute(f"UPDATE OR IGNORE {table} SET {column} = {given} WHERE {which}", (noise,))

@@ -4,33 +4,34 @@ from __future__ import annotations
 
 import io
 import json
+import sqlite3
 import struct
 import sys
+from contextlib import closing
+from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from seedance_async import wire
 from seedance_async.batch import manifest, names, results
-from seedance_async.batch.journal import cells
-from seedance_async.batch.journal.records import ENTRY_COLUMNS, entry
+from seedance_async.batch.journal import Store
+from seedance_async.batch.journal.disk import Space
+from seedance_async.batch.journal.file import File
+from seedance_async.batch.journal.opening import check, make_tables
+from seedance_async.batch.journal.schema import CHECKS
 from seedance_async.downloads import resume
 from seedance_async.embedding import EmbeddingError, Origin, embedding, origin_of, spliced
 from seedance_async.errors import ConfigurationError, JournalError, ValidationError
 from seedance_async.models import REQUEST_TYPES
 from seedance_async.protocol import Failure, Reply, read_submission, read_task, retry_after, task_call
 from seedance_async.scheduling.forecast import Forecast
+from tests.batch.stores import ACCEPTED, draft, plan, task
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
 ORIGIN: Final = Origin(task_id="gpt2_a1", output=1, source_bytes=7)
-REST: Final = "digest, shared, seat, generation, crashes, account, run, fold, listed"
-ROW: Final = (
-    1, "boat", 1, 0, 1, "nano-banana-pro", "/images", b'{"prompt":"A boat"}', "saved",
-    "0b9f6a52-7c1d-4e3f-8a90-1b2c3d4e5f60", 1.0, 2.0, 3.0, '["nbp_a1"]',
-    '[{"id":"nbp_a1","status":"completed"}]', 12, None, '["boat.png"]', None,
-    b"digest", None, None, 1, 0, "account", 1, "boat", 1,
-)  # fmt: skip
-"""A job that is saved: the columns of an entry, then ``REST``."""
+COLUMNS: Final = [f"{table} {column}" for table, checks in CHECKS.items() for column in checks]
+"""Of a journal; the length of the first line of an input says which."""
 
 
 def answers(data: bytes) -> None:
@@ -160,20 +161,36 @@ def forecasts(data: bytes) -> None:
 def journals(data: bytes) -> None:
     """A row with anything in one of its cells is a job that can be told and sent, or damage."""
     which, kind, content = _parts(data, 3)
-    columns = [column.rpartition(" AS ")[2] for column in f"{ENTRY_COLUMNS}, {REST}".split(", ")]
-    row: dict[str, object] = dict(zip(columns, ROW, strict=True))
-    row[columns[len(which) % len(columns)]] = _cell(kind, content)
-    try:
-        read = dict(zip(columns, cells.read(columns, tuple(row.values())), strict=True))
-    except JournalError as error:
-        str(error).encode()
-        return
-    job = entry(tuple(read[column] for column in columns[: -len(REST.split(", "))]))
+    table, column = COLUMNS[len(which) % len(COLUMNS)].split(" ")
+    with closing(sqlite3.connect(":memory:", isolation_level=None)) as connection:
+        _save_one_job(connection)
+        connection.execute("PRAGMA ignore_check_constraints = ON")
+        try:
+            connection.execute(f"UPDATE {table} SET {column} = ?", (_cell(kind, content),))
+        except (sqlite3.IntegrityError, UnicodeEncodeError):
+            return
+        connection.execute("PRAGMA ignore_check_constraints = OFF")
+        try:
+            check(connection)
+            (job,) = Store(File(connection, Space(Path()))).entries(after=0, limit=9)
+        except JournalError as error:
+            str(error).encode()
+            return
     results.line(job).encode()
     str(job.request_fields["prompt"]).encode()
     assert job.task_ids
     assert (job.accepted_at or 0.0) + (job.credits_used or 0.0) < float("inf")
-    assert read["seat"] is None or read["seat"] + read["generation"] + read["crashes"] >= 0
+
+
+def _save_one_job(connection: sqlite3.Connection) -> None:
+    make_tables(connection)
+    store = Store(File(connection, Space(Path())))
+    plan(store, [draft("boat")])
+    store.begin_run(replayable_since=0.0, account="account")
+    store.intend(1, now=1.0)
+    store.accept(1, ACCEPTED, now=2.0)
+    store.finish(1, [task("completed")], None, now=3.0)
+    store.save(1, ["boat.png"], None, now=4.0)
 
 
 def _cell(kind: bytes, content: bytes) -> object:

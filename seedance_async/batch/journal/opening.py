@@ -115,7 +115,7 @@ def prepare(connection: Connection) -> None:
         connection.execute(f"PRAGMA {setting}").fetchall()
     connection.execute("BEGIN IMMEDIATE")
     if version is None:
-        _make_tables(connection)
+        make_tables(connection)
     connection.execute("COMMIT")
 
 
@@ -204,7 +204,8 @@ def _recognise(connection: Connection) -> int | None:
     return int(version)
 
 
-def _make_tables(connection: Connection) -> None:
+def make_tables(connection: Connection) -> None:
+    """Make an empty file a journal, with a nonce of its own."""
     _execute_all(connection, TABLES)
     # The nonce is on the disk before any key can be made of it.
     facts = {"nonce": secrets.token_bytes(NONCE_BYTES), "run": 0, "credits_used": 0, "credits_refunded": 0}
