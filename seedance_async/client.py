@@ -1,7 +1,7 @@
 """The facade: one asyncio client for one account.
 
 All that a client does at the same time shares one budget, one schedule and one poller: the ``Engine``, which
-exists from opening to closing. Here is what callers see of it, and what they are told.
+exists from opening to closing. This is what callers see of it.
 """
 
 from __future__ import annotations
@@ -125,14 +125,16 @@ class SeedanceClient:
         """
         return self._forecasts.of(request.kind)
 
-    @property
-    def engine(self) -> Engine:
+    def running_engine(self) -> Engine:
         """What runs while the client is open. ``BatchRunner`` drives it; other callers have no need to.
 
         Raises:
             ClientStateError: the client is not open here.
         """
-        return self._running()
+        if self._engine is None:
+            raise ClientStateError("the client is not open; use `async with SeedanceClient() as client:`")
+        self._engine.check()
+        return self._engine
 
     @property
     def base_url(self) -> str:
@@ -153,7 +155,7 @@ class SeedanceClient:
             IdempotencyConflictError: the key stands for another body.
             SeedanceError: any other of the tree; whatever may have been paid can be collected by its key.
         """
-        engine = self._running()
+        engine = self.running_engine()
         checked(request)
         if idempotency_key is not None:
             self._check_key(request, idempotency_key)
@@ -166,7 +168,7 @@ class SeedanceClient:
             NotFoundError: no such task on this account.
             SeedanceError: the question could not be answered; the task is not touched by that.
         """
-        return await self._running().task(_task_id(task_id))
+        return await self.running_engine().task(_task_id(task_id))
 
     async def wait(self, task: Submission | Task | str, *, timeout: float | None = None) -> Task:
         """Wait until a task is final, sharing one poller with everybody else.
@@ -182,7 +184,7 @@ class SeedanceClient:
             WaitTimeoutError: not final in time; wait again by ``task_id``.
             NotFoundError: no such task on this account.
         """
-        engine = self._running()
+        engine = self.running_engine()
         task_id = _task_id(task)
         patience = self._timeouts.wait if timeout is None else timeout
         try:
@@ -191,8 +193,10 @@ class SeedanceClient:
         except TimeoutError as late:
             if isinstance(late, SeedanceError):
                 raise
-            told = f"the task is not final after {patience:g} s; it goes on at the server, wait for it again"
-            raise WaitTimeoutError(told, task_id=task_id) from None
+            message = (
+                f"the task is not final after {patience:g} s; it goes on at the server, wait for it again"
+            )
+            raise WaitTimeoutError(message, task_id=task_id) from None
 
     async def generate(self, request: Request, *, timeout: float | None = None) -> Task:
         """Submit a request and wait for its task.
@@ -275,7 +279,7 @@ class SeedanceClient:
         Leaving early sends nothing more. What is paid goes on at the server: a warning in the log names its
         task ids and keys, and so does a note on a cancellation. Each POST that ends later is logged, too.
         """
-        engine = self._running()
+        engine = self.running_engine()
         if max_in_flight is not None and max_in_flight < 1:
             raise ValidationError([("max_in_flight", "must be at least 1")], subject="as_completed")
         groups = grouped(requests, share_posts=share_posts and max_in_flight is None)
@@ -299,7 +303,7 @@ class SeedanceClient:
     ) -> list[Path]:
         """Save every output file of a completed task.
 
-        A download that broke off is gone on with, also by the next process. URLs that have expired are asked
+        A download that broke off is resumed, also by the next process. URLs that have expired are asked
         for anew, once. Save as many tasks at the same time as you like: a few files move at once.
 
         Args:
@@ -315,7 +319,7 @@ class SeedanceClient:
         Raises:
             DownloadError: a file could not be saved; the task stays finished and can be downloaded again.
         """
-        engine = self._running()
+        engine = self.running_engine()
         if not isinstance(task, Task):
             task = await self.get_task(_task_id(task))
         return await engine.downloads.save(task, directory, name=name, prompt=prompt, renew=self.get_task)
@@ -356,13 +360,6 @@ class SeedanceClient:
         self._closed = True
         if self._engine is not None:
             await self._engine.close()
-
-    def _running(self) -> Engine:
-        """The engine, or a clear refusal."""
-        if self._engine is None:
-            raise ClientStateError("the client is not open; use `async with SeedanceClient() as client:`")
-        self._engine.check()
-        return self._engine
 
     def _check_key(self, request: Request, key: str) -> None:
         """Refuse a key that cannot stand in a header, or that this client sent with another body."""
@@ -424,12 +421,12 @@ def _left_until(deadline: float | None) -> float | None:
 
 
 def _hand_over(error: BaseException, submission: Submission) -> None:
-    """Whatever ends a wait, cancellation included, tells what was paid."""
+    """Add the handles of what was paid to whatever ends a wait, cancellation included."""
     for name, value in (("idempotency_key", submission.idempotency_key), ("task_id", submission.id)):
         if getattr(error, name, None) is None:
             setattr(error, name, value)
     if not isinstance(error, SeedanceError):
-        told = f"task {', '.join(submission.task_ids)} is paid and goes on; collect it with client.wait"
-        error.add_note(told)
+        message = f"task {', '.join(submission.task_ids)} is paid and goes on; collect it with client.wait"
+        error.add_note(message)
         # A timeout or a web framework may swallow the exception, and its note with it.
-        log.warning("%s", told)
+        log.warning("%s", message)

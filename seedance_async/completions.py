@@ -84,7 +84,7 @@ class RequestGroup:
 class CompletionRun:
     """One call of ``as_completed``: one coroutine for each group, from its POST to its completions.
 
-    A 401 or 402 stops the submits, because the next one would be answered alike; what is already paid is
+    A 401 or 402 stops the submits, because the next one would be refused as well; what is already paid is
     still collected, and requests that were not sent say so.
     """
 
@@ -122,7 +122,7 @@ class CompletionRun:
         async with self._stream.place:
             completions = await self._submit_and_collect(group)
         for completion in completions:
-            await self._stream.tell(completion)
+            await self._stream.deliver(completion)
 
     async def _submit_and_collect(self, group: RequestGroup) -> list[Completion]:
         async with self._stream.turn(group.request.kind) as slot:

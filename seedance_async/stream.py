@@ -127,11 +127,11 @@ class Stream(Generic[Result]):
         self._coroutines.start_soon(self._run, work, item)
 
     async def results(self) -> AsyncGenerator[Result]:
-        """What the coroutines ``tell``, as it comes.
+        """What the coroutines ``deliver``, as it comes.
 
         Raises:
             SeedanceError: the client was closed, or has broken down.
-            Exception: what the source raised, after everything that is paid was told.
+            Exception: what the source raised, after everything that is paid was yielded.
         """
         with self._results:
             async for result in self._results:
@@ -182,7 +182,7 @@ class Stream(Generic[Result]):
             for follower in followers:
                 follower.stop()
 
-    async def tell(self, result: Result) -> bool:
+    async def deliver(self, result: Result) -> bool:
         """Hand a result to the caller, once there is room for it; False if the caller has left."""
         try:
             await self._incoming.send(result)
@@ -244,7 +244,7 @@ class Stream(Generic[Result]):
             self._finished.set()
 
     async def _feed(self, feed: Callable[[], Awaitable[None]]) -> None:
-        """Read the source; its failure is told after what is paid."""
+        """Read the source; its failure is raised after what is paid was yielded."""
         try:
             await feed()
         except Exception as problem:

@@ -1,4 +1,4 @@
-"""The one place where requests leave for the API: spend budget, send, decipher, obey the retry decision.
+"""The transport: the one place where requests leave for the API, within the budget and the retry policy.
 
 What this file guarantees, each for a reason:
 
@@ -66,7 +66,7 @@ MAX_BODY_BYTES: Final = 4 * 1024 * 1024
 OUTAGE: Final = 3
 """Requests in a row without an answer that are worth a warning."""
 
-HEARD: Final = ("date", "location", "retry-after", "x-request-id")
+READ_HEADERS: Final = ("date", "location", "retry-after", "x-request-id")
 """The headers of an answer that are read."""
 
 REDIRECTS: Final = frozenset({301, 302, 303, 307, 308})
@@ -76,7 +76,7 @@ class Slots(Protocol):
     """Who hands out slots of the budget: the dispatcher."""
 
     async def slot(self) -> Slot:
-        """Wait for leave to send one request, ahead of scheduled work."""
+        """Wait for a slot to send one request, ahead of scheduled work."""
         ...
 
 
@@ -125,7 +125,7 @@ class Transport:
         Args:
             call: the exchange; the very same bytes go out every time.
             read: makes an answer or a failure of a reply.
-            slot: leave to send already given; else one is waited for.
+            slot: already taken; else one is waited for.
             history: what is known of earlier attempts, such as those of a killed process.
             before_again: awaited before each retry. The policy's clock stands still meanwhile.
 
@@ -159,7 +159,7 @@ class Transport:
             raise
 
     async def _slot_again(self, call: Call, history: retry.History) -> Slot:
-        """Leave to send a call once more; what refuses it for good is told as any other failure is."""
+        """A slot to send a call once more; a closed client is judged as any other failure is."""
         try:
             return await self.slots.slot()
         except SeedanceError as closed:
@@ -194,24 +194,24 @@ class Transport:
                 said = outcome.error.message if isinstance(outcome, Failure) else "ok"
                 took = anyio.current_time() - began
                 log.debug("#%d %s %s: %s in %.2f s", number, call.method, call.path, said, took)
-            self._tell_outage(outcome)
+            self._warn_of_outage(outcome)
             return outcome
         finally:
             slot.settle(refused=refused, retry_after=wait)
 
-    def _tell_outage(self, outcome: object) -> None:
+    def _warn_of_outage(self, outcome: object) -> None:
         """Warn once in an outage: a program that looks at warnings only must not seem to hang."""
         unanswered = isinstance(outcome, Failure) and isinstance(outcome.error, ConnectionFailedError)
         self._unanswered = self._unanswered + 1 if unanswered else 0
         if isinstance(outcome, Failure) and self._unanswered == OUTAGE:
-            told = "%d requests in a row were not answered (%s); trying on, as the retry policy says"
-            log.warning(told, OUTAGE, outcome.error.message, extra={"outage": True})
+            message = "%d requests in a row were not answered (%s); trying on, as the retry policy says"
+            log.warning(message, OUTAGE, outcome.error.message, extra={"outage": True})
 
     async def _exchange(self, call: Call, read: Callable[[Reply], Answer | Failure]) -> Answer | Failure:
         if self.session.closed:  # aiohttp would raise a bare RuntimeError
             whose = "the client" if self.owns_session else "the aiohttp session passed in as session="
-            told = f"{whose} is closed; nothing was sent"
-            return Failure(error=ClientStateError(told), outcome=Outcome.NOT_SENT, final=True)
+            message = f"{whose} is closed; nothing was sent"
+            return Failure(error=ClientStateError(message), outcome=Outcome.NOT_SENT, final=True)
         attempt = _Attempt()
         token = _current.set(attempt)
         before = sys.exception()
@@ -240,9 +240,11 @@ class Transport:
         ) as response:
             body = self.key.scrub(await _read_capped(response))
             fault_point("after_body")
-            heard = response.headers
-            told = {name: encodable(self.key.scrub_text(heard[name])) for name in HEARD if name in heard}
-            return Reply(status=response.status, headers=told, body=body)
+            given = response.headers
+            headers = {
+                name: encodable(self.key.scrub_text(given[name])) for name in READ_HEADERS if name in given
+            }
+            return Reply(status=response.status, headers=headers, body=body)
 
     def _redirected(self, reply: Reply) -> Failure:
         """Obey only apex <-> www of the same host over https, once; name any other target."""
@@ -258,7 +260,7 @@ class Transport:
 
 
 def _refuse_outlived(call: Call, failure: Failure, history: retry.History, slot: Slot) -> None:
-    """Look at the key's age right before it is sent again: the machine may have slept since."""
+    """Check the key's age right before it is sent again: the machine may have slept since."""
     error = retry.outlived(call, failure, history)
     if error is not None:
         slot.cancel()
@@ -266,11 +268,11 @@ def _refuse_outlived(call: Call, failure: Failure, history: retry.History, slot:
 
 
 def _hand_over_key(cancelled: BaseException, key: str) -> None:
-    """A cancellation after a POST may have left tells the key too: what was paid can be collected with it."""
-    told = f"a POST may have been accepted under idempotency key {key}"
+    """Add the key to a cancellation after a POST may have left: it collects what was paid."""
+    message = f"a POST may have been accepted under idempotency key {key}"
     cancelled.idempotency_key = key  # type: ignore[attr-defined]  # a handle for whoever catches it
-    cancelled.add_note(told)
-    log.warning("cancelled: %s", told)
+    cancelled.add_note(message)
+    log.warning("cancelled: %s", message)
 
 
 def _leave_frames(passing: BaseException, before: BaseException | None) -> None:
@@ -413,5 +415,5 @@ def _readable(text: str) -> URL | None:
 
 
 def _with_extras(url: URL) -> bool:
-    """A password may stand without a user, which yarl then tells as none."""
+    """A URL may have a password without a user, and yarl then gives None for the user."""
     return bool(url.raw_user or url.raw_password or url.query or url.fragment)

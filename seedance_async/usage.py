@@ -1,4 +1,4 @@
-"""What a client has spent so far: requests of the allowance, and credits."""
+"""The counters of one client: requests sent, and credits spent."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ class Usage:
 
     @property
     def requests_per_job(self) -> float | None:
-        """Wire attempts for each finished task; None before the first. A POST and a look are 2, the bound."""
+        """Wire attempts for each finished task; None before the first. A POST and a poll are 2, the bound."""
         return self.requests / self.finished_tasks if self.finished_tasks else None
 
     @property

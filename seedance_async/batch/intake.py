@@ -1,6 +1,6 @@
-"""From whatever holds the jobs into the journal.
+"""The intake of jobs: from a manifest or a program into the journal.
 
-A manifest is read whole before anything is sent, so that everything wrong with it is told at once; one whose
+A manifest is read whole before anything is sent, so that everything wrong with it is said at once; one whose
 bytes are those of the last run is not read again. Jobs from a program are taken as they come, a bounded way
 ahead: its iterable may be endless, or wait for results.
 """
@@ -33,7 +33,7 @@ CHUNK: Final = 500
 STREAM_CHUNK: Final = 100
 
 MOST_PROBLEMS: Final = 10_000
-"""So many problems are told; a file in which more is wrong is another kind of file."""
+"""So many problems are listed; a file in which more is wrong is another kind of file."""
 
 
 async def take_manifest(journal: Journal, source: str | PathLike[str]) -> Changes:
@@ -42,13 +42,13 @@ async def take_manifest(journal: Journal, source: str | PathLike[str]) -> Change
     Raises:
         ManifestError: with everything that is wrong, line by line. Nothing was sent.
     """
-    mark = await to_thread.run_sync(manifest.fingerprint, source)
-    if mark is not None and mark == await journal.do(journal.store.fact, "manifest"):
+    fingerprint = await to_thread.run_sync(manifest.fingerprint, source)
+    if fingerprint is not None and fingerprint == await journal.do(journal.store.fact, "manifest"):
         return Changes()
     planner = await journal.do(partial(Planner, journal.store, whole=True))
     try:
         await _take_all(journal, planner, source)
-        return await journal.do(planner.finish, manifest=mark or "")
+        return await journal.do(planner.finish, manifest=fingerprint or "")
     except BaseException:  # else a run of another manifest, or of an earlier one, would send what was planned
         await journal.do(planner.abandon)
         raise
@@ -137,5 +137,5 @@ def _job(item: object, place: int) -> Job:
         return item
     if isinstance(item, Request):
         return Job(item)
-    told = f"expected a Job or a request, got {type(item).__name__}"
-    raise ValidationError([(f"jobs[{place - 1}]", told)], subject="batch")
+    reason = f"expected a Job or a request, got {type(item).__name__}"
+    raise ValidationError([(f"jobs[{place - 1}]", reason)], subject="batch")

@@ -48,8 +48,8 @@ class Job:
 
 def _request_problems(request: object) -> Iterator[tuple[str, str]]:
     if not isinstance(request, Request):
-        told = f"must be Seedance2Video, GptImage2 or NanoBananaPro; got {type(request).__name__}"
-        yield "request", told
+        reason = f"must be Seedance2Video, GptImage2 or NanoBananaPro; got {type(request).__name__}"
+        yield "request", reason
 
 
 def name_problems(name: object) -> Iterator[tuple[str, str]]:
@@ -60,7 +60,7 @@ def name_problems(name: object) -> Iterator[tuple[str, str]]:
         yield "name", f"must be text that is not blank; got {name!r:.60}"
     elif len(name) > MAX_NAME_CHARACTERS:
         yield "name", f"must have at most {MAX_NAME_CHARACTERS} characters; got {len(name)}"
-    elif "\x00" in name or any("\ud800" <= mark <= "\udfff" for mark in name):
+    elif "\x00" in name or any("\ud800" <= character <= "\udfff" for character in name):
         yield "name", "contains a NUL or half a character (a lone surrogate)"
 
 

@@ -1,6 +1,6 @@
 """Idempotency keys: the same for every attempt at a job, another for every other job.
 
-A key is derived, not drawn, so that a job whose last record was lost gets the very key back that it was sent
+A key is derived, not random, so that a job whose last record was lost gets the very key back that it was sent
 under: ``HMAC-SHA256(nonce of the batch, name, generation, digest of the call)``, written as a UUID. Each part
 has its reason. The *nonce* is random and kept in the journal: two batches never share keys, and nobody can
 guess one. The *name* makes two equal requests two jobs. The *generation* counts deliberate new attempts, made
@@ -39,7 +39,7 @@ def derive(nonce: bytes, *, name: str, generation: int, digest: bytes) -> str:
         digest: of the call, see ``digest``.
     """
     parts = (name.encode(), str(generation).encode(), digest)
-    # Each part is preceded by its length, so that no two lists of parts read alike.
+    # Each part is preceded by its length, so that no two lists of parts give the same bytes.
     message = b"".join(len(part).to_bytes(4, "big") + part for part in parts)
     code = hmac.new(nonce, message, hashlib.sha256).digest()
     return str(uuid.UUID(bytes=code[:16], version=4))

@@ -1,4 +1,4 @@
-"""The arithmetic of credits: what is spent, what is reserved, and whether one more job may be sent.
+"""The ledger, the arithmetic of credits: what is spent and reserved, and whether a job may be sent.
 
 The law: ``spent + reserved <= cap``. Nobody publishes prices, so they are learned from the answers'
 ``credits_used``, for each *tariff* apart; the highest seen is what the next job of it reserves. Until the
@@ -62,11 +62,11 @@ class Ledger:
         self.prices: dict[Tariff, float] = dict(prices or {})
         self._hearsay = hearsay
         self._reserved: dict[Hashable, tuple[Tariff, float]] = {}
-        self._pioneers: dict[Tariff, Hashable] = {}
+        self._first_of: dict[Tariff, Hashable] = {}
 
     @property
     def reserved(self) -> float:
-        """Credits held for jobs whose price is still to be told."""
+        """Credits held for jobs whose price is not known yet."""
         return sum(credits_held for _, credits_held in self._reserved.values())
 
     @property
@@ -76,7 +76,7 @@ class Ledger:
 
     def affords(self, tariff: Tariff) -> bool:
         """Whether one more job of this tariff may be sent now."""
-        if tariff not in self.prices and (tariff in self._pioneers or self.left <= 0):
+        if tariff not in self.prices and (tariff in self._first_of or self.left <= 0):
             return False
         return self.expects(tariff) <= self.left
 
@@ -100,7 +100,7 @@ class Ledger:
         """Hold the price of a job that may have been paid already, whether or not it fits."""
         price = self.prices.get(tariff)
         if price is None:
-            self._pioneers.setdefault(tariff, job)
+            self._first_of.setdefault(tariff, job)
             price = 0.0 if self.cap is None else self.left
         self._reserved[job] = tariff, price
 
@@ -115,7 +115,7 @@ class Ledger:
         if job not in self._reserved:
             return
         tariff, held = self._reserved[job]
-        self._end_pioneer(job, tariff)
+        self._end_first(job, tariff)
         if credits_used is not None:
             self.prices[tariff] = max(credits_used, self.prices.get(tariff, 0.0))
             self._raise_reservations(tariff)
@@ -127,8 +127,8 @@ class Ledger:
         self.spent += credits_used or 0.0
 
     def doubt(self, job: Hashable) -> None:
-        """The job's outcome stays unknown: its price stays held, but nobody waits for it to be told."""
-        self._end_pioneer(job, self._reserved[job][0])
+        """The job's outcome stays unknown: its price stays held, but nobody waits to learn it."""
+        self._end_first(job, self._reserved[job][0])
 
     def pay_again(self, *jobs: Hashable) -> float | None:
         """Count what jobs of unknown outcome may have cost as spent, and hold as much for another attempt.
@@ -146,10 +146,10 @@ class Ledger:
         """It is proven that the job was not charged. A job without a reservation changes nothing."""
         if job in self._reserved:
             tariff, _ = self._reserved.pop(job)
-            self._end_pioneer(job, tariff)
+            self._end_first(job, tariff)
 
     def refund(self, job: Hashable, credits_refunded: float) -> None:
-        """The server gave a job's credits back; a charge that was never told, out of its reservation."""
+        """The server gave a job's credits back; a charge that was never stated, out of its reservation."""
         if credits_refunded and job in self._reserved:
             self.release(job)
         else:
@@ -161,6 +161,6 @@ class Ledger:
             if own == tariff and held < price:
                 self._reserved[job] = tariff, price
 
-    def _end_pioneer(self, job: Hashable, tariff: Tariff) -> None:
-        if self._pioneers.get(tariff) == job:
-            del self._pioneers[tariff]
+    def _end_first(self, job: Hashable, tariff: Tariff) -> None:
+        if self._first_of.get(tariff) == job:
+            del self._first_of[tariff]

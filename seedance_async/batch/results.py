@@ -29,7 +29,7 @@ PAGE: Final = 500
 def result(
     entry: Entry, directory: Path, *, error: SeedanceError | None = None, earlier: bool = False
 ) -> JobResult:
-    """What a job's entry tells its caller.
+    """The result that a caller gets of a job's entry.
 
     Args:
         entry: of the journal.
@@ -62,7 +62,7 @@ def _error_on_record(entry: Entry) -> SeedanceError | None:
 
 def line(entry: Entry) -> str:
     """A job's line."""
-    told = {
+    facts = {
         "name": entry.name,
         "model": entry.model,
         "state": entry.state,
@@ -74,7 +74,7 @@ def line(entry: Entry) -> str:
         "files": entry.files,
         "error": entry.error,
     }
-    return as_json({**told, **entry.request_fields}) + "\n"
+    return as_json({**facts, **entry.request_fields}) + "\n"
 
 
 def add(directory: Path, entry: Entry) -> None:

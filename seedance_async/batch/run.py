@@ -2,9 +2,9 @@
 
 The order of the steps is the promise of the package::
 
-    intent on disk -> POST -> ids on disk -> polled -> result on disk -> files -> saved on disk -> told
+    intent on disk -> POST -> ids on disk -> polled -> result on disk -> files -> saved on disk -> delivered
 
-``Run._run`` reads like it, from ``_make`` (in flight) to ``_save`` and ``_tell``. When a run is stopped,
+``Run._run`` reads like it, from ``_make`` (in flight) to ``_save`` and ``_deliver``. When a run is stopped,
 nothing more is sent, and what is paid is still collected, except under a key that is refused.
 """
 
@@ -113,7 +113,7 @@ class Run:
         self._is_read = False
         self._source_problem: Exception | None = None
         self._downloads = anyio.Semaphore(DOWNLOADS)
-        self._told_open: set[int] = set()
+        self._delivered_open: set[int] = set()
 
     @property
     def stopped(self) -> SeedanceError | None:
@@ -133,7 +133,7 @@ class Run:
         """Each job as it ends.
 
         Raises:
-            SeedanceError: the journal failed, or the source of the jobs did; after what was paid was told.
+            SeedanceError: the journal failed, or the source of the jobs did; after what was paid was yielded.
         """
         async for result in self._stream.results():
             yield result
@@ -152,13 +152,13 @@ class Run:
         self._stream.stop(error, collect=not isinstance(error, UnauthorizedError))
         self._changed.set()
 
-    def has_told(self, number: int) -> bool:
-        """Whether a job that has not ended was told all the same, with the reason."""
-        return number in self._told_open
+    def has_delivered(self, number: int) -> bool:
+        """Whether a job that has not ended was delivered all the same, with the reason."""
+        return number in self._delivered_open
 
-    async def tell_earlier(self, entry: Entry) -> None:
-        """Tell a job that an earlier run has ended."""
-        await self._stream.tell(results.result(entry, self._directory, earlier=True))
+    async def deliver_earlier(self, entry: Entry) -> None:
+        """Deliver a job that an earlier run has ended."""
+        await self._stream.deliver(results.result(entry, self._directory, earlier=True))
 
     # --- the promise
 
@@ -168,7 +168,7 @@ class Run:
             for job, error in await self._make(post):
                 if job.state is State.COMPLETED:
                     job, error = await self._save(job)  # noqa: PLW2901 - the same job, further on
-                await self._tell(job, error)
+                await self._deliver(job, error)
         except JournalError as failure:
             self.stop(failure)
 
@@ -292,7 +292,7 @@ class Run:
             self._ledger.release(number)
 
     async def _not_accepted(self, post: Post, error: SeedanceError) -> list[End]:
-        """What is told of a post that was not accepted; a 429 or a risen price alone fails no job."""
+        """How the jobs of a post that was not accepted end; a 429 or a risen price alone fails no job."""
         ends: list[End] = []
         for job in post.jobs:
             entry = await self._entry(job.number)
@@ -302,7 +302,7 @@ class Run:
             self._ledger.release(job.number)
             if isinstance(error, RateLimitedError | CreditCapError) and self.stopped is None:
                 self._requeue(entry)
-            # Else it is told at the end, among all that was not sent.
+            # Else it is delivered at the end, among all that was not sent.
         return ends
 
     def _requeue(self, entry: Entry) -> None:
@@ -374,7 +374,7 @@ class Run:
             self._ledger.settle(entry.number, entry.credits_used)
         self._ledger.refund(entry.number, entry.credits_refunded or 0.0)
 
-    # --- saving and telling
+    # --- saving and delivering
 
     async def _save(self, job: Entry) -> End:
         """Files, and saved on disk."""
@@ -390,14 +390,14 @@ class Run:
             await self._journal.do(save, job.number, files, error and error.message)
             return await self._entry(job.number), error
 
-    async def _tell(self, entry: Entry, error: SeedanceError | None) -> None:
+    async def _deliver(self, entry: Entry, error: SeedanceError | None) -> None:
         if entry.state in UNENDED:
-            self._told_open.add(entry.number)
+            self._delivered_open.add(entry.number)
         try:
             await self._journal.do(results.add, self._directory, entry)
         except OSError as problem:  # a copy of the journal only; the end of the run writes it anew
             log.warning("%s is not in %s: %s", entry.name, results.RESULTS, problem)
-        if not await self._stream.tell(results.result(entry, self._directory, error=error)):
+        if not await self._stream.deliver(results.result(entry, self._directory, error=error)):
             log.debug("%s ended after its caller had left", entry.name)
 
     async def _entry(self, number: int) -> Entry:
@@ -480,7 +480,7 @@ class Run:
 
     async def _save_one(self, job: Entry, places: anyio.Semaphore) -> None:
         try:
-            await self._tell(*await self._save(job))
+            await self._deliver(*await self._save(job))
         except JournalError as failure:
             self.stop(failure)
         finally:

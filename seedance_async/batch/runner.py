@@ -1,4 +1,6 @@
-"""Bulk runs that can be ended at any instruction and run again: nothing paid twice, nothing paid lost.
+"""The batch runner: bulk runs that may end at any instruction and be run again.
+
+Nothing is paid twice, and nothing paid is lost.
 
     async with BatchRunner(client, "out", max_credits=500) as batch:
         async for result in batch.run("jobs.jsonl"):
@@ -194,7 +196,7 @@ class BatchRunner:
                 yield result
             async for result in self._left_over(journal, run):
                 yield result
-            await self._draw_results(journal)
+            await self._rewrite_results(journal)
             if isinstance(run.stopped, JournalError):
                 raise run.stopped
         finally:
@@ -228,7 +230,7 @@ class BatchRunner:
         """End a run, in good order."""
         await run.leave()
         self._stopped, self._run, self._busy = run.stopped, None, False
-        with suppress(JournalError):  # told already, by whatever failed first
+        with suppress(JournalError):  # raised already, by whatever failed first
             await journal.do(journal.store.end_run)
 
     async def _begin(self, journal: Journal) -> None:
@@ -246,7 +248,7 @@ class BatchRunner:
         Raises:
             JournalError: it is another one, or may be, and there is something to lose.
         """
-        engine, store = self._client.engine, journal.store
+        engine, store = self._client.running_engine(), journal.store
         account = engine.account
         known = await journal.do(store.fact, "account")
         if known in {None, account}:
@@ -273,7 +275,7 @@ class BatchRunner:
 
     def _prepare(self, journal: Journal) -> Run:
         return Run(
-            self._client.engine,
+            self._client.running_engine(),
             journal,
             self._ledger,
             Saver(self._client, journal, self._directory, self._template, embed=self._embed),
@@ -308,11 +310,11 @@ class BatchRunner:
     async def _streamed(
         self, journal: Journal, jobs: Iterable[Job | Request] | AsyncIterable[Job | Request]
     ) -> AsyncIterator[list[Entry]]:
-        """A program's jobs that were never sent, as they come; those that ended earlier are told."""
+        """A program's jobs that were never sent, as they come; those that ended earlier are delivered."""
         async for numbers in take_stream(journal, jobs, at_end=self._note_changes):
             for entry in await journal.do(journal.store.ended_earlier_of, numbers):
                 if self._run is not None:
-                    await self._run.tell_earlier(entry)
+                    await self._run.deliver_earlier(entry)
             given = await journal.do(journal.store.given, numbers)
             yield [job for job in given if job.state is State.PLANNED]
 
@@ -324,17 +326,17 @@ class BatchRunner:
         if run.stopped is None:
             return
         async for entry in _pages(journal, journal.store.still_open):
-            if not run.has_told(entry.number):
+            if not run.has_delivered(entry.number):
                 error = run.stopped.about(idempotency_key=entry.key, task_id=next(iter(entry.task_ids), None))
                 yield results.result(entry, self._directory, error=error)
 
-    async def _draw_results(self, journal: Journal) -> None:
+    async def _rewrite_results(self, journal: Journal) -> None:
         try:
             rewriting = results.Rewriting(journal.store, self._directory)
             while await journal.do(rewriting.page):
                 pass
         except OSError as problem:  # a picture of the journal only; what was appended so far stays
-            log.warning("%s could not be drawn anew: %s", results.RESULTS, problem)
+            log.warning("%s could not be written anew: %s", results.RESULTS, problem)
 
 
 async def _nothing() -> AsyncIterator[JobResult]:
@@ -343,7 +345,7 @@ async def _nothing() -> AsyncIterator[JobResult]:
 
 
 def _open_ledger(journal: Journal, cap: float | None) -> Ledger:
-    """The ledger as the journal tells it: what is spent, what may be, and what things cost."""
+    """The ledger by what the journal knows: what is spent, what may be, and what jobs cost."""
     store = journal.store
     spent = store.credits_used - store.credits_refunded + store.credits_doubted
     ledger = Ledger(cap=cap, spent=spent, prices=store.prices(), hearsay=hearsay)

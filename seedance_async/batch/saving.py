@@ -1,4 +1,4 @@
-"""A completed job's files: fetched, named, described, and asked for anew when their URLs have expired."""
+"""The files of completed jobs: fetched, named and described, with fresh URLs where they have expired."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ class Saver:
 
     Args:
         client: whose downloads are used, and who is asked for fresh URLs.
-        journal: is told of those.
+        journal: where those are recorded.
         directory: the batch.
         template: what files are called.
         embed: put each job's prompt into its files' own metadata.
@@ -62,7 +62,7 @@ class Saver:
                     "away and run again",
                     task_id=task.id,
                 )
-            for path in await self._client.engine.downloads.save(
+            for path in await self._client.running_engine().downloads.save(
                 task,
                 target.parent,
                 name=target.name,

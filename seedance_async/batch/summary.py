@@ -31,7 +31,7 @@ class Summary:
         counts: jobs in each state, over all runs.
         credits_used: charged so far, over all runs.
         credits_refunded: given back so far, over all runs.
-        credits_reserved: held for jobs whose price is still to be told.
+        credits_reserved: held for jobs whose price is not known yet.
         max_credits: the cap; None without one.
         changes: how the manifest differs from the one of the run before.
         stopped: why no more jobs were sent; None if that did not happen.

@@ -204,7 +204,7 @@ class _Batch:
         from seedance_async.budget import outlives_a_process  # noqa: PLC0415
         from seedance_async.cli.elsewhere import remember  # noqa: PLC0415
 
-        if not self._options.sandbox and outlives_a_process(client.engine.transport.base_url):
+        if not self._options.sandbox and outlives_a_process(client.running_engine().transport.base_url):
             for place in remember(self._manifest, self._directory):
                 say(f"note: {place} is a batch of the same manifest; here its jobs are paid for once more")
 

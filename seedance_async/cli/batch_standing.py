@@ -116,7 +116,7 @@ class Observer:
             return None
         waiting = 0 if summary.stopped else summary.counts.get(State.PLANNED, 0)
         needed = ceil(waiting / (self._client.usage.share_of_bound or 1.0))
-        return max(0.0, self._client.engine.dispatcher.expected_end(waiting=needed) - now)
+        return max(0.0, self._client.running_engine().dispatcher.expected_end(waiting=needed) - now)
 
     def _tick(self) -> None:
         wall = datetime.now(UTC).timestamp()

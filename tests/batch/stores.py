@@ -9,7 +9,7 @@ from seedance_async import Job, NanoBananaPro, Submission
 from seedance_async.batch.journal import Planner, Store, drafts
 from seedance_async.batch.journal.disk import Space
 from seedance_async.batch.journal.file import File
-from seedance_async.batch.journal.opening import let_go, open_file
+from seedance_async.batch.journal.opening import close, open_file
 from seedance_async.models import Task
 
 if TYPE_CHECKING:
@@ -28,7 +28,7 @@ def opened_store(directory: Path) -> Iterator[Store]:
     try:
         yield Store(File(connection, Space(directory)))
     finally:
-        let_go(connection, directory)
+        close(connection, directory)
 
 
 def draft(name: str | None, prompt: str = "A boat", *, line: int = 1) -> Draft:

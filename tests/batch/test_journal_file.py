@@ -213,7 +213,7 @@ def test_nothing_is_intended_on_a_full_disk(tmp_path: Path, monkeypatch: pytest.
 
 
 @pytest.mark.case(131)
-def test_the_ballast_is_given_up_for_a_record_of_what_is_paid(
+def test_the_reserve_is_given_up_for_a_record_of_what_is_paid(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Catalogue 131: the disk is full after the POST; the ids are recorded all the same."""
@@ -235,7 +235,7 @@ def test_the_ballast_is_given_up_for_a_record_of_what_is_paid(
         store.accept(1, ACCEPTED, now=2.0)
 
         assert State.ACCEPTED is store.entry(1).state
-        assert not (tmp_path / disk.BALLAST).exists()
+        assert not (tmp_path / disk.RESERVE).exists()
 
 
 @pytest.mark.case(137)

@@ -23,7 +23,7 @@ NAMES = (
     "gallery.html",
     "gallery.html.part",
     "journal.pid",
-    "journal.ballast",
+    "journal.reserve",
 )
 
 
@@ -88,7 +88,7 @@ async def test_a_batch_may_be_behind_a_link_of_its_owners(tmp_path: Path) -> Non
     assert (tmp_path / "disk" / "pictures" / "boat-0.jpg").exists()
 
 
-@pytest.mark.parametrize("name", ["results.jsonl", "results.jsonl.part", "journal.ballast"])
+@pytest.mark.parametrize("name", ["results.jsonl", "results.jsonl.part", "journal.reserve"])
 async def test_a_directory_in_a_files_place_is_told_and_loses_nothing(
     name: str, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:

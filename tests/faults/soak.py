@@ -225,7 +225,7 @@ async def _client(schedule: Schedule, sandbox: Sandbox) -> AsyncGenerator[Seedan
         retry=schedule.retry,
         timeouts=Timeouts(wait=3000.0),
     ) as client:
-        client.engine.downloads._max_bytes = 2**20  # the endless ones end sooner
+        client.running_engine().downloads._max_bytes = 2**20  # the endless ones end sooner
         yield client
 
 

@@ -91,7 +91,7 @@ async def test_a_rest_that_does_not_fit_is_not_glued_on(name: str, tmp_path: Pat
 async def test_a_length_that_is_missing_or_wrong_makes_no_half_file(name: str, tmp_path: Path) -> None:
     """Compressed without being asked to, shorter or longer than told: the next attempt is believed."""
     async with Sandbox() as sandbox, client_for(sandbox) as client:
-        client.engine.downloads._max_bytes = BOUND
+        client.running_engine().downloads._max_bytes = BOUND
         task = await client.generate(PICTURE)
         sandbox.faults.add(fault(name))
         try:
@@ -140,7 +140,7 @@ async def test_a_url_from_an_answer_leads_nowhere_private(url: str, tmp_path: Pa
 async def test_a_file_without_end_is_given_up(tmp_path: Path) -> None:
     """At a bound, and nothing of it is kept."""
     async with Sandbox(faults=[fault("endless")]) as sandbox, client_for(sandbox) as client:
-        client.engine.downloads._max_bytes = BOUND
+        client.running_engine().downloads._max_bytes = BOUND
         task = await client.generate(PICTURE)
         with pytest.raises(DownloadError, match="longer"):
             await client.download(task, tmp_path)

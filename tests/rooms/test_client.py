@@ -315,7 +315,7 @@ async def test_each_waiter_of_a_task_has_its_own_patience(hasty_first: bool) -> 
 
     async def wait(name: str, client: SeedanceClient, after: float) -> None:
         await anyio.sleep(after)
-        poller = client.engine.poller
+        poller = client.running_engine().poller
         patience = 1000.0 if name == "hasty" else None
         outcomes[name] = await poller.follow(sandbox.paid_tasks[0].id, patience=patience).outcome()
 

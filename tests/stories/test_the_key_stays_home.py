@@ -55,7 +55,7 @@ async def test_the_key_is_in_no_log_no_file_no_repr_and_at_no_other_origin(
             await client.submit(REQUESTS[0])
         except SeedanceError as error:
             told.append(repr(error))
-        told += [repr(client), repr(client.usage), repr(vars(client)), repr(vars(client.engine))]
+        told += [repr(client), repr(client.usage), repr(vars(client)), repr(vars(client.running_engine()))]
 
     files = [path for path in tmp_path.rglob("*") if path.is_file()]
     assert sandbox.leaks == []

@@ -1,9 +1,9 @@
 """The journal: the durable record of a batch, of what was asked for, sent under which key, and accepted.
 
-The order of writing is the promise: the intent (key, path, exact bytes) is on the disk before a POST leaves,
-and the accepted task ids are before anybody is told. So at any instruction a process may end, and the next
-one finds for each job either that nothing was sent, or the very bytes and key to ask again with, or the ids
-to collect.
+The order of writing is what matters: the intent (key, path, exact bytes) is on the disk before a POST leaves,
+and the accepted task ids are before anybody learns of them. So at any instruction a process may end, and the
+next one finds for each job either that nothing was sent, or the very bytes and key to ask again with, or the
+ids to collect.
 
 SQLite runs in one dedicated thread, one whole transaction a call. A caller that is cancelled meanwhile does
 not stop the thread; what was begun will be written.
@@ -20,7 +20,7 @@ import anyio
 
 from seedance_async.batch.journal.disk import Space
 from seedance_async.batch.journal.file import File
-from seedance_async.batch.journal.opening import let_go, open_file
+from seedance_async.batch.journal.opening import close, open_file
 from seedance_async.batch.journal.planning import Planner, Problem, Taken
 from seedance_async.batch.journal.queries import Milestones
 from seedance_async.batch.journal.records import Changes, Draft, Entry, damage, drafts
@@ -79,13 +79,13 @@ class Journal:
             raise
         return journal
 
-    async def do(self, deed: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> T:
-        """Do something in the journal's thread, after all that was asked before.
+    async def do(self, operation: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> T:
+        """Do something in the journal's thread, after all that was asked for before.
 
-        Once asked for it is done: a cancelled caller leaves, the deed stays.
+        Once asked for it is done: a cancelled caller leaves, the operation stays.
         """
         loop = asyncio.get_running_loop()
-        done = loop.run_in_executor(self._thread, partial(deed, *args, **kwargs))
+        done = loop.run_in_executor(self._thread, partial(operation, *args, **kwargs))
         # Against anyio's cancellation the scope, against asyncio's own the shield.
         with anyio.CancelScope(shield=True):
             await asyncio.shield(done)
@@ -106,7 +106,7 @@ class Journal:
                 space.load()
                 self.store = Store(File(connection, space))
             except BaseException:
-                let_go(connection, self._directory)
+                close(connection, self._directory)
                 raise
         except OSError as problem:
             raise JournalError(f"{self._directory} cannot hold a batch: {problem}") from problem
@@ -117,4 +117,4 @@ class Journal:
 
     def _close(self) -> None:
         self.store.file.space.drop()
-        let_go(self.store.file.connection, self._directory)
+        close(self.store.file.connection, self._directory)

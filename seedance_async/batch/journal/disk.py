@@ -5,8 +5,8 @@ could not be written down, so room is asked for before each POST; and a reserve 
 up when a record of something paid finds the disk full after all.
 
 Two runners of one batch would pay for its jobs twice, and it is SQLite's lock that keeps the second one out.
-Its authors warn that many network file systems only pretend to lock. Linux tells what a directory is on;
-where nothing tells, nothing is assumed.
+Its authors warn that many network file systems only pretend to lock. Linux says what a directory is on;
+where nothing says it, nothing is assumed.
 """
 
 from __future__ import annotations
@@ -23,8 +23,8 @@ from seedance_async.plain_files import create
 
 log: logging.Logger = logging.getLogger(__name__)
 
-BALLAST: Final = "journal.ballast"
-BALLAST_BYTES: Final = 1024 * 1024
+RESERVE: Final = "journal.reserve"
+RESERVE_BYTES: Final = 1024 * 1024
 """Some two hundred records, more than can be on the wire at once."""
 
 LEAST_FREE_BYTES: Final = 16 * 1024 * 1024
@@ -43,25 +43,25 @@ class Space:
 
     def __init__(self, directory: Path) -> None:
         self._directory = directory
-        self._ballast = directory / BALLAST
+        self._reserve = directory / RESERVE
 
     def load(self) -> None:
         """Write the reserve file, if there is room for it and its name is free."""
-        if self._lies_there() or self._free() < LEAST_FREE_BYTES:
+        if self._is_there() or self._free() < LEAST_FREE_BYTES:
             return
-        if self._ballast.is_dir() and not self._ballast.is_symlink():
-            log.warning("%s is a directory: there is no reserve to give up if the disk fills", self._ballast)
+        if self._reserve.is_dir() and not self._reserve.is_symlink():
+            log.warning("%s is a directory: there is no reserve to give up if the disk fills", self._reserve)
             return
-        with create(self._ballast) as file:
-            file.write(bytes(BALLAST_BYTES))
+        with create(self._reserve) as file:
+            file.write(bytes(RESERVE_BYTES))
             file.flush()
             os.fsync(file.fileno())
 
     def drop(self) -> bool:
         """Give the reserve up; False if it is gone already."""
-        there = self._lies_there()
+        there = self._is_there()
         if there:
-            self._ballast.unlink()
+            self._reserve.unlink()
         return there
 
     def check(self) -> None:
@@ -77,15 +77,15 @@ class Space:
                 "task id might not be recorded; make room and run again"
             )
 
-    def _lies_there(self) -> bool:
-        return self._ballast.is_file() and not self._ballast.is_symlink()
+    def _is_there(self) -> bool:
+        return self._reserve.is_file() and not self._reserve.is_symlink()
 
     def _free(self) -> int:
         return shutil.disk_usage(self._directory).free
 
 
 def shared_file_system(directory: Path, mounts: Path = MOUNTS) -> str | None:
-    """The kind of file system, if several machines use it at a time; None if not, or if nothing tells."""
+    """The kind of file system, if several machines use it at a time; None if not, or if it is not known."""
     try:
         lines = mounts.read_text(errors="surrogateescape").splitlines()
     except OSError:

@@ -1,8 +1,8 @@
 """One connection and its transactions, and what becomes of one that fails.
 
-A full disk is met once with the ballast. After any other failure of the file, an input/output error above
-all, nothing more is written: what a failed sync has left behind is not known, and trying again would only
-look like success.
+Where the disk is full, the reserve file is given up, once. After any other failure of the file, an
+input/output error above all, nothing more is written: what a failed sync has left behind is not known, and
+trying again would only look like success.
 """
 
 from __future__ import annotations
@@ -59,8 +59,8 @@ class File:
         """Change something; part of a transaction."""
         self.connection.execute(sql, parameters)
 
-    def transaction(self, deed: Callable[[], T]) -> T:
-        """Do a deed whole or not at all; when this returns it is on the disk.
+    def transaction(self, operation: Callable[[], T]) -> T:
+        """Do an operation whole or not at all; when this returns it is on the disk.
 
         Raises:
             JournalError: it is not done.
@@ -70,11 +70,11 @@ class File:
         if self._broken is not None:
             raise self._broken
         try:
-            return deed() if self._nested else self._attempt(deed)
+            return operation() if self._nested else self._attempt(operation)
         except sqlite3.Error as problem:
             full = problem.sqlite_errorcode == sqlite3.SQLITE_FULL
             if full and not self._nested and self.space.drop():
-                return self.transaction(deed)
+                return self.transaction(operation)
             failure = JournalError(f"the journal could not be written: {problem}")
             self._broken = None if full else failure
             raise failure from problem
@@ -115,10 +115,10 @@ class File:
             self._broken = failure
         return failure
 
-    def _attempt(self, deed: Callable[[], T]) -> T:
+    def _attempt(self, operation: Callable[[], T]) -> T:
         self.connection.execute("BEGIN IMMEDIATE")
         try:
-            done = deed()
+            done = operation()
             self.connection.execute("COMMIT")
         except BaseException:
             with suppress(sqlite3.Error):  # SQLite may have rolled back by itself, as when the disk is full

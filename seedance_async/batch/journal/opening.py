@@ -1,6 +1,6 @@
 """The opening of a journal: who may open it, and what the file must be.
 
-One process, one connection. The connection keeps SQLite's exclusive lock from the first look to the end, so a
+One process, one connection. The connection keeps SQLite's exclusive lock from the beginning to the end, so a
 second runner is refused at once, and the kernel lifts the lock however the first one ends. With that lock
 there is no shared memory file, and neither of SQLite's troubles with several writers of one write-ahead log
 can occur. The holder's process id stands beside the journal, for the message only.
@@ -79,7 +79,7 @@ def open_file(directory: Path) -> Connection:
     """
     directory.mkdir(parents=True, exist_ok=True)
     path = directory / JOURNAL
-    _beware_of_other_machines(directory)
+    _check_other_machines(directory)
     _own(path)
     crashed = (directory / HOLDER).exists() and path.stat().st_size > 0
     if crashed and not path.with_name(f"{JOURNAL}-wal").exists():
@@ -136,7 +136,7 @@ def check(connection: Connection) -> None:
             raise damage(f"{column} of {_named('jobs', *job)}")
 
 
-def let_go(connection: Connection, directory: Path) -> None:
+def close(connection: Connection, directory: Path) -> None:
     """Close the journal: everything into the one file, and nobody named as its holder."""
     with suppress(sqlite3.Error):  # what the log holds is read from there the next time
         connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
@@ -144,7 +144,7 @@ def let_go(connection: Connection, directory: Path) -> None:
     (directory / HOLDER).unlink(missing_ok=True)
 
 
-def _beware_of_other_machines(directory: Path) -> None:
+def _check_other_machines(directory: Path) -> None:
     """Where the lock may be this machine's own, the name of the holder has to do.
 
     Raises:

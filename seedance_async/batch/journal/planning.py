@@ -279,11 +279,11 @@ class Planner:
     def _finish(self, manifest: str) -> Changes:
         removed = 0
         if not self._fresh:
-            gone = "number NOT IN (SELECT number FROM temp.listed)"
-            row = self._file.row(f"SELECT count(*) FROM jobs WHERE listed = 1 AND {gone}")
+            unlisted = "number NOT IN (SELECT number FROM temp.listed)"
+            row = self._file.row(f"SELECT count(*) FROM jobs WHERE listed = 1 AND {unlisted}")
             removed = row[0] if row else 0
-            self._file.write(f"DELETE FROM jobs WHERE state = 'planned' AND {gone}")
-            self._file.write(f"UPDATE jobs SET listed = 0 WHERE listed = 1 AND {gone}")
+            self._file.write(f"DELETE FROM jobs WHERE state = 'planned' AND {unlisted}")
+            self._file.write(f"UPDATE jobs SET listed = 0 WHERE listed = 1 AND {unlisted}")
         self._store.remember_fact("manifest", manifest)
         return Changes(added=self._added, removed=removed, edited=self._edited)
 

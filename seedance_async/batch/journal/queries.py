@@ -138,7 +138,7 @@ class Queries:
         return int(row[0]) if row else 0
 
     def unpriced(self) -> list[tuple[int, Tariff, State]]:
-        """Jobs that may have cost something which nobody has told: number, tariff and state."""
+        """Jobs that may have cost an amount which is not known: number, tariff and state."""
         rows = self.file.rows(
             "SELECT number, tariff, state FROM jobs "
             "WHERE credits_used IS NULL AND state NOT IN ('planned', 'refused')"

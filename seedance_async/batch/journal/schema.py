@@ -3,23 +3,33 @@
 One row of ``jobs`` is one job, whatever becomes of it. Its ``number`` is the order in which jobs were first
 planned.
 
-``fold``      is the name as a file system without case sees it; two jobs may not share it. ``unnamed``   is 1
-where the name was made from the place in the manifest; such jobs are told apart by digest. ``listed``    is 1
-where the job stands in the manifest of the last run. What was sent stays, listed or not. ``run``       is the
-run that last moved the job. ``post``      is the POST it was sent in, or is to be sent in again, and
-``place`` its place among the jobs that
-              the POST serves. Both are empty for a job never sent, or to be sent under a new key.
+``fold``      is the name as a file system without case sees it; two jobs may not share it.
+
+``unnamed``   is 1 where the name was made from the place in the manifest; such jobs are recognised by digest.
+
+``listed``    is 1 where the job stands in the manifest of the last run. What was sent stays, listed or not.
+
+``run``       is the run that last moved the job.
+
+``post``      is the POST it was sent in, or is to be sent in again; empty for a job that was never sent, or
+is to be sent under a new key.
+
+``place``     is its place among the jobs that the POST serves, from 0.
 
 One row of ``posts`` is one POST: exactly the bytes that leave, under which key. An ordinary job is a post
 with one member, however many tasks it asks for (``tariffs.tasks``); up to four equal jobs are the members of
 one.
 
-``state``      is that of its jobs until it is accepted; ``planned`` means that it is sent again as it is. A
-               post that no job refers to was given up: it stays on record, its key is not used again.
-``generation`` counts the keys made for the same jobs and the same body from 1.
-``crashes``    counts the runs that died while it was under way.
-``account``    is whose API key it was sent with: origin and fingerprint.
-``answer``     is what the API said to it.
+``state``     is that of its jobs until it is accepted; ``planned`` means that it is sent again as it is. A
+post that no job refers to was given up: it stays on record, and its key is not used again.
+
+``generation``  counts the keys made for the same jobs and the same body from 1.
+
+``crashes``   counts the runs that died while it was under way.
+
+``account``   is whose API key it was sent with: origin and fingerprint.
+
+``answer``    is what the API said to it.
 
 ``…_at`` are seconds of the wall clock since 1970, UTC.
 
