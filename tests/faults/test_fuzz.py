@@ -120,8 +120,8 @@ ASKED = Counter({job.request.prompt: job.repeat for job in JOBS})
 CELLS = {
     "jobs": (
         "name", "fold", "unnamed", "listed", "line", "take", "tariff", "path", "body", "digest", "state",
-        "run", "post", "place", "accepted_at", "ended_at", "task_ids", "tasks", "credits_used", "credits_refunded",
-        "files", "error",
+        "run", "post", "place", "accepted_at", "ended_at", "task_ids", "tasks", "credits_used",
+        "credits_refunded", "files", "error",
     ),
     "posts": (
         "key", "path", "body", "account", "intended_at", "crashes", "generation", "state", "answer",
