@@ -35,7 +35,7 @@ from typing import TYPE_CHECKING, ClassVar, Final, Self
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
-    from seedance_async.models import Task
+    from seedance_async.answers import Task
 
 
 class SeedanceError(Exception):
