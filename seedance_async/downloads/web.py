@@ -8,7 +8,6 @@ Where the API itself is at loopback (the sandbox), so may its files be.
 from __future__ import annotations
 
 import errno
-import ipaddress
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Final
 
@@ -19,9 +18,8 @@ from aiohttp.abc import AbstractResolver
 from yarl import URL
 
 from seedance_async.errors import DownloadError
-from seedance_async.models.addresses import public_host_fault
 from seedance_async.models.rules import shown_url
-from seedance_async.network import is_loopback
+from seedance_async.network import is_loopback, is_public, parse_address
 
 if TYPE_CHECKING:
     import socket
@@ -173,9 +171,8 @@ def _check(status: int, address: str) -> None:
 
 
 def _public(host: str, *, unresolved: bool = True) -> bool:
-    """False for addresses that are not of the public internet; names pass where the resolver judges them."""
-    try:
-        address = ipaddress.ip_address(host.strip("[]").partition("%")[0])
-    except ValueError:
+    """Whether a host may be connected to; ``unresolved`` accepts names, which the resolver checks later."""
+    address = parse_address(host.strip("[]").partition("%")[0])
+    if address is None:
         return unresolved or not is_loopback(host)
-    return public_host_fault(str(address)) is None
+    return is_public(address)

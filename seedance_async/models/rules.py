@@ -17,7 +17,7 @@ from typing import Final, TypeAlias
 import attrs
 
 from seedance_async.errors import ValidationError
-from seedance_async.models.addresses import public_url_fault
+from seedance_async.network import public_url_fault
 
 Rule: TypeAlias = Callable[[object], str | None]
 """A value in; the reason why it is refused out, or None."""
