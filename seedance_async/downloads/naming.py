@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Final
 from attrs import frozen
 
 from seedance_async.errors import ValidationError
+from seedance_async.filenames import safe
 from seedance_async.models import VideoOutput
 
 if TYPE_CHECKING:
@@ -58,18 +59,13 @@ def sources(task: Task, name: str | None) -> list[Source]:
     Raises:
         ValidationError: ``name`` is not a plain file name.
     """
-    stem = plain(task.id) if name is None else _checked(name)
+    stem = safe(task.id) if name is None else _checked(name)
     if isinstance(task.output, VideoOutput):
         labels = ["", "-last-frame"]
     else:
         labels = [""] if len(task.urls) == 1 else [f"-{number}" for number in range(1, len(task.urls) + 1)]
     named = zip(task.urls, labels, strict=False)
     return [Source(url, stem + label, place) for place, (url, label) in enumerate(named, start=1)]
-
-
-def plain(text: str) -> str:
-    """Foreign text as a file name."""
-    return re.sub(r"[^A-Za-z0-9._-]", "_", text).strip("._")[:120] or "task"
 
 
 def _checked(name: str) -> str:

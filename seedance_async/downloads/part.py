@@ -23,7 +23,7 @@ from contextlib import ExitStack, contextmanager, suppress
 from typing import TYPE_CHECKING, Final, Self
 
 from seedance_async.downloads.resume import Version
-from seedance_async.plain_files import ALL, BINARY, NOT_THROUGH_LINKS, create
+from seedance_async.safe_files import ALL, BINARY, NOT_THROUGH_LINKS, create
 
 if TYPE_CHECKING:
     from collections.abc import Generator

@@ -15,7 +15,7 @@ import os
 from typing import TYPE_CHECKING
 
 from seedance_async.embedding import EmbeddingError, embedding, origin_of, spliced
-from seedance_async.plain_files import create
+from seedance_async.safe_files import create
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

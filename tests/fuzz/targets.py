@@ -8,7 +8,7 @@ import struct
 import sys
 from typing import TYPE_CHECKING, Final
 
-from seedance_async import wire
+from seedance_async import filenames, wire
 from seedance_async.batch import manifest, names, results
 from seedance_async.batch.journal import cells
 from seedance_async.batch.journal.records import ENTRY_COLUMNS, entry
@@ -103,9 +103,9 @@ def manifests(data: bytes) -> None:
 def file_names(data: bytes) -> None:
     """Any text becomes one part of a path, and stays what it has become."""
     text = data.decode("utf-8", "surrogateescape")
-    name = names.safe(text)
-    assert name == names.safe(name)
-    assert 0 < len(name.encode()) <= names.MAX_STEM_BYTES
+    name = filenames.safe(text)
+    assert name == filenames.safe(name)
+    assert 0 < len(name.encode()) <= filenames.MAX_STEM_BYTES
     assert not {"/", "\\", "\0"} & set(name)
     assert name[0] not in "-."
     try:

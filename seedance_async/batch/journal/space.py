@@ -13,7 +13,7 @@ import shutil
 from typing import TYPE_CHECKING, Final
 
 from seedance_async.errors import JournalError
-from seedance_async.plain_files import create
+from seedance_async.safe_files import create
 
 if TYPE_CHECKING:
     from pathlib import Path
