@@ -16,12 +16,12 @@ import anyio
 from anyio import to_thread
 
 from seedance_async.downloads import resume
+from seedance_async.downloads.metadata import Origin
 from seedance_async.downloads.naming import HEAD_BYTES, kind_of
 from seedance_async.downloads.part import Part
 from seedance_async.downloads.place import find_saved, put_in_place, with_texts
 from seedance_async.downloads.resume import Misfit, Rest, Version
 from seedance_async.downloads.web import BrokenError
-from seedance_async.embedding import Origin
 from seedance_async.errors import DownloadError
 from seedance_async.fault_points import fault_point
 from seedance_async.models.rules import shown_url

@@ -14,15 +14,15 @@ import logging
 import os
 from typing import TYPE_CHECKING
 
-from seedance_async.embedding import EmbeddingError, embedding, origin_of, spliced
+from seedance_async.downloads.metadata import MetadataError, apply_splice, plan_insertion, read_origin
 from seedance_async.safe_files import create
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
+    from seedance_async.downloads.metadata import Origin
     from seedance_async.downloads.part import Part
-    from seedance_async.embedding import Origin
 
 log: logging.Logger = logging.getLogger(__name__)
 
@@ -68,11 +68,11 @@ def with_texts(part: Part, kind: str, *, prompt: str, origin: Origin) -> Path:
     """The part with prompt and origin in its metadata, as another file; or itself, where that cannot be."""
     try:
         with part.reading() as file, create(part.fresh) as fresh:
-            change = embedding(file, kind, prompt=prompt, origin=origin)
-            fresh.writelines(spliced(file, change))
+            change = plan_insertion(file, kind, prompt=prompt, origin=origin)
+            fresh.writelines(apply_splice(file, change))
             fresh.flush()
             os.fsync(fresh.fileno())
-    except (EmbeddingError, OSError) as problem:
+    except (MetadataError, OSError) as problem:
         log.info("%s keeps its metadata as they are: %s", part.path.name, problem)
         return part.path
     return part.fresh
@@ -99,7 +99,7 @@ def _is_saved(path: Path, head: bytes, origin: Origin) -> bool:
         return False
     with path.open("rb") as file:
         as_it_came = path.stat().st_size == origin.source_bytes and file.read(len(head)) == head
-        return as_it_came or origin_of(file, path.suffix[1:]) == origin
+        return as_it_came or read_origin(file, path.suffix[1:]) == origin
 
 
 def _sync_folder(folder: Path) -> None:

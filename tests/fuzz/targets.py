@@ -13,7 +13,7 @@ from seedance_async.batch import manifest, names, results
 from seedance_async.batch.journal import cells
 from seedance_async.batch.journal.records import ENTRY_COLUMNS, entry
 from seedance_async.downloads import resume
-from seedance_async.embedding import EmbeddingError, Origin, embedding, origin_of, spliced
+from seedance_async.downloads.metadata import MetadataError, Origin, apply_splice, plan_insertion, read_origin
 from seedance_async.errors import ConfigurationError, JournalError, ValidationError
 from seedance_async.models import REQUEST_TYPES
 from seedance_async.protocol import Failure, Reply, read_submission, read_task, retry_after, task_call
@@ -122,13 +122,13 @@ def media(data: bytes) -> None:
     which, content = _parts(data, 2)
     kind = ("mp4", "png", "jpg")[len(which) % 3]
     file = io.BytesIO(content)
-    told = origin_of(file, kind)
+    told = read_origin(file, kind)
     try:
-        change = embedding(file, kind, prompt="A kite \u2600", origin=ORIGIN)
-    except EmbeddingError:
+        change = plan_insertion(file, kind, prompt="A kite \u2600", origin=ORIGIN)
+    except MetadataError:
         return
-    changed = io.BytesIO(b"".join(spliced(file, change)))
-    assert (told or ORIGIN) == origin_of(changed, kind)
+    changed = io.BytesIO(b"".join(apply_splice(file, change)))
+    assert (told or ORIGIN) == read_origin(changed, kind)
 
 
 def parts(data: bytes) -> None:
