@@ -134,13 +134,13 @@ def media(data: bytes) -> None:
 def parts(data: bytes) -> None:
     """What lies beside a part, and what a server says of a range, is understood or not believed."""
     kept, told, have = _parts(data, 3)
-    version = resume.Version.read(kept)
+    version = resume.Version.from_json(kept)
     headers = {"Content-Range": told.decode("latin-1")}
-    fit = resume.fit(version, len(have), status=206, headers=headers)
-    if isinstance(fit, resume.Rest):
+    fit = resume.interpret(version, len(have), status=206, headers=headers)
+    if isinstance(fit, resume.Remainder):
         assert 0 <= fit.start < fit.length
     if version is not None:
-        assert version == resume.Version.read(version.text())
+        assert version == resume.Version.from_json(version.to_json())
 
 
 def forecasts(data: bytes) -> None:
