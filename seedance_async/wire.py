@@ -38,7 +38,7 @@ from seedance_async.models import (
     Task,
     VideoOutput,
 )
-from seedance_async.models.rules import shown
+from seedance_async.models.display import shown
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping

@@ -23,7 +23,7 @@ from seedance_async.downloads.resume import Mismatch, Remainder, Version
 from seedance_async.downloads.session import AttemptError
 from seedance_async.errors import DownloadError
 from seedance_async.fault_points import fault_point
-from seedance_async.models.rules import shown_url
+from seedance_async.models.display import shown_url
 
 if TYPE_CHECKING:
     from collections.abc import Callable

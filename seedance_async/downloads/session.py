@@ -18,7 +18,7 @@ from aiohttp.abc import AbstractResolver
 from yarl import URL
 
 from seedance_async.errors import DownloadError
-from seedance_async.models.rules import shown_url
+from seedance_async.models.display import shown_url
 from seedance_async.network import is_loopback, is_public, parse_address
 
 if TYPE_CHECKING:
