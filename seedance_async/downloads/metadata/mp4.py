@@ -82,7 +82,7 @@ def plan_insertion(file: BinaryIO, *, prompt: str, origin: Origin) -> Splice:
         MetadataError: not an MP4 that can be parsed, or one that an insertion would break.
     """
     section, moov = _read_moov(file)
-    ours = _free_entry(to_utf8(origin.to_json())) + _entry(COMMENT, _data(to_utf8(prompt)))
+    ours = _free_entry(to_utf8(origin.to_json())) + _box(COMMENT, _data(to_utf8(prompt)))
     new = bytearray(_box(b"moov", _with_entries(moov, LIST, ours)))
     _shift_offsets(new, section, by=len(new) - (section.stop - section.start))
     return Splice(section.start, section.stop, bytes(new))
@@ -174,15 +174,21 @@ def _with_entries(content: bytes, path: tuple[bytes, ...], entries: bytes) -> by
     boxes = _boxes(content)
     if not path:  # the list itself; a file has one comment
         return b"".join(box.whole for box in boxes if box.kind not in {COMMENT, b""}) + entries
+    old = _first(boxes, path[0])
+    new = _child_with_entries(old, path, entries)
+    if old is not None:
+        return b"".join(new if box is old else box.whole for box in boxes)
+    parts = [box.whole for box in boxes]
+    parts.insert(len(boxes) - (bool(boxes) and not boxes[-1].kind), new)  # before terminating zeros
+    return b"".join(parts)
+
+
+def _child_with_entries(old: Box | None, path: tuple[bytes, ...], entries: bytes) -> bytes:
+    """The box at the start of ``path``, with ``entries`` appended to the list at its end."""
     kind, *rest = path
-    old = _first(boxes, kind)
-    inner = old.content if old else _EMPTY_META if kind == b"meta" else b""
-    head = _head_of_meta(inner) if kind == b"meta" else 0
-    new = _box(kind, inner[:head] + _with_entries(inner[head:], tuple(rest), entries))
-    if old is None:
-        index = len(boxes) - (bool(boxes) and not boxes[-1].kind)
-        boxes.insert(index, Box(kind, new))
-    return b"".join(new if box is old else box.whole for box in boxes)
+    content = old.content if old else _EMPTY_META if kind == b"meta" else b""
+    head = _head_of_meta(content) if kind == b"meta" else 0
+    return _box(kind, content[:head], _with_entries(content[head:], tuple(rest), entries))
 
 
 def _head_of_meta(content: bytes) -> int:
@@ -199,12 +205,9 @@ def _head_of_meta(content: bytes) -> int:
     return head
 
 
-def _box(kind: bytes, content: bytes) -> bytes:
+def _box(kind: bytes, *contents: bytes) -> bytes:
+    content = b"".join(contents)
     return struct.pack(">I4s", len(content) + 8, kind) + content
-
-
-def _entry(kind: bytes, *contents: bytes) -> bytes:
-    return _box(kind, b"".join(contents))
 
 
 def _data(text: bytes) -> bytes:
@@ -213,7 +216,7 @@ def _data(text: bytes) -> bytes:
 
 def _free_entry(text: bytes) -> bytes:
     named = _box(b"mean", bytes(4) + MEAN), _box(b"name", bytes(4) + KEY.encode())
-    return _entry(FREE, *named, _data(text))
+    return _box(FREE, *named, _data(text))
 
 
 _EMPTY_META: Final = bytes(4) + _box(b"hdlr", struct.pack(">8s4s4s8sx", b"", b"mdir", b"appl", b""))
