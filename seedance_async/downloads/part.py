@@ -23,6 +23,7 @@ from contextlib import ExitStack, contextmanager, suppress
 from typing import TYPE_CHECKING, Final, Self
 
 from seedance_async.downloads.resume import Version
+from seedance_async.file_lock import try_lock
 from seedance_async.safe_files import ALL, BINARY, NOT_THROUGH_LINKS, create
 
 if TYPE_CHECKING:
@@ -216,19 +217,10 @@ def _is_at(path: Path, found: os.stat_result) -> bool:
         return False
 
 
-if sys.platform == "win32":
-
-    def _lock(handle: int) -> bool:  # noqa: ARG001
-        return True
-
-else:
-    import fcntl
-
-    def _lock(handle: int) -> bool:
-        try:
-            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            return False
-        except OSError:
-            log.debug("the file system has no locks")
+def _lock(handle: int) -> bool:
+    """Whether nobody else has locked the file; True also where the file system has no locks."""
+    try:
+        return try_lock(handle)
+    except OSError:
+        log.debug("the file system has no locks")
         return True
