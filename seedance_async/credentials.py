@@ -1,7 +1,7 @@
-"""The API key as a value that does not show itself.
+"""API key as a value that is absent from reprs and pickles.
 
-A key in a plain ``str`` turns up in reprs, frame dumps and pickles. Here the text leaves by one door only,
-``reveal``, and the transport opens it at the last moment before a request is written.
+A key in a plain ``str`` appears in reprs, tracebacks with locals and pickles. Here only ``reveal`` returns
+the text, and only the transport calls it, directly before it sends a request.
 """
 
 from __future__ import annotations
@@ -18,11 +18,11 @@ class ApiKey:
     """A bearer key of the API.
 
     Args:
-        text: the key as the dashboard shows it; white space around it is dropped.
+        text: the key as the dashboard shows it; white space around it is removed.
 
     Raises:
-        ConfigurationError: empty, or with characters that cannot stand in a header. The message never
-            repeats the key.
+        ConfigurationError: it is empty, or has characters that are not allowed in a header. The message never
+            contains the key.
     """
 
     __slots__ = ("_text",)
@@ -31,31 +31,31 @@ class ApiKey:
         text = text.strip()
         if not text:
             raise ConfigurationError("the API key is empty")
-        if not text.isascii() or any(ord(mark) < 0x21 or ord(mark) == 0x7F for mark in text):
+        if not text.isascii() or any(ord(character) < 0x21 or ord(character) == 0x7F for character in text):
             raise ConfigurationError(
                 "the API key has spaces, control or non-ASCII characters inside it; paste it again"
             )
         self._text = text
 
     def reveal(self) -> str:
-        """The key itself, for the Authorization header of the API's origin and nothing else."""
+        """The key, for the Authorization header of requests to the API's origin only."""
         return self._text
 
     @property
     def fingerprint(self) -> str:
-        """16 hexadecimal digits that tell keys apart without giving them away."""
+        """16 hexadecimal digits of the key's SHA-256, which identify it without revealing it."""
         return hashlib.sha256(self._text.encode()).hexdigest()[:16]
 
     def scrub(self, body: bytes) -> bytes:
-        """Remove the key from bytes a server sent: some echo the credentials they refuse."""
+        """Replace the key in bytes that a server sent: some repeat the credentials they refuse."""
         return body.replace(self._text.encode(), MASK.encode())
 
     def scrub_text(self, text: str) -> str:
-        """As ``scrub``, for the value of a header."""
+        """As ``scrub``, for the text of a header."""
         return text.replace(self._text, MASK)
 
     def __repr__(self) -> str:
         return f"ApiKey({MASK})"
 
     def __reduce__(self) -> NoReturn:
-        raise TypeError("an API key is not pickled: give the other process its own")
+        raise TypeError("an API key cannot be pickled: pass the key to the other process in another way")

@@ -1,6 +1,7 @@
-"""Every exception this package raises on purpose, and which one answers which code of the API.
+"""Exceptions of the package, and the class for each of the API's error codes. Pure.
 
-The leaves are cut by what a caller can *do*: mend the input, top up, wait, collect what was paid, report.
+There is a class for each thing a caller can *do*: correct the input, top up, wait, collect what was paid,
+report.
 
     SeedanceError
     ├── ValidationError (ValueError)            the request breaks a documented rule; nothing was sent
@@ -13,12 +14,12 @@ The leaves are cut by what a caller can *do*: mend the input, top up, wait, coll
     │   ├── InternalServerError       500       └── ServiceBusyError         503
     ├── UncertainSubmissionError                a POST may have been accepted and paid; carries its key
     │   ├── UncertainInternalServerError  500   ├── UncertainServiceBusyError  503   (of that class, too)
-    │   └── StaleKeyError                       and its key is too old to be sent again
+    │   └── StaleKeyError                       and its key is too old to send it again
     ├── ConnectionFailedError (ConnectionError) no usable answer arrived
-    ├── UnexpectedReplyError                    an answer arrived that is not the documented one
+    ├── UnexpectedReplyError                    an answer arrived that is not documented
     ├── TaskFailedError                         the server gave up on a task
-    ├── OutputMissingError                      a task is completed and told no URL, even when asked again
-    ├── WaitTimeoutError (TimeoutError)         the task was still running when the caller's patience ended
+    ├── OutputMissingError                      a completed task has no URL, also when polled again
+    ├── WaitTimeoutError (TimeoutError)         the task was still running at the caller's timeout
     ├── DownloadError                           a result file could not be saved; the task is still finished
     ├── ManifestError (ValueError)              the input file of a batch is wrong; nothing was sent
     ├── CreditCapError                          the next job would pass the credit cap
@@ -35,17 +36,17 @@ from typing import TYPE_CHECKING, ClassVar, Final, Self
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
-    from seedance_async.models import Task
+    from seedance_async.answers import Task
 
 
 class SeedanceError(Exception):
     """Root of every error of this package.
 
     Attributes:
-        idempotency_key: the key of the POST this error belongs to, if one may have left. Sending the same
+        idempotency_key: key of the POST that the error is about, if it may have been sent. Sending the same
             request again under this key is safe; under a new key it may be paid twice.
-        task_id: the task this error belongs to, where known.
-        advice: what to do about such an error, where its message does not say it; part of ``str(error)``.
+        task_id: id of the task that the error is about, if known.
+        advice: what to do about such an error, unless the message says it; part of ``str(error)``.
     """
 
     advice: ClassVar[str] = ""
@@ -68,23 +69,23 @@ class SeedanceError(Exception):
             for label, value in (("idempotency_key", self.idempotency_key), ("task_id", self.task_id))
             if value is not None
         ]
-        told = f"{self.message}; {self.advice}" if self.advice else self.message
-        return f"{told} [{', '.join(handles)}]" if handles else told
+        text = f"{self.message}; {self.advice}" if self.advice else self.message
+        return f"{text} [{', '.join(handles)}]" if handles else text
 
     def about(self, *, idempotency_key: str | None = None, task_id: str | None = None) -> Self:
-        """The same error, told of another job: with that job's handles, or none."""
+        """A copy of this error for another job, with that job's key and task id, or none."""
         own = copy.copy(self)
         own.idempotency_key, own.task_id = idempotency_key, task_id
         own.__cause__ = self.__cause__
         return own
 
     def __reduce__(self) -> tuple[Callable[..., SeedanceError], tuple[object, ...]]:
-        """Errors cross process pools whole: their constructors take other arguments than ``args``."""
+        """Support pickling: the constructors take other arguments than ``args``."""
         return _restored, (type(self), self.args, self.__dict__)
 
 
 def _restored(kind: type[SeedanceError], args: tuple[object, ...], state: dict[str, object]) -> SeedanceError:
-    """An error as it was before it was pickled or copied."""
+    """The unpickled or copied error."""
     error = kind.__new__(kind, *args)
     error.__dict__.update(state)
     return error
@@ -94,7 +95,7 @@ class ValidationError(SeedanceError, ValueError):
     """A request breaks rules of the vendor's parameter tables. Nothing was sent, nothing was charged.
 
     Attributes:
-        problems: every problem found, as ``(field, reason)``, in the order of the fields.
+        problems: all problems, as ``(field, reason)``, in the order of the fields.
     """
 
     def __init__(self, problems: Iterable[tuple[str, str]], *, subject: str = "request") -> None:
@@ -115,10 +116,10 @@ class ApiError(SeedanceError):
     """The API answered with its error envelope ``{"error": {"code", "message"}}``.
 
     Attributes:
-        code: the documented word, such as ``rate_limited``.
-        status: the HTTP status, such as 429.
-        request_id: the server's name for the exchange, if it sent one.
-        retry_after: seconds the server asked us to wait, if it did.
+        code: the documented word, for example ``rate_limited``.
+        status: the HTTP status, for example 429.
+        request_id: the server's id of the exchange, if it sent one.
+        retry_after: seconds that the server asked to wait, if it did.
     """
 
     def __init__(
@@ -140,9 +141,9 @@ class ApiError(SeedanceError):
 
 
 class InvalidRequestError(ApiError):
-    """400: the API refused the input. Nothing was charged; mend the request and send it under a new key."""
+    """400: the API refused the input. Nothing was charged: correct it and send it under a new key."""
 
-    advice = "nothing was charged: mend the request and send it under a new key"
+    advice = "nothing was charged: correct the request and send it under a new key"
 
 
 class UnauthorizedError(ApiError):
@@ -155,8 +156,8 @@ class InsufficientCreditsError(ApiError):
     """402: the balance does not cover the job. Top up, then send it again.
 
     Attributes:
-        required_credits: what the job costs, if the server said so (undocumented, seen by users).
-        available_credits: what the account holds, if the server said so.
+        required_credits: the job's price, if stated (undocumented, seen by users).
+        available_credits: the account's balance, if stated (as above).
     """
 
     advice = "nothing was charged: top up, then send it again"
@@ -166,27 +167,27 @@ class InsufficientCreditsError(ApiError):
 
 
 class NotFoundError(ApiError):
-    """404: no such task, or it belongs to another account than the key's."""
+    """404: there is no such task, or it belongs to another account."""
 
-    advice = "check the id, and that the API key is of the account that made the task"
+    advice = "check the id, and that the API key belongs to the account that made the task"
 
 
 class IdempotencyConflictError(ApiError):
-    """409: the key was used with another body, or its first request is still running."""
+    """409: the idempotency key was used with another body, or its first request is still running."""
 
-    advice = "take a new key for a new job"
+    advice = "use a new key for a new job"
 
 
 class RateLimitedError(ApiError):
-    """429: the account's allowance of requests is spent, and waiting for it took longer than allowed."""
+    """429: the account's request limit is exhausted, and waiting took longer than ``RetryPolicy`` allows."""
 
-    advice = "find out who else spends this account, or try later"
+    advice = "find out who else uses this account, or try later"
 
 
 class InternalServerError(ApiError):
     """500: the API failed on its side."""
 
-    advice = "try later; if it lasts, give the vendor the request_id"
+    advice = "try later; if it persists, report the request_id to the vendor"
 
 
 class ServiceBusyError(ApiError):
@@ -196,28 +197,28 @@ class ServiceBusyError(ApiError):
 
 
 class UncertainSubmissionError(SeedanceError):
-    """A POST left and its outcome is not known: the job may run and may have been paid.
+    """A POST was sent and its outcome is unknown: the job may be running and paid.
 
     Send the same request again with ``idempotency_key=error.idempotency_key`` to collect it. A new key may
     pay a second time.
     """
 
-    advice = ""  # the message says it, with the key
+    advice = ""  # the message contains it, with the key
 
 
 class UncertainInternalServerError(UncertainSubmissionError, InternalServerError):
-    """A POST was answered 500 to the end; such an answer does not say whether the job was accepted."""
+    """A POST was answered 500 at every attempt; this does not tell whether the job was accepted."""
 
 
 class UncertainServiceBusyError(UncertainSubmissionError, ServiceBusyError):
-    """A POST was answered 503 to the end; such an answer does not say whether the job was accepted."""
+    """A POST was answered 503 at every attempt; this does not tell whether the job was accepted."""
 
 
 class StaleKeyError(UncertainSubmissionError):
-    """A POST's outcome is not known, and its key (20 hours old by default) is not safe to send again.
+    """A POST's outcome is unknown, and its key is too old (20 hours by default) to be sent again safely.
 
-    The server may have forgotten the key, and would then take and charge the same request as a new job. Look
-    for it among the account's tasks first.
+    The server may have forgotten the key; it would then accept and charge the request as a new job. Look for
+    the job among the account's tasks first.
     """
 
 
@@ -232,7 +233,7 @@ class UnexpectedReplyError(SeedanceError):
 
     Attributes:
         status: the HTTP status, 0 if none could be read.
-        excerpt: the first characters of the body, credentials removed.
+        excerpt: the first 500 characters of the body, without the API key.
     """
 
     advice = "something between here and the API may have answered: check base_url and proxies"
@@ -261,36 +262,38 @@ class TaskFailedError(SeedanceError):
     def __init__(self, task: Task, *, idempotency_key: str | None = None) -> None:
         reason = task.error or "no reason given"
         refund = task.credits_refunded
-        told = "refund not stated" if refund is None else f"{refund} credits refunded"
-        super().__init__(f"task failed: {reason} ({told})", idempotency_key=idempotency_key, task_id=task.id)
+        refunded = "refund not stated" if refund is None else f"{refund} credits refunded"
+        super().__init__(
+            f"task failed: {reason} ({refunded})", idempotency_key=idempotency_key, task_id=task.id
+        )
         self.task = task
 
 
 class OutputMissingError(SeedanceError):
-    """A task is completed, and the answer holds no output URL, even when asked again for a minute.
+    """A task is completed, and its answer has no output URL, also when polled again for a minute.
 
-    It is paid and finished at the server: ask again later, or give its id to the vendor.
+    It is paid and finished at the server: poll it later, or report its id to the vendor.
 
     Attributes:
         task: the task as last seen.
     """
 
-    advice = "ask for the task again later, or give its id to the vendor"
+    advice = "get the task again later, or report its id to the vendor"
 
     def __init__(self, task: Task) -> None:
-        super().__init__("the task is completed, but the answer names no output file", task_id=task.id)
+        super().__init__("the task is completed, but its answer has no output URL", task_id=task.id)
         self.task = task
 
 
 class WaitTimeoutError(SeedanceError, TimeoutError):
-    """The task was not final in time. It goes on at the server: wait for ``task_id`` again to collect it."""
+    """The task was not final in time. It continues at the server: wait again for ``task_id``."""
 
 
 class DownloadError(SeedanceError):
     """A result file could not be saved. The task stays finished; download it again by its id.
 
     Attributes:
-        gone: the URL is no longer good; the task, asked again, has a fresh one.
+        gone: the URL has expired; polling the task again gives a new one.
     """
 
     advice = "the task stays finished: download it again by its task_id"
@@ -302,7 +305,7 @@ class ManifestError(SeedanceError, ValueError):
     """A batch's input file is wrong. Nothing was sent.
 
     Attributes:
-        problems: every problem found, as ``(line, field, reason)``; lines count from 1.
+        problems: all problems, as ``(line, field, reason)``; lines count from 1.
     """
 
     def __init__(self, problems: Iterable[tuple[int, str, str]], *, source: str = "manifest") -> None:
@@ -312,7 +315,7 @@ class ManifestError(SeedanceError, ValueError):
 
 
 class CreditCapError(SeedanceError):
-    """The next job would take the credits spent and reserved past the cap."""
+    """With the next job, the credits spent and reserved would exceed the cap."""
 
     advice = "raise the cap and run again"
 
@@ -331,4 +334,4 @@ BY_CODE: Final[dict[str, type[ApiError]]] = {
     "internal_error": InternalServerError,
     "service_busy": ServiceBusyError,
 }
-"""The vendor's table of error codes; a code that is not in it becomes a plain ``ApiError``."""
+"""The vendor's table of error codes; any other code becomes an ``ApiError``."""

@@ -1,17 +1,17 @@
-"""Named points at which a test may end the process, as a power cut or ``kill -9`` would.
+"""Fault points: named places at which a test can end the process, as a power cut or ``kill -9`` would.
 
-What a crash leaves behind depends on the instruction it strikes at. The instants that matter have names; with
-``SEEDANCE_FAULT_POINT=after_intent:2`` in the environment the process ends at the second arrival at that
-point, at once and without any cleaning up. Without the variable a point does nothing.
+The result of a crash depends on the instruction at which it happens. The important ones have names; with
+``SEEDANCE_FAULT_POINT=after_intent:2`` in the environment the process ends the second time it reaches that
+point, immediately and without cleaning up. Without the variable a point does nothing.
 
     after_intent     the intent to pay is on disk, nothing is sent
-    after_send       a POST has left whole, no answer was read
-    after_body       an answer was read whole, nothing was made of it
-    before_record    a submission was accepted, its task ids are not on disk
-    after_record     they are on disk, nobody was told
+    after_send       a POST is sent completely, no answer is read
+    after_body       an answer is read completely, and not yet processed
+    before_record    a submission is accepted, its task ids are not on disk
+    after_record     its task ids are on disk, nobody is notified
     mid_download     a part of a file is written
-    before_rename    a file is whole under its temporary name
-    after_rename     a file has its name, and no record
+    before_rename    a file is complete under its temporary name
+    after_rename     a file has its final name, and is not recorded
 """
 
 from __future__ import annotations
@@ -27,18 +27,18 @@ POINTS: Final = (
 )  # fmt: skip
 
 EXIT_CODE: Final = 137
-"""What a shell says of a process that was killed."""
+"""The exit code that a shell reports for a killed process."""
 
-_arrivals: Counter[str] = Counter()
+_hits: Counter[str] = Counter()
 
 
 def fault_point(name: str) -> None:
-    """End the process here, if the environment asks for it."""
+    """End the process here, if the environment variable names this point."""
     armed, hit = _armed()
     if name != armed:
         return
-    _arrivals[name] += 1
-    if _arrivals[name] == hit:
+    _hits[name] += 1
+    if _hits[name] == hit:
         os._exit(EXIT_CODE)
 
 

@@ -1,16 +1,16 @@
-"""One exchange with the API as values: a call goes out, a reply comes in, an answer or a failure is read.
+"""Values of one exchange with the API: the call, the reply, and the answer or failure read from it.
 
-A failure says two things apart from each other: *what* went wrong (an error of the public tree) and what that
-proves about the money (an ``Outcome``). The second is what decides whether a POST may be forgotten:
+A failure has two independent parts: *what* went wrong (an exception) and what that proves about the charge
+(an ``Outcome``), which decides whether a POST can be given up:
 
-    NOT_SENT   no byte can have reached the API                    nothing was charged
-    REJECTED   the API itself refused, with its own envelope       this attempt was not charged
-    UNKNOWN    anything else: cut, garbled, 5xx, somebody's page    it may run and may be paid
+    NOT_SENT   no byte can have reached the API                          nothing was charged
+    REJECTED   the API itself refused, with its error envelope            this attempt was not charged
+    UNKNOWN    anything else: truncated, malformed, 5xx, a proxy's page   it may be running and paid
 
-Only the API's own envelope proves a rejection. A proxy's 400 or a garbled answer that a library reports as
-"status 400" proves nothing.
+Only the API's own envelope proves a rejection. A proxy's 400, or a malformed answer that a library reports as
+"status 400", proves nothing.
 
-Pure: no clock, no socket. Says who: the vendor's error table and its sentence "Retry after the Retry-After
+Pure: no clock, no socket. Source: the vendor's error table and its sentence "Retry after the Retry-After
 header (in seconds)".
 """
 
@@ -45,10 +45,10 @@ if TYPE_CHECKING:
     Parsed = TypeVar("Parsed")
 
 EXCERPT: Final = 500
-"""Characters of a foreign body that an error keeps."""
+"""Characters of an undocumented body that an exception keeps."""
 
-DEFINITIVE: Final = frozenset({"invalid_request", "unauthorized", "insufficient_credits", "not_found"})
-"""Codes that refuse for good. 429, 409 and 503 ask to come again and 500 says nothing of the job."""
+DEFINITIVE_CODES: Final = frozenset({"invalid_request", "unauthorized", "insufficient_credits", "not_found"})
+"""Codes of a final refusal. 429, 409 and 503 ask to try again, and 500 tells nothing about the job."""
 
 BY_STATUS: Final[dict[int, str]] = {
     400: "invalid_request",
@@ -61,16 +61,15 @@ BY_STATUS: Final[dict[int, str]] = {
     503: "service_busy",
 }
 
+CONCLUSIVE_STATUSES: Final = frozenset({401, 402, 404, 409, 429})
+"""Statuses whose meaning is used even if the envelope has an undocumented code."""
 
-BELIEVED: Final = frozenset({401, 402, 404, 409, 429})
-"""Statuses that say what is meant, whatever undocumented word an envelope has for it."""
-
-OPEN: Final = frozenset({408, 409, 425, 499})
-"""4xx that say "not now" or "given up waiting", and nothing of what became of the job."""
+OPEN_STATUSES: Final = frozenset({408, 409, 425, 499})
+"""4xx for "not now" or "gave up waiting", which do not tell what became of the job."""
 
 
 class Outcome(Enum):
-    """What a failed attempt proves about the money."""
+    """What a failed attempt proves about the charge."""
 
     NOT_SENT = "not sent"
     REJECTED = "rejected"
@@ -79,7 +78,7 @@ class Outcome(Enum):
 
 @frozen(kw_only=True)
 class Call:
-    """One HTTP request, whole: sending it twice sends the same bytes."""
+    """One HTTP request as a value: sending it twice sends the same bytes."""
 
     method: Literal["GET", "POST"]
     path: str
@@ -88,7 +87,7 @@ class Call:
 
     @property
     def headers(self) -> dict[str, str]:
-        """Every header but Authorization, which only the transport adds."""
+        """All headers except Authorization, which the transport adds."""
         headers = {"Accept": "application/json", "Accept-Encoding": "identity"}
         if self.body is not None:
             headers["Content-Type"] = "application/json"
@@ -99,7 +98,7 @@ class Call:
 
 @frozen(kw_only=True)
 class Reply:
-    """A whole answer, body decompressed; headers are looked up by names in lower case."""
+    """One complete HTTP answer: the body decompressed, header names in lower case."""
 
     status: int
     headers: Mapping[str, str]
@@ -107,43 +106,49 @@ class Reply:
 
     @property
     def retry_after(self) -> float | None:
-        """Seconds the server asks to wait; None without a usable hint."""
+        """Seconds that the server asks to wait; None without a valid header."""
         return retry_after(self.headers.get("retry-after"), date=self.headers.get("date"))
 
     @property
     def sent_at(self) -> datetime | None:
-        """The server's wall clock when it answered, None where it did not say."""
+        """The server's wall clock when it answered; None without a valid Date header."""
         return _http_date(self.headers.get("date"))
 
 
 @frozen(kw_only=True)
 class Failure:
-    """An attempt without an answer to use."""
+    """An attempt without a usable answer.
+
+    Attributes:
+        error: the exception for the caller.
+        outcome: what it proves about the charge.
+        retry_after: seconds that the server asks to wait.
+        final: True if another attempt cannot help: an invalid certificate, a redirect to another host.
+    """
 
     error: SeedanceError
     outcome: Outcome
     retry_after: float | None = None
     final: bool = False
-    """True where asking again cannot help: a broken certificate, a redirect to another host."""
 
 
 def submit_call(request: Request, *, idempotency_key: str) -> Call:
-    """The POST that asks for ``request``."""
+    """The POST that submits ``request``."""
     return Call(method="POST", path=request.path, body=wire.encode(request), idempotency_key=idempotency_key)
 
 
 def task_call(task_id: str) -> Call:
-    """The GET that asks how a task stands. The id is quoted, dots too: it is foreign text in a path."""
+    """The GET that polls a task. The id is quoted, dots too: a server's text must not change the path."""
     return Call(method="GET", path=f"/tasks/{quote(task_id, safe='').replace('.', '%2E')}")
 
 
 def read_submission(reply: Reply) -> Submission | Failure:
-    """Read the answer to a POST."""
+    """The submission in the answer to a POST."""
     return _read(reply, wire.submission)
 
 
 def read_task(reply: Reply, *, task_id: str) -> Task | Failure:
-    """Read the answer to a poll; an answer about another task is refused."""
+    """The task in the answer to a poll; an answer about another task is a failure."""
     answer = _read(reply, wire.task)
     if not isinstance(answer, Failure) and answer.id != task_id:
         answer = _unexpected(reply, f"the answer is about another task ({answer.id[:80]!r})")
@@ -153,7 +158,7 @@ def read_task(reply: Reply, *, task_id: str) -> Task | Failure:
 
 
 def _read(reply: Reply, structure: Callable[[object], Parsed]) -> Parsed | Failure:
-    """Success only for a 2xx whose body is the documented one."""
+    """The parsed body of a 2xx with a documented body; anything else is a failure."""
     try:
         data = wire.loads_answer(reply.body) if reply.body else None
     except ValueError as problem:
@@ -179,8 +184,8 @@ def _envelope(data: object) -> Mapping[str, object] | None:
 
 def _from_envelope(reply: Reply, envelope: Mapping[str, object], data: object) -> Failure:
     code = str(envelope["code"])
-    said = envelope.get("message")
-    message = said[:EXCERPT] if isinstance(said, str) else "no message"
+    text = envelope.get("message")
+    message = text[:EXCERPT] if isinstance(text, str) else "no message"
     error = _api_error(code, reply, message)
     if isinstance(error, InsufficientCreditsError):
         _add_amounts(error, data, envelope)
@@ -188,16 +193,16 @@ def _from_envelope(reply: Reply, envelope: Mapping[str, object], data: object) -
 
 
 def _outcome(code: str, status: int) -> Outcome:
-    """An envelope in a 2xx leaves the money open; so does an undocumented code on a 5xx or an open 4xx."""
-    if code in DEFINITIVE:
+    """The outcome by an envelope; unknown in a 2xx, or with neither code nor status conclusive."""
+    if code in DEFINITIVE_CODES:
         return Outcome.REJECTED
     if code in BY_CODE:
         return Outcome.REJECTED if status == 429 and code == "rate_limited" else Outcome.UNKNOWN
-    return Outcome.REJECTED if 400 <= status < 500 and status not in OPEN else Outcome.UNKNOWN
+    return Outcome.REJECTED if 400 <= status < 500 and status not in OPEN_STATUSES else Outcome.UNKNOWN
 
 
 def _api_error(code: str, reply: Reply, message: str) -> ApiError:
-    return _family(code, reply.status)(
+    return _error_class(code, reply.status)(
         f"{reply.status} {code}: {message}",
         code=code,
         status=reply.status,
@@ -206,17 +211,17 @@ def _api_error(code: str, reply: Reply, message: str) -> ApiError:
     )
 
 
-def _family(code: str, status: int) -> type[ApiError]:
-    """The class of an error: by its documented code, else by its status."""
-    if code not in BY_CODE and status in BELIEVED:
+def _error_class(code: str, status: int) -> type[ApiError]:
+    """The exception class for a documented code, else for the status."""
+    if code not in BY_CODE and status in CONCLUSIVE_STATUSES:
         return BY_CODE[BY_STATUS[status]]
     if code not in BY_CODE and "idempotency" in code:
-        return IdempotencyConflictError  # some servers say 422 and a longer word; it is the same refusal
+        return IdempotencyConflictError  # some servers send 422 and a longer code
     return BY_CODE.get(code, ApiError)
 
 
 def _add_amounts(error: InsufficientCreditsError, *sources: object) -> None:
-    """Users saw these two fields in 402 answers; the documents do not promise them."""
+    """Set the two amounts that users saw in 402 answers; they are not documented."""
     for source in sources:
         if isinstance(source, dict):
             for name in ("required_credits", "available_credits"):
@@ -226,7 +231,7 @@ def _add_amounts(error: InsufficientCreditsError, *sources: object) -> None:
 
 
 def _from_status(reply: Reply, *, why: str) -> Failure:
-    """An error status without the API's envelope: an empty body is classified, a foreign one is not."""
+    """The failure for a status without an envelope: an empty body is classified, another's body is not."""
     code = BY_STATUS.get(reply.status)
     if reply.status == 429 or (code is not None and not reply.body):
         error = _api_error(code or "rate_limited", reply, "(no error envelope)")
@@ -240,7 +245,7 @@ def _unexpected(reply: Reply, why: str) -> Failure:
     title = re.search(r"<title>(.*?)</title>", text, re.IGNORECASE | re.DOTALL)
     shown = title.group(1).strip() if title else text[:EXCERPT]
     error = UnexpectedReplyError(
-        f"HTTP {reply.status} is not the documented answer: {why}; it reads {shown[:120]!r}",
+        f"HTTP {reply.status} is not a documented answer: {why}; it reads {shown[:120]!r}",
         status=reply.status,
         excerpt=text[:EXCERPT],
     )
@@ -248,7 +253,7 @@ def _unexpected(reply: Reply, why: str) -> Failure:
 
 
 def redirect_failure(reply: Reply, *, asked: str) -> Failure:
-    """A redirect that is not obeyed: the API key and the paid body stay with the configured host."""
+    """The failure for a redirect, which is not followed: key and body go to the configured host only."""
     target = reply.headers.get("location", "(no Location)")[:200]
     error = UnexpectedReplyError(
         f"{asked} redirects (HTTP {reply.status}) to {target!r}, which is not followed: the API key and the "
@@ -259,10 +264,10 @@ def redirect_failure(reply: Reply, *, asked: str) -> Failure:
 
 
 def retry_after(value: str | None, *, date: str | None = None) -> float | None:
-    """Seconds to wait by a Retry-After header: digits, or an HTTP date against the answer's own Date.
+    """Seconds to wait by a Retry-After header: digits, or an HTTP date relative to the answer's own Date.
 
-    Zero, negative, empty and malformed hints are no hints. Python's ``float`` would take ``inf``, ``1_0`` and
-    digits of other scripts, so only ASCII digits count.
+    None for zero, negative, empty and malformed values. Python's ``float`` accepts ``inf``, ``1_0`` and
+    digits of other scripts, so only ASCII digits are valid here.
     """
     if value is None:
         return None
@@ -279,12 +284,12 @@ def _http_date(value: str | None) -> datetime | None:
     if value is None:
         return None
     try:
-        moment = parsedate_to_datetime(value)
+        instant = parsedate_to_datetime(value)
     except (ValueError, OverflowError):  # the second one for a year of fifty digits
         return None
-    return moment if moment.tzinfo is not None else None
+    return instant if instant.tzinfo is not None else None
 
 
 def with_key(submission: Submission, *, idempotency_key: str) -> Submission:
-    """The submission together with the key it was sent under."""
+    """The submission with the key under which it was sent."""
     return evolve(submission, idempotency_key=idempotency_key)

@@ -1,23 +1,24 @@
-"""After a failed attempt: wait so long and send the same bytes again, or give up with the right error.
+"""Retry decisions: after a failed attempt, wait and send the same bytes again, or give up with an exception.
 
-The theory, for a POST (every one spends credits, all of them carry an idempotency key):
+The rules for a POST (each one spends credits and has an idempotency key):
 
-* A retry is always the *same* call: same key, same bytes. Under the vendor's promise "retries never create
-  duplicate paid tasks" that is safe, whatever became of the first attempt.
-* *Uncertain is sticky.* Once one attempt ended ``UNKNOWN``, a refusal of a later one proves nothing about
-  the first: a 402 may be the echo of our own first charge. So giving up then is
-  ``UncertainSubmissionError``.
-* 409 has two documented meanings, "reused with a different body, or still running". Our bytes never differ
-  under a key we minted, so something has delivered it before, and the job may be running: wait, and be in
-  doubt. Under a key the caller brought, and with nothing uncertain, wait shortly and then believe it.
-* 429 is a promise that nothing was done. The budget closes its gate; the retry needs no wait of its own.
-* A server forgets a key after a time, and then the same bytes are a new job. A machine that slept finds its
-  back-off unfinished and the key a day old; so the wall clock says how old a key in doubt may become.
-* A 500 may be stored under the key and answered for ever, so few of them are asked for.
+* A retry is always the *same* call: same key, same bytes. By the vendor's promise "retries never create
+  duplicate paid tasks" it is safe, whatever the outcome of the first attempt.
+* *Uncertain is sticky.* After one attempt ended ``UNKNOWN``, a refusal of a later one proves nothing about
+  the first: a 402 may be caused by our own first charge. Giving up raises ``UncertainSubmissionError`` then.
+* 409 has two documented meanings, "reused with a different body, or still running". Under a generated key
+  the bytes never differ, so an earlier attempt was delivered and the job may be running: the outcome is
+  uncertain, and the call is retried. Under the caller's key, if nothing is uncertain, it is retried for a
+  short time only.
+* 429 means that nothing was done. The budget closes its gate, so the retry needs no wait of its own.
+* A server forgets a key after some time; then the same bytes are a new job. After a machine was suspended,
+  the back-off continues although the key may be a day old. So the age of an uncertain key is measured by
+  the wall clock, and limited.
+* A 500 may be stored under the key and be the answer for ever, so it is retried a few times only.
 
-A GET changes nothing: everything but a clear refusal is asked again.
+A GET changes nothing, so it is retried after everything but a definite refusal.
 
-Pure: elapsed seconds, the key's age and jitter come in as arguments.
+Pure: elapsed seconds, the key's age and jitter are arguments.
 """
 
 from __future__ import annotations
@@ -42,29 +43,35 @@ from seedance_async.protocol import Call, Failure, Outcome
 if TYPE_CHECKING:
     from seedance_async.models import RetryPolicy
 
-CONFLICT_FIRST_WAIT: Final = 2.0  # s; the first POST is likely still on its way through the server
-BROUGHT_KEY_CONFLICT_WAIT: Final = 10.0  # s; long enough for a request, too short to annoy a wrong body
+CONFLICT_FIRST_WAIT: Final = 2.0  # s; the server is likely still working on the first POST
+CALLER_KEY_CONFLICT_WAIT: Final = 10.0  # s; enough for a request that is running; short if the body differs
 
 KEY_TRUSTED: Final = 20 * 3600.0
-"""Seconds that a key is taken to be remembered: the usual 24 hours, less some for clocks and the wire."""
+"""Seconds for which a server is assumed to remember a key: the usual 24 hours, minus a margin."""
 
 
 @frozen(kw_only=True)
 class History:
-    """What happened to a call so far."""
+    """The failed attempts of a call.
+
+    Attributes:
+        attempts: their number.
+        elapsed: seconds since the first one began, by a monotonic clock.
+        age: seconds since then by the wall clock, which also counts while the machine is suspended.
+        uncertain: one of them may have been accepted; never becomes False again.
+        minted: the key was generated here, so it was never used with another body.
+        server_errors: number of 500s.
+        trust: seconds for which the server is assumed to remember the key; infinity if the caller accepts
+            the risk of paying twice.
+    """
 
     attempts: int = 0
     elapsed: float = 0.0
-    """Seconds since its first attempt began."""
     age: float = 0.0
-    """Seconds since then by the wall clock, which runs on while the machine sleeps."""
     uncertain: bool = False
-    """An earlier attempt may have been accepted; never goes back to False."""
     minted: bool = True
-    """The key is ours, so no other body can stand under it."""
     server_errors: int = 0
     trust: float = KEY_TRUSTED
-    """Seconds for which its key is taken to be remembered; infinity for a caller who takes the risk."""
 
     def after(self, failure: Failure, *, elapsed: float, age: float = 0.0) -> History:
         """The history with one more failed attempt."""
@@ -78,21 +85,21 @@ class History:
         )
 
     def _raises_doubt(self, failure: Failure) -> bool:
-        """A 409 under a brought key may be about another body; under one of ours it tells of our own job."""
-        brought = isinstance(failure.error, IdempotencyConflictError) and not self.minted
-        return failure.outcome is Outcome.UNKNOWN and not brought
+        """Every unknown outcome does, except a 409 under the caller's key: it may be about another body."""
+        other_body = isinstance(failure.error, IdempotencyConflictError) and not self.minted
+        return failure.outcome is Outcome.UNKNOWN and not other_body
 
 
 @frozen
 class Wait:
-    """Send the call again, not before so many seconds."""
+    """Send the call again after at least ``seconds``."""
 
     seconds: float
 
 
 @frozen
 class GiveUp:
-    """Raise this."""
+    """Raise ``error``."""
 
     error: SeedanceError
 
@@ -100,40 +107,43 @@ class GiveUp:
 def decide(
     call: Call, failure: Failure, history: History, *, policy: RetryPolicy, jitter: float
 ) -> Wait | GiveUp:
-    """Judge a failed attempt.
+    """Decide what follows a failed attempt.
 
     Args:
-        call: what was sent.
-        failure: how the attempt ended.
+        call: the call that was sent.
+        failure: the end of the attempt.
         history: all attempts, this one included.
         policy: the caller's limits.
-        jitter: a random number in [0, 1), so that many clients do not return in step.
+        jitter: a random number in [0, 1), so that many clients do not retry at the same time.
     """
     too_late = outlived(call, failure, history)
     if too_late is not None:
         return GiveUp(too_late)
-    if _worth_another(failure, history, policy):
-        return Wait(_pause(failure, history, policy, jitter))
+    if _may_retry(failure, history, policy):
+        return Wait(_wait_time(failure, history, policy, jitter))
     return GiveUp(_final_error(call, failure, history))
 
 
 def outlived(call: Call, failure: Failure, history: History) -> SeedanceError | None:
-    """Why a call may not be sent again: the server may have accepted it, and forgotten its key since."""
-    doubt = history.uncertain or failure.outcome is Outcome.UNKNOWN  # here a 409 counts: it tells of a job
+    """The error for a call that must not be sent again: it may have been accepted, and its key forgotten.
+
+    None if the key is recent enough, or no attempt can have been accepted.
+    """
+    uncertain = history.uncertain or failure.outcome is Outcome.UNKNOWN  # any 409 counts: there is a job
     key = call.idempotency_key
-    if key is None or not doubt or history.age <= history.trust:
+    if key is None or not uncertain or history.age <= history.trust:
         return None
-    told = (
+    message = (
         f"it is not known whether the job was accepted (last: {failure.error.message}), and it was first "
         f"sent over {history.trust / 3600:g} hours ago: the server may have forgotten its idempotency key, "
         "so sent again it may be paid twice; look for it among the account's tasks first"
     )
-    error = StaleKeyError(told, idempotency_key=key)
+    error = StaleKeyError(message, idempotency_key=key)
     error.__cause__ = failure.error
     return error
 
 
-def _worth_another(failure: Failure, history: History, policy: RetryPolicy) -> bool:
+def _may_retry(failure: Failure, history: History, policy: RetryPolicy) -> bool:
     if failure.final or (failure.retry_after or 0.0) > policy.max_retry_after:
         return False
     if isinstance(failure.error, IdempotencyConflictError):
@@ -148,11 +158,11 @@ def _worth_another(failure: Failure, history: History, policy: RetryPolicy) -> b
 def _conflict_wait(history: History, policy: RetryPolicy) -> float:
     if history.minted or history.uncertain:
         return policy.conflict_wait
-    return min(BROUGHT_KEY_CONFLICT_WAIT, policy.conflict_wait)
+    return min(CALLER_KEY_CONFLICT_WAIT, policy.conflict_wait)
 
 
-def _pause(failure: Failure, history: History, policy: RetryPolicy, jitter: float) -> float:
-    """Retry-After is obeyed and never undercut; without one, exponential back-off with half of it random."""
+def _wait_time(failure: Failure, history: History, policy: RetryPolicy, jitter: float) -> float:
+    """Seconds to wait: at least Retry-After, if given; else exponential back-off, half of it random."""
     if isinstance(failure.error, RateLimitedError):
         return 0.0
     conflict = isinstance(failure.error, IdempotencyConflictError)
@@ -173,25 +183,24 @@ def _final_error(call: Call, failure: Failure, history: History) -> SeedanceErro
 
 
 def _uncertain(error: SeedanceError, key: str) -> SeedanceError:
-    """The error that says "may be paid", with the last answer as its cause.
+    """The error for an unknown outcome, with the last failure as its cause.
 
-    Where the last answer was the API's 500 or 503 the result is of that class too, so that a caller who
-    handles those by name meets it.
+    If that was the API's 500 or 503, the error is of that class, too, for callers who catch it by name.
     """
-    told = (
+    message = (
         f"it is not known whether the job was accepted (last: {error.message}); send the same request with "
         "this idempotency key to collect it, a new key may pay twice"
     )
     uncertain: SeedanceError
     if isinstance(error, InternalServerError):
         uncertain = UncertainInternalServerError(
-            told, code=error.code, status=error.status, request_id=error.request_id, idempotency_key=key
+            message, code=error.code, status=error.status, request_id=error.request_id, idempotency_key=key
         )
     elif isinstance(error, ServiceBusyError):
         uncertain = UncertainServiceBusyError(
-            told, code=error.code, status=error.status, request_id=error.request_id, idempotency_key=key
+            message, code=error.code, status=error.status, request_id=error.request_id, idempotency_key=key
         )
     else:
-        uncertain = UncertainSubmissionError(told, idempotency_key=key)
+        uncertain = UncertainSubmissionError(message, idempotency_key=key)
     uncertain.__cause__ = error
     return uncertain

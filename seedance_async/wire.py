@@ -1,15 +1,15 @@
-"""Models to JSON and back: strict about what leaves, tolerant of what arrives.
+"""JSON encoding of requests and decoding of answers: strict for what is sent, tolerant of what is received.
 
-*Out.* ``encode`` is the one serialisation there is. Its bytes are stored and sent again on a retry, so they
-depend on the request alone: UTF-8, no white space, fields in the order of the class, ``duration`` as the text
-the API wants. Defaults are written out, so that the body says the whole of what is paid for even if the
-vendor changes one; what is None or empty is left out, since the tables know no null.
+*Encoding.* ``encode`` is the only serialisation. Its bytes are stored and sent again on a retry, so they
+depend on the request alone: UTF-8, no white space, fields in the order of the class, ``duration`` as the
+text that the API requires. Defaults are written, so that the body says everything that is paid for even if
+the vendor changes a default. None and empty values are left out: the vendor's tables have no null.
 
-*In.* ``loads`` reads foreign bytes and fails with ``ValueError`` only; ``loads_answer`` mends their texts as
-well: an answer may be about a paid job, while an input with half a character is refused. ``submission``
-and ``task`` need an id to collect by, and nothing else: unknown fields are kept in ``raw``, and a number of
-the wrong type becomes None, because by then the work is paid. cattrs as shipped would turn ``"false"`` into
-True, 5.9 into 5 and None into ``'None'``; the hooks below are exact instead.
+*Decoding.* ``loads`` decodes untrusted bytes and raises ``ValueError`` only. ``loads_answer`` also replaces
+lone surrogates: an answer may be about a paid job, while an input with one is refused. ``submission`` and
+``task`` require a usable id and nothing else: unknown fields are kept in ``raw``, and a number of the wrong
+type becomes None, because the work is paid by then. cattrs by default converts ``"false"`` to True, 5.9 to
+5 and None to ``'None'``; the hooks below are exact instead.
 """
 
 from __future__ import annotations
@@ -38,41 +38,41 @@ from seedance_async.models import (
     Task,
     VideoOutput,
 )
-from seedance_async.models.rules import shown
+from seedance_async.models.display import shown
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
 MAX_BODY_BYTES: Final = 4 * 2**20
-"""Longest JSON body that is read; the documented answers have some 400 bytes."""
+"""Largest JSON body that is decoded; the documented answers have some 400 bytes."""
 
 MAX_DEPTH: Final = 64
 MAX_DIGITS: Final = 64
-MAX_CREDITS: Final = 2**53  # counted exactly by a float, and by SQLite
+MAX_CREDITS: Final = 2**53  # exact in a float, and in SQLite
 
 REPLACEMENT: Final = "\ufffd"
-"""What stands where half a character stood."""
+"""The character that replaces a lone surrogate."""
 
-_HALF: Final = re.compile(r"[\ud800-\udfff]")
-_MAY_BE_HALF: Final = re.compile(rb"\\ud[89a-f]", re.IGNORECASE)
-_NEVER_SENT: Final = {
+_SURROGATE: Final = re.compile(r"[\ud800-\udfff]")
+_MAY_HAVE_SURROGATE: Final = re.compile(rb"\\ud[89a-f]", re.IGNORECASE)
+_FORBIDDEN_FIELDS: Final = {
     "provider": "must not be sent: the server picks the provider",
     "teamSlug": "must not be sent: calls spend the key owner's personal credits",
 }
 
 
 def encode(request: Request) -> bytes:
-    """The body of ``request``, the same bytes every time."""
-    written = _CONVERTER.unstructure(request)
-    fields = {name: value for name, value in written.items() if value not in (None, [])}
+    """The body of the POST for ``request``; the same bytes at every call."""
+    unstructured = _CONVERTER.unstructure(request)
+    fields = {name: value for name, value in unstructured.items() if value not in (None, [])}
     return json.dumps(fields, ensure_ascii=False, allow_nan=False, separators=(",", ":")).encode()
 
 
 def build(model: str, fields: Mapping[str, object]) -> Request:
-    """The request for ``model`` that ``fields`` describe, in the API's own names; a null counts as left out.
+    """The request for ``model`` with ``fields``, which have the API's names; None counts as left out.
 
     Raises:
-        ValidationError: with everything that is wrong, unknown fields included, field by field.
+        ValidationError: with every problem, unknown fields included, field by field.
     """
     request_type = REQUEST_TYPES.get(model)
     if request_type is None:
@@ -91,13 +91,13 @@ def build(model: str, fields: Mapping[str, object]) -> Request:
 
 
 def loads(body: bytes) -> object:
-    """Read a JSON body that somebody else wrote.
+    """Decode an untrusted JSON body.
 
     Refused: more than 4 MiB, anything but UTF-8 (a byte order mark is fine), a key twice in one object, NaN
     and infinities, numbers of more than 64 digits, more than 64 levels of nesting.
 
     Raises:
-        ValueError: the body cannot be read; the message says why.
+        ValueError: the body cannot be decoded; the message says why.
     """
     if len(body) > MAX_BODY_BYTES:
         raise ValueError(f"body is longer than {MAX_BODY_BYTES} bytes")
@@ -114,36 +114,36 @@ def loads(body: bytes) -> object:
 
 
 def loads_answer(body: bytes) -> object:
-    r"""As ``loads``, for what the API said: every text in it, keys too, can be stored and printed.
+    r"""As ``loads``, for answers of the API: every text, keys included, can be stored and printed.
 
-    A server that cuts a text inside an emoji sends a lone ``\ud83d``, which is JSON and cannot be UTF-8. The
-    answer may be about a paid job, so it is not refused for that.
+    A server that truncates a text inside an emoji sends a lone ``\ud83d``, which is valid JSON and cannot be
+    encoded in UTF-8. The answer may be about a paid job, so it is not refused for that.
 
     Raises:
         ValueError: see ``loads``.
     """
     value = loads(body)
-    return _mended(value) if _MAY_BE_HALF.search(body) else value
+    return _without_surrogates(value) if _MAY_HAVE_SURROGATE.search(body) else value
 
 
 def encodable(text: str) -> str:
-    """``text`` with half characters, which JSON and headers can carry and UTF-8 cannot, replaced."""
-    return _HALF.sub(REPLACEMENT, text)
+    """``text`` without lone surrogates, which JSON and headers can contain and UTF-8 cannot."""
+    return _SURROGATE.sub(REPLACEMENT, text)
 
 
 def submission(data: object) -> Submission:
-    """The answer to a POST.
+    """The submission in a decoded answer to a POST.
 
     Raises:
         ValueError: ``data`` holds no usable task id; the message names the path.
     """
     answer = _answer(data)
-    ours = {"task_ids": _task_ids(answer), "idempotency_key": None, "raw": data}
-    return _CONVERTER.structure({**answer, **ours}, Submission)
+    own_fields = {"task_ids": _task_ids(answer), "idempotency_key": None, "raw": data}
+    return _CONVERTER.structure({**answer, **own_fields}, Submission)
 
 
 def task(data: object) -> Task:
-    """The answer to a GET of a task.
+    """The task in a decoded answer to a poll.
 
     Raises:
         ValueError: ``data`` holds no usable task id; the message names the path.
@@ -152,7 +152,7 @@ def task(data: object) -> Task:
 
 
 def _unknown_field(name: str, known: Iterable[str]) -> str:
-    return _NEVER_SENT.get(name) or f"is not a field of this model{_suggestion(name, known)}"
+    return _FORBIDDEN_FIELDS.get(name) or f"is not a field of this model{_suggestion(name, known)}"
 
 
 def _suggestion(word: str, known: Iterable[str]) -> str:
@@ -164,13 +164,13 @@ def _object_without_duplicates(pairs: list[tuple[str, object]]) -> dict[str, obj
     found: dict[str, object] = {}
     for key, value in pairs:
         if key in found:
-            raise ValueError(f"body is ambiguous: key {shown(key)} stands twice in one object")
+            raise ValueError(f"body is ambiguous: key {shown(key)} occurs twice in one object")
         found[key] = value
     return found
 
 
 def _refuse_constant(name: str) -> NoReturn:
-    raise ValueError(f"body is not JSON: {name} is no number")
+    raise ValueError(f"body is not JSON: {name} is not a number")
 
 
 def _integer(digits: str) -> int:
@@ -187,7 +187,7 @@ def _finite_float(digits: str) -> float:
 
 
 def _refuse_depth(value: object) -> None:
-    """Refuse what later steps, which recurse, could not write down again."""
+    """Refuse nesting deeper than ``MAX_DEPTH``: encoding it again recurses."""
     level = [value]
     for _ in range(MAX_DEPTH):
         if not level:
@@ -203,7 +203,7 @@ def _refuse_depth(value: object) -> None:
 
 
 def _answer(data: object) -> dict[str, object]:
-    """``data`` as an answer about a task, with the model filled in from the id where it is not told."""
+    """``data`` as an answer about a task; a missing model is derived from the id."""
     if not isinstance(data, dict):
         raise ValueError(f"expected a JSON object @ $; got {shown(data)}")  # noqa: TRY004 - foreign data
     task_id = data.get("id")
@@ -213,50 +213,50 @@ def _answer(data: object) -> dict[str, object]:
 
 
 def _usable_id(value: object) -> bool:
-    """Whether ``value`` can be quoted into a path and stored: a text, not blank, and whole.
+    """Whether ``value`` can be put into a path and stored: a text, not blank, without lone surrogates.
 
-    With a character replaced it would name another task.
+    With a character replaced it would be the id of another task.
     """
     return isinstance(value, str) and bool(value.strip()) and REPLACEMENT not in encodable(value)
 
 
 def _task_ids(answer: Mapping[str, object]) -> tuple[object, ...]:
-    """The batch's list of ids if it holds any, else the one id; the documents say no more about it."""
+    """All usable ids of ``batch_task_ids``, else the one id; the documents only name that field."""
     listed = answer.get("batch_task_ids")
     ids = [entry for entry in listed if _usable_id(entry)] if isinstance(listed, list) else []
     return tuple(dict.fromkeys(ids)) or (answer["id"],)
 
 
-def _mended(value: object) -> object:
-    """``value`` with every text encodable; no deeper than ``MAX_DEPTH``, because it was loaded."""
+def _without_surrogates(value: object) -> object:
+    """``value`` with every text encodable; ``loads`` has limited its depth."""
     if isinstance(value, str):
         return encodable(value)
     if isinstance(value, list):
-        return [_mended(entry) for entry in value]
+        return [_without_surrogates(entry) for entry in value]
     if isinstance(value, dict):
-        return {encodable(key): _mended(entry) for key, entry in value.items()}
+        return {encodable(key): _without_surrogates(entry) for key, entry in value.items()}
     return value
 
 
-# The hooks for answers. None of them fails: after the id, nothing may cost a paid result.
+# Structure hooks for answers. None of them raises: if the id is usable, a paid result must not be lost.
 
 
-def _word(value: object, _: object) -> str:
+def _text(value: object, _: object) -> str:
     if isinstance(value, str):
         return encodable(value)
     return "" if value is None else shown(value)
 
 
 def _reason(value: object, _: object) -> str | None:
-    """Why a task failed, as text. The documents show only null here; the errors' own envelope is read too."""
+    """A task's ``error`` as text. The documents show only null; an error envelope is read as well."""
     if isinstance(value, dict) and isinstance(value.get("message"), str):
         code = value.get("code")
         return encodable(f"{code}: {value['message']}" if isinstance(code, str) else value["message"])
-    return _word(value, _) if value else None
+    return _text(value, _) if value else None
 
 
 def _amount(value: object, _: object) -> float | None:
-    """Credits; a fraction is possible (2.2 a second were seen), a negative or astronomical number is not."""
+    """Credits from 0 to ``MAX_CREDITS``, else None; fractions occur (2.2 per second were seen)."""
     if isinstance(value, int | float) and not isinstance(value, bool) and 0 <= value <= MAX_CREDITS:
         return value
     return None
@@ -267,7 +267,7 @@ def _whole(value: object, _: object) -> int | None:
 
 
 def _count(value: object, _: object) -> int | None:
-    """How many; the documents name the field and not its type, so a list counts too."""
+    """A count; the documents do not state the field's type, so the entries of a list are counted."""
     return len(value) if isinstance(value, list) else _whole(value, _)
 
 
@@ -282,7 +282,7 @@ def _instant(value: object, _: object) -> datetime | None:
 
 
 def _output(value: object, _: object) -> Output | None:
-    """Any of the three documented shapes; None when there is no URL in it."""
+    """An output in any of the three documented shapes; None if it has no URL."""
     fields = value if isinstance(value, dict) else {"images": value}
     listed = fields.get("images")
     output: Output
@@ -306,7 +306,7 @@ def _url(value: object) -> str | None:
 
 def _make_converter() -> Converter:
     converter = Converter()
-    converter.register_structure_hook(str, _word)
+    converter.register_structure_hook(str, _text)
     converter.register_structure_hook(str | None, _reason)
     converter.register_structure_hook(int | None, _whole)
     converter.register_structure_hook(float | None, _amount)

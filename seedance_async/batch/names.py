@@ -1,27 +1,8 @@
-"""File names that every file system takes, made of foreign text.
-
-A job's name, and what a model or a server says, ends up in a path. So each value is made safe before it goes
-into the template, and made safe in the same way on every system, so that a directory can be copied from one
-to another:
-
-* characters that some system forbids or hides become ``_``: separators, ``<>:"|?*``, control and format
-  characters (bidirectional marks among them), lone surrogates; white space becomes a blank;
-* leading blanks, dots and dashes go (``-rf``, hidden files), and trailing blanks and dots (Windows drops
-  them);
-* what Windows keeps for devices (``con``, ``nul.txt``) gets a ``_`` in front;
-* text is NFC, and at most ``MAX_STEM_BYTES`` long in UTF-8, cut between code points.
-
-Two names must not become one file. Names that differ in case only are one file on some systems, so a batch
-refuses them (``fold``); a name that had to be changed carries six hexadecimal digits of its own hash.
-
-Pure. Says who: Microsoft's "Naming Files, Paths, and Namespaces"; the catalogue's cases 141 to 147.
-"""
+"""Templates for the paths of a batch's files: checked once, then filled with safe names. Pure."""
 
 from __future__ import annotations
 
-import hashlib
 import re
-import unicodedata
 from pathlib import PurePosixPath
 from string import Formatter
 from typing import TYPE_CHECKING, Final
@@ -29,6 +10,7 @@ from typing import TYPE_CHECKING, Final
 from attrs import field, frozen
 
 from seedance_async.errors import ConfigurationError
+from seedance_async.filenames import safe
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -47,43 +29,6 @@ TELLING_APART: Final = frozenset({"name", "index", "task_id"})
 """Fields of which a template needs one, or several jobs would share a file name."""
 
 DEFAULT: Final = "{name}.{ext}"
-
-MAX_STEM_BYTES: Final = 150
-"""Of 255 that file systems allow; the rest is room for ``-last-frame``, a number and several extensions."""
-
-_FORBIDDEN: Final = frozenset('/\\<>:"|?*')
-_DEVICES: Final = re.compile(
-    r"(con|prn|aux|nul|conin\$|conout\$|com[0-9¹²³]|lpt[0-9¹²³])(?![^. ])", re.IGNORECASE
-)
-
-
-def fold(name: str) -> str:
-    """What two names have in common when a file system that is blind to case takes them for one."""
-    return unicodedata.normalize("NFC", unicodedata.normalize("NFC", name).casefold())
-
-
-def safe(text: str) -> str:
-    """``text`` as one part of a path, the same on every system; unlike texts stay unlike."""
-    plain = unicodedata.normalize("NFC", text)
-    cleaned = "".join(" " if mark.isspace() else _kept(mark) for mark in plain)
-    cleaned = cleaned.lstrip(" .-").rstrip(" .")
-    if _DEVICES.match(cleaned):
-        cleaned = f"_{cleaned}"
-    cut = _cut(cleaned, MAX_STEM_BYTES)
-    if cut and cut == plain:
-        return cut
-    mark = hashlib.sha256(plain.encode("utf-8", "surrogatepass")).hexdigest()[:6]
-    return f"{_cut(cleaned, MAX_STEM_BYTES - 7).rstrip(' .')}-{mark}".lstrip("-")
-
-
-def _kept(mark: str) -> str:
-    hidden = unicodedata.category(mark) in {"Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"}
-    return "_" if hidden or mark in _FORBIDDEN else mark
-
-
-def _cut(text: str, most_bytes: int) -> str:
-    """The longest beginning of ``text`` that fits, whole code points."""
-    return text.encode()[:most_bytes].decode(errors="ignore")
 
 
 @frozen

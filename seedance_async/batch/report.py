@@ -17,7 +17,7 @@ from seedance_async.batch import chart, gallery, pulse
 from seedance_async.batch.journal import Journal
 from seedance_async.batch.states import ENDED, NEVER_PAID, State
 from seedance_async.batch.timeline import Timeline
-from seedance_async.plain_files import OWNER, replacing
+from seedance_async.safe_files import OWNER, replacing
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

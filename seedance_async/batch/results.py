@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Final
 from seedance_async.batch.jobs import JobResult
 from seedance_async.batch.journal.records import as_json
 from seedance_async.errors import SeedanceError
-from seedance_async.plain_files import OWNER, append, create
+from seedance_async.safe_files import OWNER, append, create
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from anyio import to_thread
 
 from seedance_async.errors import DownloadError
-from seedance_async.plain_files import leads_out, replacing
+from seedance_async.safe_files import leads_out, replacing
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import os
-import sys
 import time
 from contextlib import ExitStack
 from io import FileIO
 from typing import TYPE_CHECKING, Final
+
+from seedance_async.file_lock import try_lock
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -43,20 +44,9 @@ def _opened(path: Path) -> int:
         return os.open(path, _FLAGS, 0o600)
 
 
-if sys.platform == "win32":
-
-    def _acquired(file: int) -> bool:  # noqa: ARG001
-        return True
-
-else:
-    import fcntl
-
-    def _acquired(file: int) -> bool:
-        for _ in range(TRIES):
-            try:
-                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
-                time.sleep(WAIT)
-            else:
-                return True
-        return False
+def _acquired(file: int) -> bool:
+    for _ in range(TRIES):
+        if try_lock(file):
+            return True
+        time.sleep(WAIT)
+    return False

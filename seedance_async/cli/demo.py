@@ -28,7 +28,7 @@ from seedance_async.cli.streams import data
 from seedance_async.cli.tasks import report
 from seedance_async.errors import ConfigurationError, SeedanceError
 from seedance_async.models import RateLimit
-from seedance_async.plain_files import replacing
+from seedance_async.safe_files import replacing
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence

@@ -1,12 +1,13 @@
-"""Result files: fetched without credentials, verified, and put in place whole or not at all.
+"""Downloads of result files: without credentials, verified, saved complete or not at all.
 
-    task_files    all files of a task, a few at a time, its URLs renewed when they have expired
-    fetch         one file: attempts, each going on where the last one broke off
-    web           the session that knows no credentials, and where it may go
-    part          the file under its temporary name
-    place         its way to the name it keeps
-    resume        what still fits together                                      (pure)
-    naming        what files are and what they are called                       (pure)
+    task_files    all files of a task, a few at a time, with expired URLs renewed
+    fetch         one file: attempts, each of which resumes the previous one
+    session       the HTTP session without credentials, and the hosts it may connect to
+    part          the incomplete file under its temporary name
+    placement     the complete file under its final name
+    metadata      prompt and origin inside of MP4, PNG and JPEG files           (pure)
+    resume        which bytes of an answer continue an incomplete file          (pure)
+    naming        file types and file names                                     (pure)
 
 Downloads go to other hosts than the API and spend nothing of the request budget.
 """
@@ -14,7 +15,7 @@ Downloads go to other hosts than the API and spend nothing of the request budget
 from __future__ import annotations
 
 from seedance_async.downloads.naming import kind_of
+from seedance_async.downloads.session import PublicResolver
 from seedance_async.downloads.task_files import Downloads
-from seedance_async.downloads.web import PublicResolver
 
 __all__ = ["Downloads", "PublicResolver", "kind_of"]

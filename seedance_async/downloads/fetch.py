@@ -1,8 +1,7 @@
-"""One file, from its URL to its name, over as many attempts as bring something new.
+"""Download of one file, from its URL to its final name, in several attempts.
 
-An attempt goes on where the last one broke off, in this process or an earlier one. What arrives is checked:
-its length, and what it is by its first bytes. A disk that is full or broken ends the download at once; the
-network gets further chances.
+An attempt resumes the previous one, of this process or an earlier one. The length is verified, and the type
+by the first bytes. A full or broken disk ends the download at once; failures of the network are retried.
 """
 
 from __future__ import annotations
@@ -16,15 +15,15 @@ import anyio
 from anyio import to_thread
 
 from seedance_async.downloads import resume
+from seedance_async.downloads.metadata import Origin
 from seedance_async.downloads.naming import HEAD_BYTES, kind_of
 from seedance_async.downloads.part import Part
-from seedance_async.downloads.place import find_saved, put_in_place, with_texts
-from seedance_async.downloads.resume import Misfit, Rest, Version
-from seedance_async.downloads.web import BrokenError
-from seedance_async.embedding import Origin
+from seedance_async.downloads.placement import find_saved, put_in_place, with_metadata
+from seedance_async.downloads.resume import Mismatch, Remainder, Version
+from seedance_async.downloads.session import AttemptError
 from seedance_async.errors import DownloadError
 from seedance_async.fault_points import fault_point
-from seedance_async.models.rules import shown_url
+from seedance_async.models.display import shown_url
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -33,17 +32,17 @@ if TYPE_CHECKING:
     from aiohttp import ClientResponse
 
     from seedance_async.downloads.naming import Source
-    from seedance_async.downloads.web import Web
+    from seedance_async.downloads.session import DownloadSession
 
 log: logging.Logger = logging.getLogger(__name__)
 
 ATTEMPTS: Final = 4
-"""So many in a row that bring less than one chunk."""
+"""Attempts in a row without progress (less than one chunk) before giving up."""
 
-LEAST_BYTES: Final = HEAD_BYTES
-"""So much has to come while the patience with a silent server lasts: a trickle could go on for days."""
+MIN_PROGRESS_BYTES: Final = HEAD_BYTES
+"""Least bytes per ``download_idle`` seconds: a slower transfer could take days."""
 
-FIRST_PAUSE: Final = 1.0
+FIRST_PAUSE: Final = 1.0  # s; doubles with every attempt without progress
 CHUNK_BYTES: Final = 1024 * 1024
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -53,28 +52,30 @@ class Fetch:
     """Saves files of one task into a folder.
 
     Args:
-        web: what the files are asked of.
-        folder: where they go.
-        task_id: whose output they are.
-        prompt: goes into their metadata; None for files that are byte for byte the server's.
-        max_bytes: a longer file is refused.
+        session: sends the requests.
+        folder: an existing directory.
+        task_id: id of the task.
+        prompt: written into the files' metadata; None keeps the server's bytes unchanged.
+        max_bytes: a larger file is refused.
     """
 
-    def __init__(self, web: Web, folder: Path, *, task_id: str, prompt: str | None, max_bytes: int) -> None:
-        self._web = web
+    def __init__(
+        self, session: DownloadSession, folder: Path, *, task_id: str, prompt: str | None, max_bytes: int
+    ) -> None:
+        self._session = session
         self._folder = folder
         self._task_id = task_id
         self._prompt = prompt
         self._max_bytes = max_bytes
 
     async def save(self, source: Source) -> Path:
-        """Fetch one file.
+        """Download one file.
 
         Returns:
-            Its path. If it was saved before, that is where it is.
+            Its path, also if it was saved before.
 
         Raises:
-            DownloadError: it could not be saved. What arrived is kept for the next try, if there is room.
+            DownloadError: it could not be saved. A later call resumes it, unless the disk is full.
         """
         part = await self._on_disk(Part.open, self._folder, source.stem)
         try:
@@ -84,58 +85,62 @@ class Fetch:
                 await to_thread.run_sync(part.close)
 
     async def _attempts(self, source: Source, part: Part) -> Path:
-        vain, most = 0, part.size
+        failures, best_size = 0, part.size
         while True:
             try:
                 return await self._attempt(source, part)
-            except (BrokenError, aiohttp.ClientError, TimeoutError) as problem:
-                vain = 1 if part.size >= most + CHUNK_BYTES else vain + 1
-                most = max(most, part.size)
-                told = str(problem) or type(problem).__name__
-                if vain == ATTEMPTS:
-                    raise DownloadError(f"could not download {shown_url(source.url)}: {told}") from problem
-                log.info("download of %s broke at %d (%s), again", shown_url(source.url), part.size, told)
-            await anyio.sleep(FIRST_PAUSE * 2.0 ** (vain - 1))
+            except (AttemptError, aiohttp.ClientError, TimeoutError) as problem:
+                failures = 1 if part.size >= best_size + CHUNK_BYTES else failures + 1
+                best_size = max(best_size, part.size)
+                url, reason = shown_url(source.url), str(problem) or type(problem).__name__
+                if failures == ATTEMPTS:
+                    raise DownloadError(f"could not download {url}: {reason}") from problem
+                log.info("download of %s broke at byte %d (%s), retrying", url, part.size, reason)
+            await anyio.sleep(FIRST_PAUSE * 2.0 ** (failures - 1))
 
     async def _attempt(self, source: Source, part: Part) -> Path:
-        wanted = part.version.ask(part.size) if part.version and part.size else {}
-        async with self._web.get(source.url, headers=wanted) as response:
+        range_headers = part.version.range_headers(part.size) if part.version and part.size else {}
+        async with self._session.get(source.url, headers=range_headers) as response:
             if response.headers.get("Content-Encoding", "identity") != "identity":
-                raise BrokenError("it came compressed, unasked, and a cut would not be seen")
-            fit = resume.fit(part.version, part.size, status=response.status, headers=response.headers)
-            if isinstance(fit, Misfit):
-                await self._on_disk(part.forget)
-                raise BrokenError(fit.reason)
-            if isinstance(fit, Rest):
-                await self._on_disk(part.go_on, fit.start)
-                await self._receive(response, part, fit.length)
+                raise AttemptError("the server compressed it unasked, so a missing end would not be noticed")
+            content = resume.interpret(
+                part.version, part.size, status=response.status, headers=response.headers
+            )
+            if isinstance(content, Mismatch):
+                await self._on_disk(part.reset)
+                raise AttemptError(content.reason)
+            if isinstance(content, Remainder):
+                await self._on_disk(part.resume, content.start)
+                await self._receive(response, part, content.length)
             else:
                 length = self._length(response)
-                if saved := await self._begin(source, part, response, length):
+                if saved := await self._start(source, part, response, length):
                     return saved
                 await self._receive(response, part, length)
         return await self._on_disk(self._finish, source, part)
 
-    async def _begin(
+    async def _start(
         self, source: Source, part: Part, response: ClientResponse, length: int | None
     ) -> Path | None:
-        """Start a file from its first byte; unless it was saved before, then that is where it is."""
-        with anyio.fail_after(self._web.patience):
+        """Receive the first bytes of a file; its path if it was saved before, else None."""
+        with anyio.fail_after(self._session.idle_timeout):
             head = await _head(response)
         suffix = kind_of(head)
         if suffix is None:
-            raise DownloadError(f"{shown_url(source.url)} is not a picture or clip: it begins {head[:16]!r}")
+            raise DownloadError(
+                f"{shown_url(source.url)} is not a picture or clip: it begins with {head[:16]!r}"
+            )
         target = self._folder / f"{source.stem}.{suffix}"
         if length is not None and (
             saved := await self._on_disk(find_saved, target, head, self._origin(source, length))
         ):
             return saved
-        await self._on_disk(part.begin, Version.told(response.headers, length=length), length)
+        await self._on_disk(part.start, Version.from_headers(response.headers, length=length), length)
         await self._write(part, head)
         return None
 
     def _length(self, response: ClientResponse) -> int | None:
-        """How long the whole file is, if it is told."""
+        """The length of the whole file in bytes; None if not stated."""
         length = response.content_length
         if length is not None and length > self._max_bytes:
             raise DownloadError(f"the file claims {length} bytes, more than {self._max_bytes}")
@@ -146,13 +151,13 @@ class Fetch:
             pass
         if length is not None and part.size != length:
             if part.size > length:
-                await self._on_disk(part.forget)
-            raise BrokenError(f"{part.size} bytes of {length} arrived")
+                await self._on_disk(part.reset)
+            raise AttemptError(f"{part.size} bytes of {length} arrived")
 
     async def _receive_some(self, response: ClientResponse, part: Part) -> bool:
-        """Receive at least ``LEAST_BYTES`` while patience lasts; False if the answer has ended."""
-        enough = part.size + LEAST_BYTES
-        with anyio.fail_after(self._web.patience):
+        """Receive at least ``MIN_PROGRESS_BYTES`` in time; False if the answer has ended."""
+        enough = part.size + MIN_PROGRESS_BYTES
+        with anyio.fail_after(self._session.idle_timeout):
             while part.size < enough:
                 chunk = await response.content.read(CHUNK_BYTES)
                 if not chunk:
@@ -167,38 +172,38 @@ class Fetch:
         fault_point("mid_download")
 
     def _finish(self, source: Source, part: Part) -> Path:
-        """Give a whole part its texts and its name. Blocking."""
+        """Give a complete part its metadata and its final name. Blocking."""
         part.sync()
-        with part.reading() as file:
+        with part.reader() as file:
             suffix = kind_of(file.read(HEAD_BYTES))
         if suffix is None:
-            part.forget()
-            raise DownloadError(f"{part.path.name} was changed while it was a part")
+            part.reset()
+            raise DownloadError(f"{part.path.name} was changed by somebody else")
         origin = self._origin(source, part.size)
-        whole = (
+        complete = (
             part.path
             if self._prompt is None
-            else with_texts(part, suffix, prompt=self._prompt, origin=origin)
+            else with_metadata(part, suffix, prompt=self._prompt, origin=origin)
         )
         fault_point("before_rename")
-        saved = put_in_place(whole, self._folder / f"{source.stem}.{suffix}")
+        saved = put_in_place(complete, self._folder / f"{source.stem}.{suffix}")
         fault_point("after_rename")
         part.remove()
         return saved
 
     def _origin(self, source: Source, length: int) -> Origin:
-        return Origin(task_id=self._task_id, output=source.place, source_bytes=length)
+        return Origin(task_id=self._task_id, output=source.number, source_bytes=length)
 
-    async def _on_disk(self, deed: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
-        """Do something in a worker thread; what the disk refuses is refused for good."""
+    async def _on_disk(self, function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+        """Call a blocking function in a worker thread; an error of the disk ends the download."""
         try:
-            return await to_thread.run_sync(partial(deed, *args, **kwargs))
+            return await to_thread.run_sync(partial(function, *args, **kwargs))
         except OSError as problem:
             raise DownloadError(f"cannot save into {self._folder}: {problem.strerror}") from problem
 
 
 async def _head(response: ClientResponse) -> bytes:
-    """The first bytes, fewer only if there are no more."""
+    """The first ``HEAD_BYTES`` or more; fewer only if there are no more."""
     head = b""
     while len(head) < HEAD_BYTES and (chunk := await response.content.read(CHUNK_BYTES)):
         head += chunk

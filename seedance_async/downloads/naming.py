@@ -1,7 +1,4 @@
-"""What a file is, by its first bytes, and what it will be called. The server's own names are not believed.
-
-Pure.
-"""
+"""Types of result files, by their first bytes, and their names; the server's are not used. Pure."""
 
 from __future__ import annotations
 
@@ -11,16 +8,17 @@ from typing import TYPE_CHECKING, Final
 from attrs import frozen
 
 from seedance_async.errors import ValidationError
+from seedance_async.filenames import safe
 from seedance_async.models import VideoOutput
 
 if TYPE_CHECKING:
     from seedance_async.models import Task
 
 MAX_NAME_BYTES: Final = 200
-"""Of 255 that file systems allow; the rest is for ``-last-frame`` and the extensions on the way."""
+"""Of 255 that file systems allow; the rest is for ``-last-frame`` and temporary extensions."""
 
 HEAD_BYTES: Final = 64 * 1024
-"""So much of a file says what it is, and in a clip made for streaming also which one."""
+"""Bytes at the start of a file that show its type, and in a clip made for streaming also its origin."""
 
 MAGIC: Final = (
     (re.compile(rb"....ftyp", re.DOTALL), "mp4"),
@@ -37,18 +35,18 @@ class Source:
     """One output of a task.
 
     Attributes:
-        url: where it is.
-        stem: the name its file will have, without extension.
-        place: which output of the task it is, from 1.
+        url: its address.
+        stem: the name of its file, without extension.
+        number: number of the output in the task, from 1.
     """
 
     url: str
     stem: str
-    place: int
+    number: int
 
 
 def kind_of(head: bytes) -> str | None:
-    """The extension of a picture or clip by its first bytes; None for anything else."""
+    """The file extension for a picture or clip with these first bytes; None for anything else."""
     return next((suffix for pattern, suffix in MAGIC if pattern.match(head)), None)
 
 
@@ -56,20 +54,15 @@ def sources(task: Task, name: str | None) -> list[Source]:
     """Every output of a task, in the order of ``task.urls``.
 
     Raises:
-        ValidationError: ``name`` is not a plain file name.
+        ValidationError: ``name`` is not a plain file name of at most ``MAX_NAME_BYTES``.
     """
-    stem = plain(task.id) if name is None else _checked(name)
+    stem = safe(task.id) if name is None else _checked(name)
     if isinstance(task.output, VideoOutput):
         labels = ["", "-last-frame"]
     else:
         labels = [""] if len(task.urls) == 1 else [f"-{number}" for number in range(1, len(task.urls) + 1)]
     named = zip(task.urls, labels, strict=False)
-    return [Source(url, stem + label, place) for place, (url, label) in enumerate(named, start=1)]
-
-
-def plain(text: str) -> str:
-    """Foreign text as a file name."""
-    return re.sub(r"[^A-Za-z0-9._-]", "_", text).strip("._")[:120] or "task"
+    return [Source(url, stem + label, number) for number, (url, label) in enumerate(named, start=1)]
 
 
 def _checked(name: str) -> str:

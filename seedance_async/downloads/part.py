@@ -1,12 +1,12 @@
-"""A file on its way: ``kite.part``, and beside it ``kite.part.json``, which says what it is a part of.
+"""Incomplete files: ``kite.part``, with the version of its content beside it in ``kite.part.json``.
 
-Nobody else writes to it meanwhile (it is locked, where the file system can), and it may go on in another
-process after this one was killed. So what is written is in order: what the part was is forgotten before it is
-emptied, and what it will be is known before the first byte. Names may be planted in a shared directory:
-neither file is written through a link, symbolic or hard.
+A part is locked while it is written (where the file system has locks), and another process may resume it
+after this one was killed. So the order of writes matters: the version is deleted before the part is
+emptied, and written before the part's first byte. Links may have been placed in a shared directory: neither
+file is written through a symbolic or hard link.
 
-After a power cut a file can have its length and not its bytes. Those are zeros, a page at a time, and media
-are compressed, so a page of zeros in a part tells that it is not to be trusted.
+After a power cut a file can have its length and not its bytes. The missing bytes are pages of zeros. Media
+are compressed and have none, so a part with such a page is not used.
 
 Blocking: call it in worker threads.
 """
@@ -23,7 +23,8 @@ from contextlib import ExitStack, contextmanager, suppress
 from typing import TYPE_CHECKING, Final, Self
 
 from seedance_async.downloads.resume import Version
-from seedance_async.plain_files import ALL, BINARY, NOT_THROUGH_LINKS, create
+from seedance_async.file_lock import try_lock
+from seedance_async.safe_files import ALL, BINARY, NOT_THROUGH_LINKS, create
 
 if TYPE_CHECKING:
     from collections.abc import Generator
@@ -33,7 +34,7 @@ if TYPE_CHECKING:
 log: logging.Logger = logging.getLogger(__name__)
 
 MAX_PARTS: Final = 100
-"""Downloads of one file at the same time, each into a part of its own."""
+"""Most downloads of one file at the same time; each has a part of its own."""
 
 PAGE: Final = 4096
 PIECE_BYTES: Final = 1024 * 1024
@@ -44,183 +45,182 @@ class Part:
     """A part, open and locked.
 
     Attributes:
-        path: its name.
-        fresh: the name for what is made of it, which goes away with it.
-        size: bytes of the file that are here.
-        version: the version of the file that they belong to; None if nothing is here to go on with.
+        path: its path.
+        copy_path: path for a changed copy of it, which is removed together with it.
+        size: bytes that it has.
+        version: version of the file that they belong to; None if it cannot be resumed.
     """
 
     def __init__(self, path: Path, handle: int) -> None:
         self.path = path
-        self.fresh: Path = path.with_name(f"{path.name}.new")
+        self.copy_path: Path = path.with_name(f"{path.name}.new")
         self.size: int = os.fstat(handle).st_size
-        self._beside = path.with_name(f"{path.name}.json")
+        self._version_path = path.with_name(f"{path.name}.json")
         self._handle = handle
         self._closed = False
         self.version = self._read_version()
-        if self.version is None or self.size > self.version.length or self._has_hole():
-            self.forget()
+        if self.version is None or self.size > self.version.length or self._has_zero_page():
+            self.reset()
 
     @classmethod
     def open(cls, folder: Path, stem: str) -> Self:
-        """The first part of that name which nobody else is writing to, made if missing.
+        """The first part for ``stem`` that nobody else is writing, created if missing.
 
         Raises:
-            OSError: it cannot be made, or something else stands in its place.
+            OSError: it cannot be created, its name is not a regular file's, or all parts are in use.
         """
         for number in range(1, MAX_PARTS + 1):
             path = folder / (f"{stem}.part" if number == 1 else f"{stem}.{number}.part")
             handle = _open_locked(path)
             if handle is not None:
-                with ExitStack() as unless_made:
-                    unless_made.callback(os.close, handle)
+                with ExitStack() as on_failure:
+                    on_failure.callback(os.close, handle)
                     part = cls(path, handle)
-                    unless_made.pop_all()
+                    on_failure.pop_all()
                     return part
         raise OSError(errno.EBUSY, f"{stem} is being downloaded {MAX_PARTS} times already")
 
-    def begin(self, version: Version | None, length: int | None) -> None:
-        """Empty it, for a file of ``length`` bytes from its first one."""
-        self.forget()
-        self._make_sure_of_room(length or 0)
-        if version is not None:
-            with create(self._beside) as beside:
-                beside.write(version.text())
-        self.version = version
-
-    def go_on(self, start: int) -> None:
-        """Keep the first ``start`` bytes, and write behind them."""
-        self._cut(start)
-        self._make_sure_of_room(self.version.length - start if self.version else 0)
-
-    def forget(self) -> None:
-        """Empty it, and no longer know what it was a part of."""
-        self._beside.unlink(missing_ok=True)
-        self.version = None
-        self._cut(0)
-
-    def write(self, data: bytes) -> None:
-        """Put bytes behind those that are here.
+    def start(self, version: Version | None, length: int | None) -> None:
+        """Empty it, for a file of ``length`` bytes, None if unknown.
 
         Raises:
-            OSError: the disk is full or broken. Nothing is kept then: the room may be needed.
+            OSError: the disk has not that much room, or is broken.
         """
-        with self._empty_if_it_fails():
-            rest = memoryview(data)
-            while rest:
-                written = os.write(self._handle, rest)
+        self.reset()
+        self._check_free_space(length or 0)
+        if version is not None:
+            with create(self._version_path) as file:
+                file.write(version.to_json())
+        self.version = version
+
+    def resume(self, start: int) -> None:
+        """Keep the first ``start`` bytes, and write after them.
+
+        Raises:
+            OSError: the disk has no room for the rest, or is broken.
+        """
+        self._truncate(start)
+        self._check_free_space(self.version.length - start if self.version else 0)
+
+    def reset(self) -> None:
+        """Empty it, and delete its version."""
+        self._version_path.unlink(missing_ok=True)
+        self.version = None
+        self._truncate(0)
+
+    def write(self, data: bytes) -> None:
+        """Append bytes.
+
+        Raises:
+            OSError: the disk is full or broken. The part is emptied then, which frees its room.
+        """
+        with self._reset_on_error():
+            remaining = memoryview(data)
+            while remaining:
+                written = os.write(self._handle, remaining)
                 self.size += written
-                rest = rest[written:]
+                remaining = remaining[written:]
 
     def sync(self) -> None:
-        """Make it survive a power cut.
+        """Flush it to the disk.
 
         Raises:
             OSError: as ``write``.
         """
-        with self._empty_if_it_fails():
+        with self._reset_on_error():
             os.fsync(self._handle)
 
     @contextmanager
-    def reading(self) -> Generator[BinaryIO]:
+    def reader(self) -> Generator[BinaryIO]:
         """Its bytes, from the first."""
         with os.fdopen(os.dup(self._handle), "rb") as file:
             file.seek(0)
             yield file
 
     def close(self) -> None:
-        """Let go of it. What can be gone on with is kept."""
+        """Close and unlock it; it is removed unless it can be resumed."""
         if not self._closed and (not self.size or self.version is None):
             with suppress(OSError):
                 self.remove()
         self._close()
 
     def remove(self) -> None:
-        """Let go of it, and leave nothing behind."""
+        """Close and remove it, with its version and its copy."""
         if sys.platform == "win32":  # an open file keeps its name there
             self._close()
-        for path in (self.fresh, self.path, self._beside):
+        for path in (self.copy_path, self.path, self._version_path):
             path.unlink(missing_ok=True)
-        self._close()  # the lock goes last: until then nobody else has the name
+        self._close()  # unlocked last: until then nobody else uses the name
 
     def _close(self) -> None:
         if not self._closed:
             self._closed = True
             os.close(self._handle)
 
-    def _cut(self, size: int) -> None:
+    def _truncate(self, size: int) -> None:
         os.ftruncate(self._handle, size)
         os.lseek(self._handle, size, os.SEEK_SET)
         self.size = size
 
-    def _make_sure_of_room(self, needed: int) -> None:
+    def _check_free_space(self, needed: int) -> None:
         free = shutil.disk_usage(self.path.parent).free
         if needed > free:
-            with self._empty_if_it_fails():
+            with self._reset_on_error():
                 raise OSError(errno.ENOSPC, f"{needed} bytes are needed and {free} are free")
 
     @contextmanager
-    def _empty_if_it_fails(self) -> Generator[None]:
+    def _reset_on_error(self) -> Generator[None]:
         try:
             yield
         except OSError:
             with suppress(OSError):
-                self.forget()
+                self.reset()
             raise
 
     def _read_version(self) -> Version | None:
         try:
-            handle = os.open(self._beside, os.O_RDONLY | NOT_THROUGH_LINKS)
+            handle = os.open(self._version_path, os.O_RDONLY | NOT_THROUGH_LINKS)
         except OSError:
             return None
-        with os.fdopen(handle, "rb") as beside:
-            return Version.read(beside.read(MAX_VERSION_BYTES))
+        with os.fdopen(handle, "rb") as file:
+            return Version.from_json(file.read(MAX_VERSION_BYTES))
 
-    def _has_hole(self) -> bool:
-        with self.reading() as file:
+    def _has_zero_page(self) -> bool:
+        with self.reader() as file:
             return any(bytes(PAGE) in piece for piece in iter(lambda: file.read(PIECE_BYTES), b""))
 
 
 def _open_locked(path: Path) -> int | None:
-    """The file's handle; None if somebody else has it."""
+    """The handle of the file, created if missing; None if somebody else has locked it."""
     while True:
         handle = os.open(path, os.O_RDWR | os.O_CREAT | NOT_THROUGH_LINKS | BINARY, ALL)
-        with ExitStack() as unless_good:
-            unless_good.callback(os.close, handle)
+        with ExitStack() as on_failure:
+            on_failure.callback(os.close, handle)
             found = os.fstat(handle)
             if not stat.S_ISREG(found.st_mode):
-                raise OSError(errno.EEXIST, f"{path.name} is in the way", str(path))
+                raise OSError(errno.EEXIST, f"{path.name} is not a regular file", str(path))
             if not _lock(handle):
                 return None
             if found.st_nlink > 1:
-                # Put in place by a process that died then, or planted. The other name keeps the bytes.
+                # Saved by a process that died before unlinking it, or placed here; the other name stays.
                 path.unlink(missing_ok=True)
             elif _is_at(path, found):
-                unless_good.pop_all()
+                on_failure.pop_all()
                 return handle
 
 
 def _is_at(path: Path, found: os.stat_result) -> bool:
-    """False if the file was put in place, and the name let go, before we had the lock."""
+    """Whether ``path`` is still this file; it was saved and unlinked if another had the lock before us."""
     try:
         return os.path.samestat(path.lstat(), found)
     except FileNotFoundError:
         return False
 
 
-if sys.platform == "win32":
-
-    def _lock(handle: int) -> bool:  # noqa: ARG001
-        return True
-
-else:
-    import fcntl
-
-    def _lock(handle: int) -> bool:
-        try:
-            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            return False
-        except OSError:
-            log.debug("the file system knows no locks")
+def _lock(handle: int) -> bool:
+    """Whether nobody else has locked the file; True also where the file system has no locks."""
+    try:
+        return try_lock(handle)
+    except OSError:
+        log.debug("the file system has no locks")
         return True

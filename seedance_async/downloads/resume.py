@@ -1,11 +1,11 @@
-"""Whether a download goes on where it broke off, and at which byte.
+"""Decisions about resuming a download: which range to request, and what an answer contains. Pure.
 
-It does if the bytes on disk and those still to come belong to the same version of the file. A version is
-known by what the server says of it (a strong ``ETag``, else ``Last-Modified``, and always the length) and not
-by its URL: the next URL of the same file is signed anew and has another query. ``If-Range`` leaves the last
-word to the server, which sends the whole file where it has another version.
+A download is resumed if the bytes on disk and those still missing are of the same version of the file. A
+version is identified by the server's headers (a strong ``ETag``, else ``Last-Modified``, and always the
+length), not by the URL: the next URL of the same file has another signature in its query. With ``If-Range``
+the server decides, and sends the whole file if it has another version.
 
-Pure. Says who: RFC 9110, sections 8.8.1 (weak validators do not do), 13.1.5, 14.2 to 14.4 and 15.5.17.
+Source: RFC 9110, sections 8.8.1 (weak validators are not sufficient), 13.1.5, 14.2 to 14.4 and 15.5.17.
 """
 
 from __future__ import annotations
@@ -26,15 +26,21 @@ CONTENT_RANGE: Final = re.compile(r"bytes ([0-9]{1,18})-([0-9]{1,18})/([0-9]{1,1
 
 @frozen(kw_only=True)
 class Version:
-    """What a server says of a file, in which all of its parts must agree."""
+    """Identity of a file's content at the server: all parts of a download must agree in it.
+
+    Attributes:
+        length: of the whole file, in bytes.
+        etag: a strong one only.
+        last_modified: the header as received.
+    """
 
     length: int
     etag: str | None = None
     last_modified: str | None = None
 
     @classmethod
-    def told(cls, headers: Mapping[str, str], *, length: int | None) -> Version | None:
-        """The version a whole answer has; None if it could not be known again."""
+    def from_headers(cls, headers: Mapping[str, str], *, length: int | None) -> Version | None:
+        """The version in the headers of a whole file; None if they do not identify it."""
         etag, day = headers.get("ETag", ""), headers.get("Last-Modified", "")
         strong = etag if STRONG_ETAG.fullmatch(etag) else None
         dated = day if PRINTABLE.fullmatch(day) else None
@@ -43,43 +49,46 @@ class Version:
         return cls(length=length, etag=strong, last_modified=dated)
 
     @classmethod
-    def read(cls, text: bytes) -> Version | None:
-        """The version that ``text`` once was; None for anything else, such as half of it."""
+    def from_json(cls, text: bytes) -> Version | None:
+        """The version that ``to_json`` wrote; None for anything else, for example a truncated text."""
         try:
             match json.loads(text):
-                case {"length": int(length), **told}:
-                    headers = {str(name): str(value) for name, value in told.items()}
-                    return cls.told(headers, length=length)
+                case {"length": int(length), **validators}:
+                    headers = {str(name): str(value) for name, value in validators.items()}
+                    return cls.from_headers(headers, length=length)
                 case _:
                     return None
         except (ValueError, RecursionError):
             return None
 
-    def text(self) -> bytes:
-        """As kept beside a part."""
-        told = {"ETag": self.etag, "Last-Modified": self.last_modified}
-        known = {name: value for name, value in told.items() if value}
+    def to_json(self) -> bytes:
+        """The content of the file beside a part."""
+        validators = {"ETag": self.etag, "Last-Modified": self.last_modified}
+        known = {name: value for name, value in validators.items() if value}
         return json.dumps({"length": self.length, **known}).encode()
 
-    def start(self, have: int) -> int:
-        """The byte to go on with when the first ``have`` are here.
+    def resume_offset(self, have: int) -> int:
+        """The first byte to request when the first ``have`` are on disk.
 
-        Of a file that is here whole the last byte is fetched once more: it can always be had if the version
-        is still the same, so that 416 always says that it is not.
+        If all of them are, the last byte is requested again: a server with the same version always has it,
+        so 416 always means that the version is another.
         """
         return min(have, self.length - 1)
 
-    def ask(self, have: int) -> dict[str, str]:
-        """Headers that ask for what is missing when the first ``have`` bytes are here."""
+    def range_headers(self, have: int) -> dict[str, str]:
+        """Headers that request the missing bytes when the first ``have`` are on disk."""
         validator = self.etag or self.last_modified or ""
-        return {"Range": f"bytes={self.start(have)}-", "If-Range": validator}
+        return {"Range": f"bytes={self.resume_offset(have)}-", "If-Range": validator}
 
-    def fits(self, have: int, headers: Mapping[str, str]) -> bool:
-        """Whether a 206 answer carries exactly what was asked for, of this version."""
-        told = CONTENT_RANGE.fullmatch(headers.get("Content-Range", ""))
-        if told is None or (int(told[1]), int(told[2])) != (self.start(have), self.length - 1):
+    def matches(self, have: int, headers: Mapping[str, str]) -> bool:
+        """Whether a 206 answer has exactly the range that was requested, of this version."""
+        content = CONTENT_RANGE.fullmatch(headers.get("Content-Range", ""))
+        if content is None or (int(content[1]), int(content[2])) != (
+            self.resume_offset(have),
+            self.length - 1,
+        ):
             return False
-        if told[3] not in {str(self.length), "*"}:
+        if content[3] not in {str(self.length), "*"}:
             return False
         if self.etag is not None:
             return headers.get("ETag", self.etag) == self.etag
@@ -87,12 +96,12 @@ class Version:
 
 
 @frozen
-class Whole:
-    """The body is the file from its first byte; what is here is of no use."""
+class FullBody:
+    """The body is the file from its first byte; the bytes on disk are not used."""
 
 
 @frozen
-class Rest:
+class Remainder:
     """The body is the file from byte ``start`` to its end at ``length``."""
 
     start: int
@@ -100,21 +109,23 @@ class Rest:
 
 
 @frozen
-class Misfit:
-    """What is here and what the server has do not go together: forget it and ask again."""
+class Mismatch:
+    """The bytes on disk and those of the server do not belong together: start again."""
 
     reason: str
 
 
-Fit: TypeAlias = Whole | Rest | Misfit
+Interpretation: TypeAlias = FullBody | Remainder | Mismatch
 
 
-def fit(version: Version | None, have: int, *, status: int, headers: Mapping[str, str]) -> Fit:
-    """What an answer of 200, 206 or 416 means for ``have`` bytes of ``version``."""
+def interpret(
+    version: Version | None, have: int, *, status: int, headers: Mapping[str, str]
+) -> Interpretation:
+    """The meaning of a 200, 206 or 416 for a part with ``have`` bytes of ``version``."""
     if status == 200:
-        return Whole()
+        return FullBody()
     if version is None or not have:
-        return Misfit(f"HTTP {status}, although no range was asked for")
-    if status == 206 and version.fits(have, headers):
-        return Rest(version.start(have), version.length)
-    return Misfit(f"HTTP {status}: the file is not what it was, or not the range asked for")
+        return Mismatch(f"HTTP {status}, although no range was requested")
+    if status == 206 and version.matches(have, headers):
+        return Remainder(version.resume_offset(have), version.length)
+    return Mismatch(f"HTTP {status}: the file has changed, or it is not the range requested")

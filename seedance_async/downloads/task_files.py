@@ -1,6 +1,6 @@
-"""All output files of a task, fetched side by side, their URLs renewed once when they have expired.
+"""Downloads of all output files of a task, concurrently, with its URLs renewed once if they have expired.
 
-However many tasks are saved at the same time, only a few files move at once; the others wait their turn.
+However many tasks are saved at the same time, at most ``MAX_CONCURRENT_FILES`` are transferred.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from attrs import evolve
 
 from seedance_async.downloads.fetch import Fetch
 from seedance_async.downloads.naming import sources
-from seedance_async.downloads.web import Web
+from seedance_async.downloads.session import DownloadSession
 from seedance_async.errors import (
     ApiError,
     ConnectionFailedError,
@@ -35,10 +35,10 @@ if TYPE_CHECKING:
     Renew = Callable[[str], Awaitable[Task]]
 
 MAX_FILE_BYTES: Final = 4 * 1024**3
-"""A 4k clip of 15 s is some 100 MB; forty times that is not a clip."""
+"""Largest file accepted: forty times a 4k clip of 15 s, which has some 100 MB."""
 
-FILES_AT_ONCE: Final = 6
-"""As many as a browser asks of one host."""
+MAX_CONCURRENT_FILES: Final = 6
+"""Files transferred at the same time: as many as browsers open connections to one host."""
 
 
 class Downloads:
@@ -47,13 +47,13 @@ class Downloads:
     Args:
         timeouts: ``connect`` and ``download_idle`` are used.
         trusted: the API's base URL; at loopback it permits plain http and loopback hosts.
-        max_bytes: a longer file is refused.
+        max_bytes: a larger file is refused.
     """
 
     def __init__(self, timeouts: Timeouts, *, trusted: URL, max_bytes: int = MAX_FILE_BYTES) -> None:
-        self._web = Web(timeouts, trusted=trusted)
+        self._session = DownloadSession(timeouts, trusted=trusted)
         self._max_bytes = max_bytes
-        self._turns = anyio.Semaphore(FILES_AT_ONCE)
+        self._slots = anyio.Semaphore(MAX_CONCURRENT_FILES)
 
     async def save(
         self,
@@ -67,14 +67,17 @@ class Downloads:
         """Save every output file of a completed task, in the order of ``task.urls``.
 
         Args:
-            task: where its files are; URLs that have expired are no obstacle.
-            directory: made if missing.
+            task: the task; its URLs may have expired.
+            directory: created if missing.
             name: file name without extension; None for the task's id.
-            prompt: goes into the files' metadata; None for files that are byte for byte the server's.
-            renew: asks the API for a task by its id; called once at most.
+            prompt: written into the files' metadata; None keeps the server's bytes unchanged.
+            renew: gets a task from the API by its id; called once at most.
+
+        Returns:
+            The path of each file, whether it was saved now or before.
 
         Raises:
-            DownloadError: the task has no files, or one of them could not be saved; the others were.
+            DownloadError: the task has no files, or one of them could not be saved; all others were.
             ValidationError: ``name`` is not a plain file name.
         """
         renewal = _Renewal(task, renew)
@@ -85,8 +88,8 @@ class Downloads:
                 raise DownloadError(f"the task has no output files; its status is {task.status!r}")
             wanted = sources(task, name)
             fetch = Fetch(
-                self._web,
-                await _made(directory),
+                self._session,
+                await _created(directory),
                 task_id=task.id,
                 prompt=prompt,
                 max_bytes=self._max_bytes,
@@ -98,24 +101,24 @@ class Downloads:
 
     async def close(self) -> None:
         """Close the session, if one was opened."""
-        await self._web.close()
+        await self._session.close()
 
     async def _save_all(self, wanted: list[Source], fetch: Fetch, renewal: _Renewal) -> list[Path]:
         outcomes: dict[int, Path | SeedanceError] = {}
 
         async def save(source: Source) -> None:
-            async with self._turns:
+            async with self._slots:
                 try:
-                    outcomes[source.place] = await _save_renewed(source, fetch, renewal)
+                    outcomes[source.number] = await _save_renewed(source, fetch, renewal)
                 except SeedanceError as error:
-                    outcomes[source.place] = error
+                    outcomes[source.number] = error
 
         async with anyio.create_task_group() as workers:
             for source in wanted:
                 workers.start_soon(save, source)
         saved = []
         for source in wanted:
-            outcome = outcomes[source.place]
+            outcome = outcomes[source.number]
             if isinstance(outcome, SeedanceError):
                 raise outcome
             saved.append(outcome)
@@ -123,33 +126,33 @@ class Downloads:
 
 
 class _Renewal:
-    """A task with fresh URLs, asked for once, whoever needs it first."""
+    """A task with renewed URLs, requested once for all of its files."""
 
-    def __init__(self, stale: Task, renew: Renew) -> None:
-        self._stale = stale
+    def __init__(self, expired: Task, renew: Renew) -> None:
+        self._expired = expired
         self._renew = renew
         self._answer: Task | SeedanceError | None = None
-        self._turn = anyio.Lock()
+        self._lock = anyio.Lock()
 
     async def task(self) -> Task:
-        """The fresh task.
+        """The renewed task.
 
         Raises:
-            DownloadError: the API did not tell.
+            DownloadError: the API did not answer with it.
+            SeedanceError: the request failed in another way.
         """
-        async with self._turn:
+        async with self._lock:
             if self._answer is None:
-                self._answer = await self._ask()
+                self._answer = await self._request()
         if isinstance(self._answer, SeedanceError):
             raise self._answer
         return self._answer
 
-    async def _ask(self) -> Task | SeedanceError:
+    async def _request(self) -> Task | SeedanceError:
         try:
-            return await self._renew(self._stale.id)
+            return await self._renew(self._expired.id)
         except (ApiError, ConnectionFailedError, UnexpectedReplyError) as problem:
-            told = f"the URLs have expired, and no fresh ones were told: {problem.message}"
-            error = DownloadError(told)
+            error = DownloadError(f"the URLs have expired and could not be renewed: {problem.message}")
             error.__cause__ = problem
             return error
         except SeedanceError as problem:
@@ -157,19 +160,19 @@ class _Renewal:
 
 
 async def _save_renewed(source: Source, fetch: Fetch, renewal: _Renewal) -> Path:
-    """Save a file from its URL, or else from a fresh one."""
+    """Save a file from its URL, or from a renewed one if that has expired."""
     try:
         return await fetch.save(source)
     except DownloadError as error:
         if not error.gone:
             raise
-    fresh = (await renewal.task()).urls
-    if source.place > len(fresh):
-        raise DownloadError(f"the task no longer tells its output number {source.place}")
-    return await fetch.save(evolve(source, url=fresh[source.place - 1]))
+    urls = (await renewal.task()).urls
+    if source.number > len(urls):
+        raise DownloadError(f"the task no longer has output number {source.number}")
+    return await fetch.save(evolve(source, url=urls[source.number - 1]))
 
 
-async def _made(directory: str | os.PathLike[str]) -> Path:
+async def _created(directory: str | os.PathLike[str]) -> Path:
     folder = Path(directory)
     try:
         await to_thread.run_sync(lambda: folder.mkdir(parents=True, exist_ok=True))

@@ -1,6 +1,6 @@
-"""What we ask for and what comes back: frozen values that cannot be invalid. Pure."""
+"""Requests, answers and settings: frozen classes whose instances are always valid. Pure."""
 
-from seedance_async.models.answers import ImageOutput, Output, OutputImage, Submission, Task, VideoOutput
+from seedance_async.answers import ImageOutput, Output, OutputImage, Submission, Task, VideoOutput
 from seedance_async.models.kinds import Kind
 from seedance_async.models.requests import (
     REQUEST_TYPES,

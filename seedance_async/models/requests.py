@@ -1,9 +1,9 @@
-"""What can be asked for: one immutable description for each of the vendor's three POST endpoints.
+"""Requests: one immutable class for each of the vendor's three POST endpoints.
 
-Fields carry the API's own names and words, and an instance that exists is one the documents allow: every
-rule of the vendor's parameter tables (llms.txt), single fields and combinations, is checked on construction.
-Media decide what is asked: none is text-to-…, ``image_url`` or ``image_urls`` is image-to-…, ``media_urls``
-is media-to-video. So ``mode`` and ``type`` may be left out; given, they must agree with the media.
+Fields have the API's names and words. Every rule of the vendor's parameter tables (llms.txt), for single
+fields and for combinations, is checked on construction, so every instance is valid. The media decide the
+mode: none is text-to-…, ``image_url`` or ``image_urls`` is image-to-…, ``media_urls`` is media-to-video. So
+``mode`` and ``type`` may be left out; if given, they must agree with the media.
 """
 
 from __future__ import annotations
@@ -12,18 +12,11 @@ from typing import TYPE_CHECKING, ClassVar, Final, Literal, TypeAlias, get_args
 
 from attrs import Factory, field, frozen
 
+from seedance_async.models.converters import url_tuple, whole_seconds
+from seedance_async.models.display import shown_optional_url, shown_prompt, shown_urls
 from seedance_async.models.kinds import Kind
-from seedance_async.models.reading import (
-    is_given,
-    shown_optional_url,
-    shown_prompt,
-    shown_urls,
-    url_tuple,
-    whole_seconds,
-)
 from seedance_async.models.rules import (
     Problem,
-    hold,
     one_of,
     optional,
     prompt,
@@ -31,6 +24,7 @@ from seedance_async.models.rules import (
     public_urls,
     ruled,
     true_or_false,
+    validate,
     whole_number,
 )
 
@@ -63,15 +57,20 @@ _MODE_OF_MEDIA: Final = {
 }
 
 
+def _is_given(media: object) -> bool:
+    """Whether a media field has a value, valid or not."""
+    return media is not None and not (isinstance(media, tuple) and not media)
+
+
 def _mode_of_media(request: Seedance2Video) -> VideoMode:
-    if is_given(request.media_urls):
+    if _is_given(request.media_urls):
         return "media-to-video"
-    has_frame = is_given(request.image_url) or is_given(request.end_image_url)
+    has_frame = _is_given(request.image_url) or _is_given(request.end_image_url)
     return "image-to-video" if has_frame else "text-to-video"
 
 
 def _type_of_media(request: GptImage2 | NanoBananaPro) -> ImageType:
-    return "image-to-image" if is_given(request.image_urls) else "text-to-image"
+    return "image-to-image" if _is_given(request.image_urls) else "text-to-image"
 
 
 @frozen(kw_only=True)
@@ -80,16 +79,16 @@ class Seedance2Video:
 
     Attributes:
         prompt: 3 to 10,000 characters.
-        image_url: the start frame; image-to-video requires it, no other mode takes it.
-        end_image_url: the end frame, optional, in image-to-video only.
+        image_url: the first frame; required for image-to-video, not allowed in other modes.
+        end_image_url: the last frame; optional, in image-to-video only.
         media_urls: 1 to 12 images and videos, in media-to-video only. Video URLs must support Range requests.
-        mode: follows from the media when left out.
-        duration: 4 to 15 seconds, an int or a text of one. When extending a clip, the length added.
+        mode: derived from the media if left out.
+        duration: 4 to 15 seconds, as an int or a text of one. When extending a clip, the length added.
         resolution: ``1080p-plus`` and ``4k`` need ``quality_tier="pro"``.
         seed: -1 to 4,294,967,295; not on the ``real`` channel and not on the ``mini`` tier.
 
     Raises:
-        ValidationError: with everything that is wrong, field by field.
+        ValidationError: with every problem, field by field.
     """
 
     model: ClassVar[Literal["seedance2"]] = "seedance2"
@@ -118,11 +117,11 @@ class Seedance2Video:
     seed: int | None = field(default=None, metadata=ruled(optional(whole_number(-1, 2**32 - 1))))
 
     def __attrs_post_init__(self) -> None:
-        hold(self, [*self._media_conflicts(), *self._tier_conflicts()])
+        validate(self, [*self._media_conflicts(), *self._tier_conflicts()])
 
     @property
     def kind(self) -> Kind:
-        """The class of work this belongs to, which decides how long it takes and what it costs."""
+        """The class of work it belongs to, which decides its duration and price."""
         return Kind(
             model=self.model,
             quality_tier=self.quality_tier,
@@ -135,7 +134,7 @@ class Seedance2Video:
         if self.mode not in get_args(VideoMode):
             return
         for name, mode in _MODE_OF_MEDIA.items():
-            given = is_given(getattr(self, name))
+            given = _is_given(getattr(self, name))
             if given and self.mode != mode:
                 yield name, f"belongs to {mode} only; this is {self.mode}"
             elif not given and self.mode == mode and name != "end_image_url":
@@ -157,13 +156,13 @@ class GptImage2:
     Attributes:
         prompt: 3 to 20,000 characters.
         image_urls: 1 to 10 source pictures, in image-to-image only.
-        type: follows from ``image_urls`` when left out; always sent, as the table requires.
-        resolution: required by the table; the default here is sent explicitly.
-        aspect_ratio: required by the table; the default here is sent explicitly.
+        type: derived from ``image_urls`` if left out; always sent, as the table requires.
+        resolution: required by the table; the default is sent explicitly.
+        aspect_ratio: required by the table; the default is sent explicitly.
         batch_count: 1 to 4 pictures, each a task of its own.
 
     Raises:
-        ValidationError: with everything that is wrong, field by field.
+        ValidationError: with every problem, field by field.
     """
 
     model: ClassVar[Literal["gpt-image-2"]] = "gpt-image-2"
@@ -182,11 +181,11 @@ class GptImage2:
     batch_count: int = field(default=1, metadata=ruled(whole_number(1, 4)))
 
     def __attrs_post_init__(self) -> None:
-        hold(self, _image_conflicts(self))
+        validate(self, _image_conflicts(self))
 
     @property
     def kind(self) -> Kind:
-        """The class of work each picture belongs to, which decides how long it takes and what it costs."""
+        """The class of work each picture belongs to, which decides its duration and price."""
         return Kind(model=self.model, channel=self.channel, resolution=self.resolution)
 
 
@@ -197,11 +196,11 @@ class NanoBananaPro:
     Attributes:
         prompt: 3 to 10,000 characters.
         image_urls: 1 to 8 source pictures, in image-to-image only.
-        type: follows from ``image_urls`` when left out; always sent, as the table requires.
+        type: derived from ``image_urls`` if left out; always sent, as the table requires.
         image_size: an aspect ratio, under the name the API gives it here.
 
     Raises:
-        ValidationError: with everything that is wrong, field by field.
+        ValidationError: with every problem, field by field.
     """
 
     model: ClassVar[Literal["nano-banana-pro"]] = "nano-banana-pro"
@@ -219,16 +218,16 @@ class NanoBananaPro:
     resolution: ImageResolution = field(default="1K", metadata=ruled(one_of(get_args(ImageResolution))))
 
     def __attrs_post_init__(self) -> None:
-        hold(self, _image_conflicts(self))
+        validate(self, _image_conflicts(self))
 
     @property
     def kind(self) -> Kind:
-        """The class of work this belongs to, which decides how long it takes and what it costs."""
+        """The class of work it belongs to, which decides its duration and price."""
         return Kind(model=self.model, resolution=self.resolution)
 
 
 def _image_conflicts(request: GptImage2 | NanoBananaPro) -> Iterator[Problem]:
-    given = is_given(request.image_urls)
+    given = _is_given(request.image_urls)
     if request.type == "image-to-image" and not given:
         yield "image_urls", "is required for image-to-image"
     if request.type == "text-to-image" and given:
@@ -236,9 +235,9 @@ def _image_conflicts(request: GptImage2 | NanoBananaPro) -> Iterator[Problem]:
 
 
 Request: TypeAlias = Seedance2Video | GptImage2 | NanoBananaPro
-"""Any request; ``isinstance(value, Request)`` works."""
+"""Any request class; works with ``isinstance``."""
 
 REQUEST_TYPES: Final[dict[str, type[Request]]] = {
     request_type.model: request_type for request_type in (Seedance2Video, GptImage2, NanoBananaPro)
 }
-"""The API's word for each model, and the request that asks for it."""
+"""The request class for each model, by the API's word for the model."""

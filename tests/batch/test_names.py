@@ -10,7 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from seedance_async import ConfigurationError
-from seedance_async.batch.names import MAX_STEM_BYTES, Template, fold, safe
+from seedance_async.batch.names import Template
+from seedance_async.filenames import MAX_STEM_BYTES, fold, safe
 
 ANY_TEXT = st.text(st.characters(codec=None), min_size=1, max_size=400)
 """Any code points, lone surrogates included."""

@@ -237,10 +237,10 @@ def test_numbers_in_the_text_are_those_of_the_code() -> None:
     assert f"for {({600.0: 'ten'})[RetryPolicy().max_elapsed]} minutes" in TEXT
 
 
-def test_the_arithmetic_of_the_pain_is_right() -> None:
+def test_the_arithmetic_of_the_problem_is_right() -> None:
     """One clip of 180 s at 30 requests a minute."""
     looks = 180 // 5
-    naive, least = rows("The pain")
+    naive, least = rows("The problem")
 
     assert [1 + looks, 30 * 60 // (1 + looks)] == [int(cell) for cell in naive[1:]]
     assert [2, 30 * 60 // 2] == [int(cell) for cell in least[1:]]

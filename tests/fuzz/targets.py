@@ -11,7 +11,7 @@ from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from seedance_async import wire
+from seedance_async import filenames, wire
 from seedance_async.batch import manifest, names, results
 from seedance_async.batch.journal import Store
 from seedance_async.batch.journal.disk import Space
@@ -19,7 +19,7 @@ from seedance_async.batch.journal.file import File
 from seedance_async.batch.journal.opening import check, make_tables
 from seedance_async.batch.journal.schema import CHECKS
 from seedance_async.downloads import resume
-from seedance_async.embedding import EmbeddingError, Origin, embedding, origin_of, spliced
+from seedance_async.downloads.metadata import MetadataError, Origin, apply_splice, plan_insertion, read_origin
 from seedance_async.errors import ConfigurationError, JournalError, ValidationError
 from seedance_async.models import REQUEST_TYPES
 from seedance_async.protocol import Failure, Reply, read_submission, read_task, retry_after, task_call
@@ -104,9 +104,9 @@ def manifests(data: bytes) -> None:
 def file_names(data: bytes) -> None:
     """Any text becomes one part of a path, and stays what it has become."""
     text = data.decode("utf-8", "surrogateescape")
-    name = names.safe(text)
-    assert name == names.safe(name)
-    assert 0 < len(name.encode()) <= names.MAX_STEM_BYTES
+    name = filenames.safe(text)
+    assert name == filenames.safe(name)
+    assert 0 < len(name.encode()) <= filenames.MAX_STEM_BYTES
     assert not {"/", "\\", "\0"} & set(name)
     assert name[0] not in "-."
     try:
@@ -123,25 +123,25 @@ def media(data: bytes) -> None:
     which, content = _parts(data, 2)
     kind = ("mp4", "png", "jpg")[len(which) % 3]
     file = io.BytesIO(content)
-    told = origin_of(file, kind)
+    told = read_origin(file, kind)
     try:
-        change = embedding(file, kind, prompt="A kite \u2600", origin=ORIGIN)
-    except EmbeddingError:
+        change = plan_insertion(file, kind, prompt="A kite \u2600", origin=ORIGIN)
+    except MetadataError:
         return
-    changed = io.BytesIO(b"".join(spliced(file, change)))
-    assert (told or ORIGIN) == origin_of(changed, kind)
+    changed = io.BytesIO(b"".join(apply_splice(file, change)))
+    assert (told or ORIGIN) == read_origin(changed, kind)
 
 
 def parts(data: bytes) -> None:
     """What lies beside a part, and what a server says of a range, is understood or not believed."""
     kept, told, have = _parts(data, 3)
-    version = resume.Version.read(kept)
+    version = resume.Version.from_json(kept)
     headers = {"Content-Range": told.decode("latin-1")}
-    fit = resume.fit(version, len(have), status=206, headers=headers)
-    if isinstance(fit, resume.Rest):
+    fit = resume.interpret(version, len(have), status=206, headers=headers)
+    if isinstance(fit, resume.Remainder):
         assert 0 <= fit.start < fit.length
     if version is not None:
-        assert version == resume.Version.read(version.text())
+        assert version == resume.Version.from_json(version.to_json())
 
 
 def forecasts(data: bytes) -> None:

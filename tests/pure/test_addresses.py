@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from seedance_async.models.addresses import public_host_fault, public_url_fault
+from seedance_async.network import public_host_fault, public_url_fault
 
 
 @pytest.mark.parametrize(

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from seedance_async.downloads.resume import Misfit, Rest, Version, Whole, fit
+from seedance_async.downloads.resume import FullBody, Mismatch, Remainder, Version, interpret
 
 KITE = Version(length=1000, etag='"kite-1"', last_modified="Wed, 03 Jun 2026 10:03:12 GMT")
 DATED = Version(length=1000, last_modified="Wed, 03 Jun 2026 10:03:12 GMT")
@@ -33,30 +33,30 @@ def test_a_version_is_known_by_strong_validators(
     headers: dict[str, str], length: int | None, expected: Version | None
 ) -> None:
     """Weak tags promise no bytes, and without a length the end cannot be seen."""
-    assert expected == Version.told(headers, length=length)
+    assert expected == Version.from_headers(headers, length=length)
 
 
 def test_the_rest_is_asked_for_under_a_condition() -> None:
     """If-Range carries the tag where there is one, and the date elsewhere."""
-    assert {"Range": "bytes=400-", "If-Range": '"kite-1"'} == KITE.ask(400)
-    assert {"Range": "bytes=400-", "If-Range": DATED.last_modified} == DATED.ask(400)
+    assert {"Range": "bytes=400-", "If-Range": '"kite-1"'} == KITE.range_headers(400)
+    assert {"Range": "bytes=400-", "If-Range": DATED.last_modified} == DATED.range_headers(400)
 
 
 @pytest.mark.case(108)
 def test_of_a_whole_part_the_last_byte_is_asked_for() -> None:
     """A range that can always be had, so 416 can only mean another file."""
-    assert "bytes=999-" == KITE.ask(1000)["Range"]
+    assert "bytes=999-" == KITE.range_headers(1000)["Range"]
 
 
 @pytest.mark.case(107)
 @pytest.mark.parametrize(
     ("version", "status", "headers", "expected"),
     [
-        (KITE, 206, REST, Rest(400, 1000)),
-        (KITE, 206, {"Content-Range": "bytes 400-999/*"}, Rest(400, 1000)),
-        (DATED, 206, REST, Rest(400, 1000)),
-        (KITE, 200, {}, Whole()),
-        (None, 200, {}, Whole()),
+        (KITE, 206, REST, Remainder(400, 1000)),
+        (KITE, 206, {"Content-Range": "bytes 400-999/*"}, Remainder(400, 1000)),
+        (DATED, 206, REST, Remainder(400, 1000)),
+        (KITE, 200, {}, FullBody()),
+        (None, 200, {}, FullBody()),
     ],
     ids=["as told", "total not told", "by date", "range ignored", "nothing here"],
 )
@@ -64,7 +64,7 @@ def test_what_fits_is_used(
     version: Version | None, status: int, headers: dict[str, str], expected: object
 ) -> None:
     """A server that ignores ranges sends everything, and everything is taken."""
-    assert expected == fit(version, 400, status=status, headers=headers)
+    assert expected == interpret(version, 400, status=status, headers=headers)
 
 
 @pytest.mark.case(108, 111)
@@ -90,7 +90,7 @@ def test_what_does_not_fit_is_not_joined(
     version: Version | None, status: int, headers: dict[str, str]
 ) -> None:
     """Two halves of two files are no file."""
-    assert isinstance(fit(version, 400, status=status, headers=headers), Misfit)
+    assert isinstance(interpret(version, 400, status=status, headers=headers), Mismatch)
 
 
 @given(
@@ -103,10 +103,10 @@ def test_what_does_not_fit_is_not_joined(
 )
 def test_a_version_comes_back_from_its_text(version: Version) -> None:
     """What another process wrote beside its part is what this one reads."""
-    assert version == Version.read(version.text())
+    assert version == Version.from_json(version.to_json())
 
 
-@given(st.binary(max_size=200) | st.integers(0, 60).map(lambda cut: KITE.text()[:cut]))
+@given(st.binary(max_size=200) | st.integers(0, 60).map(lambda cut: KITE.to_json()[:cut]))
 def test_any_other_text_is_no_version(text: bytes) -> None:
     """A torn or foreign file means starting over, never an error."""
-    assert Version.read(text) is None
+    assert Version.from_json(text) is None

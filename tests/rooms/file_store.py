@@ -12,9 +12,9 @@ from attrs import define, field
 from yarl import URL
 
 from seedance_async import Timeouts
+from seedance_async.answers import OutputImage
 from seedance_async.downloads import Downloads
 from seedance_async.models import ImageOutput, Task
-from seedance_async.models.answers import OutputImage
 
 if TYPE_CHECKING:
     from pathlib import Path

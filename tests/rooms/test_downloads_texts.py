@@ -8,7 +8,7 @@ import av
 from PIL import Image
 
 from seedance_async import BatchRunner, GptImage2, Job, NanoBananaPro, Seedance2Video, SeedanceClient
-from seedance_async.embedding import Origin, origin_of
+from seedance_async.downloads.metadata import Origin, read_origin
 from seedance_async.sandbox import Sandbox
 from tests.rooms.file_store import Store, finished, picture, save
 from tests.rooms.raw_server import raw_server
@@ -64,7 +64,7 @@ async def test_files_carry_the_prompt_they_are_given_and_look_the_same(tmp_path:
             for place, (path, source) in enumerate(zip(told, plain, strict=True), start=1):
                 origin = Origin(task_id=task.id, output=place, source_bytes=source.stat().st_size)
                 with path.open("rb") as file:
-                    assert origin == origin_of(file, path.suffix[1:])
+                    assert origin == read_origin(file, path.suffix[1:])
 
 
 async def test_a_batch_puts_prompts_into_its_files_unless_told_not_to(tmp_path: Path) -> None:

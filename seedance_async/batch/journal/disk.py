@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Final
 
 from seedance_async.errors import JournalError
-from seedance_async.plain_files import create
+from seedance_async.safe_files import create
 
 log: logging.Logger = logging.getLogger(__name__)
 

@@ -26,7 +26,7 @@ from seedance_async.batch.journal.records import damage
 from seedance_async.batch.journal.schema import APPLICATION_ID, CHECKS, CONTRADICTIONS, TABLES, VERSION
 from seedance_async.batch.keys import NONCE_BYTES
 from seedance_async.errors import JournalError
-from seedance_async.plain_files import create
+from seedance_async.safe_files import create
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence

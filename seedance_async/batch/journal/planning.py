@@ -22,8 +22,8 @@ from attrs import field, frozen
 from seedance_async import wire
 from seedance_async.batch import keys
 from seedance_async.batch.journal.records import Changes, Draft, damage
-from seedance_async.batch.names import fold
 from seedance_async.batch.states import NEVER_PAID, State
+from seedance_async.filenames import fold
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

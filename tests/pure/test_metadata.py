@@ -14,7 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from seedance_async.embedding import EmbeddingError, Origin, embedding, origin_of, spliced
+from seedance_async.downloads.metadata import MetadataError, Origin, apply_splice, plan_insertion, read_origin
 from seedance_async.sandbox.media import ImageFormat, clip, picture
 
 if TYPE_CHECKING:
@@ -29,7 +29,7 @@ MANIFEST_UUID = bytes.fromhex("d8fec3d61b0e483c92975828877ec481")
 def embedded(data: bytes, kind: str, *, prompt: str = PROMPT, origin: Origin = ORIGIN) -> bytes:
     """The file with both texts in it."""
     file = io.BytesIO(data)
-    return b"".join(spliced(file, embedding(file, kind, prompt=prompt, origin=origin)))
+    return b"".join(apply_splice(file, plan_insertion(file, kind, prompt=prompt, origin=origin)))
 
 
 @cache
@@ -83,8 +83,8 @@ def small_film(
     """An MP4 of boxes only, with one sample whose bytes are ``sample``; ``moov`` comes first."""
 
     def with_offset(place: int) -> bytes:
-        places = struct.pack(">III" if table == b"stco" else ">IIQ", 0, 1, place)
-        tables = box(b"trak", box(b"mdia", box(b"minf", box(b"stbl", box(table, places)))))
+        offsets = struct.pack(">III" if table == b"stco" else ">IIQ", 0, 1, place)
+        tables = box(b"trak", box(b"mdia", box(b"minf", box(b"stbl", box(table, offsets)))))
         return box(b"ftyp", b"isom") + box(b"moov", tables, user)
 
     place = len(with_offset(0)) + 8 if offset is None else offset
@@ -108,7 +108,7 @@ def test_a_clip_plays_as_before_and_shows_the_prompt(arrangement: str, tmp_path:
 
     assert decoded(before) == decoded(after)
     assert PROMPT == metadata(after)["comment"]
-    assert ORIGIN.text() == metadata(after)["seedance"]
+    assert ORIGIN.to_json() == metadata(after)["seedance"]
     assert metadata(before).keys() <= metadata(after).keys()
 
 
@@ -130,8 +130,8 @@ def test_a_file_knows_where_it_came_from(kind: str) -> None:
     """By this a later download sees that the file is here already."""
     data = sound(kind)
 
-    assert origin_of(io.BytesIO(data), kind) is None
-    assert ORIGIN == origin_of(io.BytesIO(embedded(data, kind)), kind)
+    assert read_origin(io.BytesIO(data), kind) is None
+    assert ORIGIN == read_origin(io.BytesIO(embedded(data, kind)), kind)
 
 
 @pytest.mark.parametrize("table", [b"stco", b"co64"])
@@ -162,12 +162,12 @@ def test_what_quicktime_writes_is_kept(user: bytes) -> None:
     """Lists that end in zeros, and a ``meta`` without a version."""
     after = embedded(small_film(user=user), "mp4")
 
-    assert ORIGIN == origin_of(io.BytesIO(after), "mp4")
+    assert ORIGIN == read_origin(io.BytesIO(after), "mp4")
     assert b"sample" == sample_in(after)
     assert all(word in after for word in (b"kite", b"spare") if word in user)
 
 
-def test_a_second_embedding_replaces_the_comment() -> None:
+def test_a_second_insertion_replaces_the_comment() -> None:
     """A file has one comment; which of two a player would show, nobody knows."""
     twice = embedded(embedded(small_film(), "mp4", prompt="first"), "mp4", prompt="second")
 
@@ -192,31 +192,31 @@ def signed(kind: str) -> bytes:
         (signed("mp4"), "mp4", "credentials"),
         (signed("png"), "png", "credentials"),
         (signed("jpg"), "jpg", "credentials"),
-        (small_film(behind=box(b"moof", b"")), "mp4", "places"),
-        (small_film(user=box(b"trak", box(b"saio", bytes(16)))), "mp4", "places"),
-        (small_film(user=box(b"udta", box(b"meta", bytes(4), box(b"ilst")))), "mp4", "another use"),
-        (small_film(offset=2**32 - 1), "mp4", "does not fit"),
-        (small_film(offset=20), "mp4", "cannot"),
+        (small_film(behind=box(b"moof", b"")), "mp4", "file offsets"),
+        (small_film(user=box(b"trak", box(b"saio", bytes(16)))), "mp4", "file offsets"),
+        (small_film(user=box(b"udta", box(b"meta", bytes(4), box(b"ilst")))), "mp4", "another handler"),
+        (small_film(offset=2**32 - 1), "mp4", "no longer fits"),
+        (small_film(offset=20), "mp4", "points into moov"),
         (small_film(behind=b"tail"), "mp4", "ends at"),
         (small_film() + box(b"moov"), "mp4", "2 moov"),
         (b"\xff\xd8\xff\xe2\x00\x08MPF\0II" + picture(8, 8, "jpeg", "")[2:], "jpg", "more pictures"),
-        (b"RIFF\0\0\0\0WEBPVP8 ", "webp", "nothing is known"),
+        (b"RIFF\0\0\0\0WEBPVP8 ", "webp", "webp files are not supported"),
     ],
     ids=[
         "signed clip", "signed PNG", "signed JPEG", "fragments", "encryption", "other list", "4 GiB",
         "sample in moov", "tail", "two moov", "two pictures", "webp",
     ],
 )  # fmt: skip
-def test_a_file_that_an_addition_could_harm_is_refused(data: bytes, kind: str, reason: str) -> None:
+def test_a_file_that_an_addition_could_break_is_refused(data: bytes, kind: str, reason: str) -> None:
     """It is good as it is; content credentials above all are worth more than a comment."""
-    with pytest.raises(EmbeddingError, match=reason):
+    with pytest.raises(MetadataError, match=reason):
         embedded(data, kind)
 
 
 def test_a_prompt_too_long_for_a_jpeg_is_refused_and_fits_elsewhere() -> None:
     """A comment there has 65,533 bytes; 20,000 characters are up to 80,000."""
     long = "🪁" * 20_000
-    with pytest.raises(EmbeddingError, match="80000 bytes"):
+    with pytest.raises(MetadataError, match="80000 bytes"):
         embedded(picture(8, 8, "jpeg", ""), "jpg", prompt=long)
 
     assert long == metadata(embedded(film(), "mp4", prompt=long))["comment"]
@@ -224,13 +224,13 @@ def test_a_prompt_too_long_for_a_jpeg_is_refused_and_fits_elsewhere() -> None:
 
 @given(prompt=st.text(max_size=200), task_id=st.text(max_size=50), output=st.integers(1, 4))
 @settings(max_examples=50, deadline=None)
-def test_any_text_can_be_embedded(prompt: str, task_id: str, output: int) -> None:
+def test_any_text_can_be_inserted(prompt: str, task_id: str, output: int) -> None:
     """Half characters, zeros and line ends included; the origin comes back as it was."""
     origin = Origin(task_id=task_id, output=output, source_bytes=1)
     for data, kind in ((small_film(), "mp4"), (picture(8, 8, "png", ""), "png")):
         after = embedded(data, kind, prompt=prompt, origin=origin)
 
-        assert origin == origin_of(io.BytesIO(after), kind)
+        assert origin == read_origin(io.BytesIO(after), kind)
 
 
 @st.composite
@@ -256,12 +256,12 @@ def damaged(draw: st.DrawFn) -> tuple[bytes, str]:
 def test_whatever_the_bytes_are_nothing_but_a_refusal_is_raised(case: tuple[bytes, str]) -> None:
     """And what is not refused tells its origin, and has all of its old bytes."""
     data, kind = case
-    assert origin_of(io.BytesIO(data), kind) is None
+    assert read_origin(io.BytesIO(data), kind) is None
     try:
-        change = embedding(io.BytesIO(data), kind, prompt=PROMPT, origin=ORIGIN)
-    except EmbeddingError:
+        change = plan_insertion(io.BytesIO(data), kind, prompt=PROMPT, origin=ORIGIN)
+    except MetadataError:
         return
-    after = b"".join(spliced(io.BytesIO(data), change))
+    after = b"".join(apply_splice(io.BytesIO(data), change))
 
-    assert ORIGIN == origin_of(io.BytesIO(after), kind)
+    assert ORIGIN == read_origin(io.BytesIO(after), kind)
     assert data[: change.start] + change.inserted + data[change.stop :] == after

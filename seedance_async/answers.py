@@ -1,9 +1,11 @@
-"""What comes back: an accepted POST, and the state of a task.
+"""Values of the API's answers: an accepted POST, and the state of a task. Pure.
 
-The documents describe three shapes of output, one for each model; all three are read everywhere, because a
-paid result must not be lost to a shape from the wrong family. Numbers of the accounting are None where the
-server sent none that can be used: a task is paid by then, and a strange number must not cost its result.
-``raw`` keeps the answer as it came, with every field this version does not know.
+The documents describe three shapes of output, one per model. All three are accepted for every model: a paid
+result must not be lost because it came in another model's shape. Amounts are None where the server sent no
+usable number: the task is paid by then, and a malformed number must not cost its result. ``raw`` keeps the
+answer as received, with fields that this version does not know.
+
+The exceptions carry these values, so this module is below ``errors``; ``models`` exports them, too.
 """
 
 from __future__ import annotations
@@ -24,7 +26,7 @@ class VideoOutput:
     """A finished clip.
 
     Attributes:
-        seed: the seed the clip was made with, which makes it again.
+        seed: the seed used; the same request with this seed gives the same clip.
     """
 
     video_url: str | None = None
@@ -33,7 +35,7 @@ class VideoOutput:
 
     @property
     def urls(self) -> tuple[str, ...]:
-        """The clip, then its last frame, as far as they exist."""
+        """The clip's URL, then that of its last frame; only those that exist."""
         return tuple(url for url in (self.video_url, self.last_frame_url) if url)
 
 
@@ -42,8 +44,8 @@ class OutputImage:
     """A finished picture.
 
     Attributes:
-        url: where the vendor keeps it.
-        provider_url: where the vendor's own provider keeps it (Nano Banana Pro only).
+        url: the vendor's copy.
+        provider_url: the copy of the vendor's provider (Nano Banana Pro only).
     """
 
     url: str
@@ -58,7 +60,7 @@ class ImageOutput:
 
     @property
     def urls(self) -> tuple[str, ...]:
-        """Every picture's own URL; a provider's copy is not listed."""
+        """The URL of every picture; the provider's copies are not listed."""
         return tuple(image.url for image in self.images)
 
 
@@ -67,17 +69,20 @@ Output: TypeAlias = VideoOutput | ImageOutput
 
 @frozen(kw_only=True)
 class Submission:
-    """An accepted POST: it is paid, and these are the tasks it started.
+    """An accepted and paid POST, with the tasks it started.
 
     Attributes:
+        id: the id of the first task.
+        status: the server's status of the first task.
+        model: the API's name of the model.
         task_ids: every task started, at least one; several when ``batch_count`` was above 1.
-        credits_used: what was charged; None if the answer did not say.
-        remaining_credits: the balance after it; the video endpoint does not tell.
-        request_id: the provider's name for the work, where told.
-        batch_success: how many pictures of the batch were started, where told.
-        batch_failed: how many were not, where told.
-        idempotency_key: the key the POST was sent under; the client fills it in.
-        raw: the answer as it came.
+        credits_used: credits charged; None if not stated.
+        remaining_credits: the balance afterwards; None if not stated, as by the video endpoint.
+        request_id: the provider's id of the work; None if not stated.
+        batch_success: number of pictures of the batch that were started; None if not stated.
+        batch_failed: number of pictures that were not; None if not stated.
+        idempotency_key: the key under which the POST was sent; set by the client, not by the server.
+        raw: the answer as received.
     """
 
     id: str
@@ -95,17 +100,19 @@ class Submission:
 
 @frozen(kw_only=True)
 class Task:
-    """A task as the server told it at one moment.
+    """The state of a task when the server answered.
 
     Attributes:
-        status: the server's word. Only ``completed`` and ``failed`` are final; a word the documents do not
-            know is neither.
-        credits_used: what was charged; None if the answer did not say.
-        credits_refunded: what was given back; None if the answer did not say.
+        id: the task's id.
+        status: the server's word. Only ``completed`` and ``failed`` are final; an undocumented word is not.
+        model: the API's name of the model.
+        credits_used: credits charged; None if not stated.
+        credits_refunded: credits given back; None if not stated.
+        output: the URLs of the result; None before there is one.
         error: the server's reason for a failure, as text.
-        created_at: None if the answer held no instant with a time zone; ``raw`` keeps what it held.
-        updated_at: as ``created_at``; for a final task, the instant it ended.
-        raw: the answer as it came.
+        created_at: aware; None if the answer had no instant with a time zone (then see ``raw``).
+        updated_at: as ``created_at``; of a final task, the instant at which it ended.
+        raw: the answer as received.
     """
 
     id: str
@@ -131,22 +138,22 @@ class Task:
 
     @property
     def is_final(self) -> bool:
-        """The status will not change any more."""
+        """The status does not change any more."""
         return self.status in FINAL_STATUSES
 
     @property
     def lacks_output(self) -> bool:
-        """Completed, and yet there is nothing to download."""
+        """The task is completed and has no URL to download."""
         return self.is_completed and not self.urls
 
     @property
     def urls(self) -> tuple[str, ...]:
-        """Every output URL, whatever the model's shape: a clip before its last frame, pictures in order."""
+        """Every output URL for any model: a clip before its last frame, pictures in order."""
         return self.output.urls if self.output else ()
 
     @property
     def duration(self) -> float | None:
-        """Seconds from creation to end, once final and if both instants are told and in order."""
+        """Seconds from creation to end; None if the task is not final or an instant is unknown or wrong."""
         if not self.is_final or self.created_at is None or self.updated_at is None:
             return None
         seconds = (self.updated_at - self.created_at).total_seconds()

@@ -1,14 +1,13 @@
-"""Where result files may come from, and the session that fetches them, which knows no credentials.
+"""HTTP session for result files: no credentials, and connections to public addresses only.
 
-Output URLs come from the server, so they are foreign input: only https to public addresses is followed, hop
-by hop, and the address is judged at the moment of connecting, when a second look-up can no longer change it.
-Where the API itself is at loopback (the sandbox), so may its files be.
+Output URLs come from the server and are not trusted: only https to public addresses is allowed, for the URL
+and for every redirect. An address is checked when connecting, so a second DNS answer cannot replace it. If
+the API itself is at loopback (the sandbox), its files may be, too.
 """
 
 from __future__ import annotations
 
 import errno
-import ipaddress
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Final
 
@@ -19,9 +18,8 @@ from aiohttp.abc import AbstractResolver
 from yarl import URL
 
 from seedance_async.errors import DownloadError
-from seedance_async.models.addresses import public_host_fault
-from seedance_async.models.rules import shown_url
-from seedance_async.network import is_loopback
+from seedance_async.models.display import shown_url
+from seedance_async.network import is_loopback, is_public, parse_address
 
 if TYPE_CHECKING:
     import socket
@@ -32,20 +30,19 @@ if TYPE_CHECKING:
 
     from seedance_async.models import Timeouts
 
-MAX_HOPS: Final = 5
+MAX_REDIRECTS: Final = 5
 REDIRECTS: Final = frozenset({301, 302, 303, 307, 308})
-ANSWERS: Final = frozenset({200, 206, 416})
-PASSING: Final = frozenset({408, 425, 429})
-"""4xx that say "later". Every other one says that this URL is good no more: 403 or 404 at most stores, 400 at
-some whose signature has expired."""
+ACCEPTED: Final = frozenset({200, 206, 416})
+TEMPORARY: Final = frozenset({408, 425, 429})
+"""4xx that ask to try again later. All others mean that the URL has expired (403, 404, sometimes 400)."""
 
 
-class BrokenError(Exception):
-    """This attempt failed; another may work."""
+class AttemptError(Exception):
+    """An attempt failed; another one may succeed. Never raised out of ``downloads``."""
 
 
-class Web:
-    """Asks for files.
+class DownloadSession:
+    """Sends GET requests for files.
 
     Args:
         timeouts: ``connect`` and ``download_idle`` are used.
@@ -53,7 +50,7 @@ class Web:
     """
 
     def __init__(self, timeouts: Timeouts, *, trusted: URL) -> None:
-        self.patience: float = timeouts.download_idle
+        self.idle_timeout: float = timeouts.download_idle
         self._timeout = ClientTimeout(
             total=None, sock_connect=timeouts.connect, sock_read=timeouts.download_idle
         )
@@ -67,15 +64,15 @@ class Web:
 
     @asynccontextmanager
     async def get(self, address: str, *, headers: Mapping[str, str]) -> AsyncGenerator[ClientResponse]:
-        """The answer, 200, 206 or 416, at the end of at most five hops, every hop judged by itself.
+        """The answer, 200, 206 or 416, after at most five redirects, each of which is checked.
 
         Raises:
-            DownloadError: refused, or the URL is not good any more (``gone``).
-            BrokenError: another answer, which may be better next time.
+            DownloadError: the URL is not allowed, or has expired (``gone``).
+            AttemptError: any other answer; the next attempt may succeed.
         """
         url = _parsed(address)
-        for _ in range(MAX_HOPS + 1):
-            self._judge(url)
+        for _ in range(MAX_REDIRECTS + 1):
+            self._check_allowed(url)
             async with await self._answer(url, headers) as response:
                 if response.status in REDIRECTS and "Location" in response.headers:
                     url = _parsed(response.headers["Location"], base=url)
@@ -83,11 +80,11 @@ class Web:
                 _check(response.status, address)
                 yield response
                 return
-        raise DownloadError(f"{shown_url(address)} redirects more than {MAX_HOPS} times")
+        raise DownloadError(f"{shown_url(address)} redirects more than {MAX_REDIRECTS} times")
 
     async def _answer(self, url: URL, headers: Mapping[str, str]) -> ClientResponse:
-        """One hop up to its headers, which may not trickle either."""
-        with anyio.fail_after((self._timeout.sock_connect or 0.0) + self.patience):
+        """The answer to one request, up to its headers, within a limit of time."""
+        with anyio.fail_after((self._timeout.sock_connect or 0.0) + self.idle_timeout):
             return await self._open_session().get(
                 url,
                 allow_redirects=False,
@@ -95,8 +92,8 @@ class Web:
                 headers={"Accept-Encoding": "identity", **headers},
             )
 
-    def _judge(self, url: URL) -> None:
-        """Refuse what a download has no business with, before anything is asked of it."""
+    def _check_allowed(self, url: URL) -> None:
+        """Refuse a URL that is not allowed, before anything is sent to it."""
         host = url.host or ""
         if self._local and url.scheme == "http" and is_loopback(host):
             return
@@ -117,7 +114,11 @@ class Web:
 
 
 class PublicResolver(AbstractResolver):
-    """Resolves names to public addresses only, and hands the judged addresses to the connector itself."""
+    """DNS resolver that gives the connector only addresses it has checked to be public.
+
+    Args:
+        local: allow every address, for an API at loopback.
+    """
 
     def __init__(self, *, local: bool) -> None:
         self._local = local
@@ -126,7 +127,7 @@ class PublicResolver(AbstractResolver):
     async def resolve(
         self, host: str, port: int = 0, family: socket.AddressFamily | int = 0
     ) -> list[ResolveResult]:
-        """The addresses of a host.
+        """The public addresses of a host.
 
         Raises:
             OSError: none of them is public.
@@ -138,19 +139,19 @@ class PublicResolver(AbstractResolver):
         return good
 
     async def close(self) -> None:
-        """Nothing is held open."""
+        """Does nothing: no resource is held."""
 
 
 def _parsed(address: str, *, base: URL | None = None) -> URL:
-    """A URL of which every part can be read; yarl reads host and port only when they are asked for.
+    """``address`` as a URL whose parts are all valid; yarl parses host and port only when they are read.
 
     Raises:
-        DownloadError: it is none (``gone``: a fresh one may be better).
+        DownloadError: it is not a URL (``gone``: a renewed one may be).
     """
     try:
         if not address.isprintable():
             raise ValueError("control characters")
-        url = URL(address, encoded=address.isascii())  # a signed query must not be quoted anew
+        url = URL(address, encoded=address.isascii())  # a signed query must not be quoted again
         url = base.join(url) if base is not None else url
         _ = url.user, url.port, (url.host or "").encode("idna")
     except ValueError:
@@ -158,24 +159,23 @@ def _parsed(address: str, *, base: URL | None = None) -> URL:
     return url
 
 
-def _gone(told: str) -> DownloadError:
-    error = DownloadError(told)
+def _gone(message: str) -> DownloadError:
+    error = DownloadError(message)
     error.gone = True
     return error
 
 
 def _check(status: int, address: str) -> None:
-    if status in ANSWERS:
+    if status in ACCEPTED:
         return
-    if 400 <= status < 500 and status not in PASSING:
+    if 400 <= status < 500 and status not in TEMPORARY:
         raise _gone(f"{shown_url(address)} is gone (HTTP {status})")
-    raise BrokenError(f"HTTP {status}")
+    raise AttemptError(f"HTTP {status}")
 
 
 def _public(host: str, *, unresolved: bool = True) -> bool:
-    """False for addresses that are not of the public internet; names pass where the resolver judges them."""
-    try:
-        address = ipaddress.ip_address(host.strip("[]").partition("%")[0])
-    except ValueError:
+    """Whether a host may be connected to; ``unresolved`` accepts names, which the resolver checks later."""
+    address = parse_address(host.strip("[]").partition("%")[0])
+    if address is None:
         return unresolved or not is_loopback(host)
-    return public_host_fault(str(address)) is None
+    return is_public(address)

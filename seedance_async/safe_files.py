@@ -1,7 +1,7 @@
-"""Files of ours in a directory where names may be planted: nothing is written through a link of any kind.
+"""Files written into a directory in which somebody else may have placed links: never through one of them.
 
-A symbolic link is not followed, of a hard one the other name keeps its bytes. What cannot be written without
-following one is refused with an ``OSError``, and whoever asked says what that means.
+A symbolic link is not followed; the other name of a hard link keeps its bytes. A file that cannot be written
+without following a link is refused with an ``OSError``, which the caller explains.
 
 Blocking.
 """
@@ -23,43 +23,43 @@ NOT_THROUGH_LINKS: Final = getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOC
 BINARY: Final = getattr(os, "O_BINARY", 0)
 
 OWNER: Final = 0o600
-"""Mode of what is for the owner's eyes: prompts and signed URLs stand in it."""
+"""Mode of files that only the owner may read, because they hold prompts and signed URLs."""
 
 ALL: Final = 0o644
-"""Mode of what is made to be given away."""
+"""Mode of files that everybody may read, such as results."""
 
 
 def create(path: Path, mode: int = ALL) -> BinaryIO:
-    """A new file; what stood there under its name is taken away.
+    """Open a new file; whatever had its name is unlinked.
 
     Raises:
-        OSError: a directory stands there, or no file can be made.
+        OSError: the name is a directory's, or the file cannot be created.
     """
     path.unlink(missing_ok=True)
     return os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | BINARY, mode), "wb")
 
 
 def append(path: Path, mode: int = ALL) -> BinaryIO:
-    """A file to be written at its end, made if missing.
+    """Open a file to append to, created if missing.
 
     Raises:
-        OSError: something else stands there, or a file with another name.
+        OSError: the name is not a regular file's, or the file has a second name.
     """
     flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND | NOT_THROUGH_LINKS | BINARY
     file = os.fdopen(os.open(path, flags, mode), "ab")
     found = os.fstat(file.fileno())
     if not stat.S_ISREG(found.st_mode) or found.st_nlink > 1:
         file.close()
-        raise OSError(errno.EEXIST, "something else is in the way", str(path))
+        raise OSError(errno.EEXIST, "not a regular file of its own", str(path))
     return file
 
 
 @contextmanager
 def replacing(path: Path, mode: int = ALL) -> Generator[BinaryIO]:
-    """A file that gets its name when it is whole and on the disk; until then it is ``….part``.
+    """Write a file that gets its name once it is complete and synced; until then it is ``….part``.
 
     Raises:
-        OSError: it cannot be made; then what stood there before stays.
+        OSError: it cannot be written; a file that had the name before stays as it was.
     """
     part = path.with_name(f"{path.name}.part")
     with create(part, mode) as file:
@@ -70,5 +70,5 @@ def replacing(path: Path, mode: int = ALL) -> Generator[BinaryIO]:
 
 
 def leads_out(folder: Path, directory: Path) -> bool:
-    """Whether a folder below a directory is, by a link on the way, somewhere else; either may be missing."""
+    """Whether a link takes ``folder``, a path below ``directory``, outside of it; either may be missing."""
     return not folder.resolve().is_relative_to(directory.resolve())

@@ -1,7 +1,7 @@
-"""From a whole part to the file: given its texts, and the name it keeps, which nobody's file has.
+"""Placement of a complete part: its metadata inserted, and a final name that no other file has.
 
-A name is taken by linking, which fails rather than overwrite. A file that is there already and is this very
-one is found, not saved again: it has the same bytes, or it tells the same origin.
+A name is taken with a hard link, which fails instead of overwriting. A file that was saved before is found,
+not saved again: it has the same bytes, or the same origin in its metadata.
 
 Blocking: call it in worker threads.
 """
@@ -14,15 +14,15 @@ import logging
 import os
 from typing import TYPE_CHECKING
 
-from seedance_async.embedding import EmbeddingError, embedding, origin_of, spliced
-from seedance_async.plain_files import create
+from seedance_async.downloads.metadata import MetadataError, apply_splice, plan_insertion, read_origin
+from seedance_async.safe_files import create
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
+    from seedance_async.downloads.metadata import Origin
     from seedance_async.downloads.part import Part
-    from seedance_async.embedding import Origin
 
 log: logging.Logger = logging.getLogger(__name__)
 
@@ -30,24 +30,24 @@ MAX_NAMES = 10_000
 
 
 def find_saved(target: Path, head: bytes, origin: Origin) -> Path | None:
-    """The file of that origin, if an earlier download saved it under ``target`` or a name made of it.
+    """The file of that origin, if an earlier download saved it under ``target`` or a numbered variant.
 
     Args:
-        target: the name it would have.
+        target: the path it would have.
         head: the first bytes at the server.
-        origin: what it would tell.
+        origin: the origin it would have in its metadata.
     """
-    return next((path for path in _taken_names(target) if _is_saved(path, head, origin)), None)
+    return next((path for path in _existing_names(target) if _is_saved(path, head, origin)), None)
 
 
 def put_in_place(path: Path, target: Path) -> Path:
-    """Give a whole file its name, or the next free one when the name is somebody else's.
+    """Give a complete file the name ``target``, or a numbered variant if another file has it.
 
     Returns:
-        The name. If the very same file is there already, ``path`` is left as it is.
+        The final path. If an identical file has it already, ``path`` is left as it is.
 
     Raises:
-        OSError: it cannot be done.
+        OSError: the file system refuses, or no name is free.
     """
     for chosen in _names(target):
         try:
@@ -64,18 +64,18 @@ def put_in_place(path: Path, target: Path) -> Path:
     raise OSError(errno.EEXIST, f"no free name for {target.name}")
 
 
-def with_texts(part: Part, kind: str, *, prompt: str, origin: Origin) -> Path:
-    """The part with prompt and origin in its metadata, as another file; or itself, where that cannot be."""
+def with_metadata(part: Part, kind: str, *, prompt: str, origin: Origin) -> Path:
+    """A copy of the part with prompt and origin in its metadata; the part itself if it cannot carry them."""
     try:
-        with part.reading() as file, create(part.fresh) as fresh:
-            change = embedding(file, kind, prompt=prompt, origin=origin)
-            fresh.writelines(spliced(file, change))
-            fresh.flush()
-            os.fsync(fresh.fileno())
-    except (EmbeddingError, OSError) as problem:
-        log.info("%s keeps its metadata as they are: %s", part.path.name, problem)
+        with part.reader() as file, create(part.copy_path) as copy:
+            change = plan_insertion(file, kind, prompt=prompt, origin=origin)
+            copy.writelines(apply_splice(file, change))
+            copy.flush()
+            os.fsync(copy.fileno())
+    except (MetadataError, OSError) as problem:
+        log.info("metadata of %s not changed: %s", part.path.name, problem)
         return part.path
-    return part.fresh
+    return part.copy_path
 
 
 def _names(target: Path) -> Iterator[Path]:
@@ -83,7 +83,7 @@ def _names(target: Path) -> Iterator[Path]:
     yield from (target.with_stem(f"{target.stem}-{number}") for number in range(2, MAX_NAMES))
 
 
-def _taken_names(target: Path) -> Iterator[Path]:
+def _existing_names(target: Path) -> Iterator[Path]:
     for path in _names(target):
         if not os.path.lexists(path):
             return
@@ -98,12 +98,12 @@ def _is_saved(path: Path, head: bytes, origin: Origin) -> bool:
     if not _is_plain(path):
         return False
     with path.open("rb") as file:
-        as_it_came = path.stat().st_size == origin.source_bytes and file.read(len(head)) == head
-        return as_it_came or origin_of(file, path.suffix[1:]) == origin
+        unchanged = path.stat().st_size == origin.source_bytes and file.read(len(head)) == head
+        return unchanged or read_origin(file, path.suffix[1:]) == origin
 
 
 def _sync_folder(folder: Path) -> None:
-    """Make the new name itself survive a power cut, where the system can."""
+    """Flush a directory entry to the disk, where the system can."""
     try:
         handle = os.open(folder, os.O_RDONLY)
     except OSError:

@@ -1,0 +1,97 @@
+"""A change to one range of a file's bytes, and the origin that is stored in it."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Final
+
+from attrs import asdict, frozen
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from typing import BinaryIO
+
+KEY: Final = "seedance"
+"""The name under which every format stores the origin."""
+
+PIECE_BYTES: Final = 1024 * 1024
+
+
+class MetadataError(ValueError):
+    """The file cannot carry the texts, and is used unchanged. Never raised out of ``downloads``."""
+
+
+@frozen(kw_only=True)
+class Origin:
+    """The output that a file was downloaded from.
+
+    Attributes:
+        task_id: the server's id of the task.
+        output: number of the output in the task, from 1.
+        source_bytes: size of the file at the server.
+    """
+
+    task_id: str
+    output: int
+    source_bytes: int
+
+    def to_json(self) -> str:
+        """The text stored in the file."""
+        return json.dumps(asdict(self), separators=(",", ":"))
+
+    @classmethod
+    def from_json(cls, text: bytes) -> Origin | None:
+        """The origin that ``to_json`` wrote; None for any other text."""
+        try:
+            match json.loads(text):
+                case {"task_id": str(task_id), "output": int(output), "source_bytes": int(source_bytes)}:
+                    return cls(task_id=task_id, output=output, source_bytes=source_bytes)
+                case _:
+                    return None
+        except (ValueError, RecursionError):
+            return None
+
+
+@frozen
+class Splice:
+    """Replacement of the bytes from ``start`` to ``stop``, excluded, by ``inserted``."""
+
+    start: int
+    stop: int
+    inserted: bytes
+
+
+def apply_splice(file: BinaryIO, change: Splice) -> Iterator[bytes]:
+    """The bytes of the changed file, in pieces of at most ``PIECE_BYTES`` and the inserted ones."""
+    file.seek(0)
+    remaining = change.start
+    while remaining and (piece := file.read(min(remaining, PIECE_BYTES))):
+        yield piece
+        remaining -= len(piece)
+    yield change.inserted
+    file.seek(change.stop)
+    while piece := file.read(PIECE_BYTES):
+        yield piece
+
+
+def size_of(file: BinaryIO) -> int:
+    """The size of a file in bytes."""
+    return file.seek(0, 2)
+
+
+def read_exactly(file: BinaryIO, start: int, count: int) -> bytes:
+    """``count`` bytes from ``start``.
+
+    Raises:
+        MetadataError: the file ends before that.
+    """
+    file.seek(start)
+    data = file.read(count)
+    if len(data) != count:
+        raise MetadataError(f"the file ends at {start + len(data)}, before {start + count}")
+    return data
+
+
+def to_utf8(text: str) -> bytes:
+    """``text`` in UTF-8; lone surrogates, which it cannot carry, become ``?``."""
+    return text.encode("utf-8", "replace")
