@@ -303,7 +303,7 @@ def _judge_end(schedule: Schedule, sandbox: Sandbox, told: Sequence[Told], witne
     paid = _paid(sandbox)
     for each in told:
         for task in paid[each.prompt]:
-            ends = {"completed": State.SAVED, "failed": State.FAILED}[task.fate]
+            ends = {"completed": State.SAVED, "failed": State.FAILED}[task.outcome]
             closed = each.state is State.UNCERTAIN and schedule.closes_keys
             expired = each.state is State.COMPLETED and schedule.urls_expire_unused
             witness.law(
@@ -315,7 +315,7 @@ def _paid(sandbox: Sandbox) -> defaultdict[str, list[Task]]:
     """The tasks that were charged, by their prompt."""
     paid = defaultdict(list)
     for task in sandbox.tasks.values():
-        paid[task.order.prompt].append(task)
+        paid[task.request.prompt].append(task)
     return paid
 
 

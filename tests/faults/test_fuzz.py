@@ -159,7 +159,7 @@ async def test_a_journal_with_any_cell_overwritten_pays_nothing_twice(
                 await run_once(sandbox, folder, JOBS)
             except SeedanceError:
                 continue
-        paid = Counter(task.order.prompt for task in sandbox.paid_tasks)
+        paid = Counter(task.request.prompt for task in sandbox.paid_tasks)
 
         assert paid <= ASKED
 

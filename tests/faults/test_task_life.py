@@ -358,7 +358,7 @@ async def test_a_machine_that_slept_finds_its_tasks_done(monkeypatch: pytest.Mon
     monkeypatch.setattr(time, "time", lambda: real() + asleep)
     hours = Conditions(duration=lambda _order, _chance: 7 * 3600.0)
     async with Sandbox(conditions=hours) as sandbox, client_for(sandbox, timeouts=SHORT) as client:
-        state = sandbox.world.state
+        state = sandbox.runtime.state
         settle = state.settle
         monkeypatch.setattr(state, "settle", lambda now: settle(now + asleep))  # the server's clock
         working = asyncio.create_task(client.generate(VIDEO))

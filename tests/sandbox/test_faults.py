@@ -9,8 +9,8 @@ import anyio
 import pytest
 
 from seedance_async.sandbox import Behaviour, Fault, Sandbox
-from seedance_async.sandbox.exchange import Call
-from seedance_async.sandbox.faults import EFFECTS, NAMED, PASSING, FaultBook
+from seedance_async.sandbox.calls import Call
+from seedance_async.sandbox.faults import EFFECTS, NAMED, REQUEST_EFFECTS, ActiveFaults
 from tests.sandbox.api import CLIP, VIDEO, calling
 
 BREAKS = {
@@ -215,15 +215,17 @@ async def test_brackets_that_ask_the_sandbox_for_nothing_are_let_be(prompt: str)
         assert 202 == (await api.post(VIDEO, {"prompt": prompt})).status
 
 
-def struck(book: FaultBook, times: int, *, endpoint: str = "task") -> list[bool]:
+def struck(book: ActiveFaults, times: int, *, endpoint: str = "task") -> list[bool]:
     """Tell which of so many exchanges are struck."""
     call = Call(number=1, endpoint=endpoint, method="GET", path="/tasks/x")  # type: ignore[arg-type]  # parametrised
-    return [bool(book.strike(call)) for _ in range(times)]
+    return [bool(book.triggered_by(call)) for _ in range(times)]
 
 
 def test_a_rule_strikes_from_its_nth_match_on_and_as_often_as_told() -> None:
     """The second and the third of five."""
-    assert [False, True, True, False, False] == struck(FaultBook([Fault(effect="drop", nth=2, count=2)]), 5)
+    assert [False, True, True, False, False] == struck(
+        ActiveFaults([Fault(effect="drop", nth=2, count=2)]), 5
+    )
 
 
 @pytest.mark.parametrize(
@@ -231,13 +233,13 @@ def test_a_rule_strikes_from_its_nth_match_on_and_as_often_as_told() -> None:
 )
 def test_a_rule_strikes_its_own_endpoint(on: str, strikes: bool) -> None:
     """Others pass, and are not counted as matches."""
-    assert [strikes] == struck(FaultBook([Fault.read({"effect": "drop", "on": on})]), 1)
+    assert [strikes] == struck(ActiveFaults([Fault.read({"effect": "drop", "on": on})]), 1)
 
 
 def test_chance_comes_from_the_seed() -> None:
     """The same seed strikes the same exchanges; another seed others; about the share that was asked for."""
     rule = Fault(effect="drop", count=None, probability=0.3)
-    first, same, other = (struck(FaultBook([rule], seed=seed), 400) for seed in (1, 1, 2))
+    first, same, other = (struck(ActiveFaults([rule], seed=seed), 400) for seed in (1, 1, 2))
 
     assert first == same != other
     assert 0.2 < sum(first) / 400 < 0.4
@@ -247,7 +249,7 @@ def test_chance_comes_from_the_seed() -> None:
 def test_chance_decides_which_are_struck_and_not_how_many(probability: float) -> None:
     """Three of those from the tenth on, wherever chance puts them; the same ones for the same seed."""
     rule = Fault(effect="drop", nth=10, count=3, probability=probability)
-    first, same = (struck(FaultBook([rule], seed=7), 2000) for _ in range(2))
+    first, same = (struck(ActiveFaults([rule], seed=7), 2000) for _ in range(2))
 
     assert first == same
     assert 3 == sum(first)
@@ -343,7 +345,7 @@ async def test_every_effect_strikes_what_it_is_aimed_at(effect: str) -> None:
     assert (effect, "") == (first.fault, last.fault)
 
 
-@pytest.mark.parametrize("effect", [effect for effect in ENDING if effect not in PASSING])
+@pytest.mark.parametrize("effect", [effect for effect in ENDING if effect not in REQUEST_EFFECTS])
 async def test_every_effect_can_strike_before_the_charge(effect: str) -> None:
     """Nothing is done, whatever the caller may make of the answer."""
     fault = Fault(effect=effect, moment="before", on="submit", seconds=0.01)
@@ -380,10 +382,10 @@ async def test_fields_are_set_and_left_out_of_a_document_and_of_nothing_else() -
 
 def test_a_rule_can_be_in_force_for_a_while() -> None:
     """Counted from its first match, not from the start."""
-    book = FaultBook([Fault(effect="drop", count=None, lasts=10)])
+    book = ActiveFaults([Fault(effect="drop", count=None, lasts=10)])
     call = Call(number=1, endpoint="task", method="GET", path="/tasks/x")
 
-    assert [True, True, False] == [bool(book.strike(call, now=now)) for now in (100.0, 110.0, 110.1)]
+    assert [True, True, False] == [bool(book.triggered_by(call, now=now)) for now in (100.0, 110.0, 110.1)]
 
 
 async def test_the_callers_own_words_can_be_echoed() -> None:
