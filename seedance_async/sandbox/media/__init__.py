@@ -19,7 +19,6 @@ from typing import TYPE_CHECKING, Final, Literal
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-LABEL: Final = "seedance sandbox"
 ImageFormat = Literal["png", "jpeg"]
 SAVE_OPTIONS: Final[Mapping[ImageFormat, Mapping[str, int]]] = {
     "png": {"compress_level": 1},
@@ -34,7 +33,6 @@ def clip(
     prompt: str,
     *,
     audio: bool = True,
-    label: str = LABEL,
     seed: int = 0,
 ) -> bytes:
     """Return an MP4 (H.264, AAC) that players can start before all of it has arrived.
@@ -45,7 +43,6 @@ def clip(
         seconds: length, rounded to twelfths.
         prompt: written on the picture, as much of it as is legible, and into the file's comment.
         audio: whether there is a sound track.
-        label: written above the prompt.
         seed: selects one of many landscapes for the same prompt.
     """
     if not (_installed("PIL") and _installed("av")):
@@ -54,20 +51,18 @@ def clip(
     from seedance_async.sandbox.media.scene import draw  # noqa: PLC0415
 
     text = _encodable(prompt)
-    scene = draw(width + width % 2, height + height % 2, text, label=label, seed=seed)
+    scene = draw(width + width % 2, height + height % 2, text, seed=seed)
     return encode_clip(scene, seconds, text, audio=audio)
 
 
-def picture(
-    width: int, height: int, image_format: ImageFormat, prompt: str, *, label: str = LABEL, seed: int = 0
-) -> bytes:
+def picture(width: int, height: int, image_format: ImageFormat, prompt: str, *, seed: int = 0) -> bytes:
     """Return a PNG or JPEG of exactly this size. The other arguments are those of `clip`."""
     if not _installed("PIL"):
         return _fallback(f"picture.{image_format}")
     from seedance_async.sandbox.media.scene import draw  # noqa: PLC0415
 
     file = io.BytesIO()
-    scene = draw(width, height, _encodable(prompt), label=label, seed=seed)
+    scene = draw(width, height, _encodable(prompt), seed=seed)
     scene.save(file, image_format, **SAVE_OPTIONS[image_format])
     return file.getvalue()
 

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     Colour = tuple[int, int, int]
     Font = ImageFont.FreeTypeFont | ImageFont.ImageFont
 
+LABEL: Final = "seedance sandbox"
 WHITE: Final = (255, 255, 255)
 SHADE: Final = (0, 0, 0, 110)  # under text, so that it is legible on any sky
 CANVAS: Final = 960  # pixels of the landscape's longer side before it is brought to size
@@ -38,10 +39,10 @@ SYSTEM_FONTS: Final = (
 )
 
 
-def draw(width: int, height: int, prompt: str, *, label: str, seed: int = 0) -> Image.Image:
+def draw(width: int, height: int, prompt: str, *, seed: int = 0) -> Image.Image:
     """Return an RGB image of exactly this size: landscape, label on top, prompt below it."""
     picture = _landscape(width, height, random.Random(f"{seed} {prompt}"))
-    _draw_texts(picture, " ".join(prompt.split()), label)
+    _draw_texts(picture, " ".join(prompt.split()))
     return picture
 
 
@@ -104,11 +105,11 @@ def _hill(canvas: Image.Image, rng: random.Random, layer: int, colour: Colour) -
     ImageDraw.Draw(canvas).polygon([(0, height), *ridge, (width, height)], fill=colour)
 
 
-def _draw_texts(picture: Image.Image, prompt: str, label: str) -> None:
+def _draw_texts(picture: Image.Image, prompt: str) -> None:
     side = min(picture.size)
     margin = round(0.07 * side)
     top = margin + round(0.09 * side)
-    _draw_text(picture, (margin, margin), label, font_for(label, size=max(8.0, 0.032 * side)))
+    _draw_text(picture, (margin, margin), LABEL, font_for(LABEL, size=max(8.0, 0.032 * side)))
     _draw_text(
         picture, (margin, top), *_fit(prompt, picture.width - 2 * margin, 0.80 * picture.height - top, side)
     )
