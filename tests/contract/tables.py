@@ -1,8 +1,8 @@
-"""The vendor's parameter tables as data: every row once, for whoever speaks or serves this API.
+"""The vendor's parameter tables as data: every row once, for tests of the client and of the server.
 
-Written down from the English reference (llms.txt) and the German page, at the level of the wire: an example
-is what it changes in an endpoint's base body, ``ABSENT`` takes a field out. The models are held against these
-tables, and so is the sandbox; neither is written from the other.
+Written from the English reference (llms.txt) and the German page, at the level of the wire: an example
+is what it changes in an endpoint's base body, ``ABSENT`` takes a field out. The models and the sandbox
+are both compared with these tables; neither is written from the other.
 
 Most refusals are the server's and ours alike. Two sorts are not: what only a ``server`` sees, since the
 models fill it in (``type`` missing), and what only the ``client`` refuses, since the documents advise against

@@ -1,4 +1,4 @@
-"""The OpenAPI document against the vendor's tables: same fields, same verdict on every example."""
+"""Tests of the OpenAPI document against the vendor's tables: same fields, same result on every example."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The README's transcripts: typed into a shell as they stand, they end as they are told."""
+"""Tests of the README's transcripts: typed into a shell, they end as shown."""
 
 from __future__ import annotations
 

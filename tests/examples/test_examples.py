@@ -1,4 +1,4 @@
-"""Every example runs as its first lines say, as a process of its own against a fast sandbox."""
+"""Tests of the examples: each runs as its first lines say, as a process against a fast sandbox."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
-"""Runs of twenty jobs among faults drawn by chance, under every reading of the documents.
+"""Random fault schedules: runs of twenty jobs with random faults, under every reading of the documents.
 
-A schedule is drawn from its number: which faults strike, how the vendor's open questions are answered, how
-the server counts, how long things take. The laws are judged by what the sandbox saw:
+A schedule is drawn from its number: which faults apply, how the vendor's open questions are answered, how
+the server counts, how long things take. The properties are checked on what the sandbox saw:
 
 * no job is paid twice, as long as the server honours its keys;
 * none is lost silently: what is paid was delivered, or is told by its task's id, or is told to be uncertain
@@ -9,7 +9,7 @@ the server counts, how long things take. The laws are judged by what the sandbox
 * the run ends, every job is told once, and only errors of the documented tree come out;
 * both ledgers agree, and nothing is left over: no task, no thread, no descriptor.
 
-The suite runs a slice. Many more, on one core: ``python -m tests.faults.soak --schedules 10000``.
+The test suite runs a sample. Many more, on one core: ``python -m tests.faults.soak --schedules 10000``.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""The rest of section B: requests that end because our own side ends, and answers that come too early."""
+"""Tests of the rest of section B: requests that our own side ends, and replies that come too early."""
 
 from __future__ import annotations
 

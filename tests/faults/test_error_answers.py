@@ -1,4 +1,4 @@
-"""Section C: what each error answer proves about the money, and how long it is waited after it."""
+"""Tests of section C: what each error reply proves about the money, and how long the client then waits."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Whatever bytes somebody else has written, reading them ends in a value or in the error that is promised."""
+"""Tests of readers on arbitrary foreign bytes: each returns a value or raises its documented error."""
 
 from __future__ import annotations
 

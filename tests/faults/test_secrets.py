@@ -1,4 +1,4 @@
-"""Section L where the sandbox is needed: what a hostile server or a foreign file makes of the key."""
+"""Tests of section L that need the sandbox: what a hostile server or a foreign file can do with the key."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Sections D and F: what polls tell of a task, however odd, ends in the truth or in an error with its id."""
+"""Tests of sections D and F: odd replies to polls end in the true status or an error with the task's id."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Whole runs through nginx and HAProxy, which lose, delay, refuse and repeat: all is done and paid once.
+"""Tests through nginx and HAProxy, which lose, delay, refuse and repeat: all is done and paid once.
 
 The clock is the real one and everything passes sixty times as fast: a window in a second, a clip in three.
 """

@@ -1,4 +1,4 @@
-"""An account that outlives its process: the next life knows every task of the last, and time went on."""
+"""Tests of the account file: the next process has every task of the last, and time has passed for them."""
 
 from __future__ import annotations
 

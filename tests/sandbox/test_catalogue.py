@@ -1,4 +1,4 @@
-"""Prices and sizes are believable: where users or the documents told a figure, it is that figure."""
+"""Tests of the catalogue: a price or size that users or the documents have told is that figure."""
 
 from __future__ import annotations
 

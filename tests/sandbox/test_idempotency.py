@@ -1,4 +1,4 @@
-"""What a repeated Idempotency-Key does, under every reading of the documents (U1 to U5, U7)."""
+"""Tests of a repeated Idempotency-Key, under every reading of the documents (U1 to U5, U7)."""
 
 from __future__ import annotations
 

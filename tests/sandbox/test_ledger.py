@@ -1,4 +1,4 @@
-"""The law of credits, whatever is submitted, fails, is topped up or refused."""
+"""Properties of the ledger, whatever is submitted, fails, is topped up or refused."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Output files over the wire: ranges, ends of URLs, and what must never arrive there."""
+"""Tests of output files over HTTP: ranges, expired URLs, and credentials that must never arrive there."""
 
 from __future__ import annotations
 

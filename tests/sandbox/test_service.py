@@ -1,4 +1,4 @@
-"""The sandbox as a whole: time, chance, reset, and the oracle's own figures."""
+"""Tests of the sandbox as a whole: time, chance, reset, and its own records."""
 
 from __future__ import annotations
 

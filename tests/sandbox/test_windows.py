@@ -1,4 +1,4 @@
-"""The laws that tell the rate limit's algorithms apart."""
+"""Properties that distinguish the rate-limit algorithms."""
 
 from __future__ import annotations
 

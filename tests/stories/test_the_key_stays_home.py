@@ -1,4 +1,4 @@
-"""A recognisable API key through all that the package does: it reaches the API's origin and nothing else."""
+"""A test of the API key over everything the package does: it reaches the API's origin and nothing else."""
 
 from __future__ import annotations
 
