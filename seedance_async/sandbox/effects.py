@@ -54,18 +54,7 @@ def _validate_headers(_instance: object, _attribute: object, value: object) -> N
 
 @frozen(kw_only=True)
 class EffectSettings:
-    """The parameters of an effect.
-
-    Attributes:
-        status: HTTP status of the reply, for ``status``.
-        code: word for the error envelope; empty: the documented one of that status, else an HTML page.
-        headers: of the reply, such as ``Retry-After``; a number is turned into its text.
-        body: literal body of that reply, or of ``garbage``; empty: a suitable one. ``{authorization}`` in it
-            is replaced by what the caller sent.
-        fields: to set in the reply's JSON, for ``edit``.
-        without: fields to leave out of it.
-        seconds: real seconds to wait, for ``delay``, and between two bytes for ``dribble``.
-    """
+    """The parameters of an effect, which :class:`~seedance_async.sandbox.faults.Fault` describes."""
 
     status: int = field(default=503, validator=whole(200, 599))
     code: str = field(default="", validator=text)

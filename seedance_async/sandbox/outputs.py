@@ -5,17 +5,16 @@ Pure.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
 
 from attrs import frozen
 
 from seedance_async.sandbox.catalogue import image_size, video_size
+from seedance_async.sandbox.media import ImageFormat
 
 if TYPE_CHECKING:
     from seedance_async.sandbox.tasks import Task
     from seedance_async.sandbox.validation import GenerationRequest
-
-ImageFormat = Literal["png", "jpeg"]
 
 
 @frozen(kw_only=True)

@@ -7,21 +7,18 @@ from random import Random
 from typing import TYPE_CHECKING
 
 import anyio
-from attrs import frozen
+from attrs import define, field, frozen
 
-from seedance_async.sandbox.faults import ActiveFaults
+from seedance_async.sandbox.account_file import AccountFile
+from seedance_async.sandbox.faults import ActiveFaults, Fault
+from seedance_async.sandbox.options import AccountSpec, Behaviour, Conditions
 from seedance_async.sandbox.recorder import Recorder
 from seedance_async.sandbox.signed_urls import UrlSigner
 from seedance_async.sandbox.state import ServiceState
 from seedance_async.sandbox.tasks import Calendar
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
-
-    from seedance_async.sandbox.account_file import AccountFile
     from seedance_async.sandbox.calls import Call, Reply
-    from seedance_async.sandbox.faults import Fault
-    from seedance_async.sandbox.options import AccountSpec, Behaviour, Conditions
 
 
 @frozen(kw_only=True)
@@ -76,37 +73,25 @@ class Runtime:
             self._account_file.add_submit(call, at=self.state.calendar.at(anyio.current_time()))
 
 
+@define(kw_only=True)
 class Emulator:
-    """The emulated service over its resets, each of which begins a new :class:`Runtime`."""
+    """The emulated service over its resets, each of which begins a new :class:`Runtime`.
 
-    def __init__(
-        self,
-        *,
-        behaviour: Behaviour,
-        conditions: Conditions,
-        accounts: Iterable[AccountSpec],
-        faults: Iterable[Fault],
-        epoch: datetime | None,
-        account_file: AccountFile | None,
-    ) -> None:
-        """Describe the service; nothing exists before :meth:`start`.
+    Attributes:
+        accounts: the accounts that exist from the start.
+        faults: rules in force from the start, and again after a reset.
+        epoch: the wall instant at which it starts, aware; None: the present one.
+        account_file: where accepted submits are stored, if anywhere.
+    """
 
-        Args:
-            behaviour: how the vendor's open questions are answered.
-            conditions: everything else that can be set.
-            accounts: the accounts that exist from the start.
-            faults: rules in force from the start, and again after a reset.
-            epoch: the wall instant at which it starts, aware; None: the present one.
-            account_file: where accepted submits are stored, if anywhere.
-        """
-        self._behaviour = behaviour
-        self._conditions = conditions
-        self._accounts = tuple(accounts)
-        self._faults = tuple(faults)
-        self._epoch = epoch
-        self._account_file = account_file
-        self._media_url = ""
-        self._runtime: Runtime | None = None
+    behaviour: Behaviour
+    conditions: Conditions
+    accounts: tuple[AccountSpec, ...]
+    faults: tuple[Fault, ...] = ()
+    epoch: datetime | None = None
+    account_file: AccountFile | None = None
+    _media_url: str = field(default="", init=False)
+    _runtime: Runtime | None = field(default=None, init=False)
 
     @property
     def runtime(self) -> Runtime:
@@ -126,27 +111,27 @@ class Emulator:
 
     def reset(self) -> None:
         """Forget everything and begin anew from the same seed; open requests end in the old runtime."""
-        if self._account_file:
-            self._account_file.delete()
+        if self.account_file:
+            self.account_file.delete()
         self._begin()
 
     def _begin(self) -> None:
-        stored = self._account_file.submits() if self._account_file else []
-        now, wall = anyio.current_time(), self._epoch or datetime.now(UTC)
+        stored = self.account_file.submits() if self.account_file else []
+        now, wall = anyio.current_time(), self.epoch or datetime.now(UTC)
         began_at = min([wall, *(submit.at for submit in stored)])
         state = self._new_state(Calendar(now - (wall - began_at).total_seconds(), began_at))
         for submit in stored:
             state.restore_submit(submit.call, min(now, state.calendar.reading(submit.at)))
-        faults = ActiveFaults(self._faults, seed=self._conditions.seed)
-        self._runtime = Runtime(state=state, faults=faults, account_file=self._account_file)
+        faults = ActiveFaults(self.faults, seed=self.conditions.seed)
+        self._runtime = Runtime(state=state, faults=faults, account_file=self.account_file)
 
     def _new_state(self, calendar: Calendar) -> ServiceState:
-        secret = f"links of seed {self._conditions.seed}".encode()
-        url_life = self._conditions.real(self._behaviour.url_life)
+        secret = f"links of seed {self.conditions.seed}".encode()
+        url_life = self.conditions.real(self.behaviour.url_life)
         return ServiceState(
-            behaviour=self._behaviour,
-            conditions=self._conditions,
-            accounts=self._accounts,
+            behaviour=self.behaviour,
+            conditions=self.conditions,
+            accounts=self.accounts,
             calendar=calendar,
             signer=UrlSigner(self._media_url, secret, url_life),
         )

@@ -98,7 +98,7 @@ class Sandbox:
             behaviour=self.behaviour,
             conditions=self.conditions,
             accounts=self._accounts,
-            faults=faults,
+            faults=tuple(faults),
             epoch=epoch,
             account_file=self._account_file,
         )
