@@ -114,8 +114,8 @@ def refused_cases(*by: RefusedBy) -> Iterator[Case]:
 
 
 def _id(endpoint: Endpoint, row: Row, number: int, change: Body) -> str:
-    told = json.dumps(change, default=lambda _: "absent").replace(URL, "URL").replace('"', "")[1:-1]
-    return f"{endpoint.model}-{row.field}-{number}-{told[:64]}"
+    label = json.dumps(change, default=lambda _: "absent").replace(URL, "URL").replace('"', "")[1:-1]
+    return f"{endpoint.model}-{row.field}-{number}-{label[:64]}"
 
 
 def _words(name: str, *words: str, required: str = "No", default: object = ABSENT) -> Row:

@@ -21,7 +21,7 @@ BANANA = {"type": "text-to-image", "prompt": "A packaging mockup"}
 
 
 @pytest.mark.parametrize(
-    ("path", "body", "told"),
+    ("path", "body", "expected"),
     [
         (VIDEO, CLIP, 30),
         (VIDEO, {**CLIP, "duration": "15"}, 90),
@@ -35,9 +35,9 @@ BANANA = {"type": "text-to-image", "prompt": "A packaging mockup"}
         (NANO_BANANA, BANANA, 12),
     ],
 )
-def test_a_task_costs_what_users_paid(path: str, body: Mapping[str, object], told: int) -> None:
+def test_a_task_costs_what_users_paid(path: str, body: Mapping[str, object], expected: int) -> None:
     """In whole credits, a fraction rounded up."""
-    assert told == credits_for(parse_request(path, json.dumps(body).encode()))
+    assert expected == credits_for(parse_request(path, json.dumps(body).encode()))
 
 
 def test_everything_that_can_be_ordered_has_a_price_and_a_duration() -> None:

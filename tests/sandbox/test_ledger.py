@@ -99,14 +99,14 @@ def test_the_balance_is_topups_minus_charges_plus_refunds_at_every_entry(
 @given(steps)
 def test_what_the_answers_say_is_what_was_charged(steps: list[tuple[float, str, str | None, int]]) -> None:
     """``credits_used`` of every accepted answer that is no replay adds up to the charges."""
-    state, now, told = new_state(failure_rate=0.0), 0.0, 0
+    state, now, used = new_state(failure_rate=0.0), 0.0, 0
     for number, (gap, path, key, _) in enumerate(steps, start=1):
         now += gap
         answer = submit(state, path, now=now, number=number, key=key)
         if answer.status == 202 and not answer.replayed:
-            told += json.loads(answer.body)["credits_used"]
+            used += json.loads(answer.body)["credits_used"]
 
-    assert told == sum(entry.credits for entry in state.ledger.entries if entry.kind == "charge")
+    assert used == sum(entry.credits for entry in state.ledger.entries if entry.kind == "charge")
 
 
 def test_a_refund_that_is_due_pays_for_the_next_submit() -> None:
