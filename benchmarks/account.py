@@ -11,7 +11,7 @@ from attrs import define, field, frozen
 
 from seedance_async.sandbox import virtual_time
 from seedance_async.sandbox.options import WindowName
-from seedance_async.sandbox.windows import Window, open_window, retry_after
+from seedance_async.sandbox.windows import RateWindow, open_window, retry_after
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -64,7 +64,7 @@ class Account:
     origin: float = 0.0
     harsh: bool = False
     arrivals: list[Arrival] = field(factory=list, init=False)
-    _window: Window = field(init=False)
+    _window: RateWindow = field(init=False)
 
     def __attrs_post_init__(self) -> None:
         self._window = open_window(

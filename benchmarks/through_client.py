@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     from benchmarks.workloads import Draw
     from seedance_async.models import Kind, Request
-    from seedance_async.sandbox.validation import Order
+    from seedance_async.sandbox.validation import GenerationRequest
 
 BREATH: Final = 120.0  # s between two batches of one client, in which its window empties
 
@@ -31,7 +31,7 @@ def through_client(draws: Sequence[Draw], *, before: Sequence[Draw] = ()) -> Out
 async def _batch(draws: Sequence[Draw], before: Sequence[Draw]) -> Outcome:
     everything = [*before, *draws]
 
-    def duration(order: Order, _: Random) -> float:
+    def duration(order: GenerationRequest, _: Random) -> float:
         return everything[int(order.text("prompt").rpartition(" ")[2])].duration
 
     world = Conditions(duration=duration, latency=(LATENCY / 2, LATENCY / 2))

@@ -1,4 +1,4 @@
-"""An aiohttp backend that submits clips, tells how they stand, and waits for them.
+"""An aiohttp backend that submits clips, reports their status, and waits for them.
 
 seedance sandbox --speed 20 -- python examples/aiohttp_app.py
 curl -X POST 'localhost:8080/clips?prompt=A+paper+boat'
@@ -29,32 +29,32 @@ if TYPE_CHECKING:
     from aiohttp.typedefs import Handler
 
 STATUS = {ValidationError: 422, InvalidRequestError: 422, NotFoundError: 404, WaitTimeoutError: 504}
-"""What a caller is told of an error; of any other, 502: it is between us and the API."""
+"""The status of each error; any other is a 502, a problem between this backend and the API."""
 CLIENT = web.AppKey("client", SeedanceClient)
 routes = web.RouteTableDef()
 
 
-async def client_of(app: web.Application) -> AsyncIterator[None]:
-    """Open the client with the application, and close it with it."""
+async def client_context(app: web.Application) -> AsyncIterator[None]:
+    """Keep a client open as long as the application runs."""
     async with SeedanceClient() as client:
         app[CLIENT] = client
         yield
 
 
 @web.middleware
-async def errors_told(request: web.Request, handler: Handler) -> web.StreamResponse:
-    """Answer with what went wrong, and with the handles that collect what may be paid."""
+async def error_responses(request: web.Request, handler: Handler) -> web.StreamResponse:
+    """Return the error, with the ids by which a paid task can be collected."""
     try:
         return await handler(request)
     except SeedanceError as error:
         status = next((code for kind, code in STATUS.items() if isinstance(error, kind)), 502)
-        told = {"error": error.message, "task_id": error.task_id, "idempotency_key": error.idempotency_key}
-        return web.json_response(told, status=status)
+        body = {"error": error.message, "task_id": error.task_id, "idempotency_key": error.idempotency_key}
+        return web.json_response(body, status=status)
 
 
 @routes.post("/clips")
 async def submit(request: web.Request) -> web.Response:
-    """Pay for a clip; its id collects it."""
+    """Submit a clip, which is paid for; return its id."""
     wanted = Seedance2Video(prompt=request.query.get("prompt", ""))
     submission = await request.app[CLIENT].submit(wanted)
     return web.json_response({"id": submission.id}, status=202)
@@ -62,15 +62,15 @@ async def submit(request: web.Request) -> web.Response:
 
 @routes.get("/clips/{id}")
 async def status(request: web.Request) -> web.Response:
-    """How a clip stands now, or with ``?wait=true`` once it is final."""
+    """Return the status of a clip, with ``?wait=true`` once it is final."""
     client, task_id = request.app[CLIENT], request.match_info["id"]
     task = await (client.wait(task_id) if request.query.get("wait") == "true" else client.get_task(task_id))
     return web.json_response({"id": task.id, "status": task.status, "urls": task.urls})
 
 
-app = web.Application(middlewares=[errors_told])
+app = web.Application(middlewares=[error_responses])
 app.add_routes(routes)
-app.cleanup_ctx.append(client_of)
+app.cleanup_ctx.append(client_context)
 
 if __name__ == "__main__":
     web.run_app(app, host="127.0.0.1", port=int(os.environ.get("PORT", "8080")))

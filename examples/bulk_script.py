@@ -1,10 +1,10 @@
-"""A few hundred pictures, each handled the moment it is ready.
+"""A few hundred pictures, each processed as soon as it is ready.
 
 seedance sandbox --speed 600 -- python examples/bulk_script.py 300     # no key, no money
 SEEDANCE_API_KEY=... python examples/bulk_script.py 3                  # the real thing: spends credits
 
 However many there are, the client sends no more requests than the account's limit allows, and no job is lost
-to an error of another: every one comes back, with its tasks or with what went wrong.
+through the error of another: each one is returned, with its tasks or its error.
 """
 
 from __future__ import annotations
@@ -26,14 +26,14 @@ STYLES = ("gouache", "woodcut", "35 mm film", "cut paper", "blue ink")
 
 
 def requests(number: int) -> Iterator[NanoBananaPro]:
-    """Up to 300 pictures, each described only when the client gets to it."""
-    wishes = itertools.product(ANIMALS, PLACES, HOURS, STYLES)
-    for animal, place, hour, style in itertools.islice(wishes, number):
+    """Yield up to 300 requests, each made only when the client asks for it."""
+    combinations = itertools.product(ANIMALS, PLACES, HOURS, STYLES)
+    for animal, place, hour, style in itertools.islice(combinations, number):
         yield NanoBananaPro(prompt=f"A {animal} {place} {hour}, {style}", image_size="4:3")
 
 
 async def main(number: int) -> None:
-    """Make them, and print each URL as it arrives."""
+    """Generate the pictures, and print each URL as it arrives."""
     async with SeedanceClient() as client:
         async for result in client.as_completed(requests(number)):
             print(result.index, result.request.prompt, *(result.urls or [f"failed: {result.error}"]))

@@ -88,7 +88,7 @@ class Stage:
 
     def _render(self) -> RenderableType:
         now = anyio.current_time()
-        tasks = {task.order.prompt: task for task in self._sandbox.tasks.values()}
+        tasks = {task.request.prompt: task for task in self._sandbox.tasks.values()}
         columns = [name for name in _COLUMNS if name != "prompt" or terminal().width >= WIDE]
         table = Table(box=None, padding=(0, 1), show_header=False, expand="prompt" in columns)
         for name in columns:

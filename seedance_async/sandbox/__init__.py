@@ -1,12 +1,12 @@
-"""A local emulator of the whole API: stateful, seeded, with money, a limit, and faults on demand.
+"""A local emulator of the whole API: stateful and seeded, with credits, a rate limit and injected faults.
 
 ::
 
     async with Sandbox(credits=500, speed=60) as sandbox:
         ...  # point a client at sandbox.base_url with sandbox.api_key
 
-It is an independent witness: written from the vendor's documents, it shares no code with the client. The
-names here are loaded when first used, because a pytest plugin lives in this package and must cost nothing.
+It is written from the vendor's documents and shares no code with the client, so tests can trust its records.
+The names here are loaded when first used, because pytest imports the plugin of this package in every run.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
-    from seedance_async.sandbox.exchange import Record
+    from seedance_async.sandbox.calls import Record
     from seedance_async.sandbox.faults import Fault
     from seedance_async.sandbox.ledger import Entry
     from seedance_async.sandbox.options import AccountSpec, Behaviour, Conditions
@@ -24,19 +24,19 @@ if TYPE_CHECKING:
 
 __all__ = ["AccountSpec", "Behaviour", "Conditions", "Entry", "Fault", "Record", "Sandbox", "Task"]
 
-_HOME: Final = {
+_MODULES: Final = {
     "AccountSpec": "options",
     "Behaviour": "options",
     "Conditions": "options",
     "Entry": "ledger",
     "Fault": "faults",
-    "Record": "exchange",
+    "Record": "calls",
     "Sandbox": "service",
     "Task": "tasks",
 }
 
 
 def __getattr__(name: str) -> object:
-    if name not in _HOME:
+    if name not in _MODULES:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(import_module(f"{__name__}.{_HOME[name]}"), name)
+    return getattr(import_module(f"{__name__}.{_MODULES[name]}"), name)

@@ -1,8 +1,9 @@
-"""What each kind of work costs, how long it takes and how large its output is.
+"""The catalogue of prices, durations and output sizes of each kind of work.
 
 The vendor publishes no price list, no durations and no pixel sizes. The figures marked *seen* come from its
-examples and from its users; the rest is drawn through them plausibly. A client must believe ``credits_used``
-and ``updated_at``, never a table, so nothing here has to be right: it has to be believable and steady.
+examples and from its users; the others are plausible values between them. A client must believe
+``credits_used`` and ``updated_at``, never a table, so these figures need not be right, only realistic and
+constant.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ from typing import TYPE_CHECKING, Final
 if TYPE_CHECKING:
     from random import Random
 
-    from seedance_async.sandbox.validation import Order
+    from seedance_async.sandbox.validation import GenerationRequest
 
 _VIDEO_CREDITS_A_SECOND: Final = {
     ("mini", "720p"): 2.2,  # seen
@@ -39,7 +40,7 @@ _VIDEO_MEDIAN: Final = 184.0
 _VIDEO_SIGMA: Final = 0.35
 _IMAGE_MEDIAN: Final = {"gpt-image-2": 60.0, "nano-banana-pro": 70.0}
 _IMAGE_SIGMA: Final = 0.3
-_SLOWER: Final = {
+_TIME_FACTOR: Final = {
     "mini": 0.75, "standard": 1.0, "pro": 1.15,
     "720p": 1.0, "1080p": 1.15, "1080p-plus": 1.25, "4k": 1.5,
     "1K": 1.0, "2K": 1.2, "4K": 1.5,
@@ -59,18 +60,18 @@ _IMAGE_SIDE: Final = {"1K": 1024, "2K": 2048, "4K": 4096}
 _IMAGE_GRID: Final = 16  # image models work in blocks of 16 pixels
 
 
-def credits_for(order: Order) -> int:
-    """Credits of one task of the order; a batch of images pays this for each image."""
-    if order.model == "seedance2":
-        rate = _VIDEO_CREDITS_A_SECOND[order.text("quality_tier"), order.text("resolution")]
-        return ceil(round(rate * order.seconds, 6))
-    price = _IMAGE_CREDITS[order.model, order.text("resolution")]
-    return price // 2 if order.fields.get("channel") == "economy" else price
+def credits_for(request: GenerationRequest) -> int:
+    """Credits of one task of the request; a batch of images pays this for each image."""
+    if request.model == "seedance2":
+        rate = _VIDEO_CREDITS_A_SECOND[request.text("quality_tier"), request.text("resolution")]
+        return ceil(round(rate * request.seconds, 6))
+    price = _IMAGE_CREDITS[request.model, request.text("resolution")]
+    return price // 2 if request.fields.get("channel") == "economy" else price
 
 
-def usual_duration(order: Order, rng: Random) -> float:
-    """Draw how long one task of the order takes, in account seconds."""
-    median, sigma = _median_and_sigma(order)
+def typical_duration(request: GenerationRequest, rng: Random) -> float:
+    """Draw how long one task of the request takes, in account seconds."""
+    median, sigma = _median_and_sigma(request)
     return median * exp(rng.gauss(0.0, sigma))
 
 
@@ -82,19 +83,19 @@ def video_size(resolution: str, aspect_ratio: str) -> tuple[int, int]:
 
 
 def image_size(resolution: str, aspect_ratio: str) -> tuple[int, int]:
-    """Width and height in pixels of a picture: the square of its resolution, reshaped; ``auto`` is square."""
+    """Width and height in pixels of a picture, of its resolution's area; ``auto`` is square."""
     width, height = (1, 1) if aspect_ratio == "auto" else map(int, aspect_ratio.split(":"))
     side, stretch = _IMAGE_SIDE[resolution], sqrt(width / height)
     return _to_multiple(side * stretch, _IMAGE_GRID), _to_multiple(side / stretch, _IMAGE_GRID)
 
 
-def _median_and_sigma(order: Order) -> tuple[float, float]:
-    slower = _SLOWER[order.text("resolution")]
-    if order.model == "seedance2":
-        # Rendering time grows with the clip, but far from in proportion.
-        length = (order.seconds / 5) ** 0.3
-        return _VIDEO_MEDIAN * _SLOWER[order.text("quality_tier")] * slower * length, _VIDEO_SIGMA
-    return _IMAGE_MEDIAN[order.model] * slower, _IMAGE_SIGMA
+def _median_and_sigma(request: GenerationRequest) -> tuple[float, float]:
+    factor = _TIME_FACTOR[request.text("resolution")]
+    if request.model == "seedance2":
+        # Rendering time grows with the clip's length, but much less than in proportion.
+        length = (request.seconds / 5) ** 0.3
+        return _VIDEO_MEDIAN * _TIME_FACTOR[request.text("quality_tier")] * factor * length, _VIDEO_SIGMA
+    return _IMAGE_MEDIAN[request.model] * factor, _IMAGE_SIGMA
 
 
 def _to_multiple(pixels: float, step: int) -> int:

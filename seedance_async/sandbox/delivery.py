@@ -1,7 +1,7 @@
-"""How an answer reaches the socket: whole, or by the script of a fault.
+"""The delivery of a reply to the socket: whole, or by the script of a fault.
 
-A framework writes only correct HTTP, so a broken answer goes round it: its bytes are written to the transport
-here, and the framework is handed a response that writes nothing.
+A framework writes only correct HTTP, so a broken reply bypasses it: its bytes are written to the transport
+here, and the framework is given a response that writes nothing.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 import anyio
 from aiohttp import web
 
-from seedance_async.sandbox.effects import ANSWERS, WIRES
+from seedance_async.sandbox.effects import REPLY_EFFECTS, WIRE_EFFECTS
 
 if TYPE_CHECKING:
     from asyncio import Transport
@@ -21,48 +21,48 @@ if TYPE_CHECKING:
 
     from aiohttp.abc import AbstractStreamWriter
 
+    from seedance_async.sandbox.calls import Reply
     from seedance_async.sandbox.effects import Script
-    from seedance_async.sandbox.exchange import Answer
     from seedance_async.sandbox.faults import Fault
 
 
-def changed(answer: Answer, faults: Iterable[Fault], asked: Mapping[str, str]) -> Answer:
-    """The answer as the faults let it be said; ``asked`` are the request's headers."""
+def apply_reply_effects(reply: Reply, faults: Iterable[Fault], request_headers: Mapping[str, str]) -> Reply:
+    """The reply with the content effects of the faults applied."""
     for fault in faults:
-        if fault.effect in ANSWERS:
-            answer = ANSWERS[fault.effect](answer, fault, asked)
-    return answer
+        if fault.effect in REPLY_EFFECTS:
+            reply = REPLY_EFFECTS[fault.effect](reply, fault, request_headers)
+    return reply
 
 
 async def deliver(
-    request: web.BaseRequest, answer: Answer, *, date: str, faults: Iterable[Fault] = ()
+    request: web.BaseRequest, reply: Reply, *, date: str, faults: Iterable[Fault] = ()
 ) -> web.StreamResponse:
-    """Write the answer, the way of the first fault that strikes the wire if one does.
+    """Write the reply, by the script of the first fault with a wire effect if there is one.
 
     Args:
-        request: what is answered.
-        answer: what was decided.
+        request: the request to answer.
+        reply: what was decided.
         date: the ``Date`` header; it must agree with the timestamps of tasks, also in virtual time.
-        faults: those that strike.
+        faults: those that apply.
     """
-    broken = next((fault for fault in faults if fault.effect in WIRES), None)
+    broken = next((fault for fault in faults if fault.effect in WIRE_EFFECTS), None)
     if broken is None:
-        headers = {"Date": date, "Content-Type": answer.content_type, **answer.headers}
-        return web.Response(status=answer.status, body=answer.body, headers=headers)
-    script = WIRES[broken.effect](answer, broken)
+        headers = {"Date": date, "Content-Type": reply.content_type, **reply.headers}
+        return web.Response(status=reply.status, body=reply.body, headers=headers)
+    script = WIRE_EFFECTS[broken.effect](reply, broken)
     if request.transport is not None:
-        await _play(script, request.transport)
-    return _Silence(keep=script.end == "keep")
+        await _write_script(script, request.transport)
+    return _EmptyResponse(keep=script.end == "keep")
 
 
-async def _play(script: Script, transport: Transport) -> None:
+async def _write_script(script: Script, transport: Transport) -> None:
     for part in script.parts:
         if transport.is_closing():
             return
         transport.write(part)
-        # A caller who does not read, or has left, must be noticed between two parts of an endless answer.
+        # Between two parts of an endless reply: notice a caller who does not read, or has disconnected.
         await anyio.sleep(script.pause)
-    while script.end == "hold" and not transport.is_closing():  # noqa: ASYNC110 - the framework tells nobody when a caller leaves
+    while script.end == "hold" and not transport.is_closing():  # noqa: ASYNC110 - the framework signals no disconnect
         await anyio.sleep(1.0)
     if script.end == "reset":
         _reset(transport)
@@ -71,15 +71,15 @@ async def _play(script: Script, transport: Transport) -> None:
 
 
 def _reset(transport: Transport) -> None:
-    # Lingering for zero seconds makes close() send RST in place of FIN.
+    # Lingering for zero seconds makes close() send RST instead of FIN.
     transport.get_extra_info("socket").setsockopt(
         socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0)
     )
     transport.abort()
 
 
-class _Silence(web.StreamResponse):
-    """A response of which not one byte is written."""
+class _EmptyResponse(web.StreamResponse):
+    """A response that writes nothing."""
 
     def __init__(self, *, keep: bool) -> None:
         super().__init__()

@@ -1,8 +1,8 @@
-"""What each fault makes of an answer, as two tables: what it says instead, and how its bytes then go.
+"""Two tables of fault effects: how the content of a reply is changed, and how its bytes are sent.
 
-An answer passes first through :data:`ANSWERS`, which change what is said, and then through at most one of
-:data:`WIRES`, which change how the bytes of it reach the caller. Both are functions from values to values, so
-a new misbehaviour is a row here and nothing anywhere else.
+A reply passes first through :data:`REPLY_EFFECTS`, which change its content, and then through at most one of
+:data:`WIRE_EFFECTS`, which change how its bytes reach the caller. Both are functions from values to values,
+so a new effect is one more row here.
 
 Pure.
 """
@@ -16,28 +16,70 @@ import zlib
 from collections.abc import Callable, Iterable, Mapping
 from functools import cache
 from http import HTTPStatus
-from typing import TYPE_CHECKING, Final, Literal, TypeAlias
+from typing import Final, Literal, TypeAlias
 
-from attrs import evolve, frozen
+from attrs import evolve, field, frozen
 
-from seedance_async.sandbox.exchange import STATUS, Answer, json_bytes
+from seedance_async.sandbox.calls import STATUS, Reply, json_bytes
+from seedance_async.sandbox.field_checks import number, short_repr, text, whole
 
-if TYPE_CHECKING:
-    from seedance_async.sandbox.faults import Fault
 
-Change: TypeAlias = "Callable[[Answer, Fault, Mapping[str, str]], Answer]"
-"""From an answer, a fault and the headers of the request to the answer that is given."""
+def _validate_fields(_instance: object, _attribute: object, value: object) -> None:
+    if not isinstance(value, dict):
+        raise ValueError(f"fields must be an object; got {short_repr(value)}")  # noqa: TRY004 - wrong input
+
+
+def _to_names(given: Iterable[str]) -> tuple[str, ...]:
+    # A single string would be split into its letters, and nothing would be left out.
+    names = [given] if isinstance(given, str) else given
+    if not isinstance(names, list | tuple | set | frozenset) or not all(
+        isinstance(name, str) for name in names
+    ):
+        raise ValueError(f"without must be a list of texts; got {short_repr(given)}")
+    return tuple(names)
+
+
+def _to_header_texts(given: Mapping[str, str]) -> Mapping[str, str]:
+    # {"Retry-After": 1} is what everybody writes first; anything else is left to the validator.
+    if not isinstance(given, dict):
+        return given
+    return {name: str(value) if type(value) in {int, float} else value for name, value in given.items()}
+
+
+def _validate_headers(_instance: object, _attribute: object, value: object) -> None:
+    texts = [*value, *value.values()] if isinstance(value, dict) else [None]
+    if not all(isinstance(text, str) for text in texts):
+        raise ValueError(f"headers must be an object of texts and numbers; got {short_repr(value)}")
+
+
+@frozen(kw_only=True)
+class EffectSettings:
+    """The parameters of an effect, which :class:`~seedance_async.sandbox.faults.Fault` describes."""
+
+    status: int = field(default=503, validator=whole(200, 599))
+    code: str = field(default="", validator=text)
+    headers: Mapping[str, str] = field(
+        factory=dict[str, str], converter=_to_header_texts, validator=_validate_headers
+    )
+    body: str = field(default="", validator=text)
+    fields: Mapping[str, object] = field(factory=dict[str, object], validator=_validate_fields)
+    without: tuple[str, ...] = field(default=(), converter=_to_names)
+    seconds: float = field(default=1.0, validator=number(0))
+
+
+ReplyEffect: TypeAlias = "Callable[[Reply, EffectSettings, Mapping[str, str]], Reply]"
+"""From a reply, the settings and the headers of the request to the changed reply."""
 
 
 @frozen(kw_only=True)
 class Script:
-    """What is written to a socket, and what becomes of it afterwards.
+    """What is written to a socket, and what happens to the connection afterwards.
 
     Attributes:
         parts: bytes in the order in which they are written; may be endless.
         pause: seconds to wait after each part.
-        end: ``close`` and ``reset`` hang up, ``hold`` says nothing more for ever, ``keep`` awaits the next
-            request as if all were well.
+        end: ``close`` and ``reset`` end the connection, ``hold`` keeps it open and silent for ever, ``keep``
+            awaits the next request as after any reply.
     """
 
     parts: Iterable[bytes] = ()
@@ -45,156 +87,162 @@ class Script:
     end: Literal["close", "reset", "hold", "keep"] = "close"
 
 
-# --- what is said
+# --- the content of a reply
 
 
-def stand_in(fault: Fault, asked: Mapping[str, str]) -> Answer:
-    """The answer of a ``status`` fault; ``{authorization}`` in its body becomes what the caller sent."""
-    code = fault.code or _CODE.get(fault.status, "")
-    content_type = "application/json" if code or fault.body[:1] in {"{", "["} else "text/html"
-    if fault.body:
-        body = fault.body.replace("{authorization}", asked.get("Authorization", "")).encode()
+def status_reply(settings: EffectSettings, request_headers: Mapping[str, str]) -> Reply:
+    """The reply of a ``status`` fault; ``{authorization}`` in its body becomes what the caller sent."""
+    status, body = settings.status, settings.body
+    code = settings.code or _CODE.get(status, "")
+    content_type = "application/json" if code or body[:1] in {"{", "["} else "text/html"
+    if body:
+        content = body.replace("{authorization}", request_headers.get("Authorization", "")).encode()
     elif code:
-        body = json_bytes({"error": {"code": code, "message": _phrase(fault.status)}})
+        content = json_bytes({"error": {"code": code, "message": _phrase(status)}})
     else:
-        # What a proxy in front of a service says when the service is away.
-        body = f"<html><title>{fault.status} {_phrase(fault.status)}</title></html>".encode()
-    return Answer(status=fault.status, body=body, content_type=content_type, headers=fault.headers, code=code)
+        # The page of a proxy in front of a service that is down.
+        content = f"<html><title>{status} {_phrase(status)}</title></html>".encode()
+    return Reply(status=status, body=content, content_type=content_type, headers=settings.headers, code=code)
 
 
-def _edited(answer: Answer, fault: Fault, _: Mapping[str, str]) -> Answer:
-    """The same document with some of its fields set and others left out; anything else is left as it is."""
-    document = _document(answer.body) if 200 <= answer.status < 300 else None
+def _edit(reply: Reply, settings: EffectSettings, _: Mapping[str, str]) -> Reply:
+    """The same JSON object with fields set and left out; a reply that is none is returned unchanged."""
+    document = _document(reply.body) if 200 <= reply.status < 300 else None
     if document is None:
-        return answer
-    kept = {name: value for name, value in {**document, **fault.fields}.items() if name not in fault.without}
-    return evolve(answer, body=json.dumps(kept).encode(), headers={**answer.headers, **fault.headers})
+        return reply
+    merged = {**document, **settings.fields}
+    kept = {name: value for name, value in merged.items() if name not in settings.without}
+    return evolve(reply, body=json.dumps(kept).encode(), headers={**reply.headers, **settings.headers})
 
 
 def _document(body: bytes) -> dict[str, object] | None:
     try:
         document = json.loads(body)
     except (ValueError, RecursionError):
-        return None  # a file, or what another fault has left of an answer
+        return None  # a file, or a body that another fault has damaged
     return document if isinstance(document, dict) else None
 
 
-def _body(make: Callable[[bytes], bytes], /, **headers: str) -> Change:
-    """A change of nothing but the bytes of the body, told in ``headers`` where those tell the truth."""
-    told = {name.replace("_", "-"): value for name, value in headers.items()}
-    return lambda answer, fault, _: evolve(
-        answer, body=make(answer.body), headers={**answer.headers, **told, **fault.headers}
+def _change_body(make: Callable[[bytes], bytes], /, **headers: str) -> ReplyEffect:
+    """A change of the body alone, with the ``headers`` that describe it."""
+    described = {name.replace("_", "-"): value for name, value in headers.items()}
+    return lambda reply, settings, _: evolve(
+        reply, body=make(reply.body), headers={**reply.headers, **described, **settings.headers}
     )
 
 
-def _with(member: bytes) -> Change:
+def _append_member(member: bytes) -> ReplyEffect:
     """One more member, as it stands, at the end of a JSON object."""
-    return _body(lambda body: body[:-1] + b"," + member + b"}" if body.endswith(b"}") else body)
+    return _change_body(lambda body: body[:-1] + b"," + member + b"}" if body.endswith(b"}") else body)
 
 
 @cache
-def _bomb() -> bytes:
+def _gzip_bomb() -> bytes:
     """Some 64 kB that unpack to 64 MB."""
     packer = zlib.compressobj(9, wbits=31)
     blank = b" " * 1_000_000
     return b"".join(packer.compress(blank) for _ in range(64)) + packer.flush()
 
 
-ANSWERS: Final[Mapping[str, Change]] = {
-    "status": lambda _answer, fault, asked: stand_in(fault, asked),
-    "edit": _edited,
-    "empty": _body(lambda _: b""),
-    "half-json": _body(lambda body: body[: len(body) // 2]),
-    "page": lambda answer, fault, _: evolve(
-        answer, body=b"<html><title>Are you human?</title></html>", content_type="text/html",
-        headers=fault.headers,
+REPLY_EFFECTS: Final[Mapping[str, ReplyEffect]] = {
+    "status": lambda _reply, settings, request_headers: status_reply(settings, request_headers),
+    "edit": _edit,
+    "empty": _change_body(lambda _: b""),
+    "half-json": _change_body(lambda body: body[: len(body) // 2]),
+    "page": lambda reply, settings, _: evolve(
+        reply, body=b"<html><title>Are you human?</title></html>", content_type="text/html",
+        headers=settings.headers,
     ),
-    "null": _body(lambda _: b"null"),
-    "twice-a-key": _with(b'"id":"sd2_another","status":"failed"'),
-    "nan": _with(b'"credits_used_too":NaN'),
-    "long-number": _with(b'"number":' + b"9" * 5000),
-    "deep": _with(b'"deep":' + b"[" * 100_000 + b"]" * 100_000),
-    "bom": _body(lambda body: b"\xef\xbb\xbf" + body),
-    "utf-16": _body(lambda body: body.decode(errors="replace").encode("utf-16")),
-    "latin-1": _with('"note":"é"'.encode("latin-1")),
-    "gzip": _body(gzip.compress, Content_Encoding="gzip"),
-    "gzip-cut": _body(lambda body: gzip.compress(body)[:-20], Content_Encoding="gzip"),
-    "gzip-bomb": _body(lambda _: _bomb(), Content_Encoding="gzip"),
-    "gzip-claimed": _body(bytes, Content_Encoding="gzip"),
-    "changed": _body(lambda body: body[:-1] + bytes([body[-1] ^ 1]) if body else body, ETag='"another"'),
+    "null": _change_body(lambda _: b"null"),
+    "twice-a-key": _append_member(b'"id":"sd2_another","status":"failed"'),
+    "nan": _append_member(b'"credits_used_too":NaN'),
+    "long-number": _append_member(b'"number":' + b"9" * 5000),
+    "deep": _append_member(b'"deep":' + b"[" * 100_000 + b"]" * 100_000),
+    "bom": _change_body(lambda body: b"\xef\xbb\xbf" + body),
+    "utf-16": _change_body(lambda body: body.decode(errors="replace").encode("utf-16")),
+    "latin-1": _append_member('"note":"é"'.encode("latin-1")),
+    "gzip": _change_body(gzip.compress, Content_Encoding="gzip"),
+    "gzip-cut": _change_body(lambda body: gzip.compress(body)[:-20], Content_Encoding="gzip"),
+    "gzip-bomb": _change_body(lambda _: _gzip_bomb(), Content_Encoding="gzip"),
+    "gzip-claimed": _change_body(bytes, Content_Encoding="gzip"),
+    "changed": _change_body(
+        lambda body: body[:-1] + bytes([body[-1] ^ 1]) if body else body, ETag='"another"'
+    ),
 }  # fmt: skip
-"""What is said instead."""
+"""Effects on the content of a reply."""
 
 
-# --- how its bytes go
+# --- how its bytes are sent
 
 
-def _head(answer: Answer, *lengths: str) -> bytes:
-    fields = {"Content-Type": answer.content_type, **answer.headers}
-    lines = [f"HTTP/1.1 {answer.status} {_phrase(answer.status)}", *(f"{k}: {v}" for k, v in fields.items())]
-    return "\r\n".join([*lines, *(lengths or (f"Content-Length: {len(answer.body)}",)), "", ""]).encode()
+def _head(reply: Reply, *lengths: str) -> bytes:
+    fields = {"Content-Type": reply.content_type, **reply.headers}
+    lines = [f"HTTP/1.1 {reply.status} {_phrase(reply.status)}", *(f"{k}: {v}" for k, v in fields.items())]
+    return "\r\n".join([*lines, *(lengths or (f"Content-Length: {len(reply.body)}",)), "", ""]).encode()
 
 
-def _whole(answer: Answer) -> bytes:
-    return _head(answer) + answer.body
+def _full(reply: Reply) -> bytes:
+    return _head(reply) + reply.body
 
 
-def _half_a_head(answer: Answer) -> bytes:
-    head = _head(answer)
+def _half_a_head(reply: Reply) -> bytes:
+    head = _head(reply)
     return head[: len(head) // 2]
 
 
-def _half(answer: Answer) -> bytes:
-    return _head(answer) + answer.body[: len(answer.body) // 2]
+def _half(reply: Reply) -> bytes:
+    return _head(reply) + reply.body[: len(reply.body) // 2]
 
 
-def _chunked(answer: Answer, size: int) -> bytes:
-    chunk = answer.body[:size]
-    return _head(answer, "Transfer-Encoding: chunked") + b"%x\r\n%b\r\n" % (len(chunk), chunk)
+def _chunked(reply: Reply, size: int) -> bytes:
+    chunk = reply.body[:size]
+    return _head(reply, "Transfer-Encoding: chunked") + b"%x\r\n%b\r\n" % (len(chunk), chunk)
 
 
 def _bytewise(data: bytes) -> Iterable[bytes]:
-    return (data[place : place + 1] for place in range(len(data)))
+    return (data[index : index + 1] for index in range(len(data)))
 
 
-def _endless(answer: Answer) -> Iterable[bytes]:
+def _endless(reply: Reply) -> Iterable[bytes]:
     chunk = b"%x\r\n%b\r\n" % (65536, b" " * 65536)
-    return itertools.chain([_chunked(answer, len(answer.body))], itertools.repeat(chunk))
+    return itertools.chain([_chunked(reply, len(reply.body))], itertools.repeat(chunk))
 
 
-WIRES: Final[Mapping[str, Callable[[Answer, Fault], Script]]] = {
-    "drop": lambda _answer, _fault: Script(),
-    "reset": lambda _answer, _fault: Script(end="reset"),
-    "hang": lambda _answer, _fault: Script(end="hold"),
-    "garbage": lambda _, fault: Script(parts=[fault.body.encode() or b"SSH-2.0-OpenSSH_9.6\r\n"]),
-    "cut-head": lambda answer, _: Script(parts=[_half_a_head(answer)]),
-    "cut-head-reset": lambda answer, _: Script(parts=[_half_a_head(answer)], end="reset"),
-    "truncate": lambda answer, _: Script(parts=[_half(answer)]),
-    "truncate-reset": lambda answer, _: Script(parts=[_half(answer)], end="reset"),
-    "truncate-hang": lambda answer, _: Script(parts=[_half(answer)], end="hold"),
-    "cut-chunks": lambda answer, _: Script(parts=[_chunked(answer, len(answer.body) // 2)]),
-    "dribble": lambda answer, fault: Script(parts=_bytewise(_whole(answer)), pause=fault.seconds, end="keep"),
-    "dribble-body": lambda answer, fault: Script(
-        parts=itertools.chain([_head(answer)], _bytewise(answer.body)), pause=fault.seconds, end="keep"
+WIRE_EFFECTS: Final[Mapping[str, Callable[[Reply, EffectSettings], Script]]] = {
+    "drop": lambda _reply, _settings: Script(),
+    "reset": lambda _reply, _settings: Script(end="reset"),
+    "hang": lambda _reply, _settings: Script(end="hold"),
+    "garbage": lambda _, settings: Script(parts=[settings.body.encode() or b"SSH-2.0-OpenSSH_9.6\r\n"]),
+    "cut-head": lambda reply, _: Script(parts=[_half_a_head(reply)]),
+    "cut-head-reset": lambda reply, _: Script(parts=[_half_a_head(reply)], end="reset"),
+    "truncate": lambda reply, _: Script(parts=[_half(reply)]),
+    "truncate-reset": lambda reply, _: Script(parts=[_half(reply)], end="reset"),
+    "truncate-hang": lambda reply, _: Script(parts=[_half(reply)], end="hold"),
+    "cut-chunks": lambda reply, _: Script(parts=[_chunked(reply, len(reply.body) // 2)]),
+    "dribble": lambda reply, settings: Script(
+        parts=_bytewise(_full(reply)), pause=settings.seconds, end="keep"
     ),
-    "endless": lambda answer, _: Script(parts=_endless(answer)),
-    "long-header": lambda answer, _: Script(
-        parts=[_head(answer, f"X-Long: {'x' * 100_000}", f"Content-Length: {len(answer.body)}"), answer.body]
+    "dribble-body": lambda reply, settings: Script(
+        parts=itertools.chain([_head(reply)], _bytewise(reply.body)), pause=settings.seconds, end="keep"
     ),
-    "two-framings": lambda answer, _: Script(
+    "endless": lambda reply, _: Script(parts=_endless(reply)),
+    "long-header": lambda reply, _: Script(
+        parts=[_head(reply, f"X-Long: {'x' * 100_000}", f"Content-Length: {len(reply.body)}"), reply.body]
+    ),
+    "two-framings": lambda reply, _: Script(
         parts=[
-            _head(answer, "Transfer-Encoding: chunked", f"Content-Length: {len(answer.body)}"),
-            answer.body,
+            _head(reply, "Transfer-Encoding: chunked", f"Content-Length: {len(reply.body)}"),
+            reply.body,
         ]
     ),
-    "short-length": lambda answer, _: Script(
-        parts=[_head(answer, f"Content-Length: {len(answer.body) // 2}"), answer.body]
+    "short-length": lambda reply, _: Script(
+        parts=[_head(reply, f"Content-Length: {len(reply.body) // 2}"), reply.body]
     ),
-    "no-length": lambda answer, _: Script(parts=[_head(answer, "Connection: close"), answer.body]),
-    "two-answers": lambda answer, _: Script(parts=[_whole(answer) * 2], end="keep"),
-    "close-after": lambda answer, _: Script(parts=[_whole(answer)]),
+    "no-length": lambda reply, _: Script(parts=[_head(reply, "Connection: close"), reply.body]),
+    "two-answers": lambda reply, _: Script(parts=[_full(reply) * 2], end="keep"),
+    "close-after": lambda reply, _: Script(parts=[_full(reply)]),
 }
-"""How its bytes go."""
+"""Effects on how the bytes of a reply are sent."""
 
 
 def _phrase(status: int) -> str:

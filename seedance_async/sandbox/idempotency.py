@@ -1,11 +1,11 @@
-"""What an idempotency key means at the server, under every reading of the vendor's one sentence about it.
+"""The idempotency layer of the server, under every reading of the vendor's one sentence about it.
 
-"Same Idempotency-Key reused with a different body, or still running" is all the documents say. The life of a
-key here::
+"Same Idempotency-Key reused with a different body, or still running" is all that the documents say. The
+life of a key here::
 
-    unknown --first request--> running --answer written (U2: or task final)--> settled --key_life--> unknown
+    unknown --first request--> running --reply written (U2: or task final)--> settled --key_life--> unknown
 
-    running + same body   409              settled + same body   the first answer again, or 409 (U1)
+    running + same body   409              settled + same body   the first reply again, or 409 (U1)
     running + other body  409              settled + other body  409, unless bodies are ignored (U5)
 
 Pure: the clock comes in as ``now``, in seconds.
@@ -18,77 +18,78 @@ from typing import TYPE_CHECKING, Final
 
 from attrs import evolve, frozen
 
-from seedance_async.sandbox.exchange import Answer, Call, refusal
+from seedance_async.sandbox.calls import Call, Reply, refusal
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Mapping
 
     from seedance_async.sandbox.options import Behaviour
+    from seedance_async.sandbox.tasks import Task
 
 
 @frozen(kw_only=True)
-class _Held:
-    """A key in use: its first request, the answer to it, and whether that answer was written."""
+class _KeyUse:
+    """A key in use: its first request, the reply to it, and whether that exchange is over."""
 
     body: bytes
-    answer: Answer
+    reply: Reply
     since: float
     call: int
-    written: bool = False
+    finished: bool = False
 
 
 class KeyStore:
     """The keys of all accounts."""
 
-    def __init__(self, behaviour: Behaviour, *, key_life: float, is_final: Callable[[str], bool]) -> None:
-        """Remember keys for ``key_life`` seconds; ``is_final(task_id)`` tells whether a task has ended."""
+    def __init__(self, behaviour: Behaviour, *, key_life: float, tasks: Mapping[str, Task]) -> None:
+        """Remember keys for ``key_life`` seconds; ``tasks`` are those of the service, now and later."""
         self._behaviour = behaviour
         self._key_life = key_life
-        self._is_final = is_final
-        self._held: dict[tuple[str, ...], _Held] = {}
+        self._tasks = tasks
+        self._uses: dict[tuple[str, ...], _KeyUse] = {}
 
-    def look(self, call: Call, account: str, now: float) -> Answer | None:
-        """What the key alone answers; None if the request is to be worked on."""
-        held = self._find(call, account, now)
-        if held is None:
+    def find_reply(self, call: Call, account: str, now: float) -> Reply | None:
+        """The reply that the key alone decides; None if the request is to be processed."""
+        use = self._find(call, account, now)
+        if use is None:
             return None
-        if not self._same_body(held.body, call.body):
+        if not self._same_body(use.body, call.body):
             return _conflict("Idempotency-Key was already used with a different body")
-        if self._is_running(held):
+        if self._is_running(use, now):
             return _conflict("The first request with this Idempotency-Key is still running")
         if self._behaviour.repeated_key == "reject":
             return _conflict("Idempotency-Key was already used")
-        return evolve(held.answer, replayed=True)
+        return evolve(use.reply, replayed=True)
 
-    def keep(self, call: Call, account: str, answer: Answer, now: float) -> None:
-        """Remember the answer to the first request of a key, if answers of its class are remembered.
+    def store(self, call: Call, account: str, reply: Reply, now: float) -> None:
+        """Remember the reply to the first request of a key, if replies of its class are remembered.
 
-        A later answer to that same request displaces an earlier one; the answer to another never does.
+        A later reply to that same request replaces an earlier one; the reply to another request never does.
         """
-        if call.idempotency_key is None or not self._remembers(answer):
+        if call.idempotency_key is None or not self._is_stored(reply):
             return
-        held = self._find(call, account, now)
-        if held is None or held.call == call.number:
-            since = held.since if held else now
-            held = _Held(body=call.body, answer=answer, since=since, call=call.number)
-            self._held[self._scope(call, account)] = held
+        use = self._find(call, account, now)
+        if use is None or use.call == call.number:
+            since = use.since if use else now
+            use = _KeyUse(body=call.body, reply=reply, since=since, call=call.number)
+            self._uses[self._scope(call, account)] = use
 
-    def written(self, call: Call, account: str) -> None:
-        """The server has done with the exchange: its answer was written, or lost on the way."""
+    def finish(self, call: Call, account: str) -> None:
+        """End the exchange: its reply was written, or lost on the way."""
         scope = self._scope(call, account)
-        held = self._held.get(scope)
-        if held is not None and held.call == call.number:
-            self._held[scope] = evolve(held, written=True)
+        use = self._uses.get(scope)
+        if use is not None and use.call == call.number:
+            self._uses[scope] = evolve(use, finished=True)
 
-    def _find(self, call: Call, account: str, now: float) -> _Held | None:
+    def _find(self, call: Call, account: str, now: float) -> _KeyUse | None:
         if call.idempotency_key is None:
             return None
         scope = self._scope(call, account)
-        held = self._held.get(scope)
-        if held is not None and held.since + self._key_life <= now:
-            del self._held[scope]
+        use = self._uses.get(scope)
+        if use is not None and use.since + self._key_life <= now:
+            del self._uses[scope]
             return None
-        return held
+        return use
 
     def _scope(self, call: Call, account: str) -> tuple[str, ...]:
         name = call.idempotency_key or ""
@@ -109,24 +110,26 @@ class KeyStore:
             case "ignored":
                 return True
 
-    def _is_running(self, held: _Held) -> bool:
-        if not held.written:
+    def _is_running(self, use: _KeyUse, now: float) -> bool:
+        if not use.finished:
             return True
-        by_task = self._behaviour.still_running == "task"
-        return by_task and not all(map(self._is_final, held.answer.task_ids))
+        tasks = (self._tasks[task_id] for task_id in use.reply.task_ids)
+        return self._behaviour.still_running == "task" and any(
+            task.status(now) == "processing" for task in tasks
+        )
 
-    def _remembers(self, answer: Answer) -> bool:
-        status_class = f"{answer.status // 100}xx"
-        return answer.status not in _ABOUT_THE_CALLER and status_class in self._behaviour.stored
+    def _is_stored(self, reply: Reply) -> bool:
+        status_class = f"{reply.status // 100}xx"
+        return reply.status not in _ABOUT_THE_CALLER and status_class in self._behaviour.stored
 
 
-def _conflict(message: str) -> Answer:
+def _conflict(message: str) -> Reply:
     return refusal("idempotency_conflict", message)
 
 
 def _values(body: bytes) -> object:
     try:
-        # Sorted text rather than the values: to Python 1 equals True and 1.0.
+        # Sorted text, not the values: in Python, 1 equals True and 1.0.
         return json.dumps(json.loads(body), sort_keys=True)
     except (ValueError, RecursionError):
         return body

@@ -1,7 +1,7 @@
-"""The arithmetic of credits: what every test of "nothing paid twice" looks at in the end.
+"""The ledger of credits, which every test of "nothing paid twice" reads.
 
-The law: an account's balance is its top-ups minus its charges plus its refunds, at every entry, and never
-below zero. Pure: instants come in as the server's clock, in seconds.
+The invariant: an account's balance is its top-ups minus its charges plus its refunds, at every entry, and
+never below zero. Pure: instants come in as the server's clock, in seconds.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ class Entry:
 
     Attributes:
         at: server clock at which it took effect.
-        credits: how many moved; never negative, ``kind`` says in which direction.
+        credits: the amount; never negative, ``kind`` says in which direction.
         balance: of the account afterwards.
         task_id: the task charged for or refunded; None for a top-up.
         idempotency_key: of the POST that made the task.
@@ -43,7 +43,7 @@ class Ledger:
         self._balances: dict[str, int] = {}
 
     def balance(self, account: str) -> int:
-        """What the account holds now."""
+        """The credits of an account now."""
         return self._balances.get(account, 0)
 
     def top_up(self, account: str, amount: int, *, at: float) -> Entry:
@@ -54,33 +54,33 @@ class Ledger:
         """
         if amount < 0:
             raise ValueError(f"a top-up adds credits, got {amount}")
-        balance = self._move(account, amount)
-        return self._note(Entry(at=at, kind="top-up", account=account, credits=amount, balance=balance))
+        balance = self._add(account, amount)
+        return self._append(Entry(at=at, kind="top-up", account=account, credits=amount, balance=balance))
 
     def charge(self, task: Task) -> Entry:
         """Take the price of a task at the instant it was accepted.
 
         Raises:
-            ValueError: the account does not hold that much.
+            ValueError: the balance is too low.
         """
-        held = self.balance(task.account)
-        if task.credits > held:
-            raise ValueError(f"{task.account} holds {held} credits and cannot pay {task.credits}")
-        return self._note(
-            _entry("charge", task, at=task.accepted_at, balance=self._move(task.account, -task.credits))
+        balance = self.balance(task.account)
+        if task.credits > balance:
+            raise ValueError(f"{task.account} has {balance} credits and cannot pay {task.credits}")
+        return self._append(
+            _entry("charge", task, at=task.accepted_at, balance=self._add(task.account, -task.credits))
         )
 
     def refund(self, task: Task) -> Entry:
         """Give back the price of a task at the instant it failed."""
-        return self._note(
-            _entry("refund", task, at=task.ends_at, balance=self._move(task.account, task.credits))
+        return self._append(
+            _entry("refund", task, at=task.ends_at, balance=self._add(task.account, task.credits))
         )
 
-    def _move(self, account: str, amount: int) -> int:
+    def _add(self, account: str, amount: int) -> int:
         self._balances[account] = balance = self.balance(account) + amount
         return balance
 
-    def _note(self, entry: Entry) -> Entry:
+    def _append(self, entry: Entry) -> Entry:
         self.entries.append(entry)
         return entry
 

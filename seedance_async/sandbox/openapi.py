@@ -1,7 +1,7 @@
-"""The API as an OpenAPI 3.1 document: ``openapi.json``, for whoever generates clients or tests from such.
+"""The OpenAPI 3.1 document of the API, ``openapi.json``, for generators of clients and tests.
 
-Written from the vendor's documents; a test holds it against the tables. What a schema cannot say, such as
-that a URL's host is public, stands in its descriptions.
+Written from the vendor's documents; a test compares it with the parameter tables. Rules that a schema cannot
+express, such as that a URL's host is public, are in its descriptions.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ import json
 from functools import cache
 from importlib.resources import files
 
-from seedance_async.sandbox.exchange import BASE_PATH
+from seedance_async.sandbox.calls import BASE_PATH
 
 
 @cache
@@ -20,5 +20,5 @@ def document() -> dict[str, object]:
 
 
 def local_document() -> dict[str, object]:
-    """The document for who serves it: no tool that is fed with it calls the vendor."""
+    """The document as the sandbox serves it: a tool that uses it calls the sandbox, not the vendor."""
     return {**document(), "servers": [{"url": BASE_PATH}]}

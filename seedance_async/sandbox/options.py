@@ -1,15 +1,14 @@
-"""What can be turned on the sandbox: the vendor's open questions, and the world it plays in.
+"""The options of the sandbox: switches for the vendor's open questions, conditions, and accounts.
 
 The vendor's documents leave points open that decide whether money is lost. Each is one switch of
-:class:`Behaviour`, so a client can be shown right under every reading; the defaults are the readings that
+:class:`Behaviour`, so a client can be proved right under every reading; the defaults are the readings that
 users of the real API reported, or else the commonest elsewhere. :class:`Conditions` holds what is not a
 question of contract: speed, chance, prices and durations.
 
-**Speed.** Everything is told in seconds of the account, as the vendor tells it, and everything shrinks alike:
-with ``speed=60`` a window of 60 s passes in one second, a clip of 180 s is ready after three, a key of 24 h
-is forgotten after 24 minutes. What goes over the wire is the caller's own seconds: ``updated_at`` minus
-``created_at`` and ``Retry-After`` are divided by the speed too, because the caller compares them with its own
-clock.
+**Speed.** Options are in seconds of the account, as in the vendor's documents, and all are scaled alike: with
+``speed=60`` a window of 60 s passes in one second, a clip of 180 s is ready after three, a key of 24 h is
+forgotten after 24 minutes. On the wire are the caller's own seconds: ``updated_at`` minus ``created_at`` and
+``Retry-After`` are divided by the speed too, because the caller compares them with its own clock.
 """
 
 from __future__ import annotations
@@ -20,16 +19,23 @@ from typing import TYPE_CHECKING, Final, Literal, get_args
 
 from attrs import asdict, field, frozen, validators
 
-from seedance_async.sandbox.catalogue import credits_for, usual_duration
-from seedance_async.sandbox.magic import shown
-from seedance_async.sandbox.reading import FOR_EVER, flag, number, one_of, refuse_unknown, some_of
-from seedance_async.sandbox.validation import Order
+from seedance_async.sandbox.catalogue import credits_for, typical_duration
+from seedance_async.sandbox.field_checks import (
+    FOR_EVER,
+    flag,
+    number,
+    one_of,
+    refuse_unknown,
+    short_repr,
+    some_of,
+)
+from seedance_async.sandbox.validation import GenerationRequest
 
 if TYPE_CHECKING:
     from attrs import Attribute
 
 WindowName = Literal["fixed", "sliding-log", "sliding-counter", "sliding-counter-strict", "token-bucket"]
-Check = Literal["auth", "limit", "validation", "balance"]
+SubmitCheck = Literal["auth", "limit", "validation", "balance"]
 StatusClass = Literal["2xx", "4xx", "5xx"]
 RepeatedKey = Literal["replay", "reject"]
 StillRunning = Literal["request", "task"]
@@ -37,11 +43,11 @@ SameBody = Literal["bytes", "values", "ignored"]
 KeyScope = Literal["endpoint", "account", "key"]
 Rounding = Literal["up", "down", "exact"]
 
-CHECKS: Final[tuple[Check, ...]] = ("auth", "limit", "validation", "balance")
+CHECKS: Final[tuple[SubmitCheck, ...]] = ("auth", "limit", "validation", "balance")
 """The checks of a submit, in the order in which they run."""
 
-LIVE: Final = "sk_live_"
-"""What the vendor's own keys begin with."""
+LIVE_PREFIX: Final = "sk_live_"
+"""The prefix of the vendor's own keys."""
 
 
 @frozen(kw_only=True)
@@ -49,23 +55,23 @@ class Behaviour:
     """The open questions of the vendor's documents, one switch each (U1 to U9).
 
     Attributes:
-        repeated_key: U1. A key seen before gets its first answer again, or a 409.
-        still_running: U2. A key counts as running until its first answer was written, or until its task is
+        repeated_key: U1. A key seen before gets its first reply again, or a 409.
+        still_running: U2. A key counts as running until its first reply was written, or until its task is
             final.
-        stored: U3. Which classes of answer a key remembers. 401, 409 and 429 are about the caller, the key
-            and the window, never about the work, and are remembered under no setting.
+        stored: U3. Which classes of reply a key remembers. 401, 409 and 429 concern the caller, the key
+            and the window, not the work, and are remembered under no setting.
         key_life: U4. Seconds for which a key is remembered, counted from its first use.
         same_body: U5. Bodies are compared byte by byte, as JSON values, or not at all.
-        key_scope: U5. Two equal keys meet within one endpoint of an account, within the account, or only
-            under the same API key.
-        gets_count: U6. GETs spend the account's window too.
-        before_key: U7. The checks that run before the idempotency layer, so that they also strike a retry
-            whose first attempt was accepted.
+        key_scope: U5. Where equal keys count as the same: within one endpoint of an account, within the
+            account, or only under the same API key.
+        gets_count: U6. GETs count in the account's window, too.
+        before_key: U7. The checks that run before the idempotency layer, and so also refuse a retry whose
+            first attempt was accepted.
         window: U8. The algorithm of the rate limit.
-        window_phase: U8. Seconds by which a fixed window's borders lie after the sandbox's start.
+        window_phase: U8. Seconds from the sandbox's start to a boundary of its fixed windows.
         retry_after: U8. ``Retry-After`` in whole seconds rounded up or down, or exact with decimals.
-        refused_count: U8. A refused request spends the window as well.
-        url_life: U9. Seconds for which an output URL works, counted from the answer that carried it.
+        refused_count: U8. A refused request counts in the window, too.
+        url_life: U9. Seconds for which an output URL works, counted from the reply that carried it.
     """
 
     repeated_key: RepeatedKey = field(default="replay", validator=one_of(get_args(RepeatedKey)))
@@ -77,7 +83,9 @@ class Behaviour:
     same_body: SameBody = field(default="bytes", validator=one_of(get_args(SameBody)))
     key_scope: KeyScope = field(default="endpoint", validator=one_of(get_args(KeyScope)))
     gets_count: bool = field(default=True, validator=flag)
-    before_key: frozenset[Check] = field(default=frozenset({"auth", "limit"}), validator=some_of(CHECKS))
+    before_key: frozenset[SubmitCheck] = field(
+        default=frozenset({"auth", "limit"}), validator=some_of(CHECKS)
+    )
     window: WindowName = field(default="sliding-log", validator=one_of(get_args(WindowName)))
     window_phase: float = field(default=0.0, validator=number(-FOR_EVER, FOR_EVER))
     retry_after: Rounding = field(default="up", validator=one_of(get_args(Rounding)))
@@ -86,13 +94,13 @@ class Behaviour:
 
     @classmethod
     def read(cls, document: object) -> Behaviour:
-        """The switches from JSON; those that it leaves out stay as they are by themselves.
+        """Make switches from JSON; those that it leaves out have their defaults.
 
         Raises:
-            ValueError: not an object, an unknown field, or a value that is none of its field's.
+            ValueError: not an object, an unknown field, or a value that its field does not accept.
         """
         if not isinstance(document, dict):
-            raise ValueError(f"a behaviour must be a JSON object; got {shown(document)}")  # noqa: TRY004 - wrong input
+            raise ValueError(f"a behaviour must be a JSON object; got {short_repr(document)}")  # noqa: TRY004 - wrong input
         refuse_unknown(document, cls, what="a behaviour")
         sets = {name: _as_set(document[name]) for name in ("stored", "before_key") if name in document}
         return cls(**{**document, **sets})
@@ -106,7 +114,7 @@ class Behaviour:
 
 
 def _as_set(given: object) -> object:
-    """A list of words, for JSON knows no sets; anything else as it is, to be refused."""
+    """A list of words as a set, which JSON does not have; anything else unchanged, for the validator."""
     if isinstance(given, list) and all(isinstance(each, str) for each in given):
         return frozenset(given)
     return given
@@ -120,19 +128,19 @@ def _ordered(_: object, attribute: Attribute[tuple[float, float]], value: tuple[
 
 @frozen(kw_only=True)
 class Conditions:
-    """The world the emulator plays in.
+    """Everything of the emulated service that is not a question of contract.
 
     Attributes:
         seed: the same seed and the same sequence of requests give the same ids, durations and failures.
-        speed: how many times faster than the vendor everything passes; see the module's words on speed.
+        speed: how many times faster than at the vendor time passes; see the module's docstring.
         requests: requests an account may send in one window.
         period: seconds of the window, in account seconds.
         latency: bounds, in real seconds, of the uniform delay added on the way in and again on the way out.
-        failure_rate: share of tasks that fail, 0 to 1. ``[[sandbox:fail]]`` in a prompt fails it for certain.
-        duration: draws how long a task takes, in account seconds. ``inf`` never ends.
+        failure_rate: share of tasks that fail, 0 to 1. ``[[sandbox:fail]]`` in a prompt makes its tasks fail.
+        duration: draws how long a task takes, in account seconds; one of ``inf`` never ends.
         price: credits of one task.
-        busy_above: tasks the service makes at a time, for all accounts together; while it makes so many, a
-            submit is answered 503 ``service_busy``. None for as many as are asked for.
+        busy_above: most tasks that the service processes at a time, for all accounts together; at that
+            number a submit is answered 503 ``service_busy``. None: no such limit.
     """
 
     seed: int = 0
@@ -141,20 +149,20 @@ class Conditions:
     period: float = field(default=60.0, validator=validators.gt(0))
     latency: tuple[float, float] = field(default=(0.0, 0.0), validator=_ordered)
     failure_rate: float = field(default=0.0, validator=[validators.ge(0), validators.le(1)])
-    duration: Callable[[Order, Random], float] = usual_duration
-    price: Callable[[Order], int] = credits_for
+    duration: Callable[[GenerationRequest, Random], float] = typical_duration
+    price: Callable[[GenerationRequest], int] = credits_for
     busy_above: int | None = field(default=None, validator=validators.optional(validators.ge(1)))
 
     def real(self, seconds: float) -> float:
-        """Account seconds as seconds of the caller's clock."""
+        """Account seconds in seconds of the caller's clock."""
         return seconds / self.speed
 
 
 def _not_live(_: object, _attribute: object, keys: tuple[str, ...]) -> None:
     # Not repeated: it may be a secret.
-    if any(key.strip().startswith(LIVE) for key in keys):
+    if any(key.strip().startswith(LIVE_PREFIX) for key in keys):
         raise ValueError(
-            f"an API key that begins with {LIVE} is one of the real API, and none to try things with; "
+            f"an API key that begins with {LIVE_PREFIX} is one of the real API, and not for tests; "
             "a sandbox takes any other, such as sk_test_sandbox"
         )
 
@@ -163,7 +171,7 @@ def _not_live(_: object, _attribute: object, keys: tuple[str, ...]) -> None:
 class AccountSpec:
     """One account to open: its name, the API keys that belong to it, and its first credits.
 
-    None of the keys may be a live one: whoever gave it to a sandbox would have clients send it there.
+    None of the keys may be a live one: clients would send it to the sandbox.
     """
 
     name: str = "account-1"

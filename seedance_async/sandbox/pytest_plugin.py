@@ -1,4 +1,4 @@
-"""Fixtures for the tests of programs that use this package: a sandbox, a client at it, and time that jumps.
+"""Fixtures for tests of programs that use this package: a sandbox, a client of it, and virtual time.
 
 ::
 
@@ -10,13 +10,14 @@
         assert seedance_sandbox.balance() == 0
         assert seedance_clock.now > 60
 
-A test that asks for any of them runs in virtual time: the minutes a clip takes pass at once, and alike in
-every run. What the test talks to must then live in its own loop; :mod:`seedance_async.sandbox.virtual_time`
-says why. A test in real time enters a :class:`~seedance_async.sandbox.Sandbox` itself.
+A test that uses any of them runs in virtual time: the minutes of a clip pass at once, and identically in
+every run. Every peer of the test must then run in its own loop, for the reasons in
+:mod:`seedance_async.sandbox.virtual_time`. A test in real time enters a
+:class:`~seedance_async.sandbox.Sandbox` itself.
 
-pytest loads this module in every run of everybody who has the package installed, so importing it costs
-nothing: whatever is heavy is imported inside the fixtures. They are for anyio's own pytest plugin, which is
-there wherever anyio is: mark tests with ``@pytest.mark.anyio`` or set ``anyio_mode = auto``.
+pytest loads this module in every run where the package is installed, so its import must cost nothing: heavy
+modules are imported inside the fixtures. The fixtures need anyio's own pytest plugin, which is installed with
+anyio: mark tests with ``@pytest.mark.anyio`` or set ``anyio_mode = auto``.
 """
 
 from __future__ import annotations
@@ -34,13 +35,13 @@ if TYPE_CHECKING:
     from seedance_async.sandbox.virtual_time import Clock, VirtualLoop
 
 EPOCH: Final = datetime(2026, 1, 1, tzinfo=UTC)
-"""When every test's sandbox starts, so that ``created_at`` is the same in every run."""
+"""The start of every test's sandbox, so that ``created_at`` is the same in every run."""
 
-NOT_UNDER_ANYIO: Final = (
+NEEDS_ANYIO: Final = (
     "the seedance fixtures need anyio's pytest plugin: write an async test with @pytest.mark.anyio, and "
     "leave asyncio_mode at strict"
 )
-"""What is told of a test that another plugin would run, or none: the clock is a loop of anyio's choosing."""
+"""The error of a test that anyio does not run: only anyio puts a test on the virtual loop."""
 
 
 @pytest.fixture
@@ -78,24 +79,24 @@ async def seedance_client(seedance_sandbox: Sandbox) -> AsyncIterator[SeedanceCl
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Make the marker known."""
+    """Register the marker."""
     config.addinivalue_line("markers", "seedance_sandbox(**options): options of the fixture of this name.")
 
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
-    """Put tests that ask for the clock on the virtual loop, whatever the suite's own backend is."""
+    """Run tests that use the clock on the virtual loop, whatever the suite's own backend is."""
     if "seedance_clock" not in metafunc.fixturenames:
         return
     if _another_plugin_runs(metafunc.config) or "anyio_backend" not in metafunc.fixturenames:
-        pytest.fail(f"{metafunc.definition.nodeid}: {NOT_UNDER_ANYIO}", pytrace=False)
+        pytest.fail(f"{metafunc.definition.nodeid}: {NEEDS_ANYIO}", pytrace=False)
     else:
         backend = pytest.param(("asyncio", {"loop_factory": _virtual_loop}), id="virtual")
         metafunc.definition.add_marker(pytest.mark.parametrize("anyio_backend", [backend], scope="module"))
 
 
 def _another_plugin_runs(config: pytest.Config) -> bool:
-    """Whether pytest-asyncio takes every async test, the marked ones of anyio too."""
+    """Whether pytest-asyncio runs every async test, those with anyio's mark too."""
     try:
         mode = config.getoption("asyncio_mode", None) or config.getini("asyncio_mode")
     except ValueError:  # no such setting: it is not installed

@@ -1,6 +1,6 @@
-"""Which bytes of a file a request asks for, after RFC 9110 sections 13.1.5 (If-Range) and 14 (Range).
+"""The byte range of a request, after RFC 9110 sections 13.1.5 (If-Range) and 14 (Range).
 
-One range is served as 206. Several in one request, units other than bytes and headers that cannot be read are
+One range is served as 206. Several in one request, units other than bytes and unreadable headers are
 ignored, as the RFC allows, and the whole file is served. Pure.
 """
 
@@ -14,7 +14,7 @@ from attrs import frozen
 
 @frozen
 class Slice:
-    """The bytes from ``start`` up to and without ``stop``."""
+    """The bytes from ``start`` up to, but without, ``stop``."""
 
     start: int
     stop: int
@@ -24,10 +24,10 @@ class UnsatisfiableError(Exception):
     """The range lies past the end of the file: 416."""
 
 
-def wanted_slice(
+def requested_slice(
     header: str | None, *, size: int, if_range: str | None = None, etag: str = ""
 ) -> Slice | None:
-    """The slice asked for, or None for the whole file.
+    """The requested slice, or None for the whole file.
 
     Raises:
         UnsatisfiableError: the range starts past the end.

@@ -1,10 +1,10 @@
-"""The API's origin: HTTP in, the state's answer out, and every fault at its own place in between.
+"""The API server: HTTP in, the state's reply out, and each fault at its own moment in between.
 
-The way of one exchange, with the moments at which a fault can strike::
+The steps of one exchange, with the moments at which a fault can be applied::
 
-    latency -> arrival noted, counted -> [before] -> work done -> [after] -> latency -> answer written
+    latency -> arrival noted, counted -> [before] -> work done -> [after] -> latency -> reply written
 
-Time is the running loop's, so that the whole emulator also runs on a loop whose hours pass in milliseconds.
+Time is the running loop's, so that the whole emulator also runs in virtual time.
 """
 
 from __future__ import annotations
@@ -16,91 +16,93 @@ from aiohttp import web
 from attrs import evolve
 
 from seedance_async.sandbox import admin
-from seedance_async.sandbox.delivery import changed, deliver
-from seedance_async.sandbox.exchange import BASE_PATH, Answer, Call, Endpoint, Record, fingerprint, refusal
+from seedance_async.sandbox.calls import BASE_PATH, Call, Endpoint, Record, Reply, fingerprint, refusal
+from seedance_async.sandbox.delivery import apply_reply_effects, deliver
 from seedance_async.sandbox.state import SUBMIT_PATHS, TASKS_PATH, Admission
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping
+    from collections.abc import Iterable, Mapping
 
-    from seedance_async.sandbox.faults import Fault, Moment
-    from seedance_async.sandbox.world import World
+    from seedance_async.sandbox.faults import Fault, FaultMoment
+    from seedance_async.sandbox.runtime import Emulator, Runtime
 
 
 class ApiServer:
-    """Answers what arrives at the API's port."""
+    """The request handler of the API's origin."""
 
-    def __init__(self, world: Callable[[], World], *, reset: Callable[[], None]) -> None:
-        """``world()`` is the world of now; ``reset()`` puts a fresh one in its place."""
-        self._world = world
-        self._reset = reset
+    def __init__(self, emulator: Emulator) -> None:
+        self._emulator = emulator
 
     async def handle(self, request: web.BaseRequest) -> web.StreamResponse:
         """Answer one HTTP request."""
         if request.path.startswith(admin.PREFIX):
-            return await admin.handle(request, self._world(), reset=self._reset)
-        world = self._world()
-        await world.latency()
-        call = _read_call(request, await _read_body(request), number=world.recorder.next_number)
-        faults = world.faults.strike(call, now=anyio.current_time(), prompt=world.prompt_behind(call))
-        admission = self._arrive(world, call, faults)
+            return await admin.handle(request, self._emulator)
+        runtime = self._emulator.runtime
+        await runtime.wait_latency()
+        call = _read_call(request, await _read_body(request), number=runtime.recorder.next_number)
+        faults = runtime.faults.triggered_by(call, now=anyio.current_time(), prompt=runtime.prompt_of(call))
+        admission = self._arrive(runtime, call, faults)
         if any(fault.effect == "duplicate" for fault in faults):
-            return await self._twice(request, world, admission, faults)
-        return await self._exchange(request, world, admission, faults)
+            return await self._deliver_duplicate(request, runtime, admission, faults)
+        return await self._exchange(request, runtime, admission, faults)
 
     async def _exchange(
-        self, request: web.BaseRequest, world: World, admission: Admission, faults: tuple[Fault, ...]
+        self, request: web.BaseRequest, runtime: Runtime, admission: Admission, faults: tuple[Fault, ...]
     ) -> web.StreamResponse:
         number = admission.call.number
         try:
-            answer = await self._answer(world, admission, faults, request.headers)
-            await world.latency()
-            date = world.state.calendar.http_date(anyio.current_time())
-            return await deliver(request, answer, date=date, faults=faults)
+            reply = await self._decide(runtime, admission, faults, request.headers)
+            await runtime.wait_latency()
+            date = runtime.state.calendar.http_date(anyio.current_time())
+            return await deliver(request, reply, date=date, faults=faults)
         finally:
-            world.state.written(admission)
-            world.recorder.close(number, at=anyio.current_time())
+            runtime.state.finish(admission)
+            runtime.recorder.set_answered(number, at=anyio.current_time())
 
-    async def _twice(
-        self, request: web.BaseRequest, world: World, first: Admission, faults: tuple[Fault, ...]
+    async def _deliver_duplicate(
+        self, request: web.BaseRequest, runtime: Runtime, first: Admission, faults: tuple[Fault, ...]
     ) -> web.StreamResponse:
-        """The same bytes again while the first delivery is being worked on; its answer is lost."""
-        await self._answer(world, first, (), request.headers)
-        call = evolve(first.call, number=world.recorder.next_number)
+        """Deliver the same request again before the first delivery is answered, whose reply is lost."""
+        await self._decide(runtime, first, (), request.headers)
+        call = evolve(first.call, number=runtime.recorder.next_number)
         try:
-            return await self._exchange(request, world, self._arrive(world, call, faults), faults)
+            return await self._exchange(request, runtime, self._arrive(runtime, call, faults), faults)
         finally:
-            world.state.written(first)
-            world.recorder.close(first.call.number, at=anyio.current_time())
+            runtime.state.finish(first)
+            runtime.recorder.set_answered(first.call.number, at=anyio.current_time())
 
-    def _arrive(self, world: World, call: Call, faults: Iterable[Fault]) -> Admission:
+    def _arrive(self, runtime: Runtime, call: Call, faults: Iterable[Fault]) -> Admission:
         now = anyio.current_time()
-        admission = world.state.admit(call, now)
-        world.recorder.note(_record(admission, at=now, faults=faults))
+        admission = runtime.state.admit(call, now)
+        runtime.recorder.put(_record(admission, at=now, faults=faults))
         return admission
 
-    async def _answer(
-        self, world: World, admission: Admission, faults: tuple[Fault, ...], asked: Mapping[str, str]
-    ) -> Answer:
+    async def _decide(
+        self,
+        runtime: Runtime,
+        admission: Admission,
+        faults: tuple[Fault, ...],
+        request_headers: Mapping[str, str],
+    ) -> Reply:
         await _delay(faults, "before")
         if any(fault.prevents for fault in faults):
-            answer = _NOTHING_DONE
+            reply = _NOT_PROCESSED
         else:
-            answer = world.state.process(admission, anyio.current_time())
-            world.remember(admission.call, answer)
+            reply = runtime.state.process(admission, anyio.current_time())
+            runtime.persist(admission.call, reply)
             await _delay(faults, "after")
-        said = changed(answer, faults, asked)
-        if said is not answer:
-            said = evolve(said, task_ids=answer.task_ids)
+        changed = apply_reply_effects(reply, faults, request_headers)
+        if changed is not reply:
+            changed = evolve(changed, task_ids=reply.task_ids)
         if any(fault.effect == "status" for fault in faults):
-            world.state.replace(admission, said, anyio.current_time())
-        if said is not _NOTHING_DONE:
-            world.recorder.answered(admission.call.number, said)
-        return said
+            runtime.state.store_reply(admission, changed, anyio.current_time())
+        if changed is not _NOT_PROCESSED:
+            runtime.recorder.set_reply(admission.call.number, changed)
+        return changed
 
 
-async def _delay(faults: Iterable[Fault], moment: Moment) -> None:
-    """Let the moment's delays pass."""
+async def _delay(faults: Iterable[Fault], moment: FaultMoment) -> None:
+    """Wait for the delays of this moment."""
     for fault in faults:
         if fault.moment == moment and fault.effect == "delay":
             await anyio.sleep(fault.seconds)
@@ -110,7 +112,7 @@ async def _read_body(request: web.BaseRequest) -> bytes:
     try:
         return await request.read()
     except web.HTTPRequestEntityTooLarge:
-        return b""  # past a megabyte it is no body of this API, and is refused as one that cannot be read
+        return b""  # above a megabyte; refused as a body that is not JSON
 
 
 def _read_call(request: web.BaseRequest, body: bytes, *, number: int) -> Call:
@@ -155,4 +157,4 @@ def _record(admission: Admission, *, at: float, faults: Iterable[Fault]) -> Reco
     )
 
 
-_NOTHING_DONE: Final = refusal("service_busy", "Nothing was done")
+_NOT_PROCESSED: Final = refusal("service_busy", "Nothing was done")

@@ -1,39 +1,38 @@
-"""The sandbox as one thing: start it, point a client at it, and ask it afterwards what it saw."""
+"""The ``Sandbox`` class: the two servers of the emulated API, and what they have seen."""
 
 from __future__ import annotations
 
 from contextlib import AsyncExitStack
-from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Self
 
 import anyio
 from aiohttp import web
 from attrs import evolve
 
-from seedance_async.sandbox.exchange import BASE_PATH
-from seedance_async.sandbox.faults import Fault, FaultBook
+from seedance_async.sandbox.account_file import AccountFile
+from seedance_async.sandbox.calls import BASE_PATH
 from seedance_async.sandbox.media_server import MediaServer
-from seedance_async.sandbox.memory import Memory
 from seedance_async.sandbox.options import AccountSpec, Behaviour, Conditions
-from seedance_async.sandbox.outputs import Links
-from seedance_async.sandbox.record import WorstWindow, worst_window
+from seedance_async.sandbox.recorder import WorstWindow, worst_window
+from seedance_async.sandbox.runtime import Emulator
 from seedance_async.sandbox.server import ApiServer
-from seedance_async.sandbox.state import State
-from seedance_async.sandbox.tasks import Calendar, Task
-from seedance_async.sandbox.world import MediaRecord, World
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterable
+    from datetime import datetime
     from pathlib import Path
     from types import TracebackType
 
-    from seedance_async.sandbox.exchange import Record
+    from seedance_async.sandbox.calls import Record
+    from seedance_async.sandbox.faults import ActiveFaults, Fault
     from seedance_async.sandbox.ledger import Entry
     from seedance_async.sandbox.options import WindowName
+    from seedance_async.sandbox.runtime import MediaRecord, Runtime
+    from seedance_async.sandbox.tasks import Task
 
 
 class Sandbox:
-    """A local emulator of the whole API, with money, memory and a limit.
+    """A local emulator of the whole API, with credits, idempotency keys and a rate limit.
 
     ::
 
@@ -42,7 +41,7 @@ class Sandbox:
                 ...
             assert sandbox.worst_window().arrivals <= 30
 
-    What it saw can be read while it runs and after it has stopped. Instants are readings of the running
+    Its records can be read while it runs and after it has stopped. Instants are readings of the running
     loop's clock, in seconds.
     """
 
@@ -69,57 +68,62 @@ class Sandbox:
         Args:
             api_key: of the one account there is, unless ``accounts`` are given.
             credits: its first credits.
-            accounts: accounts in the place of that one.
-            speed: in the place of ``conditions.speed``.
-            seed: in the place of ``conditions.seed``.
-            window: in the place of ``behaviour.window``.
+            accounts: accounts instead of that one.
+            speed: instead of ``conditions.speed``.
+            seed: instead of ``conditions.seed``.
+            window: instead of ``behaviour.window``.
             behaviour: how the vendor's open questions are answered.
-            conditions: the world it plays in.
+            conditions: speed, seed, prices, durations and the like.
             faults: rules in force from the start, and again after a reset.
             epoch: the wall instant at which it starts, aware; None: the present one.
-            host: address to listen at; of the ones that mean "any", clients are told the loopback address.
+            host: address to listen at; for one that means "any", ``base_url`` has the loopback address.
             port: of the API; 0 takes a free one.
             media_port: of the output files; 0 takes a free one.
-            memory: file in which the account outlives this process, see :mod:`seedance_async.sandbox.memory`;
-                the same conditions must be given every time.
+            memory: file in which the account survives this process, see
+                :mod:`seedance_async.sandbox.account_file`; the same conditions must be given every time.
 
         Raises:
             ValueError: the API key is a live one.
         """
-        world, open_points = conditions or Conditions(), behaviour or Behaviour()
+        given, switches = conditions or Conditions(), behaviour or Behaviour()
         self.conditions: Conditions = evolve(
-            world, speed=world.speed if speed is None else speed, seed=world.seed if seed is None else seed
+            given, speed=given.speed if speed is None else speed, seed=given.seed if seed is None else seed
         )
-        self.behaviour: Behaviour = evolve(open_points, window=window or open_points.window)
+        self.behaviour: Behaviour = evolve(switches, window=window or switches.window)
         self._accounts = tuple(accounts or [AccountSpec(keys=(api_key,), credits=credits)])
-        self._faults = tuple(faults)
-        self._epoch = epoch
         self._host = host
         self._ports = port, media_port
-        self._memory = Memory(memory) if memory else None
+        self._account_file = AccountFile(memory) if memory else None
+        self._emulator = Emulator(
+            behaviour=self.behaviour,
+            conditions=self.conditions,
+            accounts=self._accounts,
+            faults=tuple(faults),
+            epoch=epoch,
+            account_file=self._account_file,
+        )
         self._running = AsyncExitStack()
-        self._world: World | None = None
         self._origins = "", ""
 
     async def __aenter__(self) -> Self:
         async with AsyncExitStack() as running:
-            api, media = ApiServer(lambda: self.world, reset=self.reset), MediaServer(lambda: self.world)
-            last = self._memory.ports if self._memory else (0, 0)
+            api, media = ApiServer(self._emulator), MediaServer(self._emulator)
+            last = self._account_file.ports if self._account_file else (0, 0)
             ports = (
-                await self._listen(running, api.handle, self._ports[0], rather=last[0]),
-                await self._listen(running, media.handle, self._ports[1], rather=last[1]),
+                await self._listen(running, api.handle, self._ports[0], preferred=last[0]),
+                await self._listen(running, media.handle, self._ports[1], preferred=last[1]),
             )
             self._origins = _origin(self._host, ports[0]), _origin(self._host, ports[1])
-            if self._memory:
-                self._memory.listening(ports)
-            self._begin()
+            if self._account_file:
+                self._account_file.set_ports(ports)
+            self._emulator.start(self.media_url)
             self._running = running.pop_all()
         return self
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self.world.state.settle(anyio.current_time())
+        self.runtime.state.settle(anyio.current_time())
         await self._running.aclose()
 
     # --- where it is
@@ -131,7 +135,7 @@ class Sandbox:
 
     @property
     def admin_url(self) -> str:
-        """Where the operator's door is, see :mod:`seedance_async.sandbox.admin`."""
+        """The admin endpoints, see :mod:`seedance_async.sandbox.admin`."""
         return self._origins[0] + "/_sandbox"
 
     @property
@@ -149,23 +153,23 @@ class Sandbox:
     @property
     def requests(self) -> list[Record]:
         """Every request to the API, in order of arrival."""
-        return self.world.recorder.records
+        return self.runtime.recorder.records
 
     @property
     def media_requests(self) -> list[MediaRecord]:
         """Every request to the media's origin, in order of arrival."""
-        return self.world.media
+        return self.runtime.media
 
     @property
     def ledger(self) -> list[Entry]:
         """Every movement of credits so far, in order."""
         self._settle()
-        return self.world.state.ledger.entries
+        return self.runtime.state.ledger.entries
 
     @property
     def tasks(self) -> dict[str, Task]:
         """Every task by its id; ask each for its ``status(now)``."""
-        return self.world.state.tasks
+        return self.runtime.state.tasks
 
     @property
     def paid_tasks(self) -> list[Task]:
@@ -181,70 +185,47 @@ class Sandbox:
     def balance(self, account: str | None = None) -> int:
         """Credits of an account, the first one unless named."""
         self._settle()
-        return self.world.state.ledger.balance(account or self._accounts[0].name)
+        return self.runtime.state.ledger.balance(account or self._accounts[0].name)
 
     def worst_window(self, seconds: float | None = None) -> WorstWindow:
-        """The fullest window of real ``seconds`` that any account saw; by default the limit's own."""
+        """The fullest window of real ``seconds`` of any account; by default the limit's own period."""
         period = self.conditions.real(self.conditions.period)
         return worst_window(self.requests, seconds=period if seconds is None else seconds)
 
-    # --- what an operator does
+    # --- what tests and operators do
 
     @property
-    def faults(self) -> FaultBook:
+    def faults(self) -> ActiveFaults:
         """The faults in force."""
-        return self.world.faults
+        return self.runtime.faults
 
     def top_up(self, amount: int, *, account: str | None = None) -> None:
         """Buy credits for an account, the first one unless named."""
-        self.world.state.top_up(account or self._accounts[0].name, amount, anyio.current_time())
+        self.runtime.state.top_up(account or self._accounts[0].name, amount, anyio.current_time())
 
     def revoke(self, key: str) -> None:
         """Refuse an API key from now on."""
-        self.world.state.revoke(key)
+        self.runtime.state.revoke(key)
 
     def reset(self) -> None:
-        """Forget everything and start anew from the same seed; requests under way end in the old world."""
-        if self._memory:
-            self._memory.forget()
-        self._begin()
+        """Forget everything and start anew from the same seed; open requests end in the old runtime."""
+        self._emulator.reset()
 
     @property
-    def world(self) -> World:
+    def runtime(self) -> Runtime:
         """The state behind the servers.
 
         Raises:
             RuntimeError: the sandbox was never entered.
         """
-        if self._world is None:
-            raise RuntimeError("the sandbox has not been started: use it in an `async with`")
-        return self._world
-
-    def _begin(self) -> None:
-        """Make the world: a fresh one, or the one that the memory tells of."""
-        kept = self._memory.submits() if self._memory else []
-        now, wall = anyio.current_time(), self._epoch or datetime.now(UTC)
-        began_at = min([wall, *(submit.at for submit in kept)])
-        calendar = Calendar(now - (wall - began_at).total_seconds(), began_at)
-        secret = f"links of seed {self.conditions.seed}".encode()
-        state = State(
-            behaviour=self.behaviour,
-            conditions=self.conditions,
-            accounts=self._accounts,
-            calendar=calendar,
-            links=Links(self.media_url, secret, self.conditions.real(self.behaviour.url_life)),
-        )
-        for submit in kept:
-            state.replay(submit.call, min(now, calendar.reading(submit.at)))
-        faults = FaultBook(self._faults, seed=self.conditions.seed)
-        self._world = World(state=state, faults=faults, memory=self._memory)
+        return self._emulator.runtime
 
     def _settle(self) -> None:
         try:
             now = anyio.current_time()
         except anyio.NoEventLoopError:
-            return  # read after its loop has ended: what is there is final
-        self.world.state.settle(now)
+            return  # read after its loop has ended: nothing can change any more
+        self.runtime.state.settle(now)
 
     async def _listen(
         self,
@@ -252,23 +233,23 @@ class Sandbox:
         handler: Callable[[web.BaseRequest], Awaitable[web.StreamResponse]],
         port: int,
         *,
-        rather: int,
+        preferred: int,
     ) -> int:
-        """Listen at the port; where any will do, rather at the one named, if it is free."""
-        # Nobody waits for an answer any more when the sandbox stops, so open exchanges are not waited for.
+        """Listen at the port; if it is 0, at the preferred one if that is free, else at any."""
+        # Nobody waits for a reply any more when the sandbox stops, so it does not wait for open exchanges.
         runner = web.ServerRunner(web.Server(handler, access_log=None), shutdown_timeout=0.1)
         await runner.setup()
         running.push_async_callback(runner.cleanup)
         try:
-            await web.TCPSite(runner, self._host, port or rather).start()
+            await web.TCPSite(runner, self._host, port or preferred).start()
         except OSError:
-            if port or not rather:
+            if port or not preferred:
                 raise
             await web.TCPSite(runner, self._host, 0).start()
         return int(runner.addresses[0][1])
 
 
 def _origin(host: str, port: int) -> str:
-    """An origin as a client on this machine takes it: loopback for any address, brackets for IPv6."""
+    """An origin that a client on this machine can use: loopback for "any" address, brackets for IPv6."""
     host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)  # noqa: S104 - read, not listened at
     return f"http://{f'[{host}]' if ':' in host else host}:{port}"

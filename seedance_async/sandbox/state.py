@@ -1,13 +1,13 @@
-"""The emulator's mind: accounts, keys, windows, credits and tasks, and what each call is answered.
+"""The state of the emulated service: accounts, keys, windows, credits and tasks, and the reply to each call.
 
 A submit passes these steps, and the switches U1 to U7 move the checks around the idempotency layer::
 
     checks named in ``before_key``  ->  idempotency layer  ->  the other checks  ->  charge, accept, remember
 
-A poll passes ``auth`` and ``limit`` only. The first half of the way, :meth:`State.admit`, is a step of its
-own so that a fault can strike after a request was counted and before any work was done for it.
+A poll passes ``auth`` and ``limit`` only. The first half, :meth:`ServiceState.admit`, is a step of its own
+so that a fault can be applied after a request was counted and before any work was done for it.
 
-Pure but for its own memory: the clock comes in as ``now``, in seconds, and must not run backwards; chance
+It changes nothing but itself: the clock comes in as ``now``, in seconds, and must not run backwards; chance
 comes from the seed. Written from the vendor's documents; it shares no code with the client.
 """
 
@@ -19,38 +19,38 @@ from typing import TYPE_CHECKING, Final
 
 from attrs import evolve, frozen
 
-from seedance_async.sandbox.exchange import Answer, Call, fingerprint, json_bytes, refusal
+from seedance_async.sandbox.calls import Call, Reply, fingerprint, json_bytes, refusal
+from seedance_async.sandbox.directives import BATCH_FAILED_DIRECTIVE, FAIL_DIRECTIVE
 from seedance_async.sandbox.idempotency import KeyStore
 from seedance_async.sandbox.ledger import Ledger
-from seedance_async.sandbox.magic import BATCH_WORD, FAIL_WORD
-from seedance_async.sandbox.options import CHECKS, AccountSpec, Behaviour, Check, Conditions
-from seedance_async.sandbox.tasks import PREFIX, Calendar, Task, submission_document, task_document
-from seedance_async.sandbox.validation import TABLES, Order, RefusedError, read_order
-from seedance_async.sandbox.windows import Window, open_window, retry_after
+from seedance_async.sandbox.options import CHECKS, AccountSpec, Behaviour, Conditions, SubmitCheck
+from seedance_async.sandbox.tasks import ID_PREFIX, Calendar, Task, submission_document, task_document
+from seedance_async.sandbox.validation import TABLES, GenerationRequest, InvalidBodyError, parse_request
+from seedance_async.sandbox.windows import RateWindow, open_window, retry_after
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from seedance_async.sandbox.outputs import Links
+    from seedance_async.sandbox.signed_urls import UrlSigner
 
 
 @frozen
 class Admission:
-    """A call that was counted and looked at, before any work is done for it.
+    """A call that was counted and checked, before any work is done for it.
 
     Attributes:
-        account: whose it is; None if the key is unknown.
-        order: what a submit asks for, or why its body is refused; None for a poll.
-        refusal: the answer, if that is the end of it already.
+        account: owner of the key; None if the key is unknown.
+        request: the valid body of a submit, or the reply that refuses it; None for a poll.
+        refusal: the reply, if the call is refused already.
     """
 
     call: Call
     account: str | None
-    order: Order | Answer | None = None
-    refusal: Answer | None = None
+    request: GenerationRequest | Reply | None = None
+    refusal: Reply | None = None
 
 
-class State:
+class ServiceState:
     """One emulated service, from its start to its reset."""
 
     def __init__(
@@ -60,29 +60,26 @@ class State:
         conditions: Conditions,
         accounts: Iterable[AccountSpec],
         calendar: Calendar,
-        links: Links,
+        signer: UrlSigner,
     ) -> None:
         self.behaviour = behaviour
         self.conditions = conditions
         self.calendar = calendar
-        self.links = links
+        self.signer = signer
         self.ledger: Ledger = Ledger()
         self.tasks: dict[str, Task] = {}
         self.revoked: set[str] = set()
         self._now = calendar.started_at
         self._owners: dict[str, str] = {}
-        self._windows: dict[str, Window] = {}
-        self._doomed: list[tuple[float, str]] = []  # tasks that will fail, by the instant of it
-        self._ids, self._durations, self._fates = (
-            Random(f"{conditions.seed}/{what}") for what in ("ids", "durations", "fates")
+        self._windows: dict[str, RateWindow] = {}
+        self._due_refunds: list[tuple[float, str]] = []  # a heap: when which task will fail
+        self._ids, self._durations, self._outcomes = (
+            Random(f"{conditions.seed}/{stream}") for stream in ("ids", "durations", "fates")
         )
-        self._keys = KeyStore(
-            behaviour,
-            key_life=conditions.real(behaviour.key_life),
-            is_final=lambda task_id: self.tasks[task_id].status(self._now) != "processing",
-        )
+        key_life = conditions.real(behaviour.key_life)
+        self._keys = KeyStore(behaviour, key_life=key_life, tasks=self.tasks)
         for spec in accounts:
-            self._open(spec)
+            self._open_account(spec)
 
     # --- what the server calls, in this order
 
@@ -95,42 +92,44 @@ class State:
         if account is None:
             return Admission(call, None, refusal=_unauthorized("Missing or invalid API key"))
         admission = Admission(call, account, _read(call) if call.endpoint == "submit" else None)
-        return evolve(admission, refusal=self._first_refusal(self._early(call), admission, account))
+        return evolve(
+            admission, refusal=self._first_refusal(self._checks_before_key(call), admission, account)
+        )
 
-    def process(self, admission: Admission, now: float) -> Answer:
-        """Answer a call, doing its work if it was not refused."""
+    def process(self, admission: Admission, now: float) -> Reply:
+        """Decide the reply to a call, doing its work if it was not refused."""
         self.settle(now)
         if admission.refusal or admission.account is None:
             return admission.refusal or _unauthorized("Missing or invalid API key")
-        work = self._show if admission.call.endpoint == "task" else self._submit
+        work = self._poll if admission.call.endpoint == "task" else self._submit
         return work(admission, admission.account)
 
-    def replace(self, admission: Admission, answer: Answer, now: float) -> None:
-        """A fault answers in the place of the state: remember its answer if that class is remembered (U3)."""
+    def store_reply(self, admission: Admission, reply: Reply, now: float) -> None:
+        """Remember the reply of a fault under the call's key, if replies of its class are remembered (U3)."""
         self.settle(now)
         if admission.account is not None:
-            self._keys.keep(admission.call, admission.account, answer, now)
+            self._keys.store(admission.call, admission.account, reply, now)
 
-    def written(self, admission: Admission) -> None:
-        """The exchange is over; its key no longer counts as running."""
+    def finish(self, admission: Admission) -> None:
+        """End the exchange: its key no longer counts as running."""
         if admission.account is not None:
-            self._keys.written(admission.call, admission.account)
+            self._keys.finish(admission.call, admission.account)
 
-    def replay(self, call: Call, at: float) -> None:
-        """Accept a submit that was accepted at this instant in an earlier life; the window is not asked."""
+    def restore_submit(self, call: Call, at: float) -> None:
+        """Accept a submit that an earlier process accepted at this instant; the rate limit is not checked."""
         self.settle(at)
         account = self._owners.get(call.key or "")
         if account is not None:
             self._submit(Admission(call, account, _read(call)), account)
-            self._keys.written(call, account)
+            self._keys.finish(call, account)
 
-    # --- what an operator does
+    # --- what the operator calls
 
     def settle(self, now: float) -> None:
-        """Let time pass up to ``now``: refund what has failed, in the order in which it failed."""
+        """Let time pass up to ``now``: refund the tasks that have failed, in the order of their failures."""
         self._now = now
-        while self._doomed and self._doomed[0][0] <= now:
-            self.ledger.refund(self.tasks[heappop(self._doomed)[1]])
+        while self._due_refunds and self._due_refunds[0][0] <= now:
+            self.ledger.refund(self.tasks[heappop(self._due_refunds)[1]])
 
     def top_up(self, account: str, amount: int, now: float) -> None:
         """Add credits to an account.
@@ -145,7 +144,7 @@ class State:
         self.ledger.top_up(account, amount, at=now)
 
     def revoke(self, key: str) -> None:
-        """Let an API key be refused from now on."""
+        """Refuse an API key from now on."""
         self.revoked.add(fingerprint(key))
 
     @property
@@ -155,17 +154,19 @@ class State:
 
     # --- the checks
 
-    def _early(self, call: Call) -> tuple[Check, ...]:
+    def _checks_before_key(self, call: Call) -> tuple[SubmitCheck, ...]:
         if call.endpoint == "task":
             return ("auth", "limit") if self.behaviour.gets_count else ("auth",)
         return tuple(check for check in CHECKS if check in self.behaviour.before_key)
 
-    def _first_refusal(self, checks: Iterable[Check], admission: Admission, account: str) -> Answer | None:
+    def _first_refusal(
+        self, checks: Iterable[SubmitCheck], admission: Admission, account: str
+    ) -> Reply | None:
         answers = (self._check(check, admission, account) for check in checks)
-        return next((answer for answer in answers if answer), None)
+        return next((reply for reply in answers if reply), None)
 
-    def _check(self, check: Check, admission: Admission, account: str) -> Answer | None:
-        order = admission.order
+    def _check(self, check: SubmitCheck, admission: Admission, account: str) -> Reply | None:
+        request = admission.request
         match check:
             case "auth":
                 revoked = admission.call.key in self.revoked
@@ -173,21 +174,21 @@ class State:
             case "limit":
                 return self._limit(account)
             case "validation":
-                return order if isinstance(order, Answer) else None
+                return request if isinstance(request, Reply) else None
             case "balance":
-                return self._balance(order, account) if isinstance(order, Order) else None
+                return self._balance(request, account) if isinstance(request, GenerationRequest) else None
 
-    def _limit(self, account: str) -> Answer | None:
+    def _limit(self, account: str) -> Reply | None:
         wait = self._windows[account].admit(self._now)
         if wait is None:
             return None
         limit = f"{self.conditions.requests} requests per {self.conditions.period:g} seconds"
-        answer = refusal("rate_limited", f"Too many requests: the limit is {limit} per account")
+        reply = refusal("rate_limited", f"Too many requests: the limit is {limit} per account")
         header = {"Retry-After": retry_after(wait, self.behaviour.retry_after)}
-        return evolve(answer, headers=header, over_limit=True)
+        return evolve(reply, headers=header, over_limit=True)
 
-    def _balance(self, order: Order, account: str) -> Answer | None:
-        required = self.conditions.price(order) * order.batch_count
+    def _balance(self, request: GenerationRequest, account: str) -> Reply | None:
+        required = self.conditions.price(request) * request.batch_count
         available = self.ledger.balance(account)
         if required <= available:
             return None
@@ -196,51 +197,51 @@ class State:
             "insufficient_credits", message, required_credits=required, available_credits=available
         )
 
-    # --- the work
+    # --- the work of submits and polls
 
-    def _submit(self, admission: Admission, account: str) -> Answer:
-        call, order = admission.call, admission.order
-        if (known := self._keys.look(call, account, self._now)) is not None:
+    def _submit(self, admission: Admission, account: str) -> Reply:
+        call, request = admission.call, admission.request
+        if (known := self._keys.find_reply(call, account, self._now)) is not None:
             return known
-        # The balance is looked at again: since the call was admitted, another one may have spent it.
-        early = set(self._early(call)) - {"balance"}
-        late: list[Check] = [check for check in CHECKS if check not in early]
+        # The balance is checked again: since the call was admitted, another one may have spent it.
+        early = set(self._checks_before_key(call)) - {"balance"}
+        late: list[SubmitCheck] = [check for check in CHECKS if check not in early]
         refused = self._first_refusal(late, admission, account) or self._busy()
-        answer = refused or self._accept(order, call, account)
-        self._keys.keep(call, account, answer, self._now)
-        return answer
+        reply = refused or self._accept(request, call, account)
+        self._keys.store(call, account, reply, self._now)
+        return reply
 
-    def _busy(self) -> Answer | None:
+    def _busy(self) -> Reply | None:
         most = self.conditions.busy_above
         if most is None or sum(task.ends_at > self._now for task in self.tasks.values()) < most:
             return None
         return refusal("service_busy", "All workers are busy, try again later")
 
-    def _accept(self, order: Order | Answer | None, call: Call, account: str) -> Answer:
-        if not isinstance(order, Order):
-            raise TypeError("validation, early or late, refuses what is no order")
-        refused = min(_refused_of_batch(order), order.batch_count - 1)
-        tasks = tuple(self._create(order, call, account) for _ in range(order.batch_count - refused))
+    def _accept(self, request: GenerationRequest | Reply | None, call: Call, account: str) -> Reply:
+        if not isinstance(request, GenerationRequest):
+            raise TypeError("the validation, early or late, refuses an invalid request")
+        refused = min(_refused_of_batch(request), request.batch_count - 1)
+        tasks = tuple(self._create(request, call, account) for _ in range(request.batch_count - refused))
         document = submission_document(
             tasks,
-            request_id=f"kie_{self._word()}",
+            request_id=f"kie_{self._random_id()}",
             remaining=self.ledger.balance(account),
             refused=refused,
         )
-        return Answer(status=202, body=json_bytes(document), task_ids=tuple(task.id for task in tasks))
+        return Reply(status=202, body=json_bytes(document), task_ids=tuple(task.id for task in tasks))
 
-    def _create(self, order: Order, call: Call, account: str) -> Task:
-        duration = self.conditions.duration(order, self._durations)
-        fails = self._fates.random() < self.conditions.failure_rate or FAIL_WORD in order.prompt
-        seed = order.fields.get("seed")
+    def _create(self, request: GenerationRequest, call: Call, account: str) -> Task:
+        duration = self.conditions.duration(request, self._durations)
+        fails = self._outcomes.random() < self.conditions.failure_rate or FAIL_DIRECTIVE in request.prompt
+        seed = request.fields.get("seed")
         task = Task(
-            id=PREFIX[order.model] + self._word(),
+            id=ID_PREFIX[request.model] + self._random_id(),
             account=account,
-            order=order,
-            credits=self.conditions.price(order),
+            request=request,
+            credits=self.conditions.price(request),
             accepted_at=self._now,
             ends_at=self._now + self.conditions.real(duration),
-            fate="failed" if fails else "completed",
+            outcome="failed" if fails else "completed",
             seed=seed if isinstance(seed, int) and seed >= 0 else self._ids.getrandbits(32),
             idempotency_key=call.idempotency_key,
             call=call.number,
@@ -248,22 +249,17 @@ class State:
         self.tasks[task.id] = task
         self.ledger.charge(task)
         if fails:
-            heappush(self._doomed, (task.ends_at, task.id))
+            heappush(self._due_refunds, (task.ends_at, task.id))
         return task
 
-    def _show(self, admission: Admission, account: str) -> Answer:
+    def _poll(self, admission: Admission, account: str) -> Reply:
         task = self.tasks.get(admission.call.path.removeprefix(TASKS_PATH))
         if task is None or task.account != account:
             return refusal("not_found", "Task does not exist or does not belong to this key owner")
-        document = task_document(
-            task,
-            self._now,
-            calendar=self.calendar,
-            link=lambda task, name: self.links.sign(task.id, name, self._now),
-        )
-        return Answer(status=200, body=json_bytes(document), task_ids=(task.id,))
+        document = task_document(task, self._now, calendar=self.calendar, signer=self.signer)
+        return Reply(status=200, body=json_bytes(document), task_ids=(task.id,))
 
-    def _open(self, spec: AccountSpec) -> None:
+    def _open_account(self, spec: AccountSpec) -> None:
         self._owners |= {fingerprint(key): spec.name for key in spec.keys}
         self._windows[spec.name] = open_window(
             self.behaviour.window,
@@ -274,36 +270,36 @@ class State:
         )
         self.ledger.top_up(spec.name, spec.credits, at=self._now)
 
-    def _word(self) -> str:
-        return "".join(self._ids.choices(_LETTERS, k=16))
+    def _random_id(self) -> str:
+        return "".join(self._ids.choices(_ID_ALPHABET, k=16))
 
 
-def _read(call: Call) -> Order | Answer:
+def _read(call: Call) -> GenerationRequest | Reply:
     if call.content_type != "application/json":
         return refusal("invalid_request", "Content-Type must be application/json")
     try:
-        return read_order(call.path, call.body)
-    except RefusedError as error:
+        return parse_request(call.path, call.body)
+    except InvalidBodyError as error:
         return refusal("invalid_request", str(error))
 
 
-def _no_route(call: Call) -> Answer:
+def _no_route(call: Call) -> Reply:
     if call.path in SUBMIT_PATHS or call.path.startswith(TASKS_PATH):
-        answer = refusal("invalid_request", f"Method {call.method} is not allowed here")
-        return evolve(answer, status=405, headers={"Allow": "POST" if call.path in SUBMIT_PATHS else "GET"})
+        reply = refusal("invalid_request", f"Method {call.method} is not allowed here")
+        return evolve(reply, status=405, headers={"Allow": "POST" if call.path in SUBMIT_PATHS else "GET"})
     return refusal("not_found", "No such endpoint")
 
 
-def _unauthorized(message: str) -> Answer:
+def _unauthorized(message: str) -> Reply:
     return refusal("unauthorized", message)
 
 
-def _refused_of_batch(order: Order) -> int:
-    """``[[sandbox:batch-failed=2]]`` in a prompt: so many images of a batch are not accepted, nor charged."""
-    word = BATCH_WORD.search(order.prompt)
-    return int(word[1]) if word else 0
+def _refused_of_batch(request: GenerationRequest) -> int:
+    """How many images of a batch are not accepted, as ``[[sandbox:batch-failed=2]]`` in a prompt asks."""
+    directive = BATCH_FAILED_DIRECTIVE.search(request.prompt)
+    return int(directive[1]) if directive else 0
 
 
 SUBMIT_PATHS: Final = frozenset(TABLES)
 TASKS_PATH: Final = "/tasks/"
-_LETTERS: Final = "abcdefghijkmnpqrstuvwxyz23456789"
+_ID_ALPHABET: Final = "abcdefghijkmnpqrstuvwxyz23456789"

@@ -1,10 +1,10 @@
-"""Tasks: the server's units of work, and how they look from outside at any instant.
+"""Tasks, the server's units of work, and the documents that describe them at any instant.
 
-A task's whole fate is drawn when it is accepted: when it ends, and how. Nothing runs in the background; what
-a task looks like is a function of the clock alone::
+When and how a task ends is drawn when it is accepted. Nothing runs in the background; the status of a task is
+a function of the clock alone::
 
-    processing --ends_at, fate completed--> completed
-    processing --ends_at, fate failed-----> failed, every credit refunded
+    processing --ends_at, outcome completed--> completed
+    processing --ends_at, outcome failed-----> failed, every credit refunded
 
 Pure: ``now`` and every ``…_at`` here is the server's clock, in seconds. Only :class:`Calendar` turns those
 into the ISO instants that go over the wire.
@@ -12,21 +12,21 @@ into the ISO instants that go over the wire.
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
 from math import isinf
-from typing import Final, Literal, TypeAlias
+from typing import TYPE_CHECKING, Final, Literal
 
 from attrs import field, frozen
 
-from seedance_async.sandbox.validation import Order
+from seedance_async.sandbox.validation import GenerationRequest
+
+if TYPE_CHECKING:
+    from seedance_async.sandbox.signed_urls import UrlSigner
 
 Status = Literal["processing", "completed", "failed"]
-Link: TypeAlias = Callable[["Task", str], str]
-"""Makes the URL of one output file of a task."""
 
-PREFIX: Final = {"seedance2": "sd2_", "gpt-image-2": "gpt2_", "nano-banana-pro": "nbp_"}
+ID_PREFIX: Final = {"seedance2": "sd2_", "gpt-image-2": "gpt2_", "nano-banana-pro": "nbp_"}
 
 
 @frozen(kw_only=True)
@@ -38,38 +38,38 @@ class Task:
         credits: what was charged.
         accepted_at: server clock of the charge.
         ends_at: server clock at which it is final; ``inf`` never.
-        fate: how it ends.
-        seed: the seed the picture was drawn with.
+        outcome: how it ends.
+        seed: of the generated media.
         idempotency_key: of the POST that made it.
         call: number of the exchange that made it.
     """
 
     id: str
     account: str
-    order: Order = field(repr=False)
+    request: GenerationRequest = field(repr=False)
     credits: int
     accepted_at: float
     ends_at: float
-    fate: Literal["completed", "failed"] = "completed"
+    outcome: Literal["completed", "failed"] = "completed"
     seed: int = 0
     idempotency_key: str | None = None
     call: int = 0
 
     def status(self, now: float) -> Status:
         """The server's word for the task at ``now``."""
-        return self.fate if self.ends_at <= now else "processing"
+        return self.outcome if self.ends_at <= now else "processing"
 
     @property
     def files(self) -> tuple[str, ...]:
         """Names of the output files, once completed."""
-        if self.order.model == "seedance2":
+        if self.request.model == "seedance2":
             return "video.mp4", "last_frame.png"
-        return (f"image.{self.order.fields.get('output_format', 'png')}",)
+        return (f"image.{self.request.fields.get('output_format', 'png')}",)
 
 
 @frozen
 class Calendar:
-    """Which wall instant a reading of the server's clock is."""
+    """The conversion between readings of the server's clock and wall instants."""
 
     started_at: float
     epoch: datetime
@@ -94,22 +94,22 @@ class Calendar:
 def submission_document(
     tasks: tuple[Task, ...], *, request_id: str, remaining: int, refused: int = 0
 ) -> dict[str, object]:
-    """The documented answer to a submit; only the image endpoints tell what is left."""
+    """The documented reply to a submit; only the image endpoints return the remaining credits."""
     first = tasks[0]
     document: dict[str, object] = {"id": first.id}
-    if first.order.model == "nano-banana-pro":
+    if first.request.model == "nano-banana-pro":
         document["request_id"] = request_id
     document |= _identity(first) | {"credits_used": sum(task.credits for task in tasks)}
-    if first.order.model != "seedance2":
+    if first.request.model != "seedance2":
         document["remaining_credits"] = remaining
-    if first.order.batch_count > 1:
+    if first.request.batch_count > 1:
         document["batch_task_ids"] = [task.id for task in tasks]
         document |= {"batch_success": len(tasks), "batch_failed": refused}
     return document
 
 
-def task_document(task: Task, now: float, *, calendar: Calendar, link: Link) -> dict[str, object]:
-    """The documented answer to a poll."""
+def task_document(task: Task, now: float, *, calendar: Calendar, signer: UrlSigner) -> dict[str, object]:
+    """The documented reply to a poll."""
     status = task.status(now)
     changed = task.accepted_at if status == "processing" or isinf(task.ends_at) else task.ends_at
     return {
@@ -118,7 +118,7 @@ def task_document(task: Task, now: float, *, calendar: Calendar, link: Link) -> 
         "status": status,
         "credits_used": task.credits,
         "credits_refunded": task.credits if status == "failed" else 0,
-        "output": _output(task, link) if status == "completed" else None,
+        "output": _output(task, now, signer) if status == "completed" else None,
         "error": "Generation failed upstream; credits were refunded" if status == "failed" else None,
         "created_at": calendar.text(task.accepted_at),
         "updated_at": calendar.text(changed),
@@ -126,15 +126,15 @@ def task_document(task: Task, now: float, *, calendar: Calendar, link: Link) -> 
 
 
 def _identity(task: Task) -> dict[str, object]:
-    same: dict[str, object] = {"status": "processing", "model": task.order.model}
-    if task.order.model == "seedance2":
-        same |= {name: task.order.fields[name] for name in ("quality_tier", "channel")}
-    return same
+    identity: dict[str, object] = {"status": "processing", "model": task.request.model}
+    if task.request.model == "seedance2":
+        identity |= {name: task.request.fields[name] for name in ("quality_tier", "channel")}
+    return identity
 
 
-def _output(task: Task, link: Link) -> object:
-    urls = [link(task, name) for name in task.files]
-    match task.order.model:
+def _output(task: Task, now: float, signer: UrlSigner) -> object:
+    urls = [signer.sign(task.id, name, now) for name in task.files]
+    match task.request.model:
         case "seedance2":
             return {"video_url": urls[0], "last_frame_url": urls[1], "seed": task.seed}
         case "gpt-image-2":

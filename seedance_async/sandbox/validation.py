@@ -1,10 +1,10 @@
-"""The vendor's parameter tables, and whether a body keeps them.
+"""The vendor's parameter tables, and the parser of request bodies that enforces them.
 
-Written from the vendor's documents alone and shared with nobody: the client has its own copy of these rules,
-and a test holds both against the documents. The tables are read strictly. A duration is a *string* of whole
-seconds, ``null`` is no value, a field that is not in the table is refused, and media are accepted only in the
-mode they belong to ("text-to-video for no assets, image-to-video when using image_url, media-to-video when
-using media_urls").
+Written from the vendor's documents alone and shared with no other code: the client has its own copy of these
+rules, and a test compares both with the documents. The tables are read strictly. A duration is a *string* of
+whole seconds, ``null`` is no value, a field that is not in the table is refused, and media are accepted only
+in the mode they belong to ("text-to-video for no assets, image-to-video when using image_url, media-to-video
+when using media_urls").
 """
 
 from __future__ import annotations
@@ -19,15 +19,15 @@ from urllib.parse import urlsplit
 
 from attrs import field, frozen
 
-Check: TypeAlias = Callable[[object], str | None]
-"""A value in; why it is refused out, or None."""
-Combination: TypeAlias = Callable[[Mapping[str, object]], Iterator[str]]
-"""All fields, defaults filled in; what is wrong about them together."""
+ValueCheck: TypeAlias = Callable[[object], str | None]
+"""From a value to the reason to refuse it, or None."""
+CombinationCheck: TypeAlias = Callable[[Mapping[str, object]], Iterator[str]]
+"""From the fields of a body to the problems of their combination."""
 
 
 @frozen(kw_only=True)
-class Order:
-    """A request body that keeps every rule, defaults filled in."""
+class GenerationRequest:
+    """A valid request body, defaults filled in."""
 
     model: str
     fields: Mapping[str, object] = field(repr=False)
@@ -38,7 +38,7 @@ class Order:
 
     @property
     def prompt(self) -> str:
-        """What was asked for, in words."""
+        """The prompt."""
         return self.text("prompt")
 
     @property
@@ -48,17 +48,17 @@ class Order:
 
     @property
     def batch_count(self) -> int:
-        """How many tasks the order asks for."""
+        """How many tasks the request asks for."""
         return int(self.text("batch_count")) if "batch_count" in self.fields else 1
 
 
-class RefusedError(Exception):
-    """The body breaks the tables; the message names each field and its reason."""
+class InvalidBodyError(Exception):
+    """The body violates its table; the message names each field and the reason."""
 
 
 @frozen
 class _Field:
-    check: Check
+    check: ValueCheck
     required: bool = False
     default: object = None
 
@@ -67,42 +67,42 @@ class _Field:
 class _Table:
     model: str
     fields: Mapping[str, _Field]
-    combination: Combination
+    combination: CombinationCheck
 
 
-def read_order(path: str, body: bytes) -> Order:
-    """Read the body of a POST to ``path``, one of :data:`TABLES`.
+def parse_request(path: str, body: bytes) -> GenerationRequest:
+    """Parse the body of a POST to ``path``, one of :data:`TABLES`.
 
     Raises:
-        RefusedError: the body is not a JSON object, or breaks the endpoint's table.
+        InvalidBodyError: the body is not a JSON object, or violates the endpoint's table.
     """
     table = TABLES[path]
     given = _read_object(body)
     if problems := list(_problems(table, given)):
-        raise RefusedError("; ".join(problems))
+        raise InvalidBodyError("; ".join(problems))
     defaults = {name: rule.default for name, rule in table.fields.items() if rule.default is not None}
-    return Order(model=table.model, fields=defaults | given)
+    return GenerationRequest(model=table.model, fields=defaults | given)
 
 
 def _read_object(body: bytes) -> dict[str, object]:
     try:
         document: object = json.loads(body, parse_float=_number)
     except (ValueError, RecursionError) as error:
-        raise RefusedError("Invalid request body: not valid JSON") from error
+        raise InvalidBodyError("Invalid request body: not valid JSON") from error
     if not isinstance(document, dict):
-        raise RefusedError("Invalid request body: must be a JSON object")
+        raise InvalidBodyError("Invalid request body: must be a JSON object")
     return document
 
 
 def _number(text: str) -> float:
-    """JSON knows one sort of number: 3.0 is 3."""
+    """JSON has one type of number: 3.0 is 3."""
     value = float(text)
     return int(value) if value.is_integer() else value
 
 
 def _problems(table: _Table, given: Mapping[str, object]) -> Iterator[str]:
     for name in given.keys() - table.fields.keys():
-        yield _UNWELCOME.get(name, f"{name}: unsupported field")
+        yield _UNSUPPORTED.get(name, f"{name}: unsupported field")
     for name, rule in table.fields.items():
         if name in given and (reason := rule.check(given[name])):
             yield f"{name}: {reason}"
@@ -114,11 +114,11 @@ def _problems(table: _Table, given: Mapping[str, object]) -> Iterator[str]:
 # --- single values
 
 
-def _one_of(*allowed: str) -> Check:
+def _one_of(*allowed: str) -> ValueCheck:
     return lambda value: None if value in allowed else f"must be one of {', '.join(allowed)}"
 
 
-def _whole(low: int, high: int) -> Check:
+def _whole(low: int, high: int) -> ValueCheck:
     def check(value: object) -> str | None:
         fits = isinstance(value, int) and not isinstance(value, bool) and low <= value <= high
         return None if fits else f"must be an integer from {low} to {high}"
@@ -135,13 +135,13 @@ def _clip_seconds(value: object) -> str | None:
     return None if fits else "must be a string of whole seconds from 4 to 15"
 
 
-def _words(longest: int) -> Check:
+def _prompt(longest: int) -> ValueCheck:
     def check(value: object) -> str | None:
         if not isinstance(value, str) or not 3 <= len(value) <= longest:
             return f"must be a string of 3 to {longest} characters"
         if "asset://" in value:
             return "must not contain asset:// URLs"
-        if label := _LABEL.search(value):
+        if label := _IN_APP_LABEL.search(value):
             return f"must not contain the in-app label {label[0]}"
         return None
 
@@ -156,7 +156,7 @@ def _public_url(value: object) -> str | None:
     return None if _is_public(value) else "must be a public https URL"
 
 
-def _urls(most: int) -> Check:
+def _urls(most: int) -> ValueCheck:
     def check(value: object) -> str | None:
         if not isinstance(value, list) or not 1 <= len(value) <= most:
             return f"must be a list of 1 to {most} public https URLs"
@@ -183,14 +183,14 @@ def _is_public(url: str) -> bool:
         return "." in host.strip(".") and not host.endswith(_PRIVATE_SUFFIXES)
 
 
-# --- values together
+# --- combinations of values
 
 
-def _video_together(given: Mapping[str, object]) -> Iterator[str]:
+def _video_problems(given: Mapping[str, object]) -> Iterator[str]:
     mode = given.get("mode", "text-to-video")
     tier, channel = given.get("quality_tier", "standard"), given.get("channel", "standard")
     resolution = given.get("resolution", "720p")
-    if resolution in ("1080p-plus", "4k") and tier != "pro":  # no set: what is asked for may have no hash
+    if resolution in ("1080p-plus", "4k") and tier != "pro":  # not in a set: the value may be unhashable
         yield f"resolution: {resolution} is available on quality_tier pro only"
     if "seed" in given and (tier == "mini" or channel == "real"):
         yield "seed: not supported on the real channel or mini tier"
@@ -202,23 +202,23 @@ def _video_together(given: Mapping[str, object]) -> Iterator[str]:
     yield from _misplaced(given, mode, {"media_urls": "media-to-video"})
 
 
-def _image_together(given: Mapping[str, object]) -> Iterator[str]:
+def _image_problems(given: Mapping[str, object]) -> Iterator[str]:
     kind = given.get("type")
     if kind == "image-to-image" and "image_urls" not in given:
         yield "image_urls: is required for type image-to-image"
     yield from _misplaced(given, kind, {"image_urls": "image-to-image"})
 
 
-def _misplaced(given: Mapping[str, object], mode: object, homes: Mapping[str, str]) -> Iterator[str]:
-    for name, home in homes.items():
-        if name in given and mode != home:
-            yield f"{name}: is accepted with {home} only"
+def _misplaced(given: Mapping[str, object], mode: object, required_modes: Mapping[str, str]) -> Iterator[str]:
+    for name, required in required_modes.items():
+        if name in given and mode != required:
+            yield f"{name}: is accepted with {required} only"
 
 
-_LABEL: Final = re.compile(r"@(?:图片|图像|视频|音频)\d*")
+_IN_APP_LABEL: Final = re.compile(r"@(?:图片|图像|视频|音频)\d*")
 _WHOLE_SECONDS: Final = re.compile(r"[1-9][0-9]?", re.ASCII)
 _PRIVATE_SUFFIXES: Final = (".local", ".localhost", ".internal")
-_UNWELCOME: Final = {
+_UNSUPPORTED: Final = {
     "provider": "provider: unsupported field, the server picks the provider",
     "teamSlug": "teamSlug: unsupported field, calls spend the key owner's personal balance",
 }
@@ -234,7 +234,7 @@ TABLES: Final[Mapping[str, _Table]] = {
             ),
             "quality_tier": _Field(_one_of("mini", "standard", "pro"), default="standard"),
             "channel": _Field(_one_of("standard", "real", "wild"), default="standard"),
-            "prompt": _Field(_words(10_000), required=True),
+            "prompt": _Field(_prompt(10_000), required=True),
             "aspect_ratio": _Field(
                 _one_of("1:1", "21:9", "4:3", "3:4", "16:9", "9:16", "adaptive"), default="16:9"
             ),
@@ -247,13 +247,13 @@ TABLES: Final[Mapping[str, _Table]] = {
             "fixed_lens": _Field(_boolean, default=False),
             "seed": _Field(_whole(-1, 4_294_967_295)),
         },
-        combination=_video_together,
+        combination=_video_problems,
     ),
     "/image/gpt-image-2": _Table(
         model="gpt-image-2",
         fields={
             "type": _IMAGE_TYPE,
-            "prompt": _Field(_words(20_000), required=True),
+            "prompt": _Field(_prompt(20_000), required=True),
             "resolution": _RESOLUTIONS(required=True),
             "aspect_ratio": _Field(
                 _one_of(
@@ -266,13 +266,13 @@ TABLES: Final[Mapping[str, _Table]] = {
             "batch_count": _Field(_whole(1, 4), default=1),
             "image_urls": _Field(_urls(10)),
         },
-        combination=_image_together,
+        combination=_image_problems,
     ),
     "/image/nano-banana-pro": _Table(
         model="nano-banana-pro",
         fields={
             "type": _IMAGE_TYPE,
-            "prompt": _Field(_words(10_000), required=True),
+            "prompt": _Field(_prompt(10_000), required=True),
             "image_size": _Field(
                 _one_of("1:1", "9:16", "16:9", "3:4", "4:3", "3:2", "2:3", "5:4", "4:5", "21:9", "auto"),
                 default="auto",
@@ -281,7 +281,7 @@ TABLES: Final[Mapping[str, _Table]] = {
             "resolution": _RESOLUTIONS(default="1K"),
             "image_urls": _Field(_urls(8)),
         },
-        combination=_image_together,
+        combination=_image_problems,
     ),
 }  # fmt: skip
-"""Endpoint to table, as the vendor prints them."""
+"""The table of each endpoint, in the vendor's order."""

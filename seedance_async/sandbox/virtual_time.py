@@ -1,16 +1,16 @@
-"""An event loop whose hours pass in milliseconds, over real sockets.
+"""An event loop in virtual time, over real sockets: hours pass in milliseconds.
 
-A program that waits for video generation spends its life asleep. This loop never sleeps: when no callback
+A program that waits for video generation sleeps nearly all the time. This loop never sleeps: when no callback
 is ready and no socket is readable, the next thing that can happen is the next timer, so the clock jumps
-there. Client and server must live in the one loop; then nothing can happen in between, and the jump changes
-no outcome.
+there. Client and server must run in the one loop; then nothing can happen in between, and the jump changes
+no result.
 
-Four rules keep that true, each learnt from a hang or a wrong trace:
+Four rules keep that true, each the result of a hang or a wrong trace:
 
-- **Forward only.** The clock is a whole number of microseconds, and a timer is never due in the instant it
-  was set. Code that computes "1e-16 s from now" (aiolimiter, for odd rates) would otherwise be called again
-  at the same instant for ever; on a real clock it never meets its own instant twice either.
-- **Threads take real time.** While work sent to an executor or to anyio's worker threads is unfinished, the
+- **Forward only.** The clock is a whole number of microseconds, and a timer is never due at the instant at
+  which it was set. Code that computes "1e-16 s from now" (aiolimiter, for odd rates) would otherwise be
+  called again at the same instant for ever; on a real clock that cannot happen either.
+- **Threads take real time.** While work in an executor or in anyio's worker threads is unfinished, the
   clock stands still and the loop waits for it. A thread that waits for the loop's clock to move never
   returns, and one under a limiter of its own is not seen: use anyio's default limiter or
   ``run_in_executor``.
@@ -20,9 +20,9 @@ Four rules keep that true, each learnt from a hang or a wrong trace:
 - **No silent hang.** Nothing readable, no timer, no thread at work: nothing will ever happen, and
   `DeadlockError` says so instead of waiting.
 
-Only what asks the loop for the time lives in virtual time: ``anyio.sleep``, ``anyio.current_time``,
-``asyncio.timeout``, aiohttp's timeouts. ``time.time()``, ``time.monotonic()`` and child processes keep to
-the wall.
+Only what asks the loop for the time runs in virtual time: ``anyio.sleep``, ``anyio.current_time``,
+``asyncio.timeout``, aiohttp's timeouts. ``time.time()``, ``time.monotonic()`` and child processes run in
+real time.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 Ts = TypeVarTuple("Ts")
 
-TICKS: Final = 1_000_000  # a second: finer than anything measured here, and a float holds it for centuries
+TICKS: Final = 1_000_000  # per second: finer than anything measured here, and exact in a float for centuries
 
 
 class DeadlockError(RuntimeError):
@@ -56,7 +56,7 @@ def run(function: Callable[[*Ts], Awaitable[T]], *args: *Ts) -> T:
     """Call an async function in virtual time, starting at 0.0 s, and return what it returns.
 
     Raises:
-        DeadlockError: the function waits for something that cannot happen any more.
+        DeadlockError: the function waits for something that can never happen.
     """
     return anyio.run(function, *args, backend_options={"loop_factory": VirtualLoop})
 
@@ -72,7 +72,7 @@ class VirtualLoop(asyncio.SelectorEventLoop):
     """
 
     def __init__(self, *, grace: float = 0.0, patience: float = 1.0) -> None:
-        """Make a loop whose clock stands at 0.0.
+        """Make a loop whose clock is at 0.0.
 
         Args:
             grace: real seconds to listen before each jump, for peers outside of this loop.
@@ -88,7 +88,7 @@ class VirtualLoop(asyncio.SelectorEventLoop):
 
     def jump(self, seconds: float) -> None:
         """Move the clock forward, at least one microsecond."""
-        # Rounding first keeps float dust, 0.30000000000000004 s, from costing a whole further microsecond.
+        # Rounding first keeps a float error, 0.30000000000000004 s, from costing one more microsecond.
         target = math.ceil(round((self.time() + seconds) * TICKS, 3))
         self._ticks = max(self._ticks + 1, target)
 
@@ -109,7 +109,7 @@ class VirtualLoop(asyncio.SelectorEventLoop):
         return super().call_at(max(when, (self._ticks + 1) / TICKS), callback, *args, context=context)
 
     def run_in_executor(self, executor: Executor | None, func: Callable[[*Ts], T], *args: *Ts) -> Future[T]:
-        """Run a function in a thread; the clock stands still until its result is here."""
+        """Run a function in a thread; the clock stands still until it has finished."""
         future = super().run_in_executor(executor, func, *args)
         self._threads_at_work += 1
         future.add_done_callback(self._thread_returned)
@@ -149,12 +149,12 @@ class Clock:
         return self._loop.time()
 
     async def advance(self, seconds: float) -> None:
-        """Let everything happen that the next seconds hold."""
+        """Advance the clock, running everything that is due in between."""
         await anyio.sleep(seconds)
 
 
 class _JumpingSelector(selectors.DefaultSelector):
-    """Moves its loop's clock where a selector would sleep."""
+    """A selector that advances its loop's clock instead of sleeping."""
 
     def __init__(self, loop: VirtualLoop, *, grace: float, patience: float) -> None:
         super().__init__()
@@ -165,7 +165,7 @@ class _JumpingSelector(selectors.DefaultSelector):
         if events or timeout == 0:
             return events
         if self._loop.threads_at_work():
-            return super().select(None)  # a thread that finishes wakes the loop through its self-pipe
+            return super().select(None)  # a finished thread wakes the loop through its self-pipe
         if timeout is None:
             return self._listen_or_give_up()
         if self._grace and (events := super().select(self._grace)):

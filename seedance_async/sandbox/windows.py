@@ -1,16 +1,16 @@
-"""How a server may count thirty requests a minute: four families, five algorithms.
+"""Rate-limit algorithms of the server: four families, five algorithms.
 
 The vendor says "30 requests per 60 seconds per account" and not how it counts (U8). A burst that one
-algorithm allows another refuses, so the sandbox has them all:
+algorithm allows is refused by another, so the sandbox has them all:
 
-- ``fixed``: a counter that starts anew at every border of the clock.
+- ``fixed``: a counter that is reset at every boundary of the clock.
 - ``sliding-log``: the exact one; no window of 60 s, wherever it starts, holds more than 30.
-- ``sliding-counter``: this window's count plus the last one's, weighted by what still overlaps. Libraries
-  compare the weighted share rounded down (``sliding-counter``); a strict one does not round.
+- ``sliding-counter``: this window's count plus the previous one's, weighted by the share that still overlaps.
+  Libraries round the weighted count down (``sliding-counter``); a strict one does not round.
 - ``token-bucket``: thirty tokens, one back every two seconds.
 
 Pure: ``admit(now)`` takes the server's clock in seconds and must be called with rising times. It returns None
-for an admitted request, else the seconds after which the next one would be admitted if nothing else came.
+for an admitted request, else the seconds after which one would be admitted if no other came.
 """
 
 from __future__ import annotations
@@ -25,16 +25,16 @@ if TYPE_CHECKING:
     from seedance_async.sandbox.options import Rounding, WindowName
 
 
-class Window(Protocol):
-    """One account's allowance."""
+class RateWindow(Protocol):
+    """The rate limit of one account."""
 
     def admit(self, now: float) -> float | None:
         """Count a request at ``now``; None if it is admitted, else seconds until one would be."""
         ...
 
 
-class _Counting:
-    """What every algorithm shares: refused requests are counted too where the server does so."""
+class _BaseWindow:
+    """The base of all algorithms: refused requests are counted too where the server does so."""
 
     def __init__(
         self, *, requests: int, period: float, origin: float = 0.0, refused_count: bool = False
@@ -57,30 +57,30 @@ class _Counting:
         raise NotImplementedError
 
 
-class FixedWindow(_Counting):
-    """A counter that starts anew at every border; ``origin`` is one of the borders."""
+class FixedWindow(_BaseWindow):
+    """A counter that is reset at every boundary; ``origin`` is one of the boundaries."""
 
     _index: int = -(10**18)
     _used: int = 0
 
     def _wait(self, now: float) -> float | None:
-        self._turn(now)
+        self._advance(now)
         if self._used < self._requests:
             return None
         return self._origin + (self._index + 1) * self._period - now
 
     def _count(self, now: float) -> None:
-        self._turn(now)
+        self._advance(now)
         self._used += 1
 
-    def _turn(self, now: float) -> None:
+    def _advance(self, now: float) -> None:
         index = floor((now - self._origin) / self._period)
         if index != self._index:
             self._index, self._used = index, 0
 
 
-class SlidingLog(_Counting):
-    """The instants of the last period's requests; exact over every window."""
+class SlidingLog(_BaseWindow):
+    """The times of the last period's requests; exact over every window."""
 
     def __init__(
         self, *, requests: int, period: float, origin: float = 0.0, refused_count: bool = False
@@ -89,7 +89,7 @@ class SlidingLog(_Counting):
         self._stamps: deque[float] = deque()
 
     def _wait(self, now: float) -> float | None:
-        # A stamp leaves at stamp + period exactly; a caller that adds the period itself gets the same float.
+        # A stamp expires at stamp + period exactly; a caller that adds the period itself gets the same float.
         while self._stamps and self._stamps[0] + self._period <= now:
             self._stamps.popleft()
         if len(self._stamps) < self._requests:
@@ -100,7 +100,7 @@ class SlidingLog(_Counting):
         self._stamps.append(now)
 
 
-class SlidingCounter(_Counting):
+class SlidingCounter(_BaseWindow):
     """Two fixed windows, the older one weighted by the share of it that a sliding window still covers."""
 
     _index: int = -(10**18)
@@ -108,7 +108,7 @@ class SlidingCounter(_Counting):
     _before: int = 0
 
     def _wait(self, now: float) -> float | None:
-        self._turn(now)
+        self._advance(now)
         if self._fits(self._before, self._passed(now), self._used):
             return None
         return self._opens(now) - now
@@ -117,7 +117,7 @@ class SlidingCounter(_Counting):
         return floor(before * (1 - passed)) + used < self._requests
 
     def _share_that_fits(self, before: int, used: int) -> float:
-        """Share of the window that must have passed before one more request fits; above 1: never in it."""
+        """Share of the window that must have passed before one more request fits; above 1: none will."""
         room = self._requests - used
         if room <= 0:
             return 2.0
@@ -128,16 +128,16 @@ class SlidingCounter(_Counting):
         index = self._index
         if share > 1:
             index, share = index + 1, self._share_that_fits(self._used, 0)
-        return max(now, self._origin + (index + share) * self._period) + _A_LITTLE
+        return max(now, self._origin + (index + share) * self._period) + _EPSILON
 
     def _count(self, now: float) -> None:
-        self._turn(now)
+        self._advance(now)
         self._used += 1
 
     def _passed(self, now: float) -> float:
         return (now - self._origin) / self._period - self._index
 
-    def _turn(self, now: float) -> None:
+    def _advance(self, now: float) -> None:
         index = floor((now - self._origin) / self._period)
         if index != self._index:
             self._before = self._used if index == self._index + 1 else 0
@@ -145,7 +145,7 @@ class SlidingCounter(_Counting):
 
 
 class StrictSlidingCounter(SlidingCounter):
-    """The counter without rounding: weighted share and new request together may not pass the limit."""
+    """The counter without rounding: weighted count and new request together must not exceed the limit."""
 
     def _fits(self, before: int, passed: float, used: int) -> bool:
         return before * (1 - passed) + used + 1 <= self._requests
@@ -157,31 +157,31 @@ class StrictSlidingCounter(SlidingCounter):
         return max(0.0, 1 - room / before) if before else 0.0
 
 
-class TokenBucket(_Counting):
-    """As many tokens as requests, dripping back evenly over the period."""
+class TokenBucket(_BaseWindow):
+    """A bucket of as many tokens as requests, refilled evenly over the period."""
 
-    _debt: float = 0.0  # tokens taken and not yet back
-    _seen: float | None = None
+    _used: float = 0.0  # tokens taken and not yet refilled
+    _refilled_at: float | None = None
 
     def _wait(self, now: float) -> float | None:
-        self._drip(now)
-        missing = self._debt + 1 - self._requests
-        return None if missing <= _A_LITTLE else missing * self._period / self._requests
+        self._refill(now)
+        missing = self._used + 1 - self._requests
+        return None if missing <= _EPSILON else missing * self._period / self._requests
 
     def _count(self, now: float) -> None:
-        self._drip(now)
-        self._debt += 1
+        self._refill(now)
+        self._used += 1
 
-    def _drip(self, now: float) -> None:
-        if self._seen is not None:
-            self._debt = max(0.0, self._debt - (now - self._seen) * self._requests / self._period)
-        self._seen = now
+    def _refill(self, now: float) -> None:
+        if self._refilled_at is not None:
+            self._used = max(0.0, self._used - (now - self._refilled_at) * self._requests / self._period)
+        self._refilled_at = now
 
 
 def open_window(
     name: WindowName, *, requests: int, period: float, origin: float = 0.0, refused_count: bool = False
-) -> Window:
-    """A fresh window of the named algorithm; ``origin`` is an instant at which its borders lie."""
+) -> RateWindow:
+    """A new window of the named algorithm; one of its boundaries is at ``origin``."""
     kind = _KINDS[name]
     return kind(requests=requests, period=period, origin=origin, refused_count=refused_count)
 
@@ -191,8 +191,10 @@ def retry_after(wait: float, rounding: Rounding) -> str:
     return {"up": str(ceil(wait)), "down": str(floor(wait)), "exact": f"{wait:.6f}"}[rounding]
 
 
-_A_LITTLE: Final = 1e-9  # weights and drips are sums of floats; a border must not be missed by the last bit
-_KINDS: Final[dict[str, Callable[..., Window]]] = {
+_EPSILON: Final = (
+    1e-9  # weights and refills are sums of floats; a boundary must not be missed by the last bit
+)
+_KINDS: Final[dict[str, Callable[..., RateWindow]]] = {
     "fixed": FixedWindow,
     "sliding-log": SlidingLog,
     "sliding-counter": SlidingCounter,

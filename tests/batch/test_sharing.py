@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from seedance_async.batch.journal import Draft
-    from seedance_async.sandbox.validation import Order
+    from seedance_async.sandbox.validation import GenerationRequest
 
 ONE_PRICE = Conditions(price=lambda _: PRICE)
 
@@ -100,7 +100,7 @@ async def test_only_what_is_equal_in_every_field_goes_together(tmp_path: Path) -
     async with Sandbox() as sandbox:
         results = await run_once(sandbox, tmp_path, jobs)
 
-        together = Counter((task.idempotency_key, task.order.prompt) for task in sandbox.paid_tasks)
+        together = Counter((task.idempotency_key, task.request.prompt) for task in sandbox.paid_tasks)
         assert {"saved": 6} == states(results)
         assert 5 == len(submits(sandbox)) == len(together)
         assert [1, 1, 2, 2, 2] == sorted(together.values())
@@ -134,7 +134,7 @@ async def test_each_job_is_told_its_own_failure(tmp_path: Path) -> None:
     async with Sandbox(conditions=conditions) as sandbox, opened(sandbox, tmp_path) as batch:
         results = await results_of(batch, hats(13))
 
-        failed = {task.id for task in sandbox.tasks.values() if task.fate == "failed"}
+        failed = {task.id for task in sandbox.tasks.values() if task.outcome == "failed"}
         assert {"saved", "failed"} == set(states(results))
         assert failed == {result.task_ids[0] for result in results.values() if result.error}
         assert len(failed) * PRICE == batch.summary.credits_refunded
@@ -205,7 +205,7 @@ async def test_a_price_that_rises_keeps_a_shared_post_back(tmp_path: Path) -> No
     """What was reserved at the old price is judged anew, all jobs of the POST together."""
     prices = iter([12, *[40] * 99])
 
-    def price(_: Order) -> int:
+    def price(_: GenerationRequest) -> int:
         return next(prices)
 
     async with Sandbox(conditions=Conditions(price=price)) as sandbox:

@@ -1,8 +1,8 @@
-"""The vendor's parameter tables as data: every row once, for whoever speaks or serves this API.
+"""The vendor's parameter tables as data: every row once, for tests of the client and of the server.
 
-Written down from the English reference (llms.txt) and the German page, at the level of the wire: an example
-is what it changes in an endpoint's base body, ``ABSENT`` takes a field out. The models are held against these
-tables, and so is the sandbox; neither is written from the other.
+Written from the English reference (llms.txt) and the German page, at the level of the wire: an example
+is what it changes in an endpoint's base body, ``ABSENT`` takes a field out. The models and the sandbox
+are both compared with these tables; neither is written from the other.
 
 Most refusals are the server's and ours alike. Two sorts are not: what only a ``server`` sees, since the
 models fill it in (``type`` missing), and what only the ``client`` refuses, since the documents advise against
@@ -114,8 +114,8 @@ def refused_cases(*by: RefusedBy) -> Iterator[Case]:
 
 
 def _id(endpoint: Endpoint, row: Row, number: int, change: Body) -> str:
-    told = json.dumps(change, default=lambda _: "absent").replace(URL, "URL").replace('"', "")[1:-1]
-    return f"{endpoint.model}-{row.field}-{number}-{told[:64]}"
+    label = json.dumps(change, default=lambda _: "absent").replace(URL, "URL").replace('"', "")[1:-1]
+    return f"{endpoint.model}-{row.field}-{number}-{label[:64]}"
 
 
 def _words(name: str, *words: str, required: str = "No", default: object = ABSENT) -> Row:

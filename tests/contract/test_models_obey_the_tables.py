@@ -1,4 +1,4 @@
-"""The models against the vendor's tables: same fields, same defaults, same verdict on every example."""
+"""Tests of the models against the vendor's tables: same fields, same defaults, same verdicts on examples."""
 
 from __future__ import annotations
 

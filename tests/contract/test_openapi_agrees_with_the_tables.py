@@ -1,4 +1,4 @@
-"""The OpenAPI document against the vendor's tables: same fields, same verdict on every example."""
+"""Tests of the OpenAPI document against the vendor's tables: same fields, same result on every example."""
 
 from __future__ import annotations
 
@@ -100,10 +100,10 @@ def test_the_document_forbids_what_the_tables_forbid(case: Case) -> None:
 def test_errors_are_the_vendors_table() -> None:
     """Each code once, under its status, in the shared envelope."""
     responses = DOCUMENT["components"]["responses"].values()
-    told = {answer["content"]["application/json"]["example"]["error"]["code"] for answer in responses}
+    codes = {answer["content"]["application/json"]["example"]["error"]["code"] for answer in responses}
     schema = DOCUMENT["components"]["schemas"]["Error"]["properties"]["error"]["properties"]["code"]
 
-    assert set(BY_CODE) == told == set(schema["enum"])
+    assert set(BY_CODE) == codes == set(schema["enum"])
     assert {str(status) for status in BY_STATUS} == statuses_of_errors()
 
 

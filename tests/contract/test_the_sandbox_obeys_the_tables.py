@@ -1,4 +1,4 @@
-"""The sandbox against the vendor's tables: it charges what they allow and refuses what they forbid."""
+"""Tests of the sandbox against the vendor's tables: it charges for valid bodies and refuses others."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The environment that the README's programs find themselves in."""
+"""Fixtures: the environment in which the README's programs run."""
 
 from __future__ import annotations
 

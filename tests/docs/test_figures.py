@@ -1,4 +1,4 @@
-"""The README's figures are the benchmarks': every row of its tables is made from ``results.json`` here."""
+"""Tests of the README's figures: every row of its tables is made from the benchmarks' ``results.json``."""
 
 from __future__ import annotations
 

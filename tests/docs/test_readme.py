@@ -1,4 +1,4 @@
-"""The README tells the truth: its Python runs, its tables are those of the code, its commands exist."""
+"""Tests of the README: its Python runs, its tables are those of the code, its commands exist."""
 
 from __future__ import annotations
 
@@ -141,11 +141,11 @@ async def test_the_rules_of_the_example_lose_what_is_said() -> None:
             with suppress(aiohttp.ServerDisconnectedError):
                 await api.task(submitted.id)
 
-    struck = [record.fault for record in api.sandbox.requests]
+    faults = [record.fault for record in api.sandbox.requests]
     assert 3 == len(api.sandbox.paid_tasks)
-    assert ["drop", "drop", ""] == struck[:3]
-    assert 5 == struck[3:].count("drop")
-    assert "" in struck[3 : struck.index("drop", 3)]
+    assert ["drop", "drop", ""] == faults[:3]
+    assert 5 == faults[3:].count("drop")
+    assert "" in faults[3 : faults.index("drop", 3)]
 
 
 async def test_the_prompts_of_the_text_ask_for_what_is_said() -> None:

@@ -1,4 +1,4 @@
-"""SECURITY.md names the test behind each of its statements, and those tests exist."""
+"""Tests of SECURITY.md: each statement names a test that exists."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The README's transcripts: typed into a shell as they stand, they end as they are told."""
+"""Tests of the README's transcripts: typed into a shell, they end as shown."""
 
 from __future__ import annotations
 
@@ -51,10 +51,10 @@ def test_a_batch_survives_kill_9_as_the_readme_shows(tmp_path: Path) -> None:
     manifest(tmp_path)
 
     for command, lines in transcript("kill -9"):
-        told = typed(command, tmp_path)
+        printed = typed(command, tmp_path)
 
-        assert len(lines) == len(told), told
-        for line, said in zip(lines, told, strict=True):
+        assert len(lines) == len(printed), printed
+        for line, said in zip(lines, printed, strict=True):
             assert re.fullmatch(expected(line), said), (line, said)
 
 
@@ -63,10 +63,10 @@ def test_an_estimate_tells_what_the_readme_shows(tmp_path: Path) -> None:
     manifest(tmp_path)
     ((command, lines),) = transcript("seedance estimate")
 
-    told = typed(command, tmp_path)
+    printed = typed(command, tmp_path)
 
-    assert len(lines) == len(told)
-    for line, said in zip(lines, told, strict=True):
+    assert len(lines) == len(printed)
+    for line, said in zip(lines, printed, strict=True):
         if line.startswith(("requests", "time")):
             assert re.sub(r"[\d.]+ to [\d.]+", "A to B", line) == re.sub(
                 r"[\d.]+ to [\d.]+", "A to B", said, count=0

@@ -1,4 +1,4 @@
-"""Programs as processes of their own, against a fast sandbox."""
+"""Helpers that run programs as processes of their own, against a fast sandbox."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Every example runs as its first lines say, as a process of its own against a fast sandbox."""
+"""Tests of the examples: each runs as its first lines say, as a process against a fast sandbox."""
 
 from __future__ import annotations
 
@@ -44,11 +44,11 @@ def test_a_backend_submits_waits_and_tells(name: str) -> None:
         accepted, submitted = ask("POST", f"{origin}/clips?prompt={prompt}")
         clip = f"{origin}/clips/{submitted['id']}"
         _, waited = ask("GET", f"{clip}?wait=true")
-        told, status = ask("GET", clip)
+        polled, status = ask("GET", clip)
         unknown, _ = ask("GET", f"{origin}/clips/sd2_nobody")
         invalid, _ = ask("POST", f"{origin}/clips?prompt=a")
 
-    assert (202, 200, 404, 422) == (accepted, told, unknown, invalid)
+    assert (202, 200, 404, 422) == (accepted, polled, unknown, invalid)
     assert "completed" == waited["status"] == status["status"]
     assert isinstance(waited["urls"], list)
     assert 2 == len(waited["urls"])

@@ -1,4 +1,4 @@
-"""Everything that can go wrong between a job and its file, by number, and which test proves the answer to it.
+"""The catalogue of all that can go wrong between a job and its file, and the tests of each number.
 
 A test says which numbers it proves with ``@pytest.mark.case(11, 12)``; this module reads the marks without
 importing a test. ``python -m tests.faults.catalogue`` prints the table.

@@ -1,4 +1,4 @@
-"""What the tests of faults share: a client, the jobs, and the judgement of what the account has paid."""
+"""Helpers of the fault tests: a client, the jobs, and the check of what the account has paid."""
 
 from __future__ import annotations
 

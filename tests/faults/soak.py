@@ -1,15 +1,15 @@
-"""Runs of twenty jobs among faults drawn by chance, under every reading of the documents.
+"""Random fault schedules: runs of twenty jobs with random faults, under every reading of the documents.
 
-A schedule is drawn from its number: which faults strike, how the vendor's open questions are answered, how
-the server counts, how long things take. The laws are judged by what the sandbox saw:
+A schedule is drawn from its number: which faults apply, how the vendor's open questions are answered, how
+the server counts, how long things take. The properties are checked on what the sandbox saw:
 
 * no job is paid twice, as long as the server honours its keys;
-* none is lost silently: what is paid was delivered, or is told by its task's id, or is told to be uncertain
+* none is lost silently: what is paid was delivered, or reported with its task's id, or reported as uncertain
   under its key, and a batch that is run again without faults, a few times at most, collects it;
-* the run ends, every job is told once, and only errors of the documented tree come out;
+* the run ends, every job is reported once, and only errors of the documented tree come out;
 * both ledgers agree, and nothing is left over: no task, no thread, no descriptor.
 
-The suite runs a slice. Many more, on one core: ``python -m tests.faults.soak --schedules 10000``.
+The test suite runs a sample. Many more, on one core: ``python -m tests.faults.soak --schedules 10000``.
 """
 
 from __future__ import annotations
@@ -109,7 +109,7 @@ class Schedule:
 
     @property
     def lies(self) -> bool:
-        """Whether answers may tell other figures or ids than the truth."""
+        """Whether replies may contain wrong figures or ids."""
         return any(fault.effect == "edit" for fault in self.faults)
 
     @property
@@ -151,41 +151,41 @@ class Told:
 
 
 @frozen
-class Witness:
-    """Collects what went against the laws."""
+class Violations:
+    """The properties that did not hold in a run."""
 
-    problems: list[str] = field(factory=list)
+    messages: list[str] = field(factory=list)
 
-    def complain(self, _: object, context: dict[str, Any]) -> None:
-        """As the loop's exception handler: nothing may arrive here."""
-        self.problems.append(f"the loop was told {context.get('message')}: {context.get('exception')!r}")
+    def on_loop_error(self, _: object, context: dict[str, Any]) -> None:
+        """Handle an error of the loop, of which there must be none."""
+        self.messages.append(f"the loop reports {context.get('message')}: {context.get('exception')!r}")
 
-    def law(self, holds: bool, told: str) -> None:
-        """One law, and what is said if it does not hold."""
+    def check(self, holds: bool, message: str) -> None:
+        """Record the message if a property does not hold."""
         if not holds:
-            self.problems.append(told)
+            self.messages.append(message)
 
 
 def run(schedule: Schedule) -> list[str]:
-    """Make the run and judge it; an empty list is a good one."""
+    """Run a schedule and return its violations."""
     random.seed(schedule.number)  # the client's jitter
-    witness = Witness()
+    violations = Violations()
     before, threads = _held(), set(threading.enumerate())
     with tempfile.TemporaryDirectory() as directory:
         try:
-            virtual_time.run(_live, schedule, witness, Path(directory))
+            virtual_time.run(_live, schedule, violations, Path(directory))
         except BaseException as crash:
-            witness.problems.append(f"crashed: {crash!r}")
+            violations.messages.append(f"crashed: {crash!r}")
     for thread in set(threading.enumerate()) - threads:
-        thread.join(timeout=5.0)  # one that was told to end may be late on a busy machine
+        thread.join(timeout=5.0)  # a thread that is ending may be late on a busy machine
     after = _held()
     more = any(now > then for now, then in zip(after, before, strict=True))
-    witness.law(not more, f"threads and descriptors: {before} before, {after} after")
-    return witness.problems
+    violations.check(not more, f"threads and descriptors: {before} before, {after} after")
+    return violations.messages
 
 
-async def _live(schedule: Schedule, witness: Witness, directory: Path) -> None:
-    asyncio.get_running_loop().set_exception_handler(witness.complain)
+async def _live(schedule: Schedule, violations: Violations, directory: Path) -> None:
+    asyncio.get_running_loop().set_exception_handler(violations.on_loop_error)
     with anyio.fail_after(TEN_DAYS):
         async with Sandbox(
             behaviour=schedule.behaviour,
@@ -196,24 +196,24 @@ async def _live(schedule: Schedule, witness: Witness, directory: Path) -> None:
             make = _batch if schedule.by_batch else _stream
             async with _client(schedule, sandbox) as client:
                 told, booked = await make(client, directory)
-            _judge(schedule, sandbox, told, witness)
-            _judge_books(schedule, sandbox, told, booked, witness)
+            _check_jobs(schedule, sandbox, told, violations)
+            _check_credits(schedule, sandbox, told, booked, violations)
             if schedule.by_batch:
                 sandbox.faults.clear()
                 sandbox.top_up(100_000)
                 for _ in range(RUNS_TO_THE_END):
                     async with _client(schedule, sandbox) as client:
                         told, booked = await _batch(client, directory)
-                    _judge(schedule, sandbox, told, witness)
-                    _judge_books(schedule, sandbox, told, booked, witness)
+                    _check_jobs(schedule, sandbox, told, violations)
+                    _check_credits(schedule, sandbox, told, booked, violations)
                     if all(each.state in ENDED for each in told):
                         break
-                _judge_end(schedule, sandbox, told, witness)
+                _check_end(schedule, sandbox, told, violations)
     await anyio.sleep(1.0)
     # The sandbox's own handlers may still sleep for a caller who has left: a server does not notice.
     ours = {task for task in asyncio.all_tasks() if "RequestHandler" not in repr(task.get_coro())}
     left = ours - {asyncio.current_task()}
-    witness.law(not left, f"left running: {left}")
+    violations.check(not left, f"left running: {left}")
 
 
 @asynccontextmanager
@@ -272,41 +272,41 @@ def requests() -> list[Request]:
     ]
 
 
-def _judge(schedule: Schedule, sandbox: Sandbox, told: Sequence[Told], witness: Witness) -> None:
+def _check_jobs(schedule: Schedule, sandbox: Sandbox, told: Sequence[Told], violations: Violations) -> None:
     prompts = sorted(each.prompt for each in told)
-    witness.law(sorted(request.prompt for request in requests()) == prompts, f"told {prompts}")
+    violations.check(sorted(request.prompt for request in requests()) == prompts, f"told {prompts}")
     paid = _paid(sandbox)
     for each in told:
         tasks = paid[each.prompt]
         found = all(map(each.names, tasks)) or (schedule.copies and isinstance(each.error, REFUSALS))
-        witness.law(len(tasks) <= 1, f"{each.prompt} is paid {len(tasks)} times")
-        witness.law(found, f"{each.prompt} is paid and lost: {each}")
-        witness.law(bool(tasks) or each.error is not None, f"{each.prompt} is done and was never paid")
-        witness.law(
+        violations.check(len(tasks) <= 1, f"{each.prompt} is paid {len(tasks)} times")
+        violations.check(found, f"{each.prompt} is paid and lost: {each}")
+        violations.check(bool(tasks) or each.error is not None, f"{each.prompt} is done and was never paid")
+        violations.check(
             each.error is None or isinstance(each.error, SeedanceError), f"{each.error!r} is not of the tree"
         )
 
 
-def _judge_books(
-    schedule: Schedule, sandbox: Sandbox, told: Sequence[Told], booked: float, witness: Witness
+def _check_credits(
+    schedule: Schedule, sandbox: Sandbox, told: Sequence[Told], booked: float, violations: Violations
 ) -> None:
-    """Booked is what was charged for the tasks that the caller was told of, no more and no less."""
+    """Check that exactly the credits of the tasks that the caller knows are booked."""
     known = {task_id for each in told for task_id in each.ids}
     charged = sum(task.credits for task in sandbox.tasks.values() if task.id in known)
-    witness.law(schedule.lies or booked == charged, f"{booked} booked, {charged} charged")
+    violations.check(schedule.lies or booked == charged, f"{booked} booked, {charged} charged")
 
 
-def _judge_end(schedule: Schedule, sandbox: Sandbox, told: Sequence[Told], witness: Witness) -> None:
-    """Run again without faults, a batch collects what was paid, unless its key is closed for ever."""
+def _check_end(schedule: Schedule, sandbox: Sandbox, told: Sequence[Told], violations: Violations) -> None:
+    """Check that a batch run again without faults collects what was paid, where its key allows it."""
     if schedule.lies:
         return
     paid = _paid(sandbox)
     for each in told:
         for task in paid[each.prompt]:
-            ends = {"completed": State.SAVED, "failed": State.FAILED}[task.fate]
+            ends = {"completed": State.SAVED, "failed": State.FAILED}[task.outcome]
             closed = each.state is State.UNCERTAIN and schedule.closes_keys
             expired = each.state is State.COMPLETED and schedule.urls_expire_unused
-            witness.law(
+            violations.check(
                 each.state is ends or closed or expired, f"{each.prompt} is paid and not collected: {each}"
             )
 
@@ -315,7 +315,7 @@ def _paid(sandbox: Sandbox) -> defaultdict[str, list[Task]]:
     """The tasks that were charged, by their prompt."""
     paid = defaultdict(list)
     for task in sandbox.tasks.values():
-        paid[task.order.prompt].append(task)
+        paid[task.request.prompt].append(task)
     return paid
 
 
@@ -372,7 +372,7 @@ def _held() -> tuple[int, int]:
 
 
 def without_drawing(put: Callable[[object, str, object], None] = setattr) -> None:
-    """Let the sandbox hand out bytes that begin like media; to draw real ones takes longer than the rest."""
+    """Let the sandbox serve bytes that begin like media; drawing real media takes the most time."""
     put(media_server, "_make", _sketch)
 
 
@@ -382,14 +382,14 @@ def _sketch(content: Clip | Picture) -> bytes:
 
 
 def main(arguments: Iterable[str] | None = None) -> int:
-    """Run many schedules, and print the numbers of those that broke a law."""
+    """Run many schedules, and print the numbers of those with violations."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
     parser.add_argument("--schedules", type=int, default=1000)
     parser.add_argument("--start", type=int, default=0)
     options = parser.parse_args(None if arguments is None else list(arguments))
     without_drawing()
-    gc.freeze()  # what is loaded by now is never garbage, and need not be looked at twice a schedule
-    logging.disable()  # thousands of outages are warned of; the laws are what is told here
+    gc.freeze()  # what is loaded by now is never garbage, and is not scanned twice a schedule
+    logging.disable()  # thousands of outages are logged; only violations are of interest here
     broken = 0
     for done, number in enumerate(range(options.start, options.start + options.schedules)):
         if done and done % 500 == 0:

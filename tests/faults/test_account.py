@@ -1,4 +1,4 @@
-"""Section G: credits that end, keys that are refused, prices that differ."""
+"""Tests of section G: credits that run out, keys that are refused, prices that differ."""
 
 from __future__ import annotations
 

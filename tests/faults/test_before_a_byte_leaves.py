@@ -1,4 +1,4 @@
-"""Section A: what fails before the request is sent is certain, and is tried again."""
+"""Tests of section A: a failure before the request is sent is certain, and the request is retried."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The rest of section B: requests that end because our own side ends, and answers that come too early."""
+"""Tests of the rest of section B: requests that our own side ends, and replies that come too early."""
 
 from __future__ import annotations
 
@@ -28,13 +28,13 @@ SLOW = Fault(effect="delay", on="submit", seconds=5.0, count=None)
 @pytest.mark.case(21, 22)
 async def test_a_neighbours_failure_tells_the_keys_of_every_post_it_cancels() -> None:
     """A group of tasks ends with its first error; what the others may have paid has a name."""
-    told: list[str | None] = []
+    keys: list[str | None] = []
 
     async def submit(client: SeedanceClient) -> None:
         try:
             await client.submit(VIDEO)
         except asyncio.CancelledError as cancelled:
-            told.append(getattr(cancelled, "idempotency_key", None))
+            keys.append(getattr(cancelled, "idempotency_key", None))
             raise
 
     async def fail() -> None:
@@ -47,7 +47,7 @@ async def test_a_neighbours_failure_tells_the_keys_of_every_post_it_cancels() ->
                 for _ in range(3):
                     siblings.start_soon(submit, client)
                 siblings.start_soon(fail)
-        collected = [await client.submit(VIDEO, idempotency_key=key) for key in told]
+        collected = [await client.submit(VIDEO, idempotency_key=key) for key in keys]
 
     assert {submission.id for submission in collected} == {paid.id for paid in sandbox.paid_tasks}
     assert 3 == len(sandbox.paid_tasks)

@@ -1,4 +1,4 @@
-"""Every number of the catalogue is proven by a test."""
+"""A check that every number of the fault catalogue is proved by a test."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Section C: what each error answer proves about the money, and how long it is waited after it."""
+"""Tests of section C: what each error reply proves about the money, and how long the client then waits."""
 
 from __future__ import annotations
 
@@ -208,9 +208,9 @@ async def test_no_error_body_makes_the_client_stumble(status: int, body: bytes) 
             await client.submit(VIDEO)
 
     assert caught.value.idempotency_key == server.seen[0].headers["idempotency-key"]
-    told = caught.value.__cause__ or caught.value
-    assert str(status) in str(told)
-    assert len(str(told)) < 1000
+    shown = caught.value.__cause__ or caught.value
+    assert str(status) in str(shown)
+    assert len(str(shown)) < 1000
 
 
 @pytest.mark.case(42)

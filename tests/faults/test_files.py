@@ -1,4 +1,4 @@
-"""Section H at the sandbox: downloads that break, lie or lead astray end in whole files or clear errors."""
+"""Tests of section H at the sandbox: faulty downloads end in whole files or clear errors."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ PICTURE = GptImage2(prompt="A red kite")
 
 
 def fault(name: str, **changes: object) -> Fault:
-    """The fault of this name, striking downloads."""
+    """The fault of this name, applied to downloads."""
     return Fault.read({**NAMED[name].document(), "on": "media", **changes})
 
 

@@ -1,4 +1,4 @@
-"""Whatever bytes somebody else has written, reading them ends in a value or in the error that is promised."""
+"""Tests of readers on arbitrary foreign bytes: each returns a value or raises its documented error."""
 
 from __future__ import annotations
 
@@ -162,7 +162,7 @@ async def test_a_journal_with_any_cell_overwritten_pays_nothing_twice(
                 await run_once(sandbox, folder, JOBS)
             except SeedanceError:
                 continue
-        paid = Counter(task.order.prompt for task in sandbox.paid_tasks)
+        paid = Counter(task.request.prompt for task in sandbox.paid_tasks)
 
         assert paid <= ASKED
 

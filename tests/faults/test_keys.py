@@ -1,4 +1,4 @@
-"""Section E: idempotency under every reading of the documents; what is paid twice is never ours to pay."""
+"""Tests of section E: idempotency under every reading of the documents; the client never pays twice."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Sections B and D at both moments: whatever the answer was made of, the job is paid once and collected."""
+"""Tests of sections B and D at both moments: whatever the reply was, the job is paid once and collected."""
 
 from __future__ import annotations
 

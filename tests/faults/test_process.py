@@ -1,4 +1,4 @@
-"""Section I, and what sections B and L ask of whole processes: started, stopped, copied, left alone."""
+"""Tests of section I and of sections B and L on whole processes: started, stopped, copied, left alone."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Section L where the sandbox is needed: what a hostile server or a foreign file makes of the key."""
+"""Tests of section L that need the sandbox: what a hostile server or a foreign file can do with the key."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ async def test_an_answer_that_repeats_the_key_is_cleaned(
     """In a page, an envelope, a code, or a task: it reaches neither errors nor logs nor results."""
     caplog.set_level(logging.DEBUG)
     echo = Fault(effect="status", moment="before", status=status, body=body, count=None)
-    told: list[str] = []
+    texts: list[str] = []
     async with (
         Sandbox(api_key=CANARY, faults=[echo]) as sandbox,
         client_for(sandbox, retry=ONCE) as client,
@@ -43,12 +43,12 @@ async def test_an_answer_that_repeats_the_key_is_cleaned(
         for call in (client.submit(VIDEO), client.get_task("sd2_a")):
             try:
                 answer = await call
-                told += [repr(answer), repr(answer.raw)]
+                texts += [repr(answer), repr(answer.raw)]
             except SeedanceError as error:
-                told += [repr(error), str(error), repr(vars(error))]
+                texts += [repr(error), str(error), repr(vars(error))]
 
-    assert told
-    assert CANARY not in "\n".join(told) + caplog.text
+    assert texts
+    assert CANARY not in "\n".join(texts) + caplog.text
 
 
 @pytest.mark.case(152)
@@ -57,7 +57,7 @@ async def test_a_header_that_repeats_the_key_is_cleaned(name: str, caplog: pytes
     """Error messages quote some headers, and carry others as attributes."""
     caplog.set_level(logging.DEBUG)
     headers = {name: f"https://elsewhere.example/?key={CANARY}"}
-    told: list[str] = []
+    texts: list[str] = []
     for status in (307, 401, 429, 500):
         echo = Fault(effect="status", moment="before", status=status, headers=headers, count=None)
         async with (
@@ -66,9 +66,9 @@ async def test_a_header_that_repeats_the_key_is_cleaned(name: str, caplog: pytes
         ):
             with pytest.raises(SeedanceError) as caught:
                 await client.get_task("sd2_a")
-            told += [repr(caught.value), str(caught.value), repr(vars(caught.value))]
+            texts += [repr(caught.value), str(caught.value), repr(vars(caught.value))]
 
-    assert CANARY not in "\n".join(told) + caplog.text
+    assert CANARY not in "\n".join(texts) + caplog.text
 
 
 @pytest.mark.case(156)

@@ -1,4 +1,4 @@
-"""A slice of the schedules of faults; ``python -m tests.faults.soak`` runs as many as one likes."""
+"""A sample of the random fault schedules; ``python -m tests.faults.soak`` runs any number of them."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Sections D and F: what polls tell of a task, however odd, ends in the truth or in an error with its id."""
+"""Tests of sections D and F: odd replies to polls end in the true status or an error with the task's id."""
 
 from __future__ import annotations
 
@@ -358,7 +358,7 @@ async def test_a_machine_that_slept_finds_its_tasks_done(monkeypatch: pytest.Mon
     monkeypatch.setattr(time, "time", lambda: real() + asleep)
     hours = Conditions(duration=lambda _order, _chance: 7 * 3600.0)
     async with Sandbox(conditions=hours) as sandbox, client_for(sandbox, timeouts=SHORT) as client:
-        state = sandbox.world.state
+        state = sandbox.runtime.state
         settle = state.settle
         monkeypatch.setattr(state, "settle", lambda now: settle(now + asleep))  # the server's clock
         working = asyncio.create_task(client.generate(VIDEO))

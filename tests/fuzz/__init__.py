@@ -1,1 +1,1 @@
-"""Coverage-guided fuzzing of everything that reads foreign bytes; see ``targets`` for what must hold."""
+"""Coverage-guided fuzzing of everything that reads foreign bytes; ``targets`` has the properties."""

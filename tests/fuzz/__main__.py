@@ -1,8 +1,8 @@
-"""``python -m tests.fuzz --seconds 600``: have atheris look for bytes that break a target.
+"""The fuzzing command, ``python -m tests.fuzz --seconds 600``: atheris searches for bytes that fail a target.
 
-Each target runs in a process of its own for its share of the time and begins with its seeds. Bytes that break
-one are written to the directory at hand as ``crash-…``; once mended they belong among the seeds. What was
-found on the way is kept for the next time in ``.fuzz`` there.
+Each target runs in a process of its own for its share of the time and begins with its seeds. Bytes that fail
+one are written to the working directory as ``crash-…``; once fixed they belong among the seeds. The corpus of
+each run is stored for the next one in ``.fuzz`` there.
 
 atheris is no dependency: ``pip install atheris`` (Linux).
 """

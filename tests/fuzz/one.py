@@ -1,4 +1,4 @@
-"""One target in the hands of atheris: ``python -m tests.fuzz.one NAME [libFuzzer's flags]``."""
+"""The fuzzing of one target by atheris: ``python -m tests.fuzz.one NAME [libFuzzer's flags]``."""
 
 from __future__ import annotations
 

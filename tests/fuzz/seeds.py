@@ -1,4 +1,4 @@
-"""What each target begins with: something of every shape it knows, and whatever once broke it."""
+"""The seeds of each target: one input of every form that it reads, and all that once made it fail."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What reads foreign bytes, and what must hold for any bytes whatever. A target raises where it does not."""
+"""The readers of foreign bytes, as fuzz targets: each raises where its property does not hold."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Every seed holds, and whatever once broke a target with them; ``python -m tests.fuzz`` looks for more."""
+"""Tests of the targets on their seeds and on past failures; ``python -m tests.fuzz`` searches for more."""
 
 from __future__ import annotations
 

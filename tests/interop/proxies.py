@@ -1,4 +1,4 @@
-"""nginx and HAProxy between a client and the sandbox: real parts, started as children, gone with the test."""
+"""nginx and HAProxy between a client and the sandbox, as child processes of a test."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Whole runs through nginx and HAProxy, which lose, delay, refuse and repeat: all is done and paid once.
+"""Tests through nginx and HAProxy, which lose, delay, refuse and repeat: all is done and paid once.
 
 The clock is the real one and everything passes sixty times as fast: a window in a second, a clip in three.
 """
@@ -89,7 +89,7 @@ def client_for(sandbox: Sandbox, base_url: str) -> SeedanceClient:
 
 def paid_for(sandbox: Sandbox) -> list[str]:
     """The prompts that were charged and not given back, in order."""
-    return sorted(task.order.prompt for task in sandbox.paid_tasks)
+    return sorted(task.request.prompt for task in sandbox.paid_tasks)
 
 
 @pytest.mark.parametrize("between", [limiting, losing, repeating])

@@ -1,4 +1,4 @@
-"""Schemathesis, which nobody here wrote, tries the sandbox with what it makes of the OpenAPI document.
+"""A test of the sandbox by Schemathesis, which generates requests from the OpenAPI document.
 
 It sends valid and invalid bodies, headers, methods and chains of calls, and judges: no 5xx, nothing valid is
 refused, nothing invalid accepted, every answer is a documented one. Several thousand requests in seconds, so

@@ -1,4 +1,4 @@
-"""Another event loop than the standard library's: uvloop, which speaks to the sockets itself."""
+"""Tests on uvloop, an event loop that handles its sockets itself."""
 
 from __future__ import annotations
 

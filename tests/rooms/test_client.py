@@ -52,7 +52,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from seedance_async.models import Request
-    from seedance_async.sandbox.validation import Order
+    from seedance_async.sandbox.validation import GenerationRequest
 
 VIDEO = Seedance2Video(prompt="A glass train crosses a snowy bridge")
 SECONDS = Conditions(duration=lambda _order, _chance: 100.0)
@@ -360,7 +360,7 @@ async def test_results_come_from_an_async_source_as_they_complete() -> None:
         await anyio.sleep(5.0)
         yield GptImage2(prompt="A shoe on chrome")
 
-    def duration(order: Order, _chance: object) -> float:
+    def duration(order: GenerationRequest, _chance: object) -> float:
         return 400.0 if order.model == "seedance2" else 30.0
 
     async with Sandbox(conditions=Conditions(duration=duration)) as sandbox, client_for(sandbox) as client:
@@ -475,7 +475,7 @@ async def test_leaving_names_what_is_paid_and_goes_on(way: str, caplog: pytest.L
         except asyncio.CancelledError as cancelled:
             notes += cancelled.__notes__
         warnings = [record.getMessage() for record in caplog.records if record.levelname == "WARNING"]
-        videos = [paid for paid in sandbox.paid_tasks if paid.order.model == "seedance2"]
+        videos = [paid for paid in sandbox.paid_tasks if paid.request.model == "seedance2"]
 
     assert len(warnings) == 1
     assert len(videos) == 5

@@ -1,4 +1,4 @@
-"""A caller of the emulated API for these tests: aiohttp straight, and nothing of the client."""
+"""A caller of the emulated API for these tests: plain aiohttp, and no part of the client."""
 
 from __future__ import annotations
 

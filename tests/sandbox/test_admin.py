@@ -1,4 +1,4 @@
-"""The operator's door, for tests in other languages and for people with curl."""
+"""Tests of the admin endpoints, which serve tests in other languages and people with curl."""
 
 from __future__ import annotations
 

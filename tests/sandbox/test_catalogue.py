@@ -1,4 +1,4 @@
-"""Prices and sizes are believable: where users or the documents told a figure, it is that figure."""
+"""Tests of the catalogue: a price or size that users or the documents have told is that figure."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from seedance_async.sandbox.catalogue import credits_for, image_size, usual_duration, video_size
-from seedance_async.sandbox.validation import read_order
+from seedance_async.sandbox.catalogue import credits_for, image_size, typical_duration, video_size
+from seedance_async.sandbox.validation import parse_request
 from tests.contract.tables import accepted_cases
 from tests.sandbox.api import CLIP, GPT_IMAGE, NANO_BANANA, PICTURE, VIDEO
 
@@ -21,7 +21,7 @@ BANANA = {"type": "text-to-image", "prompt": "A packaging mockup"}
 
 
 @pytest.mark.parametrize(
-    ("path", "body", "told"),
+    ("path", "body", "expected"),
     [
         (VIDEO, CLIP, 30),
         (VIDEO, {**CLIP, "duration": "15"}, 90),
@@ -35,17 +35,17 @@ BANANA = {"type": "text-to-image", "prompt": "A packaging mockup"}
         (NANO_BANANA, BANANA, 12),
     ],
 )
-def test_a_task_costs_what_users_paid(path: str, body: Mapping[str, object], told: int) -> None:
+def test_a_task_costs_what_users_paid(path: str, body: Mapping[str, object], expected: int) -> None:
     """In whole credits, a fraction rounded up."""
-    assert told == credits_for(read_order(path, json.dumps(body).encode()))
+    assert expected == credits_for(parse_request(path, json.dumps(body).encode()))
 
 
 def test_everything_that_can_be_ordered_has_a_price_and_a_duration() -> None:
     """No combination of the tables may end in a KeyError."""
     for case in accepted_cases():
-        order = read_order(case.endpoint.path, json.dumps(case.body).encode())
-        assert credits_for(order) > 0
-        assert usual_duration(order, Random(0)) > 0
+        request = parse_request(case.endpoint.path, json.dumps(case.body).encode())
+        assert credits_for(request) > 0
+        assert typical_duration(request, Random(0)) > 0
 
 
 def test_sizes_follow_resolution_and_shape() -> None:

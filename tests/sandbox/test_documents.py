@@ -119,8 +119,8 @@ async def test_the_documents_submits_and_polls_are_answered_as_documented(
     documented = json.loads(SUBMITTED[line])
     assert shape(documented) == shape(submitted)
     assert shape(json.loads(COMPLETED[line])) == shape(completed)
-    told = ("status", "model", "credits_used")
-    assert [documented[name] for name in told] == [submitted[name] for name in told]
+    names = ("status", "model", "credits_used")
+    assert [documented[name] for name in names] == [submitted[name] for name in names]
 
 
 async def test_a_line_run_twice_is_paid_once(sandbox: Sandbox) -> None:

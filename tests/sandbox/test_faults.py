@@ -1,4 +1,4 @@
-"""Faults strike where and when they are told to, and the ledger shows what they cost."""
+"""Tests of faults: they apply where and when they should, and the ledger shows what they cost."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ import anyio
 import pytest
 
 from seedance_async.sandbox import Behaviour, Fault, Sandbox
-from seedance_async.sandbox.exchange import Call
-from seedance_async.sandbox.faults import EFFECTS, NAMED, PASSING, FaultBook
+from seedance_async.sandbox.calls import Call
+from seedance_async.sandbox.faults import EFFECTS, NAMED, REQUEST_EFFECTS, ActiveFaults
 from tests.sandbox.api import CLIP, VIDEO, calling
 
 BREAKS = {
@@ -138,7 +138,7 @@ async def test_a_fault_before_the_work_was_counted() -> None:
 
 
 async def test_a_prompt_can_ask_for_a_fault() -> None:
-    """``[[fault:drop*2]]`` strikes the first two requests with this key, so that the third gets through."""
+    """``[[fault:drop*2]]`` applies to the first two requests with this key; the third succeeds."""
     body = {"prompt": "A train [[fault:drop*2]]"}
     async with calling(Sandbox()) as api:
         for _ in range(2):
@@ -161,7 +161,7 @@ async def test_a_prompt_can_say_at_which_moment(effect: str, moment: str, paid: 
 
 
 async def test_a_prompt_that_asks_for_an_unheard_of_fault_is_refused() -> None:
-    """Misspelt, it would never strike, and a test would pass for the wrong reason."""
+    """Misspelt, it would never apply, and a test would pass for the wrong reason."""
     async with calling(Sandbox()) as api:
         reply = await api.post(VIDEO, {"prompt": "A train [[fault:droop]]"})
 
@@ -215,39 +215,41 @@ async def test_brackets_that_ask_the_sandbox_for_nothing_are_let_be(prompt: str)
         assert 202 == (await api.post(VIDEO, {"prompt": prompt})).status
 
 
-def struck(book: FaultBook, times: int, *, endpoint: str = "task") -> list[bool]:
-    """Tell which of so many exchanges are struck."""
+def triggered(active: ActiveFaults, times: int, *, endpoint: str = "task") -> list[bool]:
+    """Whether each of so many exchanges triggers a fault."""
     call = Call(number=1, endpoint=endpoint, method="GET", path="/tasks/x")  # type: ignore[arg-type]  # parametrised
-    return [bool(book.strike(call)) for _ in range(times)]
+    return [bool(active.triggered_by(call)) for _ in range(times)]
 
 
-def test_a_rule_strikes_from_its_nth_match_on_and_as_often_as_told() -> None:
+def test_a_rule_applies_from_its_nth_match_on_and_as_often_as_told() -> None:
     """The second and the third of five."""
-    assert [False, True, True, False, False] == struck(FaultBook([Fault(effect="drop", nth=2, count=2)]), 5)
+    assert [False, True, True, False, False] == triggered(
+        ActiveFaults([Fault(effect="drop", nth=2, count=2)]), 5
+    )
 
 
 @pytest.mark.parametrize(
-    ("on", "strikes"), [("submit", False), ("task", True), ("media", False), ("any", True)]
+    ("on", "applies"), [("submit", False), ("task", True), ("media", False), ("any", True)]
 )
-def test_a_rule_strikes_its_own_endpoint(on: str, strikes: bool) -> None:
+def test_a_rule_applies_to_its_own_endpoint(on: str, applies: bool) -> None:
     """Others pass, and are not counted as matches."""
-    assert [strikes] == struck(FaultBook([Fault.read({"effect": "drop", "on": on})]), 1)
+    assert [applies] == triggered(ActiveFaults([Fault.read({"effect": "drop", "on": on})]), 1)
 
 
 def test_chance_comes_from_the_seed() -> None:
-    """The same seed strikes the same exchanges; another seed others; about the share that was asked for."""
+    """The same seed selects the same exchanges; another seed others; about the share that was asked for."""
     rule = Fault(effect="drop", count=None, probability=0.3)
-    first, same, other = (struck(FaultBook([rule], seed=seed), 400) for seed in (1, 1, 2))
+    first, same, other = (triggered(ActiveFaults([rule], seed=seed), 400) for seed in (1, 1, 2))
 
     assert first == same != other
     assert 0.2 < sum(first) / 400 < 0.4
 
 
 @pytest.mark.parametrize("probability", [0.02, 0.2, 0.9])
-def test_chance_decides_which_are_struck_and_not_how_many(probability: float) -> None:
+def test_chance_decides_which_are_affected_and_not_how_many(probability: float) -> None:
     """Three of those from the tenth on, wherever chance puts them; the same ones for the same seed."""
     rule = Fault(effect="drop", nth=10, count=3, probability=probability)
-    first, same = (struck(FaultBook([rule], seed=7), 2000) for _ in range(2))
+    first, same = (triggered(ActiveFaults([rule], seed=7), 2000) for _ in range(2))
 
     assert first == same
     assert 3 == sum(first)
@@ -275,7 +277,7 @@ def test_chance_decides_which_are_struck_and_not_how_many(probability: float) ->
     ],
 )
 def test_a_rule_that_makes_no_sense_is_refused(document: object) -> None:
-    """A fault that is misspelt and never strikes would let a test pass for the wrong reason."""
+    """A fault that is misspelt and never applies would let a test pass for the wrong reason."""
     with pytest.raises(
         ValueError, match=r"fault|effect|on|nth|count|probability|seconds|status|headers|what"
     ):
@@ -328,7 +330,7 @@ UNREADABLE = (aiohttp.ClientError, ValueError, AttributeError, RecursionError)
 
 
 @pytest.mark.parametrize("effect", ENDING)
-async def test_every_effect_strikes_what_it_is_aimed_at(effect: str) -> None:
+async def test_every_effect_applies_to_its_target(effect: str) -> None:
     """After the charge: the work is done, the record names the fault, and the next request is served."""
     fault = Fault(effect=effect, on="submit", seconds=0.01, fields={"id": "sd2_x"})
     async with calling(Sandbox(faults=[fault])) as api:
@@ -343,8 +345,8 @@ async def test_every_effect_strikes_what_it_is_aimed_at(effect: str) -> None:
     assert (effect, "") == (first.fault, last.fault)
 
 
-@pytest.mark.parametrize("effect", [effect for effect in ENDING if effect not in PASSING])
-async def test_every_effect_can_strike_before_the_charge(effect: str) -> None:
+@pytest.mark.parametrize("effect", [effect for effect in ENDING if effect not in REQUEST_EFFECTS])
+async def test_every_effect_can_be_applied_before_the_charge(effect: str) -> None:
     """Nothing is done, whatever the caller may make of the answer."""
     fault = Fault(effect=effect, moment="before", on="submit", seconds=0.01)
     async with calling(Sandbox(faults=[fault])) as api:
@@ -355,7 +357,7 @@ async def test_every_effect_can_strike_before_the_charge(effect: str) -> None:
 
 
 async def test_a_prompt_can_ask_for_faults_of_its_tasks_polls_and_files() -> None:
-    """Each task's polls are counted apart; other tasks are not struck."""
+    """Each task's polls are counted apart; other tasks are not affected."""
     async with calling(Sandbox()) as api:
         lagging = await api.post(VIDEO, {"prompt": "A train [[fault:lag*2]]"})
         paged = await api.post(VIDEO, {"prompt": "A train [[fault:page@task]]"})
@@ -380,10 +382,10 @@ async def test_fields_are_set_and_left_out_of_a_document_and_of_nothing_else() -
 
 def test_a_rule_can_be_in_force_for_a_while() -> None:
     """Counted from its first match, not from the start."""
-    book = FaultBook([Fault(effect="drop", count=None, lasts=10)])
+    active = ActiveFaults([Fault(effect="drop", count=None, lasts=10)])
     call = Call(number=1, endpoint="task", method="GET", path="/tasks/x")
 
-    assert [True, True, False] == [bool(book.strike(call, now=now)) for now in (100.0, 110.0, 110.1)]
+    assert [True, True, False] == [bool(active.triggered_by(call, now=now)) for now in (100.0, 110.0, 110.1)]
 
 
 async def test_the_callers_own_words_can_be_echoed() -> None:

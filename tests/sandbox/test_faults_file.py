@@ -1,4 +1,4 @@
-"""A file of faults, as ``seedance sandbox --faults`` reads it."""
+"""Tests of a file of faults, as ``seedance sandbox --faults`` reads it."""
 
 from __future__ import annotations
 

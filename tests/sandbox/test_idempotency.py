@@ -1,4 +1,4 @@
-"""What a repeated Idempotency-Key does, under every reading of the documents (U1 to U5, U7)."""
+"""Tests of a repeated Idempotency-Key, under every reading of the documents (U1 to U5, U7)."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from seedance_async.sandbox import AccountSpec, Behaviour, Conditions, Fault, Sa
 from tests.sandbox.api import CLIP, GPT_IMAGE, NANO_BANANA, PICTURE, VIDEO, calling
 
 if TYPE_CHECKING:
-    from seedance_async.sandbox.options import Check, KeyScope, SameBody
+    from seedance_async.sandbox.options import KeyScope, SameBody, SubmitCheck
 
 TEN_SECONDS = Conditions(duration=lambda _order, _rng: 10.0)
 ACCEPTED, CONFLICT = (202, ""), (409, "idempotency_conflict")
@@ -222,7 +222,7 @@ async def test_accounts_never_share_keys() -> None:
 
 async def test_a_balance_check_before_the_key_refuses_the_retry_of_what_was_paid() -> None:
     """U7: the first attempt took the last credits, so the 402 of the retry proves nothing."""
-    before: frozenset[Check] = frozenset({"auth", "limit", "balance"})
+    before: frozenset[SubmitCheck] = frozenset({"auth", "limit", "balance"})
     async with calling(Sandbox(credits=30, behaviour=Behaviour(before_key=before))) as api:
         statuses = [(await api.post(VIDEO, CLIP, key="k")).status for _ in range(2)]
 

@@ -1,4 +1,4 @@
-"""The law of credits, whatever is submitted, fails, is topped up or refused."""
+"""Properties of the ledger, whatever is submitted, fails, is topped up or refused."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from seedance_async.sandbox.exchange import Answer, Call, fingerprint
+from seedance_async.sandbox.calls import Call, Reply, fingerprint
 from seedance_async.sandbox.ledger import Ledger
 from seedance_async.sandbox.options import AccountSpec, Behaviour, Conditions
-from seedance_async.sandbox.outputs import Links
-from seedance_async.sandbox.state import State
+from seedance_async.sandbox.signed_urls import UrlSigner
+from seedance_async.sandbox.state import ServiceState
 from seedance_async.sandbox.tasks import Calendar
 
 BODIES = {
@@ -40,18 +40,18 @@ steps = st.lists(
 )
 
 
-def new_state(*, failure_rate: float = 0.5) -> State:
+def new_state(*, failure_rate: float = 0.5) -> ServiceState:
     """Return a state with 200 credits in which every other task fails."""
-    return State(
+    return ServiceState(
         behaviour=Behaviour(),
         conditions=Conditions(failure_rate=failure_rate, requests=1000),
         accounts=[AccountSpec(credits=200)],
         calendar=Calendar(0.0, datetime(2026, 6, 3, tzinfo=UTC)),
-        links=Links("http://media.test", b"secret", 60.0),
+        signer=UrlSigner("http://media.test", b"secret", 60.0),
     )
 
 
-def submit(state: State, path: str, *, now: float, number: int, key: str | None = None) -> Answer:
+def submit(state: ServiceState, path: str, *, now: float, number: int, key: str | None = None) -> Reply:
     """Let one POST pass through the state."""
     call = Call(
         number=number,
@@ -65,7 +65,7 @@ def submit(state: State, path: str, *, now: float, number: int, key: str | None 
     )
     admission = state.admit(call, now)
     answer = state.process(admission, now)
-    state.written(admission)
+    state.finish(admission)
     return answer
 
 
@@ -92,21 +92,21 @@ def test_the_balance_is_topups_minus_charges_plus_refunds_at_every_entry(
     moves = Counter((entry.kind, entry.task_id) for entry in state.ledger.entries if entry.task_id)
     assert set(moves.values()) <= {1}
     assert {("charge", task_id) for task_id in state.tasks} == {move for move in moves if move[0] == "charge"}
-    failed = {task.id for task in state.tasks.values() if task.fate == "failed"}
+    failed = {task.id for task in state.tasks.values() if task.outcome == "failed"}
     assert failed == {task_id for kind, task_id in moves if kind == "refund"}
 
 
 @given(steps)
 def test_what_the_answers_say_is_what_was_charged(steps: list[tuple[float, str, str | None, int]]) -> None:
     """``credits_used`` of every accepted answer that is no replay adds up to the charges."""
-    state, now, told = new_state(failure_rate=0.0), 0.0, 0
+    state, now, used = new_state(failure_rate=0.0), 0.0, 0
     for number, (gap, path, key, _) in enumerate(steps, start=1):
         now += gap
         answer = submit(state, path, now=now, number=number, key=key)
         if answer.status == 202 and not answer.replayed:
-            told += json.loads(answer.body)["credits_used"]
+            used += json.loads(answer.body)["credits_used"]
 
-    assert told == sum(entry.credits for entry in state.ledger.entries if entry.kind == "charge")
+    assert used == sum(entry.credits for entry in state.ledger.entries if entry.kind == "charge")
 
 
 def test_a_refund_that_is_due_pays_for_the_next_submit() -> None:

@@ -1,4 +1,4 @@
-"""The sandbox's result files: of the size, length and kind that was asked for, and playable."""
+"""Tests of the generated files: they have the requested size, length and type, and are playable."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Output files over the wire: ranges, ends of URLs, and what must never arrive there."""
+"""Tests of output files over HTTP: ranges, expired URLs, and credentials that must never arrive there."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import pytest
 from attrs import frozen
 
 from seedance_async.sandbox import Behaviour, Conditions, Fault, Sandbox
-from seedance_async.sandbox.ranges import Slice, UnsatisfiableError, wanted_slice
+from seedance_async.sandbox.ranges import Slice, UnsatisfiableError, requested_slice
 from tests.sandbox.api import GPT_IMAGE, NANO_BANANA, PICTURE, VIDEO, Api, calling
 
 AT_ONCE = Conditions(duration=lambda _order, _rng: 0.0)
@@ -189,11 +189,11 @@ async def test_a_download_can_be_cut_and_taken_up_again() -> None:
 )
 def test_a_range_header_is_read_as_the_rfc_says(header: str | None, wanted: Slice | None) -> None:
     """What cannot be read is ignored, and the whole is served."""
-    assert wanted == wanted_slice(header, size=100)
+    assert wanted == requested_slice(header, size=100)
 
 
 @pytest.mark.parametrize("header", ["bytes=100-", "bytes=500-600", "bytes=-0"])
 def test_a_range_without_a_byte_cannot_be_satisfied(header: str) -> None:
     """416, rather than an empty 206."""
     with pytest.raises(UnsatisfiableError):
-        wanted_slice(header, size=100)
+        requested_slice(header, size=100)

@@ -1,4 +1,4 @@
-"""The wire, endpoint by endpoint, as the vendor's documents describe it."""
+"""Tests of each endpoint against the vendor's documents."""
 
 from __future__ import annotations
 

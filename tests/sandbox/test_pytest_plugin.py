@@ -1,4 +1,4 @@
-"""The pytest plugin, seen from a user's suite: each test here runs one with pytest itself."""
+"""Tests of the pytest plugin from a user's test suite: each test here runs one with pytest itself."""
 
 from __future__ import annotations
 

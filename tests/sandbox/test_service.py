@@ -1,4 +1,4 @@
-"""The sandbox as a whole: time, chance, reset, and the oracle's own figures."""
+"""Tests of the sandbox as a whole: time, chance, reset, and its own records."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ import anyio
 import pytest
 
 from seedance_async.sandbox import Behaviour, Conditions, Sandbox
-from seedance_async.sandbox.exchange import Record
-from seedance_async.sandbox.record import worst_window
+from seedance_async.sandbox.calls import Record
+from seedance_async.sandbox.recorder import worst_window
 from tests.sandbox.api import CLIP, GPT_IMAGE, PICTURE, VIDEO, Api, calling
 
 if TYPE_CHECKING:
@@ -50,14 +50,14 @@ async def test_the_same_seed_and_the_same_calls_give_the_same_world() -> None:
         async with calling(Sandbox(seed=seed, conditions=Conditions(failure_rate=0.5))) as api:
             for number in range(10):
                 await api.post(VIDEO, CLIP, key=str(number))
-            start = api.sandbox.world.state.calendar.started_at
-            worlds.append([(t.id, t.fate, round(t.ends_at - start)) for t in api.sandbox.tasks.values()])
+            start = api.sandbox.runtime.state.calendar.started_at
+            worlds.append([(t.id, t.outcome, round(t.ends_at - start)) for t in api.sandbox.tasks.values()])
 
     assert worlds[0] == worlds[1] != worlds[2]
 
 
 async def test_speed_shrinks_all_times_alike() -> None:
-    """Window, task and key: ten times faster; what the wire tells is in the caller's own seconds."""
+    """RateWindow, task and key: ten times faster; what the wire tells is in the caller's own seconds."""
     conditions = Conditions(duration=lambda _order, _rng: 100.0)
     async with calling(Sandbox(speed=10, conditions=conditions, behaviour=Behaviour(key_life=200))) as api:
         submitted = await api.post(VIDEO, CLIP, key="k")

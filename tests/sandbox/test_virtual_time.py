@@ -1,4 +1,4 @@
-"""The virtual loop: an hour of traffic in a moment, and the four rules that keep it honest."""
+"""Tests of the virtual loop: an hour of traffic in a moment, and the four rules that keep it correct."""
 
 from __future__ import annotations
 
@@ -205,7 +205,7 @@ async def in_an_executor(work: Callable[[], object]) -> None:
 async def test_the_clock_stands_still_while_a_thread_works(
     send: Callable[[Callable[[], object]], Coroutine[object, object, object]],
 ) -> None:
-    """A timeout of a virtual second does not strike a thread that works for a moment of real time."""
+    """A timeout of a virtual second does not end a thread that works for a moment of real time."""
     began = anyio.current_time()
 
     with anyio.fail_after(1.0):

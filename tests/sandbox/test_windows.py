@@ -1,4 +1,4 @@
-"""The laws that tell the rate limit's algorithms apart."""
+"""Properties that distinguish the rate-limit algorithms."""
 
 from __future__ import annotations
 
@@ -149,7 +149,7 @@ def test_refused_requests_prolong_the_wait_where_they_count(name: WindowName) ->
     assert last[1] == last[0] if name == "fixed" else last[1] > last[0]
 
 
-@pytest.mark.parametrize(("rounding", "told"), [("up", "13"), ("down", "12"), ("exact", "12.340000")])
-def test_retry_after_is_rounded_as_told(rounding: Rounding, told: str) -> None:
+@pytest.mark.parametrize(("rounding", "expected"), [("up", "13"), ("down", "12"), ("exact", "12.340000")])
+def test_retry_after_is_rounded_as_told(rounding: Rounding, expected: str) -> None:
     """Servers differ in this, and rounding down sends an obedient caller into the next 429."""
-    assert told == retry_after(12.34, rounding)
+    assert expected == retry_after(12.34, rounding)

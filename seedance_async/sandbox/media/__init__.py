@@ -1,11 +1,12 @@
-"""Result files for the sandbox's tasks: clips that play and pictures that open, with the prompt on them.
+"""Generated result files for the sandbox's tasks: playable clips and pictures that show the prompt.
 
-The same arguments give the same bytes. With the extra ``seedance-async[sandbox]`` (Pillow, PyAV) files are
-made to measure; without it, small ones baked beforehand stand in, of the right kind but of one size and
-length.
+The same arguments give the same bytes. With the extra ``seedance-async[sandbox]`` (Pillow, PyAV) each file is
+generated in its own size and length; without it, small files from the package data are used, of the right
+type but of one size and length.
 
-Making a file occupies the processor, so call these from a thread. On one core: a clip of 5 s takes 0.3 s in
-720p and 0.5 s in 1080p, one of 15 s in 4k takes 4 s; a picture of 1K takes 0.05 s, one of 4K 0.5 s.
+Generating a file occupies the processor, so call these functions from a thread. On one core: a clip of 5 s
+takes 0.3 s in 720p and 0.5 s in 1080p, one of 15 s in 4k takes 4 s; a picture of 1K takes 0.05 s, one of 4K
+0.5 s.
 """
 
 from __future__ import annotations
@@ -18,9 +19,8 @@ from typing import TYPE_CHECKING, Final, Literal
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-LABEL: Final = "seedance sandbox"
 ImageFormat = Literal["png", "jpeg"]
-HOW_TO_SAVE: Final[Mapping[ImageFormat, Mapping[str, int]]] = {
+SAVE_OPTIONS: Final[Mapping[ImageFormat, Mapping[str, int]]] = {
     "png": {"compress_level": 1},
     "jpeg": {"quality": 88},
 }
@@ -33,46 +33,42 @@ def clip(
     prompt: str,
     *,
     audio: bool = True,
-    label: str = LABEL,
     seed: int = 0,
 ) -> bytes:
-    """Return an MP4 (H.264, AAC) that starts to play before it has been read to the end.
+    """Return an MP4 (H.264, AAC) that players can start before all of it has arrived.
 
     Args:
-        width: pixels; an odd number is made even, as H.264 asks.
-        height: likewise.
-        seconds: length, kept to twelfths.
-        prompt: written on the picture, as much of it as can be read there, and into the file's comment.
+        width: pixels; an odd number is made even, as H.264 requires.
+        height: pixels, likewise.
+        seconds: length, rounded to twelfths.
+        prompt: written on the picture, as much of it as is legible, and into the file's comment.
         audio: whether there is a sound track.
-        label: written above the prompt.
-        seed: another landscape for the same prompt.
+        seed: selects one of many landscapes for the same prompt.
     """
     if not (_installed("PIL") and _installed("av")):
-        return _baked("clip.mp4")
-    from seedance_async.sandbox.media.film import film  # noqa: PLC0415
+        return _fallback("clip.mp4")
+    from seedance_async.sandbox.media.clip_encoder import encode_clip  # noqa: PLC0415
     from seedance_async.sandbox.media.scene import draw  # noqa: PLC0415
 
-    text = _writable(prompt)
-    scene = draw(width + width % 2, height + height % 2, text, label=label, seed=seed)
-    return film(scene, seconds, text, audio=audio)
+    text = _encodable(prompt)
+    scene = draw(width + width % 2, height + height % 2, text, seed=seed)
+    return encode_clip(scene, seconds, text, audio=audio)
 
 
-def picture(
-    width: int, height: int, image_format: ImageFormat, prompt: str, *, label: str = LABEL, seed: int = 0
-) -> bytes:
+def picture(width: int, height: int, image_format: ImageFormat, prompt: str, *, seed: int = 0) -> bytes:
     """Return a PNG or JPEG of exactly this size. The other arguments are those of `clip`."""
     if not _installed("PIL"):
-        return _baked(f"picture.{image_format}")
+        return _fallback(f"picture.{image_format}")
     from seedance_async.sandbox.media.scene import draw  # noqa: PLC0415
 
     file = io.BytesIO()
-    scene = draw(width, height, _writable(prompt), label=label, seed=seed)
-    scene.save(file, image_format, **HOW_TO_SAVE[image_format])
+    scene = draw(width, height, _encodable(prompt), seed=seed)
+    scene.save(file, image_format, **SAVE_OPTIONS[image_format])
     return file.getvalue()
 
 
-def _writable(prompt: str) -> str:
-    """Replace halves of surrogate pairs, which JSON can carry and no file can."""
+def _encodable(prompt: str) -> str:
+    """Replace lone surrogates, which JSON can contain and UTF-8 cannot."""
     return prompt.encode(errors="replace").decode()
 
 
@@ -80,5 +76,5 @@ def _installed(package: str) -> bool:
     return find_spec(package) is not None
 
 
-def _baked(name: str) -> bytes:
-    return resources.files(__name__).joinpath("baked", name).read_bytes()
+def _fallback(name: str) -> bytes:
+    return resources.files(__name__).joinpath("fallback", name).read_bytes()

@@ -1,6 +1,6 @@
-"""Bake the files that stand in where Pillow or PyAV is missing.
+"""The generator of the files that are used where Pillow or PyAV is missing.
 
-Run as ``python -m seedance_async.sandbox.media``; the files are package data and belong into the repository.
+Run as ``python -m seedance_async.sandbox.media``; the files are package data and are kept in the repository.
 """
 
 from __future__ import annotations
@@ -11,8 +11,8 @@ from seedance_async.sandbox.media import clip, picture
 
 PROMPT = "Install seedance-async[sandbox] to see your own prompt here"
 
-baked: Path = Path(__file__).with_name("baked")
-baked.mkdir(exist_ok=True)
-(baked / "clip.mp4").write_bytes(clip(256, 144, 4, PROMPT))
-(baked / "picture.png").write_bytes(picture(160, 160, "png", PROMPT))
-(baked / "picture.jpeg").write_bytes(picture(160, 160, "jpeg", PROMPT))
+fallback: Path = Path(__file__).with_name("fallback")
+fallback.mkdir(exist_ok=True)
+(fallback / "clip.mp4").write_bytes(clip(256, 144, 4, PROMPT))
+(fallback / "picture.png").write_bytes(picture(160, 160, "png", PROMPT))
+(fallback / "picture.jpeg").write_bytes(picture(160, 160, "jpeg", PROMPT))

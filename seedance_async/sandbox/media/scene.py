@@ -1,7 +1,7 @@
-"""Draw a picture for a prompt: a landscape grown from its words, with the words on it.
+"""Drawings of prompts: a landscape that is generated from the prompt, with the prompt's text on it.
 
-The same arguments give the same picture. The landscape is painted small and enlarged, which costs little at
-any size and looks like haze; only the lettering is drawn at full size.
+The same arguments give the same picture. The landscape is painted small and enlarged, which is cheap at any
+size; only the text is drawn at full size.
 """
 
 from __future__ import annotations
@@ -20,16 +20,17 @@ if TYPE_CHECKING:
     Colour = tuple[int, int, int]
     Font = ImageFont.FreeTypeFont | ImageFont.ImageFont
 
+LABEL: Final = "seedance sandbox"
 WHITE: Final = (255, 255, 255)
-SHADE: Final = (0, 0, 0, 110)  # under lettering, so that it reads on any sky
+SHADE: Final = (0, 0, 0, 110)  # under text, so that it is legible on any sky
 CANVAS: Final = 960  # pixels of the landscape's longer side before it is brought to size
 HILLS: Final = 4
-LETTERING: Final = (0.085, 0.065, 0.05, 0.038)  # sizes to try, as shares of the shorter side
-MOST_LETTERS: Final = 600  # of 20,000 that a prompt may have; more could not be read on a picture
+TEXT_SIZES: Final = (0.085, 0.065, 0.05, 0.038)  # sizes to try, as shares of the shorter side
+MAX_TEXT_LENGTH: Final = 600  # of the 20,000 of a prompt; more would be illegible
 
-# Pillow's own font knows English only. These know most scripts; Pillow looks where systems keep their fonts.
-ENGLISH_MARKS: Final = "·…"
-WORLD_FONTS: Final = (
+# Pillow's own font has English only. These have most scripts; Pillow searches the system's font directories.
+ENGLISH_PUNCTUATION: Final = "·…"
+SYSTEM_FONTS: Final = (
     "NotoSansCJK-Regular.ttc",
     "msyh.ttc",
     "PingFang.ttc",
@@ -38,17 +39,17 @@ WORLD_FONTS: Final = (
 )
 
 
-def draw(width: int, height: int, prompt: str, *, label: str, seed: int = 0) -> Image.Image:
+def draw(width: int, height: int, prompt: str, *, seed: int = 0) -> Image.Image:
     """Return an RGB image of exactly this size: landscape, label on top, prompt below it."""
     picture = _landscape(width, height, random.Random(f"{seed} {prompt}"))
-    _letter(picture, " ".join(prompt.split()), label)
+    _draw_texts(picture, " ".join(prompt.split()))
     return picture
 
 
 def font_for(text: str, *, size: float) -> Font:
-    """Return a font that can write the text: the one Pillow brings for English, else one of the system's."""
-    if not all(letter.isascii() or letter in ENGLISH_MARKS for letter in text):
-        for name in WORLD_FONTS:
+    """Return a font that has the text's characters: Pillow's own for English, else one of the system's."""
+    if not all(letter.isascii() or letter in ENGLISH_PUNCTUATION for letter in text):
+        for name in SYSTEM_FONTS:
             try:
                 return ImageFont.truetype(name, size)
             except OSError:
@@ -104,17 +105,17 @@ def _hill(canvas: Image.Image, rng: random.Random, layer: int, colour: Colour) -
     ImageDraw.Draw(canvas).polygon([(0, height), *ridge, (width, height)], fill=colour)
 
 
-def _letter(picture: Image.Image, prompt: str, label: str) -> None:
+def _draw_texts(picture: Image.Image, prompt: str) -> None:
     side = min(picture.size)
     margin = round(0.07 * side)
     top = margin + round(0.09 * side)
-    _write(picture, (margin, margin), label, font_for(label, size=max(8.0, 0.032 * side)))
-    _write(
+    _draw_text(picture, (margin, margin), LABEL, font_for(LABEL, size=max(8.0, 0.032 * side)))
+    _draw_text(
         picture, (margin, top), *_fit(prompt, picture.width - 2 * margin, 0.80 * picture.height - top, side)
     )
 
 
-def _write(picture: Image.Image, at: tuple[int, int], text: str, font: Font) -> None:
+def _draw_text(picture: Image.Image, at: tuple[int, int], text: str, font: Font) -> None:
     pen = ImageDraw.Draw(picture, "RGBA")
     padding = round(0.022 * min(picture.size))
     spacing = padding // 2
@@ -125,28 +126,28 @@ def _write(picture: Image.Image, at: tuple[int, int], text: str, font: Font) -> 
 
 
 def _fit(prompt: str, width: float, height: float, side: int) -> tuple[str, Font]:
-    """Wrap the prompt in the largest lettering that leaves it whole, or cut it in the smallest."""
-    text = prompt[:MOST_LETTERS]
-    *larger, smallest = (font_for(text, size=max(8.0, share * side)) for share in LETTERING)
+    """Wrap the prompt in the largest text size in which it fits, or shorten it in the smallest."""
+    text = prompt[:MAX_TEXT_LENGTH]
+    *larger, smallest = (font_for(text, size=max(8.0, share * side)) for share in TEXT_SIZES)
     for font in larger:
         lines = list(_wrap(text, font, width))
-        if len(lines) <= _most_lines(font, height) and text == prompt:
+        if len(lines) <= _max_lines(font, height) and text == prompt:
             return "\n".join(lines), font
     lines = list(_wrap(text, smallest, width))
-    most = _most_lines(smallest, height)
+    most = _max_lines(smallest, height)
     if len(lines) > most or text != prompt:
         lines = lines[:most]
         lines[-1] = f"{lines[-1][:-1]}…"
     return "\n".join(lines), smallest
 
 
-def _most_lines(font: Font, height: float) -> int:
+def _max_lines(font: Font, height: float) -> int:
     _, top, _, bottom = font.getbbox("Ág")
     return max(1, int(height / (1.3 * (bottom - top))))
 
 
 def _wrap(text: str, font: Font, width: float) -> Iterator[str]:
-    """Cut the text into lines, between words where it has them, anywhere where it has not."""
+    """Split the text into lines, between words where possible."""
     line = ""
     for word in text.split(" "):
         if line and font.getlength(f"{line} {word}") > width:

@@ -1,4 +1,4 @@
-"""What is promised is at the door, what is at the door is promised, and opening it costs nothing."""
+"""Tests of the package's public names: all that are promised exist, and importing them costs nothing."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""An account that outlives its process: the next life knows every task of the last, and time went on."""
+"""Tests of the account file: the next process has every task of the last, and time has passed for them."""
 
 from __future__ import annotations
 
@@ -129,7 +129,7 @@ async def test_a_link_in_its_place_is_refused_and_not_followed(tmp_path: Path, t
     path.parent.mkdir()
     path.symlink_to(victim)
 
-    with pytest.raises(OSError, match=r"no file that a link leads to: .*account\.jsonl"):
+    with pytest.raises(OSError, match=r"not keep its account in a file behind a link: .*account\.jsonl"):
         async with life(tmp_path):
             pass
 

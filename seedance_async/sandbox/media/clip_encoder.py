@@ -1,8 +1,7 @@
-"""Turn a drawn scene into a short film: H.264 and AAC in an MP4 that plays everywhere.
+"""The encoder of clips: a drawn scene becomes H.264 and AAC in an MP4 that plays everywhere.
 
-Only a strip at the bottom moves, a bar and a timecode that say how far the clip has played. The scene is
-converted to the encoder's pixels once; a frame costs the drawing of its strip and the encoder's glance at a
-picture that hardly changed.
+Only a strip at the bottom moves: a progress bar and a timecode. The scene is converted to the encoder's pixel
+format once; a frame costs the drawing of its strip and the encoding of a picture that hardly changed.
 """
 
 from __future__ import annotations
@@ -35,12 +34,12 @@ FRAMES_PER_SECOND: Final = 12
 SAMPLES_PER_SECOND: Final = 48_000
 BITS_PER_SECOND: Final = 32_000  # of sound
 SAMPLES_PER_FRAME: Final = 1_024  # of AAC
-CHORD: Final = (220, 277, 330)  # Hz; whole numbers, so that one second joins on to itself
-LOUDNESS: Final = 0.012  # of full scale, each tone: there for those who listen for it
+CHORD: Final = (220, 277, 330)  # Hz; whole numbers, so that one second repeats without a break
+LOUDNESS: Final = 0.012  # of full scale, for each tone: quiet
 
-# The index in front lets a player start at once; bitexact leaves out what changes from run to run.
+# The index in front lets a player start at once; bitexact omits what changes from run to run.
 CONTAINER: Final = {"movflags": "+faststart", "fflags": "+bitexact"}
-# One thread: how many a machine has must not show in the bytes. 709 is what players assume of HD.
+# One thread: the bytes must not depend on the machine's number of cores. Players assume BT.709 for HD.
 X264: Final = {
     "preset": "ultrafast",
     "crf": "26",
@@ -48,20 +47,20 @@ X264: Final = {
 }
 
 
-def film(scene: Image.Image, seconds: float, prompt: str, *, audio: bool) -> bytes:
+def encode_clip(scene: Image.Image, seconds: float, prompt: str, *, audio: bool) -> bytes:
     """Return an MP4 of the scene, exactly as large as it and as long as asked.
 
     Args:
         scene: RGB; both sides even, because the encoder shares a colour between four pixels.
-        seconds: length, kept to a whole number of frames.
-        prompt: goes into the file's comment.
+        seconds: length, rounded to a whole number of frames.
+        prompt: written into the file's comment.
         audio: whether there is a sound track, a quiet chord.
     """
-    with TemporaryDirectory() as directory:  # to move the index to the front, the muxer reads what it wrote
-        file = Path(directory, "film.mp4")
+    with TemporaryDirectory() as directory:  # the muxer reads the file again to move its index to the front
+        file = Path(directory, "clip.mp4")
         with av.open(file, "w", options=CONTAINER) as container:
             container.metadata["comment"] = prompt
-            for packet in merge(*_tracks(container, scene, seconds, audio=audio), key=_instant):
+            for packet in merge(*_tracks(container, scene, seconds, audio=audio), key=_timestamp):
                 container.mux(packet)
         return file.read_bytes()
 
@@ -83,7 +82,7 @@ def _video(container: OutputContainer, size: tuple[int, int]) -> VideoStream:
     return stream
 
 
-def _instant(packet: Packet[Stream]) -> Fraction:
+def _timestamp(packet: Packet[Stream]) -> Fraction:
     return (packet.dts or 0) * packet.time_base
 
 
@@ -91,7 +90,9 @@ def _pictures(stream: VideoStream, scene: Image.Image, frames: int) -> Iterator[
     strip = scene.crop(_strip(scene.size))
     canvas = _to_encode(scene)
     for number in range(frames):
-        _paste_rows(canvas, _to_encode(_played(strip, (number + 1) / frames, number / FRAMES_PER_SECOND)))
+        _paste_rows(
+            canvas, _to_encode(_draw_progress(strip, (number + 1) / frames, number / FRAMES_PER_SECOND))
+        )
         canvas.pts = number
         canvas.time_base = Fraction(1, FRAMES_PER_SECOND)
         yield from stream.encode(canvas)
@@ -99,12 +100,12 @@ def _pictures(stream: VideoStream, scene: Image.Image, frames: int) -> Iterator[
 
 
 def _strip(size: tuple[int, int]) -> tuple[int, int, int, int]:
-    """Where it moves: the lowest rows, an even number of them."""
+    """The part that moves: the lowest rows, an even number of them."""
     width, height = size
     return 0, height - max(2, 2 * round(0.04 * min(size))), width, height
 
 
-def _played(strip: Image.Image, share: float, instant: float) -> Image.Image:
+def _draw_progress(strip: Image.Image, share: float, instant: float) -> Image.Image:
     """Draw the bar, filled to its share, with the timecode at its right."""
     image = strip.point([level // 2 for level in range(256)] * 3)
     pen = ImageDraw.Draw(image)

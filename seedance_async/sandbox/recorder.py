@@ -1,4 +1,7 @@
-"""What the sandbox saw, in the order of arrival: the independent witness of the limit's law."""
+"""The recorder of what the sandbox saw, and the fullest window of requests in its records.
+
+Tests of the rate limit and of paid work read it, because it does not depend on what the client believes.
+"""
 
 from __future__ import annotations
 
@@ -10,47 +13,47 @@ from attrs import evolve, frozen
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
 
-    from seedance_async.sandbox.exchange import Answer, Record
+    from seedance_async.sandbox.calls import Record, Reply
 
 
 @frozen(kw_only=True)
 class WorstWindow:
-    """The fullest window any account saw: requests that arrived, and those that were admitted."""
+    """The fullest window of any account: requests that arrived, and those that were admitted."""
 
     arrivals: int = 0
     admitted: int = 0
 
 
 class Recorder:
-    """Keeps one record an exchange; those still open are replaced when more is known."""
+    """One record per exchange, in order of arrival; a record is replaced as more becomes known."""
 
     def __init__(self) -> None:
         self.records: list[Record] = []
 
-    def note(self, record: Record) -> None:
-        """Keep a record under its number; a later one of the same number replaces it."""
+    def put(self, record: Record) -> None:
+        """Store a record under its number, in place of an earlier one of the same number."""
         if record.number > len(self.records):
             self.records.append(record)
         else:
             self.records[record.number - 1] = record
 
-    def answered(self, number: int, answer: Answer) -> None:
-        """The server decided on its answer."""
+    def set_reply(self, number: int, reply: Reply) -> None:
+        """Complete a record with the reply that was decided on."""
         record = self.records[number - 1]
-        self.note(
+        self.put(
             evolve(
                 record,
-                status=answer.status,
-                code=answer.code,
-                replayed=answer.replayed,
-                task_ids=answer.task_ids,
-                admitted=record.admitted and not answer.over_limit,
+                status=reply.status,
+                code=reply.code,
+                replayed=reply.replayed,
+                task_ids=reply.task_ids,
+                admitted=record.admitted and not reply.over_limit,
             )
         )
 
-    def close(self, number: int, *, at: float) -> None:
-        """The exchange ended at ``at``."""
-        self.note(evolve(self.records[number - 1], answered_at=at))
+    def set_answered(self, number: int, *, at: float) -> None:
+        """Complete a record with the instant at which the exchange ended."""
+        self.put(evolve(self.records[number - 1], answered_at=at))
 
     @property
     def next_number(self) -> int:
@@ -59,7 +62,7 @@ class Recorder:
 
 
 def worst_window(records: Iterable[Record], *, seconds: float) -> WorstWindow:
-    """Look at every window of ``seconds`` (half-open) that starts at an arrival, account by account."""
+    """The fullest of all half-open windows of ``seconds`` that start at an arrival, account by account."""
     by_account: defaultdict[str | None, list[Record]] = defaultdict(list)
     for record in records:
         by_account[record.account].append(record)

@@ -1,7 +1,7 @@
-"""One exchange as values: the call that came in, the answer that was decided, and the note kept of both.
+"""HTTP calls and replies as values, and the record that is kept of both.
 
-Nothing here knows a socket. Deciding an answer and writing it are two steps, because the faults that matter
-lie between them: the work is done and paid, and the answer never arrives.
+Nothing here knows a socket. Deciding a reply and writing it are two steps, because the faults that matter
+lie between them: the work is done and paid, and the reply never arrives.
 """
 
 from __future__ import annotations
@@ -14,20 +14,20 @@ from typing import Final, Literal
 from attrs import field, frozen
 
 BASE_PATH: Final = "/api/v1"
-"""What every path of the emulated API begins with."""
+"""The prefix of every path of the emulated API."""
 
 Endpoint = Literal["submit", "task", "media", "other"]
 
 
 @frozen(kw_only=True)
 class Call:
-    """A request as it arrived.
+    """An HTTP request as it arrived.
 
     Attributes:
         number: counts arrivals from 1.
-        endpoint: what it asks for, as the faults name it.
+        endpoint: which part of the API it addresses, in the words of ``Fault.on``.
         path: below the base URL, such as ``/tasks/sd2_abc``.
-        key: fingerprint of the bearer key; the key itself is kept nowhere.
+        key: fingerprint of the bearer key; the key itself is never stored.
     """
 
     number: int
@@ -41,13 +41,13 @@ class Call:
 
 
 @frozen(kw_only=True)
-class Answer:
-    """What the server decided to say.
+class Reply:
+    """The HTTP response that the server decided on.
 
     Attributes:
         code: the error's code, empty for a success.
-        task_ids: the tasks the answer speaks of.
-        replayed: an earlier answer, given again for its idempotency key.
+        task_ids: the tasks in the reply.
+        replayed: an earlier reply, sent again for its idempotency key.
         over_limit: the account's window refused the request.
     """
 
@@ -63,7 +63,7 @@ class Answer:
 
 @frozen(kw_only=True)
 class Record:
-    """What the sandbox saw of one exchange; the witness of every test.
+    """What the sandbox saw of one exchange; tests assert on it.
 
     Attributes:
         number: counts arrivals from 1, deliveries of a duplicated request included.
@@ -74,8 +74,8 @@ class Record:
         key: fingerprint of the bearer key.
         body: exact bytes received.
         admitted: False if the account's window refused it.
-        status: what was decided; None if nothing was, because a fault came before.
-        fault: name of the fault that struck, empty if none did.
+        status: of the reply decided on; None if a fault prevented any decision.
+        fault: effects of the faults that were applied, comma-separated; empty if there were none.
     """
 
     number: int
@@ -97,19 +97,19 @@ class Record:
 
 
 def fingerprint(key: str) -> str:
-    """A name for an API key that does not give the key away."""
+    """A hash that identifies an API key without revealing it."""
     return "sha256:" + hashlib.sha256(key.encode()).hexdigest()[:16]
 
 
 def json_bytes(document: object) -> bytes:
-    """A document as it goes over the wire; halves of characters, which a caller can send, become ``?``."""
+    """A document encoded for the wire; lone surrogates, which a caller can send, become ``?``."""
     return json.dumps(document, ensure_ascii=False, separators=(",", ":")).encode(errors="replace")
 
 
-def refusal(code: str, message: str, **more: object) -> Answer:
-    """The documented error envelope; ``more`` stands beside it, as users have seen a 402 do."""
+def refusal(code: str, message: str, **more: object) -> Reply:
+    """The documented error envelope; ``more`` are fields beside it, such as users have seen in a 402."""
     envelope = {"error": {"code": code, "message": message}, **more}
-    return Answer(status=STATUS[code], body=json_bytes(envelope), code=code)
+    return Reply(status=STATUS[code], body=json_bytes(envelope), code=code)
 
 
 STATUS: Final[Mapping[str, int]] = {

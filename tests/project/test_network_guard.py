@@ -1,4 +1,4 @@
-"""No test of this suite can reach the outside world, however deep in a library it tries."""
+"""Tests of the network guard: no test of this suite can reach a host beyond loopback."""
 
 from __future__ import annotations
 

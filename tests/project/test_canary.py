@@ -1,4 +1,4 @@
-"""The search for keys finds them: what is searched by it in every test is worth no more than this."""
+"""Tests of the search for API keys in the output and files of every test."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A recognisable API key through all that the package does: it reaches the API's origin and nothing else."""
+"""A test of the API key over everything the package does: it reaches the API's origin and nothing else."""
 
 from __future__ import annotations
 
@@ -40,25 +40,25 @@ async def test_the_key_is_in_no_log_no_file_no_repr_and_at_no_other_origin(
     """A batch with faults, its journal, files, state and every log at DEBUG, searched for the canary."""
     caplog.set_level(logging.DEBUG)
     monkeypatch.setenv("SEEDANCE_STATE_DIR", str(tmp_path / "state"))
-    told: list[str] = []
+    texts: list[str] = []
     broken = Fault(effect="status", on="media", status=500, count=2)
     async with (
         Sandbox(api_key=CANARY, faults=[broken]) as sandbox,
         SeedanceClient(CANARY, sandbox.base_url, retry=RetryPolicy(max_elapsed=120.0)) as client,
     ):
-        told += [repr(completion) async for completion in client.as_completed(REQUESTS)]
+        texts += [repr(completion) async for completion in client.as_completed(REQUESTS)]
         async with BatchRunner(client, tmp_path / "batch") as batch:
             jobs = [Job(name=f"kite-{n}", request=request) for n, request in enumerate(REQUESTS)]
-            told += [repr(result) async for result in batch.run(jobs)]
+            texts += [repr(result) async for result in batch.run(jobs)]
         sandbox.revoke(CANARY)
         try:
             await client.submit(REQUESTS[0])
         except SeedanceError as error:
-            told.append(repr(error))
-        told += [repr(client), repr(client.usage), repr(vars(client)), repr(vars(client.running_engine()))]
+            texts.append(repr(error))
+        texts += [repr(client), repr(client.usage), repr(vars(client)), repr(vars(client.running_engine()))]
 
     files = [path for path in tmp_path.rglob("*") if path.is_file()]
     assert sandbox.leaks == []
     assert len(files) > len(REQUESTS)
-    assert CANARY not in caplog.text + "".join(told)
+    assert CANARY not in caplog.text + "".join(texts)
     assert [] == [path for path in files if CANARY.encode() in path.read_bytes()]

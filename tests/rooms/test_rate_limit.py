@@ -1,4 +1,4 @@
-"""Sixty mixed jobs through the real client, against every algorithm a server may count with."""
+"""A test of sixty mixed jobs through the real client, against every algorithm of a rate limit."""
 
 from __future__ import annotations
 

@@ -1,0 +1,137 @@
+"""The emulator that a reset starts anew: its state, its active faults and the records of what it saw."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from random import Random
+from typing import TYPE_CHECKING
+
+import anyio
+from attrs import define, field, frozen
+
+from seedance_async.sandbox.account_file import AccountFile
+from seedance_async.sandbox.faults import ActiveFaults, Fault
+from seedance_async.sandbox.options import AccountSpec, Behaviour, Conditions
+from seedance_async.sandbox.recorder import Recorder
+from seedance_async.sandbox.signed_urls import UrlSigner
+from seedance_async.sandbox.state import ServiceState
+from seedance_async.sandbox.tasks import Calendar
+
+if TYPE_CHECKING:
+    from seedance_async.sandbox.calls import Call, Reply
+
+
+@frozen(kw_only=True)
+class MediaRecord:
+    """One request to the media origin.
+
+    Attributes:
+        at: server clock, seconds.
+        range: the ``Range`` header, empty if there was none.
+        credentials: names of headers that must not be sent there, such as ``Authorization``. Must stay empty.
+        fault: effects of the faults that were applied, comma-separated; empty if there were none.
+    """
+
+    at: float
+    method: str
+    path: str
+    status: int
+    range: str = ""
+    credentials: tuple[str, ...] = ()
+    fault: str = ""
+
+
+class Runtime:
+    """One run of the emulator, from its start or a reset to the next."""
+
+    def __init__(
+        self, *, state: ServiceState, faults: ActiveFaults, account_file: AccountFile | None = None
+    ) -> None:
+        self.state = state
+        self.faults = faults
+        self.recorder: Recorder = Recorder()
+        self.media: list[MediaRecord] = []
+        self._account_file = account_file
+        self._jitter = Random(f"{state.conditions.seed}/latency")
+
+    async def wait_latency(self) -> None:
+        """Wait as long as the network takes in one direction."""
+        low, high = self.state.conditions.latency
+        if high > 0:
+            await anyio.sleep(self._jitter.uniform(low, high))
+
+    def prompt_of(self, call: Call) -> str:
+        """The prompt of the task that a poll or a download is about; empty if there is none."""
+        task_id = call.path.strip("/").removeprefix("tasks/").partition("/")[0]
+        task = self.state.tasks.get(task_id)
+        return task.request.prompt if task else ""
+
+    def persist(self, call: Call, reply: Reply) -> None:
+        """Store an accepted submit in the account file, if there is one."""
+        accepted = call.endpoint == "submit" and reply.task_ids and not reply.replayed
+        if self._account_file is not None and accepted:
+            self._account_file.add_submit(call, at=self.state.calendar.at(anyio.current_time()))
+
+
+@define(kw_only=True)
+class Emulator:
+    """The emulated service over its resets, each of which begins a new :class:`Runtime`.
+
+    Attributes:
+        accounts: the accounts that exist from the start.
+        faults: rules in force from the start, and again after a reset.
+        epoch: the wall instant at which it starts, aware; None: the present one.
+        account_file: where accepted submits are stored, if anywhere.
+    """
+
+    behaviour: Behaviour
+    conditions: Conditions
+    accounts: tuple[AccountSpec, ...]
+    faults: tuple[Fault, ...] = ()
+    epoch: datetime | None = None
+    account_file: AccountFile | None = None
+    _media_url: str = field(default="", init=False)
+    _runtime: Runtime | None = field(default=None, init=False)
+
+    @property
+    def runtime(self) -> Runtime:
+        """The present runtime.
+
+        Raises:
+            RuntimeError: the emulator was never started.
+        """
+        if self._runtime is None:
+            raise RuntimeError("the sandbox has not been started: use it in an `async with`")
+        return self._runtime
+
+    def start(self, media_url: str) -> None:
+        """Begin a runtime whose output files are at this origin, with the submits of the account file."""
+        self._media_url = media_url
+        self._begin()
+
+    def reset(self) -> None:
+        """Forget everything and begin anew from the same seed; open requests end in the old runtime."""
+        if self.account_file:
+            self.account_file.delete()
+        self._begin()
+
+    def _begin(self) -> None:
+        stored = self.account_file.submits() if self.account_file else []
+        now, wall = anyio.current_time(), self.epoch or datetime.now(UTC)
+        began_at = min([wall, *(submit.at for submit in stored)])
+        state = self._new_state(Calendar(now - (wall - began_at).total_seconds(), began_at))
+        for submit in stored:
+            state.restore_submit(submit.call, min(now, state.calendar.reading(submit.at)))
+        faults = ActiveFaults(self.faults, seed=self.conditions.seed)
+        self._runtime = Runtime(state=state, faults=faults, account_file=self.account_file)
+
+    def _new_state(self, calendar: Calendar) -> ServiceState:
+        secret = f"links of seed {self.conditions.seed}".encode()
+        url_life = self.conditions.real(self.behaviour.url_life)
+        return ServiceState(
+            behaviour=self.behaviour,
+            conditions=self.conditions,
+            accounts=self.accounts,
+            calendar=calendar,
+            signer=UrlSigner(self._media_url, secret, url_life),
+        )

@@ -1,0 +1,39 @@
+"""Signed URLs of output files, each of which works until the instant that it names.
+
+Output URLs do not live for ever (U9), and a client must poll again for fresh ones. So each URL contains its
+expiry and a signature over it, as object stores do, and every poll of a completed task returns new ones.
+
+Pure: ``now`` is the server's clock, in seconds.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+from urllib.parse import quote
+
+from attrs import frozen
+
+
+@frozen
+class UrlSigner:
+    """Makes and checks the URLs of output files, each of which works for ``life`` seconds."""
+
+    media_url: str
+    secret: bytes
+    life: float
+
+    def sign(self, task_id: str, name: str, now: float) -> str:
+        """A URL of the file that works from ``now`` on."""
+        expires = str(round((now + self.life) * 1000))
+        signature = self._signature(task_id, name, expires)
+        return f"{self.media_url}/{quote(task_id)}/{quote(name)}?expires={expires}&signature={signature}"
+
+    def refusal_reason(self, task_id: str, name: str, expires: str, signature: str, now: float) -> str | None:
+        """Why the URL does not work at ``now``; None if it does."""
+        if not hmac.compare_digest(signature.encode(), self._signature(task_id, name, expires).encode()):
+            return "The URL's signature does not match"
+        return "The URL has expired" if int(expires) <= now * 1000 else None
+
+    def _signature(self, task_id: str, name: str, expires: str) -> str:
+        return hmac.new(self.secret, f"{task_id}/{name}?{expires}".encode(), hashlib.sha256).hexdigest()[:32]
