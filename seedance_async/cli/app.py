@@ -11,10 +11,11 @@ from cyclopts.exceptions import CycloptsError, UnknownOptionError
 
 from seedance_async import __version__
 from seedance_async.cli import batch, demo, estimate, generate, sandbox, tasks
-from seedance_async.cli.exits import FAILED, INTERRUPTED, OK, USAGE, code_of, lines_of
+from seedance_async.cli.exits import code_of, lines_of
 from seedance_async.cli.outages import outages_told
 from seedance_async.cli.streams import prepare, say, take_losses
 from seedance_async.errors import SeedanceError
+from seedance_async.exit_codes import ExitCode
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -56,7 +57,7 @@ def run(arguments: Sequence[str]) -> int:
     try:
         return asyncio.run(execute(arguments))
     except KeyboardInterrupt:
-        return INTERRUPTED
+        return ExitCode.INTERRUPTED
 
 
 def _parsed(arguments: Sequence[str]) -> tuple[Callable[..., object], inspect.BoundArguments]:
@@ -79,7 +80,7 @@ def _parsed(arguments: Sequence[str]) -> tuple[Callable[..., object], inspect.Bo
 async def execute(arguments: Sequence[str]) -> int:
     """Run one command line in the present event loop and return its exit code."""
     code = await _ended(arguments)
-    return (code or FAILED) if take_losses() else code
+    return (code or ExitCode.FAILED) if take_losses() else code
 
 
 async def _ended(arguments: Sequence[str]) -> int:
@@ -88,14 +89,14 @@ async def _ended(arguments: Sequence[str]) -> int:
         with outages_told():
             ending = command(*bound.args, **bound.kwargs)
             code = await ending if inspect.isawaitable(ending) else ending
-        return code if isinstance(code, int) else OK
+        return code if isinstance(code, int) else ExitCode.OK
     except CycloptsError as mistake:
         say(f"error: {mistake}")
-        return USAGE
+        return ExitCode.USAGE
     except SeedanceError as error:
         for line in lines_of(error):
             say(line)
         return code_of(error)
     except OSError as problem:
         say(f"error: {problem.strerror or problem}{f': {problem.filename}' if problem.filename else ''}")
-        return FAILED
+        return ExitCode.FAILED

@@ -25,11 +25,11 @@ from seedance_async.cli.batch_standing import Observer
 from seedance_async.cli.connection import Connection
 from seedance_async.cli.demo import SPEED
 from seedance_async.cli.estimate import tell
-from seedance_async.cli.exits import FAILED, INTERRUPTED, OK
 from seedance_async.cli.interrupts import interruptible
 from seedance_async.cli.sandbox import rate_limit
 from seedance_async.cli.streams import data, say
 from seedance_async.errors import ConfigurationError, JournalError
+from seedance_async.exit_codes import ExitCode
 from seedance_async.models import RateLimit
 
 if TYPE_CHECKING:
@@ -120,7 +120,7 @@ async def batch(
     if list_fields:
         for name, meaning in names.FIELDS.items():
             data(f"{{{name}}}\t{meaning}")
-        return OK
+        return ExitCode.OK
     if manifest is None or (output is None and not dry_run):
         missing = "MANIFEST" if manifest is None else "--output DIR"
         raise ConfigurationError(f"{missing} is missing: seedance batch MANIFEST --output DIR")
@@ -162,8 +162,8 @@ class _Batch:
         standing = self._standing
         if standing is None:
             self._tell_command("interrupted before anything was sent; to go on:")
-            return INTERRUPTED
-        code = INTERRUPTED if interruption.cancelled_caught else standing.summary.exit_code
+            return ExitCode.INTERRUPTED
+        code = ExitCode.INTERRUPTED if interruption.cancelled_caught else standing.summary.exit_code
         seen.ended(standing, code, await self._gallery())
         self._tell_how_to_go_on(standing.summary, code)
         return code
@@ -238,14 +238,14 @@ class _Batch:
                 f"{summary.changes.edited} edited since the run before: each is a new job, paid for itself; "
                 "what was made before stays, as NAME-before-edit"
             )
-        if summary.stopped is not None and code != INTERRUPTED:
+        if summary.stopped is not None and code != ExitCode.INTERRUPTED:
             say(f"stopped: {summary.stopped.message}")
         if left := {state: count for state, count in summary.counts.items() if state not in ENDED}:
             told = ", ".join(f"{count} {state}" for state, count in left.items())
             self._tell_command(f"to go on with what is left ({told}):")
-        elif code == INTERRUPTED and not summary.total:
+        elif code == ExitCode.INTERRUPTED and not summary.total:
             self._tell_command("interrupted before anything was sent; to go on:")
-        elif code == FAILED:
+        elif code == ExitCode.FAILED:
             say("to send anew what failed or was refused, at its price: the same command with --retry-failed")
 
     def _tell_command(self, why: str) -> None:

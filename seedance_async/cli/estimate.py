@@ -12,9 +12,9 @@ from cyclopts import Parameter
 from seedance_async.batch import estimate as reckoning
 from seedance_async.batch.states import State
 from seedance_async.batch.survey import survey
-from seedance_async.cli.exits import OK
 from seedance_async.cli.places import directory as directory_of
 from seedance_async.cli.streams import data
+from seedance_async.exit_codes import ExitCode
 from seedance_async.models import RateLimit
 from seedance_async.scheduling.forecast import Forecast
 
@@ -84,7 +84,7 @@ async def tell(
     else:
         for subject, line in _lines(found, outlook, limit):
             data(f"{subject:<9} {line}".rstrip())
-    return OK
+    return ExitCode.OK
 
 
 def _lines(found: Survey, outlook: Estimate, limit: RateLimit) -> Iterator[tuple[str, str]]:

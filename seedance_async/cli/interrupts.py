@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Final
 
 import anyio
 
-from seedance_async.cli.exits import INTERRUPTED
+from seedance_async.exit_codes import ExitCode
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -40,7 +40,7 @@ def interruptible(*, ask: Callable[[], None], leave: Callable[[], None]) -> Iter
         now = anyio.current_time()
         if now - asked_at > ECHO:
             leave()
-            os._exit(INTERRUPTED)  # a tidier way would wait for what is being written
+            os._exit(ExitCode.INTERRUPTED)  # a tidier way would wait for what is being written
         if not scope.cancel_called:
             asked_at = now
             ask()

@@ -16,9 +16,9 @@ import anyio
 from cyclopts import Parameter
 
 from seedance_async import sandbox as emulator
-from seedance_async.cli.exits import INTERRUPTED, OK
 from seedance_async.cli.streams import data, say
 from seedance_async.errors import ConfigurationError
+from seedance_async.exit_codes import ExitCode
 from seedance_async.sandbox.options import WindowName  # noqa: TC001 - cyclopts makes the choices of it
 
 if TYPE_CHECKING:
@@ -70,7 +70,7 @@ async def sandbox(
     """
     if list_faults:
         _list_faults()
-        return OK
+        return ExitCode.OK
     _check(ports={"--port": port, "--media-port": media_port}, speed=speed, api_key=api_key)
     try:
         server = emulator.Sandbox(
@@ -122,7 +122,7 @@ async def _serve(server: Sandbox) -> int:
         await anyio.sleep_forever()
     except anyio.get_cancelled_exc_class():
         say(f"sandbox: stopped after {len(server.requests)} requests and {len(server.tasks)} tasks")
-    return OK  # Ctrl-C is how it is meant to end
+    return ExitCode.OK  # Ctrl-C is how it is meant to end
 
 
 async def _run(command: Sequence[str], server: Sandbox) -> int:
@@ -137,7 +137,7 @@ async def _run(command: Sequence[str], server: Sandbox) -> int:
             # Ctrl-C reaches the whole foreground group: the command ends by itself.
             with anyio.CancelScope(shield=True):
                 await process.wait()
-            return INTERRUPTED
+            return ExitCode.INTERRUPTED
     say(f"sandbox: it saw {len(server.requests)} requests and {len(server.tasks)} tasks")
     return ending if ending >= 0 else 128 - ending  # as shells tell a death by signal
 

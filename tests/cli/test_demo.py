@@ -13,7 +13,7 @@ import pytest
 from PIL import Image
 
 from seedance_async.cli.demo_jobs import TAKES, demo_jobs
-from seedance_async.cli.exits import OK, USAGE
+from seedance_async.exit_codes import ExitCode
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -52,7 +52,7 @@ async def test_the_demo_leaves_media_that_play_and_a_gallery_of_them(demo: Type,
 
     found = look_at(tmp_path / "out")
     page = (tmp_path / "out" / "gallery.html").read_text(encoding="utf-8")
-    assert OK == ending.code
+    assert ExitCode.OK == ending.code
     assert ["01-glass-train.mp4", "03-lighthouse-keeper.mp4", "05-clockwork-koi.mp4"] == found["clips"]
     assert {"02-tea-poster.png", "04-market-still.png"} < set(found["pictures"])
     assert set(found["clips"]) | set(found["pictures"]) == set(
@@ -82,7 +82,7 @@ async def test_the_demo_can_be_run_again_into_the_same_directory(demo: Type, tmp
 
     again = await demo("-o", tmp_path, "--jobs", JOBS)
 
-    assert (OK, OK) == (first.code, again.code)
+    assert (ExitCode.OK, ExitCode.OK) == (first.code, again.code)
     assert "02-tea-poster-2.png" not in there
     assert there == sorted(path.name for path in tmp_path.iterdir())
     assert b"mine" == (tmp_path / "mine.png").read_bytes()
@@ -95,7 +95,7 @@ async def test_the_demo_replaces_nothing_that_no_demo_has_made(name: str, demo: 
 
     ending = await demo("-o", tmp_path, "--jobs", JOBS)
 
-    assert USAGE == ending.code
+    assert ExitCode.USAGE == ending.code
     assert f"{name} is there" in ending.err
     assert [b"mine"] == [path.read_bytes() for path in tmp_path.iterdir()]
 
@@ -106,7 +106,7 @@ async def test_the_demo_looks_for_its_directory_before_it_plays(demo: Type, tmp_
 
     ending = await demo("-o", tmp_path / "file", "--jobs", JOBS)
 
-    assert USAGE == ending.code
+    assert ExitCode.USAGE == ending.code
     assert "is not a directory" in ending.err
 
 
@@ -120,7 +120,7 @@ async def test_the_demo_works_without_the_extra_that_makes_media(
     ending = await demo("-o", tmp_path, "--jobs", 2)
 
     monkeypatch.undo()
-    assert OK == ending.code
+    assert ExitCode.OK == ending.code
     assert {
         "clips": ["01-glass-train.mp4"],
         "pictures": ["01-glass-train-last-frame.png", "02-tea-poster.png"],
@@ -141,7 +141,7 @@ async def test_a_demo_of_no_jobs_is_a_mistake(demo: Type, tmp_path: Path) -> Non
     """It would show nothing."""
     ending = await demo("-o", tmp_path, "--jobs", 0)
 
-    assert USAGE == ending.code
+    assert ExitCode.USAGE == ending.code
 
 
 def test_any_number_of_demo_jobs_are_all_different() -> None:

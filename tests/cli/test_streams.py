@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 import pytest
 
 from seedance_async import GptImage2
-from seedance_async.cli.exits import FAILED, OK, USAGE
 from seedance_async.cli.streams import harmless
+from seedance_async.exit_codes import ExitCode
 from seedance_async.sandbox import Fault
 
 if TYPE_CHECKING:
@@ -52,7 +52,7 @@ async def test_what_the_server_says_of_a_task_reaches_stdout_harmless(
     seedance_sandbox.faults.add(Fault.read({"effect": "edit", "on": "task", "fields": fields, "count": None}))
     ending = await seedance("status", submission.id)
 
-    assert OK == ending.code
+    assert ExitCode.OK == ending.code
     assert f"{submission.id}\ttold\ttold\n" == ending.out
     assert not CONTROLS.search(ending.err)
 
@@ -68,7 +68,7 @@ async def test_what_the_server_refuses_with_reaches_stderr_harmless(
     seedance_sandbox.faults.add(Fault.read({"effect": "edit", "on": "task", "fields": fields, "count": None}))
     failed = await seedance("generate", "gpt-image-2", "a paper boat")
 
-    assert (FAILED, FAILED) == (refused.code, failed.code)
+    assert (ExitCode.FAILED, ExitCode.FAILED) == (refused.code, failed.code)
     for ending in (refused, failed):
         assert "told" in ending.err
         assert not CONTROLS.search(ending.out + ending.err)
@@ -86,6 +86,6 @@ async def test_what_a_manifest_holds_reaches_the_terminal_harmless(seedance: Typ
     manifest.write_text("".join(json.dumps(job) + "\n" for job in jobs))
     ending = await seedance("batch", manifest, "-o", tmp_path / "out", "--dry-run")
 
-    assert USAGE == ending.code
+    assert ExitCode.USAGE == ending.code
     assert "told" in ending.err
     assert not CONTROLS.search(ending.out + ending.err)
