@@ -1,4 +1,4 @@
-"""The input file of a batch, a job at a time: JSON lines, CSV, or a JSON array.
+"""Reader of a batch's input file, a job at a time: JSON lines, CSV, or a JSON array.
 
 Every job has ``model`` and the request's fields under the API's own names, and may have ``name`` and
 ``repeat``. The lines of a ``results.jsonl`` are manifests too: what a run added to them is recognised and
@@ -6,7 +6,7 @@ left alone.
 
 Nothing is held but the job at hand, so a million lines cost no memory; a JSON array is cut into its elements
 as it is read. Nothing is raised for what is wrong either: problems come out in place of jobs, with their line
-and field, so that all of them can be told at once.
+and field, so that all of them can be reported at once.
 
 CSV knows text only. Its cells are read by the field they stand for: ``true`` and ``false``, whole numbers,
 and lists with blanks between the URLs (or a JSON list). An empty cell is left out. Comma, semicolon and tab
@@ -78,7 +78,7 @@ def read(source: str | PathLike[str]) -> Iterator[Line]:
     """Read a manifest; ``-`` is standard input.
 
     Raises:
-        ManifestError: it cannot be opened. What is wrong inside it is told line by line instead.
+        ManifestError: it cannot be opened. What is wrong inside it comes out line by line instead.
     """
     with _opened(source) as file:
         yield from _reader(source, file)(file)
@@ -104,8 +104,8 @@ def _opened(source: str | PathLike[str]) -> Generator[io.BufferedReader]:
     try:
         file = Path(source).open("rb")  # noqa: SIM115 - closed below
     except OSError as problem:
-        told = f"cannot be read: {problem.strerror}"
-        raise ManifestError([(1, "manifest", told)], source=str(source)) from problem
+        reason = f"cannot be read: {problem.strerror}"
+        raise ManifestError([(1, "manifest", reason)], source=str(source)) from problem
     with file:
         yield file
 
@@ -127,10 +127,10 @@ def _reader(
 
 
 def _utf16(_: io.BufferedReader) -> Iterator[Line]:
-    yield _flaw(1, "manifest", "is UTF-16; save it as UTF-8")
+    yield _problem(1, "manifest", "is UTF-16; save it as UTF-8")
 
 
-def _flaw(number: int, name: str, reason: str) -> Line:
+def _problem(number: int, name: str, reason: str) -> Line:
     return Line(number, place=number, problems=((name, reason),))
 
 
@@ -140,7 +140,7 @@ def _flaw(number: int, name: str, reason: str) -> Line:
 def _json_lines(file: io.BufferedReader) -> Iterator[Line]:
     for number, text in enumerate(_bounded_lines(file), start=1):
         if len(text) > MAX_LINE_BYTES:
-            yield _flaw(number, "json", f"is longer than {MAX_LINE_BYTES} bytes")
+            yield _problem(number, "json", f"is longer than {MAX_LINE_BYTES} bytes")
         elif text.strip():
             yield evolve(_json_job(text), number=number, place=number)
 
@@ -158,9 +158,9 @@ def _json_job(text: bytes) -> Line:
     try:
         fields = wire.loads(text)
     except ValueError as problem:
-        return _flaw(1, "json", str(problem).removeprefix("body "))
+        return _problem(1, "json", str(problem).removeprefix("body "))
     if not isinstance(fields, dict):
-        return _flaw(1, "json", "must be an object with the fields of a job")
+        return _problem(1, "json", "must be an object with the fields of a job")
     return _job(fields)
 
 
@@ -176,9 +176,9 @@ def _json_array(file: io.BufferedReader) -> Iterator[Line]:
             problems = tuple((f"[{place - 1}].{name}", reason) for name, reason in line.problems)
             yield evolve(line, number=number, place=place, problems=problems)
     except UnicodeDecodeError:
-        yield _flaw(cutter.line, "json", "is not UTF-8")
+        yield _problem(cutter.line, "json", "is not UTF-8")
     except (ValueError, RecursionError) as problem:
-        yield _flaw(cutter.line, "json", str(problem))
+        yield _problem(cutter.line, "json", str(problem))
     finally:
         text.detach()
 
@@ -213,7 +213,7 @@ class _Cutter:
             raise ValueError("goes on after the end of its array")
 
     def _pass(self, mark: str, or_else: str | None = None) -> bool:
-        """Step over ``mark`` and tell so, or over ``or_else``; an empty ``or_else`` is no step at all."""
+        """Step over ``mark`` and return True, or over ``or_else``; an empty ``or_else`` is no step at all."""
         found = self._next_mark()
         if found != mark and or_else not in {"", found}:
             wanted = " or ".join(filter(None, (or_else, mark)))
@@ -260,15 +260,15 @@ def _csv(file: io.BufferedReader) -> Iterator[Line]:
     text = io.TextIOWrapper(file, encoding="utf-8-sig", errors="surrogateescape", newline="")
     try:
         above, header_line = 0, text.readline(MAX_LINE_BYTES)
-        if told := _DELIMITER_TOLD.fullmatch(header_line):
+        if given := _DELIMITER_LINE.fullmatch(header_line):
             above, header_line = 1, text.readline(MAX_LINE_BYTES)
-        delimiter = told[1] if told else max(",;\t", key=header_line.count)
+        delimiter = given[1] if given else max(",;\t", key=header_line.count)
         header = _without_end(
             [cell.strip() for cell in next(csv.reader([header_line], delimiter=delimiter), [])]
         )
-        flaws = tuple(_header_flaws(header))
-        if flaws or not header:
-            yield Line(above + 1, place=1, problems=flaws or (("manifest", "is empty"),))
+        problems = tuple(_header_problems(header))
+        if problems or not header:
+            yield Line(above + 1, place=1, problems=problems or (("manifest", "is empty"),))
             return
         for line in _csv_rows(text, header, delimiter):
             yield evolve(line, number=above + line.number)
@@ -276,8 +276,8 @@ def _csv(file: io.BufferedReader) -> Iterator[Line]:
         text.detach()
 
 
-def _header_flaws(header: list[str]) -> Iterator[tuple[str, str]]:
-    """Columns that stand for nothing, and those of which nobody can say which one is meant."""
+def _header_problems(header: list[str]) -> Iterator[tuple[str, str]]:
+    """Columns that stand for no field, and fields that have several columns."""
     for cell, times in Counter(header).items():
         if cell not in _COLUMNS:
             meant = get_close_matches(cell.casefold(), _COLUMNS, n=1)
@@ -295,13 +295,13 @@ def _csv_rows(text: TextIO, header: list[str], delimiter: str) -> Iterator[Line]
         try:
             row = next(rows, None)
         except csv.Error as problem:
-            yield _flaw(number, "csv", str(problem))
+            yield _problem(number, "csv", str(problem))
             continue
         if row is None:
             return
         row = _without_end(row)
         if len(row) > len(header):
-            yield _flaw(number, "csv", f"has {len(row)} cells, and the header {len(header)} columns")
+            yield _problem(number, "csv", f"has {len(row)} cells, and the header {len(header)} columns")
         elif foreign := [name for name, cell in zip(header, row, strict=False) if _NOT_UTF8.search(cell)]:
             place += 1
             yield Line(number, place=place, problems=tuple((name, _SAVE_AS_UTF8) for name in foreign))
@@ -356,13 +356,13 @@ def _job(fields: Mapping[str, object]) -> Line:
         job = Job(request, name=name, repeat=repeat)  # type: ignore[arg-type]  # checked by Job itself
     except ValidationError as error:
         return Line(
-            1, place=1, problems=(*problems, *(told for told in error.problems if told not in problems))
+            1, place=1, problems=(*problems, *(each for each in error.problems if each not in problems))
         )
     return Line(1, place=1, job=job)
 
 
 _NOT_OF_THE_REQUEST: Final = frozenset({*OWN_FIELDS, *RESULT_FIELDS})
-_DELIMITER_TOLD: Final = re.compile(r"sep=(.)\r?\n?")
+_DELIMITER_LINE: Final = re.compile(r"sep=(.)\r?\n?")
 """A first line that Excel understands, and writes no header into."""
 
 _NOT_UTF8: Final = re.compile(r"[\udc80-\udcff]")

@@ -57,7 +57,7 @@ def code_of_all(errors: Iterable[SeedanceError]) -> ExitCode:
 
 
 def lines_of(error: SeedanceError) -> list[str]:
-    """What to tell about an error: what happened, with which task, and what to do next."""
+    """What to write about an error: what happened, with which task, and what to do next."""
     first, *more = error.message.rstrip(":\n").splitlines() or [type(error).__name__]
     subject = f"{error.task_id}: " if error.task_id else ""
     return [f"error: {subject}{first}", *more, *(f"  {line}" for line in _advice(error))]

@@ -37,7 +37,7 @@ async def test_an_estimate_says_what_it_rests_on(seedance: Type, tmp_path: Path)
     assert "4 to send" == told["jobs"]
     assert "at most 30 in 60 s" in told["requests"]
     assert "by a guess: 19 clips that a user reported" in told["time"]
-    assert "68 to 72 and the price of 1 jobs that nobody has told" == told["credits"]
+    assert "68 to 72 and the unknown price of 1 jobs" == told["credits"]
     assert {
         "2 of seedance2 720p 5 s 30 each (an example of the vendor's)",
         "1 of seedance2 pro 4k 5 s price unknown",

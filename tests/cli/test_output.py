@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from seedance_async import GptImage2
-from seedance_async.cli.streams import harmless
+from seedance_async.cli.output import without_controls
 from seedance_async.exit_codes import ExitCode
 from seedance_async.sandbox import Fault
 
@@ -40,7 +40,7 @@ CONTROLS = re.compile(r"[^\n\t -~\u00a0-\u200d\u2010-\u2029\u202f-\u2065\u206a-\
 )
 def test_foreign_text_cannot_command_the_terminal(text: str, shown: str) -> None:
     """Prompts and servers' messages may hold escape sequences; none gets through, the words do."""
-    assert shown == harmless(text)
+    assert shown == without_controls(text)
 
 
 async def test_what_the_server_says_of_a_task_reaches_stdout_harmless(

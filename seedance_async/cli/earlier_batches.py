@@ -1,7 +1,8 @@
-"""Where else a manifest was run: in another directory its jobs are other jobs, and paid for once more.
+"""List of the batches that this user has run, for a warning that a manifest is run in a second directory.
 
-A file in the state directory keeps a line for each of the latest batches of this user. It serves a warning
-and nothing else: where it cannot be read or written, nobody is warned.
+There its jobs are other jobs, and paid for once more. The list is a file in the state directory, with a line
+for each of the latest batches. It serves the warning and nothing else: where it cannot be read or written,
+nobody is warned.
 """
 
 from __future__ import annotations
@@ -27,14 +28,14 @@ KEPT: Final = 500
 
 def remember(manifest: str, directory: Path) -> list[Path]:
     """Note that a manifest is run here; return the other directories that have a batch of the same bytes."""
-    mark = fingerprint(manifest)
-    if mark is None:
+    digest = fingerprint(manifest)
+    if digest is None:
         return []
     with suppress(OSError, RuntimeError):  # RuntimeError: the user has no home
         file = locked(state_directory() / BATCHES)
         if file is not None:
             with file:
-                return _note(file, (mark, str(directory.resolve())))
+                return _note(file, (digest, str(directory.resolve())))
     return []
 
 
@@ -44,15 +45,15 @@ def _note(file: FileIO, batch: tuple[str, str]) -> list[Path]:
     file.seek(0)
     file.truncate()
     file.write("".join(lines).encode())
-    alike = [Path(place) for mark, place in known if mark == batch[0]]
-    return [place for place in alike if (place / JOURNAL).exists()]
+    same = [Path(directory) for digest, directory in known if digest == batch[0]]
+    return [directory for directory in same if (directory / JOURNAL).exists()]
 
 
 def _read(file: FileIO) -> Iterator[tuple[str, str]]:
     for line in file.read().decode(errors="replace").splitlines():
         with suppress(ValueError):
             match json.loads(line):
-                case [str(mark), str(place)]:
-                    yield mark, place
+                case [str(digest), str(directory)]:
+                    yield digest, directory
                 case _:
                     continue
