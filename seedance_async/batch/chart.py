@@ -35,7 +35,7 @@ JOBS: Final = ("saved", "lost", "running", "waiting")
 REQUESTS: Final = ("submits", "polls")
 
 MOST_SLOTS: Final = 300
-LAST_INSTANT: Final = 2.0**40  # what is later was never measured
+LAST_SLOT: Final = 2**53  # what is later was never measured, and no float could count it
 
 WIDTH: Final = 1400.0
 JOBS_HEIGHT: Final = 132.0
@@ -89,9 +89,7 @@ class Course:
 
         A count of 0 says no more than that the batch was running.
         """
-        self._slots.setdefault(int(at // self.slot), Counter()).update(events)
-        while len(self._slots) > MOST_SLOTS:
-            self._double()
+        self._add(int(at // self.slot), events)
 
     def points(self) -> list[Point]:
         """The batch at the end of every slot in which something was counted."""
@@ -130,18 +128,17 @@ class Course:
             (requests, period, slot), *rows = json.loads(text)
             kept = RateLimit(requests=requests, period=period)
             course = cls(limit or kept, slot=RateLimit(period=slot).period)
-            for row in rows:
-                course._load(*row)
+            counted = [_counted(*row) for row in rows]
         except (ConfigurationError, RecursionError, TypeError, ValueError) as problem:
             raise damage("the count of requests") from problem
+        for number, events in counted:
+            course._add(number // int(course.slot / slot), events)
         return course
 
-    def _load(self, slot: object, submits: object, polls: object) -> None:
-        match slot, submits, polls:
-            case int(), int(), int() if 0 <= slot * self.slot < LAST_INSTANT:
-                self.count(slot * self.slot, submits=submits, polls=polls)
-            case _:
-                raise ValueError("not a count of requests")
+    def _add(self, slot: int, events: Mapping[str, int]) -> None:
+        self._slots.setdefault(slot, Counter()).update(events)
+        while len(self._slots) > MOST_SLOTS:
+            self._double()
 
     def _jobs(self, total: Counter[str]) -> dict[str, int]:
         over = total["saved"] + total["lost"]
@@ -159,6 +156,14 @@ class Course:
         self.slot *= 2
         for slot, events in finer.items():
             self._slots.setdefault(slot // 2, Counter()).update(events)
+
+
+def _counted(slot: object, submits: object, polls: object) -> tuple[int, Mapping[str, int]]:
+    match slot, submits, polls:
+        case int(), int(), int() if 0 <= slot < LAST_SLOT:
+            return slot, {"submits": submits, "polls": polls}
+        case _:
+            raise ValueError("not a count of requests")
 
 
 def draw(course: Course) -> str:

@@ -1,16 +1,16 @@
 """Reader of a batch's input file, a job at a time: JSON lines, CSV, or a JSON array.
 
 Every job has ``model`` and the request's fields under the API's own names, and may have ``name`` and
-``repeat``. The lines of a ``results.jsonl`` are manifests too: what a run added to them is recognised and
-left alone.
+``repeat``. A ``results.jsonl`` is a manifest too: the fields that a run added to its lines are recognised and
+ignored.
 
-Nothing is held but the job at hand, so a million lines cost no memory; a JSON array is cut into its elements
-as it is read. Nothing is raised for what is wrong either: problems come out in place of jobs, with their line
-and field, so that all of them can be reported at once.
+Only one job is in memory at a time, so a million lines cost no memory; a JSON array is split into elements as
+it is read. Nothing is raised for what is wrong: problems are yielded in place of jobs, with their line and
+field, so that all of them can be reported at once.
 
-CSV knows text only. Its cells are read by the field they stand for: ``true`` and ``false``, whole numbers,
-and lists with blanks between the URLs (or a JSON list). An empty cell is left out. Comma, semicolon and tab
-are told apart by the header.
+CSV has text only. A cell is read by the field it belongs to: ``true`` and ``false``, whole numbers, and lists
+with blanks between the URLs (or a JSON list). An empty cell is left out. Whether the separator is a comma, a
+semicolon or a tab follows from the header.
 """
 
 from __future__ import annotations
@@ -63,7 +63,7 @@ class Line:
 
     Attributes:
         number: the line where it begins, from 1.
-        place: what a job without a name is named after: its line, or its place among rows or elements.
+        place: the number in the name of a job without one: its line, or its place among rows or elements.
         job: None if there are problems.
         problems: as ``(field, reason)``.
     """
@@ -85,7 +85,7 @@ def read(source: str | PathLike[str]) -> Iterator[Line]:
 
 
 def fingerprint(source: str | PathLike[str]) -> str | None:
-    """What a manifest is recognised by when it comes again unchanged; None for standard input.
+    """The digest of a manifest, equal if it is read again unchanged; None for standard input.
 
     Raises:
         ManifestError: it cannot be opened.
@@ -113,7 +113,7 @@ def _opened(source: str | PathLike[str]) -> Generator[io.BufferedReader]:
 def _reader(
     source: str | PathLike[str], file: io.BufferedReader
 ) -> Callable[[io.BufferedReader], Iterator[Line]]:
-    """How the file is to be read: by its suffix where that is plain, else by how it begins."""
+    """The reader for the file: by its suffix if that is clear, else by how it begins."""
     head = file.peek(4096)[:4096].removeprefix(codecs.BOM_UTF8)
     suffix = Path(source).suffix.lower()
     if head.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
@@ -169,22 +169,22 @@ def _json_job(text: bytes) -> Line:
 
 def _json_array(file: io.BufferedReader) -> Iterator[Line]:
     text = io.TextIOWrapper(file, encoding="utf-8-sig", newline="")
-    cutter = _Cutter(text)
+    splitter = _ArraySplitter(text)
     try:
-        for place, (number, element) in enumerate(cutter.elements(), start=1):
+        for place, (number, element) in enumerate(splitter.elements(), start=1):
             line = _json_job(element.encode())
             problems = tuple((f"[{place - 1}].{name}", reason) for name, reason in line.problems)
             yield evolve(line, number=number, place=place, problems=problems)
     except UnicodeDecodeError:
-        yield _problem(cutter.line, "json", "is not UTF-8")
+        yield _problem(splitter.line, "json", "is not UTF-8")
     except (ValueError, RecursionError) as problem:
-        yield _problem(cutter.line, "json", str(problem))
+        yield _problem(splitter.line, "json", str(problem))
     finally:
         text.detach()
 
 
-class _Cutter:
-    """Cuts a JSON array into its elements without reading all of it."""
+class _ArraySplitter:
+    """Splits a JSON array into its elements without reading all of it."""
 
     def __init__(self, text: TextIO) -> None:
         self.line = 1
@@ -199,30 +199,30 @@ class _Cutter:
         Raises:
             ValueError: the text is no JSON array.
         """
-        self._pass("[")
-        if self._pass("]", or_else=""):
+        self._skip("[")
+        if self._skip("]", or_else=""):
             return
         while True:
-            self._next_mark()
+            self._next_token()
             end = self._end_of_value()
             yield self.line, self._buffer[self._at : end]
             self._move_to(end)
-            if self._pass("]", or_else=","):
+            if self._skip("]", or_else=","):
                 break
-        if self._next_mark():
+        if self._next_token():
             raise ValueError("goes on after the end of its array")
 
-    def _pass(self, mark: str, or_else: str | None = None) -> bool:
-        """Step over ``mark`` and return True, or over ``or_else``; an empty ``or_else`` is no step at all."""
-        found = self._next_mark()
-        if found != mark and or_else not in {"", found}:
-            wanted = " or ".join(filter(None, (or_else, mark)))
-            raise ValueError(f"expected {wanted}, found {found or 'the end of the file'}")
-        if found == mark or or_else:
+    def _skip(self, token: str, or_else: str | None = None) -> bool:
+        """Skip ``token`` and return True, or skip ``or_else``; an empty ``or_else`` skips nothing."""
+        found = self._next_token()
+        if found != token and or_else not in {"", found}:
+            expected = " or ".join(filter(None, (or_else, token)))
+            raise ValueError(f"expected {expected}, found {found or 'the end of the file'}")
+        if found == token or or_else:
             self._move_to(self._at + 1)
-        return found == mark
+        return found == token
 
-    def _next_mark(self) -> str:
+    def _next_token(self) -> str:
         """The next character that is not white space; empty at the end."""
         while True:
             blank = _BLANK.match(self._buffer, self._at)

@@ -1,8 +1,7 @@
 """File names that every file system takes, made of foreign text.
 
-A job's name, and what a model or a server says, ends up in a path. So each value is made safe before it goes
-into the template, and made safe in the same way on every system, so that a directory can be copied from one
-to another:
+A job's name, and what a model or a server says, ends up in a path. So each value is made safe before it is
+put into the template, in the same way on every system: a directory can be copied from one to another.
 
 * characters that some system forbids or hides become ``_``: separators, ``<>:"|?*``, control and format
   characters (bidirectional marks among them), lone surrogates; white space becomes a blank;
@@ -12,9 +11,9 @@ to another:
 * text is NFC, and at most ``MAX_STEM_BYTES`` long in UTF-8, cut between code points.
 
 Two names must not become one file. Names that differ in case only are one file on some systems, so a batch
-refuses them (``fold``); a name that had to be changed carries six hexadecimal digits of its own hash.
+refuses them (``fold``); a name that had to be changed gets six hexadecimal digits of its own hash.
 
-Pure. Says who: Microsoft's "Naming Files, Paths, and Namespaces"; the catalogue's cases 141 to 147.
+Pure. Sources: Microsoft's "Naming Files, Paths, and Namespaces"; cases 141 to 147 of the fault catalogue.
 """
 
 from __future__ import annotations
@@ -43,8 +42,8 @@ FIELDS: Final[Mapping[str, str]] = {
 }
 """What a template may use, and what it stands for."""
 
-TELLING_APART: Final = frozenset({"name", "index", "task_id"})
-"""Fields of which a template needs one, or several jobs would share a file name."""
+DISTINCT: Final = frozenset({"name", "index", "task_id"})
+"""Fields that differ from job to job; without one of them, several jobs would share a file name."""
 
 DEFAULT: Final = "{name}.{ext}"
 
@@ -58,32 +57,32 @@ _DEVICES: Final = re.compile(
 
 
 def fold(name: str) -> str:
-    """What two names have in common when a file system that is blind to case takes them for one."""
+    """The key under which a case-insensitive file system takes two names for one."""
     return unicodedata.normalize("NFC", unicodedata.normalize("NFC", name).casefold())
 
 
 def safe(text: str) -> str:
-    """``text`` as one part of a path, the same on every system; unlike texts stay unlike."""
+    """``text`` as one part of a path, the same on every system; different texts stay different."""
     plain = unicodedata.normalize("NFC", text)
-    cleaned = "".join(" " if mark.isspace() else _kept(mark) for mark in plain)
+    cleaned = "".join(" " if each.isspace() else _replaced(each) for each in plain)
     cleaned = cleaned.lstrip(" .-").rstrip(" .")
     if _DEVICES.match(cleaned):
         cleaned = f"_{cleaned}"
     cut = _cut(cleaned, MAX_STEM_BYTES)
     if cut and cut == plain:
         return cut
-    mark = hashlib.sha256(plain.encode("utf-8", "surrogatepass")).hexdigest()[:6]
-    return f"{_cut(cleaned, MAX_STEM_BYTES - 7).rstrip(' .')}-{mark}".lstrip("-")
+    digits = hashlib.sha256(plain.encode("utf-8", "surrogatepass")).hexdigest()[:6]
+    return f"{_cut(cleaned, MAX_STEM_BYTES - 7).rstrip(' .')}-{digits}".lstrip("-")
 
 
-def _kept(mark: str) -> str:
-    hidden = unicodedata.category(mark) in {"Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"}
-    return "_" if hidden or mark in _FORBIDDEN else mark
+def _replaced(character: str) -> str:
+    hidden = unicodedata.category(character) in {"Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"}
+    return "_" if hidden or character in _FORBIDDEN else character
 
 
-def _cut(text: str, most_bytes: int) -> str:
-    """The longest beginning of ``text`` that fits, whole code points."""
-    return text.encode()[:most_bytes].decode(errors="ignore")
+def _cut(text: str, max_bytes: int) -> str:
+    """The longest prefix of ``text`` that fits, of whole code points."""
+    return text.encode()[:max_bytes].decode(errors="ignore")
 
 
 @frozen
@@ -95,15 +94,15 @@ class Template:
             ``.{ext}`` may end it or be left out.
 
     Raises:
-        ConfigurationError: an unknown field, no field that tells jobs apart, or a path out of the directory.
+        ConfigurationError: a field is unknown, none differs from job to job, or the path leads out of the directory.
     """
 
     text: str = field(default=DEFAULT)
 
     def __attrs_post_init__(self) -> None:
-        faults = list(_faults(self.text))
-        if faults:
-            raise ConfigurationError(f"output name {self.text!r}: {'; '.join(faults)}")
+        problems = list(_problems(self.text))
+        if problems:
+            raise ConfigurationError(f"output name {self.text!r}: {'; '.join(problems)}")
 
     def render(self, **values: str) -> PurePosixPath:
         """The relative path of a file without its extension.
@@ -120,16 +119,17 @@ def _without_ext(text: str) -> str:
     return text.removesuffix(".{ext}")
 
 
-def _faults(text: str) -> Iterator[str]:
+def _problems(text: str) -> Iterator[str]:
     try:
-        used = [(name, spec or turn) for _, name, spec, turn in Formatter().parse(text) if name is not None]
+        parsed = Formatter().parse(text)
+        used = [(name, spec or conversion) for _, name, spec, conversion in parsed if name is not None]
     except ValueError as problem:
         yield str(problem)
         return
     for name, formatting in used:
         if name not in FIELDS or formatting:
             yield f"{{{name}}} is not a field; known are {', '.join(FIELDS)}, without any formatting"
-    if not TELLING_APART & {name for name, _ in used}:
+    if not DISTINCT & {name for name, _ in used}:
         yield "needs {name}, {index} or {task_id}, or all jobs would have one file"
     if "{ext}" in _without_ext(text):
         yield "{ext} may stand at its end only"

@@ -36,6 +36,14 @@ if TYPE_CHECKING:
 SANDBOX_MEMORY: Final = "sandbox.jsonl"
 """What the account of ``--sandbox`` remembers, in the batch's directory."""
 
+EDITED: Final = (
+    "edited since the run before: each is a new job, paid for itself; "
+    "what was made before stays, as NAME-before-edit"
+)
+RETRY_FAILED: Final = (
+    "to send anew what failed or was refused, at its price: the same command with --retry-failed"
+)
+
 
 def _flag(help_text: str) -> Parameter:
     return Parameter(negative=(), show_default=False, help=help_text)
@@ -183,16 +191,14 @@ class _Command:
     def _warn(self, client: SeedanceClient) -> None:
         """Before anything is sent: the same jobs in another directory are other jobs."""
         # Looked up only now: the budget's limiter takes long to load for a help page.
-        from yarl import URL  # noqa: PLC0415
+        from seedance_async.cli.earlier_batches import record_batch  # noqa: PLC0415
 
-        from seedance_async.budget import outlives_a_process  # noqa: PLC0415
-        from seedance_async.cli.earlier_batches import remember  # noqa: PLC0415
-
-        if not self._options.sandbox and outlives_a_process(URL(client.base_url)):
-            for other in remember(self._manifest, self._directory):
-                write_message(
-                    f"note: {other} is a batch of the same manifest; here its jobs are paid for once more"
-                )
+        if self._options.sandbox:
+            return
+        for other in record_batch(self._manifest, self._directory, client.base_url):
+            write_message(
+                f"note: {other} is a batch of the same manifest; here its jobs are paid for once more"
+            )
 
     async def _client(self, opened: AsyncExitStack) -> SeedanceClient:
         if not self._options.sandbox:
@@ -219,10 +225,7 @@ class _Command:
     def _write_advice(self, summary: Summary, code: ExitCode) -> None:
         """Write what there is to know before the command is run again."""
         if summary.changes.edited:
-            write_message(
-                f"{summary.changes.edited} edited since the run before: each is a new job, paid for itself; "
-                "what was made before stays, as NAME-before-edit"
-            )
+            write_message(f"{summary.changes.edited} {EDITED}")
         if summary.stopped is not None and code != ExitCode.INTERRUPTED:
             write_message(f"stopped: {summary.stopped.message}")
         if left := {state: count for state, count in summary.counts.items() if state not in ENDED}:
@@ -231,9 +234,7 @@ class _Command:
         elif code == ExitCode.INTERRUPTED and not summary.total:
             self._write_command("interrupted before anything was sent; to go on:")
         elif code == ExitCode.FAILED:
-            write_message(
-                "to send anew what failed or was refused, at its price: the same command with --retry-failed"
-            )
+            write_message(RETRY_FAILED)
 
     def _write_command(self, reason: str) -> None:
         """Write the command that goes on."""

@@ -53,7 +53,7 @@ async def wait_for_all(
 
 
 async def _final(client: SeedanceClient, task_id: str, timeout: float | None) -> Task:
-    """The task when it is final; with no time to wait at all, it is looked at once."""
+    """The task when it is final; with no time to wait at all, it is polled once."""
     if timeout != 0:
         return await client.wait(task_id, timeout=timeout)
     task = await client.get_task(task_id)

@@ -12,9 +12,11 @@ from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
+from yarl import URL
+
 from seedance_async.batch.journal.opening import JOURNAL
 from seedance_async.batch.manifest import fingerprint
-from seedance_async.budget import state_directory
+from seedance_async.budget import outlives_a_process, state_directory
 from seedance_async.budget.lock import locked
 
 if TYPE_CHECKING:
@@ -26,20 +28,20 @@ KEPT: Final = 500
 """Batches that are remembered."""
 
 
-def remember(manifest: str, directory: Path) -> list[Path]:
-    """Note that a manifest is run here; return the other directories that have a batch of the same bytes."""
-    digest = fingerprint(manifest)
+def record_batch(manifest: str, directory: Path, base_url: str) -> list[Path]:
+    """Record that a manifest is run here; return the other directories with a batch of the same bytes."""
+    digest = fingerprint(manifest) if outlives_a_process(URL(base_url)) else None
     if digest is None:
         return []
     with suppress(OSError, RuntimeError):  # RuntimeError: the user has no home
         file = locked(state_directory() / BATCHES)
         if file is not None:
             with file:
-                return _note(file, (digest, str(directory.resolve())))
+                return _record(file, (digest, str(directory.resolve())))
     return []
 
 
-def _note(file: FileIO, batch: tuple[str, str]) -> list[Path]:
+def _record(file: FileIO, batch: tuple[str, str]) -> list[Path]:
     known = [each for each in _read(file) if each != batch]
     lines = [json.dumps(each) + "\n" for each in [*known[1 - KEPT :], batch]]
     file.seek(0)

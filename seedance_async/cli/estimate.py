@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Final
 
 from cyclopts import Parameter
 
-from seedance_async.batch import estimate as reckoning
+from seedance_async.batch import estimate as batch_estimate
 from seedance_async.batch.states import State
 from seedance_async.batch.survey import survey
 from seedance_async.cli.connection import RateLimitFlag  # noqa: TC001 - cyclopts reads the annotations
@@ -68,7 +68,7 @@ async def print_estimate(
     forecast = Forecast(scale=limit.clock)
     for kind, seconds in found.durations:
         forecast.observe(kind, seconds)
-    outlook = reckoning.estimate(
+    expected = batch_estimate.estimate(
         found.jobs(State.PLANNED),
         posts=found.posts() if share_posts else None,
         running=found.jobs(State.SUBMITTING, State.ACCEPTED),
@@ -77,28 +77,28 @@ async def print_estimate(
         prices=found.prices,
     )
     if as_json:
-        write_data(json.dumps(_document(found, outlook, limit)))
+        write_data(json.dumps(_document(found, expected, limit)))
     else:
-        for subject, line in _lines(found, outlook, limit):
+        for subject, line in _lines(found, expected, limit):
             write_data(f"{subject:<9} {line}".rstrip())
     return ExitCode.OK
 
 
-def _lines(found: Survey, outlook: Estimate, limit: RateLimit) -> Iterator[tuple[str, str]]:
-    yield "jobs", _jobs(found, outlook)
-    if not outlook.jobs + outlook.running:
+def _lines(found: Survey, expected: Estimate, limit: RateLimit) -> Iterator[tuple[str, str]]:
+    yield "jobs", _jobs(found, expected)
+    if not expected.jobs + expected.running:
         return
-    yield "requests", f"{_range(outlook.requests)}, at most {limit.requests} in {limit.period:g} s"
-    yield "time", f"{format_range(outlook.seconds.low, outlook.seconds.high)}, by {_durations(found)}"
-    yield "credits", _credits(found, outlook)
-    widest = max((len(_name(cost.tariff)) for cost in outlook.costs), default=0)
-    for cost in outlook.costs:
+    yield "requests", f"{_range(expected.requests)}, at most {limit.requests} in {limit.period:g} s"
+    yield "time", f"{format_range(expected.seconds.low, expected.seconds.high)}, by {_durations(found)}"
+    yield "credits", _credits(found, expected)
+    widest = max((len(_name(cost.tariff)) for cost in expected.costs), default=0)
+    for cost in expected.costs:
         yield "", f"{cost.jobs:,} of {_name(cost.tariff):<{widest}}  {_price(cost)}"
 
 
-def _jobs(found: Survey, outlook: Estimate) -> str:
+def _jobs(found: Survey, expected: Estimate) -> str:
     total = sum(found.tally.values())
-    to_send = f"{outlook.jobs:,} to send"
+    to_send = f"{expected.jobs:,} to send"
     others = {state: sum(found.jobs(state).values()) for state in State if state is not State.PLANNED}
     done = ", ".join(f"{count:,} {state}" for state, count in others.items() if count)
     return f"{to_send} of {total:,}; {done}" if done else to_send
@@ -110,10 +110,10 @@ def _durations(found: Survey) -> str:
     return "a guess: 19 clips that a user reported took 102 to 268 s"
 
 
-def _credits(found: Survey, outlook: Estimate) -> str:
-    text = _range(outlook.credits)
-    if outlook.unpriced:
-        text += f" and the unknown price of {outlook.unpriced:,} jobs"
+def _credits(found: Survey, expected: Estimate) -> str:
+    text = _range(expected.credits)
+    if expected.unpriced:
+        text += f" and the unknown price of {expected.unpriced:,} jobs"
     return f"{text}, beside {found.spent:,.10g} spent" if found.spent else text
 
 
@@ -129,7 +129,7 @@ def _price(cost: Cost) -> str:
     price = cost.price
     if price is None:
         return "price unknown"
-    each = reckoning.Range(price.low, price.high)
+    each = batch_estimate.Range(price.low, price.high)
     return f"{_range(each)} each ({SOURCES[price.source]})"
 
 
@@ -137,17 +137,17 @@ def _range(span: Range) -> str:
     return f"{span.low:,.10g}" if span.low == span.high else f"{span.low:,.10g} to {span.high:,.10g}"
 
 
-def _document(found: Survey, outlook: Estimate, limit: RateLimit) -> Mapping[str, object]:
+def _document(found: Survey, expected: Estimate, limit: RateLimit) -> Mapping[str, object]:
     states = {state: sum(found.jobs(state).values()) for state in State}
     return {
         "counts": {state: count for state, count in states.items() if count},
-        "jobs": outlook.jobs,
+        "jobs": expected.jobs,
         "rate_limit": f"{limit.requests}/{limit.period:g}",
-        "requests": [outlook.requests.low, outlook.requests.high],
-        "seconds": [round(outlook.seconds.low), round(outlook.seconds.high)],
+        "requests": [expected.requests.low, expected.requests.high],
+        "seconds": [round(expected.seconds.low), round(expected.seconds.high)],
         "seconds_source": "learned" if found.durations else "prior",
-        "credits": [outlook.credits.low, outlook.credits.high],
-        "jobs_without_price": outlook.unpriced,
+        "credits": [expected.credits.low, expected.credits.high],
+        "jobs_without_price": expected.unpriced,
         "credits_spent": found.spent,
         "costs": [
             {
@@ -161,6 +161,6 @@ def _document(found: Survey, outlook: Estimate, limit: RateLimit) -> Mapping[str
                 "credits_each": None if cost.price is None else [cost.price.low, cost.price.high],
                 "source": "unknown" if cost.price is None else cost.price.source,
             }
-            for cost in outlook.costs
+            for cost in expected.costs
         ],
     }

@@ -35,7 +35,7 @@ _CODES: Final[tuple[tuple[type[SeedanceError], ExitCode], ...]] = (
     (ConfigurationError, ExitCode.USAGE),
     (ManifestError, ExitCode.USAGE),
 )
-_MOST_TELLING_FIRST: Final = (
+_PRECEDENCE: Final = (
     ExitCode.KEY_REFUSED,
     ExitCode.UNCERTAIN,
     ExitCode.OUT_OF_CREDITS,
@@ -53,7 +53,7 @@ def code_of(error: SeedanceError) -> ExitCode:
 def code_of_all(errors: Iterable[SeedanceError]) -> ExitCode:
     """The exit code of many jobs, given the errors of those that did not work."""
     codes = {code_of(error) for error in errors}
-    return next((code for code in _MOST_TELLING_FIRST if code in codes), ExitCode.OK)
+    return next((code for code in _PRECEDENCE if code in codes), ExitCode.OK)
 
 
 def lines_of(error: SeedanceError) -> list[str]:

@@ -21,7 +21,7 @@ from seedance_async.cli.collect import save, wait_for_all, write_final
 from seedance_async.cli.connection import Connection
 from seedance_async.cli.output import write_message
 from seedance_async.cli.paths import Output, check_writable
-from seedance_async.cli.tasks import Patience, report
+from seedance_async.cli.tasks import TimeoutFlag, report
 from seedance_async.errors import ConfigurationError
 from seedance_async.models import REQUEST_TYPES
 
@@ -152,7 +152,7 @@ def _command(model: str, request_type: type[Request]) -> Callable[..., Coroutine
         *,
         output: Output = Path(),
         idempotency_key: IdempotencyKey = None,
-        timeout: Patience = None,
+        timeout: TimeoutFlag = None,
         no_embed: NoEmbed = False,
         connection: Connection | None = None,
         **fields: object,

@@ -28,12 +28,12 @@ AsJson: TypeAlias = Annotated[
 
 
 def _seconds(_: object, value: float | None) -> None:
-    """Judge a length of time, which no task should be paid for if it cannot be waited."""
+    """Check a length of time before a task is paid for that could not be waited for."""
     if value is not None and not 0 <= value < math.inf:
         raise ValueError("It must be a number of seconds, 0 or more.")
 
 
-Patience: TypeAlias = Annotated[
+TimeoutFlag: TypeAlias = Annotated[
     float | None,
     Parameter(
         name="--timeout",
@@ -68,7 +68,7 @@ async def wait(
     /,
     *,
     as_json: AsJson = False,
-    timeout: Patience = None,
+    timeout: TimeoutFlag = None,
     connection: Connection | None = None,
 ) -> int:
     """Wait until tasks are final and write a line for each as it gets there, like status does.

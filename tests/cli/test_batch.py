@@ -347,7 +347,7 @@ async def test_ctrl_c_stops_it_in_good_order_with_130(
 
     async with anyio.create_task_group() as keyboard:
         keyboard.start_soon(run)
-        while len(seedance_sandbox.requests) < 8:  # noqa: ASYNC110 - the sandbox rings no bell
+        while len(seedance_sandbox.requests) < 8:  # noqa: ASYNC110 - the sandbox has no event to wait for
             await anyio.sleep(0.01)
         for _ in range(2):  # timeout(1) and its like pass on what the terminal has told already
             os.kill(os.getpid(), signal.SIGINT)
@@ -511,7 +511,7 @@ async def test_two_runners_in_one_directory_are_one_too_many(seedance: Type, tmp
     manifest = pictures(tmp_path, 2)
     async with anyio.create_task_group() as others:
         others.start_soon(seedance, "batch", manifest, "-o", tmp_path / "out")
-        while not (tmp_path / "out" / "journal.pid").exists():  # noqa: ASYNC110 - a file rings no bell
+        while not (tmp_path / "out" / "journal.pid").exists():  # noqa: ASYNC110 - a file is no event
             await anyio.sleep(0.01)
         ending = await seedance("batch", manifest, "-o", tmp_path / "out")
 

@@ -78,7 +78,7 @@ async def test_a_second_ctrl_c_ends_it_at_once_and_the_next_run_is_right(
     path, out = manifest(tmp_path, 3), tmp_path / "out"
 
     async with await started("batch", path, "-o", out, sandbox=sandbox) as process:
-        while not sandbox.tasks:  # noqa: ASYNC110 - the sandbox rings no bell
+        while not sandbox.tasks:  # noqa: ASYNC110 - the sandbox has no event to wait for
             await anyio.sleep(0.01)
         process.send_signal(signal.SIGINT)
         told = await heard(process, "Ctrl-C again")
@@ -100,7 +100,7 @@ async def test_a_batch_in_a_sandbox_of_its_own_survives_kill_9(tmp_path: Path) -
     path, out = manifest(tmp_path, 8), tmp_path / "out"
 
     async with await started("batch", path, "-o", out, "--sandbox") as process:
-        while not (out / "results.jsonl").exists():  # noqa: ASYNC110 - a file rings no bell
+        while not (out / "results.jsonl").exists():  # noqa: ASYNC110 - a file is no event
             await anyio.sleep(0.01)
         process.kill()
     async with await started("batch", path, "-o", out, "--sandbox") as process:
