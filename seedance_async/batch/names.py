@@ -94,7 +94,7 @@ class Template:
             ``.{ext}`` may end it or be left out.
 
     Raises:
-        ConfigurationError: a field is unknown, none differs from job to job, or the path leads out of the directory.
+        ConfigurationError: an unknown field, no field of ``DISTINCT``, or a path out of the directory.
     """
 
     text: str = field(default=DEFAULT)
