@@ -136,6 +136,14 @@ class SeedanceClient:
         self._engine.check()
         return self._engine
 
+    def expected_end(self, *, waiting: int = 0) -> float:
+        """The instant of the loop's clock by which all that this client has to do is expected to be over.
+
+        Args:
+            waiting: jobs that wait for their submit, those not handed to the client yet included.
+        """
+        return self.running_engine().dispatcher.expected_end(waiting=waiting)
+
     @property
     def base_url(self) -> str:
         """Where the API is, as configured or as its own host redirected."""

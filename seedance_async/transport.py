@@ -172,7 +172,8 @@ class Transport:
             case retry.GiveUp(error):
                 raise error from error.__cause__
             case retry.Wait(seconds):
-                log.info("%s %s: %s; again in %.1f s", call.method, call.path, failure.error.message, seconds)
+                reason, extra = failure.error.message, {"retry_in": seconds}
+                log.info("%s %s: %s; again in %.1f s", call.method, call.path, reason, seconds, extra=extra)
                 self.usage.retries += 1
                 await anyio.sleep(seconds)
 

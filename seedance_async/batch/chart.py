@@ -1,168 +1,249 @@
-"""The course of a batch as a picture: jobs by state over time, and below it the requests against the limit.
+"""Chart of a batch for its gallery: jobs by state over time, and below them the requests against the limit.
 
-The picture is SVG for the gallery, with classes in the place of colours: the page's style knows those, for a
-light and a dark room.
+Everything is counted in slots of the wall clock, which double in length whenever there are too many of them:
+a million jobs cost no more memory than a few hundred. Time in which nothing was counted for longer than a
+period of the limit is left out, so the night between two runs takes no room.
 
-Pure.
+The picture is SVG, with classes in place of colours: the gallery's style has those, for light and dark pages.
+
+Pure: instants are seconds of the wall clock since 1970.
 """
 
 from __future__ import annotations
 
-import html
-from collections import defaultdict
-from collections.abc import Sequence
-from itertools import pairwise
-from math import ceil
-from typing import TYPE_CHECKING, Final
+import json
+from collections import Counter
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Final, Self
 
-from attrs import frozen
+from attrs import Factory, define, field, frozen
 
-from seedance_async.batch.pulse import Beat
-from seedance_async.batch.timeline import LAYERS, Moment
+from seedance_async.batch.journal import damage
+from seedance_async.errors import ConfigurationError
+from seedance_async.models import RateLimit
+from seedance_async.time_format import format_seconds
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Iterator, Sequence
 
-    from seedance_async.batch.timeline import Layer
-    from seedance_async.models import RateLimit
+FACT: Final = "requests"
+"""Name under which the journal keeps the count of requests."""
+
+JOBS: Final = ("saved", "lost", "running", "waiting")
+"""What a job can be, from the bottom of the chart to its top; together they are all jobs, always."""
+
+REQUESTS: Final = ("submits", "polls")
+
+MOST_SLOTS: Final = 300
+LAST_SLOT: Final = 2**53  # what is later was never measured, and no float could count it
 
 WIDTH: Final = 1400.0
 JOBS_HEIGHT: Final = 132.0
 GAP: Final = 34.0
 REQUESTS_HEIGHT: Final = 48.0
-TICKS_HEIGHT: Final = 24.0
-TICKS: Final = 6  # at most
-BARS: Final = 320  # at most; of a batch of many hours a bar is several periods
+TIMES_HEIGHT: Final = 24.0
 
 
 @frozen
-class _Axis:
-    """Time, from the begin of the batch to its end so far, as places from left to right."""
+class Point:
+    """How a batch stood at the end of a slot.
 
-    moments: Sequence[Moment]
-
-    @property
-    def length(self) -> float:
-        return self.moments[-1].place or 1.0
-
-    def x(self, place: float) -> float:
-        return round(place / self.length * WIDTH, 1)
-
-    def x_at(self, at: float) -> float:
-        """Where a wall instant is; within a lull, at its end."""
-        for before, after in pairwise(self.moments):
-            if at <= after.at:
-                return self.x(max(before.place, after.place - (after.at - at)))
-        return WIDTH
-
-
-def draw(moments: Sequence[Moment], beats: Sequence[Beat], *, limit: RateLimit) -> str:
-    """The picture as SVG; empty if there is nothing to see.
-
-    Args:
-        moments: the course of the jobs.
-        beats: the requests of each period.
-        limit: the account's, by whose periods they are counted.
+    Attributes:
+        slot: its number, from 1970 on.
+        place: of the slot on the axis, in slots from the left.
+        skipped: slots that are left out just before it.
+        counts: its jobs, and the requests of the period that ended then.
     """
-    if len(moments) < 2 or not moments[-1].place:
+
+    slot: int
+    place: int
+    skipped: int
+    counts: Mapping[str, int]
+
+
+@define
+class Course:
+    """What happened to a batch, counted in slots of time.
+
+    Attributes:
+        limit: the account's.
+        jobs: how many there are.
+        slot: length of a slot, seconds; a second of a period of 60 s at first.
+    """
+
+    limit: RateLimit = field(factory=RateLimit)
+    jobs: int = 0
+    slot: float = Factory(lambda self: self.limit.period / 60, takes_self=True)
+    _slots: dict[int, Counter[str]] = field(factory=dict, init=False)
+
+    def add_job(self, *, sent_at: float | None, ended_at: float | None, lost: bool) -> None:
+        """Take in one job; None stands for what has not happened."""
+        self.jobs += 1
+        if sent_at is not None:
+            self.count(sent_at, sent=1)
+        if ended_at is not None:
+            self.count(ended_at, **{"lost" if lost else "saved": 1})
+
+    def count(self, at: float, **events: int) -> None:
+        """Count ``submits``, ``polls``, or jobs ``sent``, ``saved`` or ``lost``.
+
+        A count of 0 says no more than that the batch was running.
+        """
+        self._add(int(at // self.slot), events)
+
+    def points(self) -> list[Point]:
+        """The batch at the end of every slot in which something was counted."""
+        total: Counter[str] = Counter()
+        points: list[Point] = []
+        for slot in sorted(self._slots):
+            total.update(self._slots[slot])
+            place, skipped = self._next_place(points[-1], slot) if points else (0, 0)
+            points.append(Point(slot, place, skipped, {**self._jobs(total), **self._requests(slot)}))
+        return points
+
+    def _next_place(self, last: Point, slot: int) -> tuple[int, int]:
+        gap = slot - last.slot - 1
+        skipped = gap if gap * self.slot > self.limit.period else 0
+        return last.place + 1 + gap - skipped, skipped
+
+    def dump(self) -> str:
+        """The requests as the journal keeps them; it knows the jobs by itself."""
+        rows = [[slot, *(events[name] for name in REQUESTS)] for slot, events in sorted(self._slots.items())]
+        return json.dumps([[self.limit.requests, self.limit.period, self.slot], *rows])
+
+    @classmethod
+    def load(cls, text: str | None, *, limit: RateLimit | None = None) -> Self:
+        """The course with the requests that ``dump`` kept; an empty one if there are none.
+
+        Args:
+            text: what was kept.
+            limit: the account's, if it is known; else the one that was kept.
+
+        Raises:
+            JournalError: what was kept is damaged.
+        """
+        if text is None:
+            return cls(limit or RateLimit())
+        try:
+            (requests, period, slot), *rows = json.loads(text)
+            kept = RateLimit(requests=requests, period=period)
+            course = cls(limit or kept, slot=RateLimit(period=slot).period)
+            counted = [_counted(*row) for row in rows]
+        except (ConfigurationError, RecursionError, TypeError, ValueError) as problem:
+            raise damage("the count of requests") from problem
+        for number, events in counted:
+            course._add(number // int(course.slot / slot), events)
+        return course
+
+    def _add(self, slot: int, events: Mapping[str, int]) -> None:
+        self._slots.setdefault(slot, Counter()).update(events)
+        while len(self._slots) > MOST_SLOTS:
+            self._double()
+
+    def _jobs(self, total: Counter[str]) -> dict[str, int]:
+        over = total["saved"] + total["lost"]
+        sent = max(total["sent"], over)  # within a slot a job may be counted as over first
+        running, waiting = sent - over, self.jobs - sent
+        return {"saved": total["saved"], "lost": total["lost"], "running": running, "waiting": waiting}
+
+    def _requests(self, slot: int) -> dict[str, int]:
+        length = max(1, round(self.limit.period / self.slot))
+        window = [self._slots.get(each, Counter()) for each in range(slot - length + 1, slot + 1)]
+        return {name: sum(events[name] for events in window) for name in REQUESTS}
+
+    def _double(self) -> None:
+        finer, self._slots = self._slots, {}
+        self.slot *= 2
+        for slot, events in finer.items():
+            self._slots.setdefault(slot // 2, Counter()).update(events)
+
+
+def _counted(slot: object, submits: object, polls: object) -> tuple[int, Mapping[str, int]]:
+    match slot, submits, polls:
+        case int(), int(), int() if 0 <= slot < LAST_SLOT:
+            return slot, {"submits": submits, "polls": polls}
+        case _:
+            raise ValueError("not a count of requests")
+
+
+def draw(course: Course) -> str:
+    """The chart as SVG; empty if there is nothing to see."""
+    points = course.points()
+    if len(points) < 2:
         return ""
-    axis = _Axis(moments)
-    height = JOBS_HEIGHT + (GAP + REQUESTS_HEIGHT if beats else 0.0) + TICKS_HEIGHT
+    has_requests = any(point.counts[name] for point in points for name in REQUESTS)
+    height = JOBS_HEIGHT + (GAP + REQUESTS_HEIGHT if has_requests else 0.0)
     parts = [
-        *(_area(axis, layer) for layer in LAYERS),
-        *_lulls(axis),
-        *(_requests(axis, beats, limit) if beats else ()),
-        *_ticks(axis, bottom=height),
+        *_areas(points, JOBS, top=0.0, height=JOBS_HEIGHT, full=course.jobs),
+        *(_draw_requests(course, points) if has_requests else ()),
+        *_pauses(course, points),
+        *_times(_length(points) * course.slot, bottom=height + TIMES_HEIGHT),
+        *_hints(points, height=height),
     ]
-    told = html.escape(_told(moments))
+    title = f"Jobs over {format_seconds(_length(points) * course.slot)}: {_text(points[-1], JOBS)} at the end"
     return (
-        f'<svg viewBox="0 0 {WIDTH:g} {height:g}" role="img" aria-label="{told}">'
-        f"<title>{told}</title>{''.join(parts)}</svg>"
+        f'<svg viewBox="0 0 {WIDTH:g} {height + TIMES_HEIGHT:g}" role="img" aria-label="{title}">'
+        f"<title>{title}</title>{''.join(parts)}</svg>"
     )
 
 
-def _area(axis: _Axis, layer: Layer) -> str:
-    """One layer of jobs, on top of those below it."""
-    jobs = max(1, axis.moments[-1].count(*LAYERS))
-    below = LAYERS[: LAYERS.index(layer)]
-
-    def y(moment: Moment, layers: Sequence[Layer]) -> float:
-        return round(JOBS_HEIGHT * (1 - moment.count(*layers) / jobs), 1)
-
-    top = _line(axis, lambda moment: y(moment, (*below, layer)))
-    ground = _line(axis, lambda moment: y(moment, below))
-    return f'<path class="{layer}" d="M{"L".join([*top, *reversed(list(ground))])}Z"/>'
-
-
-def _line(axis: _Axis, y: Callable[[Moment], float]) -> Iterator[str]:
-    for moment in axis.moments:
-        yield f"{axis.x(moment.place):g} {y(moment):g}"
+def _areas(
+    points: Sequence[Point], layers: Sequence[str], *, top: float, height: float, full: float
+) -> Iterator[str]:
+    """Layers on top of each other. Each is filled down to the ground, so the highest is drawn first."""
+    ground = top + height
+    for count in range(len(layers), 0, -1):
+        path = f"M0 {ground:g}"
+        for point in points:
+            share = sum(point.counts[layer] for layer in layers[:count]) / max(1.0, full)
+            path += f"H{_x(point, points):.5g}V{ground - height * min(1.0, share):.4g}"
+        yield f'<path class="{layers[count - 1]}" d="{path}H{WIDTH:g}V{ground:g}Z"/>'
 
 
-def _lulls(axis: _Axis) -> Iterator[str]:
-    """Where time was cut out, nobody was running the batch."""
-    for before, after in pairwise(axis.moments):
-        if after.lull:
-            x, width = axis.x(before.place), axis.x(after.place) - axis.x(before.place)
-            yield (
-                f'<rect class="lull" x="{x:g}" y="0" width="{width:g}" height="{JOBS_HEIGHT:g}">'
-                f"<title>{span(after.lull)} in which nobody ran it</title></rect>"
-            )
+def _length(points: Sequence[Point]) -> int:
+    return points[-1].place + 1
 
 
-def _requests(axis: _Axis, beats: Sequence[Beat], limit: RateLimit) -> Iterator[str]:
-    """A bar for each period, and the limit as a line over them."""
-    ground, top = JOBS_HEIGHT + GAP + REQUESTS_HEIGHT, JOBS_HEIGHT + GAP
-    yield f'<text x="0" y="{top - 10:g}">requests in {span(limit.period)}, {limit.requests} allowed</text>'
-    periods = ceil(len(beats) / BARS)
-    for beat in _merged(beats, length=limit.period * periods):
-        x, end = axis.x_at(beat.at), axis.x_at(beat.at + limit.period * periods)
-        width = max(0.5, end - x - min(1.0, (end - x) / 4))
-        y = ground
-        for name, count in (("submits", beat.submits), ("polls", beat.polls)):
-            height = REQUESTS_HEIGHT * min(1.0, count / (limit.requests * periods))
-            y -= height
-            yield (
-                f'<rect class="{name}" x="{x:g}" y="{y:.1f}" width="{width:.1f}" height="{height:.1f}">'
-                f"<title>{beat.submits} submits, {beat.polls} polls</title></rect>"
-            )
+def _x(point: Point, points: Sequence[Point]) -> float:
+    return point.place / _length(points) * WIDTH
+
+
+def _draw_requests(course: Course, points: Sequence[Point]) -> Iterator[str]:
+    top, limit = JOBS_HEIGHT + GAP, course.limit
+    yield f'<text x="0" y="{top - 10:g}">requests in {limit.period:g} s, {limit.requests} allowed</text>'
+    allowed = limit.requests * max(1.0, course.slot / limit.period)  # a slot may be several periods
+    yield from _areas(points, REQUESTS, top=top, height=REQUESTS_HEIGHT, full=allowed)
     yield f'<line class="limit" x1="0" x2="{WIDTH:g}" y1="{top:g}" y2="{top:g}"/>'
 
 
-def _merged(beats: Sequence[Beat], *, length: float) -> list[Beat]:
-    """The beats of longer periods."""
-    sums: defaultdict[float, list[int]] = defaultdict(lambda: [0, 0])
-    for beat in beats:
-        total = sums[beat.at - beat.at % length]
-        total[0] += beat.submits
-        total[1] += beat.polls
-    return [Beat(at, *total) for at, total in sums.items()]
+def _pauses(course: Course, points: Sequence[Point]) -> Iterator[str]:
+    """A mark where time is left out, which is between two runs as a rule."""
+    for point in points:
+        if point.skipped:
+            x, text = _x(point, points), format_seconds(point.skipped * course.slot)
+            yield f'<line class="pause" x1="{x:.5g}" x2="{x:.5g}" y1="0" y2="{JOBS_HEIGHT:g}"/>'
+            yield f'<text x="{x + 5:.5g}" y="14">{text} later</text>'
 
 
-def _ticks(axis: _Axis, *, bottom: float) -> Iterator[str]:
-    """Marks at whole lengths of busy time."""
-    step = next((step for step in _STEPS if axis.length / step <= TICKS), _STEPS[-1])
-    count = int(axis.length / step)
-    for number in range(count + 1):
-        x = axis.x(number * step)
-        anchor = "start" if number == 0 else "end" if x > WIDTH - 30 else "middle"
-        yield f'<text x="{x:g}" y="{bottom - 4:g}" text-anchor="{anchor}">{span(number * step)}</text>'
+def _times(seconds: float, *, bottom: float) -> Iterator[str]:
+    """The time spent running, at each quarter."""
+    for quarter in range(1, 5):
+        x, anchor = quarter / 4 * WIDTH, "end" if quarter == 4 else "middle"
+        text = format_seconds(quarter / 4 * seconds)
+        yield f'<text x="{x:g}" y="{bottom - 4:g}" text-anchor="{anchor}">{text}</text>'
         yield f'<line class="tick" x1="{x:g}" x2="{x:g}" y1="0" y2="{JOBS_HEIGHT:g}"/>'
 
 
-def _told(moments: Sequence[Moment]) -> str:
-    last = moments[-1]
-    counts = ", ".join(f"{last.count(layer):,} {layer}" for layer in LAYERS if last.count(layer))
-    return f"Jobs over {span(last.place)}: {counts} in the end"
+def _hints(points: Sequence[Point], *, height: float) -> Iterator[str]:
+    """What a tooltip says of every slot."""
+    width = WIDTH / _length(points)
+    for point in points:
+        text = f"{_text(point, JOBS)}; {_text(point, REQUESTS)}".rstrip("; ")
+        yield (
+            f'<rect class="hint" x="{_x(point, points):.5g}" y="0" width="{width:.4g}" height="{height:g}">'
+            f"<title>{text}</title></rect>"
+        )
 
 
-def span(seconds: float) -> str:
-    """A length of time in its largest fitting unit."""
-    unit, length = next(((unit, length) for unit, length in _UNITS if seconds >= length), ("s", 1))
-    return f"{round(seconds / length, 1):g} {unit}"
-
-
-_UNITS: Final = (("d", 86_400), ("h", 3600), ("min", 60), ("s", 1))
-_STEPS: Final = tuple(
-    count * length for length in (1, 60, 3600) for count in (1, 2, 5, 10, 15, 30)
-) + tuple(86_400 * days for days in (0.5, 1, 2, 5, 10, 30, 100))  # fmt: skip
+def _text(point: Point, names: Sequence[str]) -> str:
+    return ", ".join(f"{point.counts[name]:,} {name}" for name in names if point.counts[name])

@@ -1,4 +1,4 @@
-"""Pages with everything a batch made: clips that play under the pointer, pictures, prompts, prices, failures.
+"""HTML pages with everything a batch made: clips that play under the pointer, pictures, prompts, failures.
 
 A page links its files, relative to itself, and holds no more than text: it opens from disk, and the
 directory can be moved or zipped as a whole. Prompts, names and errors are foreign text and may hold markup:
@@ -27,6 +27,8 @@ from urllib.parse import quote
 
 from attrs import Factory, field, frozen
 
+from seedance_async.time_format import format_seconds
+
 CLIPS: Final = frozenset({".mp4", ".webm"})
 PICTURES: Final = frozenset({".png", ".jpg", ".jpeg", ".webp", ".gif"})
 WIDEST: Final = 3.2  # width to height; beyond it a card would fill a row alone
@@ -47,13 +49,13 @@ _SCRIPT: Final = resources.files("seedance_async.batch").joinpath("gallery.js").
 
 
 @frozen(kw_only=True)
-class Exhibit:
+class Card:
     """One job as a page shows it.
 
     Attributes:
         files: as POSIX paths relative to the page, the main one first.
         shape: width to height such as ``16:9``; anything else is shown as a square.
-        credits: what it cost, refunds taken off; None if not told.
+        credits: what it cost, refunds taken off; None if not known.
         seconds: how long the server worked on it; None if not known.
         error: why there are no files, or not all of them.
         state: the journal's word; left out, it follows from ``error``.
@@ -83,7 +85,7 @@ class Exhibit:
 
 
 @frozen(kw_only=True)
-class Part:
+class Page:
     """Which of a gallery's pages a page is.
 
     Attributes:
@@ -99,12 +101,12 @@ class Part:
     states: Sequence[Iterable[str]]
 
 
-def whole(exhibits: Iterable[Exhibit]) -> Part:
-    """The part that is everything."""
-    exhibits = list(exhibits)
-    counts = Counter(exhibit.state for exhibit in exhibits)
-    spent = sum(exhibit.credits or 0 for exhibit in exhibits)
-    return Part(number=1, counts=counts, credits=spent, states=[counts])
+def whole(cards: Iterable[Card]) -> Page:
+    """The page that is everything."""
+    cards = list(cards)
+    counts = Counter(card.state for card in cards)
+    spent = sum(card.credits or 0 for card in cards)
+    return Page(number=1, counts=counts, credits=spent, states=[counts])
 
 
 def page_name(number: int) -> str:
@@ -112,20 +114,19 @@ def page_name(number: int) -> str:
     return "gallery.html" if number == 1 else f"gallery-{number}.html"
 
 
-def render(exhibits: Iterable[Exhibit], *, title: str, part: Part | None = None, chart: str = "") -> str:
+def render(cards: Iterable[Card], *, title: str, page: Page | None = None, chart: str = "") -> str:
     """A page as HTML.
 
     Args:
-        exhibits: of this page.
+        cards: of this page.
         title: foreign text.
-        part: of several pages; left out, this is the only one.
+        page: of several pages; left out, this is the only one.
         chart: SVG of our own making.
     """
-    exhibits = list(exhibits)
-    part = part or whole(exhibits)
-    style = _STYLE + "".join(sorted({_ratio_rule(exhibit.ratio) for exhibit in exhibits}))
-    cards = "\n".join(_card(exhibit) for exhibit in exhibits)
-    pages = _pages(part)
+    cards = list(cards)
+    page = page or whole(cards)
+    style = _STYLE + "".join(sorted({_ratio_rule(card.ratio) for card in cards}))
+    figures = "\n".join(_figure(card) for card in cards)
     return f"""<!doctype html>
 <html lang="en">
 <head>
@@ -139,14 +140,14 @@ def render(exhibits: Iterable[Exhibit], *, title: str, part: Part | None = None,
 <body>
 <header>
 <h1><bdi>{html.escape(title)}</bdi></h1>
-<p>{html.escape(_summary(exhibits, part))}</p>
+<p>{html.escape(_summary(cards, page))}</p>
 {_chart(chart)}</header>
-{_tools(part)}
+{_filter(page)}
 <main>
-{cards}
+{figures}
 </main>
 <p id="none" hidden>Nothing like that on this page.</p>
-{pages}
+{_page_links(page)}
 <script>{_SCRIPT}</script>
 </body>
 </html>
@@ -165,15 +166,15 @@ def _hash(text: str) -> str:
     return f"sha256-{base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()}"
 
 
-def _summary(exhibits: Sequence[Exhibit], part: Part) -> str:
-    models = Counter(exhibit.model for exhibit in exhibits)
-    told = [f"{sum(part.counts.values()):,} jobs"]
-    if len(part.states) == 1:
-        told = [f"{count} {model}" for model, count in models.most_common()]
-    told += [f"{count:,} {state}" for state, count in part.counts.items() if state != "saved"]
-    if part.credits:
-        told.append(f"{part.credits:,.10g} credits")
-    return " · ".join(told)
+def _summary(cards: Sequence[Card], page: Page) -> str:
+    models = Counter(card.model for card in cards)
+    words = [f"{sum(page.counts.values()):,} jobs"]
+    if len(page.states) == 1:
+        words = [f"{count} {model}" for model, count in models.most_common()]
+    words += [f"{count:,} {state}" for state, count in page.counts.items() if state != "saved"]
+    if page.credits:
+        words.append(f"{page.credits:,.10g} credits")
+    return " · ".join(words)
 
 
 def _chart(chart: str) -> str:
@@ -187,9 +188,9 @@ def _chart(chart: str) -> str:
     return f'<section class="chart">{chart}<p class="legend">{words}</p></section>\n'
 
 
-def _tools(part: Part) -> str:
+def _filter(page: Page) -> str:
     """What the page can be narrowed down by."""
-    everything = {"": sum(part.counts.values()), **part.counts}
+    everything = {"": sum(page.counts.values()), **page.counts}
     buttons = "".join(
         f'<button type="button" data-state="{html.escape(state)}" aria-pressed="false">'
         f"{html.escape(state or 'all')} <b>{count:,}</b></button>"
@@ -199,30 +200,30 @@ def _tools(part: Part) -> str:
     return f'<nav class="tools" aria-label="filter">{buttons}{field}</nav>'
 
 
-def _pages(part: Part) -> str:
-    if len(part.states) < 2:
+def _page_links(page: Page) -> str:
+    if len(page.states) < 2:
         return ""
     links = "".join(
         f'<a href="./{page_name(number)}" data-states="{html.escape(" ".join(sorted(states)))}"'
-        f"{_CURRENT if number == part.number else ''}>{number}</a>"
-        for number, states in enumerate(part.states, start=1)
+        f"{_CURRENT if number == page.number else ''}>{number}</a>"
+        for number, states in enumerate(page.states, start=1)
     )
     return f'<nav class="pages" aria-label="pages">{links}</nav>'
 
 
-def _card(exhibit: Exhibit) -> str:
-    files = [file for file in exhibit.files if _link(file)]
-    notes = "".join(f"<span>{html.escape(note)}</span>" for note in _notes(exhibit))
-    return f"""<figure class="{_ratio_class(exhibit.ratio)}" data-state="{html.escape(exhibit.state)}">
-{_media(exhibit, files)}
-<figcaption><p dir="auto">{html.escape(exhibit.prompt)}</p>
-<div><b><bdi>{html.escape(exhibit.name)}</bdi></b>{notes}
+def _figure(card: Card) -> str:
+    files = [file for file in card.files if _link(file)]
+    notes = "".join(f"<span>{html.escape(note)}</span>" for note in _notes(card))
+    return f"""<figure class="{_ratio_class(card.ratio)}" data-state="{html.escape(card.state)}">
+{_media(card, files)}
+<figcaption><p dir="auto">{html.escape(card.prompt)}</p>
+<div><b><bdi>{html.escape(card.name)}</bdi></b>{notes}
 <button type="button" class="copy" title="copy the prompt">copy</button></div>
-{_more(exhibit, files)}</figcaption>
+{_details(card, files)}</figcaption>
 </figure>"""
 
 
-def _media(exhibit: Exhibit, files: Sequence[str]) -> str:
+def _media(card: Card, files: Sequence[str]) -> str:
     clip = next((file for file in files if _suffix(file) in CLIPS), None)
     pictures = [file for file in files if _suffix(file) in PICTURES]
     if clip is not None:
@@ -232,41 +233,40 @@ def _media(exhibit: Exhibit, files: Sequence[str]) -> str:
             'preload="none"></video></a>'
         )
     if not pictures:
-        reason = html.escape(exhibit.error or "no files")
-        return f'<div class="missing"><b>{html.escape(exhibit.state)}</b><p dir="auto">{reason}</p></div>'
+        reason = html.escape(card.error or "no files")
+        return f'<div class="missing"><b>{html.escape(card.state)}</b><p dir="auto">{reason}</p></div>'
     if len(pictures) == 1:
-        return _picture(exhibit, pictures[0])
-    return f'<div class="several">{"".join(_picture(exhibit, picture) for picture in pictures)}</div>'
+        return _picture(card, pictures[0])
+    return f'<div class="several">{"".join(_picture(card, picture) for picture in pictures)}</div>'
 
 
-def _picture(exhibit: Exhibit, file: str) -> str:
+def _picture(card: Card, file: str) -> str:
     link = _link(file)
-    return f'<a href="{link}"><img src="{link}" alt="{html.escape(exhibit.name)}" loading="lazy"></a>'
+    return f'<a href="{link}"><img src="{link}" alt="{html.escape(card.name)}" loading="lazy"></a>'
 
 
-def _more(exhibit: Exhibit, files: Sequence[str]) -> str:
+def _details(card: Card, files: Sequence[str]) -> str:
     """What is not shown before somebody asks."""
-    facts = dict(exhibit.facts)
-    if exhibit.error is not None:
-        facts = {"error": exhibit.error, **facts}
+    facts = dict(card.facts)
+    if card.error is not None:
+        facts = {"error": card.error, **facts}
     if not facts:
         return ""
-    rows = [(name, f'<dd dir="auto">{html.escape(told)}</dd>') for name, told in facts.items()]
+    rows = [(name, f'<dd dir="auto">{html.escape(text)}</dd>') for name, text in facts.items()]
     rows += [
         ("file", f'<dd><a href="{_link(file)}"><bdi>{html.escape(file)}</bdi></a></dd>') for file in files
     ]
-    told = "".join(f"<dt>{html.escape(name)}</dt>{value}" for name, value in rows)
-    word = "what went wrong" if exhibit.error is not None else "more"
-    return f"<details><summary>{word}</summary><dl>{told}</dl></details>\n"
+    listed = "".join(f"<dt>{html.escape(name)}</dt>{value}" for name, value in rows)
+    word = "what went wrong" if card.error is not None else "more"
+    return f"<details><summary>{word}</summary><dl>{listed}</dl></details>\n"
 
 
-def _notes(exhibit: Exhibit) -> list[str]:
-    notes = [exhibit.model, exhibit.shape]
-    if exhibit.seconds is not None:
-        minutes, seconds = divmod(round(exhibit.seconds), 60)
-        notes.append(f"{minutes}:{seconds:02} min")
-    if exhibit.credits is not None:
-        notes.append(f"{exhibit.credits:g} cr")
+def _notes(card: Card) -> list[str]:
+    notes = [card.model, card.shape]
+    if card.seconds is not None:
+        notes.append(format_seconds(card.seconds))
+    if card.credits is not None:
+        notes.append(f"{card.credits:g} cr")
     return [note for note in notes if note]
 
 

@@ -1,16 +1,16 @@
-"""The input file of a batch, a job at a time: JSON lines, CSV, or a JSON array.
+"""Reader of a batch's input file, a job at a time: JSON lines, CSV, or a JSON array.
 
 Every job has ``model`` and the request's fields under the API's own names, and may have ``name`` and
-``repeat``. The lines of a ``results.jsonl`` are manifests too: what a run added to them is recognised and
-left alone.
+``repeat``. A ``results.jsonl`` is a manifest too: the fields that a run added to its lines are recognised and
+ignored.
 
-Nothing is held but the job at hand, so a million lines cost no memory; a JSON array is cut into its elements
-as it is read. Nothing is raised for what is wrong either: problems come out in place of jobs, with their line
-and field, so that all of them can be told at once.
+Only one job is in memory at a time, so a million lines cost no memory; a JSON array is split into elements as
+it is read. Nothing is raised for what is wrong: problems are yielded in place of jobs, with their line and
+field, so that all of them can be reported at once.
 
-CSV knows text only. Its cells are read by the field they stand for: ``true`` and ``false``, whole numbers,
-and lists with blanks between the URLs (or a JSON list). An empty cell is left out. Comma, semicolon and tab
-are told apart by the header.
+CSV has text only. A cell is read by the field it belongs to: ``true`` and ``false``, whole numbers, and lists
+with blanks between the URLs (or a JSON list). An empty cell is left out. Whether the separator is a comma, a
+semicolon or a tab follows from the header.
 """
 
 from __future__ import annotations
@@ -63,7 +63,7 @@ class Line:
 
     Attributes:
         number: the line where it begins, from 1.
-        place: what a job without a name is named after: its line, or its place among rows or elements.
+        place: the number in the name of a job without one: its line, or its place among rows or elements.
         job: None if there are problems.
         problems: as ``(field, reason)``.
     """
@@ -78,14 +78,14 @@ def read(source: str | PathLike[str]) -> Iterator[Line]:
     """Read a manifest; ``-`` is standard input.
 
     Raises:
-        ManifestError: it cannot be opened. What is wrong inside it is told line by line instead.
+        ManifestError: it cannot be opened. What is wrong inside it comes out line by line instead.
     """
     with _opened(source) as file:
         yield from _reader(source, file)(file)
 
 
 def fingerprint(source: str | PathLike[str]) -> str | None:
-    """What a manifest is recognised by when it comes again unchanged; None for standard input.
+    """The digest of a manifest, equal if it is read again unchanged; None for standard input.
 
     Raises:
         ManifestError: it cannot be opened.
@@ -104,8 +104,8 @@ def _opened(source: str | PathLike[str]) -> Generator[io.BufferedReader]:
     try:
         file = Path(source).open("rb")  # noqa: SIM115 - closed below
     except OSError as problem:
-        told = f"cannot be read: {problem.strerror}"
-        raise ManifestError([(1, "manifest", told)], source=str(source)) from problem
+        reason = f"cannot be read: {problem.strerror}"
+        raise ManifestError([(1, "manifest", reason)], source=str(source)) from problem
     with file:
         yield file
 
@@ -113,7 +113,7 @@ def _opened(source: str | PathLike[str]) -> Generator[io.BufferedReader]:
 def _reader(
     source: str | PathLike[str], file: io.BufferedReader
 ) -> Callable[[io.BufferedReader], Iterator[Line]]:
-    """How the file is to be read: by its suffix where that is plain, else by how it begins."""
+    """The reader for the file: by its suffix if that is clear, else by how it begins."""
     head = file.peek(4096)[:4096].removeprefix(codecs.BOM_UTF8)
     suffix = Path(source).suffix.lower()
     if head.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
@@ -127,10 +127,10 @@ def _reader(
 
 
 def _utf16(_: io.BufferedReader) -> Iterator[Line]:
-    yield _flaw(1, "manifest", "is UTF-16; save it as UTF-8")
+    yield _problem(1, "manifest", "is UTF-16; save it as UTF-8")
 
 
-def _flaw(number: int, name: str, reason: str) -> Line:
+def _problem(number: int, name: str, reason: str) -> Line:
     return Line(number, place=number, problems=((name, reason),))
 
 
@@ -140,7 +140,7 @@ def _flaw(number: int, name: str, reason: str) -> Line:
 def _json_lines(file: io.BufferedReader) -> Iterator[Line]:
     for number, text in enumerate(_bounded_lines(file), start=1):
         if len(text) > MAX_LINE_BYTES:
-            yield _flaw(number, "json", f"is longer than {MAX_LINE_BYTES} bytes")
+            yield _problem(number, "json", f"is longer than {MAX_LINE_BYTES} bytes")
         elif text.strip():
             yield evolve(_json_job(text), number=number, place=number)
 
@@ -158,9 +158,9 @@ def _json_job(text: bytes) -> Line:
     try:
         fields = wire.loads(text)
     except ValueError as problem:
-        return _flaw(1, "json", str(problem).removeprefix("body "))
+        return _problem(1, "json", str(problem).removeprefix("body "))
     if not isinstance(fields, dict):
-        return _flaw(1, "json", "must be an object with the fields of a job")
+        return _problem(1, "json", "must be an object with the fields of a job")
     return _job(fields)
 
 
@@ -169,22 +169,22 @@ def _json_job(text: bytes) -> Line:
 
 def _json_array(file: io.BufferedReader) -> Iterator[Line]:
     text = io.TextIOWrapper(file, encoding="utf-8-sig", newline="")
-    cutter = _Cutter(text)
+    splitter = _ArraySplitter(text)
     try:
-        for place, (number, element) in enumerate(cutter.elements(), start=1):
+        for place, (number, element) in enumerate(splitter.elements(), start=1):
             line = _json_job(element.encode())
             problems = tuple((f"[{place - 1}].{name}", reason) for name, reason in line.problems)
             yield evolve(line, number=number, place=place, problems=problems)
     except UnicodeDecodeError:
-        yield _flaw(cutter.line, "json", "is not UTF-8")
+        yield _problem(splitter.line, "json", "is not UTF-8")
     except (ValueError, RecursionError) as problem:
-        yield _flaw(cutter.line, "json", str(problem))
+        yield _problem(splitter.line, "json", str(problem))
     finally:
         text.detach()
 
 
-class _Cutter:
-    """Cuts a JSON array into its elements without reading all of it."""
+class _ArraySplitter:
+    """Splits a JSON array into its elements without reading all of it."""
 
     def __init__(self, text: TextIO) -> None:
         self.line = 1
@@ -199,30 +199,30 @@ class _Cutter:
         Raises:
             ValueError: the text is no JSON array.
         """
-        self._pass("[")
-        if self._pass("]", or_else=""):
+        self._skip("[")
+        if self._skip("]", or_else=""):
             return
         while True:
-            self._next_mark()
+            self._next_token()
             end = self._end_of_value()
             yield self.line, self._buffer[self._at : end]
             self._move_to(end)
-            if self._pass("]", or_else=","):
+            if self._skip("]", or_else=","):
                 break
-        if self._next_mark():
+        if self._next_token():
             raise ValueError("goes on after the end of its array")
 
-    def _pass(self, mark: str, or_else: str | None = None) -> bool:
-        """Step over ``mark`` and tell so, or over ``or_else``; an empty ``or_else`` is no step at all."""
-        found = self._next_mark()
-        if found != mark and or_else not in {"", found}:
-            wanted = " or ".join(filter(None, (or_else, mark)))
-            raise ValueError(f"expected {wanted}, found {found or 'the end of the file'}")
-        if found == mark or or_else:
+    def _skip(self, token: str, or_else: str | None = None) -> bool:
+        """Skip ``token`` and return True, or skip ``or_else``; an empty ``or_else`` skips nothing."""
+        found = self._next_token()
+        if found != token and or_else not in {"", found}:
+            expected = " or ".join(filter(None, (or_else, token)))
+            raise ValueError(f"expected {expected}, found {found or 'the end of the file'}")
+        if found == token or or_else:
             self._move_to(self._at + 1)
-        return found == mark
+        return found == token
 
-    def _next_mark(self) -> str:
+    def _next_token(self) -> str:
         """The next character that is not white space; empty at the end."""
         while True:
             blank = _BLANK.match(self._buffer, self._at)
@@ -260,15 +260,15 @@ def _csv(file: io.BufferedReader) -> Iterator[Line]:
     text = io.TextIOWrapper(file, encoding="utf-8-sig", errors="surrogateescape", newline="")
     try:
         above, header_line = 0, text.readline(MAX_LINE_BYTES)
-        if told := _DELIMITER_TOLD.fullmatch(header_line):
+        if given := _DELIMITER_LINE.fullmatch(header_line):
             above, header_line = 1, text.readline(MAX_LINE_BYTES)
-        delimiter = told[1] if told else max(",;\t", key=header_line.count)
+        delimiter = given[1] if given else max(",;\t", key=header_line.count)
         header = _without_end(
             [cell.strip() for cell in next(csv.reader([header_line], delimiter=delimiter), [])]
         )
-        flaws = tuple(_header_flaws(header))
-        if flaws or not header:
-            yield Line(above + 1, place=1, problems=flaws or (("manifest", "is empty"),))
+        problems = tuple(_header_problems(header))
+        if problems or not header:
+            yield Line(above + 1, place=1, problems=problems or (("manifest", "is empty"),))
             return
         for line in _csv_rows(text, header, delimiter):
             yield evolve(line, number=above + line.number)
@@ -276,8 +276,8 @@ def _csv(file: io.BufferedReader) -> Iterator[Line]:
         text.detach()
 
 
-def _header_flaws(header: list[str]) -> Iterator[tuple[str, str]]:
-    """Columns that stand for nothing, and those of which nobody can say which one is meant."""
+def _header_problems(header: list[str]) -> Iterator[tuple[str, str]]:
+    """Columns that stand for no field, and fields that have several columns."""
     for cell, times in Counter(header).items():
         if cell not in _COLUMNS:
             meant = get_close_matches(cell.casefold(), _COLUMNS, n=1)
@@ -295,13 +295,13 @@ def _csv_rows(text: TextIO, header: list[str], delimiter: str) -> Iterator[Line]
         try:
             row = next(rows, None)
         except csv.Error as problem:
-            yield _flaw(number, "csv", str(problem))
+            yield _problem(number, "csv", str(problem))
             continue
         if row is None:
             return
         row = _without_end(row)
         if len(row) > len(header):
-            yield _flaw(number, "csv", f"has {len(row)} cells, and the header {len(header)} columns")
+            yield _problem(number, "csv", f"has {len(row)} cells, and the header {len(header)} columns")
         elif foreign := [name for name, cell in zip(header, row, strict=False) if _NOT_UTF8.search(cell)]:
             place += 1
             yield Line(number, place=place, problems=tuple((name, _SAVE_AS_UTF8) for name in foreign))
@@ -356,13 +356,13 @@ def _job(fields: Mapping[str, object]) -> Line:
         job = Job(request, name=name, repeat=repeat)  # type: ignore[arg-type]  # checked by Job itself
     except ValidationError as error:
         return Line(
-            1, place=1, problems=(*problems, *(told for told in error.problems if told not in problems))
+            1, place=1, problems=(*problems, *(each for each in error.problems if each not in problems))
         )
     return Line(1, place=1, job=job)
 
 
 _NOT_OF_THE_REQUEST: Final = frozenset({*OWN_FIELDS, *RESULT_FIELDS})
-_DELIMITER_TOLD: Final = re.compile(r"sep=(.)\r?\n?")
+_DELIMITER_LINE: Final = re.compile(r"sep=(.)\r?\n?")
 """A first line that Excel understands, and writes no header into."""
 
 _NOT_UTF8: Final = re.compile(r"[\udc80-\udcff]")

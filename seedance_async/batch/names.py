@@ -25,8 +25,8 @@ FIELDS: Final[Mapping[str, str]] = {
 }
 """What a template may use, and what it stands for."""
 
-TELLING_APART: Final = frozenset({"name", "index", "task_id"})
-"""Fields of which a template needs one, or several jobs would share a file name."""
+DISTINCT: Final = frozenset({"name", "index", "task_id"})
+"""Fields that differ from job to job; without one of them, several jobs would share a file name."""
 
 DEFAULT: Final = "{name}.{ext}"
 
@@ -40,15 +40,15 @@ class Template:
             ``.{ext}`` may end it or be left out.
 
     Raises:
-        ConfigurationError: an unknown field, no field that tells jobs apart, or a path out of the directory.
+        ConfigurationError: an unknown field, no field of ``DISTINCT``, or a path out of the directory.
     """
 
     text: str = field(default=DEFAULT)
 
     def __attrs_post_init__(self) -> None:
-        faults = list(_faults(self.text))
-        if faults:
-            raise ConfigurationError(f"output name {self.text!r}: {'; '.join(faults)}")
+        problems = list(_problems(self.text))
+        if problems:
+            raise ConfigurationError(f"output name {self.text!r}: {'; '.join(problems)}")
 
     def render(self, **values: str) -> PurePosixPath:
         """The relative path of a file without its extension.
@@ -65,16 +65,17 @@ def _without_ext(text: str) -> str:
     return text.removesuffix(".{ext}")
 
 
-def _faults(text: str) -> Iterator[str]:
+def _problems(text: str) -> Iterator[str]:
     try:
-        used = [(name, spec or turn) for _, name, spec, turn in Formatter().parse(text) if name is not None]
+        parsed = Formatter().parse(text)
+        used = [(name, spec or conversion) for _, name, spec, conversion in parsed if name is not None]
     except ValueError as problem:
         yield str(problem)
         return
     for name, formatting in used:
         if name not in FIELDS or formatting:
             yield f"{{{name}}} is not a field; known are {', '.join(FIELDS)}, without any formatting"
-    if not TELLING_APART & {name for name, _ in used}:
+    if not DISTINCT & {name for name, _ in used}:
         yield "needs {name}, {index} or {task_id}, or all jobs would have one file"
     if "{ext}" in _without_ext(text):
         yield "{ext} may stand at its end only"

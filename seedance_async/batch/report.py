@@ -1,7 +1,7 @@
-"""The gallery of a batch, written from its journal: what the journal knows, for people.
+"""Gallery of a batch, written from its journal.
 
-The journal is read twice, a page of jobs at a time: once for the sums and the course of the batch, which
-stand on the first page, and once for the pages. So a million jobs take no more memory than one page of them.
+The journal is read twice, a page of jobs at a time: once for the totals and the chart, which the first page
+needs, and once for the pages. So a million jobs take no more memory than one page of them.
 Only the owner may read the pages, as it is with the journal: prompts stand in them.
 """
 
@@ -13,10 +13,9 @@ from typing import TYPE_CHECKING, Final
 
 from attrs import define, field
 
-from seedance_async.batch import chart, gallery, pulse
+from seedance_async.batch import chart, gallery
 from seedance_async.batch.journal import Journal
 from seedance_async.batch.states import ENDED, NEVER_PAID, State
-from seedance_async.batch.timeline import Timeline
 from seedance_async.safe_files import OWNER, replacing
 
 if TYPE_CHECKING:
@@ -28,9 +27,11 @@ if TYPE_CHECKING:
 PAGE: Final = 500
 """Jobs on a page: some 600 kB of text, and a browser lays it out in a blink."""
 
-SHOWN_ELSEWHERE: Final = frozenset({"prompt", "aspect_ratio", "image_size"})
+ON_THE_CARD: Final = frozenset({"prompt", "aspect_ratio", "image_size"})
+"""Fields of a request that are not repeated among its facts."""
+
 ORDER: Final = (State.SAVED, *(state for state in State if state is not State.SAVED))
-"""In which states are told: what is there first."""
+"""Order in which the states are listed."""
 
 LOST: Final = frozenset({State.FAILED, State.REFUSED, State.UNCERTAIN})
 """States in which the chart counts a job as lost."""
@@ -49,8 +50,8 @@ async def write_gallery(directory: Path, *, jobs_on_a_page: int = PAGE) -> Path:
     """
     journal = await Journal.open(directory)
     try:
-        writing = await journal.do(_Writing, journal.store, directory, jobs_on_a_page)
-        while await journal.do(writing.page):
+        writer = await journal.do(_Writer, journal.store, directory, jobs_on_a_page)
+        while await journal.do(writer.page):
             pass
     finally:
         await journal.close()
@@ -58,38 +59,38 @@ async def write_gallery(directory: Path, *, jobs_on_a_page: int = PAGE) -> Path:
 
 
 @define
-class _Sums:
+class _Totals:
     """What is known of all jobs together."""
 
+    course: chart.Course
     counts: Counter[State] = field(factory=Counter)
     states: list[set[State]] = field(factory=list)
-    timeline: Timeline = field(factory=Timeline)
 
     def add(self, job: Milestones, *, page: int) -> None:
         if page == len(self.states):
             self.states.append(set())
         self.states[page].add(job.state)
         self.counts[job.state] += 1
-        self.timeline.add(sent_at=_sent_at(job), ended_at=_ended_at(job), lost=job.state in LOST)
+        self.course.add_job(sent_at=_sent_at(job), ended_at=_ended_at(job), lost=job.state in LOST)
 
 
-class _Writing:
-    """One gallery in the making, in the journal's thread."""
+class _Writer:
+    """Writes the pages of one gallery, one after the other, in the journal's thread."""
 
     def __init__(self, store: Store, directory: Path, jobs_on_a_page: int) -> None:
         self._store = store
         self._directory = directory
         self._size = jobs_on_a_page
-        self._sums = _Sums()
-        for place, job in enumerate(_jobs(store)):
-            self._sums.add(job, page=place // self._size)
-        self._sums.states = self._sums.states or [set()]
+        self._totals = _Totals(chart.Course.load(store.fact(chart.FACT)))
+        for index, job in enumerate(_jobs(store)):
+            self._totals.add(job, page=index // self._size)
+        self._totals.states = self._totals.states or [set()]
         self._number = 0
         self._last = 0
 
     def page(self) -> bool:
         """Write the next page; False, and pages of a longer gallery removed, when there are none left."""
-        if self._number == len(self._sums.states):
+        if self._number == len(self._totals.states):
             self._remove_others()
             return False
         self._number += 1
@@ -100,22 +101,16 @@ class _Writing:
 
     def _render(self, entries: list[Entry]) -> str:
         store = self._store
-        counts = {str(state): count for state in ORDER if (count := self._sums.counts[state])}
-        part = gallery.Part(
+        counts = {str(state): count for state in ORDER if (count := self._totals.counts[state])}
+        page = gallery.Page(
             number=self._number,
             counts=counts,
             credits=store.credits_used - store.credits_refunded,
-            states=self._sums.states,
+            states=self._totals.states,
         )
-        drawn = self._chart() if self._number == 1 else ""
-        return gallery.render(
-            map(exhibit, entries), title=self._directory.resolve().name, part=part, chart=drawn
-        )
-
-    def _chart(self) -> str:
-        limit, beats = pulse.load(self._store.fact(pulse.FACT))
-        moments = self._sums.timeline.moments(beats, period=limit.period)
-        return chart.draw(moments, beats, limit=limit)
+        title = self._directory.resolve().name
+        svg = chart.draw(self._totals.course) if self._number == 1 else ""
+        return gallery.render(map(card, entries), title=title, page=page, chart=svg)
 
     def _write(self, name: str, text: str) -> None:
         with replacing(self._directory / name, OWNER) as file:
@@ -128,12 +123,12 @@ class _Writing:
                 path.unlink()
 
 
-def exhibit(entry: Entry) -> gallery.Exhibit:
+def card(entry: Entry) -> gallery.Card:
     """A job as the gallery shows it."""
     fields = entry.request_fields
     durations = [task.duration for task in entry.tasks if task.duration is not None]
     paid = None if entry.credits_used is None else entry.credits_used - (entry.credits_refunded or 0)
-    return gallery.Exhibit(
+    return gallery.Card(
         name=entry.name,
         model=entry.model,
         prompt=str(fields.get("prompt", "")),
@@ -153,11 +148,11 @@ def _facts(entry: Entry, fields: dict[str, object]) -> Iterator[tuple[str, str]]
     if entry.key:
         yield "idempotency key", entry.key
     for name, value in fields.items():
-        if name not in SHOWN_ELSEWHERE:
-            yield name, _told(name, value)
+        if name not in ON_THE_CARD:
+            yield name, _fact_text(name, value)
 
 
-def _told(name: str, value: object) -> str:
+def _fact_text(name: str, value: object) -> str:
     if "url" in name:  # it may be signed, and a page is given away more easily than a journal
         return f"{len(value)} given" if isinstance(value, list) else "given"
     return str(value).lower() if isinstance(value, bool) else str(value)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Final
 
 from attrs import field, frozen
 
@@ -15,12 +14,7 @@ from seedance_async.errors import (
     SeedanceError,
     UnauthorizedError,
 )
-
-ALL_SAVED: Final = 0
-SOME_FAILED: Final = 1
-OUT_OF_CREDITS: Final = 3
-KEY_REFUSED: Final = 4
-UNCERTAIN_JOBS: Final = 5
+from seedance_async.exit_codes import ExitCode
 
 
 @frozen(kw_only=True)
@@ -51,16 +45,16 @@ class Summary:
         return sum(self.counts.values())
 
     @property
-    def exit_code(self) -> int:
+    def exit_code(self) -> ExitCode:
         """What the command line ends with.
 
         0: every job is saved. 1: some failed or were refused, or could not be finished. 3: stopped for
         credits. 4: the key was refused. 5: uncertain jobs remain.
         """
         if isinstance(self.stopped, UnauthorizedError):
-            return KEY_REFUSED
+            return ExitCode.KEY_REFUSED
         if isinstance(self.stopped, InsufficientCreditsError | CreditCapError):
-            return OUT_OF_CREDITS
+            return ExitCode.OUT_OF_CREDITS
         if self.counts.get(State.UNCERTAIN) or self.counts.get(State.SUBMITTING):
-            return UNCERTAIN_JOBS
-        return ALL_SAVED if self.counts.get(State.SAVED, 0) == self.total else SOME_FAILED
+            return ExitCode.UNCERTAIN
+        return ExitCode.OK if self.counts.get(State.SAVED, 0) == self.total else ExitCode.FAILED

@@ -1,4 +1,4 @@
-"""The ``seedance`` command: its verbs, and the one place where an error becomes an exit code."""
+"""Command ``seedance``: its verbs, and the one place where an error becomes an exit code."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ from cyclopts.exceptions import CycloptsError, UnknownOptionError
 
 from seedance_async import __version__
 from seedance_async.cli import batch, demo, estimate, generate, sandbox, tasks
-from seedance_async.cli.exits import FAILED, INTERRUPTED, OK, USAGE, code_of, lines_of
-from seedance_async.cli.outages import outages_told
-from seedance_async.cli.streams import prepare, say, take_losses
+from seedance_async.cli.exits import code_of, lines_of
+from seedance_async.cli.output import log_notices, prepare, take_write_errors, write_message
 from seedance_async.errors import SeedanceError
+from seedance_async.exit_codes import ExitCode
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -43,10 +43,10 @@ def build() -> App:
     app.command(tasks.wait)
     app.command(tasks.download)
     app.command(sandbox.sandbox)
-    for place, name in enumerate(
+    for position, name in enumerate(
         ("demo", "generate", "batch", "estimate", "status", "wait", "download", "sandbox")
     ):
-        app[name].sort_key = place  # help lists them in the order of a newcomer's way
+        app[name].sort_key = position  # help lists them in the order in which a newcomer needs them
     return app
 
 
@@ -56,14 +56,14 @@ def run(arguments: Sequence[str]) -> int:
     try:
         return asyncio.run(execute(arguments))
     except KeyboardInterrupt:
-        return INTERRUPTED
+        return ExitCode.INTERRUPTED
 
 
 def _parsed(arguments: Sequence[str]) -> tuple[Callable[..., object], inspect.BoundArguments]:
     """The command and its arguments, as cyclopts reads them.
 
-    A lone ``-``, and a text with a hyphen before its words, is what it is and no option. Only those: were any
-    word with a hyphen taken for a prompt, a mistyped flag would be paid for as one.
+    A lone ``-``, and a text of several words that begins with a hyphen, is an argument and no option. Only
+    those: were any word with a hyphen taken for a prompt, a mistyped flag would be paid for as one.
     """
     try:
         command, bound, _ = build().parse_args(arguments)
@@ -78,24 +78,26 @@ def _parsed(arguments: Sequence[str]) -> tuple[Callable[..., object], inspect.Bo
 
 async def execute(arguments: Sequence[str]) -> int:
     """Run one command line in the present event loop and return its exit code."""
-    code = await _ended(arguments)
-    return (code or FAILED) if take_losses() else code
+    code = await _run(arguments)
+    return (code or ExitCode.FAILED) if take_write_errors() else code
 
 
-async def _ended(arguments: Sequence[str]) -> int:
+async def _run(arguments: Sequence[str]) -> int:
     try:
         command, bound = _parsed(arguments)
-        with outages_told():
-            ending = command(*bound.args, **bound.kwargs)
-            code = await ending if inspect.isawaitable(ending) else ending
-        return code if isinstance(code, int) else OK
+        with log_notices():
+            code = command(*bound.args, **bound.kwargs)
+            code = await code if inspect.isawaitable(code) else code
+        return code if isinstance(code, int) else ExitCode.OK
     except CycloptsError as mistake:
-        say(f"error: {mistake}")
-        return USAGE
+        write_message(f"error: {mistake}")
+        return ExitCode.USAGE
     except SeedanceError as error:
         for line in lines_of(error):
-            say(line)
+            write_message(line)
         return code_of(error)
     except OSError as problem:
-        say(f"error: {problem.strerror or problem}{f': {problem.filename}' if problem.filename else ''}")
-        return FAILED
+        write_message(
+            f"error: {problem.strerror or problem}{f': {problem.filename}' if problem.filename else ''}"
+        )
+        return ExitCode.FAILED

@@ -7,7 +7,7 @@ command says so whenever there is something left to do.
 from __future__ import annotations
 
 import shlex
-from contextlib import AsyncExitStack, aclosing, suppress
+from contextlib import AsyncExitStack
 from pathlib import Path  # noqa: TC003 - cyclopts reads the annotations
 from typing import TYPE_CHECKING, Annotated, Final
 
@@ -17,32 +17,36 @@ from cyclopts import Parameter
 import seedance_async
 from seedance_async import sandbox as emulator
 from seedance_async.batch import names
-from seedance_async.batch.report import write_gallery
 from seedance_async.batch.states import ENDED
-from seedance_async.cli import places
-from seedance_async.cli.batch_shows import show
-from seedance_async.cli.batch_standing import Observer
+from seedance_async.cli.batch_display import choose_display
+from seedance_async.cli.batch_run import BatchRun
 from seedance_async.cli.connection import Connection
-from seedance_async.cli.demo import SPEED
-from seedance_async.cli.estimate import tell
-from seedance_async.cli.exits import FAILED, INTERRUPTED, OK
+from seedance_async.cli.demo import is_demo_directory
+from seedance_async.cli.estimate import print_estimate
 from seedance_async.cli.interrupts import interruptible
-from seedance_async.cli.sandbox import rate_limit
-from seedance_async.cli.streams import data, say
-from seedance_async.errors import ConfigurationError, JournalError
-from seedance_async.models import RateLimit
+from seedance_async.cli.output import write_data, write_message
+from seedance_async.cli.paths import check_writable, output_flag
+from seedance_async.cli.sandbox import SPEED, rate_limit, sandbox_client
+from seedance_async.errors import ConfigurationError
+from seedance_async.exit_codes import ExitCode
 
 if TYPE_CHECKING:
     from seedance_async import BatchRunner, SeedanceClient, Summary
-    from seedance_async.cli.batch_shows import Show
-    from seedance_async.cli.batch_standing import Standing
 
 SANDBOX_MEMORY: Final = "sandbox.jsonl"
 """What the account of ``--sandbox`` remembers, in the batch's directory."""
 
+EDITED: Final = (
+    "edited since the run before: each is a new job, paid for itself; "
+    "what was made before stays, as NAME-before-edit"
+)
+RETRY_FAILED: Final = (
+    "to send anew what failed or was refused, at its price: the same command with --retry-failed"
+)
 
-def _flag(told: str) -> Parameter:
-    return Parameter(negative=(), show_default=False, help=told)
+
+def _flag(help_text: str) -> Parameter:
+    return Parameter(negative=(), show_default=False, help=help_text)
 
 
 @Parameter(name="*")
@@ -76,32 +80,26 @@ class Options:
 
     def words(self) -> list[str]:
         """The flags as somebody would type them again."""
-        told: list[str] = []
-        if self.max_credits is not None:
-            told += ["--max-credits", f"{self.max_credits:.10g}"]
-        if self.max_in_flight is not None:
-            told += ["--max-in-flight", str(self.max_in_flight)]
-        if self.output_name != names.DEFAULT:
-            told += ["--output-name", self.output_name]
-        if self.no_embed:
-            told.append("--no-embed")
-        if self.no_share_posts:
-            told.append("--no-share-posts")
-        return [*told, *(["--sandbox"] if self.sandbox else []), *(["--json"] if self.as_json else [])]
+        given = {
+            "--max-credits": None if self.max_credits is None else f"{self.max_credits:.10g}",
+            "--max-in-flight": None if self.max_in_flight is None else str(self.max_in_flight),
+            "--output-name": None if self.output_name == names.DEFAULT else self.output_name,
+        }
+        switches = {
+            "--no-embed": self.no_embed,
+            "--no-share-posts": self.no_share_posts,
+            "--sandbox": self.sandbox,
+            "--json": self.as_json,
+        }
+        words = [word for name, value in given.items() if value is not None for word in (name, value)]
+        return words + [name for name, is_set in switches.items() if is_set]
 
 
 async def batch(
     manifest: Annotated[str | None, Parameter(help="JSON lines, a JSON array or CSV; - is stdin.")] = None,
     /,
     *,
-    output: Annotated[
-        Path | None,
-        Parameter(
-            name=("--output", "-o"),
-            converter=places.directory,
-            help="The batch's directory; made if it is missing.",
-        ),
-    ] = None,
+    output: Annotated[Path | None, output_flag("The batch's directory; made if it is missing.")] = None,
     options: Options | None = None,
     dry_run: Annotated[bool, _flag("Check the whole manifest and estimate; nothing is sent.")] = False,
     list_fields: Annotated[bool, _flag("What --output-name may use; nothing is sent.")] = False,
@@ -118,33 +116,49 @@ async def batch(
     130 interrupted.
     """
     if list_fields:
-        for name, meaning in names.FIELDS.items():
-            data(f"{{{name}}}\t{meaning}")
-        return OK
+        return _list_fields()
     if manifest is None or (output is None and not dry_run):
         missing = "MANIFEST" if manifest is None else "--output DIR"
         raise ConfigurationError(f"{missing} is missing: seedance batch MANIFEST --output DIR")
     options, connection = options or Options(), connection or Connection()
-    if options.sandbox and (foreign := connection.flags()):
-        told = f"--sandbox has a key, an address and a clock of its own; leave out {' and '.join(foreign)}"
-        raise ConfigurationError(told)
-    names.Template(options.output_name)  # a trial run, too, tells what is wrong with it
-    if output is not None:
-        places.check(output)
+    _check(output, options, connection)
     if dry_run or output is None:
-        limit = rate_limit(SPEED) if options.sandbox else connection.rate_limit
-        return await tell(
+        return await print_estimate(
             manifest,
             output,
-            limit,
+            rate_limit(SPEED) if options.sandbox else connection.rate_limit,
             share_posts=not options.no_share_posts and options.max_in_flight is None,
             retry_failed=options.retry_failed,
             as_json=options.as_json,
         )
-    return await _Batch(manifest, output, options, connection).run()
+    return await _Command(manifest, output, options, connection).run()
 
 
-class _Batch:
+def _list_fields() -> int:
+    for name, meaning in names.FIELDS.items():
+        write_data(f"{{{name}}}\t{meaning}")
+    return ExitCode.OK
+
+
+def _check(output: Path | None, options: Options, connection: Connection) -> None:
+    """See that the flags make sense, also for a trial run.
+
+    Raises:
+        ConfigurationError: they do not.
+    """
+    if options.sandbox and (foreign := connection.flags()):
+        reason = f"--sandbox has a key, an address and a clock of its own; leave out {' and '.join(foreign)}"
+        raise ConfigurationError(reason)
+    names.Template(options.output_name)
+    if output is None:
+        return
+    check_writable(output)
+    if is_demo_directory(output):
+        reason = "belongs to `seedance demo`, which begins it anew each time; name another directory"
+        raise ConfigurationError(f"--output {output}: {reason}")
+
+
+class _Command:
     """One run of the command."""
 
     def __init__(self, manifest: str, directory: Path, options: Options, connection: Connection) -> None:
@@ -152,71 +166,47 @@ class _Batch:
         self._directory = directory
         self._options = options
         self._connection = connection
-        self._standing: Standing | None = None  # until the journal is open
 
     async def run(self) -> int:
-        """Run it, tell how it ended, and how to go on."""
-        seen = show(self._manifest, self._directory, as_json=self._options.as_json)
-        with interruptible(ask=lambda: seen.stopping(STOPPING), leave=seen.stop) as interruption:
-            await self._make(seen)
-        standing = self._standing
-        if standing is None:
-            self._tell_command("interrupted before anything was sent; to go on:")
-            return INTERRUPTED
-        code = INTERRUPTED if interruption.cancelled_caught else standing.summary.exit_code
-        seen.ended(standing, code, await self._gallery())
-        self._tell_how_to_go_on(standing.summary, code)
+        """Run the batch, write how it ended, and how to go on."""
+        display = choose_display(self._manifest, self._directory, as_json=self._options.as_json)
+        batch = BatchRun(self._directory, display)
+        with interruptible(display) as interruption:
+            await self._run(batch)
+        if batch.status is None:
+            self._write_command("interrupted before anything was sent; to go on:")
+            return ExitCode.INTERRUPTED
+        summary = batch.status.summary
+        code = ExitCode.INTERRUPTED if interruption.cancelled_caught else summary.exit_code
+        display.ended(batch.status, code, await batch.write_gallery())
+        self._write_advice(summary, code)
         return code
 
-    async def _make(self, seen: Show) -> None:
+    async def _run(self, batch: BatchRun) -> None:
         async with AsyncExitStack() as opened:
             client = await self._client(opened)
             self._warn(client)
-            runner = await opened.enter_async_context(self._runner(client))
-            with await Observer.of(runner, client) as observer:
-                seen.start(observer.standing)
-                try:
-                    await self._follow(runner, observer, seen)
-                finally:
-                    seen.stop()
-                    self._standing = observer.standing()
-
-    async def _follow(self, runner: BatchRunner, observer: Observer, seen: Show) -> None:
-        try:
-            async with aclosing(runner.run(self._manifest)) as results:
-                async for result in results:
-                    seen.told(result)
-                    await observer.keep()
-        finally:
-            with suppress(JournalError):  # whatever ended the run is worth more than its chart
-                await observer.keep(at_end=True)
-
-    async def _gallery(self) -> Path | None:
-        try:
-            return await write_gallery(self._directory)
-        except (OSError, JournalError) as problem:  # what is saved is saved, and the exit code says so
-            say(f"the gallery could not be written: {problem}")
-            return None
+            await batch.run(client, self._runner(client), self._manifest)
 
     def _warn(self, client: SeedanceClient) -> None:
         """Before anything is sent: the same jobs in another directory are other jobs."""
         # Looked up only now: the budget's limiter takes long to load for a help page.
-        from seedance_async.budget import outlives_a_process  # noqa: PLC0415
-        from seedance_async.cli.elsewhere import remember  # noqa: PLC0415
+        from seedance_async.cli.earlier_batches import record_batch  # noqa: PLC0415
 
-        if not self._options.sandbox and outlives_a_process(client.running_engine().transport.base_url):
-            for place in remember(self._manifest, self._directory):
-                say(f"note: {place} is a batch of the same manifest; here its jobs are paid for once more")
+        if self._options.sandbox:
+            return
+        for other in record_batch(self._manifest, self._directory, client.base_url):
+            write_message(
+                f"note: {other} is a batch of the same manifest; here its jobs are paid for once more"
+            )
 
     async def _client(self, opened: AsyncExitStack) -> SeedanceClient:
         if not self._options.sandbox:
             return await opened.enter_async_context(self._connection.client())
         memory = self._directory / SANDBOX_MEMORY
         sandbox = await opened.enter_async_context(emulator.Sandbox(speed=SPEED, memory=memory))
-        say(f"sandbox: play money, and a clock that runs {SPEED:g} times as fast")
-        limit = RateLimit.parse(rate_limit(SPEED))
-        client = seedance_async.SeedanceClient(sandbox.api_key, sandbox.base_url, rate_limit=limit)
-        return await opened.enter_async_context(client)
+        write_message(f"sandbox: play money, and a clock that runs {SPEED:g} times as fast")
+        return await opened.enter_async_context(sandbox_client(sandbox))
 
     def _runner(self, client: SeedanceClient) -> BatchRunner:
         options = self._options
@@ -232,30 +222,23 @@ class _Batch:
             share_posts=not options.no_share_posts,
         )
 
-    def _tell_how_to_go_on(self, summary: Summary, code: int) -> None:
+    def _write_advice(self, summary: Summary, code: ExitCode) -> None:
+        """Write what there is to know before the command is run again."""
         if summary.changes.edited:
-            say(
-                f"{summary.changes.edited} edited since the run before: each is a new job, paid for itself; "
-                "what was made before stays, as NAME-before-edit"
-            )
-        if summary.stopped is not None and code != INTERRUPTED:
-            say(f"stopped: {summary.stopped.message}")
+            write_message(f"{summary.changes.edited} {EDITED}")
+        if summary.stopped is not None and code != ExitCode.INTERRUPTED:
+            write_message(f"stopped: {summary.stopped.message}")
         if left := {state: count for state, count in summary.counts.items() if state not in ENDED}:
-            told = ", ".join(f"{count} {state}" for state, count in left.items())
-            self._tell_command(f"to go on with what is left ({told}):")
-        elif code == INTERRUPTED and not summary.total:
-            self._tell_command("interrupted before anything was sent; to go on:")
-        elif code == FAILED:
-            say("to send anew what failed or was refused, at its price: the same command with --retry-failed")
+            counts = ", ".join(f"{count} {state}" for state, count in left.items())
+            self._write_command(f"to go on with what is left ({counts}):")
+        elif code == ExitCode.INTERRUPTED and not summary.total:
+            self._write_command("interrupted before anything was sent; to go on:")
+        elif code == ExitCode.FAILED:
+            write_message(RETRY_FAILED)
 
-    def _tell_command(self, why: str) -> None:
-        """Say the command that goes on."""
+    def _write_command(self, reason: str) -> None:
+        """Write the command that goes on."""
         words = ["seedance", "batch", self._manifest, "-o", str(self._directory)]
         words += [*self._options.words(), *self._connection.words()]
-        say(why)
-        say(f"  {shlex.join(words)}")
-
-
-STOPPING: Final = (
-    "stopping: answers on the wire are waited for and written down; Ctrl-C again ends it at once"
-)
+        write_message(reason)
+        write_message(f"  {shlex.join(words)}")

@@ -1,4 +1,4 @@
-"""Waiting for tasks and fetching their files: what ``generate``, ``wait`` and ``download`` have in common."""
+"""Waiting for tasks and downloading their files, as ``generate``, ``wait`` and ``download`` do."""
 
 from __future__ import annotations
 
@@ -6,9 +6,10 @@ from typing import TYPE_CHECKING
 
 import anyio
 
-from seedance_async.cli.progress import Progress, clock
-from seedance_async.cli.streams import data, say
+from seedance_async.cli.output import write_data, write_message
+from seedance_async.cli.progress import Progress
 from seedance_async.errors import SeedanceError, TaskFailedError, WaitTimeoutError
+from seedance_async.time_format import format_seconds
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
@@ -23,9 +24,9 @@ async def wait_for_all(
     task_ids: Sequence[str],
     *,
     timeout: float | None,
-    tell: Callable[[Task], None],
+    on_final: Callable[[Task], None],
 ) -> list[SeedanceError]:
-    """Wait for every task with the client's one poller, telling each as it becomes final.
+    """Wait for every task with the client's one poller, handing over each as it becomes final.
 
     Returns:
         Why tasks did not complete, one error for each of them.
@@ -39,7 +40,7 @@ async def wait_for_all(
             error.task_id = error.task_id or task_id
             errors.append(error)
         else:
-            tell(task)
+            on_final(task)
             if task.is_failed:
                 errors.append(TaskFailedError(task))
         progress.finished(failed=bool(errors) and errors[-1].task_id == task_id)
@@ -52,7 +53,7 @@ async def wait_for_all(
 
 
 async def _final(client: SeedanceClient, task_id: str, timeout: float | None) -> Task:
-    """The task when it is final; with no time to wait at all, it is looked at once."""
+    """The task when it is final; with no time to wait at all, it is polled once."""
     if timeout != 0:
         return await client.wait(task_id, timeout=timeout)
     task = await client.get_task(task_id)
@@ -62,8 +63,8 @@ async def _final(client: SeedanceClient, task_id: str, timeout: float | None) ->
 
 
 def _not_final(task: Task) -> WaitTimeoutError:
-    told = f"the task is not final, its status is {task.status!r}; it goes on at the server"
-    return WaitTimeoutError(told, task_id=task.id)
+    message = f"the task is not final, its status is {task.status!r}; it goes on at the server"
+    return WaitTimeoutError(message, task_id=task.id)
 
 
 async def save(
@@ -91,7 +92,7 @@ async def save(
             errors.append(error)
         else:
             for path in paths:
-                data(str(path))
+                write_data(str(path))
 
     async with anyio.create_task_group() as workers:
         for task in tasks:
@@ -99,13 +100,13 @@ async def save(
     return errors
 
 
-def tell_final(task: Task) -> None:
-    """Say on stderr how a task ended."""
-    told = [task.status]
+def write_final(task: Task) -> None:
+    """Write to stderr how a task ended."""
+    words = [task.id, task.status]
     if task.duration is not None:
-        told.append(f"after {clock(task.duration)}")
+        words.append(f"after {format_seconds(task.duration)}")
     if task.credits_used is not None:
-        told.append(f"· {task.credits_used:g} credits")
+        words.append(f"· {task.credits_used:g} credits")
     if task.credits_refunded:
-        told.append(f"· {task.credits_refunded:g} refunded")
-    say(f"{task.id} {' '.join(told)}")
+        words.append(f"· {task.credits_refunded:g} refunded")
+    write_message(" ".join(words))

@@ -1,20 +1,29 @@
-"""The flags that say which API, whose account and what allowance; the same wherever a command talks to it."""
+"""Flags that say which API, whose account and what limit; the same wherever a command talks to the API."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated, Final
+from typing import TYPE_CHECKING, Annotated, Final, TypeAlias
 
 from attrs import field, frozen
 from cyclopts import Group, Parameter
 
 import seedance_async
-from seedance_async.cli.streams import say
+from seedance_async.cli.output import write_message
 from seedance_async.models import RateLimit
 
 if TYPE_CHECKING:
     from seedance_async import SeedanceClient
 
 VENDOR: Final = "https://seedance2ai.io/"
+DEFAULT_LIMIT: Final = RateLimit()
+
+RateLimitFlag: TypeAlias = Annotated[
+    str | None,
+    Parameter(
+        help="Requests/seconds; else SEEDANCE_RATE_LIMIT, "
+        f"else {DEFAULT_LIMIT.requests}/{DEFAULT_LIMIT.period:g}."
+    ),
+]
 
 
 @Parameter(name="*", group=Group("Connection", sort_key=9))
@@ -28,9 +37,7 @@ class Connection:
     base_url: Annotated[
         str | None, Parameter(help=f"Else SEEDANCE_BASE_URL, else {VENDOR}api/v1.", name="--base-url")
     ] = None
-    rate_limit: Annotated[
-        str | None, Parameter(help="Requests/seconds; else SEEDANCE_RATE_LIMIT, else 30/60.")
-    ] = None
+    rate_limit: RateLimitFlag = None
 
     def flags(self) -> list[str]:
         """Those that were given."""
@@ -43,7 +50,9 @@ class Connection:
         return [word for name, value in named.items() if value for word in (name, value)]
 
     def client(self) -> SeedanceClient:
-        """A client for it, not opened yet. An address that is not the vendor's is told, as it gets the key.
+        """A client for it, not opened yet.
+
+        An address that is not the vendor's is written to stderr, as it gets the key.
 
         Raises:
             ConfigurationError: a flag or variable is missing or unusable.
@@ -52,5 +61,5 @@ class Connection:
         # Looked up only now: the HTTP stack takes longer to load than a help page to read.
         client = seedance_async.SeedanceClient(self.api_key, self.base_url, rate_limit=limit)
         if not client.base_url.startswith(VENDOR):
-            say(f"API: {client.base_url}")
+            write_message(f"API: {client.base_url}")
         return client

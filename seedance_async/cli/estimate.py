@@ -9,14 +9,16 @@ from typing import TYPE_CHECKING, Annotated, Final
 
 from cyclopts import Parameter
 
-from seedance_async.batch import estimate as reckoning
+from seedance_async.batch import estimate as batch_estimate
 from seedance_async.batch.states import State
 from seedance_async.batch.survey import survey
-from seedance_async.cli.exits import OK
-from seedance_async.cli.places import directory as directory_of
-from seedance_async.cli.streams import data
+from seedance_async.cli.connection import RateLimitFlag  # noqa: TC001 - cyclopts reads the annotations
+from seedance_async.cli.output import write_data
+from seedance_async.cli.paths import output_flag
+from seedance_async.exit_codes import ExitCode
 from seedance_async.models import RateLimit
 from seedance_async.scheduling.forecast import Forecast
+from seedance_async.time_format import format_range
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -30,7 +32,7 @@ SOURCES: Final = {
     "documented": "an example of the vendor's",
     "observed": "seen by users",
 }
-"""Who says what a job costs; nobody publishes prices, and what is charged decides."""
+"""Where the price of a job is from; nobody publishes prices, and what is charged decides."""
 
 
 async def estimate(
@@ -39,24 +41,18 @@ async def estimate(
     *,
     output: Annotated[
         Path | None,
-        Parameter(
-            name=("--output", "-o"),
-            converter=directory_of,
-            help="A batch's directory, if it has begun: what is left of it, by what it has learned.",
-        ),
+        output_flag("A batch's directory, if it has begun: what is left of it, by what it has learned."),
     ] = None,
-    rate_limit: Annotated[
-        str | None, Parameter(help="Requests/seconds; else SEEDANCE_RATE_LIMIT, else 30/60.")
-    ] = None,
+    rate_limit: RateLimitFlag = None,
     as_json: Annotated[
         bool, Parameter(name="--json", negative=(), show_default=False, help="One JSON object.")
     ] = False,
 ) -> int:
-    """Tell how many requests, minutes and credits a manifest will take, and who says so. Nothing is sent."""
-    return await tell(manifest, output, rate_limit, as_json=as_json)
+    """Estimate the requests, minutes and credits that a manifest will take. Nothing is sent."""
+    return await print_estimate(manifest, output, rate_limit, as_json=as_json)
 
 
-async def tell(
+async def print_estimate(
     manifest: str,
     directory: Path | None,
     rate_limit: str | None,
@@ -66,12 +62,13 @@ async def tell(
     as_json: bool,
 ) -> int:
     """Check a manifest, and write what it will take."""
-    limit = RateLimit.parse(rate_limit or os.environ.get("SEEDANCE_RATE_LIMIT") or "30/60")
+    text = rate_limit or os.environ.get("SEEDANCE_RATE_LIMIT")
+    limit = RateLimit.parse(text) if text else RateLimit()
     found = await survey(manifest, directory, retry_failed=retry_failed)
     forecast = Forecast(scale=limit.clock)
     for kind, seconds in found.durations:
         forecast.observe(kind, seconds)
-    outlook = reckoning.estimate(
+    expected = batch_estimate.estimate(
         found.jobs(State.PLANNED),
         posts=found.posts() if share_posts else None,
         running=found.jobs(State.SUBMITTING, State.ACCEPTED),
@@ -80,31 +77,31 @@ async def tell(
         prices=found.prices,
     )
     if as_json:
-        data(json.dumps(_document(found, outlook, limit)))
+        write_data(json.dumps(_document(found, expected, limit)))
     else:
-        for subject, line in _lines(found, outlook, limit):
-            data(f"{subject:<9} {line}".rstrip())
-    return OK
+        for subject, line in _lines(found, expected, limit):
+            write_data(f"{subject:<9} {line}".rstrip())
+    return ExitCode.OK
 
 
-def _lines(found: Survey, outlook: Estimate, limit: RateLimit) -> Iterator[tuple[str, str]]:
-    yield "jobs", _jobs(found, outlook)
-    if not outlook.jobs + outlook.running:
+def _lines(found: Survey, expected: Estimate, limit: RateLimit) -> Iterator[tuple[str, str]]:
+    yield "jobs", _jobs(found, expected)
+    if not expected.jobs + expected.running:
         return
-    yield "requests", f"{_span(outlook.requests)}, at most {limit.requests} in {limit.period:g} s"
-    yield "time", f"{_time(outlook.seconds)}, by {_durations(found)}"
-    yield "credits", _credits(found, outlook)
-    widest = max((len(_name(cost.tariff)) for cost in outlook.costs), default=0)
-    for cost in outlook.costs:
+    yield "requests", f"{_range(expected.requests)}, at most {limit.requests} in {limit.period:g} s"
+    yield "time", f"{format_range(expected.seconds.low, expected.seconds.high)}, by {_durations(found)}"
+    yield "credits", _credits(found, expected)
+    widest = max((len(_name(cost.tariff)) for cost in expected.costs), default=0)
+    for cost in expected.costs:
         yield "", f"{cost.jobs:,} of {_name(cost.tariff):<{widest}}  {_price(cost)}"
 
 
-def _jobs(found: Survey, outlook: Estimate) -> str:
+def _jobs(found: Survey, expected: Estimate) -> str:
     total = sum(found.tally.values())
-    told = f"{outlook.jobs:,} to send"
+    to_send = f"{expected.jobs:,} to send"
     others = {state: sum(found.jobs(state).values()) for state in State if state is not State.PLANNED}
     done = ", ".join(f"{count:,} {state}" for state, count in others.items() if count)
-    return f"{told} of {total:,}; {done}" if done else told
+    return f"{to_send} of {total:,}; {done}" if done else to_send
 
 
 def _durations(found: Survey) -> str:
@@ -113,52 +110,44 @@ def _durations(found: Survey) -> str:
     return "a guess: 19 clips that a user reported took 102 to 268 s"
 
 
-def _credits(found: Survey, outlook: Estimate) -> str:
-    told = _span(outlook.credits)
-    if outlook.unpriced:
-        told += f" and the price of {outlook.unpriced:,} jobs that nobody has told"
-    return f"{told}, beside {found.spent:,.10g} spent" if found.spent else told
+def _credits(found: Survey, expected: Estimate) -> str:
+    text = _range(expected.credits)
+    if expected.unpriced:
+        text += f" and the unknown price of {expected.unpriced:,} jobs"
+    return f"{text}, beside {found.spent:,.10g} spent" if found.spent else text
 
 
 def _name(tariff: Tariff) -> str:
     kind = tariff.kind
     words = [kind.model, kind.quality_tier, kind.channel, kind.resolution]
-    told = " ".join(word for word in words if word and word != "standard")
+    name = " ".join(word for word in words if word and word != "standard")
     seconds = f" {kind.seconds} s" if kind.seconds else ""
-    return f"{told}{seconds}{f', {tariff.tasks} at once' if tariff.tasks > 1 else ''}"
+    return f"{name}{seconds}{f', {tariff.tasks} at once' if tariff.tasks > 1 else ''}"
 
 
 def _price(cost: Cost) -> str:
     price = cost.price
     if price is None:
         return "price unknown"
-    each = reckoning.Range(price.low, price.high)
-    return f"{_span(each)} each ({SOURCES[price.source]})"
+    each = batch_estimate.Range(price.low, price.high)
+    return f"{_range(each)} each ({SOURCES[price.source]})"
 
 
-def _span(span: Range) -> str:
+def _range(span: Range) -> str:
     return f"{span.low:,.10g}" if span.low == span.high else f"{span.low:,.10g} to {span.high:,.10g}"
 
 
-def _time(seconds: Range) -> str:
-    unit, length = ("h", 3600) if seconds.high >= 5400 else ("min", 60) if seconds.high >= 90 else ("s", 1)
-    low, high = (
-        f"{value / length:.{0 if value >= 10 * length else 1}f}" for value in (seconds.low, seconds.high)
-    )
-    return f"{low} {unit}" if low == high else f"{low} to {high} {unit}"
-
-
-def _document(found: Survey, outlook: Estimate, limit: RateLimit) -> Mapping[str, object]:
+def _document(found: Survey, expected: Estimate, limit: RateLimit) -> Mapping[str, object]:
     states = {state: sum(found.jobs(state).values()) for state in State}
     return {
         "counts": {state: count for state, count in states.items() if count},
-        "jobs": outlook.jobs,
+        "jobs": expected.jobs,
         "rate_limit": f"{limit.requests}/{limit.period:g}",
-        "requests": [outlook.requests.low, outlook.requests.high],
-        "seconds": [round(outlook.seconds.low), round(outlook.seconds.high)],
+        "requests": [expected.requests.low, expected.requests.high],
+        "seconds": [round(expected.seconds.low), round(expected.seconds.high)],
         "seconds_source": "learned" if found.durations else "prior",
-        "credits": [outlook.credits.low, outlook.credits.high],
-        "jobs_without_price": outlook.unpriced,
+        "credits": [expected.credits.low, expected.credits.high],
+        "jobs_without_price": expected.unpriced,
         "credits_spent": found.spent,
         "costs": [
             {
@@ -172,6 +161,6 @@ def _document(found: Survey, outlook: Estimate, limit: RateLimit) -> Mapping[str
                 "credits_each": None if cost.price is None else [cost.price.low, cost.price.high],
                 "source": "unknown" if cost.price is None else cost.price.source,
             }
-            for cost in outlook.costs
+            for cost in expected.costs
         ],
     }

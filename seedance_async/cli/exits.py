@@ -1,16 +1,6 @@
-"""How a command ends: the exit code of every error, and the few lines that say what to do about it.
+"""Exit codes of errors, and the lines that say what happened and what to do about it.
 
-=====  ===============================================================
-0      everything asked for is there
-1      something failed, was refused or could not be saved
-2      usage: nothing was sent
-3      stopped for credits; top up and run the command again
-4      the key was refused
-5      uncertain: a job may have been accepted and paid
-130    interrupted
-=====  ===============================================================
-
-Pure: an error in, a number or lines out.
+Pure: errors in, a code or lines out.
 """
 
 from __future__ import annotations
@@ -31,44 +21,43 @@ from seedance_async.errors import (
     UncertainSubmissionError,
     ValidationError,
 )
+from seedance_async.exit_codes import ExitCode
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
-OK: Final = 0
-FAILED: Final = 1
-USAGE: Final = 2
-CREDITS: Final = 3
-KEY_REFUSED: Final = 4
-UNCERTAIN: Final = 5
-INTERRUPTED: Final = 130
-
-_CODES: Final[tuple[tuple[type[SeedanceError], int], ...]] = (
-    (UncertainSubmissionError, UNCERTAIN),  # first: its subclasses are API errors as well
-    (UnauthorizedError, KEY_REFUSED),
-    (InsufficientCreditsError, CREDITS),
-    (CreditCapError, CREDITS),
-    (ValidationError, USAGE),
-    (ConfigurationError, USAGE),
-    (ManifestError, USAGE),
+_CODES: Final[tuple[tuple[type[SeedanceError], ExitCode], ...]] = (
+    (UncertainSubmissionError, ExitCode.UNCERTAIN),  # first: its subclasses are API errors as well
+    (UnauthorizedError, ExitCode.KEY_REFUSED),
+    (InsufficientCreditsError, ExitCode.OUT_OF_CREDITS),
+    (CreditCapError, ExitCode.OUT_OF_CREDITS),
+    (ValidationError, ExitCode.USAGE),
+    (ConfigurationError, ExitCode.USAGE),
+    (ManifestError, ExitCode.USAGE),
 )
-_MOST_TELLING_FIRST: Final = (KEY_REFUSED, UNCERTAIN, CREDITS, FAILED, USAGE)
+_PRECEDENCE: Final = (
+    ExitCode.KEY_REFUSED,
+    ExitCode.UNCERTAIN,
+    ExitCode.OUT_OF_CREDITS,
+    ExitCode.FAILED,
+    ExitCode.USAGE,
+)
 """Of many jobs that ended differently, the code that says most about what to do next."""
 
 
-def code_of(error: SeedanceError) -> int:
+def code_of(error: SeedanceError) -> ExitCode:
     """The exit code of one error."""
-    return next((code for error_type, code in _CODES if isinstance(error, error_type)), FAILED)
+    return next((code for error_type, code in _CODES if isinstance(error, error_type)), ExitCode.FAILED)
 
 
-def code_of_all(errors: Iterable[SeedanceError]) -> int:
+def code_of_all(errors: Iterable[SeedanceError]) -> ExitCode:
     """The exit code of many jobs, given the errors of those that did not work."""
     codes = {code_of(error) for error in errors}
-    return next((code for code in _MOST_TELLING_FIRST if code in codes), OK)
+    return next((code for code in _PRECEDENCE if code in codes), ExitCode.OK)
 
 
 def lines_of(error: SeedanceError) -> list[str]:
-    """What to tell about an error: what happened, with which task, and what to do next."""
+    """What to write about an error: what happened, with which task, and what to do next."""
     first, *more = error.message.rstrip(":\n").splitlines() or [type(error).__name__]
     subject = f"{error.task_id}: " if error.task_id else ""
     return [f"error: {subject}{first}", *more, *(f"  {line}" for line in _advice(error))]

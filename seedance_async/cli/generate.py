@@ -1,7 +1,7 @@
-"""``seedance generate``: one job from the prompt to the files, its options made from the request classes.
+"""``seedance generate``: one job from the prompt to the files, with options made from the request classes.
 
-What was paid must be collectable whatever happens, so the idempotency key is told before anything is sent and
-the task ids as soon as there are any; an interruption repeats the command that collects.
+What was paid must be collectable whatever happens, so the idempotency key is written before anything is sent
+and the task ids as soon as there are any; an interruption repeats the command that collects.
 """
 
 from __future__ import annotations
@@ -17,11 +17,11 @@ import attrs
 from cyclopts import App, Group, Parameter
 
 from seedance_async import wire
-from seedance_async.cli.collect import save, tell_final, wait_for_all
+from seedance_async.cli.collect import save, wait_for_all, write_final
 from seedance_async.cli.connection import Connection
-from seedance_async.cli.places import Output, check
-from seedance_async.cli.streams import say
-from seedance_async.cli.tasks import Patience, report
+from seedance_async.cli.output import write_message
+from seedance_async.cli.paths import Output, check_writable
+from seedance_async.cli.tasks import TimeoutFlag, report
 from seedance_async.errors import ConfigurationError
 from seedance_async.models import REQUEST_TYPES
 
@@ -100,7 +100,7 @@ async def generate(
         try:
             return await job.run(client, timeout=timeout)
         except anyio.get_cancelled_exc_class():
-            job.tell_how_to_collect()
+            job.write_how_to_collect()
             raise
 
 
@@ -113,32 +113,34 @@ class _Job:
         self._submission: Submission | None = None
 
     async def run(self, client: SeedanceClient, *, timeout: float | None) -> int:
-        say(f"idempotency key {self._key}")
+        write_message(f"idempotency key {self._key}")
         self._submission = await client.submit(self._request, idempotency_key=self._key)
-        _tell_accepted(self._submission)
+        _write_accepted(self._submission)
         done: list[Task] = []
 
-        def tell(task: Task) -> None:
-            tell_final(task)
+        def on_final(task: Task) -> None:
+            write_final(task)
             if task.is_completed:
                 done.append(task)
 
-        errors = await wait_for_all(client, self._submission.task_ids, timeout=timeout, tell=tell)
+        errors = await wait_for_all(client, self._submission.task_ids, timeout=timeout, on_final=on_final)
         return report([*errors, *await save(client, done, self._directory, prompt=self._prompt)])
 
-    def tell_how_to_collect(self) -> None:
+    def write_how_to_collect(self) -> None:
         if self._submission is None:
-            say("interrupted while submitting: the job may be paid. To collect it, run the same command with")
-            say(f"  --idempotency-key {self._key}")
+            write_message(
+                "interrupted while submitting: the job may be paid. To collect it, run the same command with"
+            )
+            write_message(f"  --idempotency-key {self._key}")
             return
         ids = " ".join(self._submission.task_ids)
-        say("interrupted: the job is paid and goes on at the server. To collect it:")
-        say(f"  seedance wait {ids} && seedance download {ids} -o {self._directory}")
+        write_message("interrupted: the job is paid and goes on at the server. To collect it:")
+        write_message(f"  seedance wait {ids} && seedance download {ids} -o {self._directory}")
 
 
-def _tell_accepted(submission: Submission) -> None:
+def _write_accepted(submission: Submission) -> None:
     price = "" if submission.credits_used is None else f" · {submission.credits_used:g} credits"
-    say(f"{' '.join(submission.task_ids)} accepted{price}")
+    write_message(f"{' '.join(submission.task_ids)} accepted{price}")
 
 
 def _command(model: str, request_type: type[Request]) -> Callable[..., Coroutine[Any, Any, int]]:
@@ -150,17 +152,17 @@ def _command(model: str, request_type: type[Request]) -> Callable[..., Coroutine
         *,
         output: Output = Path(),
         idempotency_key: IdempotencyKey = None,
-        timeout: Patience = None,
+        timeout: TimeoutFlag = None,
         no_embed: NoEmbed = False,
         connection: Connection | None = None,
         **fields: object,
     ) -> int:
         if idempotency_key is not None and not idempotency_key.strip():
-            told = "--idempotency-key is empty; leave it out for a new job, or give the key of an earlier run"
-            raise ConfigurationError(told)
-        # cyclopts only tells the flags apart; the request judges all of them at once.
+            reason = "leave it out for a new job, or give the key of an earlier run"
+            raise ConfigurationError(f"--idempotency-key is empty; {reason}")
+        # cyclopts only separates the flags; the request checks all of them at once.
         request = wire.build(model, {"prompt": prompt, **fields})
-        check(output)
+        check_writable(output)
         return await generate(
             request,
             directory=output,

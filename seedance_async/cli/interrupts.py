@@ -15,50 +15,56 @@ from typing import TYPE_CHECKING, Final
 
 import anyio
 
-from seedance_async.cli.exits import INTERRUPTED
+from seedance_async.exit_codes import ExitCode
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Iterator
+
+    from seedance_async.cli.batch_display import Display
 
 SIGNALS: Final = (signal.SIGINT, signal.SIGTERM)
 ECHO: Final = 0.5  # s; so soon after the first, a second one is the same: timeout(1) and its like pass it on
+STOPPING: Final = (
+    "stopping: answers on the wire are waited for and written down; Ctrl-C again ends it at once"
+)
 
 
-@contextmanager
-def interruptible(*, ask: Callable[[], None], leave: Callable[[], None]) -> Iterator[anyio.CancelScope]:
-    """Cancel what is inside at the first signal, and end the process at the second.
+class _Interruption:
+    """What the signals do to a run.
 
     Args:
-        ask: called at the first signal, to say what happens now.
-        leave: called before the process ends, to put the terminal in order.
+        scope: is cancelled at the first signal.
+        display: says so, and leaves the terminal in order before the second one ends the process.
     """
-    scope = anyio.CancelScope()
-    asked_at = math.inf
 
-    def heard() -> None:
-        nonlocal asked_at
+    def __init__(self, scope: anyio.CancelScope, display: Display) -> None:
+        self._scope = scope
+        self._display = display
+        self._cancelled_at = math.inf
+
+    def on_signal(self) -> None:
         now = anyio.current_time()
-        if now - asked_at > ECHO:
-            leave()
-            os._exit(INTERRUPTED)  # a tidier way would wait for what is being written
-        if not scope.cancel_called:
-            asked_at = now
-            ask()
-            scope.cancel()
-
-    with _listening(heard), scope:
-        yield scope
+        if now - self._cancelled_at > ECHO:
+            self._display.stop()
+            os._exit(ExitCode.INTERRUPTED)  # a tidier way would wait for what is being written
+        if not self._scope.cancel_called:
+            self._cancelled_at = now
+            self._display.stopping(STOPPING)
+            self._scope.cancel()
 
 
 @contextmanager
-def _listening(heard: Callable[[], None]) -> Iterator[None]:
+def interruptible(display: Display) -> Iterator[anyio.CancelScope]:
+    """Cancel what is inside at the first signal, and end the process at the second."""
     loop = asyncio.get_running_loop()
-    with suppress(NotImplementedError):  # Windows: there asyncio itself cancels the command at Ctrl-C
-        for number in SIGNALS:
-            loop.add_signal_handler(number, heard)
-    try:
-        yield
-    finally:
-        with suppress(NotImplementedError):
+    with anyio.CancelScope() as scope:
+        interruption = _Interruption(scope, display)
+        with suppress(NotImplementedError):  # Windows: there asyncio itself cancels the command at Ctrl-C
             for number in SIGNALS:
-                loop.remove_signal_handler(number)
+                loop.add_signal_handler(number, interruption.on_signal)
+        try:
+            yield scope
+        finally:
+            with suppress(NotImplementedError):
+                for number in SIGNALS:
+                    loop.remove_signal_handler(number)

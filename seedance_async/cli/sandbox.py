@@ -15,10 +15,12 @@ from typing import TYPE_CHECKING, Annotated, Final
 import anyio
 from cyclopts import Parameter
 
+import seedance_async
 from seedance_async import sandbox as emulator
-from seedance_async.cli.exits import INTERRUPTED, OK
-from seedance_async.cli.streams import data, say
+from seedance_async.cli.output import write_data, write_message
 from seedance_async.errors import ConfigurationError
+from seedance_async.exit_codes import ExitCode
+from seedance_async.models import RateLimit
 from seedance_async.sandbox.options import WindowName  # noqa: TC001 - cyclopts makes the choices of it
 
 if TYPE_CHECKING:
@@ -26,10 +28,12 @@ if TYPE_CHECKING:
 
     from anyio.abc import Process
 
+    from seedance_async import SeedanceClient
     from seedance_async.sandbox import Behaviour, Fault, Sandbox
 
-REQUESTS: Final = 30
-PERIOD: Final = 60.0
+SPEED: Final = 20.0
+"""Of sandboxes that a command starts for itself: a clip of three minutes is ready after nine seconds."""
+
 LAST_PORT: Final = 65_535
 
 Command = Annotated[str, Parameter(name="COMMAND", allow_leading_hyphen=True)]
@@ -70,7 +74,7 @@ async def sandbox(
     """
     if list_faults:
         _list_faults()
-        return OK
+        return ExitCode.OK
     _check(ports={"--port": port, "--media-port": media_port}, speed=speed, api_key=api_key)
     try:
         server = emulator.Sandbox(
@@ -103,56 +107,71 @@ def _check(*, ports: Mapping[str, int], speed: float, api_key: str) -> None:
 
 def variables(server: Sandbox) -> dict[str, str]:
     """The environment that points a client, and this command, at a running sandbox."""
-    wanted = {"SEEDANCE_BASE_URL": server.base_url, "SEEDANCE_API_KEY": server.api_key}
+    exported = {"SEEDANCE_BASE_URL": server.base_url, "SEEDANCE_API_KEY": server.api_key}
     if server.conditions.speed != 1:
-        wanted["SEEDANCE_RATE_LIMIT"] = rate_limit(server.conditions.speed)
-    return wanted
+        exported["SEEDANCE_RATE_LIMIT"] = rate_limit(server.conditions.speed)
+    return exported
 
 
 def rate_limit(speed: float) -> str:
     """The account's limit on a clock that runs ``speed`` times as fast, such as ``30/3``."""
-    return f"{REQUESTS}/{f'{PERIOD / speed:.9f}'.rstrip('0').rstrip('.')}"
+    usual = RateLimit()
+    return f"{usual.requests}/{f'{usual.period / speed:.9f}'.rstrip('0').rstrip('.')}"
+
+
+def sandbox_client(server: Sandbox) -> SeedanceClient:
+    """A client for a running sandbox, on the sandbox's clock; not opened yet."""
+    speed = server.conditions.speed
+    # Looked up only now: the HTTP stack takes longer to load than a help page to read.
+    return seedance_async.SeedanceClient(
+        server.api_key,
+        server.base_url,
+        rate_limit=RateLimit.parse(rate_limit(speed)),
+        forecasts=seedance_async.Forecast(scale=1 / speed),
+    )
 
 
 async def _serve(server: Sandbox) -> int:
     for name, value in variables(server).items():
-        data(f"export {name}={shlex.quote(value)}")
-    say(f"sandbox: serving at {server.base_url} · what it saw: {server.admin_url}/requests · Ctrl-C stops it")
+        write_data(f"export {name}={shlex.quote(value)}")
+    write_message(
+        f"sandbox: serving at {server.base_url} · what it saw: {server.admin_url}/requests · Ctrl-C stops it"
+    )
     try:
         await anyio.sleep_forever()
     except anyio.get_cancelled_exc_class():
-        say(f"sandbox: stopped after {len(server.requests)} requests and {len(server.tasks)} tasks")
-    return OK  # Ctrl-C is how it is meant to end
+        write_message(f"sandbox: stopped after {len(server.requests)} requests and {len(server.tasks)} tasks")
+    return ExitCode.OK  # Ctrl-C is how it is meant to end
 
 
 async def _run(command: Sequence[str], server: Sandbox) -> int:
-    say(f"sandbox: {shlex.join(command)} at {server.base_url}")
+    write_message(f"sandbox: {shlex.join(command)} at {server.base_url}")
     async with await anyio.open_process(
         command, stdin=None, stdout=None, stderr=None, env={**os.environ, **variables(server)}
     ) as process:
         try:
-            with _handing_on(process):
+            with _forwarding_sigterm(process):
                 ending = await process.wait()
         except anyio.get_cancelled_exc_class():
             # Ctrl-C reaches the whole foreground group: the command ends by itself.
             with anyio.CancelScope(shield=True):
                 await process.wait()
-            return INTERRUPTED
-    say(f"sandbox: it saw {len(server.requests)} requests and {len(server.tasks)} tasks")
-    return ending if ending >= 0 else 128 - ending  # as shells tell a death by signal
+            return ExitCode.INTERRUPTED
+    write_message(f"sandbox: it saw {len(server.requests)} requests and {len(server.tasks)} tasks")
+    return ending if ending >= 0 else 128 - ending  # as shells report a death by signal
 
 
 @contextmanager
-def _handing_on(process: Process) -> Iterator[None]:
-    """Hand a SIGTERM on to the command, which then ends this one too; left alone it would live on."""
+def _forwarding_sigterm(process: Process) -> Iterator[None]:
+    """Forward a SIGTERM to the command, which then ends this one too; left alone it would live on."""
     loop = asyncio.get_running_loop()
 
-    def hand_on() -> None:
+    def forward() -> None:
         with suppress(ProcessLookupError):
             process.terminate()
 
     with suppress(NotImplementedError):  # Windows
-        loop.add_signal_handler(signal.SIGTERM, hand_on)
+        loop.add_signal_handler(signal.SIGTERM, forward)
     try:
         yield
     finally:
@@ -166,20 +185,20 @@ def _list_faults() -> None:
 
     width = max(map(len, NAMED))
     for name, fault in NAMED.items():
-        data(f"{name:{width}}  {json.dumps(fault.document(whole=False))}")
+        write_data(f"{name:{width}}  {json.dumps(fault.document(whole=False))}")
 
 
 def _read_faults(path: Path) -> list[Fault]:
     rules = _read_json(path)
     if not isinstance(rules, list):
         raise ValueError(f"{path} must hold a JSON list of faults")  # noqa: TRY004 - wrong input, no wrong call
-    with _told_of(path):
+    with _naming(path):
         return emulator.Fault.read_all(rules)
 
 
 def _read_behaviour(path: Path) -> Behaviour:
     switches = _read_json(path)
-    with _told_of(path):
+    with _naming(path):
         return emulator.Behaviour.read(switches)
 
 
@@ -194,8 +213,8 @@ def _read_json(path: Path) -> object:
 
 
 @contextmanager
-def _told_of(path: Path) -> Iterator[None]:
-    """Tell of which file it is that something is wrong."""
+def _naming(path: Path) -> Iterator[None]:
+    """Put the file's name in front of what is wrong with it."""
     try:
         yield
     except ValueError as problem:

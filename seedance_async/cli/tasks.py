@@ -12,8 +12,8 @@ from cyclopts import Parameter
 from seedance_async.cli.collect import save, wait_for_all
 from seedance_async.cli.connection import Connection
 from seedance_async.cli.exits import code_of_all, lines_of
-from seedance_async.cli.places import Output  # noqa: TC001 - cyclopts reads the annotations
-from seedance_async.cli.streams import data, say
+from seedance_async.cli.output import write_data, write_message
+from seedance_async.cli.paths import Output  # noqa: TC001 - cyclopts reads the annotations
 from seedance_async.errors import SeedanceError, UnauthorizedError
 
 if TYPE_CHECKING:
@@ -28,12 +28,12 @@ AsJson: TypeAlias = Annotated[
 
 
 def _seconds(_: object, value: float | None) -> None:
-    """Judge a length of time, which no task should be paid for if it cannot be waited."""
+    """Check a length of time before a task is paid for that could not be waited for."""
     if value is not None and not 0 <= value < math.inf:
         raise ValueError("It must be a number of seconds, 0 or more.")
 
 
-Patience: TypeAlias = Annotated[
+TimeoutFlag: TypeAlias = Annotated[
     float | None,
     Parameter(
         name="--timeout",
@@ -54,7 +54,7 @@ async def status(
     async with (connection or Connection()).client() as client:
         for task_id in task_ids:
             try:
-                data(_line(await client.get_task(task_id), as_json=as_json))
+                write_data(_line(await client.get_task(task_id), as_json=as_json))
             except SeedanceError as error:
                 error.task_id = error.task_id or task_id
                 errors.append(error)
@@ -68,7 +68,7 @@ async def wait(
     /,
     *,
     as_json: AsJson = False,
-    timeout: Patience = None,
+    timeout: TimeoutFlag = None,
     connection: Connection | None = None,
 ) -> int:
     """Wait until tasks are final and write a line for each as it gets there, like status does.
@@ -77,7 +77,7 @@ async def wait(
     """
     async with (connection or Connection()).client() as client:
         errors = await wait_for_all(
-            client, task_ids, timeout=timeout, tell=lambda task: data(_line(task, as_json=as_json))
+            client, task_ids, timeout=timeout, on_final=lambda task: write_data(_line(task, as_json=as_json))
         )
     return report(errors)
 
@@ -92,11 +92,11 @@ async def download(
 
 
 def report(errors: Iterable[SeedanceError]) -> int:
-    """Tell every error and return the exit code that they make together."""
+    """Write every error to stderr and return the exit code that they make together."""
     errors = list(errors)
     for error in errors:
         for line in lines_of(error):
-            say(line)
+            write_message(line)
     return code_of_all(errors)
 
 

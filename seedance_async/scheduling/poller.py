@@ -173,7 +173,8 @@ class Poller:
             return
         watched.failures += 1
         pause = self._pause(watched, failure)
-        log.info("poll of %s failed (%s); again in %.0f s", watched.task_id, failure.error.message, pause)
+        reason, extra = failure.error.message, {"retry_in": pause}
+        log.info("poll of %s failed (%s); again in %.0f s", watched.task_id, reason, pause, extra=extra)
         await anyio.sleep(pause)
         self._go_on(watched, failure.error.message)
 

@@ -1,96 +1,217 @@
-"""The chart of a batch: well-formed, whole, and within its frame."""
+"""The chart of a batch: counted in few slots, well-formed, whole, and within its frame."""
 
 from __future__ import annotations
 
+import random
 import re
 from xml.etree import ElementTree as ET
 
 import pytest
 
-from seedance_async.batch.chart import BARS, JOBS_HEIGHT, WIDTH, draw, span
-from seedance_async.batch.pulse import Beat
-from seedance_async.batch.timeline import LAYERS, Timeline
+from seedance_async.batch.chart import (
+    JOBS,
+    JOBS_HEIGHT,
+    MOST_SLOTS,
+    REQUESTS,
+    REQUESTS_HEIGHT,
+    WIDTH,
+    Course,
+    draw,
+)
+from seedance_async.errors import JournalError
 from seedance_async.models import RateLimit
 
 MONDAY = 60 * 29_000_000.0
 
 
-def course(*jobs: tuple[float | None, float | None, bool]) -> Timeline:
+def course(*jobs: tuple[float | None, float | None, bool], length: float = 1.0) -> Course:
     """A batch of jobs that were sent, and ended, so many seconds after its begin."""
-    timeline = Timeline()
+    course = Course(slot=length)
     for sent, ended, lost in jobs:
-        timeline.add(
+        course.add_job(
             sent_at=None if sent is None else MONDAY + sent,
             ended_at=None if ended is None else MONDAY + ended,
             lost=lost,
         )
-    return timeline
+    return course
 
 
-def drawn(timeline: Timeline, *beats: Beat) -> ET.Element:
+def counts(course: Course, *names: str) -> list[dict[str, int]]:
+    """What is counted under these names at each point, zeros left out."""
+    return [{name: point.counts[name] for name in names if point.counts[name]} for point in course.points()]
+
+
+def drawn(course: Course) -> ET.Element:
     """The picture, read as XML."""
-    return ET.fromstring(draw(timeline.moments(beats), beats, limit=RateLimit()))
+    return ET.fromstring(draw(course))
 
 
-def corners(path: str) -> list[tuple[float, float]]:
-    """The corners of an area."""
-    return [(float(x), float(y)) for x, y in re.findall(r"([\d.]+) ([\d.]+)", path)]
+def areas(picture: ET.Element) -> dict[str | None, list[tuple[float, float]]]:
+    """The upper edge of each area: where each of its steps ends, and how high it is."""
+    return {
+        path.get("class"): [
+            (float(x), float(y)) for y, x in re.findall(r"V([\d.]+)H([\d.]+)", path.get("d", ""))
+        ]
+        for path in picture.iter("path")
+    }
+
+
+def test_each_point_tells_how_all_jobs_stood() -> None:
+    """Sent, over, or neither: together they are always all."""
+    begun = course((0, 5, False), (2, 5, True), (2, None, False), (None, None, False))
+
+    assert [0, 2, 5] == [point.slot - int(MONDAY) for point in begun.points()]
+    assert [
+        {"running": 1, "waiting": 3},
+        {"running": 3, "waiting": 1},
+        {"saved": 1, "lost": 1, "running": 1, "waiting": 1},
+    ] == counts(begun, *JOBS)
+
+
+def test_a_long_batch_takes_no_more_slots_than_a_short_one() -> None:
+    """Days of it are counted in longer slots; no job and no request is lost on the way."""
+    chance = random.Random(1)
+    long = Course()
+    for _ in range(5000):
+        sent_at = MONDAY + chance.uniform(0, 3 * 86_400)
+        long.add_job(sent_at=sent_at, ended_at=sent_at + 200, lost=False)
+        long.count(sent_at, submits=1)
+
+    points = long.points()
+
+    assert MOST_SLOTS / 3 < len(points) <= MOST_SLOTS
+    assert {"saved": 5000} == counts(long, *JOBS)[-1]
+    assert all(5000 == sum(point.counts[name] for name in JOBS) for point in points)
+    assert 5000 == sum(point.counts["submits"] for point in points)
+
+
+def test_requests_are_those_of_a_whole_period() -> None:
+    """As the limit counts them: in any period, not in the calendar's."""
+    begun = Course()
+    for second, submits, polls in ((0, 10, 0), (30, 5, 5), (59, 5, 5), (60, 0, 10), (200, 1, 0)):
+        begun.count(MONDAY + second, submits=submits, polls=polls)
+
+    assert [
+        {"submits": 10},
+        {"submits": 15, "polls": 5},
+        {"submits": 20, "polls": 10},
+        {"submits": 10, "polls": 20},
+        {"submits": 1},
+    ] == counts(begun, *REQUESTS)
+
+
+def test_a_job_that_was_refused_in_the_slot_in_which_it_was_sent_counts_once() -> None:
+    """It has an end and, by the journal, no begin."""
+    assert [{"lost": 1}] == counts(course((None, 0, True)), *JOBS)
 
 
 def test_the_layers_lie_on_each_other_and_fill_the_frame() -> None:
-    """At every moment they are all jobs; in the end the saved ones have the share that is theirs."""
-    picture = drawn(course((0, 60, False), (10, 80, False), (20, 70, True), (None, None, False)))
+    """In every slot they are all jobs; in the end the saved ones have the share that is theirs."""
+    edges = areas(drawn(course((0, 60, False), (10, 80, False), (20, 70, True), (None, None, False))))
 
-    areas = {path.get("class"): corners(path.get("d", "")) for path in picture.iter("path")}
-    assert list(LAYERS) == list(areas)
-    assert all(0 <= x <= WIDTH and 0 <= y <= JOBS_HEIGHT for area in areas.values() for x, y in area)
-    half = len(areas["saved"]) // 2
+    assert list(reversed(JOBS)) == list(edges)
+    assert all(0 <= x <= WIDTH and 0 <= y <= JOBS_HEIGHT for edge in edges.values() for x, y in edge)
     for lower, upper in (("saved", "lost"), ("lost", "running"), ("running", "waiting")):
-        assert areas[lower][:half] == areas[upper][half:][::-1]
-    assert (WIDTH, JOBS_HEIGHT / 2) == areas["saved"][half - 1]
-    assert {0.0} == {y for _, y in areas["waiting"][:half]}
+        assert all(below[1] >= above[1] for below, above in zip(edges[lower], edges[upper], strict=True))
+    assert (WIDTH, JOBS_HEIGHT / 2) == edges["saved"][-1]
+    assert {0.0} == {y for _, y in edges["waiting"]}
 
 
 def test_requests_stand_under_the_limit_and_tell_their_numbers() -> None:
-    """A bar a period, submits below looks."""
-    picture = drawn(course((0, 100, False)), Beat(MONDAY, 12, 6), Beat(MONDAY + 60, 0, 30))
+    """Submits below polls; the pointer is told how many."""
+    begun = course((0, 100, False))
+    begun.count(MONDAY, submits=12, polls=6)
+    begun.count(MONDAY + 100, submits=0, polls=30)
+    picture = drawn(begun)
 
-    bars = [rect for rect in picture.iter("rect") if rect.get("class") in {"submits", "polls"}]
-    titles = [bar.findtext("title") for bar in bars]
-    assert ["12 submits, 6 polls"] * 2 + ["0 submits, 30 polls"] * 2 == titles
-    heights = [float(bar.get("height", 0)) for bar in bars]
-    assert [19.2, 9.6, 0.0, 48.0] == heights
-    assert "requests in 1 min, 30 allowed" in [text.text for text in picture.iter("text")]
-
-
-def test_a_batch_of_days_has_no_more_bars_than_one_of_hours() -> None:
-    """Each stands for several periods then."""
-    beats = [Beat(MONDAY + 60 * number, 15, 15) for number in range(3 * 24 * 60)]
-    picture = drawn(
-        course(*((60.0 * number, 60.0 * number + 200, False) for number in range(3 * 24 * 60))), *beats
-    )
-
-    bars = [rect for rect in picture.iter("rect") if rect.get("class") == "submits"]
-    assert BARS / 2 < len(bars) <= BARS + 1
-    assert {24.0} == {float(bar.get("height", 0)) for bar in bars[1:-1]}
+    hints = [
+        rect.findtext("title", "").split("; ")[1]
+        for rect in picture.iter("rect")
+        if rect.get("class") == "hint"
+    ]
+    assert ["12 submits, 6 polls", "30 polls"] == hints
+    ground = float(picture.findall("line[@class='limit']")[0].get("y1", 0)) + REQUESTS_HEIGHT
+    edges = areas(picture)
+    assert [19.2, 0.0] == [round(ground - y, 3) for _, y in edges["submits"]]
+    assert [28.8, 48.0] == [round(ground - y, 3) for _, y in edges["polls"]]
+    assert "requests in 60 s, 30 allowed" in [text.text for text in picture.iter("text")]
 
 
-def test_a_lull_says_how_long_it_was() -> None:
-    """So the axis does not lie."""
-    picture = drawn(course((0, 30, False), (7200, 7230, False)))
+def test_a_slot_of_several_periods_is_measured_by_the_limit_of_all_of_them() -> None:
+    """In a batch of days no slot is above the limit because it is long."""
+    days = Course()
+    for minute in range(3 * 24 * 60):
+        days.count(MONDAY + 60 * minute, submits=15, polls=15)
+    picture = drawn(days)
 
-    (lull,) = [rect for rect in picture.iter("rect") if rect.get("class") == "lull"]
-    assert "2 h in which nobody ran it" == lull.findtext("title")
+    limit = float(picture.findall("line[@class='limit']")[0].get("y1", 0))
+    below = [y - limit for _, y in areas(picture)["polls"][1:-1]]
+    assert all(0 <= pixels < 0.01 * REQUESTS_HEIGHT for pixels in below)
 
 
-def test_without_a_course_there_is_no_picture() -> None:
+def test_a_night_between_two_runs_takes_no_room_and_is_marked() -> None:
+    """It would leave none for what happened; the mark says how long it was."""
+    picture = drawn(course((0, 30, False), (7230, 7260, False)))
+
+    (pause,) = picture.findall("line[@class='pause']")
+    assert WIDTH / 2 == float(pause.get("x1", 0))
+    assert "1:59:59 later" in [text.text for text in picture.iter("text")]
+
+
+def test_waiting_is_no_pause_while_the_batch_is_running() -> None:
+    """A clip may take minutes in which nothing is sent."""
+    waiting = course((0, 600, False))
+    assert drawn(waiting).findall("line[@class='pause']")
+    for second in range(0, 600, 60):
+        waiting.count(MONDAY + second, submits=0, polls=0)
+
+    picture = drawn(waiting)
+    assert not picture.findall("line[@class='pause']")
+    assert "10:01" == picture.findall("text")[-1].text
+
+
+@pytest.mark.parametrize("jobs", [[], [(None, None, False)]])
+def test_without_a_course_there_is_no_picture(jobs: list[tuple[float | None, float | None, bool]]) -> None:
     """A batch of which nothing was sent."""
-    assert "" == draw([], [], limit=RateLimit())
+    assert "" == draw(course(*jobs))
+
+
+def test_the_requests_are_kept_from_run_to_run() -> None:
+    """What two runs sent in one slot is counted together; the jobs are the journal's own."""
+    first = course((0, 10, False))
+    first.count(MONDAY, submits=3, polls=0)
+    second = Course.load(first.dump())
+    second.count(MONDAY, submits=1, polls=1)
+
+    assert {"submits": 4, "polls": 1} == counts(second, *REQUESTS)[0]
+    assert {} == counts(second, *JOBS)[0]
+
+
+def test_another_limit_keeps_the_requests_where_they_were() -> None:
+    """The length of a slot is kept beside them; none moves, however often they are read."""
+    first = Course(RateLimit(requests=30, period=3.0))
+    for tenth in range(100):
+        first.count(MONDAY + tenth / 10, submits=3, polls=0)
+    second = Course.load(first.dump())
+    third = Course.load(second.dump(), limit=RateLimit())
+
+    assert first == second
+    assert RateLimit() == third.limit
+    assert [point.slot for point in first.points()] == [point.slot for point in third.points()]
+
+
+def test_without_a_record_there_is_none() -> None:
+    """Batches of programs that do not count have none."""
+    assert Course() == Course.load(None)
 
 
 @pytest.mark.parametrize(
-    ("seconds", "told"), [(0, "0 s"), (42, "42 s"), (90, "1.5 min"), (7200, "2 h"), (129_600, "1.5 d")]
-)
-def test_lengths_of_time_are_told_in_their_largest_unit(seconds: float, told: str) -> None:
-    """Axes have little room."""
-    assert told == span(seconds)
+    "text",
+    ["", "[[", "[]", "{}", "[[30, 60]]", "[[0, 60, 1]]", "[[30, 60, 0]]", "[[30, 60, 1], [1, 2]]",
+     '[[30, 60, 1], ["1", 2, 3]]', "[[30, 60, 1], [1, 2, 3.5]]", "[[30, 60, 1], [1e999, 2, 3]]",
+     "[[30, 60, 1], [-1, 2, 3]]", f"[[30, 60, 1], [{10**400}, 2, 3]]", "[" * 100_000],
+)  # fmt: skip
+def test_a_record_that_nobody_can_have_kept_is_damage(text: str) -> None:
+    """It stands in a file that anything may have happened to."""
+    with pytest.raises(JournalError, match="damaged"):
+        Course.load(text)

@@ -103,7 +103,7 @@ async def test_a_gallery_of_a_damaged_journal_is_an_error_of_the_tree(tmp_path: 
     """It reads every job, and what the course of the run was kept as."""
     async with Sandbox() as sandbox:
         await run_once(sandbox, tmp_path, pictures(1))
-    _overwrite(tmp_path, "INSERT INTO meta VALUES ('pulse', '[[')")
+    _overwrite(tmp_path, "INSERT INTO meta VALUES ('requests', '[[')")
     with pytest.raises(JournalError, match="damaged"):
         await write_gallery(tmp_path)
 

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 import anyio
 import pytest
 
-from seedance_async.cli.exits import CREDITS, FAILED, INTERRUPTED, KEY_REFUSED, OK, UNCERTAIN, USAGE
+from seedance_async.exit_codes import ExitCode
 from seedance_async.sandbox import Conditions, Fault
 
 if TYPE_CHECKING:
@@ -52,7 +52,7 @@ async def test_every_job_is_saved_and_accounted_for(seedance: Type, tmp_path: Pa
     out = tmp_path / "out"
     ending = await seedance("batch", pictures(tmp_path, 3), "-o", out)
 
-    assert OK == ending.code
+    assert ExitCode.OK == ending.code
     assert ["boat-1.jpg", "boat-2.jpg", "boat-3.jpg"] == sorted(path.name for path in out.glob("*.jpg"))
     assert {"saved"} == {line["state"] for line in results(out).values()}
     told = account(ending.out)
@@ -73,7 +73,7 @@ async def test_equal_pictures_share_a_post_unless_told_not_to(
     )
     ending = await seedance("batch", manifest, "-o", tmp_path / "out", *flags)
 
-    assert OK == ending.code
+    assert ExitCode.OK == ending.code
     assert 5 == len(seedance_sandbox.paid_tasks)
     assert posts == [record.method for record in seedance_sandbox.requests].count("POST")
 
@@ -88,7 +88,7 @@ async def test_running_it_again_sends_nothing(
 
     ending = await seedance("batch", manifest, "-o", tmp_path / "out")
 
-    assert OK == ending.code
+    assert ExitCode.OK == ending.code
     assert before == len(seedance_sandbox.requests)
     assert "0" == account(ending.out)["requests"]
 
@@ -103,7 +103,7 @@ async def test_a_job_that_failed_is_told_and_ends_with_1(seedance: Type, tmp_pat
     again = await seedance("batch", manifest, "-o", tmp_path / "out")
 
     for end in (ending, again):
-        assert FAILED == end.code
+        assert ExitCode.FAILED == end.code
         assert "3: 2 saved, 1 failed" == account(end.out)["jobs"]
         assert re.search(r"^failed doomed: task failed: Generation failed", end.err, re.MULTILINE)
         assert "to go on" not in end.err
@@ -124,7 +124,7 @@ async def test_everything_wrong_with_a_manifest_is_told_at_once_and_nothing_is_s
     for more in ([], ["--dry-run"]):
         ending = await seedance("batch", manifest, "-o", tmp_path / "out", *more)
 
-        assert USAGE == ending.code
+        assert ExitCode.USAGE == ending.code
         found = re.findall(r"line (\d), (\w+):", ending.err)
         assert [("1", "duration"), ("3", "name"), ("4", "model"), ("5", "json")] == found
         assert "" == ending.out
@@ -140,7 +140,7 @@ async def test_what_is_missing_on_the_command_line_is_named(
     """A mistake costs nothing."""
     ending = await seedance("batch", *arguments)
 
-    assert USAGE == ending.code
+    assert ExitCode.USAGE == ending.code
     assert missing in ending.err
 
 
@@ -166,7 +166,7 @@ async def test_flags_that_make_no_sense_are_told_also_by_a_trial_run(
     monkeypatch.chdir(tmp_path)
     ending = await seedance("batch", pictures(tmp_path, 2), *flags, *more)
 
-    assert USAGE == ending.code
+    assert ExitCode.USAGE == ending.code
     assert told in ending.err
     assert [] == seedance_sandbox.requests
     assert ["jobs.jsonl"] == [path.name for path in tmp_path.iterdir()]
@@ -180,13 +180,13 @@ async def test_the_cap_stops_it_with_3_and_a_higher_one_goes_on(
 
     stopped = await seedance("batch", manifest, "-o", out, "--max-credits", 2 * PRICE)
 
-    assert CREDITS == stopped.code
+    assert ExitCode.OUT_OF_CREDITS == stopped.code
     assert "5: 3 planned, 2 saved" == account(stopped.out)["jobs"]
     assert re.search(r"^stopped: the cap of 24 credits is reached", stopped.err, re.MULTILINE)
     assert f"  seedance batch {manifest} -o {out} --max-credits 24" in stopped.err.splitlines()
 
     ended = await seedance("batch", manifest, "-o", out, "--max-credits", 5 * PRICE)
-    assert OK == ended.code
+    assert ExitCode.OK == ended.code
     assert 5 == len(seedance_sandbox.paid_tasks)
 
 
@@ -200,7 +200,7 @@ async def test_a_sandbox_takes_no_flags_of_another_api(seedance: Type, tmp_path:
         "batch", str(tmp_path / "jobs.jsonl"), "-o", str(tmp_path / "out"), "--sandbox", flag, "30/60"
     )
 
-    assert USAGE == ending.code
+    assert ExitCode.USAGE == ending.code
     assert flag in ending.err
     assert not (tmp_path / "out").exists()
 
@@ -243,7 +243,7 @@ async def test_a_planted_memory_of_the_sandbox_is_told_in_a_line(seedance: Type,
 
     ending = await seedance("batch", pictures(tmp_path, 1), "-o", out, "--sandbox")
 
-    assert FAILED == ending.code
+    assert ExitCode.FAILED == ending.code
     assert f"a link leads to: {out / 'sandbox.jsonl'}" in ending.err
     assert "Traceback" not in ending.err
     assert not (tmp_path / "victim").exists()
@@ -262,7 +262,7 @@ async def test_a_warning_that_cannot_be_given_stops_nothing(
         state.mkdir()
         (state / "batches.jsonl").write_bytes(content)
 
-    assert OK == (await seedance("batch", pictures(tmp_path, 1), "-o", tmp_path / "out")).code
+    assert ExitCode.OK == (await seedance("batch", pictures(tmp_path, 1), "-o", tmp_path / "out")).code
 
 
 async def test_the_command_that_goes_on_addresses_the_same_api(
@@ -287,7 +287,7 @@ async def test_what_failed_is_told_with_the_way_to_make_it_anew(
     command = ["batch", pictures(tmp_path, 1, prompt="A boat [[sandbox:fail]]"), "-o", tmp_path / "out"]
     endings = [await seedance(*command) for _ in range(2)]
 
-    assert [FAILED, FAILED] == [ending.code for ending in endings]
+    assert [ExitCode.FAILED, ExitCode.FAILED] == [ending.code for ending in endings]
     assert all("--retry-failed" in ending.err for ending in endings)
     assert 1 == len(seedance_sandbox.tasks)
     await seedance(*command, "--retry-failed")
@@ -304,7 +304,7 @@ async def test_an_empty_account_stops_it_with_3(
     seedance_sandbox.top_up(1000)
     ended = await seedance("batch", manifest, "-o", tmp_path / "out")
 
-    assert (CREDITS, OK) == (stopped.code, ended.code)
+    assert (ExitCode.OUT_OF_CREDITS, ExitCode.OK) == (stopped.code, ended.code)
     assert "to go on with what is left (2 planned):" in stopped.err
     assert 4 == len(seedance_sandbox.paid_tasks)
 
@@ -313,7 +313,7 @@ async def test_a_refused_key_ends_with_4(seedance: Type, tmp_path: Path) -> None
     """Nothing is charged, and nothing is lost."""
     ending = await seedance("batch", pictures(tmp_path, 2), "-o", tmp_path / "out", "--api-key", "sk_wrong")
 
-    assert KEY_REFUSED == ending.code
+    assert ExitCode.KEY_REFUSED == ending.code
     assert "2: 2 planned" == account(ending.out)["jobs"]
     assert "sk_wrong" not in ending.out + ending.err
 
@@ -328,7 +328,7 @@ async def test_a_job_that_nobody_knows_about_ends_with_5_and_is_collected_by_the
     seedance_sandbox.faults.clear()
     again = await seedance("batch", manifest, "-o", tmp_path / "out")
 
-    assert (UNCERTAIN, OK) == (ending.code, again.code)
+    assert (ExitCode.UNCERTAIN, ExitCode.OK) == (ending.code, again.code)
     key = re.findall(r"^uncertain boat-1: .*\(idempotency key (\S+)\)", ending.err, re.MULTILINE)
     assert [results(tmp_path / "out")["boat-1"]["idempotency_key"]] == key
     assert 1 == len(seedance_sandbox.paid_tasks)
@@ -347,21 +347,21 @@ async def test_ctrl_c_stops_it_in_good_order_with_130(
 
     async with anyio.create_task_group() as keyboard:
         keyboard.start_soon(run)
-        while len(seedance_sandbox.requests) < 8:  # noqa: ASYNC110 - the sandbox rings no bell
+        while len(seedance_sandbox.requests) < 8:  # noqa: ASYNC110 - the sandbox has no event to wait for
             await anyio.sleep(0.01)
         for _ in range(2):  # timeout(1) and its like pass on what the terminal has told already
             os.kill(os.getpid(), signal.SIGINT)
 
     (ending,) = endings
     sent = len(seedance_sandbox.requests)
-    assert INTERRUPTED == ending.code
+    assert ExitCode.INTERRUPTED == ending.code
     assert 8 <= sent <= 10
     assert f"60: {60 - sent} planned, {sent} accepted" == account(ending.out)["jobs"]
     assert "stopping: answers on the wire are waited for" in ending.err
     assert f"  seedance batch {manifest} -o {out} --max-in-flight 10" in ending.err.splitlines()
 
     again = await seedance("batch", manifest, "-o", out)
-    assert OK == again.code
+    assert ExitCode.OK == again.code
     assert 60 == len(seedance_sandbox.paid_tasks)
     submits = [record for record in seedance_sandbox.requests if record.endpoint == "submit"]
     assert 60 == len({record.idempotency_key for record in submits})
@@ -384,10 +384,10 @@ async def test_ctrl_c_before_the_first_job_ends_with_130_and_the_way_to_go_on(
         patched.setattr(moment, interrupted)
         ending = await seedance("batch", manifest, "-o", out)
 
-    assert INTERRUPTED == ending.code
+    assert ExitCode.INTERRUPTED == ending.code
     assert f"  seedance batch {manifest} -o {out}" in ending.err.splitlines()
     assert [] == seedance_sandbox.requests
-    assert OK == (await seedance("batch", manifest, "-o", out)).code
+    assert ExitCode.OK == (await seedance("batch", manifest, "-o", out)).code
 
 
 async def test_events_tell_a_program_everything(seedance: Type, tmp_path: Path) -> None:
@@ -404,7 +404,7 @@ async def test_events_tell_a_program_everything(seedance: Type, tmp_path: Path) 
     assert all(job["state"] == "saved" and job["files"] and not job["earlier"] for job in jobs)
     assert progress
     assert all(event["requests_in_window"] <= 30 and event["seconds_left"] >= 0 for event in progress)
-    assert ("ended", OK, {"saved": 3}, 3 * PRICE) == (
+    assert ("ended", ExitCode.OK, {"saved": 3}, 3 * PRICE) == (
         last["event"],
         last["exit_code"],
         last["counts"],
@@ -434,7 +434,7 @@ async def test_a_gallery_that_cannot_be_written_changes_nothing_about_the_batch(
 
     ending = await seedance("batch", pictures(tmp_path, 1), "-o", tmp_path / "out")
 
-    assert OK == ending.code
+    assert ExitCode.OK == ending.code
     assert "the gallery could not be written" in ending.err
     assert "gallery" not in account(ending.out)
 
@@ -470,7 +470,7 @@ async def test_a_trial_run_checks_and_estimates_and_leaves_no_trace(
     """Neither at the server nor on the disk."""
     ending = await seedance("batch", pictures(tmp_path, 7), "-o", tmp_path / "out", "--dry-run")
 
-    assert OK == ending.code
+    assert ExitCode.OK == ending.code
     assert "7 to send" == ending.lines[0].split(maxsplit=1)[1]
     assert [] == seedance_sandbox.requests
     assert not (tmp_path / "out").exists()
@@ -484,7 +484,7 @@ async def test_the_fields_of_a_template_are_listed(seedance: Type, tmp_path: Pat
 
     ending = await seedance("batch", pictures(tmp_path, 1), "-o", tmp_path / "out", "--output-name", template)
 
-    assert (OK, OK) == (listed.code, ending.code)
+    assert (ExitCode.OK, ExitCode.OK) == (listed.code, ending.code)
     files = str(results(tmp_path / "out")["boat-1"]["files"])
     assert re.fullmatch(r"\['boat-1/000001/nano-banana-pro/nbp_\w+/1\.jpg'\]", files)
 
@@ -502,7 +502,7 @@ async def test_a_hyphen_is_standard_input(
         ending = await seedance(*words)
     mistyped = await seedance("batch", "--dryrun", "jobs.jsonl")
 
-    assert OK == ending.code
+    assert ExitCode.OK == ending.code
     assert "Did you mean --dry-run?" in mistyped.err
 
 
@@ -511,9 +511,9 @@ async def test_two_runners_in_one_directory_are_one_too_many(seedance: Type, tmp
     manifest = pictures(tmp_path, 2)
     async with anyio.create_task_group() as others:
         others.start_soon(seedance, "batch", manifest, "-o", tmp_path / "out")
-        while not (tmp_path / "out" / "journal.pid").exists():  # noqa: ASYNC110 - a file rings no bell
+        while not (tmp_path / "out" / "journal.pid").exists():  # noqa: ASYNC110 - a file is no event
             await anyio.sleep(0.01)
         ending = await seedance("batch", manifest, "-o", tmp_path / "out")
 
-    assert FAILED == ending.code
+    assert ExitCode.FAILED == ending.code
     assert f"process {os.getpid()}" in ending.err

@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING
 import anyio
 import pytest
 
-from seedance_async.cli.exits import INTERRUPTED, OK
 from seedance_async.cli.sandbox import variables
+from seedance_async.exit_codes import ExitCode
 from seedance_async.sandbox import Fault, Sandbox
 from tests.canary import clean
 
@@ -78,7 +78,7 @@ async def test_a_second_ctrl_c_ends_it_at_once_and_the_next_run_is_right(
     path, out = manifest(tmp_path, 3), tmp_path / "out"
 
     async with await started("batch", path, "-o", out, sandbox=sandbox) as process:
-        while not sandbox.tasks:  # noqa: ASYNC110 - the sandbox rings no bell
+        while not sandbox.tasks:  # noqa: ASYNC110 - the sandbox has no event to wait for
             await anyio.sleep(0.01)
         process.send_signal(signal.SIGINT)
         told = await heard(process, "Ctrl-C again")
@@ -86,12 +86,12 @@ async def test_a_second_ctrl_c_ends_it_at_once_and_the_next_run_is_right(
         process.send_signal(signal.SIGINT)
         with anyio.fail_after(2):
             told += await said(process)
-    assert INTERRUPTED == process.returncode
+    assert ExitCode.INTERRUPTED == process.returncode
     assert "Traceback" not in told
 
     async with await started("batch", path, "-o", out, sandbox=sandbox) as process:
         assert "Traceback" not in await said(process)
-    assert OK == process.returncode
+    assert ExitCode.OK == process.returncode
     assert 3 == len(sandbox.paid_tasks)
 
 
@@ -100,14 +100,14 @@ async def test_a_batch_in_a_sandbox_of_its_own_survives_kill_9(tmp_path: Path) -
     path, out = manifest(tmp_path, 8), tmp_path / "out"
 
     async with await started("batch", path, "-o", out, "--sandbox") as process:
-        while not (out / "results.jsonl").exists():  # noqa: ASYNC110 - a file rings no bell
+        while not (out / "results.jsonl").exists():  # noqa: ASYNC110 - a file is no event
             await anyio.sleep(0.01)
         process.kill()
     async with await started("batch", path, "-o", out, "--sandbox") as process:
         assert "Traceback" not in await said(process)
 
     lines = [json.loads(line) for line in (out / "results.jsonl").read_text().splitlines()]
-    assert -signal.SIGKILL != process.returncode == OK
+    assert -signal.SIGKILL != process.returncode == ExitCode.OK
     assert ["saved"] * 8 == [line["state"] for line in lines]
     kept = [json.loads(line) for line in (out / "sandbox.jsonl").read_text().splitlines()]
     assert (
@@ -131,7 +131,7 @@ async def test_on_a_terminal_it_shows_a_board_and_leaves_the_account(tmp_path: P
         drawn = await anyio.to_thread.run_sync(_all_of, screen)
         await process.wait()
 
-    assert OK == process.returncode
+    assert ExitCode.OK == process.returncode
     for part in ("jobs.jsonl", "■ ", "accepted", "▮", "of 30 in 3.0 s", "to go"):
         assert part in drawn
     assert "jobs      4: 4 saved" in drawn[drawn.rindex("▮") :]

@@ -12,8 +12,9 @@ import av
 import pytest
 from PIL import Image
 
-from seedance_async.cli.demo_jobs import TAKES, demo_jobs
-from seedance_async.cli.exits import OK, USAGE
+from seedance_async.cli.demo_jobs import JOBS as MANIFEST
+from seedance_async.cli.demo_jobs import demo_jobs
+from seedance_async.exit_codes import ExitCode
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -52,7 +53,7 @@ async def test_the_demo_leaves_media_that_play_and_a_gallery_of_them(demo: Type,
 
     found = look_at(tmp_path / "out")
     page = (tmp_path / "out" / "gallery.html").read_text(encoding="utf-8")
-    assert OK == ending.code
+    assert ExitCode.OK == ending.code
     assert ["01-glass-train.mp4", "03-lighthouse-keeper.mp4", "05-clockwork-koi.mp4"] == found["clips"]
     assert {"02-tea-poster.png", "04-market-still.png"} < set(found["pictures"])
     assert set(found["clips"]) | set(found["pictures"]) == set(
@@ -82,20 +83,20 @@ async def test_the_demo_can_be_run_again_into_the_same_directory(demo: Type, tmp
 
     again = await demo("-o", tmp_path, "--jobs", JOBS)
 
-    assert (OK, OK) == (first.code, again.code)
+    assert (ExitCode.OK, ExitCode.OK) == (first.code, again.code)
     assert "02-tea-poster-2.png" not in there
     assert there == sorted(path.name for path in tmp_path.iterdir())
     assert b"mine" == (tmp_path / "mine.png").read_bytes()
 
 
-@pytest.mark.parametrize("name", ["gallery.html", "02-tea-poster.png"])
+@pytest.mark.parametrize("name", ["gallery.html", "journal.sqlite", "02-tea-poster.png"])
 async def test_the_demo_replaces_nothing_that_no_demo_has_made(name: str, demo: Type, tmp_path: Path) -> None:
     """A gallery of the user's own is worth more than a demo."""
     (tmp_path / name).write_bytes(b"mine")
 
     ending = await demo("-o", tmp_path, "--jobs", JOBS)
 
-    assert USAGE == ending.code
+    assert ExitCode.USAGE == ending.code
     assert f"{name} is there" in ending.err
     assert [b"mine"] == [path.read_bytes() for path in tmp_path.iterdir()]
 
@@ -106,8 +107,32 @@ async def test_the_demo_looks_for_its_directory_before_it_plays(demo: Type, tmp_
 
     ending = await demo("-o", tmp_path / "file", "--jobs", JOBS)
 
-    assert USAGE == ending.code
+    assert ExitCode.USAGE == ending.code
     assert "is not a directory" in ending.err
+
+
+async def test_a_directory_of_the_demo_takes_no_other_batch(
+    seedance: Type, demo: Type, tmp_path: Path
+) -> None:
+    """The next demo would remove its journal, and with it the record of what was paid."""
+    out, manifest = tmp_path / "out", tmp_path / "jobs.jsonl"
+    manifest.write_text('{"model": "gpt-image-2", "prompt": "A kite"}\n')
+    await demo("-o", out, "--jobs", 1)
+
+    for flag in ("--sandbox", "--dry-run"):
+        ending = await seedance("batch", manifest, "-o", out, flag)
+        assert ExitCode.USAGE == ending.code
+        assert "belongs to `seedance demo`" in ending.err
+    assert ExitCode.OK == (await demo("-o", out, "--jobs", 1)).code
+
+
+async def test_a_line_now_and_then_shows_how_far_the_demo_is(demo: Type, tmp_path: Path) -> None:
+    """Where there is no terminal to draw on."""
+    ending = await demo("-o", tmp_path, "--jobs", JOBS)
+
+    lines = [line for line in ending.err.splitlines() if line.startswith("[")]
+    assert lines
+    assert all(re.match(r"\[\d/5\] .* of 30 requests in the last 3 s", line) for line in lines)
 
 
 async def test_the_demo_works_without_the_extra_that_makes_media(
@@ -120,7 +145,7 @@ async def test_the_demo_works_without_the_extra_that_makes_media(
     ending = await demo("-o", tmp_path, "--jobs", 2)
 
     monkeypatch.undo()
-    assert OK == ending.code
+    assert ExitCode.OK == ending.code
     assert {
         "clips": ["01-glass-train.mp4"],
         "pictures": ["01-glass-train-last-frame.png", "02-tea-poster.png"],
@@ -141,12 +166,12 @@ async def test_a_demo_of_no_jobs_is_a_mistake(demo: Type, tmp_path: Path) -> Non
     """It would show nothing."""
     ending = await demo("-o", tmp_path, "--jobs", 0)
 
-    assert USAGE == ending.code
+    assert ExitCode.USAGE == ending.code
 
 
 def test_any_number_of_demo_jobs_are_all_different() -> None:
     """Beyond the last they are further takes, with names and prompts of their own."""
-    jobs = demo_jobs(3 * len(TAKES))
+    jobs = demo_jobs(3 * len(MANIFEST))
 
-    assert 3 * len(TAKES) == len({job.name for job in jobs}) == len({job.request.prompt for job in jobs})
+    assert 3 * len(MANIFEST) == len({job.name for job in jobs}) == len({job.request.prompt for job in jobs})
     assert {"seedance2", "gpt-image-2", "nano-banana-pro"} == {job.request.model for job in jobs[:4]}

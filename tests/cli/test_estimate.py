@@ -7,7 +7,7 @@ import subprocess
 import sys
 from typing import TYPE_CHECKING
 
-from seedance_async.cli.exits import OK, USAGE
+from seedance_async.exit_codes import ExitCode
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -33,11 +33,11 @@ async def test_an_estimate_says_what_it_rests_on(seedance: Type, tmp_path: Path)
     ending = await seedance("estimate", manifest(tmp_path, CLIP, {**CLIP, "name": "b"}, PICTURE, SECRET))
 
     told = {line[:9].strip(): line[10:] for line in ending.lines[:4]}
-    assert OK == ending.code
+    assert ExitCode.OK == ending.code
     assert "4 to send" == told["jobs"]
     assert "at most 30 in 60 s" in told["requests"]
     assert "by a guess: 19 clips that a user reported" in told["time"]
-    assert "68 to 72 and the price of 1 jobs that nobody has told" == told["credits"]
+    assert "68 to 72 and the unknown price of 1 jobs" == told["credits"]
     assert {
         "2 of seedance2 720p 5 s 30 each (an example of the vendor's)",
         "1 of seedance2 pro 4k 5 s price unknown",
@@ -147,7 +147,7 @@ async def test_a_wrong_manifest_ends_with_2(seedance: Type, tmp_path: Path) -> N
     """With every mistake, as a run would tell them."""
     ending = await seedance("estimate", manifest(tmp_path, {**CLIP, "duration": 99}, {"model": "x"}))
 
-    assert USAGE == ending.code
+    assert ExitCode.USAGE == ending.code
     assert ["line 1, duration", "line 2, model"] == [
         line.split(":")[0].strip() for line in ending.err.splitlines() if line.startswith("  line")
     ]

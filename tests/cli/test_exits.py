@@ -4,17 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from seedance_async.cli.exits import (
-    CREDITS,
-    FAILED,
-    KEY_REFUSED,
-    OK,
-    UNCERTAIN,
-    USAGE,
-    code_of,
-    code_of_all,
-    lines_of,
-)
+from seedance_async.cli.exits import code_of, code_of_all, lines_of
 from seedance_async.errors import (
     ConfigurationError,
     ConnectionFailedError,
@@ -32,22 +22,23 @@ from seedance_async.errors import (
     ValidationError,
     WaitTimeoutError,
 )
+from seedance_async.exit_codes import ExitCode
 
 
 @pytest.mark.parametrize(
     ("error", "code"),
     [
-        (InvalidRequestError("no"), FAILED),
-        (ConnectionFailedError("no"), FAILED),
-        (ValidationError([("prompt", "is required")]), USAGE),
-        (ConfigurationError("no"), USAGE),
-        (ManifestError([(1, "prompt", "is required")]), USAGE),
-        (InsufficientCreditsError("no"), CREDITS),
-        (CreditCapError("no"), CREDITS),
-        (UnauthorizedError("no"), KEY_REFUSED),
-        (UncertainSubmissionError("no"), UNCERTAIN),
-        (UncertainInternalServerError("no"), UNCERTAIN),
-        (StaleKeyError("no"), UNCERTAIN),
+        (InvalidRequestError("no"), ExitCode.FAILED),
+        (ConnectionFailedError("no"), ExitCode.FAILED),
+        (ValidationError([("prompt", "is required")]), ExitCode.USAGE),
+        (ConfigurationError("no"), ExitCode.USAGE),
+        (ManifestError([(1, "prompt", "is required")]), ExitCode.USAGE),
+        (InsufficientCreditsError("no"), ExitCode.OUT_OF_CREDITS),
+        (CreditCapError("no"), ExitCode.OUT_OF_CREDITS),
+        (UnauthorizedError("no"), ExitCode.KEY_REFUSED),
+        (UncertainSubmissionError("no"), ExitCode.UNCERTAIN),
+        (UncertainInternalServerError("no"), ExitCode.UNCERTAIN),
+        (StaleKeyError("no"), ExitCode.UNCERTAIN),
     ],
     ids=lambda value: type(value).__name__ if isinstance(value, Exception) else None,
 )
@@ -76,11 +67,11 @@ def test_many_jobs_end_with_the_code_that_says_most() -> None:
         UnauthorizedError("no"),
     )
 
-    assert OK == code_of_all([])
-    assert FAILED == code_of_all([failed])
-    assert CREDITS == code_of_all([failed, short])
-    assert UNCERTAIN == code_of_all([failed, short, uncertain])
-    assert KEY_REFUSED == code_of_all([failed, short, uncertain, refused])
+    assert ExitCode.OK == code_of_all([])
+    assert ExitCode.FAILED == code_of_all([failed])
+    assert ExitCode.OUT_OF_CREDITS == code_of_all([failed, short])
+    assert ExitCode.UNCERTAIN == code_of_all([failed, short, uncertain])
+    assert ExitCode.KEY_REFUSED == code_of_all([failed, short, uncertain, refused])
 
 
 @pytest.mark.parametrize(

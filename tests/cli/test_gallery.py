@@ -9,7 +9,7 @@ from html.parser import HTMLParser
 
 import pytest
 
-from seedance_async.batch.gallery import NARROWEST, WIDEST, Exhibit, render
+from seedance_async.batch.gallery import NARROWEST, WIDEST, Card, render
 
 
 class Page(HTMLParser):
@@ -38,32 +38,32 @@ class Page(HTMLParser):
         return [attrs for name, attrs in self.tags if name == tag]
 
 
-def page(*exhibits: Exhibit, title: str = "gallery") -> Page:
+def page(*cards: Card, title: str = "gallery") -> Page:
     """The page, read by a parser that shares nothing with the renderer."""
-    return Page(render(exhibits, title=title))
+    return Page(render(cards, title=title))
 
 
-def exhibit(**changes: object) -> Exhibit:
+def card(**changes: object) -> Card:
     """A clip, but for the changes."""
-    return Exhibit(**{"name": "01-boat", "model": "seedance2", "prompt": "a boat", **changes})  # type: ignore[arg-type]  # each test names fields of the class
+    return Card(**{"name": "01-boat", "model": "seedance2", "prompt": "a boat", **changes})  # type: ignore[arg-type]  # each test names fields of the class
 
 
 def test_a_clip_is_shown_with_its_poster_and_all_that_is_known_of_it() -> None:
     """The last frame stands in until the pointer is on it; prompt, price and time are beside it."""
     shown = page(
-        exhibit(files=("a.mp4", "a-last-frame.png"), shape="9:16", credits=30, seconds=184.4), title="boats"
+        card(files=("a.mp4", "a-last-frame.png"), shape="9:16", credits=30, seconds=184.4), title="boats"
     )
 
     (video,) = shown.all("video")
     assert ("./a.mp4", "./a-last-frame.png") == (video["src"], video["poster"])
     assert ["./a.mp4"] == [link["href"] for link in shown.all("a")]
-    for told in ("boats", "a boat", "01-boat", "seedance2", "9:16", "30 cr", "3:04 min", "30 credits"):
+    for told in ("boats", "a boat", "01-boat", "seedance2", "9:16", "30 cr", "3:04", "30 credits"):
         assert told in shown.text
 
 
 def test_a_picture_is_shown_as_a_picture() -> None:
     """And opens whole on a click."""
-    shown = page(exhibit(files=("a.png",)))
+    shown = page(card(files=("a.png",)))
 
     assert ["./a.png"] == [image["src"] for image in shown.all("img")]
     assert [] == shown.all("video")
@@ -71,7 +71,7 @@ def test_a_picture_is_shown_as_a_picture() -> None:
 
 def test_a_job_without_files_tells_why() -> None:
     """A failure has its place among the others."""
-    shown = page(exhibit(error="content policy"), exhibit(files=("a.png",)))
+    shown = page(card(error="content policy"), card(files=("a.png",)))
 
     assert "content policy" in shown.text
     assert "1 failed" in shown.text
@@ -89,11 +89,11 @@ def test_a_job_without_files_tells_why() -> None:
 )
 def test_markup_in_foreign_text_stays_text(hostile: str) -> None:
     """Whatever stands in prompts, names, models and errors adds no tag and no attribute to the page."""
-    plain = page(exhibit(shape="x", files=("a.png",)), exhibit(error="no"))
+    plain = page(card(shape="x", files=("a.png",)), card(error="no"))
 
     attacked = page(
-        exhibit(prompt=hostile, name=hostile, model=hostile, shape=hostile, files=("a.png",)),
-        exhibit(error=hostile),
+        card(prompt=hostile, name=hostile, model=hostile, shape=hostile, files=("a.png",)),
+        card(error=hostile),
         title=hostile,
     )
 
@@ -107,7 +107,7 @@ def test_markup_in_foreign_text_stays_text(hostile: str) -> None:
 )
 def test_a_file_outside_the_pages_directory_is_not_linked(file: str) -> None:
     """The page is given away with its directory; it shows nothing else."""
-    shown = page(exhibit(files=(file,)))
+    shown = page(card(files=(file,)))
 
     assert [] == [*shown.all("a"), *shown.all("img")]
 
@@ -117,7 +117,7 @@ def test_a_file_outside_the_pages_directory_is_not_linked(file: str) -> None:
 )
 def test_a_file_name_cannot_become_a_url(file: str) -> None:
     """A colon in a name is quoted behind a dot, so a browser finds no scheme."""
-    shown = page(exhibit(files=(file,)))
+    shown = page(card(files=(file,)))
 
     links = [link["href"] or "" for link in shown.all("a")]
     assert [True] == [link.startswith("./") and ":" not in link for link in links]
@@ -126,7 +126,7 @@ def test_a_file_name_cannot_become_a_url(file: str) -> None:
 @pytest.mark.case(148)
 def test_the_content_policy_lets_nothing_run_but_the_pages_own_script() -> None:
     """Even markup that got in could not act: scripts and styles are named by their hashes."""
-    shown = page(exhibit(files=("a.mp4",), shape="21:9"))
+    shown = page(card(files=("a.mp4",), shape="21:9"))
 
     (policy,) = [
         tag["content"] or ""
@@ -158,12 +158,12 @@ def test_the_content_policy_lets_nothing_run_but_the_pages_own_script() -> None:
 )
 def test_a_card_has_the_shape_of_its_picture(shape: str, ratio: float) -> None:
     """As far as it can be read, and within what fits a row."""
-    assert ratio == exhibit(shape=shape).ratio
+    assert ratio == card(shape=shape).ratio
 
 
 def test_every_shape_on_the_page_has_its_rule() -> None:
     """The policy forbids styles on tags, so shapes are classes."""
-    source = render([exhibit(shape="16:9"), exhibit(shape="2:3")], title="shapes")
+    source = render([card(shape="16:9"), card(shape="2:3")], title="shapes")
 
     used = set(re.findall(r'<figure class="(\w+)"', source))
     assert {"r178", "r67"} == used

@@ -10,8 +10,8 @@ import attrs
 import av
 import pytest
 
-from seedance_async.cli.exits import CREDITS, FAILED, KEY_REFUSED, OK, UNCERTAIN, USAGE
 from seedance_async.cli.generate import HELP
+from seedance_async.exit_codes import ExitCode
 from seedance_async.models import REQUEST_TYPES
 from seedance_async.sandbox import Fault
 
@@ -29,7 +29,7 @@ async def test_generate_saves_a_clip_and_writes_nothing_but_its_paths_to_stdout(
     """The paths can be piped on; everything said about the way there goes to stderr."""
     ending = await seedance("generate", "seedance2", "A paper boat crosses a pond", "-o", tmp_path)
 
-    assert OK == ending.code
+    assert ExitCode.OK == ending.code
     assert [str(path) for path in sorted(tmp_path.iterdir(), key=lambda path: path.suffix)] == ending.lines
     with av.open(ending.lines[0]) as clip:
         assert clip.duration == pytest.approx(5_000_000, rel=0.1)
@@ -62,7 +62,7 @@ async def test_generate_sends_what_the_flags_say(
     )
 
     sent = json.loads(seedance_sandbox.requests[0].body)
-    assert OK == ending.code
+    assert ExitCode.OK == ending.code
     assert "media-to-video" == sent["mode"]
     assert media == sent["media_urls"]
     assert "8" == sent["duration"]
@@ -79,7 +79,7 @@ async def test_generate_says_all_that_is_wrong_and_sends_nothing(
     ending = await seedance("generate", "seedance2", "hi", *flags)
 
     named = [line.split(":")[0].strip() for line in ending.err.splitlines()]
-    assert USAGE == ending.code
+    assert ExitCode.USAGE == ending.code
     assert ["prompt", "image_url", "aspect_ratio", "duration", "resolution"] == named[1:-1]
     assert ending.err.endswith("nothing was sent, nothing was charged\n")
     assert [] == seedance_sandbox.requests
@@ -89,7 +89,7 @@ async def test_generate_suggests_the_flag_that_was_meant(seedance: Type) -> None
     """A typing mistake is answered with the right spelling."""
     ending = await seedance("generate", "seedance2", "A paper boat", "--duraton", 8)
 
-    assert USAGE == ending.code
+    assert ExitCode.USAGE == ending.code
     assert "--duraton" in ending.err
     assert "Did you mean --duration?" in ending.err
 
@@ -104,9 +104,9 @@ async def test_a_prompt_may_begin_with_a_hyphen_and_a_mistyped_flag_is_none(
         await seedance("generate", "gpt-image-2", *words) for words in (["--hlep"], ["--sed", "A boat"])
     ]
 
-    assert OK == ending.code
+    assert ExitCode.OK == ending.code
     assert [prompt] == [json.loads(each.body)["prompt"] for each in seedance_sandbox.requests if each.body]
-    assert [USAGE, USAGE] == [each.code for each in mistyped]
+    assert [ExitCode.USAGE, ExitCode.USAGE] == [each.code for each in mistyped]
     assert all("Unknown option: --" in each.err for each in mistyped)
 
 
@@ -142,7 +142,7 @@ async def test_generate_takes_no_empty_key_for_a_new_job(
     """Somebody wants an earlier job collected, and the variable with its key is unset: nothing is paid."""
     ending = await seedance("generate", "gpt-image-2", "A paper boat", "--idempotency-key", key)
 
-    assert USAGE == ending.code
+    assert ExitCode.USAGE == ending.code
     assert "--idempotency-key is empty" in ending.err
     assert [] == seedance_sandbox.requests
 
@@ -155,7 +155,7 @@ async def test_a_timeout_that_cannot_be_waited_is_a_mistake_before_anything_is_p
     for command in (["generate", "gpt-image-2", "A paper boat"], ["wait", "gpt2_x"]):
         ending = await seedance(*command, "--timeout", timeout)
 
-        assert USAGE == ending.code
+        assert ExitCode.USAGE == ending.code
         assert "--timeout" in ending.err
         assert "0 or more" in ending.err
     assert [] == seedance_sandbox.requests
@@ -171,7 +171,7 @@ async def test_a_directory_that_cannot_be_one_is_a_mistake_before_anything_is_pa
 
     ending = await seedance("generate", "gpt-image-2", "A paper boat", "-o", place)
 
-    assert USAGE == ending.code
+    assert ExitCode.USAGE == ending.code
     assert "director" in ending.err
     assert [] == seedance_sandbox.requests
     assert ["file"] == [path.name for path in tmp_path.iterdir()]
@@ -183,7 +183,7 @@ async def test_a_file_in_the_place_of_the_directory_is_a_mistake_before_anything
     """Whoever writes -o fox.png wants no directory of that name."""
     ending = await seedance("generate", "gpt-image-2", "A fox", "-o", str(tmp_path / "fox.png"))
 
-    assert USAGE == ending.code
+    assert ExitCode.USAGE == ending.code
     assert "looks like a file" in ending.err
     assert [] == seedance_sandbox.requests
 
@@ -192,7 +192,7 @@ async def test_generate_tells_why_a_task_failed_and_what_came_back(seedance: Typ
     """A failed task ends with 1, its reason and its refund."""
     ending = await seedance("generate", "gpt-image-2", "A boat [[sandbox:fail]]")
 
-    assert FAILED == ending.code
+    assert ExitCode.FAILED == ending.code
     assert "" == ending.out
     assert "failed after" in ending.err
     assert "8 credits refunded" in ending.err
@@ -202,7 +202,7 @@ async def test_generate_ends_with_4_when_the_key_is_refused(seedance: Type) -> N
     """A wrong key is told as such, and the key itself is not repeated."""
     ending = await seedance("generate", "gpt-image-2", "A paper boat", "--api-key", "sk_wrong")
 
-    assert KEY_REFUSED == ending.code
+    assert ExitCode.KEY_REFUSED == ending.code
     assert "--api-key" in ending.err
     assert "sk_wrong" not in ending.err
 
@@ -212,7 +212,7 @@ async def test_generate_ends_with_3_when_credits_are_short(seedance: Type) -> No
     """The balance does not cover the job: top up and run it again."""
     ending = await seedance("generate", "gpt-image-2", "A paper boat")
 
-    assert CREDITS == ending.code
+    assert ExitCode.OUT_OF_CREDITS == ending.code
     assert "top up" in ending.err
 
 
@@ -224,7 +224,7 @@ async def test_generate_ends_with_5_and_the_key_when_the_outcome_is_unknown(
     ending = await seedance("generate", "gpt-image-2", "A paper boat")
 
     (key,) = {task.idempotency_key for task in seedance_sandbox.tasks.values()}
-    assert UNCERTAIN == ending.code
+    assert ExitCode.UNCERTAIN == ending.code
     assert f"--idempotency-key {key}" in ending.err
     assert 1 == len(seedance_sandbox.paid_tasks)
 

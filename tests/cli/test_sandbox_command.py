@@ -15,8 +15,8 @@ import pytest
 
 from seedance_async import RateLimit
 from seedance_async.cli.app import execute
-from seedance_async.cli.exits import OK, USAGE
 from seedance_async.cli.sandbox import rate_limit
+from seedance_async.exit_codes import ExitCode
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -51,7 +51,7 @@ def test_the_sandbox_serves_until_ctrl_c_and_tells_how_to_reach_it() -> None:
 
     assert {"tasks": []} == tasks
     assert ["sk it's", "30/3"] == told[1:]
-    assert OK == process.returncode
+    assert ExitCode.OK == process.returncode
 
 
 def test_a_command_runs_against_the_sandbox_and_its_exit_code_is_handed_on() -> None:
@@ -110,7 +110,7 @@ def test_faults_that_make_no_sense_are_a_mistake(tmp_path: Path, text: str) -> N
 
     ending = seedance("sandbox", "--faults", str(rules), "--", "true")
 
-    assert USAGE == ending.returncode
+    assert ExitCode.USAGE == ending.returncode
     assert 1 == len(ending.stderr.splitlines())
 
 
@@ -181,7 +181,7 @@ async def test_switches_that_make_no_sense_are_a_mistake(
     path = tmp_path / "behaviour.json"
     path.write_text(text)
 
-    assert USAGE == await execute(["sandbox", "--behaviour", str(path), "--", "true"])
+    assert ExitCode.USAGE == await execute(["sandbox", "--behaviour", str(path), "--", "true"])
 
     (line,) = capsys.readouterr().err.splitlines()
     assert [] == [part for part in [str(path), *parts] if part not in line]
@@ -203,7 +203,7 @@ def test_options_that_make_no_sense_are_a_mistake(option: str, value: str) -> No
     """A clock that stands still serves nobody."""
     ending = seedance("sandbox", option, value, "--", "true")
 
-    assert USAGE == ending.returncode
+    assert ExitCode.USAGE == ending.returncode
     assert option in ending.stderr
     assert 1 == len(ending.stderr.splitlines())
 
@@ -213,7 +213,7 @@ def test_a_live_key_is_a_mistake_and_is_not_repeated() -> None:
     """The command is not run, so nothing is sent with it."""
     ending = seedance("sandbox", "--api-key", "sk_live_0123456789", "--", sys.executable, "-c", SHOW)
 
-    assert (USAGE, "") == (ending.returncode, ending.stdout)
+    assert (ExitCode.USAGE, "") == (ending.returncode, ending.stdout)
     assert "sk_live_" in ending.stderr
     assert "0123456789" not in ending.stderr
     assert 1 == len(ending.stderr.splitlines())
@@ -236,7 +236,7 @@ def test_a_client_can_ask_and_fetch_wherever_it_listens(host: str, tmp_path: Pat
 
     ending = seedance("sandbox", "--host", host, "--speed", "100", "--", *generate)
 
-    assert OK == ending.returncode, ending.stderr
+    assert ExitCode.OK == ending.returncode, ending.stderr
     assert [".png"] == [path.suffix for path in tmp_path.iterdir()]
 
 
@@ -252,7 +252,7 @@ socket.create_connection(('127.0.0.1', {ports[1]})).close()"
     chosen = ["--port", str(ports[0]), "--media-port", str(ports[1])]
     ending = seedance("sandbox", *chosen, "--", sys.executable, "-c", script)
 
-    assert OK == ending.returncode, ending.stderr
+    assert ExitCode.OK == ending.returncode, ending.stderr
     assert f"http://127.0.0.1:{ports[0]}/api/v1" == ending.stdout.strip()
 
 
@@ -303,6 +303,6 @@ def test_the_faults_that_a_prompt_can_ask_for_are_listed() -> None:
         name: json.loads(rule) for name, rule in (line.split(None, 1) for line in ending.stdout.splitlines())
     }
 
-    assert OK == ending.returncode
+    assert ExitCode.OK == ending.returncode
     assert {"effect": "drop", "moment": "before"} == rules["drop-before"]
     assert {"effect": "drop"} == rules["drop"] == rules["drop-after-charge"]

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from seedance_async import GptImage2
-from seedance_async.cli.exits import FAILED, KEY_REFUSED, OK, USAGE
+from seedance_async.exit_codes import ExitCode
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -29,7 +29,7 @@ async def test_status_writes_a_line_for_each_task(seedance: Type, task_ids: list
     """Id, status and model, with tabs between, for `cut` and for eyes."""
     ending = await seedance("status", *task_ids)
 
-    assert OK == ending.code
+    assert ExitCode.OK == ending.code
     assert [f"{task_id}\tprocessing\tgpt-image-2" for task_id in task_ids] == ending.lines
 
 
@@ -40,7 +40,7 @@ async def test_wait_writes_each_task_with_its_urls_as_it_gets_final(
     ending = await seedance("wait", *task_ids)
 
     by_end = sorted(task_ids, key=lambda task_id: seedance_sandbox.tasks[task_id].ends_at)
-    assert OK == ending.code
+    assert ExitCode.OK == ending.code
     assert [[task_id, "completed"] for task_id in by_end] == [line.split("\t")[:2] for line in ending.lines]
     assert all(seedance_sandbox.media_url in line for line in ending.lines)
 
@@ -57,7 +57,7 @@ async def test_status_goes_on_after_a_task_that_nobody_knows(seedance: Type, tas
     """One wrong id costs its own line only; the exit code tells that there was one."""
     ending = await seedance("status", "sd2_nobody", task_ids[0])
 
-    assert FAILED == ending.code
+    assert ExitCode.FAILED == ending.code
     assert 1 == len(ending.lines)
     assert "error: sd2_nobody:" in ending.err
 
@@ -70,7 +70,7 @@ async def test_status_stops_at_a_refused_key(
 
     ending = await seedance("status", *task_ids, "--api-key", "sk_wrong")
 
-    assert KEY_REFUSED == ending.code
+    assert ExitCode.KEY_REFUSED == ending.code
     assert before + 1 == len(seedance_sandbox.requests)
 
 
@@ -80,7 +80,7 @@ async def test_wait_gives_up_after_its_timeout_and_says_that_the_task_goes_on(
     """The task is not lost: the line to wait for it again is told."""
     ending = await seedance("wait", task_ids[0], "--timeout", 5)
 
-    assert FAILED == ending.code
+    assert ExitCode.FAILED == ending.code
     assert "" == ending.out
     assert f"seedance wait {task_ids[0]}" in ending.err
 
@@ -94,7 +94,7 @@ async def test_download_saves_the_files_and_writes_their_paths(
     first = await seedance("download", *task_ids, "-o", tmp_path)
     second = await seedance("download", *task_ids, "-o", tmp_path)
 
-    assert OK == first.code
+    assert ExitCode.OK == first.code
     assert {str(tmp_path / f"{task_id}.png") for task_id in task_ids} == set(first.lines)
     assert set(first.lines) == set(second.lines)
     assert len(task_ids) == len(list(tmp_path.iterdir()))
@@ -110,7 +110,7 @@ async def test_wait_without_any_patience_looks_once(
 
     ending = await seedance("wait", task_ids[0], "--timeout", 0)
 
-    assert OK == ending.code
+    assert ExitCode.OK == ending.code
     assert f"{task_ids[0]}\tcompleted" in ending.out
     assert before + 1 == len(seedance_sandbox.requests)
     assert "'processing'" in running
@@ -126,7 +126,7 @@ async def test_download_of_a_failed_task_gives_no_advice_to_repeat_it(
 
     ending = await seedance("download", task_id, "-o", tmp_path)
 
-    assert FAILED == ending.code
+    assert ExitCode.FAILED == ending.code
     assert f"error: {task_id}: task failed: " in ending.err
     assert "seedance download" not in ending.err
 
@@ -137,7 +137,7 @@ async def test_download_of_a_running_task_says_so(
     """There are no files yet; nothing is left behind."""
     ending = await seedance("download", task_ids[0], "-o", tmp_path)
 
-    assert FAILED == ending.code
+    assert ExitCode.FAILED == ending.code
     assert "processing" in ending.err
     assert f"seedance wait {task_ids[0]}" in ending.err
     assert "stays finished" not in ending.err
@@ -163,7 +163,7 @@ async def test_an_api_that_cannot_be_reached_is_told_at_once_and_then_rarely(
     ending = await seedance(*words, "--base-url", "http://127.0.0.1:1/api/v1")
 
     told = [line for line in ending.err.splitlines() if "trying again" in line]
-    assert OK != ending.code
+    assert ExitCode.OK != ending.code
     assert "cannot be reached" in told[0]
     assert "(127.0.0.1); again in" in told[0]
     assert 1 < len(told) <= 11
@@ -174,7 +174,7 @@ async def test_a_verb_without_an_id_is_a_mistake(seedance: Type, verb: str) -> N
     """Nothing to ask for is no success."""
     ending = await seedance(verb)
 
-    assert USAGE == ending.code
+    assert ExitCode.USAGE == ending.code
     assert "ID" in ending.err
 
 
@@ -182,5 +182,5 @@ async def test_a_rate_limit_that_cannot_be_read_is_a_mistake(seedance: Type) -> 
     """The flag says how it is written."""
     ending = await seedance("status", "sd2_x", "--rate-limit", "fast")
 
-    assert USAGE == ending.code
+    assert ExitCode.USAGE == ending.code
     assert "30/60" in ending.err

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from seedance_async import __version__
-from seedance_async.cli.exits import FAILED, INTERRUPTED, OK, USAGE
+from seedance_async.exit_codes import ExitCode
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -29,15 +29,15 @@ def run(*command: str) -> subprocess.CompletedProcess[str]:
 @pytest.mark.parametrize(
     ("arguments", "code"),
     [
-        (["--help"], OK),
-        (["--version"], OK),
-        ([], OK),
-        (["generate", "seedance2", "--help"], OK),
-        (["sandbox", "--help"], OK),
-        (["bogus"], USAGE),
-        (["generate", "seedance2"], USAGE),
-        (["generate", "seedance2", "A paper boat", "--duration", "99"], USAGE),
-        (["wait"], USAGE),
+        (["--help"], ExitCode.OK),
+        (["--version"], ExitCode.OK),
+        ([], ExitCode.OK),
+        (["generate", "seedance2", "--help"], ExitCode.OK),
+        (["sandbox", "--help"], ExitCode.OK),
+        (["bogus"], ExitCode.USAGE),
+        (["generate", "seedance2"], ExitCode.USAGE),
+        (["generate", "seedance2", "A paper boat", "--duration", "99"], ExitCode.USAGE),
+        (["wait"], ExitCode.USAGE),
     ],
     ids=lambda value: " ".join(value) if isinstance(value, list) else None,
 )
@@ -64,7 +64,7 @@ def test_without_its_extra_the_command_names_it() -> None:
 
     ending = run(sys.executable, "-c", without)
 
-    assert USAGE == ending.returncode
+    assert ExitCode.USAGE == ending.returncode
     assert "the seedance command needs its extra: pip install 'seedance-async[cli]'\n" == ending.stderr
 
 
@@ -72,7 +72,7 @@ def test_without_a_key_the_command_says_where_to_get_one() -> None:
     """Nothing is sent, and the sandbox is named as a way without one."""
     ending = run("env", "-u", "SEEDANCE_API_KEY", *SEEDANCE, "status", "sd2_x")
 
-    assert USAGE == ending.returncode
+    assert ExitCode.USAGE == ending.returncode
     assert "SEEDANCE_API_KEY" in ending.stderr
     assert "seedance sandbox" in ending.stderr
 
@@ -92,7 +92,7 @@ def test_a_reader_that_leaves_early_stops_nothing(tmp_path: Path) -> None:
         assert process.stderr is not None
         said = process.stderr.read()
 
-    assert OK == process.wait()
+    assert ExitCode.OK == process.wait()
     assert 4 == len(list(tmp_path.iterdir()))
     assert "Error" not in said
     assert "Traceback" not in said
@@ -120,7 +120,7 @@ def test_a_full_disk_behind_stdout_is_told_and_loses_nothing_that_was_paid(
             env={**os.environ, "PYTHONPATH": os.getcwd()},  # noqa: PTH109
         )
 
-    assert FAILED == ending.returncode
+    assert ExitCode.FAILED == ending.returncode
     assert 1 == ending.stderr.count("No space left on device")
     assert 1 == len(list((tmp_path / "out").glob("*.png")))
     assert "Traceback" not in ending.stderr
@@ -143,6 +143,6 @@ def test_ctrl_c_ends_with_130_and_the_line_to_collect_by() -> None:
         os.killpg(process.pid, signal.SIGINT)  # as a terminal does: to the whole foreground group
         _, rest = process.communicate(timeout=20)
 
-    assert INTERRUPTED == process.returncode
+    assert ExitCode.INTERRUPTED == process.returncode
     assert re.search(r"seedance wait (sd2_\w+) && seedance download \1 -o \.", rest)
     assert "Traceback" not in rest

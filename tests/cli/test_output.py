@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 import pytest
 
 from seedance_async import GptImage2
-from seedance_async.cli.exits import FAILED, OK, USAGE
-from seedance_async.cli.streams import harmless
+from seedance_async.cli.output import without_controls
+from seedance_async.exit_codes import ExitCode
 from seedance_async.sandbox import Fault
 
 if TYPE_CHECKING:
@@ -40,7 +40,7 @@ CONTROLS = re.compile(r"[^\n\t -~\u00a0-\u200d\u2010-\u2029\u202f-\u2065\u206a-\
 )
 def test_foreign_text_cannot_command_the_terminal(text: str, shown: str) -> None:
     """Prompts and servers' messages may hold escape sequences; none gets through, the words do."""
-    assert shown == harmless(text)
+    assert shown == without_controls(text)
 
 
 async def test_what_the_server_says_of_a_task_reaches_stdout_harmless(
@@ -52,7 +52,7 @@ async def test_what_the_server_says_of_a_task_reaches_stdout_harmless(
     seedance_sandbox.faults.add(Fault.read({"effect": "edit", "on": "task", "fields": fields, "count": None}))
     ending = await seedance("status", submission.id)
 
-    assert OK == ending.code
+    assert ExitCode.OK == ending.code
     assert f"{submission.id}\ttold\ttold\n" == ending.out
     assert not CONTROLS.search(ending.err)
 
@@ -68,7 +68,7 @@ async def test_what_the_server_refuses_with_reaches_stderr_harmless(
     seedance_sandbox.faults.add(Fault.read({"effect": "edit", "on": "task", "fields": fields, "count": None}))
     failed = await seedance("generate", "gpt-image-2", "a paper boat")
 
-    assert (FAILED, FAILED) == (refused.code, failed.code)
+    assert (ExitCode.FAILED, ExitCode.FAILED) == (refused.code, failed.code)
     for ending in (refused, failed):
         assert "told" in ending.err
         assert not CONTROLS.search(ending.out + ending.err)
@@ -86,6 +86,6 @@ async def test_what_a_manifest_holds_reaches_the_terminal_harmless(seedance: Typ
     manifest.write_text("".join(json.dumps(job) + "\n" for job in jobs))
     ending = await seedance("batch", manifest, "-o", tmp_path / "out", "--dry-run")
 
-    assert USAGE == ending.code
+    assert ExitCode.USAGE == ending.code
     assert "told" in ending.err
     assert not CONTROLS.search(ending.out + ending.err)

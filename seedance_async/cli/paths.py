@@ -1,4 +1,4 @@
-"""Directories that somebody names on the command line, looked at before anything is sent or paid."""
+"""Output directories named on the command line, checked before anything is sent or paid."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 MEDIA: Final = frozenset({".png", ".jpg", ".jpeg", ".webp", ".mp4"})
 
 
-def directory(_: object, tokens: Sequence[Token]) -> Path:
+def parse_directory(_: object, tokens: Sequence[Token]) -> Path:
     """A directory as it was written; what an unset variable leaves of ``-o "$OUT"`` is none."""
     text = tokens[0].value
     if not text:
@@ -30,26 +30,26 @@ def directory(_: object, tokens: Sequence[Token]) -> Path:
     return Path(text)
 
 
-Output: TypeAlias = Annotated[
-    Path,
-    Parameter(
-        name=("--output", "-o"), converter=directory, help="Directory for the files; made if it is missing."
-    ),
-]
+def output_flag(help_text: str) -> Parameter:
+    """The flag that names an output directory."""
+    return Parameter(name=("--output", "-o"), converter=parse_directory, help=help_text)
 
 
-def check(place: Path) -> None:
+Output: TypeAlias = Annotated[Path, output_flag("Directory for the files; made if it is missing.")]
+
+
+def check_writable(directory: Path) -> None:
     """See that files can be written below a directory, or below what there is of it; nothing stays behind.
 
     Raises:
         ConfigurationError: they cannot.
     """
     try:
-        there = next(each for each in (place, *place.absolute().parents) if os.path.lexists(each))
-        if not there.is_dir():
-            raise ConfigurationError(f"--output {place}: {there} is not a directory; name another one")
-        with tempfile.TemporaryFile(dir=there):
+        found = next(each for each in (directory, *directory.absolute().parents) if os.path.lexists(each))
+        if not found.is_dir():
+            raise ConfigurationError(f"--output {directory}: {found} is not a directory; name another one")
+        with tempfile.TemporaryFile(dir=found):
             pass
     except OSError as problem:
-        told = f"--output {place}: cannot be written to ({problem.strerror}); name another directory"
-        raise ConfigurationError(told) from None
+        reason = f"cannot be written to ({problem.strerror}); name another directory"
+        raise ConfigurationError(f"--output {directory}: {reason}") from None

@@ -1,7 +1,8 @@
-"""Where else a manifest was run: in another directory its jobs are other jobs, and paid for once more.
+"""List of the batches that this user has run, for a warning that a manifest is run in a second directory.
 
-A file in the state directory keeps a line for each of the latest batches of this user. It serves a warning
-and nothing else: where it cannot be read or written, nobody is warned.
+There its jobs are other jobs, and paid for once more. The list is a file in the state directory, with a line
+for each of the latest batches. It serves the warning and nothing else: where it cannot be read or written,
+nobody is warned.
 """
 
 from __future__ import annotations
@@ -11,9 +12,11 @@ from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
+from yarl import URL
+
 from seedance_async.batch.journal.opening import JOURNAL
 from seedance_async.batch.manifest import fingerprint
-from seedance_async.budget import state_directory
+from seedance_async.budget import outlives_a_process, state_directory
 from seedance_async.budget.lock import locked
 
 if TYPE_CHECKING:
@@ -25,34 +28,34 @@ KEPT: Final = 500
 """Batches that are remembered."""
 
 
-def remember(manifest: str, directory: Path) -> list[Path]:
-    """Note that a manifest is run here; return the other directories that have a batch of the same bytes."""
-    mark = fingerprint(manifest)
-    if mark is None:
+def record_batch(manifest: str, directory: Path, base_url: str) -> list[Path]:
+    """Record that a manifest is run here; return the other directories with a batch of the same bytes."""
+    digest = fingerprint(manifest) if outlives_a_process(URL(base_url)) else None
+    if digest is None:
         return []
     with suppress(OSError, RuntimeError):  # RuntimeError: the user has no home
         file = locked(state_directory() / BATCHES)
         if file is not None:
             with file:
-                return _note(file, (mark, str(directory.resolve())))
+                return _record(file, (digest, str(directory.resolve())))
     return []
 
 
-def _note(file: FileIO, batch: tuple[str, str]) -> list[Path]:
+def _record(file: FileIO, batch: tuple[str, str]) -> list[Path]:
     known = [each for each in _read(file) if each != batch]
     lines = [json.dumps(each) + "\n" for each in [*known[1 - KEPT :], batch]]
     file.seek(0)
     file.truncate()
     file.write("".join(lines).encode())
-    alike = [Path(place) for mark, place in known if mark == batch[0]]
-    return [place for place in alike if (place / JOURNAL).exists()]
+    same = [Path(directory) for digest, directory in known if digest == batch[0]]
+    return [directory for directory in same if (directory / JOURNAL).exists()]
 
 
 def _read(file: FileIO) -> Iterator[tuple[str, str]]:
     for line in file.read().decode(errors="replace").splitlines():
         with suppress(ValueError):
             match json.loads(line):
-                case [str(mark), str(place)]:
-                    yield mark, place
+                case [str(digest), str(directory)]:
+                    yield digest, directory
                 case _:
                     continue

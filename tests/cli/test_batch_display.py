@@ -1,4 +1,4 @@
-"""The board of a batch: every number where one looks for it, in any width."""
+"""The picture of a batch on a terminal: every number where one looks for it, in any width."""
 
 from __future__ import annotations
 
@@ -9,15 +9,14 @@ from rich.console import Console
 
 from seedance_async.batch.states import State
 from seedance_async.batch.summary import Summary
-from seedance_async.cli.batch_board import drawn
-from seedance_async.cli.batch_shows import remaining
-from seedance_async.cli.batch_standing import Standing
+from seedance_async.cli.batch_display import picture, time_left
+from seedance_async.cli.batch_status import Status
 from seedance_async.models import RateLimit
 
 COUNTS = {State.SAVED: 60, State.ACCEPTED: 24, State.PLANNED: 12, State.FAILED: 4}
 
 
-def standing(**changes: object) -> Standing:
+def status(**changes: object) -> Status:
     """A batch in its middle."""
     summary = Summary(
         counts=COUNTS, credits_used=1240.5, credits_refunded=40, credits_reserved=90, max_credits=2000
@@ -25,24 +24,24 @@ def standing(**changes: object) -> Standing:
     usual = {
         "summary": summary,
         "requests": 163,
-        "in_window": 18,
+        "requests_in_window": 18,
         "limit": RateLimit(),
         "seconds": 192.0,
         "seconds_left": 371.2,
     }
-    return Standing(**{**usual, **changes})  # type: ignore[arg-type]  # each test names fields of the class
+    return Status(**{**usual, **changes})  # type: ignore[arg-type]  # each test names fields of the class
 
 
-def lines(board: Standing, *, width: int = 100) -> list[str]:
+def lines(batch: Status, *, width: int = 100) -> list[str]:
     """What is seen of it."""
     screen = io.StringIO()
-    Console(file=screen, width=width, highlight=False).print(drawn(board))
+    Console(file=screen, width=width, highlight=False).print(picture(batch))
     return [line.rstrip() for line in screen.getvalue().splitlines() if line.strip()]
 
 
-def test_the_board_tells_jobs_limit_credits_and_time() -> None:
+def test_the_picture_shows_jobs_limit_credits_and_time() -> None:
     """Refunds deducted, and how long it will still take."""
-    bar, legend, requests, credits_, time = lines(standing())
+    bar, legend, requests, credits_, time = lines(status())
 
     assert {"█"} == set(bar.strip())
     assert "■ 4 failed   ■ 60 saved   ■ 24 accepted   ■ 12 planned" == legend.strip()
@@ -56,7 +55,7 @@ def test_the_bar_is_as_long_for_any_mixture() -> None:
     lengths = set()
     for saved in range(101):
         summary = Summary(counts={State.SAVED: saved, State.FAILED: 3, State.PLANNED: 103 - saved})
-        lengths.add(len(lines(standing(summary=summary))[0].strip()))
+        lengths.add(len(lines(status(summary=summary))[0].strip()))
 
     assert 1 == len(lengths)
 
@@ -64,32 +63,32 @@ def test_the_bar_is_as_long_for_any_mixture() -> None:
 @pytest.mark.parametrize("left", [None, 0.0, 0.3])
 def test_an_end_that_nobody_knows_is_not_told(left: float | None) -> None:
     """Where the schedule's end has passed, "about 1.0 s to go" would stand there for ever."""
-    told = standing(seconds_left=left)
+    told = status(seconds_left=left)
 
     assert "time      3:12" == lines(told)[-1].strip()
-    assert "" == remaining(told)
+    assert "" == time_left(told, before=" · ")
 
 
 def test_without_a_cap_none_is_told() -> None:
     """Nor refunds and reservations where there are none."""
-    told = lines(standing(summary=Summary(counts={State.SAVED: 1}, credits_used=1_234_567)))
+    told = lines(status(summary=Summary(counts={State.SAVED: 1}, credits_used=1_234_567)))
 
     assert "credits   1,234,567" == told[3].strip()
 
 
 def test_a_limit_of_thousands_has_no_slots_drawn() -> None:
     """A row of them would be longer than the terminal is wide."""
-    told = lines(standing(limit=RateLimit(requests=5000, period=60.0), in_window=4321))
+    told = lines(status(limit=RateLimit(requests=5000, period=60.0), requests_in_window=4321))
 
     assert "requests  4321 of 5000 in 1:00 · 163 in all" == told[2].strip()
 
 
 def test_before_the_manifest_is_read_that_is_what_is_told() -> None:
     """A million lines take a while."""
-    assert ["  reading the manifest · 12.0 s"] == lines(standing(summary=Summary(counts={}), seconds=12.0))
+    assert ["  reading the manifest · 12.0 s"] == lines(status(summary=Summary(counts={}), seconds=12.0))
 
 
 @pytest.mark.parametrize("width", [40, 60, 200])
 def test_it_fits_terminals_of_all_widths(width: int) -> None:
     """Nothing is wider than the terminal."""
-    assert all(len(line) <= width for line in lines(standing(), width=width))
+    assert all(len(line) <= width for line in lines(status(), width=width))

@@ -1,0 +1,65 @@
+"""One run of a batch in front of a display, with the gallery of it afterwards."""
+
+from __future__ import annotations
+
+from contextlib import aclosing, suppress
+from typing import TYPE_CHECKING
+
+from seedance_async.batch.report import write_gallery
+from seedance_async.cli.batch_status import Monitor
+from seedance_async.cli.output import write_message
+from seedance_async.errors import JournalError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+    from pathlib import Path
+
+    from seedance_async import BatchRunner, Job, SeedanceClient
+    from seedance_async.cli.batch_display import Display
+    from seedance_async.cli.batch_status import Status
+
+
+class BatchRun:
+    """One run of a batch.
+
+    Args:
+        directory: of the batch.
+        display: shows it.
+
+    Attributes:
+        status: how the batch stood when the run ended, in whichever way; None until its journal was open.
+    """
+
+    def __init__(self, directory: Path, display: Display) -> None:
+        self.status: Status | None = None
+        self._directory = directory
+        self._display = display
+
+    async def run(self, client: SeedanceClient, batch: BatchRunner, jobs: str | Iterable[Job]) -> None:
+        """Take every job of a manifest, or of a list, to its end."""
+        async with batch:
+            with await Monitor.of(batch, client) as monitor:
+                self._display.start(monitor)
+                try:
+                    await self._show_results(batch, jobs, monitor)
+                finally:
+                    self._display.stop()
+                    self.status = monitor.status()
+
+    async def write_gallery(self) -> Path | None:
+        """Write the gallery; None if that does not work, and a message says why."""
+        try:
+            return await write_gallery(self._directory)
+        except (OSError, JournalError) as problem:  # what is saved is saved, and the exit code says so
+            write_message(f"the gallery could not be written: {problem}")
+            return None
+
+    async def _show_results(self, batch: BatchRunner, jobs: str | Iterable[Job], monitor: Monitor) -> None:
+        try:
+            async with aclosing(batch.run(jobs)) as results:
+                async for result in results:
+                    self._display.job_ended(result)
+                    await monitor.save()
+        finally:
+            with suppress(JournalError):  # whatever ended the run is worth more than its chart
+                await monitor.save(at_end=True)

@@ -1,0 +1,149 @@
+"""Status of a running batch: jobs, requests against the limit, credits, and when it will be over."""
+
+from __future__ import annotations
+
+import time
+from collections import deque
+from functools import partial
+from math import ceil
+from typing import TYPE_CHECKING, Final, Self
+
+import anyio
+from attrs import evolve, frozen
+
+from seedance_async.batch import chart
+from seedance_async.batch.states import State
+from seedance_async.batch.summary import Summary
+from seedance_async.cli.progress import Ticker
+from seedance_async.models import RateLimit
+
+if TYPE_CHECKING:
+    from types import TracebackType
+
+    from seedance_async import BatchRunner, SeedanceClient, Usage
+
+SAMPLES: Final = 60  # a period: a window of a minute is known to the second
+
+
+@frozen(kw_only=True)
+class Status:
+    """A batch at one instant.
+
+    Attributes:
+        summary: its jobs and credits, over all runs.
+        requests: sent in this run.
+        requests_in_window: sent in the period of the limit that ends now.
+        limit: the account's.
+        seconds: since this run began.
+        seconds_left: until it will be over, as the schedule expects; None while nothing is known.
+    """
+
+    summary: Summary
+    requests: int
+    requests_in_window: int
+    limit: RateLimit
+    seconds: float
+    seconds_left: float | None
+
+    def count(self, *states: State) -> int:
+        """Jobs in any of these states."""
+        return sum(self.summary.counts.get(state, 0) for state in states)
+
+    @property
+    def is_planned(self) -> bool:
+        """Whether the manifest has been read."""
+        return self.summary.total > 0
+
+
+class RequestCounter:
+    """Requests of a client, counted by sampling its counters.
+
+    Args:
+        course: of the batch, where they are entered.
+    """
+
+    def __init__(self, course: chart.Course) -> None:
+        self.course = course
+        self._samples: deque[tuple[float, Usage]] = deque()
+
+    def sample(self, usage: Usage, *, now: float, wall: float) -> None:
+        """Take in the counters; the first sample is what the others count from."""
+        if self._samples:
+            _, last = self._samples[-1]
+            submits, polls = usage.submits - last.submits, usage.polls - last.polls
+            self.course.count(wall, submits=submits, polls=polls)
+        self._samples.append((now, evolve(usage)))
+        while len(self._samples) > 1 and self._samples[1][0] <= now - self.course.limit.period:
+            self._samples.popleft()
+
+    @property
+    def in_window(self) -> int:
+        """Requests that left in the period that ends now."""
+        return self._samples[-1][1].requests - self._samples[0][1].requests if self._samples else 0
+
+
+class Monitor:
+    """Tells the status of a running batch, and counts its requests while it is entered.
+
+    Args:
+        batch: open.
+        client: the batch's own, open.
+        course: what earlier runs have counted.
+    """
+
+    def __init__(self, batch: BatchRunner, client: SeedanceClient, course: chart.Course) -> None:
+        self._batch = batch
+        self._client = client
+        self._counter = RequestCounter(course)
+        self._ticker = Ticker(self, client.rate_limit.period / SAMPLES)
+        self._began_at = self._saved_at = anyio.current_time()
+
+    @classmethod
+    async def of(cls, batch: BatchRunner, client: SeedanceClient) -> Self:
+        """The monitor of a batch, which goes on counting where the last run stopped."""
+        journal = batch.journal
+        kept = await journal.do(journal.store.fact, chart.FACT)
+        return cls(batch, client, chart.Course.load(kept, limit=client.rate_limit))
+
+    def __enter__(self) -> Self:
+        self.refresh()
+        self._ticker.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._ticker.stop()
+
+    def refresh(self) -> None:
+        """Count the requests that were sent since the last time."""
+        self._counter.sample(self._client.usage, now=anyio.current_time(), wall=time.time())
+
+    def status(self) -> Status:
+        """How the batch stands now."""
+        now = anyio.current_time()
+        summary = self._batch.summary
+        return Status(
+            summary=summary,
+            requests=self._client.usage.requests,
+            requests_in_window=self._counter.in_window,
+            limit=self._client.rate_limit,
+            seconds=now - self._began_at,
+            seconds_left=self._seconds_left(summary, now),
+        )
+
+    async def save(self, *, at_end: bool = False) -> None:
+        """Keep the count in the journal, once a period."""
+        now = anyio.current_time()
+        if at_end or now - self._saved_at >= self._client.rate_limit.period:
+            self._saved_at = now
+            journal = self._batch.journal
+            remember = partial(journal.store.remember_fact, chart.FACT, self._counter.course.dump())
+            await journal.do(journal.store.file.transaction, remember)
+
+    def _seconds_left(self, summary: Summary, now: float) -> float | None:
+        if not summary.total:
+            return None
+        waiting = 0 if summary.stopped else summary.counts.get(State.PLANNED, 0)
+        needed = ceil(waiting / (self._client.usage.share_of_bound or 1.0))
+        return max(0.0, self._client.expected_end(waiting=needed) - now)
