@@ -20,11 +20,11 @@ from seedance_async.budget import Budget
 from seedance_async.downloads import Downloads
 from seedance_async.errors import ClientStateError, SeedanceError, ServiceBusyError
 from seedance_async.models import Submission, Task
+from seedance_async.on_wire import PostsOnWire
 from seedance_async.scheduling.dispatcher import Dispatcher
 from seedance_async.scheduling.poller import Poller
 from seedance_async.scheduling.schedule import Schedule
 from seedance_async.signals import Future
-from seedance_async.stream import PostsOnWire
 from seedance_async.transport import Transport, open_session
 
 if TYPE_CHECKING:

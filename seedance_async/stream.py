@@ -11,13 +11,11 @@ at once, but for the POSTs on the wire: their answers name what is paid, so thes
 
 from __future__ import annotations
 
-from contextlib import asynccontextmanager, contextmanager, nullcontext
+from contextlib import asynccontextmanager, nullcontext
 from typing import TYPE_CHECKING, Final, Generic, TypeVar
 
 import anyio
 from anyio import lowlevel
-
-from seedance_async.signals import Signal
 
 if TYPE_CHECKING:
     from collections.abc import (
@@ -25,7 +23,6 @@ if TYPE_CHECKING:
         AsyncIterator,
         Awaitable,
         Callable,
-        Iterator,
         Sequence,
     )
     from contextlib import AbstractAsyncContextManager
@@ -48,40 +45,6 @@ READ_AHEAD: Final = 2000
 
 BUFFERED: Final = 100
 """Results that wait for the caller before the coroutines that bring more wait, too."""
-
-GRACE: Final = 10.0
-"""Seconds that POSTs on the wire get for their answers at closing: an answer names what was paid."""
-
-
-class PostsOnWire:
-    """The POSTs on the wire, and the one grace for their answers when a client or a batch closes."""
-
-    def __init__(self) -> None:
-        self._owners: dict[anyio.CancelScope, object] = {}
-        self._one_ended = Signal()
-
-    @contextmanager
-    def one(self, owner: object = None) -> Iterator[None]:
-        """Count a POST. One with an owner is protected from cancellation until the grace is over."""
-        with anyio.CancelScope(shield=owner is not None) as scope:
-            self._owners[scope] = owner
-            try:
-                yield
-            finally:
-                del self._owners[scope]
-                self._one_ended.set()
-
-    async def last_answers(self, owner: object = None) -> None:
-        """Wait for the POSTs of an owner, or for all, but not long; those without an answer are cancelled."""
-        with anyio.move_on_after(GRACE):
-            while self._of(owner):
-                await self._one_ended.wait()
-        for scope in self._of(owner):
-            if scope.shield:
-                scope.cancel()
-
-    def _of(self, owner: object) -> list[anyio.CancelScope]:
-        return [scope for scope, whose in self._owners.items() if owner is None or whose is owner]
 
 
 class Stream(Generic[Result]):
@@ -195,7 +158,8 @@ class Stream(Generic[Result]):
     def stop(self, error: SeedanceError, *, collect: bool = True) -> None:
         """Submit nothing more. What is accepted is still collected, unless ``collect`` is false.
 
-        Then tasks are not polled any more, and POSTs on the wire are waited for no longer than ``GRACE``.
+        Then tasks are not polled any more, and POSTs on the wire are waited for no longer than
+        ``on_wire.GRACE``.
         """
         self.stopped = self.stopped or error
         for turn in list(self._turns):
