@@ -107,7 +107,7 @@ def _open_private(path: str, flags: int) -> int:
         return os.open(path, flags | O_NOFOLLOW, 0o600)
     except OSError as problem:
         if os.path.islink(path):  # noqa: PTH114 - systems have different errors for it
-            message = "the sandbox does not keep its account in a file behind a link"
+            message = "the sandbox does not keep its account in a file that a link leads to"
             raise OSError(problem.errno, message, path) from None
         raise
 

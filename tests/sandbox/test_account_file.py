@@ -129,7 +129,7 @@ async def test_a_link_in_its_place_is_refused_and_not_followed(tmp_path: Path, t
     path.parent.mkdir()
     path.symlink_to(victim)
 
-    with pytest.raises(OSError, match=r"not keep its account in a file behind a link: .*account\.jsonl"):
+    with pytest.raises(OSError, match=r"account in a file that a link leads to: .*account\.jsonl"):
         async with life(tmp_path):
             pass
 
