@@ -43,7 +43,7 @@ async def take_manifest(journal: Journal, source: str | PathLike[str]) -> Change
         ManifestError: with everything that is wrong, line by line. Nothing was sent.
     """
     fingerprint = await to_thread.run_sync(manifest.fingerprint, source)
-    if fingerprint is not None and fingerprint == await journal.do(journal.store.fact, "manifest"):
+    if fingerprint is not None and fingerprint == await journal.fact("manifest"):
         return Changes()
     planner = await journal.do(partial(Planner, journal.store, whole=True))
     try:

@@ -250,7 +250,7 @@ class BatchRunner:
         """
         engine, store = self._client.running_engine(), journal.store
         account = engine.account
-        known = await journal.do(store.fact, "account")
+        known = await journal.fact("account")
         if known in {None, account}:
             return account
         here = f"this API key, at {engine.origin},"

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import time
 from collections import deque
-from functools import partial
 from math import ceil
 from typing import TYPE_CHECKING, Final, Self
 
@@ -101,8 +100,7 @@ class Monitor:
     @classmethod
     async def of(cls, batch: BatchRunner, client: SeedanceClient) -> Self:
         """The monitor of a batch, which goes on counting where the last run stopped."""
-        journal = batch.journal
-        kept = await journal.do(journal.store.fact, chart.FACT)
+        kept = await batch.journal.fact(chart.FACT)
         return cls(batch, client, chart.Course.load(kept, limit=client.rate_limit))
 
     def __enter__(self) -> Self:
@@ -137,9 +135,7 @@ class Monitor:
         now = anyio.current_time()
         if at_end or now - self._saved_at >= self._client.rate_limit.period:
             self._saved_at = now
-            journal = self._batch.journal
-            remember = partial(journal.store.remember_fact, chart.FACT, self._counter.course.dump())
-            await journal.do(journal.store.file.transaction, remember)
+            await self._batch.journal.remember(chart.FACT, self._counter.course.dump())
 
     def _seconds_left(self, summary: Summary, now: float) -> float | None:
         if not summary.total:

@@ -91,6 +91,14 @@ class Journal:
             await asyncio.shield(done)
         return done.result()
 
+    async def fact(self, name: str) -> str | None:
+        """A fact that was remembered under a name; None if there is none."""
+        return await self.do(self.store.fact, name)
+
+    async def remember(self, name: str, value: str) -> None:
+        """Remember a fact under a name, in the place of an earlier one."""
+        await self.do(self.store.remember, name, value)
+
     async def close(self) -> None:
         """Close the file, after all that was asked before."""
         try:

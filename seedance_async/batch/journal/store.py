@@ -156,6 +156,11 @@ class Store(Queries):
         """The run ends in good order: what it leaves under way did not kill it."""
         self.remember_fact(_OPEN_RUN, "")
 
+    @transaction
+    def remember(self, name: str, value: object) -> None:
+        """Remember a fact about the batch."""
+        self.remember_fact(name, value)
+
     def remember_fact(self, name: str, value: object) -> None:
         """Remember a fact; part of a transaction."""
         self.file.write("INSERT OR REPLACE INTO meta VALUES (?, ?)", name, value)
