@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Iterator
     from os import PathLike
 
-    from seedance_async.batch.journal import Problem
+    from seedance_async.batch.journal import LineProblem
     from seedance_async.batch.manifest import Line
 
 CHUNK: Final = 500
@@ -56,7 +56,7 @@ async def take_manifest(journal: Journal, source: str | PathLike[str]) -> Change
 
 async def _take_all(journal: Journal, planner: Planner, source: str | PathLike[str]) -> None:
     read = _drafts_and_problems(manifest.read(source))
-    problems: list[Problem] = []
+    problems: list[LineProblem] = []
     empty = True
     while chunk := await to_thread.run_sync(_some, read, abandon_on_cancel=True):
         empty = False
@@ -73,7 +73,7 @@ async def _take_all(journal: Journal, planner: Planner, source: str | PathLike[s
         raise ManifestError(sorted(problems, key=lambda problem: problem[0]), source=str(source))
 
 
-def _drafts_and_problems(lines: Iterable[Line]) -> Iterator[Draft | Problem]:
+def _drafts_and_problems(lines: Iterable[Line]) -> Iterator[Draft | LineProblem]:
     for line in lines:
         if line.job is not None:
             yield from drafts(line.job, line=line.number, place=line.place)
@@ -81,7 +81,7 @@ def _drafts_and_problems(lines: Iterable[Line]) -> Iterator[Draft | Problem]:
             yield line.number, field, reason
 
 
-def _some(found: Iterator[Draft | Problem]) -> list[Draft | Problem]:
+def _some(found: Iterator[Draft | LineProblem]) -> list[Draft | LineProblem]:
     return list(islice(found, CHUNK))
 
 

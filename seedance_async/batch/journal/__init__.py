@@ -21,7 +21,7 @@ import anyio
 from seedance_async.batch.journal.disk import Space
 from seedance_async.batch.journal.file import File
 from seedance_async.batch.journal.opening import close, open_file
-from seedance_async.batch.journal.planning import Planner, Problem, Taken
+from seedance_async.batch.journal.planning import LineProblem, Planner, Taken
 from seedance_async.batch.journal.queries import Milestones
 from seedance_async.batch.journal.records import Changes, Draft, Entry, damage, drafts
 from seedance_async.batch.journal.store import Store
@@ -39,9 +39,9 @@ __all__ = [
     "Draft",
     "Entry",
     "Journal",
+    "LineProblem",
     "Milestones",
     "Planner",
-    "Problem",
     "Store",
     "Taken",
     "damage",

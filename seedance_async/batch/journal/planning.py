@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from seedance_async.batch.journal.records import Row
     from seedance_async.batch.journal.store import Store
 
-Problem: TypeAlias = tuple[int, str, str]
+LineProblem: TypeAlias = tuple[int, str, str]
 """Line, field and reason."""
 
 _INSERT: Final = (
@@ -53,7 +53,7 @@ class Taken:
     """
 
     numbers: list[int] = field(factory=list[int])
-    problems: list[Problem] = field(factory=list[Problem])
+    problems: list[LineProblem] = field(factory=list[LineProblem])
 
 
 class Planner:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
+import attrs
 from attrs import field, frozen
 
 from seedance_async import wire
@@ -166,6 +167,8 @@ ENTRY_COLUMNS: Final = (
 )
 """Of ``jobs LEFT JOIN posts``, in the order of ``Entry``."""
 
+_FIELDS: Final = tuple(attribute.name for attribute in attrs.fields(Entry))
+
 
 def entry(row: Row, tariffs: Mapping[int, Tariff]) -> Entry:
     """An entry from a row of ``ENTRY_COLUMNS``.
@@ -173,37 +176,23 @@ def entry(row: Row, tariffs: Mapping[int, Tariff]) -> Entry:
     Raises:
         JournalError: a cell holds what it cannot; names it and the job.
     """
-    number, name, line, unnamed, take, tariff, path, body, digest, state, post, place, *rest = row
-    key, intended_at, crashes, accepted_at, ended_at, task_ids, tasks, used, refunded, files, error = rest
-    job = f"job {number} ({name!r:.80})"
-    if tariff not in tariffs:
-        raise damage(f"tariff {tariff} of {job}")
-    _check_request(body, job)
-    return Entry(
-        number=number,
-        name=name,
-        line=line,
-        unnamed=bool(unnamed),
-        take=take,
-        tariff=tariffs[tariff],
-        path=path,
-        body=body,
-        digest=digest,
-        state=State(state),
-        post=post,
-        place=place,
-        key=key,
-        intended_at=None if state == State.PLANNED else intended_at,
-        crashes=crashes or 0,
-        accepted_at=accepted_at,
-        ended_at=ended_at,
-        task_ids=names(task_ids, f"task_ids of {job}"),
-        tasks=tasks_of(tasks, f"tasks of {job}"),
-        credits_used=used,
-        credits_refunded=refunded,
-        files=names(files, f"files of {job}"),
-        error=error,
-    )
+    cells = dict(zip(_FIELDS, row, strict=True))
+    job = f"job {cells['number']} ({cells['name']!r:.80})"
+    if cells["tariff"] not in tariffs:
+        raise damage(f"tariff {cells['tariff']} of {job}")
+    _check_request(cells["body"], job)
+    converted = {
+        "unnamed": bool(cells["unnamed"]),
+        "tariff": tariffs[cells["tariff"]],
+        "state": State(cells["state"]),
+        "crashes": cells["crashes"] or 0,
+        "task_ids": names(cells["task_ids"], f"task_ids of {job}"),
+        "tasks": tasks_of(cells["tasks"], f"tasks of {job}"),
+        "files": names(cells["files"], f"files of {job}"),
+    }
+    if converted["state"] is State.PLANNED:
+        converted["intended_at"] = None
+    return Entry(**(cells | converted))
 
 
 def names(cell: str | None, what: str) -> tuple[str, ...]:
