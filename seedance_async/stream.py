@@ -62,14 +62,15 @@ class Stream(Generic[Result]):
 
     def __init__(self, engine: Engine, *, max_in_flight: int | None) -> None:
         self.place: AbstractAsyncContextManager[object] = (
-            nullcontext() if max_in_flight is None else anyio.Semaphore(max_in_flight)
+            nullcontext() if max_in_flight is None else anyio.Semaphore(max_in_flight, fast_acquire=True)
         )
         self.stopped: SeedanceError | None = None
         self.left: bool = False
         self._engine = engine
         self._turns: set[Turn] = set()
         self._followers: set[Follower] = set()
-        self._ahead = anyio.Semaphore(READ_AHEAD)
+        # Fast: what the source has at once is known to the schedule at once.
+        self._ahead = anyio.Semaphore(READ_AHEAD, fast_acquire=True)
         self._may_grow = False
         self._coroutines: TaskGroup
         self._scope = anyio.CancelScope()
