@@ -16,8 +16,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Hashable, Sequence
 
     from benchmarks.workloads import Draw
+    from seedance_async.budget.allowance import Allowance
     from seedance_async.models import Kind
-    from seedance_async.scheduling.allowance import Allowance
     from seedance_async.scheduling.forecast import Forecast
 
 
@@ -62,7 +62,7 @@ class Clairvoyant:
         """The look at what was done first will succeed."""
         heapq.heappop(self._running)
 
-    def looked(self, task: Hashable, now: float) -> None:
+    def polled(self, task: Hashable, now: float) -> None:
         """Cannot happen."""
         raise RuntimeError(f"task {task} was not done at {now}")
 

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Final, Protocol
 from attrs import define, field, frozen
 
 from benchmarks.workloads import Draw
-from seedance_async.scheduling.allowance import Allowance, most_unanswered
+from seedance_async.budget.allowance import Allowance, most_unanswered
 from seedance_async.scheduling.schedule import Poll, Sleep, Submit
 
 if TYPE_CHECKING:
@@ -46,7 +46,7 @@ class Policy(Protocol):
     def polling(self, task: Hashable) -> None:
         """A look is on the wire."""
 
-    def looked(self, task: Hashable, now: float) -> None:
+    def polled(self, task: Hashable, now: float) -> None:
         """The look found the task running."""
 
     def forget(self, task: Hashable) -> None:
@@ -130,7 +130,7 @@ def _answer(policy: Policy, world: _World) -> bool:
         policy.watch(job, draw.kind, acted_at)
         return False
     if world.done[job] > acted_at:
-        policy.looked(job, at)
+        policy.polled(job, at)
         return False
     world.seen[job] = at
     policy.learn(draw)

@@ -26,7 +26,7 @@ LONG_CLIP: Final = Kind(
     model="seedance2", quality_tier="pro", channel="standard", resolution="1080p", seconds=10
 )
 MEDIANS: Final = {PICTURE: 40.0, CLIP: 150.0, LONG_CLIP: 240.0}
-MIXES: Final = {"one": (CLIP,), "mixed": (PICTURE, CLIP, LONG_CLIP)}
+MIXES: Final = {"one": (CLIP,), "pictures": (PICTURE,), "mixed": (PICTURE, CLIP, LONG_CLIP)}
 
 
 @frozen
@@ -40,6 +40,10 @@ class Draw:
 
 def _spread(sigma: float) -> Shape:
     return lambda chance, _: chance.lognormvariate(0, sigma)
+
+
+def _times(factor: float) -> Shape:
+    return lambda chance, _: factor * chance.lognormvariate(0, 0.2)
 
 
 def _bimodal(chance: random.Random, _: float) -> float:
@@ -64,6 +68,9 @@ SHAPES: Final[dict[str, Shape]] = {
     "184 s": lambda _, __: 184.0 / 150.0,  # the median of nineteen clips that a user reported, as one clip
 }
 
+FACTORS: Final = (0.05, 0.1, 0.25, 0.5, 1.0, 2.0, 4.0)
+"""How many times longer a kind may take than its median, where the forecast is to be surprised."""
+
 
 def usual(kind: Kind) -> float:
     """The median of a kind, in seconds."""
@@ -71,14 +78,23 @@ def usual(kind: Kind) -> float:
 
 
 def draw(*, jobs: int, mix: str, shape: str, seed: int) -> tuple[Draw, ...]:
-    """The jobs in the caller's order; the kinds take turns."""
+    """The jobs in the caller's order; the kinds take turns.
+
+    Args:
+        jobs: how many.
+        mix: of ``MIXES``.
+        shape: of ``SHAPES``, or ``x0.5`` for half the usual durations with a spread of 0.2.
+        seed: of chance.
+    """
     chance = random.Random(f"{jobs} {mix} {shape} {seed}")
     return tuple(_draw(chance, MIXES[mix], shape, index, jobs) for index in range(jobs))
 
 
 def _draw(chance: random.Random, kinds: Sequence[Kind], shape: str, index: int, jobs: int) -> Draw:
     kind = kinds[index % len(kinds)]
-    duration = usual(kind) * SHAPES[shape](chance, index / jobs)
+    duration = usual(kind) * (SHAPES.get(shape) or _times(float(shape.removeprefix("x"))))(
+        chance, index / jobs
+    )
     if shape == "3 % fail" and chance.random() < 0.03:
         return Draw(kind, duration * chance.random(), fails=True)
     return Draw(kind, duration)

@@ -25,7 +25,7 @@ from attrs import define, frozen
 
 from seedance_async.batch.ledger import Tariff
 from seedance_async.batch.prices import Price, price_of
-from seedance_async.scheduling.allowance import Allowance, most_unanswered
+from seedance_async.budget.allowance import Allowance, most_unanswered
 from seedance_async.scheduling.schedule import Poll, Schedule, Sleep, Submit
 
 if TYPE_CHECKING:
@@ -211,7 +211,7 @@ class _Rehearsal:
         if isinstance(what, _Job):
             self._start(what)
         elif what.ends_at > self.now:
-            self._schedule.looked(what, self.now)
+            self._schedule.polled(what, self.now)
         else:
             self._learned.observe(what.job.tariff.kind, what.seconds)
             self._schedule.forget(what)
@@ -229,7 +229,7 @@ class _Rehearsal:
         """How long a task takes: partly the luck of all of its kind, partly its own."""
         common = self._common.setdefault(kind, self._chance.gauss(0.0, 1.0))
         luck = math.sqrt(COMMON_LUCK) * common + math.sqrt(1 - COMMON_LUCK) * self._chance.gauss(0.0, 1.0)
-        return self._belief.of(kind).quantile(NormalDist().cdf(luck))
+        return self._belief.usual(kind).quantile(NormalDist().cdf(luck))
 
     def _allowance(self) -> Allowance:
         while self._returns and self._returns[0] <= self.now:

@@ -24,11 +24,11 @@ import anyio
 from aiolimiter import AsyncLimiter
 from attrs import define, field, frozen
 
+from seedance_async.budget.allowance import Allowance, most_unanswered
 from seedance_async.budget.memory import NoMemory
 from seedance_async.budget.pace import Pace, pause
 from seedance_async.budget.window import Window
 from seedance_async.promise import Bell
-from seedance_async.scheduling.allowance import Allowance, most_unanswered
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

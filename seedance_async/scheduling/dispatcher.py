@@ -124,7 +124,7 @@ class Dispatcher:
     def looked(self, task: Hashable, at: float) -> None:
         """The task was not final at this instant; it may be chosen again."""
         if task in self._looks:
-            self._schedule.looked(task, at)
+            self._schedule.polled(task, at)
             self._bell.ring()
 
     def forget(self, task: Hashable) -> None:
