@@ -31,6 +31,7 @@ from seedance_async.cli.sandbox import rate_limit
 from seedance_async.cli.streams import data, say
 from seedance_async.errors import ConfigurationError, JournalError
 from seedance_async.models import RateLimit
+from seedance_async.scheduling.forecast import Forecast
 
 if TYPE_CHECKING:
     from seedance_async import BatchRunner, SeedanceClient, Summary
@@ -140,6 +141,7 @@ async def batch(
             share_posts=not options.no_share_posts and options.max_in_flight is None,
             retry_failed=options.retry_failed,
             as_json=options.as_json,
+            scale=1 / SPEED if options.sandbox else None,
         )
     return await _Batch(manifest, output, options, connection).run()
 
@@ -215,7 +217,9 @@ class _Batch:
         sandbox = await opened.enter_async_context(emulator.Sandbox(speed=SPEED, memory=memory))
         say(f"sandbox: play money, and a clock that runs {SPEED:g} times as fast")
         limit = RateLimit.parse(rate_limit(SPEED))
-        client = seedance_async.SeedanceClient(sandbox.api_key, sandbox.base_url, rate_limit=limit)
+        client = seedance_async.SeedanceClient(
+            sandbox.api_key, sandbox.base_url, rate_limit=limit, forecasts=Forecast(scale=1 / SPEED)
+        )
         return await opened.enter_async_context(client)
 
     def _runner(self, client: SeedanceClient) -> BatchRunner:

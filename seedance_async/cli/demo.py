@@ -29,6 +29,7 @@ from seedance_async.cli.tasks import report
 from seedance_async.errors import ConfigurationError, SeedanceError
 from seedance_async.models import RateLimit
 from seedance_async.plain_files import replacing
+from seedance_async.scheduling.forecast import Forecast
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -66,7 +67,7 @@ async def demo(
     async with emulator.Sandbox(speed=SPEED) as sandbox:
         limit = RateLimit(requests=REQUESTS, period=PERIOD / SPEED)
         async with seedance_async.SeedanceClient(
-            sandbox.api_key, sandbox.base_url, rate_limit=limit
+            sandbox.api_key, sandbox.base_url, rate_limit=limit, forecasts=Forecast(scale=1 / SPEED)
         ) as client:
             began_at = anyio.current_time()
             with Stage(production.jobs, sandbox, speed=SPEED) as stage:

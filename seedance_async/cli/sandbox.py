@@ -106,6 +106,7 @@ def variables(server: Sandbox) -> dict[str, str]:
     wanted = {"SEEDANCE_BASE_URL": server.base_url, "SEEDANCE_API_KEY": server.api_key}
     if server.conditions.speed != 1:
         wanted["SEEDANCE_RATE_LIMIT"] = rate_limit(server.conditions.speed)
+        wanted["SEEDANCE_TIME_SCALE"] = f"{server.time_scale:.9g}"
     return wanted
 
 

@@ -3,7 +3,7 @@
 ::
 
     async with Sandbox(credits=500, speed=60) as sandbox:
-        ...  # point a client at sandbox.base_url with sandbox.api_key
+        ...  # point a client at sandbox.base_url with sandbox.api_key, and Forecast(scale=sandbox.time_scale)
 
 It is an independent witness: written from the vendor's documents, it shares no code with the client. The
 names here are loaded when first used, because a pytest plugin lives in this package and must cost nothing.

@@ -10,8 +10,8 @@ result it finds. The best instant is where that is least: early enough to find r
 to find them at all. (With a constant hazard ``h`` this is the classical ``sqrt(2 price / h)``; against the
 exact optimum by dynamic programming it loses 1 to 3 %, and it costs microseconds.)
 
-Where slots are plenty a poll costs ``COURTESY`` and no more, and before ``PATIENCE`` less in proportion: two
-seconds of waiting more are little for a clip, and much for a picture that took four.
+Before ``PATIENCE`` a poll may be given a discount that falls off in proportion to the time: two seconds of
+waiting more are little for a clip, and much for a picture that took four.
 
 Pure: durations are float seconds from the start of the task.
 """
@@ -28,8 +28,7 @@ if TYPE_CHECKING:
 
 STEPS: Final = 32  # grid points to a factor of e
 SHORTEST: Final = 0.2  # s; nothing this API does is faster than an exchange
-COURTESY: Final = 0.33  # s; the price of a poll when slots are plenty: fifteen for one video of three minutes
-PATIENCE: Final = 60.0  # s after the start from which that price is paid in full
+PATIENCE: Final = 60.0  # s after the start from which a poll has its full price
 LONGEST: Final = 14_400.0  # s; twice the longest wait a client has patience for by default
 CELLS: Final = math.ceil(math.log(LONGEST / SHORTEST) * STEPS) + 1
 GRID: Final = tuple(SHORTEST * math.exp(index / STEPS) for index in range(CELLS))
@@ -42,9 +41,9 @@ def cell(seconds: float) -> int:
     return min(CELLS - 1, max(0, math.ceil(math.log(max(seconds, SHORTEST) / SHORTEST) * STEPS)))
 
 
-def _fee(price: float, at: float) -> float:
-    """What a poll at ``at`` seconds counts, where one costs ``price``."""
-    return price if at >= PATIENCE else price - min(price, COURTESY) * (1 - at / PATIENCE)
+def _fee(price: float, discount: float, at: float) -> float:
+    """What a poll at ``at`` seconds costs."""
+    return price if at >= PATIENCE else price - discount * (1 - at / PATIENCE)
 
 
 class Duration:
@@ -61,7 +60,7 @@ class Duration:
         self._waited = list(accumulate(trapezoids, initial=0.0))
         self.mean: float = GRID[-1] - self._waited[-1]
         """Expected seconds."""
-        self._first_polls: dict[int, float] = {}
+        self._first_polls: dict[tuple[int, float], float] = {}
 
     def cdf(self, seconds: float) -> float:
         """Chance, 0 to 1, that the task is done within ``seconds`` of its start."""
@@ -80,19 +79,22 @@ class Duration:
         before = self.cdf(since)
         return (self.cdf(seconds) - before) / (1 - before) if before < 1 else 1.0
 
-    def next_poll(self, *, since: float, price: float) -> float:
+    def next_poll(self, *, since: float, price: float, discount: float = 0.0) -> float:
         """Seconds after the start at which the next poll costs least for each result it finds.
 
         Args:
             since: seconds after the start at which the task was last seen running; 0 when never polled.
             price: seconds of waiting that one request costs, more than 0.
+            discount: on the price, at the start; at most the whole of it.
         """
         if since > 0:
-            return self._cheapest(since, price)
+            return self._cheapest(since, price, discount)
+        share = round(discount / price, 1)
         bracket = round(math.log(price) * 8)  # one in eight to a factor of e: flat around the optimum
-        poll = self._first_polls.get(bracket)
+        poll = self._first_polls.get((bracket, share))
         if poll is None:
-            poll = self._first_polls[bracket] = self._cheapest(0.0, math.exp(bracket / 8))
+            rounded = math.exp(bracket / 8)
+            poll = self._first_polls[bracket, share] = self._cheapest(0.0, rounded, share * rounded)
         return poll
 
     def _at(self, seconds: float) -> tuple[float, float]:
@@ -107,7 +109,7 @@ class Duration:
         gain = (self._done[index + 1] - low) * into / _WIDTHS[index]
         return low + gain, self._waited[index] + (low + gain / 2) * into
 
-    def _cheapest(self, since: float, price: float) -> float:
+    def _cheapest(self, since: float, price: float, discount: float) -> float:
         known, waited = self._at(since)
         running = 1 - known
         if running < 1e-6:  # outlived all that was thought possible: poll ever more rarely
@@ -118,21 +120,25 @@ class Duration:
             if (found := done[index] - known) <= 0 or (at := GRID[index]) <= since:
                 continue
             wait = integral[index] - waited - known * (at - since)
-            cost = _fee(price, at) * running + wait
+            cost = _fee(price, discount, at) * running + wait
             if cost < least * found:
                 least, best = cost / found, at
             elif cost > least * running:  # even sure success would cost more from here on
                 break
-        return self._refined(best, since=since, price=price)
+        return self._refined(best, since, price, discount)
 
-    def _refined(self, best: float, *, since: float, price: float) -> float:
+    def _refined(self, best: float, since: float, price: float, discount: float) -> float:
         """The cheapest instant near a point of the grid: one video is worth better than 3 %."""
         known, waited = self._at(since)
 
         def cost(at: float) -> float:
             done, integral = self._at(at)
             found, wait = done - known, integral - waited - known * (at - since)
-            return (_fee(price, at) * (1 - known) + wait) / found if at > since and found > 0 else math.inf
+            return (
+                (_fee(price, discount, at) * (1 - known) + wait) / found
+                if at > since and found > 0
+                else math.inf
+            )
 
         for nudge in (0.5, 0.25):
             best = min((best * math.exp(side * nudge / STEPS) for side in (0, -1, 1)), key=cost)

@@ -38,14 +38,14 @@ from typing import TYPE_CHECKING, Final
 from attrs import frozen
 
 from seedance_async.scheduling.backlog import PESSIMISTIC, Backlog, SubmitOrder
-from seedance_async.scheduling.duration import COURTESY
-from seedance_async.scheduling.watchlist import Watchlist
+from seedance_async.scheduling.watchlist import Prices, Watchlist
 
 if TYPE_CHECKING:
     from seedance_async.budget.allowance import Allowance
     from seedance_async.models import Kind
     from seedance_async.scheduling.forecast import Forecast
 
+COURTESY: Final = 0.33  # s; the price of a poll when slots are plenty: fifteen for one video of three minutes
 TAUGHT: Final = 0.1  # of the seconds that news could save the others of a kind, what they do save
 MOST_LIKELY: Final = 0.9  # quantile by which a task is over when people are told
 ALL_BUT_SURE: Final = 0.99  # quantile by which a task is over when slots are counted
@@ -149,22 +149,26 @@ class Schedule:
             allowance.instant(before, now=now) + length > end for before, length in self._backlog.stages()
         )
 
-    def _prices(self, now: float, allowance: Allowance) -> dict[Kind, float]:
-        """What a poll of each kind costs, where it is due for its own result's sake and for its news."""
+    def _prices(self, now: float, allowance: Allowance) -> Prices:
+        """What polls cost that are due for their own result's sake and for their news.
+
+        Who waits for one task may poll it early without harm; a hundred tasks would fill a window that way.
+        """
         price = self._price(now, allowance)
         kinds = self._watchlist.kinds()
-        return {
+        by_kind = {
             kind: price / (1 + TAUGHT * self._learners(kind, running.polling + running.outlasted))
             for kind, running in kinds.items()
         }
+        return Prices(by_kind, discount=COURTESY / price / max(1, self._to_come + len(self._watchlist)))
 
-    def _prices_of_news(self, allowance: Allowance) -> dict[Kind, float]:
-        """What a poll of each kind costs, where only its news is worth a delay of everything."""
+    def _prices_of_news(self, allowance: Allowance) -> Prices:
+        """What polls cost of which only the news is worth a delay of everything."""
         price = allowance.pace * (len(self._backlog) + len(self._watchlist))
         learners = {
             kind: self._learners(kind, running.polling) for kind, running in self._watchlist.kinds().items()
         }
-        return {kind: price / count for kind, count in learners.items() if count}
+        return Prices({kind: price / count for kind, count in learners.items() if count})
 
     def _learners(self, kind: Kind, polled: int) -> float:
         """How many others a result of this kind teaches, each for as much as is not known yet.

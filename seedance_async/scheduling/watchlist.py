@@ -16,7 +16,7 @@ import math
 from collections.abc import Hashable, Mapping
 from typing import TYPE_CHECKING, Final, TypeAlias
 
-from attrs import define, field
+from attrs import define, field, frozen
 
 from seedance_async.models import Kind
 
@@ -28,8 +28,18 @@ if TYPE_CHECKING:
 NEAR: Final = 1.0  # s; so close to a due instant it is not judged once more
 OLDER: Final = 1.3  # times the age at which one was found running, and a poll of another tells something new
 
-Prices: TypeAlias = Mapping[Kind, float]
-"""Seconds of waiting elsewhere that a poll of each kind costs. A kind that is missing is not polled."""
+
+@frozen
+class Prices:
+    """What polls cost.
+
+    Attributes:
+        by_kind: seconds of waiting elsewhere that a poll of each kind costs.
+        discount: share of a price, 0 to 1, by which it is lower just after a task's start.
+    """
+
+    by_kind: Mapping[Kind, float]
+    discount: float = 0.0
 
 
 @define(eq=False)
@@ -148,25 +158,25 @@ class Watchlist:
 
         Args:
             now: seconds on the loop clock.
-            prices: of the kinds of which something is to be learned.
+            prices: of those kinds of which something is to be learned.
             chance: of the quantile by which the kind's tasks are planned to be over.
         """
-        for kind, price in prices.items():
+        for kind in prices.by_kind:
             running = self._kinds[kind]
             if _live(running.unpolled):
                 oldest = running.unpolled[0][2]
                 planned = self._forecast.usual(kind).quantile(chance)
                 is_news = running.longest * OLDER < now - oldest.started_at < planned
-                if is_news and self._due(oldest, price) <= now:
+                if is_news and self._due(oldest, prices) <= now:
                     return oldest.task
         return None
 
     def _candidates(self, now: float, prices: Prices) -> Iterator[tuple[float, _Watched]]:
         """The oldest unpolled of every kind and the first of the polled, with the instants they fall due."""
-        for kind, running in self._kinds.items():
+        for running in self._kinds.values():
             if _live(running.unpolled):
                 oldest = running.unpolled[0][2]
-                yield self._due(oldest, prices[kind]), oldest
+                yield self._due(oldest, prices), oldest
         self._judge_again(now, prices)
         if self._polled:
             yield self._polled[0][0], self._polled[0][2]
@@ -175,7 +185,7 @@ class Watchlist:
         """Put off the polled tasks whose instant has come but that are not due, up to the first that is."""
         while _live(self._polled) and self._polled[0][0] <= now:
             watched = self._polled[0][2]
-            due = self._due(watched, prices[watched.kind])
+            due = self._due(watched, prices)
             if due <= now:
                 return
             heapq.heappop(self._polled)
@@ -202,9 +212,12 @@ class Watchlist:
             watched.polling = False
             self._kinds[watched.kind].polling -= 1
 
-    def _due(self, watched: _Watched, price: float) -> float:
+    def _due(self, watched: _Watched, prices: Prices) -> float:
         duration = self._forecast.of(watched.kind)
-        return watched.started_at + duration.next_poll(since=watched.since, price=price)
+        price = prices.by_kind[watched.kind]
+        return watched.started_at + duration.next_poll(
+            since=watched.since, price=price, discount=prices.discount * price
+        )
 
     def _chance(self, watched: _Watched, now: float) -> float:
         duration = self._forecast.of(watched.kind)
