@@ -30,7 +30,7 @@ from benchmarks.account import (
 from benchmarks.limiters import Bucket, EveryPeriod, SentLog
 from benchmarks.report import Table
 from seedance_async.budget import Budget, FileMemory
-from seedance_async.budget.file_memory import Moment
+from seedance_async.budget.file_memory import ClockReading, MachineClock
 from seedance_async.models import RateLimit
 from seedance_async.sandbox import virtual_time
 
@@ -257,9 +257,12 @@ def _shared(processes: int) -> tuple[int | float, ...]:
 
 
 def _remembering(directory: Path) -> Budget:
-    return Budget(LIMIT, memory=FileMemory("key", "origin", directory=directory, clock=_virtual_moment))
+    return Budget(LIMIT, memory=FileMemory("account", directory=directory, clock=_VirtualClock()))
 
 
-def _virtual_moment() -> Moment:
-    now = anyio.current_time()
-    return Moment(boot="virtual", uptime=now, wall=now)
+class _VirtualClock(MachineClock):
+    """The running loop's time, as clocks that outlive a process."""
+
+    def read(self) -> ClockReading:
+        now = anyio.current_time()
+        return ClockReading(boot="virtual", uptime=now, wall=now)

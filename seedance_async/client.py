@@ -407,7 +407,7 @@ def _option(value: Option | None, kind: type[Option]) -> Option | None:
 
 def _memory(key: ApiKey, base_url: URL) -> BudgetMemory:
     """Where stamps and lessons of the limit outlive the process."""
-    return FileMemory(key.reveal(), str(base_url.origin())) if outlives_a_process(base_url) else NoMemory()
+    return FileMemory(key.account(str(base_url.origin()))) if outlives_a_process(base_url) else NoMemory()
 
 
 def _environment(name: str, parse: Callable[[str], Setting], default: Setting) -> Setting:

@@ -41,10 +41,13 @@ class ApiKey:
         """The key itself, for the Authorization header of the API's origin and nothing else."""
         return self._text
 
-    @property
-    def fingerprint(self) -> str:
-        """16 hexadecimal digits that tell keys apart without giving them away."""
-        return hashlib.sha256(self._text.encode()).hexdigest()[:16]
+    def account(self, origin: str) -> str:
+        """Name of the account at the API of ``origin``, which tells accounts apart without giving a key away.
+
+        It is the origin, with or without ``www.`` alike, and 16 hexadecimal digits that stand for the key.
+        """
+        digits = hashlib.sha256(self._text.encode()).hexdigest()[:16]
+        return f"{origin} {digits}".replace("://www.", "://")
 
     def scrub(self, body: bytes) -> bytes:
         """Remove the key from bytes a server sent: some echo the credentials they refuse."""

@@ -23,7 +23,7 @@ from seedance_async.batch.intake import take_manifest, take_stream
 from seedance_async.batch.journal import Changes, Journal
 from seedance_async.batch.ledger import Ledger
 from seedance_async.batch.parcels import Parcel
-from seedance_async.batch.prices import hearsay
+from seedance_async.batch.prices import documented_price
 from seedance_async.batch.run import PAGE, Run
 from seedance_async.batch.saving import Saver
 from seedance_async.batch.sending import wall_now
@@ -249,7 +249,7 @@ class BatchRunner:
             JournalError: it is another one, or may be, and there is something to lose.
         """
         transport, store = self._client.engine.transport, journal.store
-        account = f"{transport.base_url.origin()} {transport.key.fingerprint}".replace("://www.", "://")
+        account = transport.key.account(str(transport.base_url.origin()))
         known = await journal.do(store.fact, "account")
         if known in {None, account}:
             return account
@@ -354,7 +354,7 @@ def _open_ledger(journal: Journal, cap: float | None) -> Ledger:
     """The ledger as the journal tells it: what is spent, what may be, and what things cost."""
     store = journal.store
     spent = store.credits_used - store.credits_refunded + store.credits_doubted
-    ledger = Ledger(cap=cap, spent=spent, prices=store.tariffs.prices(), hearsay=hearsay)
+    ledger = Ledger(cap=cap, spent=spent, prices=store.tariffs.prices(), documented_price=documented_price)
     for hold in store.holds():
         ledger.hold(hold.number, hold.tariff)
         if hold.state is not State.SUBMITTING:

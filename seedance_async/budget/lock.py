@@ -1,13 +1,14 @@
-"""One process at a time: a locked file, which the kernel gives back when its holder closes it or dies."""
+"""A file that one process at a time opens, for the few microseconds that it needs it."""
 
 from __future__ import annotations
 
 import os
-import sys
 import time
 from contextlib import ExitStack
 from io import FileIO
 from typing import TYPE_CHECKING, Final
+
+from seedance_async.file_lock import try_lock
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -21,8 +22,6 @@ _FLAGS: Final[int] = os.O_RDWR | os.O_CREAT | getattr(os, "O_BINARY", 0)  # the 
 
 def locked(path: Path) -> FileIO | None:
     """Open a file, made if need be, that is ours alone until it is closed; None if somebody keeps it.
-
-    On Windows, nobody waits for anybody.
 
     Raises:
         OSError: the file cannot be made, or its file system knows no locks.
@@ -43,20 +42,9 @@ def _opened(path: Path) -> int:
         return os.open(path, _FLAGS, 0o600)
 
 
-if sys.platform == "win32":
-
-    def _acquired(file: int) -> bool:  # noqa: ARG001
-        return True
-
-else:
-    import fcntl
-
-    def _acquired(file: int) -> bool:
-        for _ in range(TRIES):
-            try:
-                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
-                time.sleep(WAIT)
-            else:
-                return True
-        return False
+def _acquired(file: int) -> bool:
+    for _ in range(TRIES):
+        if try_lock(file):
+            return True
+        time.sleep(WAIT)
+    return False

@@ -23,6 +23,7 @@ from contextlib import ExitStack, contextmanager, suppress
 from typing import TYPE_CHECKING, Final, Self
 
 from seedance_async.downloads.resume import Version
+from seedance_async.file_lock import try_lock
 from seedance_async.plain_files import ALL, BINARY, NOT_THROUGH_LINKS, create
 
 if TYPE_CHECKING:
@@ -208,19 +209,9 @@ def _is_at(path: Path, found: os.stat_result) -> bool:
         return False
 
 
-if sys.platform == "win32":
-
-    def _lock(handle: int) -> bool:  # noqa: ARG001
-        return True
-
-else:
-    import fcntl
-
-    def _lock(handle: int) -> bool:
-        try:
-            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            return False
-        except OSError:
-            log.debug("the file system knows no locks")
+def _lock(handle: int) -> bool:
+    try:
+        return try_lock(handle)
+    except OSError:
+        log.debug("the file system knows no locks")
         return True
