@@ -21,19 +21,18 @@ from typing import TYPE_CHECKING, Final
 from attrs import frozen
 
 from benchmarks import habits
-from benchmarks.policies import Ours, best_clairvoyant
+from benchmarks.policies import best_clairvoyant
 from benchmarks.report import Table
-from benchmarks.simulation import simulate
 from benchmarks.through_client import through_client
 from benchmarks.workloads import FACTORS, SHAPES, draw, makespan_bound
 from seedance_async.scheduling.forecast import Forecast
+from seedance_async.scheduling.simulation import LearningSchedule, simulate
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
 
     from benchmarks.report import Value
-    from benchmarks.simulation import Outcome
-    from benchmarks.workloads import Draw
+    from seedance_async.scheduling.simulation import SimulatedRun, SimulatedTask
 
 FIGURES: Final = ("makespan", "in hand", "p95", "requests", "lag", "429")
 SIZES: Final = (1, 10, 30, 100, 300, 1000)
@@ -61,7 +60,7 @@ class Case:
         draws = draw(jobs=self.jobs, mix=self.mix, shape=self.shape, seed=seed)
         return _figures(_POLICIES[self.policy](self, draws, seed), best_clairvoyant(draws), draws)
 
-    def taught(self) -> tuple[Draw, ...]:
+    def taught(self) -> tuple[SimulatedTask, ...]:
         """What a warm forecast has seen."""
         shape = "sigma 0.2" if self.shape == "drift" else self.shape
         jobs = TAUGHT * (3 if self.mix == "mixed" else 1)
@@ -239,7 +238,7 @@ def _all(pool: ProcessPoolExecutor, cases: Sequence[Case]) -> list[Figures]:
     return list(pool.map(Case.figures, cases))
 
 
-def _figures(outcome: Outcome, reference: Outcome, draws: Sequence[Draw]) -> Figures:
+def _figures(outcome: SimulatedRun, reference: SimulatedRun, draws: Sequence[SimulatedTask]) -> Figures:
     jobs = len(draws)
     return (
         max(outcome.seen) / makespan_bound(draws),
@@ -255,35 +254,35 @@ def _p95(values: Sequence[float]) -> float:
     return sorted(values)[math.ceil(0.95 * len(values)) - 1]
 
 
-def _cold(_: Case, draws: Sequence[Draw], __: int) -> Outcome:
-    return simulate(Ours(Forecast()), draws)
+def _cold(_: Case, draws: Sequence[SimulatedTask], __: int) -> SimulatedRun:
+    return simulate(LearningSchedule(Forecast()), [(draw,) for draw in draws])
 
 
-def _warm(case: Case, draws: Sequence[Draw], _: int) -> Outcome:
-    ours = Ours(Forecast())
+def _warm(case: Case, draws: Sequence[SimulatedTask], _: int) -> SimulatedRun:
+    ours = LearningSchedule(Forecast())
     for seen in case.taught():
         ours.learn(seen)
-    return simulate(ours, draws)
+    return simulate(ours, [(draw,) for draw in draws])
 
 
-def _clairvoyant(_: Case, draws: Sequence[Draw], __: int) -> Outcome:
+def _clairvoyant(_: Case, draws: Sequence[SimulatedTask], __: int) -> SimulatedRun:
     return best_clairvoyant(draws)
 
 
-def _client_cold(_: Case, draws: Sequence[Draw], __: int) -> Outcome:
+def _client_cold(_: Case, draws: Sequence[SimulatedTask], __: int) -> SimulatedRun:
     return through_client(draws)
 
 
-def _client_warm(case: Case, draws: Sequence[Draw], _: int) -> Outcome:
+def _client_warm(case: Case, draws: Sequence[SimulatedTask], _: int) -> SimulatedRun:
     return through_client(draws, before=case.taught())
 
 
-def _habit(habit: habits.Habit) -> Callable[[Case, Sequence[Draw], int], Outcome]:
+def _habit(habit: habits.Habit) -> Callable[[Case, Sequence[SimulatedTask], int], SimulatedRun]:
     return lambda _, draws, seed: habits.run(habit, draws, seed=seed)
 
 
 _HABITS: Final = {habit.name: _habit(habit) for habit in habits.HABITS}
-_POLICIES: Final[dict[str, Callable[[Case, Sequence[Draw], int], Outcome]]] = {
+_POLICIES: Final[dict[str, Callable[[Case, Sequence[SimulatedTask], int], SimulatedRun]]] = {
     "ours, cold": _cold,
     "ours, warm": _warm,
     "best clairvoyant": _clairvoyant,

@@ -9,9 +9,8 @@ from __future__ import annotations
 import random
 from typing import TYPE_CHECKING, Final
 
-from attrs import frozen
-
 from seedance_async.models import Kind
+from seedance_async.scheduling.simulation import SimulatedTask
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -27,15 +26,6 @@ LONG_CLIP: Final = Kind(
 )
 MEDIANS: Final = {PICTURE: 40.0, CLIP: 150.0, LONG_CLIP: 240.0}
 MIXES: Final = {"one": (CLIP,), "pictures": (PICTURE,), "mixed": (PICTURE, CLIP, LONG_CLIP)}
-
-
-@frozen
-class Draw:
-    """One job as fate has it: its kind, the seconds its task takes, and whether it fails in the end."""
-
-    kind: Kind
-    duration: float
-    fails: bool = False
 
 
 def _spread(sigma: float) -> Shape:
@@ -77,7 +67,7 @@ def usual(kind: Kind) -> float:
     return MEDIANS[kind]
 
 
-def draw(*, jobs: int, mix: str, shape: str, seed: int) -> tuple[Draw, ...]:
+def draw(*, jobs: int, mix: str, shape: str, seed: int) -> tuple[SimulatedTask, ...]:
     """The jobs in the caller's order; the kinds take turns.
 
     Args:
@@ -90,22 +80,22 @@ def draw(*, jobs: int, mix: str, shape: str, seed: int) -> tuple[Draw, ...]:
     return tuple(_draw(chance, MIXES[mix], shape, index, jobs) for index in range(jobs))
 
 
-def _draw(chance: random.Random, kinds: Sequence[Kind], shape: str, index: int, jobs: int) -> Draw:
+def _draw(chance: random.Random, kinds: Sequence[Kind], shape: str, index: int, jobs: int) -> SimulatedTask:
     kind = kinds[index % len(kinds)]
     duration = usual(kind) * (SHAPES.get(shape) or _times(float(shape.removeprefix("x"))))(
         chance, index / jobs
     )
     if shape == "3 % fail" and chance.random() < 0.03:
-        return Draw(kind, duration * chance.random(), fails=True)
-    return Draw(kind, duration)
+        return SimulatedTask(kind, duration * chance.random(), fails=True)
+    return SimulatedTask(kind, duration)
 
 
-def makespan_bound(draws: Sequence[Draw], *, requests: int = 30, period: float = 60.0) -> float:
+def makespan_bound(draws: Sequence[SimulatedTask], *, requests: int = 30, period: float = 60.0) -> float:
     """Seconds that no policy can beat, whatever it knows.
 
     Every job needs a POST and a GET, and its length between them. Through an exact window request number
     ``k`` leaves no earlier than ``k // requests * period``, and of all orders the longest jobs first end
-    soonest. So where ``2 N`` requests fill their windows exactly (300 jobs fill 20), a single look in vain
+    soonest. So where ``2 N`` requests fill their windows exactly (300 jobs fill 20), a single poll in vain
     costs a whole period: 5 % there.
     """
     longest = sorted((draw.duration for draw in draws), reverse=True)
