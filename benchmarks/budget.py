@@ -1,4 +1,4 @@
-"""How the request budget holds: under every window algorithm, beside a second consumer, across restarts.
+"""The benchmark of the request budget, under every window algorithm, with a second consumer, over restarts.
 
 The load is endless: whenever the limiter lets a request through, one is sent, and one that is refused goes
 through the limiter again. The server's windows are the sandbox's, which know nothing of the client. Time is

@@ -1,4 +1,4 @@
-"""What people run today: a loop for every job, and at best a limiter in front.
+"""The habits of today's scripts: a loop for every job, and at best a limiter in front.
 
 Each habit is written as well as it can be: no request is lost, every 429 is obeyed to its Retry-After plus a
 little jitter, and a job stops polling the moment it is final. The server counts accepted requests in an exact

@@ -1,4 +1,4 @@
-"""What the client costs: CPU for an exchange, for a scheduling decision, and memory for a task in flight.
+"""The client's overhead: CPU for an exchange and for a scheduling decision, memory for a task in flight.
 
 The exchange is one poll over loopback against a server in another process, so that only the client's side is
 measured, in CPU seconds of this process. The baseline does the same exchange with aiohttp alone: request,

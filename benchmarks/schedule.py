@@ -1,4 +1,4 @@
-"""How well thirty requests a minute are spent: ours, the best with perfect knowledge, and what people run.
+"""The benchmark of the schedule: ours, the best with perfect knowledge, and what people run.
 
 All figures are of virtual time and seeded draws, so they come out alike on every machine. Medians over seeds.
 

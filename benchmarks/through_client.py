@@ -1,4 +1,4 @@
-"""Our schedule as users get it: the real client, over sockets, against the sandbox, in virtual time."""
+"""The schedule as users get it: the real client, over sockets, against the sandbox, in virtual time."""
 
 from __future__ import annotations
 

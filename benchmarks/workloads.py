@@ -1,4 +1,4 @@
-"""Jobs and how long each of them takes: the draws on which all policies are compared.
+"""The workloads on which all policies are compared: jobs, and how long each of them takes.
 
 A workload is a number of jobs, the kinds they are of, and a shape of durations. The log-normal shapes are
 what a forecast would assume; the others are chosen against it. Everything follows from the seed.

@@ -1,4 +1,4 @@
-"""How the client is set up: the allowance of requests, limits of time, and patience with failures.
+"""The settings of the client: the allowance of requests, limits of time, and patience with failures.
 
 All durations are seconds. A setting that makes no sense is refused when it is written down, not when it first
 matters.
