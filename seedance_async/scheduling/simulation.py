@@ -64,6 +64,7 @@ class Policy(Protocol):
 
     def decide(self, now: float, allowance: Allowance) -> Submit | Poll | Sleep:
         """What to send now."""
+        ...
 
     def learn(self, task: SimulatedTask) -> None:
         """What a final answer tells: the task's kind, exact duration and end."""
