@@ -1,1 +1,1 @@
-"""How fast, how early and how cheap: figures anyone can print with ``python -m benchmarks``."""
+"""The benchmarks: how fast, how early and how cheap, in figures that ``python -m benchmarks`` prints."""

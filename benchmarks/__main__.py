@@ -1,4 +1,4 @@
-"""``python -m benchmarks [NAME ...] [--quick] [--json FILE]``: run benchmarks, print their tables."""
+"""The command ``python -m benchmarks [NAME ...] [--quick] [--json FILE]``: run and print them."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a batch costs here: planning its jobs, the memory they take, and finding out where the last run ended.
+"""The cost of a batch here: planning its jobs, the memory they take, and finding where the last run ended.
 
 Memory is the client process's own high-water mark. It plans a whole manifest and takes the first jobs to
 their saved files, against a sandbox without a limit in another process. A resume begins with a journal in

@@ -1,4 +1,4 @@
-"""How the request budget holds: under every window algorithm, beside a second consumer, across restarts.
+"""The benchmark of the request budget, under every window algorithm, with a second consumer, over restarts.
 
 The load is endless: whenever the limiter lets a request through, one is sent, and one that is refused goes
 through the limiter again. The server's windows are the sandbox's, which know nothing of the client. Time is
@@ -30,7 +30,7 @@ from benchmarks.account import (
 from benchmarks.limiters import Bucket, EveryPeriod, SentLog
 from benchmarks.report import Table
 from seedance_async.budget import Budget, FileMemory
-from seedance_async.budget.file_memory import Moment
+from seedance_async.budget.file_memory import ClockReading, MachineClock
 from seedance_async.models import RateLimit
 from seedance_async.sandbox import virtual_time
 
@@ -257,9 +257,12 @@ def _shared(processes: int) -> tuple[int | float, ...]:
 
 
 def _remembering(directory: Path) -> Budget:
-    return Budget(LIMIT, memory=FileMemory("key", "origin", directory=directory, clock=_virtual_moment))
+    return Budget(LIMIT, memory=FileMemory("account", directory=directory, clock=_VirtualClock()))
 
 
-def _virtual_moment() -> Moment:
-    now = anyio.current_time()
-    return Moment(boot="virtual", uptime=now, wall=now)
+class _VirtualClock(MachineClock):
+    """The running loop's time, as clocks that outlive a process."""
+
+    def read(self) -> ClockReading:
+        now = anyio.current_time()
+        return ClockReading(boot="virtual", uptime=now, wall=now)

@@ -1,4 +1,4 @@
-"""What people run today: a loop for every job, and at best a limiter in front.
+"""The habits of today's scripts: a loop for every job, and at best a limiter in front.
 
 Each habit is written as well as it can be: no request is lost, every 429 is obeyed to its Retry-After plus a
 little jitter, and a job stops polling the moment it is final. The server counts accepted requests in an exact
@@ -19,8 +19,11 @@ from typing import Final
 
 from attrs import define, field, frozen
 
-from benchmarks.simulation import LATENCY, PERIOD, REQUESTS, Outcome
-from benchmarks.workloads import Draw
+from seedance_async.models import RateLimit
+from seedance_async.scheduling.simulation import LATENCY, SimulatedRun, SimulatedTask
+
+REQUESTS: Final = RateLimit().requests
+PERIOD: Final = RateLimit().period
 
 PATIENCE: Final = 12 * 3600.0  # s; a batch that takes longer counts as never ending
 
@@ -76,7 +79,7 @@ Script = Generator[_Pause | _Send, float, float]
 class _Server:
     """An exact sliding window. It answers 0 for done or accepted, -1 for running, else Retry-After."""
 
-    draws: Sequence[Draw]
+    draws: Sequence[SimulatedTask]
     done: list[float]
     accepted: deque[float] = field(factory=deque)
     refused: int = 0
@@ -108,12 +111,12 @@ class _Bucket:
         return max(0.0, self.empty_at - PERIOD - now)
 
 
-def run(habit: Habit, draws: Sequence[Draw], *, seed: int) -> Outcome:
+def run(habit: Habit, draws: Sequence[SimulatedTask], *, seed: int) -> SimulatedRun:
     """The batch as this habit does it."""
     server = _Server(draws, [math.inf] * len(draws))
     loop = _Loop(habit, server, random.Random(f"{habit.name} {seed}"), [math.inf] * len(draws))
     loop.run()
-    return Outcome(done=server.done, seen=loop.seen, requests=server.requests, refused=server.refused)
+    return SimulatedRun(done=server.done, seen=loop.seen, requests=server.requests, refused=server.refused)
 
 
 @define

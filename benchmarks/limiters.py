@@ -1,4 +1,4 @@
-"""What else could stand before the server: the limiters our budget is compared with.
+"""The limiters that our budget is compared with.
 
 None of them knows what a 429 is: a request that is refused goes through the limiter again.
 """

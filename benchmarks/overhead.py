@@ -1,4 +1,4 @@
-"""What the client costs: CPU for an exchange, for a scheduling decision, and memory for a task in flight.
+"""The client's overhead: CPU for an exchange and for a scheduling decision, memory for a task in flight.
 
 The exchange is one poll over loopback against a server in another process, so that only the client's side is
 measured, in CPU seconds of this process. The baseline does the same exchange with aiohttp alone: request,
@@ -21,8 +21,8 @@ import aiohttp
 
 from benchmarks.report import Table
 from seedance_async import RateLimit, SeedanceClient
+from seedance_async.budget.allowance import Allowance
 from seedance_async.models import Kind
-from seedance_async.scheduling.allowance import Allowance
 from seedance_async.scheduling.forecast import Forecast
 from seedance_async.scheduling.schedule import Poll, Schedule
 
@@ -122,7 +122,7 @@ def _decisions(*, quick: bool) -> Table:
     rows = [(size, *_decide_among(size, decisions=500 if quick else 3000)) for size in sizes]
     return Table(
         name="overhead: a scheduling decision",
-        conditions="decide, polling, looked for one task; CPU microseconds; clips and pictures of ten kinds",
+        conditions="decide, polling, polled for one task; CPU microseconds; clips and pictures of ten kinds",
         columns=("tasks in flight", "median", "mean", "p99"),
         rows=tuple(rows),
     )
@@ -144,7 +144,7 @@ def _decide_among(size: int, *, decisions: int) -> tuple[float, float, float]:
         decision = schedule.decide(now, Allowance(free=5))
         if isinstance(decision, Poll):
             schedule.polling(decision.task)
-            schedule.looked(decision.task, now)
+            schedule.polled(decision.task, now)
         costs.append((time.perf_counter() - began) * 1e6)
         now += 2.0
     costs.sort()

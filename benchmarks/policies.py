@@ -1,4 +1,4 @@
-"""The schedules compared: ours, and the best that somebody who knows the future could do."""
+"""The policies that ours is compared with: the best that somebody who knows the future could do."""
 
 from __future__ import annotations
 
@@ -8,39 +8,25 @@ from collections import deque
 from statistics import mean
 from typing import TYPE_CHECKING
 
-from benchmarks.simulation import LATENCY, Outcome, simulate
 from benchmarks.workloads import usual
-from seedance_async.scheduling.schedule import Poll, Schedule, Sleep, Submit
+from seedance_async.scheduling.schedule import Poll, Sleep, Submit
+from seedance_async.scheduling.simulation import LATENCY, SimulatedRun, simulate
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Hashable, Sequence
 
-    from benchmarks.workloads import Draw
+    from seedance_async.budget.allowance import Allowance
     from seedance_async.models import Kind
-    from seedance_async.scheduling.allowance import Allowance
-    from seedance_async.scheduling.forecast import Forecast
-
-
-class Ours(Schedule):
-    """The schedule of the package, told what a final answer reveals as the poller tells it."""
-
-    def __init__(self, forecast: Forecast) -> None:
-        super().__init__(forecast)
-        self._forecast = forecast
-
-    def learn(self, draw: Draw) -> None:
-        """Only completed tasks are learned from: how soon others fail says nothing."""
-        if not draw.fails:
-            self._forecast.observe(draw.kind, draw.duration)
+    from seedance_async.scheduling.simulation import SimulatedTask
 
 
 class Clairvoyant:
-    """Knows every duration: never looks in vain, and looks at what is done before it submits the next.
+    """Knows every duration: never polls in vain, and polls what is done before it submits the next.
 
     With ``slack`` it submits first where the next job would otherwise be late for the end of the batch.
     """
 
-    def __init__(self, draws: Sequence[Draw], *, key: Callable[[int], float], slack: bool) -> None:
+    def __init__(self, draws: Sequence[SimulatedTask], *, key: Callable[[int], float], slack: bool) -> None:
         self._draws = draws
         self._slack = slack
         self._waiting = deque(sorted(range(len(draws)), key=key))
@@ -59,21 +45,21 @@ class Clairvoyant:
             heapq.heappush(self._running, (started_at + self._draws[task].duration, task))
 
     def polling(self, task: Hashable) -> None:  # noqa: ARG002  # always the first
-        """The look at what was done first will succeed."""
+        """The poll of what was done first will succeed."""
         heapq.heappop(self._running)
 
-    def looked(self, task: Hashable, now: float) -> None:
+    def polled(self, task: Hashable, now: float) -> None:
         """Cannot happen."""
         raise RuntimeError(f"task {task} was not done at {now}")
 
     def forget(self, task: Hashable) -> None:
         """Forgotten when polled."""
 
-    def learn(self, draw: Draw) -> None:
+    def learn(self, task: SimulatedTask) -> None:
         """Nothing is new to it."""
 
     def decide(self, now: float, allowance: Allowance) -> Submit | Poll | Sleep:
-        """Look at what is done; else submit; else wait for the next to be done."""
+        """Poll what is done; else submit; else wait for the next to be done."""
         if allowance.free <= 0:
             return Sleep(None)
         ready = self._running[0][0] - LATENCY / 2 + 1e-9 if self._running else math.inf
@@ -92,7 +78,7 @@ class Clairvoyant:
         )
 
 
-def best_clairvoyant(draws: Sequence[Draw]) -> Outcome:
+def best_clairvoyant(draws: Sequence[SimulatedTask]) -> SimulatedRun:
     """The outcome with the least mean time in hand of eight ways to use perfect knowledge.
 
     Four orders of submitting (the caller's, longest kinds first, longest jobs first, shortest jobs first),
@@ -105,4 +91,7 @@ def best_clairvoyant(draws: Sequence[Draw]) -> Outcome:
         lambda job: draws[job].duration,
     )
     policies = (Clairvoyant(draws, key=order, slack=slack) for order in orders for slack in (False, True))
-    return min((simulate(policy, draws) for policy in policies), key=lambda outcome: mean(outcome.seen))
+    return min(
+        (simulate(policy, [(draw,) for draw in draws]) for policy in policies),
+        key=lambda outcome: mean(outcome.seen),
+    )

@@ -1,4 +1,4 @@
-"""What a benchmark found: tables, printed for people and written as JSON for programs."""
+"""The tables of a benchmark, printed for people and written as JSON for programs."""
 
 from __future__ import annotations
 

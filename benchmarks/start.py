@@ -1,4 +1,4 @@
-"""How long it takes to start: importing the package, and commands that need no network.
+"""The time to start: importing the package, and commands that need no network.
 
 Byte code is compiled first and kept, as an installed package's is; without that, figures about double.
 """

@@ -1,4 +1,4 @@
-"""Our schedule as users get it: the real client, over sockets, against the sandbox, in virtual time."""
+"""The schedule as users get it: the real client, over sockets, against the sandbox, in virtual time."""
 
 from __future__ import annotations
 
@@ -6,29 +6,29 @@ from typing import TYPE_CHECKING, Final
 
 import anyio
 
-from benchmarks.simulation import LATENCY, Outcome
 from benchmarks.workloads import CLIP, LONG_CLIP, PICTURE
 from seedance_async import NanoBananaPro, Seedance2Video, SeedanceClient
 from seedance_async.sandbox import Conditions, Sandbox
 from seedance_async.sandbox.virtual_time import run
+from seedance_async.scheduling.simulation import LATENCY, SimulatedRun
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
     from random import Random
 
-    from benchmarks.workloads import Draw
     from seedance_async.models import Kind, Request
     from seedance_async.sandbox.validation import GenerationRequest
+    from seedance_async.scheduling.simulation import SimulatedTask
 
 BREATH: Final = 120.0  # s between two batches of one client, in which its window empties
 
 
-def through_client(draws: Sequence[Draw], *, before: Sequence[Draw] = ()) -> Outcome:
+def through_client(draws: Sequence[SimulatedTask], *, before: Sequence[SimulatedTask] = ()) -> SimulatedRun:
     """The outcome of a batch, after another one through the same client where it should be warm."""
     return run(_batch, draws, before)
 
 
-async def _batch(draws: Sequence[Draw], before: Sequence[Draw]) -> Outcome:
+async def _batch(draws: Sequence[SimulatedTask], before: Sequence[SimulatedTask]) -> SimulatedRun:
     everything = [*before, *draws]
 
     def duration(order: GenerationRequest, _: Random) -> float:
@@ -45,7 +45,7 @@ async def _batch(draws: Sequence[Draw], before: Sequence[Draw]) -> Outcome:
         seen, tasks = await _submit_all(client, draws, first=len(before))
         done = [sandbox.tasks[task].ends_at for task in tasks]
         records = list(sandbox.requests)[requests_before:]
-    return Outcome(
+    return SimulatedRun(
         done=[at - began for at in done],
         seen=[at - began for at in seen],
         requests=len(records),
@@ -54,7 +54,7 @@ async def _batch(draws: Sequence[Draw], before: Sequence[Draw]) -> Outcome:
 
 
 async def _submit_all(
-    client: SeedanceClient, draws: Sequence[Draw], *, first: int
+    client: SeedanceClient, draws: Sequence[SimulatedTask], *, first: int
 ) -> tuple[list[float], list[str]]:
     """When each result was in hand, and the id of its task."""
     seen, tasks = [0.0] * len(draws), [""] * len(draws)

@@ -1,4 +1,4 @@
-"""Jobs and how long each of them takes: the draws on which all policies are compared.
+"""The workloads on which all policies are compared: jobs, and how long each of them takes.
 
 A workload is a number of jobs, the kinds they are of, and a shape of durations. The log-normal shapes are
 what a forecast would assume; the others are chosen against it. Everything follows from the seed.
@@ -9,9 +9,8 @@ from __future__ import annotations
 import random
 from typing import TYPE_CHECKING, Final
 
-from attrs import frozen
-
 from seedance_async.models import Kind
+from seedance_async.scheduling.simulation import SimulatedTask
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -26,20 +25,15 @@ LONG_CLIP: Final = Kind(
     model="seedance2", quality_tier="pro", channel="standard", resolution="1080p", seconds=10
 )
 MEDIANS: Final = {PICTURE: 40.0, CLIP: 150.0, LONG_CLIP: 240.0}
-MIXES: Final = {"one": (CLIP,), "mixed": (PICTURE, CLIP, LONG_CLIP)}
-
-
-@frozen
-class Draw:
-    """One job as fate has it: its kind, the seconds its task takes, and whether it fails in the end."""
-
-    kind: Kind
-    duration: float
-    fails: bool = False
+MIXES: Final = {"one": (CLIP,), "pictures": (PICTURE,), "mixed": (PICTURE, CLIP, LONG_CLIP)}
 
 
 def _spread(sigma: float) -> Shape:
     return lambda chance, _: chance.lognormvariate(0, sigma)
+
+
+def _times(factor: float) -> Shape:
+    return lambda chance, _: factor * chance.lognormvariate(0, 0.2)
 
 
 def _bimodal(chance: random.Random, _: float) -> float:
@@ -64,32 +58,44 @@ SHAPES: Final[dict[str, Shape]] = {
     "184 s": lambda _, __: 184.0 / 150.0,  # the median of nineteen clips that a user reported, as one clip
 }
 
+FACTORS: Final = (0.05, 0.1, 0.25, 0.5, 1.0, 2.0, 4.0)
+"""How many times longer a kind may take than its median, where the forecast is to be surprised."""
+
 
 def usual(kind: Kind) -> float:
     """The median of a kind, in seconds."""
     return MEDIANS[kind]
 
 
-def draw(*, jobs: int, mix: str, shape: str, seed: int) -> tuple[Draw, ...]:
-    """The jobs in the caller's order; the kinds take turns."""
+def draw(*, jobs: int, mix: str, shape: str, seed: int) -> tuple[SimulatedTask, ...]:
+    """The jobs in the caller's order; the kinds take turns.
+
+    Args:
+        jobs: how many.
+        mix: of ``MIXES``.
+        shape: of ``SHAPES``, or ``x0.5`` for half the usual durations with a spread of 0.2.
+        seed: of chance.
+    """
     chance = random.Random(f"{jobs} {mix} {shape} {seed}")
     return tuple(_draw(chance, MIXES[mix], shape, index, jobs) for index in range(jobs))
 
 
-def _draw(chance: random.Random, kinds: Sequence[Kind], shape: str, index: int, jobs: int) -> Draw:
+def _draw(chance: random.Random, kinds: Sequence[Kind], shape: str, index: int, jobs: int) -> SimulatedTask:
     kind = kinds[index % len(kinds)]
-    duration = usual(kind) * SHAPES[shape](chance, index / jobs)
+    duration = usual(kind) * (SHAPES.get(shape) or _times(float(shape.removeprefix("x"))))(
+        chance, index / jobs
+    )
     if shape == "3 % fail" and chance.random() < 0.03:
-        return Draw(kind, duration * chance.random(), fails=True)
-    return Draw(kind, duration)
+        return SimulatedTask(kind, duration * chance.random(), fails=True)
+    return SimulatedTask(kind, duration)
 
 
-def makespan_bound(draws: Sequence[Draw], *, requests: int = 30, period: float = 60.0) -> float:
+def makespan_bound(draws: Sequence[SimulatedTask], *, requests: int = 30, period: float = 60.0) -> float:
     """Seconds that no policy can beat, whatever it knows.
 
     Every job needs a POST and a GET, and its length between them. Through an exact window request number
     ``k`` leaves no earlier than ``k // requests * period``, and of all orders the longest jobs first end
-    soonest. So where ``2 N`` requests fill their windows exactly (300 jobs fill 20), a single look in vain
+    soonest. So where ``2 N`` requests fill their windows exactly (300 jobs fill 20), a single poll in vain
     costs a whole period: 5 % there.
     """
     longest = sorted((draw.duration for draw in draws), reverse=True)

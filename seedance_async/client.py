@@ -29,12 +29,12 @@ from seedance_async.errors import (
     ValidationError,
     WaitTimeoutError,
 )
-from seedance_async.models import RateLimit, RetryPolicy, Submission, Task, Timeouts
+from seedance_async.models import RateLimit, RetryPolicy, Submission, Task, Timeouts, time_scale
 from seedance_async.scheduling.forecast import Forecast
 from seedance_async.usage import Usage
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, AsyncIterable, Iterable, Sequence
+    from collections.abc import AsyncGenerator, AsyncIterable, Callable, Iterable, Sequence
     from pathlib import Path
     from types import TracebackType
 
@@ -53,6 +53,7 @@ REMEMBERED_KEYS: Final = 10_000
 
 
 Option = TypeVar("Option", RateLimit, RetryPolicy, Timeouts)
+Setting = TypeVar("Setting")
 
 
 class SeedanceClient:
@@ -67,7 +68,9 @@ class SeedanceClient:
         timeouts: how long to wait for what.
         session: an ``aiohttp.ClientSession`` of yours for the API calls; it is used and never closed. On it
             aiohttp may repeat a GET by itself when a kept-alive connection has died; on our own it may not.
-        forecasts: what an earlier client learned about durations; ``Forecast.load`` reads it back.
+        forecasts: what an earlier client learned about durations; ``Forecast.load`` reads it back. Else one
+            that knows nothing; where a sandbox runs faster, ``SEEDANCE_TIME_SCALE`` says how long one of the
+            vendor's seconds takes there, such as ``0.05``.
 
     Raises:
         ConfigurationError: no API key, or an unusable option. Nothing was sent.
@@ -89,15 +92,14 @@ class SeedanceClient:
         self._key = _api_key(api_key)
         del api_key  # what fails below shows this frame
         self._base_url = transport.parse_base_url(base_url or os.environ.get("SEEDANCE_BASE_URL") or BASE_URL)
-        self._rate_limit = _option(rate_limit, RateLimit) or _rate_limit(
-            os.environ.get("SEEDANCE_RATE_LIMIT")
+        self._rate_limit = _option(rate_limit, RateLimit) or _environment(
+            "SEEDANCE_RATE_LIMIT", RateLimit.parse, RateLimit()
         )
         self._policy = _option(retry, RetryPolicy) or RetryPolicy()
         self._timeouts = _option(timeouts, Timeouts) or Timeouts()
         self._session = session
         self._usage = Usage()
-        # Where a minute of the account passes faster, as in a sandbox, so do the tasks.
-        self._forecasts = forecasts or Forecast(scale=self._rate_limit.clock)
+        self._forecasts = forecasts or Forecast(scale=_environment("SEEDANCE_TIME_SCALE", time_scale, 1.0))
         self._bodies: OrderedDict[str, bytes] = OrderedDict()
         self._engine: Engine | None = None
         self._closed = False
@@ -405,16 +407,16 @@ def _option(value: Option | None, kind: type[Option]) -> Option | None:
 
 def _memory(key: ApiKey, base_url: URL) -> BudgetMemory:
     """Where stamps and lessons of the limit outlive the process."""
-    return FileMemory(key.reveal(), str(base_url.origin())) if outlives_a_process(base_url) else NoMemory()
+    return FileMemory(key.account(str(base_url.origin()))) if outlives_a_process(base_url) else NoMemory()
 
 
-def _rate_limit(text: str | None) -> RateLimit:
-    if not text:
-        return RateLimit()
+def _environment(name: str, parse: Callable[[str], Setting], default: Setting) -> Setting:
+    """A setting of the environment; ``default`` where it is not set."""
+    text = os.environ.get(name)
     try:
-        return RateLimit.parse(text)
+        return parse(text) if text else default
     except ConfigurationError as problem:
-        raise ConfigurationError(f"SEEDANCE_RATE_LIMIT: {problem.message}") from None
+        raise ConfigurationError(f"{name}: {problem.message}") from None
 
 
 def _task_id(task: Submission | Task | str) -> str:

@@ -41,10 +41,13 @@ class ApiKey:
         """The key, for the Authorization header of requests to the API's origin only."""
         return self._text
 
-    @property
-    def fingerprint(self) -> str:
-        """16 hexadecimal digits of the key's SHA-256, which identify it without revealing it."""
-        return hashlib.sha256(self._text.encode()).hexdigest()[:16]
+    def account(self, origin: str) -> str:
+        """Name of the account at the API of ``origin``, which tells accounts apart without giving a key away.
+
+        It is the origin, with or without ``www.`` alike, and 16 hexadecimal digits that stand for the key.
+        """
+        digits = hashlib.sha256(self._text.encode()).hexdigest()[:16]
+        return f"{origin} {digits}".replace("://www.", "://")
 
     def scrub(self, body: bytes) -> bytes:
         """Replace the key in bytes that a server sent: some repeat the credentials they refuse."""

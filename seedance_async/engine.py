@@ -121,7 +121,7 @@ class Engine:
     @property
     def account(self) -> str:
         """Whose API key this is: the API's origin and the key's fingerprint; never the key."""
-        return f"{self.origin} {self.transport.key.fingerprint}".replace("://www.", "://")
+        return self.transport.key.account(self.origin)
 
     @property
     def origin(self) -> str:

@@ -1,4 +1,4 @@
-"""Exclusive lock on an open file, which the kernel releases when the file is closed or its process ends."""
+"""The lock on an open file, which the kernel gives back when its holder closes the file or dies."""
 
 from __future__ import annotations
 
@@ -6,21 +6,21 @@ import sys
 
 if sys.platform == "win32":
 
-    def try_lock(handle: int) -> bool:  # noqa: ARG001
-        """Always True: files are not locked on Windows."""
+    def try_lock(file: int) -> bool:  # noqa: ARG001
+        """Always True: on Windows nobody waits for anybody."""
         return True
 
 else:
     import fcntl
 
-    def try_lock(handle: int) -> bool:
-        """Whether the file is locked now; False if another open file has the lock.
+    def try_lock(file: int) -> bool:
+        """Lock the file of this descriptor without waiting; False if somebody else keeps it.
 
         Raises:
-            OSError: the file system has no locks.
+            OSError: its file system knows no locks.
         """
         try:
-            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             return False
         return True

@@ -46,7 +46,7 @@ class Ledger:
         cap: most credits that the batch may cost; None for no limit.
         spent: credits charged and not refunded so far.
         prices: the highest price seen of each tariff.
-        hearsay: the most that others have been charged for a job of a tariff whose price is not known.
+        documented_price: the most that others were charged for a job of a tariff whose price is not known.
     """
 
     def __init__(
@@ -55,12 +55,12 @@ class Ledger:
         cap: float | None = None,
         spent: float = 0.0,
         prices: Mapping[Tariff, float] | None = None,
-        hearsay: Callable[[Tariff], float] = lambda _: 0.0,
+        documented_price: Callable[[Tariff], float] = lambda _: 0.0,
     ) -> None:
         self.cap = cap
         self.spent: float = spent
         self.prices: dict[Tariff, float] = dict(prices or {})
-        self._hearsay = hearsay
+        self._documented_price = documented_price
         self._reserved: dict[Hashable, tuple[Tariff, float]] = {}
         self._first_of: dict[Tariff, Hashable] = {}
 
@@ -83,7 +83,7 @@ class Ledger:
     def expects(self, tariff: Tariff) -> float:
         """What a job of this tariff may cost, as far as anybody knows."""
         price = self.prices.get(tariff)
-        return self._hearsay(tariff) if price is None else price
+        return self._documented_price(tariff) if price is None else price
 
     def reserve(self, job: Hashable, tariff: Tariff) -> bool:
         """Hold the price of a job that is about to be sent; False, and nothing held, if it cannot be."""

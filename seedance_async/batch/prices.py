@@ -1,4 +1,4 @@
-"""What a job will probably cost, and who says so.
+"""The probable price of a job, and who says so.
 
 The vendor publishes no price list. There are its two documents' examples, what users of the real API have
 seen, and what a batch has been charged itself; a price is the best of these, never a promise. Of a class of
@@ -58,7 +58,7 @@ def price_of(tariff: Tariff, learned: Mapping[Tariff, float]) -> Price | None:
     return one and Price(one.low * tariff.tasks, one.high * tariff.tasks, one.source)
 
 
-def hearsay(tariff: Tariff) -> float:
+def documented_price(tariff: Tariff) -> float:
     """The most that anybody has told of being charged for a submission; 0 if nobody has."""
     price = price_of(tariff, {})
     return 0.0 if price is None else price.high

@@ -25,7 +25,7 @@ from seedance_async.batch import names, results
 from seedance_async.batch.intake import take_manifest, take_stream
 from seedance_async.batch.journal import Changes, Journal
 from seedance_async.batch.ledger import Ledger
-from seedance_async.batch.prices import hearsay
+from seedance_async.batch.prices import documented_price
 from seedance_async.batch.queue import Post
 from seedance_async.batch.run import PAGE, Run, RunOptions
 from seedance_async.batch.saving import Saver
@@ -348,7 +348,7 @@ def _open_ledger(journal: Journal, cap: float | None) -> Ledger:
     """The ledger by what the journal knows: what is spent, what may be, and what jobs cost."""
     store = journal.store
     spent = store.credits_used - store.credits_refunded + store.credits_doubted
-    ledger = Ledger(cap=cap, spent=spent, prices=store.prices(), hearsay=hearsay)
+    ledger = Ledger(cap=cap, spent=spent, prices=store.prices(), documented_price=documented_price)
     for number, tariff, state in store.unpriced():
         ledger.hold(number, tariff)
         if state is not State.SUBMITTING:

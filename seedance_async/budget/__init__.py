@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from seedance_async.budget.file_memory import FileMemory, outlives_a_process, state_directory
 from seedance_async.budget.gate import Budget, Slot
-from seedance_async.budget.memory import BudgetMemory, NoMemory, Record
+from seedance_async.budget.memory import BudgetMemory, BudgetState, NoMemory
 
 __all__ = [
     "Budget",
     "BudgetMemory",
+    "BudgetState",
     "FileMemory",
     "NoMemory",
-    "Record",
     "Slot",
     "outlives_a_process",
     "state_directory",

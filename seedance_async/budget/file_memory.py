@@ -1,8 +1,7 @@
-"""The budget's memory in a small file per account, shared by all processes that use it on this machine.
+"""The memory of a budget in a small file per account, shared by all processes that use it on this machine.
 
 Every process writes its stamps there before it sends, under a lock, so that they share the account's slots;
-and what one was refused for, all have learned. The file is named after a hash of key and origin, never after
-the key.
+and what one was refused for, all have learned. The file is named after a hash of the account's name.
 
 It is written over in place, by one call and under its own lock: a new file in its place would cost
 milliseconds on file systems that flush what is renamed, and this happens before every request. Nothing is
@@ -32,12 +31,12 @@ from attrs import frozen
 from cattrs import BaseValidationError, Converter
 
 from seedance_async.budget.lock import locked
-from seedance_async.budget.memory import Record
+from seedance_async.budget.memory import BudgetState
 from seedance_async.budget.pace import Pace
 from seedance_async.network import is_loopback
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Iterator
     from io import FileIO
 
     from yarl import URL
@@ -47,7 +46,7 @@ _converter = Converter()
 
 
 @frozen(kw_only=True)
-class Moment:
+class ClockReading:
     """The present, on clocks that outlive a process.
 
     Attributes:
@@ -60,16 +59,19 @@ class Moment:
     uptime: float
     wall: float
 
-    @classmethod
-    def now(cls) -> Moment:
-        """Read the machine's clocks."""
-        return cls(boot=_boot_id(), uptime=_uptime(), wall=time.time())
-
-    def since(self, earlier: Moment) -> float:
+    def since(self, earlier: ClockReading) -> float:
         """Seconds that have passed since ``earlier``; never negative."""
         if self.boot and self.boot == earlier.boot:
             return max(0.0, self.uptime - earlier.uptime)
         return max(0.0, self.wall - earlier.wall)
+
+
+class MachineClock:
+    """The clocks of this machine."""
+
+    def read(self) -> ClockReading:
+        """What they show."""
+        return ClockReading(boot=_boot_id(), uptime=_uptime(), wall=time.time())
 
 
 @frozen(kw_only=True)
@@ -84,7 +86,7 @@ class Page:
     """
 
     version: Literal[1]
-    written: Moment
+    written: ClockReading
     slots: dict[str, list[float]]
     pace: Pace
 
@@ -94,45 +96,46 @@ class FileMemory:
 
     def __init__(
         self,
-        api_key: str,
-        origin: str,
+        account: str,
         *,
         directory: Path | None = None,
-        clock: Callable[[], Moment] = Moment.now,
+        clock: MachineClock | None = None,
     ) -> None:
         """Make the memory; disk and environment are left alone until its first use.
 
         Args:
-            api_key: names the account, together with the origin; only their hash is kept.
-            origin: scheme, host and port of the API.
+            account: its name, see ``ApiKey.account``.
             directory: where the file goes; by default `state_directory`.
-            clock: reads the machine's clocks.
+            clock: in the place of the machine's.
         """
-        self._name = f"budget-{fingerprint(api_key, origin)}"
+        name = blake2b(account.encode(), digest_size=16, person=b"seedance-budget").hexdigest()
+        self._name = f"budget-{name}.json"
         self._directory = directory
-        self._clock = clock
+        self._clock = clock or MachineClock()
         self._me = secrets.token_hex(8)
         self._theirs: dict[str, list[float]] = {}
-        self._record = Record()
+        self._state = BudgetState()
         self._gave_up = False
 
     @contextmanager
-    def open(self, now: float) -> Iterator[Record]:
-        """The record as the last process left it, nobody else's until the block ends.
+    def open(self, now: float) -> Iterator[BudgetState]:
+        """The state as the last process left it, nobody else's until the block ends.
 
         Where lock or file cannot be had, the block sees what was known last, and later blocks make up for it.
         """
-        moment = self._clock()  # at once: whatever time the lock takes must not come between it and ``now``
+        present = (
+            self._clock.read()
+        )  # at once: whatever time the lock takes must not come between it and ``now``
         file = self._file()
-        self._record.certain = file is not None or self._gave_up
+        self._state.certain = file is not None or self._gave_up
         if file is None:
-            yield self._record
+            yield self._state
             return
         with file:
             before = file.read()
-            self._load(before, now, moment)
-            yield self._record
-            self._save(file, now, moment, size=len(before))
+            self._load(before, now, present)
+            yield self._state
+            self._save(file, now, present, size=len(before))
 
     def _file(self) -> FileIO | None:
         if self._gave_up:
@@ -147,29 +150,29 @@ class FileMemory:
     def _path(self) -> Path:
         if self._directory is None:
             self._directory = state_directory()
-        return self._directory / f"{self._name}.json"
+        return self._directory / self._name
 
-    def _load(self, content: bytes, now: float, moment: Moment) -> None:
+    def _load(self, content: bytes, now: float, present: ClockReading) -> None:
         page = _parsed(content)
         if page is None:
             return
-        written_at = now - moment.since(page.written)
+        written_at = now - present.since(page.written)
         self._theirs = {
             budget: alive
             for budget, slots in page.slots.items()
             if budget != self._me
             and (alive := [written_at + slot for slot in slots if written_at + slot > now])
         }
-        self._record.others = tuple(sorted(slot for slots in self._theirs.values() for slot in slots))
-        self._record.pace = page.pace.moved(written_at)
+        self._state.others = tuple(sorted(slot for slots in self._theirs.values() for slot in slots))
+        self._state.pace = page.pace.moved(written_at)
 
-    def _save(self, file: FileIO, now: float, moment: Moment, *, size: int) -> None:
-        slots = {**self._theirs, self._me: self._record.claims()}
+    def _save(self, file: FileIO, now: float, present: ClockReading, *, size: int) -> None:
+        slots = {**self._theirs, self._me: self._state.claims}
         page = Page(
             version=1,
-            written=moment,
+            written=present,
             slots={budget: [slot - now for slot in theirs] for budget, theirs in slots.items()},
-            pace=self._record.pace.moved(-now),
+            pace=self._state.pace.moved(-now),
         )
         content = json.dumps(_converter.unstructure(page)).encode()
         try:
@@ -202,11 +205,6 @@ def outlives_a_process(base_url: URL) -> bool:
     ``SEEDANCE_STATE_DIR`` names a place.
     """
     return bool(os.environ.get("SEEDANCE_STATE_DIR")) or not is_loopback(base_url.host or "")
-
-
-def fingerprint(api_key: str, origin: str) -> str:
-    """A name for the account that does not tell its key."""
-    return blake2b(f"{origin}\n{api_key}".encode(), digest_size=16, person=b"seedance-budget").hexdigest()
 
 
 def _parsed(content: bytes) -> Page | None:

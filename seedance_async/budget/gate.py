@@ -14,32 +14,30 @@ from __future__ import annotations
 import random
 from bisect import bisect_right
 from collections import deque
-from collections.abc import Callable
 from contextlib import contextmanager
-from functools import partial
 from math import inf
 from typing import TYPE_CHECKING, Final
 
 import anyio
 from aiolimiter import AsyncLimiter
-from attrs import define, field, frozen
+from attrs import define, field
 
+from seedance_async.budget.allowance import Allowance, most_unanswered
 from seedance_async.budget.memory import NoMemory
 from seedance_async.budget.pace import Pace, pause
 from seedance_async.budget.window import Window
-from seedance_async.scheduling.allowance import Allowance, most_unanswered
 from seedance_async.signals import Signal
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
     from seedance_async.budget.memory import BudgetMemory
     from seedance_async.models import RateLimit
 
 FORESEEN: Final = 240  # slots told one by one; what is further off is told by the rate alone
-A_MOMENT: Final = 0.001  # s; an instant that went through the memory is not the same float
-LOCKED_OUT: Final = 50  # times the memory is tried again before we go by what it said last
-A_WHILE: Final = 0.01  # s between two such times
+FLOAT_ERROR: Final = 0.001  # s; an instant that went through the memory is not the same float
+LOCK_TRIES: Final = 50  # times a locked memory is tried again before we go by what it said last
+LOCK_WAIT: Final = 0.01  # s between two tries
 
 
 class Budget:
@@ -109,6 +107,20 @@ class Budget:
             period=self._limit.period * told / slots if interval is None else interval * told,
         )
 
+    def settle(self, sent_at: float, *, refused: bool, retry_after: float | None) -> None:
+        """The request that left at ``sent_at`` was answered, or failed; see ``Slot.settle``."""
+        now = anyio.current_time()
+        with self._remembered(now):
+            self._window.settle(sent_at, now)
+            self._pace = self._refused(sent_at, retry_after, now) if refused else self._pace.succeeded()
+        self._changed()
+
+    def cancel(self, sent_at: float) -> None:
+        """The slot taken at ``sent_at`` is given back unused; see ``Slot.cancel``."""
+        with self._remembered(anyio.current_time()):
+            self._window.cancel(sent_at)
+        self._changed()
+
     def _openings(self, now: float) -> list[float]:
         """When the next requests may leave, one for each of the first slots that are not on the wire."""
         interval = self._pace.interval(self._limit) or 0.0
@@ -140,7 +152,7 @@ class Budget:
     def _others_spacing(self) -> float:
         """When we may follow another process, if the last request let through was not ours."""
         ours = self._sent[-1] if self._sent else -inf
-        if self._pace.granted_at < ours + A_MOMENT:
+        if self._pace.granted_at < ours + FLOAT_ERROR:
             return -inf
         return self._pace.granted_at + (self._pace.interval(self._limit) or 0.0)
 
@@ -155,12 +167,12 @@ class Budget:
 
     async def _slot(self) -> Slot | None:
         """A slot, unless the gate closed meanwhile; a locked memory is waited for, up to a point."""
-        for _ in range(LOCKED_OUT):
+        for _ in range(LOCK_TRIES):
             now = anyio.current_time()
             with self._remembered(now) as certain:
                 if certain:
                     return self._take(now)
-            await anyio.sleep(A_WHILE)
+            await anyio.sleep(LOCK_WAIT)
         now = anyio.current_time()
         with self._remembered(now):
             return self._take(now)
@@ -173,26 +185,14 @@ class Budget:
         self._sent.append(now)
         while self._sent[0] < now - 2 * self._limit.period:
             self._sent.popleft()
-        return Slot(sent_at=now, settled=self._settled, cancelled=self._cancelled)
+        return Slot(sent_at=now, budget=self)
 
-    def _settled(self, slot: Slot, answer: Answer) -> None:
-        now = anyio.current_time()
-        with self._remembered(now):
-            self._window.settle(slot.sent_at, now)
-            self._pace = self._refused(slot, answer, now) if answer.refused else self._pace.succeeded()
-        self._changed()
-
-    def _cancelled(self, slot: Slot) -> None:
-        with self._remembered(anyio.current_time()):
-            self._window.cancel(slot.sent_at)
-        self._changed()
-
-    def _refused(self, slot: Slot, answer: Answer, now: float) -> Pace:
+    def _refused(self, sent_at: float, retry_after: float | None, now: float) -> Pace:
         earlier_lives = [instant - self._limit.period for instant in self._window.others]
         return self._pace.refused(
             now,
-            sent_at=slot.sent_at,
-            wait=pause(answer.retry_after, limit=self._limit, jitter=self._jitter()),
+            sent_at=sent_at,
+            wait=pause(retry_after, limit=self._limit, jitter=self._jitter()),
             sent=[*earlier_lives, *self._sent],
             limit=self._limit,
         )
@@ -200,37 +200,28 @@ class Budget:
     @contextmanager
     def _remembered(self, now: float) -> Iterator[bool]:
         """What happens in the block starts from what is remembered, for certain or not, and is remembered."""
-        with self._memory.open(now) as record:
-            self._window.others = record.others
-            self._pace = record.pace.at(now)
-            yield record.certain
-            record.claims = partial(self._window.claims, now)
-            record.pace = self._pace
+        with self._memory.open(now) as state:
+            self._window.others = state.others
+            self._pace = state.pace.at(now)
+            yield state.certain
+            state.claims = self._window.claims(now)
+            state.pace = self._pace
 
     def _changed(self) -> None:
         for listener in self._listeners:
             listener()
 
 
-@frozen
-class Answer:
-    """What an attempt taught about the limit."""
-
-    refused: bool
-    retry_after: float | None
-
-
 @define(eq=False)
 class Slot:
-    """Leave to send one request. Settling or cancelling it a second time changes nothing.
+    """The right to send one request. Settling or cancelling it a second time changes nothing.
 
     Attributes:
         sent_at: when it was given, on the loop's clock.
     """
 
     sent_at: float
-    _settled: Callable[[Slot, Answer], None] = field(alias="settled")
-    _cancelled: Callable[[Slot], None] = field(alias="cancelled")
+    _budget: Budget = field(alias="budget")
     _open: bool = field(default=True, init=False)
 
     def settle(self, *, refused: bool = False, retry_after: float | None = None) -> None:
@@ -242,13 +233,13 @@ class Slot:
         """
         if self._open:
             self._open = False
-            self._settled(self, Answer(refused, retry_after))
+            self._budget.settle(self.sent_at, refused=refused, retry_after=retry_after)
 
     def cancel(self) -> None:
         """The request was never sent; the slot is given back at once."""
         if self._open:
             self._open = False
-            self._cancelled(self)
+            self._budget.cancel(self.sent_at)
 
 
 def _bucket(limit: RateLimit, interval: float | None) -> AsyncLimiter:

@@ -1,4 +1,4 @@
-"""One process at a time: a locked file, which the kernel gives back when its holder closes it or dies."""
+"""A file that one process at a time opens, for the few microseconds that it needs it."""
 
 from __future__ import annotations
 
@@ -22,8 +22,6 @@ _FLAGS: Final[int] = os.O_RDWR | os.O_CREAT | getattr(os, "O_BINARY", 0)  # the 
 
 def locked(path: Path) -> FileIO | None:
     """Open a file, made if need be, that is ours alone until it is closed; None if somebody keeps it.
-
-    On Windows, nobody waits for anybody.
 
     Raises:
         OSError: the file cannot be made, or its file system knows no locks.

@@ -1,4 +1,4 @@
-"""What the budget remembers, the stamps of used slots and what refusals taught; here, as long as it lives.
+"""The state that a budget remembers, stamps of used slots and lessons of refusals; here, as long as it lives.
 
 A process that starts with an empty memory bursts into a window that its earlier life has filled, and is
 refused. The memory that outlives it is `file_memory`.
@@ -6,7 +6,6 @@ refused. The memory that outlives it is `file_memory`.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Protocol
 
@@ -20,27 +19,27 @@ if TYPE_CHECKING:
 
 
 @define(kw_only=True)
-class Record:
+class BudgetState:
     """What is remembered about one account; instants are on the caller's clock.
 
     Attributes:
-        claims: lists the instants until which this budget's slots are taken, for memories that share them.
+        claims: instants until which this budget's slots are taken, for memories that share them.
         others: ascending instants until which other budgets' slots are, in other processes and earlier lives.
         pace: what refusals have taught, whoever of them was refused.
         certain: nobody else can change it now; else somebody keeps it, and this is what was known last.
     """
 
-    claims: Callable[[], Iterable[float]] = tuple
+    claims: tuple[float, ...] = ()
     others: tuple[float, ...] = ()
     pace: Pace = Factory(Pace)
     certain: bool = True
 
 
 class BudgetMemory(Protocol):
-    """Remembers one account's record."""
+    """Remembers one account's state."""
 
-    def open(self, now: float) -> AbstractContextManager[Record]:
-        """The record as it stands at ``now``, to be changed in place; kept when the block ends."""
+    def open(self, now: float) -> AbstractContextManager[BudgetState]:
+        """The state as it stands at ``now``, to be changed in place; kept when the block ends."""
         ...
 
 
@@ -48,9 +47,9 @@ class NoMemory:
     """Remembers as long as the budget lives."""
 
     def __init__(self) -> None:
-        self._record = Record()
+        self._state = BudgetState()
 
     @contextmanager
-    def open(self, now: float) -> Iterator[Record]:  # noqa: ARG002
-        """The record of this budget alone."""
-        yield self._record
+    def open(self, now: float) -> Iterator[BudgetState]:  # noqa: ARG002
+        """The state of this budget alone."""
+        yield self._state

@@ -1,4 +1,4 @@
-"""What refusals have taught: how long the gate stays closed, and how far apart requests go from then on.
+"""The lessons of refusals: how long the gate stays closed, and how far apart requests go from then on.
 
 Untaught, requests go as the window allows. The first 429 changes that, by its likely cause:
 

@@ -130,6 +130,7 @@ async def batch(
             share_posts=not options.no_share_posts and options.max_in_flight is None,
             retry_failed=options.retry_failed,
             as_json=options.as_json,
+            scale=1 / SPEED if options.sandbox else None,
         )
     return await _Command(manifest, output, options, connection).run()
 

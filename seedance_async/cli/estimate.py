@@ -16,7 +16,7 @@ from seedance_async.cli.connection import RateLimitFlag  # noqa: TC001 - cyclopt
 from seedance_async.cli.output import write_data
 from seedance_async.cli.paths import output_flag
 from seedance_async.exit_codes import ExitCode
-from seedance_async.models import RateLimit
+from seedance_async.models import RateLimit, time_scale
 from seedance_async.scheduling.forecast import Forecast
 from seedance_async.time_format import format_range
 
@@ -60,12 +60,23 @@ async def print_estimate(
     share_posts: bool = True,
     retry_failed: bool = False,
     as_json: bool,
+    scale: float | None = None,
 ) -> int:
-    """Check a manifest, and write what it will take."""
+    """Check a manifest, and write what it will take.
+
+    Args:
+        manifest: path of it.
+        directory: of the batch, if there is one.
+        rate_limit: such as ``30/60``; else the environment's.
+        share_posts: whether equal jobs go out together.
+        retry_failed: whether failed jobs go out again.
+        as_json: whether to write JSON.
+        scale: how long a second of the vendor's takes; else the environment's.
+    """
     text = rate_limit or os.environ.get("SEEDANCE_RATE_LIMIT")
     limit = RateLimit.parse(text) if text else RateLimit()
     found = await survey(manifest, directory, retry_failed=retry_failed)
-    forecast = Forecast(scale=limit.clock)
+    forecast = Forecast(scale=scale or time_scale(os.environ.get("SEEDANCE_TIME_SCALE") or "1"))
     for kind, seconds in found.durations:
         forecast.observe(kind, seconds)
     expected = batch_estimate.estimate(

@@ -110,6 +110,7 @@ def variables(server: Sandbox) -> dict[str, str]:
     exported = {"SEEDANCE_BASE_URL": server.base_url, "SEEDANCE_API_KEY": server.api_key}
     if server.conditions.speed != 1:
         exported["SEEDANCE_RATE_LIMIT"] = rate_limit(server.conditions.speed)
+        exported["SEEDANCE_TIME_SCALE"] = f"{server.time_scale:.9g}"
     return exported
 
 

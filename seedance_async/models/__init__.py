@@ -20,7 +20,7 @@ from seedance_async.models.requests import (
     VideoMode,
     VideoResolution,
 )
-from seedance_async.models.settings import RateLimit, RetryPolicy, Timeouts
+from seedance_async.models.settings import RateLimit, RetryPolicy, Timeouts, time_scale
 
 __all__ = [
     "REQUEST_TYPES",
@@ -49,4 +49,5 @@ __all__ = [
     "VideoMode",
     "VideoOutput",
     "VideoResolution",
+    "time_scale",
 ]

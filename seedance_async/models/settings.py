@@ -1,4 +1,4 @@
-"""How the client is set up: the allowance of requests, limits of time, and patience with failures.
+"""The settings of the client: the allowance of requests, limits of time, and patience with failures.
 
 All durations are seconds. A setting that makes no sense is refused when it is written down, not when it first
 matters.
@@ -7,6 +7,7 @@ matters.
 from __future__ import annotations
 
 import re
+from math import inf, nan
 from typing import TYPE_CHECKING, Final
 
 import attrs
@@ -37,16 +38,6 @@ class RateLimit:
 
     def __attrs_post_init__(self) -> None:
         _refuse_nonsense(self)
-
-    @property
-    def clock(self) -> float:
-        """What a second of the vendor's takes here: less than 1 where a sandbox's clock runs faster.
-
-        Such a sandbox allows the vendor's 30 requests in less time. Another number of requests is another
-        account's allowance, on the usual clock.
-        """
-        usual = RateLimit()
-        return self.period / usual.period if self.requests == usual.requests else 1.0
 
     @classmethod
     def parse(cls, text: str) -> RateLimit:
@@ -112,6 +103,21 @@ class RetryPolicy:
         _refuse_nonsense(self)
         if self.max_wait < self.first_wait:
             _refuse_nonsense(self, [("max_wait", f"must not be below first_wait, {self.first_wait}")])
+
+
+def time_scale(text: str) -> float:
+    """Read how long a second of the vendor's takes here: ``"0.05"`` in a sandbox at speed 20.
+
+    Raises:
+        ConfigurationError: the text is no positive number.
+    """
+    try:
+        scale = float(text)
+    except ValueError:
+        scale = nan
+    if not 0 < scale < inf:
+        raise ConfigurationError(f"a time scale is a positive number, as in 0.05; got {text!r}")
+    return scale
 
 
 def _refuse_nonsense(setting: attrs.AttrsInstance, conflicts: Iterable[Problem] = ()) -> None:

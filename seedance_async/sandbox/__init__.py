@@ -3,7 +3,7 @@
 ::
 
     async with Sandbox(credits=500, speed=60) as sandbox:
-        ...  # point a client at sandbox.base_url with sandbox.api_key
+        ...  # point a client at sandbox.base_url with sandbox.api_key, and Forecast(scale=sandbox.time_scale)
 
 It is written from the vendor's documents and shares no code with the client, so tests can trust its records.
 The names here are loaded when first used, because pytest imports the plugin of this package in every run.

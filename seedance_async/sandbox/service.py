@@ -37,7 +37,8 @@ class Sandbox:
     ::
 
         async with Sandbox(credits=500, speed=60) as sandbox:
-            async with SeedanceClient(api_key=sandbox.api_key, base_url=sandbox.base_url) as client:
+            forecasts = Forecast(scale=sandbox.time_scale)
+            async with SeedanceClient(sandbox.api_key, sandbox.base_url, forecasts=forecasts) as client:
                 ...
             assert sandbox.worst_window().arrivals <= 30
 
@@ -132,6 +133,11 @@ class Sandbox:
     def base_url(self) -> str:
         """What a client takes for ``base_url``."""
         return self._origins[0] + BASE_PATH
+
+    @property
+    def time_scale(self) -> float:
+        """Seconds that one of the vendor's takes here: what a client's ``Forecast`` takes for ``scale``."""
+        return 1 / self.conditions.speed
 
     @property
     def admin_url(self) -> str:

@@ -1,7 +1,7 @@
-"""Jobs that wait to be submitted: which is next, and how many of which length stand behind it.
+"""The jobs that wait to be submitted: which is next, and how many of which length stand behind it.
 
 The longest kind goes first, because what takes longest must not start last; inside a kind the caller's
-order holds. Of a kind that nothing is known of, two scouts go ahead of all, and kinds believed to be
+order holds. Of a kind that nothing is known of, two jobs go ahead of all, and kinds believed to be
 equally long take turns, so that the first results already speak of each: a wrong guess of a length would
 have jobs hurried that have time. Or the caller's order holds throughout.
 
@@ -19,16 +19,16 @@ if TYPE_CHECKING:
     from seedance_async.models import Kind
     from seedance_async.scheduling.forecast import Forecast
 
-Order = Literal["longest-first", "given"]
+SubmitOrder = Literal["longest-first", "given"]
 
 PESSIMISTIC: Final = 0.95  # quantile for a job's length; 0.9 ends later, 0.97 brings results later
-SCOUTS: Final = 2  # jobs of an unknown kind that go ahead; one is a matter of luck, more tell no more
+TRIALS: Final = 2  # jobs of an unknown kind that go ahead; one is a matter of luck, more tell no more
 
 
 class Backlog:
     """The jobs that wait, by kind, in the order in which they should be submitted."""
 
-    def __init__(self, forecast: Forecast, *, order: Order) -> None:
+    def __init__(self, forecast: Forecast, *, order: SubmitOrder) -> None:
         self._forecast = forecast
         self._order = order
         self._kinds: OrderedDict[Hashable, Kind] = OrderedDict()
@@ -49,6 +49,10 @@ class Backlog:
             self._changes += 1
         self._waiting[kind][job] = None
 
+    def count(self, kind: Kind) -> int:
+        """How many jobs of one kind wait."""
+        return len(self._waiting.get(kind, ()))
+
     def withdraw(self, job: Hashable) -> None:
         """A job waits no longer."""
         kind = self._kinds.pop(job)
@@ -64,7 +68,7 @@ class Backlog:
         if self._order == "given":
             return next(iter(self._kinds))
         lengths = self.lengths()
-        unknown = [kind for _, kind in lengths if self._turn(kind) + self._forecast.seen(kind) < SCOUTS]
+        unknown = [kind for _, kind in lengths if self._turn(kind) + self._forecast.seen(kind) < TRIALS]
         candidates = unknown or [kind for length, kind in lengths if length == lengths[0][0]]
         return next(iter(self._waiting[min(candidates, key=self._turn)]))
 
@@ -79,7 +83,7 @@ class Backlog:
         """The pessimistic length in seconds of every kind that waits, longest first."""
         state = (self._forecast.version, self._changes)
         if self._sorted_at != state:
-            lengths = [(self._forecast.of(kind).quantile(PESSIMISTIC), kind) for kind in self._waiting]
+            lengths = [(self._forecast.usual(kind).quantile(PESSIMISTIC), kind) for kind in self._waiting]
             self._sorted = sorted(lengths, key=lambda entry: -entry[0])
             self._sorted_at = state
         return self._sorted

@@ -1,4 +1,4 @@
-"""How many jobs at a time the server takes, learned from its 503 ``service_busy``.
+"""The number of jobs at a time that the server takes, learned from its 503 ``service_busy``.
 
 Untaught, the request budget alone decides. A busy answer says that what is under way is all that is taken at
 present; so from then on another job goes only when one has ended. With every job that is accepted the bound

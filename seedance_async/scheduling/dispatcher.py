@@ -157,7 +157,7 @@ class Dispatcher:
         """The task was not final at this instant; it may be chosen again."""
         if task in self._polls:
             self._polls[task] = Future()
-            self._schedule.looked(task, at)
+            self._schedule.polled(task, at)
             self._changed.set()
 
     def forget(self, task: Hashable) -> None:

@@ -1,8 +1,9 @@
-"""What finished and running tasks of one kind tell about its duration, as shares of the cells of the grid.
+"""The evidence of finished and running tasks of one kind about its duration, as shares of the grid's cells.
 
-A finished task is a hump around its duration, as wide as the kind is still uncertain. Later humps are worth
-more than earlier ones: they are written in a growing unit, so that nothing old has to be touched. A running
-task that a look has outlived counts as one completion somewhere beyond its age (Kaplan and Meier's estimate).
+A finished task adds a log-normal density around its duration, as wide as the kind is still uncertain. Later
+densities weigh more than earlier ones: they are written in a growing unit, so that nothing old has to be
+touched. A task that a poll found running counts as one completion somewhere beyond its age (Kaplan and
+Meier's estimate).
 
 Pure: durations are float seconds.
 """
@@ -23,15 +24,14 @@ if TYPE_CHECKING:
 
 MEMORY: Final = 60.0  # completions after which an old one counts a third
 FADE: Final = math.exp(-1 / MEMORY)
-BORROWED: Final = 1.0  # completions that a coarser kind's belief is worth
-WIDEST: Final = 0.35  # spread of the first completion's hump; later ones narrow as a standard error does
+WIDEST: Final = 0.35  # spread of the first completion's density; later ones narrow as a standard error does
 NARROWEST: Final = 0.06
 NEGLIGIBLE: Final = 0.05  # share of the evidence that may be new before a belief is formed again
 
 
 @define(eq=False)
 class Evidence:
-    """The humps and the running tasks of one kind, and the kinds whose beliefs rest on them."""
+    """The completed and the running tasks of one kind, and the kinds whose beliefs rest on them."""
 
     count: int = 0  # completions ever
     readers: set[Kind] = field(factory=set)
@@ -43,14 +43,14 @@ class Evidence:
 
     @property
     def weight(self) -> float:
-        """Completions the humps are worth now: about ``MEMORY`` at most."""
+        """Completions that all of them are worth now: about ``MEMORY`` at most."""
         return (1 - FADE**self.count) / (1 - FADE)
 
     def finished(self, duration: float) -> None:
         """A task took so many seconds."""
         self.count += 1
         self._unit /= FADE
-        first, shares = hump(duration, max(NARROWEST, WIDEST / math.sqrt(self.weight)))
+        first, shares = log_normal(duration, max(NARROWEST, WIDEST / math.sqrt(self.weight)))
         for index, share in enumerate(shares, first):
             self._masses[index] += share * self._unit
         if self._unit > 1e100:
@@ -73,17 +73,22 @@ class Evidence:
         self._news = 0
         return True
 
-    def mixed_with(self, belief: Sequence[float]) -> list[float]:
-        """The shares of every cell when ``belief`` counts as ``BORROWED`` completions."""
-        total = self.weight + BORROWED
-        ours, theirs = 1 / (self._unit * total), BORROWED / total
+    def mixed_with(self, belief: Sequence[float], *, worth: float) -> list[float]:
+        """The shares of every cell when ``belief`` counts as ``worth`` completions."""
+        total = self.weight + worth
+        ours, theirs = 1 / (self._unit * total), worth / total
         return [mass * ours + other * theirs for mass, other in zip(self._masses, belief, strict=True)]
 
-    def pushed_out(self, shares: Sequence[float]) -> Sequence[float]:
-        """The shares when each running task adds a completion, spread over where it can still end."""
+    def pushed_out(self, shares: Sequence[float], *, worth: float) -> Sequence[float]:
+        """The shares when each running task adds a completion, spread over where it can still end.
+
+        Args:
+            shares: what is believed but for the running tasks.
+            worth: completions that the belief borrowed for this kind counts as, next to its own.
+        """
         if not self._outlived:
             return shares
-        completions = self.weight + BORROWED
+        completions = self.weight + worth
         pushed: list[float] = []
         growth = beyond = 1.0
         for place in sorted(self._outlived):
@@ -94,8 +99,8 @@ class Evidence:
         return [*pushed, *(share * growth for share in shares[len(pushed) :])]
 
 
-def hump(median: float, spread: float) -> tuple[int, list[float]]:
-    """One log-normal completion, in shares of the cells from the first index on."""
+def log_normal(median: float, spread: float) -> tuple[int, list[float]]:
+    """One log-normal density, cut off at three spreads, in shares of the cells from the first index on."""
     reach = math.exp(3 * spread)
     first, last = cell(median / reach), cell(median * reach)
     ends = [_normal(math.log(GRID[index] / median) / spread) for index in range(first, last)]

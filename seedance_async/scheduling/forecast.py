@@ -1,15 +1,22 @@
-"""How long jobs of a kind take, learned from those that finished and from those that still run.
+"""The forecast of how long tasks of a kind take, learned from those that finished and those that still run.
 
 Every completed task tells its exact duration (``updated_at - created_at``, the server's own measure). The
 completions of a kind add up to its distribution, whatever its shape (``evidence.py``). Three things temper
 them:
 
 * a kind borrows: what is believed about the next coarser kind counts as one completion of the finer one,
-  so a kind never seen is guessed from its neighbours and soon speaks for itself. At the bottom is a prior;
+  so a kind never seen is guessed from its neighbours and soon speaks for itself. At the bottom is a prior,
+  worth a quarter of a completion: it guesses the kind, and one completion or one poll that finds a task
+  running tells more about all the other tasks of it;
 * old completions fade, so that a server that became slow or fast is believed within a few completions;
-* a task that a look found running counts as a completion somewhere beyond that age. Without this the fast
-  ones, which finish first, would pass for the rule, and after a drift the looks would go on failing until
-  the slow ones came home.
+* a task that a poll found running counts as a completion somewhere beyond that age. Without this the fast
+  ones, which finish first, would pass for the rule, and after a drift the polls would go on failing until
+  the slow ones were done.
+
+The prior expects to be wrong: until something is seen to finish, a quarter of its weight is spread evenly in
+the logarithm over a factor of ``FAR_OFF`` to either side, so that a clip of nine seconds is polled in time.
+Polls are timed by the whole belief (``of``). Plans, such as whether the last job would be late, rest on the
+belief without that quarter (``usual``): a small chance of an hour would have every batch hurried.
 
 Forming a belief costs a fraction of a millisecond, so a few news are let pass where they could not change it.
 
@@ -20,14 +27,14 @@ from __future__ import annotations
 
 from collections import deque
 from functools import cache
-from itertools import zip_longest
+from itertools import pairwise, zip_longest
 from typing import TYPE_CHECKING, Final
 
 import attrs
 
 from seedance_async.models import Kind
-from seedance_async.scheduling.duration import CELLS, Duration
-from seedance_async.scheduling.evidence import Evidence, hump
+from seedance_async.scheduling.duration import CELLS, Duration, cell
+from seedance_async.scheduling.evidence import Evidence, log_normal
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -38,6 +45,12 @@ PRIORS: Final = {
 }
 """Median in seconds and spread (standard deviation of the logarithm) by model, before anything was seen."""
 
+SURPRISE: Final = 0.25  # of a prior's weight, for durations that nobody expects
+FAR_OFF: Final = 40.0  # the largest factor by which a prior's median is thought to be wrong
+PRIOR_WORTH: Final = (
+    0.25  # completions that the prior is worth; less forgets it sooner, but is misled by luck
+)
+BORROWED: Final = 1.0  # completions that a coarser kind's belief is worth
 MAX_SECONDS: Final = 1e9  # of a duration that is loaded; refuses infinity too
 RECENT: Final = 100  # completions of a kind that are kept for another process
 
@@ -56,12 +69,20 @@ class Forecast:
         self._evidence: dict[Kind, Evidence] = {}
         self._recent: dict[Kind, deque[float]] = {}
         self._beliefs: dict[Kind, Duration] = {}
+        self._usual: dict[Kind, Duration] = {}
 
     def of(self, kind: Kind) -> Duration:
         """What is believed about the duration of a task of ``kind``."""
         belief = self._beliefs.get(kind)
         if belief is None:
-            belief = self._beliefs[kind] = self._believe(kind)
+            belief = self._beliefs[kind] = self._believe(kind, surprise=SURPRISE)
+        return belief
+
+    def usual(self, kind: Kind) -> Duration:
+        """The same for making plans: the surprises that the prior allows for are left out."""
+        belief = self._usual.get(kind)
+        if belief is None:
+            belief = self._usual[kind] = self._believe(kind, surprise=0.0)
         return belief
 
     def seen(self, kind: Kind) -> int:
@@ -83,7 +104,7 @@ class Forecast:
         self._heard(evidence)
 
     def settled(self, kind: Kind, seconds: float) -> None:
-        """Take one ``outlasted`` back: more is known of that task now, or nobody looks any more."""
+        """Take one ``outlasted`` back: more is known of that task now, or nobody polls it any more."""
         evidence = self._about(kind)
         evidence.running(seconds, -1)
         self._heard(evidence)
@@ -114,6 +135,7 @@ class Forecast:
     def _about(self, kind: Kind) -> Evidence:
         if kind not in self._evidence:
             self._evidence[kind] = Evidence()
+            self._usual.clear()
             self._beliefs.clear()  # some of them may rest on this from now on
         return self._evidence[kind]
 
@@ -122,14 +144,18 @@ class Forecast:
             self.version += 1
             for reader in evidence.readers:
                 self._beliefs.pop(reader, None)
+                self._usual.pop(reader, None)
             evidence.readers.clear()
 
-    def _believe(self, kind: Kind) -> Duration:
-        shares: Sequence[float] = _prior(kind.model, self._scale)
-        for evidence in self._outspoken(kind):
-            shares = evidence.mixed_with(shares)
+    def _believe(self, kind: Kind, *, surprise: float) -> Duration:
+        outspoken = self._outspoken(kind)
+        shares: Sequence[float] = _prior(kind.model, self._scale, 0.0 if outspoken else surprise)
+        worth = PRIOR_WORTH
+        for evidence in outspoken:
+            shares = evidence.mixed_with(shares, worth=worth)
+            worth = BORROWED
         if kind in self._evidence:
-            shares = self._evidence[kind].pushed_out(shares)
+            shares = self._evidence[kind].pushed_out(shares, worth=worth)
         return Duration(shares)
 
     def _outspoken(self, kind: Kind) -> list[Evidence]:
@@ -147,10 +173,17 @@ def _levels(kind: Kind) -> tuple[Kind, ...]:
 
 
 @cache
-def _prior(model: str | None, scale: float) -> tuple[float, ...]:
+def _prior(model: str | None, scale: float, surprise: float) -> tuple[float, ...]:
+    """A log-normal density, and ``surprise`` of the weight around its median, even in the logarithm."""
     median, spread = PRIORS.get(model, PRIORS[None])
-    first, shares = hump(median * scale, spread)
-    return (*([0.0] * first), *shares, *([0.0] * (CELLS - first - len(shares))))
+    masses = [0.0] * CELLS
+    first, shares = log_normal(median * scale, spread)
+    for index, share in enumerate(shares, first):
+        masses[index] = share * (1 - surprise)
+    for low, high in pairwise(cell(median * scale * factor) for factor in (1 / FAR_OFF, 1.0, FAR_OFF)):
+        for index in range(low + 1, high + 1):
+            masses[index] += surprise / 2 / (high - low)
+    return tuple(masses)
 
 
 def _read(data: Mapping[str, object]) -> tuple[list[Kind], list[list[float]]]:

@@ -1,20 +1,29 @@
-"""Which request is worth sending next: submit a job, look at a task, or keep the slot for later.
+"""The schedule: which request is worth sending next, the POST of a job, a poll of a task, or none yet.
 
 Every job costs two requests at least, a POST and a GET that finds it done; all else is bought with jobs.
 With ``p`` jobs waiting, ``m`` tasks in flight and ``c`` seconds a request, the batch ends no earlier
 than the instant of the request number ``2p + m`` from now. Three questions decide, in this order:
 
 1. **Would a waiting job come too late?** If every waiting job is submitted now, longest kind first, and
-   the last of some kind would not be done by that end, there is no slack: the next job goes first.
-2. **Is a look due?** A look in vain pushes the results behind it back by a slot. So a request has a
+   the last of some kind would not be done by that end, there is no slack: the next job goes first. But if
+   the kind may be faster than planned, a poll can show that there is slack, and then goes before (below).
+2. **Is a poll due?** A poll in vain pushes the results behind it back by a slot. So a request has a
    price in seconds of waiting: ``price = COURTESY + c * SHARE * (p + m) * scarcity ** 2``, where
-   scarcity is the requests still needed over the slots until the end. A task is due when a look costs
+   scarcity is the requests still needed over the slots until the end. A task is due when a poll costs
    least for each result it finds (``duration.py``). Of those due, the one most surely done goes first,
-   so none is starved: waiting makes every task surer. One caller with one video looks often; a batch of
+   so none is starved: waiting makes every task surer. One caller with one video polls often; a batch of
    thousands only when nearly sure.
-3. **Else** the next job is submitted, and without one the slot is kept until a look falls due.
+3. **Else** the next job is submitted, and without one the slot is kept until a poll falls due.
 
-Looking before submitting, while there is slack, brings results early and costs no time in the end.
+Polling before submitting, while there is slack, brings results early and costs no time in the end.
+
+**What a poll teaches.** The first polls of a kind are worth more than their own result: every other task of
+the kind, waiting or running, is seen later than it could be while nobody knows how long the kind takes. If
+``n`` others wait for the same news, a delay counts ``1 + n`` times, which is the same as a price divided by
+``1 + n``. News loses its worth with the square of what is known, as the error of a mean does: where ``k``
+tasks of the kind were seen to finish, were found running or have a poll on the wire, ``n / (1 + k) ** 2``
+others are counted. Where there is no slack, the price is the delay of everything, ``c * (p + m)``, shared
+among those others alone: the own result of such a poll is in no hurry, only its news is.
 
 Pure: ``now`` comes in, and ``decide`` only moves what cannot be chosen out of its own way. A decision
 costs O(log n) in jobs and tasks.
@@ -28,15 +37,16 @@ from typing import TYPE_CHECKING, Final
 
 from attrs import frozen
 
-from seedance_async.scheduling.backlog import Backlog, Order
-from seedance_async.scheduling.watchlist import Watchlist
+from seedance_async.scheduling.backlog import PESSIMISTIC, Backlog, SubmitOrder
+from seedance_async.scheduling.watchlist import Prices, Watchlist
 
 if TYPE_CHECKING:
+    from seedance_async.budget.allowance import Allowance
     from seedance_async.models import Kind
-    from seedance_async.scheduling.allowance import Allowance
     from seedance_async.scheduling.forecast import Forecast
 
-COURTESY: Final = 0.2  # s; the price of a look when slots are plenty: a dozen for one video of three minutes
+COURTESY: Final = 0.33  # s; the price of a poll when slots are plenty: fifteen for one video of three minutes
+TAUGHT: Final = 0.1  # of the seconds that news could save the others of a kind, what they do save
 MOST_LIKELY: Final = 0.9  # quantile by which a task is over when people are told
 ALL_BUT_SURE: Final = 0.99  # quantile by which a task is over when slots are counted
 SHARE: Final = 0.5  # of the results behind a lost slot that it delays; measured: 0.25 to 1 differ little
@@ -51,7 +61,7 @@ class Submit:
 
 @frozen
 class Poll:
-    """Look at this task now."""
+    """Poll this task now."""
 
     task: Hashable
 
@@ -66,7 +76,8 @@ class Sleep:
 class Schedule:
     """All that waits and runs, and the decision what to send next."""
 
-    def __init__(self, forecast: Forecast, *, order: Order = "longest-first") -> None:
+    def __init__(self, forecast: Forecast, *, order: SubmitOrder = "longest-first") -> None:
+        self._forecast = forecast
         self._backlog = Backlog(forecast, order=order)
         self._watchlist = Watchlist(forecast)
         self._more = False
@@ -88,15 +99,15 @@ class Schedule:
         self._watchlist.add(task, kind, started_at)
 
     def polling(self, task: Hashable) -> None:
-        """A poll of the task is on the wire: it is not chosen again before ``looked``."""
+        """A poll of the task is on the wire: it is not chosen again before ``polled``."""
         self._watchlist.polling(task)
 
-    def looked(self, task: Hashable, now: float) -> None:
+    def polled(self, task: Hashable, now: float) -> None:
         """The task was last seen running at ``now``: it may be chosen again.
 
         A poll that failed tells nothing: pass the instant of the one before, or of the start.
         """
-        self._watchlist.looked(task, now)
+        self._watchlist.polled(task, now)
 
     def forget(self, task: Hashable) -> None:
         """The task is final, or nobody waits for it any more."""
@@ -113,8 +124,9 @@ class Schedule:
         if allowance.free <= 0:
             return Sleep(allowance.returns[0] if allowance.returns else None)
         if room and self._would_be_late(now, allowance):
-            return Submit(self._backlog.first())
-        task, due = self._watchlist.best(now, price=self._price(now, allowance))
+            teaching = self._watchlist.teaching(now, self._prices_of_news(allowance), chance=PESSIMISTIC)
+            return Submit(self._backlog.first()) if teaching is None else Poll(teaching)
+        task, due = self._watchlist.best(now, self._prices(now, allowance))
         if task is not None:
             return Poll(task)
         if room and self._backlog:
@@ -136,6 +148,37 @@ class Schedule:
         return any(
             allowance.instant(before, now=now) + length > end for before, length in self._backlog.stages()
         )
+
+    def _prices(self, now: float, allowance: Allowance) -> Prices:
+        """What polls cost that are due for their own result's sake and for their news.
+
+        Who waits for one task may poll it early without harm; a hundred tasks would fill a window that way.
+        """
+        price = self._price(now, allowance)
+        kinds = self._watchlist.kinds()
+        by_kind = {
+            kind: price / (1 + TAUGHT * self._learners(kind, running.polling + running.outlasted))
+            for kind, running in kinds.items()
+        }
+        return Prices(by_kind, discount=COURTESY / price / max(1, self._to_come + len(self._watchlist)))
+
+    def _prices_of_news(self, allowance: Allowance) -> Prices:
+        """What polls cost of which only the news is worth a delay of everything."""
+        price = allowance.pace * (len(self._backlog) + len(self._watchlist))
+        learners = {
+            kind: self._learners(kind, running.polling) for kind, running in self._watchlist.kinds().items()
+        }
+        return Prices({kind: price / count for kind, count in learners.items() if count})
+
+    def _learners(self, kind: Kind, polled: int) -> float:
+        """How many others a result of this kind teaches, each for as much as is not known yet.
+
+        Args:
+            kind: of the task to poll.
+            polled: tasks of it whose polls have told something, or will in a moment.
+        """
+        others = self._watchlist.kinds()[kind].size + self._backlog.count(kind) - 1
+        return others / (1 + self._forecast.seen(kind) + polled) ** 2
 
     def _price(self, now: float, allowance: Allowance) -> float:
         """Seconds of waiting elsewhere that one request costs now."""

@@ -1,9 +1,9 @@
-"""Tasks in flight: which of them a look would most surely find done, and when the next look falls due.
+"""The tasks in flight: which of them a poll would most surely find done, and when the next poll falls due.
 
-Tasks of one kind that nobody looked at yet rank by their age alone, so one heap a kind orders them by
-start and only its head is ever judged, with today's forecast at today's price. A task that was found
-running has a due instant of its own. Forecast and price move on while it waits, so the instant is judged
-again halfway there and whenever it comes.
+Tasks of one kind that were never polled rank by their age alone, so one heap a kind orders them by start and
+only its head is ever judged, with the present forecast at the present price. A task that was found running
+has a due instant of its own. Forecast and price change while it waits, so the instant is judged again halfway
+there and whenever it comes.
 
 Pure: a step costs O(log n) in the tasks, and O(1) in the kinds. Entries of a heap that no longer hold
 are dropped when they surface.
@@ -13,10 +13,10 @@ from __future__ import annotations
 
 import heapq
 import math
-from collections.abc import Hashable
+from collections.abc import Hashable, Mapping
 from typing import TYPE_CHECKING, Final, TypeAlias
 
-from attrs import define, field
+from attrs import define, field, frozen
 
 from seedance_async.models import Kind
 
@@ -26,6 +26,20 @@ if TYPE_CHECKING:
     from seedance_async.scheduling.forecast import Forecast
 
 NEAR: Final = 1.0  # s; so close to a due instant it is not judged once more
+OLDER: Final = 1.3  # times the age at which one was found running, and a poll of another tells something new
+
+
+@frozen
+class Prices:
+    """What polls cost.
+
+    Attributes:
+        by_kind: seconds of waiting elsewhere that a poll of each kind costs.
+        discount: share of a price, 0 to 1, by which it is lower just after a task's start.
+    """
+
+    by_kind: Mapping[Kind, float]
+    discount: float = 0.0
 
 
 @define(eq=False)
@@ -35,28 +49,41 @@ class _Watched:
     started_at: float
     since: float = 0.0  # s after its start at which it was last seen running
     entry: int = 0  # the heap entry that holds; 0 while a poll is on the wire and when forgotten
+    polling: bool = False
 
 
 _Heap: TypeAlias = list[tuple[float, int, _Watched]]
 
 
 @define
-class _Flock:
-    """The tasks of one kind: how many there are, when the youngest started, and those never looked at."""
+class Running:
+    """The tasks of one kind.
+
+    Attributes:
+        size: how many there are.
+        polling: how many of them have a poll on the wire.
+        outlasted: how many were found running.
+        longest: seconds after its start at which one was found running, the largest so far.
+        youngest: when the last one started.
+        unpolled: those never polled, by start.
+    """
 
     size: int = 0
+    polling: int = 0
+    outlasted: int = 0
+    longest: float = 0.0
     youngest: float = -math.inf
-    unseen: _Heap = field(factory=list)
+    unpolled: _Heap = field(factory=list)
 
 
 class Watchlist:
-    """Every task in flight, and the order in which looks pay."""
+    """Every task in flight, and the order in which polls pay."""
 
     def __init__(self, forecast: Forecast) -> None:
         self._forecast = forecast
         self._tasks: dict[Hashable, _Watched] = {}
-        self._flocks: dict[Kind, _Flock] = {}
-        self._seen: _Heap = []
+        self._kinds: dict[Kind, Running] = {}
+        self._polled: _Heap = []
         self._entries = 0
 
     def __len__(self) -> int:
@@ -65,75 +92,104 @@ class Watchlist:
     def add(self, task: Hashable, kind: Kind, started_at: float) -> None:
         """A task is in flight."""
         watched = self._tasks[task] = _Watched(task, kind, started_at)
-        flock = self._flocks.setdefault(kind, _Flock())
-        flock.size += 1
-        flock.youngest = max(flock.youngest, started_at)
-        self._push(flock.unseen, started_at, watched)
+        running = self._kinds.setdefault(kind, Running())
+        running.size += 1
+        running.youngest = max(running.youngest, started_at)
+        self._push(running.unpolled, started_at, watched)
 
     def polling(self, task: Hashable) -> None:
         """A poll of the task is on the wire: it is not chosen."""
-        self._tasks[task].entry = 0
+        watched = self._tasks[task]
+        watched.entry = 0
+        watched.polling = True
+        self._kinds[watched.kind].polling += 1
 
-    def looked(self, task: Hashable, at: float) -> None:
+    def polled(self, task: Hashable, at: float) -> None:
         """The task was last seen running at this instant; it may be chosen again."""
         watched = self._tasks[task]
+        self._answered(watched)
         since = max(watched.since, at - watched.started_at)
         if since > watched.since:
             self._learn(watched, since)
-        self._push(self._seen, at, watched)  # judged as soon as somebody asks
+        self._push(self._polled, at, watched)  # judged as soon as somebody asks
 
     def remove(self, task: Hashable) -> None:
         """The task is of no interest any more."""
         watched = self._tasks.pop(task)
         watched.entry = 0
+        self._answered(watched)
+        running = self._kinds[watched.kind]
         if watched.since:
+            running.outlasted -= 1
             self._forecast.settled(watched.kind, watched.since)
-        flock = self._flocks[watched.kind]
-        flock.size -= 1
-        if not flock.size:
-            del self._flocks[watched.kind]
+        running.size -= 1
+        if not running.size:
+            del self._kinds[watched.kind]
+
+    def kinds(self) -> Mapping[Kind, Running]:
+        """The tasks in flight by kind."""
+        return self._kinds
 
     def last_end(self, chance: float) -> float:
         """The instant by which the youngest of every kind is done with this chance."""
         ends = (
-            flock.youngest + self._forecast.of(kind).quantile(chance) for kind, flock in self._flocks.items()
+            running.youngest + self._forecast.usual(kind).quantile(chance)
+            for kind, running in self._kinds.items()
         )
         return max(ends, default=-math.inf)
 
-    def best(self, now: float, *, price: float) -> tuple[Hashable | None, float]:
-        """The task that a look would most surely find done, among those due; and when the next one falls due.
+    def best(self, now: float, prices: Prices) -> tuple[Hashable | None, float]:
+        """The task that a poll would most surely find done, among those due; and when the next one falls due.
 
         Args:
             now: seconds on the loop clock.
-            price: seconds of waiting elsewhere that a request costs.
+            prices: of every kind in flight.
         """
         surest, chance, soonest = None, -1.0, math.inf
-        for due, watched in self._candidates(now, price):
+        for due, watched in self._candidates(now, prices):
             if due > now:
                 soonest = min(soonest, due)
             elif (found := self._chance(watched, now)) > chance:
                 surest, chance = watched.task, found
         return surest, soonest
 
-    def _candidates(self, now: float, price: float) -> Iterator[tuple[float, _Watched]]:
-        """The oldest unseen of every kind and the first of the seen, with the instants they fall due."""
-        for flock in self._flocks.values():
-            if _live(flock.unseen):
-                oldest = flock.unseen[0][2]
-                yield self._due(oldest, price), oldest
-        self._judge_again(now, price)
-        if self._seen:
-            yield self._seen[0][0], self._seen[0][2]
+    def teaching(self, now: float, prices: Prices, *, chance: float) -> Hashable | None:
+        """A task never polled whose poll might show its kind to be faster than planned, or None.
 
-    def _judge_again(self, now: float, price: float) -> None:
-        """Put off the seen tasks whose instant has come but who are not due, up to the first who is."""
-        while _live(self._seen) and self._seen[0][0] <= now:
-            watched = self._seen[0][2]
-            due = self._due(watched, price)
+        Args:
+            now: seconds on the loop clock.
+            prices: of those kinds of which something is to be learned.
+            chance: of the quantile by which the kind's tasks are planned to be over.
+        """
+        for kind in prices.by_kind:
+            running = self._kinds[kind]
+            if _live(running.unpolled):
+                oldest = running.unpolled[0][2]
+                planned = self._forecast.usual(kind).quantile(chance)
+                is_news = running.longest * OLDER < now - oldest.started_at < planned
+                if is_news and self._due(oldest, prices) <= now:
+                    return oldest.task
+        return None
+
+    def _candidates(self, now: float, prices: Prices) -> Iterator[tuple[float, _Watched]]:
+        """The oldest unpolled of every kind and the first of the polled, with the instants they fall due."""
+        for running in self._kinds.values():
+            if _live(running.unpolled):
+                oldest = running.unpolled[0][2]
+                yield self._due(oldest, prices), oldest
+        self._judge_again(now, prices)
+        if self._polled:
+            yield self._polled[0][0], self._polled[0][2]
+
+    def _judge_again(self, now: float, prices: Prices) -> None:
+        """Put off the polled tasks whose instant has come but that are not due, up to the first that is."""
+        while _live(self._polled) and self._polled[0][0] <= now:
+            watched = self._polled[0][2]
+            due = self._due(watched, prices)
             if due <= now:
                 return
-            heapq.heappop(self._seen)
-            self._push(self._seen, (now + due) / 2 if due > now + NEAR else due, watched)
+            heapq.heappop(self._polled)
+            self._push(self._polled, (now + due) / 2 if due > now + NEAR else due, watched)
 
     def _push(self, heap: _Heap, key: float, watched: _Watched) -> None:
         self._entries += 1
@@ -141,14 +197,27 @@ class Watchlist:
         heapq.heappush(heap, (key, self._entries, watched))
 
     def _learn(self, watched: _Watched, since: float) -> None:
+        running = self._kinds[watched.kind]
         if watched.since:
             self._forecast.settled(watched.kind, watched.since)
+        else:
+            running.outlasted += 1
         self._forecast.outlasted(watched.kind, since)
         watched.since = since
+        running.longest = max(running.longest, since)
 
-    def _due(self, watched: _Watched, price: float) -> float:
+    def _answered(self, watched: _Watched) -> None:
+        """No poll of the task is on the wire any more, if one was."""
+        if watched.polling:
+            watched.polling = False
+            self._kinds[watched.kind].polling -= 1
+
+    def _due(self, watched: _Watched, prices: Prices) -> float:
         duration = self._forecast.of(watched.kind)
-        return watched.started_at + duration.next_look(since=watched.since, price=price)
+        price = prices.by_kind[watched.kind]
+        return watched.started_at + duration.next_poll(
+            since=watched.since, price=price, discount=prices.discount * price
+        )
 
     def _chance(self, watched: _Watched, now: float) -> float:
         duration = self._forecast.of(watched.kind)

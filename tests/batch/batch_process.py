@@ -6,14 +6,16 @@ import sys
 
 import anyio
 
-from seedance_async import BatchRunner, RateLimit, SeedanceClient
+from seedance_async import BatchRunner, Forecast, RateLimit, SeedanceClient
 
 
 async def main(base_url: str, directory: str, manifest: str, speed: float) -> int:
     """Run the batch to its end and return its exit code."""
     limit = RateLimit(requests=30, period=60.0 / speed)
     async with (
-        SeedanceClient("sk_test_sandbox", base_url, rate_limit=limit) as client,
+        SeedanceClient(
+            "sk_test_sandbox", base_url, rate_limit=limit, forecasts=Forecast(scale=1 / speed)
+        ) as client,
         BatchRunner(client, directory) as batch,
     ):
         async for _ in batch.run(manifest):

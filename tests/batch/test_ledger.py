@@ -122,7 +122,7 @@ def test_an_unknown_price_reserves_everything_that_is_left() -> None:
 
 def test_a_job_waits_when_others_have_been_charged_more_than_is_left() -> None:
     """The first of its tariff, too, is not sent to find that out."""
-    ledger = Ledger(cap=100, spent=80, hearsay={CLIP: 30.0, PICTURE: 12.0}.__getitem__)
+    ledger = Ledger(cap=100, spent=80, documented_price={CLIP: 30.0, PICTURE: 12.0}.__getitem__)
 
     assert not ledger.affords(CLIP)
     assert ledger.reserve("picture", PICTURE)

@@ -39,8 +39,9 @@ def test_the_sandbox_serves_until_ctrl_c_and_tells_how_to_reach_it() -> None:
         text=True,
     ) as process:
         assert process.stdout is not None
-        exports = "".join(process.stdout.readline() for _ in range(3))
-        shell = f'{exports}\nprintf "%s\\n" "$SEEDANCE_BASE_URL" "$SEEDANCE_API_KEY" "$SEEDANCE_RATE_LIMIT"'
+        exports = "".join(process.stdout.readline() for _ in range(4))
+        names = ("BASE_URL", "API_KEY", "RATE_LIMIT", "TIME_SCALE")
+        shell = "\n".join([exports, *(f'printf "%s\\n" "$SEEDANCE_{name}"' for name in names)])
         told = subprocess.run(
             ["sh", "-c", shell], capture_output=True, text=True, check=True
         ).stdout.splitlines()
@@ -50,7 +51,7 @@ def test_the_sandbox_serves_until_ctrl_c_and_tells_how_to_reach_it() -> None:
         process.communicate(timeout=20)
 
     assert {"tasks": []} == tasks
-    assert ["sk it's", "30/3"] == told[1:]
+    assert ["sk it's", "30/3", "0.05"] == told[1:]
     assert ExitCode.OK == process.returncode
 
 
@@ -60,9 +61,11 @@ def test_a_command_runs_against_the_sandbox_and_its_exit_code_is_handed_on() -> 
 
     variables = json.loads(ending.stdout)
     assert 7 == ending.returncode
-    assert {"SEEDANCE_API_KEY": "sk_test_sandbox", "SEEDANCE_RATE_LIMIT": "30/1"} == {
-        name: value for name, value in variables.items() if name != "SEEDANCE_BASE_URL"
-    }
+    assert {
+        "SEEDANCE_API_KEY": "sk_test_sandbox",
+        "SEEDANCE_RATE_LIMIT": "30/1",
+        "SEEDANCE_TIME_SCALE": "0.0166666667",
+    } == {name: value for name, value in variables.items() if name != "SEEDANCE_BASE_URL"}
 
 
 def test_a_death_by_signal_is_told_as_shells_do() -> None:

@@ -12,6 +12,7 @@ import pytest
 
 from seedance_async import (
     BatchRunner,
+    Forecast,
     GptImage2,
     Job,
     RateLimit,
@@ -82,6 +83,7 @@ def client_for(sandbox: Sandbox, base_url: str) -> SeedanceClient:
         sandbox.api_key,
         base_url,
         rate_limit=RateLimit(requests=30, period=60.0 / SPEED),
+        forecasts=Forecast(scale=sandbox.time_scale),
         timeouts=Timeouts(connect=2.0, request=1.0),
         retry=RetryPolicy(first_wait=0.05, max_wait=0.5, max_elapsed=60.0, conflict_wait=60.0),
     )

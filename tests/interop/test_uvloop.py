@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from seedance_async import BatchRunner, NanoBananaPro, RateLimit, SeedanceClient
+from seedance_async import BatchRunner, Forecast, NanoBananaPro, RateLimit, SeedanceClient
 from seedance_async.sandbox import Conditions, Fault, Sandbox
 
 uvloop = pytest.importorskip("uvloop", reason="uvloop does not come for this system")
@@ -36,7 +36,12 @@ async def test_a_batch_among_faults_ends_alike_on_uvloop(tmp_path: Path) -> None
     limit = RateLimit(requests=30, period=60.0 / SPEED)
     async with (
         Sandbox(conditions=Conditions(speed=SPEED), faults=faults) as sandbox,
-        SeedanceClient(sandbox.api_key, sandbox.base_url, rate_limit=limit) as client,
+        SeedanceClient(
+            sandbox.api_key,
+            sandbox.base_url,
+            rate_limit=limit,
+            forecasts=Forecast(scale=sandbox.time_scale),
+        ) as client,
         BatchRunner(client, tmp_path) as batch,
     ):
         results = [result async for result in batch.run(requests)]

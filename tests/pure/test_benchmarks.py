@@ -7,12 +7,12 @@ from itertools import product
 import pytest
 
 from benchmarks import habits
-from benchmarks.policies import Ours, best_clairvoyant
+from benchmarks.policies import best_clairvoyant
 from benchmarks.report import Table
 from benchmarks.schedule import Case
-from benchmarks.simulation import simulate
 from benchmarks.workloads import SHAPES, draw, makespan_bound
 from seedance_async.scheduling.forecast import Forecast
+from seedance_async.scheduling.simulation import LearningSchedule, simulate
 
 
 @pytest.mark.parametrize(
@@ -22,7 +22,7 @@ from seedance_async.scheduling.forecast import Forecast
 def test_nobody_beats_the_bound(shape: str, mix: str) -> None:
     """Whoever runs it, clairvoyants included, ends after the bound and sees nothing before it is done."""
     draws = draw(jobs=45, mix=mix, shape=shape, seed=3)
-    outcomes = [simulate(Ours(Forecast()), draws), best_clairvoyant(draws)]
+    outcomes = [simulate(LearningSchedule(Forecast()), [(draw,) for draw in draws]), best_clairvoyant(draws)]
     outcomes += [habits.run(habit, draws, seed=3) for habit in habits.HABITS]
 
     for outcome in outcomes:

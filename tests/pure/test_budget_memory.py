@@ -8,7 +8,6 @@ import subprocess
 import sys
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import anyio
 import anyio.lowlevel
@@ -17,24 +16,23 @@ from attrs import evolve
 
 from benchmarks.account import Account, World, sustained, worst_window
 from seedance_async.budget import Budget, FileMemory, state_directory
-from seedance_async.budget.file_memory import Moment
+from seedance_async.budget.file_memory import ClockReading, MachineClock
 from seedance_async.budget.lock import locked
+from seedance_async.credentials import ApiKey
 from seedance_async.models import RateLimit
 from seedance_async.sandbox import virtual_time
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
 
 LIMIT = RateLimit(requests=30, period=60.0)
 KEY = "sk_live_a_secret"
 ORIGIN = "https://seedance2ai.io"
+ACCOUNT = ApiKey(KEY).account(ORIGIN)
 
 
-class Machine:
+class Machine(MachineClock):
     """A machine's clocks, to be turned at will."""
 
     def __init__(self) -> None:
-        self.moment = Moment(boot="first", uptime=1_000.0, wall=2_000_000_000.0)
+        self.moment = ClockReading(boot="first", uptime=1_000.0, wall=2_000_000_000.0)
 
     def pass_time(self, seconds: float) -> None:
         """Let all clocks run."""
@@ -42,20 +40,20 @@ class Machine:
             self.moment, uptime=self.moment.uptime + seconds, wall=self.moment.wall + seconds
         )
 
-    def read(self) -> Moment:
-        """What ``Moment.now`` would say."""
+    def read(self) -> ClockReading:
+        """What they show."""
         return self.moment
 
 
-def memory(directory: Path, clock: Callable[[], Moment] = Moment.now) -> FileMemory:
+def memory(directory: Path, clock: MachineClock | None = None) -> FileMemory:
     """The memory of one process."""
-    return FileMemory(KEY, ORIGIN, directory=directory, clock=clock)
+    return FileMemory(ACCOUNT, directory=directory, clock=clock)
 
 
 def claim(memory: FileMemory, *instants: float) -> None:
     """Write down that our slots return at these instants; it is 0.0 on our clock."""
     with memory.open(0.0) as record:
-        record.claims = lambda: instants
+        record.claims = instants
 
 
 def others(memory: FileMemory, now: float = 0.0) -> tuple[float, ...]:
@@ -67,10 +65,10 @@ def others(memory: FileMemory, now: float = 0.0) -> tuple[float, ...]:
 def test_claims_are_seen_by_the_next_life_on_its_own_clock(tmp_path: Path) -> None:
     """Every process counts from another zero; what lasts is how long from now."""
     machine = Machine()
-    claim(memory(tmp_path, machine.read), 10.0, 50.0)
+    claim(memory(tmp_path, machine), 10.0, 50.0)
     machine.pass_time(20.0)
 
-    assert (7_030.0,) == others(memory(tmp_path, machine.read), now=7_000.0)
+    assert (7_030.0,) == others(memory(tmp_path, machine), now=7_000.0)
 
 
 @pytest.mark.case(96)
@@ -78,29 +76,29 @@ def test_wall_clock_set_back_frees_nothing(tmp_path: Path) -> None:
     """A summer's hour must neither free slots nor block them for an hour."""
     machine = Machine()
     machine.moment = evolve(machine.moment, boot="")
-    claim(memory(tmp_path, machine.read), 50.0)
+    claim(memory(tmp_path, machine), 50.0)
     machine.moment = evolve(machine.moment, wall=machine.moment.wall - 3_600.0)
 
-    assert (50.0,) == others(memory(tmp_path, machine.read))
+    assert (50.0,) == others(memory(tmp_path, machine))
 
 
 @pytest.mark.case(96)
 def test_wall_clock_steps_do_not_matter_where_boots_have_names(tmp_path: Path) -> None:
     """The time since boot knows no steps."""
     machine = Machine()
-    claim(memory(tmp_path, machine.read), 50.0)
+    claim(memory(tmp_path, machine), 50.0)
     machine.moment = evolve(machine.moment, wall=machine.moment.wall + 3_600.0)
 
-    assert (50.0,) == others(memory(tmp_path, machine.read))
+    assert (50.0,) == others(memory(tmp_path, machine))
 
 
 def test_after_a_reboot_the_wall_clock_tells(tmp_path: Path) -> None:
     """Uptimes of two boots cannot be compared."""
     machine = Machine()
-    claim(memory(tmp_path, machine.read), 50.0)
-    machine.moment = Moment(boot="second", uptime=5.0, wall=machine.moment.wall + 30.0)
+    claim(memory(tmp_path, machine), 50.0)
+    machine.moment = ClockReading(boot="second", uptime=5.0, wall=machine.moment.wall + 30.0)
 
-    assert (20.0,) == others(memory(tmp_path, machine.read))
+    assert (20.0,) == others(memory(tmp_path, machine))
 
 
 def test_lessons_are_shared(tmp_path: Path) -> None:
@@ -118,8 +116,8 @@ def test_accounts_do_not_mix(tmp_path: Path) -> None:
     """Another key, or the same at another server, has slots of its own."""
     claim(memory(tmp_path), 50.0)
 
-    assert () == others(FileMemory("sk_live_another", ORIGIN, directory=tmp_path))
-    assert () == others(FileMemory(KEY, "http://127.0.0.1:8080", directory=tmp_path))
+    assert () == others(FileMemory(ApiKey("sk_live_another").account(ORIGIN), directory=tmp_path))
+    assert () == others(FileMemory(ApiKey(KEY).account("http://127.0.0.1:8080"), directory=tmp_path))
 
 
 def test_key_is_nowhere_and_nobody_else_can_read(tmp_path: Path) -> None:
@@ -198,10 +196,13 @@ def test_state_directory_follows_the_environment(monkeypatch: pytest.MonkeyPatch
     assert Path("/elsewhere") == state_directory()
 
 
-def virtual_moment() -> Moment:
+class VirtualClock(MachineClock):
     """The machine's clocks, for budgets in virtual time."""
-    now = anyio.current_time()
-    return Moment(boot="virtual", uptime=now, wall=now)
+
+    def read(self) -> ClockReading:
+        """What they show."""
+        now = anyio.current_time()
+        return ClockReading(boot="virtual", uptime=now, wall=now)
 
 
 @pytest.mark.parametrize("killed_at", [0.3, 1.0, 30.0, 61.0, 100.0])
@@ -211,7 +212,7 @@ def test_restarted_process_is_not_refused(tmp_path: Path, killed_at: float) -> N
 
     async def two_lives() -> None:
         for seconds in (killed_at, 180.0):
-            await world.load(Budget(LIMIT, memory=memory(tmp_path, virtual_moment)), seconds=seconds)
+            await world.load(Budget(LIMIT, memory=memory(tmp_path, VirtualClock())), seconds=seconds)
             await anyio.sleep(2)
 
     virtual_time.run(two_lives)
@@ -225,9 +226,9 @@ async def test_locked_memory_is_waited_for_up_to_a_point(
     tmp_path: Path, kept: float, taken_at: float
 ) -> None:
     """Whoever writes at this moment takes a slot that must be seen; whoever was stopped must not stop us."""
-    claim(memory(tmp_path, virtual_moment), *[60.0] * 30)
+    claim(memory(tmp_path, VirtualClock()), *[60.0] * 30)
     (path,) = tmp_path.iterdir()
-    budget = Budget(LIMIT, memory=memory(tmp_path, virtual_moment))
+    budget = Budget(LIMIT, memory=memory(tmp_path, VirtualClock()))
 
     async def keep() -> None:
         file = locked(path)
@@ -252,7 +253,7 @@ def test_processes_share_the_slots_of_an_account(tmp_path: Path) -> None:
         async with anyio.create_task_group() as tasks:
             for sender in range(3):
                 world = World(account=account, jitter=0.3, seed=sender, sender=sender)
-                budget = Budget(LIMIT, memory=memory(tmp_path, virtual_moment))
+                budget = Budget(LIMIT, memory=memory(tmp_path, VirtualClock()))
                 tasks.start_soon(partial(world.load, budget, seconds=600.0))
 
     virtual_time.run(together)
@@ -270,7 +271,7 @@ def test_processes_share_the_spacing_of_a_taught_budget(tmp_path: Path) -> None:
         async with anyio.create_task_group() as tasks:
             for sender in range(2):
                 world = World(account=account, jitter=0.3, seed=sender, sender=sender)
-                budget = Budget(LIMIT, memory=memory(tmp_path, virtual_moment))
+                budget = Budget(LIMIT, memory=memory(tmp_path, VirtualClock()))
                 tasks.start_soon(partial(world.load, budget, seconds=600.0))
 
     virtual_time.run(together)
@@ -284,10 +285,11 @@ import os, signal, sys
 import anyio
 from pathlib import Path
 from seedance_async.budget import Budget, FileMemory
+from seedance_async.credentials import ApiKey
 from seedance_async.models import RateLimit
 
 async def main():
-    budget = Budget(RateLimit(), memory=FileMemory(sys.argv[1], sys.argv[2], directory=Path(sys.argv[3])))
+    budget = Budget(RateLimit(), memory=FileMemory(sys.argv[1], directory=Path(sys.argv[2])))
     for number in range(6):
         slot = await budget.acquire()
         if number < 4:
@@ -301,7 +303,7 @@ anyio.run(main)
 @pytest.mark.skipif(sys.platform == "win32", reason="there is no SIGKILL")
 def test_killed_process_leaves_its_stamps(tmp_path: Path) -> None:
     """No farewell is needed: what was taken is written down before it is used."""
-    killed = subprocess.run([sys.executable, "-c", KILLED, KEY, ORIGIN, str(tmp_path)], check=False)
+    killed = subprocess.run([sys.executable, "-c", KILLED, ACCOUNT, str(tmp_path)], check=False)
 
     assert -signal.SIGKILL == killed.returncode
     left = others(memory(tmp_path))

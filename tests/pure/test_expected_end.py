@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
+from seedance_async.budget.allowance import Allowance
 from seedance_async.models import Kind
-from seedance_async.scheduling.allowance import Allowance
 from seedance_async.scheduling.forecast import Forecast
 from seedance_async.scheduling.schedule import Schedule
 

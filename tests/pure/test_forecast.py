@@ -74,7 +74,7 @@ def test_a_surer_quantile_is_never_earlier(forecast: Forecast, kind: Kind, chanc
 )
 def test_the_next_look_lies_ahead(forecast: Forecast, kind: Kind, since: float, price: float) -> None:
     """A task seen running is looked at later than that, and in finite time."""
-    look = forecast.of(kind).next_look(since=since, price=price)
+    look = forecast.of(kind).next_poll(since=since, price=price)
 
     assert since <= look < math.inf
     assert look > 0
@@ -84,7 +84,7 @@ def test_the_next_look_lies_ahead(forecast: Forecast, kind: Kind, since: float, 
 def test_a_dearer_request_is_spent_later(forecast: Forecast, kind: Kind, since: float) -> None:
     """The scarcer the slots, the surer a look must be; at a hundred times the price it is never earlier."""
     belief = forecast.of(kind)
-    cheap, dear = belief.next_look(since=since, price=0.5), belief.next_look(since=since, price=50.0)
+    cheap, dear = belief.next_poll(since=since, price=0.5), belief.next_poll(since=since, price=50.0)
 
     assert cheap <= dear * 1.03  # two neighbours of the grid may be equally good
 

@@ -730,6 +730,12 @@ async def test_the_environment_configures_it(monkeypatch: pytest.MonkeyPatch) ->
         with pytest.raises(ConfigurationError, match="SEEDANCE_RATE_LIMIT"):
             SeedanceClient()
         SeedanceClient(rate_limit=RateLimit(requests=5, period=10.0))
+        monkeypatch.delenv("SEEDANCE_RATE_LIMIT")
+        monkeypatch.setenv("SEEDANCE_TIME_SCALE", "0.05")
+        assert SeedanceClient().forecast(VIDEO).quantile(0.5) == pytest.approx(184 / 20, rel=0.05)
+        monkeypatch.setenv("SEEDANCE_TIME_SCALE", "fast")
+        with pytest.raises(ConfigurationError, match="SEEDANCE_TIME_SCALE"):
+            SeedanceClient()
 
     assert len(sandbox.paid_tasks) == 1
 

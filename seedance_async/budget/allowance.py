@@ -1,4 +1,4 @@
-"""What the budget says about the coming minute, as a value the schedule can decide upon.
+"""The allowance: what the budget says about the coming minute, as a value the schedule can decide upon.
 
 Pure: instants are float seconds on the loop clock, and come in as arguments.
 """
