@@ -28,7 +28,7 @@ from seedance_async.signals import Future
 from seedance_async.transport import Transport, open_session
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from aiohttp import ClientSession
     from anyio.abc import TaskGroup
@@ -143,11 +143,27 @@ class Engine:
         return await self.send(call, request.kind, history=retry.History(minted=key is None), slot=slot)
 
     async def send(
-        self, call: protocol.Call, kind: Kind, *, history: retry.History, slot: Slot | None = None
+        self,
+        call: protocol.Call,
+        kind: Kind,
+        *,
+        history: retry.History,
+        slot: Slot | None = None,
+        on_retry: Callable[[], None] | None = None,
     ) -> Submission:
-        """Send a POST that exists already, byte for byte, and remember what was accepted."""
+        """Send a POST that exists already, byte for byte, and remember what was accepted.
+
+        ``on_retry`` is called after an attempt that failed, before the next one.
+        """
+
+        async def before_again(failure: protocol.Failure) -> None:
+            if on_retry is not None:
+                on_retry()
+            if isinstance(failure.error, ServiceBusyError):
+                await self.dispatcher.room.wait()
+
         accepted = await self.transport.send(
-            call, self._read_submission, slot=slot, history=history, before_again=self._room_again
+            call, self._read_submission, slot=slot, history=history, before_again=before_again
         )
         submission = protocol.with_key(accepted, idempotency_key=str(call.idempotency_key))
         self._usage.accepted(submission)
@@ -162,10 +178,6 @@ class Engine:
         elif isinstance(answer.error, ServiceBusyError):
             self.dispatcher.room.busy()
         return answer
-
-    async def _room_again(self, failure: protocol.Failure) -> None:
-        if isinstance(failure.error, ServiceBusyError):
-            await self.dispatcher.room.wait()
 
     async def task(self, task_id: str) -> Task:
         """One GET, in the direct lane."""

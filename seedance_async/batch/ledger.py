@@ -1,17 +1,19 @@
 """The ledger, the arithmetic of credits: what is spent and reserved, and whether a job may be sent.
 
 The law: ``spent + reserved <= cap``. Nobody publishes prices, so they are learned from the answers'
-``credits_used``, for each *tariff* apart; the highest seen is what the next job of it reserves. Until the
-first answer nobody knows the price, therefore
+``credits_used``, for each *tariff* apart. What the next job of a tariff reserves is the highest price seen of
+it, or, before the first and where nothing was charged so far, the highest that is documented.
 
-* one job of the tariff is under way at a time, so that a surprise is met once and not a thousand times;
-* under a cap it reserves everything that is left, and is not sent at all if others have been charged more.
+A price may rise at any POST, so under a cap one POST at a time is on the wire whose price is awaited: the
+next one leaves when the answer is booked, or when an attempt has failed, whose job keeps its reservation. A
+tariff of which nobody knows a price has one job under way at a time without a cap, too; under a cap it
+reserves everything that is left, and is not sent at all if others were charged more.
 
 A job whose outcome is uncertain keeps its reservation: it may have been paid. The law can be broken by one
-thing only, an answer that charges more than anybody has been charged before. Then
-every reservation of the tariff rises with it, and jobs that have not left yet are not covered any more.
+POST only, whose answer charges more than anybody was charged before. Then every reservation of the tariff
+rises with it, and jobs that have not left yet are not covered any more.
 
-Pure. Says who: the vendor's ``credits_used`` and ``credits_refunded``; prices are not documented.
+Pure. Source: the vendor's ``credits_used`` and ``credits_refunded``; prices are not documented.
 """
 
 from __future__ import annotations
@@ -23,7 +25,7 @@ from attrs import frozen
 from seedance_async.models import Kind
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Hashable, Mapping
+    from collections.abc import Callable, Collection, Hashable, Mapping
 
 
 @frozen
@@ -63,6 +65,7 @@ class Ledger:
         self._documented_price = documented_price
         self._reserved: dict[Hashable, tuple[Tariff, float]] = {}
         self._first_of: dict[Tariff, Hashable] = {}
+        self._awaited: set[Hashable] = set()
 
     @property
     def reserved(self) -> float:
@@ -74,23 +77,42 @@ class Ledger:
         """Credits that are neither spent nor reserved; never below zero, infinite without a cap."""
         return float("inf") if self.cap is None else max(0.0, self.cap - self.spent - self.reserved)
 
-    def affords(self, tariff: Tariff) -> bool:
-        """Whether one more job of this tariff may be sent now."""
+    def affords(self, tariff: Tariff, *, beside: Collection[Hashable] = ()) -> bool:
+        """Whether one more job of this tariff may be sent now.
+
+        Args:
+            tariff: of the job.
+            beside: the jobs that it would share a POST with.
+        """
+        if self.is_awaiting(beside):
+            return False
         if tariff not in self.prices and (tariff in self._first_of or self.left <= 0):
             return False
         return self.expects(tariff) <= self.left
 
     def expects(self, tariff: Tariff) -> float:
         """What a job of this tariff may cost, as far as anybody knows."""
-        price = self.prices.get(tariff)
-        return self._documented_price(tariff) if price is None else price
+        return self.prices.get(tariff) or self._documented_price(tariff)
 
-    def reserve(self, job: Hashable, tariff: Tariff) -> bool:
+    def is_awaiting(self, beside: Collection[Hashable] = ()) -> bool:
+        """Whether the price of some POST has to be known before another one leaves: under a cap only."""
+        return self.cap is not None and not self._awaited.issubset(beside)
+
+    def reserve(self, job: Hashable, tariff: Tariff, *, beside: Collection[Hashable] = ()) -> bool:
         """Hold the price of a job that is about to be sent; False, and nothing held, if it cannot be."""
-        if not self.affords(tariff):
+        if not self.affords(tariff, beside=beside):
             return False
         self.hold(job, tariff)
+        self.await_price(job)
         return True
+
+    def await_price(self, job: Hashable) -> None:
+        """A job that is reserved is about to be sent: its answer says what it costs."""
+        self._awaited.add(job)
+
+    def retried(self, job: Hashable) -> None:
+        """An attempt at a job has failed: it keeps its reservation, and others need not wait for it."""
+        self._awaited.discard(job)
 
     def covers(self, job: Hashable) -> bool:
         """Whether a job that was reserved may still be sent: the price may have risen since."""
@@ -98,8 +120,9 @@ class Ledger:
 
     def hold(self, job: Hashable, tariff: Tariff) -> None:
         """Hold the price of a job that may have been paid already, whether or not it fits."""
-        price = self.prices.get(tariff)
-        if price is None:
+        if tariff in self.prices:
+            price = self.expects(tariff)
+        else:
             self._first_of.setdefault(tariff, job)
             price = 0.0 if self.cap is None else self.left
         self._reserved[job] = tariff, price
@@ -112,6 +135,7 @@ class Ledger:
             credits_used: what the answer said; None if it said nothing. Then the known price is booked, and
                 an unknown one stays reserved under a cap.
         """
+        self._awaited.discard(job)
         if job not in self._reserved:
             return
         tariff, held = self._reserved[job]
@@ -120,7 +144,7 @@ class Ledger:
             self.prices[tariff] = max(credits_used, self.prices.get(tariff, 0.0))
             self._raise_reservations(tariff)
         elif tariff in self.prices:
-            credits_used = self.prices[tariff]
+            credits_used = self.expects(tariff)
         elif held:
             return
         del self._reserved[job]
@@ -128,7 +152,9 @@ class Ledger:
 
     def doubt(self, job: Hashable) -> None:
         """The job's outcome stays unknown: its price stays held, but nobody waits to learn it."""
-        self._end_first(job, self._reserved[job][0])
+        self._awaited.discard(job)
+        if job in self._reserved:
+            self._end_first(job, self._reserved[job][0])
 
     def pay_again(self, *jobs: Hashable) -> float | None:
         """Count what jobs of unknown outcome may have cost as spent, and hold as much for another attempt.
@@ -144,16 +170,24 @@ class Ledger:
 
     def release(self, job: Hashable) -> None:
         """It is proven that the job was not charged. A job without a reservation changes nothing."""
+        self._awaited.discard(job)
         if job in self._reserved:
             tariff, _ = self._reserved.pop(job)
             self._end_first(job, tariff)
 
-    def refund(self, job: Hashable, credits_refunded: float) -> None:
-        """The server gave a job's credits back; a charge that was never stated, out of its reservation."""
-        if credits_refunded and job in self._reserved:
+    def refund(self, job: Hashable, credits_refunded: float, *, charged: float | None) -> None:
+        """The server gave a job's credits back, at most what it was charged.
+
+        Args:
+            job: that failed.
+            credits_refunded: what the server says; 0 if nothing.
+            charged: what the job was charged; None if that was never stated. Then a refund ends its
+                reservation.
+        """
+        if charged is not None:
+            self.spent -= min(credits_refunded, charged)
+        elif credits_refunded:
             self.release(job)
-        else:
-            self.spent -= credits_refunded
 
     def _raise_reservations(self, tariff: Tariff) -> None:
         price = self.prices[tariff]

@@ -139,7 +139,7 @@ class JobQueue:
         tariff = min(heads, key=lambda head: head.number).tariff
         post = Post((self._take_one(tariff),))
         while self._share_posts and self._next_may_join(post, tariff):
-            post = Post((*post.jobs, self._take_one(tariff)))
+            post = Post((*post.jobs, self._take_one(tariff, beside=post.numbers)))
         return post
 
     def cap_reached(self) -> CreditCapError:
@@ -154,13 +154,15 @@ class JobQueue:
 
     def _next_may_join(self, post: Post, tariff: Tariff) -> bool:
         waiting = self._waiting.get(tariff)
-        return waiting is not None and post.may_take(waiting[0]) and self._ledger.affords(tariff)
+        if waiting is None or not post.may_take(waiting[0]):
+            return False
+        return self._ledger.affords(tariff, beside=post.numbers)
 
-    def _take_one(self, tariff: Tariff) -> Entry:
+    def _take_one(self, tariff: Tariff, *, beside: tuple[int, ...] = ()) -> Entry:
         waiting = self._waiting[tariff]
         job = waiting.popleft()
         if not waiting:
             del self._waiting[tariff]
         self._count -= 1
-        self._ledger.reserve(job.number, tariff)
+        self._ledger.reserve(job.number, tariff, beside=beside)
         return job

@@ -199,9 +199,9 @@ class Run:
 
     async def _post(self, post: Post, slot: Slot) -> Parts | SeedanceError:
         """Send a post between its two records; where it leaves its jobs is on disk when this returns."""
-        if post.state is State.PLANNED and not all(map(self._ledger.covers, post.numbers)):
+        if not all(map(self._ledger.covers, post.numbers)):
             slot.cancel()
-            return CreditCapError("its price has risen since it was reserved")
+            return self._not_covered(post)
         try:
             submission = await self._send_as_it_can_be(post, slot)
             return await self._record_acceptance(post, submission)
@@ -212,6 +212,17 @@ class Run:
             if self._suspect is post:
                 self._suspect = None
             self._changed.set()
+
+    def _not_covered(self, post: Post) -> CreditCapError:
+        """The cap does not allow what this post may cost; one in doubt may be paid, or be charged now."""
+        if post.state is State.PLANNED:
+            return CreditCapError("its price has risen since it was reserved")
+        error = CreditCapError(
+            "it may be paid already; sent again it may be charged, and the cap does not allow for that: "
+            "raise the cap and run again to collect it"
+        )
+        self.stop(error)
+        return error
 
     async def _send_as_it_can_be(self, post: Post, slot: Slot) -> Submission:
         """Send it under its key, and under a new one where that can never be accepted any more."""
@@ -248,7 +259,13 @@ class Run:
         begun = post.state is not State.PLANNED
         trust = self._options.replay_window
         history = retry.History(uncertain=begun, age=post.age(now) if begun else 0.0, trust=trust)
-        return await self._engine.send(call, post.kind, history=history, slot=slot)
+        retried = partial(self._retried, post)
+        return await self._engine.send(call, post.kind, history=history, slot=slot, on_retry=retried)
+
+    def _retried(self, post: Post) -> None:
+        for number in post.numbers:
+            self._ledger.retried(number)
+        self._changed.set()
 
     async def _record_acceptance(self, post: Post, submission: Submission) -> Parts:
         fault_point("before_record")
@@ -372,7 +389,7 @@ class Run:
     def _settle(self, entry: Entry) -> None:
         if entry.credits_used is not None:
             self._ledger.settle(entry.number, entry.credits_used)
-        self._ledger.refund(entry.number, entry.credits_refunded or 0.0)
+        self._ledger.refund(entry.number, entry.credits_refunded or 0.0, charged=entry.credits_used)
 
     # --- saving and delivering
 
@@ -438,6 +455,8 @@ class Run:
 
     async def _hand_out_begun(self, begun: AsyncIterable[Post]) -> None:
         async for post in begun:
+            if post.state is State.SUBMITTING:
+                await self._reserve_begun(post)
             if self.stopped is None:
                 self._suspect = post if post.is_suspect else None
                 await self._hand_out(post)
@@ -445,6 +464,13 @@ class Run:
                 self._suspect and self.stopped is None
             ):  # alone: should the run die again, it is known of what
                 await self._changed.wait()
+
+    async def _reserve_begun(self, post: Post) -> None:
+        """A POST in doubt may be charged when it is sent again: it waits its turn as any other does."""
+        while self._ledger.is_awaiting() and self.stopped is None:
+            await self._changed.wait()
+        for number in post.numbers:
+            self._ledger.await_price(number)
 
     async def _hand_out_planned(self) -> None:
         """Hand out every job that the ledger lets through, until there are none, or none that it does."""

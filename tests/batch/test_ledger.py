@@ -69,7 +69,7 @@ class Account(RuleBasedStateMachine):
         if self.paid:
             job, tariff = self.paid.pop()
             self.refunded += PRICES[tariff]
-            self.ledger.refund(job, PRICES[tariff])
+            self.ledger.refund(job, PRICES[tariff], charged=PRICES[tariff])
 
     @invariant()
     def what_is_booked_is_within_the_cap(self) -> None:
@@ -102,7 +102,10 @@ def test_a_known_price_is_never_reserved_past_the_cap(cap: int, count: int) -> N
     """With prices known the law is exact: as many jobs as fit, and not one more."""
     ledger = Ledger(cap=cap, prices=PRICES)
 
-    sent = sum(ledger.reserve(number, CLIP) for number in range(count))
+    sent = 0
+    for number in range(count):
+        sent += ledger.reserve(number, CLIP)
+        ledger.retried(number)  # without an answer it keeps its reservation, and nobody waits for it
 
     assert min(count, cap // 30) == sent
     assert ledger.spent + ledger.reserved <= cap
@@ -179,6 +182,61 @@ def test_a_refund_makes_room() -> None:
     ledger.settle("failing", 30)
     assert not ledger.affords(CLIP)
 
-    ledger.refund("failing", 30)
+    ledger.refund("failing", 30, charged=30)
 
     assert ledger.affords(CLIP)
+
+
+def test_a_refund_is_at_most_its_charge() -> None:
+    """A server that gives back three times the price does not raise the cap."""
+    ledger = Ledger(cap=60, prices=PRICES)
+    ledger.reserve("failing", CLIP)
+    ledger.settle("failing", 30)
+
+    ledger.refund("failing", 90, charged=30)
+
+    assert (0, 60) == (ledger.spent, ledger.left)
+
+
+def test_a_refund_of_what_was_never_booked_makes_no_room() -> None:
+    """Nobody said what the job was charged, so nothing was booked that could be given back."""
+    ledger = Ledger(cap=60, spent=40)
+
+    ledger.refund("unknown", 30, charged=None)
+
+    assert 40 == ledger.spent
+
+
+def test_under_a_cap_the_next_post_waits_for_the_price_of_the_last() -> None:
+    """A price may rise at any POST; only the one on the wire can surprise."""
+    ledger = Ledger(cap=300, prices=PRICES)
+    assert ledger.reserve("first", CLIP)
+    assert not ledger.affords(CLIP)
+    assert not ledger.affords(PICTURE)
+
+    ledger.settle("first", 250)
+
+    assert not ledger.affords(CLIP)
+    assert ledger.affords(PICTURE)
+
+
+def test_jobs_of_one_post_do_not_wait_for_each_other() -> None:
+    """They leave together, and one answer says what they cost."""
+    ledger = Ledger(cap=100, prices=PRICES)
+    ledger.reserve(1, PICTURE)
+
+    assert not ledger.affords(PICTURE)
+    assert ledger.affords(PICTURE, beside=(1,))
+    assert ledger.reserve(2, PICTURE, beside=(1,))
+    assert not ledger.affords(PICTURE, beside=(1,))
+
+
+def test_a_free_first_job_makes_no_price() -> None:
+    """What was free once is reserved at what is documented."""
+    ledger = Ledger(cap=100, documented_price={CLIP: 30.0, PICTURE: 12.0}.__getitem__)
+    ledger.reserve("free", PICTURE)
+    ledger.settle("free", 0)
+
+    ledger.reserve("next", PICTURE)
+
+    assert 12 == ledger.reserved

@@ -22,7 +22,7 @@ from seedance_async.errors import JournalError
 from seedance_async.protocol import Call
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterable, Sequence
 
     from seedance_async.batch.journal.file import File
     from seedance_async.batch.journal.records import Row
@@ -279,8 +279,12 @@ class Store(Queries):
     def finish(self, number: int, tasks: Sequence[Task], error: str | None, *, now: float) -> State:
         """Every task of the job is final: it is completed if one of them is, else failed."""
         state = State.COMPLETED if any(task.is_completed for task in tasks) else State.FAILED
+        used = _total(task.credits_used for task in tasks)
+        if used is not None and self._job(number, "credits_used") == (None,):
+            self._charge(number, used)
+        (charged,) = self._job(number, "credits_used")
         given_back = [task.credits_refunded for task in tasks if task.credits_refunded is not None]
-        refunded = sum(given_back) if given_back else None
+        refunded = _refund(sum(given_back), charged) if given_back else None
         self._move(
             number,
             state,
@@ -290,10 +294,7 @@ class Store(Queries):
             refunded,
             error,
         )
-        used = [task.credits_used for task in tasks]
-        if None not in used and self._job(number, "credits_used") == (None,):
-            self._charge(number, sum(amount for amount in used if amount is not None))
-        if self._job(number, "credits_used") != (None,):  # what was never booked cannot be given back
+        if charged is not None:  # what was never booked cannot be given back
             self._book("credits_refunded", refunded)
         return state
 
@@ -445,6 +446,17 @@ def _jobs_served(single: bytes, body: bytes) -> int:
     asked = wire.loads(body)
     served = (jobs for jobs in range(1, posts.MOST_JOBS + 1) if asked == wire.loads(posts.body(single, jobs)))
     return next(served, 0)
+
+
+def _total(amounts: Iterable[float | None]) -> float | None:
+    """The sum of what was stated; None where one was not."""
+    stated = list(amounts)
+    return None if None in stated else sum(amount for amount in stated if amount is not None)
+
+
+def _refund(refunded: float, charged: float | None) -> float:
+    """A refund is at most its charge, whatever the server says."""
+    return refunded if charged is None else min(refunded, charged)
 
 
 def _nonce(value: object) -> bytes:
