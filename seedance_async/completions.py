@@ -230,18 +230,45 @@ def _collected(
     completions = []
     for index, part in zip(group.indices, parts, strict=True):
         if part is None:
-            error = UnexpectedReplyError(
-                f"the server started {len(submission.task_ids)} of {len(group.indices)} pictures; "
-                "this one was not started and not charged, ask for it again",
-                idempotency_key=submission.idempotency_key,
-                task_id=submission.id,
-            )
-            completions.append(_completion(group, index, None, (), error))
+            completions.append(_completion(group, index, None, (), _left_out(group, submission)))
         else:
             own = [ends[task_id] for task_id in part.task_ids]
             tasks = tuple(end for end in own if isinstance(end, Task))
-            completions.append(_completion(group, index, part, tasks, _error_among(own, part)))
+            error = _error_among(own, part) or _shortfall(group, part)
+            completions.append(_completion(group, index, part, tasks, error))
     return completions
+
+
+def _left_out(group: RequestGroup, submission: Submission) -> SeedanceError:
+    """The error of a request that the answer to its POST names no task for."""
+    named, asked = len(submission.task_ids), len(group.indices)
+    if posts.accounts_for(submission, asked):
+        return UnexpectedReplyError(
+            f"the server started {named} of {asked} pictures; "
+            "this one was not started and not charged, ask for it again"
+        )
+    return _contradiction(submission, named, asked)
+
+
+def _shortfall(group: RequestGroup, part: Submission) -> SeedanceError | None:
+    """The error of a request that has fewer tasks than it asked for."""
+    named, asked = len(part.task_ids), getattr(group.request, "batch_count", 1)
+    if named >= asked:
+        return None
+    if posts.accounts_for(part, asked):
+        return UnexpectedReplyError(
+            f"the server started {named} of {asked} pictures; the others were not charged"
+        )
+    return _contradiction(part, named, asked)
+
+
+def _contradiction(submission: Submission, named: int, asked: int) -> SeedanceError:
+    return UncertainSubmissionError(
+        f"the answer names {named} of {asked} tasks and does not say what became of the others: "
+        "they may be paid; send the request that was posted with this idempotency key to ask again",
+        idempotency_key=submission.idempotency_key,
+        task_id=submission.id,
+    )
 
 
 def _error_among(ends: Sequence[Task | SeedanceError], part: Submission) -> SeedanceError | None:

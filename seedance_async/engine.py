@@ -11,7 +11,9 @@ import asyncio
 import logging
 import os
 import uuid
-from typing import TYPE_CHECKING
+from collections import OrderedDict
+from functools import partial
+from typing import TYPE_CHECKING, Final
 
 import anyio
 
@@ -42,6 +44,10 @@ if TYPE_CHECKING:
     from seedance_async.usage import Usage
 
 log: logging.Logger = logging.getLogger(__name__)
+
+
+REMEMBERED_TASKS: Final = 20_000
+"""Tasks whose idempotency keys are kept, to recognise an answer that belongs to another POST."""
 
 
 class Engine:
@@ -76,6 +82,7 @@ class Engine:
         self._forecast = forecast
         self._usage = usage
         self.posts: PostsOnWire = PostsOnWire()
+        self._keys: OrderedDict[str, str] = OrderedDict()
         self._closing = anyio.Event()
         self._end: ClientStateError | None = None
         self._ended: Future[ClientStateError] = Future()
@@ -162,22 +169,35 @@ class Engine:
             if isinstance(failure.error, ServiceBusyError):
                 await self.dispatcher.room.wait()
 
+        key = str(call.idempotency_key)
+        read = partial(self._read_submission, key=key)
         accepted = await self.transport.send(
-            call, self._read_submission, slot=slot, history=history, before_again=before_again
+            call, read, slot=slot, history=history, before_again=before_again
         )
-        submission = protocol.with_key(accepted, idempotency_key=str(call.idempotency_key))
+        submission = protocol.with_key(accepted, idempotency_key=key)
         self._usage.accepted(submission)
         self.poller.register(submission, kind)
         return submission
 
-    def _read_submission(self, reply: protocol.Reply) -> Submission | protocol.Failure:
+    def _read_submission(self, reply: protocol.Reply, *, key: str) -> Submission | protocol.Failure:
         """Read the answer to a POST, and learn from it what the server can take."""
         answer = protocol.read_submission(reply)
+        if isinstance(answer, Submission) and not self._owns(key, answer.task_ids):
+            answer = protocol.repeated_answer(answer)
         if isinstance(answer, Submission):
             self.dispatcher.room.accepted()
         elif isinstance(answer.error, ServiceBusyError):
             self.dispatcher.room.busy()
         return answer
+
+    def _owns(self, key: str, task_ids: Sequence[str]) -> bool:
+        """Whether these tasks are new, or were named under this key before: a task belongs to one POST."""
+        if any(self._keys.get(task_id, key) != key for task_id in task_ids):
+            return False
+        self._keys.update(dict.fromkeys(task_ids, key))
+        while len(self._keys) > REMEMBERED_TASKS:
+            self._keys.popitem(last=False)
+        return True
 
     async def task(self, task_id: str) -> Task:
         """One GET, in the direct lane."""

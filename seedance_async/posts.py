@@ -47,19 +47,36 @@ def body(single: bytes, jobs: int) -> bytes:
 def divide(submission: Submission, jobs: int) -> list[Submission | None]:
     """Each job's part of the answer to their POST, as if it had been sent alone.
 
-    None stands for a job that the answer names no task for. A POST that serves one job is all that job's,
-    however many tasks it has.
+    None stands for a job that the answer names no task for; see ``accounts_for``. A POST that serves one job
+    is all that job's, however many tasks it has; if the answer names more tasks than there are jobs, the last
+    job has the rest, so that nothing paid is left out.
     """
     if jobs == 1:
         return [submission]
-    return [_part(submission, place) for place in range(jobs)]
+    ids = submission.task_ids
+    shares = [ids[place : place + 1] for place in range(jobs - 1)] + [ids[jobs - 1 :]]
+    return [_part(submission, share) if share else None for share in shares]
 
 
-def _part(whole: Submission, place: int) -> Submission | None:
-    if place >= len(whole.task_ids):
-        return None
-    task_id, used = whole.task_ids[place], whole.credits_used
-    share = None if used is None else used / len(whole.task_ids)
+def accounts_for(submission: Submission, tasks: int) -> bool:
+    """Whether an answer says consistently what became of every task that was asked for.
+
+    Only then are those that it does not name known not to be charged: as many ids as it says were started,
+    each another one, and these and the failed ones add up to what was asked for.
+    """
+    started, failed = submission.batch_success, submission.batch_failed or 0
+    named = len(submission.task_ids)
+    return (started is None or started == named) and failed >= 0 and named + failed == tasks
+
+
+def _part(whole: Submission, task_ids: tuple[str, ...]) -> Submission:
+    used = whole.credits_used
+    share = None if used is None else used * len(task_ids) / len(whole.task_ids)
     return evolve(
-        whole, id=task_id, task_ids=(task_id,), credits_used=share, batch_success=None, batch_failed=None
+        whole,
+        id=task_ids[0],
+        task_ids=task_ids,
+        credits_used=share,
+        batch_success=None,
+        batch_failed=None,
     )

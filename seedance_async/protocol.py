@@ -263,6 +263,12 @@ def redirect_failure(reply: Reply, *, asked: str) -> Failure:
     return Failure(error=error, outcome=Outcome.UNKNOWN, final=True)
 
 
+def repeated_answer(answer: Submission) -> Failure:
+    """An answer that names a task of another POST: a proxy has repeated it, or mixed answers up."""
+    error = UnexpectedReplyError(f"the answer names {answer.id!r:.80}, which is the task of another POST")
+    return Failure(error=error, outcome=Outcome.UNKNOWN)
+
+
 def retry_after(value: str | None, *, date: str | None = None) -> float | None:
     """Seconds to wait by a Retry-After header: digits, or an HTTP date relative to the answer's own Date.
 

@@ -29,6 +29,7 @@ from seedance_async.errors import (
     SeedanceError,
     TaskFailedError,
     UnauthorizedError,
+    UnexpectedReplyError,
 )
 from seedance_async.fault_points import fault_point
 from seedance_async.models import Submission, Task
@@ -36,7 +37,7 @@ from seedance_async.signals import Signal
 from seedance_async.stream import Stream
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, AsyncIterable, Iterable, Sequence
+    from collections.abc import AsyncGenerator, AsyncIterable, Sequence
     from pathlib import Path
 
     from anyio.abc import TaskGroup
@@ -513,7 +514,16 @@ class Run:
             places.release()
 
 
-def _failure_among(tasks: Iterable[Task], entry: Entry) -> TaskFailedError | None:
-    """The error of the first of a job's tasks that failed."""
-    failed = (TaskFailedError(task, idempotency_key=entry.key) for task in tasks if task.is_failed)
-    return next(failed, None)
+def _failure_among(tasks: Sequence[Task], entry: Entry) -> SeedanceError | None:
+    """The error of the first of a job's tasks that failed; else why there are fewer than it asked for."""
+    for task in tasks:
+        if task.is_failed:
+            return TaskFailedError(task, idempotency_key=entry.key)
+    if len(tasks) < entry.tariff.tasks:
+        message = (
+            f"the server started {len(tasks)} of {entry.tariff.tasks} tasks; the others were not charged"
+        )
+        return UnexpectedReplyError(
+            message, idempotency_key=entry.key, task_id=tasks[0].id if tasks else None
+        )
+    return None

@@ -31,6 +31,8 @@ post that no job refers to was given up: it stays on record, and its key is not 
 
 ``answer``    is what the API said to it.
 
+``tasks`` says which POST a task belongs to: a task id belongs to one only.
+
 ``…_at`` are seconds of the wall clock since 1970, UTC.
 
 What a cell may hold is said by CHECK constraints, which SQLite's own ``quick_check`` verifies when a journal
@@ -209,6 +211,8 @@ CREATE TABLE jobs (
     error TEXT,
     {_constraints("jobs")}
 );
+
+CREATE TABLE tasks (id TEXT PRIMARY KEY, post INTEGER NOT NULL REFERENCES posts (id)) WITHOUT ROWID;
 
 CREATE INDEX jobs_by_state ON jobs (state);
 CREATE INDEX jobs_by_digest ON jobs (digest) WHERE unnamed = 1;

@@ -215,23 +215,23 @@ class Store(Queries):
         """
         self._check_move(number, State.ACCEPTED)
         post, *_, served = self._post_of(number)
-        parts = posts.divide(submission, served)
         waiting = self._waiting_members(number)
-        self.file.write(
-            "UPDATE posts SET state = ?, answer = ? WHERE id = ?",
-            State.ACCEPTED,
-            as_json(submission.raw),
-            post,
-        )
+        asked = served * self._tariff(self._job(number, "tariff")[0]).tasks
+        unpaid = posts.accounts_for(submission, asked)
+        doubt = self._doubt_about(submission, post, None if unpaid or served > 1 else asked)
+        parts = [None] * served if doubt else posts.divide(submission, served)
+        state = State.UNCERTAIN if doubt else State.ACCEPTED
+        answered = "UPDATE posts SET state = ?, answer = ? WHERE id = ? AND state <> ?"
+        self.file.write(answered, state, as_json(submission.raw), post, State.ACCEPTED)
         for member, place in waiting:
             part = parts[place]
             if part is not None:
                 self._accept(member, part, now)
-            elif submission.batch_failed:
+            elif unpaid and not doubt:
                 unsent = "post = NULL, place = NULL, error = ?"
                 self._move(member, State.PLANNED, unsent, "the server started fewer pictures than asked for")
             else:
-                self._move(member, State.UNCERTAIN, "error = ?", "the answer names no task for it")
+                self._move(member, State.UNCERTAIN, "error = ?", doubt or "the answer names no task for it")
         return {member: parts[place] for member, place in waiting}
 
     @transaction
@@ -366,6 +366,25 @@ class Store(Queries):
         if row is None or not served:
             raise damage(f"what {name!r} is to be sent as, together with others,")
         return post, row[0], row[1], row[2], served
+
+    def _doubt_about(self, submission: Submission, post: int, asked: int | None) -> str | None:
+        """Why an answer cannot be the whole answer to a POST; None if it can.
+
+        Args:
+            submission: the answer.
+            post: the row of the POST; its tasks belong to it from now on.
+            asked: tasks that have to be named, where the answer does not account for those that are not.
+        """
+        named = submission.task_ids
+        for task_id in named:
+            self.file.write("INSERT OR IGNORE INTO tasks VALUES (?, ?)", task_id, post)
+        marks = ", ".join("?" * len(named))
+        foreign = self.file.row(f"SELECT id FROM tasks WHERE id IN ({marks}) AND post <> ?", *named, post)
+        if foreign is not None:
+            return f"the answer names {foreign[0]}, which is a task of another POST"
+        if asked is not None and len(named) < asked:
+            return f"the answer names {', '.join(named)}, {len(named)} of {asked} tasks, and does not say why"
+        return None
 
     def _waiting_members(self, number: int) -> list[Row]:
         """Number and place of each job that waits for the same answer as this one, itself included."""
