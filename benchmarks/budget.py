@@ -29,8 +29,8 @@ from benchmarks.account import (
 )
 from benchmarks.limiters import Bucket, EveryPeriod, SentLog
 from benchmarks.report import Table
-from seedance_async.budget import Budget, FileMemory
-from seedance_async.budget.file_memory import ClockReading, MachineClock
+from seedance_async.budget.file_memory import ClockReading, FileMemory, MachineClock
+from seedance_async.budget.gate import Budget
 from seedance_async.models import RateLimit
 from seedance_async.sandbox import virtual_time
 

@@ -16,7 +16,8 @@ from typing import TYPE_CHECKING, Final, Self, TypeVar
 import anyio
 
 from seedance_async import transport, wire
-from seedance_async.budget import FileMemory, NoMemory, outlives_a_process
+from seedance_async.budget.file_memory import FileMemory, outlives_a_process
+from seedance_async.budget.memory import NoMemory
 from seedance_async.completions import Completion, CompletionRun, checked, grouped
 from seedance_async.credentials import ApiKey
 from seedance_async.engine import Engine
@@ -41,7 +42,7 @@ if TYPE_CHECKING:
     from aiohttp import ClientSession
     from yarl import URL
 
-    from seedance_async.budget import BudgetMemory
+    from seedance_async.budget.memory import BudgetMemory
     from seedance_async.models import Request
     from seedance_async.scheduling.duration import Duration
 

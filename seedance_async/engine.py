@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Final
 import anyio
 
 from seedance_async import protocol, retry
-from seedance_async.budget import Budget
+from seedance_async.budget.gate import Budget
 from seedance_async.downloads import Downloads
 from seedance_async.errors import ClientStateError, SeedanceError, ServiceBusyError
 from seedance_async.models import Submission, Task
@@ -36,7 +36,8 @@ if TYPE_CHECKING:
     from anyio.abc import TaskGroup
     from yarl import URL
 
-    from seedance_async.budget import BudgetMemory, Slot
+    from seedance_async.budget.gate import Slot
+    from seedance_async.budget.memory import BudgetMemory
     from seedance_async.credentials import ApiKey
     from seedance_async.models import Kind, RateLimit, Request, RetryPolicy, Timeouts
     from seedance_async.scheduling.forecast import Forecast

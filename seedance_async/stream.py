@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
     from anyio.abc import TaskGroup
 
-    from seedance_async.budget import Slot
+    from seedance_async.budget.gate import Slot
     from seedance_async.engine import Engine
     from seedance_async.errors import SeedanceError
     from seedance_async.models import Kind, Task

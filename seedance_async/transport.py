@@ -54,7 +54,7 @@ if TYPE_CHECKING:
     from aiohttp import ClientResponse
     from aiohttp.connector import Connection
 
-    from seedance_async.budget import Slot
+    from seedance_async.budget.gate import Slot
 
 Answer = TypeVar("Answer")
 

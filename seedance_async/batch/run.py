@@ -46,7 +46,7 @@ if TYPE_CHECKING:
     from seedance_async.batch.journal import Entry, Journal
     from seedance_async.batch.ledger import Ledger
     from seedance_async.batch.saving import Saver
-    from seedance_async.budget import Slot
+    from seedance_async.budget.gate import Slot
     from seedance_async.engine import Engine
     from seedance_async.scheduling.poller import Follower
 

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from collections.abc import Hashable
     from types import TracebackType
 
-    from seedance_async.budget import Budget, Slot
+    from seedance_async.budget.gate import Budget, Slot
     from seedance_async.errors import SeedanceError
     from seedance_async.models import Kind
     from seedance_async.scheduling.schedule import Schedule

@@ -9,7 +9,7 @@ import anyio
 import pytest
 
 from benchmarks.account import Account, World, sustained, worst_window
-from seedance_async.budget import Budget
+from seedance_async.budget.gate import Budget
 from seedance_async.models import RateLimit
 from seedance_async.sandbox import virtual_time
 

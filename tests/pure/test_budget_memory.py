@@ -15,8 +15,8 @@ import pytest
 from attrs import evolve
 
 from benchmarks.account import Account, World, sustained, worst_window
-from seedance_async.budget import Budget, FileMemory, state_directory
-from seedance_async.budget.file_memory import ClockReading, MachineClock
+from seedance_async.budget.file_memory import ClockReading, FileMemory, MachineClock, state_directory
+from seedance_async.budget.gate import Budget
 from seedance_async.budget.lock import locked
 from seedance_async.credentials import ApiKey
 from seedance_async.models import RateLimit
@@ -284,7 +284,8 @@ KILLED = """
 import os, signal, sys
 import anyio
 from pathlib import Path
-from seedance_async.budget import Budget, FileMemory
+from seedance_async.budget.file_memory import FileMemory
+from seedance_async.budget.gate import Budget
 from seedance_async.credentials import ApiKey
 from seedance_async.models import RateLimit
 

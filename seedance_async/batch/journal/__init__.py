@@ -118,6 +118,8 @@ class Journal:
                 raise
         except OSError as problem:
             raise JournalError(f"{self._directory} cannot hold a batch: {problem}") from problem
+        except ValueError as problem:  # text that is none, in SQLite's own tables
+            raise JournalError(f"the journal is damaged: {problem!s:.300}") from problem
 
     def _abandon(self) -> None:
         if hasattr(self, "store"):
