@@ -17,11 +17,12 @@ from typing import TYPE_CHECKING, Final, TypeAlias
 import anyio
 from attrs import evolve, frozen
 
-from seedance_async import clocks, retry
+from seedance_async import clocks
 from seedance_async.batch import results
 from seedance_async.batch.queue import JobQueue, Post
+from seedance_async.batch.sending import Parts, Sender
 from seedance_async.batch.states import State
-from seedance_async.batch.verdicts import STORABLE, UNPAID, Outlook, Verdict, is_stored_refusal, verdict
+from seedance_async.batch.verdicts import Outlook
 from seedance_async.errors import (
     CreditCapError,
     JournalError,
@@ -31,7 +32,6 @@ from seedance_async.errors import (
     UnauthorizedError,
     UnexpectedReplyError,
 )
-from seedance_async.fault_points import fault_point
 from seedance_async.models import Submission, Task
 from seedance_async.signals import Signal
 from seedance_async.stream import Stream
@@ -46,7 +46,6 @@ if TYPE_CHECKING:
     from seedance_async.batch.journal import Entry, Journal
     from seedance_async.batch.ledger import Ledger
     from seedance_async.batch.saving import Saver
-    from seedance_async.budget.gate import Slot
     from seedance_async.engine import Engine
     from seedance_async.scheduling.poller import Follower
 
@@ -59,9 +58,6 @@ PAGE: Final = 200
 """Jobs that are read from the journal at a time."""
 
 UNENDED: Final = frozenset({State.PLANNED, State.SUBMITTING, State.ACCEPTED})
-
-Parts: TypeAlias = "dict[int, Submission | None]"
-"""By number of the job, its part of an accepted POST; None for one that the answer names no task for."""
 
 End: TypeAlias = "tuple[Entry, SeedanceError | None]"
 """A job as the journal has it now, and what went wrong."""
@@ -105,11 +101,20 @@ class Run:
         self._options = options
         self._stream: Stream[JobResult] = Stream(engine, max_in_flight=options.max_in_flight)
         self._queue = JobQueue(ledger, share_posts=options.share_posts)
+        self._changed = Signal()
         self._outlook = Outlook()
+        self._sender = Sender(
+            engine,
+            journal,
+            ledger,
+            self._stream,
+            self._changed,
+            replay_window=options.replay_window,
+            pay_twice=options.pay_twice,
+        )
         self._under_way = 0  # posts that were handed out, and whose jobs may come back to the queue
         self._requeued: set[int] = set()
         self._suspect: Post | None = None
-        self._changed = Signal()
         self._reading = anyio.CancelScope()
         self._is_read = False
         self._source_problem: Exception | None = None
@@ -194,120 +199,23 @@ class Run:
         async with self._stream.turn(post.kind) as slot:
             if slot is None:
                 return SeedanceError(f"not sent: {self.stopped and self.stopped.message}"), []
-            answer = await self._stream.protect(self._post(post, slot))
+            answer = await self._stream.protect(self._sender.post(post, slot))
+            self._judge(post, answer)
             parts = answer or SeedanceError("not answered before the run ended; the next run asks again")
             return parts, self._follow(parts)
 
-    async def _post(self, post: Post, slot: Slot) -> Parts | SeedanceError:
-        """Send a post between its two records; where it leaves its jobs is on disk when this returns."""
-        if not all(map(self._ledger.covers, post.numbers)):
-            slot.cancel()
-            return self._not_covered(post)
-        try:
-            submission = await self._send_as_it_can_be(post, slot)
-            return await self._record_acceptance(post, submission)
-        except SeedanceError as error:
-            await self._record_failure(post, error)
-            return error
-        finally:
-            if self._suspect is post:
-                self._suspect = None
-            self._changed.set()
-
-    def _not_covered(self, post: Post) -> CreditCapError:
-        """The cap does not allow what this post may cost; one in doubt may be paid, or be charged now."""
-        if post.state is State.PLANNED:
-            return CreditCapError("its price has risen since it was reserved")
-        error = CreditCapError(
-            "it may be paid already; sent again it may be charged, and the cap does not allow for that: "
-            "raise the cap and run again to collect it"
-        )
-        self.stop(error)
-        return error
-
-    async def _send_as_it_can_be(self, post: Post, slot: Slot) -> Submission:
-        """Send it under its key, and under a new one where that can never be accepted any more."""
-        try:
-            return await self._send(post, slot)
-        except SeedanceError as error:
-            if self.stopped is not None:
-                raise
-            doubted = self._ledger.pay_again(*post.numbers) if self._may_pay_twice(post, error) else None
-            if doubted is None and not is_stored_refusal(post.refused_key, error):
-                raise
-            give_up = partial(self._journal.store.postpone, key=None, doubted=doubted)
-            await self._journal.do(give_up, post.number, error.message)
-        try:
-            return await self._send(post.anew(), slot=None)
-        except UNPAID as error:
-            error.idempotency_key = post.refused_key or error.idempotency_key
-            raise
-
-    def _may_pay_twice(self, post: Post, error: SeedanceError) -> bool:
-        """Whether a job of unknown outcome met, again, an answer that its key may give for ever."""
-        in_doubt = post.state is State.SUBMITTING and isinstance(error.__cause__, STORABLE)
-        return self._options.pay_twice and in_doubt
-
-    async def _send(self, post: Post, slot: Slot | None) -> Submission:
-        now = clocks.wall_now()
-        try:
-            call = await self._journal.do(self._journal.store.intend, *post.numbers, now=now)
-        except BaseException:
-            if slot is not None:
-                slot.cancel()
-            raise
-        fault_point("after_intent")
-        begun = post.state is not State.PLANNED
-        trust = self._options.replay_window
-        history = retry.History(uncertain=begun, age=post.age(now) if begun else 0.0, trust=trust)
-        retried = partial(self._retried, post)
-        return await self._engine.send(call, post.kind, history=history, slot=slot, on_retry=retried)
-
-    def _retried(self, post: Post) -> None:
-        for number in post.numbers:
-            self._ledger.retried(number)
+    def _judge(self, post: Post, answer: Parts | SeedanceError | None) -> None:
+        """Stop if the next post would meet the same as this one."""
+        if self._suspect is post:
+            self._suspect = None
+        if isinstance(answer, SeedanceError):
+            is_new = post.state is State.PLANNED
+            recurs = self._outlook.failed(answer, is_new=is_new, now=anyio.current_time())
+            if recurs or (isinstance(answer, CreditCapError) and not is_new):
+                self.stop(answer)
+        elif answer is not None:
+            self._outlook.accepted()
         self._changed.set()
-
-    async def _record_acceptance(self, post: Post, submission: Submission) -> Parts:
-        fault_point("before_record")
-        store = self._journal.store
-        try:
-            parts = await self._journal.do(store.accept, post.number, submission, now=clocks.wall_now())
-        except JournalError as error:
-            error.idempotency_key, error.task_id = submission.idempotency_key, submission.id
-            log.critical("%s is paid and could not be recorded: %s", post.name, error)
-            raise
-        fault_point("after_record")
-        self._outlook.accepted()
-        for number, part in parts.items():
-            if part is not None:
-                self._ledger.settle(number, part.credits_used)
-        return parts
-
-    async def _record_failure(self, post: Post, error: SeedanceError) -> None:
-        """Put the jobs where their error proves them to be, and stop if the next post would meet the same."""
-        store, number = self._journal.store, post.number
-        proven = verdict(error)
-        match proven:
-            case Verdict.UNCERTAIN:
-                await self._journal.do(store.doubt, number, error.message)
-                for each in post.numbers:
-                    self._ledger.doubt(each)
-            case Verdict.UNPAID:
-                await self._journal.do(store.postpone, number, error.message, key=error.idempotency_key)
-            case Verdict.REFUSED:
-                await self._journal.do(store.refuse, number, error.message, now=clocks.wall_now())
-            case Verdict.NOTHING:
-                pass
-        if proven in {Verdict.UNPAID, Verdict.REFUSED}:
-            self._release(post)
-        is_new = post.state is State.PLANNED
-        if self._outlook.failed(error, is_new=is_new, now=anyio.current_time()):
-            self.stop(error)
-
-    def _release(self, post: Post) -> None:
-        for number in post.numbers:
-            self._ledger.release(number)
 
     async def _not_accepted(self, post: Post, error: SeedanceError) -> list[End]:
         """How the jobs of a post that was not accepted end; a 429 or a risen price alone fails no job."""

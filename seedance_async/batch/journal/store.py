@@ -8,24 +8,22 @@ from __future__ import annotations
 import functools
 from collections import Counter
 from contextlib import suppress
-from itertools import count
 from math import inf
 from typing import TYPE_CHECKING, Concatenate, Final, ParamSpec, TypeVar
 
-from seedance_async import posts, wire
+from seedance_async import posts
 from seedance_async.batch import keys
-from seedance_async.batch.journal.queries import KIND_COLUMNS, Queries
+from seedance_async.batch.journal.post_rows import PostRows
+from seedance_async.batch.journal.queries import KIND_COLUMNS
 from seedance_async.batch.journal.records import as_json, damage
 from seedance_async.batch.journal.schema import MAX_NUMBER
-from seedance_async.batch.states import MOVES, State
-from seedance_async.errors import JournalError
+from seedance_async.batch.states import State
 from seedance_async.protocol import Call
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
 
     from seedance_async.batch.journal.file import File
-    from seedance_async.batch.journal.records import Row
     from seedance_async.batch.ledger import Tariff
     from seedance_async.models import Submission, Task
 
@@ -53,11 +51,10 @@ def transaction(method: Callable[Concatenate[Store, P], T]) -> Callable[Concaten
     return whole
 
 
-class Store(Queries):
+class Store(PostRows):
     """The jobs of one batch.
 
     Attributes:
-        counts: how many jobs stand in each state, the superseded ones included.
         credits_used: charged so far, by all runs.
         credits_refunded: given back so far, by all runs.
         credits_doubted: perhaps charged, under keys that were given up by ``--resubmit-uncertain``.
@@ -65,12 +62,9 @@ class Store(Queries):
 
     def __init__(self, file: File) -> None:
         super().__init__(file)
-        self.counts: Counter[State] = Counter()
         self.credits_used: float = 0.0
         self.credits_refunded: float = 0.0
         self.credits_doubted: float = 0.0
-        self._nonce = b""
-        self._account = ""
         self.recall()
 
     def recall(self) -> None:
@@ -314,96 +308,6 @@ class Store(Queries):
         """Something went wrong that leaves the job where it stands."""
         self.file.write("UPDATE jobs SET error = ?, run = ? WHERE number = ?", error, self.run, number)
 
-    # --- posts
-
-    def _make_post(self, numbers: Sequence[int], now: float) -> None:
-        """Make planned jobs ready to be sent, all of them in one POST."""
-        asked = [self._job(number, "name, path, body, digest, state") for number in numbers]
-        names, paths, bodies, digests, states = map(list, zip(*asked, strict=True))
-        if set(states) != {State.PLANNED}:
-            raise JournalError(f"jobs {numbers} are {states}; only what is planned is sent anew")
-        if len(set(digests)) > 1:
-            raise JournalError(f"jobs {numbers} do not ask for the same, so they cannot share a POST")
-        if keys.digest(paths[0], bodies[0]) != digests[0]:
-            raise damage(f"the request of {names[0]!r}, which is not the one planned,")
-        post = self._row_for(keys.joined(names), paths[0], posts.body(bodies[0], len(numbers)))
-        self.file.write(
-            "UPDATE posts SET state = ?, account = ?, crashes = 0, intended_at = ? WHERE id = ?",
-            State.SUBMITTING,
-            self._account,
-            now,
-            post,
-        )
-        for place, number in enumerate(numbers):
-            self._move(number, State.SUBMITTING, "post = ?, place = ?", post, place)
-
-    def _row_for(self, name: str, path: str, body: bytes) -> int:
-        """The row of a POST that is to be sent: the planned one if it was refused before, else a new one."""
-        for generation in count(1):
-            key = keys.derive(self._nonce, name=name, generation=generation, digest=keys.digest(path, body))
-            row = self.file.row("SELECT id, state FROM posts WHERE key = ?", key)
-            if row is None:
-                insert = (
-                    "INSERT INTO posts (key, path, body, generation, state) VALUES (?, ?, ?, ?, 'planned')"
-                )
-                self.file.write(insert, key, path, body, generation)
-                row = self.file.row("SELECT id, state FROM posts WHERE key = ?", key)
-            if row is not None and row[1] == State.PLANNED:
-                return int(row[0])
-        raise AssertionError("count() does not end")
-
-    def _post_of(self, number: int) -> tuple[int, str, bytes, str, int]:
-        """The POST that serves a job: row, path, body, key, and how many jobs it serves.
-
-        Raises:
-            JournalError: it does not ask for what the job does.
-        """
-        name, post, path, body, digest = self._job(number, "name, post, path, body, digest")
-        if keys.digest(path, body) != digest:
-            raise damage(f"the request of {name!r}, which is not the one planned,")
-        row = self.file.row("SELECT path, body, key FROM posts WHERE id = ?", post)
-        served = 0 if row is None or row[0] != path else _jobs_served(body, row[1])
-        if row is None or not served:
-            raise damage(f"what {name!r} is to be sent as, together with others,")
-        return post, row[0], row[1], row[2], served
-
-    def _doubt_about(self, submission: Submission, post: int, asked: int | None) -> str | None:
-        """Why an answer cannot be the whole answer to a POST; None if it can.
-
-        Args:
-            submission: the answer.
-            post: the row of the POST; its tasks belong to it from now on.
-            asked: tasks that have to be named, where the answer does not account for those that are not.
-        """
-        named = submission.task_ids
-        for task_id in named:
-            self.file.write("INSERT OR IGNORE INTO tasks VALUES (?, ?)", task_id, post)
-        marks = ", ".join("?" * len(named))
-        foreign = self.file.row(f"SELECT id FROM tasks WHERE id IN ({marks}) AND post <> ?", *named, post)
-        if foreign is not None:
-            return f"the answer names {foreign[0]}, which is a task of another POST"
-        if asked is not None and len(named) < asked:
-            return f"the answer names {', '.join(named)}, {len(named)} of {asked} tasks, and does not say why"
-        return None
-
-    def _waiting_members(self, number: int) -> list[Row]:
-        """Number and place of each job that waits for the same answer as this one, itself included."""
-        return self.file.rows(
-            "SELECT number, place FROM jobs "
-            "WHERE post = (SELECT post FROM jobs WHERE number = ?) AND state = ? ORDER BY place",
-            number,
-            State.SUBMITTING,
-        ) or [(number, 0)]
-
-    def _close_post(self, number: int, state: State) -> None:
-        """A POST has come to an end; one that other jobs were accepted in stays accepted."""
-        self.file.write(
-            "UPDATE posts SET state = ? WHERE id = (SELECT post FROM jobs WHERE number = ?) AND state <> ?",
-            state,
-            number,
-            State.ACCEPTED,
-        )
-
     def _accept(self, number: int, part: Submission, now: float) -> None:
         self._move(
             number,
@@ -413,33 +317,6 @@ class Store(Queries):
             as_json(part.task_ids),
         )
         self._charge(number, part.credits_used)
-
-    # --- rows
-
-    def _job(self, number: int, columns: str) -> Row:
-        row = self.file.row(f"SELECT {columns} FROM jobs WHERE number = ?", number)
-        if row is None:
-            raise JournalError(f"the journal has no job {number}")
-        return row
-
-    def _move(self, number: int, to: State, changes: str, *values: object) -> None:
-        """Make a legal move, and refuse any other.
-
-        Raises:
-            JournalError: the table of states knows no such move.
-        """
-        state = self._check_move(number, to)
-        self.file.write(
-            f"UPDATE jobs SET state = ?, run = ?, {changes} WHERE number = ?", to, self.run, *values, number
-        )
-        self.counts[state] -= 1
-        self.counts[to] += 1
-
-    def _check_move(self, number: int, to: State) -> State:
-        state = State(self._job(number, "state")[0])
-        if to not in MOVES[state]:
-            raise JournalError(f"job {number} is {state}; from there it cannot become {to}")
-        return state
 
     def _charge(self, number: int, credits_used: float | None) -> None:
         if credits_used is None:
@@ -458,13 +335,6 @@ class Store(Queries):
             conflict = "ON CONFLICT (name) DO UPDATE SET value = value + excluded.value"
             self.file.write(f"INSERT INTO meta VALUES (?, ?) {conflict}", fact, amount)
             setattr(self, fact, getattr(self, fact) + amount)
-
-
-def _jobs_served(single: bytes, body: bytes) -> int:
-    """How many jobs with this single body a POST serves; 0 if it asks for something else."""
-    asked = wire.loads(body)
-    served = (jobs for jobs in range(1, posts.MOST_JOBS + 1) if asked == wire.loads(posts.body(single, jobs)))
-    return next(served, 0)
 
 
 def _total(amounts: Iterable[float | None]) -> float | None:

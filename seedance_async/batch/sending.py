@@ -1,0 +1,178 @@
+"""The sending of a batch's POSTs: each between its two records, and what each way of failing leaves behind.
+
+    intent on disk -> POST -> ids on disk
+
+What an error proves about the money is decided in ``verdicts``.
+"""
+
+from __future__ import annotations
+
+import logging
+from functools import partial
+from typing import TYPE_CHECKING, TypeAlias
+
+from seedance_async import clocks, retry
+from seedance_async.batch.states import State
+from seedance_async.batch.verdicts import STORABLE, UNPAID, Verdict, is_stored_refusal, verdict
+from seedance_async.errors import CreditCapError, JournalError, SeedanceError
+from seedance_async.fault_points import fault_point
+
+if TYPE_CHECKING:
+    from seedance_async.batch.jobs import JobResult
+    from seedance_async.batch.journal import Journal
+    from seedance_async.batch.ledger import Ledger
+    from seedance_async.batch.queue import Post
+    from seedance_async.budget.gate import Slot
+    from seedance_async.engine import Engine
+    from seedance_async.models import Submission
+    from seedance_async.signals import Signal
+    from seedance_async.stream import Stream
+
+log: logging.Logger = logging.getLogger(__name__)
+
+Parts: TypeAlias = "dict[int, Submission | None]"
+"""By number of the job, its part of an accepted POST; None for one that the answer names no task for."""
+
+
+class Sender:
+    """Sends the posts of one run.
+
+    Args:
+        engine: to send through.
+        journal: to keep record in.
+        ledger: learns what the jobs cost.
+        stream: of the run; once it is stopped, nothing is sent under another key.
+        changed: set when the ledger knows more than before.
+        replay_window: seconds for which a key is taken to be remembered by the server.
+        pay_twice: whether a job of unknown outcome may take a new key where its own leads no further.
+    """
+
+    def __init__(
+        self,
+        engine: Engine,
+        journal: Journal,
+        ledger: Ledger,
+        stream: Stream[JobResult],
+        changed: Signal,
+        *,
+        replay_window: float,
+        pay_twice: bool,
+    ) -> None:
+        self._engine = engine
+        self._journal = journal
+        self._ledger = ledger
+        self._stream = stream
+        self._changed = changed
+        self._replay_window = replay_window
+        self._pay_twice = pay_twice
+
+    async def post(self, post: Post, slot: Slot) -> Parts | SeedanceError:
+        """Send a post between its two records; where it leaves its jobs is on disk when this returns.
+
+        Returns:
+            The jobs' parts of the answer, else why there are none.
+
+        Raises:
+            JournalError: where it leaves its jobs could not be recorded.
+        """
+        if not all(map(self._ledger.covers, post.numbers)):
+            slot.cancel()
+            return _not_covered(post)
+        try:
+            submission = await self._send_as_it_can_be(post, slot)
+            return await self._record_acceptance(post, submission)
+        except SeedanceError as error:
+            await self._record_failure(post, error)
+            return error
+        finally:
+            self._changed.set()
+
+    async def _send_as_it_can_be(self, post: Post, slot: Slot) -> Submission:
+        """Send it under its key, and under a new one where that can never be accepted any more."""
+        try:
+            return await self._send(post, slot)
+        except SeedanceError as error:
+            if self._stream.stopped is not None:
+                raise
+            doubted = self._ledger.pay_again(*post.numbers) if self._may_pay_twice(post, error) else None
+            if doubted is None and not is_stored_refusal(post.refused_key, error):
+                raise
+            give_up = partial(self._journal.store.postpone, key=None, doubted=doubted)
+            await self._journal.do(give_up, post.number, error.message)
+        try:
+            return await self._send(post.anew(), slot=None)
+        except UNPAID as error:
+            error.idempotency_key = post.refused_key or error.idempotency_key
+            raise
+
+    def _may_pay_twice(self, post: Post, error: SeedanceError) -> bool:
+        """Whether a job of unknown outcome met, again, an answer that its key may give for ever."""
+        in_doubt = post.state is State.SUBMITTING and isinstance(error.__cause__, STORABLE)
+        return self._pay_twice and in_doubt
+
+    async def _send(self, post: Post, slot: Slot | None) -> Submission:
+        now = clocks.wall_now()
+        try:
+            call = await self._journal.do(self._journal.store.intend, *post.numbers, now=now)
+        except BaseException:
+            if slot is not None:
+                slot.cancel()
+            raise
+        fault_point("after_intent")
+        begun = post.state is not State.PLANNED
+        trust = self._replay_window
+        history = retry.History(uncertain=begun, age=post.age(now) if begun else 0.0, trust=trust)
+        retried = partial(self._retried, post)
+        return await self._engine.send(call, post.kind, history=history, slot=slot, on_retry=retried)
+
+    def _retried(self, post: Post) -> None:
+        for number in post.numbers:
+            self._ledger.retried(number)
+        self._changed.set()
+
+    async def _record_acceptance(self, post: Post, submission: Submission) -> Parts:
+        fault_point("before_record")
+        store = self._journal.store
+        try:
+            parts = await self._journal.do(store.accept, post.number, submission, now=clocks.wall_now())
+        except JournalError as error:
+            error.idempotency_key, error.task_id = submission.idempotency_key, submission.id
+            log.critical("%s is paid and could not be recorded: %s", post.name, error)
+            raise
+        fault_point("after_record")
+        for number, part in parts.items():
+            if part is not None:
+                self._ledger.settle(number, part.credits_used)
+        return parts
+
+    async def _record_failure(self, post: Post, error: SeedanceError) -> None:
+        """Put the jobs where their error proves them to be."""
+        store, number = self._journal.store, post.number
+        proven = verdict(error)
+        match proven:
+            case Verdict.UNCERTAIN:
+                await self._journal.do(store.doubt, number, error.message)
+                for each in post.numbers:
+                    self._ledger.doubt(each)
+            case Verdict.UNPAID:
+                await self._journal.do(store.postpone, number, error.message, key=error.idempotency_key)
+            case Verdict.REFUSED:
+                await self._journal.do(store.refuse, number, error.message, now=clocks.wall_now())
+            case Verdict.NOTHING:
+                pass
+        if proven in {Verdict.UNPAID, Verdict.REFUSED}:
+            self._release(post)
+
+    def _release(self, post: Post) -> None:
+        for number in post.numbers:
+            self._ledger.release(number)
+
+
+def _not_covered(post: Post) -> CreditCapError:
+    """The cap does not allow what a post may cost; one in doubt may be paid, or be charged now."""
+    if post.state is State.PLANNED:
+        return CreditCapError("its price has risen since it was reserved")
+    return CreditCapError(
+        "it may be paid already; sent again it may be charged, and the cap does not allow for that: "
+        "raise the cap and run again to collect it"
+    )
