@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 import time
+from typing import Final
+
+TOLERANCE: Final = 300.0
+"""Seconds by which clocks may differ without being wrong."""
 
 
 def wall_now() -> float:

@@ -10,11 +10,12 @@ Pure.
 from __future__ import annotations
 
 from collections import Counter, deque
+from math import inf
 from typing import TYPE_CHECKING, Final
 
 from attrs import evolve, frozen
 
-from seedance_async import posts
+from seedance_async import clocks, posts
 from seedance_async.batch.journal import Entry
 from seedance_async.batch.states import State
 from seedance_async.errors import CreditCapError
@@ -73,8 +74,12 @@ class Post:
         return self.state is not State.ACCEPTED and any(job.crashes > 1 for job in self.jobs)
 
     def age(self, now: float) -> float:
-        """Seconds since its first POST under its key, by the wall clock; 0 if there was none."""
-        return max(0.0, now - (self.jobs[0].intended_at or now))
+        """Seconds since its first POST under its key, by the wall clock; 0 if there was none.
+
+        Infinite where that was in the future: a clock was wrong, and nobody knows the age.
+        """
+        age = now - (self.jobs[0].intended_at or now)
+        return inf if age < -clocks.TOLERANCE else max(0.0, age)
 
     def anew(self) -> Post:
         """The same jobs, to be asked for under a new key."""

@@ -307,7 +307,11 @@ class Run:
         store = self._journal.store
         async with self._downloads:
             try:
+                await self._journal.check_place()
                 files = await self._saver.save(job)
+                await self._journal.check_place()
+            except JournalError:
+                raise
             except SeedanceError as problem:
                 await self._journal.do(store.note, job.number, problem.message)
                 return await self._entry(job.number), problem

@@ -99,7 +99,7 @@ class BatchRunner:
         if max_in_flight is not None and max_in_flight < 1:
             raise ConfigurationError(f"max_in_flight must be at least 1; got {max_in_flight}")
         self._client = client
-        self._directory = Path(directory)
+        self._directory = Path(directory).resolve()  # wherever the process goes later
         self._max_credits = max_credits
         self._max_in_flight = max_in_flight
         self._template = names.Template(output_name)
@@ -236,8 +236,9 @@ class BatchRunner:
     async def _begin(self, journal: Journal) -> None:
         """Start a run on record, once it is sure whose batch this is."""
         account = await self._check_account(journal)
-        oldest = clocks.wall_now() - self._replay_window
-        await journal.do(journal.store.begin_run, replayable_since=oldest, account=account)
+        now = clocks.wall_now()
+        oldest = now - self._replay_window
+        await journal.do(journal.store.begin_run, replayable_since=oldest, account=account, now=now)
         if self._retry_failed:
             await journal.do(journal.store.plan_ended_again)
         self._ledger = await journal.do(_open_ledger, journal, self._max_credits)

@@ -91,6 +91,14 @@ class Journal:
             await asyncio.shield(done)
         return done.result()
 
+    async def check_place(self) -> None:
+        """See that the directory is still where it was opened.
+
+        Raises:
+            JournalError: it is not.
+        """
+        await self.do(self.store.file.space.check_place)
+
     async def fact(self, name: str) -> str | None:
         """A fact that was remembered under a name; None if there is none."""
         return await self.do(self.store.fact, name)

@@ -44,9 +44,11 @@ class Space:
     def __init__(self, directory: Path) -> None:
         self._directory = directory
         self._reserve = directory / RESERVE
+        self._found: os.stat_result | None = None
 
     def load(self) -> None:
-        """Write the reserve file, if there is room for it and its name is free."""
+        """Hold the directory, and write the reserve file, if there is room for it and its name is free."""
+        self._found = self._directory.stat()
         if self._is_there() or self._free() < LEAST_FREE_BYTES:
             return
         if self._reserve.is_dir() and not self._reserve.is_symlink():
@@ -70,11 +72,29 @@ class Space:
         Raises:
             JournalError: it may not be.
         """
+        self.check_place()
         free = self._free()
         if free < LEAST_FREE_BYTES:
             raise JournalError(
                 f"only {free // 1024} KiB are free in {self._directory}: nothing more is sent, because the "
                 "task id might not be recorded; make room and run again"
+            )
+
+    def check_place(self) -> None:
+        """See that the directory's path still leads to the directory that was opened.
+
+        Raises:
+            JournalError: it was moved, replaced or removed; what would be written there would be lost to the
+            batch.
+        """
+        try:
+            there = self._directory.stat()
+        except OSError:
+            there = None
+        if self._found is not None and (there is None or not os.path.samestat(there, self._found)):
+            raise JournalError(
+                f"{self._directory} was moved, replaced or removed while the batch ran: nothing more is sent "
+                "or saved. Run again with the directory where it is now; what is paid is on record there"
             )
 
     def _is_there(self) -> bool:

@@ -81,6 +81,13 @@ class File:
         except OSError as problem:  # the directory is gone, say
             raise JournalError(f"the journal could not be written: {problem}") from problem
 
+    def checkpoint(self) -> None:
+        """Copy what is in the log into the file itself, synced; the log stays."""
+        try:
+            self.connection.execute("PRAGMA wal_checkpoint(FULL)").fetchall()
+        except sqlite3.Error as problem:
+            raise JournalError(f"the journal could not be written: {problem}") from problem
+
     def begin(self) -> None:
         """Make all transactions up to ``end`` one.
 

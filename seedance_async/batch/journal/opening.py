@@ -12,6 +12,7 @@ SQLite opens it, because the log takes its mode from it: prompts and signed URLs
 
 from __future__ import annotations
 
+import json
 import logging
 import os
 import secrets
@@ -19,24 +20,36 @@ import socket
 import sqlite3
 import stat
 from contextlib import suppress
+from itertools import islice
 from typing import TYPE_CHECKING, Final, Protocol
 
 from seedance_async.batch.journal.disk import MOUNTS, shared_file_system
 from seedance_async.batch.journal.records import damage
-from seedance_async.batch.journal.schema import APPLICATION_ID, CHECKS, CONTRADICTIONS, TABLES, VERSION
+from seedance_async.batch.journal.schema import (
+    APPLICATION_ID,
+    CHECKS,
+    CONTRADICTIONS,
+    OPEN_RUN,
+    TABLES,
+    VERSION,
+)
 from seedance_async.batch.keys import NONCE_BYTES
 from seedance_async.errors import JournalError
 from seedance_async.safe_files import create
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Iterable, Iterator, Sequence
     from pathlib import Path
     from typing import Any
 
 log: logging.Logger = logging.getLogger(__name__)
 
 JOURNAL: Final = "journal.sqlite"
+LOG: Final = f"{JOURNAL}-wal"
 HOLDER: Final = "journal.pid"
+RESULTS: Final = "results.jsonl"
+MOST_SIDECARS: Final = 200
+"""Files beside a missing journal that are read to see whether a batch has made them."""
 CACHE_KIB: Final = 16_384
 CHECKPOINT_PAGES: Final = 4_000
 UNPUBLISHED: Final = APPLICATION_ID - 1
@@ -80,16 +93,20 @@ def open_file(directory: Path) -> Connection:
     directory.mkdir(parents=True, exist_ok=True)
     path = directory / JOURNAL
     _check_other_machines(directory)
+    _check_leftovers(path)
     _own(path)
-    crashed = (directory / HOLDER).exists() and path.stat().st_size > 0
-    if crashed and not path.with_name(f"{JOURNAL}-wal").exists():
+    has_log = _size(path.with_name(LOG)) > 0
+    if (directory / HOLDER).exists() and path.stat().st_size > 0 and not has_log:
         log.warning("%s-wal is missing: what the last run wrote at its end may be lost with it", path)
     connection = sqlite3.connect(path, timeout=0, isolation_level=None)
     try:
         prepare(connection)
         check(connection)
+        if not has_log:
+            _check_no_run_is_open(connection, path)
         with create(directory / HOLDER) as holder:
             holder.write(f"{os.getpid()} on {socket.gethostname()}\n".encode())
+        _sync(directory)
     except BaseException as problem:
         connection.close()
         if isinstance(problem, sqlite3.Error):
@@ -101,21 +118,24 @@ def open_file(directory: Path) -> Connection:
 def prepare(connection: Connection) -> None:
     """Take the lock, see that the file is a journal of ours, and make its tables if it is empty."""
     connection.execute("PRAGMA locking_mode = EXCLUSIVE")
-    version = _recognise(connection)
-    (mode,) = connection.execute("PRAGMA journal_mode = WAL").fetchone()
-    if mode != "wal":
-        raise JournalError(f"this file system does not carry a write-ahead log (journal mode {mode!r})")
     for setting in (
         "synchronous = FULL",
-        f"wal_autocheckpoint = {CHECKPOINT_PAGES}",
         f"cache_size = -{CACHE_KIB}",
         "temp_store = FILE",
         "foreign_keys = ON",
     ):
         connection.execute(f"PRAGMA {setting}").fetchall()
-    connection.execute("BEGIN IMMEDIATE")
-    if version is None:
+    if _recognise(connection) is None:
+        # Without a log yet: what the batch is stands in the file itself, synced, before anything refers to
+        # it.
+        connection.execute("BEGIN IMMEDIATE")
         make_tables(connection)
+        connection.execute("COMMIT")
+    (mode,) = connection.execute("PRAGMA journal_mode = WAL").fetchone()
+    if mode != "wal":
+        raise JournalError(f"this file system does not carry a write-ahead log (journal mode {mode!r})")
+    connection.execute(f"PRAGMA wal_autocheckpoint = {CHECKPOINT_PAGES}").fetchall()
+    connection.execute("BEGIN IMMEDIATE")  # takes the lock
     connection.execute("COMMIT")
 
 
@@ -164,6 +184,76 @@ def _check_other_machines(directory: Path) -> None:
         directory,
         kind,
     )
+
+
+def _check_leftovers(path: Path) -> None:
+    """Take no directory for new that a batch has worked in: its journal is lost, and what it says is paid.
+
+    Raises:
+        JournalError: names what was found.
+    """
+    if _size(path) > 0:
+        return
+    found = next(_leftovers(path.parent), None)
+    if found is not None:
+        raise JournalError(
+            f"{found} is from a batch, and its {JOURNAL} is missing or empty: taken for new, its jobs would "
+            f"be paid again. Put {JOURNAL} and {LOG} back, or take another directory"
+        )
+
+
+def _leftovers(directory: Path) -> Iterator[Path]:
+    """Files of a batch, other than its journal."""
+    if _size(directory / LOG) > 0:
+        yield directory / LOG
+    with suppress(OSError), (directory / RESULTS).open("rb") as results:
+        if _says(results.readline(), {"state", "task_ids", "idempotency_key"}):
+            yield directory / RESULTS
+    for path in islice(sorted(directory.glob("*.json")), MOST_SIDECARS):
+        with suppress(OSError):
+            if _says(path.read_bytes(), {"sha256", "task_id", "idempotency_key"}):
+                yield path
+
+
+def _says(text: bytes, names: set[str]) -> bool:
+    """Whether a text is a JSON object with these names."""
+    try:
+        facts = json.loads(text)
+    except (ValueError, RecursionError):
+        return False
+    return isinstance(facts, dict) and names <= facts.keys()
+
+
+def _size(path: Path) -> int:
+    try:
+        return path.stat().st_size
+    except OSError:
+        return 0
+
+
+def _check_no_run_is_open(connection: Connection, path: Path) -> None:
+    """See that no run was under way when the log was lost, for what it sent is on record there only.
+
+    Raises:
+        JournalError: there was one.
+    """
+    row = connection.execute("SELECT value FROM meta WHERE name = ?", (OPEN_RUN,)).fetchone()
+    if row is not None and row[0]:
+        raise JournalError(
+            f"{path.with_name(LOG)} is missing, and a run of this batch has not ended: what it sent and paid "
+            f"is recorded there only, so nothing is sent. Put the file back beside {JOURNAL}; if it is lost, "
+            "look for the jobs among the account's tasks, and begin elsewhere with those that are not there"
+        )
+
+
+def _sync(directory: Path) -> None:
+    """Make the names in a directory last; where it cannot be opened, as on Windows, the system sees to it."""
+    with suppress(OSError):
+        handle = os.open(directory, os.O_RDONLY)
+        try:
+            os.fsync(handle)
+        finally:
+            os.close(handle)
 
 
 def _own(path: Path) -> None:

@@ -55,6 +55,9 @@ APPLICATION_ID: Final = 0x5EED_A5C3
 
 VERSION: Final = 1
 
+OPEN_RUN: Final = "open_run"
+"""The fact that a run has begun and not ended in good order: its number, else empty."""
+
 MAX_NUMBER: Final = 2**53
 """No count, sum or instant of a journal is larger."""
 

@@ -11,12 +11,12 @@ from contextlib import suppress
 from math import inf
 from typing import TYPE_CHECKING, Concatenate, Final, ParamSpec, TypeVar
 
-from seedance_async import posts
+from seedance_async import clocks, posts
 from seedance_async.batch import keys
 from seedance_async.batch.journal.post_rows import PostRows
 from seedance_async.batch.journal.queries import KIND_COLUMNS
 from seedance_async.batch.journal.records import as_json, damage
-from seedance_async.batch.journal.schema import MAX_NUMBER
+from seedance_async.batch.journal.schema import MAX_NUMBER, OPEN_RUN
 from seedance_async.batch.states import State
 from seedance_async.protocol import Call
 
@@ -81,8 +81,7 @@ class Store(PostRows):
 
     # --- a run
 
-    @transaction
-    def begin_run(self, *, replayable_since: float, account: str = "") -> None:
+    def begin_run(self, *, replayable_since: float, account: str = "", now: float = inf) -> None:
         """Start a run: whatever was sent since ``replayable_since`` and never answered is sent again.
 
         What was sent before is uncertain: the server may have forgotten its key. So is what was sent with
@@ -93,30 +92,42 @@ class Store(PostRows):
         Args:
             replayable_since: seconds of the wall clock.
             account: origin and fingerprint of the API key of this run; never the key.
+            now: seconds of the wall clock; what was sent later than that was sent by a wrong clock, and its
+                age is not known.
         """
+        self._begin_run(replayable_since, account, now)
+        # The log alone may be lost. That a run is open, and whose, is in the file before its first intent.
+        self.file.checkpoint()
+
+    @transaction
+    def _begin_run(self, replayable_since: float, account: str, now: float) -> None:
         self.remember_fact("account", account)
         self._account = account
-        if self.fact(_OPEN_RUN):
+        if self.fact(OPEN_RUN):
             died = "SELECT post FROM jobs WHERE state = ? AND run = ?"
             self.file.write(
                 f"UPDATE posts SET crashes = crashes + 1 WHERE id IN ({died})", State.SUBMITTING, self.run
             )
         self.run += 1
         self.remember_fact("run", self.run)
-        self.remember_fact(_OPEN_RUN, self.run)
-        self._sort_unanswered(replayable_since, account)
+        self.remember_fact(OPEN_RUN, self.run)
+        self._sort_unanswered(replayable_since, now, account)
         self.recall()
 
-    def _sort_unanswered(self, since: float, account: str) -> None:
+    def _sort_unanswered(self, since: float, now: float, account: str) -> None:
         """Which of the posts without an answer are sent again, and which are left alone."""
         careful = since > -inf
         most = MOST_CRASHES if careful else _NO_BOUND
         doubt = functools.partial(self._move_posts, State.SUBMITTING, State.UNCERTAIN)
+        latest = now + clocks.TOLERANCE if careful else inf
         doubt(_TOO_LONG_AGO, "intended_at < ?", since)
+        doubt(_IN_THE_FUTURE, "intended_at > ?", latest)
         doubt(_DEADLY, "crashes >= ?", most)
         doubt(_FOREIGN, "account IS NOT ? AND ?", account, careful)
-        young = "intended_at >= ? AND crashes < ? AND (account IS ? OR NOT ?)"
-        self._move_posts(State.UNCERTAIN, State.SUBMITTING, None, young, since, most, account, careful)
+        young = "intended_at BETWEEN ? AND ? AND crashes < ? AND (account IS ? OR NOT ?)"
+        self._move_posts(
+            State.UNCERTAIN, State.SUBMITTING, None, young, since, latest, most, account, careful
+        )
 
     def _move_posts(
         self, before: State, after: State, error: str | None, condition: str, *values: object
@@ -148,7 +159,7 @@ class Store(PostRows):
     @transaction
     def end_run(self) -> None:
         """The run ends in good order: what it leaves under way did not kill it."""
-        self.remember_fact(_OPEN_RUN, "")
+        self.remember_fact(OPEN_RUN, "")
 
     @transaction
     def remember(self, name: str, value: object) -> None:
@@ -360,11 +371,14 @@ def _amount(name: str, value: object) -> float:
     return value
 
 
-_OPEN_RUN: Final = "open_run"
 _NO_BOUND: Final = 2**31
 _DEADLY: Final = (
     f"{MOST_CRASHES} runs died while it was being sent, so it is not sent again without being asked; it may "
     "be what they died of, and it may be paid"
 )
 _FOREIGN: Final = "sent with another API key, so it is not sent again under this one without being asked"
+_IN_THE_FUTURE: Final = (
+    "by its record it was sent at an instant that has not come yet, so a clock was wrong and its age is not "
+    "known: it is not sent again without being asked"
+)
 _TOO_LONG_AGO: Final = "sent too long ago to be sent again under its key without being asked"
