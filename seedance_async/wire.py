@@ -48,7 +48,8 @@ MAX_BODY_BYTES: Final = 4 * 2**20
 
 MAX_DEPTH: Final = 64
 MAX_DIGITS: Final = 64
-MAX_CREDITS: Final = 2**53  # exact in a float, and in SQLite
+MAX_CREDITS: Final = 10**9  # of one answer; the sum of nine million such is still exact in a float
+MAX_ID: Final = 65_536  # characters of a task id
 
 REPLACEMENT: Final = "\ufffd"
 """The character that replaces a lone surrogate."""
@@ -213,11 +214,13 @@ def _answer(data: object) -> dict[str, object]:
 
 
 def _usable_id(value: object) -> bool:
-    """Whether ``value`` can be put into a path and stored: a text, not blank, without lone surrogates.
+    """Whether ``value`` can be put into a path and stored: printable text of 1 to ``MAX_ID`` characters.
 
     With a character replaced it would be the id of another task.
     """
-    return isinstance(value, str) and bool(value.strip()) and REPLACEMENT not in encodable(value)
+    if not isinstance(value, str) or not 0 < len(value.strip()) <= len(value) <= MAX_ID:
+        return False
+    return value.isprintable() and REPLACEMENT not in encodable(value)
 
 
 def _task_ids(answer: Mapping[str, object]) -> tuple[object, ...]:

@@ -175,8 +175,9 @@ class Planner:
         row = self._file.row(
             "SELECT number, listed, line, digest, state, path, body FROM jobs WHERE fold = ?", fold(name)
         )
+        before = self._by_history(name, draft)
         if row is None:
-            return self._insert(draft, name)
+            return self._insert(draft, name) if before is None else self._take_back(before, name, draft)
         number, listed, line, digest, state, path, body = row
         if (twin := self._listed_at(number, line)) is not None:
             taken.problems.append((draft.line, "name", _told_twice(name, twin)))
@@ -184,7 +185,6 @@ class Planner:
         if digest == draft.digest or _same_request(path, body, draft):
             return self._keep(number, listed)
         self._edited += 1
-        before = self._aside(name, draft)
         if before is None and state in NEVER_PAID:
             return self._replace(number, draft)
         self._make_room(number, name, state)
@@ -192,14 +192,13 @@ class Planner:
             return self._take_back(before, name, draft)
         return self._insert(draft, name, new=False)
 
-    def _aside(self, name: str, draft: Draft) -> int | None:
-        """The job that had this name and asked for this before it was edited: paid, and wanted again."""
-        prefix = fold(f"{name}-before-edit")
+    def _by_history(self, name: str, draft: Draft) -> int | None:
+        """The job that once had this name and asks for this, whatever it is called now: it may be paid."""
         row = self._file.row(
-            "SELECT number FROM jobs WHERE listed = 0 AND digest = ? AND substr(fold, 1, ?) = ?",
+            "SELECT number FROM former_names JOIN jobs USING (number) "
+            "WHERE former_names.fold = ? AND digest = ? ORDER BY number LIMIT 1",
+            fold(name),
             draft.digest,
-            len(prefix),
-            prefix,
         )
         return None if row is None else int(row[0])
 
@@ -209,16 +208,20 @@ class Planner:
         else:
             self._set_aside(number, name)
 
-    def _take_back(self, number: int, name: str, draft: Draft) -> int:
-        """Give a job that was set aside its name again."""
-        self._file.write(
-            "UPDATE jobs SET listed = 1, name = ?, fold = ?, line = ? WHERE number = ?",
-            name,
-            fold(name),
-            draft.line,
-            number,
-        )
+    def _take_back(self, number: int, name: str, draft: Draft) -> int | None:
+        """Give a job a name again that it had; None if another line of this reading stands for it already."""
+        if self._file.row("SELECT 1 FROM temp.listed WHERE number = ?", number) is not None:
+            return None
+        self._rename(number, name)
+        self._file.write("UPDATE jobs SET listed = 1, line = ? WHERE number = ?", draft.line, number)
         return number
+
+    def _rename(self, number: int, name: str) -> None:
+        """Give a job another name; the one it had stays on record, to recognise it by."""
+        self._file.write(
+            "INSERT OR IGNORE INTO former_names SELECT fold, number FROM jobs WHERE number = ?", number
+        )
+        self._file.write("UPDATE jobs SET name = ?, fold = ? WHERE number = ?", name, fold(name), number)
 
     def _listed_at(self, number: int, line: int) -> int | None:
         """The line of this reading at which a job was listed already."""
@@ -244,10 +247,8 @@ class Planner:
 
     def _set_aside(self, number: int, name: str) -> None:
         """Let a job that was sent keep its record and give up its name."""
-        aside = self._free(f"{name}-before-edit")
-        self._file.write(
-            "UPDATE jobs SET listed = 0, name = ?, fold = ? WHERE number = ?", aside, fold(aside), number
-        )
+        self._rename(number, self._free(f"{name}-before-edit"))
+        self._file.write("UPDATE jobs SET listed = 0 WHERE number = ?", number)
 
     def _insert(self, draft: Draft, name: str, *, new: bool = True) -> int:
         self._file.write(_INSERT, *self._row(draft, name))

@@ -31,6 +31,8 @@ post that no job refers to was given up: it stays on record, and its key is not 
 
 ``answer``    is what the API said to it.
 
+``former_names`` has the names that jobs had before they were edited: what was paid is recognised by them.
+
 ``tasks`` says which POST a task belongs to: a task id belongs to one only.
 
 ``…_at`` are seconds of the wall clock since 1970, UTC.
@@ -214,6 +216,12 @@ CREATE TABLE jobs (
     error TEXT,
     {_constraints("jobs")}
 );
+
+CREATE TABLE former_names (
+    fold TEXT NOT NULL,
+    number INTEGER NOT NULL,
+    PRIMARY KEY (fold, number)
+) WITHOUT ROWID;
 
 CREATE TABLE tasks (id TEXT PRIMARY KEY, post INTEGER NOT NULL REFERENCES posts (id)) WITHOUT ROWID;
 

@@ -343,9 +343,9 @@ class Store(PostRows):
 
     def _book(self, fact: str, amount: float | None) -> None:
         if amount:
-            conflict = "ON CONFLICT (name) DO UPDATE SET value = value + excluded.value"
-            self.file.write(f"INSERT INTO meta VALUES (?, ?) {conflict}", fact, amount)
-            setattr(self, fact, getattr(self, fact) + amount)
+            total = min(getattr(self, fact) + amount, MAX_NUMBER)
+            self.remember_fact(fact, total)
+            setattr(self, fact, total)
 
 
 def _total(amounts: Iterable[float | None]) -> float | None:
