@@ -200,6 +200,10 @@ SECTIONS: Final[Mapping[str, tuple[str, ...]]] = {
         "credentials picked up from netrc",
         "a key with spaces or line ends",
     ),
+    "Echoes and ends that hide": (
+        "the key is echoed escaped or encoded",
+        "the key is echoed in the name of a member or in a header",
+    ),
 }
 
 FAULTS: Final[Mapping[int, str]] = dict(enumerate(chain.from_iterable(SECTIONS.values()), 1))
