@@ -7,11 +7,10 @@ the text, and only the transport calls it, directly before it sends a request.
 from __future__ import annotations
 
 import hashlib
-from typing import Final, NoReturn
+from typing import NoReturn
 
 from seedance_async.errors import ConfigurationError
-
-MASK: Final = "***"
+from seedance_async.scrubbing import MASK, Scrubber
 
 
 class ApiKey:
@@ -25,7 +24,7 @@ class ApiKey:
             contains the key.
     """
 
-    __slots__ = ("_text",)
+    __slots__ = ("_scrubber", "_text")
 
     def __init__(self, text: str) -> None:
         text = text.strip()
@@ -36,6 +35,7 @@ class ApiKey:
                 "the API key has spaces, control or non-ASCII characters inside it; paste it again"
             )
         self._text = text
+        self._scrubber = Scrubber(text)
 
     def reveal(self) -> str:
         """The key, for the Authorization header of requests to the API's origin only."""
@@ -49,13 +49,13 @@ class ApiKey:
         digits = hashlib.sha256(self._text.encode()).hexdigest()[:16]
         return f"{origin} {digits}".replace("://www.", "://")
 
-    def scrub(self, body: bytes) -> bytes:
-        """Replace the key in bytes that a server sent: some repeat the credentials they refuse."""
-        return body.replace(self._text.encode(), MASK.encode())
+    def scrub_body(self, body: bytes) -> bytes:
+        """An answer's body without the key: some servers repeat the credentials that they refuse."""
+        return self._scrubber.body(body)
 
     def scrub_text(self, text: str) -> str:
-        """As ``scrub``, for the text of a header."""
-        return text.replace(self._text, MASK)
+        """As ``scrub_body``, for the text of a header."""
+        return self._scrubber.text(text)
 
     def __repr__(self) -> str:
         return f"ApiKey({MASK})"

@@ -12,6 +12,7 @@ What this file guarantees, each for a reason:
   class: a bare ``TimeoutError`` may come from before or after the connect.
 * Exceptions of aiohttp hold the request's headers in their repr, so none of them becomes a cause or context.
   Its frames hold them in their locals, so what passes through, a cancellation above all, leaves them behind.
+* An answer leaves this file without the key: body and headers are scrubbed here, before anything reads them.
 """
 
 from __future__ import annotations
@@ -239,7 +240,7 @@ class Transport:
             allow_redirects=False,
             timeout=self._timeout,
         ) as response:
-            body = self.key.scrub(await _read_capped(response))
+            body = self.key.scrub_body(await _read_capped(response))
             fault_point("after_body")
             given = response.headers
             headers = {

@@ -7,6 +7,7 @@
     placement     the complete file under its final name
     metadata      prompt and origin inside of MP4, PNG and JPEG files           (pure)
     resume        which bytes of an answer continue an incomplete file          (pure)
+    wholeness     whether a file ends where its format says                     (pure)
     naming        file types and file names                                     (pure)
 
 Downloads go to other hosts than the API and spend nothing of the request budget.

@@ -1,7 +1,8 @@
 """Download of one file, from its URL to its final name, in several attempts.
 
-An attempt resumes the previous one, of this process or an earlier one. The length is verified, and the type
-by the first bytes. A full or broken disk ends the download at once; failures of the network are retried.
+An attempt resumes the previous one, of this process or an earlier one. The length is verified, the type by
+the first bytes, and the end by the file's own format. A full or broken disk ends the download at once;
+failures of the network and files that are not whole are retried.
 """
 
 from __future__ import annotations
@@ -16,11 +17,12 @@ from anyio import to_thread
 
 from seedance_async.downloads import resume
 from seedance_async.downloads.metadata import Origin
-from seedance_async.downloads.naming import HEAD_BYTES, kind_of
+from seedance_async.downloads.naming import HEAD_BYTES, MAGIC_BYTES, kind_of
 from seedance_async.downloads.part import Part
 from seedance_async.downloads.placement import find_saved, put_in_place, with_metadata
 from seedance_async.downloads.resume import Mismatch, Remainder, Version
 from seedance_async.downloads.session import AttemptError
+from seedance_async.downloads.wholeness import missing
 from seedance_async.errors import DownloadError
 from seedance_async.fault_points import fault_point
 from seedance_async.models.display import shown_url
@@ -110,14 +112,14 @@ class Fetch:
                 await self._on_disk(part.reset)
                 raise AttemptError(content.reason)
             if isinstance(content, Remainder):
+                length: int | None = content.length
                 await self._on_disk(part.resume, content.start)
-                await self._receive(response, part, content.length)
             else:
                 length = self._length(response)
                 if saved := await self._start(source, part, response, length):
                     return saved
-                await self._receive(response, part, length)
-        return await self._on_disk(self._finish, source, part)
+            await self._receive(response, part, length)
+        return await self._on_disk(self._finish, source, part, length)
 
     async def _start(
         self, source: Source, part: Part, response: ClientResponse, length: int | None
@@ -127,9 +129,8 @@ class Fetch:
             head = await _head(response)
         suffix = kind_of(head)
         if suffix is None:
-            raise DownloadError(
-                f"{shown_url(source.url)} is not a picture or clip: it begins with {head[:16]!r}"
-            )
+            reason = f"{shown_url(source.url)} is not a picture or clip: it begins with {head[:16]!r}"
+            raise DownloadError(reason) if len(head) >= MAGIC_BYTES else AttemptError(reason)
         target = self._folder / f"{source.stem}.{suffix}"
         if length is not None and (
             saved := await self._on_disk(find_saved, target, head, self._origin(source, length))
@@ -171,14 +172,24 @@ class Fetch:
         await self._on_disk(part.write, data)
         fault_point("mid_download")
 
-    def _finish(self, source: Source, part: Part) -> Path:
-        """Give a complete part its metadata and its final name. Blocking."""
+    def _finish(self, source: Source, part: Part, length: int | None) -> Path:
+        """Give a part its metadata and its final name, if it is whole. Blocking.
+
+        Args:
+            source: the output.
+            part: as many bytes as arrived.
+            length: what the server stated.
+        """
         part.sync()
         with part.reader() as file:
             suffix = kind_of(file.read(HEAD_BYTES))
+            lacks = missing(file, suffix, length_stated=length is not None) if suffix else None
         if suffix is None:
             part.reset()
             raise DownloadError(f"{part.path.name} was changed by somebody else")
+        if lacks is not None:
+            part.reset()  # a proxy may keep such a copy under the validators of the whole file
+            raise AttemptError(f"the file is not whole: {lacks}")
         origin = self._origin(source, part.size)
         complete = (
             part.path

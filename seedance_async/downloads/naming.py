@@ -20,6 +20,9 @@ MAX_NAME_BYTES: Final = 200
 HEAD_BYTES: Final = 64 * 1024
 """Bytes at the start of a file that show its type, and in a clip made for streaming also its origin."""
 
+MAGIC_BYTES: Final = 12
+"""Bytes that are needed to recognise every type; fewer are the beginning of a file that was cut."""
+
 MAGIC: Final = (
     (re.compile(rb"....ftyp", re.DOTALL), "mp4"),
     (re.compile(rb"\x89PNG\r\n\x1a\n"), "png"),

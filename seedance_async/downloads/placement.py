@@ -1,7 +1,7 @@
 """Placement of a complete part: its metadata inserted, and a final name that no other file has.
 
 A name is taken with a hard link, which fails instead of overwriting. A file that was saved before is found,
-not saved again: it has the same bytes, or the same origin in its metadata.
+not saved again: it is whole, and has the same bytes, or the same origin in its metadata.
 
 Blocking: call it in worker threads.
 """
@@ -15,6 +15,7 @@ import os
 from typing import TYPE_CHECKING
 
 from seedance_async.downloads.metadata import MetadataError, apply_splice, plan_insertion, read_origin
+from seedance_async.downloads.wholeness import missing
 from seedance_async.safe_files import create
 
 if TYPE_CHECKING:
@@ -99,7 +100,9 @@ def _is_saved(path: Path, head: bytes, origin: Origin) -> bool:
         return False
     with path.open("rb") as file:
         unchanged = path.stat().st_size == origin.source_bytes and file.read(len(head)) == head
-        return unchanged or read_origin(file, path.suffix[1:]) == origin
+        kind = path.suffix[1:]
+        ours = unchanged or read_origin(file, kind) == origin
+        return ours and missing(file, kind, length_stated=True) is None
 
 
 def _sync_folder(folder: Path) -> None:

@@ -200,6 +200,13 @@ SECTIONS: Final[Mapping[str, tuple[str, ...]]] = {
         "credentials picked up from netrc",
         "a key with spaces or line ends",
     ),
+    "Echoes and ends that hide": (
+        "the key is echoed escaped or encoded",
+        "the key is echoed in the name of a member or in a header",
+        "a file is cut and its transfer states no length",
+        "a file is cut and its transfer states the length of the cut",
+        "a cut file of an earlier run has the final name",
+    ),
 }
 
 FAULTS: Final[Mapping[int, str]] = dict(enumerate(chain.from_iterable(SECTIONS.values()), 1))

@@ -20,6 +20,7 @@ import gc
 import logging
 import os
 import random
+import struct
 import sys
 import tempfile
 import threading
@@ -377,8 +378,15 @@ def without_drawing(put: Callable[[object, str, object], None] = setattr) -> Non
 
 
 def _sketch(content: Clip | Picture) -> bytes:
-    head = {"video/mp4": b"\0\0\0\x18ftypisom", "image/png": b"\x89PNG\r\n\x1a\n"}
-    return head.get(content.content_type, b"\xff\xd8\xff\xe0") + content.prompt.encode() * 200
+    text = content.prompt.encode() * 200
+    match content.content_type:
+        case "video/mp4":
+            boxes = {b"ftyp": b"isom\0\0\2\0", b"mdat": text}
+            return b"".join(struct.pack(">I4s", 8 + len(boxes[kind]), kind) + boxes[kind] for kind in boxes)
+        case "image/png":
+            return b"\x89PNG\r\n\x1a\n" + bytes(4) + b"IHDR" + bytes(8) + b"IEND" + bytes(4) + text
+        case _:
+            return b"\xff\xd8\xff\xd9" + text
 
 
 def main(arguments: Iterable[str] | None = None) -> int:

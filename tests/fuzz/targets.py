@@ -20,6 +20,7 @@ from seedance_async.batch.journal.opening import check, make_tables
 from seedance_async.batch.journal.schema import CHECKS
 from seedance_async.downloads import resume
 from seedance_async.downloads.metadata import MetadataError, Origin, apply_splice, plan_insertion, read_origin
+from seedance_async.downloads.wholeness import missing
 from seedance_async.errors import ConfigurationError, JournalError, ValidationError
 from seedance_async.models import REQUEST_TYPES
 from seedance_async.protocol import Failure, Reply, read_submission, read_task, retry_after, task_call
@@ -119,16 +120,18 @@ def file_names(data: bytes) -> None:
 
 
 def media(data: bytes) -> None:
-    """A file takes the texts, and then tells its origin; or it is left as it is."""
+    """A file takes the texts, and then tells its origin; or it is left as it is. What is whole stays so."""
     which, content = _parts(data, 2)
     kind = ("mp4", "png", "jpg")[len(which) % 3]
     file = io.BytesIO(content)
     told = read_origin(file, kind)
+    missing(file, ("webm", "webp", "gif")[len(which) % 3], length_stated=True)
     try:
         change = plan_insertion(file, kind, prompt="A kite \u2600", origin=ORIGIN)
     except MetadataError:
         return
     changed = io.BytesIO(b"".join(apply_splice(file, change)))
+    assert missing(file, kind, length_stated=True) or not missing(changed, kind, length_stated=True)
     assert (told or ORIGIN) == read_origin(changed, kind)
 
 

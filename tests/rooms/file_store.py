@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import re
+import struct
 from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from typing import TYPE_CHECKING
+from zlib import crc32
 
 import anyio
 from attrs import define, field
@@ -24,10 +26,19 @@ if TYPE_CHECKING:
 PNG = b"\x89PNG\r\n\x1a\n"
 
 
-def picture(size_bytes: int, *, mark: bytes = b"kite") -> bytes:
-    """Bytes that look like a picture from outside, each place of them different."""
-    numbers = b"".join(b"%s %010d " % (mark, number) for number in range(size_bytes // 16 + 1))
-    return (PNG + numbers)[:size_bytes]
+def picture(size_bytes: int, *, mark: bytes = b"kite", signed: bool = True) -> bytes:
+    """A PNG that is whole by its structure, each place of it different; a signed one is kept as it is."""
+    head = PNG + chunk(b"IHDR", bytes.fromhex("00000001000000010800000000"))
+    head += chunk(b"caBX", b"credentials") if signed else b""
+    end = chunk(b"IEND", b"")
+    pixels = size_bytes - len(head) - len(end) - 12
+    numbers = b"".join(b"%s %010d " % (mark, number) for number in range(pixels // 16 + 1))
+    return head + chunk(b"IDAT", numbers[:pixels]) + end
+
+
+def chunk(kind: bytes, content: bytes) -> bytes:
+    """A chunk of a PNG."""
+    return struct.pack(">I", len(content)) + kind + content + struct.pack(">I", crc32(kind + content))
 
 
 def finished(*urls: str, task_id: str = "gpt2_a1") -> Task:

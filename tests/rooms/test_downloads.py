@@ -14,7 +14,7 @@ from seedance_async.downloads import PublicResolver, kind_of
 from seedance_async.errors import ValidationError
 from seedance_async.models import Task, VideoOutput
 from seedance_async.sandbox import Behaviour, Fault, Sandbox
-from tests.rooms.file_store import finished, save
+from tests.rooms.file_store import finished, picture, save
 from tests.rooms.raw_server import answer, raw_server, says
 
 if TYPE_CHECKING:
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from seedance_async.models import Request
     from tests.rooms.raw_server import Behaviour as Says
 
-PNG = b"\x89PNG\r\n\x1a\n" + b"picture" * 1000
+PNG = picture(7008)
 
 
 def client_for(sandbox: Sandbox) -> SeedanceClient:
@@ -41,11 +41,11 @@ async def test_files_of_every_model_land_under_the_tasks_id(tmp_path: Path) -> N
     async with Sandbox() as sandbox, client_for(sandbox) as client:
         tasks = [await client.generate(request) for request in requests]
         saved = [await client.download(task, tmp_path) for task in tasks]
-        clip, frame, picture, photo = [path for paths in saved for path in paths]
+        clip, frame, image, photo = [path for paths in saved for path in paths]
 
         assert [clip.name, frame.name] == [f"{tasks[0].id}.mp4", f"{tasks[0].id}-last-frame.png"]
-        assert [picture.name, photo.name] == [f"{tasks[1].id}.png", f"{tasks[2].id}.jpg"]
-        assert [kind_of(path.read_bytes()[:64]) for path in (clip, frame, picture, photo)] == [
+        assert [image.name, photo.name] == [f"{tasks[1].id}.png", f"{tasks[2].id}.jpg"]
+        assert [kind_of(path.read_bytes()[:64]) for path in (clip, frame, image, photo)] == [
             "mp4",
             "png",
             "png",
@@ -53,7 +53,7 @@ async def test_files_of_every_model_land_under_the_tasks_id(tmp_path: Path) -> N
         ]
         assert sandbox.leaks == []
         assert sorted(path.name for path in tmp_path.iterdir()) == sorted(
-            path.name for path in (clip, frame, picture, photo)
+            path.name for path in (clip, frame, image, photo)
         )
 
 

@@ -123,19 +123,12 @@ async def test_a_part_makes_room_although_it_could_be_gone_on_with(small_disk: P
 
 async def test_without_room_for_a_second_copy_a_file_goes_without_its_prompt(small_disk: Path) -> None:
     """What is paid is worth more than its metadata."""
-    body = small_picture(110_000)
+    body = picture(110_000, signed=False)
     async with raw_server(Store(body)) as server:
         (path,) = await save(finished(server.url), small_disk, prompt="A red kite")
 
     assert body == path.read_bytes()
     assert ["kite.png"] == names(small_disk)
-
-
-def small_picture(size_bytes: int) -> bytes:
-    """A PNG that is sound up to its picture."""
-    chunk = b"IDAT" + picture(size_bytes - 45)
-    ihdr = b"\x00\x00\x00\x0dIHDR" + bytes(17)
-    return picture(8) + ihdr + (len(chunk) - 4).to_bytes(4, "big") + chunk + bytes(4)
 
 
 @pytest.mark.case(147)
@@ -148,7 +141,7 @@ async def test_a_planted_link_is_not_written_through(stem: str, plant: str, tmp_
     folder.mkdir()
     trap = folder / stem
     trap.symlink_to(victim) if plant == "symbolic" else trap.hardlink_to(victim)
-    async with raw_server(Store(small_picture(100_000))) as server:
+    async with raw_server(Store(picture(100_000, signed=False))) as server:
         try:
             (path,) = await save(finished(server.url), folder, prompt="A red kite")
         except DownloadError:
@@ -184,7 +177,7 @@ async def test_a_crash_between_two_names_costs_nothing(tmp_path: Path) -> None:
 async def test_a_file_that_is_there_is_found_and_not_fetched(prompt: str | None, tmp_path: Path) -> None:
     """Also under the name it took because somebody else's file had the first."""
     (tmp_path / "kite.png").write_bytes(b"holiday picture")
-    body = small_picture(3 * 1024**2)
+    body = picture(3 * 1024**2, signed=False)
     async with raw_server(Store(body), Store(body, cuts=[100_000])) as server:
         first = await save(finished(server.url), tmp_path, prompt=prompt)
         again = await save(finished(server.url), tmp_path, prompt=prompt)

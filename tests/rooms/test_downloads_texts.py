@@ -82,7 +82,7 @@ async def test_a_batch_puts_prompts_into_its_files_unless_told_not_to(tmp_path: 
 
 
 async def test_a_file_that_cannot_carry_a_prompt_is_saved_without(tmp_path: Path) -> None:
-    """What looks like a picture and is none inside is not ours to judge, and is paid."""
+    """A change would break the signature of a signed one, and it is paid."""
     body = picture(100_000)
     async with raw_server(Store(body)) as server:
         (path,) = await save(finished(server.url), tmp_path, prompt=PROMPT)

@@ -32,8 +32,8 @@ if TYPE_CHECKING:
 MAX_MOOV_BYTES: Final = 64 * 1024**2
 """Largest ``moov`` that is read into memory; that of a 15 s clip has some 20 kB."""
 
-MAX_BOXES: Final = 1000
-"""Most boxes at the top level of a file; a clip has four."""
+MAX_BOXES: Final = 100_000
+"""Most boxes at the top level of a file; a clip has four, one in fragments two for each of them."""
 
 LIST: Final = (b"udta", b"meta", b"ilst")
 """The path from ``moov`` to the list."""
@@ -96,32 +96,46 @@ def read_origin(file: BinaryIO) -> Origin | None:
     """
     _, content = _read_moov(file)
     for kind in LIST:
-        box = _first(_boxes(content), kind)
+        box = _first(boxes(content), kind)
         if box is None:
             return None
         content = box.content[_head_of_meta(box.content) :] if kind == b"meta" else box.content
     head = _free_entry(b"")[8:-16]
-    texts = (box.content for box in _boxes(content) if box.kind == FREE and box.content.startswith(head))
+    texts = (box.content for box in boxes(content) if box.kind == FREE and box.content.startswith(head))
     text = next(texts, None)
     return None if text is None else Origin.from_json(text[len(head) + 16 :])
 
 
 def _read_moov(file: BinaryIO) -> tuple[Section, bytes]:
     """The only ``moov`` of a file, and its content."""
-    found = [section for section in _sections(file) if section.kind == b"moov"]
+    found = [section for section in sections(file) if _is_moov(file, section)]
     if len(found) != 1 or found[0].stop - found[0].start > MAX_MOOV_BYTES:
         raise MetadataError(f"{len(found)} moov, or one that is too large")
     content = read_exactly(file, found[0].content, found[0].stop - found[0].content)
-    if any(kind in box.whole for box in _boxes(content) for kind in HOLDS_OFFSETS if box.kind != b"udta"):
+    if any(kind in box.whole for box in boxes(content) for kind in HOLDS_OFFSETS if box.kind != b"udta"):
         raise MetadataError("it holds file offsets outside of the sample tables")
     return found[0], content
 
 
-def _sections(file: BinaryIO) -> Iterator[Section]:
+def _is_moov(file: BinaryIO, section: Section) -> bool:
+    """Whether a top-level box is ``moov``.
+
+    Raises:
+        MetadataError: it is one that forbids an insertion.
+    """
+    if section.kind in HOLDS_OFFSETS:
+        raise MetadataError("it holds file offsets outside of the sample tables")
+    head = min(16, section.stop - section.content)
+    if section.kind == b"uuid" and read_exactly(file, section.content, head) == CREDENTIALS:
+        raise MetadataError("it carries content credentials")
+    return section.kind == b"moov"
+
+
+def sections(file: BinaryIO) -> Iterator[Section]:
     """The top-level boxes of a file.
 
     Raises:
-        MetadataError: one is invalid, or forbids an insertion.
+        MetadataError: one is invalid, or ends behind the end of the file.
     """
     offset, size = 0, size_of(file)
     for _ in range(MAX_BOXES):
@@ -133,23 +147,18 @@ def _sections(file: BinaryIO) -> Iterator[Section]:
             head, (length,) = 16, struct.unpack(">Q", read_exactly(file, offset + 8, 8))
         stop = offset + length if length else size
         if stop < offset + head or stop > size:
-            raise MetadataError(f"invalid box at {offset}")
-        if kind in HOLDS_OFFSETS:
-            raise MetadataError("it holds file offsets outside of the sample tables")
-        content = offset + head
-        if kind == b"uuid" and read_exactly(file, content, min(16, stop - content)) == CREDENTIALS:
-            raise MetadataError("it carries content credentials")
-        yield Section(kind, offset, content, stop)
+            raise MetadataError(f"the box at {offset} does not end in the file")
+        yield Section(kind, offset, offset + head, stop)
         offset = stop
     raise MetadataError(f"more than {MAX_BOXES} boxes")
 
 
-def _boxes(content: bytes) -> list[Box]:
+def boxes(content: bytes) -> list[Box]:
     """The boxes inside a box. QuickTime may end a list with zeros; they become a box with an empty kind."""
-    boxes, offset = [], 0
+    found, offset = [], 0
     while offset < len(content):
         if not any(content[offset : offset + 8]):
-            boxes.append(Box(b"", content[offset:]))
+            found.append(Box(b"", content[offset:]))
             break
         length, kind = struct.unpack(">I4s", content[offset : offset + 8].ljust(8, b"\0"))
         head = 8
@@ -157,13 +166,13 @@ def _boxes(content: bytes) -> list[Box]:
             head, (length,) = 16, struct.unpack(">Q", content[offset + 8 : offset + 16].ljust(8, b"\0"))
         if length < head or offset + length > len(content):
             raise MetadataError(f"invalid box in a box, {kind!r}")
-        boxes.append(Box(kind, content[offset : offset + length], head))
+        found.append(Box(kind, content[offset : offset + length], head))
         offset += length
-    return boxes
+    return found
 
 
-def _first(boxes: Iterable[Box], kind: bytes) -> Box | None:
-    return next((box for box in boxes if box.kind == kind), None)
+def _first(children: Iterable[Box], kind: bytes) -> Box | None:
+    return next((box for box in children if box.kind == kind), None)
 
 
 # --- the list
@@ -171,15 +180,15 @@ def _first(boxes: Iterable[Box], kind: bytes) -> Box | None:
 
 def _with_entries(content: bytes, path: tuple[bytes, ...], entries: bytes) -> bytes:
     """A box's content with ``entries`` appended to the list at ``path``; missing boxes are created."""
-    boxes = _boxes(content)
+    children = boxes(content)
     if not path:  # the list itself; a file has one comment
-        return b"".join(box.whole for box in boxes if box.kind not in {COMMENT, b""}) + entries
-    old = _first(boxes, path[0])
+        return b"".join(box.whole for box in children if box.kind not in {COMMENT, b""}) + entries
+    old = _first(children, path[0])
     new = _child_with_entries(old, path, entries)
     if old is not None:
-        return b"".join(new if box is old else box.whole for box in boxes)
-    parts = [box.whole for box in boxes]
-    parts.insert(len(boxes) - (bool(boxes) and not boxes[-1].kind), new)  # before terminating zeros
+        return b"".join(new if box is old else box.whole for box in children)
+    parts = [box.whole for box in children]
+    parts.insert(len(children) - (bool(children) and not children[-1].kind), new)  # before terminating zeros
     return b"".join(parts)
 
 
@@ -198,9 +207,9 @@ def _head_of_meta(content: bytes) -> int:
         MetadataError: it is not for the list's kind of entries.
     """
     head = 0 if content[4:8] == b"hdlr" else 4
-    boxes = _boxes(content[head:])
-    handler = _first(boxes, b"hdlr")
-    if handler is None or handler.content[8:12] != b"mdir" or _first(boxes, b"iloc"):
+    children = boxes(content[head:])
+    handler = _first(children, b"hdlr")
+    if handler is None or handler.content[8:12] != b"mdir" or _first(children, b"iloc"):
         raise MetadataError("its meta box has another handler")
     return head
 
@@ -248,7 +257,7 @@ def _tables(
 ) -> Iterator[tuple[bytes, int, int]]:
     """Kind, and start and end of the content, of every sample table."""
     offset = start
-    for box in _boxes(bytes(moov[start:stop])):
+    for box in boxes(bytes(moov[start:stop])):
         end = offset + len(box.whole)
         if path and box.kind == path[0]:
             yield from _tables(moov, offset + box.head, end, path[1:])

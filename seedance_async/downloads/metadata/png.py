@@ -37,7 +37,7 @@ def plan_insertion(file: BinaryIO, *, prompt: str, origin: Origin) -> Splice:
     Raises:
         MetadataError: not a PNG that can be read up to its picture, or it is signed.
     """
-    for kind, start, _ in _chunks(file):
+    for kind, start, _ in chunks(file):
         if kind == CREDENTIALS:
             raise MetadataError("it carries content credentials")
         if kind == b"IDAT":
@@ -52,7 +52,7 @@ def read_origin(file: BinaryIO) -> Origin | None:
         MetadataError: not a PNG that can be read up to its picture.
     """
     head = _head(KEY)
-    for kind, start, length in _chunks(file):
+    for kind, start, length in chunks(file):
         if kind == b"IDAT":
             break
         if kind == b"iTXt" and len(head) <= length <= MAX_TEXT_BYTES:
@@ -62,16 +62,20 @@ def read_origin(file: BinaryIO) -> Origin | None:
     return None
 
 
-def _chunks(file: BinaryIO) -> Iterator[tuple[bytes, int, int]]:
-    """Kind, offset and content length of every chunk."""
+def chunks(file: BinaryIO) -> Iterator[tuple[bytes, int, int]]:
+    """Kind, offset and content length of every chunk; ``IEND`` is the last one, whatever follows.
+
+    Raises:
+        MetadataError: not a PNG, or it ends before or in a chunk.
+    """
     if read_exactly(file, 0, len(SIGNATURE)) != SIGNATURE:
         raise MetadataError("not a PNG")
-    start, size = len(SIGNATURE), size_of(file)
-    while start < size:
+    start, size, kind = len(SIGNATURE), size_of(file), b""
+    while kind != b"IEND":
         length, kind = struct.unpack(">I4s", read_exactly(file, start, 8))
         end = start + 12 + length
         if end > size or (start == len(SIGNATURE) and kind != b"IHDR"):
-            raise MetadataError(f"invalid chunk at {start}")
+            raise MetadataError(f"the chunk at {start} is invalid, or does not end in the file")
         yield kind, start, length
         start = end
 

@@ -1,0 +1,229 @@
+"""Decision whether a file is whole, by what its own format says. Pure.
+
+The end of a transfer proves little: without a length it looks like a break, and an intermediary that keeps a
+broken copy states the copy's length. The formats say where they end:
+
+    png    the chunks, up to IEND
+    jpg    the segments, up to EOI; one in a thumbnail is inside of a segment and does not count
+    gif    the blocks, up to the trailer
+    webp   the size in the RIFF header
+    mp4    the boxes fill the file; the samples that moov lists are in it; a fragment's data follow it
+    webm   the elements fill the file
+
+Bytes after the end of a picture are allowed. An MP4 without index (``moov``, or ``meta`` in AVIF and HEIC) is
+whole only if its boxes state their sizes and the transfer stated the same length.
+
+Only structure is read, and of a JPEG the picture: a large clip is not read again.
+
+Sources: PNG (ISO/IEC 15948), section 5; ITU-T T.81, annex B; GIF89a, appendix A; RFC 9649 for WebP; ISO/IEC
+14496-12, sections 4.2, 8.1 to 8.8; RFC 8794 and RFC 9559 for WebM.
+"""
+
+from __future__ import annotations
+
+import re
+import struct
+from itertools import pairwise, repeat
+from typing import TYPE_CHECKING, Final
+
+from seedance_async.downloads.metadata import mp4, png
+from seedance_async.downloads.metadata.splice import MetadataError, read_exactly, size_of
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Mapping
+    from typing import BinaryIO
+
+MAX_STEPS: Final = 1_000_000
+"""Most blocks or elements that are looked at; only a hostile file has more."""
+
+MAX_SEGMENTS: Final = 10_000
+PIECE_BYTES: Final = 64 * 1024
+MARKER: Final = re.compile(rb"\xff([^\xff\x00\x01\xd0-\xd8])")
+"""A marker that begins a segment or ends the picture: not a stuffed byte, a restart or the start."""
+
+EOI: Final = b"\xd9"
+TO_THE_END: Final = bytes(4)
+"""The size of an MP4 box that ends where the file ends."""
+
+SEGMENT: Final = 0x18538067
+CLUSTER: Final = 0x1F43B675
+
+
+def missing(file: BinaryIO, kind: str, *, length_stated: bool) -> str | None:
+    """What a file lacks to be whole; None if it is whole.
+
+    Args:
+        file: the file to read; its position changes.
+        kind: its extension, one of ``kind_of``.
+        length_stated: the server stated the length, and as many bytes arrived.
+    """
+    try:
+        if kind == "mp4":
+            _check_mp4(file, length_stated=length_stated)
+        else:
+            CHECKS[kind](file)
+    except MetadataError as problem:
+        return str(problem)
+    except struct.error:
+        return "a sample table of the MP4 is damaged"
+    return None
+
+
+def _check_png(file: BinaryIO) -> None:
+    for _ in png.chunks(file):
+        pass
+
+
+def _check_jpeg(file: BinaryIO) -> None:
+    offset = 2
+    for _ in range(MAX_SEGMENTS):
+        marker, offset = _next_marker(file, offset)
+        if marker == EOI:
+            return
+        offset += int.from_bytes(read_exactly(file, offset, 2))
+    raise MetadataError(f"more than {MAX_SEGMENTS} segments")
+
+
+def _next_marker(file: BinaryIO, offset: int) -> tuple[bytes, int]:
+    """The next marker at or after ``offset``, and the offset behind it."""
+    while True:
+        file.seek(offset)
+        piece = file.read(PIECE_BYTES)
+        if found := MARKER.search(piece):
+            return found[1], offset + found.end()
+        if len(piece) < PIECE_BYTES:
+            raise MetadataError("the JPEG ends without its end marker")
+        offset += len(piece) - 1  # a marker has two bytes, and the first may be the last one here
+
+
+def _check_gif(file: BinaryIO) -> None:
+    offset = 13 + _color_table_bytes(read_exactly(file, 10, 1)[0])
+    for _ in range(MAX_STEPS):
+        match read_exactly(file, offset, 1):
+            case b";":
+                return
+            case b",":
+                flags = read_exactly(file, offset + 9, 1)[0]
+                offset = _after_sub_blocks(file, offset + 11 + _color_table_bytes(flags))
+            case b"!":
+                offset = _after_sub_blocks(file, offset + 2)
+            case _:
+                raise MetadataError(f"the GIF has no block at {offset}")
+    raise MetadataError(f"more than {MAX_STEPS} blocks")
+
+
+def _color_table_bytes(flags: int) -> int:
+    return 3 * 2 ** (flags % 8 + 1) if flags & 0x80 else 0
+
+
+def _after_sub_blocks(file: BinaryIO, offset: int) -> int:
+    for _ in range(MAX_STEPS):
+        length = read_exactly(file, offset, 1)[0]
+        offset += 1 + length
+        if not length:
+            return offset
+    raise MetadataError(f"more than {MAX_STEPS} blocks")
+
+
+def _check_webp(file: BinaryIO) -> None:
+    (length,) = struct.unpack("<I", read_exactly(file, 4, 4))
+    if 8 + length > size_of(file):
+        raise MetadataError(f"it has {size_of(file)} bytes, and its header says {8 + length}")
+
+
+def _check_webm(file: BinaryIO) -> None:
+    offset, size = 0, size_of(file)
+    for _ in range(MAX_STEPS):
+        if offset == size:
+            return
+        identifier, offset = _variable_integer(file, offset, with_marker=True)
+        length, offset = _variable_integer(file, offset)
+        # An element of unknown size, written live, ends with its last child, so its children are walked.
+        if length is not None:
+            offset += length
+        elif identifier not in {SEGMENT, CLUSTER}:
+            raise MetadataError(f"the element before {offset} has no size")
+        if offset > size:
+            raise MetadataError(f"it has {size} bytes, and an element ends at {offset}")
+    raise MetadataError(f"more than {MAX_STEPS} elements")
+
+
+def _variable_integer(file: BinaryIO, offset: int, *, with_marker: bool = False) -> tuple[int | None, int]:
+    """An integer of EBML and the offset behind it; None for the value that means unknown."""
+    first = read_exactly(file, offset, 1)[0]
+    width = 9 - first.bit_length()
+    if width > 8:
+        raise MetadataError(f"no element at {offset}")
+    number = int.from_bytes(read_exactly(file, offset, width))
+    if not with_marker:
+        number &= (1 << 7 * width) - 1
+    unknown = not with_marker and number == (1 << 7 * width) - 1
+    return None if unknown else number, offset + width
+
+
+def _check_mp4(file: BinaryIO, *, length_stated: bool) -> None:
+    last = {section.kind: section for section in mp4.sections(file)}
+    data, moov, fragment = (last.get(kind) for kind in (b"mdat", b"moov", b"moof"))
+    index = moov or last.get(b"meta")
+    if index is None and not (length_stated and data and read_exactly(file, data.start, 4) != TO_THE_END):
+        raise MetadataError("the MP4 has no index (moov)")
+    content = _content(file, index) if index else b""
+    if data is None and b"idat" not in content:
+        raise MetadataError("the MP4 has no data (mdat)")
+    if data and fragment and data.start < fragment.start:
+        raise MetadataError("the MP4 has no data (mdat) of its last fragment")
+    end = max(_sample_ends(content), default=0) if moov else 0
+    if end > size_of(file):
+        raise MetadataError(f"the MP4 has {size_of(file)} bytes, and a sample ends at {end}")
+
+
+def _content(file: BinaryIO, section: mp4.Section) -> bytes:
+    """The content of an index; nothing of one that is too large to be read at once."""
+    length = section.stop - section.content
+    return read_exactly(file, section.content, length) if length <= mp4.MAX_MOOV_BYTES else b""
+
+
+def _sample_ends(moov: bytes) -> Iterator[int]:
+    """For each chunk of samples that ``moov`` lists, the offset at which the chunk ends at the earliest."""
+    for tables in _sample_tables(moov):
+        offsets = _numbers(tables, b"stco", "I") + _numbers(tables, b"co64", "Q")
+        (uniform,) = struct.unpack_from(">I", tables.get(b"stsz", bytes(8)), 4)
+        sizes = () if uniform else _numbers(tables, b"stsz", "I", at=8)
+        sample = 0
+        for offset, count in zip(offsets, _samples_per_chunk(tables), strict=False):
+            yield offset + (uniform or sum(sizes[sample : sample + count]))
+            sample += count
+
+
+def _sample_tables(moov: bytes) -> Iterator[dict[bytes, bytes]]:
+    """The sample tables of each track: content by kind."""
+    for track in mp4.boxes(moov):
+        found = [track] if track.kind == mp4.TABLES[0] else []
+        for kind in mp4.TABLES[1:]:
+            found = [box for parent in found for box in mp4.boxes(parent.content) if box.kind == kind]
+        yield {box.kind: box.content for parent in found for box in mp4.boxes(parent.content)}
+
+
+def _samples_per_chunk(tables: Mapping[bytes, bytes]) -> Iterator[int]:
+    """The number of samples in each chunk, without end: the last entry of ``stsc`` goes on."""
+    numbers = _numbers(tables, b"stsc", "I", each=3)
+    runs = list(zip(numbers[::3], numbers[1::3], strict=True))
+    for (chunk, count), (next_chunk, _) in pairwise(runs):
+        yield from repeat(count, next_chunk - chunk)
+    yield from repeat(runs[-1][1] if runs else 0)
+
+
+def _numbers(
+    tables: Mapping[bytes, bytes], kind: bytes, width: str, *, at: int = 4, each: int = 1
+) -> tuple[int, ...]:
+    """All numbers of a table, ``each`` to an entry; its count of entries stands ``at`` an offset."""
+    table = tables.get(kind)
+    if table is None:
+        return ()
+    (count,) = struct.unpack_from(">I", table, at)
+    return struct.unpack_from(f">{count * each}{width}", table, at + 4)
+
+
+CHECKS: Final[Mapping[str, Callable[[BinaryIO], None]]] = {
+    "png": _check_png, "jpg": _check_jpeg, "gif": _check_gif, "webp": _check_webp, "webm": _check_webm,
+}  # fmt: skip
