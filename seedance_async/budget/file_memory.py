@@ -12,6 +12,8 @@ What is not known is taken to be the worst that can be, for as long as that can 
 
 - a file that cannot be read, or is gone although we wrote it, may have held a full window: nothing is sent
   for one period;
+- a file that we are the first to write may have been deleted while others wait for their slots: they look
+  twice a second, and write theirs again; so we wait for a second;
 - a value that cannot be is replaced by the largest that can;
 - a lock that somebody keeps is waited for. After two periods all that its file can say is over, and the file
   is replaced; whoever kept the lock finds its own slot too old to be used;
@@ -64,6 +66,8 @@ FALLBACK_SHARE: Final = 1 / 3  # of the window, for a process that cannot see th
 LONGEST_PERIOD: Final = 3600.0  # s; a longer one in the file is not believed
 MOST_BYTES: Final = 1 << 24  # of the file; ours has some 40 a request
 SLACK: Final = 0.05  # s; what clocks and floats may differ by
+CHECK_EVERY: Final = 0.5  # s
+SETTLING: Final = 1.0  # s, for those who check to be heard
 LOCK_WARNING: Final = 1.0  # s for which a lock is kept until it is worth a word
 
 
@@ -121,6 +125,8 @@ class Page:
 
 class FileMemory:
     """Remembers an account in a file."""
+
+    check_every: float | None = CHECK_EVERY
 
     def __init__(
         self,
@@ -181,6 +187,7 @@ class FileMemory:
             file = locked(self._path)
             if file is None and self._kept_too_long(clock()):
                 self._path.unlink(missing_ok=True)
+                self._inode = None  # it is replaced, not lost
                 file = locked(self._path)
         except (OSError, RuntimeError) as error:  # RuntimeError: the user has no home
             self._give_up(error)
@@ -217,13 +224,19 @@ class FileMemory:
                 self._state.pace = _stricter(self._state.pace, known)
         elif not is_empty or self._inode is not None:
             self._tell("the request budget's file was lost or damaged; nothing is sent for one period")
-            self._state.pace = evolve(known, closed_until=max(known.closed_until, now + self._period))
+            self._close_for(self._period)
+        else:
+            self._close_for(min(SETTLING, self._period))
         self._theirs = {
             budget: alive
             for budget, slots in self._theirs.items()
             if (alive := [slot for slot in slots if slot > now])
         }
         self._state.others = tuple(sorted(slot for slots in self._theirs.values() for slot in slots))
+
+    def _close_for(self, seconds: float) -> None:
+        pace = self._state.pace
+        self._state.pace = evolve(pace, closed_until=max(pace.closed_until, self._state.now + seconds))
 
     def _is_missing(self, page: Page) -> bool:
         """Whether somebody wrote without having read what we wrote."""

@@ -153,7 +153,11 @@ class Budget:
     async def _open(self) -> None:
         """Wait until window, pause and the requests on the wire allow one more."""
         while (wait := self._closed_for(anyio.current_time())) != 0.0:
-            await self._changed_signal.wait(wait)
+            longest = self._memory.check_every
+            await self._changed_signal.wait(min(inf if wait is None else wait, longest) if longest else wait)
+            if longest:
+                with self._remembered():  # which writes our slots down again
+                    pass
 
     def _closed_for(self, now: float) -> float | None:
         """Seconds until all but our own spacing allows a request; None until some slot is settled."""

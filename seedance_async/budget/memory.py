@@ -40,7 +40,13 @@ class BudgetState:
 
 
 class BudgetMemory(Protocol):
-    """Remembers one account's state."""
+    """Remembers one account's state.
+
+    Attributes:
+        check_every: seconds after which whoever waits opens it again, as it may be lost; or None.
+    """
+
+    check_every: float | None
 
     def open(self, clock: Callable[[], float]) -> AbstractContextManager[BudgetState]:
         """The state as it stands now by the caller's clock, to be changed in place; kept after the block."""
@@ -49,6 +55,8 @@ class BudgetMemory(Protocol):
 
 class NoMemory:
     """Remembers as long as the budget lives."""
+
+    check_every: float | None = None
 
     def __init__(self) -> None:
         self._state = BudgetState()
