@@ -347,7 +347,7 @@ class SeedanceClient:
             timeouts=self._timeouts,
             usage=self._usage,
             forecast=self._forecasts,
-            memory=_memory(self._key, self._base_url),
+            memory=_memory(self._key, self._base_url, self._rate_limit),
             session=self._session,
         )
         await engine.open()
@@ -406,9 +406,11 @@ def _option(value: Option | None, kind: type[Option]) -> Option | None:
     raise ConfigurationError(f"a {kind.__name__} is wanted, such as {kind()}; got {value!r}")
 
 
-def _memory(key: ApiKey, base_url: URL) -> BudgetMemory:
+def _memory(key: ApiKey, base_url: URL, limit: RateLimit) -> BudgetMemory:
     """Where stamps and lessons of the limit outlive the process."""
-    return FileMemory(key.account(str(base_url.origin()))) if outlives_a_process(base_url) else NoMemory()
+    if not outlives_a_process(base_url):
+        return NoMemory()
+    return FileMemory(key.account(str(base_url.origin())), limit=limit)
 
 
 def _environment(name: str, parse: Callable[[str], Setting], default: Setting) -> Setting:

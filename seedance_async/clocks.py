@@ -1,7 +1,8 @@
-"""The wall clock: unlike the loop's it runs on while the machine sleeps, and is compared across runs."""
+"""Clocks that run on while the machine sleeps, unlike the loop's: the wall clock, and the time since boot."""
 
 from __future__ import annotations
 
+import sys
 import time
 from typing import Final
 
@@ -12,3 +13,8 @@ TOLERANCE: Final = 300.0
 def wall_now() -> float:
     """Seconds since 1970, UTC."""
     return time.time()
+
+
+def boot_time() -> float:
+    """Seconds since the machine was started, suspended ones included on Linux; knows no steps."""
+    return time.clock_gettime(time.CLOCK_BOOTTIME) if sys.platform == "linux" else time.monotonic()

@@ -7,10 +7,17 @@ the text, and only the transport calls it, directly before it sends a request.
 from __future__ import annotations
 
 import hashlib
-from typing import NoReturn
+import socket
+from ipaddress import IPv6Address
+from typing import Final, NoReturn
+from urllib.parse import urlsplit
 
 from seedance_async.errors import ConfigurationError
+from seedance_async.network import is_loopback, parse_address
 from seedance_async.scrubbing import MASK, Scrubber
+
+_DEFAULT_PORTS: Final = {"http": 80, "https": 443}
+_LOOPBACK: Final = "127.0.0.1"
 
 
 class ApiKey:
@@ -44,10 +51,10 @@ class ApiKey:
     def account(self, origin: str) -> str:
         """Name of the account at the API of ``origin``, which tells accounts apart without giving a key away.
 
-        It is the origin, with or without ``www.`` alike, and 16 hexadecimal digits that stand for the key.
+        It is the origin in its normal form, and 16 hexadecimal digits that stand for the key.
         """
         digits = hashlib.sha256(self._text.encode()).hexdigest()[:16]
-        return f"{origin} {digits}".replace("://www.", "://")
+        return f"{normal_origin(origin)} {digits}"
 
     def scrub_body(self, body: bytes) -> bytes:
         """An answer's body without the key: some servers repeat the credentials that they refuse."""
@@ -62,3 +69,34 @@ class ApiKey:
 
     def __reduce__(self) -> NoReturn:
         raise TypeError("an API key cannot be pickled: pass the key to the other process in another way")
+
+
+def normal_origin(origin: str) -> str:
+    """The one spelling of an origin under which budget and journal know its account.
+
+    Case, a trailing dot, the scheme's own port and ``www.`` make no difference, nor does the name by which
+    the loopback interface is called.
+    """
+    parts = urlsplit(origin.strip())
+    host = _normal_host(parts.hostname or "")
+    port = parts.port
+    suffix = "" if port is None or port == _DEFAULT_PORTS.get(parts.scheme) else f":{port}"
+    return f"{parts.scheme}://{host}{suffix}"
+
+
+def _normal_host(host: str) -> str:
+    name = host.lower().rstrip(".").removeprefix("www.")
+    address = parse_address(name) or parse_address(_four_numbers(name))
+    if isinstance(address, IPv6Address) and address.ipv4_mapped:
+        address = address.ipv4_mapped
+    if is_loopback(str(address or name)):
+        return _LOOPBACK
+    return f"[{address}]" if isinstance(address, IPv6Address) else str(address or name)
+
+
+def _four_numbers(name: str) -> str:
+    """An IPv4 address in its usual form where ``name`` is a short or hexadecimal one, such as 127.1."""
+    try:
+        return socket.inet_ntoa(socket.inet_aton(name)) if name[:1].isdigit() else name
+    except (OSError, ValueError):  # ValueError: characters that no address has
+        return name

@@ -33,6 +33,7 @@ from attrs import define, evolve, field
 from yarl import URL
 
 from seedance_async import clocks, retry
+from seedance_async.budget.gate import Slot
 from seedance_async.credentials import ApiKey
 from seedance_async.errors import (
     ClientStateError,
@@ -55,7 +56,6 @@ if TYPE_CHECKING:
     from aiohttp import ClientResponse
     from aiohttp.connector import Connection
 
-    from seedance_async.budget.gate import Slot
 
 Answer = TypeVar("Answer")
 
@@ -83,9 +83,20 @@ class Slots(Protocol):
 
 @define
 class _Attempt:
-    """One time a call goes on the wire: whether a byte of it can have left."""
+    """One time a call goes on the wire: in which slot, and whether a byte of it can have left."""
 
+    slot: Slot
     sent: bool = False
+
+    def begin(self) -> None:
+        """Note that bytes leave now, unless the slot is too old to be true."""
+        if not self.slot.is_fresh():
+            raise _SlotTooOldError
+        self.sent = True
+
+
+class _SlotTooOldError(aiohttp.ClientError):
+    """The process was stopped, or slow, between taking the slot and sending."""
 
 
 _current: ContextVar[_Attempt | None] = ContextVar("seedance_async_attempt", default=None)
@@ -141,7 +152,14 @@ class Transport:
             first_sent = clocks.wall_now() - history.age
             while True:
                 in_doubt = True
-                outcome = await self.attempt(call, read, slot=slot)
+                outcome = await self._attempt(call, read, slot)
+                if outcome is None:
+                    in_doubt = history.uncertain
+                    slot = await self._slot_again(call, history)
+                    _refuse_outlived(
+                        call, _TOO_LATE, evolve(history, age=clocks.wall_now() - first_sent), slot
+                    )
+                    continue
                 if not isinstance(outcome, Failure):
                     return outcome
                 elapsed = anyio.current_time() - began
@@ -181,14 +199,29 @@ class Transport:
     async def attempt(
         self, call: Call, read: Callable[[Reply], Answer | Failure], *, slot: Slot
     ) -> Answer | Failure:
-        """Put a call on the wire once. The slot is settled when the answer is in, or known not to come."""
+        """Put a call on the wire once. The slot is settled when the answer is in, or known not to come.
+
+        A slot that is too old when its request would leave is given back, and another one is taken.
+        """
+        while (outcome := await self._attempt(call, read, slot)) is None:
+            log.info("a slot was too old to be used; taking another one")
+            slot = await self.slots.slot()
+        return outcome
+
+    async def _attempt(
+        self, call: Call, read: Callable[[Reply], Answer | Failure], slot: Slot
+    ) -> Answer | Failure | None:
+        """One attempt within a slot; None if the slot was too old, and nothing was sent."""
         self._numbers += 1
         number = self._numbers
         self.usage.count(call.method)
         began = anyio.current_time()
         refused, wait = False, None
+        arrives_within = self.timeouts.request  # unless an answer shows that it has arrived
         try:
-            outcome = await self._exchange(call, read)
+            outcome = await self._exchange(call, read, slot)
+            if not _is_unanswered(outcome):
+                arrives_within = 0.0
             if isinstance(outcome, Failure):
                 refused, wait = isinstance(outcome.error, RateLimitedError), outcome.retry_after
                 self.usage.refusals += refused
@@ -197,9 +230,13 @@ class Transport:
                 took = anyio.current_time() - began
                 log.debug("#%d %s %s: %s in %.2f s", number, call.method, call.path, said, took)
             self._warn_of_outage(outcome)
+        except _SlotTooOldError:
+            slot.cancel()
+            return None
+        else:
             return outcome
         finally:
-            slot.settle(refused=refused, retry_after=wait)
+            slot.settle(refused=refused, retry_after=wait, arrives_within=arrives_within)
 
     def _warn_of_outage(self, outcome: object) -> None:
         """Warn once in an outage: a program that looks at warnings only must not seem to hang."""
@@ -209,19 +246,24 @@ class Transport:
             message = "%d requests in a row were not answered (%s); trying on, as the retry policy says"
             log.warning(message, OUTAGE, outcome.error.message, extra={"outage": True})
 
-    async def _exchange(self, call: Call, read: Callable[[Reply], Answer | Failure]) -> Answer | Failure:
+    async def _exchange(
+        self, call: Call, read: Callable[[Reply], Answer | Failure], slot: Slot
+    ) -> Answer | Failure:
         if self.session.closed:  # aiohttp would raise a bare RuntimeError
             whose = "the client" if self.owns_session else "the aiohttp session passed in as session="
             message = f"{whose} is closed; nothing was sent"
             return Failure(error=ClientStateError(message), outcome=Outcome.NOT_SENT, final=True)
-        attempt = _Attempt()
+        attempt = _Attempt(slot)
         token = _current.set(attempt)
         before = sys.exception()
         try:
+            if not self.owns_session:  # a foreign session notes nothing: assume the worst
+                attempt.begin()
             reply = await self._round_trip(call)
+        except _SlotTooOldError:
+            raise _SlotTooOldError from None  # without the frames that hold the key
         except (aiohttp.ClientError, OSError, TimeoutError, ValueError) as problem:
-            sent = attempt.sent or not self.owns_session  # a foreign session notes nothing: assume the worst
-            return _failure(problem, self.base_url, sent=sent)
+            return _failure(problem, self.base_url, sent=attempt.sent)
         except BaseException as passing:
             _leave_frames(passing, before)
             raise
@@ -259,6 +301,20 @@ class Transport:
             error=UnexpectedReplyError(f"the API has moved to {target.host}", status=reply.status),
             outcome=Outcome.NOT_SENT,  # a redirect did not process anything; the call is sent again whole
         )
+
+
+_TOO_LATE: Final = Failure(
+    error=ConnectionFailedError("the process was stopped before it could send"), outcome=Outcome.NOT_SENT
+)
+
+
+def _is_unanswered(outcome: object) -> bool:
+    """Whether a request left, and nothing shows that it has arrived."""
+    return (
+        isinstance(outcome, Failure)
+        and isinstance(outcome.error, ConnectionFailedError)
+        and outcome.outcome is Outcome.UNKNOWN
+    )
 
 
 def _refuse_outlived(call: Call, failure: Failure, history: retry.History, slot: Slot) -> None:
@@ -384,7 +440,7 @@ class _AccountedRequest(aiohttp.ClientRequest):
         if attempt is not None:
             if attempt.sent:
                 raise aiohttp.ServerDisconnectedError
-            attempt.sent = True
+            attempt.begin()
         response = await super().send(conn)
         if self.method == "POST":
             # Its body is written in the next step of the loop, by a task begun just now.

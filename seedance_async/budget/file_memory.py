@@ -5,44 +5,70 @@ and what one was refused for, all have learned. The file is named after a hash o
 
 It is written over in place, by one call and under its own lock: a new file in its place would cost
 milliseconds on file systems that flush what is renamed, and this happens before every request. Nothing is
-synced to disk, for after a power cut a minute has passed anyway. A file that cannot be read is forgotten;
-where none can be written, the memory ends with the process.
+synced to disk, for after a power cut a minute has passed anyway. The room it will need is taken with the
+first write, so that a disk that fills up later does not cut it.
+
+What is not known is taken to be the worst that can be, for as long as that can last, and told once:
+
+- a file that cannot be read, or is gone although we wrote it, may have held a full window: nothing is sent
+  for one period;
+- a file that we are the first to write may have been deleted while others wait for their slots: they look
+  twice a second, and write theirs again; so we wait for a second;
+- a value that cannot be is replaced by the largest that can;
+- a lock that somebody keeps is waited for. After two periods all that its file can say is over, and the file
+  is replaced; whoever kept the lock finds its own slot too old to be used;
+- where no file can be written, the other processes cannot be seen: this one uses `FALLBACK_SHARE` of the
+  window.
 
 Instants are stored as seconds from the moment of writing. How long ago that was is told by the time since
 boot where the system names its boots (Linux): it runs through a suspend and knows no steps. Elsewhere the
-wall clock tells; if it was set back, no time has passed, which is the careful side.
+wall clock tells; if it was set back, no time has passed, which is the careful side. All clocks are read while
+the lock is held, in the order that makes slots return later rather than earlier.
 """
 
 from __future__ import annotations
 
+import errno
 import json
 import logging
 import os
 import secrets
-import sys
 import time
 from contextlib import contextmanager
 from functools import cache
 from hashlib import blake2b
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Final, Literal
 
-from attrs import frozen
+from attrs import evolve, frozen
 from cattrs import BaseValidationError, Converter
 
-from seedance_async.budget.lock import locked
+from seedance_async.budget.lock import inode_of, locked
 from seedance_async.budget.memory import BudgetState
 from seedance_async.budget.pace import Pace
+from seedance_async.clocks import boot_time
+from seedance_async.models import RateLimit
 from seedance_async.network import is_loopback
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
     from io import FileIO
 
     from yarl import URL
 
 _log = logging.getLogger(__name__)
 _converter = Converter()
+_told: set[tuple[str, Path | None]] = set()  # what was warned of in this process, and about which file
+
+_IMPOSSIBLE: Final = "the request budget's file says what cannot be; the most careful reading of it is used"
+
+FALLBACK_SHARE: Final = 1 / 3  # of the window, for a process that cannot see the others
+LONGEST_PERIOD: Final = 3600.0  # s; a longer one in the file is not believed
+MOST_BYTES: Final = 1 << 24  # of the file; ours has some 40 a request
+SLACK: Final = 0.05  # s; what clocks and floats may differ by
+CHECK_EVERY: Final = 0.5  # s
+SETTLING: Final = 1.0  # s, for those who check to be heard
+LOCK_WARNING: Final = 1.0  # s for which a lock is kept until it is worth a word
 
 
 @frozen(kw_only=True)
@@ -65,13 +91,17 @@ class ClockReading:
             return max(0.0, self.uptime - earlier.uptime)
         return max(0.0, self.wall - earlier.wall)
 
+    def precedes(self, other: ClockReading) -> bool:
+        """Whether ``other`` is of the same boot and later than now, which cannot be."""
+        return bool(self.boot) and self.boot == other.boot and self.uptime < other.uptime
+
 
 class MachineClock:
     """The clocks of this machine."""
 
     def read(self) -> ClockReading:
         """What they show."""
-        return ClockReading(boot=_boot_id(), uptime=_uptime(), wall=time.time())
+        return ClockReading(boot=_boot_id(), uptime=boot_time(), wall=time.time())
 
 
 @frozen(kw_only=True)
@@ -83,21 +113,26 @@ class Page:
         written: when.
         slots: by budget, in how many seconds from then its slots come back.
         pace: what was learned, instants in seconds from then.
+        period: the longest window of those who wrote; none of their slots returns after two of it.
     """
 
     version: Literal[1]
     written: ClockReading
     slots: dict[str, list[float]]
     pace: Pace
+    period: float = 0.0
 
 
 class FileMemory:
     """Remembers an account in a file."""
 
+    check_every: float | None = CHECK_EVERY
+
     def __init__(
         self,
         account: str,
         *,
+        limit: RateLimit | None = None,
         directory: Path | None = None,
         clock: MachineClock | None = None,
     ) -> None:
@@ -105,46 +140,73 @@ class FileMemory:
 
         Args:
             account: its name, see ``ApiKey.account``.
+            limit: the account's limit, which bounds what the file can truly say.
             directory: where the file goes; by default `state_directory`.
             clock: in the place of the machine's.
         """
         name = blake2b(account.encode(), digest_size=16, person=b"seedance-budget").hexdigest()
         self._name = f"budget-{name}.json"
         self._directory = directory
+        self._limit = limit or RateLimit()
+        self._period = self._limit.period
         self._clock = clock or MachineClock()
         self._me = secrets.token_hex(8)
         self._theirs: dict[str, list[float]] = {}
         self._state = BudgetState()
+        self._inode: int | None = None  # of the file we wrote last
+        self._saved: tuple[float, ...] = ()  # claims we wrote there
+        self._blocked: tuple[int, float] | None = None  # the file that somebody keeps locked, and since when
+        self._unsaved_pace = False
         self._gave_up = False
 
     @contextmanager
-    def open(self, now: float) -> Iterator[BudgetState]:
+    def open(self, clock: Callable[[], float]) -> Iterator[BudgetState]:
         """The state as the last process left it, nobody else's until the block ends.
 
-        Where lock or file cannot be had, the block sees what was known last, and later blocks make up for it.
+        Where the lock cannot be had now, the block sees what was known last, and later blocks make up for it.
         """
-        present = (
-            self._clock.read()
-        )  # at once: whatever time the lock takes must not come between it and ``now``
-        file = self._file()
+        file = self._file(clock)
         self._state.certain = file is not None or self._gave_up
         if file is None:
+            self._state.now = clock()
             yield self._state
+            self._unsaved_pace = True
             return
         with file:
-            before = file.read()
-            self._load(before, now, present)
+            present = self._clock.read()
+            self._state.now = clock()
+            before = file.read(MOST_BYTES)
+            self._load(before, present, inode=os.fstat(file.fileno()).st_ino)
             yield self._state
-            self._save(file, now, present, size=len(before))
+            self._save(file, clock, size=len(before))
 
-    def _file(self) -> FileIO | None:
+    def _file(self, clock: Callable[[], float]) -> FileIO | None:
         if self._gave_up:
             return None
         try:
-            return locked(self._path)
+            file = locked(self._path)
+            if file is None and self._kept_too_long(clock()):
+                self._path.unlink(missing_ok=True)
+                self._inode = None  # it is replaced, not lost
+                file = locked(self._path)
         except (OSError, RuntimeError) as error:  # RuntimeError: the user has no home
             self._give_up(error)
             return None
+        if file is not None:
+            self._blocked = None
+        return file
+
+    def _kept_too_long(self, now: float) -> bool:
+        """Whether the file's lock has been kept so long that all it can say is over."""
+        inode = inode_of(self._path)
+        if inode is None:
+            return False
+        if self._blocked is None or self._blocked[0] != inode:
+            self._blocked = inode, now
+        kept = now - self._blocked[1]
+        if kept > LOCK_WARNING:
+            self._tell("somebody keeps the request budget's file locked; waiting for up to two periods")
+        return kept > 2 * self._period
 
     @property
     def _path(self) -> Path:
@@ -152,38 +214,90 @@ class FileMemory:
             self._directory = state_directory()
         return self._directory / self._name
 
-    def _load(self, content: bytes, now: float, present: ClockReading) -> None:
-        page = _parsed(content)
-        if page is None:
-            return
-        written_at = now - present.since(page.written)
+    def _load(self, content: bytes, present: ClockReading, *, inode: int) -> None:
+        now, known = self._state.now, self._state.pace
+        page, is_empty = _parsed(content), not content.strip(b"\0 ")
+        replaced = self._inode is not None and self._inode != inode
+        if page is not None:
+            self._read(page, present, replaced=replaced or self._is_missing(page))
+            if self._unsaved_pace:
+                self._state.pace = _stricter(self._state.pace, known)
+        elif not is_empty or self._inode is not None:
+            self._tell("the request budget's file was lost or damaged; nothing is sent for one period")
+            self._close_for(self._period)
+        else:
+            self._close_for(min(SETTLING, self._period))
         self._theirs = {
             budget: alive
-            for budget, slots in page.slots.items()
-            if budget != self._me
-            and (alive := [written_at + slot for slot in slots if written_at + slot > now])
+            for budget, slots in self._theirs.items()
+            if (alive := [slot for slot in slots if slot > now])
         }
         self._state.others = tuple(sorted(slot for slots in self._theirs.values() for slot in slots))
-        self._state.pace = page.pace.moved(written_at)
 
-    def _save(self, file: FileIO, now: float, present: ClockReading, *, size: int) -> None:
+    def _close_for(self, seconds: float) -> None:
+        pace = self._state.pace
+        self._state.pace = evolve(pace, closed_until=max(pace.closed_until, self._state.now + seconds))
+
+    def _is_missing(self, page: Page) -> bool:
+        """Whether somebody wrote without having read what we wrote."""
+        return self._me not in page.slots and any(slot > self._state.now for slot in self._saved)
+
+    def _read(self, page: Page, present: ClockReading, *, replaced: bool) -> None:
+        """Take over what a page says; of one that replaced ours, in addition to what is known."""
+        written_at = self._state.now - present.since(page.written)
+        if 0 < page.period <= LONGEST_PERIOD:
+            self._period = max(self._limit.period, page.period)
+        latest = 2 * self._period
+        if present.precedes(page.written) or any(_bounded(s, latest) != s for s in page.slots.values()):
+            self._tell(_IMPOSSIBLE)
+        theirs = {
+            budget: [written_at + slot for slot in _bounded(slots, latest)]
+            for budget, slots in page.slots.items()
+            if budget != self._me
+        }
+        self._theirs = {**self._theirs, **theirs} if replaced else theirs
+        pace = page.pace.moved(written_at)
+        self._state.pace = pace.bounded(self._state.now + SLACK, self._limit)
+        if self._state.pace != pace:
+            self._tell(_IMPOSSIBLE)
+
+    def _save(self, file: FileIO, clock: Callable[[], float], *, size: int) -> None:
+        now = clock()
+        content = json.dumps(_converter.unstructure(self._page(now, self._clock.read()))).encode()
+        try:
+            file.seek(0)
+            # At once, and never shorter: nothing older is left behind it.
+            content = content.ljust(max(size, _room(self._limit)))
+            if file.write(content) != len(content):
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        except OSError as error:
+            self._give_up(error)
+            return
+        self._inode, self._saved = os.fstat(file.fileno()).st_ino, self._state.claims
+        self._unsaved_pace = False
+
+    def _page(self, now: float, present: ClockReading) -> Page:
         slots = {**self._theirs, self._me: self._state.claims}
-        page = Page(
+        return Page(
             version=1,
             written=present,
             slots={budget: [slot - now for slot in theirs] for budget, theirs in slots.items()},
             pace=self._state.pace.moved(-now),
+            period=self._period,
         )
-        content = json.dumps(_converter.unstructure(page)).encode()
-        try:
-            file.seek(0)
-            file.write(content.ljust(size))  # at once, and never shorter: nothing older is left behind it
-        except OSError as error:
-            self._give_up(error)
 
     def _give_up(self, error: Exception) -> None:
         self._gave_up = True
-        _log.info("the request budget is remembered by this process only: %s", error)
+        self._state.share = FALLBACK_SHARE
+        self._tell(
+            f"the request budget cannot be shared with other processes ({error}); "
+            f"this one uses {FALLBACK_SHARE:.0%} of the limit"
+        )
+
+    def _tell(self, message: str) -> None:
+        if (message, self._directory) not in _told:
+            _told.add((message, self._directory))
+            _log.warning("%s", message, extra={"directory": str(self._directory)})
 
 
 def state_directory() -> Path:
@@ -210,8 +324,28 @@ def outlives_a_process(base_url: URL) -> bool:
 def _parsed(content: bytes) -> Page | None:
     try:
         return _converter.structure(json.loads(content), Page)
-    except (ValueError, BaseValidationError):
+    except (ValueError, BaseValidationError, RecursionError):
         return None
+
+
+def _bounded(slots: list[float], latest: float) -> list[float]:
+    """Seconds until slots return; those that cannot be are taken for the latest."""
+    return [slot if -SLACK <= slot <= latest + SLACK else latest for slot in slots]
+
+
+def _stricter(one: Pace, other: Pace) -> Pace:
+    """The later lesson of the two, with the later end of their pauses."""
+    later = one if one.refused_at >= other.refused_at else other
+    return evolve(
+        later,
+        closed_until=max(one.closed_until, other.closed_until),
+        granted_at=max(one.granted_at, other.granted_at),
+    )
+
+
+def _room(limit: RateLimit) -> int:
+    """Bytes that the file needs at most, as long as its processes agree on the limit."""
+    return 4096 + 32 * min(limit.requests, 10_000)
 
 
 @cache
@@ -220,7 +354,3 @@ def _boot_id() -> str:
         return Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii").strip()
     except OSError:
         return ""
-
-
-def _uptime() -> float:
-    return time.clock_gettime(time.CLOCK_BOOTTIME) if sys.platform == "linux" else 0.0

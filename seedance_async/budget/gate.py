@@ -5,6 +5,10 @@ after a 429, which holds for everybody (`pace`), and the spacing, which aiolimit
 is taken last, because it never gives one back; and a bucket cannot change its rate, so a new spacing is a
 new bucket.
 
+What the memory says is read anew, and a slot written down, before each request leaves; where the memory is
+kept locked by somebody, the request waits. A slot is good for a while only (`Slot.is_fresh`): between its
+taking and the writing of the request the process may have been stopped, or the machine asleep.
+
 A fourth rule bounds the damage of what nobody can foresee: few requests may be unanswered at the same time,
 so that a server that counts otherwise than we believe refuses that few before it is heard.
 """
@@ -26,18 +30,20 @@ from seedance_async.budget.allowance import Allowance, most_unanswered
 from seedance_async.budget.memory import NoMemory
 from seedance_async.budget.pace import Pace, pause
 from seedance_async.budget.window import Window
+from seedance_async.clocks import boot_time
 from seedance_async.signals import Signal
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from seedance_async.budget.memory import BudgetMemory
+    from seedance_async.budget.memory import BudgetMemory, BudgetState
     from seedance_async.models import RateLimit
 
 FORESEEN: Final = 240  # slots told one by one; what is further off is told by the rate alone
 FLOAT_ERROR: Final = 0.001  # s; an instant that went through the memory is not the same float
-LOCK_TRIES: Final = 50  # times a locked memory is tried again before we go by what it said last
-LOCK_WAIT: Final = 0.01  # s between two tries
+LOCK_WAIT: Final = 0.01  # s until a locked memory is tried again; doubled each time
+LONGEST_LOCK_WAIT: Final = 0.25  # s
+FRESH: Final = 0.5  # of a period; a slot's claim ends after two, and its request must have arrived after one
 
 
 class Budget:
@@ -65,6 +71,7 @@ class Budget:
         self._jitter = jitter
         self._window = Window(limit)
         self._pace = Pace()
+        self._share = 1.0
         self._sent: deque[float] = deque()  # of the last two periods
         self._spacing: float | None = None
         self._bucket = _bucket(limit, None)
@@ -98,7 +105,7 @@ class Budget:
         """
         openings = self._openings(now)
         free = bisect_right(openings, now)
-        slots, interval = self._pace.slots(self._limit), self._pace.interval(self._limit)
+        slots, interval = self._slots, self._pace.interval(self._limit)
         told = min(slots, FORESEEN)
         return Allowance(
             free=max(0, min(free, self._room_for_unanswered)),
@@ -107,17 +114,19 @@ class Budget:
             period=self._limit.period * told / slots if interval is None else interval * told,
         )
 
-    def settle(self, sent_at: float, *, refused: bool, retry_after: float | None) -> None:
+    def settle(
+        self, sent_at: float, *, refused: bool, retry_after: float | None, arrives_within: float
+    ) -> None:
         """The request that left at ``sent_at`` was answered, or failed; see ``Slot.settle``."""
-        now = anyio.current_time()
-        with self._remembered(now):
-            self._window.settle(sent_at, now)
-            self._pace = self._refused(sent_at, retry_after, now) if refused else self._pace.succeeded()
+        with self._remembered() as state:
+            under_way = min(arrives_within, self._limit.period)
+            self._window.settle(sent_at, max(state.now, sent_at + under_way) if under_way else state.now)
+            self._pace = self._refused(sent_at, retry_after, state.now) if refused else self._pace.succeeded()
         self._changed()
 
     def cancel(self, sent_at: float) -> None:
         """The slot taken at ``sent_at`` is given back unused; see ``Slot.cancel``."""
-        with self._remembered(anyio.current_time()):
+        with self._remembered():
             self._window.cancel(sent_at)
         self._changed()
 
@@ -126,12 +135,16 @@ class Budget:
         interval = self._pace.interval(self._limit) or 0.0
         earliest = max(self._pace.closed_until, self._pace.granted_at + interval)
         openings = []
-        slots = self._pace.slots(self._limit)
-        for opening in self._window.openings(now, slots=slots, most=FORESEEN):
+        for opening in self._window.openings(now, slots=self._slots, most=FORESEEN):
             earliest = max(earliest, opening)
             openings.append(earliest)
             earliest += interval
         return openings
+
+    @property
+    def _slots(self) -> int:
+        """Requests one period may carry: fewer after a refusal, and where other processes cannot be seen."""
+        return min(self._pace.slots(self._limit), max(1, int(self._limit.requests * self._share)))
 
     @property
     def _room_for_unanswered(self) -> int:
@@ -140,11 +153,15 @@ class Budget:
     async def _open(self) -> None:
         """Wait until window, pause and the requests on the wire allow one more."""
         while (wait := self._closed_for(anyio.current_time())) != 0.0:
-            await self._changed_signal.wait(wait)
+            longest = self._memory.check_every
+            await self._changed_signal.wait(min(inf if wait is None else wait, longest) if longest else wait)
+            if longest:
+                with self._remembered():  # which writes our slots down again
+                    pass
 
     def _closed_for(self, now: float) -> float | None:
         """Seconds until all but our own spacing allows a request; None until some slot is settled."""
-        opens = self._window.opens(now, slots=self._pace.slots(self._limit))
+        opens = self._window.opens(now, slots=self._slots)
         if opens is None or self._room_for_unanswered <= 0:
             return None
         return max(0.0, max(opens, self._pace.closed_until, self._others_spacing()) - now)
@@ -166,16 +183,14 @@ class Budget:
             await self._bucket.acquire()  # lets one through at once, the one that has waited, and then spaces
 
     async def _slot(self) -> Slot | None:
-        """A slot, unless the gate closed meanwhile; a locked memory is waited for, up to a point."""
-        for _ in range(LOCK_TRIES):
-            now = anyio.current_time()
-            with self._remembered(now) as certain:
-                if certain:
-                    return self._take(now)
-            await anyio.sleep(LOCK_WAIT)
-        now = anyio.current_time()
-        with self._remembered(now):
-            return self._take(now)
+        """A slot, unless the gate closed meanwhile; as long as the memory is locked, there is none."""
+        wait = LOCK_WAIT
+        while True:
+            with self._remembered() as state:
+                if state.certain:
+                    return self._take(state.now)
+            await anyio.sleep(wait)
+            wait = min(2 * wait, LONGEST_LOCK_WAIT)
 
     def _take(self, now: float) -> Slot | None:
         if self._closed_for(now) != 0.0:
@@ -185,7 +200,7 @@ class Budget:
         self._sent.append(now)
         while self._sent[0] < now - 2 * self._limit.period:
             self._sent.popleft()
-        return Slot(sent_at=now, budget=self)
+        return Slot(sent_at=now, fresh_for=FRESH * self._limit.period, budget=self)
 
     def _refused(self, sent_at: float, retry_after: float | None, now: float) -> Pace:
         earlier_lives = [instant - self._limit.period for instant in self._window.others]
@@ -198,13 +213,14 @@ class Budget:
         )
 
     @contextmanager
-    def _remembered(self, now: float) -> Iterator[bool]:
+    def _remembered(self) -> Iterator[BudgetState]:
         """What happens in the block starts from what is remembered, for certain or not, and is remembered."""
-        with self._memory.open(now) as state:
+        with self._memory.open(anyio.current_time) as state:
             self._window.others = state.others
-            self._pace = state.pace.at(now)
-            yield state.certain
-            state.claims = self._window.claims(now)
+            self._pace = state.pace.at(state.now)
+            self._share = state.share
+            yield state
+            state.claims = self._window.claims(state.now)
             state.pace = self._pace
 
     def _changed(self) -> None:
@@ -218,22 +234,39 @@ class Slot:
 
     Attributes:
         sent_at: when it was given, on the loop's clock.
+        fresh_for: seconds from then on within which its request must leave.
     """
 
     sent_at: float
+    fresh_for: float
     _budget: Budget = field(alias="budget")
     _open: bool = field(default=True, init=False)
+    _taken_at: float = field(factory=boot_time, init=False)
 
-    def settle(self, *, refused: bool = False, retry_after: float | None = None) -> None:
+    def is_fresh(self) -> bool:
+        """Whether a request may still leave in it; ask right before its first byte is written.
+
+        The loop's clock stands still while the machine sleeps, so the time since boot has a say too.
+        """
+        age = max(anyio.current_time() - self.sent_at, boot_time() - self._taken_at)
+        return age <= self.fresh_for
+
+    def settle(
+        self, *, refused: bool = False, retry_after: float | None = None, arrives_within: float = 0.0
+    ) -> None:
         """The answer was received, or the failure is known; the slot comes back one period from now.
 
         Args:
+            arrives_within: where no answer was received, the seconds from sending on in which the request may
+                still arrive, up to a period of them; the slot comes back one period after that.
             refused: the answer was 429. Closes the gate for everybody, and teaches.
             retry_after: the seconds it asked to wait, if it did.
         """
         if self._open:
             self._open = False
-            self._budget.settle(self.sent_at, refused=refused, retry_after=retry_after)
+            self._budget.settle(
+                self.sent_at, refused=refused, retry_after=retry_after, arrives_within=arrives_within
+            )
 
     def cancel(self) -> None:
         """The request was never sent; the slot is given back at once."""

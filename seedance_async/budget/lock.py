@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import time
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from io import FileIO
 from typing import TYPE_CHECKING, Final
 
@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 
 # Two milliseconds at most: a process that was stopped while it held the lock must not stop our event loop.
 TRIES: Final = 20
+REPLACED: Final = 5  # times the file, or its directory, may vanish while it is opened
 WAIT: Final = 0.0001  # s; about as long as the lock is held
 
 _FLAGS: Final[int] = os.O_RDWR | os.O_CREAT | getattr(os, "O_BINARY", 0)  # the last one is Windows'
@@ -23,23 +24,36 @@ _FLAGS: Final[int] = os.O_RDWR | os.O_CREAT | getattr(os, "O_BINARY", 0)  # the 
 def locked(path: Path) -> FileIO | None:
     """Open a file, made if need be, that is ours alone until it is closed; None if somebody keeps it.
 
+    It is the one the path leads to, also where it was deleted or replaced while we waited for the lock.
+
     Raises:
         OSError: the file cannot be made, or its file system knows no locks.
     """
-    with ExitStack() as unless_locked:
-        file = unless_locked.enter_context(FileIO(_opened(path), "r+"))
-        if not _acquired(file.fileno()):
-            return None
-        unless_locked.pop_all()
-        return file
+    for _ in range(REPLACED):
+        with ExitStack() as unless_locked:
+            file = unless_locked.enter_context(FileIO(_opened(path), "r+"))
+            if not _acquired(file.fileno()):
+                return None
+            if os.fstat(file.fileno()).st_ino == inode_of(path):
+                unless_locked.pop_all()
+                return file
+    return None
+
+
+def inode_of(path: Path) -> int | None:
+    """Which file the path leads to; None where it leads to none."""
+    try:
+        return path.stat().st_ino
+    except FileNotFoundError:
+        return None
 
 
 def _opened(path: Path) -> int:
-    try:
-        return os.open(path, _FLAGS, 0o600)
-    except FileNotFoundError:
+    for _ in range(REPLACED):
+        with suppress(FileNotFoundError):
+            return os.open(path, _FLAGS, 0o600)
         path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        return os.open(path, _FLAGS, 0o600)
+    return os.open(path, _FLAGS, 0o600)
 
 
 def _acquired(file: int) -> bool:

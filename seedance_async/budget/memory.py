@@ -14,7 +14,7 @@ from attrs import Factory, define
 from seedance_async.budget.pace import Pace
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
     from contextlib import AbstractContextManager
 
 
@@ -27,29 +27,42 @@ class BudgetState:
         others: ascending instants until which other budgets' slots are, in other processes and earlier lives.
         pace: what refusals have taught, whoever of them was refused.
         certain: nobody else can change it now; else somebody keeps it, and this is what was known last.
+        now: the instant at which all this holds, read once it could not change any more.
+        share: of the window this budget may use: less than 1 where others cannot be seen.
     """
 
     claims: tuple[float, ...] = ()
     others: tuple[float, ...] = ()
     pace: Pace = Factory(Pace)
     certain: bool = True
+    now: float = 0.0
+    share: float = 1.0
 
 
 class BudgetMemory(Protocol):
-    """Remembers one account's state."""
+    """Remembers one account's state.
 
-    def open(self, now: float) -> AbstractContextManager[BudgetState]:
-        """The state as it stands at ``now``, to be changed in place; kept when the block ends."""
+    Attributes:
+        check_every: seconds after which whoever waits opens it again, as it may be lost; or None.
+    """
+
+    check_every: float | None
+
+    def open(self, clock: Callable[[], float]) -> AbstractContextManager[BudgetState]:
+        """The state as it stands now by the caller's clock, to be changed in place; kept after the block."""
         ...
 
 
 class NoMemory:
     """Remembers as long as the budget lives."""
 
+    check_every: float | None = None
+
     def __init__(self) -> None:
         self._state = BudgetState()
 
     @contextmanager
-    def open(self, now: float) -> Iterator[BudgetState]:  # noqa: ARG002
+    def open(self, clock: Callable[[], float]) -> Iterator[BudgetState]:
         """The state of this budget alone."""
+        self._state.now = clock()
         yield self._state

@@ -41,6 +41,7 @@ WIDEST: Final = 4  # requests a period, at the widest spacing
 LEEWAY: Final = 1.01  # 31 requests so far apart span more than a period under 0.6 s of jitter
 STRICT_LEEWAY: Final = 1.015  # the same for one request fewer a period
 LONGEST_PAUSE: Final = 600.0  # s; one absurd Retry-After must not stop us for good
+MOST_SUCCESSES: Final = 1_000_000  # more of them change nothing
 ROUNDING: Final = 1.0  # s; some servers round Retry-After down to whole seconds
 FORGET: Final[dict[Cause, float]] = {"window": 6 * 3600.0, "others": 1800.0}  # s without a further refusal
 
@@ -126,11 +127,31 @@ class Pace:
             granted_at=self.granted_at + seconds,
         )
 
+    def bounded(self, now: float, limit: RateLimit) -> Pace:
+        """The same, with the careful value in the place of each that cannot be.
+
+        A pause longer than any is taken for one whose server named no time: it lasts one period.
+        """
+        longest = now + LONGEST_PAUSE + 2 * ROUNDING
+        return Pace(
+            cause=self.cause,
+            refused_interval=_within(self.refused_interval, 0.0, limit.period, limit.period),
+            successes=int(_within(self.successes, 0, MOST_SUCCESSES, 0)),
+            refused_at=_within(self.refused_at, -inf, now, now),
+            closed_until=_within(self.closed_until, -inf, longest, now + limit.period + ROUNDING),
+            granted_at=_within(self.granted_at, -inf, now, now),
+        )
+
     def _refused_interval(self, cause: Cause, mean: float, limit: RateLimit) -> float:
         interval = self.interval(limit)
         if cause == "window":  # the first lesson is the spacing itself, not a quarter more
             return narrowest(limit, cause) / WIDER if interval is None else interval
         return max(interval or narrowest(limit, cause), mean)
+
+
+def _within(value: float, least: float, most: float, otherwise: float) -> float:
+    """``value`` if it lies between the two; what is not a number lies nowhere."""
+    return value if least <= value <= most else otherwise
 
 
 def narrowest(limit: RateLimit, cause: Cause) -> float:

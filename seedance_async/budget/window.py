@@ -1,16 +1,17 @@
 """The exact window: which of the account's slots are free, and when the others come back.
 
-The server counts arrivals. An arrival lies somewhere between our sending and our receiving the answer (or
-knowing that none will come), so a slot comes back one period after the *receipt*. Then no window of one
-period holds more arrivals than there are slots, whatever the network does: one more would need some slot
-twice, and its second request was sent a whole period after the answer to its first.
+The server counts arrivals. An arrival lies somewhere between our sending and our receiving the answer, so a
+slot comes back one period after the *receipt*. Where no answer was received, it comes back one period after
+the latest instant at which the request can still arrive: to stop listening does not take back what was sent.
+Then no window of one period holds more arrivals than there are slots, whatever the network does: one more
+would need some slot twice, and its second request was sent a whole period after its first had arrived.
 
 Pure: instants are float seconds on the caller's clock, and come in as arguments, never falling.
 """
 
 from __future__ import annotations
 
-from bisect import bisect_right
+from bisect import bisect_right, insort
 from collections import deque
 from heapq import merge
 from itertools import chain, islice, repeat
@@ -45,10 +46,14 @@ class Window:
         """A request leaves now: its slot is held until it is settled or cancelled."""
         self._held.append(now)
 
-    def settle(self, sent_at: float, now: float) -> None:
-        """The request that left at ``sent_at`` was answered, or is known to have failed."""
+    def settle(self, sent_at: float, arrived_by: float) -> None:
+        """The request that left at ``sent_at`` cannot arrive later than ``arrived_by``."""
         self._held.remove(sent_at)
-        self._returns.append(now + self._period)
+        instant = arrived_by + self._period
+        if self._returns and self._returns[-1] > instant:
+            insort(self._returns, instant)
+        else:
+            self._returns.append(instant)
 
     def cancel(self, sent_at: float) -> None:
         """The request that took its slot at ``sent_at`` was never sent."""
@@ -71,9 +76,10 @@ class Window:
     def claims(self, now: float) -> tuple[float, ...]:
         """Ascending instants until which other processes, and our next life, must leave our slots alone.
 
-        Should nobody live to see its answer, a request on the wire is taken to arrive within a period.
+        Should nobody live to see its answer, a request on the wire is taken to arrive within a period of its
+        sending, and not before now.
         """
-        leases = (sent_at + 2 * self._period for sent_at in self._held)
+        leases = (max(sent_at + self._period, now) + self._period for sent_at in self._held)
         return tuple(sorted([*self._ours(now), *leases]))
 
     def _openings(self, now: float, slots: int) -> Iterator[float]:

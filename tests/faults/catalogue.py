@@ -209,7 +209,20 @@ SECTIONS: Final[Mapping[str, tuple[str, ...]]] = {
     ),
 }
 
-FAULTS: Final[Mapping[int, str]] = dict(enumerate(chain.from_iterable(SECTIONS.values()), 1))
+LIMIT: Final = (
+    "a value in the shared limit file that cannot be",
+    "a call given up whose request arrives later",
+    "the limit file kept locked",
+    "no limit file can be written, or its disk is full",
+    "the limit file or its directory deleted under way",
+    "two spellings of one account's origin",
+    "stopped between taking a slot and sending",
+)
+
+FAULTS: Final[Mapping[int, str]] = {
+    **dict(enumerate(chain.from_iterable(SECTIONS.values()), 1)),
+    **dict(enumerate(LIMIT, 170)),
+}
 
 
 def proofs() -> dict[int, list[str]]:

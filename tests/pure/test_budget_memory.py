@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import json
+import shutil
 import signal
 import subprocess
 import sys
 from functools import partial
+from io import FileIO
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import anyio
 import anyio.lowlevel
@@ -15,12 +18,23 @@ import pytest
 from attrs import evolve
 
 from benchmarks.account import Account, World, sustained, worst_window
-from seedance_async.budget.file_memory import ClockReading, FileMemory, MachineClock, state_directory
+from seedance_async.budget.file_memory import (
+    FALLBACK_SHARE,
+    ClockReading,
+    FileMemory,
+    MachineClock,
+    state_directory,
+)
 from seedance_async.budget.gate import Budget
 from seedance_async.budget.lock import locked
 from seedance_async.credentials import ApiKey
 from seedance_async.models import RateLimit
 from seedance_async.sandbox import virtual_time
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from seedance_async.budget.memory import BudgetState
 
 LIMIT = RateLimit(requests=30, period=60.0)
 KEY = "sk_live_a_secret"
@@ -52,13 +66,13 @@ def memory(directory: Path, clock: MachineClock | None = None) -> FileMemory:
 
 def claim(memory: FileMemory, *instants: float) -> None:
     """Write down that our slots return at these instants; it is 0.0 on our clock."""
-    with memory.open(0.0) as record:
+    with memory.open(lambda: 0.0) as record:
         record.claims = instants
 
 
 def others(memory: FileMemory, now: float = 0.0) -> tuple[float, ...]:
     """When others' slots return, as seen from a process whose clock shows ``now``."""
-    with memory.open(now) as record:
+    with memory.open(lambda: now) as record:
         return record.others
 
 
@@ -104,10 +118,10 @@ def test_after_a_reboot_the_wall_clock_tells(tmp_path: Path) -> None:
 def test_lessons_are_shared(tmp_path: Path) -> None:
     """A gate that one process was shown closed is closed for all."""
     mine, yours = memory(tmp_path), memory(tmp_path)
-    with mine.open(0.0) as record:
+    with mine.open(lambda: 0.0) as record:
         record.pace = record.pace.refused(0.0, sent_at=0.0, wait=36.0, sent=[], limit=LIMIT)
 
-    with yours.open(100.0) as record:
+    with yours.open(lambda: 100.0) as record:
         assert record.pace.closed_until == pytest.approx(136.0, abs=1.0)
         assert "others" == record.pace.cause
 
@@ -133,32 +147,255 @@ def test_key_is_nowhere_and_nobody_else_can_read(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     "content",
-    [b"", b"\x00" * 100, b"{", b"[]", b'{"version": 2}', b'{"version": 1, "slots": {"a": "soon"}}'],
-    ids=["empty", "zeros", "half", "list", "newer", "nonsense"],
+    [b"{", b"[]", b'{"version": 2}', b'{"version": 1, "slots": {"a": "soon"}}'],
+    ids=["half", "list", "newer", "nonsense"],
 )
-def test_unreadable_file_is_forgotten(tmp_path: Path, content: bytes) -> None:
-    """A damaged memory is worth six refusals at most; it must never stop a client."""
+def test_unreadable_file_is_taken_for_a_full_window(tmp_path: Path, content: bytes) -> None:
+    """Nobody can say what it held, so for one period nothing is sent, and that is told; then all is well."""
     claim(memory(tmp_path), 50.0)
     (file,) = tmp_path.iterdir()
     file.write_bytes(content)
 
+    with memory(tmp_path).open(lambda: 0.0) as record:
+        assert 60.0 == record.pace.closed_until
     assert () == others(memory(tmp_path))
     assert 1 == json.loads(file.read_bytes())["version"]
+
+
+@pytest.mark.parametrize("content", [b"", b"\x00" * 100, b" " * 100], ids=["empty", "zeros", "blank"])
+def test_a_file_never_written_is_new(tmp_path: Path, content: bytes) -> None:
+    """Whoever makes it waits for a second, in which those who know more can be heard."""
+    claim(memory(tmp_path), 50.0)
+    (file,) = tmp_path.iterdir()
+    file.write_bytes(content)
+
+    with memory(tmp_path).open(lambda: 0.0) as record:
+        assert () == record.others
+        assert 1.0 == record.pace.closed_until
+
+
+def changed(tmp_path: Path, **changes: object) -> BudgetState:
+    """What a new process makes of a file of ours in which somebody has changed this."""
+    machine = Machine()
+    claim(memory(tmp_path, machine), 50.0)
+    (file,) = tmp_path.iterdir()
+    page = json.loads(file.read_bytes())
+    page["written"].update(changes.pop("written", {}))
+    page["pace"].update(changes.pop("pace", {}))
+    file.write_text(json.dumps({**page, **changes}))
+    reader = memory(tmp_path, machine)
+    with reader.open(lambda: 0.0) as record:
+        pass
+    return record
+
+
+@pytest.mark.case(170)
+@pytest.mark.parametrize("slot", [1e9, 3_600.0, 121.0, -1e9, -1.0, float("nan"), float("inf")])
+def test_a_slot_that_cannot_be_returns_as_late_as_any_can(tmp_path: Path, slot: float) -> None:
+    """Neither at once nor never."""
+    assert (120.0,) == changed(tmp_path, slots={"dead": [slot]}).others
+
+
+@pytest.mark.case(170)
+@pytest.mark.parametrize("closed_until", [1e9, 700.0, float("nan"), float("inf")])
+def test_a_pause_that_cannot_be_lasts_one_period(tmp_path: Path, closed_until: float) -> None:
+    """As that of a refusal without a time; one that a server can have asked for is kept."""
+    assert 61.0 == pytest.approx(
+        changed(tmp_path, pace={"closed_until": closed_until}).pace.closed_until, abs=0.1
+    )
+    assert 600.0 == pytest.approx(changed(tmp_path, pace={"closed_until": 600.0}).pace.closed_until, abs=0.1)
+
+
+@pytest.mark.case(170)
+@pytest.mark.parametrize(
+    "lesson",
+    [
+        {"refused_interval": 6e5},
+        {"refused_interval": -1.0},
+        {"refused_interval": float("nan")},
+        {"successes": 10**300},
+        {"successes": -(10**9)},
+        {"granted_at": 1e9},
+        {"refused_at": 1e9},
+    ],
+    ids=str,
+)
+def test_a_lesson_that_cannot_be_is_bounded(tmp_path: Path, lesson: dict[str, float]) -> None:
+    """The next request leaves within a quarter of a period, as after any lesson."""
+    taught = {"cause": "others", "refused_interval": 1.0, "refused_at": 0.0, **lesson}
+    pace = changed(tmp_path, pace=taught).pace
+
+    interval = pace.interval(LIMIT)
+    assert interval is not None
+    assert 0.0 < interval <= LIMIT.period / 4
+    assert pace.granted_at <= 0.1
+    assert pace.refused_at <= 0.1
+
+
+@pytest.mark.case(170)
+@pytest.mark.parametrize(
+    "written",
+    [{"uptime": 1e7}, {"boot": "x", "wall": 1e10}, {"boot": "x", "uptime": -5.0, "wall": 1e300}],
+    ids=str,
+)
+def test_a_stamp_from_the_future_frees_nothing(tmp_path: Path, written: dict[str, float]) -> None:
+    """No time is taken to have passed since it was written."""
+    assert (50.0,) == changed(tmp_path, written=written).others
+
+
+@pytest.mark.case(170)
+def test_what_cannot_be_is_told_once(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """At a level that shows, and not at every request."""
+    for _ in range(3):
+        changed(tmp_path, slots={"dead": [1e9]})
+
+    assert ["WARNING"] == [record.levelname for record in caplog.records]
+
+
+@pytest.mark.case(170)
+def test_the_longer_of_two_windows_bounds_the_slots_of_both(tmp_path: Path) -> None:
+    """A program that believes in a narrower window of the same rate does not cut the slots of the other."""
+    claim(memory(tmp_path), 100.0)
+    narrow = FileMemory(ACCOUNT, directory=tmp_path, limit=RateLimit(requests=5, period=10.0))
+
+    assert others(narrow) == pytest.approx((100.0,), abs=0.1)
+
+
+@pytest.mark.case(172)
+def test_a_lesson_learned_while_the_file_was_locked_is_kept(tmp_path: Path) -> None:
+    """A pause that could not be written down is not taken back by the file that knows nothing of it."""
+    mine = memory(tmp_path)
+    claim(mine, 50.0)
+    (path,) = tmp_path.iterdir()
+    file = locked(path)
+    assert file is not None
+    with file, mine.open(lambda: 0.0) as record:
+        assert not record.certain
+        record.pace = record.pace.refused(0.0, sent_at=0.0, wait=36.0, sent=[], limit=LIMIT)
+
+    with mine.open(lambda: 1.0) as record:
+        assert 36.0 == record.pace.closed_until
+        assert "others" == record.pace.cause
+
+
+def fallback(memory: FileMemory) -> float:
+    """The share of the window that is used after two requests."""
+    claim(memory, 50.0)
+    with memory.open(lambda: 0.0) as record:
+        pass
+    return record.share
+
+
+@pytest.mark.case(173)
+@pytest.mark.parametrize("left", [lambda _: 10, lambda _: 0], ids=["short", "nothing"])
+def test_a_full_disk_leaves_a_share_of_the_window(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, left: Callable[[bytes], int]
+) -> None:
+    """A write that the disk cuts short says so by its result only."""
+
+    class Full(FileIO):
+        def write(self, content: bytes) -> int:  # type: ignore[override]
+            return super().write(content[: left(content)])
+
+    def on_a_full_disk(path: Path) -> FileIO:
+        return Full(path, "a+")
+
+    monkeypatch.setattr("seedance_async.budget.file_memory.locked", on_a_full_disk)
+
+    assert FALLBACK_SHARE == fallback(memory(tmp_path))
+
+
+@pytest.mark.case(173)
+@pytest.mark.parametrize(
+    "place", ["a file", "a link to nowhere", "a name too long", "a directory as the file"]
+)
+def test_without_a_file_a_share_of_the_window_is_used(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, place: str
+) -> None:
+    """Three processes that cannot see each other stay within one window; one warning says why."""
+    directory = tmp_path / ("x" * 300 if "long" in place else "state")
+    if place == "a file":
+        directory.write_text("")
+    elif place == "a link to nowhere":
+        directory.symlink_to(tmp_path / "nowhere" / "at all")
+    elif place == "a directory as the file":
+        (directory / memory(directory)._name).mkdir(parents=True)
+
+    assert FALLBACK_SHARE == fallback(memory(directory))
+    assert 3 * int(LIMIT.requests * FALLBACK_SHARE) <= LIMIT.requests
+    assert ["WARNING"] == [record.levelname for record in caplog.records]
+
+
+@pytest.mark.case(173)
+async def test_the_gate_keeps_to_its_share(tmp_path: Path) -> None:
+    """Ten in a minute, not thirty."""
+    (tmp_path / "state").write_text("")
+    budget = Budget(LIMIT, memory=memory(tmp_path / "state", VirtualClock()))
+    for _ in range(11):
+        (await budget.acquire()).settle()
+
+    assert anyio.current_time() == pytest.approx(60.0, abs=0.1)
+
+
+@pytest.mark.case(174)
+@pytest.mark.parametrize("what", ["the file", "the directory"])
+def test_a_file_deleted_under_way_is_taken_for_a_full_window(tmp_path: Path, what: str) -> None:
+    """What the others had written is gone; it is made again, and nothing is sent for a period."""
+    mine = memory(tmp_path / "state")
+    claim(mine, 50.0)
+    shutil.rmtree(tmp_path / "state") if what == "the directory" else mine._path.unlink()
+
+    with mine.open(lambda: 1.0) as record:
+        assert record.certain
+        assert 61.0 == record.pace.closed_until
+
+
+@pytest.mark.case(174)
+def test_a_file_replaced_under_way_is_believed_beside_what_is_known(tmp_path: Path) -> None:
+    """A newcomer made it anew; of the third process it cannot know."""
+    mine, third = memory(tmp_path), memory(tmp_path)
+    claim(third, 40.0)
+    claim(mine, 50.0)
+    (path,) = tmp_path.iterdir()
+    path.rename(path.with_suffix(".old"))
+    claim(memory(tmp_path), 30.0)
+
+    assert others(mine) == pytest.approx((30.0, 40.0), abs=0.1)
+    assert len(others(memory(tmp_path))) == 3
+
+
+@pytest.mark.case(174)
+async def test_slots_of_those_who_wait_are_written_again(tmp_path: Path) -> None:
+    """A process that sleeps until its slots return must be seen by one that starts after the deletion."""
+    waiting = Budget(LIMIT, memory=memory(tmp_path / "state", VirtualClock()))
+    (await waiting.acquire()).settle()
+    began = anyio.current_time()
+    for _ in range(29):
+        (await waiting.acquire()).settle()
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(waiting.acquire)
+        await anyio.sleep(1.0)
+        shutil.rmtree(tmp_path / "state")
+        newcomer = Budget(LIMIT, memory=memory(tmp_path / "state", VirtualClock()))
+        await newcomer.acquire()
+        tasks.cancel_scope.cancel()
+
+    assert anyio.current_time() - began >= LIMIT.period - 0.01
 
 
 def test_memory_ends_with_the_process_where_no_file_can_be_written(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """A read-only home is no reason to fail, and is mentioned once."""
+    """A read-only home is no reason to fail, and is warned of once."""
     obstacle = tmp_path / "file"
     obstacle.write_text("not a directory")
     nowhere = memory(obstacle / "state")
-    with caplog.at_level("INFO"):
+    with caplog.at_level("WARNING"):
         for _ in range(2):
-            with nowhere.open(0.0) as record:
+            with nowhere.open(lambda: 0.0) as record:
                 record.pace = record.pace.granted(5.0)
 
-    with nowhere.open(1.0) as record:
+    with nowhere.open(lambda: 1.0) as record:
         assert 5.0 == record.pace.granted_at
     assert 1 == len(caplog.records)
 
@@ -221,11 +458,11 @@ def test_restarted_process_is_not_refused(tmp_path: Path, killed_at: float) -> N
     assert 30 == worst_window(world.account.arrivals)
 
 
-@pytest.mark.parametrize(("kept", "taken_at"), [(0.1, 60.0), (600.0, 0.5)], ids=["briefly", "for ever"])
+@pytest.mark.parametrize(("kept", "taken_at"), [(0.1, 60.0), (600.0, 121.0)], ids=["briefly", "for ever"])
 async def test_locked_memory_is_waited_for_up_to_a_point(
     tmp_path: Path, kept: float, taken_at: float
 ) -> None:
-    """Whoever writes at this moment takes a slot that must be seen; whoever was stopped must not stop us."""
+    """Whoever writes now takes a slot that must be seen; whoever was stopped must not stop us for good."""
     claim(memory(tmp_path, VirtualClock()), *[60.0] * 30)
     (path,) = tmp_path.iterdir()
     budget = Budget(LIMIT, memory=memory(tmp_path, VirtualClock()))
