@@ -95,7 +95,7 @@ class _Attempt:
         self.sent = True
 
 
-class _SlotTooOldError(aiohttp.ClientError):
+class _SlotTooOldError(Exception):
     """The process was stopped, or slow, between taking the slot and sending."""
 
 
@@ -199,12 +199,8 @@ class Transport:
     async def attempt(
         self, call: Call, read: Callable[[Reply], Answer | Failure], *, slot: Slot
     ) -> Answer | Failure:
-        """Put a call on the wire once. The slot is settled when the answer is in, or known not to come.
-
-        A slot that is too old when its request would leave is given back, and another one is taken.
-        """
+        """Put a call on the wire once. The slot is settled when the answer is in, or known not to come."""
         while (outcome := await self._attempt(call, read, slot)) is None:
-            log.info("a slot was too old to be used; taking another one")
             slot = await self.slots.slot()
         return outcome
 
@@ -260,8 +256,6 @@ class Transport:
             if not self.owns_session:  # a foreign session notes nothing: assume the worst
                 attempt.begin()
             reply = await self._round_trip(call)
-        except _SlotTooOldError:
-            raise _SlotTooOldError from None  # without the frames that hold the key
         except (aiohttp.ClientError, OSError, TimeoutError, ValueError) as problem:
             return _failure(problem, self.base_url, sent=attempt.sent)
         except BaseException as passing:
@@ -310,11 +304,9 @@ _TOO_LATE: Final = Failure(
 
 def _is_unanswered(outcome: object) -> bool:
     """Whether a request left, and nothing shows that it has arrived."""
-    return (
-        isinstance(outcome, Failure)
-        and isinstance(outcome.error, ConnectionFailedError)
-        and outcome.outcome is Outcome.UNKNOWN
-    )
+    if not isinstance(outcome, Failure) or outcome.outcome is not Outcome.UNKNOWN:
+        return False
+    return isinstance(outcome.error, ConnectionFailedError)
 
 
 def _refuse_outlived(call: Call, failure: Failure, history: retry.History, slot: Slot) -> None:
