@@ -12,6 +12,8 @@ from seedance_async.cli.exits import OK, USAGE
 if TYPE_CHECKING:
     from pathlib import Path
 
+    import pytest
+
     from seedance_async.sandbox import Sandbox
     from tests.cli.conftest import Type
 
@@ -75,17 +77,23 @@ async def test_what_is_to_be_made_anew_is_estimated_too(
     assert 1 == len(seedance_sandbox.tasks)
 
 
-async def test_another_allowance_is_no_other_clock(seedance: Type, tmp_path: Path) -> None:
-    """The same rate in smaller portions takes as long; a sandbox that runs six times as fast does not."""
+async def test_another_allowance_is_no_other_clock(
+    seedance: Type, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Any allowance leaves a clip as long as it is; a sandbox that runs six times as fast does not."""
     jobs = manifest(tmp_path, CLIP)
-    told = [
-        json.loads((await seedance("estimate", jobs, "--json", "--rate-limit", limit)).out)["seconds"]
-        for limit in ("30/60", "5/10", "30/10")
-    ]
 
-    usual, portions, fast = (high for _, high in told)
+    async def longest(limit: str) -> float:
+        told = json.loads((await seedance("estimate", jobs, "--json", "--rate-limit", limit)).out)
+        return float(told["seconds"][1])
+
+    usual, portions, generous = [await longest(limit) for limit in ("30/60", "5/10", "30/10")]
+    monkeypatch.setenv("SEEDANCE_TIME_SCALE", f"{1 / 6:.9f}")
+    fast = await longest("30/10")
+
     assert 6 * 0.9 <= usual / fast
     assert 0.9 <= usual / portions <= 1.1
+    assert 0.9 <= usual / generous <= 1.1
 
 
 async def test_for_programs_it_is_one_object(seedance: Type, tmp_path: Path) -> None:

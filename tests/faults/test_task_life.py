@@ -362,7 +362,7 @@ async def test_a_machine_that_slept_finds_its_tasks_done(monkeypatch: pytest.Mon
         settle = state.settle
         monkeypatch.setattr(state, "settle", lambda now: settle(now + asleep))  # the server's clock
         working = asyncio.create_task(client.generate(VIDEO))
-        await anyio.sleep(10.0)
+        await anyio.sleep(5.0)
         asleep = 8 * 3600.0
         task = await working
 
