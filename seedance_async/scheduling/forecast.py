@@ -73,7 +73,9 @@ class Forecast:
         """What is believed about the duration of a task of ``kind``."""
         belief = self._beliefs.get(kind)
         if belief is None:
-            belief = self._beliefs[kind] = self._believe(kind, surprise=SURPRISE)
+            is_known = any(level in self._evidence and self._evidence[level].count for level in _levels(kind))
+            belief = self.usual(kind) if is_known else self._believe(kind, surprise=SURPRISE)
+            self._beliefs[kind] = belief
         return belief
 
     def usual(self, kind: Kind) -> Duration:
@@ -152,7 +154,7 @@ class Forecast:
 
     def _believe(self, kind: Kind, *, surprise: float) -> Duration:
         outspoken = self._outspoken(kind)
-        shares: Sequence[float] = _prior(kind.model, self._scale, 0.0 if outspoken else surprise)
+        shares: Sequence[float] = _prior(kind.model, self._scale, surprise)
         worth = PRIOR_WORTH
         for evidence in outspoken:
             shares = evidence.mixed_with(shares, worth=worth)

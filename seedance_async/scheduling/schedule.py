@@ -44,6 +44,7 @@ if TYPE_CHECKING:
     from seedance_async.budget.allowance import Allowance
     from seedance_async.models import Kind
     from seedance_async.scheduling.forecast import Forecast
+    from seedance_async.scheduling.watchlist import Running
 
 COURTESY: Final = 0.2  # s; the price of a poll when slots are plenty
 COURTESY_UNSEEN: Final = 0.34  # s; of a kind never seen to finish: 0.2 s would buy 20 polls of one clip
@@ -154,18 +155,20 @@ class Schedule:
         """What a poll of each kind costs that is due for its own result's sake and for its news."""
         scarce = self._price_of_scarcity(now, allowance)
         return {
-            kind: self._price(kind, scarce, self._learners(kind, running.polling + running.outlasted))
+            kind: self._price(
+                scarce, running, others=self._others(kind, running), seen=self._forecast.seen(kind)
+            )
             for kind, running in self._watchlist.kinds().items()
         }
 
-    def _price(self, kind: Kind, scarce: float, learners: float) -> Price:
+    def _price(self, scarce: float, running: Running, *, others: int, seen: int) -> Price:
         """The price where scarcity alone costs ``scarce``.
 
         A kind never seen may be over soon, so its first polls are cheap. That is for few tasks; a hundred
         would fill a window with such polls.
         """
-        share = 1 + TAUGHT * learners
-        if self._forecast.seen(kind):
+        share = 1 + TAUGHT * _learners(others, seen + running.polling + running.outlasted)
+        if seen:
             return Price((COURTESY + scarce) / share)
         discount = COURTESY_UNSEEN / max(1, self._to_come + len(self._watchlist))
         return Price((COURTESY_UNSEEN + scarce) / share, discount / share)
@@ -174,19 +177,14 @@ class Schedule:
         """What a poll of each kind costs of which only the news is worth a delay of everything."""
         price = allowance.pace * (len(self._backlog) + len(self._watchlist))
         learners = {
-            kind: self._learners(kind, running.polling) for kind, running in self._watchlist.kinds().items()
+            kind: _learners(self._others(kind, running), self._forecast.seen(kind) + running.polling)
+            for kind, running in self._watchlist.kinds().items()
         }
         return {kind: Price(price / count) for kind, count in learners.items() if count}
 
-    def _learners(self, kind: Kind, polled: int) -> float:
-        """How many others a result of this kind teaches, each for as much as is not known yet.
-
-        Args:
-            kind: of the task to poll.
-            polled: tasks of it whose polls have told something, or will in a moment.
-        """
-        others = self._watchlist.kinds()[kind].size + self._backlog.count(kind) - 1
-        return others / (1 + self._forecast.seen(kind) + polled) ** 2
+    def _others(self, kind: Kind, running: Running) -> int:
+        """Tasks of a kind, waiting or running, but for one."""
+        return running.size + self._backlog.count(kind) - 1
 
     def _price_of_scarcity(self, now: float, allowance: Allowance) -> float:
         """Seconds of waiting elsewhere that one request costs now because slots are scarce."""
@@ -208,3 +206,13 @@ class Schedule:
     def _to_come(self) -> int:
         """Jobs to submit. Of a source that may go on, as many again are expected as are in flight."""
         return len(self._backlog) + (len(self._watchlist) if self._more else 0)
+
+
+def _learners(others: int, known: int) -> float:
+    """How many others a result teaches, each for as much as is not known yet.
+
+    Args:
+        others: tasks of the kind.
+        known: tasks of it whose polls have told something, or will in a moment.
+    """
+    return others / (1 + known) ** 2
