@@ -23,7 +23,6 @@ from math import inf
 from typing import TYPE_CHECKING, Final
 
 import anyio
-from aiolimiter import AsyncLimiter
 from attrs import define, field
 
 from seedance_async.budget.allowance import Allowance, most_unanswered
@@ -35,6 +34,8 @@ from seedance_async.signals import Signal
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
+
+    from aiolimiter import AsyncLimiter
 
     from seedance_async.budget.memory import BudgetMemory, BudgetState
     from seedance_async.models import RateLimit
@@ -276,4 +277,6 @@ class Slot:
 
 
 def _bucket(limit: RateLimit, interval: float | None) -> AsyncLimiter:
+    from aiolimiter import AsyncLimiter  # noqa: PLC0415 - commands that send nothing need not load it
+
     return AsyncLimiter(limit.requests, limit.period) if interval is None else AsyncLimiter(1, interval)

@@ -16,7 +16,7 @@ _PREFIXES: Final = {"sd2_": "seedance2", "gpt2_": "gpt-image-2", "nbp_": "nano-b
 _GENERALIZED_IN_ORDER: Final = ("seconds", "channel", "resolution", "quality_tier", "model")
 
 
-@frozen(kw_only=True)
+@frozen(kw_only=True, cache_hash=True)
 class Kind:
     """A class of work; a field that does not apply to the model, or is not known, is None.
 

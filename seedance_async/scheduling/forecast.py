@@ -6,7 +6,7 @@ them:
 
 * a kind borrows: what is believed about the next coarser kind counts as one completion of the finer one,
   so a kind never seen is guessed from its neighbours and soon speaks for itself. At the bottom is a prior,
-  worth a quarter of a completion: it guesses the kind, and one completion or one poll that finds a task
+  worth half a completion: it guesses the kind, and one completion or one poll that finds a task
   running tells more about all the other tasks of it;
 * old completions fade, so that a server that became slow or fast is believed within a few completions;
 * a task that a poll found running counts as a completion somewhere beyond that age. Without this the fast
@@ -33,7 +33,7 @@ from typing import TYPE_CHECKING, Final
 import attrs
 
 from seedance_async.models import Kind
-from seedance_async.scheduling.duration import CELLS, Duration, cell
+from seedance_async.scheduling.duration import CELLS, LONGEST, Duration, cell
 from seedance_async.scheduling.evidence import Evidence, log_normal
 
 if TYPE_CHECKING:
@@ -46,10 +46,8 @@ PRIORS: Final = {
 """Median in seconds and spread (standard deviation of the logarithm) by model, before anything was seen."""
 
 SURPRISE: Final = 0.25  # of a prior's weight, for durations that nobody expects
-FAR_OFF: Final = 40.0  # the largest factor by which a prior's median is thought to be wrong
-PRIOR_WORTH: Final = (
-    0.25  # completions that the prior is worth; less forgets it sooner, but is misled by luck
-)
+FAR_OFF: Final = 45.0  # the largest factor by which a prior's median is thought to be wrong
+PRIOR_WORTH: Final = 0.5  # completions that the prior is worth; less forgets it sooner, but is misled by luck
 BORROWED: Final = 1.0  # completions that a coarser kind's belief is worth
 MAX_SECONDS: Final = 1e9  # of a duration that is loaded; refuses infinity too
 RECENT: Final = 100  # completions of a kind that are kept for another process
@@ -75,7 +73,9 @@ class Forecast:
         """What is believed about the duration of a task of ``kind``."""
         belief = self._beliefs.get(kind)
         if belief is None:
-            belief = self._beliefs[kind] = self._believe(kind, surprise=SURPRISE)
+            is_known = any(level in self._evidence and self._evidence[level].count for level in _levels(kind))
+            belief = self.usual(kind) if is_known else self._believe(kind, surprise=SURPRISE)
+            self._beliefs[kind] = belief
         return belief
 
     def usual(self, kind: Kind) -> Duration:
@@ -90,7 +90,12 @@ class Forecast:
         return len(self._recent.get(kind, ()))
 
     def observe(self, kind: Kind, duration: float) -> None:
-        """Learn that a task of ``kind`` took ``duration`` seconds from start to finish."""
+        """Learn that a task of ``kind`` took ``duration`` seconds from start to finish.
+
+        What is longer than anybody waits for is rather a wrong timestamp, and nothing is learned from it.
+        """
+        if duration > LONGEST:
+            return
         self._recent.setdefault(kind, deque(maxlen=RECENT)).append(duration)
         for level in _levels(kind):
             evidence = self._about(level)
@@ -149,7 +154,7 @@ class Forecast:
 
     def _believe(self, kind: Kind, *, surprise: float) -> Duration:
         outspoken = self._outspoken(kind)
-        shares: Sequence[float] = _prior(kind.model, self._scale, 0.0 if outspoken else surprise)
+        shares: Sequence[float] = _prior(kind.model, self._scale, surprise)
         worth = PRIOR_WORTH
         for evidence in outspoken:
             shares = evidence.mixed_with(shares, worth=worth)

@@ -12,7 +12,7 @@ than the instant of the request number ``2p + m`` from now. Three questions deci
    scarcity is the requests still needed over the slots until the end. A task is due when a poll costs
    least for each result it finds (``duration.py``). Of those due, the one most surely done goes first,
    so none is starved: waiting makes every task surer. One caller with one video polls often; a batch of
-   thousands only when nearly sure.
+   thousands only when nearly sure. A kind never seen has its own courtesy, and a discount on early polls.
 3. **Else** the next job is submitted, and without one the slot is kept until a poll falls due.
 
 Polling before submitting, while there is slack, brings results early and costs no time in the end.
@@ -38,14 +38,16 @@ from typing import TYPE_CHECKING, Final
 from attrs import frozen
 
 from seedance_async.scheduling.backlog import PESSIMISTIC, Backlog, SubmitOrder
-from seedance_async.scheduling.watchlist import Prices, Watchlist
+from seedance_async.scheduling.watchlist import Price, Watchlist
 
 if TYPE_CHECKING:
     from seedance_async.budget.allowance import Allowance
     from seedance_async.models import Kind
     from seedance_async.scheduling.forecast import Forecast
+    from seedance_async.scheduling.watchlist import Running
 
-COURTESY: Final = 0.33  # s; the price of a poll when slots are plenty: fifteen for one video of three minutes
+COURTESY: Final = 0.2  # s; the price of a poll when slots are plenty
+COURTESY_UNSEEN: Final = 0.34  # s; of a kind never seen to finish: 0.2 s would buy 20 polls of one clip
 TAUGHT: Final = 0.1  # of the seconds that news could save the others of a kind, what they do save
 MOST_LIKELY: Final = 0.9  # quantile by which a task is over when people are told
 ALL_BUT_SURE: Final = 0.99  # quantile by which a task is over when slots are counted
@@ -149,41 +151,45 @@ class Schedule:
             allowance.instant(before, now=now) + length > end for before, length in self._backlog.stages()
         )
 
-    def _prices(self, now: float, allowance: Allowance) -> Prices:
-        """What polls cost that are due for their own result's sake and for their news.
-
-        Who waits for one task may poll it early without harm; a hundred tasks would fill a window that way.
-        """
-        price = self._price(now, allowance)
-        kinds = self._watchlist.kinds()
-        by_kind = {
-            kind: price / (1 + TAUGHT * self._learners(kind, running.polling + running.outlasted))
-            for kind, running in kinds.items()
+    def _prices(self, now: float, allowance: Allowance) -> dict[Kind, Price]:
+        """What a poll of each kind costs that is due for its own result's sake and for its news."""
+        scarce = self._price_of_scarcity(now, allowance)
+        return {
+            kind: self._price(
+                scarce, running, others=self._others(kind, running), seen=self._forecast.seen(kind)
+            )
+            for kind, running in self._watchlist.kinds().items()
         }
-        return Prices(by_kind, discount=COURTESY / price / max(1, self._to_come + len(self._watchlist)))
 
-    def _prices_of_news(self, allowance: Allowance) -> Prices:
-        """What polls cost of which only the news is worth a delay of everything."""
+    def _price(self, scarce: float, running: Running, *, others: int, seen: int) -> Price:
+        """The price where scarcity alone costs ``scarce``.
+
+        A kind never seen may be over soon, so its first polls are cheap. That is for few tasks; a hundred
+        would fill a window with such polls.
+        """
+        share = 1 + TAUGHT * _learners(others, seen + running.polling + running.outlasted)
+        if seen:
+            return Price((COURTESY + scarce) / share)
+        discount = COURTESY_UNSEEN / max(1, self._to_come + len(self._watchlist))
+        return Price((COURTESY_UNSEEN + scarce) / share, discount / share)
+
+    def _prices_of_news(self, allowance: Allowance) -> dict[Kind, Price]:
+        """What a poll of each kind costs of which only the news is worth a delay of everything."""
         price = allowance.pace * (len(self._backlog) + len(self._watchlist))
         learners = {
-            kind: self._learners(kind, running.polling) for kind, running in self._watchlist.kinds().items()
+            kind: _learners(self._others(kind, running), self._forecast.seen(kind) + running.polling)
+            for kind, running in self._watchlist.kinds().items()
         }
-        return Prices({kind: price / count for kind, count in learners.items() if count})
+        return {kind: Price(price / count) for kind, count in learners.items() if count}
 
-    def _learners(self, kind: Kind, polled: int) -> float:
-        """How many others a result of this kind teaches, each for as much as is not known yet.
+    def _others(self, kind: Kind, running: Running) -> int:
+        """Tasks of a kind, waiting or running, but for one."""
+        return running.size + self._backlog.count(kind) - 1
 
-        Args:
-            kind: of the task to poll.
-            polled: tasks of it whose polls have told something, or will in a moment.
-        """
-        others = self._watchlist.kinds()[kind].size + self._backlog.count(kind) - 1
-        return others / (1 + self._forecast.seen(kind) + polled) ** 2
-
-    def _price(self, now: float, allowance: Allowance) -> float:
-        """Seconds of waiting elsewhere that one request costs now."""
+    def _price_of_scarcity(self, now: float, allowance: Allowance) -> float:
+        """Seconds of waiting elsewhere that one request costs now because slots are scarce."""
         scarcity = min(1.0, self._needed / max(1, allowance.until(self._end(now, allowance), now=now)))
-        return COURTESY + allowance.pace * SHARE * (self._to_come + len(self._watchlist)) * scarcity**2
+        return allowance.pace * SHARE * (self._to_come + len(self._watchlist)) * scarcity**2
 
     def _end(self, now: float, allowance: Allowance) -> float:
         """When all this is over: the last request has left and the last task is done."""
@@ -200,3 +206,13 @@ class Schedule:
     def _to_come(self) -> int:
         """Jobs to submit. Of a source that may go on, as many again are expected as are in flight."""
         return len(self._backlog) + (len(self._watchlist) if self._more else 0)
+
+
+def _learners(others: int, known: int) -> float:
+    """How many others a result teaches, each for as much as is not known yet.
+
+    Args:
+        others: tasks of the kind.
+        known: tasks of it whose polls have told something, or will in a moment.
+    """
+    return others / (1 + known) ** 2

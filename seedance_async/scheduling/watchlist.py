@@ -30,15 +30,15 @@ OLDER: Final = 1.3  # times the age at which one was found running, and a poll o
 
 
 @frozen
-class Prices:
-    """What polls cost.
+class Price:
+    """What a poll costs.
 
     Attributes:
-        by_kind: seconds of waiting elsewhere that a poll of each kind costs.
-        discount: share of a price, 0 to 1, by which it is lower just after a task's start.
+        seconds: of waiting elsewhere.
+        discount: so much less just after a task's start.
     """
 
-    by_kind: Mapping[Kind, float]
+    seconds: float
     discount: float = 0.0
 
 
@@ -138,7 +138,7 @@ class Watchlist:
         )
         return max(ends, default=-math.inf)
 
-    def best(self, now: float, prices: Prices) -> tuple[Hashable | None, float]:
+    def best(self, now: float, prices: Mapping[Kind, Price]) -> tuple[Hashable | None, float]:
         """The task that a poll would most surely find done, among those due; and when the next one falls due.
 
         Args:
@@ -153,7 +153,7 @@ class Watchlist:
                 surest, chance = watched.task, found
         return surest, soonest
 
-    def teaching(self, now: float, prices: Prices, *, chance: float) -> Hashable | None:
+    def teaching(self, now: float, prices: Mapping[Kind, Price], *, chance: float) -> Hashable | None:
         """A task never polled whose poll might show its kind to be faster than planned, or None.
 
         Args:
@@ -161,7 +161,7 @@ class Watchlist:
             prices: of those kinds of which something is to be learned.
             chance: of the quantile by which the kind's tasks are planned to be over.
         """
-        for kind in prices.by_kind:
+        for kind in prices:
             running = self._kinds[kind]
             if _live(running.unpolled):
                 oldest = running.unpolled[0][2]
@@ -171,7 +171,7 @@ class Watchlist:
                     return oldest.task
         return None
 
-    def _candidates(self, now: float, prices: Prices) -> Iterator[tuple[float, _Watched]]:
+    def _candidates(self, now: float, prices: Mapping[Kind, Price]) -> Iterator[tuple[float, _Watched]]:
         """The oldest unpolled of every kind and the first of the polled, with the instants they fall due."""
         for running in self._kinds.values():
             if _live(running.unpolled):
@@ -181,7 +181,7 @@ class Watchlist:
         if self._polled:
             yield self._polled[0][0], self._polled[0][2]
 
-    def _judge_again(self, now: float, prices: Prices) -> None:
+    def _judge_again(self, now: float, prices: Mapping[Kind, Price]) -> None:
         """Put off the polled tasks whose instant has come but that are not due, up to the first that is."""
         while _live(self._polled) and self._polled[0][0] <= now:
             watched = self._polled[0][2]
@@ -212,11 +212,11 @@ class Watchlist:
             watched.polling = False
             self._kinds[watched.kind].polling -= 1
 
-    def _due(self, watched: _Watched, prices: Prices) -> float:
+    def _due(self, watched: _Watched, prices: Mapping[Kind, Price]) -> float:
         duration = self._forecast.of(watched.kind)
-        price = prices.by_kind[watched.kind]
+        price = prices[watched.kind]
         return watched.started_at + duration.next_poll(
-            since=watched.since, price=price, discount=prices.discount * price
+            since=watched.since, price=price.seconds, discount=price.discount
         )
 
     def _chance(self, watched: _Watched, now: float) -> float:

@@ -116,10 +116,11 @@ async def test_a_gzip_bomb_is_not_unpacked() -> None:
 
 async def test_a_cookie_of_the_servers_is_not_sent_back() -> None:
     """Nothing of one call follows the next but what the package puts there."""
-    with_cookie = answer(
-        202, {"id": "sd2_a1", "status": "processing", "model": "seedance2"}, "Set-Cookie: s=1; Path=/"
+    first, second = (
+        answer(202, {"id": name, "status": "processing", "model": "seedance2"}, "Set-Cookie: s=1; Path=/")
+        for name in ("sd2_a1", "sd2_a2")
     )
-    async with raw_server(with_cookie) as server:
+    async with raw_server(first, second) as server:
         named = server.url.replace("127.0.0.1", "localhost")  # of an address, no jar would keep any
         async with client_for(named) as client:
             for _ in range(2):

@@ -59,7 +59,7 @@ class Vendor:
         if target := self._redirect.get(host):
             location = f"https://{target}:{self.port}{request.path}"
             return web.Response(status=self._status, headers={"Location": location})
-        return web.json_response(ACCEPTED, status=202)
+        return web.json_response({**ACCEPTED, "id": f"sd2_a{len(self.seen)}"}, status=202)
 
     @asynccontextmanager
     async def client(self, host: str = APEX) -> AsyncGenerator[SeedanceClient]:
