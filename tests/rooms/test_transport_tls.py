@@ -51,6 +51,7 @@ class Vendor:
         self.port = 0
         self._redirect = redirect
         self._status = status
+        self._accepted = 0
 
     async def answer(self, request: web.BaseRequest) -> web.StreamResponse:
         """Redirect the hosts that are told to, accept everything else."""
@@ -59,7 +60,8 @@ class Vendor:
         if target := self._redirect.get(host):
             location = f"https://{target}:{self.port}{request.path}"
             return web.Response(status=self._status, headers={"Location": location})
-        return web.json_response({**ACCEPTED, "id": f"sd2_a{len(self.seen)}"}, status=202)
+        self._accepted += 1
+        return web.json_response({**ACCEPTED, "id": f"sd2_a{self._accepted}"}, status=202)
 
     @asynccontextmanager
     async def client(self, host: str = APEX) -> AsyncGenerator[SeedanceClient]:
