@@ -123,6 +123,9 @@ class Stream(Generic[Result]):
         try:
             async with turn as slot:
                 self._turns.discard(turn)
+                if slot is not None and (self.left or self.stopped is not None):  # in the very same moment
+                    slot.cancel()
+                    slot = None  # noqa: PLW2901 - nothing may be sent any more
                 yield slot
         finally:
             self._turns.discard(turn)

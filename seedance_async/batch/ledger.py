@@ -181,13 +181,13 @@ class Ledger:
         Args:
             job: that failed.
             credits_refunded: what the server says; 0 if nothing.
-            charged: what the job was charged; None if that was never stated. Then a refund ends its
-                reservation.
+            charged: what the job was charged; None if that was never stated.
         """
-        if charged is not None:
-            self.spent -= min(credits_refunded, charged)
-        elif credits_refunded:
-            self.release(job)
+        if job in self._reserved:  # what was never booked cannot be given back
+            if credits_refunded:
+                self.release(job)
+        else:
+            self.spent -= min(credits_refunded, charged or 0.0)
 
     def _raise_reservations(self, tariff: Tariff) -> None:
         price = self.prices[tariff]
