@@ -72,7 +72,7 @@ class File:
         try:
             return operation() if self._nested else self._attempt(operation)
         except sqlite3.Error as problem:
-            full = problem.sqlite_errorcode == sqlite3.SQLITE_FULL
+            full = getattr(problem, "sqlite_errorcode", 0) == sqlite3.SQLITE_FULL
             if full and not self._nested and self.space.drop():
                 return self.transaction(operation)
             failure = JournalError(f"the journal could not be written: {problem}")

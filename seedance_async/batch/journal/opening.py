@@ -326,7 +326,7 @@ def _named(table: str, number: object, name: object) -> str:
 
 
 def _refusal(problem: sqlite3.Error, directory: Path) -> JournalError:
-    if problem.sqlite_errorcode in {sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED}:
+    if getattr(problem, "sqlite_errorcode", 0) in {sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED}:
         holder = _read_holder(directory)
         return JournalError(f"another runner works in {directory} (process {holder}); one at a time")
     return JournalError(f"{directory / JOURNAL} cannot be used: {problem}; nothing was changed")
