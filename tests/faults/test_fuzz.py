@@ -7,6 +7,7 @@ import sqlite3
 from collections import Counter
 from typing import TYPE_CHECKING
 
+import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -22,7 +23,6 @@ from tests.batch.stores import draft, opened_store, plan
 if TYPE_CHECKING:
     from pathlib import Path
 
-    import pytest
 
 JSON = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats() | st.text(),
@@ -142,6 +142,7 @@ NOISE = (
 )
 
 
+@pytest.mark.timeout(240)  # thirty batches, each run three times
 @settings(max_examples=30, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(cell=CELL, row=st.integers(0, 9), noise=NOISE, as_text=st.booleans())
 async def test_a_journal_with_any_cell_overwritten_pays_nothing_twice(
