@@ -36,7 +36,7 @@ TEXT = README.read_text(encoding="utf-8")
 DEMO = (
     "python3 -m venv .venv && .venv/bin/pip install '.[cli,sandbox]' && .venv/bin/seedance demo -o demo-out"
 )
-TESTS = "python3 -m venv .venv && .venv/bin/pip install -e '.[dev]' && .venv/bin/pytest"
+TESTS = "python3 -m venv .venv && .venv/bin/pip install -e '.[dev]' && .venv/bin/pytest -n auto"
 
 
 def blocks(language: str) -> list[str]:
