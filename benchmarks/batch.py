@@ -217,12 +217,11 @@ async def _finish_all_but_last(directory: Path, manifest: Path, size: int) -> No
     try:
         await take_manifest(journal, manifest)
         await journal.do(_save_first, journal.store, size)
-        (directory / FILE).touch()
+        (directory / "boat.mp4").touch()
     finally:
         await journal.close()
 
 
-FILE: Final = "boat.mp4"
 SAVED: Final = """
 INSERT INTO posts (id, key, path, body, intended_at, generation, state)
     SELECT number, printf('00000000-0000-5000-8000-%012x', number), path, body, 1.0, 1, 'accepted'
@@ -232,7 +231,7 @@ UPDATE jobs SET state = 'saved', post = number, place = 0, accepted_at = 2.0, en
     task_ids = json_array(printf('sd2_%016d', number)),
     tasks = json_array(json_object('id', printf('sd2_%016d', number), 'status', 'completed',
         'model', 'seedance2', 'credits_used', 30)),
-    credits_used = 30, files = json_array(:file) WHERE number <= :size;
+    credits_used = 30, files = json_array('boat.mp4') WHERE number <= :size;
 """
 
 
@@ -240,8 +239,8 @@ def _save_first(store: Store, size: int) -> None:
     """All files of the jobs are one, which is there; what is measured is the journal."""
 
     def write() -> None:
-        for statement in SAVED.split(";")[:-1]:
-            store.file.connection.execute(statement, {"size": size, "file": FILE})
+        for statement in SAVED.replace(":size", str(size)).split(";")[:-1]:
+            store.file.connection.execute(statement)
 
     store.file.transaction(write)
 
