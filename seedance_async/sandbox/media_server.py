@@ -7,6 +7,7 @@ request is refused and recorded. Files are made at their first request, in a wor
 from __future__ import annotations
 
 import hashlib
+from functools import partial
 from typing import TYPE_CHECKING, Final
 
 import anyio
@@ -14,6 +15,7 @@ from anyio import to_thread
 
 from seedance_async.sandbox.calls import Call, Reply
 from seedance_async.sandbox.delivery import apply_reply_effects, deliver
+from seedance_async.sandbox.inputs import sources_of
 from seedance_async.sandbox.outputs import Clip, Picture, content_of
 from seedance_async.sandbox.ranges import Slice, UnsatisfiableError, requested_slice
 from seedance_async.sandbox.runtime import MediaRecord
@@ -71,7 +73,8 @@ class MediaServer:
         task = state.tasks.get(task_id)
         if task is None:
             return _plain(404, "No such file")
-        content = content_of(task, name)
+        sources = partial(sources_of, signer=state.signer, tasks=state.tasks)
+        content = content_of(task, name, sources)
         body = await self._cache.get(content)
         return _part(request_headers, body, content.content_type, _headers(task, runtime))
 
@@ -97,10 +100,12 @@ def _make(content: Clip | Picture) -> bytes:
     # Imported when first needed: its encoders take longer to load than the whole sandbox.
     from seedance_async.sandbox import media  # noqa: PLC0415
 
-    width, height, prompt, seed = content.width, content.height, content.prompt, content.seed
+    width, height, prompt = content.width, content.height, content.prompt
+    seed, sources = content.seed, content.sources
     if isinstance(content, Clip):
-        return media.clip(width, height, content.seconds, prompt, audio=content.audio, seed=seed)
-    return media.picture(width, height, content.image_format, prompt, seed=seed)
+        seconds, audio = content.seconds, content.audio
+        return media.clip(width, height, seconds, prompt, audio=audio, seed=seed, sources=sources)
+    return media.picture(width, height, content.image_format, prompt, seed=seed, sources=sources)
 
 
 def _part(headers: Mapping[str, str], body: bytes, content_type: str, more: Mapping[str, str]) -> Reply:

@@ -1,44 +1,44 @@
 """The content of a task's output files: clips and pictures, their sizes and what they show.
 
+What was made from other files of the sandbox shows them, so that a production of several steps can be looked
+at.
+
 Pure.
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from attrs import frozen
 
 from seedance_async.sandbox.catalogue import image_size, video_size
-from seedance_async.sandbox.media import ImageFormat
+from seedance_async.sandbox.media import Drawn, ImageFormat
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+
     from seedance_async.sandbox.tasks import Task
     from seedance_async.sandbox.validation import GenerationRequest
 
+SHOWN_DEPTH: Final = 3
+"""Steps back that a file shows what it was made from."""
+
 
 @frozen(kw_only=True)
-class Clip:
+class Clip(Drawn):
     """A video to make."""
 
-    width: int
-    height: int
     seconds: int
-    prompt: str
     audio: bool
-    seed: int
     content_type: str = "video/mp4"
 
 
 @frozen(kw_only=True)
-class Picture:
+class Picture(Drawn):
     """A picture to make."""
 
-    width: int
-    height: int
     image_format: ImageFormat
-    prompt: str
-    seed: int
 
     @property
     def content_type(self) -> str:
@@ -46,9 +46,19 @@ class Picture:
         return f"image/{self.image_format}"
 
 
-def content_of(task: Task, name: str) -> Clip | Picture:
-    """The content of the named output file of the task."""
+def content_of(
+    task: Task, name: str, sources: Callable[[Task], Iterable[tuple[Task, str]]], *, depth: int = SHOWN_DEPTH
+) -> Clip | Picture:
+    """The content of the named output file of the task.
+
+    Args:
+        task: that made it.
+        name: of the file.
+        sources: gives the files that a task was made from.
+        depth: how many steps back they are shown.
+    """
     width, height = _size(task.request)
+    shown = tuple(content_of(*each, sources, depth=depth - 1) for each in sources(task)) if depth else ()
     if name == "video.mp4":
         return Clip(
             width=width,
@@ -57,6 +67,7 @@ def content_of(task: Task, name: str) -> Clip | Picture:
             prompt=task.request.prompt,
             audio=task.request.fields["generate_audio"] is True,
             seed=task.seed,
+            sources=shown,
         )
     return Picture(
         width=width,
@@ -64,6 +75,7 @@ def content_of(task: Task, name: str) -> Clip | Picture:
         image_format="jpeg" if name.endswith(".jpeg") else "png",
         prompt=task.request.prompt,
         seed=task.seed,
+        sources=shown,
     )
 
 

@@ -10,9 +10,19 @@ from __future__ import annotations
 
 import hashlib
 import hmac
-from urllib.parse import quote
+from urllib.parse import parse_qs, quote, unquote, urlsplit
 
 from attrs import frozen
+
+
+@frozen
+class SignedUrl:
+    """What the URL of an output file says."""
+
+    task_id: str
+    file: str
+    expires: str
+    signature: str
 
 
 @frozen
@@ -28,6 +38,16 @@ class UrlSigner:
         expires = str(round((now + self.life) * 1000))
         signature = self._signature(task_id, name, expires)
         return f"{self.media_url}/{quote(task_id)}/{quote(name)}?expires={expires}&signature={signature}"
+
+    def parse(self, url: str) -> SignedUrl | None:
+        """The parts of a URL of this server; None for any other."""
+        if not url.startswith(f"{self.media_url}/"):
+            return None
+        parts = urlsplit(url.removeprefix(f"{self.media_url}/"))
+        task_id, _, name = parts.path.partition("/")
+        query = parse_qs(parts.query)
+        expires, signature = (query.get(word, [""])[0] for word in ("expires", "signature"))
+        return SignedUrl(unquote(task_id), unquote(name), expires, signature)
 
     def refusal_reason(self, task_id: str, name: str, expires: str, signature: str, now: float) -> str | None:
         """Why the URL does not work at ``now``; None if it does."""

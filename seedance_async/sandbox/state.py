@@ -22,6 +22,7 @@ from attrs import evolve, frozen
 from seedance_async.sandbox.calls import Call, Reply, fingerprint, json_bytes, refusal
 from seedance_async.sandbox.directives import BATCH_FAILED_DIRECTIVE, FAIL_DIRECTIVE
 from seedance_async.sandbox.idempotency import KeyStore
+from seedance_async.sandbox.inputs import refusal_reason
 from seedance_async.sandbox.ledger import Ledger
 from seedance_async.sandbox.options import CHECKS, AccountSpec, Behaviour, Conditions, SubmitCheck
 from seedance_async.sandbox.tasks import ID_PREFIX, Calendar, Task, submission_document, task_document
@@ -91,7 +92,7 @@ class ServiceState:
             return Admission(call, account, refusal=_no_route(call))
         if account is None:
             return Admission(call, None, refusal=_unauthorized("Missing or invalid API key"))
-        admission = Admission(call, account, _read(call) if call.endpoint == "submit" else None)
+        admission = Admission(call, account, self._read(call) if call.endpoint == "submit" else None)
         return evolve(
             admission, refusal=self._first_refusal(self._checks_before_key(call), admission, account)
         )
@@ -120,7 +121,7 @@ class ServiceState:
         self.settle(at)
         account = self._owners.get(call.key or "")
         if account is not None:
-            self._submit(Admission(call, account, _read(call)), account)
+            self._submit(Admission(call, account, self._read(call)), account)
             self._keys.finish(call, account)
 
     # --- what the operator calls
@@ -206,10 +207,16 @@ class ServiceState:
         # The balance is checked again: since the call was admitted, another one may have spent it.
         early = set(self._checks_before_key(call)) - {"balance"}
         late: list[SubmitCheck] = [check for check in CHECKS if check not in early]
-        refused = self._first_refusal(late, admission, account) or self._busy()
+        refused = self._first_refusal(late, admission, account) or self._own_media(request) or self._busy()
         reply = refused or self._accept(request, call, account)
         self._keys.store(call, account, reply, self._now)
         return reply
+
+    def _own_media(self, request: GenerationRequest | Reply | None) -> Reply | None:
+        if not isinstance(request, GenerationRequest):
+            return None
+        reason = refusal_reason(request, signer=self.signer, tasks=self.tasks, now=self._now)
+        return refusal("invalid_request", reason) if reason else None
 
     def _busy(self) -> Reply | None:
         most = self.conditions.busy_above
@@ -270,17 +277,16 @@ class ServiceState:
         )
         self.ledger.top_up(spec.name, spec.credits, at=self._now)
 
+    def _read(self, call: Call) -> GenerationRequest | Reply:
+        if call.content_type != "application/json":
+            return refusal("invalid_request", "Content-Type must be application/json")
+        try:
+            return parse_request(call.path, call.body, media_url=self.signer.media_url)
+        except InvalidBodyError as error:
+            return refusal("invalid_request", str(error))
+
     def _random_id(self) -> str:
         return "".join(self._ids.choices(_ID_ALPHABET, k=16))
-
-
-def _read(call: Call) -> GenerationRequest | Reply:
-    if call.content_type != "application/json":
-        return refusal("invalid_request", "Content-Type must be application/json")
-    try:
-        return parse_request(call.path, call.body)
-    except InvalidBodyError as error:
-        return refusal("invalid_request", str(error))
 
 
 def _no_route(call: Call) -> Reply:

@@ -16,8 +16,22 @@ from importlib import resources
 from importlib.util import find_spec
 from typing import TYPE_CHECKING, Final, Literal
 
+from attrs import frozen
+
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
+
+
+@frozen(kw_only=True)
+class Drawn:
+    """What a file shows: a landscape with the prompt on it, and what it was made from."""
+
+    width: int
+    height: int
+    prompt: str
+    seed: int
+    sources: tuple[Drawn, ...] = ()
+
 
 ImageFormat = Literal["png", "jpeg"]
 SAVE_OPTIONS: Final[Mapping[ImageFormat, Mapping[str, int]]] = {
@@ -34,6 +48,7 @@ def clip(
     *,
     audio: bool = True,
     seed: int = 0,
+    sources: Sequence[Drawn] = (),
 ) -> bytes:
     """Return an MP4 (H.264, AAC) that players can start before all of it has arrived.
 
@@ -44,6 +59,7 @@ def clip(
         prompt: written on the picture, as much of it as is legible, and into the file's comment.
         audio: whether there is a sound track.
         seed: selects one of many landscapes for the same prompt.
+        sources: what it was made from; shown small at the bottom.
     """
     if not (_installed("PIL") and _installed("av")):
         return _fallback("clip.mp4")
@@ -51,18 +67,26 @@ def clip(
     from seedance_async.sandbox.media.scene import draw  # noqa: PLC0415
 
     text = _encodable(prompt)
-    scene = draw(width + width % 2, height + height % 2, text, seed=seed)
+    scene = draw(width + width % 2, height + height % 2, text, seed=seed, sources=sources)
     return encode_clip(scene, seconds, text, audio=audio)
 
 
-def picture(width: int, height: int, image_format: ImageFormat, prompt: str, *, seed: int = 0) -> bytes:
+def picture(
+    width: int,
+    height: int,
+    image_format: ImageFormat,
+    prompt: str,
+    *,
+    seed: int = 0,
+    sources: Sequence[Drawn] = (),
+) -> bytes:
     """Return a PNG or JPEG of exactly this size. The other arguments are those of `clip`."""
     if not _installed("PIL"):
         return _fallback(f"picture.{image_format}")
     from seedance_async.sandbox.media.scene import draw  # noqa: PLC0415
 
     file = io.BytesIO()
-    scene = draw(width, height, _encodable(prompt), seed=seed)
+    scene = draw(width, height, _encodable(prompt), seed=seed, sources=sources)
     scene.save(file, image_format, **SAVE_OPTIONS[image_format])
     return file.getvalue()
 

@@ -15,7 +15,9 @@ from typing import TYPE_CHECKING, Final
 from PIL import Image, ImageDraw, ImageFont
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
+
+    from seedance_async.sandbox.media import Drawn
 
     Colour = tuple[int, int, int]
     Font = ImageFont.FreeTypeFont | ImageFont.ImageFont
@@ -25,6 +27,9 @@ WHITE: Final = (255, 255, 255)
 SHADE: Final = (0, 0, 0, 110)  # under text, so that it is legible on any sky
 CANVAS: Final = 960  # pixels of the landscape's longer side before it is brought to size
 HILLS: Final = 4
+SOURCE_SIZE: Final = 0.3  # of a source's longer side, as a share of the picture's shorter one
+LEAST_SOURCE: Final = 48  # pixels; below that nothing is seen
+MOST_SOURCES: Final = 4
 TEXT_SIZES: Final = (0.085, 0.065, 0.05, 0.038)  # sizes to try, as shares of the shorter side
 MAX_TEXT_LENGTH: Final = 600  # of the 20,000 of a prompt; more would be illegible
 
@@ -39,11 +44,32 @@ SYSTEM_FONTS: Final = (
 )
 
 
-def draw(width: int, height: int, prompt: str, *, seed: int = 0) -> Image.Image:
-    """Return an RGB image of exactly this size: landscape, label on top, prompt below it."""
+def draw(
+    width: int, height: int, prompt: str, *, seed: int = 0, sources: Sequence[Drawn] = ()
+) -> Image.Image:
+    """Return an RGB image of exactly this size: landscape, label on top, prompt below it, sources last."""
     picture = _landscape(width, height, random.Random(f"{seed} {prompt}"))
     _draw_texts(picture, " ".join(prompt.split()))
+    _draw_sources(picture, sources)
     return picture
+
+
+def _draw_sources(picture: Image.Image, sources: Sequence[Drawn]) -> None:
+    """Show what it was made from in a row, each small and framed."""
+    side = min(picture.size)
+    margin, most = round(0.07 * side), round(SOURCE_SIZE * side)
+    if most < LEAST_SOURCE:
+        return
+    left = margin
+    for source in sources[:MOST_SOURCES]:
+        scale = most / max(source.width, source.height)
+        width, height = max(1, round(source.width * scale)), max(1, round(source.height * scale))
+        prompt = source.prompt.encode(errors="replace").decode()
+        small = draw(width, height, prompt, seed=source.seed, sources=source.sources)
+        top = round(0.86 * picture.height) - height  # a clip's moving strip is below
+        ImageDraw.Draw(picture).rectangle((left - 3, top - 3, left + width + 2, top + height + 2), fill=WHITE)
+        picture.paste(small, (left, top))
+        left += width + margin // 2
 
 
 def font_for(text: str, *, size: float) -> Font:

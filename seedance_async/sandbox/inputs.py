@@ -1,0 +1,54 @@
+"""The sandbox's own output files as the inputs of further requests: which they are, and whether they work.
+
+The vendor's server fetches the media of a request from anywhere. This one cannot reach the internet, so media
+elsewhere are taken on trust, and its own are looked at: the URL's signature and age, and what the file is.
+
+Pure.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+    from seedance_async.sandbox.signed_urls import UrlSigner
+    from seedance_async.sandbox.tasks import Task
+    from seedance_async.sandbox.validation import GenerationRequest
+
+MEDIA_FIELDS: Final = ("image_url", "end_image_url", "media_urls", "image_urls")
+CLIPS_TOO: Final = frozenset({"media_urls"})
+"""Fields that may hold clips; the others hold pictures only."""
+
+
+def media_of(fields: Mapping[str, object]) -> Iterator[tuple[str, str]]:
+    """Every URL of a request with its field."""
+    for name in MEDIA_FIELDS:
+        value = fields.get(name)
+        for url in value if isinstance(value, list) else [value]:
+            if isinstance(url, str):
+                yield name, url
+
+
+def refusal_reason(
+    request: GenerationRequest, *, signer: UrlSigner, tasks: Mapping[str, Task], now: float
+) -> str | None:
+    """Why a request is refused for one of the sandbox's own files; None if it is not."""
+    for name, url in media_of(request.fields):
+        given = signer.parse(url)
+        if given is None:
+            continue
+        if reason := signer.refusal_reason(given.task_id, given.file, given.expires, given.signature, now):
+            return f"{name}: {reason}"
+        if given.task_id not in tasks:
+            return f"{name}: The file does not exist"
+        if given.file.endswith(".mp4") and name not in CLIPS_TOO:
+            return f"{name}: must be an image; got video/mp4"
+    return None
+
+
+def sources_of(task: Task, *, signer: UrlSigner, tasks: Mapping[str, Task]) -> tuple[tuple[Task, str], ...]:
+    """The sandbox's own files that a task was made from: each the task that made it, and its name."""
+    given = (signer.parse(url) for _, url in media_of(task.request.fields))
+    return tuple((tasks[url.task_id], url.file) for url in given if url is not None and url.task_id in tasks)
