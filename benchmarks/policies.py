@@ -32,14 +32,20 @@ class Clairvoyant:
         self._waiting = deque(sorted(range(len(draws)), key=key))
         self._running: list[tuple[float, int]] = []
 
-    def offer(self, job: Hashable, kind: Kind) -> None:
+    def offer(self, job: Hashable, kind: Kind, then: Sequence[Kind] = ()) -> None:
         """All jobs are known from the start."""
 
     def withdraw(self, job: Hashable) -> None:  # noqa: ARG002  # always the first
         """The first of the waiting was sent."""
         self._waiting.popleft()
 
-    def watch(self, task: Hashable, kind: Kind, started_at: float) -> None:  # noqa: ARG002  # a Schedule's
+    def watch(  # the parameters of a Schedule
+        self,
+        task: Hashable,
+        kind: Kind,  # noqa: ARG002
+        started_at: float,
+        then: Sequence[Kind] = (),  # noqa: ARG002
+    ) -> None:
         """It will be done at a known instant."""
         if isinstance(task, int):
             heapq.heappush(self._running, (started_at + self._draws[task].duration, task))

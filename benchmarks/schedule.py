@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Final
 
 from attrs import frozen
 
-from benchmarks import habits
+from benchmarks import chains, habits
 from benchmarks.policies import best_clairvoyant
 from benchmarks.report import Table
 from benchmarks.through_client import through_client
@@ -123,6 +123,7 @@ def run(*, quick: bool) -> list[Table]:
         return [
             _targets(pool, seeds=5 if quick else 11),
             _surprised(pool, seeds=7 if quick else 21),
+            chains.table(pool, seeds=5 if quick else 21),
             _side_by_side(pool, sizes=(10, 100) if quick else SIZES, seeds=3 if quick else 5),
             _conditions(pool, sizes=(30,) if quick else SIZES, seeds=3 if quick else 5),
             _through_client(pool, sizes=(10, 30) if quick else (1, 30, 300), seeds=1 if quick else 5),

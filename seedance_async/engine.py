@@ -225,9 +225,13 @@ class Engine:
         """Take up what another process submitted ``age`` seconds ago."""
         self.poller.register(submission, kind, age=age)
 
-    def follow(self, task_ids: Sequence[str]) -> list[Follower]:
-        """Wait for each of these tasks, as long as ``Timeouts.wait`` says."""
-        return [self.poller.follow(task_id, patience=self.timeouts.wait) for task_id in task_ids]
+    def follow(self, task_ids: Sequence[str], *, then: Sequence[Kind] = ()) -> list[Follower]:
+        """Wait for each of these tasks, as long as ``Timeouts.wait`` says.
+
+        ``then`` are the kinds of the jobs that wait for their results, and for each other in turn.
+        """
+        patience = self.timeouts.wait
+        return [self.poller.follow(task_id, patience=patience, then=then) for task_id in task_ids]
 
     async def _task_and_age(self, task_id: str) -> tuple[Task, float]:
         """A task, and how many seconds ago it was made by the server's own clock."""

@@ -109,8 +109,10 @@ class Stream(Generic[Result]):
     # --- for the coroutines
 
     @asynccontextmanager
-    async def turn(self, kind: Kind) -> AsyncIterator[Slot | None]:
+    async def turn(self, kind: Kind, then: Sequence[Kind] = ()) -> AsyncIterator[Slot | None]:
         """Wait until the schedule submits an item of this kind; its POST counts as under way in the block.
+
+        ``then`` are the kinds of items that wait for its result, and for each other, one after the other.
 
         Yields:
             The slot to send it with; None if the stream was stopped before.
@@ -118,7 +120,7 @@ class Stream(Generic[Result]):
         if self.stopped is not None:
             yield None
             return
-        turn = self._engine.dispatcher.turn(kind)
+        turn = self._engine.dispatcher.turn(kind, then)
         self._turns.add(turn)
         try:
             async with turn as slot:

@@ -1,9 +1,10 @@
 """The jobs that wait to be submitted: which is next, and how many of which length stand behind it.
 
 The longest kind goes first, because what takes longest must not start last; inside a kind the caller's
-order holds. Of a kind that nothing is known of, two jobs go ahead of all, and kinds believed to be
-equally long take turns, so that the first results already speak of each: a wrong guess of a length would
-have jobs hurried that have time. Or the caller's order holds throughout.
+order holds. A job that others wait for is as long as the longest line of jobs that begins with it. Of a kind
+that nothing is known of, two jobs go ahead of all, and kinds believed to be equally long take turns, so that
+the first results already speak of each: a wrong guess of a length would have jobs hurried that have time. Or
+the caller's order holds throughout.
 
 Pure: every step costs O(1) in the jobs; the kinds are sorted anew when a belief has changed.
 """
@@ -11,13 +12,16 @@ Pure: every step costs O(1) in the jobs; the kinds are sorted anew when a belief
 from __future__ import annotations
 
 from collections import OrderedDict
-from typing import TYPE_CHECKING, Final, Literal
+from typing import TYPE_CHECKING, Final, Literal, TypeAlias
 
 if TYPE_CHECKING:
-    from collections.abc import Hashable, Iterator
+    from collections.abc import Hashable, Iterator, Sequence
 
     from seedance_async.models import Kind
     from seedance_async.scheduling.forecast import Forecast
+
+Line: TypeAlias = "tuple[Kind, ...]"
+"""The kind of a job, and of those that wait for it and for each other, one after the other."""
 
 SubmitOrder = Literal["longest-first", "given"]
 
@@ -26,67 +30,77 @@ TRIALS: Final = 2  # jobs of an unknown kind that go ahead; one is a matter of l
 
 
 class Backlog:
-    """The jobs that wait, by kind, in the order in which they should be submitted."""
+    """The jobs that wait, by the line they begin, in the order in which they should be submitted.
+
+    Attributes:
+        later: jobs that wait for the results of those.
+    """
 
     def __init__(self, forecast: Forecast, *, order: SubmitOrder) -> None:
         self._forecast = forecast
         self._order = order
-        self._kinds: OrderedDict[Hashable, Kind] = OrderedDict()
-        self._waiting: dict[Kind, OrderedDict[Hashable, None]] = {}
+        self._lines: OrderedDict[Hashable, Line] = OrderedDict()
+        self._waiting: dict[Line, OrderedDict[Hashable, None]] = {}
         self._turns: dict[Kind, int] = {}
-        self._changes = 0  # of the set of kinds that wait
-        self._sorted: list[tuple[float, Kind]] = []
+        self._changes = 0  # of the set of lines that wait
+        self._sorted: list[tuple[float, Line]] = []
         self._sorted_at = (-1, -1)
+        self.later: int = 0
 
     def __len__(self) -> int:
-        return len(self._kinds)
+        return len(self._lines)
 
-    def offer(self, job: Hashable, kind: Kind) -> None:
-        """A job waits from now on."""
-        self._kinds[job] = kind
-        if kind not in self._waiting:
-            self._waiting[kind] = OrderedDict()
+    def offer(self, job: Hashable, kind: Kind, then: Sequence[Kind] = ()) -> None:
+        """A job waits from now on, and others of the kinds ``then`` wait for it, one after the other."""
+        line = self._lines[job] = (kind, *then)
+        self.later += len(then)
+        if line not in self._waiting:
+            self._waiting[line] = OrderedDict()
             self._changes += 1
-        self._waiting[kind][job] = None
+        self._waiting[line][job] = None
 
     def count(self, kind: Kind) -> int:
         """How many jobs of one kind wait."""
-        return len(self._waiting.get(kind, ()))
+        return sum(len(waiting) for line, waiting in self._waiting.items() if line[0] == kind)
 
     def withdraw(self, job: Hashable) -> None:
         """A job waits no longer."""
-        kind = self._kinds.pop(job)
-        self._turns[kind] = self._turns.get(kind, 0) + 1
-        waiting = self._waiting[kind]
+        line = self._lines.pop(job)
+        self.later -= len(line) - 1
+        self._turns[line[0]] = self._turns.get(line[0], 0) + 1
+        waiting = self._waiting[line]
         del waiting[job]
         if not waiting:
-            del self._waiting[kind]
+            del self._waiting[line]
             self._changes += 1
 
     def first(self) -> Hashable:
         """The job to submit next; there must be one."""
         if self._order == "given":
-            return next(iter(self._kinds))
+            return next(iter(self._lines))
         lengths = self.lengths()
-        unknown = [kind for _, kind in lengths if self._turn(kind) + self._forecast.seen(kind) < TRIALS]
-        candidates = unknown or [kind for length, kind in lengths if length == lengths[0][0]]
+        unknown = [line for _, line in lengths if self._turn(line) + self._forecast.seen(line[0]) < TRIALS]
+        candidates = unknown or [line for length, line in lengths if length == lengths[0][0]]
         return next(iter(self._waiting[min(candidates, key=self._turn)]))
 
     def stages(self) -> Iterator[tuple[int, float]]:
-        """For each kind, longest first: how many jobs stand before its last one, and its length."""
+        """For each line, longest first: how many jobs stand before its last one, and its length."""
         before = -1
-        for length, kind in self.lengths():
-            before += len(self._waiting[kind])
+        for length, line in self.lengths():
+            before += len(self._waiting[line])
             yield before, length
 
-    def lengths(self) -> list[tuple[float, Kind]]:
-        """The pessimistic length in seconds of every kind that waits, longest first."""
+    def lengths(self) -> list[tuple[float, Line]]:
+        """The pessimistic length in seconds of every line that waits, longest first."""
         state = (self._forecast.version, self._changes)
         if self._sorted_at != state:
-            lengths = [(self._forecast.usual(kind).quantile(PESSIMISTIC), kind) for kind in self._waiting]
+            lengths = [(sum(map(self._length, line)), line) for line in self._waiting]
             self._sorted = sorted(lengths, key=lambda entry: -entry[0])
             self._sorted_at = state
         return self._sorted
 
-    def _turn(self, kind: Kind) -> int:
-        return self._turns.get(kind, 0)
+    def _length(self, kind: Kind) -> float:
+        return self._forecast.usual(kind).quantile(PESSIMISTIC)
+
+    def _turn(self, line: Line) -> int:
+        return self._turns.get(line[0], 0)

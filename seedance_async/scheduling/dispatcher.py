@@ -26,7 +26,7 @@ from seedance_async.scheduling.schedule import Poll, Sleep, Submit
 from seedance_async.signals import Future, Signal
 
 if TYPE_CHECKING:
-    from collections.abc import Hashable
+    from collections.abc import Hashable, Sequence
     from types import TracebackType
 
     from seedance_async.budget.gate import Budget, Slot
@@ -106,11 +106,16 @@ class Dispatcher:
 
     # --- jobs that wait for their submit
 
-    def turn(self, kind: Kind) -> Turn:
-        """Let the schedule decide when a job of this kind is submitted; see ``Turn``."""
+    def turn(self, kind: Kind, then: Sequence[Kind] = ()) -> Turn:
+        """Let the schedule decide when a job of this kind is submitted; see ``Turn``.
+
+        Args:
+            kind: of the job.
+            then: of jobs that wait for its result, and for each other, one after the other.
+        """
         turn = Turn(self)
         self._jobs.add(turn)
-        self._schedule.offer(turn, kind)
+        self._schedule.offer(turn, kind, then)
         self._changed.set()
         return turn
 
@@ -134,10 +139,10 @@ class Dispatcher:
 
     # --- tasks that wait for a poll
 
-    def watch(self, task: Hashable, kind: Kind, *, started_at: float) -> None:
+    def watch(self, task: Hashable, kind: Kind, *, started_at: float, then: Sequence[Kind] = ()) -> None:
         """Let the schedule decide when this task is polled, again and again."""
         self._polls[task] = Future()
-        self._schedule.watch(task, kind, started_at)
+        self._schedule.watch(task, kind, started_at, then)
         self.room.start_running()
         self._changed.set()
 

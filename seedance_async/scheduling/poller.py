@@ -34,6 +34,8 @@ from seedance_async.protocol import Failure, Outcome, read_task, task_call
 from seedance_async.signals import Future
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from anyio.abc import TaskGroup
 
     from seedance_async.models import Submission
@@ -102,15 +104,16 @@ class Poller:
         """True for tasks that this client submitted, or that somebody waits for already."""
         return task_id in self._starts or task_id in self._watched
 
-    def follow(self, task_id: str, *, patience: float | None = None) -> Follower:
+    def follow(self, task_id: str, *, patience: float | None = None, then: Sequence[Kind] = ()) -> Follower:
         """Wait for a task to be final; ``stop`` the follower in any case.
 
         Args:
             task_id: a task that ``knows`` is true for.
             patience: seconds from now after which a task that is not final ends in ``WaitTimeoutError``, once
                 a poll has shown it; None for no end.
+            then: kinds of the jobs that wait for its result, and for each other, one after the other.
         """
-        watched = self._watched.get(task_id) or self._watch(task_id)
+        watched = self._watched.get(task_id) or self._watch(task_id, then)
         until = inf if patience is None else anyio.current_time() + patience
         follower = Follower(self, task_id, until)
         watched.followers.add(follower)
@@ -143,11 +146,11 @@ class Poller:
         ):  # else the server's clock is wrong
             self._forecast.observe(start.kind, task.duration)
 
-    def _watch(self, task_id: str) -> _Watched:
+    def _watch(self, task_id: str, then: Sequence[Kind]) -> _Watched:
         now = anyio.current_time()
         start = self._starts.get(task_id) or Start(Kind.of_task_id(task_id), now)
         watched = self._watched[task_id] = _Watched(task_id, start.at, running_at=start.at)
-        self._dispatcher.watch(watched, start.kind, started_at=start.at)
+        self._dispatcher.watch(watched, start.kind, started_at=start.at, then=then)
         self._workers.start_soon(self._poll_until_final, watched)
         return watched
 

@@ -32,12 +32,12 @@ costs O(log n) in jobs and tasks.
 from __future__ import annotations
 
 import math
-from collections.abc import Hashable
+from collections.abc import Hashable, Sequence
 from typing import TYPE_CHECKING, Final
 
 from attrs import frozen
 
-from seedance_async.scheduling.backlog import PESSIMISTIC, Backlog, SubmitOrder
+from seedance_async.scheduling.backlog import PESSIMISTIC, Backlog, Line, SubmitOrder
 from seedance_async.scheduling.watchlist import Price, Watchlist
 
 if TYPE_CHECKING:
@@ -84,9 +84,9 @@ class Schedule:
         self._watchlist = Watchlist(forecast)
         self._more = False
 
-    def offer(self, job: Hashable, kind: Kind) -> None:
-        """A request waits to be submitted."""
-        self._backlog.offer(job, kind)
+    def offer(self, job: Hashable, kind: Kind, then: Sequence[Kind] = ()) -> None:
+        """A request waits to be submitted, and others of the kinds ``then`` wait for its result in turn."""
+        self._backlog.offer(job, kind, then)
 
     def withdraw(self, job: Hashable) -> None:
         """The job is being submitted, or is not wanted any more."""
@@ -96,9 +96,9 @@ class Schedule:
         """Say whether further jobs may be offered later."""
         self._more = more
 
-    def watch(self, task: Hashable, kind: Kind, started_at: float) -> None:
-        """An accepted task is in flight since ``started_at``."""
-        self._watchlist.add(task, kind, started_at)
+    def watch(self, task: Hashable, kind: Kind, started_at: float, then: Sequence[Kind] = ()) -> None:
+        """An accepted task is in flight since ``started_at``; others wait for its result as in ``offer``."""
+        self._watchlist.add(task, (kind, *then), started_at)
 
     def polling(self, task: Hashable) -> None:
         """A poll of the task is on the wire: it is not chosen again before ``polled``."""
@@ -151,14 +151,14 @@ class Schedule:
             allowance.instant(before, now=now) + length > end for before, length in self._backlog.stages()
         )
 
-    def _prices(self, now: float, allowance: Allowance) -> dict[Kind, Price]:
+    def _prices(self, now: float, allowance: Allowance) -> dict[Line, Price]:
         """What a poll of each kind costs that is due for its own result's sake and for its news."""
         scarce = self._price_of_scarcity(now, allowance)
         return {
-            kind: self._price(
-                scarce, running, others=self._others(kind, running), seen=self._forecast.seen(kind)
+            line: self._price(
+                scarce, running, others=self._others(line, running), seen=self._forecast.seen(line[0])
             )
-            for kind, running in self._watchlist.kinds().items()
+            for line, running in self._watchlist.kinds().items()
         }
 
     def _price(self, scarce: float, running: Running, *, others: int, seen: int) -> Price:
@@ -173,18 +173,18 @@ class Schedule:
         discount = COURTESY_UNSEEN / max(1, self._to_come + len(self._watchlist))
         return Price((COURTESY_UNSEEN + scarce) / share, discount / share)
 
-    def _prices_of_news(self, allowance: Allowance) -> dict[Kind, Price]:
+    def _prices_of_news(self, allowance: Allowance) -> dict[Line, Price]:
         """What a poll of each kind costs of which only the news is worth a delay of everything."""
         price = allowance.pace * (len(self._backlog) + len(self._watchlist))
         learners = {
-            kind: _learners(self._others(kind, running), self._forecast.seen(kind) + running.polling)
-            for kind, running in self._watchlist.kinds().items()
+            line: _learners(self._others(line, running), self._forecast.seen(line[0]) + running.polling)
+            for line, running in self._watchlist.kinds().items()
         }
-        return {kind: Price(price / count) for kind, count in learners.items() if count}
+        return {line: Price(price / count) for line, count in learners.items() if count}
 
-    def _others(self, kind: Kind, running: Running) -> int:
+    def _others(self, line: Line, running: Running) -> int:
         """Tasks of a kind, waiting or running, but for one."""
-        return running.size + self._backlog.count(kind) - 1
+        return running.size + self._backlog.count(line[0]) - 1
 
     def _price_of_scarcity(self, now: float, allowance: Allowance) -> float:
         """Seconds of waiting elsewhere that one request costs now because slots are scarce."""
@@ -205,7 +205,8 @@ class Schedule:
     @property
     def _to_come(self) -> int:
         """Jobs to submit. Of a source that may go on, as many again are expected as are in flight."""
-        return len(self._backlog) + (len(self._watchlist) if self._more else 0)
+        later = self._backlog.later + self._watchlist.later
+        return len(self._backlog) + later + (len(self._watchlist) if self._more else 0)
 
 
 def _learners(others: int, known: int) -> float:

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import math
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Final, Protocol
 
 from attrs import define, field, frozen
@@ -44,13 +44,13 @@ class Policy(Protocol):
     POSTs and tasks are numbered from 0, and the tasks of the first POST come first.
     """
 
-    def offer(self, job: Hashable, kind: Kind) -> None:
-        """A POST waits to be sent."""
+    def offer(self, job: Hashable, kind: Kind, then: Sequence[Kind] = ()) -> None:
+        """A POST waits to be sent, and others of the kinds ``then`` wait for its result in turn."""
 
     def withdraw(self, job: Hashable) -> None:
         """It was sent."""
 
-    def watch(self, task: Hashable, kind: Kind, started_at: float) -> None:
+    def watch(self, task: Hashable, kind: Kind, started_at: float, then: Sequence[Kind] = ()) -> None:
         """A task was accepted."""
 
     def polling(self, task: Hashable) -> None:
@@ -99,6 +99,7 @@ class _World:
     latency: float
     posts: list[range]
     tasks: list[SimulatedTask]
+    after: Mapping[int, int]
     done: list[float]
     seen: list[float]
     wire: deque[tuple[float, int, bool]] = field(factory=deque)
@@ -127,6 +128,7 @@ def simulate(
     posts: Sequence[Sequence[SimulatedTask]],
     *,
     running: Sequence[SimulatedTask] = (),
+    after: Mapping[int, int] | None = None,
     limit: RateLimit | None = None,
     latency: float = LATENCY,
 ) -> SimulatedRun:
@@ -136,12 +138,13 @@ def simulate(
         policy: decides what is sent.
         posts: each with the tasks it starts, which are of one kind.
         running: tasks that begin before anything is sent.
+        after: by place of a post of one task, the one that can only be sent when its result was seen.
         limit: the account's; by default the documented one.
         latency: seconds from sending a request to its answer.
     """
-    world = _world(posts, running, limit or RateLimit(), latency)
-    for number, tasks in enumerate(posts):
-        policy.offer(number, tasks[0].kind)
+    world = _world(posts, running, after or {}, limit or RateLimit(), latency)
+    for number in set(range(len(posts))) - set(world.after.values()):
+        _offer(policy, world, number)
     _start(policy, world, range(len(world.tasks) - len(running), len(world.tasks)), 0.0)
     now, unseen = 0.0, len(world.tasks)
     while unseen:
@@ -158,6 +161,7 @@ def simulate(
 def _world(
     posts: Sequence[Sequence[SimulatedTask]],
     running: Sequence[SimulatedTask],
+    after: Mapping[int, int],
     limit: RateLimit,
     latency: float,
 ) -> _World:
@@ -168,7 +172,20 @@ def _world(
         tasks += members
     tasks += running
     never = [math.inf] * len(tasks)
-    return _World(limit, latency, ranges, tasks, done=never, seen=list(never))
+    return _World(limit, latency, ranges, tasks, after, done=never, seen=list(never))
+
+
+def _offer(policy: Policy, world: _World, number: int) -> None:
+    kind, *then = _line(world, number)
+    policy.offer(number, kind, then)
+
+
+def _line(world: _World, number: int) -> list[Kind]:
+    """The kinds of a post without running tasks' own, and of those that come after it."""
+    line = [number]
+    while line[-1] in world.after:
+        line.append(world.after[line[-1]])
+    return [world.tasks[each].kind for each in line]
 
 
 def _send(policy: Policy, world: _World, now: float, decision: Submit | Poll) -> None:
@@ -187,7 +204,8 @@ def _send(policy: Policy, world: _World, now: float, decision: Submit | Poll) ->
 def _start(policy: Policy, world: _World, tasks: range, at: float) -> None:
     for number in tasks:
         world.done[number] = at + world.tasks[number].duration
-        policy.watch(number, world.tasks[number].kind, at)
+        kind, *then = _line(world, number)
+        policy.watch(number, kind, at, then)
 
 
 def _answer(policy: Policy, world: _World) -> bool:
@@ -204,4 +222,6 @@ def _answer(policy: Policy, world: _World) -> bool:
     world.seen[number] = at
     policy.learn(world.tasks[number])
     policy.forget(number)
+    if number in world.after:
+        _offer(policy, world, world.after[number])
     return True

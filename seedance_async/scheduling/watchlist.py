@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Final, TypeAlias
 
 from attrs import define, field, frozen
 
-from seedance_async.models import Kind
+from seedance_async.scheduling.backlog import Line
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -45,7 +45,7 @@ class Price:
 @define(eq=False)
 class _Watched:
     task: Hashable
-    kind: Kind
+    line: Line
     started_at: float
     since: float = 0.0  # s after its start at which it was last seen running
     entry: int = 0  # the heap entry that holds; 0 while a poll is on the wire and when forgotten
@@ -77,23 +77,29 @@ class Running:
 
 
 class Watchlist:
-    """Every task in flight, and the order in which polls pay."""
+    """Every task in flight, and the order in which polls pay.
+
+    Attributes:
+        later: jobs that wait for the results of those.
+    """
 
     def __init__(self, forecast: Forecast) -> None:
         self._forecast = forecast
         self._tasks: dict[Hashable, _Watched] = {}
-        self._kinds: dict[Kind, Running] = {}
+        self._kinds: dict[Line, Running] = {}
         self._polled: _Heap = []
         self._entries = 0
+        self.later: int = 0
 
     def __len__(self) -> int:
         return len(self._tasks)
 
-    def add(self, task: Hashable, kind: Kind, started_at: float) -> None:
-        """A task is in flight."""
-        watched = self._tasks[task] = _Watched(task, kind, started_at)
-        running = self._kinds.setdefault(kind, Running())
+    def add(self, task: Hashable, line: Line, started_at: float) -> None:
+        """A task is in flight, the first of a line."""
+        watched = self._tasks[task] = _Watched(task, line, started_at)
+        running = self._kinds.setdefault(line, Running())
         running.size += 1
+        self.later += len(line) - 1
         running.youngest = max(running.youngest, started_at)
         self._push(running.unpolled, started_at, watched)
 
@@ -102,7 +108,7 @@ class Watchlist:
         watched = self._tasks[task]
         watched.entry = 0
         watched.polling = True
-        self._kinds[watched.kind].polling += 1
+        self._kinds[watched.line].polling += 1
 
     def polled(self, task: Hashable, at: float) -> None:
         """The task was last seen running at this instant; it may be chosen again."""
@@ -118,27 +124,28 @@ class Watchlist:
         watched = self._tasks.pop(task)
         watched.entry = 0
         self._answered(watched)
-        running = self._kinds[watched.kind]
+        running = self._kinds[watched.line]
         if watched.since:
             running.outlasted -= 1
-            self._forecast.settled(watched.kind, watched.since)
+            self._forecast.settled(watched.line[0], watched.since)
         running.size -= 1
+        self.later -= len(watched.line) - 1
         if not running.size:
-            del self._kinds[watched.kind]
+            del self._kinds[watched.line]
 
-    def kinds(self) -> Mapping[Kind, Running]:
+    def kinds(self) -> Mapping[Line, Running]:
         """The tasks in flight by kind."""
         return self._kinds
 
     def last_end(self, chance: float) -> float:
         """The instant by which the youngest of every kind is done with this chance."""
         ends = (
-            running.youngest + self._forecast.usual(kind).quantile(chance)
-            for kind, running in self._kinds.items()
+            running.youngest + sum(self._forecast.usual(kind).quantile(chance) for kind in line)
+            for line, running in self._kinds.items()
         )
         return max(ends, default=-math.inf)
 
-    def best(self, now: float, prices: Mapping[Kind, Price]) -> tuple[Hashable | None, float]:
+    def best(self, now: float, prices: Mapping[Line, Price]) -> tuple[Hashable | None, float]:
         """The task that a poll would most surely find done, among those due; and when the next one falls due.
 
         Args:
@@ -153,7 +160,7 @@ class Watchlist:
                 surest, chance = watched.task, found
         return surest, soonest
 
-    def teaching(self, now: float, prices: Mapping[Kind, Price], *, chance: float) -> Hashable | None:
+    def teaching(self, now: float, prices: Mapping[Line, Price], *, chance: float) -> Hashable | None:
         """A task never polled whose poll might show its kind to be faster than planned, or None.
 
         Args:
@@ -161,17 +168,17 @@ class Watchlist:
             prices: of those kinds of which something is to be learned.
             chance: of the quantile by which the kind's tasks are planned to be over.
         """
-        for kind in prices:
-            running = self._kinds[kind]
+        for line in prices:
+            running = self._kinds[line]
             if _live(running.unpolled):
                 oldest = running.unpolled[0][2]
-                planned = self._forecast.usual(kind).quantile(chance)
+                planned = self._forecast.usual(line[0]).quantile(chance)
                 is_news = running.longest * OLDER < now - oldest.started_at < planned
                 if is_news and self._due(oldest, prices) <= now:
                     return oldest.task
         return None
 
-    def _candidates(self, now: float, prices: Mapping[Kind, Price]) -> Iterator[tuple[float, _Watched]]:
+    def _candidates(self, now: float, prices: Mapping[Line, Price]) -> Iterator[tuple[float, _Watched]]:
         """The oldest unpolled of every kind and the first of the polled, with the instants they fall due."""
         for running in self._kinds.values():
             if _live(running.unpolled):
@@ -181,7 +188,7 @@ class Watchlist:
         if self._polled:
             yield self._polled[0][0], self._polled[0][2]
 
-    def _judge_again(self, now: float, prices: Mapping[Kind, Price]) -> None:
+    def _judge_again(self, now: float, prices: Mapping[Line, Price]) -> None:
         """Put off the polled tasks whose instant has come but that are not due, up to the first that is."""
         while _live(self._polled) and self._polled[0][0] <= now:
             watched = self._polled[0][2]
@@ -197,12 +204,12 @@ class Watchlist:
         heapq.heappush(heap, (key, self._entries, watched))
 
     def _learn(self, watched: _Watched, since: float) -> None:
-        running = self._kinds[watched.kind]
+        running = self._kinds[watched.line]
         if watched.since:
-            self._forecast.settled(watched.kind, watched.since)
+            self._forecast.settled(watched.line[0], watched.since)
         else:
             running.outlasted += 1
-        self._forecast.outlasted(watched.kind, since)
+        self._forecast.outlasted(watched.line[0], since)
         watched.since = since
         running.longest = max(running.longest, since)
 
@@ -210,17 +217,17 @@ class Watchlist:
         """No poll of the task is on the wire any more, if one was."""
         if watched.polling:
             watched.polling = False
-            self._kinds[watched.kind].polling -= 1
+            self._kinds[watched.line].polling -= 1
 
-    def _due(self, watched: _Watched, prices: Mapping[Kind, Price]) -> float:
-        duration = self._forecast.of(watched.kind)
-        price = prices[watched.kind]
+    def _due(self, watched: _Watched, prices: Mapping[Line, Price]) -> float:
+        duration = self._forecast.of(watched.line[0])
+        price = prices[watched.line]
         return watched.started_at + duration.next_poll(
             since=watched.since, price=price.seconds, discount=price.discount
         )
 
     def _chance(self, watched: _Watched, now: float) -> float:
-        duration = self._forecast.of(watched.kind)
+        duration = self._forecast.of(watched.line[0])
         return duration.chance(now - watched.started_at, since=watched.since)
 
 
