@@ -14,9 +14,11 @@ from typing import TYPE_CHECKING, Final
 
 from attrs import evolve
 
-from seedance_async.models import GptImage2
+from seedance_async.models import MEDIA_FIELDS, GptImage2
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from seedance_async.models import Request, Submission
 
 MOST_JOBS: Final = 4
@@ -41,6 +43,25 @@ def body(single: bytes, jobs: int) -> bytes:
     if jobs == 1:
         return single
     fields = {**json.loads(single), "batch_count": jobs}
+    return json.dumps(fields, ensure_ascii=False, separators=(",", ":")).encode()
+
+
+def resolved(body: bytes, urls: Mapping[str, str]) -> bytes:
+    """A body with the URL of every link in the link's place.
+
+    Args:
+        body: as it was planned.
+        urls: by the text of each link.
+    """
+    if not urls:
+        return body
+    fields = json.loads(body)
+    for name in MEDIA_FIELDS:
+        value = fields.get(name)
+        if isinstance(value, list):
+            fields[name] = [urls.get(each, each) for each in value]
+        elif value is not None:
+            fields[name] = urls.get(value, value)
     return json.dumps(fields, ensure_ascii=False, separators=(",", ":")).encode()
 
 

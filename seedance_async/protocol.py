@@ -34,7 +34,9 @@ from seedance_async.errors import (
     RateLimitedError,
     SeedanceError,
     UnexpectedReplyError,
+    ValidationError,
 )
+from seedance_async.models import links
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -133,7 +135,13 @@ class Failure:
 
 
 def submit_call(request: Request, *, idempotency_key: str) -> Call:
-    """The POST that submits ``request``."""
+    """The POST that submits ``request``.
+
+    Raises:
+        ValidationError: it has a link to the output of another job, which only a batch can resolve.
+    """
+    if linked := [(name, f"{link} is a job of a batch; give its URL here") for name, link in links(request)]:
+        raise ValidationError(linked, subject=type(request).__name__)
     return Call(method="POST", path=request.path, body=wire.encode(request), idempotency_key=idempotency_key)
 
 

@@ -7,6 +7,7 @@ ahead: its iterable may be endless, or wait for results.
 
 from __future__ import annotations
 
+import logging
 from collections.abc import AsyncIterable, Iterable
 from functools import partial
 from itertools import chain, islice
@@ -26,6 +27,13 @@ if TYPE_CHECKING:
 
     from seedance_async.batch.journal import LineProblem
     from seedance_async.batch.manifest import Line
+
+log: logging.Logger = logging.getLogger(__name__)
+
+DRIFTS: Final = (
+    "a chain of clips that begin with each other's last frame drifts from the fourth on; clips that share a "
+    "still, as the end of one and the beginning of the next, hold better"
+)
 
 CHUNK: Final = 500
 """Jobs to a transaction; a sync of the disk for each would take a second for two hundred."""
@@ -48,10 +56,13 @@ async def take_manifest(journal: Journal, source: str | PathLike[str]) -> Change
     planner = await journal.do(partial(Planner, journal.store, whole=True))
     try:
         await _take_all(journal, planner, source)
-        return await journal.do(planner.finish, manifest=fingerprint or "")
+        changes = await journal.do(planner.finish, manifest=fingerprint or "")
     except BaseException:  # else a run of another manifest, or of an earlier one, would send what was planned
         await journal.do(planner.abandon)
         raise
+    if changes.drifts:
+        log.warning(DRIFTS)
+    return changes
 
 
 async def _take_all(journal: Journal, planner: Planner, source: str | PathLike[str]) -> None:
@@ -69,6 +80,7 @@ async def _take_all(journal: Journal, planner: Planner, source: str | PathLike[s
             break
     if empty:
         problems.append((1, "manifest", "holds no jobs"))
+    problems += await journal.do(planner.link_problems, all_read=not problems)
     if problems:
         raise ManifestError(sorted(problems, key=lambda problem: problem[0]), source=str(source))
 

@@ -9,10 +9,13 @@ from attrs import field, frozen
 
 from seedance_async.batch.states import State
 from seedance_async.errors import SeedanceError, ValidationError
-from seedance_async.models import Request
+from seedance_async.models import Link, Request
+from seedance_async.models.links import MAKERS
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+
+    from seedance_async.models.links import LinkedOutput
 
 MAX_NAME_CHARACTERS = 500
 MAX_REPEAT = 10_000
@@ -44,6 +47,28 @@ class Job:
         ]
         if problems:
             raise ValidationError(problems, subject="Job")
+
+    def link(self, output: LinkedOutput, place: int = 1) -> Link:
+        """What this job makes, to stand for a URL in another job of the batch.
+
+        Args:
+            output: ``video`` or ``last_frame`` of a clip, ``image`` of a picture.
+            place: which of several pictures, from 1.
+
+        Raises:
+            ValidationError: the job has no name, or makes no such output.
+
+        Example:
+            >>> still = Job(NanoBananaPro(prompt="A red boat"), name="still")
+            >>> clip = Job(Seedance2Video(prompt="It sails", image_url=still.link("image")), name="clip")
+        """
+        if self.name is None:
+            raise ValidationError([("name", "is needed to link to a job")], subject="Job")
+        if self.request.model not in MAKERS[output]:
+            raise ValidationError(
+                [("request", f"a job for {self.request.model} makes no {output}")], subject="Job"
+            )
+        return Link(self.name, output, place)
 
 
 def _request_problems(request: object) -> Iterator[tuple[str, str]]:
@@ -86,6 +111,7 @@ class JobResult:
         files: the output files here.
         error: why it is not saved, or which of several tasks failed; None if all is well.
         earlier: True if an earlier run had ended it already.
+        stale: True if something that it was made of was made anew since. It is not made anew by itself.
     """
 
     name: str
@@ -99,3 +125,4 @@ class JobResult:
     files: tuple[Path, ...] = ()
     error: SeedanceError | None = None
     earlier: bool = False
+    stale: bool = False

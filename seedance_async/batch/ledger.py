@@ -127,6 +127,30 @@ class Ledger:
             price = 0.0 if self.cap is None else self.left
         self._reserved[job] = tariff, price
 
+    def is_held(self, job: Hashable) -> bool:
+        """Whether the price of a job is reserved."""
+        return job in self._reserved
+
+    def hold_ahead(self, jobs: Mapping[Hashable, Tariff], *, beside: Collection[Hashable]) -> bool:
+        """Reserve what other jobs will cost, all of it or nothing.
+
+        Args:
+            jobs: to be sent later. Those of an unknown price wait for it to be known.
+            beside: what they are made of; of an unknown price it holds everything that is left.
+        """
+        held = {
+            job: (tariff, self.expects(tariff)) for job, tariff in jobs.items() if job not in self._reserved
+        }
+        missing = sum(price for _, price in held.values()) - self.left
+        if missing > 0:
+            first = next((job for job in beside if job in self._first_of.values()), None)
+            if first is None or self._reserved[first][1] - missing < self.expects(self._reserved[first][0]):
+                return False
+            tariff, price = self._reserved[first]
+            self._reserved[first] = tariff, price - missing
+        self._reserved |= {job: (tariff, price) for job, (tariff, price) in held.items() if price}
+        return True
+
     def settle(self, job: Hashable, credits_used: float | None) -> None:
         """The job was accepted and charged. A job without a reservation changes nothing.
 

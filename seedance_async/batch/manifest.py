@@ -45,6 +45,7 @@ STDIN: Final = "-"
 OWN_FIELDS: Final = ("name", "model", "repeat")
 RESULT_FIELDS: Final = (
     "state", "task_ids", "idempotency_key", "credits_used", "credits_refunded", "urls", "files", "error",
+    "stale",
 )  # fmt: skip
 """What a run adds to a job's line in ``results.jsonl``."""
 

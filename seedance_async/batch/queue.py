@@ -121,6 +121,9 @@ class JobQueue:
         self._ledger = ledger
         self._share_posts = share_posts
         self._waiting: dict[Tariff, deque[Entry]] = {}
+        self._held: deque[Entry] = deque()  # their price was reserved with that of what they are made of
+        self._set_aside: list[Entry] = []
+        self._left = 0.0  # under the cap, as they were set aside
         self._count = 0
 
     def __len__(self) -> int:
@@ -133,11 +136,31 @@ class JobQueue:
 
     def add(self, job: Entry) -> None:
         """Let a job wait."""
-        self._waiting.setdefault(job.tariff, deque()).append(job)
+        waiting = (
+            self._held if self._ledger.is_held(job.number) else self._waiting.setdefault(job.tariff, deque())
+        )
+        waiting.append(job)
         self._count += 1
+
+    def set_aside(self, post: Post) -> None:
+        """Take a post back that the cap allows, but not what its jobs are made for; until it allows more."""
+        for job in post.jobs:
+            self._ledger.release(job.number)
+        self._set_aside += post.jobs
+        self._count += len(post.jobs)
+        self._left = self._ledger.left
 
     def take(self) -> Post | None:
         """The next POST that the ledger lets through, its price reserved; None if there is none."""
+        if self._set_aside and self._ledger.left > self._left:
+            again, self._set_aside = self._set_aside, []
+            self._count -= len(again)
+            for job in again:
+                self.add(job)
+        if self._held and not self._ledger.is_awaiting():
+            self._count -= 1
+            self._ledger.await_price(self._held[0].number)
+            return Post((self._held.popleft(),))
         heads = [jobs[0] for tariff, jobs in self._waiting.items() if self._ledger.affords(tariff)]
         if not heads:
             return None
@@ -150,11 +173,13 @@ class JobQueue:
     def cap_reached(self) -> CreditCapError:
         """Why nothing that waits here can be sent."""
         ledger = self._ledger
-        least = min(map(ledger.expects, self._waiting))
+        tariffs = {*self._waiting, *(job.tariff for job in self._set_aside)}
+        least = min(map(ledger.expects, tariffs))
         price = f"costs {least:g}" if least else "has a price that nobody knows yet"
+        made_for = "" if self._waiting else " beside what it is made for"
         return CreditCapError(
             f"the cap of {ledger.cap:g} credits is reached: {ledger.spent:g} are spent, {ledger.reserved:g} "
-            f"reserved, and the next job {price}; raise the cap and run again to go on"
+            f"reserved, and the next job {price}{made_for}; raise the cap and run again to go on"
         )
 
     def _next_may_join(self, post: Post, tariff: Tariff) -> bool:

@@ -49,6 +49,7 @@ def result(
         files=tuple(directory / file for file in entry.files),
         error=error or _error_on_record(entry),
         earlier=earlier,
+        stale=entry.stale,
     )
 
 
@@ -73,6 +74,7 @@ def line(entry: Entry) -> str:
         "urls": entry.urls,
         "files": entry.files,
         "error": entry.error,
+        "stale": entry.stale,
     }
     return as_json({**facts, **entry.request_fields}) + "\n"
 
@@ -84,13 +86,18 @@ def add(directory: Path, entry: Entry) -> None:
 
 
 class Rewriting:
-    """The file, written anew a page at a time, in the journal's thread."""
+    """The file, written anew a page at a time, in the journal's thread.
+
+    Attributes:
+        stale: the names of jobs that are made of something that was made anew since.
+    """
 
     def __init__(self, store: Store, directory: Path) -> None:
         self._store = store
         self._target = directory / RESULTS
         self._part = self._target.with_name(f"{RESULTS}.part")
         self._last = 0
+        self.stale: list[str] = []
         create(self._part, OWNER).close()
 
     def page(self) -> bool:
@@ -98,6 +105,7 @@ class Rewriting:
         entries = self._store.entries(after=self._last, limit=PAGE)
         with append(self._part, OWNER) as file:
             file.writelines(line(entry).encode() for entry in entries)
+            self.stale += [entry.name for entry in entries if entry.stale]
             if entries:
                 self._last = entries[-1].number
                 return True

@@ -21,6 +21,7 @@ from seedance_async import clocks
 from seedance_async.batch import results
 from seedance_async.batch.queue import JobQueue, Post
 from seedance_async.batch.sending import Parts, Sender
+from seedance_async.batch.sources import Sources
 from seedance_async.batch.states import State
 from seedance_async.batch.verdicts import Outlook
 from seedance_async.errors import (
@@ -46,7 +47,9 @@ if TYPE_CHECKING:
     from seedance_async.batch.journal import Entry, Journal
     from seedance_async.batch.ledger import Ledger
     from seedance_async.batch.saving import Saver
+    from seedance_async.budget.gate import Slot
     from seedance_async.engine import Engine
+    from seedance_async.models import Kind
     from seedance_async.scheduling.poller import Follower
 
 log: logging.Logger = logging.getLogger(__name__)
@@ -101,6 +104,7 @@ class Run:
         self._options = options
         self._stream: Stream[JobResult] = Stream(engine, max_in_flight=options.max_in_flight)
         self._queue = JobQueue(ledger, share_posts=options.share_posts)
+        self._sources = Sources(engine, journal, ledger)
         self._changed = Signal()
         self._outlook = Outlook()
         self._sender = Sender(
@@ -184,25 +188,39 @@ class Run:
             async with self._stream.place:
                 answer, followers = await self._submit(post)
                 if isinstance(answer, SeedanceError):
-                    return await self._not_accepted(post, answer)
-                outcomes = await self._stream.outcomes(followers)
-                return await self._record_results(post, answer, outcomes)
+                    ends = await self._not_accepted(post, answer)
+                else:
+                    outcomes = await self._stream.outcomes(followers)
+                    ends = await self._record_results(post, answer, outcomes)
+            return [*ends, *await self._pass_on(ends)]
         finally:
             self._under_way -= 1
             self._changed.set()
 
     async def _submit(self, post: Post) -> tuple[Parts | SeedanceError, list[Follower]]:
         """The jobs' parts of the answer, whose tasks are followed from now on; else why there are none."""
+        then = await self._sources.path_after(post)
         if post.state is State.ACCEPTED:
             parts: Parts | SeedanceError = {job.number: self._resumed(job) for job in post.jobs}
-            return parts, self._follow(parts)
-        async with self._stream.turn(post.kind) as slot:
-            if slot is None:
-                return SeedanceError(f"not sent: {self.stopped and self.stopped.message}"), []
-            answer = await self._stream.protect(self._sender.post(post, slot))
-            self._judge(post, answer)
-            parts = answer or SeedanceError("not answered before the run ended; the next run asks again")
-            return parts, self._follow(parts)
+            return parts, self._follow(parts, then)
+        renewed: set[int] = set()
+        while True:
+            async with self._stream.turn(post.kind, then) as slot:
+                if slot is None:
+                    return SeedanceError(f"not sent: {self.stopped and self.stopped.message}"), []
+                outdated = await self._sources.outdated(post) - renewed
+                if not outdated:
+                    parts = await self._answer(post, slot)
+                    return parts, self._follow(parts, then)
+                slot.cancel()
+            for number in outdated:
+                await self._sources.renew(number)
+            renewed |= outdated
+
+    async def _answer(self, post: Post, slot: Slot) -> Parts | SeedanceError:
+        answer = await self._stream.protect(self._sender.post(post, slot))
+        self._judge(post, answer)
+        return answer or SeedanceError("not answered before the run ended; the next run asks again")
 
     def _judge(self, post: Post, answer: Parts | SeedanceError | None) -> None:
         """Stop if the next post would meet the same as this one."""
@@ -245,10 +263,11 @@ class Run:
             self._engine.resume(job.submission, job.kind, age=age)
         return job.submission
 
-    def _follow(self, parts: Parts | SeedanceError) -> list[Follower]:
+    def _follow(self, parts: Parts | SeedanceError, then: Sequence[Kind]) -> list[Follower]:
         if isinstance(parts, SeedanceError):
             return []
-        return self._engine.follow([task_id for part in parts.values() if part for task_id in part.task_ids])
+        ids = [task_id for part in parts.values() if part for task_id in part.task_ids]
+        return self._engine.follow(ids, then=then)
 
     async def _record_results(
         self, post: Post, parts: Parts, outcomes: Sequence[Task | SeedanceError]
@@ -299,6 +318,16 @@ class Run:
         if entry.credits_used is not None:
             self._ledger.settle(entry.number, entry.credits_used)
         self._ledger.refund(entry.number, entry.credits_refunded or 0.0, charged=entry.credits_used)
+
+    async def _pass_on(self, ends: Sequence[End]) -> list[End]:
+        """Let the jobs that take what these made be sent; returns those that wait for it in vain."""
+        blocked: list[Entry] = []
+        for job, _ in ends:
+            ready, in_vain = await self._sources.pass_on(job.number)
+            blocked += in_vain
+            for each in ready:
+                self._queue.add(each)
+        return [(job, None) for job in blocked]
 
     # --- saving and delivering
 
@@ -389,7 +418,9 @@ class Run:
         """Hand out every job that the ledger lets through, until there are none, or none that it does."""
         while self.stopped is None:
             post = self._queue.take()
-            if post is not None:
+            if post is not None and not await self._sources.hold_production(post):
+                self._queue.set_aside(post)
+            elif post is not None:
                 self._changed.set()
                 await self._hand_out(post)
             elif self._under_way:

@@ -52,6 +52,9 @@ if TYPE_CHECKING:
 
 log: logging.Logger = logging.getLogger(__name__)
 
+SHOWN: Final = 10
+"""Names in a message."""
+
 PROBES: Final = 3
 """Tasks that are asked for to see whether another key belongs to the same account."""
 
@@ -74,6 +77,8 @@ class BatchRunner:
         share_posts: let up to four ``GptImage2`` jobs that ask for the same, such as the takes of one, go out
             in one POST. Each stays a job of its own, but ends with the last of them. Posts are not shared
             under a ``max_in_flight``.
+        until: send only jobs of a manifest whose names are like this pattern (``still-*``), and what they
+            take. A run without it goes on.
 
     Raises:
         ConfigurationError: an option makes no sense.
@@ -93,6 +98,7 @@ class BatchRunner:
         retry_failed: bool = False,
         embed: bool = True,
         share_posts: bool = True,
+        until: str | None = None,
     ) -> None:
         if max_credits is not None and not max_credits >= 0:
             raise ConfigurationError(f"max_credits must be 0 or more; got {max_credits}")
@@ -105,6 +111,8 @@ class BatchRunner:
         self._template = names.Template(output_name)
         self._embed = embed
         self._share_posts = share_posts and max_in_flight is None
+        self._until = until
+        self._later = 0
         self._resubmit_uncertain = resubmit_uncertain
         self._retry_failed = retry_failed
         self._replay_window = float("inf") if resubmit_uncertain else replay_window
@@ -169,6 +177,7 @@ class BatchRunner:
             max_credits=self._max_credits,
             changes=self._changes,
             stopped=self._run.stopped if self._run else self._stopped,
+            later=self._later,
         )
 
     async def run(
@@ -216,6 +225,8 @@ class BatchRunner:
             if isinstance(jobs, str | os.PathLike):
                 self._changes = await take_manifest(journal, jobs)
                 planned, known = self._listed(journal), self._known(journal)
+            elif self._until is not None:
+                raise ConfigurationError("until= chooses among the jobs of a manifest; give the path of one")
             else:
                 planned, known = self._streamed(journal, jobs), _nothing()
             await self._begin(journal)
@@ -241,6 +252,11 @@ class BatchRunner:
         await journal.do(journal.store.begin_run, replayable_since=oldest, account=account, now=now)
         if self._retry_failed:
             await journal.do(journal.store.plan_ended_again)
+        await journal.do(journal.store.sort_linked)
+        later = await journal.do(journal.store.choose, self._until)
+        if later is None:
+            raise ConfigurationError(f"until={self._until!r} is like the name of no job in the manifest")
+        self._later = later
         self._ledger = await journal.do(_open_ledger, journal, self._max_credits)
 
     async def _check_account(self, journal: Journal) -> str:
@@ -313,11 +329,11 @@ class BatchRunner:
     ) -> AsyncIterator[list[Entry]]:
         """A program's jobs that were never sent, as they come; those that ended earlier are delivered."""
         async for numbers in take_stream(journal, jobs, at_end=self._note_changes):
+            await journal.do(journal.store.sort_linked, numbers)
             for entry in await journal.do(journal.store.ended_earlier_of, numbers):
                 if self._run is not None:
                     await self._run.deliver_earlier(entry)
-            given = await journal.do(journal.store.given, numbers)
-            yield [job for job in given if job.state is State.PLANNED]
+            yield await journal.do(journal.store.to_send_of, numbers)
 
     def _note_changes(self, changes: Changes) -> None:
         self._changes = changes
@@ -336,8 +352,15 @@ class BatchRunner:
             rewriting = results.Rewriting(journal.store, self._directory)
             while await journal.do(rewriting.page):
                 pass
+            if rewriting.stale:
+                log.warning("%s", _stale(rewriting.stale))
         except OSError as problem:  # a picture of the journal only; what was appended so far stays
             log.warning("%s could not be written anew: %s", results.RESULTS, problem)
+
+
+def _stale(names: list[str]) -> str:
+    more = f" and {len(names) - SHOWN} more" if len(names) > SHOWN else ""
+    return f"{', '.join(names[:SHOWN])}{more}: made of something that was made anew since, and not made again"
 
 
 async def _nothing() -> AsyncIterator[JobResult]:

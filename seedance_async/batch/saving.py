@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from anyio import to_thread
 
+from seedance_async import clocks
 from seedance_async.errors import DownloadError
 from seedance_async.safe_files import leads_out, replacing
 
@@ -76,7 +77,8 @@ class Saver:
     async def _renewed(self, number: int, known: dict[str, Task], task_id: str) -> Task:
         """A task with fresh URLs, by one poll; they go on record."""
         known[task_id] = await self._client.get_task(task_id)
-        await self._journal.do(self._journal.store.renew, number, list(known.values()))
+        renew = partial(self._journal.store.renew, now=clocks.wall_now())
+        await self._journal.do(renew, number, list(known.values()))
         return known[task_id]
 
     def _target(self, entry: Entry, task: Task, place: int | None) -> Path:

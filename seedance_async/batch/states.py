@@ -1,14 +1,17 @@
 """The states of a job, and the moves between them that the journal allows.
 
     planned ──> submitting ──> accepted ──> completed ──> saved
-       ^          │  │  ^          └──> failed
-       └──────────┤  │  └──> uncertain
-                  └──> refused
+     │ ^          │  │  ^          └──> failed
+     │ └──────────┤  │  └──> uncertain
+     v            └──> refused
+    blocked
 
 ``submitting`` is written before the POST leaves, so it means "may have been accepted". A job goes back from
 there to ``planned`` only on proof that nothing was charged: the call never left, or the API refused it for a
 reason that another day may mend (no credits, a revoked key). Without proof it becomes ``uncertain``, and from
 there only the same bytes under the same key lead on.
+
+``blocked`` is a planned job that has a link to a job which came to no output. Each run decides that anew.
 
 What has failed or was refused is planned again only because somebody says so: by ``retry_failed``, or by
 another request in its line of the manifest. Those are no moves of a run, so they are not in its table.
@@ -36,10 +39,12 @@ class State(StrEnum):
     """The API refused the request; nothing was charged."""
     UNCERTAIN = "uncertain"
     """Nobody can know whether the server accepted it."""
+    BLOCKED = "blocked"
+    """Never sent, because a job whose output it takes has none."""
 
 
 MOVES: Final[dict[State, frozenset[State]]] = {
-    State.PLANNED: frozenset({State.SUBMITTING}),
+    State.PLANNED: frozenset({State.SUBMITTING, State.BLOCKED}),
     State.SUBMITTING: frozenset({State.ACCEPTED, State.REFUSED, State.UNCERTAIN, State.PLANNED}),
     State.ACCEPTED: frozenset({State.COMPLETED, State.FAILED}),
     State.COMPLETED: frozenset({State.SAVED}),
@@ -47,11 +52,15 @@ MOVES: Final[dict[State, frozenset[State]]] = {
     State.FAILED: frozenset(),
     State.REFUSED: frozenset(),
     State.UNCERTAIN: frozenset({State.SUBMITTING}),
+    State.BLOCKED: frozenset({State.PLANNED}),
 }
 """For each state, the states a job may take next."""
 
 ENDED: Final = frozenset({State.SAVED, State.FAILED, State.REFUSED})
 """States in which nothing is left to do, unless somebody asks for it anew."""
 
-NEVER_PAID: Final = frozenset({State.PLANNED, State.REFUSED})
+HAS_OUTPUT: Final = frozenset({State.COMPLETED, State.SAVED})
+"""States in which there is something for other jobs to take."""
+
+NEVER_PAID: Final = frozenset({State.PLANNED, State.REFUSED, State.BLOCKED})
 """States in which it is certain that no credit was spent on the job."""

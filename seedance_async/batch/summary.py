@@ -29,6 +29,7 @@ class Summary:
         max_credits: the cap; None without one.
         changes: how the manifest differs from the one of the run before.
         stopped: why no more jobs were sent; None if that did not happen.
+        later: jobs that were left for a later run, because they are not wanted yet.
     """
 
     counts: Mapping[State, int]
@@ -38,6 +39,7 @@ class Summary:
     max_credits: float | None = None
     changes: Changes = field(factory=Changes)
     stopped: SeedanceError | None = None
+    later: int = 0
 
     @property
     def total(self) -> int:
@@ -48,8 +50,8 @@ class Summary:
     def exit_code(self) -> ExitCode:
         """What the command line ends with.
 
-        0: every job is saved. 1: some failed or were refused, or could not be finished. 3: stopped for
-        credits. 4: the key was refused. 5: uncertain jobs remain.
+        0: every job that was wanted is saved. 1: some failed, were refused or blocked, or could not be
+        finished. 3: stopped for credits. 4: the key was refused. 5: uncertain jobs remain.
         """
         if isinstance(self.stopped, UnauthorizedError):
             return ExitCode.KEY_REFUSED
@@ -57,4 +59,5 @@ class Summary:
             return ExitCode.OUT_OF_CREDITS
         if self.counts.get(State.UNCERTAIN) or self.counts.get(State.SUBMITTING):
             return ExitCode.UNCERTAIN
-        return ExitCode.OK if self.counts.get(State.SAVED, 0) == self.total else ExitCode.FAILED
+        wanted = self.total - self.later
+        return ExitCode.OK if self.counts.get(State.SAVED, 0) == wanted else ExitCode.FAILED

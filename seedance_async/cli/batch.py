@@ -69,6 +69,9 @@ class Options:
     retry_failed: Annotated[
         bool, _flag("Send jobs anew that failed or were refused in earlier runs, at their price.")
     ] = False
+    until: Annotated[
+        str | None, Parameter(help="Only jobs with such names ('still-*'), and what they take; then stop.")
+    ] = None
     no_embed: Annotated[bool, _flag("Leave the prompts out of the files' own metadata.")] = False
     no_share_posts: Annotated[
         bool, _flag("Send each of several equal pictures in a POST of its own, not up to four in one.")
@@ -219,6 +222,7 @@ class _Command:
             output_name=options.output_name,
             resubmit_uncertain=options.resubmit_uncertain,
             retry_failed=options.retry_failed,
+            until=options.until,
             embed=not options.no_embed,
             share_posts=not options.no_share_posts,
         )

@@ -2,7 +2,9 @@
 
 from seedance_async.answers import ImageOutput, Output, OutputImage, Submission, Task, VideoOutput
 from seedance_async.models.kinds import Kind
+from seedance_async.models.links import Link
 from seedance_async.models.requests import (
+    MEDIA_FIELDS,
     REQUEST_TYPES,
     GptImage2,
     ImageAspectRatio,
@@ -19,10 +21,12 @@ from seedance_async.models.requests import (
     VideoChannel,
     VideoMode,
     VideoResolution,
+    links,
 )
 from seedance_async.models.settings import RateLimit, RetryPolicy, Timeouts, time_scale
 
 __all__ = [
+    "MEDIA_FIELDS",
     "REQUEST_TYPES",
     "GptImage2",
     "ImageAspectRatio",
@@ -32,6 +36,7 @@ __all__ = [
     "ImageSize",
     "ImageType",
     "Kind",
+    "Link",
     "NanoBananaPro",
     "Output",
     "OutputFormat",
@@ -49,5 +54,6 @@ __all__ = [
     "VideoMode",
     "VideoOutput",
     "VideoResolution",
+    "links",
     "time_scale",
 ]

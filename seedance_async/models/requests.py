@@ -12,16 +12,17 @@ from typing import TYPE_CHECKING, ClassVar, Final, Literal, TypeAlias, get_args
 
 from attrs import Factory, field, frozen
 
-from seedance_async.models.converters import url_tuple, whole_seconds
+from seedance_async.models.converters import url_text, url_tuple, whole_seconds
 from seedance_async.models.display import shown_optional_url, shown_prompt, shown_urls
 from seedance_async.models.kinds import Kind
+from seedance_async.models.links import Link, parse_link
 from seedance_async.models.rules import (
     Problem,
+    media_url,
+    media_urls,
     one_of,
     optional,
     prompt,
-    public_url,
-    public_urls,
     ruled,
     true_or_false,
     validate,
@@ -50,6 +51,7 @@ OutputFormat: TypeAlias = Literal["png", "jpeg"]
 
 PRO_ONLY: Final = ("1080p-plus", "4k")
 
+_PICTURE: Final = media_url(only_pictures=True)
 _MODE_OF_MEDIA: Final = {
     "image_url": "image-to-video",
     "end_image_url": "image-to-video",
@@ -95,12 +97,14 @@ class Seedance2Video:
     path: ClassVar[str] = "/video/seedance2"
 
     prompt: str = field(metadata=ruled(prompt(10_000)), repr=shown_prompt)
-    image_url: str | None = field(default=None, metadata=ruled(optional(public_url)), repr=shown_optional_url)
+    image_url: str | None = field(
+        default=None, converter=url_text, metadata=ruled(optional(_PICTURE)), repr=shown_optional_url
+    )
     end_image_url: str | None = field(
-        default=None, metadata=ruled(optional(public_url)), repr=shown_optional_url
+        default=None, converter=url_text, metadata=ruled(optional(_PICTURE)), repr=shown_optional_url
     )
     media_urls: tuple[str, ...] = field(
-        default=(), converter=url_tuple, metadata=ruled(public_urls(12)), repr=shown_urls
+        default=(), converter=url_tuple, metadata=ruled(media_urls(12)), repr=shown_urls
     )
     mode: VideoMode = field(
         default=Factory(_mode_of_media, takes_self=True), metadata=ruled(one_of(get_args(VideoMode)))
@@ -170,7 +174,7 @@ class GptImage2:
 
     prompt: str = field(metadata=ruled(prompt(20_000)), repr=shown_prompt)
     image_urls: tuple[str, ...] = field(
-        default=(), converter=url_tuple, metadata=ruled(public_urls(10)), repr=shown_urls
+        default=(), converter=url_tuple, metadata=ruled(media_urls(10, only_pictures=True)), repr=shown_urls
     )
     type: ImageType = field(
         default=Factory(_type_of_media, takes_self=True), metadata=ruled(one_of(get_args(ImageType)))
@@ -208,7 +212,7 @@ class NanoBananaPro:
 
     prompt: str = field(metadata=ruled(prompt(10_000)), repr=shown_prompt)
     image_urls: tuple[str, ...] = field(
-        default=(), converter=url_tuple, metadata=ruled(public_urls(8)), repr=shown_urls
+        default=(), converter=url_tuple, metadata=ruled(media_urls(8, only_pictures=True)), repr=shown_urls
     )
     type: ImageType = field(
         default=Factory(_type_of_media, takes_self=True), metadata=ruled(one_of(get_args(ImageType)))
@@ -236,6 +240,19 @@ def _image_conflicts(request: GptImage2 | NanoBananaPro) -> Iterator[Problem]:
 
 Request: TypeAlias = Seedance2Video | GptImage2 | NanoBananaPro
 """Any request class; works with ``isinstance``."""
+
+MEDIA_FIELDS: Final = ("image_url", "end_image_url", "media_urls", "image_urls")
+"""Fields that hold URLs or links."""
+
+
+def links(request: Request) -> Iterator[tuple[str, Link]]:
+    """The links of a request, each with its field."""
+    for name in MEDIA_FIELDS:
+        value = getattr(request, name, None)
+        for text in (value,) if isinstance(value, str) else value or ():
+            if link := parse_link(text):
+                yield name, link
+
 
 REQUEST_TYPES: Final[dict[str, type[Request]]] = {
     request_type.model: request_type for request_type in (Seedance2Video, GptImage2, NanoBananaPro)

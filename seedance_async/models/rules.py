@@ -18,6 +18,7 @@ import attrs
 
 from seedance_async.errors import ValidationError
 from seedance_async.models.display import shown, shown_url
+from seedance_async.models.links import SIGN, parse_link
 from seedance_async.network import public_url_fault
 
 Rule: TypeAlias = Callable[[object], str | None]
@@ -119,23 +120,46 @@ def prompt(max_characters: int) -> Rule:
     return check
 
 
-def public_url(value: object) -> str | None:
-    """Rule: a public https URL."""
-    if not isinstance(value, str):
-        return f"must be a URL as text; got {shown(value)}"
-    fault = public_url_fault(value)
-    return f"{shown_url(value)} {fault}" if fault else None
+def media_url(*, only_pictures: bool = False) -> Rule:
+    """Rule: a public https URL, or a link to the output of another job.
+
+    Args:
+        only_pictures: whether a clip cannot stand there. Of a URL nobody knows; a link says.
+    """
+
+    def check(value: object) -> str | None:
+        if not isinstance(value, str):
+            return f"must be a URL as text; got {shown(value)}"
+        if value.startswith(SIGN):
+            return _link_fault(value, only_pictures=only_pictures)
+        fault = public_url_fault(value)
+        return f"{shown_url(value)} {fault}" if fault else None
+
+    return check
 
 
-def public_urls(maximum: int) -> Rule:
-    """Rule: at most ``maximum`` public https URLs; the minimum depends on the request's mode."""
+def _link_fault(text: str, *, only_pictures: bool) -> str | None:
+    link = parse_link(text)
+    if link is None:
+        return (
+            f"{text!r:.80} is no link: write $NAME.video, $NAME.last_frame, $NAME.image or, of several, "
+            "$NAME.image[2]"
+        )
+    if only_pictures and not link.is_picture:
+        return f"must be a picture; {text!r:.80} is a clip (its last picture is {SIGN}{link.job}.last_frame)"
+    return None
+
+
+def media_urls(maximum: int, *, only_pictures: bool = False) -> Rule:
+    """Rule: at most ``maximum`` of what ``media_url`` allows; the minimum depends on the request's mode."""
+    one = media_url(only_pictures=only_pictures)
 
     def check(value: object) -> str | None:
         if isinstance(value, str):
             return f"must be a list of URLs, not one text; write [{shown_url(value)}]"
         if not isinstance(value, tuple):
             return f"must be a list of URLs; got {shown(value)}"
-        faults = [f"[{index}] {fault}" for index, url in enumerate(value) if (fault := public_url(url))]
+        faults = [f"[{index}] {fault}" for index, url in enumerate(value) if (fault := one(url))]
         if len(value) > maximum:
             faults.insert(0, f"may hold at most {maximum} URLs; got {len(value)}")
         return "; ".join(faults) or None

@@ -60,6 +60,24 @@ def command(sandbox: Sandbox, manifest: Path) -> list[str]:
     return [sys.executable, str(PROGRAM), sandbox.base_url, out, str(manifest), speed]
 
 
+@pytest.fixture
+def chain(tmp_path: Path) -> Path:
+    """Three pictures, each made of the one before, in the wrong order."""
+    linked = [
+        {
+            "model": "nano-banana-pro",
+            "prompt": f"A boat on {name}",
+            "name": name,
+            "image_urls": [f"${source}.image"],
+        }
+        for name, source in (("third", "second"), ("second", "first"))
+    ]
+    path = tmp_path / "jobs.jsonl"
+    jobs = [*linked, {"model": "nano-banana-pro", "prompt": "A paper boat", "name": "first"}]
+    path.write_text("".join(json.dumps(job) + "\n" for job in jobs))
+    return path
+
+
 async def run_batch(sandbox: Sandbox, manifest: Path, *, fault_point: str = "") -> CompletedProcess[bytes]:
     """Run the batch until it ends or dies."""
     environment = {**os.environ, "SEEDANCE_FAULT_POINT": fault_point}
@@ -102,6 +120,22 @@ async def test_a_batch_that_dies_at_a_fault_point_pays_once_and_loses_nothing(
 
         assert 0 == ended.returncode, ended.stderr.decode()
         judge(sandbox, manifest.parent / "out", jobs=JOBS, tasks=JOBS + 1)
+
+
+@pytest.mark.parametrize("hit", [1, 2])
+@pytest.mark.parametrize("point", POINTS)
+async def test_a_chain_that_dies_at_a_fault_point_goes_on_where_it_was(
+    point: str, hit: int, chain: Path
+) -> None:
+    """What was sent with another job's URL is sent with that URL again, and each is paid once."""
+    async with Sandbox(speed=SPEED) as sandbox:
+        died = await run_batch(sandbox, chain, fault_point=f"{point}:{hit}")
+        assert EXIT_CODE == died.returncode, died.stderr.decode()
+
+        ended = await run_batch(sandbox, chain)
+
+        assert 0 == ended.returncode, ended.stderr.decode()
+        judge(sandbox, chain.parent / "out", jobs=3, tasks=3)
 
 
 @pytest.mark.parametrize("hit", [1, 2])
@@ -167,3 +201,20 @@ async def test_a_batch_killed_at_random_pays_once_and_loses_nothing(seed: int, m
         assert kills
         assert 0 == ended.returncode, ended.stderr.decode()
         judge(sandbox, manifest.parent / "out", jobs=JOBS, tasks=JOBS + 1)
+
+
+async def test_a_chain_killed_at_random_pays_once_and_loses_nothing(chain: Path) -> None:
+    """Catalogue 128, where each job waits for the one before."""
+    moments = random.Random(1)
+    async with Sandbox(speed=SLOWER) as sandbox:
+        for _ in range(KILLS_A_BATCH):
+            async with await anyio.open_process(command(sandbox, chain)) as process:
+                with anyio.move_on_after(moments.uniform(0.5, 1.5)):
+                    await process.wait()
+                if process.returncode is None:
+                    process.send_signal(signal.SIGKILL)
+
+        ended = await run_batch(sandbox, chain)
+
+        assert 0 == ended.returncode, ended.stderr.decode()
+        judge(sandbox, chain.parent / "out", jobs=3, tasks=3)

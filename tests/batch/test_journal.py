@@ -29,6 +29,7 @@ DEEDS: dict[State, Callable[[Store], object]] = {
     State.PLANNED: lambda store: store.postpone(1, "no credits", key=None),
     State.REFUSED: lambda store: store.refuse(1, "bad prompt", now=2.0),
     State.UNCERTAIN: lambda store: store.doubt(1, "no answer"),
+    State.BLOCKED: lambda store: store.file.transaction(lambda: store.block(1, "in vain")),
 }
 """What brings a job into each state."""
 
@@ -41,6 +42,7 @@ WAYS: dict[State, list[State]] = {
     State.FAILED: [State.SUBMITTING, State.ACCEPTED, State.FAILED],
     State.REFUSED: [State.SUBMITTING, State.REFUSED],
     State.UNCERTAIN: [State.SUBMITTING, State.UNCERTAIN],
+    State.BLOCKED: [State.BLOCKED],
 }
 """A legal way to each state."""
 

@@ -18,7 +18,7 @@ import pytest
 from sybil.document import Document
 from sybil.parsers.markdown.lexers import FencedCodeBlockLexer
 
-from seedance_async import RateLimit, RetryPolicy, Timeouts
+from seedance_async import BatchRunner, RateLimit, RetryPolicy, SeedanceClient, Timeouts
 from seedance_async.cli.app import build
 from seedance_async.client import BASE_URL
 from seedance_async.downloads.fetch import ATTEMPTS
@@ -114,6 +114,21 @@ async def test_a_batch_can_be_run_again(
     assert {"journal.sqlite", "results.jsonl", "boat.mp4", "boat.mp4.json"} < {
         path.name for path in (tmp_path / "boats").iterdir()
     }
+
+
+async def test_the_storyboard_is_made(
+    tmp_path: Path, seedance_client: SeedanceClient, seedance_sandbox: Sandbox
+) -> None:
+    """Every job of it, each from what it says."""
+    manifest = tmp_path / "jobs.jsonl"
+    manifest.write_text(block(naming='"shot-2"', language="json"), encoding="utf-8")
+
+    async with BatchRunner(seedance_client, tmp_path / "out") as batch:
+        results = {result.name: result async for result in batch.run(manifest)}
+
+    assert {"saved"} == {str(result.state) for result in results.values()}
+    sent = [json.loads(record.body) for record in seedance_sandbox.requests if record.endpoint == "submit"]
+    assert results["shot-1"].urls[1] == sent[-1]["image_url"]
 
 
 def test_the_test_with_the_plugin_passes(tmp_path: Path) -> None:

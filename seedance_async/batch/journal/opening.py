@@ -305,14 +305,18 @@ def make_tables(connection: Connection) -> None:
 
 
 def _execute_all(connection: Connection, statements: str) -> None:
-    for statement in filter(str.strip, statements.split(";")):
-        connection.execute(statement)
+    statement = ""
+    for part in statements.split(";")[:-1]:  # but a trigger has statements within
+        statement += f"{part};"
+        if sqlite3.complete_statement(statement):
+            connection.execute(statement)
+            statement = ""
 
 
 def _broken_cell(connection: Connection) -> JournalError | None:
     """Which cell it is that a constraint forbids: SQLite names the table only."""
     for table, checks in CHECKS.items():
-        row_name = "number, name" if table == "jobs" else "id, id"
+        row_name = {"jobs": "number, name", "links": "job, text"}.get(table, "id, id")
         for column, constraint in checks.items():
             query = f"SELECT {row_name} FROM {table} WHERE NOT ifnull({constraint}, 1) LIMIT 1"
             row = connection.execute(query).fetchone()

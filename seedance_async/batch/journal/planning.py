@@ -21,8 +21,10 @@ from attrs import field, frozen
 
 from seedance_async import wire
 from seedance_async.batch import keys
+from seedance_async.batch.journal import link_checks
 from seedance_async.batch.journal.records import Changes, Draft, damage
 from seedance_async.batch.states import NEVER_PAID, State
+from seedance_async.errors import ManifestError
 from seedance_async.filenames import fold
 
 if TYPE_CHECKING:
@@ -69,6 +71,7 @@ class Planner:
         self._file = store.file
         self._fresh = store.file.row("SELECT 1 FROM jobs LIMIT 1") is None
         self._see_that_all_are_recognised()
+        self._whole = whole
         if whole:
             self._file.begin()
         self._added = 0
@@ -83,6 +86,15 @@ class Planner:
         except BaseException:
             self._store.recall()
             raise
+
+    def link_problems(self, *, all_read: bool) -> list[LineProblem]:
+        """What is wrong with the links, once all jobs are taken.
+
+        Args:
+            all_read: every line of the manifest; else a link may name a job of a line that could not be read.
+        """
+        listed = "1" if self._fresh else "number IN (SELECT number FROM temp.listed)"
+        return list(link_checks.problems(self._store, checked=listed, there=listed, all_there=all_read))
 
     def finish(self, *, manifest: str) -> Changes:
         """The manifest is read to its end: forget what it no longer lists.
@@ -121,7 +133,7 @@ class Planner:
             last = rows[-1][0]
 
     def _take(self, drafts: Sequence[Draft]) -> Taken:
-        if self._fresh:
+        if self._fresh and (self._whole or not any(draft.links for draft in drafts)):
             self._file.write("SAVEPOINT chunk")
             try:
                 return self._insert_all(drafts)
@@ -129,8 +141,16 @@ class Planner:
                 self._file.write("ROLLBACK TO chunk")
                 self._store.recall()
         taken = Taken()
+        problems: list[LineProblem] = []
         for draft in drafts:
+            if not self._whole:
+                problems += link_checks.unknown(self._store, draft)
             self._take_one(draft, taken)
+        if not self._whole and any(draft.links for draft in drafts):
+            checked = f"number IN ({', '.join(map(str, taken.numbers))})"
+            problems += link_checks.problems(self._store, checked=checked, all_there=False)
+        if problems:  # none of them stays on record
+            raise ManifestError(problems, source="jobs")
         return taken
 
     def _insert_all(self, drafts: Sequence[Draft]) -> Taken:
@@ -138,7 +158,11 @@ class Planner:
         rows = [self._row(draft, draft.name or _name(draft)) for draft in drafts]
         self._file.connection.executemany(_INSERT, rows)
         self._added += len(rows)
-        return Taken(numbers=list(range(last + 1, self._last_number() + 1)))
+        numbers = list(range(last + 1, self._last_number() + 1))
+        for number, draft in zip(numbers, drafts, strict=True):
+            if draft.links:
+                self._store.write_links(number, draft.links)
+        return Taken(numbers=numbers)
 
     def _take_one(self, draft: Draft, taken: Taken) -> None:
         number = self._find_unnamed(draft) if draft.name is None else self._find_named(draft, taken)
@@ -243,6 +267,7 @@ class Planner:
             *self._request(draft),
             number,
         )
+        self._store.write_links(number, draft.links)
         return number
 
     def _set_aside(self, number: int, name: str) -> None:
@@ -253,7 +278,10 @@ class Planner:
     def _insert(self, draft: Draft, name: str, *, new: bool = True) -> int:
         self._file.write(_INSERT, *self._row(draft, name))
         self._added += new
-        return self._last_number()
+        number = self._last_number()
+        if draft.links:
+            self._store.write_links(number, draft.links)
+        return number
 
     def _row(self, draft: Draft, name: str) -> tuple[object, ...]:
         return (name, fold(name), draft.name is None, *self._request(draft))
@@ -283,10 +311,11 @@ class Planner:
             unlisted = "number NOT IN (SELECT number FROM temp.listed)"
             row = self._file.row(f"SELECT count(*) FROM jobs WHERE listed = 1 AND {unlisted}")
             removed = row[0] if row else 0
-            self._file.write(f"DELETE FROM jobs WHERE state = 'planned' AND {unlisted}")
+            self._file.write(f"DELETE FROM jobs WHERE state IN ('planned', 'blocked') AND {unlisted}")
             self._file.write(f"UPDATE jobs SET listed = 0 WHERE listed = 1 AND {unlisted}")
         self._store.remember_fact("manifest", manifest)
-        return Changes(added=self._added, removed=removed, edited=self._edited)
+        drifts = link_checks.drifts(self._store)
+        return Changes(added=self._added, removed=removed, edited=self._edited, drifts=drifts)
 
 
 def _same_request(path: str, body: bytes, draft: Draft) -> bool:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from seedance_async import posts, wire
 from seedance_async.batch import keys
-from seedance_async.batch.journal.queries import Queries
+from seedance_async.batch.journal.link_rows import LinkRows
 from seedance_async.batch.journal.records import damage
 from seedance_async.batch.states import MOVES, State
 from seedance_async.errors import JournalError
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from seedance_async.models import Submission
 
 
-class PostRows(Queries):
+class PostRows(LinkRows):
     """The posts of one batch, and the moves of the jobs they serve.
 
     Attributes:
@@ -39,15 +39,19 @@ class PostRows(Queries):
 
     def _make_post(self, numbers: Sequence[int], now: float) -> None:
         """Make planned jobs ready to be sent, all of them in one POST."""
-        asked = [self._job(number, "name, path, body, digest, state") for number in numbers]
-        names, paths, bodies, digests, states = map(list, zip(*asked, strict=True))
+        asked = [self._job(number, "name, path, body, digest, state, post") for number in numbers]
+        names, paths, bodies, digests, states, refused = map(list, zip(*asked, strict=True))
         if set(states) != {State.PLANNED}:
             raise JournalError(f"jobs {numbers} are {states}; only what is planned is sent anew")
         if len(set(digests)) > 1:
             raise JournalError(f"jobs {numbers} do not ask for the same, so they cannot share a POST")
         if keys.digest(paths[0], bodies[0]) != digests[0]:
             raise damage(f"the request of {names[0]!r}, which is not the one planned,")
-        post = self._row_for(keys.joined(names), paths[0], posts.body(bodies[0], len(numbers)))
+        if refused[0] is None:  # else the same bytes are sent again, under the same key
+            for number in numbers:
+                self._resolve(number)
+        body = self._as_sent(numbers[0], bodies[0])
+        post = self._row_for(keys.joined(names), paths[0], posts.body(body, len(numbers)))
         self.file.write(
             "UPDATE posts SET state = ?, account = ?, crashes = 0, intended_at = ? WHERE id = ?",
             State.SUBMITTING,
@@ -83,7 +87,7 @@ class PostRows(Queries):
         if keys.digest(path, body) != digest:
             raise damage(f"the request of {name!r}, which is not the one planned,")
         row = self.file.row("SELECT path, body, key FROM posts WHERE id = ?", post)
-        served = 0 if row is None or row[0] != path else _jobs_served(body, row[1])
+        served = 0 if row is None or row[0] != path else _jobs_served(self._as_sent(number, body), row[1])
         if row is None or not served:
             raise damage(f"what {name!r} is to be sent as, together with others,")
         return post, row[0], row[1], row[2], served

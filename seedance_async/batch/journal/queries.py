@@ -6,6 +6,7 @@ time, in the order of the jobs' numbers.
 
 from __future__ import annotations
 
+from math import inf
 from typing import TYPE_CHECKING, Final
 
 from attrs import frozen
@@ -49,6 +50,9 @@ class Queries:
         self.run: int = 0
         self._tariffs: dict[int, Tariff] = {}
         self._tariff_rows: dict[Tariff, int] = {}
+        self._passed: float = 0
+        self._held_back: set[int] = set()
+        self._wanted = "1"
 
     def fact(self, name: str) -> str | None:
         """A fact about the batch, as it was remembered last."""
@@ -59,12 +63,22 @@ class Queries:
 
     def to_send(self, *, after: int, limit: int) -> list[Entry]:
         """Jobs of the manifest that were never sent, or are to be sent anew, in order of their numbers."""
-        return self._entries("jobs.state = ? AND listed = 1", State.PLANNED, after=after, limit=limit)
+        such = f"jobs.state = ? AND listed = 1 AND {self._wanted} AND {READY}"
+        page = self._entries(such, State.PLANNED, after=after, limit=limit)
+        self._passed = page[-1].number if page else inf
+        return page
 
-    def given(self, numbers: Sequence[int]) -> list[Entry]:
-        """These jobs, in order of their numbers; a few hundred at most."""
-        marks = ", ".join("?" * len(numbers))
-        return self._entries(f"number IN ({marks})", *numbers, after=0, limit=len(numbers))
+    def to_send_of(self, numbers: Sequence[int]) -> list[Entry]:
+        """Those of these jobs that can be sent, in order of their numbers; a few hundred at most."""
+        such = f"number IN ({', '.join('?' * len(numbers))}) AND jobs.state = ?"
+        planned = self._entries(such, *numbers, State.PLANNED, after=0, limit=len(numbers))
+        ready = self._entries(f"{such} AND {READY}", *numbers, State.PLANNED, after=0, limit=len(numbers))
+        self._held_back |= {job.number for job in planned} - {job.number for job in ready}
+        return ready
+
+    def has_passed(self, number: int) -> bool:
+        """Whether the reading of what there is to send is past this job: it does not come by itself."""
+        return number <= self._passed or number in self._held_back
 
     def to_send_again(self, *, after: int, limit: int) -> list[Entry]:
         """Jobs that were sent by an earlier run, and whose answer never came."""
@@ -114,7 +128,8 @@ class Queries:
     def still_open(self, *, after: int, limit: int) -> list[Entry]:
         """Jobs of the manifest that the API has not finished."""
         marks = ", ".join("?" * len(_OPEN))
-        return self._entries(f"listed = 1 AND +jobs.state IN ({marks})", *_OPEN, after=after, limit=limit)
+        such = f"listed = 1 AND {self._wanted} AND +jobs.state IN ({marks})"
+        return self._entries(such, *_OPEN, after=after, limit=limit)
 
     def accepted_ids(self, *, limit: int) -> list[str]:
         """A task id of each of the jobs that were accepted last."""
@@ -141,16 +156,16 @@ class Queries:
         """Jobs that may have cost an amount which is not known: number, tariff and state."""
         rows = self.file.rows(
             "SELECT number, tariff, state FROM jobs "
-            "WHERE credits_used IS NULL AND state NOT IN ('planned', 'refused')"
+            "WHERE credits_used IS NULL AND state NOT IN ('planned', 'refused', 'blocked')"
         )
-        return [(number, self._tariff(tariff), State(state)) for number, tariff, state in rows]
+        return [(number, self.tariff(tariff), State(state)) for number, tariff, state in rows]
 
     def tally(self) -> dict[tuple[Tariff, State], int]:
         """How many jobs of the manifest there are of each tariff in each state."""
         rows = self.file.rows(
             "SELECT tariff, state, count(*) FROM jobs WHERE listed = 1 GROUP BY tariff, state"
         )
-        return {(self._tariff(tariff), State(state)): count for tariff, state, count in rows}
+        return {(self.tariff(tariff), State(state)): count for tariff, state, count in rows}
 
     def alike(self) -> list[tuple[Tariff, int, int]]:
         """Planned jobs: by tariff, how often the same is asked for, and how many such groups there are."""
@@ -160,17 +175,18 @@ class Queries:
         rows = self.file.rows(
             f"SELECT tariff, jobs, count(*) FROM ({same}) GROUP BY tariff, jobs", State.PLANNED
         )
-        return [(self._tariff(tariff), jobs, groups) for tariff, jobs, groups in rows]
+        return [(self.tariff(tariff), jobs, groups) for tariff, jobs, groups in rows]
 
     def prices(self) -> dict[Tariff, float]:
         """The highest price seen of each tariff."""
         rows = self.file.rows("SELECT id, price FROM tariffs WHERE price IS NOT NULL")
-        return {self._tariff(tariff): price for tariff, price in rows}
+        return {self.tariff(tariff): price for tariff, price in rows}
 
     def course(self, *, after: int, limit: int) -> list[Milestones]:
         """When each job was sent and was over, in the order of their numbers, a page at a time."""
         rows = self.file.rows(
-            "SELECT number, jobs.state, CASE jobs.state WHEN 'planned' THEN NULL ELSE intended_at END, "
+            "SELECT number, jobs.state, "
+            "CASE WHEN jobs.state IN ('planned', 'blocked') THEN NULL ELSE intended_at END, "
             f"accepted_at, ended_at FROM {_JOBS} WHERE number > ? ORDER BY number LIMIT ?",
             after,
             limit,
@@ -186,7 +202,7 @@ class Queries:
             limit,
         )
         tasks = [
-            (self._tariff(tariff).kind, task)
+            (self.tariff(tariff).kind, task)
             for number, tariff, cell in reversed(rows)
             for task in tasks_of(cell, f"tasks of job {number}")
         ]
@@ -194,7 +210,8 @@ class Queries:
 
     # --- the file
 
-    def _tariff(self, tariff: int) -> Tariff:
+    def tariff(self, tariff: int) -> Tariff:
+        """The tariff of a row."""
         if tariff not in self._tariffs:
             raise damage(f"tariff {tariff} of a job")
         return self._tariffs[tariff]
@@ -218,8 +235,14 @@ class Queries:
         return [entry(row, self._tariffs) for row in rows]
 
 
+READY: Final = (
+    "NOT EXISTS (SELECT 1 FROM links LEFT JOIN jobs AS source ON source.fold = links.source "
+    "WHERE links.job = jobs.number AND ifnull(source.state, '') NOT IN ('completed', 'saved'))"
+)
+"""Whether every job that a job takes something from has come to an output."""
+
 _JOBS: Final = "jobs LEFT JOIN posts ON posts.id = jobs.post"
-_NOTHING_TO_DO: Final = (*sorted(ENDED), State.UNCERTAIN)
+_NOTHING_TO_DO: Final = (*sorted(ENDED), State.UNCERTAIN, State.BLOCKED)
 # The plus keeps SQLite from using the index of states: these pages are read in the order of their numbers.
 _ENDED_EARLIER: Final = f"listed = 1 AND run < ? AND +jobs.state IN ({', '.join('?' * len(_NOTHING_TO_DO))})"
 _OPEN: Final = (State.PLANNED, State.SUBMITTING, State.ACCEPTED)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
 import attrs
@@ -13,10 +14,10 @@ from seedance_async.batch import keys
 from seedance_async.batch.ledger import Tariff
 from seedance_async.batch.states import State
 from seedance_async.errors import JournalError
-from seedance_async.models import Kind, Submission, Task
+from seedance_async.models import Kind, Link, Submission, Task, links
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterator
 
     from seedance_async.batch.jobs import Job
 
@@ -37,7 +38,8 @@ class Draft:
         line: where it stands in the manifest, from 1.
         place: what it is named after where it has no name.
         take: counts the takes of one line from 1.
-        digest: of path and body.
+        digest: of path and body, in which links stand as they were written.
+        links: to other jobs, with the field of each.
     """
 
     line: int
@@ -48,6 +50,7 @@ class Draft:
     path: str
     body: bytes = field(repr=False)
     digest: bytes = field(repr=False)
+    links: Mapping[Link, str] = field(factory=dict)
 
 
 def drafts(job: Job, *, line: int, place: int) -> Iterator[Draft]:
@@ -56,6 +59,7 @@ def drafts(job: Job, *, line: int, place: int) -> Iterator[Draft]:
     body = wire.encode(request)
     tariff = Tariff(request.kind, getattr(request, "batch_count", 1))
     digest = keys.digest(request.path, body)
+    linked = {link: name for name, link in links(request)}
     for take in range(1, job.repeat + 1):
         name = job.name if job.name is None or take == 1 else f"{job.name}-{take}"
         yield Draft(
@@ -67,6 +71,7 @@ def drafts(job: Job, *, line: int, place: int) -> Iterator[Draft]:
             path=request.path,
             body=body,
             digest=digest,
+            links=linked,
         )
 
 
@@ -78,11 +83,13 @@ class Changes:
         added: jobs that are new.
         removed: jobs that are gone; those never sent are forgotten, what is paid is still collected.
         edited: jobs whose request is another; what was sent before is kept under another name.
+        drifts: whether there is a long chain of clips, each begun with the last frame of the one before.
     """
 
     added: int = 0
     removed: int = 0
     edited: int = 0
+    drifts: bool = False
 
 
 @frozen(kw_only=True)
@@ -99,6 +106,7 @@ class Entry:
         intended_at: of its first POST under that key; None for a planned job.
         crashes: runs that died while its POST was under way.
         files: below the batch directory, with ``/``.
+        stale: whether something that it was made of was made anew since.
     """
 
     number: int
@@ -124,6 +132,7 @@ class Entry:
     credits_refunded: float | None = None
     files: tuple[str, ...] = ()
     error: str | None = None
+    stale: bool = False
 
     @property
     def model(self) -> str:
@@ -163,7 +172,10 @@ class Entry:
 ENTRY_COLUMNS: Final = (
     "number, name, line, unnamed, take, tariff, jobs.path, jobs.body, digest, jobs.state, post, place, "
     "posts.key, posts.intended_at, posts.crashes, accepted_at, ended_at, task_ids, tasks, credits_used, "
-    "credits_refunded, files, error"
+    "credits_refunded, files, error, "
+    "EXISTS (SELECT 1 FROM links JOIN jobs AS source ON source.fold = links.source "
+    "WHERE links.job = jobs.number AND source.task_ids IS NOT NULL "
+    "AND links.task NOT IN (SELECT value FROM json_each(source.task_ids)))"
 )
 """Of ``jobs LEFT JOIN posts``, in the order of ``Entry``."""
 
@@ -183,6 +195,7 @@ def entry(row: Row, tariffs: Mapping[int, Tariff]) -> Entry:
     _check_request(cells["body"], job)
     converted = {
         "unnamed": bool(cells["unnamed"]),
+        "stale": bool(cells["stale"]),
         "tariff": tariffs[cells["tariff"]],
         "state": State(cells["state"]),
         "crashes": cells["crashes"] or 0,
@@ -190,7 +203,7 @@ def entry(row: Row, tariffs: Mapping[int, Tariff]) -> Entry:
         "tasks": tasks_of(cells["tasks"], f"tasks of {job}"),
         "files": names(cells["files"], f"files of {job}"),
     }
-    if converted["state"] is State.PLANNED:
+    if converted["state"] in {State.PLANNED, State.BLOCKED}:
         converted["intended_at"] = None
     return Entry(**(cells | converted))
 

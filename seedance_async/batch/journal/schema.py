@@ -33,7 +33,13 @@ post that no job refers to was given up: it stays on record, and its key is not 
 
 ``former_names`` has the names that jobs had before they were edited: what was paid is recognised by them.
 
+``links`` has, for each job, the outputs of other jobs that stand in it for URLs: the link's ``text``, the
+``source`` (the ``fold`` of the job's name), and, once the job was sent, the ``url`` that went in its place
+and the ``task`` that it is of. ``edges`` has the numbers of both jobs.
+
 ``tasks`` says which POST a task belongs to: a task id belongs to one only.
+
+``urls_at``  is when the server gave the URLs in ``tasks``.
 
 ``…_at`` are seconds of the wall clock since 1970, UTC.
 
@@ -119,9 +125,11 @@ CHECKS: Final[Mapping[str, Mapping[str, str]]] = {
         "digest": _blob("digest", 32),
         "state": _one_of("state", tuple(State)),
         "run": _whole("run"),
-        "post": f"({_optional(_whole('post'), 'post')}) AND (post IS NOT NULL OR state = 'planned')",
+        "post": f"({_optional(_whole('post'), 'post')}) AND "
+        "(post IS NOT NULL OR state IN ('planned', 'blocked'))",
         "place": f"({_optional(_whole('place', 0, MOST_JOBS - 1), 'place')}) AND "
         "(place IS NULL) = (post IS NULL)",
+        "urls_at": _optional(_number("urls_at"), "urls_at"),
         "accepted_at": _optional(_number("accepted_at"), "accepted_at"),
         "ended_at": _optional(_number("ended_at"), "ended_at"),
         "task_ids": f"({_optional(_list('task_ids'), 'task_ids')}) AND "
@@ -147,6 +155,15 @@ CHECKS: Final[Mapping[str, Mapping[str, str]]] = {
             (State.PLANNED, State.SUBMITTING, State.ACCEPTED, State.REFUSED, State.UNCERTAIN),
         ),
         "answer": _optional(_text("answer"), "answer"),
+    },
+    "links": {
+        "job": _whole("job", 1),
+        "text": _name("text"),
+        "source": _name("source"),
+        "output": "output IN ('video', 'last_frame', 'image')",
+        "place": _whole("place", 1, 999),
+        "url": f"({_optional(_text('url'), 'url')}) AND (url IS NULL) = (task IS NULL)",
+        "task": _optional(_name("task"), "task"),
     },
     "tariffs": {
         "model": _name("model"),
@@ -208,6 +225,7 @@ CREATE TABLE jobs (
     place INTEGER,
     accepted_at REAL,
     ended_at REAL,
+    urls_at REAL,
     task_ids TEXT,
     tasks TEXT,
     credits_used NUMERIC,
@@ -223,13 +241,33 @@ CREATE TABLE former_names (
     PRIMARY KEY (fold, number)
 ) WITHOUT ROWID;
 
+CREATE TABLE links (
+    job INTEGER NOT NULL,
+    text TEXT NOT NULL,
+    source TEXT NOT NULL,
+    output TEXT NOT NULL,
+    place INTEGER NOT NULL,
+    url TEXT,
+    task TEXT,
+    PRIMARY KEY (job, text),
+    {_constraints("links")}
+) WITHOUT ROWID;
+
+CREATE VIEW edges (job, source) AS
+    SELECT DISTINCT links.job, source.number FROM links JOIN jobs AS source ON source.fold = links.source;
+
+CREATE TRIGGER links_of_deleted AFTER DELETE ON jobs BEGIN
+    DELETE FROM links WHERE job = old.number;
+END;
+
 CREATE TABLE tasks (id TEXT PRIMARY KEY, post INTEGER NOT NULL REFERENCES posts (id)) WITHOUT ROWID;
 
 CREATE INDEX jobs_by_state ON jobs (state);
 CREATE INDEX jobs_by_digest ON jobs (digest) WHERE unnamed = 1;
 CREATE UNIQUE INDEX jobs_by_post ON jobs (post, place) WHERE post IS NOT NULL;
 CREATE INDEX jobs_unpriced ON jobs (tariff)
-    WHERE credits_used IS NULL AND state NOT IN ('planned', 'refused');
+    WHERE credits_used IS NULL AND state NOT IN ('planned', 'refused', 'blocked');
+CREATE INDEX links_by_source ON links (source);
 CREATE INDEX posts_by_state ON posts (state);
 """
 
@@ -238,6 +276,7 @@ CONTRADICTIONS: Final[Mapping[str, str]] = {
         SELECT number, name FROM jobs LEFT JOIN posts ON posts.id = jobs.post
         WHERE NOT ifnull(CASE jobs.state
             WHEN 'planned' THEN jobs.post IS NULL OR posts.state = 'planned'
+            WHEN 'blocked' THEN jobs.post IS NULL OR posts.state = 'planned'
             WHEN 'submitting' THEN posts.state = 'submitting'
             WHEN 'uncertain' THEN posts.state IN ('uncertain', 'accepted')
             WHEN 'refused' THEN posts.state = 'refused'

@@ -17,13 +17,14 @@ from seedance_async.batch.journal.post_rows import PostRows
 from seedance_async.batch.journal.queries import KIND_COLUMNS
 from seedance_async.batch.journal.records import as_json, damage
 from seedance_async.batch.journal.schema import MAX_NUMBER, OPEN_RUN
-from seedance_async.batch.states import State
+from seedance_async.batch.states import HAS_OUTPUT, State
 from seedance_async.protocol import Call
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
 
     from seedance_async.batch.journal.file import File
+    from seedance_async.batch.journal.records import Entry
     from seedance_async.batch.ledger import Tariff
     from seedance_async.models import Submission, Task
 
@@ -78,6 +79,7 @@ class Store(PostRows):
         rows = self.file.rows("SELECT state, count(*) FROM jobs GROUP BY state")
         self.counts: Counter[State] = Counter({State(state): jobs for state, jobs in rows})
         self._read_tariffs()
+        self.has_links = self.file.row("SELECT 1 FROM links LIMIT 1") is not None
 
     # --- a run
 
@@ -157,6 +159,59 @@ class Store(PostRows):
         self.recall()
 
     @transaction
+    def sort_linked(self, numbers: Sequence[int] | None = None) -> None:
+        """Which planned jobs wait for others in vain, as a run begins; else they are planned (again).
+
+        Args:
+            numbers: of the jobs in question; None for all.
+        """
+        if numbers is None:
+            self._passed, self._held_back = 0, set()
+            for (blocked,) in self.file.rows("SELECT number FROM jobs WHERE state = ?", State.BLOCKED):
+                self._move(blocked, State.PLANNED, "error = NULL")
+        for number in self.waiting() if numbers is None else numbers:
+            is_planned = self._job(number, "state") == (State.PLANNED,)  # it may be blocked by now
+            if is_planned and (reason := self.obstacle(number)):
+                blocked = self.block(number, reason)
+                marks = ", ".join("?" * len(blocked))
+                # They ended before this run, as far as it is concerned.
+                self.file.write(f"UPDATE jobs SET run = ? WHERE number IN ({marks})", self.run - 1, *blocked)
+
+    @transaction
+    def pass_on(self, number: int) -> tuple[list[Entry], list[Entry]]:
+        """A job has come as far as it comes in this run: what becomes of those that take its output.
+
+        Returns:
+            The jobs that can be sent now, and those that are blocked.
+        """
+        ready: list[int] = []
+        blocked: list[int] = []
+        state = State(self._job(number, "state")[0])
+        for taker in self.takers(number):
+            reason = self.obstacle(taker) or (None if state in HAS_OUTPUT else _NOT_YET)
+            if reason:
+                blocked += self.block(taker, reason)
+            elif self.is_ready(taker) and self.has_passed(taker):
+                ready.append(taker)
+        return [self.entry(each) for each in ready], [self.entry(each) for each in blocked]
+
+    def block(self, number: int, reason: str) -> list[int]:
+        """Block a planned job, and all that take something from it; returns them. Part of a transaction."""
+        self._move(number, State.BLOCKED, "error = ?", reason)
+        blocked = [number]
+        for each in blocked:  # grows
+            for taker in self.takers(each):
+                self._move(taker, State.BLOCKED, "error = ?", self.obstacle(taker) or reason)
+                blocked.append(taker)
+        return blocked
+
+    @transaction
+    def choose(self, pattern: str | None) -> int | None:
+        """Send in this run all jobs, or only those that ``want`` names; how many are left for later."""
+        self._wanted = "1"
+        return 0 if pattern is None else self.want(pattern)
+
+    @transaction
     def end_run(self) -> None:
         """The run ends in good order: what it leaves under way did not kill it."""
         self.remember_fact(OPEN_RUN, "")
@@ -221,7 +276,7 @@ class Store(PostRows):
         self._check_move(number, State.ACCEPTED)
         post, *_, served = self._post_of(number)
         waiting = self._waiting_members(number)
-        asked = served * self._tariff(self._job(number, "tariff")[0]).tasks
+        asked = served * self.tariff(self._job(number, "tariff")[0]).tasks
         unpaid = posts.accounts_for(submission, asked)
         doubt = self._doubt_about(submission, post, None if unpaid or served > 1 else asked)
         parts = [None] * served if doubt else posts.divide(submission, served)
@@ -293,7 +348,8 @@ class Store(PostRows):
         self._move(
             number,
             state,
-            "ended_at = ?, tasks = ?, credits_refunded = ?, error = ?",
+            "ended_at = ?, urls_at = ?, tasks = ?, credits_refunded = ?, error = ?",
+            now,
             now,
             as_json([task.raw for task in tasks]),
             refunded,
@@ -304,10 +360,10 @@ class Store(PostRows):
         return state
 
     @transaction
-    def renew(self, number: int, tasks: Sequence[Task]) -> None:
+    def renew(self, number: int, tasks: Sequence[Task], *, now: float) -> None:
         """The server was asked again for finished tasks: it gave new URLs."""
         raw = as_json([task.raw for task in tasks])
-        self.file.write("UPDATE jobs SET tasks = ? WHERE number = ?", raw, number)
+        self.file.write("UPDATE jobs SET tasks = ?, urls_at = ? WHERE number = ?", raw, now, number)
 
     @transaction
     def save(self, number: int, files: Sequence[str], error: str | None, *, now: float) -> None:
@@ -371,6 +427,7 @@ def _amount(name: str, value: object) -> float:
     return value
 
 
+_NOT_YET: Final = "it takes the output of a job that has not ended; run again to go on"
 _NO_BOUND: Final = 2**31
 _DEADLY: Final = (
     f"{MOST_CRASHES} runs died while it was being sent, so it is not sent again without being asked; it may "

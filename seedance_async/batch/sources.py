@@ -1,0 +1,83 @@
+"""The jobs that other jobs of a run take something from: fresh URLs, and what waits for them.
+
+Asks the journal only where there are links at all.
+"""
+
+from __future__ import annotations
+
+import logging
+from functools import partial
+from typing import TYPE_CHECKING, Final
+
+from seedance_async import clocks
+from seedance_async.errors import SeedanceError
+
+if TYPE_CHECKING:
+    from seedance_async.batch.journal import Entry, Journal
+    from seedance_async.batch.ledger import Ledger
+    from seedance_async.batch.queue import Post
+    from seedance_async.engine import Engine
+    from seedance_async.models import Kind
+
+log: logging.Logger = logging.getLogger(__name__)
+
+FRESH: Final = 3600.0
+"""Seconds for which an output's URL is given to other jobs; how long it works is documented nowhere."""
+
+
+class Sources:
+    """What links mean for one run.
+
+    Args:
+        engine: to ask for fresh URLs.
+        journal: knows the links.
+        ledger: reserves what jobs are made for.
+    """
+
+    def __init__(self, engine: Engine, journal: Journal, ledger: Ledger) -> None:
+        self._engine = engine
+        self._journal = journal
+        self._ledger = ledger
+
+    async def path_after(self, post: Post) -> tuple[Kind, ...]:
+        """The kinds of the longest line of jobs that wait for this post, one after the other."""
+        store = self._journal.store
+        return await self._journal.do(store.path_after, post.numbers) if store.has_links else ()
+
+    async def hold_production(self, post: Post) -> bool:
+        """Whether the cap allows for what the jobs of a post are made for, too; it is reserved then."""
+        store = self._journal.store
+        if self._ledger.cap is None or not store.has_links:
+            return True
+        others = await self._journal.do(store.production, post.numbers)
+        return self._ledger.hold_ahead(dict(others), beside=post.numbers)
+
+    async def outdated(self, post: Post) -> set[int]:
+        """The jobs whose output a post takes, and whose URLs may have expired."""
+        store = self._journal.store
+        if not store.has_links:
+            return set()
+        find = partial(store.outdated_sources, since=clocks.wall_now() - FRESH)
+        return set(await self._journal.do(find, post.numbers))
+
+    async def renew(self, number: int) -> None:
+        """Ask for a job's URLs anew; where that fails, those on record have to do."""
+        store = self._journal.store
+        entry = await self._journal.do(store.entry, number)
+        try:
+            tasks = [await self._engine.task(task_id) for task_id in entry.task_ids]
+        except SeedanceError as problem:
+            log.warning("the URLs of %s could not be renewed: %s", entry.name, problem.message)
+            return
+        if all(task.is_final for task in tasks):
+            await self._journal.do(partial(store.renew, now=clocks.wall_now()), number, tasks)
+
+    async def pass_on(self, number: int) -> tuple[list[Entry], list[Entry]]:
+        """A job has come as far as it comes in this run: what can be sent now, and what waits in vain."""
+        store = self._journal.store
+        if not store.has_links:
+            return [], []
+        ready, blocked = await self._journal.do(store.pass_on, number)
+        for job in blocked:
+            self._ledger.release(job.number)
+        return ready, blocked
