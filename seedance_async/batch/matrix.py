@@ -1,0 +1,155 @@
+"""The jobs that one entry of a manifest stands for: its defaults filled in, its matrix multiplied out.
+
+A ``matrix`` declares names, each with values; the entry stands for a job for every combination. Names in
+``zip`` move together instead. A value stands wherever ``{name}`` does, and in the request's field of that
+name where the entry has none. Everything else in braces stays as it is: braces mark dialogue in prompts. A
+job is named after its values, so that another value renames nothing.
+
+Pure.
+"""
+
+from __future__ import annotations
+
+import re
+from itertools import product
+from math import prod
+from typing import TYPE_CHECKING, Final, TypeAlias
+
+from attrs import frozen
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping, Sequence
+
+Problem: TypeAlias = tuple[str, str]
+"""Field and reason."""
+
+MATRIX_FIELDS: Final = ("matrix", "zip")
+MOST_JOBS: Final = 10_000
+"""Jobs that one matrix may make; a million is a mistake."""
+
+_NAME: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
+_PLACEHOLDER: Final = re.compile(r"\{([A-Za-z_][A-Za-z0-9_]*)\}")
+_NOT_IN_A_NAME: Final = re.compile(r"[^\w.-]+")
+_LONGEST_PART: Final = 40
+
+
+class MatrixError(Exception):
+    """What is wrong with a matrix, as ``(field, reason)``."""
+
+    def __init__(self, problems: Sequence[Problem]) -> None:
+        super().__init__(problems)
+        self.problems = problems
+
+
+@frozen
+class _Value:
+    """One value of a declared name: what stands in the request, and in the name of the job."""
+
+    value: object
+    part: str
+
+
+Choice: TypeAlias = "dict[str, _Value]"
+
+
+def expand(fields: Mapping[str, object], known: Sequence[str]) -> Iterator[dict[str, object]]:
+    """The jobs that an entry stands for; the entry itself if it has no matrix.
+
+    Args:
+        fields: of the entry.
+        known: names of the fields that its request may have.
+
+    Raises:
+        MatrixError: with everything that is wrong; before the first job.
+    """
+    plain = {name: value for name, value in fields.items() if name not in MATRIX_FIELDS}
+    declared = [fields[name] for name in MATRIX_FIELDS if fields.get(name) is not None]
+    if not declared:
+        return iter([plain])
+    choices = _choices(fields.get("matrix"), fields.get("zip"))
+    return (_job(plain, choice, known) for choice in choices)
+
+
+def _choices(matrix: object, zipped: object) -> Iterator[Choice]:
+    problems: list[Problem] = []
+    free = _read("matrix", matrix, problems)
+    together = _read("zip", zipped, problems)
+    problems += [("zip", f"{name!r} is in the matrix, too") for name in free if name in together]
+    lengths = {name: len(values) for name, values in together.items()}
+    if len(set(lengths.values())) > 1:
+        counts = ", ".join(f"{name} has {length}" for name, length in lengths.items())
+        problems.append(("zip", f"must have as many values of each name; {counts}"))
+    jobs = prod(len(values) for values in free.values()) * max(lengths.values(), default=1)
+    if jobs > MOST_JOBS:
+        problems.append(("matrix", f"makes {jobs:,} jobs; at most {MOST_JOBS:,}"))
+    if problems:
+        raise MatrixError(problems)
+    rows = [dict(zip(together, row, strict=True)) for row in zip(*together.values(), strict=True)] or [{}]
+    combinations = product(*free.values())
+    return ({**dict(zip(free, some, strict=True)), **row} for some in combinations for row in rows)
+
+
+def _read(where: str, declared: object, problems: list[Problem]) -> dict[str, list[_Value]]:
+    """The values of each name, by name."""
+    if declared is None:
+        return {}
+    if not isinstance(declared, dict) or not declared:
+        problems.append((where, "must be a table of names, each with a list of values"))
+        return {}
+    values: dict[str, list[_Value]] = {}
+    for name, given in declared.items():
+        if not _NAME.fullmatch(str(name)):
+            problems.append((where, f"{name!r:.60} is no name: use letters, digits and _"))
+        elif not isinstance(given, list | dict) or not given:
+            problems.append((where, f"{name!r} must be a list of values, or a table of a word for each"))
+        elif foreign := [each for each in _each(given) if not isinstance(each, str | int | float)]:
+            problems.append((where, f"{name!r} must have texts and numbers; got {foreign[0]!r:.60}"))
+        else:
+            values[str(name)] = [_Value(value, _part(word)) for word, value in _words(given)]
+    return values
+
+
+def _each(given: list[object] | dict[str, object]) -> Sequence[object]:
+    return list(given.values()) if isinstance(given, dict) else given
+
+
+def _words(given: list[object] | dict[str, object]) -> list[tuple[object, object]]:
+    return list(given.items()) if isinstance(given, dict) else [(value, value) for value in given]
+
+
+def _part(word: object) -> str:
+    """A value as a part of a name."""
+    return _NOT_IN_A_NAME.sub("-", str(word)).strip("-")[:_LONGEST_PART] or "x"
+
+
+def _job(fields: Mapping[str, object], choice: Choice, known: Sequence[str]) -> dict[str, object]:
+    job = {key: _filled(value, choice) for key, value in fields.items() if key != "name"}
+    for name, chosen in choice.items():
+        if name in known and name not in fields:
+            job[name] = chosen.value
+    return {"name": _name(fields.get("name"), choice), **job}
+
+
+def _name(given: object, choice: Choice) -> object:
+    """The name with the values in it, and behind it those that it does not mention."""
+    if given is not None and not isinstance(given, str):
+        return given
+    text = given or ""
+    mentioned = set(_PLACEHOLDER.findall(text))
+    filled = _PLACEHOLDER.sub(lambda found: choice[found[1]].part if found[1] in choice else found[0], text)
+    parts = [chosen.part for name, chosen in choice.items() if name not in mentioned]
+    return "-".join([filled, *parts] if filled else parts)
+
+
+def _filled(value: object, choice: Choice) -> object:
+    """A field's value with the chosen values in the place of their names."""
+    if isinstance(value, list):
+        return [_filled(each, choice) for each in value]
+    if not isinstance(value, str):
+        return value
+    whole = _PLACEHOLDER.fullmatch(value)
+    if whole and whole[1] in choice:
+        return choice[whole[1]].value  # a number stays one
+    return _PLACEHOLDER.sub(
+        lambda found: str(choice[found[1]].value) if found[1] in choice else found[0], value
+    )

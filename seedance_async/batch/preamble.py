@@ -1,0 +1,121 @@
+"""What holds for every entry of a manifest: default fields, and assets to refer to by name.
+
+Defaults are filled in where an entry has no value of its own and its model has the field, so that stills and
+clips can share them; those in a table of a model's name are for that model. An asset is a URL, a local file,
+or the output of a job; ``$name`` stands for it wherever a URL is asked for.
+
+Pure.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Final, TypeAlias
+
+import attrs
+from attrs import field, frozen
+
+from seedance_async.models import MEDIA_FIELDS, REQUEST_TYPES
+from seedance_async.models.links import MAKERS, SIGN, Link
+
+Problem: TypeAlias = tuple[str, str]
+"""Field and reason."""
+
+PREAMBLE_FIELDS: Final = ("defaults", "assets")
+OF_EVERY_MODEL: Final = frozenset({"model", "repeat", "project"})
+FIELDS_OF: Final[Mapping[str, frozenset[str]]] = {
+    model: frozenset(at.name for at in attrs.fields(kind)) for model, kind in REQUEST_TYPES.items()
+}
+"""The request's fields, by model."""
+
+_SOURCES: Final = ("url", "file", "job")
+
+
+@frozen
+class Preamble:
+    """The defaults and assets of a manifest.
+
+    Attributes:
+        defaults: by field.
+        for_model: by model and field.
+        assets: what each stands for, as a field of a request has it.
+    """
+
+    defaults: Mapping[str, object] = field(factory=dict)
+    for_model: Mapping[str, Mapping[str, object]] = field(factory=dict)
+    assets: Mapping[str, str] = field(factory=dict)
+
+    def fill(self, fields: Mapping[str, object]) -> dict[str, object]:
+        """An entry with the defaults, and with what its assets stand for."""
+        model = str(fields.get("model") or self.defaults.get("model"))
+        known = OF_EVERY_MODEL | FIELDS_OF.get(model, frozenset())
+        defaults = {name: value for name, value in self.defaults.items() if name in known}
+        filled = {**defaults, **self.for_model.get(model, {}), **fields}
+        return {
+            name: self._resolved(value) if name in MEDIA_FIELDS else value for name, value in filled.items()
+        }
+
+    def _resolved(self, value: object) -> object:
+        if isinstance(value, list):
+            return [self._resolved(each) for each in value]
+        if isinstance(value, str) and value.startswith(SIGN):
+            return self.assets.get(value.removeprefix(SIGN), value)
+        return value
+
+
+def read(document: Mapping[str, object]) -> tuple[Preamble, list[Problem]]:
+    """The preamble of a document, and what is wrong with it."""
+    problems: list[Problem] = []
+    general: dict[str, object] = {}
+    for_model: dict[str, Mapping[str, object]] = {}
+    for name, value in _table(document, "defaults", problems).items():
+        if name in FIELDS_OF and isinstance(value, dict):
+            for_model[name] = value
+            problems += [
+                (f"defaults.{name}", f"{each!r:.60} is not a field of {name}")
+                for each in value
+                if each not in FIELDS_OF[name] | OF_EVERY_MODEL
+            ]
+        elif name in OF_EVERY_MODEL.union(*FIELDS_OF.values()):
+            general[name] = value
+        else:
+            problems.append(("defaults", f"{name!r:.60} is not a field of any model"))
+    assets: dict[str, str] = {}
+    for name, value in _table(document, "assets", problems).items():
+        try:
+            assets[name] = _asset(value)
+        except ValueError as problem:
+            problems.append((f"assets.{name}", str(problem)))
+    return Preamble(general, for_model, assets), problems
+
+
+def _table(document: Mapping[str, object], name: str, problems: list[Problem]) -> dict[str, object]:
+    value = document.get(name, {})
+    if isinstance(value, dict):
+        return value
+    problems.append((name, f"must be a table; got {value!r:.60}"))
+    return {}
+
+
+def _asset(value: object) -> str:
+    """What an asset stands for.
+
+    Raises:
+        ValueError: it is no asset; the message says why.
+    """
+    if isinstance(value, str):
+        return value
+    if not isinstance(value, dict):
+        raise ValueError("must be a URL, or a table with url, file or job")  # noqa: TRY004 - a reason
+    if foreign := [name for name in value if name not in {*_SOURCES, "output", "role"}]:
+        raise ValueError(f"has {foreign[0]!r:.60}; an asset has url, file or job, and output and role")
+    match [(source, value[source]) for source in _SOURCES if source in value]:
+        case [("job", str(job))]:
+            output = value.get("output", "image")
+            if output not in MAKERS:
+                raise ValueError(f"output must be one of {', '.join(MAKERS)}; got {output!r:.60}")
+            return str(Link(job, output))
+        case [(_, str(text))]:
+            return text
+        case _:
+            raise ValueError("must have one of url, file and job, as text")
