@@ -66,12 +66,14 @@ class Line:
         place: the number in the name of a job without one: its line, or its place among rows or elements.
         job: None if there are problems.
         problems: as ``(field, reason)``.
+        name: of the job, if it has one that can be used, also where the job has problems.
     """
 
     number: int
     place: int = field(kw_only=True)
     job: Job | None = None
     problems: tuple[tuple[str, str], ...] = field(default=())
+    name: str | None = field(default=None, kw_only=True)
 
 
 def read(source: str | PathLike[str]) -> Iterator[Line]:
@@ -342,21 +344,21 @@ def _job(fields: Mapping[str, object]) -> Line:
     """The job that these fields describe, or everything that is wrong with them, at line 1."""
     name, model, repeat = (fields.get(own) for own in OWN_FIELDS)
     repeat = 1 if repeat is None else repeat
-    problems = [*name_problems(name), *repeat_problems(repeat)]
+    unusable = list(name_problems(name))
+    problems = [*unusable, *repeat_problems(repeat)]
+    line = Line(1, place=1, name=None if unusable else name)  # type: ignore[arg-type]  # text, or there were problems
     if not isinstance(model, str):
         got = "" if model is None else f"; got {shown(model)}"
         problems.append(("model", f"is required: {', '.join(REQUEST_TYPES)}{got}"))
-        return Line(1, place=1, problems=tuple(problems))
+        return evolve(line, problems=tuple(problems))
     try:
         request = wire.build(
             model, {key: value for key, value in fields.items() if key not in _NOT_OF_THE_REQUEST}
         )
         job = Job(request, name=name, repeat=repeat)  # type: ignore[arg-type]  # checked by Job itself
     except ValidationError as error:
-        return Line(
-            1, place=1, problems=(*problems, *(each for each in error.problems if each not in problems))
-        )
-    return Line(1, place=1, job=job)
+        return evolve(line, problems=(*problems, *(each for each in error.problems if each not in problems)))
+    return evolve(line, job=job)
 
 
 _NOT_OF_THE_REQUEST: Final = frozenset({*OWN_FIELDS, *RESULT_FIELDS})
