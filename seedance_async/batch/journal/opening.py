@@ -101,7 +101,10 @@ def open_file(directory: Path) -> Connection:
     has_log = _size(path.with_name(LOG)) > 0
     if (directory / HOLDER).exists() and path.stat().st_size > 0 and not has_log:
         log.warning("%s-wal is missing: what the last run wrote at its end may be lost with it", path)
-    connection = sqlite3.connect(path, timeout=0, isolation_level=None)
+    try:
+        connection = sqlite3.connect(path, timeout=0, isolation_level=None)
+    except sqlite3.Error as problem:
+        raise _refusal(problem, directory) from problem
     try:
         prepare(connection)
         _check_same_file(path, inode)
