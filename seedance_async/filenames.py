@@ -47,8 +47,17 @@ def safe(text: str) -> str:
     cut = _cut(cleaned, MAX_STEM_BYTES)
     if cut and cut == plain:
         return cut
-    digest = hashlib.sha256(plain.encode("utf-8", "surrogatepass")).hexdigest()[:6]
-    return f"{_cut(cleaned, MAX_STEM_BYTES - 7).rstrip(' .')}-{digest}".lstrip("-")
+    return f"{_cut(cleaned, MAX_STEM_BYTES - 7).rstrip(' .')}-{_digest(plain)}".lstrip("-")
+
+
+def _digest(text: str) -> str:
+    return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()[:6]
+
+
+def in_ascii(part: str) -> str:
+    """A safe part of a path for file systems that know ASCII only; different parts stay different."""
+    plain = part.encode("ascii", "replace").decode().replace("?", "_").lstrip(" .-")
+    return part if part.isascii() else f"{_cut(plain, MAX_STEM_BYTES - 7)}-{_digest(part)}"
 
 
 def _allowed(character: str) -> str:

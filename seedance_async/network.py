@@ -26,7 +26,9 @@ NOT_PUBLIC: Final = (
 _LABEL: Final = re.compile(r"(?!-)[\w-]{1,63}(?<!-)")
 # A host whose last label is a number is an IPv4 address to the URL standard: 2130706433, 127.1, 0x7f.1.
 _NUMBER: Final = re.compile(r"[0-9]+|0x[0-9a-f]*")
-_NOT_IN_A_URL: Final = re.compile(r"[\s\x00-\x1f\x7f\\\ud800-\udfff]")
+_NOT_IN_A_URL: Final = re.compile(r"[\s\x00-\x1f\x7f\\\"<>\ud800-\udfff]")
+# A URL may carry another in its path or its query; after anything else, the second of a list begins.
+_SECOND_URL: Final = re.compile(r"(?<![/=:])https?://", re.IGNORECASE)
 _DOTS: Final = str.maketrans("\u3002\uff0e\uff61", "...")  # full stops that IDNA reads as dots
 
 
@@ -34,6 +36,10 @@ def public_url_fault(url: str) -> str | None:
     """The reason why ``url`` is not a public https URL, or None if it is one."""
     if _NOT_IN_A_URL.search(url):
         return "contains white space or other characters that must be percent-encoded"
+    if _SECOND_URL.search(url, 1):
+        return "holds more than one URL; each stands for itself"
+    if url.endswith((",", ";")):
+        return f"ends with {url[-1]!r}, which belongs to a list and not to a URL"
     try:
         parts = urlsplit(url)
         port = parts.port

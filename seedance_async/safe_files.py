@@ -11,11 +11,11 @@ from __future__ import annotations
 import errno
 import os
 import stat
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
-    from collections.abc import Generator
+    from collections.abc import Generator, Iterable
     from pathlib import Path
     from typing import BinaryIO
 
@@ -72,3 +72,15 @@ def replacing(path: Path, mode: int = ALL) -> Generator[BinaryIO]:
 def leads_out(folder: Path, directory: Path) -> bool:
     """Whether a link takes ``folder``, a path below ``directory``, outside of it; either may be missing."""
     return not folder.resolve().is_relative_to(directory.resolve())
+
+
+def missing(directory: Path) -> list[Path]:
+    """The directory and those above it that do not exist, innermost first."""
+    return [folder for folder in (directory, *directory.parents) if not os.path.lexists(folder)]
+
+
+def remove_empty(folders: Iterable[Path]) -> None:
+    """Remove directories, innermost first, as far as nothing is in them."""
+    with suppress(OSError):
+        for folder in folders:
+            folder.rmdir()

@@ -38,7 +38,7 @@ from seedance_async.models import (
     Task,
     VideoOutput,
 )
-from seedance_async.models.display import shown
+from seedance_async.models.display import shown, shown_url
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -77,7 +77,8 @@ def build(model: str, fields: Mapping[str, object]) -> Request:
     """
     request_type = REQUEST_TYPES.get(model)
     if request_type is None:
-        raise ValidationError([("model", f"is not a known model{_suggestion(model, REQUEST_TYPES)}")])
+        reason = f"is not a known model{_suggestion(model, REQUEST_TYPES)}; got {shown_url(model)}"
+        raise ValidationError([("model", reason)])
     known = [field.name for field in attrs.fields(request_type)]
     problems = [(name, _unknown_field(name, known)) for name in fields if name not in known]
     given: dict[str, Any] = {name: fields[name] for name in known if fields.get(name) is not None}

@@ -7,6 +7,7 @@ ahead: its iterable may be endless, or wait for results.
 
 from __future__ import annotations
 
+import asyncio
 import logging
 from collections.abc import AsyncIterable, Iterable
 from functools import partial
@@ -17,7 +18,8 @@ from anyio import lowlevel, to_thread
 
 from seedance_async.batch import manifest
 from seedance_async.batch.jobs import Job
-from seedance_async.batch.journal import Changes, Draft, Journal, Planner, drafts
+from seedance_async.batch.journal import Broken, Changes, Draft, Journal, Planner, drafts
+from seedance_async.daemon_thread import DaemonThread
 from seedance_async.errors import ManifestError, ValidationError
 from seedance_async.models import Request
 
@@ -69,11 +71,12 @@ async def _take_all(journal: Journal, planner: Planner, source: str | PathLike[s
     read = _drafts_and_problems(manifest.read(source))
     problems: list[LineProblem] = []
     empty = True
-    while chunk := await to_thread.run_sync(_some, read, abandon_on_cancel=True):
+    loop, thread = asyncio.get_running_loop(), DaemonThread()
+    while chunk := await loop.run_in_executor(thread, _some, read):
         empty = False
-        problems += [found for found in chunk if not isinstance(found, Draft)]
+        problems += [found for found in chunk if isinstance(found, tuple)]
         problems += (
-            await journal.do(planner.take, [found for found in chunk if isinstance(found, Draft)])
+            await journal.do(planner.take, [found for found in chunk if not isinstance(found, tuple)])
         ).problems
         if len(problems) >= MOST_PROBLEMS:
             problems.append((max(problems)[0], "manifest", "has more problems; reading ended here"))
@@ -85,15 +88,17 @@ async def _take_all(journal: Journal, planner: Planner, source: str | PathLike[s
         raise ManifestError(sorted(problems, key=lambda problem: problem[0]), source=str(source))
 
 
-def _drafts_and_problems(lines: Iterable[Line]) -> Iterator[Draft | LineProblem]:
+def _drafts_and_problems(lines: Iterable[Line]) -> Iterator[Draft | Broken | LineProblem]:
     for line in lines:
         if line.job is not None:
             yield from drafts(line.job, line=line.number, place=line.place)
+        elif line.name is not None:
+            yield Broken(line.number, line.name)
         for field, reason in line.problems:
             yield line.number, field, reason
 
 
-def _some(found: Iterator[Draft | LineProblem]) -> list[Draft | LineProblem]:
+def _some(found: Iterator[Draft | Broken | LineProblem]) -> list[Draft | Broken | LineProblem]:
     return list(islice(found, CHUNK))
 
 

@@ -10,6 +10,7 @@ from attrs import field, frozen
 from seedance_async.batch.states import State
 from seedance_async.errors import SeedanceError, ValidationError
 from seedance_async.models import Link, Request
+from seedance_async.models.display import shown_url
 from seedance_async.models.links import MAKERS
 
 if TYPE_CHECKING:
@@ -20,6 +21,22 @@ if TYPE_CHECKING:
 MAX_NAME_CHARACTERS = 500
 MAX_REPEAT = 10_000
 
+FILES = (
+    ".sqlite",
+    ".jsonl",
+    ".json",
+    ".html",
+    ".pid",
+    ".reserve",
+    ".part",
+    ".mp4",
+    ".webm",
+    ".png",
+    ".jpg",
+    ".webp",
+)
+"""How the files of a batch end: a folder of such a name could take the place of one."""
+
 
 @frozen
 class Job:
@@ -27,8 +44,8 @@ class Job:
 
     Attributes:
         request: what is asked for.
-        name: unique within the batch, differing in more than case; names its files. Left out, it is
-            ``job-000001`` by the job's place.
+        name: unique within the batch, differing in more than case; names its files, and a ``/`` in it makes
+            a folder. Left out, it is ``job-000001`` by the job's place.
         repeat: so many takes of the same request, 1 to 10,000, each a job of its own: ``name``, ``name-2``, …
 
     Raises:
@@ -87,6 +104,17 @@ def name_problems(name: object) -> Iterator[tuple[str, str]]:
         yield "name", f"must have at most {MAX_NAME_CHARACTERS} characters; got {len(name)}"
     elif "\x00" in name or any("\ud800" <= character <= "\udfff" for character in name):
         yield "name", "contains a NUL or half a character (a lone surrogate)"
+    elif "/" in name:
+        yield from _folder_problems(name)
+
+
+def _folder_problems(name: str) -> Iterator[tuple[str, str]]:
+    """Why the ``/`` of a name cannot make folders, if so."""
+    *folders, last = (part.strip() for part in name.split("/"))
+    if not last or any(part in {"", ".", ".."} for part in (*folders, last)):
+        yield "name", f"has a / that makes no folder: an empty part, . or .. is none; got {shown_url(name)}"
+    elif file := next((part for part in folders if part.casefold().endswith(FILES)), None):
+        yield "name", f"has a / that would make a folder of {file!r:.60}, which is called like a file"
 
 
 def repeat_problems(repeat: object) -> Iterator[tuple[str, str]]:

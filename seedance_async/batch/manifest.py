@@ -9,21 +9,17 @@ it is read. Nothing is raised for what is wrong: problems are yielded in place o
 field, so that all of them can be reported at once.
 
 CSV has text only. A cell is read by the field it belongs to: ``true`` and ``false``, whole numbers, and lists
-with blanks between the URLs (or a JSON list). An empty cell is left out. Whether the separator is a comma, a
-semicolon or a tab follows from the header.
+with blanks, commas or semicolons between the URLs (or a JSON list). An empty cell is left out, and so are
+blank rows. Whether the delimiter is a comma, a semicolon or a tab follows from the header.
 """
 
 from __future__ import annotations
 
 import codecs
-import csv
-import hashlib
 import io
 import json
 import re
-import sys
 from collections import Counter
-from contextlib import contextmanager
 from difflib import get_close_matches
 from itertools import chain
 from pathlib import Path
@@ -34,14 +30,18 @@ from attrs import evolve, field, frozen
 
 from seedance_async import wire
 from seedance_async.batch.jobs import Job, name_problems, repeat_problems
-from seedance_async.errors import ManifestError, ValidationError
+from seedance_async.batch.manifest_csv import Row, Rows
+from seedance_async.batch.manifest_source import STDIN, fingerprint, opened
+from seedance_async.errors import ValidationError
 from seedance_async.models import REQUEST_TYPES
+from seedance_async.models.display import shown, shown_url
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Generator, Iterator, Mapping
+    from collections.abc import Callable, Iterator, Mapping
     from os import PathLike
 
-STDIN: Final = "-"
+__all__ = ["STDIN", "Line", "fingerprint", "read"]
+
 OWN_FIELDS: Final = ("name", "model", "repeat")
 RESULT_FIELDS: Final = (
     "state", "task_ids", "idempotency_key", "credits_used", "credits_refunded", "urls", "files", "error",
@@ -67,12 +67,14 @@ class Line:
         place: the number in the name of a job without one: its line, or its place among rows or elements.
         job: None if there are problems.
         problems: as ``(field, reason)``.
+        name: of the job, if it has one that can be used, also where the job has problems.
     """
 
     number: int
     place: int = field(kw_only=True)
     job: Job | None = None
     problems: tuple[tuple[str, str], ...] = field(default=())
+    name: str | None = field(default=None, kw_only=True)
 
 
 def read(source: str | PathLike[str]) -> Iterator[Line]:
@@ -81,34 +83,8 @@ def read(source: str | PathLike[str]) -> Iterator[Line]:
     Raises:
         ManifestError: it cannot be opened. What is wrong inside it comes out line by line instead.
     """
-    with _opened(source) as file:
+    with opened(source) as file:
         yield from _reader(source, file)(file)
-
-
-def fingerprint(source: str | PathLike[str]) -> str | None:
-    """The digest of a manifest, equal if it is read again unchanged; None for standard input.
-
-    Raises:
-        ManifestError: it cannot be opened.
-    """
-    if str(source) == STDIN:
-        return None
-    with _opened(source) as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
-
-
-@contextmanager
-def _opened(source: str | PathLike[str]) -> Generator[io.BufferedReader]:
-    if str(source) == STDIN:
-        yield sys.stdin.buffer  # type: ignore[misc]  # a BufferedReader, says the documentation of sys.stdin
-        return
-    try:
-        file = Path(source).open("rb")  # noqa: SIM115 - closed below
-    except OSError as problem:
-        reason = f"cannot be read: {problem.strerror}"
-        raise ManifestError([(1, "manifest", reason)], source=str(source)) from problem
-    with file:
-        yield file
 
 
 def _reader(
@@ -117,8 +93,8 @@ def _reader(
     """The reader for the file: by its suffix if that is clear, else by how it begins."""
     head = file.peek(4096)[:4096].removeprefix(codecs.BOM_UTF8)
     suffix = Path(source).suffix.lower()
-    if head.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
-        return _utf16
+    if foreign := _foreign(head):
+        return lambda _: iter([_problem(1, "manifest", foreign)])
     if suffix in {".csv", ".tsv"}:
         return _csv
     if head.lstrip().startswith(b"["):
@@ -127,8 +103,15 @@ def _reader(
     return _json_lines if is_lines else _csv
 
 
-def _utf16(_: io.BufferedReader) -> Iterator[Line]:
-    yield _problem(1, "manifest", "is UTF-16; save it as UTF-8")
+def _foreign(head: bytes) -> str | None:
+    """What a file is that is no text in UTF-8, by its first bytes, and what to do about it."""
+    if head.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
+        return "is UTF-16; save it as UTF-8"
+    if head.startswith((b"PK\x03\x04", b"\xd0\xcf\x11\xe0")):
+        return "is a spreadsheet or an archive; export the table as 'CSV UTF-8'"
+    if b"\0" in head:
+        return "is no text; a manifest is JSON lines, a JSON array or CSV, in UTF-8"
+    return None
 
 
 def _problem(number: int, name: str, reason: str) -> Line:
@@ -140,6 +123,9 @@ def _problem(number: int, name: str, reason: str) -> Line:
 
 def _json_lines(file: io.BufferedReader) -> Iterator[Line]:
     for number, text in enumerate(_bounded_lines(file), start=1):
+        if text.strip() == b"{":
+            yield _problem(number, "json", _ONE_A_LINE)
+            return
         if len(text) > MAX_LINE_BYTES:
             yield _problem(number, "json", f"is longer than {MAX_LINE_BYTES} bytes")
         elif text.strip():
@@ -260,63 +246,76 @@ class _ArraySplitter:
 def _csv(file: io.BufferedReader) -> Iterator[Line]:
     text = io.TextIOWrapper(file, encoding="utf-8-sig", errors="surrogateescape", newline="")
     try:
-        above, header_line = 0, text.readline(MAX_LINE_BYTES)
-        if given := _DELIMITER_LINE.fullmatch(header_line):
-            above, header_line = 1, text.readline(MAX_LINE_BYTES)
-        delimiter = given[1] if given else max(",;\t", key=header_line.count)
-        header = _without_end(
-            [cell.strip() for cell in next(csv.reader([header_line], delimiter=delimiter), [])]
-        )
-        problems = tuple(_header_problems(header))
-        if problems or not header:
-            yield Line(above + 1, place=1, problems=problems or (("manifest", "is empty"),))
-            return
-        for line in _csv_rows(text, header, delimiter):
-            yield evolve(line, number=above + line.number)
+        yield from _table(Rows(text, longest=MAX_LINE_BYTES))
     finally:
         text.detach()
 
 
-def _header_problems(header: list[str]) -> Iterator[tuple[str, str]]:
-    """Columns that stand for no field, and fields that have several columns."""
-    for cell, times in Counter(header).items():
+def _table(rows: Rows) -> Iterator[Line]:
+    delimiter, header = _header(rows)
+    if header is None:
+        yield _problem(1, "manifest", "is empty")
+        return
+    columns = tuple(cell.strip() for cell in header.cells)
+    problems = (("csv", header.fault[1]),) if header.fault else tuple(_header_problems(columns))
+    if problems:
+        yield Line(header.number, place=1, problems=problems)
+        return
+    place = 0
+    for row in rows.rows(delimiter, words=_MODELS, at=columns.index("model")):
+        if row.cells or row.fault:
+            place += 1
+            yield evolve(_row_job(row, columns), number=row.number, place=place)
+
+
+def _header(rows: Rows) -> tuple[str, Row | None]:
+    """The delimiter, and the first row that is not blank; None if there is none."""
+    given = None
+    while line := rows.line():
+        if given is None and (found := _DELIMITER_LINE.fullmatch(line)):
+            given = found[1]
+            continue
+        rows.unread(line)
+        delimiter = given or max(",;\t", key=line.count)
+        row = next(rows.rows(delimiter))
+        if row.cells or row.fault:
+            return delimiter, row
+    return ",", None
+
+
+def _header_problems(columns: tuple[str, ...]) -> Iterator[tuple[str, str]]:
+    """Columns that are no field or several times there, a missing one, and a first row that is no header."""
+    has_model = "model" in columns or "model" in map(_meant, columns)
+    if not has_model and not _COLUMNS & set(columns):
+        yield "csv", f"{_READ_AS_CSV}, and it begins with {shown_url(columns[0])}. {_OTHERWISE}"
+        return
+    for cell, times in Counter(columns).items():
         if cell not in _COLUMNS:
-            meant = get_close_matches(cell.casefold(), _COLUMNS, n=1)
-            hint = f"; did you mean {meant[0]!r}?" if meant else ""
+            hint = f"; did you mean {meant!r}?" if (meant := _meant(cell)) else ""
             yield "column", f"{cell!r:.60} is not a field of a job{hint}"
         elif times > 1:
             yield "column", f"{cell!r} is there {times} times; leave one of them"
+    if not has_model:
+        yield "column", f"'model' is missing: {_READ_AS_CSV}"
 
 
-def _csv_rows(text: TextIO, header: list[str], delimiter: str) -> Iterator[Line]:
-    rows = csv.reader(text, delimiter=delimiter)
-    place = 0
-    while True:
-        number = rows.line_num + 2  # the header is line 1, and the reader counts from below it
-        try:
-            row = next(rows, None)
-        except csv.Error as problem:
-            yield _problem(number, "csv", str(problem))
-            continue
-        if row is None:
-            return
-        row = _without_end(row)
-        if len(row) > len(header):
-            yield _problem(number, "csv", f"has {len(row)} cells, and the header {len(header)} columns")
-        elif foreign := [name for name, cell in zip(header, row, strict=False) if _NOT_UTF8.search(cell)]:
-            place += 1
-            yield Line(number, place=place, problems=tuple((name, _SAVE_AS_UTF8) for name in foreign))
-        elif row:
-            place += 1
-            cells = {name: _cell(name, cell) for name, cell in zip(header, row, strict=False) if cell.strip()}
-            yield evolve(_job(cells), number=number, place=place)
+def _meant(cell: str) -> str | None:
+    """The column that a word was probably meant to be."""
+    return next(iter(get_close_matches(cell.casefold(), _COLUMNS, n=1)), None)
 
 
-def _without_end(row: list[str]) -> list[str]:
-    """A row without the empty cells at its end, which spreadsheets add."""
-    while row and not row[-1].strip():
-        row = row[:-1]
-    return row
+def _row_job(row: Row, columns: tuple[str, ...]) -> Line:
+    if row.fault:
+        at, reason = row.fault
+        return _problem(1, columns[at] if at < len(columns) else "csv", reason)
+    if len(row.cells) > len(columns):
+        surplus = row.cells[len(columns)]
+        reason = f"has {len(row.cells)} cells, and the header {len(columns)} columns; the first beyond them"
+        return _problem(1, "csv", f"{reason} is {shown_url(surplus)}. {_COMMA_INSIDE}")
+    cells = {name: cell for name, cell in zip(columns, row.cells, strict=False) if cell.strip()}
+    if foreign := [name for name, cell in cells.items() if _NOT_UTF8.search(cell)]:
+        return Line(1, place=1, problems=tuple((name, _SAVE_AS_UTF8) for name in foreign))
+    return _job({name: _cell(name, cell) for name, cell in cells.items()})
 
 
 def _cell(name: str, text: str) -> object:
@@ -336,7 +335,7 @@ def _list(text: str) -> object:
             return wire.loads(text.encode(errors="surrogateescape"))
         except ValueError:
             return text
-    return text.split()
+    return [url for part in _PARTED.split(text) if (url := part.strip(",;"))]
 
 
 # --- a job
@@ -346,29 +345,44 @@ def _job(fields: Mapping[str, object]) -> Line:
     """The job that these fields describe, or everything that is wrong with them, at line 1."""
     name, model, repeat = (fields.get(own) for own in OWN_FIELDS)
     repeat = 1 if repeat is None else repeat
-    problems = [*name_problems(name), *repeat_problems(repeat)]
+    unusable = list(name_problems(name))
+    problems = [*unusable, *repeat_problems(repeat)]
+    line = Line(1, place=1, name=None if unusable else name)  # type: ignore[arg-type]  # text, or there were problems
     if not isinstance(model, str):
-        problems.append(("model", f"is required: {', '.join(REQUEST_TYPES)}"))
-        return Line(1, place=1, problems=tuple(problems))
+        got = "" if model is None else f"; got {shown(model)}"
+        problems.append(("model", f"is required: {', '.join(REQUEST_TYPES)}{got}"))
+        return evolve(line, problems=tuple(problems))
     try:
         request = wire.build(
             model, {key: value for key, value in fields.items() if key not in _NOT_OF_THE_REQUEST}
         )
         job = Job(request, name=name, repeat=repeat)  # type: ignore[arg-type]  # checked by Job itself
     except ValidationError as error:
-        return Line(
-            1, place=1, problems=(*problems, *(each for each in error.problems if each not in problems))
-        )
-    return Line(1, place=1, job=job)
+        return evolve(line, problems=(*problems, *(each for each in error.problems if each not in problems)))
+    return evolve(line, job=job)
 
 
 _NOT_OF_THE_REQUEST: Final = frozenset({*OWN_FIELDS, *RESULT_FIELDS})
-_DELIMITER_LINE: Final = re.compile(r"sep=(.)\r?\n?")
+_ONE_A_LINE: Final = (
+    "begins an object that goes on below: write each job whole on a line of its own, or all of them as one "
+    "array [{…}, {…}]"
+)
+_DELIMITER_LINE: Final = re.compile(r"sep=([^\w\s\"]|\t)\r?\n?", re.IGNORECASE)
 """A first line that Excel understands, and writes no header into."""
+
+_READ_AS_CSV: Final = "the manifest is read as CSV, whose first row names the columns, as model,prompt does"
+_OTHERWISE: Final = (
+    "Plain prompts need that row above them and a model in each row; YAML is not read; JSON lines begin with "
+    "{, a JSON array with ["
+)
+_COMMA_INSIDE: Final = "A cell with the delimiter inside stands in quotes"
+_PARTED: Final = re.compile(r"\s+|[,;](?=https?://)", re.IGNORECASE)
+"""What parts the URLs of a cell: blanks, and a comma or semicolon before the next; one may hold both."""
 
 _NOT_UTF8: Final = re.compile(r"[\udc80-\udcff]")
 _SAVE_AS_UTF8: Final = "is not UTF-8; save the file as 'CSV UTF-8'"
 _BLANK: Final = re.compile(r"[ \t\r\n]*")
+_MODELS: Final = frozenset(REQUEST_TYPES)
 _COLUMNS: Final = frozenset(
     chain(
         OWN_FIELDS,

@@ -36,8 +36,8 @@ class Template:
     """Where a job's files go, below the output directory.
 
     Args:
-        text: a relative path with ``{fields}``. Its own ``/`` make folders; a field's value never does.
-            ``.{ext}`` may end it or be left out.
+        text: a relative path with ``{fields}``. Its own ``/`` make folders; a field's value never does: those
+            of a job's name stand in front of all that. ``.{ext}`` may end it or be left out.
 
     Raises:
         ConfigurationError: an unknown field, no field of ``DISTINCT``, or a path out of the directory.

@@ -132,7 +132,7 @@ class BatchRunner:
                 self._client.forecasts.observe(kind, seconds)
         except BaseException:  # nobody would close it
             with anyio.CancelScope(shield=True):
-                await journal.close()
+                await journal.close(keep_unused=False)
             raise
         self._journal, self._last = journal, None
         return self
@@ -150,7 +150,7 @@ class BatchRunner:
                 await self._leave(journal, self._run)
         finally:
             self._last, self._journal = self.summary, None
-            await journal.close()
+            await journal.close(keep_unused=False)
 
     @property
     def journal(self) -> Journal:

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 from functools import partial
+from pathlib import PurePosixPath
 from typing import TYPE_CHECKING
 
 from anyio import to_thread
 
 from seedance_async import clocks
 from seedance_async.errors import DownloadError
+from seedance_async.filenames import in_ascii, safe
 from seedance_async.safe_files import leads_out, replacing
 
 if TYPE_CHECKING:
@@ -83,15 +86,25 @@ class Saver:
 
     def _target(self, entry: Entry, task: Task, place: int | None) -> Path:
         """Where a task's files go, without extension; tasks of one job are numbered."""
-        path = self._template.render(
-            name=entry.name,
+        *folders, name = entry.name.split("/")
+        path = PurePosixPath(*map(safe, folders)) / self._template.render(
+            name=name,
             index=f"{entry.number:06d}",
             model=entry.model,
             task_id=task.id,
             take=str(entry.take),
         )
-        target = self._directory / path
+        target = self._directory / _writable(path)
         return target if place is None else target.with_name(f"{target.name}-{place}")
+
+
+def _writable(path: PurePosixPath) -> PurePosixPath:
+    """The path, or one in ASCII where the names of files are in an encoding of this locale that lacks it."""
+    try:
+        os.fsencode(path)
+    except UnicodeEncodeError:
+        return PurePosixPath(*map(in_ascii, path.parts))
+    return path
 
 
 def _described(path: Path, entry: Entry, task: Task) -> None:

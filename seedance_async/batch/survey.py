@@ -10,7 +10,7 @@ import shutil
 import tempfile
 from collections import Counter
 from collections.abc import Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
@@ -18,16 +18,18 @@ from attrs import frozen
 
 from seedance_async.batch.intake import take_manifest
 from seedance_async.batch.journal import Changes, Journal
-from seedance_async.batch.journal.opening import JOURNAL
+from seedance_async.batch.journal.opening import JOURNAL, not_permitted
 from seedance_async.batch.ledger import Tariff
 from seedance_async.batch.queue import posts_for
 from seedance_async.batch.states import State
+from seedance_async.errors import ConfigurationError, JournalError
 from seedance_async.models import Kind
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from os import PathLike
 
+SHARED_MEMORY: Final = "/dev/shm"  # noqa: S108 - a directory of our own is made in it
 DURATIONS: Final = 500
 """Finished tasks that are learned from."""
 
@@ -108,9 +110,28 @@ def _look(journal: Journal, changes: Changes) -> Survey:
 
 @contextmanager
 def _copied(directory: Path | None) -> Iterator[Path]:
-    """A directory of its own with a copy of the journal, if there is one."""
-    with tempfile.TemporaryDirectory(prefix="seedance-survey-") as name:
+    """A directory of its own with a copy of the journal, if there is one.
+
+    Raises:
+        ConfigurationError: there is no place for it.
+        JournalError: the journal cannot be copied.
+    """
+    with _scratch(directory) as name:
         copy = Path(name)
-        for file in directory.glob(f"{JOURNAL}*") if directory else ():
-            shutil.copy(file, copy)
+        try:
+            for file in directory.glob(f"{JOURNAL}*") if directory else ():
+                shutil.copyfile(file, copy / file.name)
+        except OSError as problem:
+            reason = not_permitted(directory) if directory else None
+            raise JournalError(reason or f"the journal cannot be read: {problem}") from problem
         yield copy
+
+
+def _scratch(directory: Path | None) -> tempfile.TemporaryDirectory[str]:
+    """A directory for a while, wherever there is room for one: a read-only container may have no /tmp."""
+    for place in (None, SHARED_MEMORY, directory):
+        with suppress(OSError):
+            return tempfile.TemporaryDirectory(prefix="seedance-survey-", dir=place)
+    raise ConfigurationError(
+        "there is no directory for temporary files; set TMPDIR to one that can be written to"
+    )

@@ -12,7 +12,7 @@ from cyclopts.exceptions import CycloptsError, UnknownOptionError
 from seedance_async import __version__
 from seedance_async.cli import batch, demo, estimate, generate, sandbox, tasks
 from seedance_async.cli.exits import code_of, lines_of
-from seedance_async.cli.output import log_notices, prepare, take_write_errors, write_message
+from seedance_async.cli.output import help_console, log_notices, prepare, take_write_errors, write_message
 from seedance_async.errors import SeedanceError
 from seedance_async.exit_codes import ExitCode
 
@@ -34,6 +34,7 @@ def build() -> App:
         version_flags=["--version"],
         exit_on_error=False,
         print_error=False,
+        console=help_console(),
     )
     app.command(demo.demo)
     app.command(generate.app())

@@ -6,8 +6,9 @@ command says so whenever there is something left to do.
 
 from __future__ import annotations
 
+import os
 import shlex
-from contextlib import AsyncExitStack
+from contextlib import AsyncExitStack, contextmanager
 from pathlib import Path  # noqa: TC003 - cyclopts reads the annotations
 from typing import TYPE_CHECKING, Annotated, Final
 
@@ -17,6 +18,8 @@ from cyclopts import Parameter
 import seedance_async
 from seedance_async import sandbox as emulator
 from seedance_async.batch import names
+from seedance_async.batch.journal.opening import JOURNAL
+from seedance_async.batch.manifest_source import is_read_once
 from seedance_async.batch.states import ENDED
 from seedance_async.cli.batch_display import choose_display
 from seedance_async.cli.batch_run import BatchRun
@@ -29,8 +32,11 @@ from seedance_async.cli.paths import check_writable, output_flag
 from seedance_async.cli.sandbox import SPEED, rate_limit, sandbox_client
 from seedance_async.errors import ConfigurationError
 from seedance_async.exit_codes import ExitCode
+from seedance_async.safe_files import missing, remove_empty
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from seedance_async import BatchRunner, SeedanceClient, Summary
 
 SANDBOX_MEMORY: Final = "sandbox.jsonl"
@@ -188,6 +194,8 @@ class _Command:
 
     async def _run(self, batch: BatchRun) -> None:
         async with AsyncExitStack() as opened:
+            if self._options.sandbox:
+                opened.enter_context(_no_memory_of_nothing(self._directory))
             client = await self._client(opened)
             self._warn(client)
             await batch.run(client, self._runner(client), self._manifest)
@@ -247,3 +255,18 @@ class _Command:
         words += [*self._options.words(), *self._connection.words()]
         write_message(reason)
         write_message(f"  {shlex.join(words)}")
+        if is_read_once(self._manifest):
+            write_message(f"with the same jobs through {self._manifest} once more")
+
+
+@contextmanager
+def _no_memory_of_nothing(directory: Path) -> Iterator[None]:
+    """Where no batch has come of it, take away what the sandbox has made to remember it by."""
+    memory = directory / SANDBOX_MEMORY
+    made, is_new = missing(directory), not os.path.lexists(memory)
+    try:
+        yield
+    finally:
+        if is_new and not os.path.lexists(directory / JOURNAL):
+            memory.unlink(missing_ok=True)
+            remove_empty(made)

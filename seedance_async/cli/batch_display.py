@@ -56,6 +56,18 @@ COLOURS: Final = {
 }
 """Every state, in the order of the bar."""
 
+SHADES: Final = {
+    State.SAVED: "█",
+    State.COMPLETED: "▓",
+    State.ACCEPTED: "▒",
+    State.SUBMITTING: "▒",
+    State.PLANNED: "░",
+    State.UNCERTAIN: "?",
+    State.REFUSED: "x",
+    State.FAILED: "x",
+}
+"""What the bar is made of where there are no colours: without them a bar of blocks would look finished."""
+
 MAX_WIDTH: Final = 72
 
 
@@ -319,8 +331,14 @@ def _bar(status: Status) -> Text:
     sizes = [(state, status.count(state)) for state in COLOURS]
     bar = Text("  ", no_wrap=True)
     for state, cells in _apportion(sizes, total=status.summary.total, cells=width):
-        bar.append("█" * cells, style=COLOURS[state])
+        bar.append((SHADES[state] if _is_plain() else "█") * cells, style=COLOURS[state])
     return bar
+
+
+def _is_plain() -> bool:
+    """Whether the terminal shows no colours, because it has none or ``NO_COLOR`` forbids them."""
+    console = terminal()
+    return console.no_color or (console.is_terminal and console.color_system is None)
 
 
 def _apportion(sizes: Iterable[tuple[State, int]], *, total: int, cells: int) -> Iterable[tuple[State, int]]:
@@ -337,7 +355,7 @@ def _legend(status: Status) -> Text:
     legend = Text("  ")
     for state in reversed(State):
         if count := status.count(state):
-            legend.append("■ ", style=COLOURS[state])
+            legend.append(f"{SHADES[state] if _is_plain() else '■'} ", style=COLOURS[state])
             legend.append(f"{count:,} {state}   ")
     return legend
 

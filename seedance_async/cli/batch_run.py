@@ -5,6 +5,7 @@ from __future__ import annotations
 from contextlib import aclosing, suppress
 from typing import TYPE_CHECKING
 
+from seedance_async.batch.journal.opening import JOURNAL
 from seedance_async.batch.report import write_gallery
 from seedance_async.cli.batch_status import Monitor
 from seedance_async.cli.output import write_message
@@ -47,7 +48,9 @@ class BatchRun:
                     self.status = monitor.status()
 
     async def write_gallery(self) -> Path | None:
-        """Write the gallery; None if that does not work, and a message says why."""
+        """Write the gallery; None if there is no batch, or if it does not work and a message says why."""
+        if not (self._directory / JOURNAL).exists():  # nothing was sent, so nothing was kept
+            return None
         try:
             return await write_gallery(self._directory)
         except (OSError, JournalError) as problem:  # what is saved is saved, and the exit code says so

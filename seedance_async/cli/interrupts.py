@@ -1,5 +1,7 @@
 """Ctrl-C twice: the first time the work is brought to an orderly end, the second time it ends at once.
 
+SIGTERM, and a terminal that is closed, are the same as Ctrl-C.
+
 The journal makes both right. The first costs a moment, in which answers on the wire are written down; the
 second leaves that to the next run, which asks for them again.
 """
@@ -22,7 +24,11 @@ if TYPE_CHECKING:
 
     from seedance_async.cli.batch_display import Display
 
-SIGNALS: Final = (signal.SIGINT, signal.SIGTERM)
+SIGNALS: Final = tuple(
+    signal.Signals[name] for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name)
+)
+"""SIGHUP tells that the terminal was closed; ``nohup`` has it ignored, and so it stays."""
+
 ECHO: Final = 0.5  # s; so soon after the first, a second one is the same: timeout(1) and its like pass it on
 STOPPING: Final = (
     "stopping: answers on the wire are waited for and written down; Ctrl-C again ends it at once"
@@ -57,14 +63,15 @@ class _Interruption:
 def interruptible(display: Display) -> Iterator[anyio.CancelScope]:
     """Cancel what is inside at the first signal, and end the process at the second."""
     loop = asyncio.get_running_loop()
+    heeded = [number for number in SIGNALS if signal.getsignal(number) is not signal.SIG_IGN]
     with anyio.CancelScope() as scope:
         interruption = _Interruption(scope, display)
         with suppress(NotImplementedError):  # Windows: there asyncio itself cancels the command at Ctrl-C
-            for number in SIGNALS:
+            for number in heeded:
                 loop.add_signal_handler(number, interruption.on_signal)
         try:
             yield scope
         finally:
             with suppress(NotImplementedError):
-                for number in SIGNALS:
+                for number in heeded:
                     loop.remove_signal_handler(number)

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Final, TypeAlias
 
 from cyclopts import Parameter
 
+from seedance_async.batch.journal.opening import JOURNAL, not_permitted
 from seedance_async.errors import ConfigurationError
 
 if TYPE_CHECKING:
@@ -51,5 +52,17 @@ def check_writable(directory: Path) -> None:
         with tempfile.TemporaryFile(dir=found):
             pass
     except OSError as problem:
+        if holds := _batch_of_others(directory):
+            raise ConfigurationError(f"--output {directory}: {holds}") from None
         reason = f"cannot be written to ({problem.strerror}); name another directory"
         raise ConfigurationError(f"--output {directory}: {reason}") from None
+
+
+def _batch_of_others(directory: Path) -> str | None:
+    """Why a directory that has, or may have, a batch cannot be written to: elsewhere it is paid again."""
+    try:
+        if not (directory / JOURNAL).exists():
+            return None
+    except PermissionError:  # nobody but its owner can see
+        pass
+    return not_permitted(directory)

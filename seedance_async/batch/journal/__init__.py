@@ -12,6 +12,7 @@ not stop the thread; what was begun will be written.
 from __future__ import annotations
 
 import asyncio
+import os
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from typing import TYPE_CHECKING, ParamSpec, Self, TypeVar
@@ -20,12 +21,13 @@ import anyio
 
 from seedance_async.batch.journal.disk import Space
 from seedance_async.batch.journal.file import File
-from seedance_async.batch.journal.opening import close, open_file
-from seedance_async.batch.journal.planning import LineProblem, Planner, Taken
+from seedance_async.batch.journal.opening import JOURNAL, close, discard, not_permitted, open_file
+from seedance_async.batch.journal.planning import Broken, LineProblem, Planner, Taken
 from seedance_async.batch.journal.queries import Milestones
 from seedance_async.batch.journal.records import Changes, Draft, Entry, damage, drafts
 from seedance_async.batch.journal.store import Store
 from seedance_async.errors import JournalError
+from seedance_async.safe_files import missing, remove_empty
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -35,6 +37,7 @@ P = ParamSpec("P")
 T = TypeVar("T")
 
 __all__ = [
+    "Broken",
     "Changes",
     "Draft",
     "Entry",
@@ -58,6 +61,8 @@ class Journal:
 
     def __init__(self, directory: Path) -> None:
         self._directory = directory
+        self._made: list[Path] = []
+        self._is_new = False
         self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="seedance-journal")
         self.store: Store
 
@@ -107,15 +112,22 @@ class Journal:
         """Remember a fact under a name, in the place of an earlier one."""
         await self.do(self.store.remember, name, value)
 
-    async def close(self) -> None:
-        """Close the file, after all that was asked before."""
+    async def close(self, *, keep_unused: bool = True) -> None:
+        """Close the file, after all that was asked before.
+
+        Args:
+            keep_unused: False takes a journal away again that was made by this opening and has begun no run,
+                and the directories that were made for it.
+        """
         try:
-            await self.do(self._close)
+            await self.do(self._close, keep_unused=keep_unused)
         finally:
             self._thread.shutdown(wait=False)
 
     def _open(self) -> None:
         space = Space(self._directory)
+        self._made = missing(self._directory)
+        self._is_new = not os.path.lexists(self._directory / JOURNAL)
         try:
             connection = open_file(self._directory)
             try:
@@ -125,14 +137,20 @@ class Journal:
                 close(connection, self._directory)
                 raise
         except OSError as problem:
-            raise JournalError(f"{self._directory} cannot hold a batch: {problem}") from problem
+            reason = not_permitted(self._directory) if isinstance(problem, PermissionError) else None
+            reason = reason or f"{self._directory} cannot hold a batch: {problem}"
+            raise JournalError(reason) from problem
         except ValueError as problem:  # text that is none, in SQLite's own tables
             raise JournalError(f"the journal is damaged: {problem!s:.300}") from problem
 
     def _abandon(self) -> None:
         if hasattr(self, "store"):
-            self._close()
+            self._close(keep_unused=False)
 
-    def _close(self) -> None:
+    def _close(self, *, keep_unused: bool) -> None:
         self.store.file.space.drop()
-        close(self.store.file.connection, self._directory)
+        if keep_unused or not self._is_new or self.store.has_begun():
+            close(self.store.file.connection, self._directory)
+        else:
+            discard(self.store.file.connection, self._directory)
+            remove_empty(self._made)

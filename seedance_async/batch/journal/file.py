@@ -10,7 +10,7 @@ from __future__ import annotations
 import os
 import sqlite3
 from contextlib import suppress
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Final, TypeVar
 
 from seedance_async.batch.journal.records import REMEDY
 from seedance_async.errors import JournalError
@@ -23,6 +23,14 @@ if TYPE_CHECKING:
     from seedance_async.batch.journal.records import Row
 
 T = TypeVar("T")
+
+_NO_DAMAGE: Final = frozenset(
+    {
+        sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_PERM, sqlite3.SQLITE_READONLY, sqlite3.SQLITE_AUTH,
+        sqlite3.SQLITE_FULL, sqlite3.SQLITE_NOMEM, sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED,
+    }
+)  # fmt: skip
+"""Why a file cannot be read that may be whole: nobody should take a copy in its place for that."""
 
 
 class File:
@@ -116,9 +124,13 @@ class File:
             self._nested = False
 
     def _unreadable(self, problem: sqlite3.Error) -> JournalError:
+        code = (
+            getattr(problem, "sqlite_errorcode", 0) & 0xFF
+        )  # Python's own errors, of text that is none, have 0
+        if code in _NO_DAMAGE:
+            return JournalError(f"the journal cannot be read: {problem}; nothing was sent because of it")
         failure = JournalError(f"the journal is damaged: {problem!s:.300}; {REMEDY}")
-        code = getattr(problem, "sqlite_errorcode", 0)  # Python's own errors, of text that is none, have none
-        if code & 0xFF == sqlite3.SQLITE_IOERR:
+        if code == sqlite3.SQLITE_IOERR:
             self._broken = failure
         return failure
 

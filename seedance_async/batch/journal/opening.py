@@ -16,14 +16,17 @@ import json
 import logging
 import os
 import secrets
+import shutil
 import socket
 import sqlite3
 import stat
 from contextlib import suppress
 from itertools import islice
+from pathlib import Path
 from typing import TYPE_CHECKING, Final, Protocol
 
-from seedance_async.batch.journal.disk import MOUNTS, shared_file_system
+from seedance_async.batch.journal.disk import LEAST_FREE_BYTES, MOUNTS, RESERVE, shared_file_system
+from seedance_async.batch.journal.permissions import refusal
 from seedance_async.batch.journal.records import damage
 from seedance_async.batch.journal.schema import (
     APPLICATION_ID,
@@ -39,7 +42,6 @@ from seedance_async.safe_files import create
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
-    from pathlib import Path
     from typing import Any
 
 log: logging.Logger = logging.getLogger(__name__)
@@ -95,12 +97,17 @@ def open_file(directory: Path) -> Connection:
     _check_other_machines(directory)
     _check_leftovers(path)
     _own(path)
+    inode = path.stat().st_ino
     has_log = _size(path.with_name(LOG)) > 0
     if (directory / HOLDER).exists() and path.stat().st_size > 0 and not has_log:
         log.warning("%s-wal is missing: what the last run wrote at its end may be lost with it", path)
-    connection = sqlite3.connect(path, timeout=0, isolation_level=None)
+    try:
+        connection = sqlite3.connect(path, timeout=0, isolation_level=None)
+    except sqlite3.Error as problem:
+        raise _refusal(problem, directory) from problem
     try:
         prepare(connection)
+        _check_same_file(path, inode)
         check(connection)
         if not has_log:
             _check_no_run_is_open(connection, path)
@@ -121,7 +128,7 @@ def prepare(connection: Connection) -> None:
     for setting in (
         "synchronous = FULL",
         f"cache_size = -{CACHE_KIB}",
-        "temp_store = FILE",
+        f"temp_store = {_temp_store()}",
         "foreign_keys = ON",
     ):
         connection.execute(f"PRAGMA {setting}").fetchall()
@@ -162,6 +169,34 @@ def close(connection: Connection, directory: Path) -> None:
         connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
     connection.close()
     (directory / HOLDER).unlink(missing_ok=True)
+
+
+def discard(connection: Connection, directory: Path) -> None:
+    """Take a journal away that was made for nothing, and close it.
+
+    It is deleted before its lock is let go: nobody can begin to work in it any more. The log goes first under
+    the lock, or closing would delete by its name that of a journal which somebody else has made since.
+    """
+    with suppress(sqlite3.Error, OSError):
+        (mode,) = connection.execute("PRAGMA journal_mode = DELETE").fetchone()
+        if mode == "delete":
+            (directory / HOLDER).unlink(missing_ok=True)
+            (directory / JOURNAL).unlink(missing_ok=True)
+    connection.close()
+
+
+def _check_same_file(path: Path, inode: int) -> None:
+    """See that the file whose lock was taken is the one that the path leads to.
+
+    Raises:
+        JournalError: it was deleted while it was opened; what would be recorded in it would be lost.
+    """
+    try:
+        if path.stat().st_ino == inode:
+            return
+    except FileNotFoundError:
+        pass
+    raise JournalError(f"another runner has just left {path.parent}, and took its journal away; run again")
 
 
 def _check_other_machines(directory: Path) -> None:
@@ -268,7 +303,10 @@ def _own(path: Path) -> None:
         if path.is_symlink() or not path.is_file():
             raise JournalError(f"{path} is not a plain file") from None
         if stat.S_IMODE(path.stat().st_mode) & 0o077:
-            path.chmod(0o600)
+            try:
+                path.chmod(0o600)
+            except OSError as problem:  # on many mounts all files have one owner and one mode
+                log.warning("%s stays readable for others: %s", path, problem.strerror)
 
 
 def _recognise(connection: Connection) -> int | None:
@@ -292,6 +330,21 @@ def _recognise(connection: Connection) -> int | None:
     if version > VERSION:
         raise JournalError(f"the journal is of version {version}, this program knows up to {VERSION}: update")
     return int(version)
+
+
+def _temp_store() -> str:
+    """Where what exceeds a query's cache goes: into a file, or into memory where SQLite has no place for one.
+
+    A read-only container may have no directory for temporary files, or a very small one.
+    """
+    if os.name != "posix":
+        return "FILE"
+    named = (os.environ.get("SQLITE_TMPDIR"), os.environ.get("TMPDIR"))
+    tried = filter(None, (*named, "/var/tmp", "/usr/tmp", "/tmp", "."))  # noqa: S108 - SQLite's own list
+    place = next((each for each in tried if Path(each).is_dir() and os.access(each, os.W_OK | os.X_OK)), None)
+    if place is None or shutil.disk_usage(place).free < LEAST_FREE_BYTES:
+        return "MEMORY"
+    return "FILE"
 
 
 def make_tables(connection: Connection) -> None:
@@ -333,7 +386,16 @@ def _refusal(problem: sqlite3.Error, directory: Path) -> JournalError:
     if getattr(problem, "sqlite_errorcode", 0) in {sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED}:
         holder = _read_holder(directory)
         return JournalError(f"another runner works in {directory} (process {holder}); one at a time")
-    return JournalError(f"{directory / JOURNAL} cannot be used: {problem}; nothing was changed")
+    return JournalError(
+        not_permitted(directory)
+        or f"{directory / JOURNAL} cannot be used: {problem}; nothing was changed and nothing was sent"
+    )
+
+
+def not_permitted(directory: Path) -> str | None:
+    """Why this user may not work in a batch directory; None if nothing forbids it."""
+    files = (JOURNAL, LOG, f"{JOURNAL}-journal", HOLDER, RESERVE)
+    return refusal((directory, *(directory / name for name in files)))
 
 
 def _read_holder(directory: Path) -> str:

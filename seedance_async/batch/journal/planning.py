@@ -46,6 +46,18 @@ PAGE: Final = 500
 
 
 @frozen
+class Broken:
+    """A named line of a manifest in which something is wrong: no job, but its name is used.
+
+    Attributes:
+        line: where it stands, from 1.
+    """
+
+    line: int
+    name: str
+
+
+@frozen
 class Taken:
     """What became of some drafts.
 
@@ -76,11 +88,14 @@ class Planner:
             self._file.begin()
         self._added = 0
         self._edited = 0
+        self._broken: dict[
+            str, int
+        ] = {}  # lines by folded name; so few that a refused manifest lists them all
         self._file.write("DROP TABLE IF EXISTS temp.listed")
         self._file.write("CREATE TEMP TABLE listed (number INTEGER PRIMARY KEY, line INTEGER)")
 
-    def take(self, drafts: Sequence[Draft]) -> Taken:
-        """Plan a handful of jobs."""
+    def take(self, drafts: Sequence[Draft | Broken]) -> Taken:
+        """Plan a handful of jobs, in the order of their lines; a name is used once, also by a broken line."""
         try:
             return self._file.transaction(lambda: self._take(drafts))
         except BaseException:
@@ -132,26 +147,40 @@ class Planner:
                     raise damage(f"the request of job {number} ({name!r:.80})")
             last = rows[-1][0]
 
-    def _take(self, drafts: Sequence[Draft]) -> Taken:
-        if self._fresh and (self._whole or not any(draft.links for draft in drafts)):
+    def _take(self, drafts: Sequence[Draft | Broken]) -> Taken:
+        sound = [draft for draft in drafts if isinstance(draft, Draft)]
+        linked = any(draft.links for draft in sound)
+        if self._fresh and not self._broken and len(sound) == len(drafts) and (self._whole or not linked):
             self._file.write("SAVEPOINT chunk")
             try:
-                return self._insert_all(drafts)
+                return self._insert_all(sound)
             except sqlite3.IntegrityError:  # a name comes twice: find out which
                 self._file.write("ROLLBACK TO chunk")
                 self._store.recall()
         taken = Taken()
         problems: list[LineProblem] = []
         for draft in drafts:
-            if not self._whole:
-                problems += link_checks.unknown(self._store, draft)
-            self._take_one(draft, taken)
-        if not self._whole and any(draft.links for draft in drafts):
+            twin = None if draft.name is None else self._line_of(draft.name)
+            if twin is not None and draft.name is not None:
+                taken.problems.append((draft.line, "name", _told_twice(draft.name, twin)))
+            elif isinstance(draft, Broken):
+                self._broken[fold(draft.name)] = draft.line
+            else:
+                problems += () if self._whole else link_checks.unknown(self._store, draft)
+                self._take_one(draft, taken)
+        if linked and not self._whole:
             checked = f"number IN ({', '.join(map(str, taken.numbers))})"
             problems += link_checks.problems(self._store, checked=checked, all_there=False)
         if problems:  # none of them stays on record
             raise ManifestError(problems, source="jobs")
         return taken
+
+    def _line_of(self, name: str) -> int | None:
+        """The line of this reading that has a name already."""
+        if (line := self._broken.get(fold(name))) is not None:
+            return line
+        row = self._file.row("SELECT number, line FROM jobs WHERE fold = ?", fold(name))
+        return None if row is None else self._listed_at(*row)
 
     def _insert_all(self, drafts: Sequence[Draft]) -> Taken:
         last = self._last_number()
@@ -165,7 +194,7 @@ class Planner:
         return Taken(numbers=numbers)
 
     def _take_one(self, draft: Draft, taken: Taken) -> None:
-        number = self._find_unnamed(draft) if draft.name is None else self._find_named(draft, taken)
+        number = self._find_unnamed(draft) if draft.name is None else self._find_named(draft)
         if number is None:
             return
         taken.numbers.append(number)
@@ -194,18 +223,15 @@ class Planner:
         taken = self._listed_at(number, line) is not None
         return (number, listed) if not taken and _same_request(path, body, draft) else None
 
-    def _find_named(self, draft: Draft, taken: Taken) -> int | None:
+    def _find_named(self, draft: Draft) -> int | None:
         name = draft.name or ""
         row = self._file.row(
-            "SELECT number, listed, line, digest, state, path, body FROM jobs WHERE fold = ?", fold(name)
+            "SELECT number, listed, digest, state, path, body FROM jobs WHERE fold = ?", fold(name)
         )
         before = self._by_history(name, draft)
         if row is None:
             return self._insert(draft, name) if before is None else self._take_back(before, name, draft)
-        number, listed, line, digest, state, path, body = row
-        if (twin := self._listed_at(number, line)) is not None:
-            taken.problems.append((draft.line, "name", _told_twice(name, twin)))
-            return None
+        number, listed, digest, state, path, body = row
         if digest == draft.digest or _same_request(path, body, draft):
             return self._keep(number, listed)
         self._edited += 1

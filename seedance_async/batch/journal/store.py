@@ -18,6 +18,7 @@ from seedance_async.batch.journal.queries import KIND_COLUMNS
 from seedance_async.batch.journal.records import as_json, damage
 from seedance_async.batch.journal.schema import MAX_NUMBER, OPEN_RUN
 from seedance_async.batch.states import HAS_OUTPUT, State
+from seedance_async.errors import JournalError
 from seedance_async.protocol import Call
 
 if TYPE_CHECKING:
@@ -80,6 +81,13 @@ class Store(PostRows):
         self.counts: Counter[State] = Counter({State(state): jobs for state, jobs in rows})
         self._read_tariffs()
         self.has_links = self.file.row("SELECT 1 FROM links LIMIT 1") is not None
+
+    def has_begun(self) -> bool:
+        """Whether a run has begun here, or anything was meant to be sent; True where that cannot be read."""
+        try:
+            return self.run > 0 or self.file.row("SELECT 1 FROM posts LIMIT 1") is not None
+        except JournalError:
+            return True
 
     # --- a run
 
