@@ -83,7 +83,7 @@ async def _take_all(journal: Journal, planner: Planner, source: str | PathLike[s
             break
     if empty:
         problems.append((1, "manifest", "holds no jobs"))
-    problems += await journal.do(planner.link_problems, all_read=not problems)
+    problems += await journal.do(planner.link_problems)
     if problems:
         raise ManifestError(sorted(problems, key=lambda problem: problem[0]), source=str(source))
 

@@ -1,8 +1,6 @@
-"""Reader of a batch's input file, a job at a time: JSON lines, CSV, or a JSON array.
+"""Reader of a batch's input file, a job at a time: JSON lines, CSV, a JSON array, or TOML.
 
-Every job has ``model`` and the request's fields under the API's own names, and may have ``name`` and
-``repeat``. A ``results.jsonl`` is a manifest too: the fields that a run added to its lines are recognised and
-ignored.
+What an entry may have is told in ``entries``; a ``results.jsonl`` is a manifest too.
 
 Only one job is in memory at a time, so a million lines cost no memory; a JSON array is split into elements as
 it is read. Nothing is raised for what is wrong: problems are yielded in place of jobs, with their line and
@@ -26,28 +24,22 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final, TextIO
 
 import attrs
-from attrs import evolve, field, frozen
+from attrs import evolve
 
 from seedance_async import wire
-from seedance_async.batch.jobs import Job, name_problems, repeat_problems
+from seedance_async.batch import manifest_toml
+from seedance_async.batch.entries import OWN_FIELDS, RESULT_FIELDS, Entries, Line
 from seedance_async.batch.manifest_csv import Row, Rows
 from seedance_async.batch.manifest_source import STDIN, fingerprint, opened
-from seedance_async.errors import ValidationError
+from seedance_async.batch.manifest_toml import TomlError
 from seedance_async.models import REQUEST_TYPES
-from seedance_async.models.display import shown, shown_url
+from seedance_async.models.display import shown_url
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping
+    from collections.abc import Callable, Iterator
     from os import PathLike
 
 __all__ = ["STDIN", "Line", "fingerprint", "read"]
-
-OWN_FIELDS: Final = ("name", "model", "repeat")
-RESULT_FIELDS: Final = (
-    "state", "task_ids", "idempotency_key", "credits_used", "credits_refunded", "urls", "files", "error",
-    "stale",
-)  # fmt: skip
-"""What a run adds to a job's line in ``results.jsonl``."""
 
 BOOLEANS: Final = frozenset({"generate_audio", "fixed_lens"})
 INTEGERS: Final = frozenset({"seed", "batch_count", "repeat"})
@@ -56,25 +48,6 @@ LISTS: Final = frozenset({"media_urls", "image_urls"})
 
 MAX_LINE_BYTES: Final = wire.MAX_BODY_BYTES
 CHUNK_CHARACTERS: Final = 65_536
-
-
-@frozen
-class Line:
-    """One job of a manifest, or what is wrong with it.
-
-    Attributes:
-        number: the line where it begins, from 1.
-        place: the number in the name of a job without one: its line, or its place among rows or elements.
-        job: None if there are problems.
-        problems: as ``(field, reason)``.
-        name: of the job, if it has one that can be used, also where the job has problems.
-    """
-
-    number: int
-    place: int = field(kw_only=True)
-    job: Job | None = None
-    problems: tuple[tuple[str, str], ...] = field(default=())
-    name: str | None = field(default=None, kw_only=True)
 
 
 def read(source: str | PathLike[str]) -> Iterator[Line]:
@@ -97,6 +70,8 @@ def _reader(
         return lambda _: iter([_problem(1, "manifest", foreign)])
     if suffix in {".csv", ".tsv"}:
         return _csv
+    if suffix == ".toml" or _TOML.search(head):
+        return _toml
     if head.lstrip().startswith(b"["):
         return _json_array
     is_lines = suffix in {".jsonl", ".ndjson", ".json"} or head.lstrip().startswith(b"{")
@@ -122,6 +97,7 @@ def _problem(number: int, name: str, reason: str) -> Line:
 
 
 def _json_lines(file: io.BufferedReader) -> Iterator[Line]:
+    entries = Entries()
     for number, text in enumerate(_bounded_lines(file), start=1):
         if text.strip() == b"{":
             yield _problem(number, "json", _ONE_A_LINE)
@@ -129,7 +105,8 @@ def _json_lines(file: io.BufferedReader) -> Iterator[Line]:
         if len(text) > MAX_LINE_BYTES:
             yield _problem(number, "json", f"is longer than {MAX_LINE_BYTES} bytes")
         elif text.strip():
-            yield evolve(_json_job(text), number=number, place=number)
+            for line in _json_jobs(text, entries):
+                yield evolve(line, number=number, place=number)
 
 
 def _bounded_lines(file: io.BufferedReader) -> Iterator[bytes]:
@@ -141,14 +118,33 @@ def _bounded_lines(file: io.BufferedReader) -> Iterator[bytes]:
         yield line
 
 
-def _json_job(text: bytes) -> Line:
+def _json_jobs(text: bytes, entries: Entries) -> Iterator[Line]:
     try:
         fields = wire.loads(text)
     except ValueError as problem:
-        return _problem(1, "json", str(problem).removeprefix("body "))
+        return iter([_problem(1, "json", str(problem).removeprefix("body "))])
     if not isinstance(fields, dict):
-        return _problem(1, "json", "must be an object with the fields of a job")
-    return _job(fields)
+        return iter([_problem(1, "json", "must be an object with the fields of a job")])
+    return entries.jobs(fields)
+
+
+# --- TOML
+
+
+def _toml(file: io.BufferedReader) -> Iterator[Line]:
+    entries = Entries()
+    try:
+        document, jobs = manifest_toml.read(file.read().decode("utf-8-sig"))
+    except UnicodeDecodeError:
+        yield _problem(1, "toml", "is not UTF-8")
+        return
+    except TomlError as problem:
+        yield _problem(problem.line, problem.field, problem.reason)
+        return
+    yield from entries.prepare(document)
+    for place, (number, fields) in enumerate(jobs, start=1):
+        for line in entries.jobs(fields):
+            yield evolve(line, number=number, place=place)
 
 
 # --- a JSON array
@@ -157,11 +153,12 @@ def _json_job(text: bytes) -> Line:
 def _json_array(file: io.BufferedReader) -> Iterator[Line]:
     text = io.TextIOWrapper(file, encoding="utf-8-sig", newline="")
     splitter = _ArraySplitter(text)
+    entries = Entries()
     try:
         for place, (number, element) in enumerate(splitter.elements(), start=1):
-            line = _json_job(element.encode())
-            problems = tuple((f"[{place - 1}].{name}", reason) for name, reason in line.problems)
-            yield evolve(line, number=number, place=place, problems=problems)
+            for line in _json_jobs(element.encode(), entries):
+                problems = tuple((f"[{place - 1}].{name}", reason) for name, reason in line.problems)
+                yield evolve(line, number=number, place=place, problems=problems)
     except UnicodeDecodeError:
         yield _problem(splitter.line, "json", "is not UTF-8")
     except (ValueError, RecursionError) as problem:
@@ -262,10 +259,12 @@ def _table(rows: Rows) -> Iterator[Line]:
         yield Line(header.number, place=1, problems=problems)
         return
     place = 0
+    entries = Entries()
     for row in rows.rows(delimiter, words=_MODELS, at=columns.index("model")):
         if row.cells or row.fault:
             place += 1
-            yield evolve(_row_job(row, columns), number=row.number, place=place)
+            for line in _row_jobs(row, columns, entries):
+                yield evolve(line, number=row.number, place=place)
 
 
 def _header(rows: Rows) -> tuple[str, Row | None]:
@@ -304,18 +303,18 @@ def _meant(cell: str) -> str | None:
     return next(iter(get_close_matches(cell.casefold(), _COLUMNS, n=1)), None)
 
 
-def _row_job(row: Row, columns: tuple[str, ...]) -> Line:
+def _row_jobs(row: Row, columns: tuple[str, ...], entries: Entries) -> Iterator[Line]:
     if row.fault:
         at, reason = row.fault
-        return _problem(1, columns[at] if at < len(columns) else "csv", reason)
+        return iter([_problem(1, columns[at] if at < len(columns) else "csv", reason)])
     if len(row.cells) > len(columns):
         surplus = row.cells[len(columns)]
         reason = f"has {len(row.cells)} cells, and the header {len(columns)} columns; the first beyond them"
-        return _problem(1, "csv", f"{reason} is {shown_url(surplus)}. {_COMMA_INSIDE}")
+        return iter([_problem(1, "csv", f"{reason} is {shown_url(surplus)}. {_COMMA_INSIDE}")])
     cells = {name: cell for name, cell in zip(columns, row.cells, strict=False) if cell.strip()}
     if foreign := [name for name, cell in cells.items() if _NOT_UTF8.search(cell)]:
-        return Line(1, place=1, problems=tuple((name, _SAVE_AS_UTF8) for name in foreign))
-    return _job({name: _cell(name, cell) for name, cell in cells.items()})
+        return iter([Line(1, place=1, problems=tuple((name, _SAVE_AS_UTF8) for name in foreign))])
+    return entries.jobs({name: _cell(name, cell) for name, cell in cells.items()})
 
 
 def _cell(name: str, text: str) -> object:
@@ -338,31 +337,6 @@ def _list(text: str) -> object:
     return [url for part in _PARTED.split(text) if (url := part.strip(",;"))]
 
 
-# --- a job
-
-
-def _job(fields: Mapping[str, object]) -> Line:
-    """The job that these fields describe, or everything that is wrong with them, at line 1."""
-    name, model, repeat = (fields.get(own) for own in OWN_FIELDS)
-    repeat = 1 if repeat is None else repeat
-    unusable = list(name_problems(name))
-    problems = [*unusable, *repeat_problems(repeat)]
-    line = Line(1, place=1, name=None if unusable else name)  # type: ignore[arg-type]  # text, or there were problems
-    if not isinstance(model, str):
-        got = "" if model is None else f"; got {shown(model)}"
-        problems.append(("model", f"is required: {', '.join(REQUEST_TYPES)}{got}"))
-        return evolve(line, problems=tuple(problems))
-    try:
-        request = wire.build(
-            model, {key: value for key, value in fields.items() if key not in _NOT_OF_THE_REQUEST}
-        )
-        job = Job(request, name=name, repeat=repeat)  # type: ignore[arg-type]  # checked by Job itself
-    except ValidationError as error:
-        return evolve(line, problems=(*problems, *(each for each in error.problems if each not in problems)))
-    return evolve(line, job=job)
-
-
-_NOT_OF_THE_REQUEST: Final = frozenset({*OWN_FIELDS, *RESULT_FIELDS})
 _ONE_A_LINE: Final = (
     "begins an object that goes on below: write each job whole on a line of its own, or all of them as one "
     "array [{…}, {…}]"
@@ -376,11 +350,12 @@ _OTHERWISE: Final = (
     "{, a JSON array with ["
 )
 _COMMA_INSIDE: Final = "A cell with the delimiter inside stands in quotes"
-_PARTED: Final = re.compile(r"\s+|[,;](?=https?://)", re.IGNORECASE)
+_PARTED: Final = re.compile(r"\s+|[,;](?=https?://|\$)", re.IGNORECASE)
 """What parts the URLs of a cell: blanks, and a comma or semicolon before the next; one may hold both."""
 
 _NOT_UTF8: Final = re.compile(r"[\udc80-\udcff]")
 _SAVE_AS_UTF8: Final = "is not UTF-8; save the file as 'CSV UTF-8'"
+_TOML: Final = re.compile(rb"^\s*\[(?:\[\s*jobs\s*\]|\s*(?:defaults|assets)\b)", re.MULTILINE)
 _BLANK: Final = re.compile(r"[ \t\r\n]*")
 _MODELS: Final = frozenset(REQUEST_TYPES)
 _COLUMNS: Final = frozenset(

@@ -29,7 +29,7 @@ class TomlError(Exception):
         self.reason = reason
 
 
-def read(text: str) -> tuple[dict[str, object], list[tuple[int, object]]]:
+def read(text: str) -> tuple[dict[str, object], list[tuple[int, dict[str, object]]]]:
     """The document without its jobs, and each job with its line.
 
     Raises:
@@ -43,7 +43,7 @@ def read(text: str) -> tuple[dict[str, object], list[tuple[int, object]]]:
     if foreign := [name for name in document if name not in TABLES]:
         raise TomlError(1, "toml", f"has {foreign[0]!r:.60}; a manifest has [defaults], [assets], [[jobs]]")
     jobs = document.pop("jobs", [])
-    if not isinstance(jobs, list):
+    if not isinstance(jobs, list) or not all(isinstance(job, dict) for job in jobs):
         raise TomlError(1, "jobs", "must be tables: write [[jobs]] above each")
     return document, list(zip(_lines(text, len(jobs)), jobs, strict=True))
 

@@ -51,9 +51,16 @@ class Preamble:
         known = OF_EVERY_MODEL | FIELDS_OF.get(model, frozenset())
         defaults = {name: value for name, value in self.defaults.items() if name in known}
         filled = {**defaults, **self.for_model.get(model, {}), **fields}
-        return {
-            name: self._resolved(value) if name in MEDIA_FIELDS else value for name, value in filled.items()
-        }
+        filled.update({name: self._resolved(filled[name]) for name in MEDIA_FIELDS if name in filled})
+        return filled
+
+    def extended(self, other: Preamble) -> Preamble:
+        """Both as one; where both have something, the other one's counts."""
+        return Preamble(
+            {**self.defaults, **other.defaults},
+            {**self.for_model, **other.for_model},
+            {**self.assets, **other.assets},
+        )
 
     def _resolved(self, value: object) -> object:
         if isinstance(value, list):

@@ -10,7 +10,7 @@ from cyclopts import App
 from cyclopts.exceptions import CycloptsError, UnknownOptionError
 
 from seedance_async import __version__
-from seedance_async.cli import batch, demo, estimate, generate, sandbox, tasks
+from seedance_async.cli import batch, demo, estimate, expand, generate, sandbox, tasks
 from seedance_async.cli.exits import code_of, lines_of
 from seedance_async.cli.output import help_console, log_notices, prepare, take_write_errors, write_message
 from seedance_async.errors import SeedanceError
@@ -40,12 +40,13 @@ def build() -> App:
     app.command(generate.app())
     app.command(batch.batch, usage="Usage: seedance batch MANIFEST --output DIR [OPTIONS]")
     app.command(estimate.estimate)
+    app.command(expand.expand)
     app.command(tasks.status)
     app.command(tasks.wait)
     app.command(tasks.download)
     app.command(sandbox.sandbox)
     for position, name in enumerate(
-        ("demo", "generate", "batch", "estimate", "status", "wait", "download", "sandbox")
+        ("demo", "generate", "batch", "expand", "estimate", "status", "wait", "download", "sandbox")
     ):
         app[name].sort_key = position  # help lists them in the order in which a newcomer needs them
     return app

@@ -13,7 +13,7 @@ from seedance_async.models import MEDIA_FIELDS
 from seedance_async.models.links import MAKERS
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Collection, Iterator, Sequence
 
     from seedance_async.batch.journal.queries import Queries
     from seedance_async.batch.journal.records import Draft
@@ -29,7 +29,7 @@ CANDIDATES: Final = 5000
 
 
 def problems(
-    store: Queries, *, checked: str = "1", there: str = "1", all_there: bool = True
+    store: Queries, *, checked: str = "1", there: str = "1", elsewhere: Collection[str] = ()
 ) -> Iterator[tuple[int, str, str]]:
     """What is wrong with the links of jobs: line, field and reason.
 
@@ -37,7 +37,7 @@ def problems(
         store: of the journal.
         checked: a condition on ``jobs``: those whose links are checked.
         there: a condition on ``jobs``: those that a link may name.
-        all_there: whether those are all that there are.
+        elsewhere: names, folded, of jobs that could not be read.
     """
     after = 0
     columns = (
@@ -57,7 +57,7 @@ def problems(
             reason = None
             if name is not None:
                 reason = _not_made(link, name, store.tariff(tariff))
-            elif all_there:
+            elif fold(link.job) not in elsewhere:
                 reason = _unknown(store, link, there)
             if reason:
                 yield line, _field(body, text), reason

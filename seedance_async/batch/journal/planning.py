@@ -102,14 +102,10 @@ class Planner:
             self._store.recall()
             raise
 
-    def link_problems(self, *, all_read: bool) -> list[LineProblem]:
-        """What is wrong with the links, once all jobs are taken.
-
-        Args:
-            all_read: every line of the manifest; else a link may name a job of a line that could not be read.
-        """
+    def link_problems(self) -> list[LineProblem]:
+        """What is wrong with the links, once all jobs are taken."""
         listed = "1" if self._fresh else "number IN (SELECT number FROM temp.listed)"
-        return list(link_checks.problems(self._store, checked=listed, there=listed, all_there=all_read))
+        return list(link_checks.problems(self._store, checked=listed, there=listed, elsewhere=self._broken))
 
     def finish(self, *, manifest: str) -> Changes:
         """The manifest is read to its end: forget what it no longer lists.
@@ -168,9 +164,9 @@ class Planner:
             else:
                 problems += () if self._whole else link_checks.unknown(self._store, draft)
                 self._take_one(draft, taken)
-        if linked and not self._whole:
+        if linked and not self._whole and not problems:
             checked = f"number IN ({', '.join(map(str, taken.numbers))})"
-            problems += link_checks.problems(self._store, checked=checked, all_there=False)
+            problems += link_checks.problems(self._store, checked=checked)
         if problems:  # none of them stays on record
             raise ManifestError(problems, source="jobs")
         return taken

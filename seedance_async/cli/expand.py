@@ -1,0 +1,45 @@
+"""``seedance expand``: the plain jobs that a manifest with defaults, assets and a matrix stands for."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Annotated
+
+from cyclopts import Parameter
+
+from seedance_async import wire
+from seedance_async.batch import manifest as manifests
+from seedance_async.cli.output import write_data
+from seedance_async.errors import ManifestError
+from seedance_async.exit_codes import ExitCode
+
+if TYPE_CHECKING:
+    from seedance_async.batch.jobs import Job
+
+
+def expand(
+    manifest: Annotated[str, Parameter(help="TOML, JSON lines, a JSON array or CSV; - is stdin.")], /
+) -> int:
+    """Print each job of a manifest on a line of its own, as a batch takes it.
+
+    Defaults are filled in, assets are in their places, and a matrix is multiplied
+    out. What is printed is a manifest, too. Nothing is sent.
+
+    Example: seedance expand film.toml | wc -l
+    """
+    jobs, problems = [], []
+    for line in manifests.read(manifest):
+        problems += [(line.number, field, reason) for field, reason in line.problems]
+        if line.job is not None:
+            jobs.append(_plain(line.job))
+    if problems:
+        raise ManifestError(problems, source=manifest)
+    for job in jobs:
+        write_data(job)
+    return ExitCode.OK
+
+
+def _plain(job: Job) -> str:
+    own = {"name": job.name, "model": job.request.model, "repeat": job.repeat if job.repeat > 1 else None}
+    given = {name: value for name, value in own.items() if value is not None}
+    return json.dumps({**given, **json.loads(wire.encode(job.request))}, ensure_ascii=False)
