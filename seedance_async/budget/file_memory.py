@@ -48,7 +48,7 @@ from seedance_async.budget.memory import BudgetState
 from seedance_async.budget.pace import Pace
 from seedance_async.clocks import boot_time
 from seedance_async.models import RateLimit
-from seedance_async.network import is_loopback
+from seedance_async.network import is_sandbox
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -315,10 +315,10 @@ def state_directory() -> Path:
 def outlives_a_process(base_url: URL) -> bool:
     """Whether an account is worth remembering on the disk.
 
-    A sandbox at loopback lives no longer than its process, so it is only remembered where the environment's
+    A sandbox lives no longer than its process, so it is only remembered where the environment's
     ``SEEDANCE_STATE_DIR`` names a place.
     """
-    return bool(os.environ.get("SEEDANCE_STATE_DIR")) or not is_loopback(base_url.host or "")
+    return bool(os.environ.get("SEEDANCE_STATE_DIR")) or not is_sandbox(base_url.scheme, base_url.host or "")
 
 
 def _parsed(content: bytes) -> Page | None:

@@ -26,7 +26,7 @@ from seedance_async.cli.estimate import print_estimate
 from seedance_async.cli.interrupts import interruptible
 from seedance_async.cli.output import write_data, write_message
 from seedance_async.cli.paths import check_writable, output_flag
-from seedance_async.cli.sandbox import SPEED, rate_limit, sandbox_client
+from seedance_async.cli.sandbox import SPEED, rate_limit, refusals_as_mistakes, sandbox_client
 from seedance_async.errors import ConfigurationError
 from seedance_async.exit_codes import ExitCode
 
@@ -205,7 +205,8 @@ class _Command:
         if not self._options.sandbox:
             return await opened.enter_async_context(self._connection.client())
         memory = self._directory / SANDBOX_MEMORY
-        sandbox = await opened.enter_async_context(emulator.Sandbox(speed=SPEED, memory=memory))
+        with refusals_as_mistakes():
+            sandbox = await opened.enter_async_context(emulator.Sandbox(speed=SPEED, memory=memory))
         write_message(f"sandbox: play money, and a clock that runs {SPEED:g} times as fast")
         return await opened.enter_async_context(sandbox_client(sandbox))
 

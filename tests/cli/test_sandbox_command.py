@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import signal
 import socket
 import subprocess
@@ -115,6 +116,97 @@ def test_faults_that_make_no_sense_are_a_mistake(tmp_path: Path, text: str) -> N
 
     assert ExitCode.USAGE == ending.returncode
     assert 1 == len(ending.stderr.splitlines())
+
+
+BEGUN = '{"seed": 3, "speed": 2.0, "account": "x", "credits": 9}'
+
+
+@pytest.mark.parametrize("flags", [[], ["--credits", "100", "--speed", "60"]], ids=["left out", "the same"])
+def test_a_state_file_keeps_tasks_credits_and_address(tmp_path: Path, flags: list[str]) -> None:
+    """What the sandbox was begun with need not be said again, and what was paid is collected."""
+    state = str(tmp_path / "new" / "state.jsonl")
+    generate = [
+        *SEEDANCE,
+        "generate",
+        "nano-banana-pro",
+        "A paper boat",
+        "--timeout",
+        "0",
+        "-o",
+        str(tmp_path),
+    ]
+    first = seedance(
+        "sandbox",
+        "--state",
+        state,
+        "--credits",
+        "100",
+        "--speed",
+        "60",
+        "--",
+        *generate,
+        "--rate-limit",
+        "30/1",
+    )
+    (task_id,) = re.findall(r"(nbp_\S+) accepted", first.stderr)
+    second = seedance("sandbox", "--state", state, *flags, "--", *SEEDANCE, "wait", task_id)
+
+    assert "sandbox: 0 tasks and 100 credits" in first.stderr
+    assert "sandbox: 1 tasks and 88 credits" in second.stderr
+    assert second.stdout.startswith(f"{task_id}\tcompleted")
+    assert re.findall(r"http://[\d.:]+/api/v1", first.stderr)[0] in second.stderr
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "options", "said"),
+    [
+        (".", None, [], "is a directory"),
+        ("jobs.jsonl", '{"model": "seedance2"}', [], "was not written by a sandbox"),
+        (
+            "s",
+            '{"seed": 3, "speed": 2.0, "account": "x", "credits": 9}',
+            ["--seed", "4"],
+            "begun with seed 3",
+        ),
+        ("s", '{"seed": 3, "speed": 2.0, "account": "x", "credits": 9}', [], "begun with another API key"),
+        ("s", '{"seed": 3}', [], "was not written by a sandbox"),
+    ],
+)
+async def test_a_state_file_that_cannot_be_gone_on_with_is_a_mistake(
+    tmp_path: Path,
+    name: str,
+    content: str | None,
+    options: list[str],
+    said: str,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """Told in a line; nothing is served and the file is left as it is."""
+    path = tmp_path / name
+    if content is not None:
+        path.write_text(content)
+
+    assert ExitCode.USAGE == await execute(["sandbox", "--state", str(path), *options, "--", "true"])
+
+    (line,) = capsys.readouterr().err.splitlines()
+    assert said in line
+    assert content is None or content == path.read_text()
+
+
+@pytest.mark.parametrize("host", ["http://sandbox", "sandbox:80", "a/b", "", "a b"])
+async def test_a_url_host_is_a_host_alone(host: str, capsys: pytest.CaptureFixture[str]) -> None:
+    """Scheme and port are the sandbox's own."""
+    assert ExitCode.USAGE == await execute(["sandbox", "--url-host", host, "--", "true"])
+
+    assert "--url-host must be a host name" in capsys.readouterr().err
+
+
+def test_another_host_name_is_exported_with_its_allowance() -> None:
+    """What the command prints is enough for a program that is started in the network."""
+    ending = seedance("sandbox", "--url-host", "sandbox", "--", sys.executable, "-c", SHOW)
+
+    variables = json.loads(ending.stdout)
+    assert variables["SEEDANCE_BASE_URL"].startswith("http://sandbox:")
+    assert "sandbox" == variables["SEEDANCE_SANDBOX_HOSTS"]
 
 
 POST_TWICE = """
