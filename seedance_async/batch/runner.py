@@ -16,12 +16,13 @@ import logging
 import os
 from contextlib import suppress
 from pathlib import Path
-from typing import TYPE_CHECKING, Final, Self
+from typing import TYPE_CHECKING, Self
 
 import anyio
 
 from seedance_async import clocks
 from seedance_async.batch import names, results
+from seedance_async.batch.account_check import check_account
 from seedance_async.batch.intake import take_manifest, take_stream
 from seedance_async.batch.journal import Changes, Journal
 from seedance_async.batch.ledger import Ledger
@@ -36,7 +37,6 @@ from seedance_async.errors import (
     ClientStateError,
     ConfigurationError,
     JournalError,
-    NotFoundError,
     SeedanceError,
 )
 from seedance_async.retry import KEY_TRUSTED
@@ -51,9 +51,6 @@ if TYPE_CHECKING:
     from seedance_async.models import Request
 
 log: logging.Logger = logging.getLogger(__name__)
-
-PROBES: Final = 3
-"""Tasks that are asked for to see whether another key belongs to the same account."""
 
 
 class BatchRunner:
@@ -235,44 +232,15 @@ class BatchRunner:
 
     async def _begin(self, journal: Journal) -> None:
         """Start a run on record, once it is sure whose batch this is."""
-        account = await self._check_account(journal)
+        account = await check_account(
+            self._client, journal, self._directory, pay_twice=self._resubmit_uncertain
+        )
         now = clocks.wall_now()
         oldest = now - self._replay_window
         await journal.do(journal.store.begin_run, replayable_since=oldest, account=account, now=now)
         if self._retry_failed:
             await journal.do(journal.store.plan_ended_again)
         self._ledger = await journal.do(_open_ledger, journal, self._max_credits)
-
-    async def _check_account(self, journal: Journal) -> str:
-        """Whose key the client has, once it is sure that the batch is of the same account.
-
-        Raises:
-            JournalError: it is another one, or may be, and there is something to lose.
-        """
-        engine, store = self._client.running_engine(), journal.store
-        account = engine.account
-        known = await journal.fact("account")
-        if known in {None, account}:
-            return account
-        here = f"this API key, at {engine.origin},"
-        advice = "use the key that it was begun with, or another directory"
-        probes = await journal.do(store.accepted_ids, limit=PROBES)
-        if probes and not any([await self._finds(task_id) for task_id in probes]):
-            raise JournalError(f"{here} does not know the tasks of the batch in {self._directory}: {advice}")
-        doubts = await journal.do(store.doubts, account)
-        if doubts and not probes and not self._resubmit_uncertain:
-            raise JournalError(
-                f"{doubts} jobs of the batch in {self._directory} may be paid under another API key, and "
-                f"nothing shows that {here} is of the same account: {advice}"
-            )
-        return account
-
-    async def _finds(self, task_id: str) -> bool:
-        try:
-            await self._client.get_task(task_id)
-        except NotFoundError:
-            return False
-        return True
 
     def _prepare(self, journal: Journal) -> Run:
         return Run(

@@ -127,6 +127,15 @@ class Queries:
         )
         return [job.task_ids[0] for job in (entry(row, self._tariffs) for row in rows)]
 
+    def running_ids(self, *, limit: int) -> list[str]:
+        """A task id of each of the jobs that were accepted last and are not final yet."""
+        rows = self.file.rows(
+            f"SELECT {ENTRY_COLUMNS} FROM {_JOBS} WHERE jobs.state = ? ORDER BY number DESC LIMIT ?",
+            State.ACCEPTED,
+            limit,
+        )
+        return [job.task_ids[0] for job in (entry(row, self._tariffs) for row in rows)]
+
     def doubts(self, account: str) -> int:
         """How many jobs were sent with another API key than this one, and never answered."""
         row = self.file.row(
