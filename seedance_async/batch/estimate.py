@@ -66,13 +66,16 @@ class Estimate:
     Attributes:
         jobs: to be submitted.
         running: submitted already, and not finished.
-        requests: POSTs and polls.
+        needed: POSTs, and one poll for each task: the fewest requests that can do it.
+        requests: POSTs and polls. More than are needed, as slots of the window that are free are used to
+            poll early: they cost nothing, and results are in hand sooner.
         seconds: from the first request to the last result.
         costs: by tariff, the largest group first.
     """
 
     jobs: int
     running: int
+    needed: int
     requests: Range
     seconds: Range
     costs: tuple[Cost, ...]
@@ -111,14 +114,20 @@ def estimate(
         prices: those charged already.
     """
     sizes = sorted(waiting.items(), key=lambda size: -size[1])
-    requests, seconds = _rehearse(waiting if posts is None else posts, running, forecast, limit)
+    sent = waiting if posts is None else posts
+    requests, seconds = _rehearse(sent, running, forecast, limit)
     return Estimate(
         jobs=sum(waiting.values()),
         running=sum(running.values()),
+        needed=sum(sent.values()) + _tasks(sent) + _tasks(running),
         requests=requests,
         seconds=seconds,
         costs=tuple(Cost(tariff=tariff, jobs=jobs, price=price_of(tariff, prices)) for tariff, jobs in sizes),
     )
+
+
+def _tasks(sizes: Mapping[Tariff, int]) -> int:
+    return sum(tariff.tasks * count for tariff, count in sizes.items())
 
 
 def _rehearse(

@@ -131,6 +131,7 @@ async def batch(
             retry_failed=options.retry_failed,
             as_json=options.as_json,
             scale=1 / SPEED if options.sandbox else None,
+            max_credits=options.max_credits,
         )
     return await _Command(manifest, output, options, connection).run()
 
