@@ -73,6 +73,13 @@ def price_of(tariff: Tariff, learned: Mapping[Tariff, float]) -> Price | None:
     return evolve(one, low=low, high=high, basis=f"{one.high:g} for one")
 
 
+def most_of(jobs: Mapping[Tariff, int], learned: Mapping[Tariff, float]) -> tuple[float, int]:
+    """The most that jobs cost whose price is known, and how many there are whose price is not."""
+    prices = [(count, price_of(tariff, learned)) for tariff, count in jobs.items()]
+    unknown = sum(count for count, price in prices if price is None)
+    return sum(count * price.high for count, price in prices if price is not None), unknown
+
+
 def documented_price(tariff: Tariff) -> float:
     """The most that anybody has told of being charged for a submission; 0 if nobody has."""
     price = price_of(tariff, {})

@@ -105,7 +105,8 @@ class _Writer:
         page = gallery.Page(
             number=self._number,
             counts=counts,
-            credits=store.credits_used - store.credits_refunded,
+            credits=store.credits_used,
+            refunded=store.credits_refunded,
             states=self._totals.states,
         )
         title = self._directory.resolve().name
@@ -127,14 +128,14 @@ def card(entry: Entry) -> gallery.Card:
     """A job as the gallery shows it."""
     fields = entry.request_fields
     durations = [task.duration for task in entry.tasks if task.duration is not None]
-    paid = None if entry.credits_used is None else entry.credits_used - (entry.credits_refunded or 0)
     return gallery.Card(
         name=entry.name,
         model=entry.model,
         prompt=str(fields.get("prompt", "")),
         files=entry.files,
         shape=str(fields.get("aspect_ratio") or fields.get("image_size") or ""),
-        credits=paid,
+        credits=entry.credits_used,
+        refunded=entry.credits_refunded or 0.0,
         seconds=max(durations, default=None),
         error=entry.error,
         state=entry.state,

@@ -62,15 +62,16 @@ class Saver:
                     "away and run again",
                     task_id=task.id,
                 )
-            for path in await self._client.running_engine().downloads.save(
+            saved = await self._client.running_engine().downloads.save(
                 task,
                 target.parent,
                 name=target.name,
                 prompt=str(entry.request_fields["prompt"]) if self._embed else None,
                 renew=partial(self._renewed, entry.number, known),
-            ):
-                await to_thread.run_sync(_described, path, entry, task)
-                paths.append(path)
+            )
+            for path in saved:
+                await to_thread.run_sync(_described, path, entry, task, saved[0])
+            paths += saved
         return [path.relative_to(self._directory).as_posix() for path in paths]
 
     async def _renewed(self, number: int, known: dict[str, Task], task_id: str) -> Task:
@@ -92,15 +93,19 @@ class Saver:
         return target if place is None else target.with_name(f"{target.name}-{place}")
 
 
-def _described(path: Path, entry: Entry, task: Task) -> None:
+def _described(path: Path, entry: Entry, task: Task, main: Path) -> None:
     try:
-        _describe(path, entry, task)
+        _describe(path, entry, task, main)
     except OSError as problem:
         raise DownloadError(f"cannot describe {path.name}: {problem.strerror}", task_id=task.id) from problem
 
 
-def _describe(path: Path, entry: Entry, task: Task) -> None:
-    """Put a file's story beside it, as JSON: what made it, under which ids, and what it should read like."""
+def _describe(path: Path, entry: Entry, task: Task, main: Path) -> None:
+    """Put a file's story beside it, as JSON: what made it, under which ids, and what it should read like.
+
+    A clip's last frame comes with the clip: its ``main_file`` has the task's credits, and the frame has 0, so
+    whoever adds up the sidecars counts no task twice.
+    """
     with path.open("rb") as file:
         digest = hashlib.file_digest(file, "sha256").hexdigest()
     story = {
@@ -111,7 +116,8 @@ def _describe(path: Path, entry: Entry, task: Task) -> None:
         "model": entry.model,
         "task_id": task.id,
         "idempotency_key": entry.key,
-        "credits_used": task.credits_used,
+        "credits_used": task.credits_used if path == main else 0,
+        "main_file": main.name,
         "created_at": task.created_at.isoformat() if task.created_at else None,
         "updated_at": task.updated_at.isoformat() if task.updated_at else None,
         "request": entry.request_fields,

@@ -11,7 +11,7 @@ from contextlib import AsyncExitStack
 from pathlib import Path  # noqa: TC003 - cyclopts reads the annotations
 from typing import TYPE_CHECKING, Annotated, Final
 
-from attrs import frozen
+from attrs import evolve, frozen
 from cyclopts import Parameter
 
 import seedance_async
@@ -32,6 +32,7 @@ from seedance_async.exit_codes import ExitCode
 
 if TYPE_CHECKING:
     from seedance_async import BatchRunner, SeedanceClient, Summary
+    from seedance_async.cli.batch_run import Shortfall
 
 SANDBOX_MEMORY: Final = "sandbox.jsonl"
 """What the account of ``--sandbox`` remembers, in the batch's directory."""
@@ -181,7 +182,7 @@ class _Command:
         summary = batch.status.summary
         code = ExitCode.INTERRUPTED if interruption.cancelled_caught else summary.exit_code
         display.ended(batch.status, code, await batch.write_gallery())
-        self._write_advice(summary, code)
+        self._write_advice(summary, code, batch.shortfall)
         return code
 
     async def _run(self, batch: BatchRun) -> None:
@@ -225,7 +226,7 @@ class _Command:
             share_posts=not options.no_share_posts,
         )
 
-    def _write_advice(self, summary: Summary, code: ExitCode) -> None:
+    def _write_advice(self, summary: Summary, code: ExitCode, shortfall: Shortfall | None) -> None:
         """Write what there is to know before the command is run again."""
         if summary.changes.edited:
             write_message(f"{summary.changes.edited} {EDITED}")
@@ -233,15 +234,31 @@ class _Command:
             write_message(f"stopped: {summary.stopped.message}")
         if left := {state: count for state, count in summary.counts.items() if state not in ENDED}:
             counts = ", ".join(f"{count} {state}" for state, count in left.items())
-            self._write_command(f"to go on with what is left ({counts}):")
+            reason = f"to go on with what is left ({counts})"
+            if shortfall is None:
+                self._write_command(f"{reason}:")
+            else:
+                self._write_command(f"{reason}, {_costs(shortfall)}:", cap=shortfall.cap)
         elif code == ExitCode.INTERRUPTED and not summary.total:
             self._write_command("interrupted before anything was sent; to go on:")
         elif code == ExitCode.FAILED:
             write_message(RETRY_FAILED)
 
-    def _write_command(self, reason: str) -> None:
-        """Write the command that goes on."""
+    def _write_command(self, reason: str, *, cap: float | None = None) -> None:
+        """Write the command that goes on, under another cap if one is given."""
+        options = self._options if cap is None else evolve(self._options, max_credits=cap)
         words = ["seedance", "batch", self._manifest, "-o", str(self._directory)]
-        words += [*self._options.words(), *self._connection.words()]
+        words += [*options.words(), *self._connection.words()]
         write_message(reason)
         write_message(f"  {shlex.join(words)}")
+        if self._connection.api_key is not None:  # a secret, which a log keeps
+            write_message("  and --api-key, as before")
+
+
+def _costs(shortfall: Shortfall) -> str:
+    """What the rest costs, as far as anybody knows."""
+    known = f"which costs up to {shortfall.rest:,.10g} credits more"
+    unknown = f"{shortfall.unpriced} of them at a price that nobody knows yet"
+    if not shortfall.unpriced:
+        return known
+    return f"{known}, and {unknown}" if shortfall.rest else unknown

@@ -183,7 +183,7 @@ async def test_the_cap_stops_it_with_3_and_a_higher_one_goes_on(
     assert ExitCode.OUT_OF_CREDITS == stopped.code
     assert "5: 3 planned, 2 saved" == account(stopped.out)["jobs"]
     assert re.search(r"^stopped: the cap of 24 credits is reached", stopped.err, re.MULTILINE)
-    assert f"  seedance batch {manifest} -o {out} --max-credits 24" in stopped.err.splitlines()
+    assert f"  seedance batch {manifest} -o {out} --max-credits 60" in stopped.err.splitlines()
 
     ended = await seedance("batch", manifest, "-o", out, "--max-credits", 5 * PRICE)
     assert ExitCode.OK == ended.code

@@ -46,7 +46,7 @@ def test_the_picture_shows_jobs_limit_credits_and_time() -> None:
     assert {"█"} == set(bar.strip())
     assert "■ 4 failed   ■ 60 saved   ■ 24 accepted   ■ 12 planned" == legend.strip()
     assert "requests  " + "▮" * 18 + "▯" * 12 + " 18 of 30 in 1:00 · 163 in all" == requests.strip()
-    assert "credits   1,200.5 of at most 2,000 · 90 reserved · 40 refunded" == credits_.strip()
+    assert "credits   1,200.5 (1,240.5 used, 40 refunded) of at most 2,000 · 90 reserved" == credits_.strip()
     assert "time      3:12 · about 6:11 to go" == time.strip()
 
 
