@@ -56,7 +56,7 @@ class ApiKey:
         return self._text.startswith(LIVE_PREFIX)
 
     def account(self, origin: str) -> str:
-        """Name of the account at the API of ``origin``, which tells accounts apart without giving a key away.
+        """Name of the account at the API of ``origin``: one for each key, from which no key follows.
 
         It is the origin in its normal form, and 16 hexadecimal digits that stand for the key.
         """

@@ -457,7 +457,7 @@ def parse_base_url(text: str, *, sandbox_hosts: Collection[str] = ()) -> URL:
 
 
 def _readable(text: str) -> URL | None:
-    """Nothing of a text that cannot be read is repeated: there is no telling where its password stands."""
+    """Nothing of a text that cannot be read is repeated: nobody knows where its password stands."""
     try:
         return URL(text.strip().rstrip("/"))
     except ValueError:

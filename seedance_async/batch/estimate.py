@@ -6,7 +6,7 @@ range. Luck has two parts, because a forecast may be wrong about a whole kind: h
 all tasks of a kind, half is each task's own.
 
 A large batch is limited by the account's allowance, not by the tasks, so a rehearsal of its first
-``MOST_PLAYED`` jobs tells the requests a job, and the rest is multiplied.
+``MOST_PLAYED`` jobs gives the requests a job, and the rest is multiplied.
 
 Pure: chance comes from a seed.
 """
@@ -21,8 +21,7 @@ from typing import TYPE_CHECKING, Final
 
 from attrs import define, field, frozen
 
-from seedance_async.batch.ledger import Tariff
-from seedance_async.batch.prices import Price, price_of
+from seedance_async.batch.prices import Price, Tariff, price_of
 from seedance_async.models import Kind
 from seedance_async.scheduling.forecast import Forecast
 from seedance_async.scheduling.simulation import LearningSchedule, SimulatedTask, simulate

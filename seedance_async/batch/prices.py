@@ -1,8 +1,8 @@
 """The probable price of a job, and who says so.
 
-The vendor publishes no price list. There are its two documents' examples, what users of the real API have
-seen, and what a batch has been charged itself; a price is the best of these, never a promise. Of a class of
-work that nobody has told of, the price is unknown, and it is not guessed.
+The vendor publishes no price list. There are the examples of its documents, what users of the real API have
+seen, and what a batch has been charged itself; a price is the best of these, never a promise. The price of a
+class of work that nobody has reported is unknown, and it is not guessed.
 
 Pure.
 """
@@ -14,16 +14,29 @@ from typing import TYPE_CHECKING, Final, Literal
 
 from attrs import evolve, frozen
 
+from seedance_async.models import Kind
+
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from seedance_async.batch.ledger import Tariff
-    from seedance_async.models import Kind
 
 Source = Literal["learned", "documented", "observed"]
 
 EXAMPLE_SECONDS: Final = 5
 """Length of the clip in the vendor's example."""
+
+
+@frozen
+class Tariff:
+    """What the price of a submission goes by.
+
+    Attributes:
+        kind: of the work.
+        tasks: how many tasks one submission starts, its ``batch_count``.
+    """
+
+    kind: Kind
+    tasks: int = 1
 
 
 @frozen
@@ -81,7 +94,7 @@ def most_of(jobs: Mapping[Tariff, int], learned: Mapping[Tariff, float]) -> tupl
 
 
 def documented_price(tariff: Tariff) -> float:
-    """The most that anybody has told of being charged for a submission; 0 if nobody has."""
+    """The highest price that anybody has reported for a submission; 0 if nobody has."""
     price = price_of(tariff, {})
     return 0.0 if price is None else price.high
 

@@ -21,7 +21,8 @@ from seedance_async.batch.states import State
 from seedance_async.errors import CreditCapError
 
 if TYPE_CHECKING:
-    from seedance_async.batch.ledger import Ledger, Tariff
+    from seedance_async.batch.ledger import Ledger
+    from seedance_async.batch.prices import Tariff
     from seedance_async.models import Kind
 
 CAPACITY: Final = 2000

@@ -26,7 +26,6 @@ from seedance_async.batch.account_check import check_account
 from seedance_async.batch.intake import take_manifest, take_stream
 from seedance_async.batch.journal import Changes, Journal
 from seedance_async.batch.ledger import Ledger
-from seedance_async.batch.prices import documented_price
 from seedance_async.batch.queue import Post
 from seedance_async.batch.run import PAGE, Run, RunOptions
 from seedance_async.batch.saving import Saver
@@ -205,7 +204,7 @@ class BatchRunner:
         journal: Journal,
         jobs: str | os.PathLike[str] | Iterable[Job | Request] | AsyncIterable[Job | Request],
     ) -> tuple[Run, AsyncIterator[JobResult]]:
-        """Start a run, and tell what earlier ones have ended of it."""
+        """Start a run; return it, and the results that earlier ones have ended."""
         if self._busy:
             raise ClientStateError("a batch does one run at a time")
         self._busy = True
@@ -317,7 +316,7 @@ def _open_ledger(journal: Journal, cap: float | None) -> Ledger:
     """The ledger by what the journal knows: what is spent, what may be, and what jobs cost."""
     store = journal.store
     spent = store.credits_used - store.credits_refunded + store.credits_doubted
-    ledger = Ledger(cap=cap, spent=spent, prices=store.prices(), documented_price=documented_price)
+    ledger = Ledger(cap=cap, spent=spent, prices=store.prices())
     for number, tariff, state in store.unpriced():
         ledger.hold(number, tariff)
         if state is not State.SUBMITTING:

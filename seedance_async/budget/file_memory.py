@@ -8,7 +8,7 @@ milliseconds on file systems that flush what is renamed, and this happens before
 synced to disk, for after a power cut a minute has passed anyway. The room it will need is taken with the
 first write, so that a disk that fills up later does not cut it.
 
-What is not known is taken to be the worst that can be, for as long as that can last, and told once:
+What is not known is taken to be the worst that can be, for as long as that can last, and logged once:
 
 - a file that cannot be read, or is gone although we wrote it, may have held a full window: nothing is sent
   for one period;
@@ -20,9 +20,9 @@ What is not known is taken to be the worst that can be, for as long as that can 
 - where no file can be written, the other processes cannot be seen: this one uses `FALLBACK_SHARE` of the
   window.
 
-Instants are stored as seconds from the moment of writing. How long ago that was is told by the time since
+Instants are stored as seconds from the moment of writing. How long ago that was follows from the time since
 boot where the system names its boots (Linux): it runs through a suspend and knows no steps. Elsewhere the
-wall clock tells; if it was set back, no time has passed, which is the careful side. All clocks are read while
+wall clock shows; if it was set back, no time has passed, which is the careful side. All clocks are read while
 the lock is held, in the order that makes slots return later rather than earlier.
 """
 

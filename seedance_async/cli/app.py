@@ -78,7 +78,7 @@ def _parsed(arguments: Sequence[str]) -> tuple[Callable[..., object], inspect.Bo
 
 
 def _about_unused(arguments: Sequence[str], unused: Sequence[str]) -> str:
-    """What to tell about words that a command has no use for, the argument of which is read once more."""
+    """What to write about words that a command has no use for, the argument of which is read once more."""
     left = without(arguments, unused)
     try:
         _, bound = _parsed(left)

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
     from seedance_async.batch.estimate import Cost, Estimate, Range
-    from seedance_async.batch.ledger import Tariff
+    from seedance_async.batch.prices import Tariff
     from seedance_async.batch.survey import Survey
 
 UNFINISHED: Final = (State.PLANNED, State.SUBMITTING, State.ACCEPTED)

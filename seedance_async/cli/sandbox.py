@@ -103,7 +103,7 @@ async def sandbox(
             )
             await opened.enter_async_context(server)
         if state is not None:
-            _tell_state(state, server)
+            _write_state(state, server)
         return await (_run(command, server) if command else _serve(server))
 
 
@@ -142,7 +142,7 @@ def _terms(state: Path | None) -> Terms:
     return (state and AccountFile(state).terms) or Terms()
 
 
-def _tell_state(state: Path, server: Sandbox) -> None:
+def _write_state(state: Path, server: Sandbox) -> None:
     write_message(f"sandbox: {len(server.tasks)} tasks and {server.balance():,} credits, kept in {state}")
 
 

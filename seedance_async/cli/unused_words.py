@@ -26,7 +26,7 @@ def without(arguments: Sequence[str], unused: Sequence[str]) -> list[str]:
 
 
 def unused_words(arguments: Sequence[str], unused: Sequence[str], subject: str | None) -> str:
-    """What to tell about unused words.
+    """What to write about unused words.
 
     Args:
         arguments: the command line without them.

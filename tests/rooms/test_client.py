@@ -853,13 +853,13 @@ async def test_what_was_learned_about_durations_outlives_the_client() -> None:
 
 
 async def test_usage_tells_how_well_the_allowance_was_spent() -> None:
-    """Requests per job against the two that every job needs."""
+    """The requests against the two that every job needs."""
     async with Sandbox(conditions=SECONDS) as sandbox, client_for(sandbox) as client:
         async for _ in client.as_completed([VIDEO] * 60):
             pass
 
         assert client.usage.finished_tasks == 60
-        assert client.usage.requests_per_job == len(sandbox.requests) / 60
+        assert client.usage.requests == len(sandbox.requests)
         assert client.usage.share_of_bound == pytest.approx(120 / len(sandbox.requests))
 
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Final
 from attrs import frozen
 
 from seedance_async.batch.journal.records import ENTRY_COLUMNS, Entry, damage, entry, tasks_of
-from seedance_async.batch.ledger import Tariff
+from seedance_async.batch.prices import Tariff
 from seedance_async.batch.states import ENDED, State
 from seedance_async.errors import JournalError
 from seedance_async.models import Kind

@@ -10,7 +10,7 @@ from attrs import field, frozen
 
 from seedance_async import wire
 from seedance_async.batch import keys
-from seedance_async.batch.ledger import Tariff
+from seedance_async.batch.prices import Tariff
 from seedance_async.batch.states import State
 from seedance_async.errors import JournalError
 from seedance_async.models import Kind, Submission, Task
@@ -25,7 +25,7 @@ Row: TypeAlias = tuple[Any, ...]
 
 REMEDY: Final = (
     "nothing was sent because of it; put a copy of journal.sqlite from before in its place and run again "
-    "(results.jsonl and the files' own JSON tell the ids and keys of what is paid)"
+    "(results.jsonl and the files' own JSON have the ids and keys of what is paid)"
 )
 
 

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
 
     from seedance_async.batch.journal.file import File
-    from seedance_async.batch.ledger import Tariff
+    from seedance_async.batch.prices import Tariff
     from seedance_async.models import Submission, Task
 
 MOST_CRASHES: Final = 5
@@ -44,7 +44,7 @@ def transaction(method: Callable[Concatenate[Store, P], T]) -> Callable[Concaten
         except BaseException:
             with suppress(
                 Exception
-            ):  # the file cannot be read any more: the first failure is the one to tell
+            ):  # the file cannot be read any more: the first failure is the one to raise
                 self.recall()
             raise
 
