@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Final
 from attrs import evolve, frozen
 
 from seedance_async import clocks, posts
-from seedance_async.batch.journal import Entry
+from seedance_async.batch.journal import JobEntry
 from seedance_async.batch.states import State
 from seedance_async.errors import CreditCapError
 
@@ -37,7 +37,7 @@ class Post:
         jobs: all of one tariff, in one state, and asked for under one key if they ever were.
     """
 
-    jobs: tuple[Entry, ...]
+    jobs: tuple[JobEntry, ...]
 
     @property
     def number(self) -> int:
@@ -88,7 +88,7 @@ class Post:
             tuple(evolve(job, state=State.PLANNED, key=None, post=None, place=None) for job in self.jobs)
         )
 
-    def may_take(self, job: Entry) -> bool:
+    def may_take(self, job: JobEntry) -> bool:
         """Whether it may serve one more job."""
         first = self.jobs[0]
         # Those that were refused together are sent together: else they would not get their key again.
@@ -121,7 +121,7 @@ class JobQueue:
     def __init__(self, ledger: Ledger, *, share_posts: bool) -> None:
         self._ledger = ledger
         self._share_posts = share_posts
-        self._waiting: dict[Tariff, deque[Entry]] = {}
+        self._waiting: dict[Tariff, deque[JobEntry]] = {}
         self._count = 0
 
     def __len__(self) -> int:
@@ -132,7 +132,7 @@ class JobQueue:
         """Whether no further job should be read."""
         return self._count >= CAPACITY
 
-    def add(self, job: Entry) -> None:
+    def add(self, job: JobEntry) -> None:
         """Let a job wait."""
         self._waiting.setdefault(job.tariff, deque()).append(job)
         self._count += 1
@@ -164,7 +164,7 @@ class JobQueue:
             return False
         return self._ledger.affords(tariff, beside=post.numbers)
 
-    def _take_one(self, tariff: Tariff, *, beside: tuple[int, ...] = ()) -> Entry:
+    def _take_one(self, tariff: Tariff, *, beside: tuple[int, ...] = ()) -> JobEntry:
         waiting = self._waiting[tariff]
         job = waiting.popleft()
         if not waiting:

@@ -45,7 +45,7 @@ if TYPE_CHECKING:
     from types import TracebackType
 
     from seedance_async.batch.jobs import Job, JobResult
-    from seedance_async.batch.journal import Entry
+    from seedance_async.batch.journal import JobEntry
     from seedance_async.client import SeedanceClient
     from seedance_async.models import Request
 
@@ -270,14 +270,14 @@ class BatchRunner:
         async for entry in _pages(journal, journal.store.ended_earlier):
             yield results.result(entry, self._directory, earlier=True)
 
-    async def _listed(self, journal: Journal) -> AsyncIterator[list[Entry]]:
+    async def _listed(self, journal: Journal) -> AsyncIterator[list[JobEntry]]:
         """The manifest's jobs that were never sent."""
         async for job in _pages(journal, journal.store.to_send):
             yield [job]
 
     async def _streamed(
         self, journal: Journal, jobs: Iterable[Job | Request] | AsyncIterable[Job | Request]
-    ) -> AsyncIterator[list[Entry]]:
+    ) -> AsyncIterator[list[JobEntry]]:
         """A program's jobs that were never sent, as they come; those that ended earlier are delivered."""
         async for numbers in take_stream(journal, jobs, at_end=self._note_changes):
             for entry in await journal.do(journal.store.ended_earlier_of, numbers):
@@ -324,7 +324,7 @@ def _open_ledger(journal: Journal, cap: float | None) -> Ledger:
     return ledger
 
 
-async def _pages(journal: Journal, read: Callable[..., list[Entry]]) -> AsyncIterator[Entry]:
+async def _pages(journal: Journal, read: Callable[..., list[JobEntry]]) -> AsyncIterator[JobEntry]:
     """Every row that ``read`` gives, a page at a time."""
     last = 0
     while page := await journal.do(read, after=last, limit=PAGE):

@@ -15,7 +15,7 @@ from seedance_async.safe_files import leads_out, replacing
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from seedance_async.batch.journal import Entry, Journal
+    from seedance_async.batch.journal import JobEntry, Journal
     from seedance_async.batch.names import Template
     from seedance_async.client import SeedanceClient
     from seedance_async.models import Task
@@ -41,7 +41,7 @@ class Saver:
         self._template = template
         self._embed = embed
 
-    async def save(self, entry: Entry) -> list[str]:
+    async def save(self, entry: JobEntry) -> list[str]:
         """Fetch every file of a completed job, with a sidecar for each.
 
         Returns:
@@ -80,7 +80,7 @@ class Saver:
         await self._journal.do(self._journal.store.renew, number, list(known.values()))
         return known[task_id]
 
-    def _target(self, entry: Entry, task: Task, place: int | None) -> Path:
+    def _target(self, entry: JobEntry, task: Task, place: int | None) -> Path:
         """Where a task's files go, without extension; tasks of one job are numbered."""
         path = self._template.render(
             name=entry.name,
@@ -93,14 +93,14 @@ class Saver:
         return target if place is None else target.with_name(f"{target.name}-{place}")
 
 
-def _described(path: Path, entry: Entry, task: Task, main: Path) -> None:
+def _described(path: Path, entry: JobEntry, task: Task, main: Path) -> None:
     try:
         _describe(path, entry, task, main)
     except OSError as problem:
         raise DownloadError(f"cannot describe {path.name}: {problem.strerror}", task_id=task.id) from problem
 
 
-def _describe(path: Path, entry: Entry, task: Task, main: Path) -> None:
+def _describe(path: Path, entry: JobEntry, task: Task, main: Path) -> None:
     """Put a file's story beside it, as JSON: what made it, under which ids, and what it should read like.
 
     A clip's last frame comes with the clip: its ``main_file`` has the task's credits, and the frame has 0, so

@@ -23,7 +23,7 @@ from seedance_async.batch.journal.file import File
 from seedance_async.batch.journal.opening import close, open_file
 from seedance_async.batch.journal.planning import LineProblem, Planner, Taken
 from seedance_async.batch.journal.queries import Milestones
-from seedance_async.batch.journal.records import Changes, Draft, Entry, damage, drafts
+from seedance_async.batch.journal.records import Changes, Draft, JobEntry, damage, drafts
 from seedance_async.batch.journal.store import Store
 from seedance_async.errors import JournalError
 
@@ -37,7 +37,7 @@ T = TypeVar("T")
 __all__ = [
     "Changes",
     "Draft",
-    "Entry",
+    "JobEntry",
     "Journal",
     "LineProblem",
     "Milestones",

@@ -86,7 +86,7 @@ class Changes:
 
 
 @frozen(kw_only=True)
-class Entry:
+class JobEntry:
     """One job, all that is known of it. ``…_at`` are seconds of the wall clock since 1970, UTC.
 
     Attributes:
@@ -165,12 +165,12 @@ ENTRY_COLUMNS: Final = (
     "posts.key, posts.intended_at, posts.crashes, accepted_at, ended_at, task_ids, tasks, credits_used, "
     "credits_refunded, files, error"
 )
-"""Of ``jobs LEFT JOIN posts``, in the order of ``Entry``."""
+"""Of ``jobs LEFT JOIN posts``, in the order of ``JobEntry``."""
 
-_FIELDS: Final = tuple(attribute.name for attribute in attrs.fields(Entry))
+_FIELDS: Final = tuple(attribute.name for attribute in attrs.fields(JobEntry))
 
 
-def entry(row: Row, tariffs: Mapping[int, Tariff]) -> Entry:
+def entry(row: Row, tariffs: Mapping[int, Tariff]) -> JobEntry:
     """An entry from a row of ``ENTRY_COLUMNS``.
 
     Raises:
@@ -192,7 +192,7 @@ def entry(row: Row, tariffs: Mapping[int, Tariff]) -> Entry:
     }
     if converted["state"] is State.PLANNED:
         converted["intended_at"] = None
-    return Entry(**(cells | converted))
+    return JobEntry(**(cells | converted))
 
 
 def names(cell: str | None, what: str) -> tuple[str, ...]:
