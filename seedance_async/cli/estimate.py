@@ -134,8 +134,8 @@ def _cap(found: Survey, expected: Estimate, cap: float) -> str:
     whole = f"{found.spent + expected.credits.high:,.10g}{_unpriced(expected)}"
     verdict = {
         True: "enough for all of it",
-        False: f"too little for all of it, which costs up to {whole}: it will stop before",
-        None: f"maybe too little for all of it, which costs up to {whole}: it stops where it is",
+        False: f"too little for all of it, which costs up to {whole}: it will stop on the way",
+        None: f"maybe too little for all of it, which costs up to {whole}",
     }[_fits(found, expected, cap)]
     return f"{cap:,.10g} over all runs, {verdict}"
 

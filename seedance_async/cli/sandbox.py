@@ -38,6 +38,8 @@ SPEED: Final = 20.0
 
 LAST_PORT: Final = 65_535
 
+ANY_ADDRESS: Final = frozenset({"0.0.0.0", "::"})  # noqa: S104 - read, not listened at
+
 Command = Annotated[str, Parameter(name="COMMAND", allow_leading_hyphen=True)]
 
 
@@ -104,6 +106,10 @@ async def sandbox(
             await opened.enter_async_context(server)
         if state is not None:
             _write_state(state, server)
+        if url_host is None and host in ANY_ADDRESS:
+            write_message(
+                f"sandbox: its URLs name {server.url_host}; for other machines give --url-host NAME"
+            )
         return await (_run(command, server) if command else _serve(server))
 
 

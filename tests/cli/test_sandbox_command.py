@@ -200,6 +200,14 @@ async def test_a_url_host_is_a_host_alone(host: str, capsys: pytest.CaptureFixtu
     assert "--url-host must be a host name" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize(("options", "told"), [([], True), (["--url-host", "box"], False)])
+def test_a_sandbox_for_other_machines_asks_for_its_name(options: list[str], told: bool) -> None:
+    """Else the files' URLs would lead them to themselves."""
+    ending = seedance("sandbox", "--host", "0.0.0.0", *options, "--", sys.executable, "-c", "")
+
+    assert told == ("give --url-host NAME" in ending.stderr)
+
+
 def test_another_host_name_is_exported_with_its_allowance() -> None:
     """What the command prints is enough for a program that is started in the network."""
     ending = seedance("sandbox", "--url-host", "sandbox", "--", sys.executable, "-c", SHOW)
