@@ -41,15 +41,15 @@ class Account(RuleBasedStateMachine):
         if self.ledger.reserve(self.number, tariff):
             self.jobs[self.number] = tariff
 
-    @rule(data=st.data(), told=st.booleans())
-    def accept(self, data: st.DataObject, told: bool) -> None:
+    @rule(data=st.data(), reported=st.booleans())
+    def accept(self, data: st.DataObject, reported: bool) -> None:
         """The server charges, and may not say how much."""
         if self.jobs:
             job = data.draw(st.sampled_from(sorted(self.jobs)))
             tariff = self.jobs.pop(job)
             self.charged += PRICES[tariff]
             self.paid.append((job, tariff))
-            self.ledger.settle(job, PRICES[tariff] if told else None)
+            self.ledger.settle(job, PRICES[tariff] if reported else None)
 
     @rule(data=st.data())
     def refuse(self, data: st.DataObject) -> None:

@@ -98,10 +98,12 @@ async def test_credits_are_the_same_live_at_the_end_and_in_the_gallery(
     failing = {**PICTURE, "prompt": "A boat [[sandbox:fail]]"}
     out, used = tmp_path / "out", 12 * (jobs + 1)
     ending = await seedance("batch", manifest(tmp_path, *[PICTURE] * jobs, failing), "-o", out)
-    told = f"{12 * jobs} credits ({used} used, 12 refunded)"
+    reported = f"{12 * jobs} credits ({used} used, 12 refunded)"
 
-    assert told.replace(" credits", "") in next(line for line in ending.lines if line.startswith("credits"))
-    assert told in (out / "gallery.html").read_text()
+    assert reported.replace(" credits", "") in next(
+        line for line in ending.lines if line.startswith("credits")
+    )
+    assert reported in (out / "gallery.html").read_text()
     assert f"{12 - 12} cr (12 used, 12 refunded)" in (out / "gallery.html").read_text()
 
 

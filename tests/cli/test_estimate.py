@@ -34,13 +34,13 @@ async def test_an_estimate_says_what_it_rests_on(seedance: Type, tmp_path: Path)
     """Requests, time and credits as ranges; each price with its source, and what nobody knows as unknown."""
     ending = await seedance("estimate", manifest(tmp_path, CLIP, {**CLIP, "name": "b"}, PICTURE, SECRET))
 
-    told = {line[:9].strip(): line[10:] for line in ending.lines[:4]}
+    reported = {line[:9].strip(): line[10:] for line in ending.lines[:4]}
     assert ExitCode.OK == ending.code
-    assert "4 to send" == told["jobs"]
-    assert told["requests"].startswith("8 needed; ")
-    assert "at most 30 in 60 s" in told["requests"]
-    assert "by a guess: 19 clips that a user reported" in told["time"]
-    assert "68 to 72 and the unknown price of 1 jobs" == told["credits"]
+    assert "4 to send" == reported["jobs"]
+    assert reported["requests"].startswith("8 needed; ")
+    assert "at most 30 in 60 s" in reported["requests"]
+    assert "by a guess: 19 clips that a user reported" in reported["time"]
+    assert "68 to 72 and the unknown price of 1 jobs" == reported["credits"]
     assert {
         "2 of seedance2 720p 5 s 30 each (an example of the vendor's)",
         "1 of seedance2 pro 4k 5 s price unknown",
@@ -52,13 +52,13 @@ async def test_takes_of_a_picture_share_their_requests(seedance: Type, tmp_path:
     """Told beforehand as it will be: up to four in a POST, unless they are not to be."""
     takes = manifest(tmp_path, {"model": "gpt-image-2", "repeat": 400})
     out = tmp_path / "out"
-    told = {
+    reported = {
         flag: json.loads((await seedance("batch", takes, "-o", out, "--dry-run", "--json", *flag)).out)
         for flag in [(), ("--no-share-posts",), ("--max-in-flight", "9")]
     }
 
-    shared, *alone = told.values()
-    assert {400} == {each["jobs"] for each in told.values()}
+    shared, *alone = reported.values()
+    assert {400} == {each["jobs"] for each in reported.values()}
     assert 500 <= shared["requests"][0]
     assert all(shared["requests"][1] < 800 <= each["requests"][0] for each in alone)
 
@@ -85,8 +85,8 @@ async def test_another_allowance_is_no_other_clock(
     jobs = manifest(tmp_path, CLIP)
 
     async def most(limit: str) -> float:
-        told = json.loads((await seedance("estimate", jobs, "--json", "--rate-limit", limit)).out)
-        return float(told["seconds"][1])
+        reported = json.loads((await seedance("estimate", jobs, "--json", "--rate-limit", limit)).out)
+        return float(reported["seconds"][1])
 
     usual, portions, real = [await most(limit) for limit in ("30/60", "5/10", "30/10")]
     monkeypatch.setenv("SEEDANCE_TIME_SCALE", str(1 / 6))
@@ -101,32 +101,32 @@ async def test_for_programs_it_is_one_object(seedance: Type, tmp_path: Path) -> 
     """Numbers as numbers, and the sources as words."""
     ending = await seedance("estimate", manifest(tmp_path, CLIP, SECRET), "--json", "--rate-limit", "60/60")
 
-    told = json.loads(ending.out)
+    reported = json.loads(ending.out)
     assert ("60/60", 2, 1, None, [30, 30], "prior") == (
-        told["rate_limit"],
-        told["jobs"],
-        told["jobs_without_price"],
-        told["credits"],
-        told["credits_of_priced_jobs"],
-        told["seconds_source"],
+        reported["rate_limit"],
+        reported["jobs"],
+        reported["jobs_without_price"],
+        reported["credits"],
+        reported["credits_of_priced_jobs"],
+        reported["seconds_source"],
     )
-    assert 4 <= told["requests"][0] <= told["requests"][1]
-    assert 60 < told["seconds"][0] <= told["seconds"][1] < 1200
-    assert {"documented", "unknown"} == {cost["source"] for cost in told["costs"]}
-    assert {None, 30} == {cost["credits_each"] and cost["credits_each"][0] for cost in told["costs"]}
+    assert 4 <= reported["requests"][0] <= reported["requests"][1]
+    assert 60 < reported["seconds"][0] <= reported["seconds"][1] < 1200
+    assert {"documented", "unknown"} == {cost["source"] for cost in reported["costs"]}
+    assert {None, 30} == {cost["credits_each"] and cost["credits_each"][0] for cost in reported["costs"]}
 
 
 async def test_what_nobody_knows_is_null(seedance: Type, tmp_path: Path) -> None:
     """A program that adds up takes 0 for free."""
-    told = json.loads((await seedance("estimate", manifest(tmp_path, SECRET), "--json")).out)
+    reported = json.loads((await seedance("estimate", manifest(tmp_path, SECRET), "--json")).out)
     ending = await seedance("estimate", manifest(tmp_path, SECRET))
 
     assert (None, [0, 0], 1) == (
-        told["credits"],
-        told["credits_of_priced_jobs"],
-        told["jobs_without_price"],
+        reported["credits"],
+        reported["credits_of_priced_jobs"],
+        reported["jobs_without_price"],
     )
-    assert [None, None] == [told["costs"][0][name] for name in ("credits_each", "sources")]
+    assert [None, None] == [reported["costs"][0][name] for name in ("credits_each", "sources")]
     assert "unknown: nobody has reported what such jobs cost" in ending.out
 
 
@@ -182,11 +182,11 @@ async def test_clips_that_have_finished_say_nothing_of_pictures(seedance: Type, 
     await seedance("batch", manifest(tmp_path, clip), "-o", out)
     both = manifest(tmp_path, clip, {**CLIP, "name": "b"}, picture)
     ending = await seedance("estimate", both, "-o", out)
-    told = json.loads((await seedance("estimate", both, "-o", out, "--json")).out)
+    reported = json.loads((await seedance("estimate", both, "-o", out, "--json")).out)
     pictures = await seedance("estimate", manifest(tmp_path, clip, picture), "-o", out)
 
     assert "by what 1 tasks of this batch took and a guess: pictures" in ending.out
-    assert "learned and prior" == told["seconds_source"]
+    assert "learned and prior" == reported["seconds_source"]
     assert "by a guess: pictures" in pictures.out
 
 
@@ -207,11 +207,11 @@ async def test_a_dry_run_says_whether_the_cap_is_enough(
     """Before it stops in the middle; where nobody knows, neither yes nor no."""
     path = manifest(tmp_path, *[{**job, "name": f"n{number}"} for number, job in enumerate(jobs)])
     ending = await seedance("batch", path, "--dry-run", "--max-credits", cap)
-    told = json.loads((await seedance("batch", path, "--dry-run", "--max-credits", cap, "--json")).out)
+    reported = json.loads((await seedance("batch", path, "--dry-run", "--max-credits", cap, "--json")).out)
 
     (line,) = [line for line in ending.lines if line.startswith("cap ")]
     assert said in line
-    assert (cap, fits) == (told["max_credits"], told["fits_cap"])
+    assert (cap, fits) == (reported["max_credits"], reported["fits_cap"])
 
 
 async def test_what_is_spent_already_counts_against_the_cap(seedance: Type, tmp_path: Path) -> None:
@@ -220,17 +220,17 @@ async def test_what_is_spent_already_counts_against_the_cap(seedance: Type, tmp_
     await seedance("batch", manifest(tmp_path, *jobs[:2]), "-o", out)
     path = manifest(tmp_path, *jobs)
     dry_run = ["batch", path, "-o", out, "--dry-run", "--json", "--max-credits"]
-    told = [json.loads((await seedance(*dry_run, cap)).out) for cap in (35, 36)]
+    reported = [json.loads((await seedance(*dry_run, cap)).out) for cap in (35, 36)]
 
-    assert [False, True] == [each["fits_cap"] for each in told]
+    assert [False, True] == [each["fits_cap"] for each in reported]
 
 
 async def test_the_requests_that_are_needed_are_told_apart(seedance: Type, tmp_path: Path) -> None:
     """A POST for each of what shares one, and a poll for each task; free slots go to early polls."""
     path = manifest(tmp_path, CLIP, {"model": "gpt-image-2", "repeat": 4, "name": "b"})
-    told = json.loads((await seedance("batch", path, "--dry-run", "--json")).out)
+    reported = json.loads((await seedance("batch", path, "--dry-run", "--json")).out)
 
-    assert 1 + 1 + 1 + 4 == told["requests_needed"] <= told["requests"][0]
+    assert 1 + 1 + 1 + 4 == reported["requests_needed"] <= reported["requests"][0]
 
 
 async def test_a_batch_that_has_begun_teaches_it(
@@ -244,16 +244,16 @@ async def test_a_batch_that_has_begun_teaches_it(
     sent = len(seedance_sandbox.requests)
 
     ending = await seedance("estimate", manifest(tmp_path, *jobs), "-o", out, "--json")
-    told = json.loads(ending.out)
+    reported = json.loads(ending.out)
     trial = await seedance("batch", manifest(tmp_path, *jobs), "-o", out, "--dry-run")
 
     assert ({"planned": 2, "saved": 4}, 2, [24, 24], 48) == (
-        told["counts"],
-        told["jobs"],
-        told["credits"],
-        told["credits_spent"],
+        reported["counts"],
+        reported["jobs"],
+        reported["credits"],
+        reported["credits_spent"],
     )
-    assert ("learned", "learned") == (told["seconds_source"], told["costs"][0]["source"])
+    assert ("learned", "learned") == (reported["seconds_source"], reported["costs"][0]["source"])
     assert "2 to send of 6; 4 saved" in trial.out
     assert "what 4 tasks of this batch took" in trial.out
     assert "beside 48 spent" in trial.out

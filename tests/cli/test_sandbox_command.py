@@ -43,16 +43,16 @@ def test_the_sandbox_serves_until_ctrl_c_and_tells_how_to_reach_it() -> None:
         exports = "".join(process.stdout.readline() for _ in range(4))
         names = ("BASE_URL", "API_KEY", "RATE_LIMIT", "TIME_SCALE")
         shell = "\n".join([exports, *(f'printf "%s\\n" "$SEEDANCE_{name}"' for name in names)])
-        told = subprocess.run(
+        reported = subprocess.run(
             ["sh", "-c", shell], capture_output=True, text=True, check=True
         ).stdout.splitlines()
-        with urllib.request.urlopen(f"{told[0].removesuffix('/api/v1')}/_sandbox/tasks") as answer:
+        with urllib.request.urlopen(f"{reported[0].removesuffix('/api/v1')}/_sandbox/tasks") as answer:
             tasks = json.load(answer)
         process.send_signal(signal.SIGINT)
         process.communicate(timeout=20)
 
     assert {"tasks": []} == tasks
-    assert ["sk it's", "30/3", "0.05"] == told[1:]
+    assert ["sk it's", "30/3", "0.05"] == reported[1:]
     assert ExitCode.OK == process.returncode
 
 
@@ -200,12 +200,12 @@ async def test_a_url_host_is_a_host_alone(host: str, capsys: pytest.CaptureFixtu
     assert "--url-host must be a host name" in capsys.readouterr().err
 
 
-@pytest.mark.parametrize(("options", "told"), [([], True), (["--url-host", "box"], False)])
-def test_a_sandbox_for_other_machines_asks_for_its_name(options: list[str], told: bool) -> None:
+@pytest.mark.parametrize(("options", "reported"), [([], True), (["--url-host", "box"], False)])
+def test_a_sandbox_for_other_machines_asks_for_its_name(options: list[str], reported: bool) -> None:
     """Else the files' URLs would lead them to themselves."""
     ending = seedance("sandbox", "--host", "0.0.0.0", *options, "--", sys.executable, "-c", "")
 
-    assert told == ("give --url-host NAME" in ending.stderr)
+    assert reported == ("give --url-host NAME" in ending.stderr)
 
 
 def test_another_host_name_is_exported_with_its_allowance() -> None:
@@ -238,7 +238,7 @@ with urllib.request.urlopen(url.replace("/api/v1", "/_sandbox/behaviour")) as an
 
 
 @pytest.mark.parametrize(
-    ("switches", "options", "told"),
+    ("switches", "options", "reported"),
     [
         ({}, [], ["202", "202", "sliding-log"]),
         ({"repeated_key": "reject"}, [], ["202", "409", "sliding-log"]),
@@ -247,7 +247,7 @@ with urllib.request.urlopen(url.replace("/api/v1", "/_sandbox/behaviour")) as an
     ],
 )
 def test_the_switches_are_read_from_a_file(
-    tmp_path: Path, switches: dict[str, object], options: list[str], told: list[str]
+    tmp_path: Path, switches: dict[str, object], options: list[str], reported: list[str]
 ) -> None:
     """They change what a POST is answered; a flag says more than the file."""
     path = tmp_path / "behaviour.json"
@@ -255,7 +255,7 @@ def test_the_switches_are_read_from_a_file(
 
     ending = seedance("sandbox", "--behaviour", str(path), *options, "--", sys.executable, "-c", POST_TWICE)
 
-    assert told == ending.stdout.split(), ending.stderr
+    assert reported == ending.stdout.split(), ending.stderr
 
 
 @pytest.mark.parametrize(

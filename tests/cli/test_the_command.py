@@ -82,7 +82,7 @@ def test_the_extra_is_what_the_hint_installs() -> None:
 
 
 @pytest.mark.parametrize(
-    ("typed", "told"),
+    ("typed", "reported"),
     [
         (["generate", "seedance2", "A", "red", "fox"], "seedance generate seedance2 'A red fox'"),
         (
@@ -104,7 +104,7 @@ def test_the_extra_is_what_the_hint_installs() -> None:
     ],
 )
 async def test_unused_words_ask_for_quotes(
-    typed: list[str], told: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+    typed: list[str], reported: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """With the whole command as it was probably meant; nothing is sent."""
     monkeypatch.delenv("SEEDANCE_API_KEY", raising=False)
@@ -112,7 +112,7 @@ async def test_unused_words_ask_for_quotes(
     assert ExitCode.USAGE == await execute(typed)
 
     (line,) = capsys.readouterr().err.splitlines()
-    assert told in line
+    assert reported in line
     assert ("quote the prompt" in line) == (typed[0] == "generate")
 
 
