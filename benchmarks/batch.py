@@ -117,8 +117,8 @@ def _memory(*, quick: bool) -> Table:
 def _peaks(url: str, size: int, saved: int) -> tuple[float, float]:
     with TemporaryDirectory() as name:
         manifest = _manifest(Path(name), size, pictures=True)
-        told = _python(CLIENT, url, str(manifest), str(saved))
-    planned, ended = map(float, told.split())
+        found = _python(CLIENT, url, str(manifest), str(saved))
+    planned, ended = map(float, found.split())
     return planned, ended
 
 
@@ -138,10 +138,10 @@ async def take_some(url: str, manifest: str, saved: str) -> None:
 
 
 def peak_mb() -> float:
-    """The most memory that this process ever had resident, in MB; Linux tells it for the process alone."""
+    """The most memory that this process ever had resident, in MB; Linux states it for the process alone."""
     status = Path("/proc/self/status").read_text()
-    told = re.search(r"VmHWM:\s+(\d+) kB", status)
-    return round(int(told.group(1)) / 1024, 1) if told else 0.0
+    found = re.search(r"VmHWM:\s+(\d+) kB", status)
+    return round(int(found.group(1)) / 1024, 1) if found else 0.0
 
 
 def _imports_mb() -> float:
@@ -256,9 +256,9 @@ def _manifest(directory: Path, size: int, *, pictures: bool = False) -> Path:
 
 
 def _line(number: int, *, pictures: bool = False) -> str:
-    told = {
+    found = {
         "name": f"boat-{number}",
         "model": "nano-banana-pro" if pictures else "seedance2",
         "prompt": f"A paper boat crosses pond number {number} under a stone bridge, in the first rain",
     }
-    return json.dumps(told) + "\n"
+    return json.dumps(found) + "\n"

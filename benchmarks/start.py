@@ -52,9 +52,9 @@ def _imports(rounds: int) -> Table:
 
 def _import_seconds(code: str) -> float:
     """The sum of what each module cost by itself, as the interpreter reports it, its own start left out."""
-    told = _run([sys.executable, "-X", "importtime", "-c", code]).stderr
+    output = _run([sys.executable, "-X", "importtime", "-c", code]).stderr
     bare = _run([sys.executable, "-X", "importtime", "-c", "pass"]).stderr
-    return (_self_microseconds(told) - _self_microseconds(bare)) / 1e6
+    return (_self_microseconds(output) - _self_microseconds(bare)) / 1e6
 
 
 def _self_microseconds(report: str) -> int:

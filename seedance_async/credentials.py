@@ -18,6 +18,8 @@ from seedance_async.scrubbing import MASK, Scrubber
 
 _DEFAULT_PORTS: Final = {"http": 80, "https": 443}
 _LOOPBACK: Final = "127.0.0.1"
+LIVE_PREFIX: Final = "sk_live_"
+"""How the vendor's own keys begin."""
 
 
 class ApiKey:
@@ -48,8 +50,13 @@ class ApiKey:
         """The key, for the Authorization header of requests to the API's origin only."""
         return self._text
 
+    @property
+    def is_live(self) -> bool:
+        """Whether it is one of the real API, where it pays with real credits."""
+        return self._text.startswith(LIVE_PREFIX)
+
     def account(self, origin: str) -> str:
-        """Name of the account at the API of ``origin``, which tells accounts apart without giving a key away.
+        """Name of the account at the API of ``origin``: one for each key, from which no key follows.
 
         It is the origin in its normal form, and 16 hexadecimal digits that stand for the key.
         """

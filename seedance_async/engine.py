@@ -16,6 +16,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Final
 
 import anyio
+from attrs import evolve
 
 from seedance_async import protocol, retry
 from seedance_async.budget.gate import Budget
@@ -175,7 +176,7 @@ class Engine:
         accepted = await self.transport.send(
             call, read, slot=slot, history=history, before_again=before_again
         )
-        submission = protocol.with_key(accepted, idempotency_key=key)
+        submission = evolve(accepted, idempotency_key=key)
         self._usage.accepted(submission)
         self.poller.register(submission, kind)
         return submission

@@ -207,11 +207,11 @@ class UncertainSubmissionError(SeedanceError):
 
 
 class UncertainInternalServerError(UncertainSubmissionError, InternalServerError):
-    """A POST was answered 500 at every attempt; this does not tell whether the job was accepted."""
+    """A POST was answered 500 at every attempt; this does not show whether the job was accepted."""
 
 
 class UncertainServiceBusyError(UncertainSubmissionError, ServiceBusyError):
-    """A POST was answered 503 at every attempt; this does not tell whether the job was accepted."""
+    """A POST was answered 503 at every attempt; this does not show whether the job was accepted."""
 
 
 class StaleKeyError(UncertainSubmissionError):

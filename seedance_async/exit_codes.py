@@ -1,4 +1,4 @@
-"""Exit codes of the command line, which a batch's summary tells too; scripts decide by these numbers."""
+"""Exit codes of the command line, which a batch's summary has too; scripts decide by these numbers."""
 
 from __future__ import annotations
 

@@ -72,6 +72,16 @@ def is_loopback(host: str) -> bool:
     return address.is_loopback if address else host.rstrip(".").lower() == "localhost"
 
 
+def is_sandbox(scheme: str, host: str) -> bool:
+    """Whether a base URL that was accepted is a sandbox's: plain http is accepted for nothing else."""
+    return scheme == "http" or is_loopback(host)
+
+
+def is_host(text: str) -> bool:
+    """Whether ``text`` is a name or an address alone, without scheme, port and brackets."""
+    return parse_address(text) is not None or re.fullmatch(r"[\w.-]+", text) is not None
+
+
 def parse_address(host: str) -> IPv4Address | IPv6Address | None:
     """``host`` as an IP address, or None if it is a name."""
     try:

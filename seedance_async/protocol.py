@@ -23,7 +23,7 @@ from enum import Enum
 from typing import TYPE_CHECKING, Final, Literal, TypeVar
 from urllib.parse import quote
 
-from attrs import evolve, field, frozen
+from attrs import field, frozen
 
 from seedance_async import wire
 from seedance_async.errors import (
@@ -50,7 +50,7 @@ EXCERPT: Final = 500
 """Characters of an undocumented body that an exception keeps."""
 
 DEFINITIVE_CODES: Final = frozenset({"invalid_request", "unauthorized", "insufficient_credits", "not_found"})
-"""Codes of a final refusal. 429, 409 and 503 ask to try again, and 500 tells nothing about the job."""
+"""Codes of a final refusal. 429, 409 and 503 ask to try again, and 500 says nothing about the job."""
 
 BY_STATUS: Final[dict[int, str]] = {
     400: "invalid_request",
@@ -67,7 +67,7 @@ CONCLUSIVE_STATUSES: Final = frozenset({401, 402, 404, 409, 429})
 """Statuses whose meaning is used even if the envelope has an undocumented code."""
 
 OPEN_STATUSES: Final = frozenset({408, 409, 425, 499})
-"""4xx for "not now" or "gave up waiting", which do not tell what became of the job."""
+"""4xx for "not now" or "gave up waiting", which do not say what became of the job."""
 
 
 class Outcome(Enum):
@@ -302,8 +302,3 @@ def _http_date(value: str | None) -> datetime | None:
     except (ValueError, OverflowError):  # the second one for a year of fifty digits
         return None
     return instant if instant.tzinfo is not None else None
-
-
-def with_key(submission: Submission, *, idempotency_key: str) -> Submission:
-    """The submission with the key under which it was sent."""
-    return evolve(submission, idempotency_key=idempotency_key)

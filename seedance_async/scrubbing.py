@@ -2,7 +2,7 @@
 
 The secret is looked for in decoded text: a body is parsed as JSON, and every string in it, keys of objects
 included, is checked as it is and with backslash escapes, percent encodings and HTML entities decoded, also
-one inside another. A body that is not JSON is checked as one text. Upper and lower case are not told apart,
+one inside another. A body that is not JSON is checked as one text. Upper and lower case count as equal,
 because some intermediaries change it. A NUL between two characters, as in UTF-16, is ignored.
 
 Not recognised: a piece of the secret, the secret divided over several strings, and whatever has to be

@@ -47,11 +47,12 @@ from seedance_async.fault_points import fault_point
 from seedance_async.models import RetryPolicy, Timeouts
 from seedance_async.network import is_loopback
 from seedance_async.protocol import Call, Failure, Outcome, Reply, redirect_failure
+from seedance_async.sandbox_hosts import VARIABLE, normal_host
 from seedance_async.usage import Usage
 from seedance_async.wire import encodable
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
+    from collections.abc import Awaitable, Callable, Collection
 
     from aiohttp import ClientResponse
     from aiohttp.connector import Connection
@@ -440,8 +441,8 @@ class _AccountedRequest(aiohttp.ClientRequest):
         return response
 
 
-def parse_base_url(text: str) -> URL:
-    """The API's base URL, checked: https, or http at loopback for the sandbox.
+def parse_base_url(text: str, *, sandbox_hosts: Collection[str] = ()) -> URL:
+    """The API's base URL, checked: https, or http at loopback and at ``sandbox_hosts``, for a sandbox.
 
     Raises:
         ConfigurationError: no URL, another scheme, credentials, query or fragment in it, or no host.
@@ -449,15 +450,14 @@ def parse_base_url(text: str) -> URL:
     url = _readable(text)
     if url is None or not url.host or url.scheme not in {"http", "https"} or _with_extras(url):
         raise ConfigurationError("base_url must look like https://host/path, without credentials or query")
-    if url.scheme == "http" and not is_loopback(url.host):
-        raise ConfigurationError(
-            f"base_url {url} would send the API key unencrypted; http is for the sandbox on this machine only"
-        )
+    if url.scheme == "http" and not is_loopback(url.host) and normal_host(url.host) not in sandbox_hosts:
+        where = f"http is for a sandbox, on this machine or at a host of {VARIABLE}"
+        raise ConfigurationError(f"base_url {url} would send the API key unencrypted; {where}")
     return url
 
 
 def _readable(text: str) -> URL | None:
-    """Nothing of a text that cannot be read is repeated: there is no telling where its password stands."""
+    """Nothing of a text that cannot be read is repeated: nobody knows where its password stands."""
     try:
         return URL(text.strip().rstrip("/"))
     except ValueError:

@@ -28,17 +28,12 @@ class Usage:
     credits_used: float = 0
     credits_refunded: float = 0
     balance: float | None = None
-    """Credits left on the account when the API last said so; only image submissions tell."""
+    """Credits left on the account when the API last said so; only image submissions state it."""
 
     @property
     def requests(self) -> int:
         """Wire attempts in all."""
         return self.submits + self.polls
-
-    @property
-    def requests_per_job(self) -> float | None:
-        """Wire attempts for each finished task; None before the first. A POST and a poll are 2, the bound."""
-        return self.requests / self.finished_tasks if self.finished_tasks else None
 
     @property
     def share_of_bound(self) -> float | None:

@@ -23,8 +23,8 @@ def clean(said: str) -> str:
     Raises:
         AssertionError: it did. The message does not repeat what it said.
     """
-    told = [key for key in KEYS if key in said]
-    assert not told, f"the API key {told} is in the output"
+    reported = [key for key in KEYS if key in said]
+    assert not reported, f"the API key {reported} is in the output"
     return said
 
 

@@ -6,7 +6,7 @@ range. Luck has two parts, because a forecast may be wrong about a whole kind: h
 all tasks of a kind, half is each task's own.
 
 A large batch is limited by the account's allowance, not by the tasks, so a rehearsal of its first
-``MOST_PLAYED`` jobs tells the requests a job, and the rest is multiplied.
+``MOST_PLAYED`` jobs gives the requests a job, and the rest is multiplied.
 
 Pure: chance comes from a seed.
 """
@@ -21,8 +21,7 @@ from typing import TYPE_CHECKING, Final
 
 from attrs import define, field, frozen
 
-from seedance_async.batch.ledger import Tariff
-from seedance_async.batch.prices import Price, price_of
+from seedance_async.batch.prices import Price, Tariff, price_of
 from seedance_async.models import Kind
 from seedance_async.scheduling.forecast import Forecast
 from seedance_async.scheduling.simulation import LearningSchedule, SimulatedTask, simulate
@@ -66,13 +65,16 @@ class Estimate:
     Attributes:
         jobs: to be submitted.
         running: submitted already, and not finished.
-        requests: POSTs and polls.
+        needed: POSTs, and one poll for each task: the fewest requests that can do it.
+        requests: POSTs and polls. More than are needed, as slots of the window that are free are used to
+            poll early: they cost nothing, and results are in hand sooner.
         seconds: from the first request to the last result.
         costs: by tariff, the largest group first.
     """
 
     jobs: int
     running: int
+    needed: int
     requests: Range
     seconds: Range
     costs: tuple[Cost, ...]
@@ -111,14 +113,20 @@ def estimate(
         prices: those charged already.
     """
     sizes = sorted(waiting.items(), key=lambda size: -size[1])
-    requests, seconds = _rehearse(waiting if posts is None else posts, running, forecast, limit)
+    sent = waiting if posts is None else posts
+    requests, seconds = _rehearse(sent, running, forecast, limit)
     return Estimate(
         jobs=sum(waiting.values()),
         running=sum(running.values()),
+        needed=sum(sent.values()) + _tasks(sent) + _tasks(running),
         requests=requests,
         seconds=seconds,
         costs=tuple(Cost(tariff=tariff, jobs=jobs, price=price_of(tariff, prices)) for tariff, jobs in sizes),
     )
+
+
+def _tasks(sizes: Mapping[Tariff, int]) -> int:
+    return sum(tariff.tasks * count for tariff, count in sizes.items())
 
 
 def _rehearse(

@@ -27,6 +27,7 @@ from urllib.parse import quote
 
 from attrs import Factory, field, frozen
 
+from seedance_async.credit_format import format_credits
 from seedance_async.time_format import format_seconds
 
 CLIPS: Final = frozenset({".mp4", ".webm"})
@@ -55,7 +56,8 @@ class Card:
     Attributes:
         files: as POSIX paths relative to the page, the main one first.
         shape: width to height such as ``16:9``; anything else is shown as a square.
-        credits: what it cost, refunds taken off; None if not known.
+        credits: what was charged; None if not known.
+        refunded: what of it was given back.
         seconds: how long the server worked on it; None if not known.
         error: why there are no files, or not all of them.
         state: the journal's word; left out, it follows from ``error``.
@@ -68,6 +70,7 @@ class Card:
     files: tuple[str, ...] = ()
     shape: str = ""
     credits: float | None = None
+    refunded: float = 0.0
     seconds: float | None = None
     error: str | None = None
     state: str = field(
@@ -91,7 +94,8 @@ class Page:
     Attributes:
         number: from 1.
         counts: jobs of each state on all pages.
-        credits: of all pages.
+        credits: charged, of all pages.
+        refunded: given back of it.
         states: for each page, the states that are found on it.
     """
 
@@ -99,14 +103,15 @@ class Page:
     counts: Mapping[str, int]
     credits: float
     states: Sequence[Iterable[str]]
+    refunded: float = 0.0
 
 
 def whole(cards: Iterable[Card]) -> Page:
     """The page that is everything."""
     cards = list(cards)
     counts = Counter(card.state for card in cards)
-    spent = sum(card.credits or 0 for card in cards)
-    return Page(number=1, counts=counts, credits=spent, states=[counts])
+    used, refunded = sum(card.credits or 0 for card in cards), sum(card.refunded for card in cards)
+    return Page(number=1, counts=counts, credits=used, refunded=refunded, states=[counts])
 
 
 def page_name(number: int) -> str:
@@ -173,7 +178,7 @@ def _summary(cards: Sequence[Card], page: Page) -> str:
         words = [f"{count} {model}" for model, count in models.most_common()]
     words += [f"{count:,} {state}" for state, count in page.counts.items() if state != "saved"]
     if page.credits:
-        words.append(f"{page.credits:,.10g} credits")
+        words.append(format_credits(page.credits, page.refunded, unit=" credits"))
     return " · ".join(words)
 
 
@@ -266,7 +271,7 @@ def _notes(card: Card) -> list[str]:
     if card.seconds is not None:
         notes.append(format_seconds(card.seconds))
     if card.credits is not None:
-        notes.append(f"{card.credits:g} cr")
+        notes.append(format_credits(card.credits, card.refunded, unit=" cr"))
     return [note for note in notes if note]
 
 

@@ -113,7 +113,7 @@ async def take_stream(
     Args:
         journal: to plan them in.
         source: of the jobs.
-        at_end: told what has changed since the last run, once the source is exhausted.
+        at_end: called with what has changed since the last run, once the source is exhausted.
 
     Raises:
         ManifestError: a job's name came twice; lines count the jobs.

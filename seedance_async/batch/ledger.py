@@ -20,25 +20,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from attrs import frozen
-
-from seedance_async.models import Kind
+from seedance_async.batch.prices import documented_price
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Hashable, Mapping
+    from collections.abc import Collection, Hashable, Mapping
 
-
-@frozen
-class Tariff:
-    """What the price of a submission goes by.
-
-    Attributes:
-        kind: of the work.
-        tasks: how many tasks one submission starts, its ``batch_count``.
-    """
-
-    kind: Kind
-    tasks: int = 1
+    from seedance_async.batch.prices import Tariff
 
 
 class Ledger:
@@ -48,7 +35,6 @@ class Ledger:
         cap: most credits that the batch may cost; None for no limit.
         spent: credits charged and not refunded so far.
         prices: the highest price seen of each tariff.
-        documented_price: the most that others were charged for a job of a tariff whose price is not known.
     """
 
     def __init__(
@@ -57,12 +43,10 @@ class Ledger:
         cap: float | None = None,
         spent: float = 0.0,
         prices: Mapping[Tariff, float] | None = None,
-        documented_price: Callable[[Tariff], float] = lambda _: 0.0,
     ) -> None:
         self.cap = cap
         self.spent: float = spent
         self.prices: dict[Tariff, float] = dict(prices or {})
-        self._documented_price = documented_price
         self._reserved: dict[Hashable, tuple[Tariff, float]] = {}
         self._first_of: dict[Tariff, Hashable] = {}
         self._awaited: set[Hashable] = set()
@@ -92,7 +76,7 @@ class Ledger:
 
     def expects(self, tariff: Tariff) -> float:
         """What a job of this tariff may cost, as far as anybody knows."""
-        return self.prices.get(tariff) or self._documented_price(tariff)
+        return self.prices.get(tariff) or documented_price(tariff)
 
     def is_awaiting(self, beside: Collection[Hashable] = ()) -> bool:
         """Whether the price of some POST has to be known before another one leaves: under a cap only."""

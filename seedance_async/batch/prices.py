@@ -1,8 +1,8 @@
 """The probable price of a job, and who says so.
 
-The vendor publishes no price list. There are its two documents' examples, what users of the real API have
-seen, and what a batch has been charged itself; a price is the best of these, never a promise. Of a class of
-work that nobody has told of, the price is unknown, and it is not guessed.
+The vendor publishes no price list. There are the examples of its documents, what users of the real API have
+seen, and what a batch has been charged itself; a price is the best of these, never a promise. The price of a
+class of work that nobody has reported is unknown, and it is not guessed.
 
 Pure.
 """
@@ -12,15 +12,31 @@ from __future__ import annotations
 from math import ceil, floor
 from typing import TYPE_CHECKING, Final, Literal
 
-from attrs import frozen
+from attrs import evolve, frozen
+
+from seedance_async.models import Kind
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from seedance_async.batch.ledger import Tariff
-    from seedance_async.models import Kind
 
 Source = Literal["learned", "documented", "observed"]
+
+EXAMPLE_SECONDS: Final = 5
+"""Length of the clip in the vendor's example."""
+
+
+@frozen
+class Tariff:
+    """What the price of a submission goes by.
+
+    Attributes:
+        kind: of the work.
+        tasks: how many tasks one submission starts, its ``batch_count``.
+    """
+
+    kind: Kind
+    tasks: int = 1
 
 
 @frozen
@@ -30,13 +46,22 @@ class Price:
     Attributes:
         low: at least.
         high: at most.
-        source: ``learned`` from this batch's own charges, ``documented`` in an example of the vendor's, or
-            ``observed`` by users.
+        source: of the higher one: ``learned`` from this batch's own charges, ``documented`` in an example of
+            the vendor's, or ``observed`` by users.
+        low_source: of the lower one; None if it is the same.
+        basis: what the source says, where the price is calculated from it.
     """
 
     low: float
     high: float
     source: Source
+    low_source: Source | None = None
+    basis: str = ""
+
+    @property
+    def sources(self) -> tuple[Source, Source]:
+        """Who says the lower one, and who says the higher one."""
+        return self.low_source or self.source, self.source
 
 
 def price_of(tariff: Tariff, learned: Mapping[Tariff, float]) -> Price | None:
@@ -54,23 +79,39 @@ def price_of(tariff: Tariff, learned: Mapping[Tariff, float]) -> Price | None:
         if kind.model == "seedance2"
         else _PICTURES.get((kind.model, kind.channel, kind.resolution))
     )
-    # Nobody has told what several pictures of one submission cost; that each costs the same is likely.
-    return one and Price(one.low * tariff.tasks, one.high * tariff.tasks, one.source)
+    if one is None or tariff.tasks == 1:
+        return one
+    # Nobody has reported what several pictures of one submission cost; that each costs the same is likely.
+    low, high = one.low * tariff.tasks, one.high * tariff.tasks
+    return evolve(one, low=low, high=high, basis=f"{one.high:g} for one")
+
+
+def most_of(jobs: Mapping[Tariff, int], learned: Mapping[Tariff, float]) -> tuple[float, int]:
+    """The most that jobs cost whose price is known, and how many there are whose price is not."""
+    prices = [(count, price_of(tariff, learned)) for tariff, count in jobs.items()]
+    unknown = sum(count for count, price in prices if price is None)
+    return sum(count * price.high for count, price in prices if price is not None), unknown
 
 
 def documented_price(tariff: Tariff) -> float:
-    """The most that anybody has told of being charged for a submission; 0 if nobody has."""
+    """The highest price that anybody has reported for a submission; 0 if nobody has."""
     price = price_of(tariff, {})
     return 0.0 if price is None else price.high
 
 
 def _clip(kind: Kind) -> Price | None:
-    told = _CLIPS_A_SECOND.get((kind.quality_tier, kind.channel, kind.resolution))
-    if told is None or kind.seconds is None:
+    known = _CLIPS_A_SECOND.get((kind.quality_tier, kind.channel, kind.resolution))
+    if known is None or kind.seconds is None:
         return None
-    rate, source = told
-    credits_told = round(rate * kind.seconds, 6)
-    return Price(floor(credits_told), ceil(credits_told), source)
+    rate, source = known
+    amount = round(rate * kind.seconds, 6)
+    if source == "observed":
+        basis = f"{rate:g} a second"
+    else:
+        basis = (
+            "" if kind.seconds == EXAMPLE_SECONDS else f"{rate * EXAMPLE_SECONDS:g} for {EXAMPLE_SECONDS} s"
+        )
+    return Price(floor(amount), ceil(amount), source, basis=basis)
 
 
 _CLIPS_A_SECOND: Final[Mapping[tuple[str | None, ...], tuple[float, Source]]] = {
@@ -82,5 +123,5 @@ _CLIPS_A_SECOND: Final[Mapping[tuple[str | None, ...], tuple[float, Source]]] = 
 }
 _PICTURES: Final[Mapping[tuple[str | None, ...], Price]] = {
     ("gpt-image-2", "standard", "1K"): Price(8, 8, "documented"),
-    ("nano-banana-pro", None, "1K"): Price(8, 12, "documented"),  # 12 in the example; one user saw 8
+    ("nano-banana-pro", None, "1K"): Price(8, 12, "documented", low_source="observed"),  # one user saw 8
 }

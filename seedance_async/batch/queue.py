@@ -16,12 +16,13 @@ from typing import TYPE_CHECKING, Final
 from attrs import evolve, frozen
 
 from seedance_async import clocks, posts
-from seedance_async.batch.journal import Entry
+from seedance_async.batch.journal import JobEntry
 from seedance_async.batch.states import State
 from seedance_async.errors import CreditCapError
 
 if TYPE_CHECKING:
-    from seedance_async.batch.ledger import Ledger, Tariff
+    from seedance_async.batch.ledger import Ledger
+    from seedance_async.batch.prices import Tariff
     from seedance_async.models import Kind
 
 CAPACITY: Final = 2000
@@ -36,7 +37,7 @@ class Post:
         jobs: all of one tariff, in one state, and asked for under one key if they ever were.
     """
 
-    jobs: tuple[Entry, ...]
+    jobs: tuple[JobEntry, ...]
 
     @property
     def number(self) -> int:
@@ -87,7 +88,7 @@ class Post:
             tuple(evolve(job, state=State.PLANNED, key=None, post=None, place=None) for job in self.jobs)
         )
 
-    def may_take(self, job: Entry) -> bool:
+    def may_take(self, job: JobEntry) -> bool:
         """Whether it may serve one more job."""
         first = self.jobs[0]
         # Those that were refused together are sent together: else they would not get their key again.
@@ -120,9 +121,9 @@ class JobQueue:
     def __init__(self, ledger: Ledger, *, share_posts: bool) -> None:
         self._ledger = ledger
         self._share_posts = share_posts
-        self._waiting: dict[Tariff, deque[Entry]] = {}
-        self._held: deque[Entry] = deque()  # their price was reserved with that of what they are made of
-        self._set_aside: list[Entry] = []
+        self._waiting: dict[Tariff, deque[JobEntry]] = {}
+        self._held: deque[JobEntry] = deque()  # their price was reserved with that of what they are made of
+        self._set_aside: list[JobEntry] = []
         self._left = 0.0  # under the cap, as they were set aside
         self._count = 0
 
@@ -134,7 +135,7 @@ class JobQueue:
         """Whether no further job should be read."""
         return self._count >= CAPACITY
 
-    def add(self, job: Entry) -> None:
+    def add(self, job: JobEntry) -> None:
         """Let a job wait."""
         waiting = (
             self._held if self._ledger.is_held(job.number) else self._waiting.setdefault(job.tariff, deque())
@@ -188,7 +189,7 @@ class JobQueue:
             return False
         return self._ledger.affords(tariff, beside=post.numbers)
 
-    def _take_one(self, tariff: Tariff, *, beside: tuple[int, ...] = ()) -> Entry:
+    def _take_one(self, tariff: Tariff, *, beside: tuple[int, ...] = ()) -> JobEntry:
         waiting = self._waiting[tariff]
         job = waiting.popleft()
         if not waiting:

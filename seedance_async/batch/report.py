@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-    from seedance_async.batch.journal import Entry, Milestones, Store
+    from seedance_async.batch.journal import JobEntry, Milestones, Store
 
 PAGE: Final = 500
 """Jobs on a page: some 600 kB of text, and a browser lays it out in a blink."""
@@ -99,13 +99,14 @@ class _Writer:
         self._write(gallery.page_name(self._number), self._render(entries))
         return True
 
-    def _render(self, entries: list[Entry]) -> str:
+    def _render(self, entries: list[JobEntry]) -> str:
         store = self._store
         counts = {str(state): count for state in ORDER if (count := self._totals.counts[state])}
         page = gallery.Page(
             number=self._number,
             counts=counts,
-            credits=store.credits_used - store.credits_refunded,
+            credits=store.credits_used,
+            refunded=store.credits_refunded,
             states=self._totals.states,
         )
         title = self._directory.resolve().name
@@ -123,18 +124,18 @@ class _Writer:
                 path.unlink()
 
 
-def card(entry: Entry) -> gallery.Card:
+def card(entry: JobEntry) -> gallery.Card:
     """A job as the gallery shows it."""
     fields = entry.request_fields
     durations = [task.duration for task in entry.tasks if task.duration is not None]
-    paid = None if entry.credits_used is None else entry.credits_used - (entry.credits_refunded or 0)
     return gallery.Card(
         name=entry.name,
         model=entry.model,
         prompt=str(fields.get("prompt", "")),
         files=entry.files,
         shape=str(fields.get("aspect_ratio") or fields.get("image_size") or ""),
-        credits=paid,
+        credits=entry.credits_used,
+        refunded=entry.credits_refunded or 0.0,
         seconds=max(durations, default=None),
         error=entry.error,
         state=entry.state,
@@ -142,7 +143,7 @@ def card(entry: Entry) -> gallery.Card:
     )
 
 
-def _facts(entry: Entry, fields: dict[str, object]) -> Iterator[tuple[str, str]]:
+def _facts(entry: JobEntry, fields: dict[str, object]) -> Iterator[tuple[str, str]]:
     if entry.task_ids:
         yield "task", "\n".join(entry.task_ids)
     if entry.key:

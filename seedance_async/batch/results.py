@@ -20,14 +20,14 @@ from seedance_async.safe_files import OWNER, append, create
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from seedance_async.batch.journal import Entry, Store
+    from seedance_async.batch.journal import JobEntry, Store
 
 RESULTS: Final = "results.jsonl"
 PAGE: Final = 500
 
 
 def result(
-    entry: Entry, directory: Path, *, error: SeedanceError | None = None, earlier: bool = False
+    entry: JobEntry, directory: Path, *, error: SeedanceError | None = None, earlier: bool = False
 ) -> JobResult:
     """The result that a caller gets of a job's entry.
 
@@ -53,7 +53,7 @@ def result(
     )
 
 
-def _error_on_record(entry: Entry) -> SeedanceError | None:
+def _error_on_record(entry: JobEntry) -> SeedanceError | None:
     """What an earlier run met; only its words were kept."""
     if not entry.error:
         return None
@@ -61,7 +61,7 @@ def _error_on_record(entry: Entry) -> SeedanceError | None:
     return SeedanceError(entry.error, idempotency_key=entry.key, task_id=task_id)
 
 
-def line(entry: Entry) -> str:
+def line(entry: JobEntry) -> str:
     """A job's line."""
     facts = {
         "name": entry.name,
@@ -79,7 +79,7 @@ def line(entry: Entry) -> str:
     return as_json({**facts, **entry.request_fields}) + "\n"
 
 
-def add(directory: Path, entry: Entry) -> None:
+def add(directory: Path, entry: JobEntry) -> None:
     """Add the line of a job that has just ended."""
     with append(directory / RESULTS, OWNER) as file:
         file.write(line(entry).encode())

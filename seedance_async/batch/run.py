@@ -44,7 +44,7 @@ if TYPE_CHECKING:
     from anyio.abc import TaskGroup
 
     from seedance_async.batch.jobs import JobResult
-    from seedance_async.batch.journal import Entry, Journal
+    from seedance_async.batch.journal import JobEntry, Journal
     from seedance_async.batch.ledger import Ledger
     from seedance_async.batch.saving import Saver
     from seedance_async.budget.gate import Slot
@@ -62,7 +62,7 @@ PAGE: Final = 200
 
 UNENDED: Final = frozenset({State.PLANNED, State.SUBMITTING, State.ACCEPTED})
 
-End: TypeAlias = "tuple[Entry, SeedanceError | None]"
+End: TypeAlias = "tuple[JobEntry, SeedanceError | None]"
 """A job as the journal has it now, and what went wrong."""
 
 
@@ -130,7 +130,7 @@ class Run:
         """Why no more jobs are sent; None while that is not so."""
         return self._stream.stopped
 
-    def start(self, begun: AsyncIterable[Post], planned: AsyncIterable[list[Entry]]) -> None:
+    def start(self, begun: AsyncIterable[Post], planned: AsyncIterable[list[JobEntry]]) -> None:
         """Begin to work, in the client's task group.
 
         Args:
@@ -166,7 +166,7 @@ class Run:
         """Whether a job that has not ended was delivered all the same, with the reason."""
         return number in self._delivered_open
 
-    async def deliver_earlier(self, entry: Entry) -> None:
+    async def deliver_earlier(self, entry: JobEntry) -> None:
         """Deliver a job that an earlier run has ended."""
         await self._stream.deliver(results.result(entry, self._directory, earlier=True))
 
@@ -249,14 +249,14 @@ class Run:
             # Else it is delivered at the end, among all that was not sent.
         return ends
 
-    def _requeue(self, entry: Entry) -> None:
+    def _requeue(self, entry: JobEntry) -> None:
         """Let a job wait for another turn. Its key was not refused for good, so it is as good as new."""
         self._requeued.add(entry.number)
         self._queue.add(evolve(entry, key=None))
 
     # --- collecting
 
-    def _resumed(self, job: Entry) -> Submission | None:
+    def _resumed(self, job: JobEntry) -> Submission | None:
         """What an earlier run was answered; its tasks are as old as that."""
         if job.submission is not None:
             age = max(0.0, clocks.wall_now() - (job.accepted_at or 0.0))
@@ -282,7 +282,7 @@ class Run:
                 ends += await self._left_out(job)
         return ends
 
-    async def _record_result(self, job: Entry, outcomes: Sequence[Task | SeedanceError]) -> End:
+    async def _record_result(self, job: JobEntry, outcomes: Sequence[Task | SeedanceError]) -> End:
         errors = [outcome for outcome in outcomes if isinstance(outcome, SeedanceError)]
         if errors:
             return await self._unfinished(job, errors[0])
@@ -294,7 +294,7 @@ class Run:
         self._settle(entry)
         return entry, _failure_among(tasks, entry)
 
-    async def _unfinished(self, job: Entry, error: SeedanceError) -> End:
+    async def _unfinished(self, job: JobEntry, error: SeedanceError) -> End:
         """It is paid, and its end was not seen: it stays accepted, and the next run polls again."""
         await self._journal.do(self._journal.store.note, job.number, error.message)
         if isinstance(error, UnauthorizedError):
@@ -304,7 +304,7 @@ class Run:
         error.task_id = error.task_id or next(iter(entry.task_ids), None)
         return entry, error
 
-    async def _left_out(self, job: Entry) -> list[End]:
+    async def _left_out(self, job: JobEntry) -> list[End]:
         """The answer to a shared POST names no task for this job."""
         entry = await self._entry(job.number)
         if entry.state is State.PLANNED:
@@ -314,14 +314,14 @@ class Run:
         self._ledger.doubt(job.number)
         return [(entry, None)]
 
-    def _settle(self, entry: Entry) -> None:
+    def _settle(self, entry: JobEntry) -> None:
         if entry.credits_used is not None:
             self._ledger.settle(entry.number, entry.credits_used)
         self._ledger.refund(entry.number, entry.credits_refunded or 0.0, charged=entry.credits_used)
 
     async def _pass_on(self, ends: Sequence[End]) -> list[End]:
         """Let the jobs that take what these made be sent; returns those that wait for it in vain."""
-        blocked: list[Entry] = []
+        blocked: list[JobEntry] = []
         for job, _ in ends:
             ready, in_vain = await self._sources.pass_on(job.number)
             blocked += in_vain
@@ -331,7 +331,7 @@ class Run:
 
     # --- saving and delivering
 
-    async def _save(self, job: Entry) -> End:
+    async def _save(self, job: JobEntry) -> End:
         """Files, and saved on disk."""
         store = self._journal.store
         async with self._downloads:
@@ -349,7 +349,7 @@ class Run:
             await self._journal.do(save, job.number, files, error and error.message)
             return await self._entry(job.number), error
 
-    async def _deliver(self, entry: Entry, error: SeedanceError | None) -> None:
+    async def _deliver(self, entry: JobEntry, error: SeedanceError | None) -> None:
         if entry.state in UNENDED:
             self._delivered_open.add(entry.number)
         try:
@@ -359,12 +359,12 @@ class Run:
         if not await self._stream.deliver(results.result(entry, self._directory, error=error)):
             log.debug("%s ended after its caller had left", entry.name)
 
-    async def _entry(self, number: int) -> Entry:
+    async def _entry(self, number: int) -> JobEntry:
         return await self._journal.do(self._journal.store.entry, number)
 
     # --- handing out
 
-    async def _feed(self, begun: AsyncIterable[Post], planned: AsyncIterable[list[Entry]]) -> None:
+    async def _feed(self, begun: AsyncIterable[Post], planned: AsyncIterable[list[JobEntry]]) -> None:
         """Start a coroutine for every post, as soon as it may be sent."""
         async with anyio.create_task_group() as readers:
             readers.start_soon(self._save_left_over, readers)
@@ -376,7 +376,7 @@ class Run:
         if self._source_problem is not None:
             raise self._source_problem
 
-    async def _read(self, planned: AsyncIterable[list[Entry]]) -> None:
+    async def _read(self, planned: AsyncIterable[list[JobEntry]]) -> None:
         """Read the planned jobs into the queue, a bounded way ahead."""
         try:
             with self._reading:
@@ -448,7 +448,7 @@ class Run:
                 savers.start_soon(self._save_one, job, places)
             last = jobs[-1].number
 
-    async def _save_one(self, job: Entry, places: anyio.Semaphore) -> None:
+    async def _save_one(self, job: JobEntry, places: anyio.Semaphore) -> None:
         try:
             await self._deliver(*await self._save(job))
         except JournalError as failure:
@@ -457,7 +457,7 @@ class Run:
             places.release()
 
 
-def _failure_among(tasks: Sequence[Task], entry: Entry) -> SeedanceError | None:
+def _failure_among(tasks: Sequence[Task], entry: JobEntry) -> SeedanceError | None:
     """The error of the first of a job's tasks that failed; else why there are fewer than it asked for."""
     for task in tasks:
         if task.is_failed:

@@ -22,10 +22,10 @@ import anyio
 
 from seedance_async import clocks
 from seedance_async.batch import names, results
+from seedance_async.batch.account_check import check_account
 from seedance_async.batch.intake import take_manifest, take_stream
 from seedance_async.batch.journal import Changes, Journal
 from seedance_async.batch.ledger import Ledger
-from seedance_async.batch.prices import documented_price
 from seedance_async.batch.queue import Post
 from seedance_async.batch.run import PAGE, Run, RunOptions
 from seedance_async.batch.saving import Saver
@@ -36,7 +36,6 @@ from seedance_async.errors import (
     ClientStateError,
     ConfigurationError,
     JournalError,
-    NotFoundError,
     SeedanceError,
 )
 from seedance_async.retry import KEY_TRUSTED
@@ -46,7 +45,7 @@ if TYPE_CHECKING:
     from types import TracebackType
 
     from seedance_async.batch.jobs import Job, JobResult
-    from seedance_async.batch.journal import Entry
+    from seedance_async.batch.journal import JobEntry
     from seedance_async.client import SeedanceClient
     from seedance_async.models import Request
 
@@ -54,9 +53,6 @@ log: logging.Logger = logging.getLogger(__name__)
 
 SHOWN: Final = 10
 """Names in a message."""
-
-PROBES: Final = 3
-"""Tasks that are asked for to see whether another key belongs to the same account."""
 
 
 class BatchRunner:
@@ -217,7 +213,7 @@ class BatchRunner:
         journal: Journal,
         jobs: str | os.PathLike[str] | Iterable[Job | Request] | AsyncIterable[Job | Request],
     ) -> tuple[Run, AsyncIterator[JobResult]]:
-        """Start a run, and tell what earlier ones have ended of it."""
+        """Start a run; return it, and the results that earlier ones have ended."""
         if self._busy:
             raise ClientStateError("a batch does one run at a time")
         self._busy = True
@@ -246,7 +242,9 @@ class BatchRunner:
 
     async def _begin(self, journal: Journal) -> None:
         """Start a run on record, once it is sure whose batch this is."""
-        account = await self._check_account(journal)
+        account = await check_account(
+            self._client, journal, self._directory, pay_twice=self._resubmit_uncertain
+        )
         now = clocks.wall_now()
         oldest = now - self._replay_window
         await journal.do(journal.store.begin_run, replayable_since=oldest, account=account, now=now)
@@ -258,37 +256,6 @@ class BatchRunner:
             raise ConfigurationError(f"until={self._until!r} is like the name of no job in the manifest")
         self._later = later
         self._ledger = await journal.do(_open_ledger, journal, self._max_credits)
-
-    async def _check_account(self, journal: Journal) -> str:
-        """Whose key the client has, once it is sure that the batch is of the same account.
-
-        Raises:
-            JournalError: it is another one, or may be, and there is something to lose.
-        """
-        engine, store = self._client.running_engine(), journal.store
-        account = engine.account
-        known = await journal.fact("account")
-        if known in {None, account}:
-            return account
-        here = f"this API key, at {engine.origin},"
-        advice = "use the key that it was begun with, or another directory"
-        probes = await journal.do(store.accepted_ids, limit=PROBES)
-        if probes and not any([await self._finds(task_id) for task_id in probes]):
-            raise JournalError(f"{here} does not know the tasks of the batch in {self._directory}: {advice}")
-        doubts = await journal.do(store.doubts, account)
-        if doubts and not probes and not self._resubmit_uncertain:
-            raise JournalError(
-                f"{doubts} jobs of the batch in {self._directory} may be paid under another API key, and "
-                f"nothing shows that {here} is of the same account: {advice}"
-            )
-        return account
-
-    async def _finds(self, task_id: str) -> bool:
-        try:
-            await self._client.get_task(task_id)
-        except NotFoundError:
-            return False
-        return True
 
     def _prepare(self, journal: Journal) -> Run:
         return Run(
@@ -319,14 +286,14 @@ class BatchRunner:
         async for entry in _pages(journal, journal.store.ended_earlier):
             yield results.result(entry, self._directory, earlier=True)
 
-    async def _listed(self, journal: Journal) -> AsyncIterator[list[Entry]]:
+    async def _listed(self, journal: Journal) -> AsyncIterator[list[JobEntry]]:
         """The manifest's jobs that were never sent."""
         async for job in _pages(journal, journal.store.to_send):
             yield [job]
 
     async def _streamed(
         self, journal: Journal, jobs: Iterable[Job | Request] | AsyncIterable[Job | Request]
-    ) -> AsyncIterator[list[Entry]]:
+    ) -> AsyncIterator[list[JobEntry]]:
         """A program's jobs that were never sent, as they come; those that ended earlier are delivered."""
         async for numbers in take_stream(journal, jobs, at_end=self._note_changes):
             await journal.do(journal.store.sort_linked, numbers)
@@ -372,7 +339,7 @@ def _open_ledger(journal: Journal, cap: float | None) -> Ledger:
     """The ledger by what the journal knows: what is spent, what may be, and what jobs cost."""
     store = journal.store
     spent = store.credits_used - store.credits_refunded + store.credits_doubted
-    ledger = Ledger(cap=cap, spent=spent, prices=store.prices(), documented_price=documented_price)
+    ledger = Ledger(cap=cap, spent=spent, prices=store.prices())
     for number, tariff, state in store.unpriced():
         ledger.hold(number, tariff)
         if state is not State.SUBMITTING:
@@ -380,7 +347,7 @@ def _open_ledger(journal: Journal, cap: float | None) -> Ledger:
     return ledger
 
 
-async def _pages(journal: Journal, read: Callable[..., list[Entry]]) -> AsyncIterator[Entry]:
+async def _pages(journal: Journal, read: Callable[..., list[JobEntry]]) -> AsyncIterator[JobEntry]:
     """Every row that ``read`` gives, a page at a time."""
     last = 0
     while page := await journal.do(read, after=last, limit=PAGE):

@@ -19,7 +19,7 @@ from seedance_async.safe_files import leads_out, replacing
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from seedance_async.batch.journal import Entry, Journal
+    from seedance_async.batch.journal import JobEntry, Journal
     from seedance_async.batch.names import Template
     from seedance_async.client import SeedanceClient
     from seedance_async.models import Task
@@ -45,7 +45,7 @@ class Saver:
         self._template = template
         self._embed = embed
 
-    async def save(self, entry: Entry) -> list[str]:
+    async def save(self, entry: JobEntry) -> list[str]:
         """Fetch every file of a completed job, with a sidecar for each.
 
         Returns:
@@ -66,15 +66,16 @@ class Saver:
                     "away and run again",
                     task_id=task.id,
                 )
-            for path in await self._client.running_engine().downloads.save(
+            saved = await self._client.running_engine().downloads.save(
                 task,
                 target.parent,
                 name=target.name,
                 prompt=str(entry.request_fields["prompt"]) if self._embed else None,
                 renew=partial(self._renewed, entry.number, known),
-            ):
-                await to_thread.run_sync(_described, path, entry, task)
-                paths.append(path)
+            )
+            for path in saved:
+                await to_thread.run_sync(_described, path, entry, task, saved[0])
+            paths += saved
         return [path.relative_to(self._directory).as_posix() for path in paths]
 
     async def _renewed(self, number: int, known: dict[str, Task], task_id: str) -> Task:
@@ -84,7 +85,7 @@ class Saver:
         await self._journal.do(renew, number, list(known.values()))
         return known[task_id]
 
-    def _target(self, entry: Entry, task: Task, place: int | None) -> Path:
+    def _target(self, entry: JobEntry, task: Task, place: int | None) -> Path:
         """Where a task's files go, without extension; tasks of one job are numbered."""
         *folders, name = entry.name.split("/")
         path = PurePosixPath(*map(safe, folders)) / self._template.render(
@@ -107,15 +108,19 @@ def _writable(path: PurePosixPath) -> PurePosixPath:
     return path
 
 
-def _described(path: Path, entry: Entry, task: Task) -> None:
+def _described(path: Path, entry: JobEntry, task: Task, main: Path) -> None:
     try:
-        _describe(path, entry, task)
+        _describe(path, entry, task, main)
     except OSError as problem:
         raise DownloadError(f"cannot describe {path.name}: {problem.strerror}", task_id=task.id) from problem
 
 
-def _describe(path: Path, entry: Entry, task: Task) -> None:
-    """Put a file's story beside it, as JSON: what made it, under which ids, and what it should read like."""
+def _describe(path: Path, entry: JobEntry, task: Task, main: Path) -> None:
+    """Put a file's story beside it, as JSON: what made it, under which ids, and what it should read like.
+
+    A clip's last frame comes with the clip: its ``main_file`` has the task's credits, and the frame has 0, so
+    whoever adds up the sidecars counts no task twice.
+    """
     with path.open("rb") as file:
         digest = hashlib.file_digest(file, "sha256").hexdigest()
     story = {
@@ -126,7 +131,8 @@ def _describe(path: Path, entry: Entry, task: Task) -> None:
         "model": entry.model,
         "task_id": task.id,
         "idempotency_key": entry.key,
-        "credits_used": task.credits_used,
+        "credits_used": task.credits_used if path == main else 0,
+        "main_file": main.name,
         "created_at": task.created_at.isoformat() if task.created_at else None,
         "updated_at": task.updated_at.isoformat() if task.updated_at else None,
         "request": entry.request_fields,

@@ -13,7 +13,7 @@ from seedance_async import clocks
 from seedance_async.errors import SeedanceError
 
 if TYPE_CHECKING:
-    from seedance_async.batch.journal import Entry, Journal
+    from seedance_async.batch.journal import JobEntry, Journal
     from seedance_async.batch.ledger import Ledger
     from seedance_async.batch.queue import Post
     from seedance_async.engine import Engine
@@ -72,7 +72,7 @@ class Sources:
         if all(task.is_final for task in tasks):
             await self._journal.do(partial(store.renew, now=clocks.wall_now()), number, tasks)
 
-    async def pass_on(self, number: int) -> tuple[list[Entry], list[Entry]]:
+    async def pass_on(self, number: int) -> tuple[list[JobEntry], list[JobEntry]]:
         """A job has come as far as it comes in this run: what can be sent now, and what waits in vain."""
         store = self._journal.store
         if not store.has_links:

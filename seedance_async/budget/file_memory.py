@@ -8,7 +8,7 @@ milliseconds on file systems that flush what is renamed, and this happens before
 synced to disk, for after a power cut a minute has passed anyway. The room it will need is taken with the
 first write, so that a disk that fills up later does not cut it.
 
-What is not known is taken to be the worst that can be, for as long as that can last, and told once:
+What is not known is taken to be the worst that can be, for as long as that can last, and logged once:
 
 - a file that cannot be read, or is gone although we wrote it, may have held a full window: nothing is sent
   for one period;
@@ -20,9 +20,9 @@ What is not known is taken to be the worst that can be, for as long as that can 
 - where no file can be written, the other processes cannot be seen: this one uses `FALLBACK_SHARE` of the
   window.
 
-Instants are stored as seconds from the moment of writing. How long ago that was is told by the time since
+Instants are stored as seconds from the moment of writing. How long ago that was follows from the time since
 boot where the system names its boots (Linux): it runs through a suspend and knows no steps. Elsewhere the
-wall clock tells; if it was set back, no time has passed, which is the careful side. All clocks are read while
+wall clock shows; if it was set back, no time has passed, which is the careful side. All clocks are read while
 the lock is held, in the order that makes slots return later rather than earlier.
 """
 
@@ -48,7 +48,7 @@ from seedance_async.budget.memory import BudgetState
 from seedance_async.budget.pace import Pace
 from seedance_async.clocks import boot_time
 from seedance_async.models import RateLimit
-from seedance_async.network import is_loopback
+from seedance_async.network import is_sandbox
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -315,10 +315,10 @@ def state_directory() -> Path:
 def outlives_a_process(base_url: URL) -> bool:
     """Whether an account is worth remembering on the disk.
 
-    A sandbox at loopback lives no longer than its process, so it is only remembered where the environment's
+    A sandbox lives no longer than its process, so it is only remembered where the environment's
     ``SEEDANCE_STATE_DIR`` names a place.
     """
-    return bool(os.environ.get("SEEDANCE_STATE_DIR")) or not is_loopback(base_url.host or "")
+    return bool(os.environ.get("SEEDANCE_STATE_DIR")) or not is_sandbox(base_url.scheme, base_url.host or "")
 
 
 def _parsed(content: bytes) -> Page | None:

@@ -40,7 +40,7 @@ if TYPE_CHECKING:
     from seedance_async.budget.memory import BudgetMemory, BudgetState
     from seedance_async.models import RateLimit
 
-FORESEEN: Final = 240  # slots told one by one; what is further off is told by the rate alone
+FORESEEN: Final = 240  # slots listed one by one; what is further off is described by the rate alone
 FLOAT_ERROR: Final = 0.001  # s; an instant that went through the memory is not the same float
 LOCK_WAIT: Final = 0.01  # s until a locked memory is tried again; doubled each time
 LONGEST_LOCK_WAIT: Final = 0.25  # s
@@ -102,17 +102,17 @@ class Budget:
     def allowance(self, now: float) -> Allowance:
         """What may be sent at ``now`` and later, if nothing else happens.
 
-        A wide limit is told as a narrower one of the same rate: a schedule has no use for a million instants.
+        A wide limit becomes a narrower one of the same rate: a schedule has no use for a million instants.
         """
         openings = self._openings(now)
         free = bisect_right(openings, now)
         slots, interval = self._slots, self._pace.interval(self._limit)
-        told = min(slots, FORESEEN)
+        listed = min(slots, FORESEEN)
         return Allowance(
             free=max(0, min(free, self._room_for_unanswered)),
             returns=tuple(openings[free:]),
-            requests=told,
-            period=self._limit.period * told / slots if interval is None else interval * told,
+            requests=listed,
+            period=self._limit.period * listed / slots if interval is None else interval * listed,
         )
 
     def settle(

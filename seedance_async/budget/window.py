@@ -67,9 +67,9 @@ class Window:
         """When each of so many slots a period may be taken, but for those on the wire; ascending.
 
         Args:
-            now: not before any instant told earlier.
+            now: not before any instant passed earlier.
             slots: that one period has.
-            most: only so many of them are told; the earliest.
+            most: only so many of them are returned; the earliest.
         """
         return list(islice(self._openings(now, slots), most))
 

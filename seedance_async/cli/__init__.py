@@ -1,7 +1,11 @@
-"""The entry point of the command line: it needs the extra ``cli``, and says so in one line without it."""
+"""The entry point of the command line: it needs the extra ``cli``, and says so in one line without it.
+
+The line names the extra's packages, so it works wherever this one came from: a checkout, a wheel, an index.
+"""
 
 from __future__ import annotations
 
+import shlex
 import sys
 from importlib.util import find_spec
 from typing import Final
@@ -14,7 +18,8 @@ NEEDED: Final = ("cyclopts", "rich")
 def main() -> int:
     """Run the ``seedance`` command with the process's own arguments and return its exit code."""
     if not all(find_spec(package) for package in NEEDED):
-        sys.stderr.write("the seedance command needs its extra: pip install 'seedance-async[cli]'\n")
+        command = shlex.join([sys.executable, "-m", "pip", "install", *NEEDED])
+        sys.stderr.write(f"the seedance command needs the packages of its extra, cli: {command}\n")
         return ExitCode.USAGE
     from seedance_async.cli.app import run  # noqa: PLC0415 - the extra may be missing
 

@@ -7,12 +7,13 @@ import inspect
 from typing import TYPE_CHECKING
 
 from cyclopts import App
-from cyclopts.exceptions import CycloptsError, UnknownOptionError
+from cyclopts.exceptions import CycloptsError, UnknownOptionError, UnusedCliTokensError
 
 from seedance_async import __version__
 from seedance_async.cli import batch, demo, estimate, expand, generate, sandbox, tasks
 from seedance_async.cli.exits import code_of, lines_of
 from seedance_async.cli.output import help_console, log_notices, prepare, take_write_errors, write_message
+from seedance_async.cli.unused_words import unused_words, without
 from seedance_async.errors import SeedanceError
 from seedance_async.exit_codes import ExitCode
 
@@ -78,6 +79,17 @@ def _parsed(arguments: Sequence[str]) -> tuple[Callable[..., object], inspect.Bo
     return command, bound
 
 
+def _about_unused(arguments: Sequence[str], unused: Sequence[str]) -> str:
+    """What to write about words that a command has no use for, the argument of which is read once more."""
+    left = without(arguments, unused)
+    try:
+        _, bound = _parsed(left)
+        subject = next((value for value in bound.args if isinstance(value, str)), None)
+    except CycloptsError:
+        subject = None
+    return unused_words(left, unused, subject)
+
+
 async def execute(arguments: Sequence[str]) -> int:
     """Run one command line in the present event loop and return its exit code."""
     code = await _run(arguments)
@@ -91,6 +103,9 @@ async def _run(arguments: Sequence[str]) -> int:
             code = command(*bound.args, **bound.kwargs)
             code = await code if inspect.isawaitable(code) else code
         return code if isinstance(code, int) else ExitCode.OK
+    except UnusedCliTokensError as mistake:
+        write_message(f"error: {_about_unused(arguments, mistake.unused_tokens or ())}")
+        return ExitCode.USAGE
     except CycloptsError as mistake:
         write_message(f"error: {mistake}")
         return ExitCode.USAGE

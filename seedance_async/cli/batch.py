@@ -12,7 +12,7 @@ from contextlib import AsyncExitStack, contextmanager
 from pathlib import Path  # noqa: TC003 - cyclopts reads the annotations
 from typing import TYPE_CHECKING, Annotated, Final
 
-from attrs import frozen
+from attrs import evolve, frozen
 from cyclopts import Parameter
 
 import seedance_async
@@ -29,7 +29,7 @@ from seedance_async.cli.estimate import print_estimate
 from seedance_async.cli.interrupts import interruptible
 from seedance_async.cli.output import write_data, write_message
 from seedance_async.cli.paths import check_writable, output_flag
-from seedance_async.cli.sandbox import SPEED, rate_limit, sandbox_client
+from seedance_async.cli.sandbox import SPEED, rate_limit, refusals_as_mistakes, sandbox_client
 from seedance_async.errors import ConfigurationError
 from seedance_async.exit_codes import ExitCode
 from seedance_async.safe_files import missing, remove_empty
@@ -38,6 +38,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from seedance_async import BatchRunner, SeedanceClient, Summary
+    from seedance_async.cli.batch_run import Shortfall
 
 SANDBOX_MEMORY: Final = "sandbox.jsonl"
 """What the account of ``--sandbox`` remembers, in the batch's directory."""
@@ -140,6 +141,7 @@ async def batch(
             retry_failed=options.retry_failed,
             as_json=options.as_json,
             scale=1 / SPEED if options.sandbox else None,
+            max_credits=options.max_credits,
         )
     return await _Command(manifest, output, options, connection).run()
 
@@ -189,7 +191,7 @@ class _Command:
         summary = batch.status.summary
         code = ExitCode.INTERRUPTED if interruption.cancelled_caught else summary.exit_code
         display.ended(batch.status, code, await batch.write_gallery())
-        self._write_advice(summary, code)
+        self._write_advice(summary, code, batch.shortfall)
         return code
 
     async def _run(self, batch: BatchRun) -> None:
@@ -216,7 +218,8 @@ class _Command:
         if not self._options.sandbox:
             return await opened.enter_async_context(self._connection.client())
         memory = self._directory / SANDBOX_MEMORY
-        sandbox = await opened.enter_async_context(emulator.Sandbox(speed=SPEED, memory=memory))
+        with refusals_as_mistakes():
+            sandbox = await opened.enter_async_context(emulator.Sandbox(speed=SPEED, memory=memory))
         write_message(f"sandbox: play money, and a clock that runs {SPEED:g} times as fast")
         return await opened.enter_async_context(sandbox_client(sandbox))
 
@@ -235,7 +238,7 @@ class _Command:
             share_posts=not options.no_share_posts,
         )
 
-    def _write_advice(self, summary: Summary, code: ExitCode) -> None:
+    def _write_advice(self, summary: Summary, code: ExitCode, shortfall: Shortfall | None) -> None:
         """Write what there is to know before the command is run again."""
         if summary.changes.edited:
             write_message(f"{summary.changes.edited} {EDITED}")
@@ -243,18 +246,25 @@ class _Command:
             write_message(f"stopped: {summary.stopped.message}")
         if left := {state: count for state, count in summary.counts.items() if state not in ENDED}:
             counts = ", ".join(f"{count} {state}" for state, count in left.items())
-            self._write_command(f"to go on with what is left ({counts}):")
+            reason = f"to go on with what is left ({counts})"
+            if shortfall is None:
+                self._write_command(f"{reason}:")
+            else:
+                self._write_command(f"{reason}, {_costs(shortfall)}:", cap=shortfall.cap)
         elif code == ExitCode.INTERRUPTED and not summary.total:
             self._write_command("interrupted before anything was sent; to go on:")
         elif code == ExitCode.FAILED:
             write_message(RETRY_FAILED)
 
-    def _write_command(self, reason: str) -> None:
-        """Write the command that goes on."""
+    def _write_command(self, reason: str, *, cap: float | None = None) -> None:
+        """Write the command that goes on, under another cap if one is given."""
+        options = self._options if cap is None else evolve(self._options, max_credits=cap)
         words = ["seedance", "batch", self._manifest, "-o", str(self._directory)]
-        words += [*self._options.words(), *self._connection.words()]
+        words += [*options.words(), *self._connection.words()]
         write_message(reason)
         write_message(f"  {shlex.join(words)}")
+        if self._connection.api_key is not None:  # a secret, which a log keeps
+            write_message("  and --api-key, as before")
         if is_read_once(self._manifest):
             write_message(f"with the same jobs through {self._manifest} once more")
 
@@ -270,3 +280,12 @@ def _no_memory_of_nothing(directory: Path) -> Iterator[None]:
         if is_new and not os.path.lexists(directory / JOURNAL):
             memory.unlink(missing_ok=True)
             remove_empty(made)
+
+
+def _costs(shortfall: Shortfall) -> str:
+    """What the rest costs, as far as anybody knows."""
+    known = f"which costs up to {shortfall.rest:,.10g} credits more"
+    unknown = f"{shortfall.unpriced} of them at a price that nobody knows yet"
+    if not shortfall.unpriced:
+        return known
+    return f"{known}, and {unknown}" if shortfall.rest else unknown

@@ -27,6 +27,7 @@ from rich.text import Text
 from seedance_async.batch.states import State
 from seedance_async.cli.output import is_live, terminal, without_controls, write_data, write_message
 from seedance_async.cli.progress import LINE_INTERVAL, LiveView, Ticker
+from seedance_async.credit_format import format_credits
 from seedance_async.time_format import format_seconds
 
 if TYPE_CHECKING:
@@ -267,7 +268,7 @@ def status_line(status: Status) -> str:
         [
             f"[{ended}/{summary.total}] {_counts(status)}",
             f"{status.requests_in_window} of {limit.requests} requests in the last {limit.period:g} s",
-            f"{_net_credits(status)} credits{_cap(status)}",
+            f"{_credits_of(status, unit=' credits')}{_cap(status)}",
             f"{format_seconds(status.seconds)}{time_left(status, before=', ')}",
         ]
     )
@@ -282,12 +283,11 @@ def time_left(status: Status, *, before: str) -> str:
 def totals(status: Status, page: Path | None) -> dict[str, str]:
     """What became of it all."""
     summary = status.summary
-    refunded = f", {summary.credits_refunded:,.10g} of them refunded" if summary.credits_refunded else ""
     return {
         "jobs": f"{summary.total:,}: {_counts(status)}",
         "time": format_seconds(status.seconds),
         "requests": f"{status.requests:,}",
-        "credits": f"{summary.credits_used:,.10g}{refunded}",
+        "credits": _credits_of(status),
         **({} if page is None else {"gallery": page.resolve().as_uri()}),
     }
 
@@ -306,8 +306,8 @@ def _counts(status: Status) -> str:
     return ", ".join(f"{count} {state}" for state, count in status.summary.counts.items())
 
 
-def _net_credits(status: Status) -> str:
-    return f"{status.summary.credits_used - status.summary.credits_refunded:,.10g}"
+def _credits_of(status: Status, *, unit: str = "") -> str:
+    return format_credits(status.summary.credits_used, status.summary.credits_refunded, unit=unit)
 
 
 def _cap(status: Status) -> str:
@@ -384,11 +384,9 @@ def _requests(status: Status) -> Text:
 
 def _credits(status: Status) -> Text:
     summary = status.summary
-    text = Text(f"{_net_credits(status)}{_cap(status)}")
+    text = Text(f"{_credits_of(status)}{_cap(status)}")
     if summary.credits_reserved:
         text.append(f" · {summary.credits_reserved:,.10g} reserved", style="dim")
-    if summary.credits_refunded:
-        text.append(f" · {summary.credits_refunded:,.10g} refunded", style="dim")
     return text
 
 

@@ -3,21 +3,42 @@
 from __future__ import annotations
 
 from contextlib import aclosing, suppress
+from math import ceil, floor
 from typing import TYPE_CHECKING
 
+from attrs import frozen
+
 from seedance_async.batch.journal.opening import JOURNAL
+from seedance_async.batch.prices import most_of
 from seedance_async.batch.report import write_gallery
+from seedance_async.batch.states import State
 from seedance_async.cli.batch_status import Monitor
 from seedance_async.cli.output import write_message
-from seedance_async.errors import JournalError
+from seedance_async.errors import CreditCapError, JournalError
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
     from pathlib import Path
 
-    from seedance_async import BatchRunner, Job, SeedanceClient
+    from seedance_async import BatchRunner, Job, SeedanceClient, Summary
+    from seedance_async.batch.journal import Store
     from seedance_async.cli.batch_display import Display
     from seedance_async.cli.batch_status import Status
+
+
+@frozen(kw_only=True)
+class Shortfall:
+    """What a batch still needs that was stopped by its cap.
+
+    Attributes:
+        cap: one that is higher, and enough for all jobs whose price is known.
+        rest: the most that these still cost, in credits.
+        unpriced: how many others there are.
+    """
+
+    cap: int
+    rest: float
+    unpriced: int
 
 
 class BatchRun:
@@ -29,10 +50,12 @@ class BatchRun:
 
     Attributes:
         status: how the batch stood when the run ended, in whichever way; None until its journal was open.
+        shortfall: what the batch still needs, if its cap ended the run.
     """
 
     def __init__(self, directory: Path, display: Display) -> None:
         self.status: Status | None = None
+        self.shortfall: Shortfall | None = None
         self._directory = directory
         self._display = display
 
@@ -63,6 +86,17 @@ class BatchRun:
                 async for result in results:
                     self._display.job_ended(result)
                     await monitor.save()
+                if isinstance(batch.summary.stopped, CreditCapError):
+                    self.shortfall = await batch.journal.do(_shortfall, batch.journal.store, batch.summary)
         finally:
             with suppress(JournalError):  # whatever ended the run is worth more than its chart
                 await monitor.save(at_end=True)
+
+
+def _shortfall(store: Store, summary: Summary) -> Shortfall:
+    """In the journal's thread."""
+    planned = {tariff: count for (tariff, state), count in store.tally().items() if state is State.PLANNED}
+    rest, unpriced = most_of(planned, store.prices())
+    bound = store.credits_used - store.credits_refunded + store.credits_doubted + summary.credits_reserved
+    higher = floor(summary.max_credits or 0) + 1
+    return Shortfall(cap=max(ceil(bound + rest), higher), rest=rest, unpriced=unpriced)

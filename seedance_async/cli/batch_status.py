@@ -82,7 +82,7 @@ class RequestCounter:
 
 
 class Monitor:
-    """Tells the status of a running batch, and counts its requests while it is entered.
+    """Reads the status of a running batch, and counts its requests while it is entered.
 
     Args:
         batch: open.

@@ -8,6 +8,7 @@ import anyio
 
 from seedance_async.cli.output import write_data, write_message
 from seedance_async.cli.progress import Progress
+from seedance_async.credit_format import format_credits
 from seedance_async.errors import SeedanceError, TaskFailedError, WaitTimeoutError
 from seedance_async.time_format import format_seconds
 
@@ -106,7 +107,5 @@ def write_final(task: Task) -> None:
     if task.duration is not None:
         words.append(f"after {format_seconds(task.duration)}")
     if task.credits_used is not None:
-        words.append(f"· {task.credits_used:g} credits")
-    if task.credits_refunded:
-        words.append(f"· {task.credits_refunded:g} refunded")
+        words.append(f"· {format_credits(task.credits_used, task.credits_refunded, unit=' credits')}")
     write_message(" ".join(words))

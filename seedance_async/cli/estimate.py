@@ -24,8 +24,16 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
     from seedance_async.batch.estimate import Cost, Estimate, Range
-    from seedance_async.batch.ledger import Tariff
+    from seedance_async.batch.prices import Tariff
     from seedance_async.batch.survey import Survey
+
+UNFINISHED: Final = (State.PLANNED, State.SUBMITTING, State.ACCEPTED)
+
+GUESSES: Final = {
+    "seedance2": "19 clips that a user reported took 102 to 268 s",
+    None: "pictures in two examples of the vendor's took 84 and 102 s",
+}
+"""What the time of a model's tasks goes by as long as none of them has finished."""
 
 SOURCES: Final = {
     "learned": "charged in this batch before",
@@ -61,6 +69,7 @@ async def print_estimate(
     retry_failed: bool = False,
     as_json: bool,
     scale: float | None = None,
+    max_credits: float | None = None,
 ) -> int:
     """Check a manifest, and write what it will take.
 
@@ -72,11 +81,13 @@ async def print_estimate(
         retry_failed: whether failed jobs go out again.
         as_json: whether to write JSON.
         scale: how long a second of the vendor's takes; else the environment's.
+        max_credits: the batch's cap; None without one.
     """
     text = rate_limit or os.environ.get("SEEDANCE_RATE_LIMIT")
     limit = RateLimit.parse(text) if text else RateLimit()
     found = await survey(manifest, directory, retry_failed=retry_failed)
-    forecast = Forecast(scale=scale or time_scale(os.environ.get("SEEDANCE_TIME_SCALE") or "1"))
+    scale = scale or time_scale(os.environ.get("SEEDANCE_TIME_SCALE") or "1")
+    forecast = Forecast(scale=scale)
     for kind, seconds in found.durations:
         forecast.observe(kind, seconds)
     expected = batch_estimate.estimate(
@@ -88,23 +99,52 @@ async def print_estimate(
         prices=found.prices,
     )
     if as_json:
-        write_data(json.dumps(_document(found, expected, limit)))
+        write_data(json.dumps(_document(found, expected, limit, max_credits)))
     else:
-        for subject, line in _lines(found, expected, limit):
+        for subject, line in _lines(found, expected, limit, cap=max_credits, speed=1 / scale):
             write_data(f"{subject:<9} {line}".rstrip())
     return ExitCode.OK
 
 
-def _lines(found: Survey, expected: Estimate, limit: RateLimit) -> Iterator[tuple[str, str]]:
+def _lines(
+    found: Survey, expected: Estimate, limit: RateLimit, *, cap: float | None, speed: float
+) -> Iterator[tuple[str, str]]:
     yield "jobs", _jobs(found, expected)
     if not expected.jobs + expected.running:
         return
-    yield "requests", f"{_range(expected.requests)}, at most {limit.requests} in {limit.period:g} s"
-    yield "time", f"{format_range(expected.seconds.low, expected.seconds.high)}, by {_durations(found)}"
+    yield "requests", _requests(expected, limit)
+    faster = "" if speed == 1 else f", {speed:.10g} times as fast here"
+    time = format_range(expected.seconds.low, expected.seconds.high)
+    yield "time", f"{time}, by {_durations(found)}{faster}"
     yield "credits", _credits(found, expected)
     widest = max((len(_name(cost.tariff)) for cost in expected.costs), default=0)
     for cost in expected.costs:
         yield "", f"{cost.jobs:,} of {_name(cost.tariff):<{widest}}  {_price(cost)}"
+    if cap is not None:
+        yield "cap", _cap(found, expected, cap)
+
+
+def _requests(expected: Estimate, limit: RateLimit) -> str:
+    needed, most = expected.needed, expected.requests.high
+    early = f"; {_range(expected.requests)} with early polls, which use free slots" if most > needed else ""
+    return f"{needed:,} needed{early}; at most {limit.requests} in {limit.period:g} s"
+
+
+def _cap(found: Survey, expected: Estimate, cap: float) -> str:
+    whole = f"{found.spent + expected.credits.high:,.10g}{_unpriced(expected)}"
+    verdict = {
+        True: "enough for all of it",
+        False: f"too little for all of it, which costs up to {whole}: it will stop on the way",
+        None: f"maybe too little for all of it, which costs up to {whole}",
+    }[_fits(found, expected, cap)]
+    return f"{cap:,.10g} over all runs, {verdict}"
+
+
+def _fits(found: Survey, expected: Estimate, cap: float) -> bool | None:
+    """Whether a cap is enough for a whole batch; None if that is not sure."""
+    if found.spent + expected.credits.low > cap:
+        return False
+    return None if expected.unpriced or found.spent + expected.credits.high > cap else True
 
 
 def _jobs(found: Survey, expected: Estimate) -> str:
@@ -116,16 +156,32 @@ def _jobs(found: Survey, expected: Estimate) -> str:
 
 
 def _durations(found: Survey) -> str:
-    if found.durations:
-        return f"what {len(found.durations)} tasks of this batch took"
-    return "a guess: 19 clips that a user reported took 102 to 268 s"
+    learned = _learned(found)
+    guesses = {GUESSES.get(model, GUESSES[None]) for model, count in learned.items() if not count}
+    parts = []
+    if total := sum(learned.values()):
+        parts.append(f"what {total} tasks of this batch took")
+    if guesses:
+        parts.append(f"a guess: {', '.join(sorted(guesses))}")
+    return " and ".join(parts)
+
+
+def _learned(found: Survey) -> dict[str, int]:
+    """Of each model that is still at work, how many tasks are known to have taken how long."""
+    models = dict.fromkeys(tariff.kind.model for tariff in found.jobs(*UNFINISHED))
+    return {str(model): sum(kind.model == model for kind, _ in found.durations) for model in models}
 
 
 def _credits(found: Survey, expected: Estimate) -> str:
-    text = _range(expected.credits)
-    if expected.unpriced:
-        text += f" and the unknown price of {expected.unpriced:,} jobs"
+    if expected.unpriced == expected.jobs > 0:
+        text = "unknown: nobody has reported what such jobs cost"
+    else:
+        text = f"{_range(expected.credits)}{_unpriced(expected)}"
     return f"{text}, beside {found.spent:,.10g} spent" if found.spent else text
+
+
+def _unpriced(expected: Estimate) -> str:
+    return f" and the unknown price of {expected.unpriced:,} jobs" if expected.unpriced else ""
 
 
 def _name(tariff: Tariff) -> str:
@@ -141,25 +197,35 @@ def _price(cost: Cost) -> str:
     if price is None:
         return "price unknown"
     each = batch_estimate.Range(price.low, price.high)
-    return f"{_range(each)} each ({SOURCES[price.source]})"
+    basis = f": {price.basis}" if price.basis else ""
+    source = f"{SOURCES[price.source]}{basis}"
+    if price.low_source is not None:
+        source = f"{price.low:,.10g} {SOURCES[price.low_source]}, {price.high:,.10g} {source}"
+    return f"{_range(each)} each ({source})"
 
 
 def _range(span: Range) -> str:
     return f"{span.low:,.10g}" if span.low == span.high else f"{span.low:,.10g} to {span.high:,.10g}"
 
 
-def _document(found: Survey, expected: Estimate, limit: RateLimit) -> Mapping[str, object]:
+def _document(found: Survey, expected: Estimate, limit: RateLimit, cap: float | None) -> Mapping[str, object]:
+    learned = _learned(found)
+    priced = [expected.credits.low, expected.credits.high]
     states = {state: sum(found.jobs(state).values()) for state in State}
     return {
         "counts": {state: count for state, count in states.items() if count},
         "jobs": expected.jobs,
         "rate_limit": f"{limit.requests}/{limit.period:g}",
+        "requests_needed": expected.needed,
         "requests": [expected.requests.low, expected.requests.high],
         "seconds": [round(expected.seconds.low), round(expected.seconds.high)],
-        "seconds_source": "learned" if found.durations else "prior",
-        "credits": [expected.credits.low, expected.credits.high],
+        "seconds_source": _seconds_source(learned),
+        "credits": None if expected.unpriced else priced,
+        "credits_of_priced_jobs": priced,
         "jobs_without_price": expected.unpriced,
         "credits_spent": found.spent,
+        "max_credits": cap,
+        "fits_cap": None if cap is None else _fits(found, expected, cap),
         "costs": [
             {
                 "model": cost.tariff.kind.model,
@@ -171,7 +237,14 @@ def _document(found: Survey, expected: Estimate, limit: RateLimit) -> Mapping[st
                 "jobs": cost.jobs,
                 "credits_each": None if cost.price is None else [cost.price.low, cost.price.high],
                 "source": "unknown" if cost.price is None else cost.price.source,
+                "sources": None if cost.price is None else cost.price.sources,
             }
             for cost in expected.costs
         ],
     }
+
+
+def _seconds_source(learned: Mapping[str, int]) -> str:
+    if not any(learned.values()):
+        return "prior"
+    return "learned" if all(learned.values()) else "learned and prior"

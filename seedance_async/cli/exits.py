@@ -5,6 +5,8 @@ Pure: errors in, a code or lines out.
 
 from __future__ import annotations
 
+import shlex
+from pathlib import PurePath
 from typing import TYPE_CHECKING, Final
 
 from seedance_async.errors import (
@@ -24,7 +26,7 @@ from seedance_async.errors import (
 from seedance_async.exit_codes import ExitCode
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterable, Iterator, Sequence
 
 _CODES: Final[tuple[tuple[type[SeedanceError], ExitCode], ...]] = (
     (UncertainSubmissionError, ExitCode.UNCERTAIN),  # first: its subclasses are API errors as well
@@ -56,14 +58,22 @@ def code_of_all(errors: Iterable[SeedanceError]) -> ExitCode:
     return next((code for code in _PRECEDENCE if code in codes), ExitCode.OK)
 
 
-def lines_of(error: SeedanceError) -> list[str]:
-    """What to write about an error: what happened, with which task, and what to do next."""
+def lines_of(
+    error: SeedanceError, *, flags: Sequence[str] = (), directory: PurePath | None = None
+) -> list[str]:
+    """What to write about an error: what happened, with which task, and what to do next.
+
+    Args:
+        error: what happened.
+        flags: of the connection, as somebody would type them again.
+        directory: where the files go; None for the present one.
+    """
     first, *more = error.message.rstrip(":\n").splitlines() or [type(error).__name__]
     subject = f"{error.task_id}: " if error.task_id else ""
-    return [f"error: {subject}{first}", *more, *(f"  {line}" for line in _advice(error))]
+    return [f"error: {subject}{first}", *more, *(f"  {line}" for line in _advice(error, flags, directory))]
 
 
-def _advice(error: SeedanceError) -> Iterator[str]:
+def _advice(error: SeedanceError, flags: Sequence[str], directory: PurePath | None) -> Iterator[str]:
     match error:
         case StaleKeyError():
             yield f"its idempotency key was {error.idempotency_key}; it is too old to be sent again"
@@ -76,11 +86,13 @@ def _advice(error: SeedanceError) -> Iterator[str]:
         case ValidationError():
             yield "nothing was sent, nothing was charged"
         case DownloadError() if error.task_id:
-            yield f"the task stays finished; fetch its files with: seedance download {error.task_id}"
+            into = [] if directory in {None, PurePath()} else ["-o", str(directory)]
+            command = shlex.join(["seedance", "download", error.task_id, *into, *flags])
+            yield f"the task stays finished; fetch its files with: {command}"
         case TaskFailedError() | NotFoundError():
             pass
         case SeedanceError(task_id=str(task_id)):
-            yield f"to collect it: seedance wait {task_id}"
+            yield f"to collect it: {shlex.join(['seedance', 'wait', task_id, *flags])}"
         case _ if error.advice:
             yield error.advice
         case _:

@@ -7,6 +7,7 @@ and the task ids as soon as there are any; an interruption repeats the command t
 from __future__ import annotations
 
 import inspect
+import shlex
 import typing
 import uuid
 from pathlib import Path
@@ -22,6 +23,7 @@ from seedance_async.cli.connection import Connection
 from seedance_async.cli.output import write_message
 from seedance_async.cli.paths import Output, check_writable
 from seedance_async.cli.tasks import TimeoutFlag, report
+from seedance_async.credit_format import format_credits
 from seedance_async.errors import ConfigurationError
 from seedance_async.models import REQUEST_TYPES
 
@@ -95,7 +97,9 @@ async def generate(
     connection: Connection,
 ) -> int:
     """Submit a request, wait for its tasks and save their files."""
-    job = _Job(request, key=key or str(uuid.uuid4()), directory=directory, embed=embed)
+    job = _Job(
+        request, key=key or str(uuid.uuid4()), directory=directory, embed=embed, flags=connection.words()
+    )
     async with connection.client() as client:
         try:
             return await job.run(client, timeout=timeout)
@@ -105,10 +109,13 @@ async def generate(
 
 
 class _Job:
-    def __init__(self, request: Request, *, key: str, directory: Path, embed: bool) -> None:
+    def __init__(
+        self, request: Request, *, key: str, directory: Path, embed: bool, flags: Sequence[str]
+    ) -> None:
         self._request = request
         self._key = key
         self._directory = directory
+        self._flags = flags
         self._prompt = request.prompt if embed else None
         self._submission: Submission | None = None
 
@@ -124,7 +131,8 @@ class _Job:
                 done.append(task)
 
         errors = await wait_for_all(client, self._submission.task_ids, timeout=timeout, on_final=on_final)
-        return report([*errors, *await save(client, done, self._directory, prompt=self._prompt)])
+        errors += await save(client, done, self._directory, prompt=self._prompt)
+        return report(errors, flags=self._flags, directory=self._directory)
 
     def write_how_to_collect(self) -> None:
         if self._submission is None:
@@ -133,13 +141,16 @@ class _Job:
             )
             write_message(f"  --idempotency-key {self._key}")
             return
-        ids = " ".join(self._submission.task_ids)
+        ids = [*self._submission.task_ids, *self._flags]
+        wait = shlex.join(["seedance", "wait", *ids])
+        download = shlex.join(["seedance", "download", *ids, "-o", str(self._directory)])
         write_message("interrupted: the job is paid and goes on at the server. To collect it:")
-        write_message(f"  seedance wait {ids} && seedance download {ids} -o {self._directory}")
+        write_message(f"  {wait} && {download}")
 
 
 def _write_accepted(submission: Submission) -> None:
-    price = "" if submission.credits_used is None else f" · {submission.credits_used:g} credits"
+    used = submission.credits_used
+    price = "" if used is None else f" · {format_credits(used, unit=' credits')}"
     write_message(f"{' '.join(submission.task_ids)} accepted{price}")
 
 

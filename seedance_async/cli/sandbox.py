@@ -8,7 +8,7 @@ import math
 import os
 import shlex
 import signal
-from contextlib import contextmanager, suppress
+from contextlib import AsyncExitStack, contextmanager, suppress
 from pathlib import Path  # noqa: TC003 - cyclopts reads the annotations
 from typing import TYPE_CHECKING, Annotated, Final
 
@@ -21,7 +21,9 @@ from seedance_async.cli.output import write_data, write_message
 from seedance_async.errors import ConfigurationError
 from seedance_async.exit_codes import ExitCode
 from seedance_async.models import RateLimit
-from seedance_async.sandbox.options import WindowName  # noqa: TC001 - cyclopts makes the choices of it
+from seedance_async.network import is_host, is_loopback
+from seedance_async.sandbox.account_file import AccountFile, Terms
+from seedance_async.sandbox.options import API_KEY, WindowName
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -36,6 +38,8 @@ SPEED: Final = 20.0
 
 LAST_PORT: Final = 65_535
 
+ANY_ADDRESS: Final = frozenset({"0.0.0.0", "::"})  # noqa: S104 - read, not listened at
+
 Command = Annotated[str, Parameter(name="COMMAND", allow_leading_hyphen=True)]
 
 
@@ -44,10 +48,12 @@ async def sandbox(
     host: str = "127.0.0.1",
     port: int = 0,
     media_port: int = 0,
-    api_key: str = "sk_test_sandbox",
-    credits: int = 100_000,  # noqa: A002 - the vendor's own word
-    speed: float = 1.0,
-    seed: int = 0,
+    url_host: str | None = None,
+    state: Path | None = None,
+    api_key: str | None = None,
+    credits: int | None = None,  # noqa: A002 - the vendor's own word
+    speed: float | None = None,
+    seed: int | None = None,
     window: WindowName | None = None,
     behaviour: Path | None = None,
     faults: Path | None = None,
@@ -63,10 +69,12 @@ async def sandbox(
         host: Address to listen at.
         port: Port of the API; 0 takes a free one.
         media_port: Port of the output files; 0 takes a free one.
-        api_key: The key of its one account; a live one is refused.
-        credits: What that account holds at first.
-        speed: How many times faster than real everything passes, the limit's window too.
-        seed: The same seed and the same requests give the same ids, durations and failures.
+        url_host: Host name in the URLs that it hands out, where others know it by another one than --host.
+        state: File in which its tasks and credits survive; started with it again, it goes on where it was.
+        api_key: The key of its one account, else sk_test_sandbox; a live one is refused.
+        credits: What that account holds at first, else 100000.
+        speed: How many times faster than real everything passes, the limit's window too; else 1.
+        seed: The same seed and the same requests give the same ids, durations and failures; else 0.
         window: How the server counts its 30 requests per 60 s; else as --behaviour says, or by a sliding log.
         behaviour: JSON file with an object of switches, fields as in seedance_async.sandbox.Behaviour.
         faults: JSON file with a list of faults, fields as in seedance_async.sandbox.Fault.
@@ -75,39 +83,80 @@ async def sandbox(
     if list_faults:
         _list_faults()
         return ExitCode.OK
-    _check(ports={"--port": port, "--media-port": media_port}, speed=speed, api_key=api_key)
-    try:
-        server = emulator.Sandbox(
-            host=host,
-            port=port,
-            media_port=media_port,
-            api_key=api_key,
-            credits=credits,
-            speed=speed,
-            seed=seed,
-            window=window,
-            behaviour=_read_behaviour(behaviour) if behaviour else None,
-            faults=_read_faults(faults) if faults else (),
-        )
-    except ValueError as problem:
-        raise ConfigurationError(str(problem)) from None
-    async with server:
+    _check(
+        ports={"--port": port, "--media-port": media_port}, url_host=url_host, speed=speed, api_key=api_key
+    )
+    async with AsyncExitStack() as opened:
+        with refusals_as_mistakes():
+            begun = _terms(state)
+            server = emulator.Sandbox(
+                host=host,
+                port=port,
+                media_port=media_port,
+                url_host=url_host,
+                memory=state,
+                api_key=API_KEY if api_key is None else api_key,
+                credits=begun.credits if credits is None else credits,
+                speed=begun.speed if speed is None else speed,
+                seed=begun.seed if seed is None else seed,
+                window=window,
+                behaviour=_read_behaviour(behaviour) if behaviour else None,
+                faults=_read_faults(faults) if faults else (),
+            )
+            await opened.enter_async_context(server)
+        if state is not None:
+            _write_state(state, server)
+        if url_host is None and host in ANY_ADDRESS:
+            write_message(
+                f"sandbox: its URLs name {server.url_host}; for other machines give --url-host NAME"
+            )
         return await (_run(command, server) if command else _serve(server))
 
 
-def _check(*, ports: Mapping[str, int], speed: float, api_key: str) -> None:
+def _check(
+    *, ports: Mapping[str, int], url_host: str | None, speed: float | None, api_key: str | None
+) -> None:
     for flag, port in ports.items():
         if not 0 <= port <= LAST_PORT:
             raise ConfigurationError(f"{flag} must be 0 to {LAST_PORT}; got {port}")
-    if not 0 < speed < math.inf:
+    if url_host is not None and not is_host(url_host):
+        raise ConfigurationError(f"--url-host must be a host name, without scheme and port; got {url_host!r}")
+    if speed is not None and not 0 < speed < math.inf:
         raise ConfigurationError(f"--speed must be a number above 0; got {speed:g}")
-    if not api_key.strip():
+    if api_key is not None and not api_key.strip():
         raise ConfigurationError("--api-key is empty; leave it out for the usual one of a sandbox")
+
+
+@contextmanager
+def refusals_as_mistakes() -> Iterator[None]:
+    """What the sandbox refuses is a mistake of the command line."""
+    try:
+        yield
+    except ValueError as problem:
+        raise ConfigurationError(str(problem)) from None
+
+
+def _terms(state: Path | None) -> Terms:
+    """What the sandbox of a state file was begun with; else the usual.
+
+    Raises:
+        ConfigurationError: the file is a directory.
+        ValueError: it is not the file of a sandbox.
+    """
+    if state is not None and state.is_dir():
+        raise ConfigurationError(f"--state {state} is a directory; name a file in it")
+    return (state and AccountFile(state).terms) or Terms()
+
+
+def _write_state(state: Path, server: Sandbox) -> None:
+    write_message(f"sandbox: {len(server.tasks)} tasks and {server.balance():,} credits, kept in {state}")
 
 
 def variables(server: Sandbox) -> dict[str, str]:
     """The environment that points a client, and this command, at a running sandbox."""
     exported = {"SEEDANCE_BASE_URL": server.base_url, "SEEDANCE_API_KEY": server.api_key}
+    if not is_loopback(server.url_host):
+        exported["SEEDANCE_SANDBOX_HOSTS"] = server.url_host
     if server.conditions.speed != 1:
         exported["SEEDANCE_RATE_LIMIT"] = rate_limit(server.conditions.speed)
         exported["SEEDANCE_TIME_SCALE"] = f"{server.time_scale:.9g}"

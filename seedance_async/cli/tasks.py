@@ -17,7 +17,7 @@ from seedance_async.cli.paths import Output  # noqa: TC001 - cyclopts reads the 
 from seedance_async.errors import SeedanceError, UnauthorizedError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Sequence
 
     from seedance_async.models import Task
 
@@ -51,7 +51,8 @@ async def status(
     A failed task is an answer like any other here; the exit code is 1 only if one could not be asked for.
     """
     errors = []
-    async with (connection or Connection()).client() as client:
+    connection = connection or Connection()
+    async with connection.client() as client:
         for task_id in task_ids:
             try:
                 write_data(_line(await client.get_task(task_id), as_json=as_json))
@@ -60,7 +61,7 @@ async def status(
                 errors.append(error)
                 if isinstance(error, UnauthorizedError):
                     break
-    return report(errors)
+    return report(errors, flags=connection.words())
 
 
 async def wait(
@@ -75,27 +76,37 @@ async def wait(
 
     The exit code is 1 if one of them failed.
     """
-    async with (connection or Connection()).client() as client:
+    connection = connection or Connection()
+    async with connection.client() as client:
         errors = await wait_for_all(
             client, task_ids, timeout=timeout, on_final=lambda task: write_data(_line(task, as_json=as_json))
         )
-    return report(errors)
+    return report(errors, flags=connection.words())
 
 
 async def download(
     task_ids: TaskIds, /, *, output: Output = Path(), connection: Connection | None = None
 ) -> int:
     """Save the files of completed tasks and write their paths. A file that is there already is kept."""
-    async with (connection or Connection()).client() as client:
+    connection = connection or Connection()
+    async with connection.client() as client:
         errors = await save(client, task_ids, output)
-    return report(errors)
+    return report(errors, flags=connection.words(), directory=output)
 
 
-def report(errors: Iterable[SeedanceError]) -> int:
-    """Write every error to stderr and return the exit code that they make together."""
+def report(
+    errors: Iterable[SeedanceError], *, flags: Sequence[str] = (), directory: Path | None = None
+) -> int:
+    """Write every error to stderr and return the exit code that they make together.
+
+    Args:
+        errors: one for each task that did not work.
+        flags: of the connection, which a command that goes on needs as well.
+        directory: where files go, if any do.
+    """
     errors = list(errors)
     for error in errors:
-        for line in lines_of(error):
+        for line in lines_of(error, flags=flags, directory=directory):
             write_message(line)
     return code_of_all(errors)
 

@@ -2,7 +2,7 @@
 
 Output URLs come from the server and are not trusted: only https to public addresses is allowed, for the URL
 and for every redirect. An address is checked when connecting, so a second DNS answer cannot replace it. If
-the API itself is at loopback (the sandbox), its files may be, too.
+the API itself is a sandbox, its files may be at loopback, and at the API's own host, too.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from yarl import URL
 
 from seedance_async.errors import DownloadError
 from seedance_async.models.display import shown_url
-from seedance_async.network import is_loopback, is_public, parse_address
+from seedance_async.network import is_loopback, is_public, is_sandbox, parse_address
 
 if TYPE_CHECKING:
     import socket
@@ -46,7 +46,7 @@ class DownloadSession:
 
     Args:
         timeouts: ``connect`` and ``download_idle`` are used.
-        trusted: the API's base URL; at loopback it permits plain http and loopback hosts.
+        trusted: the API's base URL; one of a sandbox permits plain http from loopback and from its own host.
     """
 
     def __init__(self, timeouts: Timeouts, *, trusted: URL) -> None:
@@ -54,7 +54,8 @@ class DownloadSession:
         self._timeout = ClientTimeout(
             total=None, sock_connect=timeouts.connect, sock_read=timeouts.download_idle
         )
-        self._local = is_loopback(trusted.host or "")
+        self._host = trusted.host or ""
+        self._local = is_sandbox(trusted.scheme, self._host)
         self._session: ClientSession | None = None
 
     async def close(self) -> None:
@@ -95,7 +96,7 @@ class DownloadSession:
     def _check_allowed(self, url: URL) -> None:
         """Refuse a URL that is not allowed, before anything is sent to it."""
         host = url.host or ""
-        if self._local and url.scheme == "http" and is_loopback(host):
+        if self._local and url.scheme == "http" and (is_loopback(host) or host == self._host):
             return
         if url.scheme != "https" or url.user or not host:
             raise DownloadError(
@@ -117,7 +118,7 @@ class PublicResolver(AbstractResolver):
     """DNS resolver that gives the connector only addresses it has checked to be public.
 
     Args:
-        local: allow every address, for an API at loopback.
+        local: allow every address, for a sandbox.
     """
 
     def __init__(self, *, local: bool) -> None:

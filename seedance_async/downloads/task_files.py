@@ -46,7 +46,7 @@ class Downloads:
 
     Args:
         timeouts: ``connect`` and ``download_idle`` are used.
-        trusted: the API's base URL; at loopback it permits plain http and loopback hosts.
+        trusted: the API's base URL; one of a sandbox permits plain http from loopback and from its own host.
         max_bytes: a larger file is refused.
     """
 

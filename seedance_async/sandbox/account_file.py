@@ -1,13 +1,14 @@
-"""The file of accepted submits, by which a sandbox's account survives the end of its process.
+"""The file of accepted submits and top-ups, by which a sandbox's account survives the end of its process.
 
 When and how a task ends is drawn from the seed at its acceptance, and nothing else draws from that seed. So
 the accepted submits are enough, in order and with their wall instants: submitted again they make the same
 tasks with the same ids, keys, charges and ends. Tasks continue while no process runs, as at a real server.
+Its first line has the :class:`Terms` by which they do; a file without it is not a sandbox's, and not touched.
 
 The file contains prompts and idempotency keys, so only its owner may read it, and a link in its place is
 refused: whoever may write into the directory could otherwise choose which file is written.
 
-Not stored: top-ups, revoked keys, faults, and how full the windows were.
+Not stored: revoked keys, faults, and how full the windows were.
 """
 
 from __future__ import annotations
@@ -17,9 +18,10 @@ import os
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Final
 
-from attrs import frozen
+from attrs import asdict, frozen
 
-from seedance_async.sandbox.calls import Call
+from seedance_async.sandbox.calls import Call, fingerprint
+from seedance_async.sandbox.options import API_KEY
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -29,12 +31,38 @@ if TYPE_CHECKING:
 O_NOFOLLOW: Final = getattr(os, "O_NOFOLLOW", 0)
 
 
+@frozen(kw_only=True)
+class Terms:
+    """What the ids, ends and balances of a file's tasks follow from, beside the tasks themselves.
+
+    Attributes:
+        seed: of the sandbox.
+        speed: of the sandbox.
+        account: fingerprint of the first account's first API key.
+        credits: what that account held at first.
+    """
+
+    seed: int = 0
+    speed: float = 1.0
+    account: str = fingerprint(API_KEY)
+    credits: int = 100_000
+
+
 @frozen
 class StoredSubmit:
     """An accepted submit, and the wall instant at which it was accepted."""
 
     at: datetime
     call: Call
+
+
+@frozen
+class StoredTopUp:
+    """Credits that were added to an account, and the wall instant at which they were."""
+
+    at: datetime
+    account: str
+    amount: int
 
 
 class AccountFile:
@@ -46,6 +74,43 @@ class AccountFile:
 
     def __init__(self, path: Path) -> None:
         self._path = path
+
+    @property
+    def terms(self) -> Terms | None:
+        """What the file was begun with; None if it is missing or empty.
+
+        Raises:
+            ValueError: it is not the file of a sandbox.
+        """
+        try:
+            first = next(self._lines(), None)
+        except ValueError:
+            first = ""  # no JSON, so nothing of ours
+        match first:
+            case None:
+                return None
+            case {
+                "seed": int(seed),
+                "speed": float(speed),
+                "account": str(account),
+                "credits": int(amount),
+            }:
+                return Terms(seed=seed, speed=speed, account=account, credits=amount)
+            case _:
+                raise ValueError(f"{self._path} was not written by a sandbox; name another file")
+
+    def begin(self, terms: Terms) -> None:
+        """Begin the file with these terms, or check that it was.
+
+        Raises:
+            ValueError: it was begun with others, or is not the file of a sandbox.
+        """
+        known = self.terms
+        if known is None:
+            self._append(asdict(terms))
+        elif known != terms:
+            differing = " and ".join(_differences(known, terms))
+            raise ValueError(f"{self._path} was begun with {differing}; give the same, or name another file")
 
     @property
     def ports(self) -> tuple[int, int]:
@@ -76,13 +141,21 @@ class AccountFile:
             }
         )
 
-    def submits(self) -> list[StoredSubmit]:
-        """Every submit that was accepted, oldest first."""
-        return [submit for line in self._lines() if (submit := _read_submit(line)) is not None]
+    def add_top_up(self, account: str, amount: int, *, at: datetime) -> None:
+        """Store credits that were added to an account at this wall instant."""
+        self._append({"at": at.timestamp(), "account": account, "top_up": amount})
 
-    def delete(self) -> None:
-        """Delete the file."""
+    def events(self) -> list[StoredSubmit | StoredTopUp]:
+        """Everything that happened to the account, oldest first."""
+        return [event for line in self._lines() if (event := _read_event(line)) is not None]
+
+    def clear(self) -> None:
+        """Forget what happened to the account; its terms and ports stay."""
+        terms, ports = self.terms, self.ports
         self._path.unlink(missing_ok=True)
+        if terms:
+            self.begin(terms)
+            self.set_ports(ports)
 
     def _lines(self) -> Iterator[object]:
         try:
@@ -101,6 +174,13 @@ class AccountFile:
         return open(self._path, mode, encoding="utf-8", opener=_open_private)
 
 
+def _differences(known: Terms, given: Terms) -> Iterator[str]:
+    """What the file was begun with, where it is not what is given."""
+    for name, value in asdict(known).items():
+        if value != getattr(given, name):
+            yield "another API key" if name == "account" else f"{name} {value:,.10g}"
+
+
 def _open_private(path: str, flags: int) -> int:
     """Open a file that only its owner may read, and never through a link."""
     try:
@@ -112,8 +192,10 @@ def _open_private(path: str, flags: int) -> int:
         raise
 
 
-def _read_submit(line: object) -> StoredSubmit | None:
+def _read_event(line: object) -> StoredSubmit | StoredTopUp | None:
     match line:
+        case {"at": float(at), "account": str(account), "top_up": int(amount)}:
+            return StoredTopUp(datetime.fromtimestamp(at, UTC), account, amount)
         case {
             "at": float(at),
             "path": str(path),

@@ -92,9 +92,9 @@ def _clear_faults(runtime: Runtime, _: object) -> object:
 def _top_up(runtime: Runtime, document: object) -> object:
     match document:
         case {"credits": int(amount), "account": str(account)}:
-            runtime.state.top_up(account, amount, anyio.current_time())
+            runtime.top_up(account, amount)
         case {"credits": int(amount)}:
-            runtime.state.top_up(runtime.state.accounts[0], amount, anyio.current_time())
+            runtime.top_up(runtime.state.accounts[0], amount)
         case _:
             raise ValueError('needs {"credits": whole number, "account": optional name}')
     return _ledger(runtime)

@@ -12,8 +12,8 @@ Faults are given to the ``Sandbox``, posted to ``/_sandbox/faults``, or written 
 ``[[fault:drop]]`` applies that fault to the first submit with exactly this body and key, and
 ``[[fault:drop*3]]`` to the first three, so that a retry succeeds. ``[[fault:drop@task]]`` applies to polls of
 the task that the prompt became, and ``[[fault:drop@media]]`` to downloads of its files. A submit whose prompt
-names an unknown fault is refused. ``drop`` and ``reset`` are applied after the charge unless told otherwise,
-and also have a name that says so: ``[[fault:drop-after-charge]]``.
+names an unknown fault is refused. ``drop`` and ``reset`` are applied after the charge by default, and also
+have a name that says so: ``[[fault:drop-after-charge]]``.
 
 Pure: chance comes from the seed.
 """

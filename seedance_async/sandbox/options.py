@@ -46,6 +46,9 @@ Rounding = Literal["up", "down", "exact"]
 CHECKS: Final[tuple[SubmitCheck, ...]] = ("auth", "limit", "validation", "balance")
 """The checks of a submit, in the order in which they run."""
 
+API_KEY: Final = "sk_test_sandbox"
+"""Of the one account there is, unless another is given."""
+
 LIVE_PREFIX: Final = "sk_live_"
 """The prefix of the vendor's own keys."""
 
@@ -163,7 +166,7 @@ def _not_live(_: object, _attribute: object, keys: tuple[str, ...]) -> None:
     if any(key.strip().startswith(LIVE_PREFIX) for key in keys):
         raise ValueError(
             f"an API key that begins with {LIVE_PREFIX} is one of the real API, and not for tests; "
-            "a sandbox takes any other, such as sk_test_sandbox"
+            f"a sandbox takes any other, such as {API_KEY}"
         )
 
 
@@ -175,5 +178,5 @@ class AccountSpec:
     """
 
     name: str = "account-1"
-    keys: tuple[str, ...] = field(default=("sk_test_sandbox",), repr=False, validator=_not_live)
+    keys: tuple[str, ...] = field(default=(API_KEY,), repr=False, validator=_not_live)
     credits: int = field(default=100_000, validator=validators.ge(0))

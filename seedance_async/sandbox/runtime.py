@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import anyio
 from attrs import define, field, frozen
 
-from seedance_async.sandbox.account_file import AccountFile
+from seedance_async.sandbox.account_file import AccountFile, StoredSubmit, StoredTopUp
 from seedance_async.sandbox.faults import ActiveFaults, Fault
 from seedance_async.sandbox.options import AccountSpec, Behaviour, Conditions
 from seedance_async.sandbox.recorder import Recorder
@@ -72,6 +72,18 @@ class Runtime:
         if self._account_file is not None and accepted:
             self._account_file.add_submit(call, at=self.state.calendar.at(anyio.current_time()))
 
+    def top_up(self, account: str, amount: int) -> None:
+        """Add credits to an account, and store that in the account file, if there is one.
+
+        Raises:
+            KeyError: there is no such account.
+            ValueError: the amount is negative.
+        """
+        now = anyio.current_time()
+        self.state.top_up(account, amount, now)
+        if self._account_file is not None:
+            self._account_file.add_top_up(account, amount, at=self.state.calendar.at(now))
+
 
 @define(kw_only=True)
 class Emulator:
@@ -81,7 +93,7 @@ class Emulator:
         accounts: the accounts that exist from the start.
         faults: rules in force from the start, and again after a reset.
         epoch: the wall instant at which it starts, aware; None: the present one.
-        account_file: where accepted submits are stored, if anywhere.
+        account_file: where accepted submits and top-ups are stored, if anywhere.
     """
 
     behaviour: Behaviour
@@ -105,23 +117,28 @@ class Emulator:
         return self._runtime
 
     def start(self, media_url: str) -> None:
-        """Begin a runtime whose output files are at this origin, with the submits of the account file."""
+        """Begin a runtime whose output files are at this origin, continuing the account file."""
         self._media_url = media_url
         self._begin()
 
     def reset(self) -> None:
         """Forget everything and begin anew from the same seed; open requests end in the old runtime."""
         if self.account_file:
-            self.account_file.delete()
+            self.account_file.clear()
         self._begin()
 
     def _begin(self) -> None:
-        stored = self.account_file.submits() if self.account_file else []
+        stored = self.account_file.events() if self.account_file else []
         now, wall = anyio.current_time(), self.epoch or datetime.now(UTC)
-        began_at = min([wall, *(submit.at for submit in stored)])
+        began_at = min([wall, *(event.at for event in stored)])
         state = self._new_state(Calendar(now - (wall - began_at).total_seconds(), began_at))
-        for submit in stored:
-            state.restore_submit(submit.call, min(now, state.calendar.reading(submit.at)))
+        for event in stored:
+            at = min(now, state.calendar.reading(event.at))
+            match event:
+                case StoredSubmit(call=call):
+                    state.restore_submit(call, at)
+                case StoredTopUp(account=account, amount=amount):
+                    state.top_up(account, amount, at)
         faults = ActiveFaults(self.faults, seed=self.conditions.seed)
         self._runtime = Runtime(state=state, faults=faults, account_file=self.account_file)
 

@@ -9,10 +9,10 @@ import anyio
 from aiohttp import web
 from attrs import evolve
 
-from seedance_async.sandbox.account_file import AccountFile
-from seedance_async.sandbox.calls import BASE_PATH
+from seedance_async.sandbox.account_file import AccountFile, Terms
+from seedance_async.sandbox.calls import BASE_PATH, fingerprint
 from seedance_async.sandbox.media_server import MediaServer
-from seedance_async.sandbox.options import AccountSpec, Behaviour, Conditions
+from seedance_async.sandbox.options import API_KEY, AccountSpec, Behaviour, Conditions
 from seedance_async.sandbox.recorder import WorstWindow, worst_window
 from seedance_async.sandbox.runtime import Emulator
 from seedance_async.sandbox.server import ApiServer
@@ -49,7 +49,7 @@ class Sandbox:
     def __init__(
         self,
         *,
-        api_key: str = "sk_test_sandbox",
+        api_key: str = API_KEY,
         credits: int = 100_000,  # noqa: A002 - the vendor's own word
         accounts: Iterable[AccountSpec] | None = None,
         speed: float | None = None,
@@ -63,6 +63,7 @@ class Sandbox:
         port: int = 0,
         media_port: int = 0,
         memory: Path | None = None,
+        url_host: str | None = None,
     ) -> None:
         """Describe a sandbox; nothing runs before it is entered.
 
@@ -82,6 +83,9 @@ class Sandbox:
             media_port: of the output files; 0 takes a free one.
             memory: file in which the account survives this process, see
                 :mod:`seedance_async.sandbox.account_file`; the same conditions must be given every time.
+                On entering, ValueError if it was begun with another seed, speed, key or first credits.
+            url_host: host name in the URLs that it hands out, where other machines reach it by another name
+                than ``host``, such as in a network of containers.
 
         Raises:
             ValueError: the API key is a live one.
@@ -93,6 +97,7 @@ class Sandbox:
         self.behaviour: Behaviour = evolve(switches, window=window or switches.window)
         self._accounts = tuple(accounts or [AccountSpec(keys=(api_key,), credits=credits)])
         self._host = host
+        self.url_host: str = url_host or {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)  # noqa: S104 - read, not listened at
         self._ports = port, media_port
         self._account_file = AccountFile(memory) if memory else None
         self._emulator = Emulator(
@@ -108,13 +113,15 @@ class Sandbox:
 
     async def __aenter__(self) -> Self:
         async with AsyncExitStack() as running:
+            if self._account_file:
+                self._account_file.begin(self._terms())
             api, media = ApiServer(self._emulator), MediaServer(self._emulator)
             last = self._account_file.ports if self._account_file else (0, 0)
             ports = (
                 await self._listen(running, api.handle, self._ports[0], preferred=last[0]),
                 await self._listen(running, media.handle, self._ports[1], preferred=last[1]),
             )
-            self._origins = _origin(self._host, ports[0]), _origin(self._host, ports[1])
+            self._origins = _origin(self.url_host, ports[0]), _origin(self.url_host, ports[1])
             if self._account_file:
                 self._account_file.set_ports(ports)
             self._emulator.start(self.media_url)
@@ -207,7 +214,7 @@ class Sandbox:
 
     def top_up(self, amount: int, *, account: str | None = None) -> None:
         """Buy credits for an account, the first one unless named."""
-        self.runtime.state.top_up(account or self._accounts[0].name, amount, anyio.current_time())
+        self.runtime.top_up(account or self._accounts[0].name, amount)
 
     def revoke(self, key: str) -> None:
         """Refuse an API key from now on."""
@@ -225,6 +232,14 @@ class Sandbox:
             RuntimeError: the sandbox was never entered.
         """
         return self._emulator.runtime
+
+    def _terms(self) -> Terms:
+        return Terms(
+            seed=self.conditions.seed,
+            speed=float(self.conditions.speed),
+            account=fingerprint(self.api_key),
+            credits=self._accounts[0].credits,
+        )
 
     def _settle(self) -> None:
         try:
@@ -256,6 +271,5 @@ class Sandbox:
 
 
 def _origin(host: str, port: int) -> str:
-    """An origin that a client on this machine can use: loopback for "any" address, brackets for IPv6."""
-    host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)  # noqa: S104 - read, not listened at
+    """An origin as a URL has it: an IPv6 address in brackets."""
     return f"http://{f'[{host}]' if ':' in host else host}:{port}"

@@ -26,7 +26,7 @@ Line: TypeAlias = "tuple[Kind, ...]"
 SubmitOrder = Literal["longest-first", "given"]
 
 PESSIMISTIC: Final = 0.95  # quantile for a job's length; 0.9 ends later, 0.97 brings results later
-TRIALS: Final = 2  # jobs of an unknown kind that go ahead; one is a matter of luck, more tell no more
+TRIALS: Final = 2  # jobs of an unknown kind that go ahead; one is a matter of luck, more teach no more
 
 
 class Backlog:

@@ -7,8 +7,8 @@ moves up, hardly at first and then ever faster::
     bound = proven + (accepted / (2 * proven)) ** 2
 
 So a server that is full is asked in vain by one POST in ``2 * proven``, and one that has recovered gets its
-whole stream back within a few dozen. (The bound is measured, not halved as TCP does: the server told how
-much it carries, while a lost packet tells only that it was too much.)
+whole stream back within a few dozen. (The bound is measured, not halved as TCP does: the server states how
+much it carries, while a lost packet shows only that it was too much.)
 
 Pure.
 """

@@ -1,13 +1,13 @@
 """The forecast of how long tasks of a kind take, learned from those that finished and those that still run.
 
-Every completed task tells its exact duration (``updated_at - created_at``, the server's own measure). The
+Every completed task has an exact duration (``updated_at - created_at``, the server's own measure). The
 completions of a kind add up to its distribution, whatever its shape (``evidence.py``). Three things temper
 them:
 
 * a kind borrows: what is believed about the next coarser kind counts as one completion of the finer one,
   so a kind never seen is guessed from its neighbours and soon speaks for itself. At the bottom is a prior,
   worth half a completion: it guesses the kind, and one completion or one poll that finds a task
-  running tells more about all the other tasks of it;
+  running teaches more about all the other tasks of it;
 * old completions fade, so that a server that became slow or fast is believed within a few completions;
 * a task that a poll found running counts as a completion somewhere beyond that age. Without this the fast
   ones, which finish first, would pass for the rule, and after a drift the polls would go on failing until

@@ -49,7 +49,7 @@ if TYPE_CHECKING:
 COURTESY: Final = 0.2  # s; the price of a poll when slots are plenty
 COURTESY_UNSEEN: Final = 0.34  # s; of a kind never seen to finish: 0.2 s would buy 20 polls of one clip
 TAUGHT: Final = 0.1  # of the seconds that news could save the others of a kind, what they do save
-MOST_LIKELY: Final = 0.9  # quantile by which a task is over when people are told
+MOST_LIKELY: Final = 0.9  # quantile by which a task counts as over in a message
 ALL_BUT_SURE: Final = 0.99  # quantile by which a task is over when slots are counted
 SHARE: Final = 0.5  # of the results behind a lost slot that it delays; measured: 0.25 to 1 differ little
 
@@ -107,7 +107,7 @@ class Schedule:
     def polled(self, task: Hashable, now: float) -> None:
         """The task was last seen running at ``now``: it may be chosen again.
 
-        A poll that failed tells nothing: pass the instant of the one before, or of the start.
+        A poll that failed shows nothing: pass the instant of the one before, or of the start.
         """
         self._watchlist.polled(task, now)
 
@@ -214,6 +214,6 @@ def _learners(others: int, known: int) -> float:
 
     Args:
         others: tasks of the kind.
-        known: tasks of it whose polls have told something, or will in a moment.
+        known: tasks of it whose polls have taught something, or will in a moment.
     """
     return others / (1 + known) ** 2

@@ -39,7 +39,7 @@ class SimulatedTask:
 
 
 class Policy(Protocol):
-    """What the simulation asks and tells: the interface of ``Schedule``, and one thing more.
+    """What the simulation calls: the interface of ``Schedule``, and one method more.
 
     POSTs and tasks are numbered from 0, and the tasks of the first POST come first.
     """
@@ -67,11 +67,11 @@ class Policy(Protocol):
         ...
 
     def learn(self, task: SimulatedTask) -> None:
-        """What a final answer tells: the task's kind, exact duration and end."""
+        """Learn from a final answer: the task's kind, exact duration and end."""
 
 
 class LearningSchedule(Schedule):
-    """The client's schedule, told what a final answer tells as the client's poller tells it."""
+    """The client's schedule, which learns from final answers as the client's poller makes it learn."""
 
     def __init__(self, forecast: Forecast) -> None:
         super().__init__(forecast)

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from seedance_async.scheduling.forecast import Forecast
 
 NEAR: Final = 1.0  # s; so close to a due instant it is not judged once more
-OLDER: Final = 1.3  # times the age at which one was found running, and a poll of another tells something new
+OLDER: Final = 1.3  # times the age at which one was found running: a poll of another teaches something
 
 
 @frozen

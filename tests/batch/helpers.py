@@ -50,9 +50,9 @@ async def opened(
 
 async def results_of(batch: BatchRunner, jobs: Jobs) -> dict[str, JobResult]:
     """Run to the end; every job must be told once."""
-    told = [result async for result in batch.run(jobs)]
-    assert set(Counter(result.name for result in told).values()) <= {1}
-    return {result.name: result for result in told}
+    reported = [result async for result in batch.run(jobs)]
+    assert set(Counter(result.name for result in reported).values()) <= {1}
+    return {result.name: result for result in reported}
 
 
 async def run_once(

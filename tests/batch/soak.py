@@ -149,7 +149,7 @@ def _findings(
         worst_window=window,
         credits_charged=charged(sandbox),
         credits_refunded=refunded,
-        problems=tuple(told for told, holds in laws.items() if not holds),
+        problems=tuple(reported for reported, holds in laws.items() if not holds),
     )
 
 

@@ -6,12 +6,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
-from seedance_async.batch.ledger import Ledger, Tariff
+from seedance_async.batch.ledger import Ledger
+from seedance_async.batch.prices import Tariff
 from seedance_async.models import Kind
 
 CLIP = Tariff(Kind(model="seedance2", seconds=5))
 PICTURE = Tariff(Kind(model="gpt-image-2"))
 PRICES = {CLIP: 30.0, PICTURE: 8.0}
+EXAMPLE = Kind(model="seedance2", quality_tier="standard", channel="standard", resolution="720p", seconds=5)
+KNOWN_CLIP = Tariff(EXAMPLE)  # 30 in the vendor's example
+KNOWN_PICTURE = Tariff(Kind(model="nano-banana-pro", resolution="1K"))  # 12
 
 
 class Account(RuleBasedStateMachine):
@@ -37,15 +41,15 @@ class Account(RuleBasedStateMachine):
         if self.ledger.reserve(self.number, tariff):
             self.jobs[self.number] = tariff
 
-    @rule(data=st.data(), told=st.booleans())
-    def accept(self, data: st.DataObject, told: bool) -> None:
+    @rule(data=st.data(), reported=st.booleans())
+    def accept(self, data: st.DataObject, reported: bool) -> None:
         """The server charges, and may not say how much."""
         if self.jobs:
             job = data.draw(st.sampled_from(sorted(self.jobs)))
             tariff = self.jobs.pop(job)
             self.charged += PRICES[tariff]
             self.paid.append((job, tariff))
-            self.ledger.settle(job, PRICES[tariff] if told else None)
+            self.ledger.settle(job, PRICES[tariff] if reported else None)
 
     @rule(data=st.data())
     def refuse(self, data: st.DataObject) -> None:
@@ -125,12 +129,12 @@ def test_an_unknown_price_reserves_everything_that_is_left() -> None:
 
 def test_a_job_waits_when_others_have_been_charged_more_than_is_left() -> None:
     """The first of its tariff, too, is not sent to find that out."""
-    ledger = Ledger(cap=100, spent=80, documented_price={CLIP: 30.0, PICTURE: 12.0}.__getitem__)
+    ledger = Ledger(cap=100, spent=80)
 
-    assert not ledger.affords(CLIP)
-    assert ledger.reserve("picture", PICTURE)
+    assert not ledger.affords(KNOWN_CLIP)
+    assert ledger.reserve("picture", KNOWN_PICTURE)
     ledger.settle("picture", 8)
-    assert (8, 30) == (ledger.expects(PICTURE), ledger.expects(CLIP))
+    assert (8, 30) == (ledger.expects(KNOWN_PICTURE), ledger.expects(KNOWN_CLIP))
 
 
 def test_without_a_cap_an_unknown_price_holds_up_its_own_tariff_only() -> None:
@@ -233,10 +237,10 @@ def test_jobs_of_one_post_do_not_wait_for_each_other() -> None:
 
 def test_a_free_first_job_makes_no_price() -> None:
     """What was free once is reserved at what is documented."""
-    ledger = Ledger(cap=100, documented_price={CLIP: 30.0, PICTURE: 12.0}.__getitem__)
-    ledger.reserve("free", PICTURE)
+    ledger = Ledger(cap=100)
+    ledger.reserve("free", KNOWN_PICTURE)
     ledger.settle("free", 0)
 
-    ledger.reserve("next", PICTURE)
+    ledger.reserve("next", KNOWN_PICTURE)
 
     assert 12 == ledger.reserved

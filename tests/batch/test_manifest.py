@@ -51,7 +51,7 @@ def as_csv(jobs: list[dict[str, object]], *, delimiter: str = ",") -> str:
     return text.getvalue()
 
 
-def told(path: Path) -> list[tuple[int, str, str]]:
+def reported(path: Path) -> list[tuple[int, str, str]]:
     """All problems of a manifest."""
     return [(line.number, *problem) for line in read(path) for problem in line.problems]
 
@@ -67,7 +67,7 @@ WRITTEN = {
     "bom.csv": "\ufeff" + as_csv(JOBS),
     "jobs.csv": as_csv(JOBS),
     "semicolon.csv": as_csv(JOBS, delimiter=";"),
-    "told.csv": "sep=;\r\n" + as_csv(JOBS, delimiter=";"),
+    "reported.csv": "sep=;\r\n" + as_csv(JOBS, delimiter=";"),
     "wide.csv": as_csv(JOBS).replace("\r\n", ",,\r\n"),
     "jobs.tsv": as_csv(JOBS, delimiter="\t"),
     "no-suffix": as_lines(JOBS),
@@ -116,7 +116,7 @@ def test_every_problem_of_every_line_is_told_with_its_field(tmp_path: Path) -> N
         + '{"model": "seedance2", "model": "seedance2"}\n["a list"]\n'
     )
 
-    problems = told(path)
+    problems = reported(path)
 
     assert [
         (1, "name"), (1, "promt"), (1, "prompt"), (1, "duration"), (2, "json"), (3, "repeat"), (3, "model"),
@@ -131,7 +131,7 @@ def test_a_problem_in_an_array_names_the_element_and_its_line(tmp_path: Path) ->
     path = tmp_path / "jobs.json"
     path.write_text('[\n {"model": "seedance2", "prompt": "A boat"},\n\n {"model": "seedance2"}\n]')
 
-    assert [(4, "[1].prompt")] == [problem[:2] for problem in told(path)]
+    assert [(4, "[1].prompt")] == [problem[:2] for problem in reported(path)]
 
 
 def test_a_problem_in_a_table_names_the_line_where_its_row_begins(tmp_path: Path) -> None:
@@ -141,7 +141,7 @@ def test_a_problem_in_a_table_names_the_line_where_its_row_begins(tmp_path: Path
         'model,prompt,seed\nseedance2,"two\nlines",1\nseedance2,A boat,many\na,b,c,d\n', newline=""
     )
 
-    assert [(4, "seed"), (5, "csv")] == [problem[:2] for problem in told(path)]
+    assert [(4, "seed"), (5, "csv")] == [problem[:2] for problem in reported(path)]
 
 
 @pytest.mark.parametrize(
@@ -160,7 +160,7 @@ def test_what_a_spreadsheet_makes_of_a_table_is_told_with_the_way_out(
     path = tmp_path / "jobs.csv"
     path.write_bytes(table)
 
-    assert any(said in f"line {number}, {name}: {why}" for number, name, why in told(path))
+    assert any(said in f"line {number}, {name}: {why}" for number, name, why in reported(path))
 
 
 @pytest.mark.parametrize(
@@ -190,7 +190,7 @@ def test_a_file_that_is_none_is_refused_with_a_reason(
     path = tmp_path / name
     path.write_bytes(content)
 
-    assert problem == told(path)[0][:2]
+    assert problem == reported(path)[0][:2]
 
 
 def test_a_missing_file_is_a_manifest_error(tmp_path: Path) -> None:
@@ -214,7 +214,7 @@ def test_the_fields_of_a_result_are_left_alone(tmp_path: Path) -> None:
     more = {"credits_refunded": 30, "urls": ["https://example.com/a.mp4"], "files": ["a.mp4"], "error": "why"}
     path.write_text(as_lines([{**JOBS[0], **added, **more}]))
 
-    assert [] == told(path)
+    assert [] == reported(path)
 
 
 def test_cells_are_read_by_the_types_of_the_models() -> None:

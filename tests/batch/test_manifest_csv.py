@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from seedance_async.batch.manifest import read
 from seedance_async.batch.manifest_csv import Rows
-from tests.batch.test_manifest import told
+from tests.batch.test_manifest import reported
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -55,7 +55,7 @@ STRAY: list[tuple[str, int, str]] = [
 def test_a_stray_quote_is_refused_with_its_line(text: str, number: int, reason: str, tmp_path: Path) -> None:
     """Else rows melt into one paid prompt, or a prompt is paid for with half a quote in it."""
     text = text.replace(",project\n", ",name\n")
-    found = told(table(tmp_path, text))
+    found = reported(table(tmp_path, text))
 
     assert number == found[0][0]
     assert reason in found[0][2]
@@ -67,7 +67,7 @@ def test_rows_below_a_stray_quote_are_read_all_the_same(tmp_path: Path) -> None:
     text = 'model,prompt,seed\nseedance2,"A boat\nseedance2,A tram,many\nseedance2,A "fox",1\nx,A cat,1\n'
 
     assert [(2, "prompt"), (3, "seed"), (4, "prompt"), (5, "model")] == [
-        problem[:2] for problem in told(table(tmp_path, text))
+        problem[:2] for problem in reported(table(tmp_path, text))
     ]
 
 
@@ -88,7 +88,7 @@ def test_rows_below_a_stray_quote_are_read_all_the_same(tmp_path: Path) -> None:
 )
 def test_what_can_be_read_in_one_way_only_is_read(text: str, expected: list[str], tmp_path: Path) -> None:
     """Blanks after commas, blank rows, lines inside a cell, quotes that are text."""
-    assert [] == told(path := table(tmp_path, text))
+    assert [] == reported(path := table(tmp_path, text))
     assert expected == prompts(path)
 
 
@@ -119,7 +119,7 @@ def test_a_list_that_cannot_be_parted_for_sure_is_refused(separator: str, tmp_pa
     """A URL that nobody can fetch is a job paid for nothing."""
     path = table(tmp_path, f'model,prompt,image_urls\nnano-banana-pro,Mix these,"{A}{separator}{B}"\n')
 
-    assert [(2, "image_urls")] == [problem[:2] for problem in told(path)]
+    assert [(2, "image_urls")] == [problem[:2] for problem in reported(path)]
 
 
 @pytest.mark.parametrize("separator", [", ", ",", ";", " ", "|"])
@@ -129,7 +129,7 @@ def test_one_url_that_is_two_is_refused_in_json_as_well(form: str, separator: st
     fields = form.format(f"{A}{separator}{B}")
     path = table(tmp_path, f'{{"model": "seedance2", "prompt": "A boat", {fields}}}\n', "jobs.jsonl")
 
-    assert [form.split('"')[1]] == [problem[1] for problem in told(path)]
+    assert [form.split('"')[1]] == [problem[1] for problem in reported(path)]
 
 
 @pytest.mark.parametrize(
@@ -150,7 +150,7 @@ def test_another_format_is_told_what_it_was_read_as_and_what_to_do(
     name: str, text: str, words: list[str], tmp_path: Path
 ) -> None:
     """Once, and not a message for each word of a prompt."""
-    (problem,) = told(table(tmp_path, text, name))
+    (problem,) = reported(table(tmp_path, text, name))
 
     assert all(word in problem[2] for word in words)
 
@@ -166,7 +166,7 @@ def test_the_wrong_value_is_repeated(fields: str, echo: str, tmp_path: Path) -> 
     """As it was written, so that it can be searched for."""
     row = {"model": "seedance2", "prompt": "A boat", **dict([fields.split("=")])}
 
-    (problem,) = told(table(tmp_path, f"{','.join(row)}\n{','.join(row.values())}\n"))
+    (problem,) = reported(table(tmp_path, f"{','.join(row)}\n{','.join(row.values())}\n"))
 
     assert (2, fields.split("=", maxsplit=1)[0]) == problem[:2]
     assert echo in problem[2]

@@ -40,8 +40,15 @@ async def test_every_job_is_shown_with_what_it_took(tmp_path: Path) -> None:
     page = (await write_gallery(tmp_path)).read_text(encoding="utf-8")
 
     assert ["hat", "cats"] == names(page)
-    for told in ('src="./hat.mp4"', 'poster="./hat-last-frame.png"', "9:16", "24 cr", "16 cr", "40 credits"):
-        assert told in page
+    for reported in (
+        'src="./hat.mp4"',
+        'poster="./hat-last-frame.png"',
+        "9:16",
+        "24 cr",
+        "16 cr",
+        "40 credits",
+    ):
+        assert reported in page
     assert all(f"./cats-{place}.png" in page for place in (1, 2))
     for result in results.values():
         ids = "\n".join(result.task_ids)

@@ -174,11 +174,11 @@ async def test_a_refund_of_what_was_never_told_makes_no_room(tmp_path: Path) -> 
 
 async def test_a_source_that_breaks_cuts_nothing_off_that_is_paid(tmp_path: Path) -> None:
     """Its error comes when every paid job is told, downloads included."""
-    told: list[State] = []
+    reported: list[State] = []
 
     async def listen() -> None:
         async for result in batch.run(broken()):
-            told.append(result.state)  # noqa: PERF401 - what comes before the error counts
+            reported.append(result.state)  # noqa: PERF401 - what comes before the error counts
 
     async def broken() -> AsyncIterator[Job]:
         for job in pictures(3):
@@ -191,7 +191,7 @@ async def test_a_source_that_breaks_cuts_nothing_off_that_is_paid(tmp_path: Path
         with pytest.raises(KeyError):
             await listen()
 
-        assert [State.SAVED] * 3 == told
+        assert [State.SAVED] * 3 == reported
         assert 3 == len(sandbox.paid_tasks)
 
 
@@ -397,13 +397,13 @@ async def test_a_401_stops_everything_and_a_new_key_goes_on(tmp_path: Path) -> N
     account = AccountSpec(keys=("sk_test_first", "sk_test_second"))
     async with Sandbox(accounts=[account]) as sandbox:
         async with opened(sandbox, tmp_path) as batch:
-            told = []
+            reported = []
             async for result in batch.run(pictures(60)):
-                told.append(result)
+                reported.append(result)
                 sandbox.revoke("sk_test_first")
             assert 4 == batch.summary.exit_code
             assert isinstance(batch.summary.stopped, UnauthorizedError)
-            assert 60 == len({result.name for result in told}) == len(told)
+            assert 60 == len({result.name for result in reported}) == len(reported)
         async with opened(sandbox, tmp_path, key="sk_test_second") as batch:
             results = await results_of(batch, pictures(60))
 

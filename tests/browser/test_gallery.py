@@ -145,11 +145,17 @@ def test_a_failed_jobs_story_opens(opened: Watched) -> None:
     card = opened.page.locator("figure[data-state=failed]")
     card.get_by_text("what went wrong").click()
 
-    told = dict(zip(card.locator("dt").all_inner_texts(), card.locator("dd").all_inner_texts(), strict=True))
-    assert told["error"].startswith("task failed: Generation failed upstream")
-    assert told["task"].startswith("sd2_")
-    assert 36 == len(told["idempotency key"])
-    assert ("standard", "720p", "true") == (told["quality_tier"], told["resolution"], told["generate_audio"])
+    reported = dict(
+        zip(card.locator("dt").all_inner_texts(), card.locator("dd").all_inner_texts(), strict=True)
+    )
+    assert reported["error"].startswith("task failed: Generation failed upstream")
+    assert reported["task"].startswith("sd2_")
+    assert 36 == len(reported["idempotency key"])
+    assert ("standard", "720p", "true") == (
+        reported["quality_tier"],
+        reported["resolution"],
+        reported["generate_audio"],
+    )
 
 
 def test_pictures_of_one_job_stand_on_one_card(opened: Watched) -> None:

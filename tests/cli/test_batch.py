@@ -55,10 +55,10 @@ async def test_every_job_is_saved_and_accounted_for(seedance: Type, tmp_path: Pa
     assert ExitCode.OK == ending.code
     assert ["boat-1.jpg", "boat-2.jpg", "boat-3.jpg"] == sorted(path.name for path in out.glob("*.jpg"))
     assert {"saved"} == {line["state"] for line in results(out).values()}
-    told = account(ending.out)
-    assert "3: 3 saved" == told["jobs"]
-    assert str(3 * PRICE) == told["credits"]
-    assert (out / "gallery.html").as_uri() == told["gallery"]
+    reported = account(ending.out)
+    assert "3: 3 saved" == reported["jobs"]
+    assert str(3 * PRICE) == reported["credits"]
+    assert (out / "gallery.html").as_uri() == reported["gallery"]
     assert "to go on" not in ending.err
 
 
@@ -146,7 +146,7 @@ async def test_what_is_missing_on_the_command_line_is_named(
 
 @pytest.mark.parametrize("more", [(), ("--dry-run",)])
 @pytest.mark.parametrize(
-    ("flags", "told"),
+    ("flags", "reported"),
     [
         (("-o", "out", "--output-name", "same.{ext}"), "output name 'same.{ext}'"),
         (("-o", ""), "-o"),
@@ -155,7 +155,7 @@ async def test_what_is_missing_on_the_command_line_is_named(
 )
 async def test_flags_that_make_no_sense_are_told_also_by_a_trial_run(
     flags: tuple[str, ...],
-    told: str,
+    reported: str,
     more: tuple[str, ...],
     seedance: Type,
     seedance_sandbox: Sandbox,
@@ -167,7 +167,7 @@ async def test_flags_that_make_no_sense_are_told_also_by_a_trial_run(
     ending = await seedance("batch", pictures(tmp_path, 2), *flags, *more)
 
     assert ExitCode.USAGE == ending.code
-    assert told in ending.err
+    assert reported in ending.err
     assert [] == seedance_sandbox.requests
     assert ["jobs.jsonl"] == [path.name for path in tmp_path.iterdir()]
 
@@ -183,7 +183,7 @@ async def test_the_cap_stops_it_with_3_and_a_higher_one_goes_on(
     assert ExitCode.OUT_OF_CREDITS == stopped.code
     assert "5: 3 planned, 2 saved" == account(stopped.out)["jobs"]
     assert re.search(r"^stopped: the cap of 24 credits is reached", stopped.err, re.MULTILINE)
-    assert f"  seedance batch {manifest} -o {out} --max-credits 24" in stopped.err.splitlines()
+    assert f"  seedance batch {manifest} -o {out} --max-credits 60" in stopped.err.splitlines()
 
     ended = await seedance("batch", manifest, "-o", out, "--max-credits", 5 * PRICE)
     assert ExitCode.OK == ended.code
@@ -275,8 +275,8 @@ async def test_the_command_that_goes_on_addresses_the_same_api(
         "--api-key", seedance_sandbox.api_key,
     )  # fmt: skip
 
-    (told,) = [line for line in stopped.err.splitlines() if line.startswith("  seedance batch")]
-    assert told.endswith(" ".join(where))
+    (reported,) = [line for line in stopped.err.splitlines() if line.startswith("  seedance batch")]
+    assert reported.endswith(" ".join(where))
     assert seedance_sandbox.api_key not in stopped.err
 
 
@@ -421,8 +421,8 @@ async def test_events_hold_every_character(seedance: Type, tmp_path: Path) -> No
 
     ending = await seedance("batch", manifest, "-o", tmp_path / "out", "--json")
 
-    told = [event for event in map(json.loads, ending.lines) if event["event"] == "job"]
-    assert [name] == [event["name"] for event in told]
+    reported = [event for event in map(json.loads, ending.lines) if event["event"] == "job"]
+    assert [name] == [event["name"] for event in reported]
     assert ending.out.isascii()
 
 

@@ -46,7 +46,7 @@ def test_the_picture_shows_jobs_limit_credits_and_time() -> None:
     assert {"█"} == set(bar.strip())
     assert "■ 4 failed   ■ 60 saved   ■ 24 accepted   ■ 12 planned" == legend.strip()
     assert "requests  " + "▮" * 18 + "▯" * 12 + " 18 of 30 in 1:00 · 163 in all" == requests.strip()
-    assert "credits   1,200.5 of at most 2,000 · 90 reserved · 40 refunded" == credits_.strip()
+    assert "credits   1,200.5 (1,240.5 used, 40 refunded) of at most 2,000 · 90 reserved" == credits_.strip()
     assert "time      3:12 · about 6:11 to go" == time.strip()
 
 
@@ -63,24 +63,24 @@ def test_the_bar_is_as_long_for_any_mixture() -> None:
 @pytest.mark.parametrize("left", [None, 0.0, 0.3])
 def test_an_end_that_nobody_knows_is_not_told(left: float | None) -> None:
     """Where the schedule's end has passed, "about 1.0 s to go" would stand there for ever."""
-    told = status(seconds_left=left)
+    reported = status(seconds_left=left)
 
-    assert "time      3:12" == lines(told)[-1].strip()
-    assert "" == time_left(told, before=" · ")
+    assert "time      3:12" == lines(reported)[-1].strip()
+    assert "" == time_left(reported, before=" · ")
 
 
 def test_without_a_cap_none_is_told() -> None:
     """Nor refunds and reservations where there are none."""
-    told = lines(status(summary=Summary(counts={State.SAVED: 1}, credits_used=1_234_567)))
+    reported = lines(status(summary=Summary(counts={State.SAVED: 1}, credits_used=1_234_567)))
 
-    assert "credits   1,234,567" == told[3].strip()
+    assert "credits   1,234,567" == reported[3].strip()
 
 
 def test_a_limit_of_thousands_has_no_slots_drawn() -> None:
     """A row of them would be longer than the terminal is wide."""
-    told = lines(status(limit=RateLimit(requests=5000, period=60.0), requests_in_window=4321))
+    reported = lines(status(limit=RateLimit(requests=5000, period=60.0), requests_in_window=4321))
 
-    assert "requests  4321 of 5000 in 1:00 · 163 in all" == told[2].strip()
+    assert "requests  4321 of 5000 in 1:00 · 163 in all" == reported[2].strip()
 
 
 def test_before_the_manifest_is_read_that_is_what_is_told() -> None:

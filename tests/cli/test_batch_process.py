@@ -81,13 +81,13 @@ async def test_a_second_ctrl_c_ends_it_at_once_and_the_next_run_is_right(
         while not sandbox.tasks:  # noqa: ASYNC110 - the sandbox has no event to wait for
             await anyio.sleep(0.01)
         process.send_signal(signal.SIGINT)
-        told = await heard(process, "Ctrl-C again")
+        reported = await heard(process, "Ctrl-C again")
         await anyio.sleep(0.6)  # sooner, it would be taken for the first one's echo
         process.send_signal(signal.SIGINT)
         with anyio.fail_after(2):
-            told += await said(process)
+            reported += await said(process)
     assert ExitCode.INTERRUPTED == process.returncode
-    assert "Traceback" not in told
+    assert "Traceback" not in reported
 
     async with await started("batch", path, "-o", out, sandbox=sandbox) as process:
         assert "Traceback" not in await said(process)

@@ -65,13 +65,13 @@ async def test_the_demo_tells_what_the_sandbox_saw_of_it(demo: Type, tmp_path: P
     """Jobs, requests beside the least that can do it, the limit, money, files and where the gallery is."""
     ending = await demo("-o", tmp_path, "--jobs", JOBS)
 
-    told = dict(line.split(maxsplit=1) for line in ending.lines)
-    requests, least = map(int, re.findall(r"(\d+) for 5 jobs; (\d+) is the least", told["requests"])[0])
-    assert "5, of which 5 saved and 0 failed" == told["jobs"]
+    reported = dict(line.split(maxsplit=1) for line in ending.lines)
+    requests, least = map(int, re.findall(r"(\d+) for 5 jobs; (\d+) is the least", reported["requests"])[0])
+    assert "5, of which 5 saved and 0 failed" == reported["jobs"]
     assert 2 * JOBS == least <= requests
-    assert int(told["limit"].split()[0]) <= 30
-    assert "for 5 paid tasks" in told["credits"]
-    assert (tmp_path / "gallery.html").as_uri() == told["gallery"]
+    assert int(reported["limit"].split()[0]) <= 30
+    assert "for 5 paid tasks" in reported["credits"]
+    assert (tmp_path / "gallery.html").as_uri() == reported["gallery"]
 
 
 async def test_the_demo_can_be_run_again_into_the_same_directory(demo: Type, tmp_path: Path) -> None:

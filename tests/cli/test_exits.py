@@ -49,10 +49,10 @@ def test_every_error_has_the_exit_code_of_the_contract(error: SeedanceError, cod
 
 def test_a_key_that_is_too_old_is_not_advised_to_be_sent_again() -> None:
     """It alone of all that is uncertain: the server may take the same request for a new job."""
-    told = "\n".join(lines_of(StaleKeyError("no", idempotency_key="key-1")))
+    reported = "\n".join(lines_of(StaleKeyError("no", idempotency_key="key-1")))
 
-    assert "key-1" in told
-    assert "--idempotency-key" not in told
+    assert "key-1" in reported
+    assert "--idempotency-key" not in reported
     assert "--idempotency-key key-1" in "\n".join(
         lines_of(UncertainSubmissionError("no", idempotency_key="key-1"))
     )

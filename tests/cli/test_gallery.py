@@ -57,8 +57,8 @@ def test_a_clip_is_shown_with_its_poster_and_all_that_is_known_of_it() -> None:
     (video,) = shown.all("video")
     assert ("./a.mp4", "./a-last-frame.png") == (video["src"], video["poster"])
     assert ["./a.mp4"] == [link["href"] for link in shown.all("a")]
-    for told in ("boats", "a boat", "01-boat", "seedance2", "9:16", "30 cr", "3:04", "30 credits"):
-        assert told in shown.text
+    for reported in ("boats", "a boat", "01-boat", "seedance2", "9:16", "30 cr", "3:04", "30 credits"):
+        assert reported in shown.text
 
 
 def test_a_picture_is_shown_as_a_picture() -> None:

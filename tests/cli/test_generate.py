@@ -44,10 +44,10 @@ async def test_generate_tells_key_and_task_before_it_waits(
     ending = await seedance("generate", "gpt-image-2", "A paper boat", "-o", tmp_path)
 
     (task,) = seedance_sandbox.tasks.values()
-    told = ending.err.splitlines()
-    assert f"idempotency key {task.idempotency_key}" == told[1]
-    assert f"{task.id} accepted · 8 credits" == told[2]
-    assert told[-1].startswith(f"{task.id} completed after ")
+    reported = ending.err.splitlines()
+    assert f"idempotency key {task.idempotency_key}" == reported[1]
+    assert f"{task.id} accepted · 8 credits" == reported[2]
+    assert reported[-1].startswith(f"{task.id} completed after ")
 
 
 async def test_generate_sends_what_the_flags_say(
@@ -239,8 +239,8 @@ async def test_generate_that_is_cut_short_tells_how_to_collect_what_was_paid(
         keyboard.cancel_scope.cancel()
 
     (task_id,) = seedance_sandbox.tasks
-    told = capsys.readouterr().err
-    assert f"seedance wait {task_id} && seedance download {task_id} -o out" in told
+    reported = capsys.readouterr().err
+    assert f"seedance wait {task_id} && seedance download {task_id} -o out" in reported
 
 
 @pytest.mark.parametrize("request_type", REQUEST_TYPES.values(), ids=lambda each: each.model)

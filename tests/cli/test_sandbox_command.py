@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import signal
 import socket
 import subprocess
@@ -42,16 +43,16 @@ def test_the_sandbox_serves_until_ctrl_c_and_tells_how_to_reach_it() -> None:
         exports = "".join(process.stdout.readline() for _ in range(4))
         names = ("BASE_URL", "API_KEY", "RATE_LIMIT", "TIME_SCALE")
         shell = "\n".join([exports, *(f'printf "%s\\n" "$SEEDANCE_{name}"' for name in names)])
-        told = subprocess.run(
+        reported = subprocess.run(
             ["sh", "-c", shell], capture_output=True, text=True, check=True
         ).stdout.splitlines()
-        with urllib.request.urlopen(f"{told[0].removesuffix('/api/v1')}/_sandbox/tasks") as answer:
+        with urllib.request.urlopen(f"{reported[0].removesuffix('/api/v1')}/_sandbox/tasks") as answer:
             tasks = json.load(answer)
         process.send_signal(signal.SIGINT)
         process.communicate(timeout=20)
 
     assert {"tasks": []} == tasks
-    assert ["sk it's", "30/3", "0.05"] == told[1:]
+    assert ["sk it's", "30/3", "0.05"] == reported[1:]
     assert ExitCode.OK == process.returncode
 
 
@@ -117,6 +118,105 @@ def test_faults_that_make_no_sense_are_a_mistake(tmp_path: Path, text: str) -> N
     assert 1 == len(ending.stderr.splitlines())
 
 
+BEGUN = '{"seed": 3, "speed": 2.0, "account": "x", "credits": 9}'
+
+
+@pytest.mark.parametrize("flags", [[], ["--credits", "100", "--speed", "60"]], ids=["left out", "the same"])
+def test_a_state_file_keeps_tasks_credits_and_address(tmp_path: Path, flags: list[str]) -> None:
+    """What the sandbox was begun with need not be said again, and what was paid is collected."""
+    state = str(tmp_path / "new" / "state.jsonl")
+    generate = [
+        *SEEDANCE,
+        "generate",
+        "nano-banana-pro",
+        "A paper boat",
+        "--timeout",
+        "0",
+        "-o",
+        str(tmp_path),
+    ]
+    first = seedance(
+        "sandbox",
+        "--state",
+        state,
+        "--credits",
+        "100",
+        "--speed",
+        "60",
+        "--",
+        *generate,
+        "--rate-limit",
+        "30/1",
+    )
+    (task_id,) = re.findall(r"(nbp_\S+) accepted", first.stderr)
+    second = seedance("sandbox", "--state", state, *flags, "--", *SEEDANCE, "wait", task_id)
+
+    assert "sandbox: 0 tasks and 100 credits" in first.stderr
+    assert "sandbox: 1 tasks and 88 credits" in second.stderr
+    assert second.stdout.startswith(f"{task_id}\tcompleted")
+    assert re.findall(r"http://[\d.:]+/api/v1", first.stderr)[0] in second.stderr
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "options", "said"),
+    [
+        (".", None, [], "is a directory"),
+        ("jobs.jsonl", '{"model": "seedance2"}', [], "was not written by a sandbox"),
+        (
+            "s",
+            '{"seed": 3, "speed": 2.0, "account": "x", "credits": 9}',
+            ["--seed", "4"],
+            "begun with seed 3",
+        ),
+        ("s", '{"seed": 3, "speed": 2.0, "account": "x", "credits": 9}', [], "begun with another API key"),
+        ("s", '{"seed": 3}', [], "was not written by a sandbox"),
+    ],
+)
+async def test_a_state_file_that_cannot_be_gone_on_with_is_a_mistake(
+    tmp_path: Path,
+    name: str,
+    content: str | None,
+    options: list[str],
+    said: str,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """Told in a line; nothing is served and the file is left as it is."""
+    path = tmp_path / name
+    if content is not None:
+        path.write_text(content)
+
+    assert ExitCode.USAGE == await execute(["sandbox", "--state", str(path), *options, "--", "true"])
+
+    (line,) = capsys.readouterr().err.splitlines()
+    assert said in line
+    assert content is None or content == path.read_text()
+
+
+@pytest.mark.parametrize("host", ["http://sandbox", "sandbox:80", "a/b", "", "a b"])
+async def test_a_url_host_is_a_host_alone(host: str, capsys: pytest.CaptureFixture[str]) -> None:
+    """Scheme and port are the sandbox's own."""
+    assert ExitCode.USAGE == await execute(["sandbox", "--url-host", host, "--", "true"])
+
+    assert "--url-host must be a host name" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(("options", "reported"), [([], True), (["--url-host", "box"], False)])
+def test_a_sandbox_for_other_machines_asks_for_its_name(options: list[str], reported: bool) -> None:
+    """Else the files' URLs would lead them to themselves."""
+    ending = seedance("sandbox", "--host", "0.0.0.0", *options, "--", sys.executable, "-c", "")
+
+    assert reported == ("give --url-host NAME" in ending.stderr)
+
+
+def test_another_host_name_is_exported_with_its_allowance() -> None:
+    """What the command prints is enough for a program that is started in the network."""
+    ending = seedance("sandbox", "--url-host", "sandbox", "--", sys.executable, "-c", SHOW)
+
+    variables = json.loads(ending.stdout)
+    assert variables["SEEDANCE_BASE_URL"].startswith("http://sandbox:")
+    assert "sandbox" == variables["SEEDANCE_SANDBOX_HOSTS"]
+
+
 POST_TWICE = """
 import json, os, urllib.error, urllib.request
 headers = {
@@ -138,7 +238,7 @@ with urllib.request.urlopen(url.replace("/api/v1", "/_sandbox/behaviour")) as an
 
 
 @pytest.mark.parametrize(
-    ("switches", "options", "told"),
+    ("switches", "options", "reported"),
     [
         ({}, [], ["202", "202", "sliding-log"]),
         ({"repeated_key": "reject"}, [], ["202", "409", "sliding-log"]),
@@ -147,7 +247,7 @@ with urllib.request.urlopen(url.replace("/api/v1", "/_sandbox/behaviour")) as an
     ],
 )
 def test_the_switches_are_read_from_a_file(
-    tmp_path: Path, switches: dict[str, object], options: list[str], told: list[str]
+    tmp_path: Path, switches: dict[str, object], options: list[str], reported: list[str]
 ) -> None:
     """They change what a POST is answered; a flag says more than the file."""
     path = tmp_path / "behaviour.json"
@@ -155,7 +255,7 @@ def test_the_switches_are_read_from_a_file(
 
     ending = seedance("sandbox", "--behaviour", str(path), *options, "--", sys.executable, "-c", POST_TWICE)
 
-    assert told == ending.stdout.split(), ending.stderr
+    assert reported == ending.stdout.split(), ending.stderr
 
 
 @pytest.mark.parametrize(

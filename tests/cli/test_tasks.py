@@ -162,11 +162,11 @@ async def test_an_api_that_cannot_be_reached_is_told_at_once_and_then_rarely(
 
     ending = await seedance(*words, "--base-url", "http://127.0.0.1:1/api/v1")
 
-    told = [line for line in ending.err.splitlines() if "trying again" in line]
+    reported = [line for line in ending.err.splitlines() if "trying again" in line]
     assert ExitCode.OK != ending.code
-    assert "cannot be reached" in told[0]
-    assert "(127.0.0.1); again in" in told[0]
-    assert 1 < len(told) <= 11
+    assert "cannot be reached" in reported[0]
+    assert "(127.0.0.1); again in" in reported[0]
+    assert 1 < len(reported) <= 11
 
 
 @pytest.mark.parametrize("verb", ["status", "wait", "download"])

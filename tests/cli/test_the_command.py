@@ -7,11 +7,14 @@ import re
 import signal
 import subprocess
 import sys
+from importlib.metadata import requires
 from typing import TYPE_CHECKING
 
 import pytest
 
 from seedance_async import __version__
+from seedance_async.cli import NEEDED
+from seedance_async.cli.app import execute
 from seedance_async.exit_codes import ExitCode
 
 if TYPE_CHECKING:
@@ -56,16 +59,61 @@ def test_the_version_is_the_packages() -> None:
     assert f"{__version__}\n" == run(*SEEDANCE, "--version").stdout
 
 
-def test_without_its_extra_the_command_names_it() -> None:
-    """One line, and the exit code of a usage error."""
+@pytest.mark.parametrize("missing", [["cyclopts"], ["rich"], ["cyclopts", "rich"]], ids="+".join)
+def test_without_its_extra_the_command_names_it(missing: list[str]) -> None:
+    """One line, and the exit code of a usage error; what it tells to install is on every index."""
     without = (
-        "import sys; sys.modules['cyclopts'] = None; from seedance_async.cli import main; sys.exit(main())"
+        f"import sys; sys.modules.update(dict.fromkeys({missing})); "
+        "from seedance_async.cli import main; sys.exit(main())"
     )
 
     ending = run(sys.executable, "-c", without)
 
+    command = f"{sys.executable} -m pip install cyclopts rich"
     assert ExitCode.USAGE == ending.returncode
-    assert "the seedance command needs its extra: pip install 'seedance-async[cli]'\n" == ending.stderr
+    assert f"the seedance command needs the packages of its extra, cli: {command}\n" == ending.stderr
+
+
+def test_the_extra_is_what_the_hint_installs() -> None:
+    """Else the line would lead to the next one of its kind."""
+    needed = [text for text in requires("seedance-async") or () if re.search("extra == .cli", text)]
+
+    assert set(NEEDED) == {re.split(r"\W", text)[0] for text in needed}
+
+
+@pytest.mark.parametrize(
+    ("typed", "reported"),
+    [
+        (["generate", "seedance2", "A", "red", "fox"], "seedance generate seedance2 'A red fox'"),
+        (
+            ["generate", "seedance2", "--duration", "4", "A", "red", "fox"],
+            "seedance generate seedance2 --duration 4 'A red fox'",
+        ),
+        (
+            ["generate", "gpt-image-2", "A", "red", "red", "fox", "-o", "out"],
+            "seedance generate gpt-image-2 'A red red fox' -o out",
+        ),
+        (
+            ["generate", "nano-banana-pro", "Her", "$5", "hat"],
+            "seedance generate nano-banana-pro 'Her $5 hat'",
+        ),
+        (["generate", "seedance2", "A red", "--resolution", "720p", "fox"], "'A red fox' --resolution 720p"),
+        (["batch", "my", "jobs.jsonl", "-o", "out"], "seedance batch 'my jobs.jsonl' -o out"),
+        (["estimate", "my", "jobs.jsonl"], "seedance estimate 'my jobs.jsonl'"),
+        (["demo", "foo"], "unused words: foo; see --help"),
+    ],
+)
+async def test_unused_words_ask_for_quotes(
+    typed: list[str], reported: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With the whole command as it was probably meant; nothing is sent."""
+    monkeypatch.delenv("SEEDANCE_API_KEY", raising=False)
+
+    assert ExitCode.USAGE == await execute(typed)
+
+    (line,) = capsys.readouterr().err.splitlines()
+    assert reported in line
+    assert ("quote the prompt" in line) == (typed[0] == "generate")
 
 
 def test_without_a_key_the_command_says_where_to_get_one() -> None:

@@ -184,7 +184,7 @@ def test_the_flags_and_switches_of_the_sandbox_are_those_of_the_code() -> None:
     flags = set(re.findall(r"`(--[a-z-]+)", section))
     (switches,) = re.findall(r"switches, such as `(\{.*?\})`", section)
 
-    assert {"--behaviour", "--faults", "--list-faults"} == flags
+    assert {"--behaviour", "--faults", "--list-faults", "--state", "--host"} == flags
     assert flags <= {
         name for argument in build()["sandbox"].assemble_argument_collection() for name in argument.names
     }

@@ -196,20 +196,20 @@ async def _live(schedule: Schedule, violations: Violations, directory: Path) -> 
         ) as sandbox:
             make = _batch if schedule.by_batch else _stream
             async with _client(schedule, sandbox) as client:
-                told, booked = await make(client, directory)
-            _check_jobs(schedule, sandbox, told, violations)
-            _check_credits(schedule, sandbox, told, booked, violations)
+                reported, booked = await make(client, directory)
+            _check_jobs(schedule, sandbox, reported, violations)
+            _check_credits(schedule, sandbox, reported, booked, violations)
             if schedule.by_batch:
                 sandbox.faults.clear()
                 sandbox.top_up(100_000)
                 for _ in range(RUNS_TO_THE_END):
                     async with _client(schedule, sandbox) as client:
-                        told, booked = await _batch(client, directory)
-                    _check_jobs(schedule, sandbox, told, violations)
-                    _check_credits(schedule, sandbox, told, booked, violations)
-                    if all(each.state in ENDED for each in told):
+                        reported, booked = await _batch(client, directory)
+                    _check_jobs(schedule, sandbox, reported, violations)
+                    _check_credits(schedule, sandbox, reported, booked, violations)
+                    if all(each.state in ENDED for each in reported):
                         break
-                _check_end(schedule, sandbox, told, violations)
+                _check_end(schedule, sandbox, reported, violations)
     await anyio.sleep(1.0)
     # The sandbox's own handlers may still sleep for a caller who has left: a server does not notice.
     ours = {task for task in asyncio.all_tasks() if "RequestHandler" not in repr(task.get_coro())}
@@ -232,7 +232,7 @@ async def _client(schedule: Schedule, sandbox: Sandbox) -> AsyncGenerator[Seedan
 
 async def _stream(client: SeedanceClient, _: Path) -> tuple[list[Told], float]:
     results = [result async for result in client.as_completed(requests())]
-    told = [
+    reported = [
         Told(
             prompt=result.request.prompt,
             error=result.error,
@@ -241,7 +241,7 @@ async def _stream(client: SeedanceClient, _: Path) -> tuple[list[Told], float]:
         )
         for result in results
     ]
-    return told, client.usage.credits_used
+    return reported, client.usage.credits_used
 
 
 async def _batch(client: SeedanceClient, directory: Path) -> tuple[list[Told], float]:
@@ -252,7 +252,7 @@ async def _batch(client: SeedanceClient, directory: Path) -> tuple[list[Told], f
         # What is on record is not lost: the next run sends the same bytes under that key.
         store = batch.journal.store
         entries = {job.name: await batch.journal.do(store.entry, n) for n, job in enumerate(jobs, start=1)}
-    told = [
+    reported = [
         Told(
             prompt=prompts[result.name],
             error=result.error,
@@ -262,7 +262,7 @@ async def _batch(client: SeedanceClient, directory: Path) -> tuple[list[Told], f
         )
         for result in results
     ]
-    return told, batch.summary.credits_used
+    return reported, batch.summary.credits_used
 
 
 def requests() -> list[Request]:
@@ -273,11 +273,13 @@ def requests() -> list[Request]:
     ]
 
 
-def _check_jobs(schedule: Schedule, sandbox: Sandbox, told: Sequence[Told], violations: Violations) -> None:
-    prompts = sorted(each.prompt for each in told)
-    violations.check(sorted(request.prompt for request in requests()) == prompts, f"told {prompts}")
+def _check_jobs(
+    schedule: Schedule, sandbox: Sandbox, reported: Sequence[Told], violations: Violations
+) -> None:
+    prompts = sorted(each.prompt for each in reported)
+    violations.check(sorted(request.prompt for request in requests()) == prompts, f"reported {prompts}")
     paid = _paid(sandbox)
-    for each in told:
+    for each in reported:
         tasks = paid[each.prompt]
         found = all(map(each.names, tasks)) or (schedule.copies and isinstance(each.error, REFUSALS))
         violations.check(len(tasks) <= 1, f"{each.prompt} is paid {len(tasks)} times")
@@ -289,20 +291,22 @@ def _check_jobs(schedule: Schedule, sandbox: Sandbox, told: Sequence[Told], viol
 
 
 def _check_credits(
-    schedule: Schedule, sandbox: Sandbox, told: Sequence[Told], booked: float, violations: Violations
+    schedule: Schedule, sandbox: Sandbox, reported: Sequence[Told], booked: float, violations: Violations
 ) -> None:
     """Check that exactly the credits of the tasks that the caller knows are booked."""
-    known = {task_id for each in told for task_id in each.ids}
+    known = {task_id for each in reported for task_id in each.ids}
     charged = sum(task.credits for task in sandbox.tasks.values() if task.id in known)
     violations.check(schedule.lies or booked == charged, f"{booked} booked, {charged} charged")
 
 
-def _check_end(schedule: Schedule, sandbox: Sandbox, told: Sequence[Told], violations: Violations) -> None:
+def _check_end(
+    schedule: Schedule, sandbox: Sandbox, reported: Sequence[Told], violations: Violations
+) -> None:
     """Check that a batch run again without faults collects what was paid, where its key allows it."""
     if schedule.lies:
         return
     paid = _paid(sandbox)
-    for each in told:
+    for each in reported:
         for task in paid[each.prompt]:
             ends = {"completed": State.SAVED, "failed": State.FAILED}[task.outcome]
             closed = each.state is State.UNCERTAIN and schedule.closes_keys

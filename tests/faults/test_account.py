@@ -64,9 +64,9 @@ async def test_a_key_revoked_in_the_middle_ends_submits_and_polls() -> None:
         rest = [result async for result in results]
 
     refused = [result for result in rest if isinstance(result.error, UnauthorizedError)]
-    told = {result.submission.id for result in [first, *rest] if result.submission}
+    reported = {result.submission.id for result in [first, *rest] if result.submission}
     assert 60 == 1 + len(rest)
-    assert {paid.id for paid in sandbox.paid_tasks} == told
+    assert {paid.id for paid in sandbox.paid_tasks} == reported
     assert refused
     assert 60 > len(sandbox.requests) - seen
 

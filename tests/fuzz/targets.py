@@ -124,7 +124,7 @@ def media(data: bytes) -> None:
     which, content = _parts(data, 2)
     kind = ("mp4", "png", "jpg")[len(which) % 3]
     file = io.BytesIO(content)
-    told = read_origin(file, kind)
+    reported = read_origin(file, kind)
     missing(file, ("webm", "webp", "gif")[len(which) % 3], length_stated=True)
     try:
         change = plan_insertion(file, kind, prompt="A kite \u2600", origin=ORIGIN)
@@ -132,14 +132,14 @@ def media(data: bytes) -> None:
         return
     changed = io.BytesIO(b"".join(apply_splice(file, change)))
     assert missing(file, kind, length_stated=True) or not missing(changed, kind, length_stated=True)
-    assert (told or ORIGIN) == read_origin(changed, kind)
+    assert (reported or ORIGIN) == read_origin(changed, kind)
 
 
 def parts(data: bytes) -> None:
     """What lies beside a part, and what a server says of a range, is understood or not believed."""
-    kept, told, have = _parts(data, 3)
+    kept, reported, have = _parts(data, 3)
     version = resume.Version.from_json(kept)
-    headers = {"Content-Range": told.decode("latin-1")}
+    headers = {"Content-Range": reported.decode("latin-1")}
     fit = resume.interpret(version, len(have), status=206, headers=headers)
     if isinstance(fit, resume.Remainder):
         assert 0 <= fit.start < fit.length

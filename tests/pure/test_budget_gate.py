@@ -169,8 +169,8 @@ async def test_allowance_agrees_with_what_acquire_does() -> None:
     """A dispatcher that sleeps until the instant it was told must find the gate open then."""
     gate = budget()
     for number in range(80):
-        told = gate.allowance(anyio.current_time())
-        expected = anyio.current_time() if told.free else told.returns[0]
+        reported = gate.allowance(anyio.current_time())
+        expected = anyio.current_time() if reported.free else reported.returns[0]
         slot = await gate.acquire()
         assert anyio.current_time() == pytest.approx(expected, abs=1e-4)
         await anyio.sleep(0.1)

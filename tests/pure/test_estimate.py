@@ -5,12 +5,12 @@ from __future__ import annotations
 import pytest
 
 from seedance_async.batch.estimate import MOST_PLAYED, Range, estimate
-from seedance_async.batch.ledger import Tariff
-from seedance_async.batch.prices import Price, price_of
+from seedance_async.batch.prices import Price, Tariff, price_of
 from seedance_async.models import GptImage2, NanoBananaPro, RateLimit, Request, Seedance2Video
 from seedance_async.scheduling.forecast import Forecast
 
 LIMIT = RateLimit()
+MINI, LARGE = "2.2 a second", "14.5 a second"
 
 
 def tariff(request: Request) -> Tariff:
@@ -111,14 +111,20 @@ def test_credits_add_up_what_is_known_and_count_what_is_not() -> None:
     ("request_", "price"),
     [
         (Seedance2Video(prompt="A boat"), Price(30, 30, "documented")),
-        (Seedance2Video(prompt="A boat", duration=11), Price(66, 66, "documented")),
-        (Seedance2Video(prompt="A boat", quality_tier="mini", duration=4), Price(8, 9, "observed")),
-        (Seedance2Video(prompt="A boat", resolution="1080p", duration=5), Price(72, 73, "observed")),
+        (Seedance2Video(prompt="A boat", duration=11), Price(66, 66, "documented", basis="30 for 5 s")),
+        (
+            Seedance2Video(prompt="A boat", quality_tier="mini", duration=4),
+            Price(8, 9, "observed", basis=MINI),
+        ),
+        (
+            Seedance2Video(prompt="A boat", resolution="1080p", duration=5),
+            Price(72, 73, "observed", basis=LARGE),
+        ),
         (Seedance2Video(prompt="A boat", channel="wild"), None),
         (GptImage2(prompt="A boat"), Price(8, 8, "documented")),
-        (GptImage2(prompt="A boat", batch_count=3), Price(24, 24, "documented")),
+        (GptImage2(prompt="A boat", batch_count=3), Price(24, 24, "documented", basis="8 for one")),
         (GptImage2(prompt="A boat", channel="economy"), None),
-        (NanoBananaPro(prompt="A boat"), Price(8, 12, "documented")),
+        (NanoBananaPro(prompt="A boat"), Price(8, 12, "documented", low_source="observed")),
         (NanoBananaPro(prompt="A boat", resolution="4K"), None),
     ],
 )

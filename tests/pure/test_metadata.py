@@ -118,10 +118,10 @@ def test_a_picture_looks_as_before_and_tells_the_prompt(image_format: ImageForma
     before = picture(40, 30, image_format, "an earlier comment")
     after = embedded(before, kind)
     with Image.open(io.BytesIO(before)) as old, Image.open(io.BytesIO(after)) as new:
-        told = new.info.get("Comment") or new.info["comment"].decode()
+        reported = new.info.get("Comment") or new.info["comment"].decode()
 
         assert old.tobytes() == new.tobytes()
-        assert PROMPT == told
+        assert PROMPT == reported
         assert old.info.keys() <= new.info.keys()
 
 

@@ -58,7 +58,7 @@ def test_of_a_whole_part_the_last_byte_is_asked_for() -> None:
         (KITE, 200, {}, FullBody()),
         (None, 200, {}, FullBody()),
     ],
-    ids=["as told", "total not told", "by date", "range ignored", "nothing here"],
+    ids=["as reported", "total not reported", "by date", "range ignored", "nothing here"],
 )
 def test_what_fits_is_used(
     version: Version | None, status: int, headers: dict[str, str], expected: object

@@ -225,11 +225,11 @@ def test_nesting_up_to_the_limit_is_read() -> None:
 def test_reading_bytes_fails_only_as_promised(body: bytes) -> None:
     """Any bytes are a value or a ``ValueError`` that says why."""
     try:
-        told = repr(wire.loads(body))
+        reported = repr(wire.loads(body))
     except ValueError as error:
-        told = str(error)
+        reported = str(error)
 
-    assert told
+    assert reported
 
 
 @given(JSON)
@@ -307,7 +307,7 @@ def test_unusable_entries_do_not_hide_the_usable() -> None:
 
 @pytest.mark.case(64, 65)
 @pytest.mark.parametrize(
-    ("status", "told"),
+    ("status", "reported"),
     [
         ("queued", "queued"),
         ("Completed", "Completed"),
@@ -317,11 +317,11 @@ def test_unusable_entries_do_not_hide_the_usable() -> None:
     ],
     ids=repr,
 )
-def test_unknown_status_is_told_and_never_final(status: object, told: str) -> None:
+def test_unknown_status_is_told_and_never_final(status: object, reported: str) -> None:
     """Neither done nor failed: the task is looked at again."""
     task = wire.task({**VIDEO_TASK, "status": status})
 
-    assert (told, False) == (task.status, task.is_final)
+    assert (reported, False) == (task.status, task.is_final)
 
 
 @pytest.mark.case(67)
@@ -370,7 +370,7 @@ def test_instant_without_a_clear_meaning_is_unknown(instant: object) -> None:
 
 
 @pytest.mark.parametrize(
-    ("error", "told"),
+    ("error", "reported"),
     [
         (None, None),
         ("", None),
@@ -382,9 +382,9 @@ def test_instant_without_a_clear_meaning_is_unknown(instant: object) -> None:
     ],
     ids=repr,
 )
-def test_reason_of_a_failure_is_text(error: object, told: str | None) -> None:
+def test_reason_of_a_failure_is_text(error: object, reported: str | None) -> None:
     """The documents show only null; whatever comes must be fit for a report."""
-    assert told == wire.task({**VIDEO_TASK, "status": "failed", "error": error}).error
+    assert reported == wire.task({**VIDEO_TASK, "status": "failed", "error": error}).error
 
 
 def test_batch_starts_several_tasks() -> None:

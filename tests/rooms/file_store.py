@@ -135,8 +135,8 @@ class Store:
         start, size = int(single[1]), len(self.body)
         if start >= size:
             return 416, {**self.headers, "Content-Range": f"bytes */{size}"}, b""
-        told = {**self.headers, "Content-Range": f"bytes {start}-{size - 1}/{size}", **self.lies}
-        return 206, told, self.body[start:]
+        reported = {**self.headers, "Content-Range": f"bytes {start}-{size - 1}/{size}", **self.lies}
+        return 206, reported, self.body[start:]
 
 
 def starts(asked: Iterable[str | None]) -> list[int]:

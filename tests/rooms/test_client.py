@@ -496,10 +496,12 @@ async def test_a_post_whose_answer_is_lost_after_leaving_tells_its_key(
         await results.aclose()
         await anyio.sleep(600.0)
         (paid,) = sandbox.paid_tasks
-        told = [record.getMessage() for record in caplog.records if "idempotency_key" in record.getMessage()]
+        reported = [
+            record.getMessage() for record in caplog.records if "idempotency_key" in record.getMessage()
+        ]
 
-    assert len(told) == 1
-    assert f"idempotency_key={paid.idempotency_key}" in told[0]
+    assert len(reported) == 1
+    assert f"idempotency_key={paid.idempotency_key}" in reported[0]
 
 
 async def test_the_rest_of_a_shared_post_is_named_when_its_caller_leaves(
@@ -512,8 +514,8 @@ async def test_the_rest_of_a_shared_post_is_named_when_its_caller_leaves(
         first = await anext(results)
         await results.aclose()
 
-    told = {paid.id for paid in sandbox.paid_tasks if paid.id in caplog.text}
-    assert told == {paid.id for paid in sandbox.paid_tasks} - {first.tasks[0].id}
+    reported = {paid.id for paid in sandbox.paid_tasks if paid.id in caplog.text}
+    assert reported == {paid.id for paid in sandbox.paid_tasks} - {first.tasks[0].id}
 
 
 async def test_a_run_that_is_heard_to_its_end_warns_of_nothing(caplog: pytest.LogCaptureFixture) -> None:
@@ -853,13 +855,13 @@ async def test_what_was_learned_about_durations_outlives_the_client() -> None:
 
 
 async def test_usage_tells_how_well_the_allowance_was_spent() -> None:
-    """Requests per job against the two that every job needs."""
+    """The requests against the two that every job needs."""
     async with Sandbox(conditions=SECONDS) as sandbox, client_for(sandbox) as client:
         async for _ in client.as_completed([VIDEO] * 60):
             pass
 
         assert client.usage.finished_tasks == 60
-        assert client.usage.requests_per_job == len(sandbox.requests) / 60
+        assert client.usage.requests == len(sandbox.requests)
         assert client.usage.share_of_bound == pytest.approx(120 / len(sandbox.requests))
 
 

@@ -37,8 +37,8 @@ def comment(path: Path) -> str:
         with av.open(path, "r") as container:
             return container.metadata["comment"]
     with Image.open(path) as image:
-        told = image.info.get("Comment") or image.info["comment"]
-        return told if isinstance(told, str) else told.decode()
+        reported = image.info.get("Comment") or image.info["comment"]
+        return reported if isinstance(reported, str) else reported.decode()
 
 
 def shown(path: Path) -> list[bytes]:
@@ -56,12 +56,12 @@ async def test_files_carry_the_prompt_they_are_given_and_look_the_same(tmp_path:
         for request in REQUESTS:
             task = await client.generate(request)
             plain = await client.download(task, tmp_path / "plain")
-            told = await client.download(task, tmp_path / "told", prompt=f"{PROMPT}!")
+            reported = await client.download(task, tmp_path / "reported", prompt=f"{PROMPT}!")
 
-            assert [f"{PROMPT}!"] * len(told) == [comment(path) for path in told]
-            assert [shown(path) for path in plain] == [shown(path) for path in told]
-            assert [path.name for path in plain] == [path.name for path in told]
-            for place, (path, source) in enumerate(zip(told, plain, strict=True), start=1):
+            assert [f"{PROMPT}!"] * len(reported) == [comment(path) for path in reported]
+            assert [shown(path) for path in plain] == [shown(path) for path in reported]
+            assert [path.name for path in plain] == [path.name for path in reported]
+            for place, (path, source) in enumerate(zip(reported, plain, strict=True), start=1):
                 origin = Origin(task_id=task.id, output=place, source_bytes=source.stat().st_size)
                 with path.open("rb") as file:
                     assert origin == read_origin(file, path.suffix[1:])

@@ -325,10 +325,10 @@ async def test_a_caller_who_is_cancelled_before_anything_left_owes_nothing() -> 
         await anyio.sleep(1.0)
         callers.cancel_scope.cancel()
 
-    told = {key for key in keys if key is not None}
+    reported = {key for key in keys if key is not None}
     assert len(keys) == 40
-    assert told == {seen.headers["idempotency-key"] for seen in server.seen}
-    assert 0 < len(told) < 40
+    assert reported == {seen.headers["idempotency-key"] for seen in server.seen}
+    assert 0 < len(reported) < 40
 
 
 @pytest.mark.case(149, 150, 151, 152)
@@ -337,7 +337,7 @@ async def test_the_key_shows_nowhere(caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.DEBUG)
     echo = answer(401, {"error": {"code": "unauthorized", "message": f"bad key {CANARY}"}})
     garbage = says(b"SSH-2.0\r\n\r\n")
-    told: list[str] = []
+    reported: list[str] = []
     for behaviour in (echo, garbage, says(b""), answer(500, f"you sent {CANARY}".encode())):
         async with raw_server(behaviour) as server:
             client = client_for(server.url, retry=RetryPolicy(max_elapsed=3.0))
@@ -346,11 +346,11 @@ async def test_the_key_shows_nowhere(caplog: pytest.LogCaptureFixture) -> None:
                     try:
                         await call
                     except SeedanceError as error:
-                        told += [repr(error), repr(error.args), repr(vars(error)), *chain(error)]
-            told += [repr(client), repr(client.usage)]
+                        reported += [repr(error), repr(error.args), repr(vars(error)), *chain(error)]
+            reported += [repr(client), repr(client.usage)]
 
-    assert told
-    assert CANARY not in "\n".join(told) + caplog.text
+    assert reported
+    assert CANARY not in "\n".join(reported) + caplog.text
 
 
 TESTS = str(Path(__file__).parents[1])
@@ -393,7 +393,7 @@ async def test_a_caller_who_leaves_takes_no_frame_with_the_key(
     leave: Callable[[asyncio.Task[object]], Awaitable[None]], whose: str, stall: Behaviour
 ) -> None:
     """A cancellation keeps every frame it went through, the session's with the headers among them."""
-    told: list[str] = []
+    reported: list[str] = []
     async with raw_server(stall) as server, aiohttp.ClientSession() as theirs:
         session = theirs if whose == "theirs" else None
         async with client_for(server.url, session=session) as client:
@@ -401,12 +401,12 @@ async def test_a_caller_who_leaves_takes_no_frame_with_the_key(
                 try:
                     await leave(asyncio.ensure_future(call))
                 except (asyncio.CancelledError, TimeoutError) as left:
-                    told += [*chain(left), "left"]
+                    reported += [*chain(left), "left"]
 
     assert [seen.headers["authorization"] for seen in server.seen] == [f"Bearer {CANARY}"] * 2
-    assert told.count("left") == 2
-    assert "_attempt" in told
-    assert CANARY not in "\n".join(told)
+    assert reported.count("left") == 2
+    assert "_attempt" in reported
+    assert CANARY not in "\n".join(reported)
 
 
 async def stumble(request: aiohttp.ClientRequest, handler: aiohttp.ClientHandlerType) -> NoReturn:

@@ -5,9 +5,10 @@ from __future__ import annotations
 import os
 import stat
 from datetime import UTC, datetime, timedelta
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
+from aiohttp import ClientSession
 
 from seedance_async import InsufficientCreditsError, NanoBananaPro, Seedance2Video, SeedanceClient
 from seedance_async.sandbox import Sandbox
@@ -93,6 +94,93 @@ async def test_what_made_no_task_is_not_kept(tmp_path: Path) -> None:
 
     assert 3 == len(first.tasks)
     assert list(first.tasks) == list(second.tasks)
+
+
+async def test_credits_that_were_bought_are_there_in_the_next_life(tmp_path: Path) -> None:
+    """Without them what was paid with them could not be paid again, and its tasks would be gone."""
+    async with life(tmp_path) as first, client_of(first) as client:
+        for _ in range(3):
+            await client.submit(HAT)
+        first.top_up(50)
+        bought = await client.submit(HAT)
+    async with life(tmp_path, at=MONDAY + timedelta(hours=1)) as second:
+        pass
+
+    assert 100 - 3 * 30 + 50 - 30 == first.balance() == second.balance()
+    assert bought.id in second.tasks
+    assert [entry.kind for entry in first.ledger] == [entry.kind for entry in second.ledger]
+
+
+async def test_credits_bought_over_http_are_there_too(tmp_path: Path) -> None:
+    """The admin endpoint is the only way to a sandbox in another process."""
+    async with life(tmp_path) as first, ClientSession() as session:
+        await session.post(f"{first.admin_url}/credits", json={"credits": 7})
+    async with life(tmp_path, at=MONDAY + timedelta(hours=1)) as second:
+        assert 107 == second.balance()
+
+
+@pytest.mark.parametrize(
+    ("given", "said"),
+    [
+        ({"seed": 1}, "seed 0"),
+        ({"speed": 20}, "speed 1"),
+        ({"credits": 101}, "credits 100"),
+        ({"api_key": "sk_test_other"}, "another API key"),
+        ({"credits": 5, "seed": 2}, "seed 0 and credits 100"),
+    ],
+)
+async def test_another_seed_or_purse_is_refused(tmp_path: Path, given: dict[str, Any], said: str) -> None:
+    """Its tasks would come back with other ids, or not at all."""
+    path = tmp_path / "account.jsonl"
+    async with Sandbox(memory=path, credits=100) as first, client_of(first) as client:
+        await client.submit(BOAT)
+    before = path.read_bytes()
+
+    with pytest.raises(ValueError, match=f"was begun with {said}; give the same"):
+        async with Sandbox(memory=path, **{"credits": 100, **given}):
+            pass
+
+    assert before == path.read_bytes()
+    assert b"sk_test" not in before
+
+
+@pytest.mark.parametrize(
+    "content",
+    [b'{"model": "seedance2", "prompt": "A kite"}\n', b"name,model\n", b"[1]", b"\xff\xfe\x00", b"# notes"],
+)
+async def test_a_file_that_is_not_a_sandboxes_is_not_touched(tmp_path: Path, content: bytes) -> None:
+    """A manifest may be named by mistake."""
+    path = tmp_path / "jobs.jsonl"
+    path.write_bytes(content)
+
+    with pytest.raises(ValueError, match=r"jobs\.jsonl was not written by a sandbox"):
+        async with Sandbox(memory=path):
+            pass
+
+    assert content == path.read_bytes()
+
+
+async def test_an_empty_file_is_a_new_one(tmp_path: Path) -> None:
+    """As `mktemp` makes it."""
+    path = tmp_path / "account.jsonl"
+    path.touch()
+    async with Sandbox(memory=path) as first, client_of(first) as client:
+        await client.submit(BOAT)
+    async with Sandbox(memory=path) as second:
+        assert list(first.tasks) == list(second.tasks)
+
+
+async def test_a_reset_keeps_the_terms(tmp_path: Path) -> None:
+    """What is made after it comes back as well."""
+    path = tmp_path / "account.jsonl"
+    async with Sandbox(memory=path, seed=4) as first, client_of(first) as client:
+        first.top_up(1)
+        first.reset()
+        submission = await client.submit(BOAT)
+    async with Sandbox(memory=path, seed=4) as second:
+        assert [submission.id] == list(second.tasks)
+        assert first.base_url == second.base_url
+        assert 100_000 - 12 == second.balance()
 
 
 async def test_a_reset_is_remembered(tmp_path: Path) -> None:

@@ -24,7 +24,7 @@ from seedance_async.batch.journal.file import File
 from seedance_async.batch.journal.opening import JOURNAL, close, discard, not_permitted, open_file
 from seedance_async.batch.journal.planning import Broken, LineProblem, Planner, Taken
 from seedance_async.batch.journal.queries import Milestones
-from seedance_async.batch.journal.records import Changes, Draft, Entry, damage, drafts
+from seedance_async.batch.journal.records import Changes, Draft, JobEntry, damage, drafts
 from seedance_async.batch.journal.store import Store
 from seedance_async.errors import JournalError
 from seedance_async.safe_files import missing, remove_empty
@@ -40,7 +40,7 @@ __all__ = [
     "Broken",
     "Changes",
     "Draft",
-    "Entry",
+    "JobEntry",
     "Journal",
     "LineProblem",
     "Milestones",

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     from seedance_async.batch.journal.queries import Queries
     from seedance_async.batch.journal.records import Draft
-    from seedance_async.batch.ledger import Tariff
+    from seedance_async.batch.prices import Tariff
     from seedance_async.models import Link
 
 PAGE: Final = 500

@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Final
 
 from attrs import frozen
 
-from seedance_async.batch.journal.records import ENTRY_COLUMNS, Entry, damage, entry, tasks_of
-from seedance_async.batch.ledger import Tariff
+from seedance_async.batch.journal.records import ENTRY_COLUMNS, JobEntry, damage, entry, tasks_of
+from seedance_async.batch.prices import Tariff
 from seedance_async.batch.states import ENDED, State
 from seedance_async.errors import JournalError
 from seedance_async.models import Kind
@@ -61,14 +61,14 @@ class Queries:
 
     # --- what there is to do
 
-    def to_send(self, *, after: int, limit: int) -> list[Entry]:
+    def to_send(self, *, after: int, limit: int) -> list[JobEntry]:
         """Jobs of the manifest that were never sent, or are to be sent anew, in order of their numbers."""
         such = f"jobs.state = ? AND listed = 1 AND {self._wanted} AND {READY}"
         page = self._entries(such, State.PLANNED, after=after, limit=limit)
         self._passed = page[-1].number if page else inf
         return page
 
-    def to_send_of(self, numbers: Sequence[int]) -> list[Entry]:
+    def to_send_of(self, numbers: Sequence[int]) -> list[JobEntry]:
         """Those of these jobs that can be sent, in order of their numbers; a few hundred at most."""
         such = f"number IN ({', '.join('?' * len(numbers))}) AND jobs.state = ?"
         planned = self._entries(such, *numbers, State.PLANNED, after=0, limit=len(numbers))
@@ -80,23 +80,23 @@ class Queries:
         """Whether the reading of what there is to send is past this job: it does not come by itself."""
         return number <= self._passed or number in self._held_back
 
-    def to_send_again(self, *, after: int, limit: int) -> list[Entry]:
+    def to_send_again(self, *, after: int, limit: int) -> list[JobEntry]:
         """Jobs that were sent by an earlier run, and whose answer never came."""
         return self._entries(
             "jobs.state = ? AND run < ?", State.SUBMITTING, self.run, after=after, limit=limit
         )
 
-    def members(self, number: int) -> list[Entry]:
+    def members(self, number: int) -> list[JobEntry]:
         """The jobs that the POST of this one serves and that still wait for its answer, by their places."""
         same = "post = (SELECT post FROM jobs WHERE number = ?) AND jobs.state = ?"
         found = self._entries(same, number, State.SUBMITTING, after=0, limit=MOST_JOBS)
         return sorted(found, key=lambda job: job.place or 0)
 
-    def to_collect(self, *, after: int, limit: int) -> list[Entry]:
+    def to_collect(self, *, after: int, limit: int) -> list[JobEntry]:
         """Accepted jobs whose tasks are to be followed."""
         return self._entries("jobs.state = ?", State.ACCEPTED, after=after, limit=limit)
 
-    def to_save(self, *, after: int, limit: int) -> list[Entry]:
+    def to_save(self, *, after: int, limit: int) -> list[JobEntry]:
         """Jobs that an earlier run saw completed, and whose files are still to be fetched."""
         return self._entries(
             "jobs.state = ? AND run < ?", State.COMPLETED, self.run, after=after, limit=limit
@@ -104,28 +104,28 @@ class Queries:
 
     # --- what is known
 
-    def entry(self, number: int) -> Entry:
+    def entry(self, number: int) -> JobEntry:
         """Everything about one job."""
         found = self._entries("number = ?", number, after=0, limit=1)
         if not found:
             raise JournalError(f"the journal has no job {number}")
         return found[0]
 
-    def entries(self, *, after: int, limit: int) -> list[Entry]:
+    def entries(self, *, after: int, limit: int) -> list[JobEntry]:
         """All jobs in the order of their numbers, a page at a time."""
         return self._entries("1", after=after, limit=limit)
 
-    def ended_earlier(self, *, after: int, limit: int) -> list[Entry]:
+    def ended_earlier(self, *, after: int, limit: int) -> list[JobEntry]:
         """Jobs of the manifest that this run has nothing to do for."""
         return self._entries(_ENDED_EARLIER, self.run, *_NOTHING_TO_DO, after=after, limit=limit)
 
-    def ended_earlier_of(self, numbers: Sequence[int]) -> list[Entry]:
+    def ended_earlier_of(self, numbers: Sequence[int]) -> list[JobEntry]:
         """Those of these jobs that this run has nothing to do for."""
         marks = ", ".join("?" * len(numbers))
         condition = f"{_ENDED_EARLIER} AND number IN ({marks})"
         return self._entries(condition, self.run, *_NOTHING_TO_DO, *numbers, after=0, limit=len(numbers))
 
-    def still_open(self, *, after: int, limit: int) -> list[Entry]:
+    def still_open(self, *, after: int, limit: int) -> list[JobEntry]:
         """Jobs of the manifest that the API has not finished."""
         marks = ", ".join("?" * len(_OPEN))
         such = f"listed = 1 AND {self._wanted} AND +jobs.state IN ({marks})"
@@ -138,6 +138,15 @@ class Queries:
             State.ACCEPTED,
             State.COMPLETED,
             State.SAVED,
+            limit,
+        )
+        return [job.task_ids[0] for job in (entry(row, self._tariffs) for row in rows)]
+
+    def running_ids(self, *, limit: int) -> list[str]:
+        """A task id of each of the jobs that were accepted last and are not final yet."""
+        rows = self.file.rows(
+            f"SELECT {ENTRY_COLUMNS} FROM {_JOBS} WHERE jobs.state = ? ORDER BY number DESC LIMIT ?",
+            State.ACCEPTED,
             limit,
         )
         return [job.task_ids[0] for job in (entry(row, self._tariffs) for row in rows)]
@@ -225,7 +234,7 @@ class Queries:
         }
         self._tariff_rows = {tariff: row for row, tariff in self._tariffs.items()}
 
-    def _entries(self, condition: str, *values: object, after: int, limit: int) -> list[Entry]:
+    def _entries(self, condition: str, *values: object, after: int, limit: int) -> list[JobEntry]:
         rows = self.file.rows(
             f"SELECT {ENTRY_COLUMNS} FROM {_JOBS} WHERE {condition} AND number > ? ORDER BY number LIMIT ?",
             *values,

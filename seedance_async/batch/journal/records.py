@@ -11,7 +11,7 @@ from attrs import field, frozen
 
 from seedance_async import wire
 from seedance_async.batch import keys
-from seedance_async.batch.ledger import Tariff
+from seedance_async.batch.prices import Tariff
 from seedance_async.batch.states import State
 from seedance_async.errors import JournalError
 from seedance_async.models import Kind, Link, Submission, Task, links
@@ -26,7 +26,7 @@ Row: TypeAlias = tuple[Any, ...]
 
 REMEDY: Final = (
     "nothing was sent because of it; put a copy of journal.sqlite from before in its place and run again "
-    "(results.jsonl and the files' own JSON tell the ids and keys of what is paid)"
+    "(results.jsonl and the files' own JSON have the ids and keys of what is paid)"
 )
 
 
@@ -93,7 +93,7 @@ class Changes:
 
 
 @frozen(kw_only=True)
-class Entry:
+class JobEntry:
     """One job, all that is known of it. ``…_at`` are seconds of the wall clock since 1970, UTC.
 
     Attributes:
@@ -177,12 +177,12 @@ ENTRY_COLUMNS: Final = (
     "WHERE links.job = jobs.number AND source.task_ids IS NOT NULL "
     "AND links.task NOT IN (SELECT value FROM json_each(source.task_ids)))"
 )
-"""Of ``jobs LEFT JOIN posts``, in the order of ``Entry``."""
+"""Of ``jobs LEFT JOIN posts``, in the order of ``JobEntry``."""
 
-_FIELDS: Final = tuple(attribute.name for attribute in attrs.fields(Entry))
+_FIELDS: Final = tuple(attribute.name for attribute in attrs.fields(JobEntry))
 
 
-def entry(row: Row, tariffs: Mapping[int, Tariff]) -> Entry:
+def entry(row: Row, tariffs: Mapping[int, Tariff]) -> JobEntry:
     """An entry from a row of ``ENTRY_COLUMNS``.
 
     Raises:
@@ -205,7 +205,7 @@ def entry(row: Row, tariffs: Mapping[int, Tariff]) -> Entry:
     }
     if converted["state"] in {State.PLANNED, State.BLOCKED}:
         converted["intended_at"] = None
-    return Entry(**(cells | converted))
+    return JobEntry(**(cells | converted))
 
 
 def names(cell: str | None, what: str) -> tuple[str, ...]:

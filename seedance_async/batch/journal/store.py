@@ -25,8 +25,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
 
     from seedance_async.batch.journal.file import File
-    from seedance_async.batch.journal.records import Entry
-    from seedance_async.batch.ledger import Tariff
+    from seedance_async.batch.journal.records import JobEntry
+    from seedance_async.batch.prices import Tariff
     from seedance_async.models import Submission, Task
 
 MOST_CRASHES: Final = 5
@@ -46,7 +46,7 @@ def transaction(method: Callable[Concatenate[Store, P], T]) -> Callable[Concaten
         except BaseException:
             with suppress(
                 Exception
-            ):  # the file cannot be read any more: the first failure is the one to tell
+            ):  # the file cannot be read any more: the first failure is the one to raise
                 self.recall()
             raise
 
@@ -186,7 +186,7 @@ class Store(PostRows):
                 self.file.write(f"UPDATE jobs SET run = ? WHERE number IN ({marks})", self.run - 1, *blocked)
 
     @transaction
-    def pass_on(self, number: int) -> tuple[list[Entry], list[Entry]]:
+    def pass_on(self, number: int) -> tuple[list[JobEntry], list[JobEntry]]:
         """A job has come as far as it comes in this run: what becomes of those that take its output.
 
         Returns:

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from seedance_async.sandbox.media import clip, picture
 
-PROMPT = "Install seedance-async[sandbox] to see your own prompt here"
+PROMPT = "pip install Pillow av and see your own prompt here"
 
 fallback: Path = Path(__file__).with_name("fallback")
 fallback.mkdir(exist_ok=True)

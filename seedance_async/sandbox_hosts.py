@@ -1,0 +1,36 @@
+"""Hosts of sandboxes in other containers, which the environment allows plain http for. Pure.
+
+Over plain http everybody on the way reads the API key, so it is for sandboxes only: at loopback, or at a host
+that ``SEEDANCE_SANDBOX_HOSTS`` names. A real API may be named there by mistake. So the vendor's own hosts are
+refused there, and a live key is sent over http to no host at all that is not loopback.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+from seedance_async.errors import ConfigurationError
+from seedance_async.network import is_host
+
+VARIABLE: Final = "SEEDANCE_SANDBOX_HOSTS"
+VENDOR_HOST: Final = "seedance2ai.io"
+
+
+def parse_sandbox_hosts(text: str) -> frozenset[str]:
+    """The hosts that the variable names, with commas between them.
+
+    Raises:
+        ConfigurationError: one of them is not a host, or is the vendor's.
+    """
+    hosts = [normal_host(part) for part in text.split(",") if part.strip()]
+    for host in hosts:
+        if not is_host(host):
+            raise ConfigurationError(f"host names are wanted, such as sandbox,10.0.0.5; got {host!r}")
+        if host == VENDOR_HOST or host.endswith(f".{VENDOR_HOST}"):
+            raise ConfigurationError(f"{host} is the real API, which gets a key over https only")
+    return frozenset(hosts)
+
+
+def normal_host(host: str) -> str:
+    """The one spelling of a host: in lower case, without brackets and without a dot at its end."""
+    return host.strip().strip("[]").rstrip(".").lower()
