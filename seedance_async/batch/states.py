@@ -11,7 +11,8 @@ reason that another day may mend (no credits, a revoked key). Without proof it b
 there only the same bytes under the same key lead on.
 
 What has failed or was refused is planned again only because somebody says so: by ``retry_failed``, or by
-another request in its line of the manifest. Those are no moves of a run, so they are not in its table.
+another request in its line of the manifest. What is saved becomes completed again where a file of it is found
+missing at the start of a run. Those are no moves of a run, so they are not in its table.
 
 Pure.
 """

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Final
 
 from attrs import frozen
 
-from seedance_async.batch.journal.records import ENTRY_COLUMNS, Entry, damage, entry, tasks_of
+from seedance_async.batch.journal.records import ENTRY_COLUMNS, Entry, damage, entry, names, tasks_of
 from seedance_async.batch.ledger import Tariff
 from seedance_async.batch.states import ENDED, State
 from seedance_async.errors import JournalError
@@ -87,6 +87,17 @@ class Queries:
         return self._entries(
             "jobs.state = ? AND run < ?", State.COMPLETED, self.run, after=after, limit=limit
         )
+
+    def saved_files(self, *, after: int, limit: int) -> list[tuple[int, tuple[str, ...]]]:
+        """Number and files of the manifest's saved jobs, in order of their numbers."""
+        rows = self.file.rows(
+            "SELECT number, files FROM jobs WHERE +state = ? AND listed = 1 AND number > ? "
+            "ORDER BY number LIMIT ?",
+            State.SAVED,
+            after,
+            limit,
+        )
+        return [(number, names(files, f"files of job {number}")) for number, files in rows]
 
     # --- what is known
 
