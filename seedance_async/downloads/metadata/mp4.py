@@ -123,12 +123,18 @@ def _is_moov(file: BinaryIO, section: Section) -> bool:
     Raises:
         MetadataError: it is one that forbids an insertion.
     """
-    if section.kind in HOLDS_OFFSETS:
+    if section.kind in HOLDS_OFFSETS or (section.kind == b"meta" and _holds_items(file, section)):
         raise MetadataError("it holds file offsets outside of the sample tables")
     head = min(16, section.stop - section.content)
     if section.kind == b"uuid" and read_exactly(file, section.content, head) == CREDENTIALS:
         raise MetadataError("it carries content credentials")
     return section.kind == b"moov"
+
+
+def _holds_items(file: BinaryIO, section: Section) -> bool:
+    """Whether a ``meta`` says where items lie, as in AVIF and HEIC; also if it is too large to be read."""
+    length = section.stop - section.content
+    return length > MAX_MOOV_BYTES or b"iloc" in read_exactly(file, section.content, length)
 
 
 def sections(file: BinaryIO) -> Iterator[Section]:
