@@ -167,11 +167,20 @@ def _read_route(
 def _chosen(proxy: str | None, session: ClientSession | None) -> str | None:
     if proxy is not None:
         return proxy
-    if session is not None and (own := getattr(session, "_default_proxy", None)) is not None:
-        return str(own)  # aiohttp has no other way to ask for it
-    if session is not None and session.trust_env:
-        return FROM_ENVIRONMENT
+    if session is not None and (own := _proxy_of(session)) is not None:
+        return own
     return os.environ.get(PROXY_VARIABLE)
+
+
+def _proxy_of(session: ClientSession) -> str | None:
+    """The proxy that a session sends requests by; aiohttp has no other way to ask for it."""
+    own, credentials = (getattr(session, name, None) for name in ("_default_proxy", "_default_proxy_auth"))
+    if own is not None:
+        url = URL(own)
+        return str(
+            url.with_user(credentials.login).with_password(credentials.password) if credentials else url
+        )
+    return FROM_ENVIRONMENT if session.trust_env and "https" in getproxies() else None
 
 
 def proxy_failure(problem: aiohttp.ClientProxyConnectionError | aiohttp.ClientHttpProxyError) -> str:

@@ -160,13 +160,14 @@ class DownloadSession:
             return proxy_failure(problem)
         if isinstance(problem, aiohttp.ClientResponseError):
             return f"the answer is not valid HTTP ({type(problem).__name__})"
-        reason = str(problem) or type(problem).__name__
+        reason = str(problem) or ("no answer in time" if isinstance(problem, TimeoutError) else repr(problem))
         return f"{reason}{self._route.hint}" if isinstance(problem, aiohttp.ClientConnectorError) else reason
 
     async def _answer(self, url: URL, headers: Mapping[str, str], proxy: Proxy) -> ClientResponse:
         """The answer to one request, up to its headers, within a limit of time."""
+        session = self._session(by_proxy=proxy.url is not None)
         with anyio.fail_after((self._timeout.sock_connect or 0.0) + self.idle_timeout):
-            return await self._session(by_proxy=proxy.url is not None).get(
+            return await session.get(
                 url,
                 allow_redirects=False,
                 timeout=self._timeout,

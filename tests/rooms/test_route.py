@@ -14,6 +14,7 @@ from ipaddress import ip_address
 from typing import TYPE_CHECKING
 
 import aiohttp
+import anyio
 import pytest
 import trustme
 from attrs import define, field
@@ -31,7 +32,7 @@ from seedance_async import (
 from seedance_async.network import is_public
 from seedance_async.route import Proxy, Route, read_route
 from tests.rooms.file_store import finished, picture, save
-from tests.rooms.raw_server import answer, raw_server
+from tests.rooms.raw_server import answer, raw_server, says
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Awaitable, Callable
@@ -160,7 +161,10 @@ async def world(monkeypatch: pytest.MonkeyPatch) -> AsyncGenerator[World]:
         await asyncio.sleep(0)  # the transports close in the next turn of the loop
 
 
-@pytest.mark.parametrize("how", ["argument", "variable", "env", "lower case", "all", "session", "trust_env"])
+@pytest.mark.parametrize(
+    "how",
+    ["argument", "variable", "env", "lower case", "all", "session", "trust_env", "session without, variable"],
+)
 async def test_one_setting_leads_api_and_files_through_the_proxy(
     how: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -178,6 +182,10 @@ async def test_one_setting_leads_api_and_files_through_the_proxy(
         elif how == "session":
             async with aiohttp.ClientSession(proxy=there.proxy) as session:
                 paths = await there.generate(tmp_path, session=session)
+        elif how == "session without, variable":
+            monkeypatch.setenv("SEEDANCE_PROXY", there.proxy)
+            async with aiohttp.ClientSession(trust_env=True) as session:
+                paths = await there.generate(tmp_path, session=session)
         else:
             monkeypatch.setenv("HTTPS_PROXY", there.proxy)
             async with aiohttp.ClientSession(trust_env=True) as session:
@@ -192,7 +200,7 @@ def in_frames(error: BaseException) -> str:
     """What a crash reporter shows of an exception, but for the test's own frames."""
     shown = traceback.TracebackException.from_exception(error, capture_locals=True)
     frames = [frame for frame in shown.stack if "/tests/" not in frame.filename]
-    return f"{error!r} {[frame.locals for frame in frames]} {error.__cause__!r} {error.__context__!r}"
+    return f"{error!r} {[(frame.filename, frame.locals) for frame in frames]} {error.__cause__!r}"
 
 
 async def test_a_proxys_password_is_sent_to_it_and_shown_nowhere(
@@ -215,6 +223,27 @@ async def test_a_proxys_password_is_sent_to_it_and_shown_nowhere(
         told = caplog.text + repr(route) + in_frames(error)
         assert "crosanct" not in told
         assert expected not in told
+
+
+async def test_a_download_that_is_cancelled_takes_no_frame_with_the_password(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """While the proxy is silent; a crash reporter shows every frame of a cancellation."""
+    async with raw_server(says(b"", then="hold")) as proxy:
+        where = proxy.url.removesuffix("/api/v1").replace("//", "//fox:s%40crosanct@")
+        route = Route(proxy=Proxy.parse(where))
+        told = ""
+        with anyio.move_on_after(5.0):
+            try:
+                await save(finished(f"https://{FILES}/x"), tmp_path, route=route, api=f"https://{API}")
+            except asyncio.CancelledError as cancelled:
+                told = in_frames(cancelled)
+                raise
+
+    expected = "Basic " + base64.b64encode(b"fox:s@crosanct").decode()
+    assert expected == proxy.seen[0].headers["proxy-authorization"]
+    assert "crosanct" not in told
+    assert expected not in told
 
 
 @pytest.mark.parametrize(
