@@ -38,6 +38,9 @@ NONE: Final = "none"
 MAX_HEADER_BYTES: Final = 256 * 1024
 """Longest header of an answer that is read; a content security policy alone may have 9 kB."""
 
+MAX_HEADERS: Final = 1000
+"""Most headers of an answer that are read."""
+
 UNTRUSTED: Final = (
     "the server's certificate is not trusted; mend the system's clock or certificates, or name the file of "
     "your own authority in SSL_CERT_FILE before Python starts"

@@ -47,7 +47,7 @@ from seedance_async.fault_points import fault_point
 from seedance_async.models import RetryPolicy, Timeouts
 from seedance_async.network import is_loopback
 from seedance_async.protocol import Call, Failure, Outcome, Reply, redirect_failure
-from seedance_async.route import MAX_HEADER_BYTES, UNTRUSTED, Route, proxy_failure, twin
+from seedance_async.route import MAX_HEADER_BYTES, MAX_HEADERS, UNTRUSTED, Route, proxy_failure, twin
 from seedance_async.usage import Usage
 from seedance_async.wire import encodable
 
@@ -283,6 +283,7 @@ class Transport:
             proxy_headers=proxy.headers(),
             max_line_size=MAX_HEADER_BYTES,
             max_field_size=MAX_HEADER_BYTES,
+            max_headers=MAX_HEADERS,
         ) as response:
             body = self.key.scrub_body(await _read_capped(response))
             fault_point("after_body")

@@ -26,7 +26,14 @@ from seedance_async.downloads.naming import HEAD_BYTES
 from seedance_async.errors import DownloadError
 from seedance_async.models.display import shown_url
 from seedance_async.network import is_loopback, parse_address, public_host_fault
-from seedance_async.route import MAX_HEADER_BYTES, NETWORKS_VARIABLE, UNTRUSTED, Route, proxy_failure
+from seedance_async.route import (
+    MAX_HEADER_BYTES,
+    MAX_HEADERS,
+    NETWORKS_VARIABLE,
+    UNTRUSTED,
+    Route,
+    proxy_failure,
+)
 
 if TYPE_CHECKING:
     import socket
@@ -176,6 +183,7 @@ class DownloadSession:
                 proxy_headers=proxy.headers(),
                 max_line_size=MAX_HEADER_BYTES,
                 max_field_size=MAX_HEADER_BYTES,
+                max_headers=MAX_HEADERS,
             )
 
     def _check_allowed(self, url: URL, *, by_proxy: bool) -> None:

@@ -124,10 +124,21 @@ async def test_a_url_is_sent_as_it_is_but_for_what_would_end_it(raw: str, sent: 
     assert [f"/api/v1/{sent}"] * 2 == [seen.path for seen in files.seen]
 
 
-async def test_a_long_header_is_a_part_of_an_answer(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    "policy",
+    [
+        f"Content-Security-Policy: {LONG}",
+        f"Set-Cookie: {LONG}",
+        f"Content-Type: application/octet-stream; x={LONG}",
+        f"{'X' * 9000}: name",
+        "\r\n".join(f"X-Number-{number}: {number}" for number in range(300)),
+        "\r\n".join(f"Link: <https://cdn.example.com/{number}>{'x' * 9000}" for number in range(9)),
+    ],
+    ids=["policy", "cookie", "type", "name", "many", "many long"],
+)
+async def test_a_long_header_is_a_part_of_an_answer(policy: str, tmp_path: Path) -> None:
     """Of the POST, of the poll and of the file: nothing is in doubt, and nothing is sent twice."""
     quick = {"rate_limit": RateLimit(requests=30, period=1.0), "retry": RetryPolicy(max_elapsed=1.0)}
-    policy = f"Content-Security-Policy: {LONG}"
     made = {"id": "nbp_1", "status": "processing", "model": "nano-banana-pro", "credits_used": 12}
     async with raw_server(answer(200, BODY, policy, f'ETag: "{"e" * 50_000}"')) as files:
         done = {**made, "status": "completed", "output": {"images": [{"url": files.url}]}}

@@ -4,8 +4,8 @@ Of several comments some readers show the first (exiftool, exiv2), others the la
 the first one, whatever was there, and the last one, too, if there are others. JFIF and Exif must come first,
 so no comment is placed before them, unless one stood there already.
 
-Sources: ITU-T T.81, annex B; CIPA DC-007 for ``MPF``, whose offsets count from the start of the file; C2PA
-2.1, A.3.1, for ``APP11``.
+Sources: ITU-T T.81, annex B; CIPA DC-007 for ``MPF``, whose offsets count from itself to pictures behind the
+first one; C2PA 2.1, A.3.1, for ``APP11``.
 """
 
 from __future__ import annotations
