@@ -142,7 +142,7 @@ class DownloadSession:
         """The answer, 200, 206 or 416, after at most five redirects, each of which is checked.
 
         Raises:
-            DownloadError: the URL is not allowed, or has expired (``gone``).
+            DownloadError: the URL is not allowed, or has expired; another one may do (``gone``).
             AttemptError: any other answer; the next attempt may succeed.
         """
         url = _parsed(address)
@@ -187,21 +187,22 @@ class DownloadSession:
             )
 
     def _check_allowed(self, url: URL, *, by_proxy: bool) -> None:
-        """Refuse a URL that is not allowed, before anything is sent to it."""
+        """Refuse a URL that is not allowed, before anything is sent to it.
+
+        An old URL may lead to a login page of any kind, so the API is asked for another one here, too.
+        """
         host = url.host or ""
         if self._local and url.scheme in {"http", "https"} and is_loopback(host):
             return
         if url.scheme != "https" or url.user or not host:
-            raise DownloadError(
-                f"refused {shown_url(str(url))}: output files come over https without credentials"
-            )
+            raise stale(f"refused {shown_url(str(url))}: output files come over https without credentials")
         address = parse_address(host.strip("[]").partition("%")[0])
         if address is not None:
             allowed = self._route.allows(address)
         else:  # whatever resolves the name decides: our resolver, or the proxy
             allowed = not (by_proxy or is_loopback(host)) or public_host_fault(host) is None
         if not allowed:
-            raise DownloadError(f"refused {shown_url(str(url))}: the host is not a public one")
+            raise stale(f"refused {shown_url(str(url))}: the host is not a public one")
 
     def _session(self, *, by_proxy: bool) -> ClientSession:
         """The session for requests that go directly, or by a proxy, whose address need not be public."""

@@ -31,6 +31,9 @@ STALE: dict[str, Behaviour] = {
     "garbage": says(b"SSH-2.0-OpenSSH\r\n"),
     "login": answer(302, b"", "Location: /api/v1"),
     "no range": answer(416, b""),
+    "login page over http": answer(302, b"", "Location: http://login.example.com/"),
+    "login page of the network": answer(302, b"", "Location: https://192.168.1.1/login"),
+    "nowhere": answer(302, b"", "Location: https://[/"),
 }
 
 

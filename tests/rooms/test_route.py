@@ -263,8 +263,8 @@ async def test_a_proxy_is_not_asked_for_what_is_private(
         with pytest.raises(DownloadError):
             await there.generate(tmp_path, proxy=there.proxy)
 
-    assert [f"CONNECT {API}:443 HTTP/1.1"] == there.connects
-    assert [API, API] == [host for host, _, _ in there.seen]
+    assert {f"CONNECT {API}:443 HTTP/1.1"} == set(there.connects)
+    assert {API} == {host for host, _, _ in there.seen}
 
 
 async def test_no_proxy_keeps_hosts_away_from_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
