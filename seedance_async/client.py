@@ -32,6 +32,7 @@ from seedance_async.errors import (
 )
 from seedance_async.models import RateLimit, RetryPolicy, Submission, Task, Timeouts, time_scale
 from seedance_async.network import is_loopback
+from seedance_async.route import read_route
 from seedance_async.scheduling.forecast import Forecast
 from seedance_async.usage import Usage
 
@@ -71,6 +72,13 @@ class SeedanceClient:
         timeouts: how long to wait for what.
         session: an ``aiohttp.ClientSession`` of yours for the API calls; it is used and never closed. On it
             aiohttp may repeat a GET by itself when a kept-alive connection has died; on our own it may not.
+            Downloads go by a session of ours, and by the proxy that yours has.
+        proxy: an HTTP proxy for the API and for downloads, such as ``http://user:password@proxy:3128``; or
+            ``env``, for the one that ``HTTPS_PROXY`` and ``NO_PROXY`` say; or ``none``. Else
+            ``SEEDANCE_PROXY``, else none. Hosts of this machine are never reached by it.
+        download_networks: networks such as ``198.18.0.0/15`` that files may come from although they are not
+            public: a proxy or VPN of this machine may answer every name with an address of one. Else
+            ``SEEDANCE_DOWNLOAD_NETWORKS``, with commas.
         forecasts: what an earlier client learned about durations; ``Forecast.load`` reads it back. Else one
             that knows nothing; where a sandbox runs faster, ``SEEDANCE_TIME_SCALE`` says how long one of the
             vendor's seconds takes there, such as ``0.05``.
@@ -90,6 +98,8 @@ class SeedanceClient:
         retry: RetryPolicy | None = None,
         timeouts: Timeouts | None = None,
         session: ClientSession | None = None,
+        proxy: str | None = None,
+        download_networks: str | Iterable[str] | None = None,
         forecasts: Forecast | None = None,
     ) -> None:
         self._key = _api_key(api_key)
@@ -101,6 +111,11 @@ class SeedanceClient:
         self._policy = _option(retry, RetryPolicy) or RetryPolicy()
         self._timeouts = _option(timeouts, Timeouts) or Timeouts()
         self._session = session
+        route = read_route(proxy, download_networks, base_url=self._base_url, session=session)
+        del proxy  # it may have a password, and what fails below shows this frame
+        if isinstance(route, ConfigurationError):
+            raise route
+        self._route = route
         self._usage = Usage()
         self._forecasts = forecasts or Forecast(scale=_environment("SEEDANCE_TIME_SCALE", time_scale, 1.0))
         self._bodies: OrderedDict[str, bytes] = OrderedDict()
@@ -351,7 +366,9 @@ class SeedanceClient:
             forecast=self._forecasts,
             memory=_memory(self._key, self._base_url, self._rate_limit),
             session=self._session,
+            route=self._route,
         )
+        self._route.warn()
         await engine.open()
         self._engine = engine
         return self

@@ -41,6 +41,7 @@ if TYPE_CHECKING:
     from seedance_async.budget.memory import BudgetMemory
     from seedance_async.credentials import ApiKey
     from seedance_async.models import Kind, RateLimit, Request, RetryPolicy, Timeouts
+    from seedance_async.route import Route
     from seedance_async.scheduling.forecast import Forecast
     from seedance_async.scheduling.poller import Follower
     from seedance_async.usage import Usage
@@ -67,10 +68,11 @@ class Engine:
         forecast: Forecast,
         memory: BudgetMemory | None,
         session: ClientSession | None,
+        route: Route,
     ) -> None:
         self.timeouts = timeouts
         self.dispatcher: Dispatcher = Dispatcher(Budget(rate_limit, memory=memory), Schedule(forecast))
-        self.downloads: Downloads = Downloads(timeouts, trusted=base_url)
+        self.downloads: Downloads = Downloads(timeouts, trusted=base_url, route=route)
         self.transport: Transport = Transport(
             base_url=base_url,
             key=key,
@@ -80,6 +82,7 @@ class Engine:
             usage=usage,
             session=open_session() if session is None else session,
             owns_session=session is None,
+            route=route,
         )
         self._forecast = forecast
         self._usage = usage

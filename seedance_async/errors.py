@@ -293,7 +293,7 @@ class DownloadError(SeedanceError):
     """A result file could not be saved. The task stays finished; download it again by its id.
 
     Attributes:
-        gone: the URL has expired; polling the task again gives a new one.
+        gone: the URL gives no file; polling the task again may give another one that does.
     """
 
     advice = "the task stays finished: download it again by its task_id"

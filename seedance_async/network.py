@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import re
 import unicodedata
-from ipaddress import IPv4Address, IPv4Network, IPv6Address, ip_address
+from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address
 from typing import Final
 from urllib.parse import SplitResult, urlsplit
 
@@ -22,6 +22,12 @@ NOT_PUBLIC: Final = (
     IPv4Network("168.63.129.16/32"),  # Azure's metadata service; other clouds' are link-local or private
     IPv4Network("192.0.0.0/24"),  # IETF protocol assignments, which older Pythons count as global
 )
+
+TRANSLATED: Final = (
+    IPv6Network("64:ff9b::/96"),  # NAT64's well-known prefix, RFC 6052
+    IPv6Network("64:ff9b:1::/48"),  # its prefix for local use, RFC 8215
+)
+"""Networks whose addresses are translated to the IPv4 address in their last 32 bits."""
 
 _LABEL: Final = re.compile(r"(?!-)[\w-]{1,63}(?<!-)")
 # A host whose last label is a number is an IPv4 address to the URL standard: 2130706433, 127.1, 0x7f.1.
@@ -113,4 +119,10 @@ def _scheme_fault(parts: SplitResult) -> str | None:
 
 def _wrapped_address(address: IPv4Address | IPv6Address) -> IPv4Address | None:
     """The IPv4 address inside an IPv6 one, if any: packets sent to the outer one reach the inner one."""
-    return (address.ipv4_mapped or address.sixtofour) if isinstance(address, IPv6Address) else None
+    if not isinstance(address, IPv6Address):
+        return None
+    number = int(address)
+    # The prefix for local use has other layouts, too; bits 64 to 95 are not all zero in them.
+    if any(address in network for network in TRANSLATED) and not number >> 32 & 0xFFFFFFFF:
+        return IPv4Address(number & 0xFFFFFFFF)
+    return address.ipv4_mapped or address.sixtofour

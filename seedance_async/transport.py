@@ -47,6 +47,7 @@ from seedance_async.fault_points import fault_point
 from seedance_async.models import RetryPolicy, Timeouts
 from seedance_async.network import is_loopback
 from seedance_async.protocol import Call, Failure, Outcome, Reply, redirect_failure
+from seedance_async.route import MAX_HEADER_BYTES, MAX_HEADERS, UNTRUSTED, Route, proxy_failure, twin
 from seedance_async.sandbox_hosts import VARIABLE, normal_host
 from seedance_async.usage import Usage
 from seedance_async.wire import encodable
@@ -115,6 +116,7 @@ class Transport:
     usage: Usage
     session: ClientSession = field(repr=False)
     owns_session: bool = True
+    route: Route = field(factory=Route)
     _numbers: int = 0
     _moved: bool = False
     _unanswered: int = 0
@@ -258,7 +260,7 @@ class Transport:
                 attempt.begin()
             reply = await self._round_trip(call)
         except (aiohttp.ClientError, OSError, TimeoutError, ValueError) as problem:
-            return _failure(problem, self.base_url, sent=attempt.sent)
+            return _failure(problem, f"{self.base_url.host}{self.route.hint}", sent=attempt.sent)
         except BaseException as passing:
             _leave_frames(passing, before)
             raise
@@ -269,13 +271,20 @@ class Transport:
         return read(reply)
 
     async def _round_trip(self, call: Call) -> Reply:
+        url = URL(f"{self.base_url}{call.path}", encoded=True)
+        proxy = self.route.proxy_for(url)
         async with self.session.request(
             call.method,
-            URL(f"{self.base_url}{call.path}", encoded=True),
+            url,
             data=call.body,
             headers={**call.headers, "Authorization": f"Bearer {self.key.reveal()}"},
             allow_redirects=False,
             timeout=self._timeout,
+            proxy=proxy.url,
+            proxy_headers=proxy.headers(),
+            max_line_size=MAX_HEADER_BYTES,
+            max_field_size=MAX_HEADER_BYTES,
+            max_headers=MAX_HEADERS,
         ) as response:
             body = self.key.scrub_body(await _read_capped(response))
             fault_point("after_body")
@@ -287,7 +296,7 @@ class Transport:
 
     def _redirected(self, reply: Reply) -> Failure:
         """Obey only apex <-> www of the same host over https, once; name any other target."""
-        target = _twin(self.base_url, reply.headers.get("location", ""))
+        target = twin(self.base_url, reply.headers.get("location", ""))
         if target is None or self._moved:
             return redirect_failure(reply, asked=str(self.base_url.origin()))
         log.info("the API answers at %s; using that from now on", target.host)
@@ -344,19 +353,6 @@ def _leave_frames(passing: BaseException, before: BaseException | None) -> None:
     passing.__suppress_context__ = False  # which setting a cause turns on
 
 
-def _twin(base_url: URL, location: str) -> URL | None:
-    """The base URL on its ``www.`` twin, if that is where the redirect points."""
-    try:
-        target = URL(location)
-    except ValueError:
-        return None
-    host = base_url.host or ""
-    twin = host.removeprefix("www.") if host.startswith("www.") else f"www.{host}"
-    if target.scheme == "https" == base_url.scheme and target.host == twin and target.port == base_url.port:
-        return base_url.with_host(twin)
-    return None
-
-
 async def _read_capped(response: ClientResponse) -> bytes:
     """Read the body, decompressed, up to the cap; a longer one is foreign."""
     length = response.content_length
@@ -371,7 +367,7 @@ async def _read_capped(response: ClientResponse) -> bytes:
     return b"".join(chunks)
 
 
-def _failure(problem: Exception, base_url: URL, *, sent: bool) -> Failure:
+def _failure(problem: Exception, host: str, *, sent: bool) -> Failure:
     """Judge by *when* it happened: aiohttp's classes mix what came before and after the send."""
     not_sent = isinstance(
         problem, aiohttp.ClientConnectorError | aiohttp.ConnectionTimeoutError | aiohttp.ClientHttpProxyError
@@ -381,9 +377,9 @@ def _failure(problem: Exception, base_url: URL, *, sent: bool) -> Failure:
     error: SeedanceError
     if isinstance(problem, aiohttp.ClientResponseError) and not not_sent:
         # aiohttp reports garbage as "status 400"; the API has said no such thing.
-        error = UnexpectedReplyError(f"{base_url.host} sent something that is not HTTP")
+        error = UnexpectedReplyError(f"{host} sent something that is not HTTP")
     else:
-        error = ConnectionFailedError(f"{_phrase(problem, outcome)} ({base_url.host})")
+        error = ConnectionFailedError(f"{_phrase(problem, outcome)} ({host})")
     return Failure(error=error, outcome=outcome, final=broken_trust)
 
 
@@ -392,12 +388,10 @@ def _phrase(problem: Exception, outcome: Outcome) -> str:
     when = "before the request was sent" if outcome is Outcome.NOT_SENT else "before a whole answer arrived"
     if isinstance(problem, aiohttp.ClientConnectorDNSError):
         return "the host name could not be resolved"
-    if isinstance(problem, aiohttp.ClientHttpProxyError):
-        return f"the proxy refused to connect (HTTP {problem.status})"
-    if isinstance(problem, aiohttp.ClientProxyConnectionError):
-        return "the proxy could not be reached"
+    if isinstance(problem, aiohttp.ClientHttpProxyError | aiohttp.ClientProxyConnectionError):
+        return proxy_failure(problem)
     if isinstance(problem, aiohttp.ClientConnectorCertificateError):
-        return "the server's certificate is not trusted; mend the system's clock or certificates"
+        return UNTRUSTED
     if isinstance(problem, TimeoutError):
         return f"no answer in time, {when}"
     if isinstance(problem, aiohttp.ClientConnectorError):

@@ -30,8 +30,8 @@ from attrs import Factory, field, frozen
 from seedance_async.credit_format import format_credits
 from seedance_async.time_format import format_seconds
 
-CLIPS: Final = frozenset({".mp4", ".webm"})
-PICTURES: Final = frozenset({".png", ".jpg", ".jpeg", ".webp", ".gif"})
+CLIPS: Final = frozenset({".mp4", ".webm", ".mov", ".mkv"})
+PICTURES: Final = frozenset({".png", ".jpg", ".jpeg", ".webp", ".gif", ".avif", ".heic", ".heif"})
 WIDEST: Final = 3.2  # width to height; beyond it a card would fill a row alone
 NARROWEST: Final = 0.5
 

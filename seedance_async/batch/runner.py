@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final, Self
 
 import anyio
+from anyio import to_thread
 
 from seedance_async import clocks
 from seedance_async.batch import names, results
@@ -41,7 +42,7 @@ from seedance_async.errors import (
 from seedance_async.retry import KEY_TRUSTED
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator, Callable, Iterable
+    from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator, Callable, Iterable, Sequence
     from types import TracebackType
 
     from seedance_async.batch.jobs import Job, JobResult
@@ -255,7 +256,19 @@ class BatchRunner:
         if later is None:
             raise ConfigurationError(f"until={self._until!r} is like the name of no job in the manifest")
         self._later = later
+        await self._find_missing_files(journal)
         self._ledger = await journal.do(_open_ledger, journal, self._max_credits)
+
+    async def _find_missing_files(self, journal: Journal) -> None:
+        """Have the files of saved jobs fetched again that somebody has deleted."""
+        last, found = 0, 0
+        while page := await journal.do(journal.store.saved_files, after=last, limit=PAGE):
+            missing = await to_thread.run_sync(_without_files, page, self._directory)
+            if missing:
+                await journal.do(journal.store.complete_again, missing)
+            last, found = page[-1][0], found + len(missing)
+        if found:
+            log.info("files of %d saved jobs are not there any more, and are fetched again", found)
 
     def _prepare(self, journal: Journal) -> Run:
         return Run(
@@ -328,6 +341,11 @@ class BatchRunner:
 def _stale(names: list[str]) -> str:
     more = f" and {len(names) - SHOWN} more" if len(names) > SHOWN else ""
     return f"{', '.join(names[:SHOWN])}{more}: made of something that was made anew since, and not made again"
+
+
+def _without_files(jobs: Sequence[tuple[int, tuple[str, ...]]], directory: Path) -> list[int]:
+    """The jobs of which a file is missing."""
+    return [number for number, files in jobs if not all(os.path.lexists(directory / file) for file in files)]
 
 
 async def _nothing() -> AsyncIterator[JobResult]:

@@ -38,16 +38,36 @@ class Connection:
         str | None, Parameter(help=f"Else SEEDANCE_BASE_URL, else {VENDOR}api/v1.", name="--base-url")
     ] = None
     rate_limit: RateLimitFlag = None
+    proxy: Annotated[
+        str | None,
+        Parameter(
+            help="Proxy for the API and downloads, http://user:password@host:port; env: the one that "
+            "HTTPS_PROXY and NO_PROXY say; none. Else SEEDANCE_PROXY."
+        ),
+    ] = field(default=None, repr=False)
+    download_networks: Annotated[
+        str | None,
+        Parameter(
+            help="Networks that files may come from although they are not public, such as 198.18.0.0/15. "
+            "Else SEEDANCE_DOWNLOAD_NETWORKS."
+        ),
+    ] = None
 
     def flags(self) -> list[str]:
         """Those that were given."""
-        named = {"--api-key": self.api_key, "--base-url": self.base_url, "--rate-limit": self.rate_limit}
+        named = {"--api-key": self.api_key, "--proxy": self.proxy, **self._open_flags()}
         return [name for name, value in named.items() if value is not None]
 
     def words(self) -> list[str]:
-        """The flags as somebody would type them again, but for the key."""
-        named = {"--base-url": self.base_url, "--rate-limit": self.rate_limit}
-        return [word for name, value in named.items() if value for word in (name, value)]
+        """The flags as somebody would type them again, but for those that hold a secret."""
+        return [word for name, value in self._open_flags().items() if value for word in (name, value)]
+
+    def _open_flags(self) -> dict[str, str | None]:
+        return {
+            "--base-url": self.base_url,
+            "--rate-limit": self.rate_limit,
+            "--download-networks": self.download_networks,
+        }
 
     def client(self) -> SeedanceClient:
         """A client for it, not opened yet.
@@ -59,7 +79,13 @@ class Connection:
         """
         limit = RateLimit.parse(self.rate_limit) if self.rate_limit else None
         # Looked up only now: the HTTP stack takes longer to load than a help page to read.
-        client = seedance_async.SeedanceClient(self.api_key, self.base_url, rate_limit=limit)
+        client = seedance_async.SeedanceClient(
+            self.api_key,
+            self.base_url,
+            rate_limit=limit,
+            proxy=self.proxy,
+            download_networks=self.download_networks,
+        )
         if not client.base_url.startswith(VENDOR):
             write_message(f"API: {client.base_url}")
         return client

@@ -6,6 +6,7 @@
     part          the incomplete file under its temporary name
     placement     the complete file under its final name
     metadata      prompt and origin inside of MP4, PNG and JPEG files           (pure)
+    codings       which words of Content-Encoding change the bytes, undone   (pure)
     resume        which bytes of an answer continue an incomplete file          (pure)
     wholeness     whether a file ends where its format says                     (pure)
     naming        file types and file names                                     (pure)

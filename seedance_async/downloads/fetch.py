@@ -21,7 +21,7 @@ from seedance_async.downloads.naming import HEAD_BYTES, MAGIC_BYTES, kind_of
 from seedance_async.downloads.part import Part
 from seedance_async.downloads.placement import find_saved, put_in_place, with_metadata
 from seedance_async.downloads.resume import Mismatch, Remainder, Version
-from seedance_async.downloads.session import AttemptError
+from seedance_async.downloads.session import CHUNK_BYTES, AttemptError, Body, stale
 from seedance_async.downloads.wholeness import missing
 from seedance_async.errors import DownloadError
 from seedance_async.fault_points import fault_point
@@ -30,8 +30,6 @@ from seedance_async.models.display import shown_url
 if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
-
-    from aiohttp import ClientResponse
 
     from seedance_async.downloads.naming import Source
     from seedance_async.downloads.session import DownloadSession
@@ -45,7 +43,6 @@ MIN_PROGRESS_BYTES: Final = HEAD_BYTES
 """Least bytes per ``download_idle`` seconds: a slower transfer could take days."""
 
 FIRST_PAUSE: Final = 1.0  # s; doubles with every attempt without progress
-CHUNK_BYTES: Final = 1024 * 1024
 P = ParamSpec("P")
 T = TypeVar("T")
 
@@ -92,19 +89,20 @@ class Fetch:
             try:
                 return await self._attempt(source, part)
             except (AttemptError, aiohttp.ClientError, TimeoutError) as problem:
-                failures = 1 if part.size >= best_size + CHUNK_BYTES else failures + 1
-                best_size = max(best_size, part.size)
-                url, reason = shown_url(source.url), str(problem) or type(problem).__name__
-                if failures == ATTEMPTS:
-                    raise DownloadError(f"could not download {url}: {reason}") from problem
-                log.info("download of %s broke at byte %d (%s), retrying", url, part.size, reason)
+                reason = self._session.reason(problem)
+            failures = 1 if part.size >= best_size + CHUNK_BYTES else failures + 1
+            best_size = max(best_size, part.size)
+            url = shown_url(source.url)
+            if failures == ATTEMPTS:
+                # Not from aiohttp's error, which has the whole URL.
+                raise stale(f"could not download {url}: {reason}") from AttemptError(reason)
+            log.info("download of %s broke at byte %d (%s), retrying", url, part.size, reason)
             await anyio.sleep(FIRST_PAUSE * 2.0 ** (failures - 1))
 
     async def _attempt(self, source: Source, part: Part) -> Path:
         range_headers = part.version.range_headers(part.size) if part.version and part.size else {}
         async with self._session.get(source.url, headers=range_headers) as response:
-            if response.headers.get("Content-Encoding", "identity") != "identity":
-                raise AttemptError("the server compressed it unasked, so a missing end would not be noticed")
+            body = Body(response)
             content = resume.interpret(
                 part.version, part.size, status=response.status, headers=response.headers
             )
@@ -115,52 +113,52 @@ class Fetch:
                 length: int | None = content.length
                 await self._on_disk(part.resume, content.start)
             else:
-                length = self._length(response)
-                if saved := await self._start(source, part, response, length):
+                with anyio.fail_after(self._session.idle_timeout):
+                    head = await body.head()
+                length = self._accepted(body.length)
+                version = Version.from_headers(response.headers, length=length)
+                if saved := await self._start(source, part, head, version, length):
                     return saved
-            await self._receive(response, part, length)
+            await self._receive(body, part, length)
         return await self._on_disk(self._finish, source, part, length)
 
     async def _start(
-        self, source: Source, part: Part, response: ClientResponse, length: int | None
+        self, source: Source, part: Part, head: bytes, version: Version | None, length: int | None
     ) -> Path | None:
-        """Receive the first bytes of a file; its path if it was saved before, else None."""
-        with anyio.fail_after(self._session.idle_timeout):
-            head = await _head(response)
+        """Write the first bytes of a file; its path if it was saved before, else None."""
         suffix = kind_of(head)
         if suffix is None:
             reason = f"{shown_url(source.url)} is not a picture or clip: it begins with {head[:16]!r}"
-            raise DownloadError(reason) if len(head) >= MAGIC_BYTES else AttemptError(reason)
+            raise stale(reason) if len(head) >= MAGIC_BYTES else AttemptError(reason)
         target = self._folder / f"{source.stem}.{suffix}"
         if length is not None and (
             saved := await self._on_disk(find_saved, target, head, self._origin(source, length))
         ):
             return saved
-        await self._on_disk(part.start, Version.from_headers(response.headers, length=length), length)
+        await self._on_disk(part.start, version, length)
         await self._write(part, head)
         return None
 
-    def _length(self, response: ClientResponse) -> int | None:
+    def _accepted(self, length: int | None) -> int | None:
         """The length of the whole file in bytes; None if not stated."""
-        length = response.content_length
         if length is not None and length > self._max_bytes:
             raise DownloadError(f"the file claims {length} bytes, more than {self._max_bytes}")
         return length
 
-    async def _receive(self, response: ClientResponse, part: Part, length: int | None) -> None:
-        while await self._receive_some(response, part):
+    async def _receive(self, body: Body, part: Part, length: int | None) -> None:
+        while await self._receive_some(body, part):
             pass
         if length is not None and part.size != length:
             if part.size > length:
                 await self._on_disk(part.reset)
             raise AttemptError(f"{part.size} bytes of {length} arrived")
 
-    async def _receive_some(self, response: ClientResponse, part: Part) -> bool:
+    async def _receive_some(self, body: Body, part: Part) -> bool:
         """Receive at least ``MIN_PROGRESS_BYTES`` in time; False if the answer has ended."""
         enough = part.size + MIN_PROGRESS_BYTES
         with anyio.fail_after(self._session.idle_timeout):
             while part.size < enough:
-                chunk = await response.content.read(CHUNK_BYTES)
+                chunk = await body.read()
                 if not chunk:
                     return False
                 if part.size + len(chunk) > self._max_bytes:
@@ -211,11 +209,3 @@ class Fetch:
             return await to_thread.run_sync(partial(function, *args, **kwargs))
         except OSError as problem:
             raise DownloadError(f"cannot save into {self._folder}: {problem.strerror}") from problem
-
-
-async def _head(response: ClientResponse) -> bytes:
-    """The first ``HEAD_BYTES`` or more; fewer only if there are no more."""
-    head = b""
-    while len(head) < HEAD_BYTES and (chunk := await response.content.read(CHUNK_BYTES)):
-        head += chunk
-    return head

@@ -1,15 +1,19 @@
 """HTTP session for result files: no credentials, and connections to public addresses only.
 
 Output URLs come from the server and are not trusted: only https to public addresses is allowed, for the URL
-and for every redirect. An address is checked when connecting, so a second DNS answer cannot replace it. If
-the API itself is a sandbox, its files may be at loopback, and at the API's own host, too.
+and for every redirect. An address is checked when connecting, so a second DNS answer cannot replace it; where
+a proxy resolves the names, what is private by its form is refused. If the API itself is a sandbox, its files
+may be at loopback, and at the API's own host, too.
 """
 
 from __future__ import annotations
 
 import errno
+import re
+import ssl
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Final
+from urllib.parse import quote
 
 import aiohttp
 import anyio
@@ -17,20 +21,36 @@ from aiohttp import ClientTimeout
 from aiohttp.abc import AbstractResolver
 from yarl import URL
 
+from seedance_async.downloads.codings import CodingError, decoder
+from seedance_async.downloads.naming import HEAD_BYTES
 from seedance_async.errors import DownloadError
 from seedance_async.models.display import shown_url
-from seedance_async.network import is_loopback, is_public, is_sandbox, parse_address
+from seedance_async.network import is_loopback, is_sandbox, parse_address, public_host_fault
+from seedance_async.route import (
+    MAX_HEADER_BYTES,
+    MAX_HEADERS,
+    NETWORKS_VARIABLE,
+    UNTRUSTED,
+    Route,
+    proxy_failure,
+)
 
 if TYPE_CHECKING:
     import socket
-    from collections.abc import AsyncGenerator, Mapping
+    from collections.abc import AsyncGenerator, Iterator, Mapping
 
     from aiohttp import ClientResponse, ClientSession
     from aiohttp.abc import ResolveResult
 
+    from seedance_async.downloads.codings import Decode
     from seedance_async.models import Timeouts
+    from seedance_async.route import Proxy
 
 MAX_REDIRECTS: Final = 5
+CHUNK_BYTES: Final = 1024 * 1024
+UNQUOTED: Final = (
+    "!#$%&'()*+,/:;=?@[]~|{}^`"  # a signature may be over these as they are; quote keeps letters
+)
 REDIRECTS: Final = frozenset({301, 302, 303, 307, 308})
 ACCEPTED: Final = frozenset({200, 206, 416})
 TEMPORARY: Final = frozenset({408, 425, 429})
@@ -41,77 +61,162 @@ class AttemptError(Exception):
     """An attempt failed; another one may succeed. Never raised out of ``downloads``."""
 
 
+class Body:
+    """The bytes of an answer, decoded where they are coded.
+
+    Attributes:
+        length: of the whole body in bytes, by the server; None if not stated, or if it is coded.
+    """
+
+    def __init__(self, response: ClientResponse) -> None:
+        self.length: int | None = response.content_length
+        self._stream = response.content
+        self._codings = ", ".join(response.headers.getall("Content-Encoding", ()))
+        self._decode: Decode | None = None
+        self._pieces: Iterator[bytes] = iter(())
+
+    async def head(self) -> bytes:
+        """The first ``HEAD_BYTES`` or more; fewer only if there are no more. To be read first, or not at all.
+
+        Raises:
+            AttemptError: they cannot be decoded.
+        """
+        head = b""
+        while len(head) < HEAD_BYTES and (chunk := await self._stream.read(CHUNK_BYTES)):
+            head += chunk
+        try:
+            self._decode = decoder(self._codings, head)
+        except CodingError as problem:
+            raise AttemptError(str(problem)) from None
+        if self._decode is None:
+            return head
+        self.length, self._pieces = None, self._decode(head)
+        head = b""
+        while len(head) < HEAD_BYTES and (piece := await self.read()):
+            head += piece
+        return head
+
+    async def read(self) -> bytes:
+        """The next bytes; none at the end.
+
+        Raises:
+            AttemptError: they cannot be decoded.
+        """
+        while True:
+            try:
+                if piece := next(filter(None, self._pieces), b""):
+                    return piece
+            except CodingError as problem:
+                raise AttemptError(str(problem)) from None
+            chunk = await self._stream.read(CHUNK_BYTES)
+            if not chunk or self._decode is None:
+                return chunk
+            self._pieces = self._decode(chunk)
+
+
 class DownloadSession:
     """Sends GET requests for files.
 
     Args:
         timeouts: ``connect`` and ``download_idle`` are used.
         trusted: the API's base URL; one of a sandbox permits plain http from loopback and from its own host.
+        route: by which proxy, if any, and to which networks that are not public.
     """
 
-    def __init__(self, timeouts: Timeouts, *, trusted: URL) -> None:
+    def __init__(self, timeouts: Timeouts, *, trusted: URL, route: Route) -> None:
         self.idle_timeout: float = timeouts.download_idle
         self._timeout = ClientTimeout(
             total=None, sock_connect=timeouts.connect, sock_read=timeouts.download_idle
         )
         self._host = trusted.host or ""
         self._local = is_sandbox(trusted.scheme, self._host)
-        self._session: ClientSession | None = None
+        self._route = route
+        self._sessions: dict[bool, ClientSession] = {}
 
     async def close(self) -> None:
-        """Close the session, if one was opened."""
-        if self._session is not None:
-            await self._session.close()
+        """Close what was opened."""
+        for session in self._sessions.values():
+            await session.close()
 
     @asynccontextmanager
     async def get(self, address: str, *, headers: Mapping[str, str]) -> AsyncGenerator[ClientResponse]:
         """The answer, 200, 206 or 416, after at most five redirects, each of which is checked.
 
         Raises:
-            DownloadError: the URL is not allowed, or has expired (``gone``).
+            DownloadError: the URL is not allowed, or has expired; another one may do (``gone``).
             AttemptError: any other answer; the next attempt may succeed.
         """
         url = _parsed(address)
         for _ in range(MAX_REDIRECTS + 1):
-            self._check_allowed(url)
-            async with await self._answer(url, headers) as response:
+            proxy = self._route.proxy_for(url)
+            self._check_allowed(url, by_proxy=proxy.url is not None)
+            async with await self._answer(url, headers, proxy) as response:
                 if response.status in REDIRECTS and "Location" in response.headers:
                     url = _parsed(response.headers["Location"], base=url)
                     continue
                 _check(response.status, address)
                 yield response
                 return
-        raise DownloadError(f"{shown_url(address)} redirects more than {MAX_REDIRECTS} times")
+        reason = f"{shown_url(address)} redirects more than {MAX_REDIRECTS} times"
+        raise stale(reason) from AttemptError(reason)
 
-    async def _answer(self, url: URL, headers: Mapping[str, str]) -> ClientResponse:
+    def reason(self, problem: Exception) -> str:
+        """What went wrong in an attempt, without the URL's query and a proxy's password."""
+        if isinstance(problem, aiohttp.ClientConnectorCertificateError | ssl.SSLCertVerificationError):
+            return UNTRUSTED
+        if isinstance(problem, aiohttp.ClientProxyConnectionError | aiohttp.ClientHttpProxyError):
+            return proxy_failure(problem)
+        if isinstance(problem, aiohttp.ClientResponseError):
+            return f"the answer is not valid HTTP ({type(problem).__name__})"
+        reason = str(problem) or ("no answer in time" if isinstance(problem, TimeoutError) else repr(problem))
+        return f"{reason}{self._route.hint}" if isinstance(problem, aiohttp.ClientConnectorError) else reason
+
+    async def _answer(self, url: URL, headers: Mapping[str, str], proxy: Proxy) -> ClientResponse:
         """The answer to one request, up to its headers, within a limit of time."""
+        session = self._session(by_proxy=proxy.url is not None)
         with anyio.fail_after((self._timeout.sock_connect or 0.0) + self.idle_timeout):
-            return await self._open_session().get(
+            return await session.get(
                 url,
                 allow_redirects=False,
                 timeout=self._timeout,
                 headers={"Accept-Encoding": "identity", **headers},
+                proxy=proxy.url,
+                proxy_headers=proxy.headers(),
+                max_line_size=MAX_HEADER_BYTES,
+                max_field_size=MAX_HEADER_BYTES,
+                max_headers=MAX_HEADERS,
             )
 
-    def _check_allowed(self, url: URL) -> None:
-        """Refuse a URL that is not allowed, before anything is sent to it."""
+    def _check_allowed(self, url: URL, *, by_proxy: bool) -> None:
+        """Refuse a URL that is not allowed, before anything is sent to it.
+
+        An old URL may lead to a login page of any kind, so the API is asked for another one here, too.
+        """
         host = url.host or ""
-        if self._local and url.scheme == "http" and (is_loopback(host) or host == self._host):
+        is_own = is_loopback(host) or host == self._host
+        if self._local and url.scheme in {"http", "https"} and is_own:
             return
         if url.scheme != "https" or url.user or not host:
-            raise DownloadError(
-                f"refused {shown_url(str(url))}: output files come over https without credentials"
-            )
-        if not _public(host, unresolved=not self._local):
-            raise DownloadError(f"refused {shown_url(str(url))}: the host is not a public one")
+            raise stale(f"refused {shown_url(str(url))}: output files come over https without credentials")
+        address = parse_address(host.strip("[]").partition("%")[0])
+        if address is not None:
+            allowed = self._route.allows(address)
+        else:  # whatever resolves the name decides: our resolver, or the proxy
+            allowed = not (by_proxy or is_loopback(host)) or public_host_fault(host) is None
+        if not allowed:
+            raise stale(f"refused {shown_url(str(url))}: the host is not a public one")
 
-    def _open_session(self) -> ClientSession:
-        if self._session is None:
-            connector = aiohttp.TCPConnector(resolver=PublicResolver(local=self._local))
-            self._session = aiohttp.ClientSession(
-                connector=connector, cookie_jar=aiohttp.DummyCookieJar(), trust_env=False
+    def _session(self, *, by_proxy: bool) -> ClientSession:
+        """The session for requests that go directly, or by a proxy, whose address need not be public."""
+        if by_proxy not in self._sessions:
+            resolver = None if by_proxy else PublicResolver(local=self._local, route=self._route)
+            self._sessions[by_proxy] = aiohttp.ClientSession(
+                connector=aiohttp.TCPConnector(resolver=resolver),
+                cookie_jar=aiohttp.DummyCookieJar(),
+                trust_env=False,
+                auto_decompress=False,
             )
-        return self._session
+        return self._sessions[by_proxy]
 
 
 class PublicResolver(AbstractResolver):
@@ -119,10 +224,12 @@ class PublicResolver(AbstractResolver):
 
     Args:
         local: allow every address, for a sandbox.
+        route: networks that are allowed, too.
     """
 
-    def __init__(self, *, local: bool) -> None:
+    def __init__(self, *, local: bool, route: Route | None = None) -> None:
         self._local = local
+        self._route = route or Route()
         self._inner = aiohttp.ThreadedResolver()
 
     async def resolve(
@@ -134,13 +241,22 @@ class PublicResolver(AbstractResolver):
             OSError: none of them is public.
         """
         found = await self._inner.resolve(host, port, family)  # type: ignore[arg-type]  # its stub names the enum only
-        good = [entry for entry in found if self._local or _public(entry["host"])]
+        good = [entry for entry in found if self._local or self._is_allowed(entry["host"])]
         if not good:
-            raise OSError(errno.EACCES, f"{host} has no public address")
+            addresses = ", ".join(sorted({entry["host"] for entry in found}))
+            raise OSError(
+                errno.EACCES,
+                f"{host} has no public address here, only {addresses}; if a proxy or VPN on this machine "
+                f"answers so, allow its network, such as {NETWORKS_VARIABLE}=198.18.0.0/15",
+            )
         return good
 
     async def close(self) -> None:
         """Does nothing: no resource is held."""
+
+    def _is_allowed(self, host: str) -> bool:
+        address = parse_address(host.partition("%")[0])
+        return address is not None and self._route.allows(address)
 
 
 def _parsed(address: str, *, base: URL | None = None) -> URL:
@@ -152,15 +268,24 @@ def _parsed(address: str, *, base: URL | None = None) -> URL:
     try:
         if not address.isprintable():
             raise ValueError("control characters")
-        url = URL(address, encoded=address.isascii())  # a signed query must not be quoted again
+        url = URL(_quoted(address.strip()), encoded=True)  # a signed query must not be quoted again
         url = base.join(url) if base is not None else url
         _ = url.user, url.port, (url.host or "").encode("idna")
     except ValueError:
-        raise _gone(f"refused {shown_url(address)}: not a URL") from None
+        raise stale(f"refused {shown_url(address)}: not a URL") from None
     return url
 
 
-def _gone(message: str) -> DownloadError:
+def _quoted(address: str) -> str:
+    """A URL in which no character stands that would end it on the wire: blanks, say. The rest is kept."""
+    authority, rest = re.match(r"((?:[^:/?#]+:)?//[^/?#]*)?(.*)", address).groups("")  # type: ignore[union-attr]  # empty at least
+    if not authority.isascii():
+        authority = str(URL(authority)).rstrip("/")  # the host as IDNA writes it
+    return authority + quote(rest, safe=UNQUOTED)
+
+
+def stale(message: str) -> DownloadError:
+    """An error of this URL; another one of the same file may do better."""
     error = DownloadError(message)
     error.gone = True
     return error
@@ -170,13 +295,5 @@ def _check(status: int, address: str) -> None:
     if status in ACCEPTED:
         return
     if 400 <= status < 500 and status not in TEMPORARY:
-        raise _gone(f"{shown_url(address)} is gone (HTTP {status})")
+        raise stale(f"{shown_url(address)} is gone (HTTP {status})")
     raise AttemptError(f"HTTP {status}")
-
-
-def _public(host: str, *, unresolved: bool = True) -> bool:
-    """Whether a host may be connected to; ``unresolved`` accepts names, which the resolver checks later."""
-    address = parse_address(host.strip("[]").partition("%")[0])
-    if address is None:
-        return unresolved or not is_loopback(host)
-    return is_public(address)

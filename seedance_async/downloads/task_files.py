@@ -1,4 +1,4 @@
-"""Downloads of all output files of a task, concurrently, with its URLs renewed once if they have expired.
+"""Downloads of all output files of a task, concurrently, with its URLs renewed once if they give no file.
 
 However many tasks are saved at the same time, at most ``MAX_CONCURRENT_FILES`` are transferred.
 """
@@ -14,7 +14,7 @@ from attrs import evolve
 
 from seedance_async.downloads.fetch import Fetch
 from seedance_async.downloads.naming import sources
-from seedance_async.downloads.session import DownloadSession
+from seedance_async.downloads.session import AttemptError, DownloadSession
 from seedance_async.errors import (
     ApiError,
     ConnectionFailedError,
@@ -22,6 +22,7 @@ from seedance_async.errors import (
     SeedanceError,
     UnexpectedReplyError,
 )
+from seedance_async.route import Route
 
 if TYPE_CHECKING:
     import os
@@ -47,11 +48,19 @@ class Downloads:
     Args:
         timeouts: ``connect`` and ``download_idle`` are used.
         trusted: the API's base URL; one of a sandbox permits plain http from loopback and from its own host.
+        route: by which proxy, if any, and to which networks that are not public.
         max_bytes: a larger file is refused.
     """
 
-    def __init__(self, timeouts: Timeouts, *, trusted: URL, max_bytes: int = MAX_FILE_BYTES) -> None:
-        self._session = DownloadSession(timeouts, trusted=trusted)
+    def __init__(
+        self,
+        timeouts: Timeouts,
+        *,
+        trusted: URL,
+        route: Route | None = None,
+        max_bytes: int = MAX_FILE_BYTES,
+    ) -> None:
+        self._session = DownloadSession(timeouts, trusted=trusted, route=route or Route())
         self._max_bytes = max_bytes
         self._slots = anyio.Semaphore(MAX_CONCURRENT_FILES)
 
@@ -152,7 +161,7 @@ class _Renewal:
         try:
             return await self._renew(self._expired.id)
         except (ApiError, ConnectionFailedError, UnexpectedReplyError) as problem:
-            error = DownloadError(f"the URLs have expired and could not be renewed: {problem.message}")
+            error = DownloadError(f"the API gave no other URL: {problem.message}")
             error.__cause__ = problem
             return error
         except SeedanceError as problem:
@@ -160,15 +169,21 @@ class _Renewal:
 
 
 async def _save_renewed(source: Source, fetch: Fetch, renewal: _Renewal) -> Path:
-    """Save a file from its URL, or from a renewed one if that has expired."""
+    """Save a file from its URL; where that gives none, from the one that the API has for it now."""
     try:
         return await fetch.save(source)
     except DownloadError as error:
         if not error.gone:
             raise
-    urls = (await renewal.task()).urls
+        problem = error
+    try:
+        urls = (await renewal.task()).urls
+    except DownloadError as not_renewed:
+        raise DownloadError(f"{problem.message}; {not_renewed.message}") from not_renewed
     if source.number > len(urls):
         raise DownloadError(f"the task no longer has output number {source.number}")
+    if urls[source.number - 1] == source.url and isinstance(problem.__cause__, AttemptError):
+        raise problem  # it was tried often enough
     return await fetch.save(evolve(source, url=urls[source.number - 1]))
 
 

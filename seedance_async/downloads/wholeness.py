@@ -8,9 +8,11 @@ broken copy states the copy's length. The formats say where they end:
     gif    the blocks, up to the trailer
     webp   the size in the RIFF header
     mp4    the boxes fill the file; the samples that moov lists are in it; a fragment's data follow it
-    webm   the elements fill the file
+           (and mov, avif, heic and heif)
+    webm   the elements fill the file (and mkv)
 
-Bytes after the end of a picture are allowed. An MP4 without index (``moov``, or ``meta`` in AVIF and HEIC) is
+Bytes after the end of a picture are allowed; and after an MP4 that has all of its samples, if the transfer
+stated the same length. An MP4 without index (``moov``, or ``meta`` in AVIF and HEIC) is
 whole only if its boxes state their sizes and the transfer stated the same length.
 
 Only structure is read, and of a JPEG the picture: a large clip is not read again.
@@ -45,6 +47,9 @@ EOI: Final = b"\xd9"
 TO_THE_END: Final = bytes(4)
 """The size of an MP4 box that ends where the file ends."""
 
+BOXES: Final = frozenset({"mp4", "mov", "avif", "heic", "heif"})
+"""Extensions of files that have the structure of an MP4."""
+
 SEGMENT: Final = 0x18538067
 CLUSTER: Final = 0x1F43B675
 
@@ -58,7 +63,7 @@ def missing(file: BinaryIO, kind: str, *, length_stated: bool) -> str | None:
         length_stated: the server stated the length, and as many bytes arrived.
     """
     try:
-        if kind == "mp4":
+        if kind in BOXES:
             _check_mp4(file, length_stated=length_stated)
         else:
             CHECKS[kind](file)
@@ -162,7 +167,7 @@ def _variable_integer(file: BinaryIO, offset: int, *, with_marker: bool = False)
 
 
 def _check_mp4(file: BinaryIO, *, length_stated: bool) -> None:
-    last = {section.kind: section for section in mp4.sections(file)}
+    last, rest = _last_sections(file)
     data, moov, fragment = (last.get(kind) for kind in (b"mdat", b"moov", b"moof"))
     index = moov or last.get(b"meta")
     if index is None and not (length_stated and data and read_exactly(file, data.start, 4) != TO_THE_END):
@@ -175,6 +180,19 @@ def _check_mp4(file: BinaryIO, *, length_stated: bool) -> None:
     end = max(_sample_ends(content), default=0) if moov else 0
     if end > size_of(file):
         raise MetadataError(f"the MP4 has {size_of(file)} bytes, and a sample ends at {end}")
+    if rest and not (length_stated and end and not fragment and b"mvex" not in content):
+        raise rest
+
+
+def _last_sections(file: BinaryIO) -> tuple[dict[bytes, mp4.Section], MetadataError | None]:
+    """The last box of each kind, and why the rest of the file is none, if there is such a rest."""
+    last: dict[bytes, mp4.Section] = {}
+    try:
+        for section in mp4.sections(file):
+            last[section.kind] = section
+    except MetadataError as problem:
+        return last, problem
+    return last, None
 
 
 def _content(file: BinaryIO, section: mp4.Section) -> bytes:
@@ -225,5 +243,6 @@ def _numbers(
 
 
 CHECKS: Final[Mapping[str, Callable[[BinaryIO], None]]] = {
-    "png": _check_png, "jpg": _check_jpeg, "gif": _check_gif, "webp": _check_webp, "webm": _check_webm,
+    "png": _check_png, "jpg": _check_jpeg, "gif": _check_gif, "webp": _check_webp,
+    "webm": _check_webm, "mkv": _check_webm,
 }  # fmt: skip

@@ -8,12 +8,16 @@ Its first line has the :class:`Terms` by which they do; a file without it is not
 The file contains prompts and idempotency keys, so only its owner may read it, and a link in its place is
 refused: whoever may write into the directory could otherwise choose which file is written.
 
+A line that was cut, because the process or the machine died while it was written, is left out: its submit was
+not answered yet.
+
 Not stored: revoked keys, faults, and how full the windows were.
 """
 
 from __future__ import annotations
 
 import json
+import logging
 import os
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Final
@@ -27,6 +31,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
     from typing import Literal, TextIO
+
+log: logging.Logger = logging.getLogger(__name__)
 
 O_NOFOLLOW: Final = getattr(os, "O_NOFOLLOW", 0)
 
@@ -163,15 +169,23 @@ class AccountFile:
                 text = file.read()
         except FileNotFoundError:
             return
-        yield from map(json.loads, text.splitlines())
+        for line in text.splitlines():
+            try:
+                yield json.loads(line)
+            except (ValueError, RecursionError):
+                log.info("%s: a line of %d characters that cannot be read is left out", self._path, len(line))
 
     def _append(self, line: dict[str, object]) -> None:
         self._path.parent.mkdir(parents=True, exist_ok=True)
-        with self._open("a") as file:
-            file.write(json.dumps(line) + "\n")
+        with self._open("a+") as file:
+            # A process may have died, or the disk been full, in the middle of the last line.
+            size = file.seek(0, os.SEEK_END)
+            file.seek(max(0, size - 1))
+            begin = "" if file.read() in {"", "\n"} else "\n"
+            file.write(f"{begin}{json.dumps(line)}\n")
 
-    def _open(self, mode: Literal["r", "a"]) -> TextIO:
-        return open(self._path, mode, encoding="utf-8", opener=_open_private)
+    def _open(self, mode: Literal["r", "a+"]) -> TextIO:
+        return open(self._path, mode, encoding="utf-8", errors="replace", opener=_open_private)
 
 
 def _differences(known: Terms, given: Terms) -> Iterator[str]:

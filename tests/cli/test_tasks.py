@@ -9,6 +9,7 @@ import pytest
 
 from seedance_async import GptImage2
 from seedance_async.exit_codes import ExitCode
+from tests.rooms.raw_server import answer, raw_server
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -184,3 +185,25 @@ async def test_a_rate_limit_that_cannot_be_read_is_a_mistake(seedance: Type) -> 
 
     assert ExitCode.USAGE == ending.code
     assert "30/60" in ending.err
+
+
+async def test_the_proxy_of_a_flag_is_asked_and_its_failure_is_told(seedance: Type) -> None:
+    """By name, without the password; and the flag's form is told where it is wrong."""
+    async with raw_server(answer(407)) as proxy:
+        where = proxy.url.removesuffix("/api/v1").replace("//", "//fox:secret@")
+        ending = await seedance("status", "sd2_x", "--base-url", "https://seedance.test/v1", "--proxy", where)
+    mistake = await seedance("status", "sd2_x", "--proxy", "socks5://fox:secret@127.0.0.1:1")
+
+    assert {("CONNECT", "seedance.test:443")} == {(seen.method, seen.path) for seen in proxy.seen}
+    assert "the proxy refused to connect (HTTP 407)" in ending.err
+    assert ExitCode.USAGE == mistake.code
+    assert "a proxy must look like http://user:password@host:port" in mistake.err
+    assert "secret" not in ending.err + mistake.err
+
+
+async def test_networks_of_a_flag_are_read_before_anything_is_sent(seedance: Type) -> None:
+    """The flag says how they are written."""
+    ending = await seedance("status", "sd2_x", "--download-networks", "fake-ip")
+
+    assert ExitCode.USAGE == ending.code
+    assert "198.18.0.0/15" in ending.err

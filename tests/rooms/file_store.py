@@ -21,6 +21,7 @@ from seedance_async.models import ImageOutput, Task
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from seedance_async.route import Route
     from tests.rooms.raw_server import Exchange
 
 PNG = b"\x89PNG\r\n\x1a\n"
@@ -56,6 +57,7 @@ async def save(
     fresh: Task | None = None,
     api: str = "http://127.0.0.1:1/api/v1",
     max_bytes: int = 2**32,
+    route: Route | None = None,
 ) -> list[Path]:
     """Save a task's files as a process would that does nothing else; ``fresh`` is what the API tells then."""
 
@@ -63,7 +65,7 @@ async def save(
         assert task.id == task_id
         return fresh or task
 
-    downloads = Downloads(Timeouts(), trusted=URL(api), max_bytes=max_bytes)
+    downloads = Downloads(Timeouts(), trusted=URL(api), route=route, max_bytes=max_bytes)
     try:
         return await downloads.save(task, folder, name=name, prompt=prompt, renew=renew)
     finally:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gzip
 import os
 import sys
 from typing import TYPE_CHECKING
@@ -64,16 +63,6 @@ async def test_a_trickle_is_broken_off_and_at_last_given_up(drip: int, tmp_path:
         (path,) = await save(finished(server.url), tmp_path)
 
     assert BODY == path.read_bytes()
-
-
-async def test_a_file_that_comes_compressed_is_not_taken(tmp_path: Path) -> None:
-    """Nobody asked for it, its length says nothing then, and a cut would not be seen."""
-    store = Store(gzip.compress(BODY), headers={"Content-Encoding": "gzip"})
-    async with raw_server(store) as server:
-        with pytest.raises(DownloadError, match="compressed"):
-            await save(finished(server.url), tmp_path)
-
-    assert not list(tmp_path.glob("*.png"))
 
 
 async def test_a_slow_line_is_fast_enough(tmp_path: Path) -> None:

@@ -14,6 +14,7 @@ from seedance_async import InsufficientCreditsError, NanoBananaPro, Seedance2Vid
 from seedance_async.sandbox import Sandbox
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from pathlib import Path
 
 MONDAY = datetime(2026, 6, 1, 9, tzinfo=UTC)
@@ -223,3 +224,34 @@ async def test_a_link_in_its_place_is_refused_and_not_followed(tmp_path: Path, t
 
     assert text == (victim.read_text() if victim.exists() else None)
     assert path.is_symlink()
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        lambda text: text[: len(text) - 30],
+        lambda text: text[:-1],
+        lambda text: text + text.splitlines(keepends=True)[-1][:40],
+        lambda text: text + "\0" * 100,
+        lambda text: text + "\udcff\udcfe",
+        lambda text: text + "[" * 100_000,
+    ],
+    ids=["cut", "no line end", "half a line more", "zeros", "no UTF-8", "too deep"],
+)
+async def test_a_half_last_line_is_read_past(damage: Callable[[str], str], tmp_path: Path) -> None:
+    """The process died while it wrote; what stands before is known, and what comes after stays apart."""
+    file = tmp_path / "deep" / "account.jsonl"
+    async with life(tmp_path) as first, client_of(first) as client:
+        boat = await client.submit(BOAT, idempotency_key="boat-1")
+        hat = await client.submit(HAT, idempotency_key="hat-1")
+    file.write_bytes(damage(file.read_text()).encode(errors="surrogateescape"))
+    async with life(tmp_path, at=MONDAY + timedelta(minutes=1)) as second, client_of(second) as client:
+        assert (await client.get_task(boat.id)).id == boat.id
+        lion = await client.submit(NanoBananaPro(prompt="A lion"), idempotency_key="lion-1")
+        known = [paid.id for paid in second.paid_tasks]
+    async with life(tmp_path, at=MONDAY + timedelta(minutes=2)) as third:
+        assert known == [paid.id for paid in third.paid_tasks]
+
+    assert boat.id == known[0]
+    assert lion.id == known[-1]
+    assert set(known) - {hat.id} == {boat.id, lion.id}

@@ -11,7 +11,14 @@ from typing import TYPE_CHECKING, Final
 
 from attrs import frozen
 
-from seedance_async.batch.journal.records import ENTRY_COLUMNS, JobEntry, damage, entry, tasks_of
+from seedance_async.batch.journal.records import (
+    ENTRY_COLUMNS,
+    JobEntry,
+    damage,
+    entry,
+    names,
+    tasks_of,
+)
 from seedance_async.batch.prices import Tariff
 from seedance_async.batch.states import ENDED, State
 from seedance_async.errors import JournalError
@@ -101,6 +108,17 @@ class Queries:
         return self._entries(
             "jobs.state = ? AND run < ?", State.COMPLETED, self.run, after=after, limit=limit
         )
+
+    def saved_files(self, *, after: int, limit: int) -> list[tuple[int, tuple[str, ...]]]:
+        """Number and files of the manifest's saved jobs, in order of their numbers."""
+        rows = self.file.rows(
+            "SELECT number, files FROM jobs WHERE +state = ? AND listed = 1 AND number > ? "
+            "ORDER BY number LIMIT ?",
+            State.SAVED,
+            after,
+            limit,
+        )
+        return [(number, names(files, f"files of job {number}")) for number, files in rows]
 
     # --- what is known
 

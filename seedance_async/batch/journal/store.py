@@ -220,6 +220,18 @@ class Store(PostRows):
         return 0 if pattern is None else self.want(pattern)
 
     @transaction
+    def complete_again(self, numbers: Sequence[int]) -> None:
+        """Files of these saved jobs are missing: they are to be fetched once more, which costs nothing."""
+        for number in numbers:
+            self.file.write(
+                "UPDATE jobs SET state = ? WHERE number = ? AND state = ?",
+                State.COMPLETED,
+                number,
+                State.SAVED,
+            )
+        self.recall()
+
+    @transaction
     def end_run(self) -> None:
         """The run ends in good order: what it leaves under way did not kill it."""
         self.remember_fact(OPEN_RUN, "")

@@ -1,4 +1,4 @@
-"""Metadata of result files: the prompt and the origin, inserted into MP4, PNG and JPEG.
+"""Metadata of result files: the prompt and the origin, inserted into MP4, MOV, PNG and JPEG.
 
 Two texts are inserted: the prompt, as the comment that players and viewers show, and the file's *origin*, by
 which a later download recognises it. Pixels, samples and every box, chunk or segment that was there stay as
@@ -31,7 +31,7 @@ class Format(Protocol):
     def read_origin(self, file: BinaryIO) -> Origin | None: ...
 
 
-FORMATS: Final[Mapping[str, Format]] = {"mp4": mp4, "png": png, "jpg": jpeg}
+FORMATS: Final[Mapping[str, Format]] = {"mp4": mp4, "mov": mp4, "png": png, "jpg": jpeg}
 
 
 def plan_insertion(file: BinaryIO, kind: str, *, prompt: str, origin: Origin) -> Splice:
@@ -39,7 +39,7 @@ def plan_insertion(file: BinaryIO, kind: str, *, prompt: str, origin: Origin) ->
 
     Args:
         file: the file to read; its position changes, its bytes do not.
-        kind: ``mp4``, ``png`` or ``jpg``; others are refused.
+        kind: ``mp4``, ``mov``, ``png`` or ``jpg``; others are refused.
         prompt: becomes the comment.
         origin: stored under the name ``KEY``.
 

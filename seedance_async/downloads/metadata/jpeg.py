@@ -1,14 +1,19 @@
-"""JPEG metadata: ``COM`` segments after the leading application segments.
+"""JPEG metadata: the prompt as a comment, the origin in an application segment of our own.
 
-JFIF and Exif must come first, so comments come after them. Readers that keep one comment keep the last, so
-the prompt is last. Sources: ITU-T T.81, annex B; CIPA DC-007 for ``MPF``, whose offsets count from the start
-of the file; C2PA 2.1, A.3.1, for ``APP11``.
+Of several comments some readers show the first (exiftool, exiv2), others the last (Pillow). So the prompt is
+the first one, whatever was there, and the last one, too, if there are others. JFIF and Exif must come first,
+so no comment is placed before them, unless one stood there already.
+
+Sources: ITU-T T.81, annex B; CIPA DC-007 for ``MPF``, whose offsets count from itself to pictures behind the
+first one; C2PA 2.1, A.3.1, for ``APP11``.
 """
 
 from __future__ import annotations
 
 import struct
 from typing import TYPE_CHECKING, Final
+
+from attrs import frozen
 
 from seedance_async.downloads.metadata.splice import KEY, MetadataError, Origin, Splice, read_exactly, to_utf8
 
@@ -21,26 +26,52 @@ APPLICATION: Final = range(0xE0, 0xF0)
 CREDENTIALS: Final = 0xEB
 """Marker of APP11, whose JUMBF boxes hold content credentials."""
 
+OURS: Final = 0xE9
+"""Marker of the segment with the origin; its name tells it from others with this marker."""
+
+SCAN: Final = 0xDA
+END: Final = 0xD9
+MAX_SEGMENTS: Final = 10_000
+
 MAX_TEXT_BYTES: Final = 65_533
 """Maximum of a segment, whose length field has two bytes and includes itself."""
 
-HEAD: Final = f"{KEY}: ".encode()
+HEAD: Final = f"{KEY}\0".encode()
+
+
+@frozen
+class Segment:
+    """A segment before the picture: its marker, and the offsets of its start, its content and its end."""
+
+    marker: int
+    start: int
+    content: int
+    stop: int
 
 
 def plan_insertion(file: BinaryIO, *, prompt: str, origin: Origin) -> Splice:
-    """The insertion of both comments.
+    """The insertion of both texts.
 
     Raises:
         MetadataError: not a JPEG, one that an insertion would break, or a prompt of over 65,533 bytes.
     """
-    end = 2
-    for marker, start, length in _leading_segments(file):
-        if marker == CREDENTIALS:
+    start, last = 2, 0
+    is_leading = True
+    for segment in _segments(file):
+        if segment.marker == CREDENTIALS:
             raise MetadataError("it carries content credentials")
-        if read_exactly(file, start, min(length, 4)) == b"MPF\0":
+        if read_exactly(file, segment.content, min(segment.stop - segment.content, 4)) == b"MPF\0":
             raise MetadataError("it holds more pictures, which are found by their offset")
-        end = start + length
-    return Splice(end, end, _comment(HEAD + to_utf8(origin.to_json())) + _comment(to_utf8(prompt)))
+        is_leading = is_leading and segment.marker in APPLICATION
+        if is_leading:
+            start = segment.stop
+        if segment.marker == COM:
+            last = segment.stop
+    comment = _segment(COM, to_utf8(prompt))
+    inserted = _segment(OURS, HEAD + to_utf8(origin.to_json())) + comment
+    if last > start:
+        return Splice(start, last, inserted + read_exactly(file, start, last - start) + comment)
+    return Splice(start, start, inserted)
 
 
 def read_origin(file: BinaryIO) -> Origin | None:
@@ -49,31 +80,35 @@ def read_origin(file: BinaryIO) -> Origin | None:
     Raises:
         MetadataError: not a JPEG.
     """
-    for marker, start, length in _leading_segments(file):
-        if marker == COM:
-            content = read_exactly(file, start, length)
+    for segment in _segments(file):
+        if segment.marker == OURS:
+            content = read_exactly(file, segment.content, segment.stop - segment.content)
             if content.startswith(HEAD):
                 return Origin.from_json(content.removeprefix(HEAD))
     return None
 
 
-def _leading_segments(file: BinaryIO) -> Iterator[tuple[int, int, int]]:
-    """Marker, content offset and content length of each leading application or comment segment."""
+def _segments(file: BinaryIO) -> Iterator[Segment]:
+    """The segments before the picture's first scan."""
     if read_exactly(file, 0, 3) != b"\xff\xd8\xff":
         raise MetadataError("not a JPEG")
     offset = 2
-    while True:
+    for _ in range(MAX_SEGMENTS):
         prefix, marker, size = struct.unpack(">BBH", read_exactly(file, offset, 4))
-        if prefix != 0xFF or size < 2:
+        if prefix != 0xFF or (size < 2 and marker != 0xFF):
             raise MetadataError(f"invalid segment at {offset}")
-        if marker not in APPLICATION and marker != COM:
+        if marker == 0xFF:  # any number of these may stand before a marker
+            offset += 1
+            continue
+        if marker in {SCAN, END}:
             return
         read_exactly(file, offset + 2, size)
-        yield marker, offset + 4, size - 2
+        yield Segment(marker, offset, offset + 4, offset + 2 + size)
         offset += 2 + size
+    raise MetadataError(f"more than {MAX_SEGMENTS} segments")
 
 
-def _comment(text: bytes) -> bytes:
-    if len(text) > MAX_TEXT_BYTES:
-        raise MetadataError(f"{len(text)} bytes of text exceed the maximum of a JPEG comment")
-    return struct.pack(">BBH", 0xFF, COM, len(text) + 2) + text
+def _segment(marker: int, content: bytes) -> bytes:
+    if len(content) > MAX_TEXT_BYTES:
+        raise MetadataError(f"{len(content)} bytes of text exceed the maximum of a JPEG comment")
+    return struct.pack(">BBH", 0xFF, marker, len(content) + 2) + content

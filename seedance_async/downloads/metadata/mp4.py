@@ -15,15 +15,8 @@ from typing import TYPE_CHECKING, Final
 
 from attrs import frozen
 
-from seedance_async.downloads.metadata.splice import (
-    KEY,
-    MetadataError,
-    Origin,
-    Splice,
-    read_exactly,
-    size_of,
-    to_utf8,
-)
+from seedance_async.downloads.metadata import splice
+from seedance_async.downloads.metadata.splice import KEY, MetadataError, Origin, Splice, read_exactly
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -82,7 +75,7 @@ def plan_insertion(file: BinaryIO, *, prompt: str, origin: Origin) -> Splice:
         MetadataError: not an MP4 that can be parsed, or one that an insertion would break.
     """
     section, moov = _read_moov(file)
-    ours = _free_entry(to_utf8(origin.to_json())) + _box(COMMENT, _data(to_utf8(prompt)))
+    ours = _free_entry(splice.to_utf8(origin.to_json())) + _box(COMMENT, _data(splice.to_utf8(prompt)))
     new = bytearray(_box(b"moov", _with_entries(moov, LIST, ours)))
     _shift_offsets(new, section, by=len(new) - (section.stop - section.start))
     return Splice(section.start, section.stop, bytes(new))
@@ -123,12 +116,18 @@ def _is_moov(file: BinaryIO, section: Section) -> bool:
     Raises:
         MetadataError: it is one that forbids an insertion.
     """
-    if section.kind in HOLDS_OFFSETS:
+    if section.kind in HOLDS_OFFSETS or (section.kind == b"meta" and _holds_items(file, section)):
         raise MetadataError("it holds file offsets outside of the sample tables")
     head = min(16, section.stop - section.content)
     if section.kind == b"uuid" and read_exactly(file, section.content, head) == CREDENTIALS:
         raise MetadataError("it carries content credentials")
     return section.kind == b"moov"
+
+
+def _holds_items(file: BinaryIO, section: Section) -> bool:
+    """Whether a ``meta`` says where items lie, as in AVIF and HEIC; also if it is too large to be read."""
+    length = section.stop - section.content
+    return length > MAX_MOOV_BYTES or b"iloc" in read_exactly(file, section.content, length)
 
 
 def sections(file: BinaryIO) -> Iterator[Section]:
@@ -137,7 +136,7 @@ def sections(file: BinaryIO) -> Iterator[Section]:
     Raises:
         MetadataError: one is invalid, or ends behind the end of the file.
     """
-    offset, size = 0, size_of(file)
+    offset, size = 0, splice.size_of(file)
     for _ in range(MAX_BOXES):
         if offset == size:
             return

@@ -1,8 +1,8 @@
 """PNG metadata: ``iTXt`` chunks before the picture's first ``IDAT``.
 
 A viewer may stop reading texts where the picture begins, so they come before it. If a keyword occurs twice,
-readers keep the later one, so ours is last. Sources: PNG (ISO/IEC 15948), sections 5.3 and 11.3.4; C2PA 2.1,
-A.3.3, for ``caBX``.
+readers keep the later one, so ours is last. In an animation, a frame's ``fcTL`` stays beside its ``IDAT``.
+Sources: PNG (third edition), sections 5.3, 11.3.2 and 11.3.4; C2PA 2.1, A.3.3, for ``caBX``.
 """
 
 from __future__ import annotations
@@ -11,15 +11,8 @@ import struct
 from typing import TYPE_CHECKING, Final
 from zlib import crc32
 
-from seedance_async.downloads.metadata.splice import (
-    KEY,
-    MetadataError,
-    Origin,
-    Splice,
-    read_exactly,
-    size_of,
-    to_utf8,
-)
+from seedance_async.downloads.metadata import splice
+from seedance_async.downloads.metadata.splice import KEY, MetadataError, Origin, Splice, read_exactly
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -37,11 +30,14 @@ def plan_insertion(file: BinaryIO, *, prompt: str, origin: Origin) -> Splice:
     Raises:
         MetadataError: not a PNG that can be read up to its picture, or it is signed.
     """
+    frame = None
     for kind, start, _ in chunks(file):
         if kind == CREDENTIALS:
             raise MetadataError("it carries content credentials")
-        if kind == b"IDAT":
-            return Splice(start, start, _text(KEY, origin.to_json()) + _text("Comment", prompt))
+        if frame is None and kind in {b"fcTL", b"IDAT"}:
+            frame = start
+        if kind == b"IDAT" and frame is not None:
+            return Splice(frame, frame, _text(KEY, origin.to_json()) + _text("Comment", prompt))
     raise MetadataError("the file ends before a picture")
 
 
@@ -70,7 +66,7 @@ def chunks(file: BinaryIO) -> Iterator[tuple[bytes, int, int]]:
     """
     if read_exactly(file, 0, len(SIGNATURE)) != SIGNATURE:
         raise MetadataError("not a PNG")
-    start, size, kind = len(SIGNATURE), size_of(file), b""
+    start, size, kind = len(SIGNATURE), splice.size_of(file), b""
     while kind != b"IEND":
         length, kind = struct.unpack(">I4s", read_exactly(file, start, 8))
         end = start + 12 + length
@@ -81,7 +77,7 @@ def chunks(file: BinaryIO) -> Iterator[tuple[bytes, int, int]]:
 
 
 def _text(keyword: str, text: str) -> bytes:
-    content = b"iTXt" + _head(keyword) + to_utf8(text)
+    content = b"iTXt" + _head(keyword) + splice.to_utf8(text)
     return struct.pack(">I", len(content) - 4) + content + struct.pack(">I", crc32(content))
 
 

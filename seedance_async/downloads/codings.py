@@ -1,0 +1,88 @@
+"""Decoding of an answer's content codings, of which none was asked for. Pure.
+
+Stores label files with words that name no coding: ``aws-chunked``, which an upload leaves behind, ``UTF-8``,
+``binary``, ``none``, or nothing at all. Only a registered coding changes the bytes; and what begins like a
+picture or clip is not coded, whatever the label.
+
+Sources: RFC 9110, section 8.4.1; the IANA registry of content codings.
+"""
+
+from __future__ import annotations
+
+import zlib
+from itertools import chain
+from typing import TYPE_CHECKING, Final, TypeAlias
+
+from seedance_async.downloads.naming import kind_of
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator
+
+ZLIB: Final = {"gzip": 31, "x-gzip": 31, "deflate": 15}
+"""The codings that can be decoded, with zlib's number for their format."""
+
+RAW_DEFLATE: Final = -15
+"""Deflate without zlib's header, as some servers send it under the same name."""
+
+OTHERS: Final = frozenset({"br", "zstd", "compress", "x-compress", "dcb", "dcz", "exi", "pack200-gzip"})
+PIECE_BYTES: Final = 1024 * 1024
+
+
+class CodingError(ValueError):
+    """The bytes cannot be decoded. Never raised out of ``downloads``."""
+
+
+Decode: TypeAlias = "Callable[[bytes], Iterator[bytes]]"
+
+
+def decoder(header: str, head: bytes) -> Decode | None:
+    """A function that decodes the next bytes of a body, in pieces of at most ``PIECE_BYTES``.
+
+    Args:
+        header: ``Content-Encoding``, a list in the order in which codings were applied.
+        head: the first bytes of the body.
+
+    Returns:
+        None for a body that is not coded.
+
+    Raises:
+        CodingError: a coding cannot be decoded here. The function raises it for bytes that are not so coded.
+    """
+    words = [word.strip().lower() for word in header.split(",")]
+    named = [word for word in words if word in ZLIB or word in OTHERS]
+    if not named or kind_of(head) is not None:
+        return None
+    if unknown := OTHERS.intersection(named):
+        raise CodingError(f"the server compressed it unasked, with {', '.join(sorted(unknown))}")
+    stages = [_Inflater(word) for word in reversed(named)]
+
+    def decode(data: bytes) -> Iterator[bytes]:
+        pieces: Iterable[bytes] = (data,)
+        for stage in stages:
+            pieces = chain.from_iterable(map(stage.decode, pieces))
+        return iter(pieces)
+
+    return decode
+
+
+class _Inflater:
+    """One of zlib's codings, undone."""
+
+    def __init__(self, coding: str) -> None:
+        self._coding = coding
+        self._stream = zlib.decompressobj(ZLIB[coding])
+        self._begun = False
+
+    def decode(self, data: bytes) -> Iterator[bytes]:
+        if data and not self._begun:
+            self._begun = True
+            if self._coding == "deflate" and data[0] & 15 != zlib.DEFLATED:
+                self._stream = zlib.decompressobj(RAW_DEFLATE)
+        piece = bytes(PIECE_BYTES)
+        while data or len(piece) == PIECE_BYTES:  # a full piece: more of it may wait inside
+            try:
+                piece = self._stream.decompress(data, PIECE_BYTES)
+            except zlib.error as problem:
+                raise CodingError(f"it is not {self._coding}, as the server says") from problem
+            data = self._stream.unconsumed_tail
+            yield piece

@@ -1,0 +1,230 @@
+"""How requests leave this machine: by which proxy, and to which networks that are not public.
+
+One setting holds for the API and for downloads, as a file that was paid for must not stay behind where only a
+proxy leads out. Both speak https, so a proxy is asked to ``CONNECT`` and sees neither key nor prompt. This
+machine itself is never reached by a proxy.
+
+The proxy of the environment is used only if that is asked for; where it is set and not used, that is said.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+from ipaddress import IPv4Network, IPv6Network, ip_network
+from typing import TYPE_CHECKING, Final, TypeAlias
+from urllib.request import getproxies, proxy_bypass
+
+import aiohttp
+from attrs import field, frozen
+from yarl import URL
+
+from seedance_async.errors import ConfigurationError
+from seedance_async.network import is_loopback, is_public
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+    from ipaddress import IPv4Address, IPv6Address
+
+    from aiohttp import ClientSession
+
+log: logging.Logger = logging.getLogger(__name__)
+
+PROXY_VARIABLE: Final = "SEEDANCE_PROXY"
+NETWORKS_VARIABLE: Final = "SEEDANCE_DOWNLOAD_NETWORKS"
+FROM_ENVIRONMENT: Final = "env"
+NONE: Final = "none"
+
+MAX_HEADER_BYTES: Final = 256 * 1024
+"""Longest header of an answer that is read; a content security policy alone may have 9 kB."""
+
+MAX_HEADERS: Final = 1000
+"""Most headers of an answer that are read."""
+
+UNTRUSTED: Final = (
+    "the server's certificate is not trusted; mend the system's clock or certificates, or name the file of "
+    "your own authority in SSL_CERT_FILE before Python starts"
+)
+
+Network: TypeAlias = IPv4Network | IPv6Network
+
+
+@frozen
+class Proxy:
+    """An HTTP proxy, or none; its password is in no repr.
+
+    Attributes:
+        url: its address, without user and password; None for none.
+    """
+
+    url: URL | None = None
+    _authorization: str | None = field(default=None, repr=False)
+
+    @classmethod
+    def parse(cls, text: str) -> Proxy:
+        """The proxy at a URL such as ``http://user:password@proxy.example:3128``.
+
+        Raises:
+            ConfigurationError: it is no such URL, which the message does not repeat.
+        """
+        try:
+            url = URL(text.strip())
+            user, password = url.user, url.password or ""
+            bare = url.with_user(None).origin()
+            credentials = None if user is None else aiohttp.encode_basic_auth(user, password)
+        except ValueError:
+            url = bare = URL()
+            credentials = None
+        if url.scheme not in {"http", "https"} or not url.host:
+            raise ConfigurationError(
+                "a proxy must look like http://user:password@host:port; SOCKS is not supported"
+            )
+        return cls(bare, credentials)
+
+    def headers(self) -> dict[str, str] | None:
+        """What it wants to see before it connects; a new dictionary, as aiohttp adds to it."""
+        return None if self._authorization is None else {"Proxy-Authorization": self._authorization}
+
+
+DIRECT: Final = Proxy()
+
+
+@frozen(kw_only=True)
+class Route:
+    """Settings of the way out.
+
+    Attributes:
+        proxy: for every request that does not stay on this machine.
+        from_environment: take the proxy that ``HTTPS_PROXY`` and ``NO_PROXY`` say, by host.
+        networks: their addresses are allowed in downloads although they are not public.
+        unused: the variable of the environment that names a proxy which is not used; None if there is none.
+    """
+
+    proxy: Proxy = DIRECT
+    from_environment: bool = False
+    networks: tuple[Network, ...] = ()
+    unused: str | None = None
+
+    def proxy_for(self, url: URL) -> Proxy:
+        """The proxy for a request, if any."""
+        host = url.host or ""
+        if is_loopback(host):
+            return DIRECT
+        return _environment_proxy(host) if self.from_environment else self.proxy
+
+    def allows(self, address: IPv4Address | IPv6Address) -> bool:
+        """Whether a file may be fetched from an address."""
+        return is_public(address) or any(address in network for network in self.networks)
+
+    @property
+    def hint(self) -> str:
+        """What a failed connection may be due to, to end a message with; empty if nothing is known."""
+        return f"; {self._advice}" if self.unused else ""
+
+    def warn(self) -> None:
+        """Log that a proxy is set and not used, if that is so."""
+        if self.unused:
+            log.warning("%s", self._advice)
+
+    @property
+    def _advice(self) -> str:
+        return (
+            f"{self.unused} is set and not used; {PROXY_VARIABLE}={FROM_ENVIRONMENT} uses it, "
+            f"{PROXY_VARIABLE}={NONE} silences this"
+        )
+
+
+def read_route(
+    proxy: str | None,
+    networks: str | Iterable[str] | None,
+    *,
+    base_url: URL,
+    session: ClientSession | None,
+) -> Route | ConfigurationError:
+    """The way out by arguments; else by the caller's session; else by the environment.
+
+    Returns:
+        An error if an argument or a variable cannot be used: raised here, its frames would show a password.
+    """
+    try:
+        return _read_route(proxy, networks, base_url.host or "", session)
+    except ConfigurationError as error:
+        return error.with_traceback(None)
+
+
+def _read_route(
+    proxy: str | None, networks: str | Iterable[str] | None, host: str, session: ClientSession | None
+) -> Route:
+    allowed = _networks(os.environ.get(NETWORKS_VARIABLE, "") if networks is None else networks)
+    chosen = _chosen(proxy, session)
+    if chosen == FROM_ENVIRONMENT:
+        _environment_proxy(host)  # it is usable, or that is said now
+        return Route(from_environment=True, networks=allowed)
+    if chosen == NONE:
+        return Route(networks=allowed)
+    if chosen:
+        return Route(proxy=Proxy.parse(chosen), networks=allowed)
+    return Route(networks=allowed, unused=_unused(host))
+
+
+def _chosen(proxy: str | None, session: ClientSession | None) -> str | None:
+    if proxy is not None:
+        return proxy
+    if session is not None and (own := _proxy_of(session)) is not None:
+        return own
+    return os.environ.get(PROXY_VARIABLE)
+
+
+def _proxy_of(session: ClientSession) -> str | None:
+    """The proxy that a session sends requests by; aiohttp has no other way to ask for it."""
+    own, credentials = (getattr(session, name, None) for name in ("_default_proxy", "_default_proxy_auth"))
+    if own is not None:
+        url = URL(own)
+        return str(
+            url.with_user(credentials.login).with_password(credentials.password) if credentials else url
+        )
+    return FROM_ENVIRONMENT if session.trust_env and "https" in getproxies() else None
+
+
+def proxy_failure(problem: aiohttp.ClientProxyConnectionError | aiohttp.ClientHttpProxyError) -> str:
+    """What happened to a connection through a proxy."""
+    if isinstance(problem, aiohttp.ClientProxyConnectionError):
+        return "the proxy could not be reached"
+    wants = "; it wants a user name and a password" if problem.status == 407 else ""
+    return f"the proxy refused to connect (HTTP {problem.status}){wants}"
+
+
+def twin(base_url: URL, location: str) -> URL | None:
+    """The base URL on its ``www.`` twin, if that is where the redirect points."""
+    try:
+        target = URL(location)
+    except ValueError:
+        return None
+    host = base_url.host or ""
+    twin = host.removeprefix("www.") if host.startswith("www.") else f"www.{host}"
+    if target.scheme == "https" == base_url.scheme and target.host == twin and target.port == base_url.port:
+        return base_url.with_host(twin)
+    return None
+
+
+def _environment_proxy(host: str) -> Proxy:
+    """The proxy that the environment has for an https request to a host, if any."""
+    proxies = getproxies()
+    text = proxies.get("https") or proxies.get("all")
+    return Proxy.parse(text) if text and not proxy_bypass(host) else DIRECT
+
+
+def _unused(host: str) -> str | None:
+    names = ("HTTPS_PROXY", "https_proxy", "ALL_PROXY", "all_proxy")
+    name = next((name for name in names if os.environ.get(name)), None)
+    return None if name is None or is_loopback(host) or proxy_bypass(host) else name
+
+
+def _networks(given: str | Iterable[str]) -> tuple[Network, ...]:
+    texts = given.replace(",", " ").split() if isinstance(given, str) else given
+    try:
+        return tuple(ip_network(text, strict=False) for text in texts)
+    except ValueError as problem:
+        raise ConfigurationError(
+            f"download networks must look like 198.18.0.0/15, several with commas: {problem}"
+        ) from None
