@@ -54,7 +54,7 @@ class Rows:
     """
 
     def __init__(self, text: TextIO, *, longest: int) -> None:
-        self.number = 0
+        self.number: int = 0
         self._text = text
         self._longest = longest
         self._again: deque[str] = deque()

@@ -92,3 +92,26 @@ def test_before_the_manifest_is_read_that_is_what_is_told() -> None:
 def test_it_fits_terminals_of_all_widths(width: int) -> None:
     """Nothing is wider than the terminal."""
     assert all(len(line) <= width for line in lines(status(), width=width))
+
+
+@pytest.mark.parametrize(
+    ("counts", "bar"),
+    [
+        ({State.PLANNED: 4}, "░"),
+        ({State.ACCEPTED: 4}, "▒"),
+        ({State.SAVED: 2, State.PLANNED: 2}, "█░"),
+        ({State.SAVED: 1, State.ACCEPTED: 1, State.PLANNED: 2}, "█▒░"),
+        ({State.SAVED: 3, State.FAILED: 1}, "█x"),
+        ({State.SAVED: 4}, "█"),
+    ],
+)
+def test_without_colours_only_a_finished_bar_looks_finished(
+    counts: dict[State, int], bar: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Every state has a shade of its own, which the legend repeats."""
+    plain = Console(file=io.StringIO(), no_color=True, width=100)
+    monkeypatch.setattr("seedance_async.cli.batch_display.terminal", lambda: plain)
+    shown, legend, *_ = lines(status(summary=Summary(counts=counts)))
+
+    assert list(bar) == list(dict.fromkeys(shown.strip()))
+    assert all(f"{shade} " in legend for shade in bar)

@@ -148,9 +148,10 @@ class Journal:
             self._close(keep_unused=False)
 
     def _close(self, *, keep_unused: bool) -> None:
-        self.store.file.space.drop()
-        if keep_unused or not self._is_new or self.store.has_begun():
-            close(self.store.file.connection, self._directory)
+        connection, space = self.store.file.connection, self.store.file.space
+        space.drop()
+        if keep_unused or not self._is_new or self.store.has_begun() or not space.is_in_place():
+            close(connection, self._directory)
         else:
-            discard(self.store.file.connection, self._directory)
+            discard(connection, self._directory)
             remove_empty(self._made)

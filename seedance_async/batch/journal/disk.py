@@ -87,15 +87,19 @@ class Space:
             JournalError: it was moved, replaced or removed; what would be written there would be lost to the
             batch.
         """
-        try:
-            there = self._directory.stat()
-        except OSError:
-            there = None
-        if self._found is not None and (there is None or not os.path.samestat(there, self._found)):
+        if not self.is_in_place():
             raise JournalError(
                 f"{self._directory} was moved, replaced or removed while the batch ran: nothing more is sent "
                 "or saved. Run again with the directory where it is now; what is paid is on record there"
             )
+
+    def is_in_place(self) -> bool:
+        """Whether the directory's path still leads to the directory that was opened."""
+        try:
+            there = self._directory.stat()
+        except OSError:
+            return self._found is None
+        return self._found is None or os.path.samestat(there, self._found)
 
     def _is_there(self) -> bool:
         return self._reserve.is_file() and not self._reserve.is_symlink()
