@@ -7,15 +7,16 @@ exists from opening to closing. This is what callers see of it.
 from __future__ import annotations
 
 import hashlib
-import logging
 import os
 import re
 from collections import OrderedDict
 from typing import TYPE_CHECKING, Final, Self, TypeVar
 
 import anyio
+from aiohttp import ClientSession
 
-from seedance_async import transport, wire
+from seedance_async import wire
+from seedance_async.base_url import parse_base_url
 from seedance_async.budget.file_memory import FileMemory, outlives_a_process
 from seedance_async.budget.memory import NoMemory
 from seedance_async.completions import Completion, CompletionRun, checked, grouped
@@ -30,6 +31,7 @@ from seedance_async.errors import (
     ValidationError,
     WaitTimeoutError,
 )
+from seedance_async.logs import Log
 from seedance_async.models import RateLimit, RetryPolicy, Submission, Task, Timeouts, time_scale
 from seedance_async.scheduling.forecast import Forecast
 from seedance_async.usage import Usage
@@ -39,14 +41,13 @@ if TYPE_CHECKING:
     from pathlib import Path
     from types import TracebackType
 
-    from aiohttp import ClientSession
     from yarl import URL
 
     from seedance_async.budget.memory import BudgetMemory
     from seedance_async.models import Request
     from seedance_async.scheduling.duration import Duration
 
-log: logging.Logger = logging.getLogger(__name__)
+log: Log = Log(__name__)
 
 BASE_URL: Final = "https://seedance2ai.io/api/v1"
 KEY_PAGE: Final = "https://seedance2ai.io/app/api"
@@ -67,8 +68,9 @@ class SeedanceClient:
             documented 30 requests in 60 seconds.
         retry: when to send a call again.
         timeouts: how long to wait for what.
-        session: an ``aiohttp.ClientSession`` of yours for the API calls; it is used and never closed. On it
-            aiohttp may repeat a GET by itself when a kept-alive connection has died; on our own it may not.
+        session: an ``aiohttp.ClientSession`` of yours, open in this loop. The API calls go over its connector
+            with its proxies, trace hooks, middlewares and headers; its other settings change nothing
+            (``api_session`` lists them). It is never closed.
         forecasts: what an earlier client learned about durations; ``Forecast.load`` reads it back. Else one
             that knows nothing; where a sandbox runs faster, ``SEEDANCE_TIME_SCALE`` says how long one of the
             vendor's seconds takes there, such as ``0.05``.
@@ -92,12 +94,16 @@ class SeedanceClient:
     ) -> None:
         self._key = _api_key(api_key)
         del api_key  # what fails below shows this frame
-        self._base_url = transport.parse_base_url(base_url or os.environ.get("SEEDANCE_BASE_URL") or BASE_URL)
+        self._base_url = parse_base_url(base_url or os.environ.get("SEEDANCE_BASE_URL") or BASE_URL)
         self._rate_limit = _option(rate_limit, RateLimit) or _environment(
             "SEEDANCE_RATE_LIMIT", RateLimit.parse, RateLimit()
         )
         self._policy = _option(retry, RetryPolicy) or RetryPolicy()
         self._timeouts = _option(timeouts, Timeouts) or Timeouts()
+        if session is not None and not isinstance(session, ClientSession):
+            raise ConfigurationError(
+                f"session must be an aiohttp.ClientSession; got {type(session).__name__}"
+            )
         self._session = session
         self._usage = Usage()
         self._forecasts = forecasts or Forecast(scale=_environment("SEEDANCE_TIME_SCALE", time_scale, 1.0))

@@ -6,7 +6,6 @@ same: each has its own completion, task and share of the credits.
 
 from __future__ import annotations
 
-import logging
 from collections.abc import AsyncIterable
 from functools import partial
 from typing import TYPE_CHECKING
@@ -25,6 +24,7 @@ from seedance_async.errors import (
     UnexpectedReplyError,
     ValidationError,
 )
+from seedance_async.logs import Log
 from seedance_async.models import Request, Submission, Task
 from seedance_async.stream import Stream
 
@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 
     from seedance_async.engine import Engine
 
-log: logging.Logger = logging.getLogger(__name__)
+log: Log = Log(__name__)
 
 
 @frozen(kw_only=True)

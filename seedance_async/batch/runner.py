@@ -12,7 +12,6 @@ goes on from there, in this process or the next, whatever ended the last one.
 
 from __future__ import annotations
 
-import logging
 import os
 from contextlib import suppress
 from pathlib import Path
@@ -39,6 +38,7 @@ from seedance_async.errors import (
     NotFoundError,
     SeedanceError,
 )
+from seedance_async.logs import Log
 from seedance_async.retry import KEY_TRUSTED
 
 if TYPE_CHECKING:
@@ -50,7 +50,7 @@ if TYPE_CHECKING:
     from seedance_async.client import SeedanceClient
     from seedance_async.models import Request
 
-log: logging.Logger = logging.getLogger(__name__)
+log: Log = Log(__name__)
 
 PROBES: Final = 3
 """Tasks that are asked for to see whether another key belongs to the same account."""

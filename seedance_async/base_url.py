@@ -1,0 +1,70 @@
+"""The API's base URL: what is refused as one, and which redirect it follows. Pure."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from yarl import URL
+
+from seedance_async.errors import ConfigurationError
+from seedance_async.models import REQUEST_TYPES
+from seedance_async.network import is_loopback
+
+VENDOR: Final = URL("https://seedance2ai.io/api/v1")
+_CALLS: Final = ("/tasks", *(request_type.path for request_type in REQUEST_TYPES.values()))
+
+
+def parse_base_url(text: object) -> URL:
+    """The API's base URL, checked: https, or http at loopback for the sandbox.
+
+    Raises:
+        ConfigurationError: no URL, another scheme, credentials, query or fragment in it, no host, or a path
+            at which the API cannot be.
+    """
+    url = _readable(text)
+    if url is None or not url.host or url.scheme not in {"http", "https"} or _with_extras(url):
+        raise ConfigurationError("base_url must look like https://host/path, without credentials or query")
+    if url.scheme == "http" and not is_loopback(url.host):
+        raise ConfigurationError(
+            f"base_url {url} would send the API key unencrypted; http is for the sandbox on this machine only"
+        )
+    wanted = _with_the_path(url)
+    if wanted != url:
+        raise ConfigurationError(f"base_url {url} is not where the API is; did you mean {wanted} ?")
+    return url
+
+
+def twin(base_url: URL, location: str) -> URL | None:
+    """The base URL on its ``www.`` twin, if that is where the redirect points."""
+    try:
+        target = URL(location)
+    except ValueError:
+        return None
+    host = base_url.host or ""
+    other = host.removeprefix("www.") if host.startswith("www.") else f"www.{host}"
+    if target.scheme == "https" == base_url.scheme and target.host == other and target.port == base_url.port:
+        return base_url.with_host(other)
+    return None
+
+
+def _with_the_path(url: URL) -> URL:
+    """The URL at the API's path; on other hosts than the vendor's any path may be it, but for a call's."""
+    if (url.host or "").removeprefix("www.") == VENDOR.host:
+        return url.with_path(VENDOR.path)
+    path = url.raw_path.rstrip("/")
+    for call in _CALLS:
+        path = path.removesuffix(call)
+    return url if path and path == url.raw_path else url.with_path(path or VENDOR.path)
+
+
+def _readable(text: object) -> URL | None:
+    """Nothing of a text that cannot be read is repeated: there is no telling where its password stands."""
+    try:
+        return URL(text.strip().rstrip("/")) if isinstance(text, str) else None
+    except ValueError:
+        return None
+
+
+def _with_extras(url: URL) -> bool:
+    """A URL may have a password without a user, and yarl then gives None for the user."""
+    return bool(url.raw_user or url.raw_password or url.query or url.fragment)
