@@ -10,15 +10,19 @@ import hashlib
 import os
 import re
 from collections import OrderedDict
-from typing import TYPE_CHECKING, Final, Self, TypeVar
+from collections.abc import AsyncGenerator, AsyncIterable, Callable, Iterable, Sequence
+from pathlib import Path
+from types import TracebackType
+from typing import Final, Self, TypeVar
 
 import anyio
 from aiohttp import ClientSession
+from yarl import URL
 
 from seedance_async import wire
 from seedance_async.base_url import parse_base_url
 from seedance_async.budget.file_memory import FileMemory, outlives_a_process
-from seedance_async.budget.memory import NoMemory
+from seedance_async.budget.memory import BudgetMemory, NoMemory
 from seedance_async.completions import Completion, CompletionRun, checked, grouped
 from seedance_async.credentials import ApiKey
 from seedance_async.engine import Engine
@@ -32,20 +36,10 @@ from seedance_async.errors import (
     WaitTimeoutError,
 )
 from seedance_async.logs import Log
-from seedance_async.models import RateLimit, RetryPolicy, Submission, Task, Timeouts, time_scale
+from seedance_async.models import RateLimit, Request, RetryPolicy, Submission, Task, Timeouts, time_scale
+from seedance_async.scheduling.duration import Duration
 from seedance_async.scheduling.forecast import Forecast
 from seedance_async.usage import Usage
-
-if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, AsyncIterable, Callable, Iterable, Sequence
-    from pathlib import Path
-    from types import TracebackType
-
-    from yarl import URL
-
-    from seedance_async.budget.memory import BudgetMemory
-    from seedance_async.models import Request
-    from seedance_async.scheduling.duration import Duration
 
 log: Log = Log(__name__)
 

@@ -13,16 +13,19 @@ goes on from there, in this process or the next, whatever ended the last one.
 from __future__ import annotations
 
 import os
+from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator, Callable, Iterable
 from contextlib import suppress
 from pathlib import Path
-from typing import TYPE_CHECKING, Final, Self
+from types import TracebackType
+from typing import Final, Self
 
 import anyio
 
 from seedance_async import clocks
 from seedance_async.batch import names, results
 from seedance_async.batch.intake import take_manifest, take_stream
-from seedance_async.batch.journal import Changes, Journal
+from seedance_async.batch.jobs import Job, JobResult
+from seedance_async.batch.journal import Changes, Entry, Journal
 from seedance_async.batch.ledger import Ledger
 from seedance_async.batch.prices import documented_price
 from seedance_async.batch.queue import Post
@@ -31,6 +34,7 @@ from seedance_async.batch.saving import Saver
 from seedance_async.batch.states import State
 from seedance_async.batch.summary import Summary
 from seedance_async.batch.survey import DURATIONS
+from seedance_async.client import SeedanceClient
 from seedance_async.errors import (
     ClientStateError,
     ConfigurationError,
@@ -39,16 +43,8 @@ from seedance_async.errors import (
     SeedanceError,
 )
 from seedance_async.logs import Log
+from seedance_async.models import Request
 from seedance_async.retry import KEY_TRUSTED
-
-if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator, Callable, Iterable
-    from types import TracebackType
-
-    from seedance_async.batch.jobs import Job, JobResult
-    from seedance_async.batch.journal import Entry
-    from seedance_async.client import SeedanceClient
-    from seedance_async.models import Request
 
 log: Log = Log(__name__)
 

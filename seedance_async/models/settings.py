@@ -14,7 +14,7 @@ import attrs
 from attrs import field, frozen
 
 from seedance_async.errors import ConfigurationError
-from seedance_async.models.rules import Problem, optional, problems, ruled, seconds, whole_number
+from seedance_async.models.rules import Problem, make_plain, optional, problems, ruled, seconds, whole_number
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -121,6 +121,7 @@ def time_scale(text: str) -> float:
 
 
 def _refuse_nonsense(setting: attrs.AttrsInstance, conflicts: Iterable[Problem] = ()) -> None:
+    make_plain(setting)
     found = problems(setting, conflicts)
     if found:
         name = type(setting).__name__
