@@ -14,23 +14,22 @@ VENDOR: Final = URL("https://seedance2ai.io/api/v1")
 _CALLS: Final = ("/tasks", *(request_type.path for request_type in REQUEST_TYPES.values()))
 
 
-def parse_base_url(text: object) -> URL:
-    """The API's base URL, checked: https, or http at loopback for the sandbox.
+def read_base_url(text: object) -> URL | ConfigurationError:
+    """The API's base URL: https, or http at loopback for the sandbox.
 
-    Raises:
-        ConfigurationError: no URL, another scheme, credentials, query or fragment in it, no host, or a path
-            at which the API cannot be.
+    An error, for a frame to raise that has not the text, which may hold a password, is returned for no URL,
+    another scheme, credentials, query or fragment in it, no host, and a path at which the API cannot be.
     """
     url = _readable(text)
     if url is None or not url.host or url.scheme not in {"http", "https"} or _with_extras(url):
-        raise ConfigurationError("base_url must look like https://host/path, without credentials or query")
+        return ConfigurationError("base_url must look like https://host/path, without credentials or query")
     if url.scheme == "http" and not is_loopback(url.host):
-        raise ConfigurationError(
+        return ConfigurationError(
             f"base_url {url} would send the API key unencrypted; http is for the sandbox on this machine only"
         )
     wanted = _with_the_path(url)
     if wanted != url:
-        raise ConfigurationError(f"base_url {url} is not where the API is; did you mean {wanted} ?")
+        return ConfigurationError(f"base_url {url} is not where the API is; did you mean {wanted} ?")
     return url
 
 

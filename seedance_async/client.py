@@ -19,12 +19,13 @@ import anyio
 from aiohttp import ClientSession
 from yarl import URL
 
-from seedance_async import wire
-from seedance_async.base_url import parse_base_url
+from seedance_async import arguments, wire
+from seedance_async.arguments import check
+from seedance_async.base_url import read_base_url
 from seedance_async.budget.file_memory import FileMemory, outlives_a_process
 from seedance_async.budget.memory import BudgetMemory, NoMemory
 from seedance_async.completions import Completion, CompletionRun, checked, grouped
-from seedance_async.credentials import ApiKey
+from seedance_async.credentials import ApiKey, read_key
 from seedance_async.engine import Engine
 from seedance_async.errors import (
     ClientStateError,
@@ -37,6 +38,8 @@ from seedance_async.errors import (
 )
 from seedance_async.logs import Log
 from seedance_async.models import RateLimit, Request, RetryPolicy, Submission, Task, Timeouts, time_scale
+from seedance_async.models.display import shown
+from seedance_async.models.rules import optional, true_or_false, whole_number
 from seedance_async.scheduling.duration import Duration
 from seedance_async.scheduling.forecast import Forecast
 from seedance_async.usage import Usage
@@ -48,7 +51,7 @@ KEY_PAGE: Final = "https://seedance2ai.io/app/api"
 REMEMBERED_KEYS: Final = 10_000
 
 
-Option = TypeVar("Option", RateLimit, RetryPolicy, Timeouts)
+Option = TypeVar("Option", RateLimit, RetryPolicy, Timeouts, Forecast)
 Setting = TypeVar("Setting")
 
 
@@ -86,21 +89,23 @@ class SeedanceClient:
         session: ClientSession | None = None,
         forecasts: Forecast | None = None,
     ) -> None:
-        self._key = _api_key(api_key)
-        del api_key  # what fails below shows this frame
-        self._base_url = parse_base_url(base_url or os.environ.get("SEEDANCE_BASE_URL") or BASE_URL)
-        self._rate_limit = _option(rate_limit, RateLimit) or _environment(
-            "SEEDANCE_RATE_LIMIT", RateLimit.parse, RateLimit()
-        )
-        self._policy = _option(retry, RetryPolicy) or RetryPolicy()
-        self._timeouts = _option(timeouts, Timeouts) or Timeouts()
+        key = _api_key(api_key)
+        address = read_base_url(base_url or os.environ.get("SEEDANCE_BASE_URL") or BASE_URL)
+        del api_key, base_url  # what fails below shows this frame
+        self._key, self._base_url = _usable(key), _usable(address)
+        if rate_limit is None:
+            rate_limit = _environment("SEEDANCE_RATE_LIMIT", RateLimit.parse, RateLimit())
+        self._rate_limit = _option(rate_limit, RateLimit)
+        self._policy = _option(RetryPolicy() if retry is None else retry, RetryPolicy)
+        self._timeouts = _option(Timeouts() if timeouts is None else timeouts, Timeouts)
         if session is not None and not isinstance(session, ClientSession):
             raise ConfigurationError(
                 f"session must be an aiohttp.ClientSession; got {type(session).__name__}"
             )
         self._session = session
         self._usage = Usage()
-        self._forecasts = forecasts or Forecast(scale=_environment("SEEDANCE_TIME_SCALE", time_scale, 1.0))
+        scale = _environment("SEEDANCE_TIME_SCALE", time_scale, 1.0)
+        self._forecasts = Forecast(scale=scale) if forecasts is None else _option(forecasts, Forecast)
         self._bodies: OrderedDict[str, bytes] = OrderedDict()
         self._engine: Engine | None = None
         self._closed = False
@@ -196,6 +201,7 @@ class SeedanceClient:
             NotFoundError: no such task on this account.
         """
         engine = self.running_engine()
+        check("wait", timeout=(arguments.patience, timeout))
         task_id = _task_id(task)
         patience = self._timeouts.wait if timeout is None else timeout
         try:
@@ -235,6 +241,7 @@ class SeedanceClient:
             TaskFailedError: no task of it completed.
             SeedanceError: see ``submit`` and ``wait``.
         """
+        check("the call", timeout=(arguments.patience, timeout))  # after the POST it would be paid
         submission = await self.submit(request)
         until = None if timeout is None else anyio.current_time() + timeout
         try:
@@ -291,8 +298,12 @@ class SeedanceClient:
         task ids and keys, and so does a note on a cancellation. Each POST that ends later is logged, too.
         """
         engine = self.running_engine()
-        if max_in_flight is not None and max_in_flight < 1:
-            raise ValidationError([("max_in_flight", "must be at least 1")], subject="as_completed")
+        check(
+            "as_completed",
+            requests=(arguments.iterable, requests),
+            max_in_flight=(optional(whole_number(1)), max_in_flight),
+            share_posts=(true_or_false, share_posts),
+        )
         groups = grouped(requests, share_posts=share_posts and max_in_flight is None)
         run = CompletionRun(engine, max_in_flight=max_in_flight)
         completions = run.completions(groups)
@@ -331,6 +342,8 @@ class SeedanceClient:
             DownloadError: a file could not be saved; the task stays finished and can be downloaded again.
         """
         engine = self.running_engine()
+        names = {"name": (optional(arguments.text), name), "prompt": (optional(arguments.text), prompt)}
+        check("download", task=(arguments.task, task), directory=(arguments.path, directory), **names)
         if not isinstance(task, Task):
             task = await self.get_task(_task_id(task))
         return await engine.downloads.save(task, directory, name=name, prompt=prompt, renew=self.get_task)
@@ -372,9 +385,9 @@ class SeedanceClient:
         if self._engine is not None:
             await self._engine.close()
 
-    def _check_key(self, request: Request, key: str) -> None:
+    def _check_key(self, request: Request, key: object) -> None:
         """Refuse a key that cannot stand in a header, or that this client sent with another body."""
-        if not re.fullmatch(r"[\x21-\x7e]{1,255}", key):
+        if not isinstance(key, str) or not re.fullmatch(r"[\x21-\x7e]{1,255}", key):
             raise ValidationError(
                 [("idempotency_key", "must be 1 to 255 printable ASCII characters, no spaces")]
             )
@@ -389,21 +402,28 @@ class SeedanceClient:
             self._bodies.popitem(last=False)
 
 
-def _api_key(given: str | None) -> ApiKey:
+def _api_key(given: str | None) -> ApiKey | ConfigurationError:
     text = given if given is not None else os.environ.get("SEEDANCE_API_KEY")
     if not text:
-        raise ConfigurationError(
+        return ConfigurationError(
             "no API key: pass api_key= or set SEEDANCE_API_KEY; keys are made at "
             f"{KEY_PAGE}, and `seedance sandbox` serves the whole API on this machine without one"
         )
-    return ApiKey(text)
+    return read_key(text)
 
 
-def _option(value: Option | None, kind: type[Option]) -> Option | None:
+def _usable(found: Setting | ConfigurationError) -> Setting:
+    """What was found, or its error raised: by a frame that holds neither a key nor a password."""
+    if isinstance(found, ConfigurationError):
+        raise found
+    return found
+
+
+def _option(value: object, kind: type[Option]) -> Option:
     """An option, unless it is something else, such as a number of seconds for ``Timeouts``."""
-    if value is None or isinstance(value, kind):
+    if isinstance(value, kind):
         return value
-    raise ConfigurationError(f"a {kind.__name__} is wanted, such as {kind()}; got {value!r}")
+    raise ConfigurationError(f"a {kind.__name__} is wanted, such as {kind()}; got {shown(value)}")
 
 
 def _memory(key: ApiKey, base_url: URL, limit: RateLimit) -> BudgetMemory:
@@ -423,10 +443,8 @@ def _environment(name: str, parse: Callable[[str], Setting], default: Setting) -
 
 
 def _task_id(task: Submission | Task | str) -> str:
-    task_id = task if isinstance(task, str) else task.id
-    if not task_id.strip():
-        raise ValidationError([("task_id", "must not be empty")])
-    return task_id
+    check("the call", task_id=(arguments.task, task))
+    return str.__str__(task) if isinstance(task, str) else task.id
 
 
 def _left_until(deadline: float | None) -> float | None:

@@ -19,7 +19,6 @@ from typing import ClassVar, Final, Self, get_args, get_origin
 
 import attrs
 
-
 _SIMPLE: Final[dict[object, dict[str, object]]] = {
     str: {"type": "string"},
     int: {"type": "integer"},

@@ -87,6 +87,8 @@ def _restored(kind: type[SeedanceError], args: tuple[object, ...], state: dict[s
     error = kind.__new__(kind, *args)
     error.args = args  # which OSError, the base of two of them, leaves to a constructor of its own
     error.__dict__.update(state)
+    if "__notes__" in state:
+        error.__notes__ = [*error.__notes__]  # what is added to a copy is the copy's
     return error
 
 

@@ -23,6 +23,7 @@ import random
 import ssl
 import sys
 import traceback
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Final, Protocol, TypeVar
 
 import aiohttp
@@ -104,6 +105,7 @@ class Transport:
     _numbers: int = 0
     _moved: bool = False
     _unanswered: int = 0
+    _answered: bool = False
     _timeout: ClientTimeout = field(init=False, repr=False)
     _network_problems: tuple[type[Exception], ...] = field(init=False, repr=False)
 
@@ -178,7 +180,7 @@ class Transport:
 
     async def _obey(self, call: Call, failure: Failure, history: retry.History) -> None:
         jitter = random.random()  # noqa: S311 - spreads retries, guards nothing
-        match retry.decide(call, failure, history, policy=self.policy, jitter=jitter):
+        match retry.decide(call, failure, history, policy=self._patience(history), jitter=jitter):
             case retry.GiveUp(error):
                 raise error from error.__cause__
             case retry.Wait(seconds):
@@ -186,6 +188,13 @@ class Transport:
                 log.info("%s %s: %s; again in %.1f s", call.method, call.path, reason, seconds, extra=extra)
                 self.usage.retries += 1
                 await anyio.sleep(seconds)
+
+    def _patience(self, history: retry.History) -> RetryPolicy:
+        """The policy, with less of it for an API that was never reached and a call that cannot be paid."""
+        longest = self.policy.max_unreachable
+        if longest is None or self._answered or history.uncertain:
+            return self.policy
+        return evolve(self.policy, max_elapsed=min(longest, self.policy.max_elapsed))
 
     async def attempt(
         self, call: Call, read: Callable[[Reply], Answer | Failure], *, slot: Slot
@@ -215,6 +224,7 @@ class Transport:
             if reply is None:
                 slot.cancel()
                 return None
+            self._answered = self._answered or isinstance(reply, Reply)
             outcome = self._read(reply, read) if isinstance(reply, Reply) else reply
             if not _is_unanswered(outcome):
                 arrives_within = 0.0
@@ -235,8 +245,11 @@ class Transport:
         unanswered = isinstance(outcome, Failure) and isinstance(outcome.error, ConnectionFailedError)
         self._unanswered = self._unanswered + 1 if unanswered else 0
         if isinstance(outcome, Failure) and self._unanswered == OUTAGE:
-            message = "%d requests in a row were not answered (%s); trying on, as the retry policy says"
-            log.warning(message, OUTAGE, outcome.error.message, extra={"outage": True})
+            longest = self.policy.max_elapsed
+            until = datetime.fromtimestamp(clocks.wall_now() + longest, UTC).astimezone()
+            message = "%d requests in a row were not answered (%s); trying on until %s, for %g s from now"
+            values = (OUTAGE, outcome.error.message, f"{until:%H:%M:%S}", longest)
+            log.warning(message, *values, extra={"outage": True})
 
     async def _exchange(self, call: Call, attempt: Attempt) -> Reply | Failure | None:
         """One exchange; None if the attempt's slot was too old.

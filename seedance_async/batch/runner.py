@@ -13,7 +13,7 @@ goes on from there, in this process or the next, whatever ended the last one.
 from __future__ import annotations
 
 import os
-from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator, Callable, Iterable
+from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator, Callable, Iterable, Mapping
 from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
@@ -21,7 +21,7 @@ from typing import Final, Self
 
 import anyio
 
-from seedance_async import clocks
+from seedance_async import arguments, clocks
 from seedance_async.batch import names, results
 from seedance_async.batch.intake import take_manifest, take_stream
 from seedance_async.batch.jobs import Job, JobResult
@@ -44,6 +44,8 @@ from seedance_async.errors import (
 )
 from seedance_async.logs import Log
 from seedance_async.models import Request
+from seedance_async.models.display import shown
+from seedance_async.models.rules import optional, whole_number
 from seedance_async.retry import KEY_TRUSTED
 
 log: Log = Log(__name__)
@@ -90,10 +92,17 @@ class BatchRunner:
         embed: bool = True,
         share_posts: bool = True,
     ) -> None:
-        if max_credits is not None and not max_credits >= 0:
-            raise ConfigurationError(f"max_credits must be 0 or more; got {max_credits}")
-        if max_in_flight is not None and max_in_flight < 1:
-            raise ConfigurationError(f"max_in_flight must be at least 1; got {max_in_flight}")
+        is_client = isinstance(client, SeedanceClient)
+        _refuse(
+            {
+                "client": None if is_client else f"must be a SeedanceClient; got {shown(client)}",
+                "directory": arguments.path(directory),
+                "max_credits": arguments.amount(max_credits),
+                "max_in_flight": optional(whole_number(1))(max_in_flight),
+                "output_name": arguments.text(output_name),
+                "replay_window": arguments.patience(replay_window),
+            }
+        )
         self._client = client
         self._directory = Path(directory).resolve()  # wherever the process goes later
         self._max_credits = max_credits
@@ -184,6 +193,8 @@ class BatchRunner:
             JournalError: the journal cannot be written any more, or belongs to another account.
         """
         journal = self.journal
+        if not isinstance(jobs, str | os.PathLike):
+            arguments.check("run", jobs=(arguments.iterable, jobs))
         run, known = await self._start(journal, jobs)
         try:
             async for result in known:
@@ -360,3 +371,10 @@ async def _pages(journal: Journal, read: Callable[..., list[Entry]]) -> AsyncIte
         for row in page:
             yield row
         last = page[-1].number
+
+
+def _refuse(faults: Mapping[str, str | None]) -> None:
+    """Refuse options with all that is wrong about them."""
+    found = [f"{name} {fault}" for name, fault in faults.items() if fault is not None]
+    if found:
+        raise ConfigurationError("; ".join(found))

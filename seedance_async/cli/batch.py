@@ -203,7 +203,7 @@ class _Command:
 
     async def _client(self, opened: AsyncExitStack) -> SeedanceClient:
         if not self._options.sandbox:
-            return await opened.enter_async_context(self._connection.client())
+            return await opened.enter_async_context(self._connection.client(somebody_waits=False))
         memory = self._directory / SANDBOX_MEMORY
         sandbox = await opened.enter_async_context(emulator.Sandbox(speed=SPEED, memory=memory))
         write_message(f"sandbox: play money, and a clock that runs {SPEED:g} times as fast")
