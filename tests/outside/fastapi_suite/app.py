@@ -1,4 +1,4 @@
-"""An application as a user writes it: bodies and answers of the package's own, one client for all handlers."""
+"""An application as a user writes it: bodies and answers of the package's, one client for all handlers."""
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager

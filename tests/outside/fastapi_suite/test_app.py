@@ -1,7 +1,8 @@
-"""The application, served by uvicorn in a process of its own, against ``seedance sandbox`` in another."""
+"""The application, served by uvicorn in a process of its own, against ``seedance sandbox``."""
 
 import json
 import os
+import signal
 import socket
 import subprocess
 import sys
@@ -9,7 +10,6 @@ import time
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -26,42 +26,31 @@ def free_port() -> int:
         return port
 
 
-@contextmanager
-def running(*command: str, port: int, **environment: str) -> Iterator[None]:
-    """Run a server until it is not needed any more."""
-    with subprocess.Popen(command, env={**os.environ, **environment}, cwd=Path(__file__).parent) as process:
+@pytest.fixture(scope="module")
+def url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """Where the application is served: by ``seedance sandbox``, with the variables that lead to it."""
+    port = free_port()
+    server = (sys.executable, "-m", "uvicorn", "app:app", "--port", str(port), "--log-level", "warning")
+    command = (str(Path(sys.executable).with_name("seedance")), "sandbox", "--speed", "200", "--", *server)
+    environment = {**os.environ, "XDG_STATE_HOME": str(tmp_path_factory.mktemp("state"))}
+    here = Path(__file__).parent
+    with subprocess.Popen(command, env=environment, cwd=here, start_new_session=True) as process:
         try:
-            while True:
-                with socket.socket() as visitor:
-                    if visitor.connect_ex(("127.0.0.1", port)) == 0:
-                        break
-                assert process.poll() is None
-                time.sleep(0.05)
-            yield
+            wait_until_served(port, process)
+            yield f"http://127.0.0.1:{port}"
         finally:
-            process.terminate()
+            os.killpg(process.pid, signal.SIGINT)  # as Ctrl-C in a terminal
             process.wait(30)
 
 
-@pytest.fixture(scope="module")
-def url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """Where the application is served."""
-    api, web = free_port(), free_port()
-    bin_ = Path(sys.executable).parent
-    sandbox = (str(bin_ / "seedance"), "sandbox", "--port", str(api), "--speed", "200")
-    server = (sys.executable, "-m", "uvicorn", "app:app", "--port", str(web), "--log-level", "warning")
-    environment = {
-        "SEEDANCE_API_KEY": "sk_test_sandbox",
-        "SEEDANCE_BASE_URL": f"http://127.0.0.1:{api}/api/v1",
-        "SEEDANCE_RATE_LIMIT": "30/0.5",
-        "SEEDANCE_TIME_SCALE": "0.005",
-        "XDG_STATE_HOME": str(tmp_path_factory.mktemp("state")),
-    }
-    with (
-        running(*sandbox, "--api-key", "sk_test_sandbox", "--rate-limit", "30/0.5", port=api),
-        running(*server, port=web, **environment),
-    ):
-        yield f"http://127.0.0.1:{web}"
+def wait_until_served(port: int, process: subprocess.Popen[bytes]) -> None:
+    """Return once somebody listens there."""
+    while True:
+        with socket.socket() as visitor:
+            if visitor.connect_ex(("127.0.0.1", port)) == 0:
+                return
+        assert process.poll() is None
+        time.sleep(0.05)
 
 
 def asked(url: str, body: object = None) -> tuple[int, Any]:
@@ -80,7 +69,7 @@ def test_a_picture_is_made(url: str) -> None:
     status, task = asked(f"{url}/pictures", FOX)
 
     assert (200, "completed") == (status, task["status"])
-    assert asked(f"{url}/tasks/{task['id']}")[1]["output"] == task["output"]
+    assert "completed" == asked(f"{url}/tasks/{task['id']}")[1]["status"]
 
 
 def test_a_clip_is_accepted(url: str) -> None:
