@@ -16,13 +16,15 @@ from typing import Final, TypeAlias
 
 from attrs import field, frozen
 
+from seedance_async.convertible import Convertible
+
 COMPLETED: Final = "completed"
 FAILED: Final = "failed"
 FINAL_STATUSES: Final = frozenset({COMPLETED, FAILED})
 
 
 @frozen(kw_only=True)
-class VideoOutput:
+class VideoOutput(Convertible):
     """A finished clip.
 
     Attributes:
@@ -40,7 +42,7 @@ class VideoOutput:
 
 
 @frozen(kw_only=True)
-class OutputImage:
+class OutputImage(Convertible):
     """A finished picture.
 
     Attributes:
@@ -53,7 +55,7 @@ class OutputImage:
 
 
 @frozen(kw_only=True)
-class ImageOutput:
+class ImageOutput(Convertible):
     """The finished pictures of a task, in the server's order."""
 
     images: tuple[OutputImage, ...] = ()
@@ -68,7 +70,7 @@ Output: TypeAlias = VideoOutput | ImageOutput
 
 
 @frozen(kw_only=True)
-class Submission:
+class Submission(Convertible):
     """An accepted and paid POST, with the tasks it started.
 
     Attributes:
@@ -99,7 +101,7 @@ class Submission:
 
 
 @frozen(kw_only=True)
-class Task:
+class Task(Convertible):
     """The state of a task when the server answered.
 
     Attributes:

@@ -7,19 +7,25 @@ exists from opening to closing. This is what callers see of it.
 from __future__ import annotations
 
 import hashlib
-import logging
 import os
 import re
 from collections import OrderedDict
-from typing import TYPE_CHECKING, Final, Self, TypeVar
+from collections.abc import AsyncGenerator, AsyncIterable, Callable, Iterable, Sequence
+from pathlib import Path
+from types import TracebackType
+from typing import Final, Self, TypeVar
 
 import anyio
+from aiohttp import ClientSession
+from yarl import URL
 
-from seedance_async import sandbox_hosts, transport, wire
+from seedance_async import arguments, sandbox_hosts, wire
+from seedance_async.arguments import check
+from seedance_async.base_url import read_base_url
 from seedance_async.budget.file_memory import FileMemory, outlives_a_process
-from seedance_async.budget.memory import NoMemory
+from seedance_async.budget.memory import BudgetMemory, NoMemory
 from seedance_async.completions import Completion, CompletionRun, checked, grouped
-from seedance_async.credentials import ApiKey
+from seedance_async.credentials import ApiKey, read_key
 from seedance_async.engine import Engine
 from seedance_async.errors import (
     ClientStateError,
@@ -30,32 +36,23 @@ from seedance_async.errors import (
     ValidationError,
     WaitTimeoutError,
 )
-from seedance_async.models import RateLimit, RetryPolicy, Submission, Task, Timeouts, time_scale
-from seedance_async.network import is_loopback
+from seedance_async.logs import Log
+from seedance_async.models import RateLimit, Request, RetryPolicy, Submission, Task, Timeouts, time_scale
+from seedance_async.models.display import shown
+from seedance_async.models.rules import optional, true_or_false, whole_number
 from seedance_async.route import read_route
+from seedance_async.scheduling.duration import Duration
 from seedance_async.scheduling.forecast import Forecast
 from seedance_async.usage import Usage
 
-if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, AsyncIterable, Callable, Iterable, Sequence
-    from pathlib import Path
-    from types import TracebackType
-
-    from aiohttp import ClientSession
-    from yarl import URL
-
-    from seedance_async.budget.memory import BudgetMemory
-    from seedance_async.models import Request
-    from seedance_async.scheduling.duration import Duration
-
-log: logging.Logger = logging.getLogger(__name__)
+log: Log = Log(__name__)
 
 BASE_URL: Final = "https://seedance2ai.io/api/v1"
 KEY_PAGE: Final = "https://seedance2ai.io/app/api"
 REMEMBERED_KEYS: Final = 10_000
 
 
-Option = TypeVar("Option", RateLimit, RetryPolicy, Timeouts)
+Option = TypeVar("Option", RateLimit, RetryPolicy, Timeouts, Forecast)
 Setting = TypeVar("Setting")
 
 
@@ -70,9 +67,10 @@ class SeedanceClient:
             documented 30 requests in 60 seconds.
         retry: when to send a call again.
         timeouts: how long to wait for what.
-        session: an ``aiohttp.ClientSession`` of yours for the API calls; it is used and never closed. On it
-            aiohttp may repeat a GET by itself when a kept-alive connection has died; on our own it may not.
-            Downloads go by a session of ours, and by the proxy that yours has.
+        session: an ``aiohttp.ClientSession`` of yours, open in this loop. The API calls go over its connector
+            with its proxies, trace hooks, middlewares and headers; its other settings change nothing
+            (``api_session`` lists them). It is never closed. Downloads go by a session of ours, and by the
+            proxy that yours has.
         proxy: an HTTP proxy for the API and for downloads, such as ``http://user:password@proxy:3128``; or
             ``env``, for the one that ``HTTPS_PROXY`` and ``NO_PROXY`` say; or ``none``. Else
             ``SEEDANCE_PROXY``, else none. Hosts of this machine are never reached by it.
@@ -102,14 +100,22 @@ class SeedanceClient:
         download_networks: str | Iterable[str] | None = None,
         forecasts: Forecast | None = None,
     ) -> None:
-        self._key = _api_key(api_key)
-        del api_key  # what fails below shows this frame
-        self._base_url = _base_url(base_url or os.environ.get("SEEDANCE_BASE_URL") or BASE_URL, self._key)
-        self._rate_limit = _option(rate_limit, RateLimit) or _environment(
-            "SEEDANCE_RATE_LIMIT", RateLimit.parse, RateLimit()
-        )
-        self._policy = _option(retry, RetryPolicy) or RetryPolicy()
-        self._timeouts = _option(timeouts, Timeouts) or Timeouts()
+        key = _api_key(api_key)
+        address = base_url or os.environ.get("SEEDANCE_BASE_URL") or BASE_URL
+        del api_key, base_url  # what fails below shows this frame
+        self._key = _usable(key)
+        found = read_base_url(address, sandbox_hosts=_sandbox_hosts(), is_live=self._key.is_live)
+        del address
+        self._base_url = _usable(found)
+        if rate_limit is None:
+            rate_limit = _environment("SEEDANCE_RATE_LIMIT", RateLimit.parse, RateLimit())
+        self._rate_limit = _option(rate_limit, RateLimit)
+        self._policy = _option(RetryPolicy() if retry is None else retry, RetryPolicy)
+        self._timeouts = _option(Timeouts() if timeouts is None else timeouts, Timeouts)
+        if session is not None and not isinstance(session, ClientSession):
+            raise ConfigurationError(
+                f"session must be an aiohttp.ClientSession; got {type(session).__name__}"
+            )
         self._session = session
         route = read_route(proxy, download_networks, base_url=self._base_url, session=session)
         del proxy  # it may have a password, and what fails below shows this frame
@@ -117,7 +123,8 @@ class SeedanceClient:
             raise route
         self._route = route
         self._usage = Usage()
-        self._forecasts = forecasts or Forecast(scale=_environment("SEEDANCE_TIME_SCALE", time_scale, 1.0))
+        scale = _environment("SEEDANCE_TIME_SCALE", time_scale, 1.0)
+        self._forecasts = Forecast(scale=scale) if forecasts is None else _option(forecasts, Forecast)
         self._bodies: OrderedDict[str, bytes] = OrderedDict()
         self._engine: Engine | None = None
         self._closed = False
@@ -213,6 +220,7 @@ class SeedanceClient:
             NotFoundError: no such task on this account.
         """
         engine = self.running_engine()
+        check("wait", timeout=(arguments.patience, timeout))
         task_id = _task_id(task)
         patience = self._timeouts.wait if timeout is None else timeout
         try:
@@ -252,6 +260,7 @@ class SeedanceClient:
             TaskFailedError: no task of it completed.
             SeedanceError: see ``submit`` and ``wait``.
         """
+        check("the call", timeout=(arguments.patience, timeout))  # after the POST it would be paid
         submission = await self.submit(request)
         until = None if timeout is None else anyio.current_time() + timeout
         try:
@@ -308,8 +317,12 @@ class SeedanceClient:
         task ids and keys, and so does a note on a cancellation. Each POST that ends later is logged, too.
         """
         engine = self.running_engine()
-        if max_in_flight is not None and max_in_flight < 1:
-            raise ValidationError([("max_in_flight", "must be at least 1")], subject="as_completed")
+        check(
+            "as_completed",
+            requests=(arguments.iterable, requests),
+            max_in_flight=(optional(whole_number(1)), max_in_flight),
+            share_posts=(true_or_false, share_posts),
+        )
         groups = grouped(requests, share_posts=share_posts and max_in_flight is None)
         run = CompletionRun(engine, max_in_flight=max_in_flight)
         completions = run.completions(groups)
@@ -348,6 +361,8 @@ class SeedanceClient:
             DownloadError: a file could not be saved; the task stays finished and can be downloaded again.
         """
         engine = self.running_engine()
+        names = {"name": (optional(arguments.text), name), "prompt": (optional(arguments.text), prompt)}
+        check("download", task=(arguments.task, task), directory=(arguments.path, directory), **names)
         if not isinstance(task, Task):
             task = await self.get_task(_task_id(task))
         return await engine.downloads.save(task, directory, name=name, prompt=prompt, renew=self.get_task)
@@ -391,9 +406,9 @@ class SeedanceClient:
         if self._engine is not None:
             await self._engine.close()
 
-    def _check_key(self, request: Request, key: str) -> None:
+    def _check_key(self, request: Request, key: object) -> None:
         """Refuse a key that cannot stand in a header, or that this client sent with another body."""
-        if not re.fullmatch(r"[\x21-\x7e]{1,255}", key):
+        if not isinstance(key, str) or not re.fullmatch(r"[\x21-\x7e]{1,255}", key):
             raise ValidationError(
                 [("idempotency_key", "must be 1 to 255 printable ASCII characters, no spaces")]
             )
@@ -408,32 +423,32 @@ class SeedanceClient:
             self._bodies.popitem(last=False)
 
 
-def _api_key(given: str | None) -> ApiKey:
+def _api_key(given: str | None) -> ApiKey | ConfigurationError:
     text = given if given is not None else os.environ.get("SEEDANCE_API_KEY")
     if not text:
-        raise ConfigurationError(
+        return ConfigurationError(
             "no API key: pass api_key= or set SEEDANCE_API_KEY; keys are made at "
             f"{KEY_PAGE}, and `seedance sandbox` serves the whole API on this machine without one"
         )
-    return ApiKey(text)
+    return read_key(text)
 
 
-def _base_url(text: str, key: ApiKey) -> URL:
-    hosts = _environment(sandbox_hosts.VARIABLE, sandbox_hosts.parse_sandbox_hosts, frozenset[str]())
-    url = transport.parse_base_url(text, sandbox_hosts=hosts)
-    if key.is_live and url.scheme == "http" and not is_loopback(url.host or ""):
-        raise ConfigurationError(
-            f"base_url {url} would send a live API key unencrypted; a sandbox takes any other, such as "
-            "sk_test_sandbox"
-        )
-    return url
+def _sandbox_hosts() -> frozenset[str]:
+    return _environment(sandbox_hosts.VARIABLE, sandbox_hosts.parse_sandbox_hosts, frozenset())
 
 
-def _option(value: Option | None, kind: type[Option]) -> Option | None:
+def _usable(found: Setting | ConfigurationError) -> Setting:
+    """What was found, or its error raised: by a frame that holds neither a key nor a password."""
+    if isinstance(found, ConfigurationError):
+        raise found
+    return found
+
+
+def _option(value: object, kind: type[Option]) -> Option:
     """An option, unless it is something else, such as a number of seconds for ``Timeouts``."""
-    if value is None or isinstance(value, kind):
+    if isinstance(value, kind):
         return value
-    raise ConfigurationError(f"a {kind.__name__} is wanted, such as {kind()}; got {value!r}")
+    raise ConfigurationError(f"a {kind.__name__} is wanted, such as {kind()}; got {shown(value)}")
 
 
 def _memory(key: ApiKey, base_url: URL, limit: RateLimit) -> BudgetMemory:
@@ -453,10 +468,8 @@ def _environment(name: str, parse: Callable[[str], Setting], default: Setting) -
 
 
 def _task_id(task: Submission | Task | str) -> str:
-    task_id = task if isinstance(task, str) else task.id
-    if not task_id.strip():
-        raise ValidationError([("task_id", "must not be empty")])
-    return task_id
+    check("the call", task_id=(arguments.task, task))
+    return str.__str__(task) if isinstance(task, str) else task.id
 
 
 def _left_until(deadline: float | None) -> float | None:

@@ -6,15 +6,15 @@ same: each has its own completion, task and share of the credits.
 
 from __future__ import annotations
 
-import logging
-from collections.abc import AsyncIterable
+from collections.abc import AsyncGenerator, AsyncIterable, Iterable, Sequence
 from functools import partial
-from typing import TYPE_CHECKING
 
 import anyio
 from attrs import frozen
 
 from seedance_async import posts
+from seedance_async.convertible import Convertible
+from seedance_async.engine import Engine
 from seedance_async.errors import (
     ApiError,
     InsufficientCreditsError,
@@ -25,19 +25,15 @@ from seedance_async.errors import (
     UnexpectedReplyError,
     ValidationError,
 )
+from seedance_async.logs import Log
 from seedance_async.models import Request, Submission, Task
 from seedance_async.stream import Stream
 
-if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, Iterable, Sequence
-
-    from seedance_async.engine import Engine
-
-log: logging.Logger = logging.getLogger(__name__)
+log: Log = Log(__name__)
 
 
 @frozen(kw_only=True)
-class Completion:
+class Completion(Convertible):
     """How one request of ``as_completed`` ended.
 
     Attributes:

@@ -7,14 +7,18 @@ the text, and only the transport calls it, directly before it sends a request.
 from __future__ import annotations
 
 import hashlib
+import re
 import socket
 from ipaddress import IPv6Address
-from typing import Final, NoReturn
+from typing import TYPE_CHECKING, Final, NoReturn
 from urllib.parse import urlsplit
 
 from seedance_async.errors import ConfigurationError
 from seedance_async.network import is_loopback, parse_address
 from seedance_async.scrubbing import MASK, Scrubber
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 _DEFAULT_PORTS: Final = {"http": 80, "https": 443}
 _LOOPBACK: Final = "127.0.0.1"
@@ -22,11 +26,28 @@ LIVE_PREFIX: Final = "sk_live_"
 """How the vendor's own keys begin."""
 
 
+_AROUND: Final = re.compile(
+    r"""\s*(?P<quote>["'`])(?P<quoted>.*)(?P=quote)\s*
+    | \s*(?:Authorization:\s*)?Bearer(?:\s+(?P<bearer>.*))?""",
+    re.IGNORECASE | re.VERBOSE | re.DOTALL,
+)
+"""What stands around a key and is certainly none of it: quotes of an env file, the words of the header."""
+
+_NEVER_IN_A_KEY: Final[dict[str, Callable[[str], bool]]] = {
+    "spaces, control or non-ASCII characters": lambda text: re.search(r"[^\x21-\x7e]", text) is not None,
+    "a comment": lambda text: "#" in text,
+    "quotes": lambda text: re.search(r"[\"'`]", text) is not None,
+    "the name of a variable, which nobody has replaced": lambda text: text.startswith(("$", "%", "{{")),
+    "an assignment": lambda text: "=" in text.rstrip("="),
+}
+
+
 class ApiKey:
     """A bearer key of the API.
 
     Args:
-        text: the key as the dashboard shows it; white space around it is removed.
+        text: the key as the dashboard shows it; white space, quotes, a byte order mark and ``Bearer`` around
+            it are removed.
 
     Raises:
         ConfigurationError: it is empty, or has characters that are not allowed in a header. The message never
@@ -36,13 +57,11 @@ class ApiKey:
     __slots__ = ("_scrubber", "_text")
 
     def __init__(self, text: str) -> None:
-        text = text.strip()
-        if not text:
-            raise ConfigurationError("the API key is empty")
-        if not text.isascii() or any(ord(character) < 0x21 or ord(character) == 0x7F for character in text):
-            raise ConfigurationError(
-                "the API key has spaces, control or non-ASCII characters inside it; paste it again"
-            )
+        text = _without_surroundings(text)
+        fault = _fault(text)
+        if fault is not None:
+            del text  # the traceback shows this frame
+            raise ConfigurationError(fault)
         self._text = text
         self._scrubber = Scrubber(text)
 
@@ -76,6 +95,28 @@ class ApiKey:
 
     def __reduce__(self) -> NoReturn:
         raise TypeError("an API key cannot be pickled: pass the key to the other process in another way")
+
+
+def read_key(given: object) -> ApiKey | ConfigurationError:
+    """The key that was given, or what is wrong with it: an error for a frame to raise that has it not."""
+    if not isinstance(given, str):
+        return ConfigurationError(f"the API key must be text; got a value of type {type(given).__name__}")
+    fault = _fault(_without_surroundings(given))
+    return ApiKey(given) if fault is None else ConfigurationError(fault)
+
+
+def _without_surroundings(text: str) -> str:
+    text = text.strip().strip("\ufeff\u200b\u2060").strip()
+    around = _AROUND.fullmatch(text)
+    return text if around is None else _without_surroundings(around["quoted"] or around["bearer"] or "")
+
+
+def _fault(text: str) -> str | None:
+    """Why this is no key, without a character of it."""
+    if not text:
+        return "the API key is empty"
+    found = [what for what, stands in _NEVER_IN_A_KEY.items() if stands(text)]
+    return f"the API key has {' and '.join(found)} inside it; paste it again" if found else None
 
 
 def normal_origin(origin: str) -> str:

@@ -8,30 +8,31 @@ it.
 from __future__ import annotations
 
 import asyncio
-import logging
 import os
 import uuid
 from collections import OrderedDict
 from functools import partial
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, TypeVarTuple
 
 import anyio
 from attrs import evolve
 
 from seedance_async import protocol, retry
+from seedance_async.api_session import open_session
 from seedance_async.budget.gate import Budget
 from seedance_async.downloads import Downloads
 from seedance_async.errors import ClientStateError, SeedanceError, ServiceBusyError
+from seedance_async.logs import Log
 from seedance_async.models import Submission, Task
 from seedance_async.on_wire import PostsOnWire
 from seedance_async.scheduling.dispatcher import Dispatcher
 from seedance_async.scheduling.poller import Poller
 from seedance_async.scheduling.schedule import Schedule
 from seedance_async.signals import Future
-from seedance_async.transport import Transport, open_session
+from seedance_async.transport import Transport
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Awaitable, Callable, Sequence
 
     from aiohttp import ClientSession
     from anyio.abc import TaskGroup
@@ -46,7 +47,9 @@ if TYPE_CHECKING:
     from seedance_async.scheduling.poller import Follower
     from seedance_async.usage import Usage
 
-log: logging.Logger = logging.getLogger(__name__)
+log: Log = Log(__name__)
+
+Values = TypeVarTuple("Values")
 
 
 REMEMBERED_TASKS: Final = 20_000
@@ -80,8 +83,8 @@ class Engine:
             policy=policy,
             timeouts=timeouts,
             usage=usage,
-            session=open_session() if session is None else session,
-            owns_session=session is None,
+            session=open_session(session),
+            lender=session,
             route=route,
         )
         self._forecast = forecast
@@ -93,7 +96,7 @@ class Engine:
         self._ended: Future[ClientStateError] = Future()
         self._loop = asyncio.get_running_loop()
         self._pid = os.getpid()
-        self.workers: TaskGroup
+        self._workers: TaskGroup
         self.poller: Poller
         self._host: asyncio.Task[None]
 
@@ -129,6 +132,24 @@ class Engine:
             raise ClientStateError("the client was opened in the parent process; make a new one after a fork")
         if asyncio.get_running_loop() is not self._loop:
             raise ClientStateError("the client belongs to another event loop; make one in each loop")
+
+    def start(self, work: Callable[[*Values], Awaitable[None]], *values: *Values) -> None:
+        """Run ``work`` in the engine's task group, which nothing that comes out of it ends."""
+        self._workers.start_soon(self._guard, partial(work, *values))
+
+    @property
+    def is_ending(self) -> bool:
+        """Whether the engine ends what was started in it."""
+        return self._workers.cancel_scope.cancel_called
+
+    async def _guard(self, work: Callable[[], Awaitable[None]]) -> None:
+        try:
+            await work()
+        except (KeyboardInterrupt, SystemExit):
+            raise
+        except BaseException as problem:  # no cancellation of ours is lost: the task ends here
+            if not self.is_ending:
+                log.critical("work of the client broke down; please report it", exc_info=problem)
 
     @property
     def account(self) -> str:
@@ -259,8 +280,8 @@ class Engine:
         """Own everything that is open, until asked to close."""
         try:
             async with anyio.create_task_group() as workers:
-                self.workers = workers
-                self.poller = Poller(self.transport, self.dispatcher, self._forecast, workers)
+                self._workers = workers
+                self.poller = Poller(self.transport, self.dispatcher, self._forecast, self.start)
                 workers.start_soon(self.dispatcher.run)
                 ready.set_result(None)
                 await self._closing.wait()
@@ -277,5 +298,4 @@ class Engine:
             self.poller.close(end)
             self._ended.set_result(end)
             await self.downloads.close()
-            if self.transport.owns_session:
-                await self.transport.session.close()
+            await self.transport.session.close()

@@ -31,12 +31,10 @@ Any of them may carry ``idempotency_key`` and ``task_id``: with those, what was 
 from __future__ import annotations
 
 import copy
-from typing import TYPE_CHECKING, ClassVar, Final, Self
+from collections.abc import Callable, Iterable
+from typing import ClassVar, Final, Self
 
-if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
-
-    from seedance_async.answers import Task
+from seedance_async.answers import Task
 
 
 class SeedanceError(Exception):
@@ -87,7 +85,10 @@ class SeedanceError(Exception):
 def _restored(kind: type[SeedanceError], args: tuple[object, ...], state: dict[str, object]) -> SeedanceError:
     """The unpickled or copied error."""
     error = kind.__new__(kind, *args)
+    error.args = args  # which OSError, the base of two of them, leaves to a constructor of its own
     error.__dict__.update(state)
+    if "__notes__" in state:
+        error.__notes__ = [*error.__notes__]  # what is added to a copy is the copy's
     return error
 
 

@@ -194,19 +194,6 @@ def proxy_failure(problem: aiohttp.ClientProxyConnectionError | aiohttp.ClientHt
     return f"the proxy refused to connect (HTTP {problem.status}){wants}"
 
 
-def twin(base_url: URL, location: str) -> URL | None:
-    """The base URL on its ``www.`` twin, if that is where the redirect points."""
-    try:
-        target = URL(location)
-    except ValueError:
-        return None
-    host = base_url.host or ""
-    twin = host.removeprefix("www.") if host.startswith("www.") else f"www.{host}"
-    if target.scheme == "https" == base_url.scheme and target.host == twin and target.port == base_url.port:
-        return base_url.with_host(twin)
-    return None
-
-
 def _environment_proxy(host: str) -> Proxy:
     """The proxy that the environment has for an https request to a host, if any."""
     proxies = getproxies()

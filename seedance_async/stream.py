@@ -17,6 +17,8 @@ from typing import TYPE_CHECKING, Final, Generic, TypeVar
 import anyio
 from anyio import lowlevel
 
+from seedance_async.foreign import as_told
+
 if TYPE_CHECKING:
     from collections.abc import (
         AsyncGenerator,
@@ -83,7 +85,7 @@ class Stream(Generic[Result]):
         """Start to run ``feed`` in the client's task group: it reads the source, and calls ``spawn``."""
         self._may_grow = True
         self._engine.dispatcher.open_source()
-        self._engine.workers.start_soon(self._serve, feed)
+        self._engine.start(self._serve, feed)
 
     async def spawn(self, work: Callable[[Item], Awaitable[None]], item: Item) -> None:
         """Run ``work`` for an item, once there is room for another coroutine; for ``feed`` to call."""
@@ -204,29 +206,43 @@ class Stream(Generic[Result]):
         try:
             with self._scope:
                 async with anyio.create_task_group() as self._coroutines:
-                    await self._feed(feed)
+                    self._coroutines.start_soon(self._feed, feed)
             self._ended_by_itself = True
-        except* Exception as problems:
-            self._problem, self._ended_by_itself = _first(problems), True
+        except BaseException as problem:
+            if self._engine.is_ending:
+                raise
+            self._problem, self._ended_by_itself = as_told(_first(problem), code="the run"), True
         finally:
             self.no_more_to_come()
             self._incoming.close()
             self._finished.set()
 
     async def _feed(self, feed: Callable[[], Awaitable[None]]) -> None:
-        """Read the source; its failure is raised after what is paid was yielded."""
+        """Read the source, in a task of its own: whatever comes of it ends this task and no other.
+
+        Its failure is raised after what is paid was yielded.
+        """
         try:
             await feed()
-        except Exception as problem:
-            self._problem = _first(problem)
+        except BaseException as problem:  # no cancellation of ours is lost: the task ends here
+            self._problem = as_told(_first(problem), code="the source of the run")
         finally:
             self.no_more_to_come()
 
     async def _run(self, work: Callable[[Item], Awaitable[None]], item: Item) -> None:
         try:
             await work(item)
+        except BaseException as problem:  # of one item: the others are brought to their end
+            if self._is_ending():
+                raise
+            self._problem = self._problem or as_told(_first(problem), code="a job of the run")
         finally:
             self._ahead.release()
+
+    def _is_ending(self) -> bool:
+        """Whether a cancellation of the run's coroutines is ours."""
+        own = self._scope.cancel_called or self._coroutines.cancel_scope.cancel_called
+        return own or self._engine.is_ending
 
 
 def _first(problem: BaseException) -> BaseException:

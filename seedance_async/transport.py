@@ -3,13 +3,14 @@
 What this file guarantees, each for a reason:
 
 * Every wire attempt spends one slot of the budget, retries included. aiohttp repeats a GET by itself when a
-  kept-alive connection turns out dead; on our own session that repeat is refused and becomes an attempt of
-  ours.
+  kept-alive connection turns out dead; that repeat is refused and becomes an attempt of ours.
 * The Authorization header is written at the last moment and only for the API's origin. Redirects are not
   followed, but for one: the vendor's apex host answers 301 or 307 to its own ``www.`` twin; then the same
   call is sent there, whole, and the host is remembered.
-* Whether a byte can have left is noted where our own session writes it, not guessed from an exception's
-  class: a bare ``TimeoutError`` may come from before or after the connect.
+* Whether a byte can have left is noted where the session writes it, not guessed from an exception's class: a
+  bare ``TimeoutError`` may come from before or after the connect.
+* What a caller's session adds to an exchange can end this attempt and nothing else (``foreign``), and the
+  answer is read before its middlewares see it: whatever they make of it, it has arrived.
 * Exceptions of aiohttp hold the request's headers in their repr, so none of them becomes a cause or context.
   Its frames hold them in their locals, so what passes through, a cancellation above all, leaves them behind.
 * An answer leaves this file without the key: body and headers are scrubbed here, before anything reads them.
@@ -18,12 +19,11 @@ What this file guarantees, each for a reason:
 from __future__ import annotations
 
 import asyncio
-import logging
 import random
 import ssl
 import sys
 import traceback
-from contextvars import ContextVar
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Final, Protocol, TypeVar
 
 import aiohttp
@@ -33,38 +33,46 @@ from attrs import define, evolve, field
 from yarl import URL
 
 from seedance_async import clocks, retry
-from seedance_async.budget.gate import Slot
+from seedance_async.api_session import Attempt, current, middlewares_of, write_ours
+from seedance_async.base_url import twin
 from seedance_async.credentials import ApiKey
 from seedance_async.errors import (
+    ApiError,
     ClientStateError,
-    ConfigurationError,
     ConnectionFailedError,
     RateLimitedError,
     SeedanceError,
     UnexpectedReplyError,
 )
 from seedance_async.fault_points import fault_point
+from seedance_async.foreign import as_told, cancellations, is_stray, place
+from seedance_async.logs import Log
 from seedance_async.models import RetryPolicy, Timeouts
-from seedance_async.network import is_loopback
 from seedance_async.protocol import Call, Failure, Outcome, Reply, redirect_failure
-from seedance_async.route import MAX_HEADER_BYTES, MAX_HEADERS, UNTRUSTED, Route, proxy_failure, twin
-from seedance_async.sandbox_hosts import VARIABLE, normal_host
+from seedance_async.route import MAX_HEADER_BYTES, MAX_HEADERS, UNTRUSTED, Route, proxy_failure
 from seedance_async.usage import Usage
 from seedance_async.wire import encodable
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Collection
+    from collections.abc import Awaitable, Callable
 
     from aiohttp import ClientResponse
-    from aiohttp.connector import Connection
+
+    from seedance_async.budget.gate import Slot
 
 
 Answer = TypeVar("Answer")
 
-log: logging.Logger = logging.getLogger(__name__)
+log: Log = Log(__name__)
 
 MAX_BODY_BYTES: Final = 4 * 1024 * 1024
 """An answer of this API is under 2 kB; more than this is not an answer."""
+
+_SESSIONS: Final = "code that the aiohttp session runs"
+_WHEN: Final = {
+    Outcome.NOT_SENT: "before the request was sent",
+    Outcome.UNKNOWN: "before a whole answer arrived",
+}
 
 OUTAGE: Final = 3
 """Requests in a row without an answer that are worth a warning."""
@@ -83,27 +91,6 @@ class Slots(Protocol):
         ...
 
 
-@define
-class _Attempt:
-    """One time a call goes on the wire: in which slot, and whether a byte of it can have left."""
-
-    slot: Slot
-    sent: bool = False
-
-    def begin(self) -> None:
-        """Note that bytes leave now, unless the slot is too old to be true."""
-        if not self.slot.is_fresh():
-            raise _SlotTooOldError
-        self.sent = True
-
-
-class _SlotTooOldError(Exception):
-    """The process was stopped, or slow, between taking the slot and sending."""
-
-
-_current: ContextVar[_Attempt | None] = ContextVar("seedance_async_attempt", default=None)
-
-
 @define(kw_only=True)
 class Transport:
     """Sends calls to one API origin under one key."""
@@ -115,14 +102,19 @@ class Transport:
     timeouts: Timeouts
     usage: Usage
     session: ClientSession = field(repr=False)
-    owns_session: bool = True
+    lender: ClientSession | None = field(default=None, repr=False)
     route: Route = field(factory=Route)
     _numbers: int = 0
     _moved: bool = False
     _unanswered: int = 0
+    _answered: bool = False
     _timeout: ClientTimeout = field(init=False, repr=False)
+    _network_problems: tuple[type[Exception], ...] = field(init=False, repr=False)
 
     def __attrs_post_init__(self) -> None:
+        kinds = (aiohttp.ClientError, OSError, TimeoutError)
+        # aiohttp raises ValueError, too, for a name that cannot be one; and so does anybody's code.
+        self._network_problems = (*kinds, ValueError) if self.lender is None else kinds
         # Not sock_connect, which does not count the time that a name takes to resolve.
         self._timeout = ClientTimeout(total=self.timeouts.request, connect=self.timeouts.connect)
 
@@ -190,7 +182,7 @@ class Transport:
 
     async def _obey(self, call: Call, failure: Failure, history: retry.History) -> None:
         jitter = random.random()  # noqa: S311 - spreads retries, guards nothing
-        match retry.decide(call, failure, history, policy=self.policy, jitter=jitter):
+        match retry.decide(call, failure, history, policy=self._patience(history), jitter=jitter):
             case retry.GiveUp(error):
                 raise error from error.__cause__
             case retry.Wait(seconds):
@@ -199,12 +191,24 @@ class Transport:
                 self.usage.retries += 1
                 await anyio.sleep(seconds)
 
+    def _patience(self, history: retry.History) -> RetryPolicy:
+        """The policy, with less of it for an API that was never reached and a call that cannot be paid."""
+        longest = self.policy.max_unreachable
+        if longest is None or self._answered or history.uncertain:
+            return self.policy
+        return evolve(self.policy, max_elapsed=min(longest, self.policy.max_elapsed))
+
     async def attempt(
         self, call: Call, read: Callable[[Reply], Answer | Failure], *, slot: Slot
     ) -> Answer | Failure:
         """Put a call on the wire once. The slot is settled when the answer is in, or known not to come."""
-        while (outcome := await self._attempt(call, read, slot)) is None:
-            slot = await self.slots.slot()
+        try:
+            while (outcome := await self._attempt(call, read, slot)) is None:
+                slot = await self.slots.slot()
+        except SeedanceError:
+            raise
+        except Exception as problem:  # the session's: here waits nobody whose it would be
+            return _foreign_failure(problem, sent=True, final=True)
         return outcome
 
     async def _attempt(
@@ -218,21 +222,22 @@ class Transport:
         refused, wait = False, None
         arrives_within = self.timeouts.request  # unless an answer shows that it has arrived
         try:
-            outcome = await self._exchange(call, read, slot)
+            reply = await self._exchange(call, Attempt(slot))
+            if reply is None:
+                slot.cancel()
+                return None
+            self._answered = self._answered or isinstance(reply, Reply)
+            outcome = self._read(reply, read) if isinstance(reply, Reply) else reply
             if not _is_unanswered(outcome):
                 arrives_within = 0.0
             if isinstance(outcome, Failure):
                 refused, wait = isinstance(outcome.error, RateLimitedError), outcome.retry_after
                 self.usage.refusals += refused
-            if log.isEnabledFor(logging.DEBUG):
+            if log.shows_debug():
                 said = outcome.error.message if isinstance(outcome, Failure) else "ok"
                 took = anyio.current_time() - began
                 log.debug("#%d %s %s: %s in %.2f s", number, call.method, call.path, said, took)
             self._warn_of_outage(outcome)
-        except _SlotTooOldError:
-            slot.cancel()
-            return None
-        else:
             return outcome
         finally:
             slot.settle(refused=refused, retry_after=wait, arrives_within=arrives_within)
@@ -242,42 +247,67 @@ class Transport:
         unanswered = isinstance(outcome, Failure) and isinstance(outcome.error, ConnectionFailedError)
         self._unanswered = self._unanswered + 1 if unanswered else 0
         if isinstance(outcome, Failure) and self._unanswered == OUTAGE:
-            message = "%d requests in a row were not answered (%s); trying on, as the retry policy says"
-            log.warning(message, OUTAGE, outcome.error.message, extra={"outage": True})
+            longest = self.policy.max_elapsed
+            until = datetime.fromtimestamp(clocks.wall_now() + longest, UTC).astimezone()
+            message = "%d requests in a row were not answered (%s); trying on until %s, for %g s from now"
+            values = (OUTAGE, outcome.error.message, f"{until:%H:%M:%S}", longest)
+            log.warning(message, *values, extra={"outage": True})
 
-    async def _exchange(
-        self, call: Call, read: Callable[[Reply], Answer | Failure], slot: Slot
-    ) -> Answer | Failure:
-        if self.session.closed:  # aiohttp would raise a bare RuntimeError
-            whose = "the client" if self.owns_session else "the aiohttp session passed in as session="
+    async def _exchange(self, call: Call, attempt: Attempt) -> Reply | Failure | None:
+        """One exchange; None if the attempt's slot was too old.
+
+        Raises:
+            Exception: what code of the caller's session raised in a GET. A POST may be paid: once it can have
+                left it ends in a reply or a failure.
+        """
+        if self.session.closed or (self.lender is not None and self.lender.closed):  # aiohttp: RuntimeError
+            whose = "the client" if self.lender is None else "the aiohttp session passed in as session="
             message = f"{whose} is closed; nothing was sent"
             return Failure(error=ClientStateError(message), outcome=Outcome.NOT_SENT, final=True)
-        attempt = _Attempt(slot)
-        token = _current.set(attempt)
-        before = sys.exception()
+        token = current.set(attempt)
+        before, since = sys.exception(), cancellations()
         try:
-            if not self.owns_session:  # a foreign session notes nothing: assume the worst
-                attempt.begin()
-            reply = await self._round_trip(call)
-        except (aiohttp.ClientError, OSError, TimeoutError, ValueError) as problem:
-            return _failure(problem, f"{self.base_url.host}{self.route.hint}", sent=attempt.sent)
+            return await self._round_trip(call, attempt)
+        except self._network_problems as problem:
+            if attempt.too_old:
+                return None
+            return attempt.reply or _failure(
+                problem, f"{self.base_url.host}{self.route.hint}", sent=attempt.sent
+            )
+        except SeedanceError as refused:
+            outcome = Outcome.UNKNOWN if attempt.sent else Outcome.NOT_SENT
+            return attempt.reply or Failure(error=refused, outcome=outcome, final=True)
         except BaseException as passing:
+            fault = as_told(passing, code=_SESSIONS) if is_stray(passing, since=since) else passing
+            where = place(passing)
             _leave_frames(passing, before)
-            raise
+            harmless = call.method == "GET" or (self.lender is None and not attempt.sent)
+            if not isinstance(fault, Exception) or (harmless and fault is passing):
+                raise
+            log.warning("%s failed: %s", _SESSIONS, where)
+            return attempt.reply or _foreign_failure(fault, sent=attempt.sent, final=not attempt.sent)
         finally:
-            _current.reset(token)
-        if reply.status in REDIRECTS:
-            return self._redirected(reply)
-        return read(reply)
+            current.reset(token)
 
-    async def _round_trip(self, call: Call) -> Reply:
+    async def _round_trip(self, call: Call, attempt: Attempt) -> Reply:
         url = URL(f"{self.base_url}{call.path}", encoded=True)
+
+        async def write(request: aiohttp.ClientRequest, handler: aiohttp.ClientHandlerType) -> ClientResponse:
+            write_ours(request, url, {**call.headers, "Authorization": f"Bearer {self.key.reveal()}"})
+            response = await handler(request)
+            try:
+                attempt.reply = await self._reply(response)
+            except BaseException:  # those who close it have not seen it yet
+                response.close()
+                raise
+            return response
+
         proxy = self.route.proxy_for(url)
         async with self.session.request(
             call.method,
             url,
             data=call.body,
-            headers={**call.headers, "Authorization": f"Bearer {self.key.reveal()}"},
+            headers=call.headers,
             allow_redirects=False,
             timeout=self._timeout,
             proxy=proxy.url,
@@ -285,14 +315,22 @@ class Transport:
             max_line_size=MAX_HEADER_BYTES,
             max_field_size=MAX_HEADER_BYTES,
             max_headers=MAX_HEADERS,
+            middlewares=(*middlewares_of(self.lender), write),
         ) as response:
-            body = self.key.scrub_body(await _read_capped(response))
-            fault_point("after_body")
-            given = response.headers
-            headers = {
-                name: encodable(self.key.scrub_text(given[name])) for name in READ_HEADERS if name in given
-            }
-            return Reply(status=response.status, headers=headers, body=body)
+            return attempt.reply or await self._reply(response)  # a stand-in for the network wrote nothing
+
+    async def _reply(self, response: ClientResponse) -> Reply:
+        """The whole answer, without the key."""
+        body = self.key.scrub_body(await _read_capped(response))
+        fault_point("after_body")
+        given = response.headers
+        headers = {
+            name: encodable(self.key.scrub_text(given[name])) for name in READ_HEADERS if name in given
+        }
+        return Reply(status=response.status, headers=headers, body=body)
+
+    def _read(self, reply: Reply, read: Callable[[Reply], Answer | Failure]) -> Answer | Failure:
+        return self._redirected(reply) if reply.status in REDIRECTS else read(reply)
 
     def _redirected(self, reply: Reply) -> Failure:
         """Obey only apex <-> www of the same host over https, once; name any other target."""
@@ -316,7 +354,7 @@ def _is_unanswered(outcome: object) -> bool:
     """Whether a request left, and nothing shows that it has arrived."""
     if not isinstance(outcome, Failure) or outcome.outcome is not Outcome.UNKNOWN:
         return False
-    return isinstance(outcome.error, ConnectionFailedError)
+    return not isinstance(outcome.error, ApiError | UnexpectedReplyError)
 
 
 def _refuse_outlived(call: Call, failure: Failure, history: retry.History, slot: Slot) -> None:
@@ -368,14 +406,11 @@ async def _read_capped(response: ClientResponse) -> bytes:
 
 
 def _failure(problem: Exception, host: str, *, sent: bool) -> Failure:
-    """Judge by *when* it happened: aiohttp's classes mix what came before and after the send."""
-    not_sent = isinstance(
-        problem, aiohttp.ClientConnectorError | aiohttp.ConnectionTimeoutError | aiohttp.ClientHttpProxyError
-    )
-    outcome = Outcome.NOT_SENT if not_sent or not sent else Outcome.UNKNOWN
+    """Judge by whether anything was sent: aiohttp's classes mix what came before and after."""
+    outcome = Outcome.UNKNOWN if sent else Outcome.NOT_SENT
     broken_trust = isinstance(problem, aiohttp.ClientConnectorCertificateError | ssl.SSLCertVerificationError)
     error: SeedanceError
-    if isinstance(problem, aiohttp.ClientResponseError) and not not_sent:
+    if isinstance(problem, aiohttp.ClientResponseError) and sent:
         # aiohttp reports garbage as "status 400"; the API has said no such thing.
         error = UnexpectedReplyError(f"{host} sent something that is not HTTP")
     else:
@@ -383,9 +418,17 @@ def _failure(problem: Exception, host: str, *, sent: bool) -> Failure:
     return Failure(error=error, outcome=outcome, final=broken_trust)
 
 
+def _foreign_failure(problem: BaseException, *, sent: bool, final: bool) -> Failure:
+    """The failure of a request for a fault in the code of a caller's session."""
+    outcome = Outcome.UNKNOWN if sent else Outcome.NOT_SENT
+    error = SeedanceError(f"{_SESSIONS} raised {type(problem).__name__} {_WHEN[outcome]}")
+    error.__cause__ = problem
+    return Failure(error=error, outcome=outcome, final=final)
+
+
 def _phrase(problem: Exception, outcome: Outcome) -> str:
     """What happened, in words of ours: foreign texts may quote headers."""
-    when = "before the request was sent" if outcome is Outcome.NOT_SENT else "before a whole answer arrived"
+    when = _WHEN[outcome]
     if isinstance(problem, aiohttp.ClientConnectorDNSError):
         return "the host name could not be resolved"
     if isinstance(problem, aiohttp.ClientHttpProxyError | aiohttp.ClientProxyConnectionError):
@@ -397,67 +440,3 @@ def _phrase(problem: Exception, outcome: Outcome) -> str:
     if isinstance(problem, aiohttp.ClientConnectorError):
         return f"could not connect: {problem.os_error.strerror or type(problem.os_error).__name__}"
     return f"connection lost {when} ({type(problem).__name__})"
-
-
-def open_session() -> ClientSession:
-    """A session for the API: no cookies, no environment credentials, every wire attempt accounted for."""
-    # The budget bounds what is on the wire. A second bound would let a request's time pass before it is sent.
-    connector = aiohttp.TCPConnector(limit=0)
-    return aiohttp.ClientSession(
-        connector=connector,
-        cookie_jar=aiohttp.DummyCookieJar(),
-        trust_env=False,
-        request_class=_AccountedRequest,
-    )
-
-
-class _AccountedRequest(aiohttp.ClientRequest):
-    """A request that notes when it is written, and refuses to be written twice for one attempt.
-
-    aiohttp repeats a GET whose kept-alive connection died; unbudgeted, that could be the 31st request. And it
-    hands out kept-alive connections on which something has arrived meanwhile, such as a second answer to the
-    request before: that would be taken for the answer to this one.
-    """
-
-    async def send(self, conn: Connection) -> ClientResponse:
-        """Write the request; called with the connection standing, so nothing has left before."""
-        attempt = _current.get()
-        if conn.protocol is None or conn.protocol.should_close:
-            raise aiohttp.ServerDisconnectedError
-        if attempt is not None:
-            if attempt.sent:
-                raise aiohttp.ServerDisconnectedError
-            attempt.begin()
-        response = await super().send(conn)
-        if self.method == "POST":
-            # Its body is written in the next step of the loop, by a task begun just now.
-            asyncio.get_running_loop().call_soon(fault_point, "after_send")
-        return response
-
-
-def parse_base_url(text: str, *, sandbox_hosts: Collection[str] = ()) -> URL:
-    """The API's base URL, checked: https, or http at loopback and at ``sandbox_hosts``, for a sandbox.
-
-    Raises:
-        ConfigurationError: no URL, another scheme, credentials, query or fragment in it, or no host.
-    """
-    url = _readable(text)
-    if url is None or not url.host or url.scheme not in {"http", "https"} or _with_extras(url):
-        raise ConfigurationError("base_url must look like https://host/path, without credentials or query")
-    if url.scheme == "http" and not is_loopback(url.host) and normal_host(url.host) not in sandbox_hosts:
-        where = f"http is for a sandbox, on this machine or at a host of {VARIABLE}"
-        raise ConfigurationError(f"base_url {url} would send the API key unencrypted; {where}")
-    return url
-
-
-def _readable(text: str) -> URL | None:
-    """Nothing of a text that cannot be read is repeated: nobody knows where its password stands."""
-    try:
-        return URL(text.strip().rstrip("/"))
-    except ValueError:
-        return None
-
-
-def _with_extras(url: URL) -> bool:
-    """A URL may have a password without a user, and yarl then gives None for the user."""
-    return bool(url.raw_user or url.raw_password or url.query or url.fragment)

@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 from attrs import define
 
-if TYPE_CHECKING:
-    from seedance_async.models import Submission, Task
+from seedance_async.convertible import Convertible
+from seedance_async.models import Submission, Task
 
 
 @define(kw_only=True)
-class Usage:
+class Usage(Convertible):
     """Counters of one client, from its opening on.
 
     ``submits`` and ``polls`` count wire attempts, so ``requests`` is what the account's limit saw of us.

@@ -18,10 +18,8 @@ import json
 import math
 import re
 from datetime import datetime
-from difflib import get_close_matches
-from typing import TYPE_CHECKING, Any, Final, NoReturn
+from typing import TYPE_CHECKING, Final, NoReturn
 
-import attrs
 from cattrs import Converter
 from cattrs.gen import make_dict_structure_fn, make_dict_unstructure_fn, override
 
@@ -39,9 +37,10 @@ from seedance_async.models import (
     VideoOutput,
 )
 from seedance_async.models.display import shown, shown_url
+from seedance_async.models.requests import suggestion
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Mapping
 
 MAX_BODY_BYTES: Final = 4 * 2**20
 """Largest JSON body that is decoded; the documented answers have some 400 bytes."""
@@ -56,10 +55,6 @@ REPLACEMENT: Final = "\ufffd"
 
 _SURROGATE: Final = re.compile(r"[\ud800-\udfff]")
 _MAY_HAVE_SURROGATE: Final = re.compile(rb"\\ud[89a-f]", re.IGNORECASE)
-_FORBIDDEN_FIELDS: Final = {
-    "provider": "must not be sent: the server picks the provider",
-    "teamSlug": "must not be sent: calls spend the key owner's personal credits",
-}
 
 
 def encode(request: Request) -> bytes:
@@ -77,19 +72,9 @@ def build(model: str, fields: Mapping[str, object]) -> Request:
     """
     request_type = REQUEST_TYPES.get(model)
     if request_type is None:
-        reason = f"is not a known model{_suggestion(model, REQUEST_TYPES)}; got {shown_url(model)}"
+        reason = f"is not a known model{suggestion(model, REQUEST_TYPES)}; got {shown_url(model)}"
         raise ValidationError([("model", reason)])
-    known = [field.name for field in attrs.fields(request_type)]
-    problems = [(name, _unknown_field(name, known)) for name in fields if name not in known]
-    given: dict[str, Any] = {name: fields[name] for name in known if fields.get(name) is not None}
-    try:
-        request = request_type(**{"prompt": None, **given})
-    except ValidationError as error:
-        problems.extend(error.problems)
-    else:
-        if not problems:
-            return request
-    raise ValidationError(problems, subject=request_type.__name__)
+    return request_type.from_dict(fields)
 
 
 def loads(body: bytes) -> object:
@@ -151,15 +136,6 @@ def task(data: object) -> Task:
         ValueError: ``data`` holds no usable task id; the message names the path.
     """
     return _CONVERTER.structure({**_answer(data), "raw": data}, Task)
-
-
-def _unknown_field(name: str, known: Iterable[str]) -> str:
-    return _FORBIDDEN_FIELDS.get(name) or f"is not a field of this model{_suggestion(name, known)}"
-
-
-def _suggestion(word: str, known: Iterable[str]) -> str:
-    close = get_close_matches(word, known, n=1)
-    return f"; did you mean {close[0]!r}?" if close else f"; known are {', '.join(known)}"
 
 
 def _object_without_duplicates(pairs: list[tuple[str, object]]) -> dict[str, object]:

@@ -22,6 +22,9 @@ from tests.canary import KEYS, files_with_a_key
 if TYPE_CHECKING:
     from collections.abc import Generator, Iterator
 
+collect_ignore = ["outside"]
+"""Projects of users', which .ci/outside runs in environments of their own."""
+
 settings.register_profile("house", deadline=None)  # a busy machine is no finding
 settings.load_profile("house")
 

@@ -144,9 +144,25 @@ async def _chunks(
             yield [item]
         return
     items = iter(source)
-    while chunk := list(islice(items, STREAM_CHUNK)):
-        yield chunk
+    ended: BaseException | None = None
+    while ended is None:
+        chunk, ended = _taken(items)
+        if chunk:
+            yield chunk
         await lowlevel.checkpoint()
+    if not isinstance(ended, StopIteration):
+        raise ended
+
+
+def _taken(items: Iterator[Job | Request]) -> tuple[list[Job | Request], BaseException | None]:
+    """A handful, and what ended the source in it: what came before a failure is asked for all the same."""
+    chunk: list[Job | Request] = []
+    try:
+        while len(chunk) < STREAM_CHUNK:
+            chunk.append(next(items))
+    except BaseException as end:
+        return chunk, end
+    return chunk, None
 
 
 def _job(item: object, place: int) -> Job:

@@ -2,21 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from attrs import field, frozen
 
 from seedance_async.batch.states import State
+from seedance_async.convertible import Convertible
 from seedance_async.errors import SeedanceError, ValidationError
 from seedance_async.models import Link, Request
 from seedance_async.models.display import shown_url
-from seedance_async.models.links import MAKERS
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-
-    from seedance_async.models.links import LinkedOutput
+from seedance_async.models.links import MAKERS, LinkedOutput
+from seedance_async.models.rules import make_plain
 
 MAX_NAME_CHARACTERS = 500
 MAX_REPEAT = 10_000
@@ -39,7 +36,7 @@ FILES = (
 
 
 @frozen
-class Job:
+class Job(Convertible):
     """One generation of a batch.
 
     Attributes:
@@ -57,6 +54,7 @@ class Job:
     repeat: int = field(default=1, kw_only=True)
 
     def __attrs_post_init__(self) -> None:
+        make_plain(self)
         problems = [
             *_request_problems(self.request),
             *name_problems(self.name),
@@ -124,7 +122,7 @@ def repeat_problems(repeat: object) -> Iterator[tuple[str, str]]:
 
 
 @frozen(kw_only=True)
-class JobResult:
+class JobResult(Convertible):
     """What became of a job.
 
     Attributes:

@@ -10,7 +10,6 @@ nothing more is sent, and what is paid is still collected, except under a key th
 
 from __future__ import annotations
 
-import logging
 from functools import partial
 from typing import TYPE_CHECKING, Final, TypeAlias
 
@@ -33,6 +32,8 @@ from seedance_async.errors import (
     UnauthorizedError,
     UnexpectedReplyError,
 )
+from seedance_async.foreign import as_told
+from seedance_async.logs import Log
 from seedance_async.models import Submission, Task
 from seedance_async.signals import Signal
 from seedance_async.stream import Stream
@@ -52,7 +53,7 @@ if TYPE_CHECKING:
     from seedance_async.models import Kind
     from seedance_async.scheduling.poller import Follower
 
-log: logging.Logger = logging.getLogger(__name__)
+log: Log = Log(__name__)
 
 DOWNLOADS: Final = 4
 """Jobs whose files are fetched at the same time."""
@@ -121,7 +122,7 @@ class Run:
         self._suspect: Post | None = None
         self._reading = anyio.CancelScope()
         self._is_read = False
-        self._source_problem: Exception | None = None
+        self._source_problem: BaseException | None = None
         self._downloads = anyio.Semaphore(DOWNLOADS)
         self._delivered_open: set[int] = set()
 
@@ -389,8 +390,8 @@ class Run:
                         await self._changed.wait()
                     if self.stopped is not None:
                         break
-        except Exception as problem:
-            self._source_problem = problem
+        except BaseException as problem:  # no cancellation of ours is lost: the task ends here
+            self._source_problem = as_told(problem, code="the source of the jobs")
         finally:
             self._is_read = True
             self._changed.set()

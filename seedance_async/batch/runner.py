@@ -12,20 +12,30 @@ goes on from there, in this process or the next, whatever ended the last one.
 
 from __future__ import annotations
 
-import logging
 import os
+from collections.abc import (
+    AsyncGenerator,
+    AsyncIterable,
+    AsyncIterator,
+    Callable,
+    Iterable,
+    Mapping,
+    Sequence,
+)
 from contextlib import suppress
 from pathlib import Path
-from typing import TYPE_CHECKING, Final, Self
+from types import TracebackType
+from typing import Final, Self
 
 import anyio
 from anyio import to_thread
 
-from seedance_async import clocks
+from seedance_async import arguments, clocks
 from seedance_async.batch import names, results
 from seedance_async.batch.account_check import check_account
 from seedance_async.batch.intake import take_manifest, take_stream
-from seedance_async.batch.journal import Changes, Journal
+from seedance_async.batch.jobs import Job, JobResult
+from seedance_async.batch.journal import Changes, JobEntry, Journal
 from seedance_async.batch.ledger import Ledger
 from seedance_async.batch.queue import Post
 from seedance_async.batch.run import PAGE, Run, RunOptions
@@ -33,24 +43,20 @@ from seedance_async.batch.saving import Saver
 from seedance_async.batch.states import State
 from seedance_async.batch.summary import Summary
 from seedance_async.batch.survey import DURATIONS
+from seedance_async.client import SeedanceClient
 from seedance_async.errors import (
     ClientStateError,
     ConfigurationError,
     JournalError,
     SeedanceError,
 )
+from seedance_async.logs import Log
+from seedance_async.models import Request
+from seedance_async.models.display import shown
+from seedance_async.models.rules import optional, whole_number
 from seedance_async.retry import KEY_TRUSTED
 
-if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator, Callable, Iterable, Sequence
-    from types import TracebackType
-
-    from seedance_async.batch.jobs import Job, JobResult
-    from seedance_async.batch.journal import JobEntry
-    from seedance_async.client import SeedanceClient
-    from seedance_async.models import Request
-
-log: logging.Logger = logging.getLogger(__name__)
+log: Log = Log(__name__)
 
 SHOWN: Final = 10
 """Names in a message."""
@@ -97,10 +103,17 @@ class BatchRunner:
         share_posts: bool = True,
         until: str | None = None,
     ) -> None:
-        if max_credits is not None and not max_credits >= 0:
-            raise ConfigurationError(f"max_credits must be 0 or more; got {max_credits}")
-        if max_in_flight is not None and max_in_flight < 1:
-            raise ConfigurationError(f"max_in_flight must be at least 1; got {max_in_flight}")
+        is_client = isinstance(client, SeedanceClient)
+        _refuse(
+            {
+                "client": None if is_client else f"must be a SeedanceClient; got {shown(client)}",
+                "directory": arguments.path(directory),
+                "max_credits": arguments.amount(max_credits),
+                "max_in_flight": optional(whole_number(1))(max_in_flight),
+                "output_name": arguments.text(output_name),
+                "replay_window": arguments.patience(replay_window),
+            }
+        )
         self._client = client
         self._directory = Path(directory).resolve()  # wherever the process goes later
         self._max_credits = max_credits
@@ -194,6 +207,8 @@ class BatchRunner:
             JournalError: the journal cannot be written any more, or belongs to another account.
         """
         journal = self.journal
+        if not isinstance(jobs, str | os.PathLike):
+            arguments.check("run", jobs=(arguments.iterable, jobs))
         run, known = await self._start(journal, jobs)
         try:
             async for result in known:
@@ -372,3 +387,10 @@ async def _pages(journal: Journal, read: Callable[..., list[JobEntry]]) -> Async
         for row in page:
             yield row
         last = page[-1].number
+
+
+def _refuse(faults: Mapping[str, str | None]) -> None:
+    """Refuse options with all that is wrong about them."""
+    found = [f"{name} {fault}" for name, fault in faults.items() if fault is not None]
+    if found:
+        raise ConfigurationError("; ".join(found))

@@ -7,7 +7,6 @@ What an error proves about the money is decided in ``verdicts``.
 
 from __future__ import annotations
 
-import logging
 from functools import partial
 from typing import TYPE_CHECKING, TypeAlias
 
@@ -16,6 +15,7 @@ from seedance_async.batch.states import State
 from seedance_async.batch.verdicts import STORABLE, UNPAID, Verdict, is_stored_refusal, verdict
 from seedance_async.errors import CreditCapError, JournalError, SeedanceError
 from seedance_async.fault_points import fault_point
+from seedance_async.logs import Log
 
 if TYPE_CHECKING:
     from seedance_async.batch.jobs import JobResult
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from seedance_async.signals import Signal
     from seedance_async.stream import Stream
 
-log: logging.Logger = logging.getLogger(__name__)
+log: Log = Log(__name__)
 
 Parts: TypeAlias = "dict[int, Submission | None]"
 """By number of the job, its part of an accepted POST; None for one that the answer names no task for."""

@@ -8,6 +8,7 @@ from attrs import field, frozen
 
 from seedance_async.batch.journal import Changes
 from seedance_async.batch.states import State
+from seedance_async.convertible import Convertible
 from seedance_async.errors import (
     CreditCapError,
     InsufficientCreditsError,
@@ -18,7 +19,7 @@ from seedance_async.exit_codes import ExitCode
 
 
 @frozen(kw_only=True)
-class Summary:
+class Summary(Convertible):
     """How a batch stands.
 
     Attributes:

@@ -30,7 +30,6 @@ from __future__ import annotations
 
 import errno
 import json
-import logging
 import os
 import secrets
 import time
@@ -47,6 +46,7 @@ from seedance_async.budget.lock import inode_of, locked
 from seedance_async.budget.memory import BudgetState
 from seedance_async.budget.pace import Pace
 from seedance_async.clocks import boot_time
+from seedance_async.logs import Log
 from seedance_async.models import RateLimit
 from seedance_async.network import is_sandbox
 
@@ -56,7 +56,7 @@ if TYPE_CHECKING:
 
     from yarl import URL
 
-_log = logging.getLogger(__name__)
+_log: Log = Log(__name__)
 _converter = Converter()
 _told: set[tuple[str, Path | None]] = set()  # what was warned of in this process, and about which file
 

@@ -216,7 +216,7 @@ class _Command:
 
     async def _client(self, opened: AsyncExitStack) -> SeedanceClient:
         if not self._options.sandbox:
-            return await opened.enter_async_context(self._connection.client())
+            return await opened.enter_async_context(self._connection.client(somebody_waits=False))
         memory = self._directory / SANDBOX_MEMORY
         with refusals_as_mistakes():
             sandbox = await opened.enter_async_context(emulator.Sandbox(speed=SPEED, memory=memory))

@@ -9,13 +9,15 @@ from cyclopts import Group, Parameter
 
 import seedance_async
 from seedance_async.cli.output import write_message
-from seedance_async.models import RateLimit
+from seedance_async.models import RateLimit, RetryPolicy
 
 if TYPE_CHECKING:
     from seedance_async import SeedanceClient
 
 VENDOR: Final = "https://seedance2ai.io/"
 DEFAULT_LIMIT: Final = RateLimit()
+SOON: Final = 8.0
+"""Seconds after which somebody at a terminal is told that the API cannot be reached: some five attempts."""
 
 RateLimitFlag: TypeAlias = Annotated[
     str | None,
@@ -69,10 +71,11 @@ class Connection:
             "--download-networks": self.download_networks,
         }
 
-    def client(self) -> SeedanceClient:
+    def client(self, *, somebody_waits: bool = True) -> SeedanceClient:
         """A client for it, not opened yet.
 
-        An address that is not the vendor's is written to stderr, as it gets the key.
+        An address that is not the vendor's is written to stderr, as it gets the key. Where somebody waits at
+        the terminal, an API that cannot be reached is given up after ``SOON``; a batch tries on.
 
         Raises:
             ConfigurationError: a flag or variable is missing or unusable.
@@ -85,6 +88,7 @@ class Connection:
             rate_limit=limit,
             proxy=self.proxy,
             download_networks=self.download_networks,
+            retry=RetryPolicy(max_unreachable=SOON if somebody_waits else None),
         )
         if not client.base_url.startswith(VENDOR):
             write_message(f"API: {client.base_url}")

@@ -7,7 +7,6 @@ failures of the network and files that are not whole are retried.
 
 from __future__ import annotations
 
-import logging
 from functools import partial
 from typing import TYPE_CHECKING, Final, ParamSpec, TypeVar
 
@@ -25,6 +24,7 @@ from seedance_async.downloads.session import CHUNK_BYTES, AttemptError, Body, st
 from seedance_async.downloads.wholeness import missing
 from seedance_async.errors import DownloadError
 from seedance_async.fault_points import fault_point
+from seedance_async.logs import Log
 from seedance_async.models.display import shown_url
 
 if TYPE_CHECKING:
@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from seedance_async.downloads.naming import Source
     from seedance_async.downloads.session import DownloadSession
 
-log: logging.Logger = logging.getLogger(__name__)
+log: Log = Log(__name__)
 
 ATTEMPTS: Final = 4
 """Attempts in a row without progress (less than one chunk) before giving up."""

@@ -14,7 +14,6 @@ Blocking: call it in worker threads.
 from __future__ import annotations
 
 import errno
-import logging
 import os
 import shutil
 import stat
@@ -24,6 +23,7 @@ from typing import TYPE_CHECKING, Final, Self
 
 from seedance_async.downloads.resume import Version
 from seedance_async.file_lock import try_lock
+from seedance_async.logs import Log
 from seedance_async.safe_files import ALL, BINARY, NOT_THROUGH_LINKS, create
 
 if TYPE_CHECKING:
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from pathlib import Path
     from typing import BinaryIO
 
-log: logging.Logger = logging.getLogger(__name__)
+log: Log = Log(__name__)
 
 MAX_PARTS: Final = 100
 """Most downloads of one file at the same time; each has a part of its own."""

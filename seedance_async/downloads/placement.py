@@ -10,12 +10,12 @@ from __future__ import annotations
 
 import errno
 import filecmp
-import logging
 import os
 from typing import TYPE_CHECKING
 
 from seedance_async.downloads.metadata import MetadataError, apply_splice, plan_insertion, read_origin
 from seedance_async.downloads.wholeness import missing
+from seedance_async.logs import Log
 from seedance_async.safe_files import create
 
 if TYPE_CHECKING:
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from seedance_async.downloads.metadata import Origin
     from seedance_async.downloads.part import Part
 
-log: logging.Logger = logging.getLogger(__name__)
+log: Log = Log(__name__)
 
 MAX_NAMES = 10_000
 

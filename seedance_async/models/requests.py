@@ -8,16 +8,22 @@ mode: none is text-to-…, ``image_url`` or ``image_urls`` is image-to-…, ``me
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, ClassVar, Final, Literal, TypeAlias, get_args
+from collections.abc import Iterable, Iterator, Mapping, Sequence  # noqa: F401 - a converter's annotation names it
+from difflib import get_close_matches
+from typing import ClassVar, Final, Literal, Self, TypeAlias, get_args
 
+import attrs
 from attrs import Factory, field, frozen
 
+from seedance_async.convertible import Convertible
+from seedance_async.errors import ValidationError
 from seedance_async.models.converters import url_text, url_tuple, whole_seconds
-from seedance_async.models.display import shown_optional_url, shown_prompt, shown_urls
+from seedance_async.models.display import shown, shown_optional_url, shown_prompt, shown_urls
 from seedance_async.models.kinds import Kind
 from seedance_async.models.links import Link, parse_link
 from seedance_async.models.rules import (
     Problem,
+    make_plain,
     media_url,
     media_urls,
     one_of,
@@ -28,9 +34,6 @@ from seedance_async.models.rules import (
     validate,
     whole_number,
 )
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
 
 VideoMode: TypeAlias = Literal["text-to-video", "image-to-video", "media-to-video"]
 QualityTier: TypeAlias = Literal["mini", "standard", "pro"]
@@ -52,6 +55,11 @@ OutputFormat: TypeAlias = Literal["png", "jpeg"]
 PRO_ONLY: Final = ("1080p-plus", "4k")
 
 _PICTURE: Final = media_url(only_pictures=True)
+_FORBIDDEN_FIELDS: Final = {
+    "provider": "must not be sent: the server picks the provider",
+    "teamSlug": "must not be sent: calls spend the key owner's personal credits",
+}
+
 _MODE_OF_MEDIA: Final = {
     "image_url": "image-to-video",
     "end_image_url": "image-to-video",
@@ -75,8 +83,48 @@ def _type_of_media(request: GptImage2 | NanoBananaPro) -> ImageType:
     return "image-to-image" if _is_given(request.image_urls) else "text-to-image"
 
 
+class FromFields(Convertible):
+    """A request that is made of fields by the API's names, as JSON and manifests have them."""
+
+    __slots__ = ()
+    readable = True
+    model: ClassVar[str]
+
+    @classmethod
+    def from_dict(cls, fields: Mapping[str, object]) -> Self:
+        """The request with these fields; None counts as left out, ``model`` may be there.
+
+        Raises:
+            ValidationError: with every problem, unknown fields included, field by field.
+        """
+        own = {name: value for name, value in fields.items() if name != "model"}
+        known = [field.name for field in attrs.fields(cls)]  # type: ignore[arg-type]  # every subclass is attrs'
+        problems = [(name, _unknown_field(name, known)) for name in own if name not in known]
+        if fields.get("model", cls.model) != cls.model:
+            problems.append(("model", f"must be {cls.model!r} here; got {shown(fields['model'])}"))
+        given = {name: own[name] for name in known if own.get(name) is not None}
+        try:
+            request = cls(**{"prompt": None, **given})
+        except ValidationError as error:
+            problems.extend(error.problems)
+        else:
+            if not problems:
+                return request
+        raise ValidationError(problems, subject=cls.__name__)
+
+
+def suggestion(word: str, known: Iterable[str]) -> str:
+    """The end of a message about an unknown word."""
+    close = get_close_matches(word, known, n=1)
+    return f"; did you mean {close[0]!r}?" if close else f"; known are {', '.join(known)}"
+
+
+def _unknown_field(name: str, known: Iterable[str]) -> str:
+    return _FORBIDDEN_FIELDS.get(name) or f"is not a field of this model{suggestion(str(name), known)}"
+
+
 @frozen(kw_only=True)
-class Seedance2Video:
+class Seedance2Video(FromFields):
     """One Seedance 2 video: ``POST /video/seedance2``.
 
     Attributes:
@@ -121,6 +169,7 @@ class Seedance2Video:
     seed: int | None = field(default=None, metadata=ruled(optional(whole_number(-1, 2**32 - 1))))
 
     def __attrs_post_init__(self) -> None:
+        make_plain(self)
         validate(self, [*self._media_conflicts(), *self._tier_conflicts()])
 
     @property
@@ -154,7 +203,7 @@ class Seedance2Video:
 
 
 @frozen(kw_only=True)
-class GptImage2:
+class GptImage2(FromFields):
     """One to four pictures by GPT Image 2: ``POST /image/gpt-image-2``.
 
     Attributes:
@@ -185,6 +234,7 @@ class GptImage2:
     batch_count: int = field(default=1, metadata=ruled(whole_number(1, 4)))
 
     def __attrs_post_init__(self) -> None:
+        make_plain(self)
         validate(self, _image_conflicts(self))
 
     @property
@@ -194,7 +244,7 @@ class GptImage2:
 
 
 @frozen(kw_only=True)
-class NanoBananaPro:
+class NanoBananaPro(FromFields):
     """One picture by Nano Banana Pro: ``POST /image/nano-banana-pro``.
 
     Attributes:
@@ -222,6 +272,7 @@ class NanoBananaPro:
     resolution: ImageResolution = field(default="1K", metadata=ruled(one_of(get_args(ImageResolution))))
 
     def __attrs_post_init__(self) -> None:
+        make_plain(self)
         validate(self, _image_conflicts(self))
 
     @property

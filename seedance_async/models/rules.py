@@ -12,6 +12,9 @@ import math
 import re
 import unicodedata
 from collections.abc import Callable, Iterable, Sequence
+from enum import Enum
+from operator import is_
+from types import NoneType
 from typing import Final, TypeAlias
 
 import attrs
@@ -53,7 +56,7 @@ def problems(instance: attrs.AttrsInstance, conflicts: Iterable[Problem] = ()) -
 
 
 def validate(instance: attrs.AttrsInstance, conflicts: Iterable[Problem] = ()) -> None:
-    """Raise if ``instance`` breaks any rule, or if there are ``conflicts``.
+    """Raise if ``instance`` breaks any rule, or if there are ``conflicts``; ``make_plain`` comes before it.
 
     Raises:
         ValidationError: with all problems, in the order of the fields.
@@ -61,6 +64,36 @@ def validate(instance: attrs.AttrsInstance, conflicts: Iterable[Problem] = ()) -
     found = problems(instance, conflicts)
     if found:
         raise ValidationError(found, subject=type(instance).__name__)
+
+
+def make_plain(instance: attrs.AttrsInstance) -> None:
+    """Replace members of enums and instances of other subclasses by what they stand for, in every field.
+
+    They hash, print, compare and convert as their classes like, and what is asked for becomes bytes, keys of
+    a price list and rows of a journal.
+    """
+    for field in attrs.fields(type(instance)):
+        value = getattr(instance, field.name)
+        if (plain := _plain(value)) is not value:
+            object.__setattr__(instance, field.name, plain)
+
+
+def _plain(value: object) -> object:
+    value = value.value if isinstance(value, Enum) else value
+    if type(value) in {str, int, float, bool, NoneType}:
+        return value
+    match value:
+        case str():
+            return str.__str__(value)
+        case int():
+            return int.__add__(value, 0)
+        case float():
+            return float.__add__(value, 0.0)
+        case tuple():
+            entries = tuple(map(_plain, value))
+            return value if all(map(is_, entries, value)) and type(value) is tuple else entries
+        case _:
+            return value
 
 
 def one_of(words: Sequence[str]) -> Rule:

@@ -22,11 +22,13 @@ from __future__ import annotations
 
 import json
 from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping
 from random import Random
-from typing import TYPE_CHECKING, Final, Literal, get_args
+from typing import Final, Literal, get_args
 
 from attrs import asdict, field, frozen
 
+from seedance_async.sandbox.calls import Call
 from seedance_async.sandbox.directives import fault_directives
 from seedance_async.sandbox.effects import REPLY_EFFECTS, WIRE_EFFECTS, EffectSettings
 from seedance_async.sandbox.field_checks import (
@@ -38,11 +40,6 @@ from seedance_async.sandbox.field_checks import (
     short_repr,
     whole,
 )
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping
-
-    from seedance_async.sandbox.calls import Call
 
 FaultMoment = Literal["before", "after"]
 Target = Literal["submit", "task", "media", "any"]

@@ -6,12 +6,11 @@ never below zero. Pure: instants come in as the server's clock, in seconds.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Literal
+from typing import Literal
 
 from attrs import frozen
 
-if TYPE_CHECKING:
-    from seedance_async.sandbox.tasks import Task
+from seedance_async.sandbox.tasks import Task
 
 
 @frozen(kw_only=True)

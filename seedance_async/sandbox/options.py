@@ -15,9 +15,9 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from random import Random
-from typing import TYPE_CHECKING, Final, Literal, get_args
+from typing import Final, Literal, get_args
 
-from attrs import asdict, field, frozen, validators
+from attrs import Attribute, asdict, field, frozen, validators
 
 from seedance_async.sandbox.catalogue import credits_for, typical_duration
 from seedance_async.sandbox.field_checks import (
@@ -30,9 +30,6 @@ from seedance_async.sandbox.field_checks import (
     some_of,
 )
 from seedance_async.sandbox.validation import GenerationRequest
-
-if TYPE_CHECKING:
-    from attrs import Attribute
 
 WindowName = Literal["fixed", "sliding-log", "sliding-counter", "sliding-counter-strict", "token-bucket"]
 SubmitCheck = Literal["auth", "limit", "validation", "balance"]

@@ -16,32 +16,36 @@ every run. Every peer of the test must then run in its own loop, for the reasons
 :class:`~seedance_async.sandbox.Sandbox` itself.
 
 pytest loads this module in every run where the package is installed, so its import must cost nothing: heavy
-modules are imported inside the fixtures. The fixtures need anyio's own pytest plugin, which is installed with
-anyio: mark tests with ``@pytest.mark.anyio`` or set ``anyio_mode = auto``.
+modules are imported inside the fixtures. A test that uses them is run by anyio's own pytest plugin, which is
+installed with anyio and can put a test on the virtual loop: one with ``@pytest.mark.anyio``, any in
+``anyio_mode = auto``, and every test that pytest-asyncio would run, in both of its modes.
 """
 
 from __future__ import annotations
 
+import inspect
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Final
 
 import pytest
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
+    from collections.abc import AsyncIterator, Generator
 
     from seedance_async.client import SeedanceClient
     from seedance_async.sandbox import Sandbox
     from seedance_async.sandbox.virtual_time import Clock, VirtualLoop
 
+    _Collected = pytest.Item | pytest.Collector | list[pytest.Item | pytest.Collector] | None
+
 EPOCH: Final = datetime(2026, 1, 1, tzinfo=UTC)
 """The start of every test's sandbox, so that ``created_at`` is the same in every run."""
 
 NEEDS_ANYIO: Final = (
-    "the seedance fixtures need anyio's pytest plugin: write an async test with @pytest.mark.anyio, and "
-    "leave asyncio_mode at strict"
+    "the seedance fixtures need anyio's pytest plugin: write an async test with @pytest.mark.anyio, or with "
+    "@pytest.mark.asyncio where pytest-asyncio is installed"
 )
-"""The error of a test that anyio does not run: only anyio puts a test on the virtual loop."""
+"""The error of a test that nobody would run on an event loop."""
 
 
 @pytest.fixture
@@ -88,20 +92,67 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     """Run tests that use the clock on the virtual loop, whatever the suite's own backend is."""
     if "seedance_clock" not in metafunc.fixturenames:
         return
-    if _another_plugin_runs(metafunc.config) or "anyio_backend" not in metafunc.fixturenames:
-        pytest.fail(f"{metafunc.definition.nodeid}: {NEEDS_ANYIO}", pytrace=False)
-    else:
-        backend = pytest.param(("asyncio", {"loop_factory": _virtual_loop}), id="virtual")
-        metafunc.definition.add_marker(pytest.mark.parametrize("anyio_backend", [backend], scope="module"))
+    if "anyio_backend" not in metafunc.fixturenames:
+        if not _is_for_pytest_asyncio(metafunc.definition):
+            pytest.fail(f"{metafunc.definition.nodeid}: {NEEDS_ANYIO}", pytrace=False)
+        metafunc.fixturenames.append("anyio_backend")
+    backend = pytest.param(("asyncio", {"loop_factory": _virtual_loop}), id="virtual")
+    metafunc.definition.add_marker(pytest.mark.parametrize("anyio_backend", [backend], scope="module"))
 
 
-def _another_plugin_runs(config: pytest.Config) -> bool:
-    """Whether pytest-asyncio runs every async test, those with anyio's mark too."""
-    try:
-        mode = config.getoption("asyncio_mode", None) or config.getini("asyncio_mode")
-    except ValueError:  # no such setting: it is not installed
+@pytest.hookimpl(wrapper=True, tryfirst=True)
+def pytest_pycollect_makeitem() -> Generator[None, _Collected, _Collected]:
+    """Take tests that use the clock back from pytest-asyncio, once it has made items of its own of them."""
+    collected = yield
+    return [_in_virtual_time(node) for node in collected] if isinstance(collected, list) else collected
+
+
+@pytest.hookimpl(wrapper=True, tryfirst=True)
+def pytest_fixture_setup(
+    fixturedef: pytest.FixtureDef[object], request: pytest.FixtureRequest
+) -> Generator[None, object, object]:
+    """Leave the async fixtures of such a test to anyio: pytest-asyncio would run them on another loop."""
+    with pytest.MonkeyPatch.context() as patch:
+        if isinstance(request.node, VirtualTimeTest) and hasattr(request.config.option, "asyncio_mode"):
+            patch.setattr(request.config.option, "asyncio_mode", "strict")
+            if hasattr(fixturedef.func, "_force_asyncio_fixture"):  # @pytest_asyncio.fixture
+                patch.setattr(fixturedef.func, "_force_asyncio_fixture", False)
+        return (yield)
+
+
+class VirtualTimeTest(pytest.Function):
+    """A test that anyio runs, whatever marks of pytest-asyncio's it has."""
+
+    def get_closest_marker(self, name: str, default: pytest.Mark | None = None) -> pytest.Mark | None:  # type: ignore[override]  # its overloads say the same
+        """The nearest mark of this name; none of pytest-asyncio's."""
+        return None if name == "asyncio" else super().get_closest_marker(name, default)  # type: ignore[arg-type]
+
+
+def _in_virtual_time(node: pytest.Item | pytest.Collector) -> pytest.Item | pytest.Collector:
+    if not isinstance(node, pytest.Function) or "seedance_clock" not in node.fixturenames:
+        return node
+    if "anyio_backend" not in node.fixturenames:  # pytest has dropped it: no signature names it
+        node.fixturenames.insert(0, "anyio_backend")
+    test = VirtualTimeTest.from_parent(
+        node.parent,
+        name=node.name,
+        callspec=node.callspec,
+        callobj=node.obj,
+        fixtureinfo=node._fixtureinfo,  # noqa: SLF001 - as anyio's plugin makes its own items
+        keywords=node.keywords,
+        originalname=node.originalname,
+    )
+    test.own_markers = node.own_markers
+    return test
+
+
+def _is_for_pytest_asyncio(definition: pytest.Function) -> bool:
+    """Whether pytest-asyncio runs this test: one with its mark, in ``auto`` mode any."""
+    config = definition.config
+    if not config.pluginmanager.has_plugin("asyncio") or not inspect.iscoroutinefunction(definition.obj):
         return False
-    return str(getattr(mode, "value", mode)) == "auto"
+    mode = config.getoption("asyncio_mode", None) or config.getini("asyncio_mode")
+    return definition.get_closest_marker("asyncio") is not None or str(getattr(mode, "value", mode)) == "auto"
 
 
 def _virtual_loop() -> VirtualLoop:

@@ -2,33 +2,27 @@
 
 from __future__ import annotations
 
+from collections.abc import Awaitable, Callable, Iterable
 from contextlib import AsyncExitStack
-from typing import TYPE_CHECKING, Self
+from datetime import datetime
+from pathlib import Path
+from types import TracebackType
+from typing import Self
 
 import anyio
 from aiohttp import web
 from attrs import evolve
 
 from seedance_async.sandbox.account_file import AccountFile, Terms
-from seedance_async.sandbox.calls import BASE_PATH, fingerprint
+from seedance_async.sandbox.calls import BASE_PATH, Record, fingerprint
+from seedance_async.sandbox.faults import ActiveFaults, Fault
+from seedance_async.sandbox.ledger import Entry
 from seedance_async.sandbox.media_server import MediaServer
-from seedance_async.sandbox.options import API_KEY, AccountSpec, Behaviour, Conditions
+from seedance_async.sandbox.options import API_KEY, AccountSpec, Behaviour, Conditions, WindowName
 from seedance_async.sandbox.recorder import WorstWindow, worst_window
-from seedance_async.sandbox.runtime import Emulator
+from seedance_async.sandbox.runtime import Emulator, MediaRecord, Runtime
 from seedance_async.sandbox.server import ApiServer
-
-if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Iterable
-    from datetime import datetime
-    from pathlib import Path
-    from types import TracebackType
-
-    from seedance_async.sandbox.calls import Record
-    from seedance_async.sandbox.faults import ActiveFaults, Fault
-    from seedance_async.sandbox.ledger import Entry
-    from seedance_async.sandbox.options import WindowName
-    from seedance_async.sandbox.runtime import MediaRecord, Runtime
-    from seedance_async.sandbox.tasks import Task
+from seedance_async.sandbox.tasks import Task
 
 
 class Sandbox:

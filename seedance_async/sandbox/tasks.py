@@ -15,14 +15,12 @@ from __future__ import annotations
 from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
 from math import isinf
-from typing import TYPE_CHECKING, Final, Literal
+from typing import Final, Literal
 
 from attrs import field, frozen
 
+from seedance_async.sandbox.signed_urls import UrlSigner
 from seedance_async.sandbox.validation import GenerationRequest
-
-if TYPE_CHECKING:
-    from seedance_async.sandbox.signed_urls import UrlSigner
 
 Status = Literal["processing", "completed", "failed"]
 

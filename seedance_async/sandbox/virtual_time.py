@@ -30,17 +30,15 @@ from __future__ import annotations
 import asyncio
 import math
 import selectors
-from typing import TYPE_CHECKING, Final, TypeVar, TypeVarTuple
+from asyncio import Future, TimerHandle
+from collections.abc import Awaitable, Callable
+from concurrent.futures import Executor
+from contextvars import Context
+from selectors import SelectorKey
+from typing import Final, TypeVar, TypeVarTuple
 
 import anyio
 from anyio import to_thread
-
-if TYPE_CHECKING:
-    from asyncio import Future, TimerHandle
-    from collections.abc import Awaitable, Callable
-    from concurrent.futures import Executor
-    from contextvars import Context
-    from selectors import SelectorKey
 
 T = TypeVar("T")
 Ts = TypeVarTuple("Ts")

@@ -20,11 +20,9 @@ from __future__ import annotations
 
 import math
 from bisect import bisect_left
+from collections.abc import Sequence
 from itertools import accumulate, pairwise
-from typing import TYPE_CHECKING, Final
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
+from typing import Final
 
 STEPS: Final = 32  # grid points to a factor of e
 SHORTEST: Final = 0.2  # s; nothing this API does is faster than an exchange

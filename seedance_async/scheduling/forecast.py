@@ -26,18 +26,16 @@ Pure: no clock, no randomness; durations are float seconds.
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Mapping, Sequence
 from functools import cache
 from itertools import pairwise, zip_longest
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
 import attrs
 
 from seedance_async.models import Kind
 from seedance_async.scheduling.duration import CELLS, LONGEST, Duration, cell
 from seedance_async.scheduling.evidence import Evidence, log_normal
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
 
 PRIORS: Final = {
     "seedance2": (184.0, 0.5),  # 19 videos that a user reported took 102 to 268 s, median 184 s

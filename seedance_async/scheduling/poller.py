@@ -12,7 +12,6 @@ between.
 
 from __future__ import annotations
 
-import logging
 from collections import OrderedDict
 from functools import partial
 from math import inf
@@ -29,21 +28,20 @@ from seedance_async.errors import (
     UnauthorizedError,
     WaitTimeoutError,
 )
+from seedance_async.logs import Log
 from seedance_async.models import Kind, Task
 from seedance_async.protocol import Failure, Outcome, read_task, task_call
 from seedance_async.signals import Future
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-    from anyio.abc import TaskGroup
+    from collections.abc import Awaitable, Callable, Sequence
 
     from seedance_async.models import Submission
     from seedance_async.scheduling.dispatcher import Dispatcher
     from seedance_async.scheduling.forecast import Forecast
     from seedance_async.transport import Transport
 
-log: logging.Logger = logging.getLogger(__name__)
+log: Log = Log(__name__)
 
 LAG: Final = 60.0
 """Seconds for which a 404 about an accepted task, or a result without files, is taken for a replica's lag."""
@@ -80,12 +78,16 @@ class Poller:
     """Polls tasks when the schedule says so, for those who follow them."""
 
     def __init__(
-        self, transport: Transport, dispatcher: Dispatcher, forecast: Forecast, workers: TaskGroup
+        self,
+        transport: Transport,
+        dispatcher: Dispatcher,
+        forecast: Forecast,
+        start: Callable[[Callable[[], Awaitable[None]]], None],
     ) -> None:
         self._transport = transport
         self._dispatcher = dispatcher
         self._forecast = forecast
-        self._workers = workers
+        self._start = start
         self._watched: dict[str, _Watched] = {}
         self._starts: OrderedDict[str, Start] = OrderedDict()
 
@@ -140,19 +142,27 @@ class Poller:
         if start is None:
             return
         self._transport.usage.finished(task)
-        longest = anyio.current_time() - start.at + LAG
-        if (
-            task.is_completed and task.duration and task.duration <= longest
-        ):  # else the server's clock is wrong
-            self._forecast.observe(start.kind, task.duration)
+        elapsed = anyio.current_time() - start.at
+        if task.is_completed and task.duration and elapsed and task.duration <= elapsed + LAG:
+            # Else the server's clock is wrong. It may be so by less, and no task takes longer than it took.
+            self._forecast.observe(start.kind, min(task.duration, elapsed))
 
     def _watch(self, task_id: str, then: Sequence[Kind]) -> _Watched:
         now = anyio.current_time()
         start = self._starts.get(task_id) or Start(Kind.of_task_id(task_id), now)
         watched = self._watched[task_id] = _Watched(task_id, start.at, running_at=start.at)
         self._dispatcher.watch(watched, start.kind, started_at=start.at, then=then)
-        self._workers.start_soon(self._poll_until_final, watched)
+        self._start(partial(self._follow_to_the_end, watched))
         return watched
+
+    async def _follow_to_the_end(self, watched: _Watched) -> None:
+        """Poll a task; a fault in that leaves nobody waiting."""
+        try:
+            await self._poll_until_final(watched)
+        except Exception:
+            message = "the polling of the task broke down; it goes on at the server, wait for it again"
+            self._end(watched, SeedanceError(message, task_id=watched.task_id))
+            raise
 
     async def _poll_until_final(self, watched: _Watched) -> None:
         """Poll a task whenever it is its turn, until it is final or nobody waits for it."""

@@ -159,7 +159,7 @@ async def test_everything_that_is_wrong_with_links_is_told_at_once_by_line_and_f
 
         assert not submits(sandbox)
     told = {line: reason for line, field, reason in refused.value.problems if field == "image_urls"}
-    assert {1, 4, 5, 6, 7} == set(told)
+    assert {1, 3, 4, 5, 6, 7} == set(told)
     assert "'a' -> 'b' -> 'a'" in told[1]
     assert "nano-banana-pro, which makes image" in told[4]
     assert "makes 1 only" in told[5]
@@ -168,7 +168,7 @@ async def test_everything_that_is_wrong_with_links_is_told_at_once_by_line_and_f
 
 
 async def test_a_name_that_is_not_there_is_told_with_the_one_that_was_meant(tmp_path: Path) -> None:
-    """Only where all lines could be read."""
+    """With a word that may help."""
     manifest = manifest_of(tmp_path, made_of("typo", "stil"), {"name": "still"})
     async with Sandbox() as sandbox:
         with pytest.raises(ManifestError, match="did you mean 'still'"):

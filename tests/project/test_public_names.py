@@ -3,18 +3,25 @@
 from __future__ import annotations
 
 import copy
+import inspect
 import pickle
 import pkgutil
 import re
 import subprocess
 import sys
+import typing
 from importlib import import_module
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 
 import seedance_async
-from seedance_async import Task, errors
+from seedance_async import Task, errors, sandbox
+from seedance_async.sandbox import virtual_time
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
 
 PROMISED = {
     "SeedanceClient", "RateLimit", "RetryPolicy", "Timeouts",
@@ -79,6 +86,90 @@ def test_an_error_crosses_processes_whole(error: errors.SeedanceError) -> None:
         assert type(error) is type(again)
         assert str(error) == str(again)
         assert vars(error) == vars(again)
+
+
+def made(kind: type[errors.SeedanceError]) -> errors.SeedanceError:
+    """One of this class, with its handles."""
+    special: dict[type, errors.SeedanceError] = {
+        errors.ValidationError: errors.ValidationError([("prompt", "is missing")]),
+        errors.ManifestError: errors.ManifestError([(3, "name", "stands twice")]),
+        errors.TaskFailedError: errors.TaskFailedError(TASK, idempotency_key="k"),
+        errors.OutputMissingError: errors.OutputMissingError(TASK),
+    }
+    return special.get(kind) or kind("told", idempotency_key="k", task_id="t")
+
+
+KINDS = [
+    kind
+    for kind in vars(errors).values()
+    if isinstance(kind, type) and issubclass(kind, errors.SeedanceError)
+]
+COPIES: dict[str, Callable[[errors.SeedanceError], errors.SeedanceError]] = {
+    "pickled": lambda error: pickle.loads(pickle.dumps(error)),
+    "pickled-by-the-oldest": lambda error: pickle.loads(pickle.dumps(error, protocol=0)),
+    "copied": copy.copy,
+    "copied-deeply": copy.deepcopy,
+    "about": lambda error: error.about(idempotency_key=error.idempotency_key, task_id=error.task_id),
+    "twice": lambda error: copy.copy(pickle.loads(pickle.dumps(error))),
+}
+
+
+@pytest.mark.parametrize("again", COPIES.values(), ids=COPIES)
+@pytest.mark.parametrize("kind", KINDS, ids=lambda kind: kind.__name__)
+def test_a_copy_of_an_error_has_its_args_and_its_repr(
+    kind: type[errors.SeedanceError], again: Callable[[errors.SeedanceError], errors.SeedanceError]
+) -> None:
+    """Log formatters print ``repr``, pools and queues compare ``args``."""
+    error = made(kind)
+    error.add_note("a note")
+    copied = again(error)
+
+    assert (type(error), error.args, repr(error), str(error)) == (
+        type(copied),
+        copied.args,
+        repr(copied),
+        str(copied),
+    )
+    assert said(error) == said(copied)
+    copied.add_note("of the copy's own")
+    assert ["a note"] == error.__notes__
+
+
+def said(error: errors.SeedanceError) -> dict[str, object]:
+    """All that an error carries."""
+    return {name: value for name, value in vars(error).items() if value is not None}
+
+
+PUBLIC_MODULES = (seedance_async, sandbox)
+PUBLIC = {
+    f"{module.__name__}.{name}": getattr(module, name) for module in PUBLIC_MODULES for name in module.__all__
+} | {f"virtual_time.{name}": getattr(virtual_time, name) for name in ("run", "Clock", "VirtualLoop")}
+
+
+def parts(thing: object) -> Iterator[object]:
+    """A thing, and the functions that are its methods and properties."""
+    yield thing
+    for part in vars(thing).values() if inspect.isclass(thing) else ():
+        function = part.fget if isinstance(part, property) else getattr(part, "__func__", part)
+        if inspect.isfunction(function):
+            yield function
+
+
+@pytest.mark.parametrize("name", PUBLIC)
+def test_the_type_hints_of_everything_public_resolve(name: str) -> None:
+    """Containers, makers of tools and of documentation ask for them at run time."""
+    thing = PUBLIC[name]
+    if inspect.isclass(thing) or inspect.isfunction(thing):
+        for part in parts(thing):
+            typing.get_type_hints(part)
+
+
+def test_the_hints_of_a_request_are_those_of_its_fields() -> None:
+    """A tool's form is made of them."""
+    hints = typing.get_type_hints(seedance_async.Seedance2Video.__init__)
+
+    assert hints["prompt"] is str
+    assert "pro" in typing.get_args(hints["quality_tier"])
 
 
 def test_the_tree_in_the_docstring_names_every_error() -> None:

@@ -56,7 +56,7 @@ async def test_the_client_keeps_the_limit(seedance_client, seedance_sandbox):
 def suite(pytester: pytest.Pytester) -> pytest.Pytester:
     """A user's suite: its own directory, warnings as errors, markers declared."""
     # Hypothesis would be loaded anew for each of these runs, which takes longer than the run.
-    options = "-W error --strict-markers -p no:cacheprovider -p no:hypothesispytest"
+    options = "-W error --strict-markers -p no:cacheprovider -p no:hypothesispytest -p no:asyncio"
     pytester.makeini(f"[pytest]\naddopts = {options}\n")
     return pytester
 
@@ -137,22 +137,87 @@ def test_loading_the_plugin_imports_nothing_heavy() -> None:
 
 PLAIN = "async def test_it(seedance_client): pass"
 SYNC = "def test_it(seedance_sandbox): pass"
-MARKED = "import pytest\n\n@pytest.mark.anyio\nasync def test_it(seedance_clock): pass"
-ASYNCIO_AUTO = """
-def pytest_addoption(parser):
-    parser.addini("asyncio_mode", "as pytest-asyncio has it", default="auto")
-"""
 
 
-@pytest.mark.parametrize(("test", "conftest"), [(PLAIN, ""), (SYNC, ""), (MARKED, ASYNCIO_AUTO)])
-def test_a_test_that_anyio_does_not_run_is_told_what_to_write(
-    suite: pytest.Pytester, test: str, conftest: str
-) -> None:
+@pytest.mark.parametrize("test", [PLAIN, SYNC])
+def test_a_test_that_anyio_does_not_run_is_told_what_to_write(suite: pytest.Pytester, test: str) -> None:
     """Not that some fixture was asked for with no plugin, nor that the client is in another loop."""
     suite.makepyfile(test)
-    suite.makeconftest(conftest)
 
     ending = suite.runpytest()
 
     ending.assert_outcomes(errors=1)
     ending.stdout.fnmatch_lines(["*write an async test with @pytest.mark.anyio*"])
+
+
+WITHOUT_MARKS = USERS_TESTS.replace("pytestmark = pytest.mark.anyio\n", "")
+MARKED_ASYNCIO = USERS_TESTS.replace("pytest.mark.anyio", "pytest.mark.asyncio")
+
+OTHER_TESTS = """
+
+import asyncio
+
+import pytest_asyncio
+
+from seedance_async.sandbox.virtual_time import VirtualLoop
+
+
+@{fixture}
+async def app(seedance_client):
+    loop = asyncio.get_running_loop()
+    yield seedance_client
+    assert loop is asyncio.get_running_loop()
+
+
+@{fixture}
+async def elsewhere():
+    return asyncio.get_running_loop()
+
+
+@pytest.mark.asyncio
+async def test_a_fixture_of_the_suites_own(app, elsewhere, seedance_sandbox):
+    assert (await app.generate(BOAT)).is_completed
+    assert len(seedance_sandbox.requests) > 1
+    assert elsewhere is asyncio.get_running_loop()
+
+
+@pytest.mark.asyncio
+async def test_without_the_fixtures(elsewhere):
+    assert not isinstance(asyncio.get_running_loop(), VirtualLoop)
+    assert elsewhere is asyncio.get_running_loop()
+
+
+class TestInAClass:
+    @pytest.mark.asyncio
+    @pytest.mark.parametrize("count", [1, 2])
+    async def test_with_parameters(self, count, seedance_client, seedance_clock):
+        for _ in range(count):
+            await seedance_client.generate(BOAT)
+        assert isinstance(asyncio.get_running_loop(), VirtualLoop)
+
+
+"""
+
+
+BESIDE_OTHERS = {
+    "auto": ("auto", WITHOUT_MARKS + OTHER_TESTS.format(fixture="pytest.fixture"), 8),
+    "auto-marks": ("auto", MARKED_ASYNCIO + OTHER_TESTS.format(fixture="pytest_asyncio.fixture"), 8),
+    "auto-anyio-marks": ("auto", USERS_TESTS, 4),
+    "strict": ("strict", MARKED_ASYNCIO + OTHER_TESTS.format(fixture="pytest_asyncio.fixture"), 8),
+    "strict-anyio-marks": ("strict", USERS_TESTS, 4),
+}
+
+
+@pytest.mark.parametrize(("mode", "tests", "count"), BESIDE_OTHERS.values(), ids=BESIDE_OTHERS)
+def test_the_fixtures_work_where_pytest_asyncio_runs_the_suite(
+    suite: pytest.Pytester, mode: str, tests: str, count: int
+) -> None:
+    """In both of its modes, with its marks, anyio's or none, beside tests and fixtures of the suite's own."""
+    options = "-W error --strict-markers -p no:cacheprovider -p no:hypothesispytest -p no:schemathesis"
+    modes = f"asyncio_mode = {mode}\nasyncio_default_fixture_loop_scope = function\n"
+    suite.makeini(f"[pytest]\naddopts = {options}\n{modes}")
+    suite.makepyfile(tests)
+
+    result = suite.runpytest_subprocess()
+
+    result.assert_outcomes(passed=count)

@@ -11,7 +11,6 @@ where nothing says it, nothing is assumed.
 
 from __future__ import annotations
 
-import logging
 import os
 import re
 import shutil
@@ -19,9 +18,10 @@ from pathlib import Path
 from typing import Final
 
 from seedance_async.errors import JournalError
+from seedance_async.logs import Log
 from seedance_async.safe_files import create
 
-log: logging.Logger = logging.getLogger(__name__)
+log: Log = Log(__name__)
 
 RESERVE: Final = "journal.reserve"
 RESERVE_BYTES: Final = 1024 * 1024

@@ -13,7 +13,6 @@ SQLite opens it, because the log takes its mode from it: prompts and signed URLs
 from __future__ import annotations
 
 import json
-import logging
 import os
 import secrets
 import shutil
@@ -38,13 +37,14 @@ from seedance_async.batch.journal.schema import (
 )
 from seedance_async.batch.keys import NONCE_BYTES
 from seedance_async.errors import JournalError
+from seedance_async.logs import Log
 from seedance_async.safe_files import create
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
     from typing import Any
 
-log: logging.Logger = logging.getLogger(__name__)
+log: Log = Log(__name__)
 
 JOURNAL: Final = "journal.sqlite"
 LOG: Final = f"{JOURNAL}-wal"

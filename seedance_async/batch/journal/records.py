@@ -3,23 +3,20 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any, Final, TypeAlias
+from collections.abc import Iterator, Mapping
+from typing import Any, Final, TypeAlias
 
 import attrs
 from attrs import field, frozen
 
 from seedance_async import wire
 from seedance_async.batch import keys
+from seedance_async.batch.jobs import Job
 from seedance_async.batch.prices import Tariff
 from seedance_async.batch.states import State
+from seedance_async.convertible import Convertible
 from seedance_async.errors import JournalError
 from seedance_async.models import Kind, Link, Submission, Task, links
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-
-    from seedance_async.batch.jobs import Job
 
 Row: TypeAlias = tuple[Any, ...]
 """What is read; the columns selected say what is in it."""
@@ -76,7 +73,7 @@ def drafts(job: Job, *, line: int, place: int) -> Iterator[Draft]:
 
 
 @frozen(kw_only=True)
-class Changes:
+class Changes(Convertible):
     """How a manifest differs from the one of the run before.
 
     Attributes:

@@ -1,0 +1,181 @@
+"""The aiohttp session of the API calls: our own, also where it goes over a connector of the caller's.
+
+A session of the caller's lends its way to the network, and nothing that decides what an exchange means. So the
+calls go through a session made here, over the caller's connector:
+
+| of the caller's session | |
+|---|---|
+| connector (TLS, resolver, local address, limits) | used |
+| ``proxy``, ``proxy_auth``, and ``trust_env`` for proxies | used, by ``route`` |
+| ``headers`` | sent, but for those that are ours or frame the message (``OURS``) |
+| ``trace_configs`` | called; what a hook raises is logged, and the request goes on |
+| ``middlewares`` | called; a second request of theirs is refused, an answer that has arrived counts |
+| all else: ``raise_for_status``, ``auth``, cookies, ``timeout``, ``version``, ``base_url``, limits of sizes, ``auto_decompress``, ``skip_auto_headers``, classes of requests and answers, ``json_serialize`` | not used |
+| closed, or made in another event loop | refused when the client is opened |
+"""  # noqa: E501 - a row of a table
+
+from __future__ import annotations
+
+import asyncio
+from contextvars import ContextVar
+from typing import TYPE_CHECKING, Final
+
+import aiohttp
+from aiohttp import ClientSession
+from attrs import define
+
+from seedance_async.budget.gate import Slot
+from seedance_async.errors import ClientStateError, ConfigurationError
+from seedance_async.fault_points import fault_point
+from seedance_async.foreign import cancellations, is_stray, place
+from seedance_async.logs import Log
+from seedance_async.protocol import Reply
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable, Mapping, Sequence
+    from types import SimpleNamespace
+
+    from aiohttp import ClientResponse
+    from aiohttp.connector import Connection
+    from yarl import URL
+
+    Hook = Callable[[ClientSession, SimpleNamespace, object], Awaitable[None]]
+
+log: Log = Log(__name__)
+
+OURS: Final = frozenset(
+    {
+        "accept", "accept-encoding", "authorization", "connection", "cookie", "expect", "host",
+        "idempotency-key", "keep-alive", "range", "te", "trailer", "transfer-encoding", "upgrade",
+    }
+)  # fmt: skip
+"""Headers that a caller's session does not set, in lower case; nor any ``content-…`` and ``if-…``."""
+
+_SIGNALS: Final = tuple(name for name in dir(aiohttp.TraceConfig) if name.startswith("on_"))
+
+
+@define
+class Attempt:
+    """One time a call goes on the wire.
+
+    Attributes:
+        slot: of the budget, in which it goes.
+        sent: whether a byte of it can have left.
+        too_old: the process was stopped, or slow, between taking the slot and sending; nothing was sent.
+        reply: the answer, once it is here as a whole.
+    """
+
+    slot: Slot
+    sent: bool = False
+    too_old: bool = False
+    reply: Reply | None = None
+
+    def begin(self) -> None:
+        """Note that bytes leave now; refuse it in a slot that is too old, and a second time."""
+        self.too_old = not self.sent and not self.slot.is_fresh()
+        if self.sent or self.too_old:
+            raise aiohttp.ServerDisconnectedError
+        self.sent = True
+
+
+current: Final[ContextVar[Attempt | None]] = ContextVar("seedance_async_attempt", default=None)
+"""The attempt that a request is written for; set while the session works for it."""
+
+
+class AccountedRequest(aiohttp.ClientRequest):
+    """A request that notes when it is written, and is not written twice for one attempt.
+
+    aiohttp repeats a GET whose kept-alive connection died, and a middleware may repeat anything; unbudgeted,
+    that could be the 31st request. And aiohttp hands out kept-alive connections on which something has come
+    in meanwhile, such as a second answer to the request before: it would be taken for the answer to this one.
+    """
+
+    async def send(self, conn: Connection) -> ClientResponse:
+        """Write the request; called with the connection standing, so nothing has left before."""
+        attempt = current.get()
+        if conn.protocol is None or conn.protocol.should_close:
+            raise aiohttp.ServerDisconnectedError
+        if attempt is not None:
+            attempt.begin()
+        response = await super().send(conn)
+        if self.method == "POST":
+            # Its body is written in the next step of the loop, by a task begun just now.
+            asyncio.get_running_loop().call_soon(fault_point, "after_send")
+        return response
+
+
+def open_session(lender: ClientSession | None = None) -> ClientSession:
+    """A session for the API: no cookies, no foreign credentials, every wire attempt accounted for.
+
+    Args:
+        lender: a session of the caller's, whose connector and ways are used; see the top of the file.
+
+    Raises:
+        ClientStateError: the lender is closed, or belongs to another event loop.
+    """
+    jar = aiohttp.DummyCookieJar()
+    if lender is None:
+        # The budget bounds what is on the wire. A second bound would let a request's time pass unsent.
+        connector: aiohttp.BaseConnector = aiohttp.TCPConnector(limit=0)
+        return ClientSession(connector=connector, cookie_jar=jar, request_class=AccountedRequest)
+    return ClientSession(
+        connector=_usable(lender),
+        connector_owner=False,
+        cookie_jar=jar,
+        request_class=AccountedRequest,
+        headers={name: value for name, value in lender.headers.items() if not _is_ours(name)},
+        trace_configs=[_guarded(config, lender) for config in lender.trace_configs],
+    )
+
+
+def middlewares_of(lender: ClientSession | None) -> Sequence[aiohttp.ClientMiddlewareType]:
+    """The middlewares of a session of the caller's."""
+    return tuple(getattr(lender, "_middlewares", ()))
+
+
+def write_ours(request: aiohttp.ClientRequest, url: URL, headers: Mapping[str, str]) -> None:
+    """Put our headers on a request, right before it leaves, whatever hooks and middlewares made of it.
+
+    Raises:
+        ConfigurationError: it would go elsewhere, and the key goes to the API only.
+    """
+    if str(request.url) != str(url):
+        raise ConfigurationError("a middleware of the session changed the address; nothing was sent there")
+    request.headers.update(headers)
+
+
+def _usable(lender: ClientSession) -> aiohttp.BaseConnector:
+    connector = lender.connector
+    if connector is None or lender.closed:
+        raise ClientStateError("the aiohttp session passed in as session= is closed; nothing was sent")
+    if getattr(connector, "_loop", None) not in {asyncio.get_running_loop(), None}:
+        raise ClientStateError(
+            "the aiohttp session passed in as session= belongs to another event loop; make one in this loop"
+        )
+    return connector
+
+
+def _is_ours(name: str) -> bool:
+    return name.lower() in OURS or name.lower().startswith(("content-", "if-"))
+
+
+def _guarded(config: aiohttp.TraceConfig, lender: ClientSession) -> aiohttp.TraceConfig:
+    """The caller's hooks, which see their own session and cannot end a request."""
+    guarded = aiohttp.TraceConfig(trace_config_ctx_factory=config.trace_config_ctx)  # type: ignore[arg-type]  # called as one
+    for name in _SIGNALS:
+        for hook in getattr(config, name):
+            getattr(guarded, name).append(_contained(hook, lender))
+    return guarded
+
+
+def _contained(hook: Hook, lender: ClientSession) -> Hook:
+    async def call(_session: ClientSession, context: SimpleNamespace, params: object) -> None:
+        since = cancellations()
+        try:
+            await hook(lender, context, params)
+        except BaseException as problem:
+            if not isinstance(problem, Exception) and not is_stray(problem, since=since):
+                raise
+            log.warning("a trace hook of the session failed, and the request goes on: %s", place(problem))
+
+    return call

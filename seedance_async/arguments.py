@@ -1,0 +1,65 @@
+"""Arguments of public calls, checked before anything is sent: a mistake must not show after a POST."""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING
+
+from seedance_async.errors import ValidationError
+from seedance_async.models import Submission, Task
+from seedance_async.models.display import shown
+
+if TYPE_CHECKING:
+    from seedance_async.models.rules import Rule
+
+
+def check(call: str, **arguments: tuple[Rule, object]) -> None:
+    """Refuse what breaks its rule, all at once.
+
+    Raises:
+        ValidationError: names the arguments of ``call`` that are wrong.
+    """
+    faults = [
+        (name, fault) for name, (rule, value) in arguments.items() if (fault := rule(value)) is not None
+    ]
+    if faults:
+        raise ValidationError(faults, subject=call)
+
+
+def patience(value: object) -> str | None:
+    """Rule: None, or seconds to wait, from 0 up."""
+    if value is None or (isinstance(value, int | float) and not isinstance(value, bool) and value >= 0):
+        return None  # and not for NaN, which is not above anything
+    return f"must be a number of seconds from 0 up, or None; got {shown(value)}"
+
+
+def amount(value: object) -> str | None:
+    """Rule: None, or a number of credits, from 0 up."""
+    if value is None or (isinstance(value, int | float) and not isinstance(value, bool) and value >= 0):
+        return None
+    return f"must be 0 or more; got {shown(value)}"
+
+
+def text(value: object) -> str | None:
+    """Rule: text that is not blank."""
+    return None if isinstance(value, str) and value.strip() else f"must be text; got {shown(value)}"
+
+
+def path(value: object) -> str | None:
+    """Rule: a path, as text or an object that stands for one."""
+    return None if isinstance(value, str | os.PathLike) else f"must be a path; got {shown(value)}"
+
+
+def task(value: object) -> str | None:
+    """Rule: a submission, a task, or a task id."""
+    if isinstance(value, Submission | Task) or (isinstance(value, str) and value.strip()):
+        return None
+    return f"must be a submission, a task, or a task id; got {shown(value)}"
+
+
+def iterable(value: object) -> str | None:
+    """Rule: something to iterate over; neither a text nor a mapping is meant so."""
+    can_be_read = hasattr(value, "__iter__") or hasattr(value, "__aiter__") or hasattr(value, "__getitem__")
+    if can_be_read and not isinstance(value, str | bytes | dict | type):
+        return None
+    return f"must be an iterable or async iterable of requests; got {shown(value)}"

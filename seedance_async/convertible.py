@@ -1,0 +1,132 @@
+"""Values that convert to JSON, and that FastAPI and pydantic take as bodies and answers. Pure.
+
+    @app.post("/clips", response_model=Task)
+    async def make(clip: Annotated[Seedance2Video, Body()]) -> Task: ...
+
+A request is read from a JSON object by the rules of its class, so whatever is refused is refused before a
+request is spent; an answer is an instance already. pydantic is imported by pydantic only.
+"""
+
+from __future__ import annotations
+
+import inspect
+import types
+import typing
+from collections.abc import Mapping
+from datetime import datetime
+from enum import Enum
+from typing import ClassVar, Final, Self, get_args, get_origin
+
+import attrs
+
+_SIMPLE: Final[dict[object, dict[str, object]]] = {
+    str: {"type": "string"},
+    int: {"type": "integer"},
+    float: {"type": "number"},
+    bool: {"type": "boolean"},
+    type(None): {"type": "null"},
+    datetime: {"type": "string", "format": "date-time"},
+}
+
+
+class Convertible:
+    """A frozen attrs class with a conversion to plain JSON values.
+
+    Attributes:
+        readable: whether one is made of a JSON object, too.
+    """
+
+    __slots__ = ()
+    readable: ClassVar[bool] = False
+
+    def to_dict(self) -> dict[str, object]:
+        """The fields as JSON has them; without ``raw``, which is as the server sent it."""
+        return {
+            field.name: _as_json(getattr(self, field.name))
+            for field in attrs.fields(type(self))  # type: ignore[arg-type]  # every subclass is attrs'
+            if field.repr is not False
+        }
+
+    @classmethod
+    def from_dict(cls, fields: Mapping[str, object]) -> Self:
+        """One of these fields; ``model``, where it is given, is this one's.
+
+        Raises:
+            ValidationError: with every problem, field by field.
+            TypeError: answers are not made of JSON.
+        """
+        raise TypeError(f"a {cls.__name__} is not made of JSON: {sorted(fields)!r:.60}")
+
+    @classmethod
+    def __get_pydantic_core_schema__(cls, _source: object, _handler: object) -> object:
+        from pydantic_core import core_schema  # noqa: PLC0415 - whoever calls this has it
+
+        return core_schema.no_info_plain_validator_function(
+            cls._validated, serialization=core_schema.plain_serializer_function_ser_schema(_as_json)
+        )
+
+    @classmethod
+    def __get_pydantic_json_schema__(cls, _schema: object, _handler: object) -> dict[str, object]:
+        return _schema_of(cls)
+
+    @classmethod
+    def _validated(cls, value: object) -> Self:
+        """What pydantic was given, as one of this class; a ``ValueError`` becomes its 422."""
+        if isinstance(value, cls):
+            return value
+        if cls.readable and isinstance(value, Mapping):
+            return cls.from_dict(value)
+        wanted = f"a JSON object; declare it as Annotated[{cls.__name__}, Body()]" if cls.readable else "one"
+        raise ValueError(f"a {cls.__name__} is wanted, {wanted}; got {type(value).__name__}")
+
+
+def _as_json(value: object) -> object:
+    match value:
+        case Convertible():
+            return value.to_dict()
+        case Enum():
+            return value.value
+        case datetime():
+            return value.isoformat()
+        case Exception():
+            return str(value)
+        case Mapping():
+            return {str(key): _as_json(entry) for key, entry in value.items()}
+        case tuple() | list():
+            return [_as_json(entry) for entry in value]
+        case _:
+            return str(value) if hasattr(value, "__fspath__") else value
+
+
+def _schema_of(hint: object) -> dict[str, object]:
+    """The JSON schema of what ``_as_json`` makes of a value of this type."""
+    arguments = get_args(hint)
+    match get_origin(hint):
+        case typing.Literal:
+            return {"type": "string", "enum": [*arguments]}
+        case types.UnionType | typing.Union:
+            return {"anyOf": [_schema_of(argument) for argument in arguments]}
+        case origin if origin is tuple:
+            return {"type": "array", "items": _schema_of(arguments[0])}
+    if hint in _SIMPLE:
+        return dict(_SIMPLE[hint])
+    if not isinstance(hint, type):
+        return {}
+    if issubclass(hint, Convertible):
+        return _object_schema(hint)
+    if issubclass(hint, Enum):
+        return {"type": "string", "enum": [member.value for member in hint]}
+    return {"type": "string"} if issubclass(hint, Exception) or hasattr(hint, "__fspath__") else {}
+
+
+def _object_schema(kind: type[Convertible]) -> dict[str, object]:
+    hints = typing.get_type_hints(kind)
+    fields = [field for field in attrs.fields(kind) if field.repr is not False]  # type: ignore[arg-type]
+    schema: dict[str, object] = {
+        "title": kind.__name__,
+        "description": inspect.cleandoc(kind.__doc__ or ""),
+        "type": "object",
+        "properties": {field.name: _schema_of(hints[field.name]) for field in fields},
+        "required": [field.name for field in fields if field.default is attrs.NOTHING],
+    }
+    return {**schema, "additionalProperties": False} if kind.readable else schema

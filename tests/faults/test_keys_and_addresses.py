@@ -1,0 +1,185 @@
+"""Keys and base URLs as people paste them: the certain is mended, all else named, and nothing kept."""
+
+from __future__ import annotations
+
+import logging
+import traceback
+from pathlib import Path
+
+import anyio
+import pytest
+
+from seedance_async import (
+    ConfigurationError,
+    ConnectionFailedError,
+    NanoBananaPro,
+    RetryPolicy,
+    SeedanceClient,
+)
+from tests.rooms.raw_server import accepted, raw_server
+
+SECRET = "Zq81canary"
+KEY = f"sk_live_{SECRET}"
+PICTURE = NanoBananaPro(prompt="a fox asleep on a roof")
+PACKAGE = str(Path(__file__).parents[2] / "seedance_async")
+
+CERTAIN = {
+    "double-quotes": f'"{KEY}"',
+    "single-quotes": f"'{KEY}'",
+    "backticks": f"`{KEY}`",
+    "both-quotes": f"'\"{KEY}\"'",
+    "byte-order-mark": f"\ufeff{KEY}",
+    "bearer": f"Bearer {KEY}",
+    "bearer-lower": f"bearer {KEY}\n",
+    "header": f"Authorization: Bearer {KEY}",
+    "bearer-in-quotes": f' "Bearer {KEY}" ',
+    "blanks-in-quotes": f'" {KEY} "\r\n',
+    "zero-width": f"\u200b{KEY}\u200b",
+}
+
+UNCERTAIN = {
+    "comment": (f"{KEY} # production", "comment"),
+    "comment-close": (f"{KEY}#production", "comment"),
+    "one-quote": (f'"{KEY}', "quotes"),
+    "quote-inside": (f"sk_live'{SECRET}", "quotes"),
+    "blank-inside": (f"sk_live {SECRET}", "spaces"),
+    "two-lines": (f"{KEY}\n{KEY}", "spaces"),
+    "no-ascii": (f"{KEY}é", "non-ASCII"),
+    "dash": (f"sk\u2013live_{SECRET}", "non-ASCII"),
+    "assignment": (f"SEEDANCE_API_KEY={KEY}", "assignment"),
+    "export": (f"export SEEDANCE_API_KEY={KEY}", "assignment"),
+    "variable": (f"${{{SECRET}}}", "variable"),
+    "template": (f"{{{{{SECRET}}}}}", "variable"),
+    "only-quotes": ('""', "empty"),
+    "only-bearer": ('"Bearer "', "spaces|empty"),
+}
+
+
+@pytest.mark.parametrize("written", CERTAIN.values(), ids=CERTAIN)
+@pytest.mark.parametrize("given", ["argument", "environment"])
+async def test_what_is_certainly_no_part_of_a_key_is_not_sent(
+    written: str, given: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As ``docker --env-file`` and copied headers have it."""
+    monkeypatch.setenv("SEEDANCE_API_KEY", written)
+    async with (
+        raw_server(accepted()) as server,
+        SeedanceClient(written if given == "argument" else None, server.url) as client,
+    ):
+        await client.submit(PICTURE)
+
+    assert [f"Bearer {KEY}"] == [seen.headers["authorization"] for seen in server.seen]
+
+
+@pytest.mark.parametrize(("written", "named"), UNCERTAIN.values(), ids=UNCERTAIN)
+def test_what_may_be_part_of_a_key_is_named_and_kept_nowhere(
+    written: str, named: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Reporters of crashes send the locals of every frame; only the caller's own may have it."""
+    for arguments, variable in (([written], ""), ([], written)):
+        monkeypatch.setenv("SEEDANCE_API_KEY", variable)
+        with pytest.raises(ConfigurationError, match=named) as caught:
+            SeedanceClient(*arguments)
+        assert_nothing_of_it(caught.value)
+
+
+@pytest.mark.parametrize(
+    "address",
+    [
+        f"https://me:{SECRET}@seedance2ai.io/api/v1",
+        f"https://seedance2ai.io/api/v1?key={SECRET}",
+        f"https://seedance2ai.io/api/v1#{SECRET}",
+        f"https://[{SECRET}/api/v1",
+        f"ftp://{SECRET}.example/api/v1",
+    ],
+)
+def test_a_base_url_that_is_refused_is_kept_nowhere(address: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It may hold a password."""
+    for arguments, variable in (([address], ""), ([], address)):
+        monkeypatch.setenv("SEEDANCE_BASE_URL", variable)
+        with pytest.raises(ConfigurationError, match="base_url") as caught:
+            SeedanceClient(KEY, *arguments)
+        assert_nothing_of_it(caught.value)
+
+
+def assert_nothing_of_it(error: BaseException) -> None:
+    """No frame of ours, no cause and no text of it holds the secret."""
+    assert SECRET not in repr(error) + str(error)
+    assert error.__cause__ is error.__context__ is None
+    frames = [frame for frame, _ in traceback.walk_tb(error.__traceback__)]
+    ours = [frame for frame in frames if frame.f_code.co_filename.startswith(PACKAGE)]
+    assert ours
+    for frame in ours:
+        held = {name: value for name, value in frame.f_locals.items() if SECRET in repr(value)}
+        assert {} == held, f"in {frame.f_code.co_qualname}"
+
+
+@pytest.mark.parametrize(
+    ("address", "meant"),
+    [
+        ("https://seedance2ai.io", "https://seedance2ai.io/api/v1"),
+        ("https://seedance2ai.io/", "https://seedance2ai.io/api/v1"),
+        ("https://www.seedance2ai.io/api", "https://www.seedance2ai.io/api/v1"),
+        ("https://seedance2ai.io/v1", "https://seedance2ai.io/api/v1"),
+        ("https://seedance2ai.io/api/v1/video/seedance2", "https://seedance2ai.io/api/v1"),
+        ("https://gateway.example/seedance/tasks", "https://gateway.example/seedance"),
+        ("http://127.0.0.1:8080", "http://127.0.0.1:8080/api/v1"),
+        ("http://localhost:8080/image/nano-banana-pro", "http://localhost:8080/api/v1"),
+    ],
+)
+def test_a_base_url_without_the_path_is_refused_with_the_one_that_has_it(address: str, meant: str) -> None:
+    """Else every POST is answered by a page, and repeated for ten minutes."""
+    with pytest.raises(ConfigurationError) as caught:
+        SeedanceClient(KEY, address)
+
+    assert f"did you mean {meant} ?" in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "address",
+    [
+        "https://seedance2ai.io/api/v1/",
+        " https://www.seedance2ai.io/api/v1 ",
+        "https://gateway.example/any/path",
+    ],
+)
+def test_a_base_url_with_a_path_is_taken(address: str) -> None:
+    """A gateway may have the API anywhere but at its root."""
+    assert SeedanceClient(KEY, address).base_url == address.strip().rstrip("/")
+
+
+NOBODY = "http://127.0.0.1:9/api/v1"
+
+
+async def test_an_api_that_cannot_be_reached_is_given_up_soon_where_somebody_waits() -> None:
+    """Nothing was sent, so nothing is in doubt."""
+    policy = RetryPolicy(max_unreachable=8.0)
+    async with SeedanceClient(KEY, NOBODY, retry=policy) as client:
+        began = anyio.current_time()
+        with pytest.raises(ConnectionFailedError):
+            await client.submit(PICTURE)
+        assert anyio.current_time() - began < 20
+
+
+async def test_an_api_that_was_reached_once_is_tried_as_long_as_the_policy_says() -> None:
+    """An outage in the middle of a wait is none of the caller's mistakes."""
+    policy = RetryPolicy(max_unreachable=8.0, max_elapsed=100.0)
+    async with raw_server(accepted()) as server:
+        client = SeedanceClient(KEY, server.url, retry=policy)
+        await client.__aenter__()
+        await client.submit(PICTURE)
+    began = anyio.current_time()
+    with pytest.raises(ConnectionFailedError):
+        await client.get_task("nbp_1")
+    assert anyio.current_time() - began >= 50
+    await client.aclose()
+
+
+async def test_a_batch_says_until_when_it_tries(caplog: pytest.LogCaptureFixture) -> None:
+    """By the clock on the wall, and in seconds."""
+    caplog.set_level(logging.WARNING)
+    async with SeedanceClient(KEY, NOBODY, retry=RetryPolicy(max_elapsed=100.0)) as client:
+        with pytest.raises(ConnectionFailedError):
+            await client.submit(PICTURE)
+
+    assert [record.message for record in caplog.records if "trying on until" in record.message]
