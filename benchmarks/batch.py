@@ -217,19 +217,33 @@ async def _finish_all_but_last(directory: Path, manifest: Path, size: int) -> No
     try:
         await take_manifest(journal, manifest)
         await journal.do(_save_first, journal.store, size)
+        (directory / FILE).touch()
     finally:
         await journal.close()
 
 
+FILE: Final = "boat.mp4"
+SAVED: Final = f"""
+INSERT INTO posts (id, key, path, body, intended_at, generation, state)
+    SELECT number, printf('00000000-0000-5000-8000-%012x', number), path, body, 1.0, 1, 'accepted'
+    FROM jobs WHERE number <= :size;
+INSERT INTO tasks SELECT printf('sd2_%016d', id), id FROM posts;
+UPDATE jobs SET state = 'saved', post = number, place = 0, accepted_at = 2.0, ended_at = 3.0,
+    task_ids = json_array(printf('sd2_%016d', number)),
+    tasks = json_array(json_object('id', printf('sd2_%016d', number), 'status', 'completed',
+        'model', 'seedance2', 'credits_used', 30)),
+    credits_used = 30, files = json_array('{FILE}') WHERE number <= :size;
+"""
+
+
 def _save_first(store: Store, size: int) -> None:
-    task = {"id": "sd2_abcdefghijklmnop", "status": "completed", "model": "seedance2", "credits_used": 30}
-    store.file.transaction(
-        lambda: store.file.connection.execute(
-            "UPDATE jobs SET state = 'saved', run = 1, key = 'k', intended_at = 1.0, accepted_at = 2.0, "
-            "ended_at = 3.0, task_ids = ?, tasks = ?, credits_used = 30, files = ? WHERE number <= ?",
-            (json.dumps([task["id"]]), json.dumps([task]), json.dumps(["boat.mp4"]), size),
-        )
-    )
+    """All files of the jobs are one, which is there; what is measured is the journal."""
+
+    def write() -> None:
+        for statement in SAVED.split(";")[:-1]:
+            store.file.connection.execute(statement, {"size": size})
+
+    store.file.transaction(write)
 
 
 # --- manifests
