@@ -21,9 +21,8 @@ from typing import TYPE_CHECKING, Final
 
 from attrs import define, field, frozen
 
-from seedance_async.batch.ledger import Tariff
-from seedance_async.batch.prices import Price, price_of
 from seedance_async.models import Kind
+from seedance_async.prices import Price, Tariff, price_of
 from seedance_async.scheduling.forecast import Forecast
 from seedance_async.scheduling.simulation import LearningSchedule, SimulatedTask, simulate
 

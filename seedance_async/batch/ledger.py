@@ -20,25 +20,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from attrs import frozen
-
-from seedance_async.models import Kind
-
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Hashable, Mapping
 
-
-@frozen
-class Tariff:
-    """What the price of a submission goes by.
-
-    Attributes:
-        kind: of the work.
-        tasks: how many tasks one submission starts, its ``batch_count``.
-    """
-
-    kind: Kind
-    tasks: int = 1
+    from seedance_async.prices import Tariff
 
 
 class Ledger:

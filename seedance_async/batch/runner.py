@@ -25,7 +25,6 @@ from seedance_async.batch import names, results
 from seedance_async.batch.intake import take_manifest, take_stream
 from seedance_async.batch.journal import Changes, Journal
 from seedance_async.batch.ledger import Ledger
-from seedance_async.batch.prices import documented_price
 from seedance_async.batch.queue import Post
 from seedance_async.batch.run import PAGE, Run, RunOptions
 from seedance_async.batch.saving import Saver
@@ -39,6 +38,7 @@ from seedance_async.errors import (
     NotFoundError,
     SeedanceError,
 )
+from seedance_async.prices import documented_price
 from seedance_async.retry import KEY_TRUSTED
 
 if TYPE_CHECKING:

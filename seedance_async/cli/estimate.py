@@ -24,8 +24,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
     from seedance_async.batch.estimate import Cost, Estimate, Range
-    from seedance_async.batch.ledger import Tariff
     from seedance_async.batch.survey import Survey
+    from seedance_async.prices import Tariff
 
 SOURCES: Final = {
     "learned": "charged in this batch before",

@@ -11,11 +11,11 @@ from typing import TYPE_CHECKING, Final
 from attrs import frozen
 
 from seedance_async.batch.journal.records import ENTRY_COLUMNS, Entry, damage, entry, tasks_of
-from seedance_async.batch.ledger import Tariff
 from seedance_async.batch.states import ENDED, State
 from seedance_async.errors import JournalError
 from seedance_async.models import Kind
 from seedance_async.posts import MOST_JOBS
+from seedance_async.prices import Tariff
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

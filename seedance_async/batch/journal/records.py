@@ -10,10 +10,10 @@ from attrs import field, frozen
 
 from seedance_async import wire
 from seedance_async.batch import keys
-from seedance_async.batch.ledger import Tariff
 from seedance_async.batch.states import State
 from seedance_async.errors import JournalError
 from seedance_async.models import Kind, Submission, Task
+from seedance_async.prices import Tariff
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping

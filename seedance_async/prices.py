@@ -14,13 +14,25 @@ from typing import TYPE_CHECKING, Final, Literal
 
 from attrs import frozen
 
+from seedance_async.models import Kind
+
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from seedance_async.batch.ledger import Tariff
-    from seedance_async.models import Kind
-
 Source = Literal["learned", "documented", "observed"]
+
+
+@frozen
+class Tariff:
+    """What the price of a submission goes by.
+
+    Attributes:
+        kind: of the work.
+        tasks: how many tasks one submission starts, its ``batch_count``.
+    """
+
+    kind: Kind
+    tasks: int = 1
 
 
 @frozen
