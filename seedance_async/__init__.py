@@ -37,6 +37,7 @@ if TYPE_CHECKING:
         NotFoundError,
         OutputMissingError,
         RateLimitedError,
+        RecordError,
         SeedanceError,
         ServiceBusyError,
         StaleKeyError,
@@ -50,6 +51,7 @@ if TYPE_CHECKING:
         WaitTimeoutError,
     )
     from seedance_async.models import (
+        CreditLimits,
         GptImage2,
         ImageOutput,
         Kind,
@@ -80,6 +82,7 @@ __all__ = [
     "ConfigurationError",
     "ConnectionFailedError",
     "CreditCapError",
+    "CreditLimits",
     "DownloadError",
     "Duration",
     "Forecast",
@@ -101,6 +104,7 @@ __all__ = [
     "OutputMissingError",
     "RateLimit",
     "RateLimitedError",
+    "RecordError",
     "Request",
     "RetryPolicy",
     "Seedance2Video",
@@ -134,8 +138,9 @@ _ROOMS: Final = {
     "client": {"SeedanceClient"},
     "completions": {"Completion"},
     "models": {
-        "GptImage2", "ImageOutput", "Kind", "NanoBananaPro", "Output", "OutputImage", "RateLimit", "Request",
-        "RetryPolicy", "Seedance2Video", "Submission", "Task", "Timeouts", "VideoOutput",
+        "CreditLimits", "GptImage2", "ImageOutput", "Kind", "NanoBananaPro", "Output", "OutputImage",
+        "RateLimit", "Request", "RetryPolicy",
+        "Seedance2Video", "Submission", "Task", "Timeouts", "VideoOutput",
     },
     "scheduling.duration": {"Duration"},
     "scheduling.forecast": {"Forecast"},

@@ -12,6 +12,7 @@ import logging
 import os
 import uuid
 from collections import OrderedDict
+from contextlib import asynccontextmanager, contextmanager
 from functools import partial
 from typing import TYPE_CHECKING, Final
 
@@ -23,6 +24,7 @@ from seedance_async.downloads import Downloads
 from seedance_async.errors import ClientStateError, SeedanceError, ServiceBusyError
 from seedance_async.models import Submission, Task
 from seedance_async.on_wire import PostsOnWire
+from seedance_async.record import Asked
 from seedance_async.scheduling.dispatcher import Dispatcher
 from seedance_async.scheduling.poller import Poller
 from seedance_async.scheduling.schedule import Schedule
@@ -30,7 +32,7 @@ from seedance_async.signals import Future
 from seedance_async.transport import Transport, open_session
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import AsyncGenerator, Callable, Iterator, Sequence
 
     from aiohttp import ClientSession
     from anyio.abc import TaskGroup
@@ -40,6 +42,7 @@ if TYPE_CHECKING:
     from seedance_async.budget.memory import BudgetMemory
     from seedance_async.credentials import ApiKey
     from seedance_async.models import Kind, RateLimit, Request, RetryPolicy, Timeouts
+    from seedance_async.record import AccountRecord, Entry
     from seedance_async.scheduling.forecast import Forecast
     from seedance_async.scheduling.poller import Follower
     from seedance_async.usage import Usage
@@ -65,6 +68,8 @@ class Engine:
         usage: Usage,
         forecast: Forecast,
         memory: BudgetMemory | None,
+        record: AccountRecord,
+        project: str | None,
         session: ClientSession | None,
     ) -> None:
         self.timeouts = timeouts
@@ -82,6 +87,8 @@ class Engine:
         )
         self._forecast = forecast
         self._usage = usage
+        self._record = record
+        self.project = project
         self.posts: PostsOnWire = PostsOnWire()
         self._keys: OrderedDict[str, str] = OrderedDict()
         self._closing = anyio.Event()
@@ -157,28 +164,57 @@ class Engine:
         *,
         history: retry.History,
         slot: Slot | None = None,
+        project: str | None = None,
         on_retry: Callable[[], None] | None = None,
     ) -> Submission:
         """Send a POST that exists already, byte for byte, and remember what was accepted.
 
-        ``on_retry`` is called after an attempt that failed, before the next one.
+        ``project`` says whose costs it belongs to, else the client's. ``on_retry`` is called after an attempt
+        that failed, before the next one.
+
+        Raises:
+            CreditCapError: a standing limit does not allow it; nothing was sent.
         """
+        slot = slot or await self.dispatcher.slot()
+        async with self._recorded(call, kind, slot, project or self.project) as entry:
 
-        async def before_again(failure: protocol.Failure) -> None:
-            if on_retry is not None:
-                on_retry()
-            if isinstance(failure.error, ServiceBusyError):
-                await self.dispatcher.room.wait()
+            async def before_again(failure: protocol.Failure) -> None:
+                entry.retried()
+                if on_retry is not None:
+                    on_retry()
+                if isinstance(failure.error, ServiceBusyError):
+                    await self.dispatcher.room.wait()
 
-        key = str(call.idempotency_key)
-        read = partial(self._read_submission, key=key)
-        accepted = await self.transport.send(
-            call, read, slot=slot, history=history, before_again=before_again
-        )
-        submission = protocol.with_key(accepted, idempotency_key=key)
-        self._usage.accepted(submission)
-        self.poller.register(submission, kind)
+            key = str(call.idempotency_key)
+            read = partial(self._read_submission, key=key)
+            accepted = await self.transport.send(
+                call, read, slot=slot, history=history, before_again=before_again
+            )
+            submission = protocol.with_key(accepted, idempotency_key=key)
+            self._usage.accepted(submission)
+            self.poller.register(submission, kind)
+            with handing_over(submission):
+                await entry.accepted(submission)
         return submission
+
+    @asynccontextmanager
+    async def _recorded(
+        self, call: protocol.Call, kind: Kind, slot: Slot, project: str | None
+    ) -> AsyncGenerator[Entry]:
+        """The POST in the account's record; the slot is given back if it may not be sent."""
+        asked = Asked.of_body(
+            call.body,
+            key=str(call.idempotency_key),
+            kind=kind,
+            project=project,
+            with_prompt=self._record.with_prompts,
+        )
+        try:
+            async with self._record.post(asked) as entry:
+                yield entry
+        except BaseException:
+            slot.cancel()  # which changes nothing about one that was used
+            raise
 
     def _read_submission(self, reply: protocol.Reply, *, key: str) -> Submission | protocol.Failure:
         """Read the answer to a POST, and learn from it what the server can take."""
@@ -245,6 +281,8 @@ class Engine:
             error.task_id = task_id
             raise
         self.poller.observe(task)
+        if task.is_final:
+            await self._record.finished(task)
         return task, max(0.0, *ages, 0.0)
 
     async def _run(self, ready: Future[None]) -> None:
@@ -252,7 +290,10 @@ class Engine:
         try:
             async with anyio.create_task_group() as workers:
                 self.workers = workers
-                self.poller = Poller(self.transport, self.dispatcher, self._forecast, workers)
+                self.poller = Poller(
+                    self.transport, self.dispatcher, self._forecast, workers, record=self._record
+                )
+                self._record.start()
                 workers.start_soon(self.dispatcher.run)
                 ready.set_result(None)
                 await self._closing.wait()
@@ -269,5 +310,24 @@ class Engine:
             self.poller.close(end)
             self._ended.set_result(end)
             await self.downloads.close()
+            await self._record.close()
             if self.transport.owns_session:
                 await self.transport.session.close()
+
+
+@contextmanager
+def handing_over(submission: Submission) -> Iterator[None]:
+    """Add the handles of what was paid to whatever ends the block, cancellation included."""
+    try:
+        yield
+    except BaseException as error:
+        for name, value in (("idempotency_key", submission.idempotency_key), ("task_id", submission.id)):
+            if getattr(error, name, None) is None:
+                setattr(error, name, value)
+        if not isinstance(error, SeedanceError):
+            ids = ", ".join(submission.task_ids)
+            message = f"task {ids} is paid and goes on; collect it with client.wait"
+            error.add_note(message)
+            # A timeout or a web framework may swallow the exception, and its note with it.
+            log.warning("%s", message)
+        raise

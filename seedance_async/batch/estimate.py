@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING, Final
 from attrs import define, field, frozen
 
 from seedance_async.models import Kind
-from seedance_async.prices import Price, Tariff, price_of
+from seedance_async.prices import NOTHING_RECORDED, Price, Tariff, price_of
 from seedance_async.scheduling.forecast import Forecast
 from seedance_async.scheduling.simulation import LearningSchedule, SimulatedTask, simulate
 
@@ -98,6 +98,7 @@ def estimate(
     forecast: Forecast,
     limit: RateLimit,
     prices: Mapping[Tariff, float],
+    recorded: Mapping[Kind, float] = NOTHING_RECORDED,
 ) -> Estimate:
     """Estimate a batch.
 
@@ -108,6 +109,7 @@ def estimate(
         forecast: what is believed about durations.
         limit: the account's.
         prices: those charged already.
+        recorded: what the account was charged for one task of each kind, in whatever it did before.
     """
     sizes = sorted(waiting.items(), key=lambda size: -size[1])
     requests, seconds = _rehearse(waiting if posts is None else posts, running, forecast, limit)
@@ -116,7 +118,9 @@ def estimate(
         running=sum(running.values()),
         requests=requests,
         seconds=seconds,
-        costs=tuple(Cost(tariff=tariff, jobs=jobs, price=price_of(tariff, prices)) for tariff, jobs in sizes),
+        costs=tuple(
+            Cost(tariff=tariff, jobs=jobs, price=price_of(tariff, prices, recorded)) for tariff, jobs in sizes
+        ),
     )
 
 

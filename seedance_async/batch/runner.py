@@ -74,6 +74,8 @@ class BatchRunner:
         share_posts: let up to four ``GptImage2`` jobs that ask for the same, such as the takes of one, go out
             in one POST. Each stays a job of its own, but ends with the last of them. Posts are not shared
             under a ``max_in_flight``.
+        project: whose costs the POSTs are in the account's record; else the client's, else the directory's
+            name.
 
     Raises:
         ConfigurationError: an option makes no sense.
@@ -93,6 +95,7 @@ class BatchRunner:
         retry_failed: bool = False,
         embed: bool = True,
         share_posts: bool = True,
+        project: str | None = None,
     ) -> None:
         if max_credits is not None and not max_credits >= 0:
             raise ConfigurationError(f"max_credits must be 0 or more; got {max_credits}")
@@ -105,6 +108,7 @@ class BatchRunner:
         self._template = names.Template(output_name)
         self._embed = embed
         self._share_posts = share_posts and max_in_flight is None
+        self._project = project
         self._resubmit_uncertain = resubmit_uncertain
         self._retry_failed = retry_failed
         self._replay_window = float("inf") if resubmit_uncertain else replay_window
@@ -275,8 +279,9 @@ class BatchRunner:
         return True
 
     def _prepare(self, journal: Journal) -> Run:
+        engine = self._client.running_engine()
         return Run(
-            self._client.running_engine(),
+            engine,
             journal,
             self._ledger,
             Saver(self._client, journal, self._directory, self._template, embed=self._embed),
@@ -286,6 +291,7 @@ class BatchRunner:
                 share_posts=self._share_posts,
                 replay_window=self._replay_window,
                 pay_twice=self._resubmit_uncertain,
+                project=self._project or engine.project or self._directory.name,
             ),
         )
 

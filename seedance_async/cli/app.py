@@ -10,7 +10,7 @@ from cyclopts import App
 from cyclopts.exceptions import CycloptsError, UnknownOptionError
 
 from seedance_async import __version__
-from seedance_async.cli import batch, demo, estimate, generate, sandbox, tasks
+from seedance_async.cli import batch, demo, estimate, generate, record, sandbox, tasks
 from seedance_async.cli.exits import code_of, lines_of
 from seedance_async.cli.output import log_notices, prepare, take_write_errors, write_message
 from seedance_async.errors import SeedanceError
@@ -42,9 +42,11 @@ def build() -> App:
     app.command(tasks.status)
     app.command(tasks.wait)
     app.command(tasks.download)
+    app.command(record.tasks)
+    app.command(record.spend)
     app.command(sandbox.sandbox)
     for position, name in enumerate(
-        ("demo", "generate", "batch", "estimate", "status", "wait", "download", "sandbox")
+        ("demo", "generate", "batch", "estimate", "status", "wait", "download", "tasks", "spend", "sandbox")
     ):
         app[name].sort_key = position  # help lists them in the order in which a newcomer needs them
     return app

@@ -20,10 +20,11 @@ from seedance_async.models.requests import (
     VideoMode,
     VideoResolution,
 )
-from seedance_async.models.settings import RateLimit, RetryPolicy, Timeouts, time_scale
+from seedance_async.models.settings import CreditLimits, RateLimit, RetryPolicy, Timeouts, time_scale
 
 __all__ = [
     "REQUEST_TYPES",
+    "CreditLimits",
     "GptImage2",
     "ImageAspectRatio",
     "ImageChannel",

@@ -37,6 +37,7 @@ if TYPE_CHECKING:
     from anyio.abc import TaskGroup
 
     from seedance_async.models import Submission
+    from seedance_async.record import AccountRecord
     from seedance_async.scheduling.dispatcher import Dispatcher
     from seedance_async.scheduling.forecast import Forecast
     from seedance_async.transport import Transport
@@ -78,12 +79,19 @@ class Poller:
     """Polls tasks when the schedule says so, for those who follow them."""
 
     def __init__(
-        self, transport: Transport, dispatcher: Dispatcher, forecast: Forecast, workers: TaskGroup
+        self,
+        transport: Transport,
+        dispatcher: Dispatcher,
+        forecast: Forecast,
+        workers: TaskGroup,
+        *,
+        record: AccountRecord,
     ) -> None:
         self._transport = transport
         self._dispatcher = dispatcher
         self._forecast = forecast
         self._workers = workers
+        self._record = record
         self._watched: dict[str, _Watched] = {}
         self._starts: OrderedDict[str, Start] = OrderedDict()
 
@@ -164,6 +172,7 @@ class Poller:
                 await self._missed(watched, outcome)
             elif outcome.is_final:
                 self.observe(outcome)
+                await self._record.finished(outcome)
                 self._end(watched, outcome)
             else:
                 watched.failures, watched.hopeless_since, watched.running_at = 0, None, asked_at
