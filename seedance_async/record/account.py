@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
 log: logging.Logger = logging.getLogger(__name__)
 
-PATIENCE: Final = 0.5
+PATIENCE: Final = 5.0
 """Seconds for which a POST waits for the record where no limit is set, if the disk hangs."""
 
 PATIENCE_UNDER_LIMITS: Final = 10.0
