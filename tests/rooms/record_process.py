@@ -41,4 +41,5 @@ async def main(deed: str, base_url: str, argument: str) -> None:
 
 
 if __name__ == "__main__":
-    anyio.run(main, *sys.argv[1:])
+    does, url, said = sys.argv[1:]
+    anyio.run(main, does, url, said)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import os
 import signal
@@ -19,7 +20,9 @@ from tests.rooms.record_process import SPEED
 from tests.rooms.records import client_of, reader_of, refunded, script, spent_in, texts_of
 
 if TYPE_CHECKING:
-    from seedance_async.sandbox.service import GenerationRequest
+    from collections.abc import Callable
+
+    from seedance_async.sandbox.validation import GenerationRequest
 
 KILLED = "A boat that is never finished"
 FAILS = "A boat that sinks [[sandbox:fail]]"
@@ -126,10 +129,10 @@ async def test_wherever_a_script_dies_its_post_is_on_record(point: str, found: s
     assert "accepted" == post.state
 
 
-def rises(_: GenerationRequest) -> int:
+def rising() -> Callable[[GenerationRequest], int]:
     """A price that doubles with the fourth task."""
-    rises.sold += 1  # type: ignore[attr-defined]
-    return PRICE if rises.sold <= 3 else 2 * PRICE  # type: ignore[attr-defined]
+    prices = itertools.chain([PRICE] * 3, itertools.repeat(2 * PRICE))
+    return lambda _: next(prices)
 
 
 @pytest.mark.parametrize("processes", [2, 3])
@@ -166,8 +169,7 @@ async def test_a_monthly_limit_counts_what_other_days_and_batches_have_spent(
 
 async def test_a_price_that_rises_passes_a_limit_by_one_post_at_most() -> None:
     """The law of a batch's ledger: its answer is the first to say so."""
-    rises.sold = 0  # type: ignore[attr-defined]
-    async with Sandbox(conditions=Conditions(speed=SPEED, price=rises)) as sandbox:
+    async with Sandbox(conditions=Conditions(speed=SPEED, price=rising())) as sandbox:
         scripts = [await script(sandbox, "many", "10", SEEDANCE_MAX_CREDITS_DAY="100") for _ in range(2)]
         for process in scripts:
             async with process:
