@@ -12,7 +12,7 @@ import logging
 import os
 import uuid
 from collections import OrderedDict
-from contextlib import asynccontextmanager, contextmanager
+from contextlib import contextmanager
 from functools import partial
 from typing import TYPE_CHECKING, Final
 
@@ -32,7 +32,7 @@ from seedance_async.signals import Future
 from seedance_async.transport import Transport, open_session
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, Callable, Iterator, Sequence
+    from collections.abc import Callable, Iterator, Sequence
 
     from aiohttp import ClientSession
     from anyio.abc import TaskGroup
@@ -175,18 +175,19 @@ class Engine:
         Raises:
             CreditCapError: a standing limit does not allow it; nothing was sent.
         """
-        slot = slot or await self.dispatcher.slot()
-        async with self._recorded(call, kind, slot, project or self.project) as entry:
+        entry = self._record.entry(self._asked(call, kind, project))
+        slot = await self._slot_on_record(entry, slot)
 
-            async def before_again(failure: protocol.Failure) -> None:
-                entry.retried()
-                if on_retry is not None:
-                    on_retry()
-                if isinstance(failure.error, ServiceBusyError):
-                    await self.dispatcher.room.wait()
+        async def before_again(failure: protocol.Failure) -> None:
+            entry.retried()
+            if on_retry is not None:
+                on_retry()
+            if isinstance(failure.error, ServiceBusyError):
+                await self.dispatcher.room.wait()
 
-            key = str(call.idempotency_key)
-            read = partial(self._read_submission, key=key)
+        key = str(call.idempotency_key)
+        read = partial(self._read_submission, key=key)
+        with entry.sending():
             accepted = await self.transport.send(
                 call, read, slot=slot, history=history, before_again=before_again
             )
@@ -197,24 +198,33 @@ class Engine:
                 await entry.accepted(submission)
         return submission
 
-    @asynccontextmanager
-    async def _recorded(
-        self, call: protocol.Call, kind: Kind, slot: Slot, project: str | None
-    ) -> AsyncGenerator[Entry]:
-        """The POST in the account's record; the slot is given back if it may not be sent."""
-        asked = Asked.of_body(
+    def _asked(self, call: protocol.Call, kind: Kind, project: str | None) -> Asked:
+        """What a POST asks for, for the account's record."""
+        return Asked.of_body(
             call.body,
             key=str(call.idempotency_key),
             kind=kind,
-            project=project,
+            project=project or self.project,
             with_prompt=self._record.with_prompts,
         )
-        try:
-            async with self._record.post(asked) as entry:
-                yield entry
-        except BaseException:
-            slot.cancel()  # which changes nothing about one that was used
-            raise
+
+    async def _slot_on_record(self, entry: Entry, slot: Slot | None) -> Slot:
+        """A slot for a POST whose intent is on record.
+
+        Nobody keeps a slot while a standing limit makes it wait for another POST, which may need one.
+        """
+        while True:
+            slot = slot or await self.dispatcher.slot()
+            try:
+                may_leave = await entry.intend()
+            except BaseException:
+                slot.cancel()
+                raise
+            if may_leave:
+                return slot
+            slot.cancel()
+            slot = None
+            await entry.room()
 
     def _read_submission(self, reply: protocol.Reply, *, key: str) -> Submission | protocol.Failure:
         """Read the answer to a POST, and learn from it what the server can take."""

@@ -11,18 +11,18 @@ import asyncio
 import logging
 import sqlite3
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import asynccontextmanager
+from contextlib import contextmanager
 from functools import partial
 from typing import TYPE_CHECKING, Final, TypeVar
 
 import anyio
 
 from seedance_async.errors import CreditCapError, SeedanceError, UncertainSubmissionError
-from seedance_async.record.limits import Refusal, Wait
+from seedance_async.record.limits import Hold, Refusal, Wait
 from seedance_async.record.store import Answer, Opened, Store
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, Callable
+    from collections.abc import Callable, Iterator
     from pathlib import Path
 
     from seedance_async.models import CreditLimits, Submission, Task
@@ -71,20 +71,9 @@ class AccountRecord:
         if self._store is not None:
             self.begin(self._store.open)
 
-    @asynccontextmanager
-    async def post(self, asked: Asked) -> AsyncGenerator[Entry]:
-        """Write down that a POST is about to leave, and in the end what became of it.
-
-        Raises:
-            CreditCapError: a standing limit does not allow it, or cannot be checked; nothing may be sent.
-        """
-        entry = Entry(self, self._store, asked)
-        await entry.intend()
-        try:
-            yield entry
-        except BaseException as error:
-            entry.failed(error)
-            raise
+    def entry(self, asked: Asked) -> Entry:
+        """The entry of a POST that is about to leave; nothing is written yet."""
+        return Entry(self, self._store, asked)
 
     async def finished(self, task: Task) -> None:
         """Write down how a task ended, and what was refunded, before anybody learns of it."""
@@ -157,26 +146,48 @@ class Entry:
         self._opened: Opened | None = None  # set and read in the record's thread
         self._is_accepted = False
 
-    async def intend(self) -> None:
-        """Write the POST down, once the limits allow it.
+    async def intend(self) -> bool:
+        """Write the POST down, if the limits allow it; False where another one has to end first.
+
+        A caller that leaves meanwhile sends nothing, and holds nothing.
+
+        Raises:
+            CreditCapError: the limits do not allow it, or cannot be checked; nothing may be sent.
+        """
+        if (store := self._store) is None:
+            return True
+        asking: asyncio.Future[Answer | None] = self._record.begin(lambda: self._intend(store))
+        try:
+            answer: Answer | None = await self._record.answer(asking)
+        except BaseException:
+            self._give_up(store, "not sent", is_unpaid=True)
+            raise
+        if answer is None:
+            self._record.check_failure(store)
+        return self._may_leave(answer)
+
+    async def room(self) -> None:
+        """Wait until the limits allow the POST, or never will.
 
         Raises:
             CreditCapError: they do not, or cannot be checked.
         """
-        if self._store is None:
-            return None
+        if (store := self._store) is None:
+            return
         pause = FIRST_PAUSE
-        while True:
-            match await self._intend_once(self._store):
-                case Refusal(reason=reason):
-                    raise _standing_error(reason)
-                case Wait():
-                    await anyio.sleep(pause)
-                    pause = min(LONGEST_PAUSE, 2 * pause)
-                case None:
-                    return self._record.check_failure(self._store)
-                case Opened():
-                    return None
+        while not self._may_leave(await self._record.do(lambda: store.look(self._asked))):
+            await anyio.sleep(pause)
+            pause = min(LONGEST_PAUSE, 2 * pause)
+
+    @contextmanager
+    def sending(self) -> Iterator[None]:
+        """Write down how the POST that is sent in this block ends, unless it is accepted."""
+        try:
+            yield
+        except BaseException as error:
+            if not self._is_accepted and self._store is not None:
+                self._give_up(self._store, type(error).__name__, is_unpaid=_proves_unpaid(error))
+            raise
 
     def retried(self) -> None:
         """An attempt has failed, and another one follows: others need not wait for its answer."""
@@ -191,19 +202,10 @@ class Entry:
             await self._record.do(lambda: store.accept(self._asked, self._opened, submission))
             self._record.begin(store.checkpoint)
 
-    def failed(self, error: BaseException) -> None:
-        """Write down that it was not accepted, and what that proves."""
-        if not self._is_accepted and self._store is not None:
-            self._give_up(self._store, type(error).__name__, is_unpaid=_proves_unpaid(error))
-
-    async def _intend_once(self, store: Store) -> Answer | None:
-        """One look at the limits. A caller that leaves meanwhile sends nothing, and holds nothing."""
-        asking = self._record.begin(lambda: self._intend(store))
-        try:
-            return await self._record.answer(asking)
-        except BaseException:
-            self._give_up(store, "not sent", is_unpaid=True)
-            raise
+    def _may_leave(self, answer: Answer | Hold | None) -> bool:
+        if isinstance(answer, Refusal):
+            raise _standing_error(answer.reason)
+        return not isinstance(answer, Wait)
 
     def _intend(self, store: Store) -> Answer:
         answer = store.intend(self._asked)

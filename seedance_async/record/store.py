@@ -145,6 +145,11 @@ class Store:
                 return decision
             return Opened(self._insert(connection, asked, now, decision.credits), is_new=True)
 
+    def look(self, asked: Asked) -> Decision:
+        """Whether a POST may leave now; nothing is written down."""
+        with self._transaction() as connection:
+            return self._decide(connection, asked, clocks.wall_now())
+
     def retried(self, opened: Opened) -> None:
         """An attempt has failed, and another one follows: nobody need wait for its answer."""
         with self._transaction() as connection:

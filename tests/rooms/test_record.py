@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 import anyio
 import pytest
+from attrs import evolve
 
 from seedance_async import (
     ClientStateError,
@@ -30,6 +31,7 @@ from seedance_async.record import Reader, account, record_path
 from seedance_async.record.limits import DAY
 from seedance_async.record.store import Store
 from seedance_async.sandbox import Conditions, Fault, Sandbox
+from seedance_async.sandbox.faults import NAMED
 from tests.batch.helpers import PRICE, pictures, run_once
 from tests.canary import KEYS
 from tests.faults.helpers import client_for
@@ -475,6 +477,20 @@ async def test_an_unknown_price_is_learned_by_one_post_alone(sandbox: Sandbox) -
     assert [None] * 5 == [result.error for result in results]
     arrivals = [record for record in sandbox.requests if record.method == "POST"]
     assert 5 == len(arrivals)
+
+
+@pytest.mark.parametrize("fault", ["drop-before", "rate-limited", "busy", "internal-error"])
+async def test_who_waits_for_a_limit_keeps_no_slot_from_the_post_it_waits_for(
+    sandbox: Sandbox, fault: str
+) -> None:
+    """Else its retry would wait for a slot, and all others for its answer."""
+    async with client_for(sandbox, credit_limits=CreditLimits(day=2.5 * PRICE)) as client:
+        await client.submit(BOAT)
+        sandbox.faults.add(evolve(NAMED[fault], on="submit", count=2))
+        results = [result async for result in client.as_completed([BOAT] * 20)]
+
+    assert 19 == sum(isinstance(result.error, CreditCapError) for result in results)
+    assert 2 * PRICE == spent_in(sandbox)
 
 
 async def test_what_fails_gives_its_credits_back_to_the_limit(sandbox: Sandbox) -> None:
