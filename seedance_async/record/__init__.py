@@ -5,7 +5,7 @@ the task ids and the credits after, and how each task ended when a poll has seen
 for that died is found again (``seedance tasks``), what was spent is added up (``seedance spend``), and
 standing limits hold over all of them.
 
-It has no prompts, unless that is asked for, no URLs and no API key. Its size is about 500 bytes a POST, and
+It has no prompts, unless that is asked for, no URLs and no API key. Its size is about 400 bytes a POST, and
 ``seedance tasks --forget-before`` trims it.
 
 It is looser than a batch's journal, and costs less: a commit survives the process, whatever ends it, but not

@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import sqlite3
+from collections import deque
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from functools import partial
@@ -35,6 +36,9 @@ PATIENCE: Final = 5.0
 
 PATIENCE_UNDER_LIMITS: Final = 10.0
 """As ``PATIENCE``, where a limit is to be checked: without an answer the POST does not leave."""
+
+MOST_MISSED: Final = 1000
+"""Answers that wait for a disk that cannot be written to."""
 
 FIRST_PAUSE: Final = 0.02
 LONGEST_PAUSE: Final = 0.5
@@ -65,6 +69,7 @@ class AccountRecord:
         self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="seedance-record")
         self._has_answered: Callable[[], bool] = lambda: True  # else the disk hangs
         self._failure: Exception | None = None
+        self._missed: deque[Callable[[], object]] = deque(maxlen=MOST_MISSED)
 
     def start(self) -> None:
         """Begin to open the file, so that the first POST finds it open. Nobody is warned before that."""
@@ -78,7 +83,7 @@ class AccountRecord:
     async def finished(self, task: Task) -> None:
         """Write down how a task ended, and what was refunded, before anybody learns of it."""
         if self._store is not None:
-            await self.do(partial(self._store.finish, task))
+            await self.do(partial(self._store.finish, task), later=True)
 
     async def close(self) -> None:
         """Write down what is left to, and close the file."""
@@ -110,13 +115,17 @@ class AccountRecord:
                 reason,
             )
 
-    async def do(self, operation: Callable[[], T]) -> T | None:
+    async def do(self, operation: Callable[[], T], *, later: bool = False) -> T | None:
         """Do something in the record's thread; None if it does not work, or not in time."""
-        return await self.answer(self.begin(operation))
+        return await self.answer(self.begin(operation, later=later))
 
-    def begin(self, operation: Callable[[], T]) -> asyncio.Future[T | None]:
-        """Do something in the record's thread, after all that was asked for before; need not be awaited."""
-        return asyncio.get_running_loop().run_in_executor(self._thread, self._guarded, operation)
+    def begin(self, operation: Callable[[], T], *, later: bool = False) -> asyncio.Future[T | None]:
+        """Do something in the record's thread, after all that was asked for before; need not be awaited.
+
+        With ``later``, what fails because the disk is full or somebody keeps the file locked is done before
+        the next operation that works.
+        """
+        return asyncio.get_running_loop().run_in_executor(self._thread, self._guarded, operation, later)
 
     async def answer(self, asked: asyncio.Future[T | None]) -> T | None:
         """What an operation gives, unless the disk hangs: what was asked for is done all the same."""
@@ -126,11 +135,16 @@ class AccountRecord:
             self._has_answered = asked.done
         return asked.result() if asked.done() else None
 
-    def _guarded(self, operation: Callable[[], T]) -> T | None:
+    def _guarded(self, operation: Callable[[], T], later: bool) -> T | None:
         try:
+            while self._missed:
+                self._missed[0]()
+                self._missed.popleft()
             done = operation()
         except (sqlite3.Error, OSError, ValueError) as problem:  # ValueError: text that is none
             self._failure = problem
+            if later and isinstance(problem, sqlite3.OperationalError | OSError):
+                self._missed.append(operation)
             return None
         self._failure = None
         return done
@@ -199,7 +213,7 @@ class Entry:
         """Write down what it was answered."""
         self._is_accepted = True
         if (store := self._store) is not None:
-            await self._record.do(lambda: store.accept(self._asked, self._opened, submission))
+            await self._record.do(lambda: store.accept(self._asked, self._opened, submission), later=True)
             self._record.begin(store.checkpoint)
 
     def _may_leave(self, answer: Answer | Hold | None) -> bool:
@@ -215,7 +229,7 @@ class Entry:
 
     def _give_up(self, store: Store, error: str, *, is_unpaid: bool) -> None:
         give_up = partial(store.give_up, error=error, is_unpaid=is_unpaid)
-        self._record.begin(lambda: self._with_opened(give_up))
+        self._record.begin(lambda: self._with_opened(give_up), later=True)
 
     def _with_opened(self, operation: Callable[[Opened], None]) -> None:
         """Do something with the row of the POST, if it could be written; for the record's thread."""

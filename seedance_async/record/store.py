@@ -54,10 +54,12 @@ class Opened:
 
     Attributes:
         row: its id.
+        key: its idempotency key: in a file that was begun anew, the id may be another POST's.
         is_new: whether this POST opened it; else an earlier one under its key did.
     """
 
     row: int
+    key: str
     is_new: bool
 
 
@@ -139,11 +141,12 @@ class Store:
             earlier = _earlier(connection, asked.key, now)
             if earlier is not None:
                 self._take_up(connection, earlier, now)
-                return Opened(earlier, is_new=False)
+                return Opened(earlier, asked.key, is_new=False)
             decision = self._decide(connection, asked, now)
             if not isinstance(decision, Hold):
                 return decision
-            return Opened(self._insert(connection, asked, now, decision.credits), is_new=True)
+            row = self._insert(connection, asked, now, decision.credits)
+            return Opened(row, asked.key, is_new=True)
 
     def look(self, asked: Asked) -> Decision:
         """Whether a POST may leave now; nothing is written down."""
@@ -154,7 +157,8 @@ class Store:
         """An attempt has failed, and another one follows: nobody need wait for its answer."""
         with self._transaction() as connection:
             connection.execute(
-                "UPDATE posts SET awaited = 0, touched_at = ? WHERE id = ?", (clocks.wall_now(), opened.row)
+                "UPDATE posts SET awaited = 0, touched_at = ? WHERE id = ? AND key = ?",
+                (clocks.wall_now(), opened.row, opened.key),
             )
 
     def give_up(self, opened: Opened, *, error: str, is_unpaid: bool) -> None:
@@ -162,22 +166,22 @@ class Store:
         unpaid = is_unpaid and opened.is_new
         with self._transaction() as connection:
             connection.execute(
-                "UPDATE posts SET state = ?, settled = ?, error = ? WHERE id = ? AND state = ?",
-                (REFUSED if unpaid else UNCERTAIN, int(unpaid), error, opened.row, SUBMITTING),
+                "UPDATE posts SET state = ?, settled = ?, error = ? WHERE id = ? AND key = ? AND state = ?",
+                (REFUSED if unpaid else UNCERTAIN, int(unpaid), error, opened.row, opened.key, SUBMITTING),
             )
 
     def accept(self, asked: Asked, opened: Opened | None, submission: Submission) -> None:
         """A POST was accepted. ``opened`` is None where its intent could not be written."""
         with self._transaction() as connection:
-            row = None if opened is None else opened.row
+            row = None if opened is None else _open_row(connection, opened)
             known = connection.execute(
                 "SELECT post FROM tasks WHERE id = ?", (submission.task_ids[0],)
             ).fetchone()
             if known is not None:  # the answer to an earlier POST, given once more
-                if opened is not None and opened.is_new and known[0] != row:
-                    _settle(connection, opened.row, REFUSED, "answered as an earlier POST was")
+                if row is not None and opened is not None and opened.is_new:
+                    _settle(connection, row, REFUSED, "answered as an earlier POST was")
                 return
-            if row is None or _state(connection, row) == ACCEPTED:  # under a key that the server forgot
+            if row is None:  # it could not be written, or it was accepted, and the server forgot the key
                 row = self._insert(connection, asked, clocks.wall_now(), _believed(connection, asked))
             self._book_acceptance(connection, row, asked.kind, submission)
 
@@ -316,9 +320,12 @@ def _earlier(connection: sqlite3.Connection, key: str, now: float) -> int | None
     return int(row[0])
 
 
-def _state(connection: sqlite3.Connection, row: int) -> str:
-    found = connection.execute("SELECT state FROM posts WHERE id = ?", (row,)).fetchone()
-    return str(found[0]) if found else ACCEPTED  # it was trimmed meanwhile
+def _open_row(connection: sqlite3.Connection, opened: Opened) -> int | None:
+    """The row of a POST, unless it was accepted before, or is gone with its file."""
+    found = connection.execute(
+        "SELECT id FROM posts WHERE id = ? AND key = ? AND state <> ?", (opened.row, opened.key, ACCEPTED)
+    ).fetchone()
+    return None if found is None else int(found[0])
 
 
 def _charged(connection: sqlite3.Connection, asked: Asked) -> float | None:

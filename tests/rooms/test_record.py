@@ -422,6 +422,50 @@ async def test_a_record_that_fails_is_told_once_and_stops_no_post_without_a_limi
         assert b"" == reader.path.with_name("elsewhere").read_bytes()
 
 
+async def test_answers_that_could_not_be_written_are_written_when_the_file_works_again(
+    sandbox: Sandbox, reader: Reader, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Somebody kept it locked while the ids and the refund came; nobody is left waiting for that POST."""
+    monkeypatch.setattr(account, "PATIENCE", 0.2)
+    async with client_for(sandbox, credit_limits=CreditLimits()) as client:
+        sandbox.faults.add(DELAY)
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(client.submit, SINKS)
+            await anyio.sleep(10)
+            with closing(sqlite3.connect(reader.path, isolation_level=None)) as somebody:
+                somebody.execute("BEGIN IMMEDIATE")
+                await anyio.sleep(1000)
+                (task_id,) = sandbox.tasks
+                await client.get_task(task_id)
+        assert ["submitting"] == [post.state for post in reader.posts()]
+        await client.get_task(task_id)
+
+    (post,) = reader.posts()
+    assert ("accepted", PRICE, [task_id]) == (
+        post.state, post.credits_refunded, [task.id for task in post.tasks],
+    )  # fmt: skip
+
+
+async def test_a_limit_that_stops_a_post_in_doubt_leaves_it_in_doubt(
+    sandbox: Sandbox, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It may be paid by its first attempt: it is not planned anew under another key."""
+    job = [NanoBananaPro(prompt="A boat [[fault:drop-after-charge*3]]")]
+    monkeypatch.setenv("SEEDANCE_RECORD", "off")
+    monkeypatch.setattr("tests.batch.helpers.PATIENCE", RetryPolicy(max_elapsed=0.5))
+    (lost,) = (await run_once(sandbox, tmp_path / "out", job)).values()
+    monkeypatch.setenv("SEEDANCE_RECORD", "on")
+    monkeypatch.setenv("SEEDANCE_MAX_CREDITS_DAY", "0")
+    (stopped,) = (await run_once(sandbox, tmp_path / "out", job)).values()
+    monkeypatch.delenv("SEEDANCE_MAX_CREDITS_DAY")
+    monkeypatch.setattr("tests.batch.helpers.PATIENCE", RetryPolicy())
+    (saved,) = (await run_once(sandbox, tmp_path / "out", job)).values()
+
+    assert isinstance(stopped.error, CreditCapError)
+    assert lost.idempotency_key == stopped.idempotency_key == saved.idempotency_key
+    assert ("saved", 1) == (str(saved.state), len(sandbox.paid_tasks))
+
+
 async def test_a_record_that_works_again_is_written_again(sandbox: Sandbox, reader: Reader) -> None:
     """A disk gets room, or somebody moves the damaged file away."""
     reader.path.parent.mkdir(parents=True)
