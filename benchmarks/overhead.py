@@ -1,4 +1,4 @@
-"""The client's overhead: CPU for an exchange and for a scheduling decision, memory for a task in flight.
+"""The client's overhead: CPU of an exchange and a decision, memory of a task, a POST's wait for its record.
 
 The exchange is one poll over loopback against a server in another process, so that only the client's side is
 measured, in CPU seconds of this process. The baseline does the same exchange with aiohttp alone: request,
@@ -12,17 +12,20 @@ import gc
 import json
 import subprocess
 import sys
+import tempfile
 import time
 import tracemalloc
 from contextlib import contextmanager
+from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 import aiohttp
 
 from benchmarks.report import Table
-from seedance_async import RateLimit, SeedanceClient
+from seedance_async import CreditLimits, RateLimit, SeedanceClient, Submission
 from seedance_async.budget.allowance import Allowance
 from seedance_async.models import Kind
+from seedance_async.record import AccountRecord, Asked
 from seedance_async.scheduling.forecast import Forecast
 from seedance_async.scheduling.schedule import Poll, Schedule
 
@@ -65,8 +68,9 @@ asyncio.run(main())
 
 
 def run(*, quick: bool) -> list[Table]:
-    """Measure all three."""
-    return [_exchanges(quick=quick), _decisions(quick=quick), _memory(quick=quick)]
+    """Measure all four."""
+    record = asyncio.run(_record(posts=300 if quick else 5000))
+    return [_exchanges(quick=quick), _decisions(quick=quick), _memory(quick=quick), record]
 
 
 def _exchanges(*, quick: bool) -> Table:
@@ -170,6 +174,44 @@ def _memory(*, quick: bool) -> Table:
         conditions=f"tracemalloc over {size} watched tasks, ids included",
         columns=("tasks in flight", "bytes a task"),
         rows=((size, round(used / size)),),
+    )
+
+
+async def _record(*, posts: int) -> Table:
+    """What a POST waits for: until its intent is written, and until its ids are."""
+    rows = []
+    limits = CreditLimits(day=1e12, month=1e12)
+    for name, chosen in (("without limits", CreditLimits()), ("under two limits", limits)):
+        with tempfile.TemporaryDirectory() as directory:
+            record = AccountRecord(Path(directory) / "record.sqlite", chosen)
+            record.start()
+            costs = [await _recorded(record, number) for number in range(posts)]
+            await record.close()
+        rows += [(f"intent, {name}", *_spread(costs, 0)), (f"ids, {name}", *_spread(costs, 1))]
+    return Table(
+        name="overhead: the account's record",
+        conditions=f"milliseconds of the wall clock that a POST waits for it, over {posts} POSTs",
+        columns=("step", "median", "p99", "worst"),
+        rows=tuple(rows),
+    )
+
+
+async def _recorded(record: AccountRecord, number: int) -> tuple[float, float]:
+    entry = record.entry(Asked(key=f"key-{number}", kind=Kind(model="seedance2", seconds=5)))
+    began = time.perf_counter()
+    await entry.intend()
+    intended = time.perf_counter()
+    task_id = f"sd2_{number:016d}"
+    await entry.accepted(Submission(id=task_id, task_ids=(task_id,), credits_used=30.0))
+    return intended - began, time.perf_counter() - intended
+
+
+def _spread(costs: list[tuple[float, float]], step: int) -> tuple[float, float, float]:
+    ordered = sorted(cost[step] * 1e3 for cost in costs)
+    return (
+        round(ordered[len(ordered) // 2], 2),
+        round(ordered[-len(ordered) // 100], 2),
+        round(ordered[-1], 2),
     )
 
 

@@ -26,7 +26,7 @@ from seedance_async.budget.file_memory import FileMemory, outlives_a_process
 from seedance_async.budget.memory import BudgetMemory, NoMemory
 from seedance_async.completions import Completion, CompletionRun, checked, grouped
 from seedance_async.credentials import ApiKey, read_key
-from seedance_async.engine import Engine
+from seedance_async.engine import Engine, handing_over
 from seedance_async.errors import (
     ClientStateError,
     ConfigurationError,
@@ -37,9 +37,19 @@ from seedance_async.errors import (
     WaitTimeoutError,
 )
 from seedance_async.logs import Log
-from seedance_async.models import RateLimit, Request, RetryPolicy, Submission, Task, Timeouts, time_scale
+from seedance_async.models import (
+    CreditLimits,
+    RateLimit,
+    Request,
+    RetryPolicy,
+    Submission,
+    Task,
+    Timeouts,
+    time_scale,
+)
 from seedance_async.models.display import shown
 from seedance_async.models.rules import optional, true_or_false, whole_number
+from seedance_async.record import Recording, account_record
 from seedance_async.route import read_route
 from seedance_async.scheduling.duration import Duration
 from seedance_async.scheduling.forecast import Forecast
@@ -52,7 +62,7 @@ KEY_PAGE: Final = "https://seedance2ai.io/app/api"
 REMEMBERED_KEYS: Final = 10_000
 
 
-Option = TypeVar("Option", RateLimit, RetryPolicy, Timeouts, Forecast)
+Option = TypeVar("Option", CreditLimits, RateLimit, RetryPolicy, Timeouts, Forecast)
 Setting = TypeVar("Setting")
 
 
@@ -80,6 +90,11 @@ class SeedanceClient:
         forecasts: what an earlier client learned about durations; ``Forecast.load`` reads it back. Else one
             that knows nothing; where a sandbox runs faster, ``SEEDANCE_TIME_SCALE`` says how long one of the
             vendor's seconds takes there, such as ``0.05``.
+        record: whether the account's record is kept (``seedance tasks``, ``seedance spend``); ``"prompts"``
+            keeps the prompts, too. Else ``SEEDANCE_RECORD``: ``on``, ``off`` or ``prompts``. Else it is kept,
+            without prompts; not of a sandbox at loopback, unless ``SEEDANCE_STATE_DIR`` is set.
+        credit_limits: standing limits; else ``SEEDANCE_MAX_CREDITS_DAY`` and ``SEEDANCE_MAX_CREDITS_MONTH``.
+        project: whose costs the POSTs are in the record; else ``SEEDANCE_PROJECT``.
 
     Raises:
         ConfigurationError: no API key, or an unusable option. Nothing was sent.
@@ -99,6 +114,9 @@ class SeedanceClient:
         proxy: str | None = None,
         download_networks: str | Iterable[str] | None = None,
         forecasts: Forecast | None = None,
+        record: Recording | None = None,
+        credit_limits: CreditLimits | None = None,
+        project: str | None = None,
     ) -> None:
         key = _api_key(api_key)
         address = base_url or os.environ.get("SEEDANCE_BASE_URL") or BASE_URL
@@ -125,9 +143,21 @@ class SeedanceClient:
         self._usage = Usage()
         scale = _environment("SEEDANCE_TIME_SCALE", time_scale, 1.0)
         self._forecasts = Forecast(scale=scale) if forecasts is None else _option(forecasts, Forecast)
+        self._record = account_record(
+            self.account,
+            self._base_url,
+            recording=record,
+            limits=None if credit_limits is None else _option(credit_limits, CreditLimits),
+        )
+        self._project = project or os.environ.get("SEEDANCE_PROJECT") or None
         self._bodies: OrderedDict[str, bytes] = OrderedDict()
         self._engine: Engine | None = None
         self._closed = False
+
+    @property
+    def account(self) -> str:
+        """Whose API key this is: the API's origin and the key's fingerprint; never the key."""
+        return self._key.account(str(self._base_url.origin()))
 
     @property
     def usage(self) -> Usage:
@@ -263,11 +293,8 @@ class SeedanceClient:
         check("the call", timeout=(arguments.patience, timeout))  # after the POST it would be paid
         submission = await self.submit(request)
         until = None if timeout is None else anyio.current_time() + timeout
-        try:
+        with handing_over(submission):
             tasks = await self._wait_for_all(submission.task_ids, until)
-        except BaseException as error:
-            _hand_over(error, submission)
-            raise
         if not any(task.is_completed for task in tasks):
             raise TaskFailedError(tasks[0], idempotency_key=submission.idempotency_key)
         return tasks
@@ -379,7 +406,9 @@ class SeedanceClient:
             timeouts=self._timeouts,
             usage=self._usage,
             forecast=self._forecasts,
-            memory=_memory(self._key, self._base_url, self._rate_limit),
+            memory=_memory(self.account, self._base_url, self._rate_limit),
+            record=self._record,
+            project=self._project,
             session=self._session,
             route=self._route,
         )
@@ -451,11 +480,11 @@ def _option(value: object, kind: type[Option]) -> Option:
     raise ConfigurationError(f"a {kind.__name__} is wanted, such as {kind()}; got {shown(value)}")
 
 
-def _memory(key: ApiKey, base_url: URL, limit: RateLimit) -> BudgetMemory:
+def _memory(account: str, base_url: URL, limit: RateLimit) -> BudgetMemory:
     """Where stamps and lessons of the limit outlive the process."""
     if not outlives_a_process(base_url):
         return NoMemory()
-    return FileMemory(key.account(str(base_url.origin())), limit=limit)
+    return FileMemory(account, limit=limit)
 
 
 def _environment(name: str, parse: Callable[[str], Setting], default: Setting) -> Setting:
@@ -474,15 +503,3 @@ def _task_id(task: Submission | Task | str) -> str:
 
 def _left_until(deadline: float | None) -> float | None:
     return None if deadline is None else max(0.0, deadline - anyio.current_time())
-
-
-def _hand_over(error: BaseException, submission: Submission) -> None:
-    """Add the handles of what was paid to whatever ends a wait, cancellation included."""
-    for name, value in (("idempotency_key", submission.idempotency_key), ("task_id", submission.id)):
-        if getattr(error, name, None) is None:
-            setattr(error, name, value)
-    if not isinstance(error, SeedanceError):
-        message = f"task {', '.join(submission.task_ids)} is paid and goes on; collect it with client.wait"
-        error.add_note(message)
-        # A timeout or a web framework may swallow the exception, and its note with it.
-        log.warning("%s", message)

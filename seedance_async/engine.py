@@ -11,6 +11,7 @@ import asyncio
 import os
 import uuid
 from collections import OrderedDict
+from contextlib import contextmanager
 from functools import partial
 from typing import TYPE_CHECKING, Final, TypeVarTuple
 
@@ -25,6 +26,7 @@ from seedance_async.errors import ClientStateError, SeedanceError, ServiceBusyEr
 from seedance_async.logs import Log
 from seedance_async.models import Submission, Task
 from seedance_async.on_wire import PostsOnWire
+from seedance_async.record import Asked
 from seedance_async.scheduling.dispatcher import Dispatcher
 from seedance_async.scheduling.poller import Poller
 from seedance_async.scheduling.schedule import Schedule
@@ -32,7 +34,7 @@ from seedance_async.signals import Future
 from seedance_async.transport import Transport
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Sequence
+    from collections.abc import Awaitable, Callable, Iterator, Sequence
 
     from aiohttp import ClientSession
     from anyio.abc import TaskGroup
@@ -42,6 +44,7 @@ if TYPE_CHECKING:
     from seedance_async.budget.memory import BudgetMemory
     from seedance_async.credentials import ApiKey
     from seedance_async.models import Kind, RateLimit, Request, RetryPolicy, Timeouts
+    from seedance_async.record import AccountRecord, Entry
     from seedance_async.route import Route
     from seedance_async.scheduling.forecast import Forecast
     from seedance_async.scheduling.poller import Follower
@@ -70,6 +73,8 @@ class Engine:
         usage: Usage,
         forecast: Forecast,
         memory: BudgetMemory | None,
+        record: AccountRecord,
+        project: str | None,
         session: ClientSession | None,
         route: Route,
     ) -> None:
@@ -89,6 +94,8 @@ class Engine:
         )
         self._forecast = forecast
         self._usage = usage
+        self._record = record
+        self.project = project
         self.posts: PostsOnWire = PostsOnWire()
         self._keys: OrderedDict[str, str] = OrderedDict()
         self._closing = anyio.Event()
@@ -182,14 +189,22 @@ class Engine:
         *,
         history: retry.History,
         slot: Slot | None = None,
+        project: str | None = None,
         on_retry: Callable[[], None] | None = None,
     ) -> Submission:
         """Send a POST that exists already, byte for byte, and remember what was accepted.
 
-        ``on_retry`` is called after an attempt that failed, before the next one.
+        ``project`` says whose costs it belongs to, else the client's. ``on_retry`` is called after an attempt
+        that failed, before the next one.
+
+        Raises:
+            CreditCapError: a standing limit does not allow it; nothing was sent.
         """
+        entry = self._record.entry(self._asked(call, kind, project))
+        slot = await self._slot_on_record(entry, slot)
 
         async def before_again(failure: protocol.Failure) -> None:
+            entry.retried()
             if on_retry is not None:
                 on_retry()
             if isinstance(failure.error, ServiceBusyError):
@@ -197,13 +212,44 @@ class Engine:
 
         key = str(call.idempotency_key)
         read = partial(self._read_submission, key=key)
-        accepted = await self.transport.send(
-            call, read, slot=slot, history=history, before_again=before_again
-        )
-        submission = evolve(accepted, idempotency_key=key)
-        self._usage.accepted(submission)
-        self.poller.register(submission, kind)
+        with entry.sending():
+            accepted = await self.transport.send(
+                call, read, slot=slot, history=history, before_again=before_again
+            )
+            submission = evolve(accepted, idempotency_key=key)
+            self._usage.accepted(submission)
+            self.poller.register(submission, kind)
+            with handing_over(submission):
+                await entry.accepted(submission)
         return submission
+
+    def _asked(self, call: protocol.Call, kind: Kind, project: str | None) -> Asked:
+        """What a POST asks for, for the account's record."""
+        return Asked.of_body(
+            call.body,
+            key=str(call.idempotency_key),
+            kind=kind,
+            project=project or self.project,
+            with_prompt=self._record.with_prompts,
+        )
+
+    async def _slot_on_record(self, entry: Entry, slot: Slot | None) -> Slot:
+        """A slot for a POST whose intent is on record.
+
+        Nobody keeps a slot while a standing limit makes it wait for another POST, which may need one.
+        """
+        while True:
+            slot = slot or await self.dispatcher.slot()
+            try:
+                may_leave = await entry.intend()
+            except BaseException:
+                slot.cancel()
+                raise
+            if may_leave:
+                return slot
+            slot.cancel()
+            slot = None
+            await entry.room()
 
     def _read_submission(self, reply: protocol.Reply, *, key: str) -> Submission | protocol.Failure:
         """Read the answer to a POST, and learn from it what the server can take."""
@@ -274,6 +320,8 @@ class Engine:
             error.task_id = task_id
             raise
         self.poller.observe(task)
+        if task.is_final:
+            await self._record.finished(task)
         return task, max(0.0, *ages, 0.0)
 
     async def _run(self, ready: Future[None]) -> None:
@@ -281,7 +329,10 @@ class Engine:
         try:
             async with anyio.create_task_group() as workers:
                 self._workers = workers
-                self.poller = Poller(self.transport, self.dispatcher, self._forecast, self.start)
+                self.poller = Poller(
+                    self.transport, self.dispatcher, self._forecast, self.start, record=self._record
+                )
+                self._record.start()
                 workers.start_soon(self.dispatcher.run)
                 ready.set_result(None)
                 await self._closing.wait()
@@ -298,4 +349,23 @@ class Engine:
             self.poller.close(end)
             self._ended.set_result(end)
             await self.downloads.close()
+            await self._record.close()
             await self.transport.session.close()
+
+
+@contextmanager
+def handing_over(submission: Submission) -> Iterator[None]:
+    """Add the handles of what was paid to whatever ends the block, cancellation included."""
+    try:
+        yield
+    except BaseException as error:
+        for name, value in (("idempotency_key", submission.idempotency_key), ("task_id", submission.id)):
+            if getattr(error, name, None) is None:
+                setattr(error, name, value)
+        if not isinstance(error, SeedanceError):
+            ids = ", ".join(submission.task_ids)
+            message = f"task {ids} is paid and goes on; collect it with client.wait"
+            error.add_note(message)
+            # A timeout or a web framework may swallow the exception, and its note with it.
+            log.warning("%s", message)
+        raise

@@ -22,7 +22,8 @@ report.
     ├── WaitTimeoutError (TimeoutError)         the task was still running at the caller's timeout
     ├── DownloadError                           a result file could not be saved; the task is still finished
     ├── ManifestError (ValueError)              the input file of a batch is wrong; nothing was sent
-    ├── CreditCapError                          the next job would pass the credit cap
+    ├── CreditCapError                          the next job would pass the credit cap, or a standing limit
+    ├── RecordError                             the account's record cannot be read
     └── JournalError                            the durable record of a batch cannot be used
 
 Any of them may carry ``idempotency_key`` and ``task_id``: with those, what was paid can be collected.
@@ -316,13 +317,23 @@ class ManifestError(SeedanceError, ValueError):
 
 
 class CreditCapError(SeedanceError):
-    """With the next job, the credits spent and reserved would exceed the cap."""
+    """With the next job, the credits spent and reserved would exceed the cap, or a standing limit.
+
+    Attributes:
+        is_standing: it is a standing limit, of a day or a month, that was reached or could not be checked.
+    """
 
     advice = "raise the cap and run again"
+
+    is_standing: bool = False
 
 
 class JournalError(SeedanceError):
     """The journal is locked by another runner, damaged, foreign, or written by a newer version."""
+
+
+class RecordError(SeedanceError):
+    """The account's record, which ``seedance tasks`` and ``seedance spend`` read, cannot be read."""
 
 
 BY_CODE: Final[dict[str, type[ApiError]]] = {

@@ -21,8 +21,8 @@ from typing import TYPE_CHECKING, Final
 
 from attrs import define, field, frozen
 
-from seedance_async.batch.prices import Price, Tariff, price_of
 from seedance_async.models import Kind
+from seedance_async.prices import NOTHING_RECORDED, Price, Tariff, price_of
 from seedance_async.scheduling.forecast import Forecast
 from seedance_async.scheduling.simulation import LearningSchedule, SimulatedTask, simulate
 
@@ -101,6 +101,7 @@ def estimate(
     forecast: Forecast,
     limit: RateLimit,
     prices: Mapping[Tariff, float],
+    recorded: Mapping[Kind, float] = NOTHING_RECORDED,
 ) -> Estimate:
     """Estimate a batch.
 
@@ -111,6 +112,7 @@ def estimate(
         forecast: what is believed about durations.
         limit: the account's.
         prices: those charged already.
+        recorded: what the account was charged for one task of each kind, in whatever it did before.
     """
     sizes = sorted(waiting.items(), key=lambda size: -size[1])
     sent = waiting if posts is None else posts
@@ -121,7 +123,9 @@ def estimate(
         needed=sum(sent.values()) + _tasks(sent) + _tasks(running),
         requests=requests,
         seconds=seconds,
-        costs=tuple(Cost(tariff=tariff, jobs=jobs, price=price_of(tariff, prices)) for tariff, jobs in sizes),
+        costs=tuple(
+            Cost(tariff=tariff, jobs=jobs, price=price_of(tariff, prices, recorded)) for tariff, jobs in sizes
+        ),
     )
 
 

@@ -20,12 +20,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from seedance_async.batch.prices import documented_price
+from seedance_async.prices import documented_price
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Hashable, Mapping
 
-    from seedance_async.batch.prices import Tariff
+    from seedance_async.prices import Tariff
 
 
 class Ledger:

@@ -22,8 +22,8 @@ from seedance_async.errors import CreditCapError
 
 if TYPE_CHECKING:
     from seedance_async.batch.ledger import Ledger
-    from seedance_async.batch.prices import Tariff
     from seedance_async.models import Kind
+    from seedance_async.prices import Tariff
 
 CAPACITY: Final = 2000
 """Jobs that wait here at most: enough for the schedule to see the longest kinds, and bounded."""

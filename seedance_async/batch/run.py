@@ -76,12 +76,14 @@ class RunOptions:
         share_posts: whether jobs that ask for the same may share a POST.
         replay_window: seconds for which a key is taken to be remembered by the server.
         pay_twice: whether a job of unknown outcome may take a new key where its own leads no further.
+        project: whose costs the POSTs are in the account's record.
     """
 
     max_in_flight: int | None
     share_posts: bool
     replay_window: float
     pay_twice: bool
+    project: str | None
 
 
 class Run:
@@ -116,6 +118,7 @@ class Run:
             self._changed,
             replay_window=options.replay_window,
             pay_twice=options.pay_twice,
+            project=options.project,
         )
         self._under_way = 0  # posts that were handed out, and whose jobs may come back to the queue
         self._requeued: set[int] = set()

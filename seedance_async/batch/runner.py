@@ -82,6 +82,8 @@ class BatchRunner:
             under a ``max_in_flight``.
         until: send only jobs of a manifest whose names are like this pattern (``still-*``), and what they
             take. A run without it goes on.
+        project: whose costs the POSTs are in the account's record; else the client's, else the directory's
+            name.
 
     Raises:
         ConfigurationError: an option makes no sense.
@@ -102,6 +104,7 @@ class BatchRunner:
         embed: bool = True,
         share_posts: bool = True,
         until: str | None = None,
+        project: str | None = None,
     ) -> None:
         is_client = isinstance(client, SeedanceClient)
         _refuse(
@@ -123,6 +126,7 @@ class BatchRunner:
         self._share_posts = share_posts and max_in_flight is None
         self._until = until
         self._later = 0
+        self._project = project
         self._resubmit_uncertain = resubmit_uncertain
         self._retry_failed = retry_failed
         self._replay_window = float("inf") if resubmit_uncertain else replay_window
@@ -286,8 +290,9 @@ class BatchRunner:
             log.info("files of %d saved jobs are not there any more, and are fetched again", found)
 
     def _prepare(self, journal: Journal) -> Run:
+        engine = self._client.running_engine()
         return Run(
-            self._client.running_engine(),
+            engine,
             journal,
             self._ledger,
             Saver(self._client, journal, self._directory, self._template, embed=self._embed),
@@ -297,6 +302,7 @@ class BatchRunner:
                 share_posts=self._share_posts,
                 replay_window=self._replay_window,
                 pay_twice=self._resubmit_uncertain,
+                project=self._project or engine.project or self._directory.name,
             ),
         )
 

@@ -45,6 +45,7 @@ class Sender:
         changed: set when the ledger knows more than before.
         replay_window: seconds for which a key is taken to be remembered by the server.
         pay_twice: whether a job of unknown outcome may take a new key where its own leads no further.
+        project: whose costs the POSTs are in the account's record.
     """
 
     def __init__(
@@ -57,6 +58,7 @@ class Sender:
         *,
         replay_window: float,
         pay_twice: bool,
+        project: str | None,
     ) -> None:
         self._engine = engine
         self._journal = journal
@@ -65,6 +67,7 @@ class Sender:
         self._changed = changed
         self._replay_window = replay_window
         self._pay_twice = pay_twice
+        self._project = project
 
     async def post(self, post: Post, slot: Slot) -> Parts | SeedanceError:
         """Send a post between its two records; where it leaves its jobs is on disk when this returns.
@@ -101,7 +104,7 @@ class Sender:
             await self._journal.do(give_up, post.number, error.message)
         try:
             return await self._send(post.anew(), slot=None)
-        except UNPAID as error:
+        except (*UNPAID, CreditCapError) as error:
             error.idempotency_key = post.refused_key or error.idempotency_key
             raise
 
@@ -123,7 +126,13 @@ class Sender:
         trust = self._replay_window
         history = retry.History(uncertain=begun, age=post.age(now) if begun else 0.0, trust=trust)
         retried = partial(self._retried, post)
-        return await self._engine.send(call, post.kind, history=history, slot=slot, on_retry=retried)
+        send = partial(self._engine.send, call, post.kind, history=history, slot=slot, on_retry=retried)
+        try:
+            return await send(project=self._project)
+        except CreditCapError as reached:
+            if begun:  # a limit that stops it now says nothing about its first attempt
+                raise _not_covered(post) from reached
+            raise
 
     def _retried(self, post: Post) -> None:
         for number in post.numbers:

@@ -19,11 +19,11 @@ from attrs import frozen
 from seedance_async.batch.intake import take_manifest
 from seedance_async.batch.journal import Changes, Journal
 from seedance_async.batch.journal.opening import JOURNAL, not_permitted
-from seedance_async.batch.prices import Tariff
 from seedance_async.batch.queue import posts_for
 from seedance_async.batch.states import State
 from seedance_async.errors import ConfigurationError, JournalError
 from seedance_async.models import Kind
+from seedance_async.prices import Tariff
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

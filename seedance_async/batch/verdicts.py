@@ -20,6 +20,7 @@ from seedance_async.errors import (
     ApiError,
     ClientStateError,
     ConnectionFailedError,
+    CreditCapError,
     IdempotencyConflictError,
     InsufficientCreditsError,
     InternalServerError,
@@ -71,9 +72,14 @@ def verdict(error: SeedanceError) -> Verdict:
     """What an error of a POST proves."""
     if isinstance(error, UncertainSubmissionError):  # first: its subclasses are API errors as well
         return Verdict.UNCERTAIN
-    if isinstance(error, UNPAID):
+    if isinstance(error, UNPAID) or _is_standing_limit(error):
         return Verdict.UNPAID
     return Verdict.REFUSED if isinstance(error, ApiError) else Verdict.NOTHING
+
+
+def _is_standing_limit(error: SeedanceError) -> bool:
+    """Whether a limit over all that the account does has stopped a POST before a byte of it left."""
+    return isinstance(error, CreditCapError) and error.is_standing
 
 
 def is_stored_refusal(refused_key: str | None, error: SeedanceError) -> bool:
@@ -105,7 +111,8 @@ class Outlook:
         if isinstance(error, UncertainSubmissionError):
             self._lost_in_a_row += is_new
         lost = self._lost_in_a_row >= UNCERTAIN_IN_A_ROW
-        return isinstance(error, RECURRING) or lost or self._refused_too_long(error, now)
+        recurs = isinstance(error, RECURRING) or _is_standing_limit(error)
+        return recurs or lost or self._refused_too_long(error, now)
 
     def _refused_too_long(self, error: SeedanceError, now: float) -> bool:
         """A 429 alone fails no job; but a run must end, even if somebody else spends the account for ever."""

@@ -25,13 +25,14 @@ from seedance_async.cli.batch_display import choose_display
 from seedance_async.cli.batch_run import BatchRun
 from seedance_async.cli.connection import Connection
 from seedance_async.cli.demo import is_demo_directory
-from seedance_async.cli.estimate import print_estimate
+from seedance_async.cli.estimate import print_estimate, recorded_prices
 from seedance_async.cli.interrupts import interruptible
 from seedance_async.cli.output import write_data, write_message
 from seedance_async.cli.paths import check_writable, output_flag
 from seedance_async.cli.sandbox import SPEED, rate_limit, refusals_as_mistakes, sandbox_client
 from seedance_async.errors import ConfigurationError
 from seedance_async.exit_codes import ExitCode
+from seedance_async.prices import NOTHING_RECORDED
 from seedance_async.safe_files import missing, remove_empty
 
 if TYPE_CHECKING:
@@ -83,6 +84,10 @@ class Options:
     no_share_posts: Annotated[
         bool, _flag("Send each of several equal pictures in a POST of its own, not up to four in one.")
     ] = False
+    project: Annotated[
+        str | None,
+        Parameter(help="Whose costs these are in seedance spend; else SEEDANCE_PROJECT, else DIR's name."),
+    ] = None
     sandbox: Annotated[bool, _flag("Play it through in a sandbox: no key, no network, no money.")] = False
     as_json: Annotated[
         bool, Parameter(name="--json", negative=(), show_default=False, help="Events for programs on stdout.")
@@ -93,6 +98,7 @@ class Options:
         given = {
             "--max-credits": None if self.max_credits is None else f"{self.max_credits:.10g}",
             "--max-in-flight": None if self.max_in_flight is None else str(self.max_in_flight),
+            "--project": self.project,
             "--output-name": None if self.output_name == names.DEFAULT else self.output_name,
         }
         switches = {
@@ -137,6 +143,7 @@ async def batch(
             manifest,
             output,
             rate_limit(SPEED) if options.sandbox else connection.rate_limit,
+            recorded=NOTHING_RECORDED if options.sandbox else recorded_prices(connection),
             share_posts=not options.no_share_posts and options.max_in_flight is None,
             retry_failed=options.retry_failed,
             as_json=options.as_json,
@@ -236,6 +243,7 @@ class _Command:
             until=options.until,
             embed=not options.no_embed,
             share_posts=not options.no_share_posts,
+            project=options.project,
         )
 
     def _write_advice(self, summary: Summary, code: ExitCode, shortfall: Shortfall | None) -> None:

@@ -9,12 +9,12 @@ from typing import TYPE_CHECKING
 from attrs import frozen
 
 from seedance_async.batch.journal.opening import JOURNAL
-from seedance_async.batch.prices import most_of
 from seedance_async.batch.report import write_gallery
 from seedance_async.batch.states import State
 from seedance_async.cli.batch_status import Monitor
 from seedance_async.cli.output import write_message
 from seedance_async.errors import CreditCapError, JournalError
+from seedance_async.prices import most_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterable

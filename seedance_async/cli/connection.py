@@ -80,16 +80,27 @@ class Connection:
         Raises:
             ConfigurationError: a flag or variable is missing or unusable.
         """
+        client = self._client(RetryPolicy(max_unreachable=SOON if somebody_waits else None))
+        if not client.base_url.startswith(VENDOR):
+            write_message(f"API: {client.base_url}")
+        return client
+
+    def account(self) -> str:
+        """Name of the account, which tells it from others without giving its key away.
+
+        Raises:
+            ConfigurationError: a flag or variable is missing or unusable.
+        """
+        return self._client().account
+
+    def _client(self, retry: RetryPolicy | None = None) -> SeedanceClient:
         limit = RateLimit.parse(self.rate_limit) if self.rate_limit else None
         # Looked up only now: the HTTP stack takes longer to load than a help page to read.
-        client = seedance_async.SeedanceClient(
+        return seedance_async.SeedanceClient(
             self.api_key,
             self.base_url,
             rate_limit=limit,
             proxy=self.proxy,
             download_networks=self.download_networks,
-            retry=RetryPolicy(max_unreachable=SOON if somebody_waits else None),
+            retry=retry,
         )
-        if not client.base_url.startswith(VENDOR):
-            write_message(f"API: {client.base_url}")
-        return client

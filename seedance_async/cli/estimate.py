@@ -12,11 +12,14 @@ from cyclopts import Parameter
 from seedance_async.batch import estimate as batch_estimate
 from seedance_async.batch.states import State
 from seedance_async.batch.survey import survey
-from seedance_async.cli.connection import RateLimitFlag  # noqa: TC001 - cyclopts reads the annotations
-from seedance_async.cli.output import write_data
+from seedance_async.cli.connection import Connection
+from seedance_async.cli.output import write_data, write_message
 from seedance_async.cli.paths import output_flag
+from seedance_async.errors import ConfigurationError, RecordError
 from seedance_async.exit_codes import ExitCode
 from seedance_async.models import RateLimit, time_scale
+from seedance_async.prices import NOTHING_RECORDED
+from seedance_async.record import Reader, record_path
 from seedance_async.scheduling.forecast import Forecast
 from seedance_async.time_format import format_range
 
@@ -24,8 +27,9 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
     from seedance_async.batch.estimate import Cost, Estimate, Range
-    from seedance_async.batch.prices import Tariff
     from seedance_async.batch.survey import Survey
+    from seedance_async.models import Kind
+    from seedance_async.prices import Tariff
 
 UNFINISHED: Final = (State.PLANNED, State.SUBMITTING, State.ACCEPTED)
 
@@ -37,6 +41,7 @@ GUESSES: Final = {
 
 SOURCES: Final = {
     "learned": "charged in this batch before",
+    "recorded": "the most that this account was charged before",
     "documented": "an example of the vendor's",
     "observed": "seen by users",
 }
@@ -51,13 +56,16 @@ async def estimate(
         Path | None,
         output_flag("A batch's directory, if it has begun: what is left of it, by what it has learned."),
     ] = None,
-    rate_limit: RateLimitFlag = None,
+    connection: Connection | None = None,
     as_json: Annotated[
         bool, Parameter(name="--json", negative=(), show_default=False, help="One JSON object.")
     ] = False,
 ) -> int:
     """Estimate the requests, minutes and credits that a manifest will take. Nothing is sent."""
-    return await print_estimate(manifest, output, rate_limit, as_json=as_json)
+    connection = connection or Connection()
+    return await print_estimate(
+        manifest, output, connection.rate_limit, recorded=recorded_prices(connection), as_json=as_json
+    )
 
 
 async def print_estimate(
@@ -65,6 +73,7 @@ async def print_estimate(
     directory: Path | None,
     rate_limit: str | None,
     *,
+    recorded: Mapping[Kind, float] = NOTHING_RECORDED,
     share_posts: bool = True,
     retry_failed: bool = False,
     as_json: bool,
@@ -77,6 +86,7 @@ async def print_estimate(
         manifest: path of it.
         directory: of the batch, if there is one.
         rate_limit: such as ``30/60``; else the environment's.
+        recorded: what the account was charged for one task of each kind.
         share_posts: whether equal jobs go out together.
         retry_failed: whether failed jobs go out again.
         as_json: whether to write JSON.
@@ -97,6 +107,7 @@ async def print_estimate(
         forecast=forecast,
         limit=limit,
         prices=found.prices,
+        recorded=recorded,
     )
     if as_json:
         write_data(json.dumps(_document(found, expected, limit, max_credits)))
@@ -104,6 +115,17 @@ async def print_estimate(
         for subject, line in _lines(found, expected, limit, cap=max_credits, speed=1 / scale):
             write_data(f"{subject:<9} {line}".rstrip())
     return ExitCode.OK
+
+
+def recorded_prices(connection: Connection) -> Mapping[Kind, float]:
+    """What the account was charged before; nothing where no key says which account it is."""
+    if not (connection.api_key or os.environ.get("SEEDANCE_API_KEY")):
+        return NOTHING_RECORDED
+    try:
+        return Reader(record_path(connection.account())).prices()
+    except (ConfigurationError, RecordError) as problem:
+        write_message(f"prices charged before are not known: {problem.message}")
+        return NOTHING_RECORDED
 
 
 def _lines(

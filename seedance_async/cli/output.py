@@ -29,7 +29,10 @@ if TYPE_CHECKING:
 _ESCAPES: Final = re.compile(r"\x1b(?:\[[0-?]*[ -/]*[@-~]|\][^\x07\x1b]*(?:\x07|\x1b\\)?|[@-Z\\^_])")
 _CONTROLS: Final = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u200e\u200f\u202a-\u202e\u2066-\u2069]")
 
-LOGGERS: Final = ("seedance_async.route", "seedance_async.transport", "seedance_async.scheduling.poller")
+LOGGERS: Final = (
+    "seedance_async.route", "seedance_async.transport", "seedance_async.scheduling.poller",
+    "seedance_async.record",
+)  # fmt: skip
 NOTICE_INTERVAL: Final = 60.0  # s
 
 

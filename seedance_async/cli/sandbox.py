@@ -178,6 +178,8 @@ def sandbox_client(server: Sandbox) -> SeedanceClient:
         server.base_url,
         rate_limit=RateLimit.parse(rate_limit(speed)),
         forecasts=seedance_async.Forecast(scale=1 / speed),
+        record=False,  # play money, and gone with this process
+        credit_limits=seedance_async.CreditLimits(),
     )
 
 

@@ -23,11 +23,12 @@ from seedance_async.models.requests import (
     VideoResolution,
     links,
 )
-from seedance_async.models.settings import RateLimit, RetryPolicy, Timeouts, time_scale
+from seedance_async.models.settings import CreditLimits, RateLimit, RetryPolicy, Timeouts, time_scale
 
 __all__ = [
     "MEDIA_FIELDS",
     "REQUEST_TYPES",
+    "CreditLimits",
     "GptImage2",
     "ImageAspectRatio",
     "ImageChannel",

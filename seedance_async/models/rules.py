@@ -133,6 +133,13 @@ def seconds(value: object) -> str | None:
     return f"must be a number of seconds, above 0 and below 1e9; got {shown(value)}"
 
 
+def credit_amount(value: object) -> str | None:
+    """Rule: a number of credits, 0 or more."""
+    if isinstance(value, int | float) and not isinstance(value, bool) and 0 <= value < math.inf:
+        return None
+    return f"must be a number of credits, 0 or more; got {shown(value)}"
+
+
 def optional(rule: Rule) -> Rule:
     """Rule: None, or a value that ``rule`` allows."""
     return lambda value: None if value is None else rule(value)

@@ -1,4 +1,4 @@
-"""The settings of the client: the allowance of requests, limits of time, and patience with failures.
+"""The settings of the client: the allowance of requests, limits of time and credits, patience with failures.
 
 All durations are seconds. A setting that makes no sense is refused when it is written down, not when it first
 matters.
@@ -14,7 +14,16 @@ import attrs
 from attrs import field, frozen
 
 from seedance_async.errors import ConfigurationError
-from seedance_async.models.rules import Problem, make_plain, optional, problems, ruled, seconds, whole_number
+from seedance_async.models.rules import (
+    Problem,
+    credit_amount,
+    make_plain,
+    optional,
+    problems,
+    ruled,
+    seconds,
+    whole_number,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -106,6 +115,33 @@ class RetryPolicy:
         _refuse_nonsense(self)
         if self.max_wait < self.first_wait:
             _refuse_nonsense(self, [("max_wait", f"must not be below first_wait, {self.first_wait}")])
+
+
+@frozen(kw_only=True)
+class CreditLimits:
+    """Standing limits: the most credits that an account may be charged from this machine.
+
+    They hold over all that sends under the account's key: scripts, commands, batches and servers, of all
+    processes together. A day and a month are those of UTC. Refunds are deducted.
+
+    Attributes:
+        day: credits a day, 0 or more; None for no limit.
+        month: credits a month, 0 or more; None for no limit.
+
+    Raises:
+        ConfigurationError: a value makes no sense.
+    """
+
+    day: float | None = field(default=None, metadata=ruled(optional(credit_amount)))
+    month: float | None = field(default=None, metadata=ruled(optional(credit_amount)))
+
+    def __attrs_post_init__(self) -> None:
+        _refuse_nonsense(self)
+
+    @property
+    def are_set(self) -> bool:
+        """Whether there is any."""
+        return self.day is not None or self.month is not None
 
 
 def time_scale(text: str) -> float:

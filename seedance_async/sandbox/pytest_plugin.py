@@ -77,8 +77,14 @@ async def seedance_sandbox(
 async def seedance_client(seedance_sandbox: Sandbox) -> AsyncIterator[SeedanceClient]:
     """Open a client of the sandbox, with its key."""
     from seedance_async.client import SeedanceClient  # noqa: PLC0415
+    from seedance_async.models import CreditLimits  # noqa: PLC0415
 
-    async with SeedanceClient(seedance_sandbox.api_key, seedance_sandbox.base_url) as client:
+    async with SeedanceClient(
+        seedance_sandbox.api_key,
+        seedance_sandbox.base_url,
+        record=False,  # play money, and gone with the test
+        credit_limits=CreditLimits(),
+    ) as client:
         yield client
 
 

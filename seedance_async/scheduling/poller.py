@@ -37,6 +37,7 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Sequence
 
     from seedance_async.models import Submission
+    from seedance_async.record import AccountRecord
     from seedance_async.scheduling.dispatcher import Dispatcher
     from seedance_async.scheduling.forecast import Forecast
     from seedance_async.transport import Transport
@@ -83,11 +84,14 @@ class Poller:
         dispatcher: Dispatcher,
         forecast: Forecast,
         start: Callable[[Callable[[], Awaitable[None]]], None],
+        *,
+        record: AccountRecord,
     ) -> None:
         self._transport = transport
         self._dispatcher = dispatcher
         self._forecast = forecast
         self._start = start
+        self._record = record
         self._watched: dict[str, _Watched] = {}
         self._starts: OrderedDict[str, Start] = OrderedDict()
 
@@ -177,6 +181,7 @@ class Poller:
                 await self._missed(watched, outcome)
             elif outcome.is_final:
                 self.observe(outcome)
+                await self._record.finished(outcome)
                 self._end(watched, outcome)
             else:
                 watched.failures, watched.hopeless_since, watched.running_at = 0, None, asked_at

@@ -7,8 +7,8 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
 from seedance_async.batch.ledger import Ledger
-from seedance_async.batch.prices import Tariff
 from seedance_async.models import Kind
+from seedance_async.prices import Tariff
 
 CLIP = Tariff(Kind(model="seedance2", seconds=5))
 PICTURE = Tariff(Kind(model="gpt-image-2"))

@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 
 from seedance_async.batch.estimate import MOST_PLAYED, Range, estimate
-from seedance_async.batch.prices import Price, Tariff, price_of
 from seedance_async.models import GptImage2, NanoBananaPro, RateLimit, Request, Seedance2Video
+from seedance_async.prices import Price, Tariff, price_of
 from seedance_async.scheduling.forecast import Forecast
 
 LIMIT = RateLimit()

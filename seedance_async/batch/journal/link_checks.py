@@ -17,8 +17,8 @@ if TYPE_CHECKING:
 
     from seedance_async.batch.journal.queries import Queries
     from seedance_async.batch.journal.records import Draft
-    from seedance_async.batch.prices import Tariff
     from seedance_async.models import Link
+    from seedance_async.prices import Tariff
 
 PAGE: Final = 500
 LONG_CHAIN: Final = 4

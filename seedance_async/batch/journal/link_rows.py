@@ -21,8 +21,8 @@ if TYPE_CHECKING:
     from collections.abc import Collection, Iterator, Mapping, Sequence
 
     from seedance_async.answers import Task
-    from seedance_async.batch.prices import Tariff
     from seedance_async.models import Kind
+    from seedance_async.prices import Tariff
 
 
 class LinkRows(Queries):

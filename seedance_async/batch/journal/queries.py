@@ -19,11 +19,11 @@ from seedance_async.batch.journal.records import (
     names,
     tasks_of,
 )
-from seedance_async.batch.prices import Tariff
 from seedance_async.batch.states import ENDED, State
 from seedance_async.errors import JournalError
 from seedance_async.models import Kind
 from seedance_async.posts import MOST_JOBS
+from seedance_async.prices import Tariff
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

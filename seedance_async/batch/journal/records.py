@@ -12,11 +12,11 @@ from attrs import field, frozen
 from seedance_async import wire
 from seedance_async.batch import keys
 from seedance_async.batch.jobs import Job
-from seedance_async.batch.prices import Tariff
 from seedance_async.batch.states import State
 from seedance_async.convertible import Convertible
 from seedance_async.errors import JournalError
 from seedance_async.models import Kind, Link, Submission, Task, links
+from seedance_async.prices import Tariff
 
 Row: TypeAlias = tuple[Any, ...]
 """What is read; the columns selected say what is in it."""

@@ -26,8 +26,8 @@ if TYPE_CHECKING:
 
     from seedance_async.batch.journal.file import File
     from seedance_async.batch.journal.records import JobEntry
-    from seedance_async.batch.prices import Tariff
     from seedance_async.models import Submission, Task
+    from seedance_async.prices import Tariff
 
 MOST_CRASHES: Final = 5
 """Runs that may die while a job is being sent, before it is left alone."""

@@ -19,8 +19,11 @@ from seedance_async.models import Kind
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+Source = Literal["learned", "recorded", "documented", "observed"]
 
-Source = Literal["learned", "documented", "observed"]
+
+NOTHING_RECORDED: Final[Mapping[Kind, float]] = {}
+
 
 EXAMPLE_SECONDS: Final = 5
 """Length of the clip in the vendor's example."""
@@ -46,8 +49,8 @@ class Price:
     Attributes:
         low: at least.
         high: at most.
-        source: of the higher one: ``learned`` from this batch's own charges, ``documented`` in an example of
-            the vendor's, or ``observed`` by users.
+        source: of the higher one: ``learned`` from this batch's own charges, ``recorded`` of other POSTs of
+            the account, ``documented`` in an example of the vendor's, or ``observed`` by users.
         low_source: of the lower one; None if it is the same.
         basis: what the source says, where the price is calculated from it.
     """
@@ -64,15 +67,20 @@ class Price:
         return self.low_source or self.source, self.source
 
 
-def price_of(tariff: Tariff, learned: Mapping[Tariff, float]) -> Price | None:
+def price_of(
+    tariff: Tariff, learned: Mapping[Tariff, float], recorded: Mapping[Kind, float] = NOTHING_RECORDED
+) -> Price | None:
     """The price of a submission; None if nobody knows.
 
     Args:
         tariff: what it goes by.
         learned: prices that were charged already.
+        recorded: what the account was charged for one task of each kind.
     """
     if (charged := learned.get(tariff)) is not None:
         return Price(charged, charged, "learned")
+    if (charged := recorded.get(tariff.kind)) is not None:
+        return Price(charged * tariff.tasks, charged * tariff.tasks, "recorded")
     kind = tariff.kind
     one = (
         _clip(kind)

@@ -1,0 +1,165 @@
+"""``seedance tasks`` and ``spend``: what this machine has asked of an account, and what it was charged.
+
+Both read the account's record and send nothing.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING, Annotated, Final
+
+import attrs
+from cyclopts import Parameter
+
+from seedance_async.cli.connection import Connection
+from seedance_async.cli.output import write_data, write_message
+from seedance_async.exit_codes import ExitCode
+from seedance_async.record import By, Reader, record_path, total
+from seedance_async.record.values import UNCERTAIN
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from cyclopts import Token
+
+    from seedance_async.record import PostRecord, Spending
+
+_AGE: Final = re.compile(r"([0-9]{1,6})([mhdw])")
+_UNITS: Final = {"m": "minutes", "h": "hours", "d": "days", "w": "weeks"}
+
+
+def parse_instant(text: str, now: datetime) -> datetime:
+    """An instant as people write it: ``yesterday``, ``3h``, ``2026-06-03``; local time where none is named.
+
+    Raises:
+        ValueError: it is none of these.
+    """
+    today = now.replace(hour=0, minute=0, second=0, microsecond=0)
+    if text in {"today", "yesterday"}:
+        return today if text == "today" else (today - timedelta(days=1)).replace(tzinfo=None).astimezone()
+    if age := _AGE.fullmatch(text):
+        return now - timedelta(**{_UNITS[age[2]]: int(age[1])})
+    try:
+        return datetime.fromisoformat(text).astimezone()
+    except (ValueError, OverflowError):
+        raise ValueError(
+            f"{text!r} is no time: write today, yesterday, 3h, 7d, 2026-06-03 or 2026-06-03T10:00"
+        ) from None
+
+
+def _instant(_: object, tokens: Sequence[Token]) -> datetime:
+    return parse_instant(tokens[0].value.strip().lower(), datetime.now().astimezone())
+
+
+def tasks(
+    *,
+    since: Annotated[
+        datetime | None,
+        Parameter(converter=_instant, help="today, yesterday, 3h, 7d, 2026-06-03, …; local time. Else all."),
+    ] = None,
+    forget_before: Annotated[
+        datetime | None,
+        Parameter(
+            converter=_instant,
+            help="Take out of the record what is older, but nothing of this month and nothing uncertain.",
+        ),
+    ] = None,
+    as_json: Annotated[
+        bool, Parameter(name="--json", negative=(), show_default=False, help="One JSON object a POST.")
+    ] = False,
+    connection: Connection | None = None,
+) -> int:
+    """List what this machine has asked of the account: by scripts, commands, batches and servers alike.
+
+    A line for each task, of id, state, model, when it was sent, credits and
+    project, with tabs between. What is uncertain has its idempotency key at
+    the end: the same request under that key collects it. States are as they
+    were last seen; ask for the present one with seedance status ID, and fetch
+    files with seedance download ID. Nothing is sent.
+    """
+    reader = _reader(connection)
+    if forget_before is not None:
+        write_message(f"{reader.forget(before=forget_before):,} POSTs were taken out of {reader.path}")
+        return ExitCode.OK
+    for post in reader.posts(since=since):
+        for line in [json.dumps(_document(post))] if as_json else _lines(post):
+            write_data(line)
+    return ExitCode.OK
+
+
+def spend(
+    *,
+    by: Annotated[By, Parameter(help="What to add up by; days and months are those of UTC.")] = "day",
+    as_json: Annotated[
+        bool, Parameter(name="--json", negative=(), show_default=False, help="One JSON object.")
+    ] = False,
+    connection: Connection | None = None,
+) -> int:
+    """Add up what the account was charged for all that this machine has asked of it.
+
+    A line for each day, month, model or project, and one for the total: credits
+    spent, charged, refunded, then how many POSTs are uncertain and what these
+    may have cost, with tabs between. What an uncertain one of unknown price may
+    have cost counts 0. Nothing is sent.
+    """
+    sums = _reader(connection).spending(by)
+    whole = total(sums)
+    if as_json:
+        groups = [{by: each.group, **_amounts(each)} for each in sums]
+        write_data(json.dumps({"by": by, "groups": groups, "total": _amounts(whole)}))
+    else:
+        for each in sums:
+            write_data(_sum_line(each.group or "-", each))
+        write_data(_sum_line("total", whole))
+    return ExitCode.OK
+
+
+def _reader(connection: Connection | None) -> Reader:
+    reader = Reader(record_path((connection or Connection()).account()))
+    if not reader.path.exists():
+        write_message(
+            f"{reader.path} does not exist: nothing was sent for this account from here, or its record is "
+            "off. Of a sandbox on this machine one is kept where SEEDANCE_STATE_DIR is set"
+        )
+    return reader
+
+
+def _lines(post: PostRecord) -> Iterator[str]:
+    sent_at = post.sent_at.astimezone().isoformat(timespec="seconds")
+    credits_told = "-" if post.credits_used is None else _number(post.credits_used)
+    facts = [post.model or "-", sent_at, credits_told, post.project or "-"]
+    for task in post.tasks:
+        yield "\t".join([task.id, task.status or post.state, *facts])
+    if not post.tasks:
+        yield "\t".join(["-", post.state, *facts, *([post.key] if post.state == UNCERTAIN else [])])
+
+
+def _document(post: PostRecord) -> dict[str, object]:
+    document = attrs.asdict(post, value_serializer=_as_json)
+    return {**document, "credits_refunded": post.credits_refunded}
+
+
+def _as_json(_instance: object, _attribute: object, value: object) -> object:
+    return value.astimezone(UTC).isoformat() if isinstance(value, datetime) else value
+
+
+def _amounts(sums: Spending) -> dict[str, float]:
+    return {
+        "credits_spent": sums.credits_spent,
+        "credits_used": sums.credits_used,
+        "credits_refunded": sums.credits_refunded,
+        "posts": sums.posts,
+        "uncertain": sums.uncertain,
+        "credits_uncertain": sums.credits_uncertain,
+    }
+
+
+def _sum_line(name: str, sums: Spending) -> str:
+    amounts = [sums.credits_spent, sums.credits_used, sums.credits_refunded]
+    return "\t".join([name, *map(_number, amounts), str(sums.uncertain), _number(sums.credits_uncertain)])
+
+
+def _number(amount: float) -> str:
+    return f"{amount:.10g}"

@@ -1,0 +1,177 @@
+"""The reading and the trimming of an account's record, for the commands and for estimates.
+
+Blocking: call it in a thread, or where nothing else runs.
+"""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+from contextlib import contextmanager, suppress
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Final
+
+from attrs import evolve
+
+from seedance_async import clocks
+from seedance_async.errors import RecordError
+from seedance_async.models import Kind
+from seedance_async.record.limits import day_of
+from seedance_async.record.schema import HELD, connect, connect_to_nothing
+from seedance_async.record.store import is_being_sent
+from seedance_async.record.values import SUBMITTING, UNCERTAIN, PostRecord, Spending, TaskRecord
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from seedance_async.record.values import By
+
+PATIENCE: Final = 5.0
+"""Seconds to wait for a process that writes."""
+
+_GROUPS: Final[dict[By, str]] = {
+    "day": "date(day * 86400, 'unixepoch')",
+    "month": "strftime('%Y-%m', day * 86400, 'unixepoch')",
+    "model": "model",
+    "project": "project",
+}
+
+
+class Reader:
+    """The record in a file; one that does not exist yet is empty.
+
+    Every method raises ``RecordError`` where the file cannot be read.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def posts(self, *, since: datetime | None = None) -> Iterator[PostRecord]:
+        """The POSTs sent since an instant, in the order in which they were."""
+        after = 0.0 if since is None else since.timestamp()
+        now = clocks.wall_now()
+        with self._connection() as connection:
+            rows = connection.execute(
+                "SELECT id, key, state, model, sent_at, credits_used, CASE settled WHEN 0 THEN "
+                f"{HELD} END, project, prompt, error, owner, touched_at FROM posts "
+                "WHERE sent_at >= ? ORDER BY id",
+                (after,),
+            )
+            for row, key, state, model, sent_at, used, held, project, prompt, error, owner, touched in rows:
+                yield PostRecord(
+                    key=key,
+                    state=_state(state, owner, touched, now),
+                    model=model,
+                    tasks=_tasks(connection, row),
+                    sent_at=_instant(sent_at),
+                    credits_used=used,
+                    credits_held=held,
+                    project=project,
+                    prompt=prompt,
+                    error=error,
+                )
+
+    def spending(self, by: By) -> list[Spending]:
+        """The sums of all POSTs, by the UTC day or month on which they were sent, or by model or project."""
+        group = _GROUPS[by]
+        with self._connection() as connection:
+            rows = connection.execute(
+                f"SELECT {group} AS name, sum(state = 'accepted'), COALESCE(sum(credits_used), 0), "
+                f"sum(credits_refunded), sum(settled = 0), "
+                f"COALESCE(sum(CASE settled WHEN 0 THEN {HELD} END), 0) "
+                "FROM posts GROUP BY name ORDER BY name"
+            ).fetchall()
+        found = [
+            Spending(
+                group=name,
+                posts=posts,
+                credits_used=used,
+                credits_refunded=refunded,
+                uncertain=uncertain,
+                credits_uncertain=held,
+            )
+            for name, posts, used, refunded, uncertain, held in rows
+        ]
+        return [each for each in found if each.posts or each.uncertain]
+
+    def prices(self) -> dict[Kind, float]:
+        """The highest price seen of one task of each kind."""
+        with self._connection() as connection:
+            rows = connection.execute("SELECT kind, high FROM prices").fetchall()
+        return {_kind(text): high for text, high in rows}
+
+    def forget(self, *, before: datetime) -> int:
+        """Take out what was sent before the UTC day of an instant, and return how many POSTs that were.
+
+        The present month stays, because limits count in it; so do prices, and POSTs that may be paid and are
+        not settled.
+        """
+        month = datetime.fromtimestamp(clocks.wall_now(), UTC).replace(day=1)
+        day = min(day_of(before.timestamp()), day_of(month.timestamp()))
+        with self._connection() as connection:
+            connection.execute("BEGIN IMMEDIATE")
+            gone = "SELECT id FROM posts WHERE day < ? AND settled = 1"
+            connection.execute(f"DELETE FROM tasks WHERE post IN ({gone})", (day,))
+            deleted = connection.execute("DELETE FROM posts WHERE day < ? AND settled = 1", (day,)).rowcount
+            connection.execute("DELETE FROM days WHERE day < ?", (day,))
+            connection.execute("COMMIT")
+            with suppress(sqlite3.Error):  # somebody reads: the room is used again all the same
+                connection.execute("VACUUM")
+        return deleted
+
+    @contextmanager
+    def _connection(self) -> Iterator[sqlite3.Connection]:
+        try:
+            is_there = self.path.exists()
+            connection = connect(self.path, patience=PATIENCE) if is_there else connect_to_nothing()
+            try:
+                yield connection
+            finally:
+                connection.close()
+        except (sqlite3.Error, OSError, ValueError) as problem:
+            raise RecordError(f"the account's record {self.path} cannot be read: {problem}") from problem
+
+
+def total(sums: list[Spending]) -> Spending:
+    """The sum of sums."""
+    whole = Spending(group=None)
+    for each in sums:
+        whole = evolve(
+            whole,
+            posts=whole.posts + each.posts,
+            credits_used=whole.credits_used + each.credits_used,
+            credits_refunded=whole.credits_refunded + each.credits_refunded,
+            uncertain=whole.uncertain + each.uncertain,
+            credits_uncertain=whole.credits_uncertain + each.credits_uncertain,
+        )
+    return whole
+
+
+def _tasks(connection: sqlite3.Connection, post: int) -> tuple[TaskRecord, ...]:
+    rows = connection.execute(
+        "SELECT id, status, credits_refunded, ended_at FROM tasks WHERE post = ? ORDER BY place", (post,)
+    )
+    return tuple(
+        TaskRecord(
+            id=task, status=status, credits_refunded=refunded, ended_at=ended_at and _instant(ended_at)
+        )
+        for task, status, refunded, ended_at in rows
+    )
+
+
+def _state(state: str, owner: str, touched_at: float, now: float) -> str:
+    """What a process that died was sending is uncertain."""
+    is_left = state == SUBMITTING and not is_being_sent(owner, touched_at, now)
+    return UNCERTAIN if is_left else state
+
+
+def _kind(text: str) -> Kind:
+    model, quality_tier, channel, resolution, seconds = json.loads(text)
+    return Kind(
+        model=model, quality_tier=quality_tier, channel=channel, resolution=resolution, seconds=seconds
+    )
+
+
+def _instant(seconds: float) -> datetime:
+    return datetime.fromtimestamp(seconds, UTC)

@@ -1,0 +1,158 @@
+"""The file of an account's record: its tables, and its opening.
+
+One row of ``posts`` is one POST under one key, however often it went on the wire. ``…_at`` are seconds of the
+wall clock since 1970, UTC, and order nothing: that is what ``id`` is for, because clocks jump.
+
+``day``       is the day of UTC of ``sent_at``.
+
+``kind``      is what the price goes by, a JSON list.
+
+``settled``   is 0 while it is not known what it cost.
+
+``held``      are the credits that it may cost, as believed when it was sent.
+
+``owner``     is the process that sends it, ``touched_at`` when it did so last, and ``awaited`` is 1 until its
+first attempt has ended.
+
+``days`` has the sums of each day of UTC, so that a limit is checked in no time; ``prices`` has the highest
+price of a task of each kind.
+
+Many processes write to the file, each for less than a millisecond. Write-ahead log, synchronous NORMAL:
+a commit is in the operating system's hands when it returns, so that no death of a process loses it, and a
+POST does not wait for the disk.
+"""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+import stat
+from typing import TYPE_CHECKING, Final
+
+from seedance_async.safe_files import NOT_THROUGH_LINKS
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+APPLICATION_ID: Final = 0x5EED_ACC7
+VERSION: Final = 1
+
+TABLES: Final = (
+    """
+    CREATE TABLE posts (
+        id INTEGER PRIMARY KEY,
+        key TEXT NOT NULL,
+        kind TEXT NOT NULL,
+        model TEXT,
+        tasks INTEGER NOT NULL,
+        project TEXT,
+        prompt TEXT,
+        sent_at REAL NOT NULL,
+        day INTEGER NOT NULL,
+        state TEXT NOT NULL CHECK (state IN ('submitting', 'accepted', 'refused', 'uncertain')),
+        settled INTEGER NOT NULL DEFAULT 0,
+        held REAL,
+        owner TEXT NOT NULL,
+        touched_at REAL NOT NULL,
+        awaited INTEGER NOT NULL DEFAULT 1,
+        credits_used REAL,
+        credits_refunded REAL NOT NULL DEFAULT 0,
+        error TEXT
+    )
+    """,
+    "CREATE INDEX posts_of_key ON posts (key)",
+    "CREATE INDEX posts_of_time ON posts (sent_at)",
+    "CREATE INDEX unsettled ON posts (day) WHERE settled = 0",
+    """
+    CREATE TABLE tasks (
+        id TEXT PRIMARY KEY,
+        post INTEGER NOT NULL,
+        place INTEGER NOT NULL,
+        status TEXT,
+        credits_used REAL,
+        credits_refunded REAL NOT NULL DEFAULT 0,
+        ended_at REAL
+    ) WITHOUT ROWID
+    """,
+    "CREATE INDEX tasks_of_post ON tasks (post)",
+    "CREATE TABLE days (day INTEGER PRIMARY KEY, used REAL NOT NULL, refunded REAL NOT NULL)",
+    "CREATE TABLE prices (kind TEXT PRIMARY KEY, high REAL NOT NULL) WITHOUT ROWID",
+)
+
+HELD: Final = "COALESCE((SELECT high FROM prices WHERE prices.kind = posts.kind) * posts.tasks, posts.held)"
+"""What a POST that is not settled may cost: by the price that is known by now, else as it was believed."""
+
+
+def connect(path: Path, *, patience: float) -> sqlite3.Connection:
+    """Open the record, made if it is missing, readable for its owner only.
+
+    Args:
+        path: the file.
+        patience: seconds to wait for other processes.
+
+    Raises:
+        OSError: it cannot be made, or is no file of its own.
+        sqlite3.Error: it is damaged, foreign, or of a newer version.
+    """
+    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    _own(path)
+    connection = sqlite3.connect(path, timeout=patience, isolation_level=None)
+    try:
+        _prepare(connection)
+    except BaseException:
+        connection.close()
+        raise
+    return connection
+
+
+def connect_to_nothing() -> sqlite3.Connection:
+    """An empty record, in memory."""
+    connection = sqlite3.connect(":memory:", isolation_level=None)
+    _prepare(connection)
+    return connection
+
+
+def _own(path: Path) -> None:
+    """Make the file before SQLite does, which takes the mode of its log from it."""
+    flags = os.O_RDWR | os.O_CREAT | NOT_THROUGH_LINKS
+    file = os.open(path, flags, 0o600)
+    try:
+        if not stat.S_ISREG(os.fstat(file).st_mode):
+            raise OSError(f"{path} is not a regular file")
+    finally:
+        os.close(file)
+
+
+def _prepare(connection: sqlite3.Connection) -> None:
+    connection.execute("PRAGMA synchronous = NORMAL")
+    connection.execute("PRAGMA wal_autocheckpoint = 0")  # not while a POST waits; see ``Store.checkpoint``
+    connection.execute("PRAGMA journal_size_limit = 1048576").fetchall()  # a log that was copied is cut
+    if not _is_ours(connection):
+        connection.execute("PRAGMA journal_mode = WAL").fetchall()
+        connection.execute("BEGIN IMMEDIATE")
+        try:
+            if not _is_ours(connection):  # another process may have been faster
+                for table in TABLES:
+                    connection.execute(table)
+                connection.execute(f"PRAGMA user_version = {VERSION}")
+                connection.execute(f"PRAGMA application_id = {APPLICATION_ID}")
+        finally:
+            connection.execute("COMMIT")
+
+
+def _is_ours(connection: sqlite3.Connection) -> bool:
+    """Whether the file is a record; false if it is empty.
+
+    Raises:
+        sqlite3.DatabaseError: it is something else.
+    """
+    (mark,) = connection.execute("PRAGMA application_id").fetchone()
+    (version,) = connection.execute("PRAGMA user_version").fetchone()
+    if mark == APPLICATION_ID and version == VERSION:
+        return True
+    if mark == APPLICATION_ID:
+        raise sqlite3.DatabaseError(f"it was written by another version of this package (layout {version})")
+    (tables,) = connection.execute("SELECT count(*) FROM sqlite_schema").fetchone()
+    if mark or tables:
+        raise sqlite3.DatabaseError("it is no account record")
+    return False
