@@ -31,6 +31,7 @@ def fact(path: Path, name: str) -> object:
 # --- the file
 
 
+@pytest.mark.case(170)
 def test_what_a_batch_is_stands_in_the_file_from_the_first_moment(tmp_path: Path) -> None:
     """Keys are made of the nonce: lost with the log, every job would be paid again under another key."""
     with opened_store(tmp_path / "batch") as store:
@@ -54,6 +55,7 @@ def test_whose_a_batch_is_stands_in_the_file_before_its_first_intent(tmp_path: P
     assert 1 == fact(copy, "open_run")
 
 
+@pytest.mark.case(170)
 @pytest.mark.parametrize("how", ["copied alone", "log deleted", "log emptied"])
 def test_a_run_that_did_not_end_needs_its_log(how: str, tmp_path: Path) -> None:
     """What it sent and paid is recorded there only."""
@@ -91,6 +93,7 @@ def test_a_run_that_ended_needs_no_log(tmp_path: Path) -> None:
         assert State.PLANNED is store.entry(1).state
 
 
+@pytest.mark.case(171)
 @pytest.mark.parametrize("left", ["results.jsonl", "boat-0.jpg.json", "journal.sqlite-wal"])
 @pytest.mark.parametrize("emptied", [True, False])
 async def test_a_directory_that_a_batch_has_worked_in_is_never_taken_for_new(
@@ -127,6 +130,7 @@ def test_files_of_others_do_not_keep_a_batch_from_beginning(tmp_path: Path) -> N
 # --- the directory
 
 
+@pytest.mark.case(172)
 @pytest.mark.parametrize("how", ["moved", "removed", "replaced"])
 async def test_a_directory_that_is_taken_away_ends_the_run(how: str, tmp_path: Path) -> None:
     """Nothing is called saved that is not in the batch, and nothing is paid twice where it is found again."""
@@ -151,6 +155,7 @@ async def test_a_directory_that_is_taken_away_ends_the_run(how: str, tmp_path: P
         assert all((moved / path.name).exists() for result in results.values() for path in result.files)
 
 
+@pytest.mark.case(173)
 async def test_a_relative_directory_stays_where_it_was(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -169,6 +174,7 @@ async def test_a_relative_directory_stays_where_it_was(
 # --- the clock
 
 
+@pytest.mark.case(175)
 @pytest.mark.parametrize(("ahead", "state"), [(60.0, State.SUBMITTING), (3600.0, State.UNCERTAIN)])
 def test_an_intent_of_the_future_is_of_unknown_age(ahead: float, state: State, tmp_path: Path) -> None:
     """A clock was wrong in one of two runs: nobody knows whether the server still remembers the key."""
@@ -184,6 +190,7 @@ def test_an_intent_of_the_future_is_of_unknown_age(ahead: float, state: State, t
 # --- recognition
 
 
+@pytest.mark.case(174)
 def test_what_was_paid_is_recognised_whatever_the_manifest_lists(tmp_path: Path) -> None:
     """Edited, fed back from results.jsonl with the name it was set aside under, and edited back."""
     with opened_store(tmp_path) as store:
@@ -208,6 +215,7 @@ def test_one_paid_job_stands_for_two_lines_that_ask_for_it_under_both_its_names(
         assert [] == store.to_send(after=0, limit=9)
 
 
+@pytest.mark.case(174)
 def test_an_edit_and_back_over_three_versions_pays_each_once(tmp_path: Path) -> None:
     """Whatever is asked for again is found, as long as the name is one that it had."""
     with opened_store(tmp_path) as store:
@@ -232,6 +240,7 @@ def test_another_name_with_the_same_request_is_another_job(tmp_path: Path) -> No
 # --- the cap
 
 
+@pytest.mark.case(181, 184)
 @pytest.mark.parametrize(("first", "then", "at", "cap"), [(10, 100, 5, 300), (0, 30, 1, 100), (5, 40, 2, 90)])
 async def test_a_price_that_rises_never_passes_the_cap(
     first: int, then: int, at: int, cap: int, tmp_path: Path
@@ -246,6 +255,7 @@ async def test_a_price_that_rises_never_passes_the_cap(
         assert sum(entry.credits for entry in sandbox.ledger if entry.kind == "charge") <= cap
 
 
+@pytest.mark.case(182)
 async def test_a_cap_that_was_lowered_holds_for_what_is_sent_again(tmp_path: Path) -> None:
     """POSTs that never reached the server are charged when they are sent again."""
     one_price = Conditions(price=lambda _: PRICE)
@@ -281,6 +291,7 @@ async def test_a_lost_answer_holds_nobody_up_under_a_cap(tmp_path: Path) -> None
 # --- answers
 
 
+@pytest.mark.case(177)
 async def test_an_answer_that_is_of_another_post_is_in_doubt(tmp_path: Path) -> None:
     """A task id belongs to one POST, also of an earlier run: its own key brings the truth."""
     async with Sandbox(conditions=Conditions(price=lambda _: PRICE)) as sandbox:
@@ -300,6 +311,7 @@ async def test_an_answer_that_is_of_another_post_is_in_doubt(tmp_path: Path) -> 
             store.end_run()
 
 
+@pytest.mark.case(178)
 async def test_fewer_tasks_than_asked_for_are_told(tmp_path: Path) -> None:
     """The server says that it started fewer: those are not charged, and the job says so."""
     job = Job(GptImage2(prompt="Cats [[sandbox:batch-failed=2]]", batch_count=4), name="cats")

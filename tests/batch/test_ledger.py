@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
@@ -187,6 +188,7 @@ def test_a_refund_makes_room() -> None:
     assert ledger.affords(CLIP)
 
 
+@pytest.mark.case(183)
 def test_a_refund_is_at_most_its_charge() -> None:
     """A server that gives back three times the price does not raise the cap."""
     ledger = Ledger(cap=60, prices=PRICES)
@@ -231,6 +233,7 @@ def test_jobs_of_one_post_do_not_wait_for_each_other() -> None:
     assert not ledger.affords(PICTURE, beside=(1,))
 
 
+@pytest.mark.case(184)
 def test_a_free_first_job_makes_no_price() -> None:
     """What was free once is reserved at what is documented."""
     ledger = Ledger(cap=100, documented_price={CLIP: 30.0, PICTURE: 12.0}.__getitem__)
