@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 import sqlite3
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 import anyio
 import pytest
@@ -13,7 +13,7 @@ import pytest
 from seedance_async import GptImage2, Job, JournalError, NanoBananaPro
 from seedance_async.batch.states import State
 from seedance_async.sandbox import Conditions, Fault, Sandbox
-from tests.batch.helpers import PRICE, opened, pictures, results_of, run_once, states, submits
+from tests.batch.helpers import PRICE, charged, opened, pictures, results_of, run_once, states, submits
 from tests.batch.stores import draft, opened_store, plan
 
 if TYPE_CHECKING:
@@ -155,6 +155,30 @@ async def test_a_directory_that_is_taken_away_ends_the_run(how: str, tmp_path: P
         assert all((moved / path.name).exists() for result in results.values() for path in result.files)
 
 
+@pytest.mark.case(172)
+async def test_a_directory_that_is_taken_away_is_told_whatever_has_stopped_the_run_before(
+    tmp_path: Path,
+) -> None:
+    """The account is empty first; then the paid jobs cannot be saved, and are not passed over."""
+    out, moved = tmp_path / "out", tmp_path / "moved"
+    slow = Conditions(price=lambda _: PRICE, duration=lambda _order, _chance: 100.0)
+    async with Sandbox(conditions=slow, credits=2 * PRICE) as sandbox:
+        async with opened(sandbox, out) as batch, anyio.create_task_group() as others:
+            others.start_soon(_move_later, out, moved)
+            with pytest.raises(JournalError, match="was moved, replaced or removed"):
+                await results_of(batch, pictures(4))
+        sandbox.top_up(100)
+        results = await run_once(sandbox, moved, pictures(4))
+
+        assert {"saved": 4} == states(results)
+        assert 4 == len(sandbox.paid_tasks)
+
+
+async def _move_later(out: Path, moved: Path) -> None:
+    await anyio.sleep(50.0)
+    out.rename(moved)
+
+
 @pytest.mark.case(173)
 async def test_a_relative_directory_stays_where_it_was(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
@@ -286,6 +310,33 @@ async def test_a_lost_answer_holds_nobody_up_under_a_cap(tmp_path: Path) -> None
 
         assert "uncertain" in states(results)
         assert len(set(submits(sandbox))) > 2
+
+
+@pytest.mark.case(181)
+@pytest.mark.parametrize("moment", ["before", "after"])
+@pytest.mark.parametrize("effect", ["drop", "half-json", "reset"])
+async def test_of_prices_that_rise_while_answers_are_lost_two_pass_a_cap(
+    effect: str, moment: Literal["before", "after"], tmp_path: Path
+) -> None:
+    """Nobody knows what a lost answer says: beside two of them nothing new leaves, in this run."""
+    dear = 1000
+    rising = Conditions(price=lambda _: PRICE if anyio.current_time() < 100.0 else dear)
+    lost = Fault(effect=effect, on="submit", moment=moment, count=None)
+    async with Sandbox(conditions=rising) as sandbox:
+        await run_once(sandbox, tmp_path, pictures(1), max_credits=100)
+        await anyio.sleep(1000.0)
+        sandbox.faults.add(lost)
+        results = await run_once(sandbox, tmp_path, pictures(9), max_credits=100)
+
+        assert 1 + 2 >= len({key for key, _ in submits(sandbox)})
+        assert charged(sandbox) <= PRICE + 2 * dear
+        assert {"saved": 1, "planned": 6} == {
+            state: count for state, count in states(results).items() if state in {"saved", "planned"}
+        }
+
+        sandbox.faults.clear()
+        await run_once(sandbox, tmp_path, pictures(9), max_credits=100)
+        assert charged(sandbox) <= PRICE + 2 * dear
 
 
 # --- answers
