@@ -145,6 +145,11 @@ class Schedule:
         return for_ever or open_points.still_running == "task"
 
     @property
+    def forgets(self) -> bool:
+        """Whether a journal is put back that does not know what was paid since: only its keys may find it."""
+        return any(life.restored for life in self.lives)
+
+    @property
     def doubts_ages(self) -> bool:
         """Whether a key may seem to be too old to be asked under."""
         return any(life.clock or life.pause > HOUR for life in self.lives)
@@ -236,6 +241,8 @@ def _price(rng: random.Random) -> Callable[[GenerationRequest], int]:
 
 def _lives(rng: random.Random) -> tuple[Life, ...]:
     lives = tuple(_life(rng) for _ in range(rng.choice([1, 1, 2, 3])))
+    if any(life.restored for life in lives):  # what it does not know of, the server must still remember
+        lives = tuple(evolve(life, pause=60.0) for life in lives)
     return lives if not _hides_an_age(lives) else tuple(evolve(life, clock=0.0) for life in lives)
 
 
