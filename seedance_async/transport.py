@@ -213,7 +213,7 @@ class Transport:
         self.usage.count(call.method)
         began = anyio.current_time()
         refused, wait = False, None
-        arrives_within = self.timeouts.request  # unless an answer shows that it has arrived
+        arrives_within = self.timeouts.arrival  # unless an answer shows that it has arrived
         try:
             outcome = await self._exchange(call, read, slot)
             if not _is_unanswered(outcome):

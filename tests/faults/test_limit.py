@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import subprocess
 import sys
@@ -138,7 +139,7 @@ def test_a_process_stopped_with_the_lock_is_waited_for_and_then_left_behind(tmp_
     anyio.run(take_one)  # the file is there
     with subprocess.Popen([sys.executable, "-c", STOPPED, str(tmp_path)], stdout=subprocess.PIPE) as stopped:
         try:
-            time.sleep(1.5)  # ample to start and to stop itself
+            os.waitpid(stopped.pid, os.WUNTRACED)  # until it has stopped itself
             assert anyio.run(take_one) >= 2.0
         finally:
             for _ in range(5):
