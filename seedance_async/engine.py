@@ -190,7 +190,7 @@ class Engine:
         history: retry.History,
         slot: Slot | None = None,
         project: str | None = None,
-        on_retry: Callable[[], None] | None = None,
+        on_retry: Callable[[protocol.Failure], None] | None = None,
     ) -> Submission:
         """Send a POST that exists already, byte for byte, and remember what was accepted.
 
@@ -206,7 +206,7 @@ class Engine:
         async def before_again(failure: protocol.Failure) -> None:
             entry.retried()
             if on_retry is not None:
-                on_retry()
+                on_retry(failure)
             if isinstance(failure.error, ServiceBusyError):
                 await self.dispatcher.room.wait()
 

@@ -220,7 +220,7 @@ class Transport:
         self.usage.count(call.method)
         began = anyio.current_time()
         refused, wait = False, None
-        arrives_within = self.timeouts.request  # unless an answer shows that it has arrived
+        arrives_within = self.timeouts.arrival  # unless an answer shows that it has arrived
         try:
             reply = await self._exchange(call, Attempt(slot))
             if reply is None:

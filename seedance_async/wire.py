@@ -49,6 +49,7 @@ MAX_DEPTH: Final = 64
 MAX_DIGITS: Final = 64
 MAX_CREDITS: Final = 10**9  # of one answer; the sum of nine million such is still exact in a float
 MAX_ID: Final = 65_536  # characters of a task id
+MAX_TASKS: Final = 100  # of one answer; a POST starts four at most
 
 REPLACEMENT: Final = "\ufffd"
 """The character that replaces a lone surrogate."""
@@ -203,6 +204,8 @@ def _usable_id(value: object) -> bool:
 def _task_ids(answer: Mapping[str, object]) -> tuple[object, ...]:
     """All usable ids of ``batch_task_ids``, else the one id; the documents only name that field."""
     listed = answer.get("batch_task_ids")
+    if isinstance(listed, list) and len(listed) > MAX_TASKS:
+        raise ValueError(f"expected at most {MAX_TASKS} task ids @ $.batch_task_ids; got {len(listed)}")
     ids = [entry for entry in listed if _usable_id(entry)] if isinstance(listed, list) else []
     return tuple(dict.fromkeys(ids)) or (answer["id"],)
 

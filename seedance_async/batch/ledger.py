@@ -11,14 +11,16 @@ reserves everything that is left, and is not sent at all if others were charged 
 
 A job whose outcome is uncertain keeps its reservation: it may have been paid. The law can be broken by one
 POST only, whose answer charges more than anybody was charged before. Then every reservation of the tariff
-rises with it, and jobs that have not left yet are not covered any more.
+rises with it, and jobs that have not left yet are not covered any more. Where answers are lost, nobody knows
+what was charged: beside so many POSTs without an answer (`MOST_IN_DOUBT`) no new one leaves, until one of the
+tariff is answered, so these can break it, too.
 
 Pure. Source: the vendor's ``credits_used`` and ``credits_refunded``; prices are not documented.
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from seedance_async.prices import documented_price
 
@@ -26,6 +28,9 @@ if TYPE_CHECKING:
     from collections.abc import Collection, Hashable, Mapping
 
     from seedance_async.prices import Tariff
+
+MOST_IN_DOUBT: Final = 2
+"""New POSTs without an answer that a cap allows at a time: one lost answer holds nobody up."""
 
 
 class Ledger:
@@ -50,6 +55,7 @@ class Ledger:
         self._reserved: dict[Hashable, tuple[Tariff, float]] = {}
         self._first_of: dict[Tariff, Hashable] = {}
         self._awaited: set[Hashable] = set()
+        self._in_doubt: dict[Hashable, Tariff] = {}
 
     @property
     def reserved(self) -> float:
@@ -80,7 +86,12 @@ class Ledger:
 
     def is_awaiting(self, beside: Collection[Hashable] = ()) -> bool:
         """Whether the price of some POST has to be known before another one leaves: under a cap only."""
-        return self.cap is not None and not self._awaited.issubset(beside)
+        return self.cap is not None and (not self._awaited.issubset(beside) or self.is_in_doubt)
+
+    @property
+    def is_in_doubt(self) -> bool:
+        """Whether so many new POSTs are without an answer that no price is known any more."""
+        return len(self._in_doubt) >= MOST_IN_DOUBT
 
     def reserve(self, job: Hashable, tariff: Tariff, *, beside: Collection[Hashable] = ()) -> bool:
         """Hold the price of a job that is about to be sent; False, and nothing held, if it cannot be."""
@@ -97,6 +108,15 @@ class Ledger:
     def retried(self, job: Hashable) -> None:
         """An attempt at a job has failed: it keeps its reservation, and others need not wait for it."""
         self._awaited.discard(job)
+
+    def lost(self, job: Hashable) -> None:
+        """The answer to a new POST was lost: it may be charged, and nobody knows how much.
+
+        Args:
+            job: the one that stands for the POST.
+        """
+        if job in self._reserved:
+            self._in_doubt[job] = self._reserved[job][0]
 
     def covers(self, job: Hashable) -> bool:
         """Whether a job that was reserved may still be sent: the price may have risen since."""
@@ -144,11 +164,13 @@ class Ledger:
                 an unknown one stays reserved under a cap.
         """
         self._awaited.discard(job)
+        self._in_doubt.pop(job, None)
         if job not in self._reserved:
             return
         tariff, held = self._reserved[job]
         self._end_first(job, tariff)
         if credits_used is not None:
+            self._in_doubt = {other: own for other, own in self._in_doubt.items() if own != tariff}
             self.prices[tariff] = max(credits_used, self.prices.get(tariff, 0.0))
             self._raise_reservations(tariff)
         elif tariff in self.prices:
@@ -179,6 +201,7 @@ class Ledger:
     def release(self, job: Hashable) -> None:
         """It is proven that the job was not charged. A job without a reservation changes nothing."""
         self._awaited.discard(job)
+        self._in_doubt.pop(job, None)
         if job in self._reserved:
             tariff, _ = self._reserved.pop(job)
             self._end_first(job, tariff)

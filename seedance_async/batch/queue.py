@@ -174,6 +174,11 @@ class JobQueue:
     def cap_reached(self) -> CreditCapError:
         """Why nothing that waits here can be sent."""
         ledger = self._ledger
+        if ledger.is_in_doubt:
+            return CreditCapError(
+                "the answers to several jobs were lost, and nobody knows what they cost: under a cap no more "
+                "are sent until one is answered; run again to ask for them"
+            )
         tariffs = {*self._waiting, *(job.tariff for job in self._set_aside)}
         least = min(map(ledger.expects, tariffs))
         price = f"costs {least:g}" if least else "has a price that nobody knows yet"

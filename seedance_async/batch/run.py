@@ -123,6 +123,7 @@ class Run:
         self._under_way = 0  # posts that were handed out, and whose jobs may come back to the queue
         self._requeued: set[int] = set()
         self._suspect: Post | None = None
+        self._journal_failure: JournalError | None = None
         self._reading = anyio.CancelScope()
         self._is_read = False
         self._source_problem: BaseException | None = None
@@ -131,8 +132,8 @@ class Run:
 
     @property
     def stopped(self) -> SeedanceError | None:
-        """Why no more jobs are sent; None while that is not so."""
-        return self._stream.stopped
+        """Why no more jobs are sent, a failure of the journal before all; None while that is not so."""
+        return self._journal_failure or self._stream.stopped
 
     def start(self, begun: AsyncIterable[Post], planned: AsyncIterable[list[JobEntry]]) -> None:
         """Begin to work, in the client's task group.
@@ -163,6 +164,8 @@ class Run:
 
     def stop(self, error: SeedanceError) -> None:
         """Send nothing more; what is accepted is still collected, unless the key is refused."""
+        if isinstance(error, JournalError):  # whatever has stopped the run before: its caller must be told
+            self._journal_failure = self._journal_failure or error
         self._stream.stop(error, collect=not isinstance(error, UnauthorizedError))
         self._changed.set()
 

@@ -16,6 +16,7 @@ from seedance_async.batch.verdicts import STORABLE, UNPAID, Verdict, is_stored_r
 from seedance_async.errors import CreditCapError, JournalError, SeedanceError
 from seedance_async.fault_points import fault_point
 from seedance_async.logs import Log
+from seedance_async.protocol import Outcome
 
 if TYPE_CHECKING:
     from seedance_async.batch.jobs import JobResult
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
     from seedance_async.budget.gate import Slot
     from seedance_async.engine import Engine
     from seedance_async.models import Submission
+    from seedance_async.protocol import Failure
     from seedance_async.signals import Signal
     from seedance_async.stream import Stream
 
@@ -134,7 +136,9 @@ class Sender:
                 raise _not_covered(post) from reached
             raise
 
-    def _retried(self, post: Post) -> None:
+    def _retried(self, post: Post, failure: Failure) -> None:
+        if failure.outcome is Outcome.UNKNOWN:
+            self._lost(post)
         for number in post.numbers:
             self._ledger.retried(number)
         self._changed.set()
@@ -161,6 +165,7 @@ class Sender:
         match proven:
             case Verdict.UNCERTAIN:
                 await self._journal.do(store.doubt, number, error.message)
+                self._lost(post)
                 for each in post.numbers:
                     self._ledger.doubt(each)
             case Verdict.UNPAID:
@@ -171,6 +176,11 @@ class Sender:
                 pass
         if proven in {Verdict.UNPAID, Verdict.REFUSED}:
             self._release(post)
+
+    def _lost(self, post: Post) -> None:
+        """One that was in doubt before this run says nothing about present prices, and holds nobody up."""
+        if post.state is State.PLANNED:
+            self._ledger.lost(post.number)
 
     def _release(self, post: Post) -> None:
         for number in post.numbers:

@@ -28,6 +28,9 @@ from seedance_async.models.rules import (
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
+SLOWEST_ARRIVAL: Final = 10.0
+"""Seconds that a request may take to the server, however soon its caller gives up."""
+
 _RATE: Final = re.compile(r"([0-9]{1,9})/([0-9]{1,9}(?:\.[0-9]{1,9})?)")
 
 
@@ -82,6 +85,14 @@ class Timeouts:
 
     def __attrs_post_init__(self) -> None:
         _refuse_nonsense(self)
+
+    @property
+    def arrival(self) -> float:
+        """Seconds after its sending in which a request without an answer may still reach the server.
+
+        Whoever gives up sooner than the network is slow takes nothing back: 10 at least.
+        """
+        return max(self.request, SLOWEST_ARRIVAL)
 
 
 @frozen(kw_only=True)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 import sqlite3
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 import anyio
 import pytest
@@ -13,7 +13,7 @@ import pytest
 from seedance_async import GptImage2, Job, JournalError, NanoBananaPro
 from seedance_async.batch.states import State
 from seedance_async.sandbox import Conditions, Fault, Sandbox
-from tests.batch.helpers import PRICE, opened, pictures, results_of, run_once, states, submits
+from tests.batch.helpers import PRICE, charged, opened, pictures, results_of, run_once, states, submits
 from tests.batch.stores import draft, opened_store, plan
 
 if TYPE_CHECKING:
@@ -31,6 +31,7 @@ def fact(path: Path, name: str) -> object:
 # --- the file
 
 
+@pytest.mark.case(170)
 def test_what_a_batch_is_stands_in_the_file_from_the_first_moment(tmp_path: Path) -> None:
     """Keys are made of the nonce: lost with the log, every job would be paid again under another key."""
     with opened_store(tmp_path / "batch") as store:
@@ -54,6 +55,7 @@ def test_whose_a_batch_is_stands_in_the_file_before_its_first_intent(tmp_path: P
     assert 1 == fact(copy, "open_run")
 
 
+@pytest.mark.case(170)
 @pytest.mark.parametrize("how", ["copied alone", "log deleted", "log emptied"])
 def test_a_run_that_did_not_end_needs_its_log(how: str, tmp_path: Path) -> None:
     """What it sent and paid is recorded there only."""
@@ -91,6 +93,7 @@ def test_a_run_that_ended_needs_no_log(tmp_path: Path) -> None:
         assert State.PLANNED is store.entry(1).state
 
 
+@pytest.mark.case(171)
 @pytest.mark.parametrize("left", ["results.jsonl", "boat-0.jpg.json", "journal.sqlite-wal"])
 @pytest.mark.parametrize("emptied", [True, False])
 async def test_a_directory_that_a_batch_has_worked_in_is_never_taken_for_new(
@@ -127,6 +130,7 @@ def test_files_of_others_do_not_keep_a_batch_from_beginning(tmp_path: Path) -> N
 # --- the directory
 
 
+@pytest.mark.case(172)
 @pytest.mark.parametrize("how", ["moved", "removed", "replaced"])
 async def test_a_directory_that_is_taken_away_ends_the_run(how: str, tmp_path: Path) -> None:
     """Nothing is called saved that is not in the batch, and nothing is paid twice where it is found again."""
@@ -151,6 +155,31 @@ async def test_a_directory_that_is_taken_away_ends_the_run(how: str, tmp_path: P
         assert all((moved / path.name).exists() for result in results.values() for path in result.files)
 
 
+@pytest.mark.case(172)
+async def test_a_directory_that_is_taken_away_is_told_whatever_has_stopped_the_run_before(
+    tmp_path: Path,
+) -> None:
+    """The account is empty first; then the paid jobs cannot be saved, and are not passed over."""
+    out, moved = tmp_path / "out", tmp_path / "moved"
+    slow = Conditions(price=lambda _: PRICE, duration=lambda _order, _chance: 100.0)
+    async with Sandbox(conditions=slow, credits=2 * PRICE) as sandbox:
+        async with opened(sandbox, out) as batch, anyio.create_task_group() as others:
+            others.start_soon(_move_later, out, moved)
+            with pytest.raises(JournalError, match="was moved, replaced or removed"):
+                await results_of(batch, pictures(4))
+        sandbox.top_up(100)
+        results = await run_once(sandbox, moved, pictures(4))
+
+        assert {"saved": 4} == states(results)
+        assert 4 == len(sandbox.paid_tasks)
+
+
+async def _move_later(out: Path, moved: Path) -> None:
+    await anyio.sleep(50.0)
+    out.rename(moved)
+
+
+@pytest.mark.case(173)
 async def test_a_relative_directory_stays_where_it_was(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -169,6 +198,7 @@ async def test_a_relative_directory_stays_where_it_was(
 # --- the clock
 
 
+@pytest.mark.case(175)
 @pytest.mark.parametrize(("ahead", "state"), [(60.0, State.SUBMITTING), (3600.0, State.UNCERTAIN)])
 def test_an_intent_of_the_future_is_of_unknown_age(ahead: float, state: State, tmp_path: Path) -> None:
     """A clock was wrong in one of two runs: nobody knows whether the server still remembers the key."""
@@ -184,6 +214,7 @@ def test_an_intent_of_the_future_is_of_unknown_age(ahead: float, state: State, t
 # --- recognition
 
 
+@pytest.mark.case(174)
 def test_what_was_paid_is_recognised_whatever_the_manifest_lists(tmp_path: Path) -> None:
     """Edited, fed back from results.jsonl with the name it was set aside under, and edited back."""
     with opened_store(tmp_path) as store:
@@ -208,6 +239,7 @@ def test_one_paid_job_stands_for_two_lines_that_ask_for_it_under_both_its_names(
         assert [] == store.to_send(after=0, limit=9)
 
 
+@pytest.mark.case(174)
 def test_an_edit_and_back_over_three_versions_pays_each_once(tmp_path: Path) -> None:
     """Whatever is asked for again is found, as long as the name is one that it had."""
     with opened_store(tmp_path) as store:
@@ -232,6 +264,7 @@ def test_another_name_with_the_same_request_is_another_job(tmp_path: Path) -> No
 # --- the cap
 
 
+@pytest.mark.case(181, 184)
 @pytest.mark.parametrize(("first", "then", "at", "cap"), [(10, 100, 5, 300), (0, 30, 1, 100), (5, 40, 2, 90)])
 async def test_a_price_that_rises_never_passes_the_cap(
     first: int, then: int, at: int, cap: int, tmp_path: Path
@@ -246,6 +279,7 @@ async def test_a_price_that_rises_never_passes_the_cap(
         assert sum(entry.credits for entry in sandbox.ledger if entry.kind == "charge") <= cap
 
 
+@pytest.mark.case(182)
 async def test_a_cap_that_was_lowered_holds_for_what_is_sent_again(tmp_path: Path) -> None:
     """POSTs that never reached the server are charged when they are sent again."""
     one_price = Conditions(price=lambda _: PRICE)
@@ -278,9 +312,37 @@ async def test_a_lost_answer_holds_nobody_up_under_a_cap(tmp_path: Path) -> None
         assert len(set(submits(sandbox))) > 2
 
 
+@pytest.mark.case(181)
+@pytest.mark.parametrize("moment", ["before", "after"])
+@pytest.mark.parametrize("effect", ["drop", "half-json", "reset"])
+async def test_of_prices_that_rise_while_answers_are_lost_two_pass_a_cap(
+    effect: str, moment: Literal["before", "after"], tmp_path: Path
+) -> None:
+    """Nobody knows what a lost answer says: beside two of them nothing new leaves, in this run."""
+    dear = 1000
+    rising = Conditions(price=lambda _: PRICE if anyio.current_time() < 100.0 else dear)
+    lost = Fault(effect=effect, on="submit", moment=moment, count=None)
+    async with Sandbox(conditions=rising) as sandbox:
+        await run_once(sandbox, tmp_path, pictures(1), max_credits=100)
+        await anyio.sleep(1000.0)
+        sandbox.faults.add(lost)
+        results = await run_once(sandbox, tmp_path, pictures(9), max_credits=100)
+
+        assert 1 + 2 >= len({key for key, _ in submits(sandbox)})
+        assert charged(sandbox) <= PRICE + 2 * dear
+        assert {"saved": 1, "planned": 6} == {
+            state: count for state, count in states(results).items() if state in {"saved", "planned"}
+        }
+
+        sandbox.faults.clear()
+        await run_once(sandbox, tmp_path, pictures(9), max_credits=100)
+        assert charged(sandbox) <= PRICE + 2 * dear
+
+
 # --- answers
 
 
+@pytest.mark.case(177)
 async def test_an_answer_that_is_of_another_post_is_in_doubt(tmp_path: Path) -> None:
     """A task id belongs to one POST, also of an earlier run: its own key brings the truth."""
     async with Sandbox(conditions=Conditions(price=lambda _: PRICE)) as sandbox:
@@ -300,6 +362,7 @@ async def test_an_answer_that_is_of_another_post_is_in_doubt(tmp_path: Path) -> 
             store.end_run()
 
 
+@pytest.mark.case(178)
 async def test_fewer_tasks_than_asked_for_are_told(tmp_path: Path) -> None:
     """The server says that it started fewer: those are not charged, and the job says so."""
     job = Job(GptImage2(prompt="Cats [[sandbox:batch-failed=2]]", batch_count=4), name="cats")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
@@ -191,6 +192,7 @@ def test_a_refund_makes_room() -> None:
     assert ledger.affords(CLIP)
 
 
+@pytest.mark.case(183)
 def test_a_refund_is_at_most_its_charge() -> None:
     """A server that gives back three times the price does not raise the cap."""
     ledger = Ledger(cap=60, prices=PRICES)
@@ -224,6 +226,35 @@ def test_under_a_cap_the_next_post_waits_for_the_price_of_the_last() -> None:
     assert ledger.affords(PICTURE)
 
 
+def test_beside_two_lost_answers_nothing_new_leaves() -> None:
+    """Their prices are not known; an answer of their tariff tells them."""
+    ledger = Ledger(cap=300, prices=PRICES)
+    for job in ("a", "b"):
+        assert ledger.reserve(job, PICTURE)
+        ledger.lost(job)
+        ledger.retried(job)
+
+    assert not ledger.affords(PICTURE)
+    assert not ledger.affords(CLIP)
+
+    ledger.settle("a", 8)
+    assert ledger.affords(CLIP)
+    assert 8 == ledger.reserved
+
+
+def test_a_lost_answer_that_proves_to_be_none_makes_room() -> None:
+    """A refusal, say, or a request that was never sent."""
+    ledger = Ledger(cap=300, prices=PRICES)
+    for job in ("a", "b"):
+        assert ledger.reserve(job, PICTURE)
+        ledger.lost(job)
+        ledger.retried(job)
+
+    ledger.release("b")
+
+    assert ledger.affords(CLIP)
+
+
 def test_jobs_of_one_post_do_not_wait_for_each_other() -> None:
     """They leave together, and one answer says what they cost."""
     ledger = Ledger(cap=100, prices=PRICES)
@@ -235,6 +266,7 @@ def test_jobs_of_one_post_do_not_wait_for_each_other() -> None:
     assert not ledger.affords(PICTURE, beside=(1,))
 
 
+@pytest.mark.case(184)
 def test_a_free_first_job_makes_no_price() -> None:
     """What was free once is reserved at what is documented."""
     ledger = Ledger(cap=100)

@@ -1,11 +1,15 @@
-"""Random fault schedules: runs of twenty jobs with random faults, under every reading of the documents.
+"""Random schedules of what goes wrong: runs of twenty jobs, judged by what the sandbox saw.
 
-A schedule is drawn from its number: which faults apply, how the vendor's open questions are answered, how
-the server counts, how long things take. The properties are checked on what the sandbox saw:
+What a schedule may hold is drawn in ``tests.faults.schedules``. The properties:
 
 * no job is paid twice, as long as the server honours its keys;
 * none is lost silently: what is paid was delivered, or reported with its task's id, or reported as uncertain
   under its key, and a batch that is run again without faults, a few times at most, collects it;
+* no cap is passed, but for one POST whose price nobody could know, and after it nothing is charged;
+* no window of a run has more requests than the limit allows;
+* no file that was cut is among the saved ones, and the key is in no file and no message;
+* a directory that was moved, replaced or removed, and a journal without its log, end the run with a message,
+  and once the user has done what it says the batch goes on;
 * the run ends, every job is reported once, and only errors of the documented tree come out;
 * both ledgers agree, and nothing is left over: no task, no thread, no descriptor.
 
@@ -20,163 +24,65 @@ import gc
 import logging
 import os
 import random
-import struct
+import shutil
 import sys
 import tempfile
 import threading
-from collections import defaultdict
-from contextlib import asynccontextmanager
+from collections.abc import Sequence
+from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
 import anyio
-from attrs import field, frozen
+from anyio import lowlevel
+from attrs import define, field, frozen
 
 from seedance_async import (
     BatchRunner,
-    GptImage2,
-    InsufficientCreditsError,
-    InvalidRequestError,
-    Job,
-    NanoBananaPro,
-    NotFoundError,
+    JobResult,
+    JournalError,
+    ManifestError,
     RateLimit,
-    RateLimitedError,
-    RetryPolicy,
-    Seedance2Video,
     SeedanceClient,
     SeedanceError,
     Timeouts,
-    UnauthorizedError,
-    UncertainSubmissionError,
+    clocks,
 )
-from seedance_async.batch.states import ENDED, State
-from seedance_async.sandbox import Behaviour, Conditions, Fault, Sandbox, media_server, virtual_time
-from seedance_async.sandbox.faults import NAMED
+from seedance_async.batch.states import ENDED
+from seedance_async.sandbox import Sandbox, virtual_time
+from tests.faults import judge
+from tests.faults.judge import Told, Violations
+from tests.faults.proxy import proxy
+from tests.faults.schedules import KEY, TEN_DAYS, Liar, Life, Schedule
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, Callable, Iterable, Sequence
+    from collections.abc import AsyncGenerator, Iterable
 
-    from seedance_async.models import Request
-    from seedance_async.sandbox.outputs import Clip, Picture
-    from seedance_async.sandbox.tasks import Task
+    from anyio.abc import TaskGroup
 
-JOBS: Final = 20
+
+EPOCH: Final = 1.8e9
+"""The wall clock when a schedule begins."""
+
 RUNS_TO_THE_END: Final = 3
 """So often a batch is run again: the files of a job may take their URLs' whole life to arrive."""
 
-TEN_DAYS: Final = 10 * 86400.0
-REFUSALS: Final = (
-    InsufficientCreditsError, InvalidRequestError, NotFoundError, RateLimitedError, UnauthorizedError
-)  # fmt: skip
-"""What says that nothing was charged."""
-
+MOST_JOBS: Final = 1000
 _NOBODY: Final = SeedanceError()
-DEFINITIVE: Final = (400, 401, 402, 404, 429)
-"""Refusals that say "not charged". A server that charges and says so lies, and no client can know."""
-
-
-@frozen(kw_only=True)
-class Schedule:
-    """One run to be made."""
-
-    number: int
-    behaviour: Behaviour
-    conditions: Conditions
-    faults: tuple[Fault, ...]
-    credits: int
-    retry: RetryPolicy
-    by_batch: bool
-
-    @classmethod
-    def drawn(cls, number: int) -> Schedule:
-        """The schedule of this number, always the same."""
-        rng = random.Random(f"soak {number}")
-        span = rng.choice([(5.0, 60.0), (90.0, 300.0), (1.0, 2000.0)])
-        return cls(
-            number=number,
-            behaviour=_behaviour(rng),
-            conditions=Conditions(
-                seed=number,
-                duration=lambda _order, chance: chance.uniform(*span),
-                failure_rate=rng.choice([0.0, 0.0, 0.1, 0.5]),
-                latency=rng.choice([(0.0, 0.0), (0.01, 0.2), (0.5, 5.0)]),
-            ),
-            faults=tuple(_fault(rng) for _ in range(rng.randint(1, 8))),
-            credits=rng.choice([100_000, 100_000, 200]),
-            retry=rng.choice([RetryPolicy(), RetryPolicy(max_elapsed=60.0, conflict_wait=60.0)]),
-            by_batch=number % 2 == 1,
-        )
-
-    @property
-    def lies(self) -> bool:
-        """Whether replies may contain wrong figures or ids."""
-        return any(fault.effect == "edit" for fault in self.faults)
-
-    @property
-    def copies(self) -> bool:
-        """Whether a POST may arrive twice. A refusal of the copy hides the first, and no client can know."""
-        return any(fault.effect == "duplicate" for fault in self.faults)
-
-    @property
-    def closes_keys(self) -> bool:
-        """Whether a key may be answered with the same refusal for ever, or for longer than a run asks."""
-        open_points = self.behaviour
-        for_ever = open_points.repeated_key == "reject" or open_points.stored != {"2xx"}
-        return for_ever or open_points.still_running == "task"
-
-    @property
-    def urls_expire_unused(self) -> bool:
-        """Whether a URL may be over before its file can be asked for."""
-        return self.behaviour.url_life < 2 * self.conditions.latency[1]
-
-
-@frozen(kw_only=True)
-class Told:
-    """What the caller knows of one job in the end."""
-
-    prompt: str
-    error: SeedanceError | None
-    ids: frozenset[str] = frozenset()
-    key: str | None = None
-    state: State | None = None
-
-    def names(self, task: Task) -> bool:
-        """Whether the caller can find this task by what was said."""
-        if task.id in self.ids:
-            return True
-        accepted = bool(self.ids)  # under a key, with ids that are not its own
-        uncertain = isinstance(self.error, UncertainSubmissionError)
-        on_record = self.state in {State.SUBMITTING, State.UNCERTAIN}
-        return self.key == task.idempotency_key and (accepted or uncertain or on_record)
-
-
-@frozen
-class Violations:
-    """The properties that did not hold in a run."""
-
-    messages: list[str] = field(factory=list)
-
-    def on_loop_error(self, _: object, context: dict[str, Any]) -> None:
-        """Handle an error of the loop, of which there must be none."""
-        self.messages.append(f"the loop reports {context.get('message')}: {context.get('exception')!r}")
-
-    def check(self, holds: bool, message: str) -> None:
-        """Record the message if a property does not hold."""
-        if not holds:
-            self.messages.append(message)
 
 
 def run(schedule: Schedule) -> list[str]:
     """Run a schedule and return its violations."""
     random.seed(schedule.number)  # the client's jitter
     violations = Violations()
-    before, threads = _held(), set(threading.enumerate())
+    before, threads, wall_now = _held(), set(threading.enumerate()), clocks.wall_now
     with tempfile.TemporaryDirectory() as directory:
         try:
             virtual_time.run(_live, schedule, violations, Path(directory))
         except BaseException as crash:
             violations.messages.append(f"crashed: {crash!r}")
+        finally:
+            clocks.wall_now = wall_now
     for thread in set(threading.enumerate()) - threads:
         thread.join(timeout=5.0)  # a thread that is ending may be late on a busy machine
     after = _held()
@@ -188,28 +94,27 @@ def run(schedule: Schedule) -> list[str]:
 async def _live(schedule: Schedule, violations: Violations, directory: Path) -> None:
     asyncio.get_running_loop().set_exception_handler(violations.on_loop_error)
     with anyio.fail_after(TEN_DAYS):
-        async with Sandbox(
-            behaviour=schedule.behaviour,
-            conditions=schedule.conditions,
-            faults=schedule.faults,
-            credits=schedule.credits,
-        ) as sandbox:
-            make = _batch if schedule.by_batch else _stream
-            async with _client(schedule, sandbox) as client:
-                reported, booked = await make(client, directory)
-            _check_jobs(schedule, sandbox, reported, violations)
-            _check_credits(schedule, sandbox, reported, booked, violations)
+        async with AsyncExitStack() as running:
+            sandbox = await running.enter_async_context(
+                Sandbox(
+                    api_key=KEY,
+                    behaviour=schedule.behaviour,
+                    conditions=schedule.conditions,
+                    faults=schedule.faults,
+                    credits=schedule.credits,
+                )
+            )
+            url, liar = sandbox.base_url, Liar(random.Random(schedule.number), schedule.lies or 0)
+            if schedule.lies is not None:
+                url = await running.enter_async_context(proxy(url, liar))
             if schedule.by_batch:
-                sandbox.faults.clear()
-                sandbox.top_up(100_000)
-                for _ in range(RUNS_TO_THE_END):
-                    async with _client(schedule, sandbox) as client:
-                        reported, booked = await _batch(client, directory)
-                    _check_jobs(schedule, sandbox, reported, violations)
-                    _check_credits(schedule, sandbox, reported, booked, violations)
-                    if all(each.state in ENDED for each in reported):
-                        break
-                _check_end(schedule, sandbox, reported, violations)
+                await Story(schedule, sandbox, violations, liar, url, directory / "batch").run()
+            else:
+                async with _client(schedule, url) as client:
+                    told, booked = await _stream(schedule, client)
+                judge.check_jobs(schedule, sandbox, told, violations)
+                judge.check_credits(schedule, sandbox, told, booked, violations)
+                judge.check_window(schedule, sandbox.requests, violations)
     await anyio.sleep(1.0)
     # The sandbox's own handlers may still sleep for a caller who has left: a server does not notice.
     ours = {task for task in asyncio.all_tasks() if "RequestHandler" not in repr(task.get_coro())}
@@ -218,21 +123,18 @@ async def _live(schedule: Schedule, violations: Violations, directory: Path) -> 
 
 
 @asynccontextmanager
-async def _client(schedule: Schedule, sandbox: Sandbox) -> AsyncGenerator[SeedanceClient]:
+async def _client(schedule: Schedule, url: str) -> AsyncGenerator[SeedanceClient]:
     async with SeedanceClient(
-        sandbox.api_key,
-        sandbox.base_url,
-        rate_limit=RateLimit(),
-        retry=schedule.retry,
-        timeouts=Timeouts(wait=3000.0),
+        KEY, url, rate_limit=RateLimit(), retry=schedule.retry, timeouts=Timeouts(wait=3000.0)
     ) as client:
         client.running_engine().downloads._max_bytes = 2**20  # the endless ones end sooner
         yield client
 
 
-async def _stream(client: SeedanceClient, _: Path) -> tuple[list[Told], float]:
-    results = [result async for result in client.as_completed(requests())]
-    reported = [
+async def _stream(schedule: Schedule, client: SeedanceClient) -> tuple[list[Told], float]:
+    completions = client.as_completed(schedule.requests(), share_posts=schedule.takes > 1)
+    results = [result async for result in completions]
+    told = [
         Told(
             prompt=result.request.prompt,
             error=result.error,
@@ -241,132 +143,187 @@ async def _stream(client: SeedanceClient, _: Path) -> tuple[list[Told], float]:
         )
         for result in results
     ]
-    return reported, client.usage.credits_used
+    return told, client.usage.credits_used
 
 
-async def _batch(client: SeedanceClient, directory: Path) -> tuple[list[Told], float]:
-    jobs = [Job(request, name=f"job {number}") for number, request in enumerate(requests())]
-    prompts = {job.name: job.request.prompt for job in jobs}
-    async with BatchRunner(client, directory) as batch:
-        results = [result async for result in batch.run(jobs)]
-        # What is on record is not lost: the next run sends the same bytes under that key.
-        store = batch.journal.store
-        entries = {job.name: await batch.journal.do(store.entry, n) for n, job in enumerate(jobs, start=1)}
-    reported = [
-        Told(
-            prompt=prompts[result.name],
-            error=result.error,
-            ids=frozenset(result.task_ids),
-            key=entries[result.name].key,
-            state=entries[result.name].state,
-        )
-        for result in results
-    ]
-    return reported, batch.summary.credits_used
+@frozen(kw_only=True)
+class Ending:
+    """How a life ended.
+
+    Attributes:
+        results: that it yielded.
+        told: what is known of every job of the batch; None unless the life came to its end.
+        booked: credits.
+        refused: why it was not allowed to go on.
+    """
+
+    results: Sequence[JobResult] = ()
+    told: Sequence[Told] | None = None
+    booked: float = 0.0
+    refused: JournalError | None = None
 
 
-def requests() -> list[Request]:
-    """Twenty jobs of all three models, told apart by their prompts."""
-    return [
-        (Seedance2Video, GptImage2, NanoBananaPro)[number % 3](prompt=f"A boat on pond {number}")
-        for number in range(JOBS)
-    ]
+@define
+class Story:
+    """The lives of one batch, in this order.
+
+    Attributes:
+        place: where the batch is now.
+        backup: what the batch was at the end of a life before.
+    """
+
+    schedule: Schedule
+    sandbox: Sandbox
+    violations: Violations
+    liar: Liar
+    url: str
+    place: Path
+    backup: Path | None = None
+    removed: bool = False
+    _copies: int = field(default=0, init=False)
+
+    async def run(self) -> None:
+        """All lives, and as many more as it takes to collect what is paid."""
+        for life in self.schedule.lives:
+            await self._one(life)
+            if self.removed:
+                return
+            await self._afterwards(life)
+        self.sandbox.faults.clear()
+        self.liar.left = 0
+        self.sandbox.top_up(100_000)
+        ending = Ending()
+        for _ in range(RUNS_TO_THE_END):
+            ending = await self._one(Life())
+            if all(each.state in ENDED for each in ending.told or ()):
+                break
+        judge.check_end(self.schedule, self.sandbox, ending.told or (), self.violations)
+
+    async def _one(self, life: Life) -> Ending:
+        """One life, and what has to hold after it."""
+        requests, movements, before = len(self.sandbox.requests), len(self.sandbox.ledger), self.place
+        loop = asyncio.get_running_loop()
+        clocks.wall_now = lambda: EPOCH + loop.time() + life.clock
+        ending = Ending()
+        async with anyio.create_task_group() as troubles:
+            ending = await self._batch(life, troubles)
+            troubles.cancel_scope.cancel()
+        attacked = self.removed or self.place != before
+        self.violations.check(ending.refused is None or attacked, f"refused: {ending.refused}")
+        judge.check_window(self.schedule, self.sandbox.requests[requests:], self.violations)
+        judge.check_cap(self.schedule, life, self.sandbox.ledger, movements, self.violations)
+        judge.check_paid_once(self.schedule, self.sandbox, self.violations)
+        if not self.removed:
+            judge.check_files(self.place, ending.results, self.violations)
+            judge.check_secrecy(self.place, ending.results, self.violations)
+        if ending.told is not None:
+            self._check_told(life, ending.results, ending.told, ending.booked)
+        return ending
+
+    def _check_told(
+        self, life: Life, results: Sequence[JobResult], told: Sequence[Told], booked: float
+    ) -> None:
+        judge.check_jobs(self.schedule, self.sandbox, told, self.violations)
+        judge.check_credits(self.schedule, self.sandbox, told, booked, self.violations)
+        names = [result.name for result in results]
+        collected = {name for name in names if "-before-edit" in name}  # no job of this life, but paid
+        asked = set(_names(self.schedule, life))
+        once = len(names) == len(set(names)) and (life.fed_back or set(names) - collected == asked)
+        self.violations.check(once, f"told {sorted(names)} of {sorted(asked)}")
+
+    async def _batch(self, life: Life, troubles: TaskGroup | None = None) -> Ending:
+        jobs = self.schedule.jobs(life.edited)
+        source = self.place / "results.jsonl" if life.fed_back else jobs
+        if isinstance(source, Path) and not source.exists():
+            source = jobs
+        try:
+            async with _client(self.schedule, self.url) as client:
+                if troubles is not None and life.end != "itself":
+                    troubles.start_soon(self._end, life, client, troubles.cancel_scope)
+                async with BatchRunner(client, self.place, max_credits=life.cap) as batch:
+                    if troubles is not None and life.attack != "none":
+                        troubles.start_soon(self._attack, life)
+                    results = [result async for result in batch.run(source)]
+                    entries = await batch.journal.do(batch.journal.store.entries, after=0, limit=MOST_JOBS)
+                errors = {result.name: result.error for result in results}
+                told = [judge.told(entry, errors.get(entry.name)) for entry in entries]
+                return Ending(results=results, told=told, booked=batch.summary.credits_used)
+        except JournalError as problem:
+            return Ending(refused=problem)
+        except ManifestError as problem:
+            self.violations.check(life.fed_back, f"refused: {problem}")
+            return Ending()
+
+    async def _end(self, life: Life, client: SeedanceClient, scope: anyio.CancelScope) -> None:
+        """Cancel the run, or leave of it what is left of a process that is killed."""
+        await life.ends_at.wait()
+        if life.end == "killed":
+            await _quiet()
+            self.place = self._copy()
+            session = client.running_engine().transport.session
+            assert session.connector is not None
+            session.connector._close()  # at once: nothing more leaves
+        scope.cancel()
+
+    async def _attack(self, life: Life) -> None:
+        await life.attacked_at.wait()
+        if not self.place.exists():
+            return
+        await _quiet()
+        if life.attack == "removed":
+            self.removed = True
+            shutil.rmtree(self.place)
+            return
+        self._copies += 1
+        moved = self.place.with_name(f"moved {self._copies}")
+        before, self.place = self.place, self.place.rename(moved)
+        if life.attack == "replaced":
+            before.mkdir()
+
+    async def _afterwards(self, life: Life) -> None:
+        """What becomes of the directory between two lives."""
+        await anyio.sleep(life.pause)
+        if self.backup is not None:
+            self.place, self.backup = self.backup, None
+        if life.restored and self.place.exists():
+            self.backup = self._copy()
+        if life.log_lost:
+            await self._lose_the_log()
+
+    async def _lose_the_log(self) -> None:
+        """Run the batch without its log. Where that is refused, the user puts the log back."""
+        log = self.place / "journal.sqlite-wal"
+        if not log.exists() or not log.stat().st_size:
+            return
+        whole = self._copy()
+        log.unlink()
+        known = dict(judge.paid_by_prompt(self.sandbox))
+        refused = (await self._batch(Life(cap=0.0))).refused
+        asks_for_it = refused is not None and "Put the file back" in str(refused)
+        self.violations.check(not known or asks_for_it, f"without its log: {refused}")
+        if refused is not None:
+            self.place = whole
+
+    def _copy(self) -> Path:
+        self._copies += 1
+        target = self.place.with_name(f"copy {self._copies}")
+        if self.place.exists():
+            shutil.copytree(self.place, target)
+        return target
 
 
-def _check_jobs(
-    schedule: Schedule, sandbox: Sandbox, reported: Sequence[Told], violations: Violations
-) -> None:
-    prompts = sorted(each.prompt for each in reported)
-    violations.check(sorted(request.prompt for request in requests()) == prompts, f"reported {prompts}")
-    paid = _paid(sandbox)
-    for each in reported:
-        tasks = paid[each.prompt]
-        found = all(map(each.names, tasks)) or (schedule.copies and isinstance(each.error, REFUSALS))
-        violations.check(len(tasks) <= 1, f"{each.prompt} is paid {len(tasks)} times")
-        violations.check(found, f"{each.prompt} is paid and lost: {each}")
-        violations.check(bool(tasks) or each.error is not None, f"{each.prompt} is done and was never paid")
-        violations.check(
-            each.error is None or isinstance(each.error, SeedanceError), f"{each.error!r} is not of the tree"
-        )
+def _names(schedule: Schedule, life: Life) -> Iterable[str]:
+    for job in schedule.jobs(life.edited):
+        for take in range(1, job.repeat + 1):
+            yield str(job.name) if take == 1 else f"{job.name}-{take}"
 
 
-def _check_credits(
-    schedule: Schedule, sandbox: Sandbox, reported: Sequence[Told], booked: float, violations: Violations
-) -> None:
-    """Check that exactly the credits of the tasks that the caller knows are booked."""
-    known = {task_id for each in reported for task_id in each.ids}
-    charged = sum(task.credits for task in sandbox.tasks.values() if task.id in known)
-    violations.check(schedule.lies or booked == charged, f"{booked} booked, {charged} charged")
-
-
-def _check_end(
-    schedule: Schedule, sandbox: Sandbox, reported: Sequence[Told], violations: Violations
-) -> None:
-    """Check that a batch run again without faults collects what was paid, where its key allows it."""
-    if schedule.lies:
-        return
-    paid = _paid(sandbox)
-    for each in reported:
-        for task in paid[each.prompt]:
-            ends = {"completed": State.SAVED, "failed": State.FAILED}[task.outcome]
-            closed = each.state is State.UNCERTAIN and schedule.closes_keys
-            expired = each.state is State.COMPLETED and schedule.urls_expire_unused
-            violations.check(
-                each.state is ends or closed or expired, f"{each.prompt} is paid and not collected: {each}"
-            )
-
-
-def _paid(sandbox: Sandbox) -> defaultdict[str, list[Task]]:
-    """The tasks that were charged, by their prompt."""
-    paid = defaultdict(list)
-    for task in sandbox.tasks.values():
-        paid[task.request.prompt].append(task)
-    return paid
-
-
-def _behaviour(rng: random.Random) -> Behaviour:
-    checks = ("auth", "limit", "validation", "balance")
-    return Behaviour(
-        repeated_key=rng.choice(["replay", "replay", "reject"]),
-        still_running=rng.choice(["request", "task"]),
-        stored=frozenset({"2xx", *rng.sample(["4xx", "5xx"], rng.randint(0, 2))}),  # type: ignore[arg-type]  # of these words
-        same_body=rng.choice(["bytes", "values", "ignored"]),
-        key_scope=rng.choice(["endpoint", "account", "key"]),
-        gets_count=rng.random() < 0.8,
-        key_life=2 * TEN_DAYS,  # the wall clock, by which a batch doubts old keys, stands still meanwhile
-        before_key=frozenset(rng.sample(checks, rng.randint(0, 4))),  # type: ignore[arg-type]  # of these words
-        window=rng.choice(
-            ["fixed", "sliding-log", "sliding-counter", "sliding-counter-strict", "token-bucket"]
-        ),
-        window_phase=rng.uniform(0.0, 60.0),
-        retry_after=rng.choice(["up", "down", "exact"]),
-        refused_count=rng.random() < 0.3,
-        url_life=rng.choice([86400.0, 30.0, 0.5]),
-    )
-
-
-def _fault(rng: random.Random) -> Fault:
-    document = NAMED[rng.choice(sorted(NAMED))].document()
-    document |= {
-        "on": rng.choice(["submit", "submit", "task", "task", "media", "any"]),
-        "moment": rng.choice(["before", "after"]),
-        "nth": rng.choice([1, 1, 2, 5, 13]),
-        "count": rng.choice([1, 2, 5, 20, None]),
-        "probability": rng.choice([1.0, 1.0, 0.5, 0.1]),
-        "lasts": rng.choice([1e9, 1e9, 300.0]),
-        "seconds": rng.choice([0.01, 1.0, 30.0, 100.0]),
-    }
-    if document["effect"] == "status" and rng.random() < 0.7:
-        document |= {
-            "status": rng.choice([400, 401, 402, 404, 408, 409, 418, 422, 429, 500, 502, 503, 504, 520]),
-            "headers": rng.choice(
-                [{}, {"Retry-After": "7"}, {"Retry-After": "-1"}, {"Retry-After": "99999999"}]
-            ),
-            "body": rng.choice(["", "", "", "[]", '{"detail":"no"}', "<html>"]),
-        }
-    if document["status"] in DEFINITIVE:
-        document["moment"] = "before"
-    return Fault.read(document)
+async def _quiet() -> None:
+    """Wait until no thread is at work, so that the files are those of one instant."""
+    loop = asyncio.get_running_loop()
+    assert isinstance(loop, virtual_time.VirtualLoop)
+    while loop.threads_at_work():
+        await lowlevel.checkpoint()
 
 
 def _held() -> tuple[int, int]:
@@ -376,30 +333,13 @@ def _held() -> tuple[int, int]:
     return threading.active_count(), len(list(descriptors.iterdir())) if descriptors.exists() else 0
 
 
-def without_drawing(put: Callable[[object, str, object], None] = setattr) -> None:
-    """Let the sandbox serve bytes that begin like media; drawing real media takes the most time."""
-    put(media_server, "_make", _sketch)
-
-
-def _sketch(content: Clip | Picture) -> bytes:
-    text = content.prompt.encode() * 200
-    match content.content_type:
-        case "video/mp4":
-            boxes = {b"ftyp": b"isom\0\0\2\0", b"mdat": text}
-            return b"".join(struct.pack(">I4s", 8 + len(boxes[kind]), kind) + boxes[kind] for kind in boxes)
-        case "image/png":
-            return b"\x89PNG\r\n\x1a\n" + bytes(4) + b"IHDR" + bytes(8) + b"IEND" + bytes(4) + text
-        case _:
-            return b"\xff\xd8\xff\xd9" + text
-
-
 def main(arguments: Iterable[str] | None = None) -> int:
     """Run many schedules, and print the numbers of those with violations."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
     parser.add_argument("--schedules", type=int, default=1000)
     parser.add_argument("--start", type=int, default=0)
     options = parser.parse_args(None if arguments is None else list(arguments))
-    without_drawing()
+    judge.without_drawing()
     gc.freeze()  # what is loaded by now is never garbage, and is not scanned twice a schedule
     logging.disable()  # thousands of outages are logged; only violations are of interest here
     broken = 0

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from tests.faults.soak import Schedule, run, without_drawing
+from tests.faults.judge import without_drawing
+from tests.faults.schedules import Schedule
+from tests.faults.soak import run
 
 
 @pytest.mark.parametrize("number", range(60))

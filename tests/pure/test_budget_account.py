@@ -7,7 +7,7 @@ import pytest
 from seedance_async.credentials import ApiKey, normal_origin
 
 
-@pytest.mark.case(175)
+@pytest.mark.case(168)
 @pytest.mark.parametrize(
     ("spelling", "normal"),
     [
@@ -41,7 +41,7 @@ def test_an_origin_has_one_normal_form(spelling: str, normal: str) -> None:
     assert ApiKey("sk").account(spelling) == ApiKey("sk").account(normal)
 
 
-@pytest.mark.case(175)
+@pytest.mark.case(168)
 @pytest.mark.parametrize(
     "other", ["http://seedance2ai.io", "https://api.seedance2ai.io", "https://seedance2ai.io:444"]
 )

@@ -189,14 +189,14 @@ def changed(tmp_path: Path, **changes: object) -> BudgetState:
     return record
 
 
-@pytest.mark.case(170)
+@pytest.mark.case(163)
 @pytest.mark.parametrize("slot", [1e9, 3_600.0, 121.0, -1e9, -1.0, float("nan"), float("inf")])
 def test_a_slot_that_cannot_be_returns_as_late_as_any_can(tmp_path: Path, slot: float) -> None:
     """Neither at once nor never."""
     assert (120.0,) == changed(tmp_path, slots={"dead": [slot]}).others
 
 
-@pytest.mark.case(170)
+@pytest.mark.case(163)
 @pytest.mark.parametrize("closed_until", [1e9, 700.0, float("nan"), float("inf")])
 def test_a_pause_that_cannot_be_lasts_one_period(tmp_path: Path, closed_until: float) -> None:
     """As that of a refusal without a time; one that a server can have asked for is kept."""
@@ -206,7 +206,7 @@ def test_a_pause_that_cannot_be_lasts_one_period(tmp_path: Path, closed_until: f
     assert 600.0 == pytest.approx(changed(tmp_path, pace={"closed_until": 600.0}).pace.closed_until, abs=0.1)
 
 
-@pytest.mark.case(170)
+@pytest.mark.case(163)
 @pytest.mark.parametrize(
     "lesson",
     [
@@ -232,7 +232,7 @@ def test_a_lesson_that_cannot_be_is_bounded(tmp_path: Path, lesson: dict[str, fl
     assert pace.refused_at <= 0.1
 
 
-@pytest.mark.case(170)
+@pytest.mark.case(163)
 @pytest.mark.parametrize(
     "written",
     [{"uptime": 1e7}, {"boot": "x", "wall": 1e10}, {"boot": "x", "uptime": -5.0, "wall": 1e300}],
@@ -243,7 +243,7 @@ def test_a_stamp_from_the_future_frees_nothing(tmp_path: Path, written: dict[str
     assert (50.0,) == changed(tmp_path, written=written).others
 
 
-@pytest.mark.case(170)
+@pytest.mark.case(163)
 def test_what_cannot_be_is_told_once(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     """At a level that shows, and not at every request."""
     for _ in range(3):
@@ -252,7 +252,7 @@ def test_what_cannot_be_is_told_once(tmp_path: Path, caplog: pytest.LogCaptureFi
     assert ["WARNING"] == [record.levelname for record in caplog.records]
 
 
-@pytest.mark.case(170)
+@pytest.mark.case(163)
 def test_the_longer_of_two_windows_bounds_the_slots_of_both(tmp_path: Path) -> None:
     """A program that believes in a narrower window of the same rate does not cut the slots of the other."""
     claim(memory(tmp_path), 100.0)
@@ -261,7 +261,7 @@ def test_the_longer_of_two_windows_bounds_the_slots_of_both(tmp_path: Path) -> N
     assert others(narrow) == pytest.approx((100.0,), abs=0.1)
 
 
-@pytest.mark.case(172)
+@pytest.mark.case(165)
 def test_a_lesson_learned_while_the_file_was_locked_is_kept(tmp_path: Path) -> None:
     """A pause that could not be written down is not taken back by the file that knows nothing of it."""
     mine = memory(tmp_path)
@@ -286,7 +286,7 @@ def fallback(memory: FileMemory) -> float:
     return record.share
 
 
-@pytest.mark.case(173)
+@pytest.mark.case(166)
 @pytest.mark.parametrize("left", [lambda _: 10, lambda _: 0], ids=["short", "nothing"])
 def test_a_full_disk_leaves_a_share_of_the_window(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, left: Callable[[bytes], int]
@@ -305,7 +305,7 @@ def test_a_full_disk_leaves_a_share_of_the_window(
     assert FALLBACK_SHARE == fallback(memory(tmp_path))
 
 
-@pytest.mark.case(173)
+@pytest.mark.case(166)
 @pytest.mark.parametrize(
     "place", ["a file", "a link to nowhere", "a name too long", "a directory as the file"]
 )
@@ -326,7 +326,7 @@ def test_without_a_file_a_share_of_the_window_is_used(
     assert ["WARNING"] == [record.levelname for record in caplog.records]
 
 
-@pytest.mark.case(173)
+@pytest.mark.case(166)
 async def test_the_gate_keeps_to_its_share(tmp_path: Path) -> None:
     """Ten in a minute, not thirty."""
     (tmp_path / "state").write_text("")
@@ -337,7 +337,7 @@ async def test_the_gate_keeps_to_its_share(tmp_path: Path) -> None:
     assert anyio.current_time() == pytest.approx(60.0, abs=0.1)
 
 
-@pytest.mark.case(174)
+@pytest.mark.case(167)
 @pytest.mark.parametrize("what", ["the file", "the directory"])
 def test_a_file_deleted_under_way_is_taken_for_a_full_window(tmp_path: Path, what: str) -> None:
     """What the others had written is gone; it is made again, and nothing is sent for a period."""
@@ -350,7 +350,7 @@ def test_a_file_deleted_under_way_is_taken_for_a_full_window(tmp_path: Path, wha
         assert 61.0 == record.pace.closed_until
 
 
-@pytest.mark.case(174)
+@pytest.mark.case(167)
 def test_a_file_replaced_under_way_is_believed_beside_what_is_known(tmp_path: Path) -> None:
     """A newcomer made it anew; of the third process it cannot know."""
     mine, third = memory(tmp_path), memory(tmp_path)
@@ -364,7 +364,7 @@ def test_a_file_replaced_under_way_is_believed_beside_what_is_known(tmp_path: Pa
     assert len(others(memory(tmp_path))) == 3
 
 
-@pytest.mark.case(174)
+@pytest.mark.case(167)
 async def test_slots_of_those_who_wait_are_written_again(tmp_path: Path) -> None:
     """A process that sleeps until its slots return must be seen by one that starts after the deletion."""
     waiting = Budget(LIMIT, memory=memory(tmp_path / "state", VirtualClock()))

@@ -31,6 +31,7 @@ def test_an_answer_whose_numbers_add_up_accounts_for_every_task(
     assert posts.accounts_for(answer(named, started, failed), tasks)
 
 
+@pytest.mark.case(176)
 @pytest.mark.parametrize(
     ("named", "started", "failed", "tasks"),
     [
