@@ -16,6 +16,7 @@ import subprocess
 import sys
 import termios
 import time
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 import pytest
@@ -181,19 +182,23 @@ def test_nohup_goes_on_when_the_terminal_is_closed(
     assert (4, 4) == (saved(tmp_path), posts(tmp_path))
 
 
+@pytest.mark.skipif(not os.path.isdir("/proc/self/fd"), reason="looks at the descriptors")  # noqa: PTH112
 @pytest.mark.parametrize("closed", [(0,), (1,), (2,), (0, 1, 2)], ids=str)
 def test_streams_that_were_closed_at_the_start_are_not_missed(
-    closed: tuple[int, ...], batch: list[str], tmp_path: Path
+    closed: tuple[int, ...], batch: list[str], tmp_path: Path, running: list[subprocess.Popen[bytes]]
 ) -> None:
     """And none of their numbers goes to a file, where a library's complaint would be written into it."""
     words = " ".join(f"{number}>&-" for number in closed)
-    ending = subprocess.run(
-        ["sh", "-c", f'exec "$@" {words}', "sh", *batch], check=False, capture_output=True
+    process = subprocess.Popen(
+        ["sh", "-c", f'exec "$@" {words}', "sh", *batch], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
     )
+    running.append(process)
+    until((tmp_path / "out" / "journal.pid").exists)
+    taken = [os.readlink(f"/proc/{process.pid}/fd/{number}") for number in closed]  # noqa: PTH115
 
-    assert ExitCode.OK == ending.returncode
+    assert ["/dev/null"] * len(closed) == taken
+    assert ExitCode.OK == process.wait(50)
     assert 4 == saved(tmp_path)
-    assert b"Traceback" not in ending.stderr
 
 
 def test_jobs_from_a_stream_that_is_closed_are_refused(tmp_path: Path) -> None:
@@ -257,6 +262,11 @@ def _with_socket(command: list[str], text: bytes) -> subprocess.CompletedProcess
         return subprocess.run(command, stdin=theirs.fileno(), capture_output=True, check=False)
 
 
+def waiting_in(pipe: int) -> int:
+    """Bytes that nobody has read yet."""
+    return int.from_bytes(fcntl.ioctl(pipe, termios.FIONREAD, bytes(4)), sys.byteorder)
+
+
 def test_a_pipe_that_does_not_block_loses_nothing(
     tmp_path: Path, running: list[subprocess.Popen[bytes]]
 ) -> None:
@@ -273,7 +283,9 @@ def test_a_pipe_that_does_not_block_loses_nothing(
     )
     running.append(process)
     os.close(writer)
-    time.sleep(2)  # the pipe is full by now
+    until(lambda: waiting_in(reader) > 3_000)
+    with suppress(subprocess.TimeoutExpired):  # it waits for a reader; else it would go on, and end
+        process.wait(5)
     with os.fdopen(reader, "rb") as stream:
         events = [json.loads(line)["event"] for line in stream]
 
