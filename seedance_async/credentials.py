@@ -27,8 +27,7 @@ LIVE_PREFIX: Final = "sk_live_"
 
 
 _AROUND: Final = re.compile(
-    r"""\s*(?P<quote>["'`])(?P<quoted>.*)(?P=quote)\s*
-    | \s*(?:Authorization:\s*)?Bearer(?:\s+(?P<bearer>.*))?""",
+    r"""(?P<quote>["'`]) (?P<quoted>.*) (?P=quote) | (?:Authorization:\s*)? Bearer (?:\s+(?P<bearer>.*))?""",
     re.IGNORECASE | re.VERBOSE | re.DOTALL,
 )
 """What stands around a key and is certainly none of it: quotes of an env file, the words of the header."""

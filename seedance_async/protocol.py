@@ -126,12 +126,14 @@ class Failure:
         outcome: what it proves about the charge.
         retry_after: seconds that the server asks to wait.
         final: True if another attempt cannot help: an invalid certificate, a redirect to another host.
+        unresolved: True if the API's host name could not be resolved.
     """
 
     error: SeedanceError
     outcome: Outcome
     retry_after: float | None = None
     final: bool = False
+    unresolved: bool = False
 
 
 def submit_call(request: Request, *, idempotency_key: str) -> Call:

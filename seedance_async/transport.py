@@ -182,7 +182,7 @@ class Transport:
 
     async def _obey(self, call: Call, failure: Failure, history: retry.History) -> None:
         jitter = random.random()  # noqa: S311 - spreads retries, guards nothing
-        match retry.decide(call, failure, history, policy=self._patience(history), jitter=jitter):
+        match retry.decide(call, failure, history, policy=self._patience(failure, history), jitter=jitter):
             case retry.GiveUp(error):
                 raise error from error.__cause__
             case retry.Wait(seconds):
@@ -191,10 +191,10 @@ class Transport:
                 self.usage.retries += 1
                 await anyio.sleep(seconds)
 
-    def _patience(self, history: retry.History) -> RetryPolicy:
-        """The policy, with less of it for an API that was never reached and a call that cannot be paid."""
-        longest = self.policy.max_unreachable
-        if longest is None or self._answered or history.uncertain:
+    def _patience(self, failure: Failure, history: retry.History) -> RetryPolicy:
+        """The policy; less patient with a name that never led anywhere, for a call that cannot be paid."""
+        longest = self.policy.max_unresolved
+        if longest is None or not failure.unresolved or self._answered or history.uncertain:
             return self.policy
         return evolve(self.policy, max_elapsed=min(longest, self.policy.max_elapsed))
 
@@ -415,7 +415,8 @@ def _failure(problem: Exception, host: str, *, sent: bool) -> Failure:
         error = UnexpectedReplyError(f"{host} sent something that is not HTTP")
     else:
         error = ConnectionFailedError(f"{_phrase(problem, outcome)} ({host})")
-    return Failure(error=error, outcome=outcome, final=broken_trust)
+    unresolved = isinstance(problem, aiohttp.ClientConnectorDNSError)
+    return Failure(error=error, outcome=outcome, final=broken_trust, unresolved=unresolved)
 
 
 def _foreign_failure(problem: BaseException, *, sent: bool, final: bool) -> Failure:

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 VENDOR: Final = "https://seedance2ai.io/"
 DEFAULT_LIMIT: Final = RateLimit()
 SOON: Final = 8.0
-"""Seconds after which somebody at a terminal is told that the API cannot be reached: some five attempts."""
+"""Seconds after which somebody at a terminal is told that there is no such host: some five attempts."""
 
 RateLimitFlag: TypeAlias = Annotated[
     str | None,
@@ -75,12 +75,12 @@ class Connection:
         """A client for it, not opened yet.
 
         An address that is not the vendor's is written to stderr, as it gets the key. Where somebody waits at
-        the terminal, an API that cannot be reached is given up after ``SOON``; a batch tries on.
+        the terminal, a host name that cannot be resolved is given up after ``SOON``; a batch tries on.
 
         Raises:
             ConfigurationError: a flag or variable is missing or unusable.
         """
-        client = self._client(RetryPolicy(max_unreachable=SOON if somebody_waits else None))
+        client = self._client(RetryPolicy(max_unresolved=SOON if somebody_waits else None))
         if not client.base_url.startswith(VENDOR):
             write_message(f"API: {client.base_url}")
         return client

@@ -104,8 +104,8 @@ class RetryPolicy:
         max_wait: the longest back-off.
         max_elapsed: so long after the first attempt, no new one is made. While a POST is held back because
             the server is busy and tasks of ours are running there, this clock stands still.
-        max_unreachable: the same for requests of which no byte has left, as long as the API has not answered
-            any: a wrong name shows soon where somebody waits for it. None for no more than ``max_elapsed``.
+        max_unresolved: the same where the API's host name cannot be resolved and no request was answered yet,
+            so that a wrong name shows soon where somebody waits. None for ``max_elapsed``.
         max_server_errors: so many 500s under one key, and the answer is taken to be stored there for ever.
         conflict_wait: how long a 409 for our own key and bytes is taken to mean "still running".
         max_retry_after: a longer wait than this is reported when the server asks for it, not obeyed.
@@ -117,7 +117,7 @@ class RetryPolicy:
     first_wait: float = field(default=1.0, metadata=ruled(seconds))
     max_wait: float = field(default=30.0, metadata=ruled(seconds))
     max_elapsed: float = field(default=600.0, metadata=ruled(seconds))
-    max_unreachable: float | None = field(default=None, metadata=ruled(optional(seconds)))
+    max_unresolved: float | None = field(default=None, metadata=ruled(optional(seconds)))
     max_server_errors: int = field(default=5, metadata=ruled(whole_number(1)))
     conflict_wait: float = field(default=900.0, metadata=ruled(seconds))
     max_retry_after: float = field(default=600.0, metadata=ruled(seconds))

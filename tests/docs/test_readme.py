@@ -136,7 +136,7 @@ def test_the_test_with_the_plugin_passes(tmp_path: Path) -> None:
     (tmp_path / "test_clips.py").write_text(block(naming="def test_"), encoding="utf-8")
 
     ending = subprocess.run(
-        [sys.executable, "-m", "pytest", "-q", "-W", "error", "-p", "no:cacheprovider"],
+        [sys.executable, "-m", "pytest", "-q", "-W", "error", "-p", "no:cacheprovider", "-p", "no:asyncio"],
         capture_output=True, text=True, timeout=50, check=False, cwd=tmp_path,
     )  # fmt: skip
 

@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 
     from seedance_async import JobResult
     from seedance_async.batch.journal import JobEntry
-    from seedance_async.sandbox import JobEntry as Movement
+    from seedance_async.sandbox import Entry as Movement
     from seedance_async.sandbox import Record, Sandbox
     from seedance_async.sandbox.outputs import Clip, Picture
     from seedance_async.sandbox.tasks import Task

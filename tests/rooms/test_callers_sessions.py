@@ -127,6 +127,7 @@ def a_netrc(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     file = tmp_path / "netrc"
     file.write_text("default login me password secret\n")
     monkeypatch.setenv("NETRC", str(file))
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))  # of budgets beyond loopback
 
 
 @asynccontextmanager
