@@ -55,6 +55,7 @@ OutputFormat: TypeAlias = Literal["png", "jpeg"]
 PRO_ONLY: Final = ("1080p-plus", "4k")
 
 _PICTURE: Final = media_url(only_pictures=True)
+_MODEL: Final = "model"
 _FORBIDDEN_FIELDS: Final = {
     "provider": "must not be sent: the server picks the provider",
     "teamSlug": "must not be sent: calls spend the key owner's personal credits",
@@ -88,7 +89,6 @@ class FromFields(Convertible):
 
     __slots__ = ()
     readable = True
-    model: ClassVar[str]
 
     @classmethod
     def from_dict(cls, fields: Mapping[str, object]) -> Self:
@@ -97,11 +97,12 @@ class FromFields(Convertible):
         Raises:
             ValidationError: with every problem, unknown fields included, field by field.
         """
-        own = {name: value for name, value in fields.items() if name != "model"}
+        own = {name: value for name, value in fields.items() if name != _MODEL}
         known = [field.name for field in attrs.fields(cls)]  # type: ignore[arg-type]  # every subclass is attrs'
         problems = [(name, _unknown_field(name, known)) for name in own if name not in known]
-        if fields.get("model", cls.model) != cls.model:
-            problems.append(("model", f"must be {cls.model!r} here; got {shown(fields['model'])}"))
+        word: str = getattr(cls, _MODEL)
+        if fields.get(_MODEL, word) != word:
+            problems.append((_MODEL, f"must be {word!r} here; got {shown(fields[_MODEL])}"))
         given = {name: own[name] for name in known if own.get(name) is not None}
         try:
             request = cls(**{"prompt": None, **given})

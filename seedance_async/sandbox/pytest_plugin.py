@@ -137,6 +137,7 @@ class VirtualTimeTest(pytest.Function):
 def _in_virtual_time(node: pytest.Item | pytest.Collector) -> pytest.Item | pytest.Collector:
     if not isinstance(node, pytest.Function) or "seedance_clock" not in node.fixturenames:
         return node
+    assert node.parent is not None  # noqa: S101 - it was collected from one
     if "anyio_backend" not in node.fixturenames:  # pytest has dropped it: no signature names it
         node.fixturenames.insert(0, "anyio_backend")
     test = VirtualTimeTest.from_parent(
