@@ -125,7 +125,7 @@ class Schedule:
             by_batch=number % 2 == 1,
             lies=rng.randint(1, 6) if rng.random() < 0.2 else None,
             takes=takes,
-            # An old journal that is put back may divide takes among POSTs otherwise, and so ask under other keys.
+            # An old journal that is put back may divide takes among POSTs otherwise, under other keys.
             lives=_lives(rng, restoring=takes == 1),
         )
 
