@@ -344,7 +344,7 @@ def main(arguments: Iterable[str] | None = None) -> int:
     logging.disable()  # thousands of outages are logged; only violations are of interest here
     broken = 0
     for done, number in enumerate(range(options.start, options.start + options.schedules)):
-        if done and done % 500 == 0:
+        if done and done % 100 == 0:
             print(f"{done} done, {broken} broken", flush=True)  # noqa: T201
         problems = run(Schedule.drawn(number))
         broken += bool(problems)
