@@ -171,7 +171,7 @@ class Engine:
                 await self.dispatcher.room.wait()
 
         key = str(call.idempotency_key)
-        read = partial(self._read_submission, key=key)
+        read = partial(self._read_submission, key=key, kind=kind)
         accepted = await self.transport.send(
             call, read, slot=slot, history=history, before_again=before_again
         )
@@ -180,10 +180,14 @@ class Engine:
         self.poller.register(submission, kind)
         return submission
 
-    def _read_submission(self, reply: protocol.Reply, *, key: str) -> Submission | protocol.Failure:
+    def _read_submission(
+        self, reply: protocol.Reply, *, key: str, kind: Kind
+    ) -> Submission | protocol.Failure:
         """Read the answer to a POST, and learn from it what the server can take."""
         answer = protocol.read_submission(reply)
-        if isinstance(answer, Submission) and not self._owns(key, answer.task_ids):
+        if isinstance(answer, Submission) and not (
+            protocol.is_of_model(answer, kind.model) and self._owns(key, answer.task_ids)
+        ):
             answer = protocol.repeated_answer(answer)
         if isinstance(answer, Submission):
             self.dispatcher.room.accepted()

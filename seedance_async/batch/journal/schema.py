@@ -238,7 +238,7 @@ CONTRADICTIONS: Final[Mapping[str, str]] = {
         SELECT number, name FROM jobs LEFT JOIN posts ON posts.id = jobs.post
         WHERE NOT ifnull(CASE jobs.state
             WHEN 'planned' THEN jobs.post IS NULL OR posts.state = 'planned'
-            WHEN 'submitting' THEN posts.state = 'submitting'
+            WHEN 'submitting' THEN posts.state IN ('submitting', 'accepted')
             WHEN 'uncertain' THEN posts.state IN ('uncertain', 'accepted')
             WHEN 'refused' THEN posts.state = 'refused'
             ELSE posts.state = 'accepted' END, 0) LIMIT 1""",
