@@ -18,7 +18,7 @@ from attrs import frozen
 
 from seedance_async.batch.intake import take_manifest
 from seedance_async.batch.journal import Changes, Journal
-from seedance_async.batch.journal.opening import JOURNAL
+from seedance_async.batch.journal.remains import JOURNAL
 from seedance_async.batch.ledger import Tariff
 from seedance_async.batch.queue import posts_for
 from seedance_async.batch.states import State

@@ -195,6 +195,9 @@ def test_there_a_runner_of_another_machine_is_believed(network_share: Path) -> N
         pass
     assert [holder] == list(network_share.iterdir())
 
+    holder.unlink()
+    with opened_store(network_share):
+        pass
     holder.write_text(f"7 on {socket.gethostname()}")
     with opened_store(network_share):
         pass
