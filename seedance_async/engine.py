@@ -161,11 +161,11 @@ class Engine:
     ) -> Submission:
         """Send a POST that exists already, byte for byte, and remember what was accepted.
 
-        ``on_retry`` is called after an attempt that failed, before the next one.
+        ``on_retry`` is called after an attempt that was certainly not charged, before the next one.
         """
 
         async def before_again(failure: protocol.Failure) -> None:
-            if on_retry is not None:
+            if on_retry is not None and failure.outcome is not protocol.Outcome.UNKNOWN:
                 on_retry()
             if isinstance(failure.error, ServiceBusyError):
                 await self.dispatcher.room.wait()

@@ -258,12 +258,15 @@ class Run:
         by_number = {number: [next(rest) for _ in part.task_ids] for number, part in parts.items() if part}
         for job in post.jobs:
             if job.number in by_number:
-                ends.append(await self._record_result(job, by_number[job.number]))
+                part = parts[job.number]
+                ends.append(await self._record_result(job, part, by_number[job.number]))
             else:
                 ends += await self._left_out(job)
         return ends
 
-    async def _record_result(self, job: Entry, outcomes: Sequence[Task | SeedanceError]) -> End:
+    async def _record_result(
+        self, job: Entry, part: Submission | None, outcomes: Sequence[Task | SeedanceError]
+    ) -> End:
         errors = [outcome for outcome in outcomes if isinstance(outcome, SeedanceError)]
         if errors:
             return await self._unfinished(job, errors[0])
@@ -272,12 +275,13 @@ class Run:
         finish = partial(self._journal.store.finish, now=clocks.wall_now())
         await self._journal.do(finish, job.number, tasks, error and error.message)
         entry = await self._entry(job.number)
-        self._settle(entry)
+        self._settle(entry, booked=None if part is None else part.credits_used)
         return entry, _failure_among(tasks, entry)
 
     async def _unfinished(self, job: Entry, error: SeedanceError) -> End:
         """It is paid, and its end was not seen: it stays accepted, and the next run polls again."""
         await self._journal.do(self._journal.store.note, job.number, error.message)
+        self._ledger.doubt(job.number)
         if isinstance(error, UnauthorizedError):
             self.stop(error)
         entry = await self._entry(job.number)
@@ -295,9 +299,9 @@ class Run:
         self._ledger.doubt(job.number)
         return [(entry, None)]
 
-    def _settle(self, entry: Entry) -> None:
-        if entry.credits_used is not None:
-            self._ledger.settle(entry.number, entry.credits_used)
+    def _settle(self, entry: Entry, *, booked: float | None) -> None:
+        self._ledger.conclude(entry.number, entry.tariff, booked=booked, charged=entry.credits_used)
+        self._changed.set()
         self._ledger.refund(entry.number, entry.credits_refunded or 0.0, charged=entry.credits_used)
 
     # --- saving and delivering

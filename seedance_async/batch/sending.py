@@ -152,20 +152,15 @@ class Sender:
         match proven:
             case Verdict.UNCERTAIN:
                 await self._journal.do(store.doubt, number, error.message)
-                for each in post.numbers:
-                    self._ledger.doubt(each)
             case Verdict.UNPAID:
                 await self._journal.do(store.postpone, number, error.message, key=error.idempotency_key)
             case Verdict.REFUSED:
                 await self._journal.do(store.refuse, number, error.message, now=clocks.wall_now())
             case Verdict.NOTHING:
                 pass
-        if proven in {Verdict.UNPAID, Verdict.REFUSED}:
-            self._release(post)
-
-    def _release(self, post: Post) -> None:
-        for number in post.numbers:
-            self._ledger.release(number)
+        is_unpaid = proven in {Verdict.UNPAID, Verdict.REFUSED}
+        for each in post.numbers:
+            (self._ledger.release if is_unpaid else self._ledger.doubt)(each)
 
 
 def _not_covered(post: Post) -> CreditCapError:

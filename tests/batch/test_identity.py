@@ -319,7 +319,7 @@ async def test_a_cap_that_was_lowered_holds_for_what_is_sent_again(tmp_path: Pat
         await run_once(sandbox, tmp_path, pictures(1), max_credits=PRICE)
         sandbox.faults.add(Fault(effect="drop", on="submit", moment="before", count=None))
         with anyio.move_on_after(30.0):
-            await run_once(sandbox, tmp_path, pictures(6), max_credits=100)
+            await run_once(sandbox, tmp_path, pictures(6))
         sandbox.faults.clear()
         results = await run_once(sandbox, tmp_path, pictures(6), max_credits=PRICE)
         assert 1 == len(sandbox.paid_tasks)
@@ -331,7 +331,7 @@ async def test_a_cap_that_was_lowered_holds_for_what_is_sent_again(tmp_path: Pat
 
 
 async def test_a_lost_answer_holds_nobody_up_under_a_cap(tmp_path: Path) -> None:
-    """Its job keeps its reservation; the others go on meanwhile."""
+    """Its job keeps its reservation; the others go on once nobody waits for its price any more."""
     lost = Fault(effect="drop", on="submit", nth=2, count=None)
     jobs = [Job(NanoBananaPro(prompt=f"A boat {n}"), name=f"{n}") for n in range(4)]
     async with Sandbox(conditions=Conditions(price=lambda _: PRICE)) as sandbox:

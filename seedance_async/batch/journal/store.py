@@ -284,11 +284,9 @@ class Store(PostRows):
     def finish(self, number: int, tasks: Sequence[Task], error: str | None, *, now: float) -> State:
         """Every task of the job is final: it is completed if one of them is, else failed."""
         state = State.COMPLETED if any(task.is_completed for task in tasks) else State.FAILED
-        used = _total(task.credits_used for task in tasks)
-        if used is not None and self._job(number, "credits_used") == (None,):
-            self._charge(number, used)
+        self._charge_more(number, tasks)
         (charged,) = self._job(number, "credits_used")
-        given_back = [task.credits_refunded for task in tasks if task.credits_refunded is not None]
+        given_back = [_given_back(task) for task in tasks if task.credits_refunded is not None]
         refunded = _refund(sum(given_back), charged) if given_back else None
         self._move(
             number,
@@ -329,7 +327,24 @@ class Store(PostRows):
         )
         self._charge(number, part.credits_used)
 
-    def _charge(self, number: int, credits_used: float | None) -> None:
+    def _charge_more(self, number: int, tasks: Sequence[Task]) -> None:
+        """Charge what the tasks say, where the answer to the POST said nothing, or less for all its tasks."""
+        used = _total(task.credits_used for task in tasks)
+        (booked,) = self._job(number, "credits_used")
+        if used is None:
+            return
+        if booked is None:
+            self._charge(number, used)
+        elif max(task.credits_used or 0.0 for task in tasks) > self._whole(number, booked, len(tasks)):
+            self._charge(number, used, booked=booked)
+
+    def _whole(self, number: int, share: float, tasks: int) -> float:
+        """What the POST of a job was charged, by the job's share: tasks may state what all cost together."""
+        of_post = "SELECT count(*) FROM tasks WHERE post = (SELECT post FROM jobs WHERE number = ?)"
+        row = self.file.row(of_post, number)
+        return share * max(int(row[0]) if row else 0, tasks) / tasks
+
+    def _charge(self, number: int, credits_used: float | None, *, booked: float = 0.0) -> None:
         if credits_used is None:
             return
         self.file.write("UPDATE jobs SET credits_used = ? WHERE number = ?", credits_used, number)
@@ -339,7 +354,7 @@ class Store(PostRows):
             credits_used,
             number,
         )
-        self._book("credits_used", credits_used)
+        self._book("credits_used", credits_used - booked)
 
     def _book(self, fact: str, amount: float | None) -> None:
         if amount:
@@ -352,6 +367,11 @@ def _total(amounts: Iterable[float | None]) -> float | None:
     """The sum of what was stated; None where one was not."""
     stated = list(amounts)
     return None if None in stated else sum(amount for amount in stated if amount is not None)
+
+
+def _given_back(task: Task) -> float:
+    """What a task that failed was refunded; of one that completed nothing is believed to be given back."""
+    return _refund(task.credits_refunded or 0.0, task.credits_used) if task.is_failed else 0.0
 
 
 def _refund(refunded: float, charged: float | None) -> float:
