@@ -217,6 +217,25 @@ async def test_a_directory_that_is_taken_away_ends_the_run(how: str, tmp_path: P
         assert all((moved / path.name).exists() for result in results.values() for path in result.files)
 
 
+async def test_a_link_that_is_turned_elsewhere_ends_the_run(tmp_path: Path) -> None:
+    """The directory is still there, and the path that the next run will be given does not lead to it."""
+    out, ours, other = (tmp_path / name for name in ("out", "ours", "other"))
+    ours.mkdir()
+    other.mkdir()
+    out.symlink_to(ours)
+    async with Sandbox(conditions=Conditions(price=lambda _: PRICE)) as sandbox:
+        async with opened(sandbox, out) as batch:
+            run = batch.run(pictures(8))
+            await anext(run)
+            out.unlink()
+            out.symlink_to(other)
+            with pytest.raises(JournalError, match="was moved, replaced or removed"):
+                _ = [result async for result in run]
+        assert [] == list(other.iterdir())
+        assert {"saved": 8} == states(await run_once(sandbox, ours, pictures(8)))
+        assert 8 == len(sandbox.paid_tasks)
+
+
 async def test_a_relative_directory_stays_where_it_was(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

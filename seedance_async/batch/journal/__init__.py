@@ -56,19 +56,24 @@ class Journal:
         store: what to do with it; each of its methods is called through ``do``.
     """
 
-    def __init__(self, directory: Path) -> None:
+    def __init__(self, directory: Path, given: Path | None) -> None:
         self._directory = directory
+        self._given = given
         self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="seedance-journal")
         self.store: Store
 
     @classmethod
-    async def open(cls, directory: Path) -> Self:
+    async def open(cls, directory: Path, *, given: Path | None = None) -> Self:
         """Open the journal of a directory, making both if missing.
+
+        Args:
+            directory: its own path.
+            given: the path that it was asked for by, with links in it.
 
         Raises:
             JournalError: held by another process, damaged, foreign, or of a newer version.
         """
-        journal = cls(directory)
+        journal = cls(directory, given)
         try:
             await journal.do(journal._open)
         except BaseException:  # a cancelled caller leaves before the file is open; nobody else would close it
@@ -115,7 +120,7 @@ class Journal:
             self._thread.shutdown(wait=False)
 
     def _open(self) -> None:
-        space = Space(self._directory)
+        space = Space(self._directory, given=self._given)
         try:
             connection = open_file(self._directory)
             try:

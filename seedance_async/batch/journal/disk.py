@@ -39,10 +39,16 @@ SHARED: Final = frozenset(
 
 
 class Space:
-    """The disk under a batch directory."""
+    """The disk under a batch directory.
 
-    def __init__(self, directory: Path) -> None:
+    Args:
+        directory: its own path.
+        given: the path that it was asked for by, where that has links in it.
+    """
+
+    def __init__(self, directory: Path, *, given: Path | None = None) -> None:
         self._directory = directory
+        self._paths = {directory, given or directory}
         self._reserve = directory / RESERVE
         self._found: os.stat_result | None = None
 
@@ -81,19 +87,23 @@ class Space:
             )
 
     def check_place(self) -> None:
-        """See that the directory's path still leads to the directory that was opened.
+        """See that the directory's paths still lead to the directory that was opened.
 
         Raises:
             JournalError: it was moved, replaced or removed; what would be written there would be lost to the
             batch.
         """
+        for path in self._paths:
+            self._check_path(path)
+
+    def _check_path(self, path: Path) -> None:
         try:
-            there = self._directory.stat()
+            there = path.stat()
         except OSError:
             there = None
         if self._found is not None and (there is None or not os.path.samestat(there, self._found)):
             raise JournalError(
-                f"{self._directory} was moved, replaced or removed while the batch ran: nothing more is sent "
+                f"{path} was moved, replaced or removed while the batch ran: nothing more is sent "
                 "or saved. Run again with the directory where it is now; what is paid is on record there"
             )
 
