@@ -248,9 +248,7 @@ class FileMemory:
         if 0 < page.period <= LONGEST_PERIOD:
             self._period = max(self._limit.period, page.period)
         if self._period > self._limit.period:
-            self._tell(
-                f"another process counts its requests by {self._period:g} s, and is waited for so long"
-            )
+            self._tell(f"another process counts its requests by {self._period:g} s: it is waited for")
         latest = 2 * self._period
         if present.precedes(page.written) or any(_bounded(s, latest) != s for s in page.slots.values()):
             self._tell(_IMPOSSIBLE)

@@ -139,5 +139,6 @@ class Journal:
             self._close()
 
     def _close(self) -> None:
+        self.store.leave()
         self.store.file.space.drop()
         close(self.store.file.connection, self._directory)

@@ -6,6 +6,7 @@ Everything here runs in the journal's own thread. An instant comes in as ``now``
 from __future__ import annotations
 
 import functools
+import sqlite3
 from collections import Counter
 from contextlib import suppress
 from math import inf
@@ -160,6 +161,14 @@ class Store(PostRows):
     def end_run(self) -> None:
         """The run ends in good order: what it leaves under way did not kill it."""
         self.remember_fact(OPEN_RUN, "")
+
+    def leave(self) -> None:
+        """The journal is about to be closed, and its log with it: no run is open any more.
+
+        Also after a failure of the file: a run that is open without a log looks like one whose log was lost.
+        """
+        with suppress(sqlite3.Error):
+            self.file.write("UPDATE meta SET value = '' WHERE name = ?", OPEN_RUN)
 
     @transaction
     def remember(self, name: str, value: object) -> None:
