@@ -83,6 +83,8 @@ class Submission(Convertible):
         request_id: the provider's id of the work; None if not stated.
         batch_success: number of pictures of the batch that were started; None if not stated.
         batch_failed: number of pictures that were not; None if not stated.
+        is_consistent: every id and count of the batch could be read, no id comes twice, and ``id`` is one of
+            them. Else nothing follows from a task that is not named.
         idempotency_key: the key under which the POST was sent; set by the client, not by the server.
         raw: the answer as received.
     """
@@ -96,6 +98,7 @@ class Submission(Convertible):
     task_ids: tuple[str, ...]
     batch_success: int | None = None
     batch_failed: int | None = None
+    is_consistent: bool = True
     idempotency_key: str | None = None
     raw: Mapping[str, object] = field(factory=dict, eq=False, repr=False)
 

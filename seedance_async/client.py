@@ -10,22 +10,21 @@ import hashlib
 import os
 import re
 from collections import OrderedDict
-from collections.abc import AsyncGenerator, AsyncIterable, Callable, Iterable, Sequence
+from collections.abc import AsyncGenerator, AsyncIterable, Iterable, Sequence
 from pathlib import Path
 from types import TracebackType
-from typing import Final, Self, TypeVar
+from typing import Final, Self
 
 import anyio
 from aiohttp import ClientSession
 from yarl import URL
 
-from seedance_async import arguments, sandbox_hosts, wire
+from seedance_async import arguments, wire
 from seedance_async.arguments import check
 from seedance_async.base_url import read_base_url
 from seedance_async.budget.file_memory import FileMemory, outlives_a_process
 from seedance_async.budget.memory import BudgetMemory, NoMemory
 from seedance_async.completions import Completion, CompletionRun, checked, grouped
-from seedance_async.credentials import ApiKey, read_key
 from seedance_async.engine import Engine, handing_over
 from seedance_async.errors import (
     ClientStateError,
@@ -47,23 +46,24 @@ from seedance_async.models import (
     Timeouts,
     time_scale,
 )
-from seedance_async.models.display import shown
 from seedance_async.models.rules import optional, true_or_false, whole_number
 from seedance_async.record import Recording, account_record
 from seedance_async.route import read_route
 from seedance_async.scheduling.duration import Duration
 from seedance_async.scheduling.forecast import Forecast
+from seedance_async.setting_sources import (
+    from_environment,
+    option,
+    read_api_key,
+    read_sandbox_hosts,
+    usable,
+)
 from seedance_async.usage import Usage
 
 log: Log = Log(__name__)
 
 BASE_URL: Final = "https://seedance2ai.io/api/v1"
-KEY_PAGE: Final = "https://seedance2ai.io/app/api"
 REMEMBERED_KEYS: Final = 10_000
-
-
-Option = TypeVar("Option", CreditLimits, RateLimit, RetryPolicy, Timeouts, Forecast)
-Setting = TypeVar("Setting")
 
 
 class SeedanceClient:
@@ -118,18 +118,18 @@ class SeedanceClient:
         credit_limits: CreditLimits | None = None,
         project: str | None = None,
     ) -> None:
-        key = _api_key(api_key)
+        key = read_api_key(api_key)
         address = base_url or os.environ.get("SEEDANCE_BASE_URL") or BASE_URL
         del api_key, base_url  # what fails below shows this frame
-        self._key = _usable(key)
-        found = read_base_url(address, sandbox_hosts=_sandbox_hosts(), is_live=self._key.is_live)
+        self._key = usable(key)
+        found = read_base_url(address, sandbox_hosts=read_sandbox_hosts(), is_live=self._key.is_live)
         del address
-        self._base_url = _usable(found)
+        self._base_url = usable(found)
         if rate_limit is None:
-            rate_limit = _environment("SEEDANCE_RATE_LIMIT", RateLimit.parse, RateLimit())
-        self._rate_limit = _option(rate_limit, RateLimit)
-        self._policy = _option(RetryPolicy() if retry is None else retry, RetryPolicy)
-        self._timeouts = _option(Timeouts() if timeouts is None else timeouts, Timeouts)
+            rate_limit = from_environment("SEEDANCE_RATE_LIMIT", RateLimit.parse, RateLimit())
+        self._rate_limit = option(rate_limit, RateLimit)
+        self._policy = option(RetryPolicy() if retry is None else retry, RetryPolicy)
+        self._timeouts = option(Timeouts() if timeouts is None else timeouts, Timeouts)
         if session is not None and not isinstance(session, ClientSession):
             raise ConfigurationError(
                 f"session must be an aiohttp.ClientSession; got {type(session).__name__}"
@@ -141,13 +141,13 @@ class SeedanceClient:
             raise route
         self._route = route
         self._usage = Usage()
-        scale = _environment("SEEDANCE_TIME_SCALE", time_scale, 1.0)
-        self._forecasts = Forecast(scale=scale) if forecasts is None else _option(forecasts, Forecast)
+        scale = from_environment("SEEDANCE_TIME_SCALE", time_scale, 1.0)
+        self._forecasts = Forecast(scale=scale) if forecasts is None else option(forecasts, Forecast)
         self._record = account_record(
             self.account,
             self._base_url,
             recording=record,
-            limits=None if credit_limits is None else _option(credit_limits, CreditLimits),
+            limits=None if credit_limits is None else option(credit_limits, CreditLimits),
         )
         self._project = project or os.environ.get("SEEDANCE_PROJECT") or None
         self._bodies: OrderedDict[str, bytes] = OrderedDict()
@@ -452,48 +452,11 @@ class SeedanceClient:
             self._bodies.popitem(last=False)
 
 
-def _api_key(given: str | None) -> ApiKey | ConfigurationError:
-    text = given if given is not None else os.environ.get("SEEDANCE_API_KEY")
-    if not text:
-        return ConfigurationError(
-            "no API key: pass api_key= or set SEEDANCE_API_KEY; keys are made at "
-            f"{KEY_PAGE}, and `seedance sandbox` serves the whole API on this machine without one"
-        )
-    return read_key(text)
-
-
-def _sandbox_hosts() -> frozenset[str]:
-    return _environment(sandbox_hosts.VARIABLE, sandbox_hosts.parse_sandbox_hosts, frozenset())
-
-
-def _usable(found: Setting | ConfigurationError) -> Setting:
-    """What was found, or its error raised: by a frame that holds neither a key nor a password."""
-    if isinstance(found, ConfigurationError):
-        raise found
-    return found
-
-
-def _option(value: object, kind: type[Option]) -> Option:
-    """An option, unless it is something else, such as a number of seconds for ``Timeouts``."""
-    if isinstance(value, kind):
-        return value
-    raise ConfigurationError(f"a {kind.__name__} is wanted, such as {kind()}; got {shown(value)}")
-
-
 def _memory(account: str, base_url: URL, limit: RateLimit) -> BudgetMemory:
     """Where stamps and lessons of the limit outlive the process."""
     if not outlives_a_process(base_url):
         return NoMemory()
     return FileMemory(account, limit=limit)
-
-
-def _environment(name: str, parse: Callable[[str], Setting], default: Setting) -> Setting:
-    """A setting of the environment; ``default`` where it is not set."""
-    text = os.environ.get(name)
-    try:
-        return parse(text) if text else default
-    except ConfigurationError as problem:
-        raise ConfigurationError(f"{name}: {problem.message}") from None
 
 
 def _task_id(task: Submission | Task | str) -> str:

@@ -190,12 +190,12 @@ class Engine:
         history: retry.History,
         slot: Slot | None = None,
         project: str | None = None,
-        on_retry: Callable[[protocol.Failure], None] | None = None,
+        on_retry: Callable[[], None] | None = None,
     ) -> Submission:
         """Send a POST that exists already, byte for byte, and remember what was accepted.
 
         ``project`` says whose costs it belongs to, else the client's. ``on_retry`` is called after an attempt
-        that failed, before the next one.
+        that was certainly not charged, before the next one.
 
         Raises:
             CreditCapError: a standing limit does not allow it; nothing was sent.
@@ -205,13 +205,13 @@ class Engine:
 
         async def before_again(failure: protocol.Failure) -> None:
             entry.retried()
-            if on_retry is not None:
-                on_retry(failure)
+            if on_retry is not None and failure.outcome is not protocol.Outcome.UNKNOWN:
+                on_retry()
             if isinstance(failure.error, ServiceBusyError):
                 await self.dispatcher.room.wait()
 
         key = str(call.idempotency_key)
-        read = partial(self._read_submission, key=key)
+        read = partial(self._read_submission, key=key, kind=kind)
         with entry.sending():
             accepted = await self.transport.send(
                 call, read, slot=slot, history=history, before_again=before_again
@@ -251,10 +251,14 @@ class Engine:
             slot = None
             await entry.room()
 
-    def _read_submission(self, reply: protocol.Reply, *, key: str) -> Submission | protocol.Failure:
+    def _read_submission(
+        self, reply: protocol.Reply, *, key: str, kind: Kind
+    ) -> Submission | protocol.Failure:
         """Read the answer to a POST, and learn from it what the server can take."""
         answer = protocol.read_submission(reply)
-        if isinstance(answer, Submission) and not self._owns(key, answer.task_ids):
+        if isinstance(answer, Submission) and not (
+            protocol.is_of_model(answer, kind.model) and self._owns(key, answer.task_ids)
+        ):
             answer = protocol.repeated_answer(answer)
         if isinstance(answer, Submission):
             self.dispatcher.room.accepted()

@@ -82,12 +82,14 @@ def divide(submission: Submission, jobs: int) -> list[Submission | None]:
 def accounts_for(submission: Submission, tasks: int) -> bool:
     """Whether an answer says consistently what became of every task that was asked for.
 
-    Only then are those that it does not name known not to be charged: as many ids as it says were started,
-    each another one, and these and the failed ones add up to what was asked for.
+    Only then are those that it does not name known not to be charged: it says how many were started, names
+    as many, and these and the failed ones add up to what was asked for.
     """
-    started, failed = submission.batch_success, submission.batch_failed or 0
     named = len(submission.task_ids)
-    return (started is None or started == named) and failed >= 0 and named + failed == tasks
+    started, failed = submission.batch_success, submission.batch_failed or 0
+    if started is None and named == tasks:
+        started = named  # none is left out
+    return submission.is_consistent and started == named and failed >= 0 and named + failed == tasks
 
 
 def _part(whole: Submission, task_ids: tuple[str, ...]) -> Submission:

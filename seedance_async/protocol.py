@@ -36,7 +36,7 @@ from seedance_async.errors import (
     UnexpectedReplyError,
     ValidationError,
 )
-from seedance_async.models import links
+from seedance_async.models import Kind, links
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -185,8 +185,11 @@ def _read(reply: Reply, structure: Callable[[object], Parsed]) -> Parsed | Failu
 
 
 def _envelope(data: object) -> Mapping[str, object] | None:
-    """The vendor's ``{"error": {"code", "message"}}``; a task's own ``error`` is text or null."""
-    if not isinstance(data, dict) or "id" in data:
+    """The vendor's ``{"error": {"code", "message"}}``; a task's own ``error`` is text or null.
+
+    None for one that names a task as well: it says that there is a job, and that there is none.
+    """
+    if not isinstance(data, dict) or data.keys() & {"id", "task_id", "batch_task_ids"}:
         return None
     error = data.get("error")
     return error if isinstance(error, dict) and isinstance(error.get("code"), str) else None
@@ -203,9 +206,13 @@ def _from_envelope(reply: Reply, envelope: Mapping[str, object], data: object) -
 
 
 def _outcome(code: str, status: int) -> Outcome:
-    """The outcome by an envelope; unknown in a 2xx, or with neither code nor status conclusive."""
+    """The outcome by an envelope; unknown where the status contradicts it, or neither is conclusive.
+
+    A definite code is taken in a 200 as well, which says no more than that there is an answer. A 202 says
+    that the job was accepted, and a 5xx that the server does not know.
+    """
     if code in DEFINITIVE_CODES:
-        return Outcome.REJECTED
+        return Outcome.REJECTED if status == 200 or 400 <= status < 500 else Outcome.UNKNOWN
     if code in BY_CODE:
         return Outcome.REJECTED if status == 429 and code == "rate_limited" else Outcome.UNKNOWN
     return Outcome.REJECTED if 400 <= status < 500 and status not in OPEN_STATUSES else Outcome.UNKNOWN
@@ -271,6 +278,11 @@ def redirect_failure(reply: Reply, *, asked: str) -> Failure:
         status=reply.status,
     )
     return Failure(error=error, outcome=Outcome.UNKNOWN, final=True)
+
+
+def is_of_model(answer: Submission, model: str | None) -> bool:
+    """Whether an answer can be about a request of this model, by the documented prefix of its id."""
+    return Kind.of_task_id(answer.id).model in {None, model}
 
 
 def repeated_answer(answer: Submission) -> Failure:

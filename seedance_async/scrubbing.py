@@ -2,11 +2,13 @@
 
 The secret is looked for in decoded text: a body is parsed as JSON, and every string in it, keys of objects
 included, is checked as it is and with backslash escapes, percent encodings and HTML entities decoded, also
-one inside another. A body that is not JSON is checked as one text. Upper and lower case count as equal,
-because some intermediaries change it. A NUL between two characters, as in UTF-16, is ignored.
+one inside another. A body that is not JSON is checked as one text. Upper and lower case are not told apart,
+because some intermediaries change it. A NUL between two characters, as in UTF-16, is ignored, and so are
+characters that do not show. Base64 and hexadecimal digits are looked for as such, in Base64 also where other
+text was encoded with it, such as the user name of a Basic header.
 
-Not recognised: a piece of the secret, the secret divided over several strings, and whatever has to be
-computed from it, such as Base64 or a hash.
+Not recognised: a piece of the secret, the secret divided over several strings or by visible characters, and
+whatever else has to be computed from it, such as a hash.
 """
 
 from __future__ import annotations
@@ -14,6 +16,7 @@ from __future__ import annotations
 import html
 import json
 import re
+from base64 import b64encode
 from typing import TYPE_CHECKING, Final
 from urllib.parse import unquote
 
@@ -27,10 +30,15 @@ MASK: Final = "***"
 LAYERS: Final = 5
 """Encodings inside one another that are decoded; each layer of a hostile 4 MiB body costs time."""
 
-ENCODED: Final = re.compile(r"[\\%&\0]")
+INVISIBLE: Final = "\0\u00ad\u200b\u200c\u200d\u2060\ufeff"
+
+ENCODED: Final = re.compile(f"[\\\\%&{INVISIBLE}]")
 """The characters without which a text is its own decoded form."""
 
-ENCODED_BYTES: Final = re.compile(ENCODED.pattern.encode())
+ENCODED_BYTES: Final = re.compile(rb"[\\%&\0\x80-\xff]")
+
+LEAST_ENCODED: Final = 8
+"""Characters of a secret whose Base64 is looked for: that of a shorter one may occur by chance."""
 
 ESCAPE: Final = re.compile(
     r"\\(?:u([0-9a-f]{4})|u\{([0-9a-f]{1,5})\}|x([0-9a-f]{2})|([\\/\"']))", re.IGNORECASE
@@ -44,15 +52,16 @@ class Scrubber:
         secret: printable ASCII, not empty.
     """
 
-    __slots__ = ("_folded", "_pattern")
+    __slots__ = ("_bytes_pattern", "_pattern")
 
     def __init__(self, secret: str) -> None:
-        self._folded = secret.lower().encode()
-        self._pattern = re.compile(re.escape(secret), re.IGNORECASE)
+        either = "|".join(map(re.escape, _spellings(secret)))
+        self._pattern = re.compile(either, re.IGNORECASE)
+        self._bytes_pattern = re.compile(either.encode(), re.IGNORECASE)
 
     def body(self, body: bytes) -> bytes:
         """A body without the secret; the same bytes if it is not in there."""
-        if not ENCODED_BYTES.search(body) and self._folded not in body.lower():
+        if not ENCODED_BYTES.search(body) and not self._bytes_pattern.search(body):
             return body  # nearly every answer; this costs some microseconds
         try:
             received = wire.loads(body)
@@ -98,8 +107,23 @@ def _character(escape: re.Match[str]) -> str:
     return chr(int(digits, 16)) if digits else escape[4]
 
 
-def _without_nulls(text: str) -> str:
-    return text.replace("\0", "")
+def _visible(text: str) -> str:
+    return text.translate(_REMOVED)
 
 
-DECODERS: Final[tuple[Callable[[str], str], ...]] = (_without_nulls, _unescaped, unquote, html.unescape)
+def _spellings(secret: str) -> list[str]:
+    """The secret, and what is in a text that holds its Base64 or its hexadecimal digits."""
+    if len(secret) < LEAST_ENCODED:
+        return [secret]
+    spellings = [secret, secret.encode().hex()]
+    for before in range(3):  # bytes that were encoded in one group with the first of ours
+        digits = b64encode(bytes(before) + secret.encode()).decode()
+        ours = digits[-(-before * 8 // 6) : (before + len(secret)) * 8 // 6]
+        spellings += [ours, ours.translate(_URL_SAFE)]
+    return list(dict.fromkeys(spellings))
+
+
+_REMOVED: Final = dict.fromkeys(map(ord, INVISIBLE))
+_URL_SAFE: Final = str.maketrans("+/", "-_")
+
+DECODERS: Final[tuple[Callable[[str], str], ...]] = (_visible, _unescaped, unquote, html.unescape)

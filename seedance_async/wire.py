@@ -126,7 +126,12 @@ def submission(data: object) -> Submission:
         ValueError: ``data`` holds no usable task id; the message names the path.
     """
     answer = _answer(data)
-    own_fields = {"task_ids": _task_ids(answer), "idempotency_key": None, "raw": data}
+    own_fields = {
+        "task_ids": _task_ids(answer),
+        "is_consistent": _is_consistent(answer),
+        "idempotency_key": None,
+        "raw": data,
+    }
     return _CONVERTER.structure({**answer, **own_fields}, Submission)
 
 
@@ -194,9 +199,9 @@ def _answer(data: object) -> dict[str, object]:
 def _usable_id(value: object) -> bool:
     """Whether ``value`` can be put into a path and stored: printable text of 1 to ``MAX_ID`` characters.
 
-    With a character replaced it would be the id of another task.
+    With a character replaced, or blanks around it, it would be the id of another task.
     """
-    if not isinstance(value, str) or not 0 < len(value.strip()) <= len(value) <= MAX_ID:
+    if not isinstance(value, str) or not 0 < len(value) <= MAX_ID or value != value.strip():
         return False
     return value.isprintable() and REPLACEMENT not in encodable(value)
 
@@ -208,6 +213,19 @@ def _task_ids(answer: Mapping[str, object]) -> tuple[object, ...]:
         raise ValueError(f"expected at most {MAX_TASKS} task ids @ $.batch_task_ids; got {len(listed)}")
     ids = [entry for entry in listed if _usable_id(entry)] if isinstance(listed, list) else []
     return tuple(dict.fromkeys(ids)) or (answer["id"],)
+
+
+def _is_consistent(answer: Mapping[str, object]) -> bool:
+    """Whether the ids and counts of a batch can all be read, as far as there are any; see ``Submission``."""
+    listed = answer.get("batch_task_ids") or []
+    ids = [entry for entry in listed if entry is not None] if isinstance(listed, list) else [None]
+    counts = [answer[name] for name in ("batch_success", "batch_failed") if answer.get(name) is not None]
+    return (
+        all(map(_usable_id, ids))
+        and len(set(ids)) == len(ids)
+        and (not ids or answer["id"] in ids)
+        and None not in [_count(count, int) for count in counts]
+    )
 
 
 def _without_surrogates(value: object) -> object:

@@ -5,7 +5,8 @@ The law: ``spent + reserved <= cap``. Nobody publishes prices, so they are learn
 it, or, before the first and where nothing was charged so far, the highest that is documented.
 
 A price may rise at any POST, so under a cap one POST at a time is on the wire whose price is awaited: the
-next one leaves when the answer is booked, or when an attempt has failed, whose job keeps its reservation. A
+next one leaves when the answer is booked, or when it is known that none will come. Where an answer states no
+price, that of the finished task is awaited. A
 tariff of which nobody knows a price has one job under way at a time without a cap, too; under a cap it
 reserves everything that is left, and is not sent at all if others were charged more.
 
@@ -30,7 +31,7 @@ if TYPE_CHECKING:
     from seedance_async.prices import Tariff
 
 MOST_IN_DOUBT: Final = 2
-"""New POSTs without an answer that a cap allows at a time: one lost answer holds nobody up."""
+"""New POSTs whose answers were lost for good, beside which a cap allows no other."""
 
 
 class Ledger:
@@ -56,6 +57,7 @@ class Ledger:
         self._first_of: dict[Tariff, Hashable] = {}
         self._awaited: set[Hashable] = set()
         self._in_doubt: dict[Hashable, Tariff] = {}
+        self._assumed: dict[Hashable, float] = {}
 
     @property
     def reserved(self) -> float:
@@ -106,7 +108,7 @@ class Ledger:
         self._awaited.add(job)
 
     def retried(self, job: Hashable) -> None:
-        """An attempt at a job has failed: it keeps its reservation, and others need not wait for it."""
+        """An attempt at a job was not charged: it keeps its reservation, and others need not wait for it."""
         self._awaited.discard(job)
 
     def lost(self, job: Hashable) -> None:
@@ -160,25 +162,45 @@ class Ledger:
 
         Args:
             job: one that was reserved.
-            credits_used: what the answer said; None if it said nothing. Then the known price is booked, and
-                an unknown one stays reserved under a cap.
+            credits_used: what the answer said; None if it said nothing. Then the known price is booked until
+                the tasks tell, see ``conclude``, and an unknown one stays reserved under a cap.
         """
-        self._awaited.discard(job)
         self._in_doubt.pop(job, None)
         if job not in self._reserved:
+            self._awaited.discard(job)
             return
         tariff, held = self._reserved[job]
         self._end_first(job, tariff)
         if credits_used is not None:
-            self._in_doubt = {other: own for other, own in self._in_doubt.items() if own != tariff}
-            self.prices[tariff] = max(credits_used, self.prices.get(tariff, 0.0))
-            self._raise_reservations(tariff)
+            self._learn(tariff, credits_used)
         elif tariff in self.prices:
-            credits_used = self.expects(tariff)
+            credits_used = self._assumed[job] = self.expects(tariff)
         elif held:
+            self._awaited.discard(job)
             return
+        if job not in self._assumed:
+            self._awaited.discard(job)
         del self._reserved[job]
         self.spent += credits_used or 0.0
+
+    def conclude(self, job: Hashable, tariff: Tariff, *, booked: float | None, charged: float | None) -> None:
+        """The tasks of a job are final: what they say may be more than what was booked.
+
+        Args:
+            job: that was settled, or is reserved still.
+            tariff: of the job.
+            booked: what the answer to its POST said.
+            charged: the most that any answer said.
+        """
+        self._awaited.discard(job)
+        earlier = self._assumed.pop(job, booked)
+        if charged is None:
+            return
+        if job in self._reserved:
+            self.settle(job, charged)
+        elif earlier is not None:
+            self._learn(tariff, charged)
+            self.spent += charged - earlier
 
     def doubt(self, job: Hashable) -> None:
         """The job's outcome stays unknown: its price stays held, but nobody waits to learn it."""
@@ -214,14 +236,15 @@ class Ledger:
             credits_refunded: what the server says; 0 if nothing.
             charged: what the job was charged; None if that was never stated.
         """
-        if job in self._reserved:  # what was never booked cannot be given back
-            if credits_refunded:
-                self.release(job)
-        else:
+        if job not in self._reserved:  # what was never booked cannot be given back
             self.spent -= min(credits_refunded, charged or 0.0)
+        elif credits_refunded and credits_refunded >= self.expects(self._reserved[job][0]):
+            self.release(job)  # nobody said what it was charged: as much, as far as anybody knows
 
-    def _raise_reservations(self, tariff: Tariff) -> None:
-        price = self.prices[tariff]
+    def _learn(self, tariff: Tariff, credits_used: float) -> None:
+        """A job was charged so much: every reservation of its tariff is at least that."""
+        self._in_doubt = {other: own for other, own in self._in_doubt.items() if own != tariff}
+        price = self.prices[tariff] = max(credits_used, self.prices.get(tariff, 0.0))
         for job, (own, held) in self._reserved.items():
             if own == tariff and held < price:
                 self._reserved[job] = tariff, price

@@ -61,6 +61,21 @@ def _error_on_record(entry: JobEntry) -> SeedanceError | None:
     return SeedanceError(entry.error, idempotency_key=entry.key, task_id=task_id)
 
 
+def failure_among(tasks: Sequence[Task], entry: JobEntry) -> SeedanceError | None:
+    """The error of the first of a job's tasks that failed; else why there are fewer than it asked for."""
+    for task in tasks:
+        if task.is_failed:
+            return TaskFailedError(task, idempotency_key=entry.key)
+    if len(tasks) < entry.tariff.tasks:
+        message = (
+            f"the server started {len(tasks)} of {entry.tariff.tasks} tasks; the others were not charged"
+        )
+        return UnexpectedReplyError(
+            message, idempotency_key=entry.key, task_id=tasks[0].id if tasks else None
+        )
+    return None
+
+
 def line(entry: JobEntry) -> str:
     """A job's line."""
     facts = {

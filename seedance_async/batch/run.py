@@ -28,9 +28,7 @@ from seedance_async.errors import (
     JournalError,
     RateLimitedError,
     SeedanceError,
-    TaskFailedError,
     UnauthorizedError,
-    UnexpectedReplyError,
 )
 from seedance_async.foreign import as_told
 from seedance_async.logs import Log
@@ -284,26 +282,30 @@ class Run:
         by_number = {number: [next(rest) for _ in part.task_ids] for number, part in parts.items() if part}
         for job in post.jobs:
             if job.number in by_number:
-                ends.append(await self._record_result(job, by_number[job.number]))
+                part = parts[job.number]
+                ends.append(await self._record_result(job, part, by_number[job.number]))
             else:
                 ends += await self._left_out(job)
         return ends
 
-    async def _record_result(self, job: JobEntry, outcomes: Sequence[Task | SeedanceError]) -> End:
+    async def _record_result(
+        self, job: JobEntry, part: Submission | None, outcomes: Sequence[Task | SeedanceError]
+    ) -> End:
         errors = [outcome for outcome in outcomes if isinstance(outcome, SeedanceError)]
         if errors:
             return await self._unfinished(job, errors[0])
         tasks = [outcome for outcome in outcomes if isinstance(outcome, Task)]
-        error = _failure_among(tasks, job)
+        error = results.failure_among(tasks, job)
         finish = partial(self._journal.store.finish, now=clocks.wall_now())
         await self._journal.do(finish, job.number, tasks, error and error.message)
         entry = await self._entry(job.number)
-        self._settle(entry)
-        return entry, _failure_among(tasks, entry)
+        self._settle(entry, booked=None if part is None else part.credits_used)
+        return entry, results.failure_among(tasks, entry)
 
     async def _unfinished(self, job: JobEntry, error: SeedanceError) -> End:
         """It is paid, and its end was not seen: it stays accepted, and the next run polls again."""
         await self._journal.do(self._journal.store.note, job.number, error.message)
+        self._ledger.doubt(job.number)
         if isinstance(error, UnauthorizedError):
             self.stop(error)
         entry = await self._entry(job.number)
@@ -321,9 +323,9 @@ class Run:
         self._ledger.doubt(job.number)
         return [(entry, None)]
 
-    def _settle(self, entry: JobEntry) -> None:
-        if entry.credits_used is not None:
-            self._ledger.settle(entry.number, entry.credits_used)
+    def _settle(self, entry: JobEntry, *, booked: float | None) -> None:
+        self._ledger.conclude(entry.number, entry.tariff, booked=booked, charged=entry.credits_used)
+        self._changed.set()
         self._ledger.refund(entry.number, entry.credits_refunded or 0.0, charged=entry.credits_used)
 
     async def _pass_on(self, ends: Sequence[End]) -> list[End]:
@@ -351,7 +353,7 @@ class Run:
             except SeedanceError as problem:
                 await self._journal.do(store.note, job.number, problem.message)
                 return await self._entry(job.number), problem
-            error = _failure_among(job.tasks, job)
+            error = results.failure_among(job.tasks, job)
             save = partial(store.save, now=clocks.wall_now())
             await self._journal.do(save, job.number, files, error and error.message)
             return await self._entry(job.number), error
@@ -462,18 +464,3 @@ class Run:
             self.stop(failure)
         finally:
             places.release()
-
-
-def _failure_among(tasks: Sequence[Task], entry: JobEntry) -> SeedanceError | None:
-    """The error of the first of a job's tasks that failed; else why there are fewer than it asked for."""
-    for task in tasks:
-        if task.is_failed:
-            return TaskFailedError(task, idempotency_key=entry.key)
-    if len(tasks) < entry.tariff.tasks:
-        message = (
-            f"the server started {len(tasks)} of {entry.tariff.tasks} tasks; the others were not charged"
-        )
-        return UnexpectedReplyError(
-            message, idempotency_key=entry.key, task_id=tasks[0].id if tasks else None
-        )
-    return None

@@ -118,7 +118,8 @@ class BatchRunner:
             }
         )
         self._client = client
-        self._directory = Path(directory).resolve()  # wherever the process goes later
+        self._given = Path(directory).absolute()  # wherever the process goes later
+        self._directory = self._given.resolve()
         self._max_credits = max_credits
         self._max_in_flight = max_in_flight
         self._template = names.Template(output_name)
@@ -140,7 +141,7 @@ class BatchRunner:
 
     async def __aenter__(self) -> Self:
         """Open the journal, and learn from it how long jobs take."""
-        journal = await Journal.open(self._directory)
+        journal = await Journal.open(self._directory, given=self._given)
         try:
             for kind, seconds in await journal.do(journal.store.durations, limit=DURATIONS):
                 self._client.forecasts.observe(kind, seconds)

@@ -16,7 +16,6 @@ from seedance_async.batch.verdicts import STORABLE, UNPAID, Verdict, is_stored_r
 from seedance_async.errors import CreditCapError, JournalError, SeedanceError
 from seedance_async.fault_points import fault_point
 from seedance_async.logs import Log
-from seedance_async.protocol import Outcome
 
 if TYPE_CHECKING:
     from seedance_async.batch.jobs import JobResult
@@ -26,7 +25,6 @@ if TYPE_CHECKING:
     from seedance_async.budget.gate import Slot
     from seedance_async.engine import Engine
     from seedance_async.models import Submission
-    from seedance_async.protocol import Failure
     from seedance_async.signals import Signal
     from seedance_async.stream import Stream
 
@@ -136,9 +134,7 @@ class Sender:
                 raise _not_covered(post) from reached
             raise
 
-    def _retried(self, post: Post, failure: Failure) -> None:
-        if failure.outcome is Outcome.UNKNOWN:
-            self._lost(post)
+    def _retried(self, post: Post) -> None:
         for number in post.numbers:
             self._ledger.retried(number)
         self._changed.set()
@@ -166,25 +162,20 @@ class Sender:
             case Verdict.UNCERTAIN:
                 await self._journal.do(store.doubt, number, error.message)
                 self._lost(post)
-                for each in post.numbers:
-                    self._ledger.doubt(each)
             case Verdict.UNPAID:
                 await self._journal.do(store.postpone, number, error.message, key=error.idempotency_key)
             case Verdict.REFUSED:
                 await self._journal.do(store.refuse, number, error.message, now=clocks.wall_now())
             case Verdict.NOTHING:
                 pass
-        if proven in {Verdict.UNPAID, Verdict.REFUSED}:
-            self._release(post)
+        is_unpaid = proven in {Verdict.UNPAID, Verdict.REFUSED}
+        for each in post.numbers:
+            (self._ledger.release if is_unpaid else self._ledger.doubt)(each)
 
     def _lost(self, post: Post) -> None:
         """One that was in doubt before this run says nothing about present prices, and holds nobody up."""
         if post.state is State.PLANNED:
             self._ledger.lost(post.number)
-
-    def _release(self, post: Post) -> None:
-        for number in post.numbers:
-            self._ledger.release(number)
 
 
 def _not_covered(post: Post) -> CreditCapError:

@@ -18,7 +18,8 @@ from attrs import frozen
 
 from seedance_async.batch.intake import take_manifest
 from seedance_async.batch.journal import Changes, Journal
-from seedance_async.batch.journal.opening import JOURNAL, not_permitted
+from seedance_async.batch.journal.opening import not_permitted
+from seedance_async.batch.journal.remains import JOURNAL
 from seedance_async.batch.queue import posts_for
 from seedance_async.batch.states import State
 from seedance_async.errors import ConfigurationError, JournalError

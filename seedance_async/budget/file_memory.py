@@ -247,6 +247,8 @@ class FileMemory:
         written_at = self._state.now - present.since(page.written)
         if 0 < page.period <= LONGEST_PERIOD:
             self._period = max(self._limit.period, page.period)
+        if self._period > self._limit.period:
+            self._tell(f"another process counts its requests by {self._period:g} s: it is waited for")
         latest = 2 * self._period
         if present.precedes(page.written) or any(_bounded(s, latest) != s for s in page.slots.values()):
             self._tell(_IMPOSSIBLE)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import errno
 import os
+import stat
 import time
 from contextlib import ExitStack, suppress
 from io import FileIO
@@ -27,11 +29,13 @@ def locked(path: Path) -> FileIO | None:
     It is the one the path leads to, also where it was deleted or replaced while we waited for the lock.
 
     Raises:
-        OSError: the file cannot be made, or its file system knows no locks.
+        OSError: the file cannot be made, is none that keeps what is written, or its file system has no locks.
     """
     for _ in range(REPLACED):
         with ExitStack() as unless_locked:
             file = unless_locked.enter_context(FileIO(_opened(path), "r+"))
+            if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
+                raise OSError(errno.EINVAL, "not a regular file", str(path))
             if not _acquired(file.fileno()):
                 return None
             if os.fstat(file.fileno()).st_ino == inode_of(path):

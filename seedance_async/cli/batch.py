@@ -18,7 +18,7 @@ from cyclopts import Parameter
 import seedance_async
 from seedance_async import sandbox as emulator
 from seedance_async.batch import names
-from seedance_async.batch.journal.opening import JOURNAL
+from seedance_async.batch.journal.remains import JOURNAL
 from seedance_async.batch.manifest_source import is_read_once
 from seedance_async.batch.states import ENDED
 from seedance_async.cli.batch_display import choose_display

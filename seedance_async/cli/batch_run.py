@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from attrs import frozen
 
-from seedance_async.batch.journal.opening import JOURNAL
+from seedance_async.batch.journal.remains import JOURNAL
 from seedance_async.batch.report import write_gallery
 from seedance_async.batch.states import State
 from seedance_async.cli.batch_status import Monitor

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Final
 
 from yarl import URL
 
-from seedance_async.batch.journal.opening import JOURNAL
+from seedance_async.batch.journal.remains import JOURNAL
 from seedance_async.batch.manifest import fingerprint
 from seedance_async.budget.file_memory import outlives_a_process, state_directory
 from seedance_async.budget.lock import locked

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Annotated, Final, TypeAlias
 
 from cyclopts import Parameter
 
-from seedance_async.batch.journal.opening import JOURNAL, not_permitted
+from seedance_async.batch.journal.opening import not_permitted
+from seedance_async.batch.journal.remains import JOURNAL
 from seedance_async.errors import ConfigurationError
 
 if TYPE_CHECKING:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 import sqlite3
 from typing import TYPE_CHECKING, Literal
@@ -10,11 +11,12 @@ from typing import TYPE_CHECKING, Literal
 import anyio
 import pytest
 
-from seedance_async import GptImage2, Job, JournalError, NanoBananaPro
+from seedance_async import GptImage2, Job, JournalError, NanoBananaPro, SeedanceClient
 from seedance_async.batch.states import State
 from seedance_async.sandbox import Conditions, Fault, Sandbox
 from tests.batch.helpers import PRICE, charged, opened, pictures, results_of, run_once, states, submits
 from tests.batch.stores import draft, opened_store, plan
+from tests.rooms.raw_server import answer, raw_server
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -56,7 +58,7 @@ def test_whose_a_batch_is_stands_in_the_file_before_its_first_intent(tmp_path: P
 
 
 @pytest.mark.case(170)
-@pytest.mark.parametrize("how", ["copied alone", "log deleted", "log emptied"])
+@pytest.mark.parametrize("how", ["copied alone", "log deleted", "log emptied", "log cut", "log zeroed"])
 def test_a_run_that_did_not_end_needs_its_log(how: str, tmp_path: Path) -> None:
     """What it sent and paid is recorded there only."""
     batch, remains = tmp_path / "batch", tmp_path / "remains"
@@ -73,6 +75,10 @@ def test_a_run_that_did_not_end_needs_its_log(how: str, tmp_path: Path) -> None:
                 path.unlink()
     elif how == "log deleted":
         log.unlink()
+    elif how == "log cut":
+        os.truncate(log, 32)
+    elif how == "log zeroed":
+        log.write_bytes(bytes(log.stat().st_size))
     else:
         log.write_bytes(b"")
 
@@ -94,7 +100,17 @@ def test_a_run_that_ended_needs_no_log(tmp_path: Path) -> None:
 
 
 @pytest.mark.case(171)
-@pytest.mark.parametrize("left", ["results.jsonl", "boat-0.jpg.json", "journal.sqlite-wal"])
+@pytest.mark.parametrize(
+    "left",
+    [
+        "results.jsonl",
+        "boat-0.jpg.json",
+        "boat-0.jpg",
+        "journal.sqlite-wal",
+        "journal.pid",
+        "journal.reserve",
+    ],
+)
 @pytest.mark.parametrize("emptied", [True, False])
 async def test_a_directory_that_a_batch_has_worked_in_is_never_taken_for_new(
     left: str, emptied: bool, tmp_path: Path
@@ -115,6 +131,56 @@ async def test_a_directory_that_a_batch_has_worked_in_is_never_taken_for_new(
         with pytest.raises(JournalError, match="would be paid again"):
             await run_once(sandbox, tmp_path, pictures(1))
         assert 1 == len(sandbox.paid_tasks)
+
+
+@pytest.mark.parametrize("harm", ["empty line", "cut line", "in a folder", "renamed"])
+async def test_remains_are_recognised_where_they_are_damaged_or_moved(harm: str, tmp_path: Path) -> None:
+    """One line that can be read, one sidecar below, or the journal under another name is enough."""
+    async with Sandbox() as sandbox:
+        await run_once(sandbox, tmp_path, pictures(2))
+        results, journal = tmp_path / "results.jsonl", tmp_path / "journal.sqlite"
+        lines = results.read_bytes()
+        sidecar = (tmp_path / "boat-0.jpg.json").read_bytes()
+        old = journal.read_bytes()
+        for path in tmp_path.iterdir():
+            path.unlink()
+        if harm == "in a folder":
+            (tmp_path / "pictures" / "boats").mkdir(parents=True)
+            (tmp_path / "pictures" / "boats" / "boat-0.jpg.json").write_bytes(sidecar)
+        elif harm == "renamed":
+            (tmp_path / "journal.sqlite.bak").write_bytes(old)
+        else:
+            results.write_bytes(b"\n" + lines if harm == "empty line" else lines[40:])
+
+        with pytest.raises(JournalError, match="would be paid again"):
+            await run_once(sandbox, tmp_path, pictures(2))
+        assert 2 == len(sandbox.paid_tasks)
+
+
+async def test_another_batch_below_a_directory_is_not_of_it(tmp_path: Path) -> None:
+    """It has a journal of its own."""
+    async with Sandbox() as sandbox:
+        await run_once(sandbox, tmp_path / "boats", pictures(1))
+        await run_once(sandbox, tmp_path, pictures(1))
+
+        assert 2 == len(sandbox.paid_tasks)
+
+
+async def test_a_journal_that_is_older_than_the_results_is_refused(tmp_path: Path) -> None:
+    """It would send again what was paid after the copy was made, once the server has forgotten the keys."""
+    async with Sandbox() as sandbox:
+        await run_once(sandbox, tmp_path, pictures(1))
+        older = (tmp_path / "journal.sqlite").read_bytes()
+        await run_once(sandbox, tmp_path, pictures(3))
+        newer = (tmp_path / "journal.sqlite").read_bytes()
+        (tmp_path / "journal.sqlite").write_bytes(older)
+
+        with pytest.raises(JournalError, match="is an older copy"):
+            await run_once(sandbox, tmp_path, pictures(3))
+        assert 3 == len(sandbox.paid_tasks)
+        (tmp_path / "journal.sqlite").write_bytes(newer)
+        await run_once(sandbox, tmp_path, pictures(3))
+        assert 3 == len(sandbox.paid_tasks)
 
 
 def test_files_of_others_do_not_keep_a_batch_from_beginning(tmp_path: Path) -> None:
@@ -153,6 +219,25 @@ async def test_a_directory_that_is_taken_away_ends_the_run(how: str, tmp_path: P
         assert {"saved": 8} == states(results)
         assert 8 == len(sandbox.paid_tasks)
         assert all((moved / path.name).exists() for result in results.values() for path in result.files)
+
+
+async def test_a_link_that_is_turned_elsewhere_ends_the_run(tmp_path: Path) -> None:
+    """The directory is still there, and the path that the next run will be given does not lead to it."""
+    out, ours, other = (tmp_path / name for name in ("out", "ours", "other"))
+    ours.mkdir()
+    other.mkdir()
+    out.symlink_to(ours)
+    async with Sandbox(conditions=Conditions(price=lambda _: PRICE)) as sandbox:
+        async with opened(sandbox, out) as batch:
+            run = batch.run(pictures(8))
+            await anext(run)
+            out.unlink()
+            out.symlink_to(other)
+            with pytest.raises(JournalError, match="was moved, replaced or removed"):
+                _ = [result async for result in run]
+        assert [] == list(other.iterdir())
+        assert {"saved": 8} == states(await run_once(sandbox, ours, pictures(8)))
+        assert 8 == len(sandbox.paid_tasks)
 
 
 @pytest.mark.case(172)
@@ -287,7 +372,7 @@ async def test_a_cap_that_was_lowered_holds_for_what_is_sent_again(tmp_path: Pat
         await run_once(sandbox, tmp_path, pictures(1), max_credits=PRICE)
         sandbox.faults.add(Fault(effect="drop", on="submit", moment="before", count=None))
         with anyio.move_on_after(30.0):
-            await run_once(sandbox, tmp_path, pictures(6), max_credits=100)
+            await run_once(sandbox, tmp_path, pictures(6))
         sandbox.faults.clear()
         results = await run_once(sandbox, tmp_path, pictures(6), max_credits=PRICE)
         assert 1 == len(sandbox.paid_tasks)
@@ -299,7 +384,7 @@ async def test_a_cap_that_was_lowered_holds_for_what_is_sent_again(tmp_path: Pat
 
 
 async def test_a_lost_answer_holds_nobody_up_under_a_cap(tmp_path: Path) -> None:
-    """Its job keeps its reservation; the others go on meanwhile."""
+    """Its job keeps its reservation; the others go on once nobody waits for its price any more."""
     lost = Fault(effect="drop", on="submit", nth=2, count=None)
     jobs = [Job(NanoBananaPro(prompt=f"A boat {n}"), name=f"{n}") for n in range(4)]
     async with Sandbox(conditions=Conditions(price=lambda _: PRICE)) as sandbox:
@@ -360,6 +445,21 @@ async def test_an_answer_that_is_of_another_post_is_in_doubt(tmp_path: Path) -> 
             assert State.UNCERTAIN is store.entry(number).state
             assert theirs.id in (store.entry(number).error or "")
             store.end_run()
+
+
+async def test_answers_that_were_swapped_between_two_models_are_asked_for_again(tmp_path: Path) -> None:
+    """The prefix of an id names its model: a proxy that mixes two answers up does not mix two jobs up."""
+    clip = {"id": "sd2_a1", "status": "processing", "model": "seedance2", "credits_used": 30}
+    picture = {"id": "nbp_a1", "status": "processing", "model": "nano-banana-pro", "credits_used": 12}
+    async with (
+        raw_server(answer(202, clip), answer(202, picture)) as server,
+        SeedanceClient("sk_test", server.url) as client,
+    ):
+        submission = await client.submit(NanoBananaPro(prompt="A boat on a pond"))
+
+    assert "nbp_a1" == submission.id
+    first, second = server.seen
+    assert first.headers["idempotency-key"] == second.headers["idempotency-key"]
 
 
 @pytest.mark.case(178)

@@ -124,6 +124,35 @@ def test_sums_and_prices_outlive_the_process(tmp_path: Path) -> None:
         assert [(2, State.SUBMITTING)] == [(number, state) for number, _, state in store.unpriced()]
 
 
+def test_a_task_that_tells_of_a_higher_charge_is_believed(tmp_path: Path) -> None:
+    """A cap counts the most that any answer said."""
+    with opened_store(tmp_path) as store:
+        plan(store, [draft("boat")])
+        store.intend(1, now=1.0)
+        store.accept(1, ACCEPTED, now=2.0)
+        store.finish(1, [task("completed", credits_used=30)], None, now=3.0)
+
+        assert 30 == store.entry(1).credits_used == store.credits_used
+        assert [30] == list(store.prices().values())
+
+
+@pytest.mark.parametrize(
+    ("status", "used", "refunded", "booked"),
+    [("completed", 12, 12, 0), ("failed", 12, 40, 12), ("failed", None, 40, 12), ("failed", 12, 7, 7)],
+)
+def test_a_refund_is_of_a_task_that_failed_and_at_most_its_charge(
+    status: str, used: float | None, refunded: float, booked: float, tmp_path: Path
+) -> None:
+    """What else a server says that it gave back makes no room under a cap."""
+    with opened_store(tmp_path) as store:
+        plan(store, [draft("boat")])
+        store.intend(1, now=1.0)
+        store.accept(1, ACCEPTED, now=2.0)
+        store.finish(1, [task(status, credits_used=used, credits_refunded=refunded)], None, now=3.0)
+
+        assert booked == store.credits_refunded
+
+
 def test_old_intents_are_uncertain_and_young_doubts_are_sent_again(tmp_path: Path) -> None:
     """Within the replay window a key is safe to use again; beyond it nobody knows."""
     with opened_store(tmp_path) as store:

@@ -195,6 +195,9 @@ def test_there_a_runner_of_another_machine_is_believed(network_share: Path) -> N
         pass
     assert [holder] == list(network_share.iterdir())
 
+    holder.unlink()
+    with opened_store(network_share):
+        pass
     holder.write_text(f"7 on {socket.gethostname()}")
     with opened_store(network_share):
         pass
@@ -257,6 +260,39 @@ def test_after_an_error_of_the_disk_nothing_more_is_written(
                 store.intend(1, now=1.0)
         with pytest.raises(JournalError, match="I/O"):
             store.intend(1, now=1.0)
+
+
+async def test_a_run_that_could_not_write_any_more_can_be_gone_on_with(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its log went into the file when it was closed, in good order: that is no log that was lost."""
+    journal = await Journal.open(tmp_path)
+    await journal.do(journal.store.begin_run, replayable_since=0.0, now=1.0)
+
+    def broken(*_: object) -> None:
+        raise sqlite3.OperationalError("disk I/O error")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(journal.store.file, "_attempt", broken)
+        with pytest.raises(JournalError, match="I/O"):
+            await journal.do(journal.store.end_run)
+    with pytest.raises(JournalError, match="I/O"):
+        await journal.do(journal.store.end_run)
+    await journal.close()
+
+    with opened_store(tmp_path) as store:
+        assert 1 == store.run
+
+
+def test_a_cell_that_may_not_stand_there_fails_its_own_record_only(tmp_path: Path) -> None:
+    """A clock before 1970, say; the disk is sound, and the others go on."""
+    with opened_store(tmp_path) as store:
+        plan(store, [draft("boat"), draft("swan", line=2)])
+        with pytest.raises(JournalError, match="could not be written"):
+            store.intend(1, now=-1.0)
+        store.intend(2, now=1.0)
+
+        assert [State.PLANNED, State.SUBMITTING] == [store.entry(number).state for number in (1, 2)]
 
 
 @pytest.mark.case(136)

@@ -276,3 +276,53 @@ def test_a_free_first_job_makes_no_price() -> None:
     ledger.reserve("next", KNOWN_PICTURE)
 
     assert 12 == ledger.reserved
+
+
+def test_a_price_that_only_the_task_tells_is_awaited_under_a_cap() -> None:
+    """The known one is booked meanwhile; it may have risen."""
+    ledger = Ledger(cap=300, prices=PRICES)
+    ledger.reserve("silent", CLIP)
+    ledger.settle("silent", None)
+    assert not ledger.affords(PICTURE)
+
+    ledger.conclude("silent", CLIP, booked=None, charged=200)
+
+    assert (200, 0) == (ledger.spent, ledger.reserved)
+    assert not ledger.affords(CLIP)
+    assert ledger.affords(PICTURE)
+
+
+def test_a_task_that_tells_nothing_either_leaves_the_known_price_booked() -> None:
+    """And nobody waits any longer."""
+    ledger = Ledger(cap=300, prices=PRICES)
+    ledger.reserve("silent", CLIP)
+    ledger.settle("silent", None)
+
+    ledger.conclude("silent", CLIP, booked=None, charged=None)
+
+    assert 30 == ledger.spent
+    assert ledger.affords(CLIP)
+
+
+@pytest.mark.parametrize(("told", "spent"), [(30, 30), (80, 80)])
+def test_a_task_that_tells_more_than_the_answer_is_believed(told: int, spent: int) -> None:
+    """The highest price that anybody told is the one that counts."""
+    ledger = Ledger(cap=100, prices=PRICES)
+    ledger.reserve("dear", CLIP)
+    ledger.settle("dear", 30)
+
+    ledger.conclude("dear", CLIP, booked=30, charged=told)
+
+    assert spent == ledger.spent
+    assert ledger.affords(CLIP) is (told == 30)
+
+
+def test_a_refund_of_a_job_whose_price_was_never_told_makes_no_room() -> None:
+    """It may be less than the charge."""
+    ledger = Ledger(cap=60)
+    ledger.reserve("first", PICTURE)
+    ledger.settle("first", None)
+
+    ledger.refund("first", 1, charged=None)
+
+    assert 0 == ledger.left

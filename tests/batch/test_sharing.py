@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections import Counter
 from typing import TYPE_CHECKING
 
@@ -38,7 +39,13 @@ def takes(count: int, *, first: int = 1) -> list[Draft]:
 def answer(*task_ids: str, failed: int = 0) -> Submission:
     """The API's answer to a shared POST, at twelve credits a picture."""
     used = PRICE * len(task_ids)
-    return Submission(id=task_ids[0], task_ids=task_ids, credits_used=used, batch_failed=failed, raw={})
+    return Submission(
+        id=task_ids[0],
+        task_ids=task_ids,
+        credits_used=used,
+        batch_success=len(task_ids),
+        batch_failed=failed,
+    )
 
 
 # --- whole batches
@@ -290,3 +297,23 @@ def test_a_job_without_a_task_is_planned_again_only_on_the_servers_word(
         assert 2 * PRICE == store.credits_used
         if state is State.PLANNED:
             assert first.idempotency_key != store.intend(3, now=3.0).idempotency_key
+
+
+def test_a_run_that_dies_asking_for_the_rest_of_an_answer_leaves_a_sound_journal(tmp_path: Path) -> None:
+    """Two jobs of the POST are accepted, and the third is asked for again under its key."""
+    with opened_store(tmp_path / "batch") as store:
+        plan(store, takes(3))
+        store.begin_run(replayable_since=0.0, now=1.0)
+        key = store.intend(1, 2, 3, now=1.0).idempotency_key
+        store.accept(1, answer("gpt2_a", "gpt2_b"), now=2.0)
+        store.begin_run(replayable_since=0.0, now=3.0)
+        assert [State.ACCEPTED, State.ACCEPTED, State.SUBMITTING] == [
+            store.entry(number).state for number in (1, 2, 3)
+        ]
+        shutil.copytree(tmp_path / "batch", tmp_path / "died")
+
+    with opened_store(tmp_path / "died") as store:
+        store.begin_run(replayable_since=0.0, now=4.0)
+        assert key == store.intend(3, now=4.0).idempotency_key
+        store.accept(3, answer("gpt2_a", "gpt2_b", "gpt2_c"), now=5.0)
+        assert ("gpt2_c",) == store.entry(3).task_ids

@@ -375,7 +375,7 @@ async def test_ctrl_c_before_the_first_job_ends_with_130_and_the_way_to_go_on(
 ) -> None:
     """While the journal is opened, or the manifest read: there is nothing to tell of yet but the command."""
 
-    async def interrupted(*_: object) -> None:
+    async def interrupted(*_: object, **__: object) -> None:
         os.kill(os.getpid(), signal.SIGTERM)
         await anyio.sleep(10)
 

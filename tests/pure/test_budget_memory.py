@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 import signal
 import subprocess
@@ -259,6 +260,32 @@ def test_the_longer_of_two_windows_bounds_the_slots_of_both(tmp_path: Path) -> N
     narrow = FileMemory(ACCOUNT, directory=tmp_path, limit=RateLimit(requests=5, period=10.0))
 
     assert others(narrow) == pytest.approx((100.0,), abs=0.1)
+
+
+@pytest.mark.case(163)
+def test_a_wait_for_the_window_of_others_is_told(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """It may last longer than this program's own limit can explain."""
+    wide = FileMemory(ACCOUNT, directory=tmp_path, limit=RateLimit(requests=30, period=3600.0))
+    claim(wide, 7000.0)
+
+    others(memory(tmp_path))
+
+    assert "counts its requests by 3600 s" in caplog.text
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="has no such files")
+@pytest.mark.parametrize("what", ["fifo", "/dev/null", "/dev/zero"])
+def test_what_keeps_nothing_that_is_written_is_no_file(what: str, tmp_path: Path) -> None:
+    """A pipe would never be read to its end, and a device says at every look that the file was lost."""
+    claim(memory(tmp_path), 50.0)
+    (path,) = tmp_path.iterdir()
+    path.unlink()
+    if what == "fifo":
+        os.mkfifo(path)
+    else:
+        path.symlink_to(what)
+
+    assert FALLBACK_SHARE == fallback(memory(tmp_path))
 
 
 @pytest.mark.case(165)

@@ -22,7 +22,7 @@ def answer(named: int, started: int | None = None, failed: int | None = None) ->
 
 @pytest.mark.parametrize(
     ("named", "started", "failed", "tasks"),
-    [(1, None, None, 1), (4, None, None, 4), (4, 4, 0, 4), (3, 3, 1, 4), (1, 1, 3, 4), (3, None, 1, 4)],
+    [(1, None, None, 1), (4, None, None, 4), (4, 4, 0, 4), (3, 3, 1, 4), (1, 1, 3, 4)],
 )
 def test_an_answer_whose_numbers_add_up_accounts_for_every_task(
     named: int, started: int | None, failed: int | None, tasks: int
@@ -36,6 +36,7 @@ def test_an_answer_whose_numbers_add_up_accounts_for_every_task(
     ("named", "started", "failed", "tasks"),
     [
         (1, None, None, 4),
+        (3, None, 1, 4),
         (1, 3, 1, 4),
         (1, 4, 0, 4),
         (2, 3, 1, 4),
@@ -52,6 +53,47 @@ def test_an_answer_that_contradicts_itself_proves_nothing(
 ) -> None:
     """What it does not name may be paid."""
     assert not posts.accounts_for(answer(named, started, failed), tasks)
+
+
+@pytest.mark.parametrize(
+    "strange",
+    [
+        {"batch_task_ids": [*IDS[:3], IDS[2]]},
+        {"batch_task_ids": [*IDS[:3], "gpt2_\0"]},
+        {"batch_task_ids": [*IDS[:3], {"id": IDS[3]}]},
+        {"batch_task_ids": list(IDS[1:4])},
+        {"batch_success": "3"},
+        {"batch_success": 3.0},
+        {"batch_failed": "1", "batch_success": 4},
+        {"batch_success": None},
+        {"batch_task_ids": dict.fromkeys(IDS[:3])},
+    ],
+    ids=[
+        "twice",
+        "unusable",
+        "object",
+        "without its own",
+        "text",
+        "float",
+        "failed text",
+        "unstated",
+        "no list",
+    ],
+)
+def test_an_answer_that_cannot_be_read_whole_proves_nothing(strange: dict[str, object]) -> None:
+    """Three of four are named: the fourth may be paid, unless all that is said of it is understood."""
+    plain = {"id": IDS[0], "batch_task_ids": list(IDS[:3]), "batch_success": 3, "batch_failed": 1}
+
+    assert posts.accounts_for(wire.submission(plain), 4)
+    assert not posts.accounts_for(wire.submission(plain | strange), 4)
+
+
+def test_a_null_stands_for_a_task_that_was_not_started() -> None:
+    """It names nothing that could be paid."""
+    listed = [*IDS[:3], None]
+    said = {"id": IDS[0], "batch_task_ids": listed, "batch_success": 3, "batch_failed": 1}
+
+    assert posts.accounts_for(wire.submission(said), 4)
 
 
 @given(named=st.integers(1, 8), jobs=st.integers(1, 4))

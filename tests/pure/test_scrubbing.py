@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import html
 import json
+from base64 import b64encode, urlsafe_b64encode
+from binascii import b2a_hex
 from contextlib import suppress
 from typing import TYPE_CHECKING
 from urllib.parse import quote, unquote
@@ -92,6 +94,36 @@ def test_no_spelling_of_the_key_is_left(encoding: str, shape: str) -> None:
     clean = SCRUBBER.body(body)
     assert not reveals(clean)
     assert MASK.encode() in clean
+
+
+@pytest.mark.parametrize("before", ["", ":", "me:", "user:", "Bearer "])
+@pytest.mark.parametrize("encode", [b64encode, urlsafe_b64encode, b2a_hex])
+@pytest.mark.parametrize("shape", ["message", "name of a member", "page"])
+def test_a_key_that_was_encoded_as_bytes_is_found(
+    before: str, encode: Callable[[bytes], bytes], shape: str
+) -> None:
+    """Alone, or behind a user's name in a Basic header."""
+    encoded = encode(f"{before}{KEY}".encode()).decode()
+    clean = SCRUBBER.body((SHAPES[shape] % encoded).encode()).decode()
+
+    assert MASK in clean
+    assert encode(KEY.encode()).decode().rstrip("=")[4:-4] not in clean
+    assert encoded not in clean
+
+
+@pytest.mark.parametrize("between", ["\u00ad", "\u200b", "\ufeff", "\\u200b", "\\u00ad"])
+def test_characters_that_do_not_show_hide_nothing(between: str) -> None:
+    """A reader copies the key without them."""
+    clean = SCRUBBER.body((SHAPES["message"] % between.join(KEY)).encode())
+
+    assert json.loads(clean)["error"]["message"] == f"bad key {MASK}, sorry"
+
+
+def test_the_base64_of_a_short_key_is_not_looked_for() -> None:
+    """It would occur by chance."""
+    body = b'{"id": "sd2_YQ", "message": "YWI and 6162"}'
+
+    assert body == Scrubber("ab").body(body)
 
 
 @pytest.mark.case(158)

@@ -21,10 +21,11 @@ import anyio
 
 from seedance_async.batch.journal.disk import Space
 from seedance_async.batch.journal.file import File
-from seedance_async.batch.journal.opening import JOURNAL, close, discard, not_permitted, open_file
+from seedance_async.batch.journal.opening import close, discard, not_permitted, open_file
 from seedance_async.batch.journal.planning import Broken, LineProblem, Planner, Taken
 from seedance_async.batch.journal.queries import Milestones
 from seedance_async.batch.journal.records import Changes, Draft, JobEntry, damage, drafts
+from seedance_async.batch.journal.remains import JOURNAL
 from seedance_async.batch.journal.store import Store
 from seedance_async.errors import JournalError
 from seedance_async.safe_files import missing, remove_empty
@@ -59,21 +60,26 @@ class Journal:
         store: what to do with it; each of its methods is called through ``do``.
     """
 
-    def __init__(self, directory: Path) -> None:
+    def __init__(self, directory: Path, given: Path | None) -> None:
         self._directory = directory
         self._made: list[Path] = []
         self._is_new = False
+        self._given = given
         self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="seedance-journal")
         self.store: Store
 
     @classmethod
-    async def open(cls, directory: Path) -> Self:
+    async def open(cls, directory: Path, *, given: Path | None = None) -> Self:
         """Open the journal of a directory, making both if missing.
+
+        Args:
+            directory: its own path.
+            given: the path that it was asked for by, with links in it.
 
         Raises:
             JournalError: held by another process, damaged, foreign, or of a newer version.
         """
-        journal = cls(directory)
+        journal = cls(directory, given)
         try:
             await journal.do(journal._open)
         except BaseException:  # a cancelled caller leaves before the file is open; nobody else would close it
@@ -125,7 +131,7 @@ class Journal:
             self._thread.shutdown(wait=False)
 
     def _open(self) -> None:
-        space = Space(self._directory)
+        space = Space(self._directory, given=self._given)
         self._made = missing(self._directory)
         self._is_new = not os.path.lexists(self._directory / JOURNAL)
         try:
@@ -149,6 +155,7 @@ class Journal:
 
     def _close(self, *, keep_unused: bool) -> None:
         connection, space = self.store.file.connection, self.store.file.space
+        self.store.leave()
         space.drop()
         if keep_unused or not self._is_new or self.store.has_begun() or not space.is_in_place():
             close(connection, self._directory)

@@ -39,10 +39,16 @@ SHARED: Final = frozenset(
 
 
 class Space:
-    """The disk under a batch directory."""
+    """The disk under a batch directory.
 
-    def __init__(self, directory: Path) -> None:
+    Args:
+        directory: its own path.
+        given: the path that it was asked for by, where that has links in it.
+    """
+
+    def __init__(self, directory: Path, *, given: Path | None = None) -> None:
         self._directory = directory
+        self._given = given or directory
         self._reserve = directory / RESERVE
         self._found: os.stat_result | None = None
 
@@ -81,7 +87,7 @@ class Space:
             )
 
     def check_place(self) -> None:
-        """See that the directory's path still leads to the directory that was opened.
+        """See that the directory's paths still lead to the directory that was opened.
 
         Raises:
             JournalError: it was moved, replaced or removed; what would be written there would be lost to the
@@ -89,23 +95,28 @@ class Space:
         """
         if not self.is_in_place():
             raise JournalError(
-                f"{self._directory} was moved, replaced or removed while the batch ran: nothing more is sent "
+                f"{self._given} was moved, replaced or removed while the batch ran: nothing more is sent "
                 "or saved. Run again with the directory where it is now; what is paid is on record there"
             )
 
     def is_in_place(self) -> bool:
-        """Whether the directory's path still leads to the directory that was opened."""
-        try:
-            there = self._directory.stat()
-        except OSError:
-            return self._found is None
-        return self._found is None or os.path.samestat(there, self._found)
+        """Whether the directory's paths still lead to the directory that was opened."""
+        return self._found is None or all(
+            _leads_to(path, self._found) for path in {self._directory, self._given}
+        )
 
     def _is_there(self) -> bool:
         return self._reserve.is_file() and not self._reserve.is_symlink()
 
     def _free(self) -> int:
         return shutil.disk_usage(self._directory).free
+
+
+def _leads_to(path: Path, found: os.stat_result) -> bool:
+    try:
+        return os.path.samestat(path.stat(), found)
+    except OSError:
+        return False
 
 
 def shared_file_system(directory: Path, mounts: Path = MOUNTS) -> str | None:

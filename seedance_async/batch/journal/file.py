@@ -84,7 +84,8 @@ class File:
             if full and not self._nested and self.space.drop():
                 return self.transaction(operation)
             failure = JournalError(f"the journal could not be written: {problem}")
-            self._broken = None if full else failure
+            refused = isinstance(problem, sqlite3.IntegrityError)  # the file is sound, and has kept a cell so
+            self._broken = None if full or refused else failure
             raise failure from problem
         except OSError as problem:  # the directory is gone, say
             raise JournalError(f"the journal could not be written: {problem}") from problem

@@ -12,7 +12,6 @@ SQLite opens it, because the log takes its mode from it: prompts and signed URLs
 
 from __future__ import annotations
 
-import json
 import os
 import secrets
 import shutil
@@ -20,13 +19,15 @@ import socket
 import sqlite3
 import stat
 from contextlib import suppress
-from itertools import islice
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, Protocol
 
+from seedance_async.batch.journal import remains
 from seedance_async.batch.journal.disk import LEAST_FREE_BYTES, MOUNTS, RESERVE, shared_file_system
 from seedance_async.batch.journal.permissions import refusal
 from seedance_async.batch.journal.records import damage
+from seedance_async.batch.journal.remains import HOLDER, JOURNAL, LOG
 from seedance_async.batch.journal.schema import (
     APPLICATION_ID,
     CHECKS,
@@ -41,17 +42,11 @@ from seedance_async.logs import Log
 from seedance_async.safe_files import create
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Sequence
+    from collections.abc import Iterable, Sequence
     from typing import Any
 
 log: Log = Log(__name__)
 
-JOURNAL: Final = "journal.sqlite"
-LOG: Final = f"{JOURNAL}-wal"
-HOLDER: Final = "journal.pid"
-RESULTS: Final = "results.jsonl"
-MOST_SIDECARS: Final = 200
-"""Files beside a missing journal that are read to see whether a batch has made them."""
 CACHE_KIB: Final = 16_384
 CHECKPOINT_PAGES: Final = 4_000
 UNPUBLISHED: Final = APPLICATION_ID - 1
@@ -95,10 +90,10 @@ def open_file(directory: Path) -> Connection:
     directory.mkdir(parents=True, exist_ok=True)
     path = directory / JOURNAL
     _check_other_machines(directory)
-    _check_leftovers(path)
+    remains.check_nothing_is_left(directory)
     _own(path)
     inode = path.stat().st_ino
-    has_log = _size(path.with_name(LOG)) > 0
+    has_log = remains.has_log(directory)
     if (directory / HOLDER).exists() and path.stat().st_size > 0 and not has_log:
         log.warning("%s-wal is missing: what the last run wrote at its end may be lost with it", path)
     try:
@@ -111,6 +106,7 @@ def open_file(directory: Path) -> Connection:
         check(connection)
         if not has_log:
             _check_no_run_is_open(connection, path)
+        remains.check_results_are_known(directory, partial(_knows, connection))
         with create(directory / HOLDER) as holder:
             holder.write(f"{os.getpid()} on {socket.gethostname()}\n".encode())
         _sync(directory)
@@ -221,51 +217,6 @@ def _check_other_machines(directory: Path) -> None:
     )
 
 
-def _check_leftovers(path: Path) -> None:
-    """Take no directory for new that a batch has worked in: its journal is lost, and what it says is paid.
-
-    Raises:
-        JournalError: names what was found.
-    """
-    if _size(path) > 0:
-        return
-    found = next(_leftovers(path.parent), None)
-    if found is not None:
-        raise JournalError(
-            f"{found} is from a batch, and its {JOURNAL} is missing or empty: taken for new, its jobs would "
-            f"be paid again. Put {JOURNAL} and {LOG} back, or take another directory"
-        )
-
-
-def _leftovers(directory: Path) -> Iterator[Path]:
-    """Files of a batch, other than its journal."""
-    if _size(directory / LOG) > 0:
-        yield directory / LOG
-    with suppress(OSError), (directory / RESULTS).open("rb") as results:
-        if _says(results.readline(), {"state", "task_ids", "idempotency_key"}):
-            yield directory / RESULTS
-    for path in islice(sorted(directory.glob("*.json")), MOST_SIDECARS):
-        with suppress(OSError):
-            if _says(path.read_bytes(), {"sha256", "task_id", "idempotency_key"}):
-                yield path
-
-
-def _says(text: bytes, names: set[str]) -> bool:
-    """Whether a text is a JSON object with these names."""
-    try:
-        facts = json.loads(text)
-    except (ValueError, RecursionError):
-        return False
-    return isinstance(facts, dict) and names <= facts.keys()
-
-
-def _size(path: Path) -> int:
-    try:
-        return path.stat().st_size
-    except OSError:
-        return 0
-
-
 def _check_no_run_is_open(connection: Connection, path: Path) -> None:
     """See that no run was under way when the log was lost, for what it sent is on record there only.
 
@@ -279,6 +230,12 @@ def _check_no_run_is_open(connection: Connection, path: Path) -> None:
             f"is recorded there only, so nothing is sent. Put the file back beside {JOURNAL}; if it is lost, "
             "look for the jobs among the account's tasks, and begin elsewhere with those that are not there"
         )
+
+
+def _knows(connection: Connection, key: str) -> bool:
+    """Whether something was sent under a key."""
+    query = "SELECT 1 FROM posts WHERE key = ? AND state <> 'planned'"
+    return connection.execute(query, (key,)).fetchone() is not None
 
 
 def _sync(directory: Path) -> None:

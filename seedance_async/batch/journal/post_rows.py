@@ -13,6 +13,7 @@ from seedance_async import posts, wire
 from seedance_async.batch import keys
 from seedance_async.batch.journal.link_rows import LinkRows
 from seedance_async.batch.journal.records import damage
+from seedance_async.batch.journal.schema import MAX_NUMBER
 from seedance_async.batch.states import MOVES, State
 from seedance_async.errors import JournalError
 
@@ -29,6 +30,9 @@ class PostRows(LinkRows):
 
     Attributes:
         counts: how many jobs stand in each state, the superseded ones included.
+        credits_used: charged so far, by all runs.
+        credits_refunded: given back so far, by all runs.
+        credits_doubted: perhaps charged, under keys that were given up by ``--resubmit-uncertain``.
     """
 
     def __init__(self, file: File) -> None:
@@ -36,6 +40,23 @@ class PostRows(LinkRows):
         self.counts: Counter[State] = Counter()
         self._nonce = b""
         self._account = ""
+        self.credits_used: float = 0.0
+        self.credits_refunded: float = 0.0
+        self.credits_doubted: float = 0.0
+        self.recall()
+
+    def recall(self) -> None:
+        """Read anew what is kept in memory."""
+        facts: dict[str, object] = dict(self.file.rows("SELECT name, value FROM meta"))
+        self._nonce = _nonce(facts.get("nonce"))
+        self.run = int(_amount("run", facts.get("run")))
+        self.credits_used = _amount("credits_used", facts.get("credits_used"))
+        self.credits_refunded = _amount("credits_refunded", facts.get("credits_refunded"))
+        self.credits_doubted = _amount("credits_doubted", facts.get("credits_doubted", 0.0))
+        rows = self.file.rows("SELECT state, count(*) FROM jobs GROUP BY state")
+        self.counts = Counter({State(state): jobs for state, jobs in rows})
+        self._read_tariffs()
+        self.has_links = self.file.row("SELECT 1 FROM links LIMIT 1") is not None
 
     def _make_post(self, numbers: Sequence[int], now: float) -> None:
         """Make planned jobs ready to be sent, all of them in one POST."""
@@ -160,3 +181,15 @@ def _jobs_served(single: bytes, body: bytes) -> int:
     asked = wire.loads(body)
     served = (jobs for jobs in range(1, posts.MOST_JOBS + 1) if asked == wire.loads(posts.body(single, jobs)))
     return next(served, 0)
+
+
+def _nonce(value: object) -> bytes:
+    if not isinstance(value, bytes) or len(value) != keys.NONCE_BYTES:
+        raise damage("nonce of the batch")
+    return value
+
+
+def _amount(name: str, value: object) -> float:
+    if not isinstance(value, int | float) or not 0 <= value <= MAX_NUMBER:
+        raise damage(f"{name} of the batch")
+    return value

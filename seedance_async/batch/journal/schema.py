@@ -277,7 +277,7 @@ CONTRADICTIONS: Final[Mapping[str, str]] = {
         WHERE NOT ifnull(CASE jobs.state
             WHEN 'planned' THEN jobs.post IS NULL OR posts.state = 'planned'
             WHEN 'blocked' THEN jobs.post IS NULL OR posts.state = 'planned'
-            WHEN 'submitting' THEN posts.state = 'submitting'
+            WHEN 'submitting' THEN posts.state IN ('submitting', 'accepted')
             WHEN 'uncertain' THEN posts.state IN ('uncertain', 'accepted')
             WHEN 'refused' THEN posts.state = 'refused'
             ELSE posts.state = 'accepted' END, 0) LIMIT 1""",

@@ -6,81 +6,33 @@ Everything here runs in the journal's own thread. An instant comes in as ``now``
 from __future__ import annotations
 
 import functools
-from collections import Counter
+import sqlite3
 from contextlib import suppress
 from math import inf
-from typing import TYPE_CHECKING, Concatenate, Final, ParamSpec, TypeVar
+from typing import TYPE_CHECKING, Final
 
 from seedance_async import clocks, posts
-from seedance_async.batch import keys
-from seedance_async.batch.journal.post_rows import PostRows
+from seedance_async.batch.journal.link_moves import LinkMoves
 from seedance_async.batch.journal.queries import KIND_COLUMNS
-from seedance_async.batch.journal.records import as_json, damage
+from seedance_async.batch.journal.records import as_json
 from seedance_async.batch.journal.schema import MAX_NUMBER, OPEN_RUN
-from seedance_async.batch.states import HAS_OUTPUT, State
+from seedance_async.batch.journal.transactions import transaction
+from seedance_async.batch.states import State
 from seedance_async.errors import JournalError
 from seedance_async.protocol import Call
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Sequence
+    from collections.abc import Iterable, Sequence
 
-    from seedance_async.batch.journal.file import File
-    from seedance_async.batch.journal.records import JobEntry
     from seedance_async.models import Submission, Task
     from seedance_async.prices import Tariff
 
 MOST_CRASHES: Final = 5
 """Runs that may die while a job is being sent, before it is left alone."""
 
-P = ParamSpec("P")
-T = TypeVar("T")
 
-
-def transaction(method: Callable[Concatenate[Store, P], T]) -> Callable[Concatenate[Store, P], T]:
-    """Make a method of ``Store`` one transaction."""
-
-    @functools.wraps(method)
-    def whole(self: Store, /, *args: P.args, **kwargs: P.kwargs) -> T:
-        try:
-            return self.file.transaction(lambda: method(self, *args, **kwargs))
-        except BaseException:
-            with suppress(
-                Exception
-            ):  # the file cannot be read any more: the first failure is the one to raise
-                self.recall()
-            raise
-
-    return whole
-
-
-class Store(PostRows):
-    """The jobs of one batch.
-
-    Attributes:
-        credits_used: charged so far, by all runs.
-        credits_refunded: given back so far, by all runs.
-        credits_doubted: perhaps charged, under keys that were given up by ``--resubmit-uncertain``.
-    """
-
-    def __init__(self, file: File) -> None:
-        super().__init__(file)
-        self.credits_used: float = 0.0
-        self.credits_refunded: float = 0.0
-        self.credits_doubted: float = 0.0
-        self.recall()
-
-    def recall(self) -> None:
-        """Read anew what is kept in memory."""
-        facts: dict[str, object] = dict(self.file.rows("SELECT name, value FROM meta"))
-        self._nonce = _nonce(facts.get("nonce"))
-        self.run: int = int(_amount("run", facts.get("run")))
-        self.credits_used = _amount("credits_used", facts.get("credits_used"))
-        self.credits_refunded = _amount("credits_refunded", facts.get("credits_refunded"))
-        self.credits_doubted = _amount("credits_doubted", facts.get("credits_doubted", 0.0))
-        rows = self.file.rows("SELECT state, count(*) FROM jobs GROUP BY state")
-        self.counts: Counter[State] = Counter({State(state): jobs for state, jobs in rows})
-        self._read_tariffs()
-        self.has_links = self.file.row("SELECT 1 FROM links LIMIT 1") is not None
+class Store(LinkMoves):
+    """The jobs of one batch."""
 
     def has_begun(self) -> bool:
         """Whether a run has begun here, or anything was meant to be sent; True where that cannot be read."""
@@ -167,59 +119,6 @@ class Store(PostRows):
         self.recall()
 
     @transaction
-    def sort_linked(self, numbers: Sequence[int] | None = None) -> None:
-        """Which planned jobs wait for others in vain, as a run begins; else they are planned (again).
-
-        Args:
-            numbers: of the jobs in question; None for all.
-        """
-        if numbers is None:
-            self._passed, self._held_back = 0, set()
-            for (blocked,) in self.file.rows("SELECT number FROM jobs WHERE state = ?", State.BLOCKED):
-                self._move(blocked, State.PLANNED, "error = NULL")
-        for number in self.waiting() if numbers is None else numbers:
-            is_planned = self._job(number, "state") == (State.PLANNED,)  # it may be blocked by now
-            if is_planned and (reason := self.obstacle(number)):
-                blocked = self.block(number, reason)
-                marks = ", ".join("?" * len(blocked))
-                # They ended before this run, as far as it is concerned.
-                self.file.write(f"UPDATE jobs SET run = ? WHERE number IN ({marks})", self.run - 1, *blocked)
-
-    @transaction
-    def pass_on(self, number: int) -> tuple[list[JobEntry], list[JobEntry]]:
-        """A job has come as far as it comes in this run: what becomes of those that take its output.
-
-        Returns:
-            The jobs that can be sent now, and those that are blocked.
-        """
-        ready: list[int] = []
-        blocked: list[int] = []
-        state = State(self._job(number, "state")[0])
-        for taker in self.takers(number):
-            reason = self.obstacle(taker) or (None if state in HAS_OUTPUT else _NOT_YET)
-            if reason:
-                blocked += self.block(taker, reason)
-            elif self.is_ready(taker) and self.has_passed(taker):
-                ready.append(taker)
-        return [self.entry(each) for each in ready], [self.entry(each) for each in blocked]
-
-    def block(self, number: int, reason: str) -> list[int]:
-        """Block a planned job, and all that take something from it; returns them. Part of a transaction."""
-        self._move(number, State.BLOCKED, "error = ?", reason)
-        blocked = [number]
-        for each in blocked:  # grows
-            for taker in self.takers(each):
-                self._move(taker, State.BLOCKED, "error = ?", self.obstacle(taker) or reason)
-                blocked.append(taker)
-        return blocked
-
-    @transaction
-    def choose(self, pattern: str | None) -> int | None:
-        """Send in this run all jobs, or only those that ``want`` names; how many are left for later."""
-        self._wanted = "1"
-        return 0 if pattern is None else self.want(pattern)
-
-    @transaction
     def complete_again(self, numbers: Sequence[int]) -> None:
         """Files of these saved jobs are missing: they are to be fetched once more, which costs nothing."""
         for number in numbers:
@@ -235,6 +134,14 @@ class Store(PostRows):
     def end_run(self) -> None:
         """The run ends in good order: what it leaves under way did not kill it."""
         self.remember_fact(OPEN_RUN, "")
+
+    def leave(self) -> None:
+        """The journal is about to be closed, and its log with it: no run is open any more.
+
+        Also after a failure of the file: a run that is open without a log looks like one whose log was lost.
+        """
+        with suppress(sqlite3.Error):
+            self.file.write("UPDATE meta SET value = '' WHERE name = ?", OPEN_RUN)
 
     @transaction
     def remember(self, name: str, value: object) -> None:
@@ -359,11 +266,9 @@ class Store(PostRows):
     def finish(self, number: int, tasks: Sequence[Task], error: str | None, *, now: float) -> State:
         """Every task of the job is final: it is completed if one of them is, else failed."""
         state = State.COMPLETED if any(task.is_completed for task in tasks) else State.FAILED
-        used = _total(task.credits_used for task in tasks)
-        if used is not None and self._job(number, "credits_used") == (None,):
-            self._charge(number, used)
+        self._charge_more(number, tasks)
         (charged,) = self._job(number, "credits_used")
-        given_back = [task.credits_refunded for task in tasks if task.credits_refunded is not None]
+        given_back = [_given_back(task) for task in tasks if task.credits_refunded is not None]
         refunded = _refund(sum(given_back), charged) if given_back else None
         self._move(
             number,
@@ -405,7 +310,24 @@ class Store(PostRows):
         )
         self._charge(number, part.credits_used)
 
-    def _charge(self, number: int, credits_used: float | None) -> None:
+    def _charge_more(self, number: int, tasks: Sequence[Task]) -> None:
+        """Charge what the tasks say, where the answer to the POST said nothing, or less for all its tasks."""
+        used = _total(task.credits_used for task in tasks)
+        (booked,) = self._job(number, "credits_used")
+        if used is None:
+            return
+        if booked is None:
+            self._charge(number, used)
+        elif max(task.credits_used or 0.0 for task in tasks) > self._whole(number, booked, len(tasks)):
+            self._charge(number, used, booked=booked)
+
+    def _whole(self, number: int, share: float, tasks: int) -> float:
+        """What the POST of a job was charged, by the job's share: tasks may state what all cost together."""
+        of_post = "SELECT count(*) FROM tasks WHERE post = (SELECT post FROM jobs WHERE number = ?)"
+        row = self.file.row(of_post, number)
+        return share * max(int(row[0]) if row else 0, tasks) / tasks
+
+    def _charge(self, number: int, credits_used: float | None, *, booked: float = 0.0) -> None:
         if credits_used is None:
             return
         self.file.write("UPDATE jobs SET credits_used = ? WHERE number = ?", credits_used, number)
@@ -415,7 +337,7 @@ class Store(PostRows):
             credits_used,
             number,
         )
-        self._book("credits_used", credits_used)
+        self._book("credits_used", credits_used - booked)
 
     def _book(self, fact: str, amount: float | None) -> None:
         if amount:
@@ -430,24 +352,16 @@ def _total(amounts: Iterable[float | None]) -> float | None:
     return None if None in stated else sum(amount for amount in stated if amount is not None)
 
 
+def _given_back(task: Task) -> float:
+    """What a task that failed was refunded; of one that completed nothing is believed to be given back."""
+    return _refund(task.credits_refunded or 0.0, task.credits_used) if task.is_failed else 0.0
+
+
 def _refund(refunded: float, charged: float | None) -> float:
     """A refund is at most its charge, whatever the server says."""
     return refunded if charged is None else min(refunded, charged)
 
 
-def _nonce(value: object) -> bytes:
-    if not isinstance(value, bytes) or len(value) != keys.NONCE_BYTES:
-        raise damage("nonce of the batch")
-    return value
-
-
-def _amount(name: str, value: object) -> float:
-    if not isinstance(value, int | float) or not 0 <= value <= MAX_NUMBER:
-        raise damage(f"{name} of the batch")
-    return value
-
-
-_NOT_YET: Final = "it takes the output of a job that has not ended; run again to go on"
 _NO_BOUND: Final = 2**31
 _DEADLY: Final = (
     f"{MOST_CRASHES} runs died while it was being sent, so it is not sent again without being asked; it may "

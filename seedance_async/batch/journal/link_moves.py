@@ -1,0 +1,73 @@
+"""The moves of jobs that take the output of others: which can be sent, which wait in vain, which are left."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+from seedance_async.batch.journal.post_rows import PostRows
+from seedance_async.batch.journal.transactions import transaction
+from seedance_async.batch.states import HAS_OUTPUT, State
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from seedance_async.batch.journal.records import JobEntry
+
+_NOT_YET: Final = "it takes the output of a job that has not ended; run again to go on"
+
+
+class LinkMoves(PostRows):
+    """The links of one batch, as its jobs go on."""
+
+    @transaction
+    def sort_linked(self, numbers: Sequence[int] | None = None) -> None:
+        """Which planned jobs wait for others in vain, as a run begins; else they are planned (again).
+
+        Args:
+            numbers: of the jobs in question; None for all.
+        """
+        if numbers is None:
+            self._passed, self._held_back = 0, set()
+            for (blocked,) in self.file.rows("SELECT number FROM jobs WHERE state = ?", State.BLOCKED):
+                self._move(blocked, State.PLANNED, "error = NULL")
+        for number in self.waiting() if numbers is None else numbers:
+            is_planned = self._job(number, "state") == (State.PLANNED,)  # it may be blocked by now
+            if is_planned and (reason := self.obstacle(number)):
+                blocked = self.block(number, reason)
+                marks = ", ".join("?" * len(blocked))
+                # They ended before this run, as far as it is concerned.
+                self.file.write(f"UPDATE jobs SET run = ? WHERE number IN ({marks})", self.run - 1, *blocked)
+
+    @transaction
+    def pass_on(self, number: int) -> tuple[list[JobEntry], list[JobEntry]]:
+        """A job has come as far as it comes in this run: what becomes of those that take its output.
+
+        Returns:
+            The jobs that can be sent now, and those that are blocked.
+        """
+        ready: list[int] = []
+        blocked: list[int] = []
+        state = State(self._job(number, "state")[0])
+        for taker in self.takers(number):
+            reason = self.obstacle(taker) or (None if state in HAS_OUTPUT else _NOT_YET)
+            if reason:
+                blocked += self.block(taker, reason)
+            elif self.is_ready(taker) and self.has_passed(taker):
+                ready.append(taker)
+        return [self.entry(each) for each in ready], [self.entry(each) for each in blocked]
+
+    def block(self, number: int, reason: str) -> list[int]:
+        """Block a planned job, and all that take something from it; returns them. Part of a transaction."""
+        self._move(number, State.BLOCKED, "error = ?", reason)
+        blocked = [number]
+        for each in blocked:  # grows
+            for taker in self.takers(each):
+                self._move(taker, State.BLOCKED, "error = ?", self.obstacle(taker) or reason)
+                blocked.append(taker)
+        return blocked
+
+    @transaction
+    def choose(self, pattern: str | None) -> int | None:
+        """Send in this run all jobs, or only those that ``want`` names; how many are left for later."""
+        self._wanted = "1"
+        return 0 if pattern is None else self.want(pattern)

@@ -1,0 +1,61 @@
+"""The sources of a client's settings: what was given, else the environment.
+
+What may hold a secret is returned as an error and raised by ``usable``, in a frame that does not hold it.
+"""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING, Final, TypeVar
+
+from seedance_async import sandbox_hosts
+from seedance_async.credentials import ApiKey, read_key
+from seedance_async.errors import ConfigurationError
+from seedance_async.models import CreditLimits, RateLimit, RetryPolicy, Timeouts
+from seedance_async.models.display import shown
+from seedance_async.scheduling.forecast import Forecast
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+KEY_PAGE: Final = "https://seedance2ai.io/app/api"
+
+Option = TypeVar("Option", CreditLimits, RateLimit, RetryPolicy, Timeouts, Forecast)
+Setting = TypeVar("Setting")
+
+
+def read_api_key(given: str | None) -> ApiKey | ConfigurationError:
+    text = given if given is not None else os.environ.get("SEEDANCE_API_KEY")
+    if not text:
+        return ConfigurationError(
+            "no API key: pass api_key= or set SEEDANCE_API_KEY; keys are made at "
+            f"{KEY_PAGE}, and `seedance sandbox` serves the whole API on this machine without one"
+        )
+    return read_key(text)
+
+
+def read_sandbox_hosts() -> frozenset[str]:
+    return from_environment(sandbox_hosts.VARIABLE, sandbox_hosts.parse_sandbox_hosts, frozenset())
+
+
+def usable(found: Setting | ConfigurationError) -> Setting:
+    """What was found, or its error raised: by a frame that holds neither a key nor a password."""
+    if isinstance(found, ConfigurationError):
+        raise found
+    return found
+
+
+def option(value: object, kind: type[Option]) -> Option:
+    """An option, unless it is something else, such as a number of seconds for ``Timeouts``."""
+    if isinstance(value, kind):
+        return value
+    raise ConfigurationError(f"a {kind.__name__} is wanted, such as {kind()}; got {shown(value)}")
+
+
+def from_environment(name: str, parse: Callable[[str], Setting], default: Setting) -> Setting:
+    """A setting of the environment; ``default`` where it is not set."""
+    text = os.environ.get(name)
+    try:
+        return parse(text) if text else default
+    except ConfigurationError as problem:
+        raise ConfigurationError(f"{name}: {problem.message}") from None
