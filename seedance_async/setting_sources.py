@@ -25,6 +25,7 @@ Setting = TypeVar("Setting")
 
 
 def read_api_key(given: str | None) -> ApiKey | ConfigurationError:
+    """The key that was given, else that of the environment."""
     text = given if given is not None else os.environ.get("SEEDANCE_API_KEY")
     if not text:
         return ConfigurationError(
@@ -35,6 +36,7 @@ def read_api_key(given: str | None) -> ApiKey | ConfigurationError:
 
 
 def read_sandbox_hosts() -> frozenset[str]:
+    """Hosts other than this machine at which http is allowed."""
     return from_environment(sandbox_hosts.VARIABLE, sandbox_hosts.parse_sandbox_hosts, frozenset())
 
 

@@ -14,13 +14,15 @@ from typing import TYPE_CHECKING, Final
 
 from seedance_async.batch.jobs import JobResult
 from seedance_async.batch.journal.records import as_json
-from seedance_async.errors import SeedanceError
+from seedance_async.errors import SeedanceError, TaskFailedError, UnexpectedReplyError
 from seedance_async.safe_files import OWNER, append, create
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from pathlib import Path
 
     from seedance_async.batch.journal import JobEntry, Store
+    from seedance_async.models import Task
 
 RESULTS: Final = "results.jsonl"
 PAGE: Final = 500
