@@ -37,6 +37,9 @@ PATIENCE: Final = 5.0
 PATIENCE_UNDER_LIMITS: Final = 10.0
 """As ``PATIENCE``, where a limit is to be checked: without an answer the POST does not leave."""
 
+LOGGED_POSTS: Final = 1000
+"""POSTs whose records, some 15 kB each, are in the log before it is copied into the file and used anew."""
+
 MOST_MISSED: Final = 1000
 """Answers that wait for a disk that cannot be written to."""
 
@@ -68,6 +71,7 @@ class AccountRecord:
         self._store = Store(path, limits, patience=self._patience / 2) if path else None
         self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="seedance-record")
         self._has_answered: Callable[[], bool] = lambda: True  # else the disk hangs
+        self._posts = 0
         self._failure: Exception | None = None
         self._missed: deque[Callable[[], object]] = deque(maxlen=MOST_MISSED)
 
@@ -114,6 +118,12 @@ class AccountRecord:
                 store.path,
                 reason,
             )
+
+    def count_post(self, store: Store) -> None:
+        """Copy the log into the file every ``LOGGED_POSTS``, beside the work; closing the file does, too."""
+        self._posts += 1
+        if self._posts % LOGGED_POSTS == 0:
+            asyncio.get_running_loop().run_in_executor(None, store.checkpoint)
 
     async def do(self, operation: Callable[[], T], *, later: bool = False) -> T | None:
         """Do something in the record's thread; None if it does not work, or not in time."""
@@ -214,7 +224,7 @@ class Entry:
         self._is_accepted = True
         if (store := self._store) is not None:
             await self._record.do(lambda: store.accept(self._asked, self._opened, submission), later=True)
-            self._record.begin(store.checkpoint)
+            self._record.count_post(store)
 
     def _may_leave(self, answer: Answer | Hold | None) -> bool:
         if isinstance(answer, Refusal):

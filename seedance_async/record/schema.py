@@ -61,7 +61,6 @@ TABLES: Final = (
     )
     """,
     "CREATE INDEX posts_of_key ON posts (key)",
-    "CREATE INDEX posts_of_time ON posts (sent_at)",
     "CREATE INDEX unsettled ON posts (day) WHERE settled = 0",
     """
     CREATE TABLE tasks (
@@ -128,6 +127,7 @@ def _prepare(connection: sqlite3.Connection) -> None:
     connection.execute("PRAGMA wal_autocheckpoint = 0")  # not while a POST waits; see ``Store.checkpoint``
     connection.execute("PRAGMA journal_size_limit = 1048576").fetchall()  # a log that was copied is cut
     if not _is_ours(connection):
+        connection.execute("PRAGMA page_size = 1024")  # whole pages are written, and rows are short
         connection.execute("PRAGMA journal_mode = WAL").fetchall()
         connection.execute("BEGIN IMMEDIATE")
         try:
