@@ -27,7 +27,7 @@ from seedance_async.record.limits import (
     windows,
 )
 from seedance_async.record.owner import is_alive, this_process
-from seedance_async.record.schema import HELD, connect
+from seedance_async.record.schema import HELD, connect, transaction
 from seedance_async.record.values import ACCEPTED, REFUSED, SUBMITTING, UNCERTAIN
 from seedance_async.retry import KEY_TRUSTED
 
@@ -117,14 +117,8 @@ class Store:
     def _transaction(self) -> Iterator[sqlite3.Connection]:
         try:
             connection = self.open()
-            connection.execute("BEGIN IMMEDIATE")
-            try:
+            with transaction(connection):
                 yield connection
-                connection.execute("COMMIT")
-            except BaseException:
-                with suppress(sqlite3.Error):  # SQLite may have rolled back by itself
-                    connection.execute("ROLLBACK")
-                raise
         except (sqlite3.Error, OSError, ValueError):
             self.close()
             raise
