@@ -34,6 +34,9 @@ log: logging.Logger = logging.getLogger(__name__)
 PATIENCE: Final = 5.0
 """Seconds for which a POST waits for the record where no limit is set, if the disk hangs."""
 
+PATIENCE_IN_VAIN: Final = 0.05
+"""As ``PATIENCE``, once the record has failed, until it works again."""
+
 PATIENCE_UNDER_LIMITS: Final = 10.0
 """As ``PATIENCE``, where a limit is to be checked: without an answer the POST does not leave."""
 
@@ -68,7 +71,7 @@ class AccountRecord:
         self.with_prompts: bool = with_prompts
         self.has_limits: bool = limits.are_set
         self._patience = PATIENCE_UNDER_LIMITS if limits.are_set else PATIENCE
-        self._store = Store(path, limits, patience=self._patience / 2) if path else None
+        self._store = Store(path, limits, patience=self._patience / 4) if path else None
         self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="seedance-record")
         self._has_answered: Callable[[], bool] = lambda: True  # else the disk hangs
         self._posts = 0
@@ -137,11 +140,15 @@ class AccountRecord:
         """
         return asyncio.get_running_loop().run_in_executor(self._thread, self._guarded, operation, later)
 
+    @property
+    def _works(self) -> bool:
+        return self.has_limits or self._failure is None
+
     async def answer(self, asked: asyncio.Future[T | None]) -> T | None:
         """What an operation gives, unless the disk hangs: what was asked for is done all the same."""
         if self._has_answered() or self.has_limits:
             with anyio.CancelScope(shield=True):
-                await asyncio.wait([asked], timeout=self._patience)
+                await asyncio.wait([asked], timeout=self._patience if self._works else PATIENCE_IN_VAIN)
             self._has_answered = asked.done
         return asked.result() if asked.done() else None
 
