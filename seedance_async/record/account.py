@@ -34,8 +34,14 @@ log: logging.Logger = logging.getLogger(__name__)
 PATIENCE: Final = 5.0
 """Seconds for which a POST waits for the record where no limit is set, if the disk hangs."""
 
+PATIENCE_IN_VAIN: Final = 0.05
+"""As ``PATIENCE``, once the record has failed, until it works again."""
+
 PATIENCE_UNDER_LIMITS: Final = 10.0
 """As ``PATIENCE``, where a limit is to be checked: without an answer the POST does not leave."""
+
+LOGGED_POSTS: Final = 1000
+"""POSTs whose records, some 15 kB each, are in the log before it is copied into the file and used anew."""
 
 MOST_MISSED: Final = 1000
 """Answers that wait for a disk that cannot be written to."""
@@ -65,9 +71,10 @@ class AccountRecord:
         self.with_prompts: bool = with_prompts
         self.has_limits: bool = limits.are_set
         self._patience = PATIENCE_UNDER_LIMITS if limits.are_set else PATIENCE
-        self._store = Store(path, limits, patience=self._patience / 2) if path else None
+        self._store = Store(path, limits, patience=self._patience / 4) if path else None
         self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="seedance-record")
         self._has_answered: Callable[[], bool] = lambda: True  # else the disk hangs
+        self._posts = 0
         self._failure: Exception | None = None
         self._missed: deque[Callable[[], object]] = deque(maxlen=MOST_MISSED)
 
@@ -115,6 +122,12 @@ class AccountRecord:
                 reason,
             )
 
+    def count_post(self, store: Store) -> None:
+        """Copy the log into the file every ``LOGGED_POSTS``, beside the work; closing the file does, too."""
+        self._posts += 1
+        if self._posts % LOGGED_POSTS == 0:
+            asyncio.get_running_loop().run_in_executor(None, store.checkpoint)
+
     async def do(self, operation: Callable[[], T], *, later: bool = False) -> T | None:
         """Do something in the record's thread; None if it does not work, or not in time."""
         return await self.answer(self.begin(operation, later=later))
@@ -127,11 +140,15 @@ class AccountRecord:
         """
         return asyncio.get_running_loop().run_in_executor(self._thread, self._guarded, operation, later)
 
+    @property
+    def _works(self) -> bool:
+        return self.has_limits or self._failure is None
+
     async def answer(self, asked: asyncio.Future[T | None]) -> T | None:
         """What an operation gives, unless the disk hangs: what was asked for is done all the same."""
         if self._has_answered() or self.has_limits:
             with anyio.CancelScope(shield=True):
-                await asyncio.wait([asked], timeout=self._patience)
+                await asyncio.wait([asked], timeout=self._patience if self._works else PATIENCE_IN_VAIN)
             self._has_answered = asked.done
         return asked.result() if asked.done() else None
 
@@ -214,7 +231,7 @@ class Entry:
         self._is_accepted = True
         if (store := self._store) is not None:
             await self._record.do(lambda: store.accept(self._asked, self._opened, submission), later=True)
-            self._record.begin(store.checkpoint)
+            self._record.count_post(store)
 
     def _may_leave(self, answer: Answer | Hold | None) -> bool:
         if isinstance(answer, Refusal):

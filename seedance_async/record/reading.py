@@ -17,7 +17,7 @@ from seedance_async import clocks
 from seedance_async.errors import RecordError
 from seedance_async.models import Kind
 from seedance_async.record.limits import day_of
-from seedance_async.record.schema import HELD, connect, connect_to_nothing
+from seedance_async.record.schema import HELD, connect, connect_to_nothing, transaction
 from seedance_async.record.store import is_being_sent
 from seedance_async.record.values import SUBMITTING, UNCERTAIN, PostRecord, Spending, TaskRecord
 
@@ -110,12 +110,13 @@ class Reader:
         month = datetime.fromtimestamp(clocks.wall_now(), UTC).replace(day=1)
         day = min(day_of(before.timestamp()), day_of(month.timestamp()))
         with self._connection() as connection:
-            connection.execute("BEGIN IMMEDIATE")
-            gone = "SELECT id FROM posts WHERE day < ? AND settled = 1"
-            connection.execute(f"DELETE FROM tasks WHERE post IN ({gone})", (day,))
-            deleted = connection.execute("DELETE FROM posts WHERE day < ? AND settled = 1", (day,)).rowcount
-            connection.execute("DELETE FROM days WHERE day < ?", (day,))
-            connection.execute("COMMIT")
+            with transaction(connection):
+                gone = "SELECT id FROM posts WHERE day < ? AND settled = 1"
+                connection.execute(f"DELETE FROM tasks WHERE post IN ({gone})", (day,))
+                deleted = connection.execute(
+                    "DELETE FROM posts WHERE day < ? AND settled = 1", (day,)
+                ).rowcount
+                connection.execute("DELETE FROM days WHERE day < ?", (day,))
             with suppress(sqlite3.Error):  # somebody reads: the room is used again all the same
                 connection.execute("VACUUM")
         return deleted

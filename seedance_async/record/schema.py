@@ -27,15 +27,19 @@ from __future__ import annotations
 import os
 import sqlite3
 import stat
+import time
+from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Final
 
 from seedance_async.safe_files import NOT_THROUGH_LINKS
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from pathlib import Path
 
 APPLICATION_ID: Final = 0x5EED_ACC7
 VERSION: Final = 1
+PAUSE: Final = 0.005  # s, until a file that somebody makes just now is tried again
 
 TABLES: Final = (
     """
@@ -61,7 +65,6 @@ TABLES: Final = (
     )
     """,
     "CREATE INDEX posts_of_key ON posts (key)",
-    "CREATE INDEX posts_of_time ON posts (sent_at)",
     "CREATE INDEX unsettled ON posts (day) WHERE settled = 0",
     """
     CREATE TABLE tasks (
@@ -96,13 +99,24 @@ def connect(path: Path, *, patience: float) -> sqlite3.Connection:
     """
     path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     _own(path)
-    connection = sqlite3.connect(path, timeout=patience, isolation_level=None)
-    try:
-        _prepare(connection)
-    except BaseException:
-        connection.close()
-        raise
-    return connection
+    until = time.monotonic() + patience
+    while True:
+        connection = sqlite3.connect(path, timeout=patience, isolation_level=None)
+        try:
+            _prepare(connection)
+        except BaseException as problem:
+            connection.close()
+            if not _is_busy(problem) or time.monotonic() >= until:
+                raise
+        else:
+            return connection
+        time.sleep(PAUSE)
+
+
+def _is_busy(problem: BaseException) -> bool:
+    """Whether another process makes the file, or puts it away, just now; SQLite does not wait for that."""
+    code = getattr(problem, "sqlite_errorcode", sqlite3.SQLITE_OK)
+    return code & 0xFF in {sqlite3.SQLITE_BUSY, sqlite3.SQLITE_PROTOCOL}
 
 
 def connect_to_nothing() -> sqlite3.Connection:
@@ -117,8 +131,11 @@ def _own(path: Path) -> None:
     flags = os.O_RDWR | os.O_CREAT | NOT_THROUGH_LINKS
     file = os.open(path, flags, 0o600)
     try:
-        if not stat.S_ISREG(os.fstat(file).st_mode):
+        mode = os.fstat(file).st_mode
+        if not stat.S_ISREG(mode):
             raise OSError(f"{path} is not a regular file")
+        if os.name == "posix" and mode & 0o077:
+            os.fchmod(file, 0o600)
     finally:
         os.close(file)
 
@@ -127,17 +144,31 @@ def _prepare(connection: sqlite3.Connection) -> None:
     connection.execute("PRAGMA synchronous = NORMAL")
     connection.execute("PRAGMA wal_autocheckpoint = 0")  # not while a POST waits; see ``Store.checkpoint``
     connection.execute("PRAGMA journal_size_limit = 1048576").fetchall()  # a log that was copied is cut
-    if not _is_ours(connection):
-        connection.execute("PRAGMA journal_mode = WAL").fetchall()
-        connection.execute("BEGIN IMMEDIATE")
-        try:
-            if not _is_ours(connection):  # another process may have been faster
-                for table in TABLES:
-                    connection.execute(table)
-                connection.execute(f"PRAGMA user_version = {VERSION}")
-                connection.execute(f"PRAGMA application_id = {APPLICATION_ID}")
-        finally:
-            connection.execute("COMMIT")
+    with transaction(connection, "BEGIN"):
+        is_ours = _is_ours(connection)
+    if is_ours:
+        return
+    connection.execute("PRAGMA page_size = 1024")  # whole pages are written, and rows are short
+    connection.execute("PRAGMA journal_mode = WAL").fetchall()
+    with transaction(connection):
+        if not _is_ours(connection):  # another process may have been faster
+            for table in TABLES:
+                connection.execute(table)
+            connection.execute(f"PRAGMA user_version = {VERSION}")
+            connection.execute(f"PRAGMA application_id = {APPLICATION_ID}")
+
+
+@contextmanager
+def transaction(connection: sqlite3.Connection, begin: str = "BEGIN IMMEDIATE") -> Iterator[None]:
+    """Do what is in the block whole or not at all."""
+    connection.execute(begin)
+    try:
+        yield
+        connection.execute("COMMIT")
+    except BaseException:
+        with suppress(sqlite3.Error):  # SQLite may have rolled back by itself
+            connection.execute("ROLLBACK")
+        raise
 
 
 def _is_ours(connection: sqlite3.Connection) -> bool:

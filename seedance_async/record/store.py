@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import os
 import sqlite3
-from contextlib import contextmanager, suppress
+from contextlib import closing, contextmanager, suppress
 from typing import TYPE_CHECKING, Final, TypeAlias
 
 from attrs import frozen
@@ -27,7 +27,7 @@ from seedance_async.record.limits import (
     windows,
 )
 from seedance_async.record.owner import is_alive, this_process
-from seedance_async.record.schema import HELD, connect
+from seedance_async.record.schema import HELD, connect, transaction
 from seedance_async.record.values import ACCEPTED, REFUSED, SUBMITTING, UNCERTAIN
 from seedance_async.retry import KEY_TRUSTED
 
@@ -44,8 +44,6 @@ SENDING: Final = 900.0
 
 ON_WIRE: Final = 120.0
 """Seconds for which the price of a POST that was sent is awaited."""
-
-LONGEST_LOG_BYTES: Final = 4 * 1024 * 1024
 
 
 @frozen
@@ -105,10 +103,9 @@ class Store:
                 connection.close()
 
     def checkpoint(self) -> None:
-        """Copy a log that has grown into the file itself."""
-        log = self.path.with_name(f"{self.path.name}-wal")
-        if log.exists() and log.stat().st_size > LONGEST_LOG_BYTES:
-            self.open().execute("PRAGMA wal_checkpoint(PASSIVE)").fetchall()
+        """Copy the log into the file itself; from any thread, because no POST should wait for the disk."""
+        with suppress(sqlite3.Error, OSError), closing(connect(self.path, patience=0)) as connection:
+            connection.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchall()
 
     def _is_moved(self) -> bool:
         try:
@@ -120,14 +117,8 @@ class Store:
     def _transaction(self) -> Iterator[sqlite3.Connection]:
         try:
             connection = self.open()
-            connection.execute("BEGIN IMMEDIATE")
-            try:
+            with transaction(connection):
                 yield connection
-                connection.execute("COMMIT")
-            except BaseException:
-                with suppress(sqlite3.Error):  # SQLite may have rolled back by itself
-                    connection.execute("ROLLBACK")
-                raise
         except (sqlite3.Error, OSError, ValueError):
             self.close()
             raise

@@ -115,6 +115,33 @@ async def test_a_damaged_record_is_an_error_in_one_line(
         assert [] == ending.lines
 
 
+async def test_a_command_tells_once_that_the_record_fails_and_goes_on(
+    seedance: Type, seedance_sandbox: Sandbox, directory: Path, lost_key: str, tmp_path: Path
+) -> None:
+    """What is asked for is made, and its exit code is that of the job."""
+    assert lost_key
+    (path,) = directory.glob("record-*")
+    path.write_bytes(b"x" * 5000)
+    ending = await seedance("generate", "nano-banana-pro", "a boat", "-o", tmp_path / "out")
+
+    assert ExitCode.OK == ending.code
+    assert 1 == ending.err.count("the account's record")
+
+
+@pytest.mark.usefixtures("lost_key")
+async def test_a_limit_ends_a_command_as_a_cap_does(
+    seedance: Type, seedance_sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """Before a byte leaves: 24 credits are spent and 12 uncertain."""
+    monkeypatch.setenv("SEEDANCE_MAX_CREDITS_DAY", "40")
+    before = len(seedance_sandbox.requests)
+    ending = await seedance("generate", "nano-banana-pro", "a boat", "-o", tmp_path / "out")
+
+    assert ExitCode.OUT_OF_CREDITS == ending.code
+    assert "SEEDANCE_MAX_CREDITS_DAY" in ending.err
+    assert before == len(seedance_sandbox.requests)
+
+
 async def test_since_and_forget_before_take_times(
     seedance: Type, lost_key: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
