@@ -238,7 +238,7 @@ class Ledger:
         """
         if job not in self._reserved:  # what was never booked cannot be given back
             self.spent -= min(credits_refunded, charged or 0.0)
-        elif credits_refunded and credits_refunded >= self.expects(self._reserved[job][0]):
+        elif 0 < self.expects(self._reserved[job][0]) <= credits_refunded:
             self.release(job)  # nobody said what it was charged: as much, as far as anybody knows
 
     def _learn(self, tariff: Tariff, credits_used: float) -> None:

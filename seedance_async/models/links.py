@@ -6,16 +6,12 @@ Whoever sends the request puts the URL in its place. Pure.
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING, Final, Literal, TypeAlias
+from collections.abc import Sequence
+from typing import Final, Literal, TypeAlias
 
 from attrs import frozen
 
-from seedance_async.answers import ImageOutput, VideoOutput
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-    from seedance_async.answers import Task
+from seedance_async.answers import ImageOutput, Task, VideoOutput
 
 LinkedOutput: TypeAlias = Literal["video", "last_frame", "image"]
 

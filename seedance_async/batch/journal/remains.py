@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import os
+import stat
 from contextlib import suppress
 from itertools import islice
 from pathlib import Path
@@ -93,13 +94,22 @@ def _left(directory: Path) -> Iterator[Path]:
     if size(directory / LOG) > 0:
         yield directory / LOG
     # Made after the journal, and taken away when it is closed in good order.
-    yield from (path for name in (HOLDER, RESERVE) if (path := directory / name).is_file())
+    yield from (path for name in (HOLDER, RESERVE) if _is_our_own(path := directory / name))
     if any(facts.keys() >= {"state", "task_ids", "idempotency_key"} for facts in _first_results(directory)):
         yield directory / RESULTS
     for path in islice(_files(directory), MOST_SEEN):
         with suppress(OSError):
             if _is_sidecar(path) or (path.parent == directory and (_is_renamed(path) or _is_media(path))):
                 yield path
+
+
+def _is_our_own(path: Path) -> bool:
+    """Whether it is a file, and no link that somebody has planted."""
+    try:
+        found = path.lstat()
+    except OSError:
+        return False
+    return stat.S_ISREG(found.st_mode) and found.st_nlink == 1
 
 
 def _files(directory: Path) -> Iterator[Path]:
