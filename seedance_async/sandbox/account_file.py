@@ -88,11 +88,7 @@ class AccountFile:
         Raises:
             ValueError: it is not the file of a sandbox.
         """
-        try:
-            first = next(self._lines(), None)
-        except ValueError:
-            first = ""  # no JSON, so nothing of ours
-        match first:
+        match next(self._lines(), None if self._is_empty() else ""):
             case None:
                 return None
             case {
@@ -163,6 +159,15 @@ class AccountFile:
             self.begin(terms)
             self.set_ports(ports)
 
+    def _is_empty(self) -> bool:
+        """Whether it has nothing yet, or no more than the beginning of the first line, cut short."""
+        try:
+            with self._open("r") as file:
+                text = file.read(_LONGEST_TERMS)
+        except FileNotFoundError:
+            return True
+        return _TERMS_BEGIN.startswith(text[: len(_TERMS_BEGIN)]) and "\n" not in text
+
     def _lines(self) -> Iterator[object]:
         try:
             with self._open("r") as file:
@@ -230,3 +235,7 @@ def _read_event(line: object) -> StoredSubmit | StoredTopUp | None:
             return StoredSubmit(datetime.fromtimestamp(at, UTC), call)
         case _:
             return None
+
+
+_TERMS_BEGIN: Final = '{"seed": '
+_LONGEST_TERMS: Final = 1000

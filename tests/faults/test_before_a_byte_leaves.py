@@ -139,7 +139,7 @@ async def test_a_proxy_that_refuses_is_named_and_charges_nothing() -> None:
     async with (
         raw_server(answer(407)) as proxy,
         aiohttp.ClientSession(proxy=proxy.url.removesuffix("/api/v1")) as session,
-        SeedanceClient("sk_test", "https://127.0.0.1:1/api/v1", session=session, retry=IMPATIENT) as client,
+        SeedanceClient("sk_test", "https://api.example.com/v1", session=session, retry=IMPATIENT) as client,
     ):
         error = await submit_in_vain(client)
 

@@ -69,7 +69,7 @@ async def test_what_is_certainly_no_part_of_a_key_is_not_sent(
     """As ``docker --env-file`` and copied headers have it."""
     monkeypatch.setenv("SEEDANCE_API_KEY", written)
     async with (
-        raw_server(accepted()) as server,
+        raw_server(accepted("nbp_a1")) as server,
         SeedanceClient(written if given == "argument" else None, server.url) as client,
     ):
         await client.submit(PICTURE)

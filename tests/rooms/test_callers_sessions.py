@@ -182,7 +182,7 @@ def our_headers(server: RawServer) -> dict[str, str]:
 async def test_a_header_for_a_gateway_is_sent() -> None:
     """What is not ours and frames nothing is the caller's to send."""
     async with (
-        raw_server(accepted()) as server,
+        raw_server(accepted("nbp_a1")) as server,
         client_on(aiohttp.ClientSession(headers={"X-Gateway": "let me in"}), server) as client,
     ):
         await client.submit(PICTURE)
@@ -193,10 +193,10 @@ async def test_a_header_for_a_gateway_is_sent() -> None:
 async def test_netrc_is_not_read_for_a_job_that_may_be_paid() -> None:
     """An accepted POST is accepted, at the first attempt."""
     async with (
-        raw_server(accepted()) as server,
+        raw_server(accepted("nbp_a1")) as server,
         client_on(aiohttp.ClientSession(trust_env=True), server) as client,
     ):
-        assert "sd2_a1" == (await client.submit(PICTURE)).id
+        assert "nbp_a1" == (await client.submit(PICTURE)).id
 
     assert [f"Bearer {KEY}"] == [seen.headers["authorization"] for seen in server.seen]
 
@@ -217,7 +217,7 @@ async def test_a_session_that_cannot_be_used_is_refused_at_opening() -> None:
     closed = aiohttp.ClientSession()
     await closed.close()
     foreign = await anyio.to_thread.run_sync(in_another_loop)
-    async with raw_server(accepted()) as server:
+    async with raw_server(accepted("nbp_a1")) as server:
         for session, words in ((closed, "closed"), (foreign, "another event loop")):
             with pytest.raises(ClientStateError, match=words):
                 async with SeedanceClient(KEY, server.url, session=session):
@@ -265,11 +265,11 @@ async def test_a_trace_hook_that_fails_loses_its_own_call_only(signal: str, stra
     config = aiohttp.TraceConfig()
     getattr(config, signal).append(hook)
     session = aiohttp.ClientSession(trace_configs=[config])
-    async with raw_server(accepted(), DONE) as server, client_on(session, server) as client:
+    async with raw_server(accepted("nbp_a1"), DONE) as server, client_on(session, server) as client:
         submission = await client.submit(PICTURE)
         assert (await client.get_task("nbp_1")).is_completed
 
-    assert "sd2_a1" == submission.id
+    assert "nbp_a1" == submission.id
     assert ["POST", "GET"] == [seen.method for seen in server.seen]
     assert set(calls) <= {session}
 
@@ -347,8 +347,8 @@ async def test_an_answer_that_has_arrived_counts_whatever_a_middleware_makes_of_
 async def test_an_accepted_post_is_accepted_whatever_a_middleware_makes_of_it(middleware: Middleware) -> None:
     """It is paid, and its ids are here."""
     session = aiohttp.ClientSession(middlewares=[middleware])
-    async with raw_server(accepted()) as server, client_on(session, server) as client:
-        assert "sd2_a1" == (await client.submit(PICTURE)).id
+    async with raw_server(accepted("nbp_a1")) as server, client_on(session, server) as client:
+        assert "nbp_a1" == (await client.submit(PICTURE)).id
 
     assert 1 == len(server.seen)
 
@@ -356,7 +356,7 @@ async def test_an_accepted_post_is_accepted_whatever_a_middleware_makes_of_it(mi
 async def test_a_middleware_that_fails_before_a_byte_leaves_charges_nothing() -> None:
     """At once, by its class and for this job; no doubt, no retries."""
     session = aiohttp.ClientSession(middlewares=[fails_before])
-    async with raw_server(accepted()) as server, client_on(session, server) as client:
+    async with raw_server(accepted("nbp_a1")) as server, client_on(session, server) as client:
         with pytest.raises(SeedanceError, match="LookupError before the request was sent") as caught:
             await client.submit(PICTURE)
         results = [result async for result in client.as_completed([PICTURE] * 3)]
@@ -378,7 +378,7 @@ async def test_a_middleware_cannot_send_the_key_elsewhere() -> None:
         request.url = request.url.with_port(int(elsewhere.url.split(":")[2].split("/")[0]))
         return await handler(request)
 
-    async with raw_server(accepted()) as elsewhere, raw_server(accepted()) as server:
+    async with raw_server(accepted("nbp_a1")) as elsewhere, raw_server(accepted("nbp_a1")) as server:
         session = aiohttp.ClientSession(middlewares=[reroute])
         async with client_on(session, server) as client:
             with pytest.raises(ConfigurationError, match="nothing was sent"):
@@ -397,7 +397,7 @@ async def test_a_middleware_cannot_replace_the_key() -> None:
         return await handler(request)
 
     session = aiohttp.ClientSession(middlewares=[sign])
-    async with raw_server(answer(502), accepted()) as server, client_on(session, server) as client:
+    async with raw_server(answer(502), accepted("nbp_a1")) as server, client_on(session, server) as client:
         await client.submit(PICTURE, idempotency_key="ours")
 
     assert {(f"Bearer {KEY}", "ours", "g")} == {
@@ -487,7 +487,10 @@ async def test_wire_attempts_of_a_middleware_are_not_left_uncounted() -> None:
 async def test_a_session_is_used_and_stays_open_with_its_connector() -> None:
     """What we did not open we do not close."""
     connector = aiohttp.TCPConnector()
-    async with raw_server(accepted()) as server, aiohttp.ClientSession(connector=connector) as session:
+    async with (
+        raw_server(accepted("nbp_a1")) as server,
+        aiohttp.ClientSession(connector=connector) as session,
+    ):
         for _ in range(2):
             async with SeedanceClient(KEY, server.url, session=session) as client:
                 await client.submit(PICTURE)

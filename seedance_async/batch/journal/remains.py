@@ -16,7 +16,6 @@ from typing import TYPE_CHECKING, Final
 
 from seedance_async.batch.journal.disk import RESERVE
 from seedance_async.batch.journal.schema import APPLICATION_ID
-from seedance_async.downloads.metadata import FORMATS, read_origin
 from seedance_async.errors import JournalError
 
 if TYPE_CHECKING:
@@ -133,6 +132,9 @@ def _is_sidecar(path: Path) -> bool:
 
 def _is_media(path: Path) -> bool:
     """Whether a file was saved by this package, which wrote its origin into it."""
+    # Looked up only now: the room of downloads loads the HTTP stack.
+    from seedance_async.downloads.metadata import FORMATS, read_origin  # noqa: PLC0415
+
     kind = path.suffix.removeprefix(".")
     if kind not in FORMATS:
         return False
