@@ -20,7 +20,7 @@ from seedance_async import sandbox as emulator
 from seedance_async.batch import names
 from seedance_async.batch.journal.remains import JOURNAL
 from seedance_async.batch.manifest_source import is_read_once
-from seedance_async.batch.states import ENDED
+from seedance_async.batch.states import ENDED, State
 from seedance_async.cli.batch_display import choose_display
 from seedance_async.cli.batch_run import BatchRun
 from seedance_async.cli.connection import Connection
@@ -252,7 +252,8 @@ class _Command:
             write_message(f"{summary.changes.edited} {EDITED}")
         if summary.stopped is not None and code != ExitCode.INTERRUPTED:
             write_message(f"stopped: {summary.stopped.message}")
-        if left := {state: count for state, count in summary.counts.items() if state not in ENDED}:
+        settled = {*ENDED, State.BLOCKED}
+        if left := {state: count for state, count in summary.counts.items() if state not in settled}:
             counts = ", ".join(f"{count} {state}" for state, count in left.items())
             reason = f"to go on with what is left ({counts})"
             if shortfall is None:

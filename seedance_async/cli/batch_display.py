@@ -41,7 +41,7 @@ if TYPE_CHECKING:
 
 EVENT_INTERVAL: Final = 10.0  # s
 SHOWN_STATES: Final = frozenset(
-    {State.FAILED, State.REFUSED, State.UNCERTAIN, State.COMPLETED, State.ACCEPTED}
+    {State.FAILED, State.REFUSED, State.UNCERTAIN, State.BLOCKED, State.COMPLETED, State.ACCEPTED}
 )
 """Final states of which a line is written for each job; what left others ``planned`` is said once."""
 
@@ -51,6 +51,7 @@ COLOURS: Final = {
     State.ACCEPTED: "yellow",
     State.SUBMITTING: "bright_yellow",
     State.PLANNED: "bright_black",
+    State.BLOCKED: "bright_black",
     State.UNCERTAIN: "magenta",
     State.REFUSED: "bright_red",
     State.FAILED: "red",
@@ -63,6 +64,7 @@ SHADES: Final = {
     State.ACCEPTED: "▒",
     State.SUBMITTING: "▒",
     State.PLANNED: "░",
+    State.BLOCKED: "░",
     State.UNCERTAIN: "?",
     State.REFUSED: "x",
     State.FAILED: "x",
@@ -263,7 +265,7 @@ def status_line(status: Status) -> str:
     if not status.is_planned:
         return _reading(status)
     summary, limit = status.summary, status.limit
-    ended = status.count(State.SAVED, State.FAILED, State.REFUSED)
+    ended = status.count(State.SAVED, State.FAILED, State.REFUSED, State.BLOCKED)
     return " · ".join(
         [
             f"[{ended}/{summary.total}] {_counts(status)}",

@@ -109,6 +109,26 @@ async def test_a_job_that_failed_is_told_and_ends_with_1(seedance: Type, tmp_pat
         assert "to go on" not in end.err
 
 
+async def test_what_a_failed_job_blocks_is_told_and_goes_on_when_it_is_made_anew(
+    seedance: Type, tmp_path: Path
+) -> None:
+    """The advice is the one for failed jobs."""
+    manifest = tmp_path / "jobs.jsonl"
+    taker = {"model": "nano-banana-pro", "name": "b", "prompt": "On it goes", "image_urls": ["$a.image"]}
+    doomed = {"model": "nano-banana-pro", "name": "a", "prompt": "A hat [[sandbox:fail]]"}
+    manifest.write_text(f"{json.dumps(taker)}\n{json.dumps(doomed)}\n")
+
+    ending = await seedance("batch", manifest, "-o", tmp_path / "out")
+    manifest.write_text(f"{json.dumps(taker)}\n{json.dumps({**doomed, 'prompt': 'A hat'})}\n")
+    again = await seedance("batch", manifest, "-o", tmp_path / "out")
+
+    assert ExitCode.FAILED == ending.code
+    assert re.search(r"^blocked b: it takes '\$a\.image', and 'a' has failed", ending.err, re.MULTILINE)
+    assert "--retry-failed" in ending.err
+    assert "to go on" not in ending.err
+    assert (ExitCode.FAILED, "1 failed") == (again.code, account(again.out)["jobs"].rpartition(", ")[2])
+
+
 async def test_everything_wrong_with_a_manifest_is_told_at_once_and_nothing_is_sent(
     seedance: Type, tmp_path: Path, seedance_sandbox: Sandbox
 ) -> None:

@@ -38,7 +38,6 @@ class LinkRows(Queries):
         """Put these links in the place of those that a job had."""
         self.file.write("DELETE FROM links WHERE job = ?", number)
         self.has_links = self.has_links or bool(links)
-        self.has_links = self.has_links or bool(links)
         for link in links:
             self.file.write(
                 "INSERT INTO links (job, text, source, output, place) VALUES (?, ?, ?, ?, ?)",

@@ -49,14 +49,14 @@ class PostRows(LinkRows):
         """Read anew what is kept in memory."""
         facts: dict[str, object] = dict(self.file.rows("SELECT name, value FROM meta"))
         self._nonce = _nonce(facts.get("nonce"))
-        self.run = int(_amount("run", facts.get("run")))
+        self.run: int = int(_amount("run", facts.get("run")))
         self.credits_used = _amount("credits_used", facts.get("credits_used"))
         self.credits_refunded = _amount("credits_refunded", facts.get("credits_refunded"))
         self.credits_doubted = _amount("credits_doubted", facts.get("credits_doubted", 0.0))
         rows = self.file.rows("SELECT state, count(*) FROM jobs GROUP BY state")
         self.counts = Counter({State(state): jobs for state, jobs in rows})
         self._read_tariffs()
-        self.has_links = self.file.row("SELECT 1 FROM links LIMIT 1") is not None
+        self.has_links: bool = self.file.row("SELECT 1 FROM links LIMIT 1") is not None
 
     def _make_post(self, numbers: Sequence[int], now: float) -> None:
         """Make planned jobs ready to be sent, all of them in one POST."""

@@ -70,7 +70,7 @@ class Store(LinkMoves):
             self.file.write(
                 f"UPDATE posts SET crashes = crashes + 1 WHERE id IN ({died})", State.SUBMITTING, self.run
             )
-        self.run += 1
+        self.run: int = self.run + 1
         self.remember_fact("run", self.run)
         self.remember_fact(OPEN_RUN, self.run)
         self._sort_unanswered(replayable_since, now, account)
