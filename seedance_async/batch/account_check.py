@@ -10,7 +10,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 from urllib.parse import urlsplit
 
-from seedance_async.errors import JournalError, NotFoundError
+from seedance_async.errors import JournalError, NotFoundError, SeedanceError
 from seedance_async.network import is_sandbox
 
 if TYPE_CHECKING:
@@ -47,7 +47,8 @@ async def check_account(
         probes = await journal.do(store.accepted_ids, limit=PROBES)
     else:
         probes = await journal.do(store.running_ids, limit=1) if _is_sandbox(account) else []
-    if probes and not any([await _finds(client, task_id) for task_id in probes]):
+    is_same = known == account  # then a poll that fails otherwise is the run's to deal with
+    if probes and not any([await _finds(client, task_id, unless_known=is_same) for task_id in probes]):
         message = f"{here} does not know the tasks of the batch in {directory}"
         raise JournalError(f"{message}: {advice(known, account)}")
     doubts = 0 if known == account else await journal.do(store.doubts, account)
@@ -90,9 +91,13 @@ def _is_sandbox(account: str) -> bool:
     return is_sandbox(origin.scheme, origin.hostname or "")
 
 
-async def _finds(client: SeedanceClient, task_id: str) -> bool:
+async def _finds(client: SeedanceClient, task_id: str, *, unless_known: bool) -> bool:
+    """Whether the account has a task; ``unless_known``: also where no answer says that it has not."""
     try:
         await client.get_task(task_id)
     except NotFoundError:
         return False
+    except SeedanceError:
+        if not unless_known:
+            raise
     return True

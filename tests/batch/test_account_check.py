@@ -9,7 +9,7 @@ import pytest
 
 from seedance_async import BatchRunner, JournalError, SeedanceClient
 from seedance_async.batch.account_check import advice
-from seedance_async.sandbox import Sandbox
+from seedance_async.sandbox import Fault, Sandbox
 from tests.batch.helpers import pictures, run_once, states
 
 if TYPE_CHECKING:
@@ -72,6 +72,18 @@ async def test_a_sandbox_that_remembers_goes_on(tmp_path: Path) -> None:
     async with Sandbox(epoch=MONDAY, memory=memory) as first:
         await leave_running(first, tmp_path / "out")
     async with Sandbox(epoch=MONDAY + timedelta(hours=1), memory=memory) as second:
+        assert {"saved": 3} == states(await run_once(second, tmp_path / "out", pictures(3)))
+        assert 3 == len(second.paid_tasks)
+
+
+async def test_a_first_poll_that_fails_otherwise_is_no_reason_to_refuse_a_batch(tmp_path: Path) -> None:
+    """The page of a proxy, for a minute or two: it says nothing about what the sandbox remembers."""
+    memory = tmp_path / "state.jsonl"
+    async with Sandbox(epoch=MONDAY, memory=memory) as first:
+        await leave_running(first, tmp_path / "out")
+    page = Fault(effect="page", on="task", count=30)
+    later = MONDAY + timedelta(hours=1)
+    async with Sandbox(epoch=later, memory=memory, faults=[page]) as second:
         assert {"saved": 3} == states(await run_once(second, tmp_path / "out", pictures(3)))
         assert 3 == len(second.paid_tasks)
 
