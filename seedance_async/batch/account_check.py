@@ -14,6 +14,7 @@ from seedance_async.errors import JournalError, NotFoundError, SeedanceError
 from seedance_async.network import is_sandbox
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from pathlib import Path
 
     from seedance_async.batch.journal import Journal
@@ -47,8 +48,10 @@ async def check_account(
         probes = await journal.do(store.accepted_ids, limit=PROBES)
     else:
         probes = await journal.do(store.running_ids, limit=1) if _is_sandbox(account) else []
+        if probes:  # one 404 may be a replica's lag, or an answer's mistake: it may know others
+            probes += await journal.do(store.accepted_ids, limit=PROBES)
     is_same = known == account  # then a poll that fails otherwise is the run's to deal with
-    if probes and not any([await _finds(client, task_id, unless_known=is_same) for task_id in probes]):
+    if probes and not await _finds_one(client, probes, unless_known=is_same):
         message = f"{here} does not know the tasks of the batch in {directory}"
         raise JournalError(f"{message}: {advice(known, account)}")
     doubts = 0 if known == account else await journal.do(store.doubts, account)
@@ -89,6 +92,13 @@ def _name(begun: str, now: str) -> str:
 def _is_sandbox(account: str) -> bool:
     origin = urlsplit(account.rsplit(" ", 1)[0])
     return is_sandbox(origin.scheme, origin.hostname or "")
+
+
+async def _finds_one(client: SeedanceClient, task_ids: Sequence[str], *, unless_known: bool) -> bool:
+    for task_id in task_ids:
+        if await _finds(client, task_id, unless_known=unless_known):
+            return True
+    return False
 
 
 async def _finds(client: SeedanceClient, task_id: str, *, unless_known: bool) -> bool:
