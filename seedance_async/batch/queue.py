@@ -185,7 +185,7 @@ class JobQueue:
         made_for = "" if self._waiting else " beside what it is made for"
         return CreditCapError(
             f"the cap of {ledger.cap:g} credits is reached: {ledger.spent:g} are spent, {ledger.reserved:g} "
-            f"reserved, and the next job {price}{made_for}; raise the cap and run again to go on"
+            f"reserved, and the next job {price}{made_for}"
         )
 
     def _next_may_join(self, post: Post, tariff: Tariff) -> bool:

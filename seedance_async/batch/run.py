@@ -375,6 +375,7 @@ class Run:
 
     async def _feed(self, begun: AsyncIterable[Post], planned: AsyncIterable[list[JobEntry]]) -> None:
         """Start a coroutine for every post, as soon as it may be sent."""
+        await self._sources.hold_begun()  # before any job waits in the queue
         async with anyio.create_task_group() as readers:
             readers.start_soon(self._save_left_over, readers)
             readers.start_soon(self._read, planned)

@@ -183,6 +183,5 @@ def _not_covered(post: Post) -> CreditCapError:
     if post.state is State.PLANNED:
         return CreditCapError("its price has risen since it was reserved")
     return CreditCapError(
-        "it may be paid already; sent again it may be charged, and the cap does not allow for that: "
-        "raise the cap and run again to collect it"
+        "it may be paid already; sent again it may be charged, and the cap does not allow for that"
     )

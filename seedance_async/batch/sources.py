@@ -52,6 +52,15 @@ class Sources:
         others = await self._journal.do(store.production, post.numbers)
         return self._ledger.hold_ahead(dict(others), beside=post.numbers)
 
+    async def hold_begun(self) -> None:
+        """Reserve what productions still cost of which a part is paid, before anything new is begun."""
+        store = self._journal.store
+        if self._ledger.cap is None or not store.has_links:
+            return
+        for number in await self._journal.do(store.begun):
+            production = await self._journal.do(store.production, [number], whole=True)
+            self._ledger.hold_ahead(dict(production), beside=())
+
     async def outdated(self, post: Post) -> set[int]:
         """The jobs whose output a post takes, and whose URLs may have expired."""
         store = self._journal.store

@@ -178,38 +178,39 @@ async def test_a_job_that_every_run_dies_of_does_not_keep_the_others_waiting(man
     assert JOBS == len(sandbox.paid_tasks)
 
 
+async def killed_at_random(
+    sandbox: Sandbox, manifest: Path, *, seed: int, within: tuple[float, float]
+) -> int:
+    """Run the batch again and again, each process killed between two ages in seconds; how many were."""
+    moments = random.Random(seed)
+    kills = 0
+    for _ in range(KILLS_A_BATCH):
+        async with await anyio.open_process(command(sandbox, manifest)) as process:
+            with anyio.move_on_after(moments.uniform(*within)):
+                await process.wait()
+            if process.returncode is None:
+                process.send_signal(signal.SIGKILL)
+                kills += 1
+    return kills
+
+
 @pytest.mark.case(128)
 @pytest.mark.parametrize("seed", range(KILLS // KILLS_A_BATCH))
 async def test_a_batch_killed_at_random_pays_once_and_loses_nothing(seed: int, manifest: Path) -> None:
     """Catalogue 128: SIGKILL asks no instruction whether it is convenient."""
-    moments = random.Random(seed)
-    kills = 0
     async with Sandbox(speed=SLOWER) as sandbox:
-        for _ in range(KILLS_A_BATCH):
-            async with await anyio.open_process(command(sandbox, manifest)) as process:
-                with anyio.move_on_after(moments.uniform(0.3, 0.9)):
-                    await process.wait()
-                if process.returncode is None:
-                    process.send_signal(signal.SIGKILL)
-                    kills += 1
+        assert await killed_at_random(sandbox, manifest, seed=seed, within=(0.3, 0.9))
 
         ended = await run_batch(sandbox, manifest)
 
-        assert kills
         assert 0 == ended.returncode, ended.stderr.decode()
         judge(sandbox, manifest.parent / "out", jobs=JOBS, tasks=JOBS + 1)
 
 
 async def test_a_chain_killed_at_random_pays_once_and_loses_nothing(chain: Path) -> None:
-    """Catalogue 128, where each job waits for the one before."""
-    moments = random.Random(1)
+    """Where each job waits for the one before."""
     async with Sandbox(speed=SLOWER) as sandbox:
-        for _ in range(KILLS_A_BATCH):
-            async with await anyio.open_process(command(sandbox, chain)) as process:
-                with anyio.move_on_after(moments.uniform(0.5, 1.5)):
-                    await process.wait()
-                if process.returncode is None:
-                    process.send_signal(signal.SIGKILL)
+        assert await killed_at_random(sandbox, chain, seed=1, within=(0.5, 1.5))
 
         ended = await run_batch(sandbox, chain)
 

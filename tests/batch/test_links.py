@@ -204,6 +204,19 @@ async def test_what_a_chain_will_cost_is_not_spent_on_others(tmp_path: Path) -> 
     assert Counter(saved=5, planned=3) == states(results)
 
 
+async def test_what_a_begun_chain_still_costs_is_not_spent_on_others_by_a_later_run(tmp_path: Path) -> None:
+    """Its first job is paid and saved; the singles before the rest go only as far as that allows."""
+    singles: list[dict[str, object]] = [{"name": f"single-{number}"} for number in range(5)]
+    manifest = manifest_of(tmp_path, {"name": "a"}, *singles, made_of("b", "a"), made_of("c", "b"))
+    async with Sandbox() as sandbox:
+        await run_once(sandbox, tmp_path / "out", manifest, until="a")
+        results = await run_once(sandbox, tmp_path / "out", manifest, max_credits=5 * PRICE)
+
+        assert 5 * PRICE == charged(sandbox)
+    assert all(State.SAVED == results[name].state for name in "abc")
+    assert Counter(saved=5, planned=3) == states(results)
+
+
 async def test_one_source_of_many_needs_one_of_them_to_be_affordable(tmp_path: Path) -> None:
     """A character sheet for five shots, and credits for three: it is not made in vain."""
     shots = [made_of(f"shot-{number}", "sheet") for number in range(5)]

@@ -84,20 +84,33 @@ class LinkRows(Queries):
 
     # --- what a job is made for
 
-    def production(self, numbers: Sequence[int]) -> list[tuple[int, Tariff]]:
-        """What has to be made beside these jobs, so that they are not made in vain.
+    def production(self, numbers: Sequence[int], *, whole: bool = False) -> list[tuple[int, Tariff]]:
+        """What has to be made beside these jobs, so that they are not made in vain. Planned jobs only.
 
         That is the first of the jobs that are made of them and that nothing is made of, with all it takes.
-        Planned jobs only, these not included.
+
+        Args:
+            numbers: of the jobs.
+            whole: give these, too.
         """
         takers = self._reached(numbers, "source", "job")
         last = min((job for job in takers if not takers[job]), default=None)
-        if last is None or last in numbers:
+        if last is None:
             return []
-        needed = self._reached([last], "job", "source").keys() - set(numbers)
+        needed = self._reached([last], "job", "source").keys() - (set() if whole else set(numbers))
         marks = ", ".join("?" * len(needed))
         rows = self.file.rows(f"SELECT number, tariff FROM jobs WHERE number IN ({marks})", *sorted(needed))
         return [(number, self.tariff(tariff)) for number, tariff in rows]
+
+    def begun(self) -> list[int]:
+        """The planned jobs that take something from a job that is paid."""
+        rows = self.file.rows(
+            "SELECT DISTINCT edges.job FROM edges JOIN jobs ON jobs.number = edges.job "
+            "JOIN jobs AS source ON source.number = edges.source "
+            f"WHERE jobs.listed = 1 AND jobs.state = 'planned' AND {self._wanted} "
+            "AND source.state IN ('submitting', 'accepted', 'completed', 'saved') ORDER BY edges.job",
+        )
+        return [job for (job,) in rows]
 
     def path_after(self, numbers: Sequence[int]) -> tuple[Kind, ...]:
         """The kinds of the longest line of planned jobs that wait for these, one after the other."""
@@ -107,7 +120,6 @@ class LinkRows(Queries):
             after = max((paths[taker] for taker in takers[job]), key=len, default=())
             paths[job] = after if job in numbers else (job, *after)
         longest = max((paths[number] for number in numbers), key=len)
-        rows = (self.file.row("SELECT tariff FROM jobs WHERE number = ?", job) for job in longest)
         rows = (self.file.row("SELECT tariff FROM jobs WHERE number = ?", job) for job in longest)
         return tuple(self.tariff(row[0]).kind for row in rows if row is not None)
 
