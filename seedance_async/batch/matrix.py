@@ -75,18 +75,24 @@ def _choices(matrix: object, zipped: object) -> Iterator[Choice]:
     free = _read("matrix", matrix, problems)
     together = _read("zip", zipped, problems)
     problems += [("zip", f"{name!r} is in the matrix, too") for name in free if name in together]
-    lengths = {name: len(values) for name, values in together.items()}
-    if len(set(lengths.values())) > 1:
-        counts = ", ".join(f"{name} has {length}" for name, length in lengths.items())
-        problems.append(("zip", f"must have as many values of each name; {counts}"))
-    jobs = prod(len(values) for values in free.values()) * max(lengths.values(), default=1)
-    if jobs > MOST_JOBS:
-        problems.append(("matrix", f"makes {jobs:,} jobs; at most {MOST_JOBS:,}"))
+    problems += _size_problems(free, together)
     if problems:
         raise MatrixError(problems)
     rows = [dict(zip(together, row, strict=True)) for row in zip(*together.values(), strict=True)] or [{}]
     combinations = product(*free.values())
     return ({**dict(zip(free, some, strict=True)), **row} for some in combinations for row in rows)
+
+
+def _size_problems(
+    free: Mapping[str, Sequence[_Value]], together: Mapping[str, Sequence[_Value]]
+) -> Iterator[Problem]:
+    lengths = {name: len(values) for name, values in together.items()}
+    if len(set(lengths.values())) > 1:
+        counts = ", ".join(f"{name} has {length}" for name, length in lengths.items())
+        yield "zip", f"must have as many values of each name; {counts}"
+    jobs = prod(len(values) for values in free.values()) * max(lengths.values(), default=1)
+    if jobs > MOST_JOBS:
+        yield "matrix", f"makes {jobs:,} jobs; at most {MOST_JOBS:,}"
 
 
 def _read(where: str, declared: object, problems: list[Problem]) -> dict[str, list[_Value]]:
@@ -98,19 +104,23 @@ def _read(where: str, declared: object, problems: list[Problem]) -> dict[str, li
         return {}
     values: dict[str, list[_Value]] = {}
     for name, given in declared.items():
-        if not _NAME.fullmatch(str(name)):
-            problems.append((where, f"{name!r:.60} is no name: use letters, digits and _"))
-        elif not isinstance(given, list | dict) or not given:
-            problems.append((where, f"{name!r} must be a list of values, or a table of a word for each"))
-        elif foreign := [each for each in _each(given) if not isinstance(each, str | int | float)]:
-            problems.append((where, f"{name!r} must have texts and numbers; got {foreign[0]!r:.60}"))
+        if reason := _name_fault(str(name)) or _values_fault(given):
+            problems.append((where, f"{name!r:.60} {reason}"))
         else:
             values[str(name)] = [_Value(value, _part(word)) for word, value in _words(given)]
     return values
 
 
-def _each(given: list[object] | dict[str, object]) -> Sequence[object]:
-    return list(given.values()) if isinstance(given, dict) else given
+def _name_fault(name: str) -> str | None:
+    return None if _NAME.fullmatch(name) else "is no name: use letters, digits and _"
+
+
+def _values_fault(given: object) -> str | None:
+    if not isinstance(given, list | dict) or not given:
+        return "must be a list of values, or a table with a word for each"
+    values = given.values() if isinstance(given, dict) else given
+    foreign = [each for each in values if not isinstance(each, str | int | float)]
+    return f"must have texts and numbers; got {foreign[0]!r:.60}" if foreign else None
 
 
 def _words(given: list[object] | dict[str, object]) -> list[tuple[object, object]]:

@@ -153,11 +153,7 @@ class JobQueue:
 
     def take(self) -> Post | None:
         """The next POST that the ledger lets through, its price reserved; None if there is none."""
-        if self._set_aside and self._ledger.left > self._left:
-            again, self._set_aside = self._set_aside, []
-            self._count -= len(again)
-            for job in again:
-                self.add(job)
+        self._consider_again()
         if self._held and not self._ledger.is_awaiting():
             self._count -= 1
             self._ledger.await_price(self._held[0].number)
@@ -170,6 +166,14 @@ class JobQueue:
         while self._share_posts and self._next_may_join(post, tariff):
             post = Post((*post.jobs, self._take_one(tariff, beside=post.numbers)))
         return post
+
+    def _consider_again(self) -> None:
+        """Let what was set aside wait again, once the cap allows more than it did then."""
+        if self._set_aside and self._ledger.left > self._left:
+            again, self._set_aside = self._set_aside, []
+            self._count -= len(again)
+            for job in again:
+                self.add(job)
 
     def cap_reached(self) -> CreditCapError:
         """Why nothing that waits here can be sent."""

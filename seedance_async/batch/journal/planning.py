@@ -145,31 +145,46 @@ class Planner:
 
     def _take(self, drafts: Sequence[Draft | Broken]) -> Taken:
         sound = [draft for draft in drafts if isinstance(draft, Draft)]
-        linked = any(draft.links for draft in sound)
-        if self._fresh and not self._broken and len(sound) == len(drafts) and (self._whole or not linked):
+        linked = not self._whole and any(draft.links for draft in sound)  # else all is checked at the end
+        if self._fresh and not self._broken and len(sound) == len(drafts) and not linked:
             self._file.write("SAVEPOINT chunk")
             try:
                 return self._insert_all(sound)
             except sqlite3.IntegrityError:  # a name comes twice: find out which
                 self._file.write("ROLLBACK TO chunk")
                 self._store.recall()
-        taken = Taken()
+        return self._take_linked(drafts) if linked else self._take_each(drafts)
+
+    def _take_linked(self, drafts: Sequence[Draft | Broken]) -> Taken:
+        """Take jobs of a program one by one: what they link to has to be on record before them.
+
+        Raises:
+            ManifestError: it is not, or a job makes no such output; none of them stays on record.
+        """
         problems: list[LineProblem] = []
+        taken = Taken()
         for draft in drafts:
-            twin = None if draft.name is None else self._line_of(draft.name)
-            if twin is not None and draft.name is not None:
-                taken.problems.append((draft.line, "name", _told_twice(draft.name, twin)))
-            elif isinstance(draft, Broken):
-                self._broken[fold(draft.name)] = draft.line
-            else:
-                problems += () if self._whole else link_checks.unknown(self._store, draft)
-                self._take_one(draft, taken)
-        if linked and not self._whole and not problems:
-            checked = f"number IN ({', '.join(map(str, taken.numbers))})"
-            problems += link_checks.problems(self._store, checked=checked)
-        if problems:  # none of them stays on record
+            problems += link_checks.unknown(self._store, draft) if isinstance(draft, Draft) else ()
+            self._take_next(draft, taken)
+        checked = f"number IN ({', '.join(map(str, taken.numbers))})"
+        if problems := problems or list(link_checks.problems(self._store, checked=checked)):
             raise ManifestError(problems, source="jobs")
         return taken
+
+    def _take_each(self, drafts: Sequence[Draft | Broken]) -> Taken:
+        taken = Taken()
+        for draft in drafts:
+            self._take_next(draft, taken)
+        return taken
+
+    def _take_next(self, draft: Draft | Broken, taken: Taken) -> None:
+        twin = None if draft.name is None else self._line_of(draft.name)
+        if twin is not None and draft.name is not None:
+            taken.problems.append((draft.line, "name", _told_twice(draft.name, twin)))
+        elif isinstance(draft, Broken):
+            self._broken[fold(draft.name)] = draft.line
+        else:
+            self._take_one(draft, taken)
 
     def _line_of(self, name: str) -> int | None:
         """The line of this reading that has a name already."""
