@@ -149,6 +149,7 @@ class SeedanceClient:
             recording=record,
             limits=None if credit_limits is None else option(credit_limits, CreditLimits),
         )
+        check("SeedanceClient", project=(optional(arguments.text), project))
         self._project = project or os.environ.get("SEEDANCE_PROJECT") or None
         self._bodies: OrderedDict[str, bytes] = OrderedDict()
         self._engine: Engine | None = None

@@ -22,7 +22,8 @@ report.
     ├── WaitTimeoutError (TimeoutError)         the task was still running at the caller's timeout
     ├── DownloadError                           a result file could not be saved; the task is still finished
     ├── ManifestError (ValueError)              the input file of a batch is wrong; nothing was sent
-    ├── CreditCapError                          the next job would pass the credit cap, or a standing limit
+    ├── CreditCapError                          the next job would pass the credit cap
+    │   └── StandingLimitError                  or a limit of the account, of a day or a month
     ├── RecordError                             the account's record cannot be read
     └── JournalError                            the durable record of a batch cannot be used
 
@@ -317,15 +318,15 @@ class ManifestError(SeedanceError, ValueError):
 
 
 class CreditCapError(SeedanceError):
-    """With the next job, the credits spent and reserved would exceed the cap, or a standing limit.
-
-    Attributes:
-        is_standing: it is a standing limit, of a day or a month, that was reached or could not be checked.
-    """
+    """With the next job, the credits spent and reserved would exceed the cap, or a standing limit."""
 
     advice = "raise the cap and run again"
 
-    is_standing: bool = False
+
+class StandingLimitError(CreditCapError):
+    """A standing limit, of a day or a month, is reached or cannot be checked; nothing was sent."""
+
+    advice = "raise the limit, or run again when its day or month is over"
 
 
 class JournalError(SeedanceError):

@@ -9,7 +9,6 @@ The proxy of the environment is used only if that is asked for; where it is set 
 
 from __future__ import annotations
 
-import logging
 import os
 from ipaddress import IPv4Network, IPv6Network, ip_network
 from typing import TYPE_CHECKING, Final, TypeAlias
@@ -20,6 +19,7 @@ from attrs import field, frozen
 from yarl import URL
 
 from seedance_async.errors import ConfigurationError
+from seedance_async.logs import Log
 from seedance_async.network import is_loopback, is_public
 
 if TYPE_CHECKING:
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
     from aiohttp import ClientSession
 
-log: logging.Logger = logging.getLogger(__name__)
+log: Log = Log(__name__)
 
 PROXY_VARIABLE: Final = "SEEDANCE_PROXY"
 NETWORKS_VARIABLE: Final = "SEEDANCE_DOWNLOAD_NETWORKS"

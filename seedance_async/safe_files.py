@@ -26,7 +26,7 @@ OWNER: Final = 0o600
 """Mode of files that only the owner may read, because they hold prompts and signed URLs."""
 
 ALL: Final = 0o644
-"""Mode of files that everybody may read, such as results."""
+"""Mode of files that everybody may read, such as clips and pictures."""
 
 
 def create(path: Path, mode: int = ALL) -> BinaryIO:

@@ -8,7 +8,6 @@ ahead: its iterable may be endless, or wait for results.
 from __future__ import annotations
 
 import asyncio
-import logging
 from collections.abc import AsyncIterable, Iterable
 from functools import partial
 from itertools import chain, islice
@@ -21,6 +20,7 @@ from seedance_async.batch.jobs import Job
 from seedance_async.batch.journal import Broken, Changes, Draft, Journal, Planner, drafts
 from seedance_async.daemon_thread import DaemonThread
 from seedance_async.errors import ManifestError, ValidationError
+from seedance_async.logs import Log
 from seedance_async.models import Request
 
 if TYPE_CHECKING:
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from seedance_async.batch.journal import LineProblem
     from seedance_async.batch.manifest import Line
 
-log: logging.Logger = logging.getLogger(__name__)
+log: Log = Log(__name__)
 
 DRIFTS: Final = (
     "a chain of clips that begin with each other's last frame drifts from the fourth on; clips that share a "

@@ -13,7 +13,7 @@ from seedance_async.errors import SeedanceError, ValidationError
 from seedance_async.models import Link, Request
 from seedance_async.models.display import shown_url
 from seedance_async.models.links import MAKERS, LinkedOutput
-from seedance_async.models.rules import make_plain
+from seedance_async.models.rules import make_plain, one_of, whole_number
 
 MAX_NAME_CHARACTERS = 500
 MAX_REPEAT = 10_000
@@ -77,13 +77,16 @@ class Job(Convertible):
             >>> still = Job(NanoBananaPro(prompt="A red boat"), name="still")
             >>> clip = Job(Seedance2Video(prompt="It sails", image_url=still.link("image")), name="clip")
         """
-        if self.name is None:
-            raise ValidationError([("name", "is needed to link to a job")], subject="Job")
-        if self.request.model not in MAKERS[output]:
-            raise ValidationError(
-                [("request", f"a job for {self.request.model} makes no {output}")], subject="Job"
-            )
-        return Link(self.name, output, place)
+        problems = [] if self.name is not None else [("name", "is needed to link to a job")]
+        if fault := one_of(tuple(MAKERS))(output):
+            problems.append(("output", fault))
+        elif self.request.model not in MAKERS[output]:
+            problems.append(("output", f"a job for {self.request.model} makes no {output}"))
+        if fault := whole_number(1, 999)(place):
+            problems.append(("place", fault))
+        if problems:
+            raise ValidationError(problems, subject="link")
+        return Link(str(self.name), output, place)
 
 
 def _request_problems(request: object) -> Iterator[tuple[str, str]]:

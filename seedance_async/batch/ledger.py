@@ -6,9 +6,9 @@ it, or, before the first and where nothing was charged so far, the highest that 
 
 A price may rise at any POST, so under a cap one POST at a time is on the wire whose price is awaited: the
 next one leaves when the answer is booked, or when it is known that none will come. Where an answer states no
-price, that of the finished task is awaited. A
-tariff of which nobody knows a price has one job under way at a time without a cap, too; under a cap it
-reserves everything that is left, and is not sent at all if others were charged more.
+price, that of the finished task is awaited. A tariff of which nobody knows a price has one job under way at a
+time without a cap, too; under a cap it reserves everything that is left, and is not sent at all if others
+were charged more.
 
 A job whose outcome is uncertain keeps its reservation: it may have been paid. The law can be broken by one
 POST only, whose answer charges more than anybody was charged before. Then every reservation of the tariff

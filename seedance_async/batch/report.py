@@ -148,6 +148,8 @@ def _facts(entry: JobEntry, fields: dict[str, object]) -> Iterator[tuple[str, st
         yield "task", "\n".join(entry.task_ids)
     if entry.key:
         yield "idempotency key", entry.key
+    if entry.stale:
+        yield "stale", "something that it was made of has been made again since"
     for name, value in fields.items():
         if name not in ON_THE_CARD:
             yield name, _fact_text(name, value)

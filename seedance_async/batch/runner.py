@@ -53,7 +53,7 @@ from seedance_async.errors import (
 from seedance_async.logs import Log
 from seedance_async.models import Request
 from seedance_async.models.display import shown
-from seedance_async.models.rules import optional, whole_number
+from seedance_async.models.rules import optional, true_or_false, whole_number
 from seedance_async.retry import KEY_TRUSTED
 
 log: Log = Log(__name__)
@@ -115,6 +115,12 @@ class BatchRunner:
                 "max_in_flight": optional(whole_number(1))(max_in_flight),
                 "output_name": arguments.text(output_name),
                 "replay_window": arguments.patience(replay_window),
+                "resubmit_uncertain": true_or_false(resubmit_uncertain),
+                "retry_failed": true_or_false(retry_failed),
+                "embed": true_or_false(embed),
+                "share_posts": true_or_false(share_posts),
+                "until": optional(arguments.text)(until),
+                "project": optional(arguments.text)(project),
             }
         )
         self._client = client
@@ -241,6 +247,7 @@ class BatchRunner:
         try:
             if isinstance(jobs, str | os.PathLike):
                 self._changes = await take_manifest(journal, jobs)
+                await self._choose(journal)  # before anything of the journal is changed for the run
                 planned, known = self._listed(journal), self._known(journal)
             elif self._until is not None:
                 raise ConfigurationError("until= chooses among the jobs of a manifest; give the path of one")
@@ -272,12 +279,16 @@ class BatchRunner:
         if self._retry_failed:
             await journal.do(journal.store.plan_ended_again)
         await journal.do(journal.store.sort_linked)
-        later = await journal.do(journal.store.choose, self._until)
-        if later is None:
-            raise ConfigurationError(f"until={self._until!r} is like the name of no job in the manifest")
-        self._later = later
+        await self._choose(journal)
         await self._find_missing_files(journal)
         self._ledger = await journal.do(_open_ledger, journal, self._max_credits)
+
+    async def _choose(self, journal: Journal) -> None:
+        """Leave the jobs for later that the run is not to send."""
+        later = await journal.do(journal.store.choose, self._until)
+        if later is None:
+            raise ConfigurationError(f"no job of the manifest has a name that matches {self._until!r}")
+        self._later = later
 
     async def _find_missing_files(self, journal: Journal) -> None:
         """Have the files of saved jobs fetched again that somebody has deleted."""

@@ -5,12 +5,12 @@ Asks the journal only where there are links at all.
 
 from __future__ import annotations
 
-import logging
 from functools import partial
 from typing import TYPE_CHECKING, Final
 
 from seedance_async import clocks
 from seedance_async.errors import SeedanceError
+from seedance_async.logs import Log
 
 if TYPE_CHECKING:
     from seedance_async.batch.journal import JobEntry, Journal
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from seedance_async.engine import Engine
     from seedance_async.models import Kind
 
-log: logging.Logger = logging.getLogger(__name__)
+log: Log = Log(__name__)
 
 FRESH: Final = 3600.0
 """Seconds for which an output's URL is given to other jobs; how long it works is documented nowhere."""

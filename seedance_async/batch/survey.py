@@ -73,7 +73,11 @@ class Survey:
 
 
 async def survey(
-    manifest: str | PathLike[str], directory: Path | None = None, *, retry_failed: bool = False
+    manifest: str | PathLike[str],
+    directory: Path | None = None,
+    *,
+    retry_failed: bool = False,
+    until: str | None = None,
 ) -> Survey:
     """Survey a manifest, beside what its directory knows.
 
@@ -81,8 +85,10 @@ async def survey(
         manifest: its path; ``-`` is standard input.
         directory: of the batch, if it has begun.
         retry_failed: count what failed or was refused as to be sent.
+        until: count only jobs whose names match this pattern, and what they take.
 
     Raises:
+        ConfigurationError: no name matches the pattern.
         ManifestError: with everything that is wrong, line by line.
         JournalError: the directory's journal cannot be read.
     """
@@ -92,6 +98,8 @@ async def survey(
             changes = await take_manifest(journal, manifest)
             if retry_failed:
                 await journal.do(journal.store.plan_ended_again)
+            if await journal.do(journal.store.choose, until) is None:
+                raise ConfigurationError(f"no job of the manifest has a name that matches {until!r}")
             return await journal.do(_look, journal, changes)
         finally:
             await journal.close()

@@ -20,7 +20,6 @@ from seedance_async.errors import (
     ApiError,
     ClientStateError,
     ConnectionFailedError,
-    CreditCapError,
     IdempotencyConflictError,
     InsufficientCreditsError,
     InternalServerError,
@@ -28,12 +27,14 @@ from seedance_async.errors import (
     NotFoundError,
     RateLimitedError,
     SeedanceError,
+    StandingLimitError,
     UnauthorizedError,
     UncertainSubmissionError,
 )
 
 UNPAID: Final = (
-    InsufficientCreditsError, NotFoundError, UnauthorizedError, RateLimitedError, ConnectionFailedError
+    InsufficientCreditsError, NotFoundError, UnauthorizedError, RateLimitedError, ConnectionFailedError,
+    StandingLimitError,
 )  # fmt: skip
 """What says that nothing was charged, for a reason that another day may mend."""
 
@@ -44,7 +45,7 @@ STORABLE: Final = (
 
 RECURRING: Final = (
     InsufficientCreditsError, UnauthorizedError, NotFoundError, ConnectionFailedError, JournalError,
-    ClientStateError,
+    ClientStateError, StandingLimitError,
 )  # fmt: skip
 """What the next POST would meet, too: no credits, a revoked key, nothing gets through."""
 
@@ -72,14 +73,9 @@ def verdict(error: SeedanceError) -> Verdict:
     """What an error of a POST proves."""
     if isinstance(error, UncertainSubmissionError):  # first: its subclasses are API errors as well
         return Verdict.UNCERTAIN
-    if isinstance(error, UNPAID) or _is_standing_limit(error):
+    if isinstance(error, UNPAID):
         return Verdict.UNPAID
     return Verdict.REFUSED if isinstance(error, ApiError) else Verdict.NOTHING
-
-
-def _is_standing_limit(error: SeedanceError) -> bool:
-    """Whether a limit over all that the account does has stopped a POST before a byte of it left."""
-    return isinstance(error, CreditCapError) and error.is_standing
 
 
 def is_stored_refusal(refused_key: str | None, error: SeedanceError) -> bool:
@@ -111,7 +107,7 @@ class Outlook:
         if isinstance(error, UncertainSubmissionError):
             self._lost_in_a_row += is_new
         lost = self._lost_in_a_row >= UNCERTAIN_IN_A_ROW
-        recurs = isinstance(error, RECURRING) or _is_standing_limit(error)
+        recurs = isinstance(error, RECURRING)
         return recurs or lost or self._refused_too_long(error, now)
 
     def _refused_too_long(self, error: SeedanceError, now: float) -> bool:

@@ -78,7 +78,7 @@ class Options:
         bool, _flag("Send jobs anew that failed or were refused in earlier runs, at their price.")
     ] = False
     until: Annotated[
-        str | None, Parameter(help="Only jobs with such names ('still-*'), and what they take; then stop.")
+        str | None, Parameter(help="Only jobs with such names ('still-*') and their sources; then stop.")
     ] = None
     no_embed: Annotated[bool, _flag("Leave the prompts out of the files' own metadata.")] = False
     no_share_posts: Annotated[
@@ -94,10 +94,14 @@ class Options:
     ] = False
 
     def words(self) -> list[str]:
-        """The flags as somebody would type them again."""
+        """The flags of the command that goes on.
+
+        Not those that would have jobs paid for once more that this run was asked to send again.
+        """
         given = {
             "--max-credits": None if self.max_credits is None else f"{self.max_credits:.10g}",
             "--max-in-flight": None if self.max_in_flight is None else str(self.max_in_flight),
+            "--until": self.until,
             "--project": self.project,
             "--output-name": None if self.output_name == names.DEFAULT else self.output_name,
         }
@@ -112,7 +116,9 @@ class Options:
 
 
 async def batch(
-    manifest: Annotated[str | None, Parameter(help="JSON lines, a JSON array or CSV; - is stdin.")] = None,
+    manifest: Annotated[
+        str | None, Parameter(help="JSON lines, a JSON array, CSV or TOML; - is stdin.")
+    ] = None,
     /,
     *,
     output: Annotated[Path | None, output_flag("The batch's directory; made if it is missing.")] = None,
@@ -127,9 +133,9 @@ async def batch(
     line a job, gallery.html, and journal.sqlite, which remembers what was sent
     and paid. Ctrl-C stops it in good order.
 
-    Exit codes: 0 all saved; 1 some failed or were refused; 2 a mistake, nothing
-    sent; 3 stopped for credits; 4 key refused; 5 some are uncertain;
-    130 interrupted.
+    Exit codes: 0 all saved; 1 some failed, were refused or are blocked; 2 a
+    mistake, nothing sent; 3 stopped for credits; 4 key refused; 5 some are
+    uncertain; 130 interrupted.
     """
     if list_fields:
         return _list_fields()
@@ -146,6 +152,7 @@ async def batch(
             recorded=NOTHING_RECORDED if options.sandbox else recorded_prices(connection),
             share_posts=not options.no_share_posts and options.max_in_flight is None,
             retry_failed=options.retry_failed,
+            until=options.until,
             as_json=options.as_json,
             scale=1 / SPEED if options.sandbox else None,
             max_credits=options.max_credits,
@@ -256,24 +263,27 @@ class _Command:
         if left := {state: count for state, count in summary.counts.items() if state not in settled}:
             counts = ", ".join(f"{count} {state}" for state, count in left.items())
             reason = f"to go on with what is left ({counts})"
-            if shortfall is None:
+            if summary.later == sum(left.values()):  # this stage is over
+                self._write_command(f"{reason}:", evolve(self._options, until=None))
+            elif shortfall is None:
                 self._write_command(f"{reason}:")
             else:
-                self._write_command(f"{reason}, {_costs(shortfall)}:", cap=shortfall.cap)
+                options = evolve(self._options, max_credits=shortfall.cap)
+                self._write_command(f"{reason}, {_costs(shortfall)}:", options)
         elif code == ExitCode.INTERRUPTED and not summary.total:
             self._write_command("interrupted before anything was sent; to go on:")
         elif code == ExitCode.FAILED:
             write_message(RETRY_FAILED)
 
-    def _write_command(self, reason: str, *, cap: float | None = None) -> None:
-        """Write the command that goes on, under another cap if one is given."""
-        options = self._options if cap is None else evolve(self._options, max_credits=cap)
+    def _write_command(self, reason: str, options: Options | None = None) -> None:
+        """Write the command that goes on, with other options where some are given."""
+        options = options or self._options
         words = ["seedance", "batch", self._manifest, "-o", str(self._directory)]
         words += [*options.words(), *self._connection.words()]
         write_message(reason)
         write_message(f"  {shlex.join(words)}")
-        if self._connection.api_key is not None:  # a secret, which a log keeps
-            write_message("  and --api-key, as before")
+        if secrets := self._connection.secret_flags():  # which a log would keep
+            write_message(f"  and {' and '.join(secrets)}, as before")
         if is_read_once(self._manifest):
             write_message(f"with the same jobs through {self._manifest} once more")
 

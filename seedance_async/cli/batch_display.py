@@ -247,6 +247,7 @@ def _job_fields(result: JobResult) -> dict[str, object]:
         "files": [str(file) for file in result.files],
         "error": None if result.error is None else result.error.message,
         "earlier": result.earlier,
+        "stale": result.stale,
     }
 
 

@@ -13,7 +13,7 @@ from seedance_async.batch.report import write_gallery
 from seedance_async.batch.states import State
 from seedance_async.cli.batch_status import Monitor
 from seedance_async.cli.output import write_message
-from seedance_async.errors import CreditCapError, JournalError
+from seedance_async.errors import CreditCapError, JournalError, StandingLimitError
 from seedance_async.prices import most_of
 
 if TYPE_CHECKING:
@@ -86,7 +86,8 @@ class BatchRun:
                 async for result in results:
                     self._display.job_ended(result)
                     await monitor.save()
-                if isinstance(batch.summary.stopped, CreditCapError):
+                stopped = batch.summary.stopped
+                if isinstance(stopped, CreditCapError) and not isinstance(stopped, StandingLimitError):
                     self.shortfall = await batch.journal.do(_shortfall, batch.journal.store, batch.summary)
         finally:
             with suppress(JournalError):  # whatever ended the run is worth more than its chart

@@ -64,6 +64,11 @@ class Connection:
         """The flags as somebody would type them again, but for those that hold a secret."""
         return [word for name, value in self._open_flags().items() if value for word in (name, value)]
 
+    def secret_flags(self) -> list[str]:
+        """Those that were given and hold a secret, without their values."""
+        named = {"--api-key": self.api_key, "--proxy": self.proxy}
+        return [name for name, value in named.items() if value is not None]
+
     def _open_flags(self) -> dict[str, str | None]:
         return {
             "--base-url": self.base_url,

@@ -49,7 +49,7 @@ SOURCES: Final = {
 
 
 async def estimate(
-    manifest: Annotated[str, Parameter(help="JSON lines, a JSON array or CSV; - is stdin.")],
+    manifest: Annotated[str, Parameter(help="JSON lines, a JSON array, CSV or TOML; - is stdin.")],
     /,
     *,
     output: Annotated[
@@ -76,6 +76,7 @@ async def print_estimate(
     recorded: Mapping[Kind, float] = NOTHING_RECORDED,
     share_posts: bool = True,
     retry_failed: bool = False,
+    until: str | None = None,
     as_json: bool,
     scale: float | None = None,
     max_credits: float | None = None,
@@ -89,13 +90,14 @@ async def print_estimate(
         recorded: what the account was charged for one task of each kind.
         share_posts: whether equal jobs go out together.
         retry_failed: whether failed jobs go out again.
+        until: only jobs whose names match this pattern, and what they take.
         as_json: whether to write JSON.
         scale: how long a second of the vendor's takes; else the environment's.
         max_credits: the batch's cap; None without one.
     """
     text = rate_limit or os.environ.get("SEEDANCE_RATE_LIMIT")
     limit = RateLimit.parse(text) if text else RateLimit()
-    found = await survey(manifest, directory, retry_failed=retry_failed)
+    found = await survey(manifest, directory, retry_failed=retry_failed, until=until)
     scale = scale or time_scale(os.environ.get("SEEDANCE_TIME_SCALE") or "1")
     forecast = Forecast(scale=scale)
     for kind, seconds in found.durations:

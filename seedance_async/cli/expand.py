@@ -9,6 +9,8 @@ from cyclopts import Parameter
 
 from seedance_async import wire
 from seedance_async.batch import manifest as manifests
+from seedance_async.batch.manifest_source import is_read_once
+from seedance_async.batch.survey import survey
 from seedance_async.cli.output import write_data
 from seedance_async.errors import ManifestError
 from seedance_async.exit_codes import ExitCode
@@ -17,7 +19,7 @@ if TYPE_CHECKING:
     from seedance_async.batch.jobs import Job
 
 
-def expand(
+async def expand(
     manifest: Annotated[str, Parameter(help="TOML, JSON lines, a JSON array or CSV; - is stdin.")], /
 ) -> int:
     """Print each job of a manifest on a line of its own, as a batch takes it.
@@ -27,6 +29,8 @@ def expand(
 
     Example: seedance expand film.toml | wc -l
     """
+    if not is_read_once(manifest):  # else its jobs are gone once they were looked at
+        await survey(manifest)
     jobs, problems = [], []
     for line in manifests.read(manifest):
         problems += [(line.number, field, reason) for field, reason in line.problems]

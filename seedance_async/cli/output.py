@@ -33,6 +33,8 @@ LOGGERS: Final = (
     "seedance_async.route", "seedance_async.transport", "seedance_async.scheduling.poller",
     "seedance_async.record",
 )  # fmt: skip
+"""Those that log retries, which are shown, too."""
+
 NOTICE_INTERVAL: Final = 60.0  # s
 
 
@@ -203,12 +205,13 @@ def log_notices() -> Iterator[None]:
     notices = _Notices()
     loggers = [logging.getLogger(name) for name in LOGGERS]
     levels = [logger.level for logger in loggers]
+    package = logging.getLogger("seedance_async")
+    package.addHandler(notices)
     for logger in loggers:
-        logger.addHandler(notices)
         logger.setLevel(min(logger.getEffectiveLevel(), logging.INFO))
     try:
         yield
     finally:
+        package.removeHandler(notices)
         for logger, level in zip(loggers, levels, strict=True):
-            logger.removeHandler(notices)
             logger.setLevel(level)

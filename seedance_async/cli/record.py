@@ -128,8 +128,8 @@ def _reader(connection: Connection | None) -> Reader:
 
 def _lines(post: PostRecord) -> Iterator[str]:
     sent_at = post.sent_at.astimezone().isoformat(timespec="seconds")
-    credits_told = "-" if post.credits_used is None else _number(post.credits_used)
-    facts = [post.model or "-", sent_at, credits_told, post.project or "-"]
+    share = None if post.credits_used is None else post.credits_used / max(1, len(post.tasks))
+    facts = [post.model or "-", sent_at, "-" if share is None else _number(share), post.project or "-"]
     for task in post.tasks:
         yield "\t".join([task.id, task.status or post.state, *facts])
     if not post.tasks:

@@ -182,8 +182,8 @@ def _link_fault(text: str, *, only_pictures: bool) -> str | None:
     link = parse_link(text)
     if link is None:
         return (
-            f"{text!r:.80} is no link: write $NAME.video, $NAME.last_frame, $NAME.image or, of several, "
-            "$NAME.image[2]"
+            f"{text!r:.80} is neither an asset nor a link: write $NAME.video, $NAME.last_frame, $NAME.image "
+            "or, of several, $NAME.image[2]"
         )
     if only_pictures and not link.is_picture:
         return f"must be a picture; {text!r:.80} is a clip (its last picture is {SIGN}{link.job}.last_frame)"

@@ -8,7 +8,6 @@ done first. Whoever sends a POST waits until its intent is written: well under a
 from __future__ import annotations
 
 import asyncio
-import logging
 import sqlite3
 from collections import deque
 from concurrent.futures import ThreadPoolExecutor
@@ -18,7 +17,8 @@ from typing import TYPE_CHECKING, Final, TypeVar
 
 import anyio
 
-from seedance_async.errors import CreditCapError, SeedanceError, UncertainSubmissionError
+from seedance_async.errors import SeedanceError, StandingLimitError, UncertainSubmissionError
+from seedance_async.logs import Log
 from seedance_async.record.limits import Hold, Refusal, Wait
 from seedance_async.record.store import Answer, Opened, Store
 
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from seedance_async.models import CreditLimits, Submission, Task
     from seedance_async.record.asked import Asked
 
-log: logging.Logger = logging.getLogger(__name__)
+log: Log = Log(__name__)
 
 PATIENCE: Final = 5.0
 """Seconds for which a POST waits for the record where no limit is set, if the disk hangs."""
@@ -104,11 +104,11 @@ class AccountRecord:
         """An intent could not be written: warn once for each file, and stop the POST under a limit.
 
         Raises:
-            CreditCapError: there is a limit, and it cannot be checked.
+            StandingLimitError: there is a limit, and it cannot be checked.
         """
         reason = "it does not answer" if self._failure is None else str(self._failure)
         if self.has_limits:
-            raise _standing_error(
+            raise StandingLimitError(
                 f"a standing limit of credits is set, and the account's record {store.path}, by which it is "
                 f"counted, cannot be used ({reason}): nothing was sent. Make room, or mend the file; moved "
                 "away, it begins anew with nothing spent"
@@ -183,7 +183,7 @@ class Entry:
         A caller that leaves meanwhile sends nothing, and holds nothing.
 
         Raises:
-            CreditCapError: the limits do not allow it, or cannot be checked; nothing may be sent.
+            StandingLimitError: the limits do not allow it, or cannot be checked; nothing may be sent.
         """
         if (store := self._store) is None:
             return True
@@ -201,7 +201,7 @@ class Entry:
         """Wait until the limits allow the POST, or never will.
 
         Raises:
-            CreditCapError: they do not, or cannot be checked.
+            StandingLimitError: they do not, or cannot be checked.
         """
         if (store := self._store) is None:
             return
@@ -235,7 +235,7 @@ class Entry:
 
     def _may_leave(self, answer: Answer | Hold | None) -> bool:
         if isinstance(answer, Refusal):
-            raise _standing_error(answer.reason)
+            raise StandingLimitError(answer.reason)
         return not isinstance(answer, Wait)
 
     def _intend(self, store: Store) -> Answer:
@@ -259,9 +259,3 @@ def _proves_unpaid(error: BaseException) -> bool:
     if isinstance(error, anyio.get_cancelled_exc_class()):
         return getattr(error, "idempotency_key", None) is None  # which the transport adds where it may be
     return isinstance(error, SeedanceError) and not isinstance(error, UncertainSubmissionError)
-
-
-def _standing_error(reason: str) -> CreditCapError:
-    error = CreditCapError(reason)
-    error.is_standing = True
-    return error

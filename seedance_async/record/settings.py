@@ -8,12 +8,12 @@ of every account that the request budget is remembered of; so not of a sandbox a
 
 from __future__ import annotations
 
-import logging
 import os
 from typing import TYPE_CHECKING, Final, Literal, TypeAlias
 
 from seedance_async.budget.file_memory import outlives_a_process
 from seedance_async.errors import ConfigurationError
+from seedance_async.logs import Log
 from seedance_async.models import CreditLimits
 from seedance_async.record.account import AccountRecord
 from seedance_async.record.place import record_path
@@ -21,7 +21,7 @@ from seedance_async.record.place import record_path
 if TYPE_CHECKING:
     from yarl import URL
 
-log: logging.Logger = logging.getLogger(__name__)
+log: Log = Log(__name__)
 
 Recording: TypeAlias = bool | Literal["prompts"]
 """Whether a record is kept; ``prompts`` keeps the prompts, too."""
@@ -69,7 +69,7 @@ def account_record(
 
 
 def _recording(given: Recording | None) -> Recording | None:
-    if isinstance(given, bool) or given in {None, "prompts"}:
+    if given is None or isinstance(given, bool) or given == "prompts":
         text = os.environ.get("SEEDANCE_RECORD", "").strip().lower()
         if given is not None or not text:
             return given

@@ -17,13 +17,13 @@ Not stored: revoked keys, faults, and how full the windows were.
 from __future__ import annotations
 
 import json
-import logging
 import os
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Final
 
 from attrs import asdict, frozen
 
+from seedance_async.logs import Log
 from seedance_async.sandbox.calls import Call, fingerprint
 from seedance_async.sandbox.options import API_KEY
 
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from pathlib import Path
     from typing import Literal, TextIO
 
-log: logging.Logger = logging.getLogger(__name__)
+log: Log = Log(__name__)
 
 O_NOFOLLOW: Final = getattr(os, "O_NOFOLLOW", 0)
 

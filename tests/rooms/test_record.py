@@ -27,6 +27,7 @@ from seedance_async import (
     NanoBananaPro,
     RetryPolicy,
     SeedanceError,
+    StandingLimitError,
     UncertainSubmissionError,
     clocks,
 )
@@ -537,7 +538,7 @@ async def test_a_limit_is_checked_where_the_post_leaves(
 
     assert [None, None] == [result.error for result in results]
     assert all(isinstance(result.error, CreditCapError) for result in refused)
-    assert caught.value.is_standing
+    assert isinstance(caught.value, StandingLimitError)
     assert caught.value.idempotency_key is None
     assert 2 * PRICE == spent_in(sandbox)
     assert 2 == len(list(reader.posts()))

@@ -190,14 +190,16 @@ class Queries:
     def tally(self) -> dict[tuple[Tariff, State], int]:
         """How many jobs of the manifest there are of each tariff in each state."""
         rows = self.file.rows(
-            "SELECT tariff, state, count(*) FROM jobs WHERE listed = 1 GROUP BY tariff, state"
+            "SELECT tariff, state, count(*) FROM jobs "
+            f"WHERE listed = 1 AND {self._wanted} GROUP BY tariff, state"
         )
         return {(self.tariff(tariff), State(state)): count for tariff, state, count in rows}
 
     def alike(self) -> list[tuple[Tariff, int, int]]:
         """Planned jobs: by tariff, how often the same is asked for, and how many such groups there are."""
         same = (
-            "SELECT tariff, count(*) AS jobs FROM jobs WHERE listed = 1 AND state = ? GROUP BY tariff, digest"
+            "SELECT tariff, count(*) AS jobs FROM jobs "
+            f"WHERE listed = 1 AND {self._wanted} AND state = ? GROUP BY tariff, digest"
         )
         rows = self.file.rows(
             f"SELECT tariff, jobs, count(*) FROM ({same}) GROUP BY tariff, jobs", State.PLANNED

@@ -172,12 +172,13 @@ class Store(LinkMoves):
     # --- a job's way
 
     @transaction
-    def intend(self, number: int, *others: int, now: float) -> Call:  # noqa: D417 - ruff asks for stars
+    def intend(self, number: int, *others: int, now: float) -> Call:
         """Write down that a job is about to be sent, and give the call: the same one for every attempt.
 
         Args:
             number: of the job. One that was sent before is sent again as it was, with all that its POST
-            serves. others: planned jobs that ask for the same as this planned one, and are to share its POST.
+                serves.
+            others: planned jobs that ask for the same as this planned one, and are to share its POST.
             now: the instant.
 
         Raises:
