@@ -109,9 +109,8 @@ def paid_by_prompt(sandbox: Sandbox) -> defaultdict[str, list[Task]]:
 def check_paid_once(schedule: Schedule, sandbox: Sandbox, violations: Violations) -> None:
     """Check that nothing was paid more often than it was asked for, in whichever edition."""
     edited = frozenset().union(*(life.edited for life in schedule.lives))
-    editions = [*schedule.requests(), *schedule.requests(edited)]
-    asked = Counter({request.prompt: schedule.requests().count(request) for request in editions})
-    asked |= Counter({request.prompt: schedule.requests(edited).count(request) for request in editions})
+    asked = Counter(request.prompt for request in schedule.requests())
+    asked |= Counter(request.prompt for request in schedule.requests(edited))
     for prompt, tasks in paid_by_prompt(sandbox).items():
         keys = [task.idempotency_key for task in tasks]
         violations.check(

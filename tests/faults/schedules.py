@@ -9,6 +9,8 @@ or other jobs, in a directory that is moved, removed or copied. The same number 
 from __future__ import annotations
 
 import random
+from collections.abc import Mapping
+from functools import cache
 from typing import TYPE_CHECKING, Any, Final, Literal
 
 import anyio
@@ -16,6 +18,8 @@ from anyio import lowlevel
 from attrs import define, evolve, field, frozen
 
 from seedance_async import GptImage2, Job, NanoBananaPro, RetryPolicy, Seedance2Video
+from seedance_async.models import Link
+from seedance_async.models.links import LinkedOutput
 from seedance_async.sandbox import Behaviour, Conditions, Fault
 from seedance_async.sandbox.faults import NAMED
 
@@ -26,6 +30,18 @@ if TYPE_CHECKING:
     from seedance_async.sandbox.validation import GenerationRequest
 
 JOBS: Final = 20
+CLIP: Final = 0
+GPT: Final = 1
+"""A job's place, modulo three, says which model it is for."""
+
+SOURCES: Final[tuple[tuple[int, LinkedOutput], ...]] = (
+    (1, "image"),
+    (2, "image"),
+    (3, "last_frame"),
+    (3, "last_frame"),
+)
+"""So many places before a clip is a job that it can begin with."""
+
 TAKES: Final = 6
 """Equal pictures among them, which may share POSTs."""
 
@@ -89,6 +105,7 @@ class Schedule:
         lies: how often a proxy changes an answer to a POST; None without a proxy.
         prices: from which second on prices are how many times the usual ones.
         takes: of one picture, among the jobs.
+        linked: by clip, the job and the output that it begins with; for a batch only.
         lives: runs of a batch in which all this may happen; nothing does in those that follow.
     """
 
@@ -101,6 +118,7 @@ class Schedule:
     by_batch: bool
     lies: int | None = None
     takes: int = 1
+    linked: Mapping[int, tuple[int, LinkedOutput]] = field(factory=dict)
     lives: tuple[Life, ...] = (Life(),)
 
     @classmethod
@@ -125,6 +143,7 @@ class Schedule:
             by_batch=number % 2 == 1,
             lies=rng.randint(1, 6) if rng.random() < 0.2 else None,
             takes=takes,
+            linked=_links(random.Random(f"links {number}"), JOBS - takes + 1),
             # An old journal that is put back may divide takes among POSTs otherwise, under other keys.
             lives=_lives(rng, restoring=takes == 1),
         )
@@ -163,21 +182,47 @@ class Schedule:
 
     def requests(self, edited: frozenset[int] = frozenset()) -> list[Request]:
         """Jobs of all three models, the takes of a picture as equal neighbours."""
-        return [request for job in self.jobs(edited) for request in [job.request] * job.repeat]
+        unlinked = evolve(self, linked={})
+        return [request for job in unlinked.jobs(edited) for request in [job.request] * job.repeat]
 
     def jobs(self, edited: frozenset[int] = frozenset()) -> list[Job]:
         """The same, as the jobs of a batch."""
         places = range(JOBS - self.takes + 1)
         return [
-            Job(_request(place, "ship" if place in edited else "boat"), name=f"job {place}", repeat=repeat)
+            Job(
+                _request(place, "ship" if place in edited else "boat", self.linked.get(place)),
+                name=_name(place),
+                repeat=self.takes if place == 1 else 1,
+            )
             for place in places
-            for repeat in [self.takes if place == 1 else 1]
         ]
 
 
-def _request(place: int, word: str) -> Request:
-    kind = (Seedance2Video, GptImage2, NanoBananaPro)[place % 3]
-    return kind(prompt=f"A {word} on pond {place}")
+def _name(place: int) -> str:
+    return f"job {place}"
+
+
+@cache
+def _request(place: int, word: str, source: tuple[int, LinkedOutput] | None) -> Request:
+    prompt = f"A {word} on pond {place}"
+    if place % 3 == CLIP:
+        return Seedance2Video(prompt=prompt, image_url=source and Link(_name(source[0]), source[1]))
+    return (GptImage2 if place % 3 == GPT else NanoBananaPro)(prompt=prompt)
+
+
+def _links(rng: random.Random, jobs: int) -> dict[int, tuple[int, LinkedOutput]]:
+    """Clips that begin with a picture before them, or go on from the clip before them."""
+    if rng.random() < 0.6:
+        return {}
+    clips = range(3, jobs, 3)
+    ways: tuple[tuple[int, LinkedOutput], ...] = (
+        (1, "image"),
+        (2, "image"),
+        (3, "last_frame"),
+        (3, "last_frame"),
+    )
+    sources = ((clip, rng.choice(ways)) for clip in clips if rng.random() < 0.8)
+    return {clip: (clip - before, output) for clip, (before, output) in sources}
 
 
 @define
