@@ -4,7 +4,9 @@ A key is derived, not random, so that a job whose last record was lost gets the 
 under: ``HMAC-SHA256(nonce of the batch, name, generation, digest of the call)``, written as a UUID. Each part
 has its reason. The *nonce* is random and kept in the journal: two batches never share keys, and nobody can
 guess one. The *name* makes two equal requests two jobs. The *generation* counts deliberate new attempts, made
-only after proof that the last one was not charged. The *digest* changes when the request is edited.
+only after proof that the last one was not charged. The *digest* changes when the request is edited; for a
+URL that links to another job it counts the link and its task, since each poll
+signs the URL anew.
 
 Thirty-six characters of ASCII fit every limit that servers are known to set on keys.
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from collections import Counter
 from typing import TYPE_CHECKING
 
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from seedance_async.models.links import LinkedOutput
+    from seedance_async.sandbox.options import SameBody
 
 
 def still(name: str, prompt: str = "A boat") -> Job:
@@ -124,6 +126,28 @@ async def test_a_job_is_sent_again_as_it_was_after_its_source_was_polled_anew(tm
     assert Counter(saved=2) == states(results)
     assert 1 == len({body for key, body in submits(sandbox)[1:]})
     assert 1 == len({key for key, body in submits(sandbox)[1:]})
+
+
+@pytest.mark.parametrize(("same_body", "end"), [("ignored", "saved"), ("bytes", "uncertain")])
+async def test_a_journal_that_is_put_back_asks_under_the_key_of_then(
+    same_body: SameBody, end: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The URL of the source is another one by now; where the server minds, nobody pays again for that."""
+    jobs = [still("s"), clip("a", "$s.image")]
+    place, backup = tmp_path / "batch", tmp_path / "backup"
+    async with Sandbox(behaviour=Behaviour(same_body=same_body)) as sandbox:
+        await run_once(sandbox, place, jobs[:1])
+        shutil.copytree(place, backup)
+        await run_once(sandbox, place, jobs)
+        later = clocks.wall_now() + 2 * FRESH
+        monkeypatch.setattr(clocks, "wall_now", lambda: later)
+        results = await run_once(sandbox, backup, jobs)
+
+        posts = [(key, body) for key, body in submits(sandbox) if b"image_url" in body]
+        assert 1 == len({key for key, _ in posts})
+        assert 2 == len({body for _, body in posts})
+        assert end == results["a"].state
+        assert 2 == len(sandbox.tasks)
 
 
 def manifest_of(directory: Path, *jobs: dict[str, object]) -> Path:
@@ -253,7 +277,7 @@ async def test_a_stage_that_no_job_belongs_to_is_refused(tmp_path: Path) -> None
     """A misspelt pattern sends nothing."""
     manifest = manifest_of(tmp_path, {"name": "a"})
     async with Sandbox() as sandbox:
-        with pytest.raises(ConfigurationError, match="like the name of no job"):
+        with pytest.raises(ConfigurationError, match="no job of the manifest has a name that matches"):
             await run_once(sandbox, tmp_path / "out", manifest, until="stil-*")
 
         assert not submits(sandbox)

@@ -62,11 +62,23 @@ class LinkRows(Queries):
 
     def _as_sent(self, number: int, body: bytes) -> bytes:
         """A job's body with the URLs that went, or are about to go, in the place of its links."""
-        urls: dict[str, str | None] = dict(
-            self.file.rows("SELECT text, url FROM links WHERE job = ?", number)
+        return self._resolved(number, body, "url")
+
+    def _as_identified(self, number: int, body: bytes) -> bytes:
+        """What a job's key is derived from: its body with the link and the task of each URL in its place.
+
+        The URL itself is another one at each poll. A journal that is put back asks for it anew, and must find
+        the key under which the job was paid.
+        """
+        return self._resolved(number, body, "text || ' ' || task")
+
+    def _resolved(self, number: int, body: bytes, value: str) -> bytes:
+        """A job's body with this of each link in its place; ``value`` is SQL, none of it from outside."""
+        found: dict[str, str | None] = dict(
+            self.file.rows(f"SELECT text, {value} FROM links WHERE job = ?", number)
         )
-        known = {text: url for text, url in urls.items() if url is not None}
-        if len(known) < len(urls):
+        known = {text: each for text, each in found.items() if each is not None}
+        if len(known) < len(found):
             raise damage(f"the links of job {number}")
         return posts.resolved(body, known)
 

@@ -71,8 +71,9 @@ class PostRows(LinkRows):
         if refused[0] is None:  # else the same bytes are sent again, under the same key
             for number in numbers:
                 self._resolve(number)
-        body = self._as_sent(numbers[0], bodies[0])
-        post = self._row_for(keys.joined(names), paths[0], posts.body(body, len(numbers)))
+        asked_for = posts.body(self._as_identified(numbers[0], bodies[0]), len(numbers))
+        body = posts.body(self._as_sent(numbers[0], bodies[0]), len(numbers))
+        post = self._row_for(keys.joined(names), keys.digest(paths[0], asked_for), paths[0], body)
         self.file.write(
             "UPDATE posts SET state = ?, account = ?, crashes = 0, intended_at = ? WHERE id = ?",
             State.SUBMITTING,
@@ -83,10 +84,10 @@ class PostRows(LinkRows):
         for place, number in enumerate(numbers):
             self._move(number, State.SUBMITTING, "post = ?, place = ?", post, place)
 
-    def _row_for(self, name: str, path: str, body: bytes) -> int:
+    def _row_for(self, name: str, digest: bytes, path: str, body: bytes) -> int:
         """The row of a POST that is to be sent: the planned one if it was refused before, else a new one."""
         for generation in count(1):
-            key = keys.derive(self._nonce, name=name, generation=generation, digest=keys.digest(path, body))
+            key = keys.derive(self._nonce, name=name, generation=generation, digest=digest)
             row = self.file.row("SELECT id, state FROM posts WHERE key = ?", key)
             if row is None:
                 insert = (
