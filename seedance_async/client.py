@@ -17,13 +17,12 @@ from typing import Final, Self
 
 import anyio
 from aiohttp import ClientSession
-from yarl import URL
 
 from seedance_async import arguments, wire
 from seedance_async.arguments import check
 from seedance_async.base_url import read_base_url
-from seedance_async.budget.file_memory import FileMemory, outlives_a_process
-from seedance_async.budget.memory import BudgetMemory, NoMemory
+from seedance_async.budget.file_memory import memory_of
+from seedance_async.budget.references import reference_budget
 from seedance_async.completions import Completion, CompletionRun, checked, grouped
 from seedance_async.engine import Engine, handing_over
 from seedance_async.errors import (
@@ -55,6 +54,7 @@ from seedance_async.setting_sources import (
     from_environment,
     option,
     read_api_key,
+    read_limit,
     read_sandbox_hosts,
     usable,
 )
@@ -75,6 +75,9 @@ class SeedanceClient:
             at a host that the environment's ``SEEDANCE_SANDBOX_HOSTS`` names, such as ``sandbox,10.0.0.5``.
         rate_limit: what the account may send; else ``SEEDANCE_RATE_LIMIT`` such as ``30/60``, else the
             documented 30 requests in 60 seconds.
+        reference_limit: how many of these requests may bring pictures or clips; else
+            ``SEEDANCE_REFERENCE_LIMIT``. The vendor's site tells of ``3/60``, no document does: else none is
+            kept until the server's refusals show one (see ``budget.references``).
         retry: when to send a call again.
         timeouts: how long to wait for what.
         session: an ``aiohttp.ClientSession`` of yours, open in this loop. The API calls go over its connector
@@ -108,6 +111,7 @@ class SeedanceClient:
         base_url: str | None = None,
         *,
         rate_limit: RateLimit | None = None,
+        reference_limit: RateLimit | None = None,
         retry: RetryPolicy | None = None,
         timeouts: Timeouts | None = None,
         session: ClientSession | None = None,
@@ -125,9 +129,8 @@ class SeedanceClient:
         found = read_base_url(address, sandbox_hosts=read_sandbox_hosts(), is_live=self._key.is_live)
         del address
         self._base_url = usable(found)
-        if rate_limit is None:
-            rate_limit = from_environment("SEEDANCE_RATE_LIMIT", RateLimit.parse, RateLimit())
-        self._rate_limit = option(rate_limit, RateLimit)
+        self._rate_limit = read_limit("SEEDANCE_RATE_LIMIT", rate_limit) or RateLimit()
+        self._reference_limit = read_limit("SEEDANCE_REFERENCE_LIMIT", reference_limit)
         self._policy = option(RetryPolicy() if retry is None else retry, RetryPolicy)
         self._timeouts = option(Timeouts() if timeouts is None else timeouts, Timeouts)
         if session is not None and not isinstance(session, ClientSession):
@@ -407,7 +410,8 @@ class SeedanceClient:
             timeouts=self._timeouts,
             usage=self._usage,
             forecast=self._forecasts,
-            memory=_memory(self.account, self._base_url, self._rate_limit),
+            memory=memory_of(self.account, self._base_url, self._rate_limit),
+            references=reference_budget(self.account, self._base_url, self._reference_limit, self._usage),
             record=self._record,
             project=self._project,
             session=self._session,
@@ -451,13 +455,6 @@ class SeedanceClient:
             )
         while len(self._bodies) > REMEMBERED_KEYS:
             self._bodies.popitem(last=False)
-
-
-def _memory(account: str, base_url: URL, limit: RateLimit) -> BudgetMemory:
-    """Where stamps and lessons of the limit outlive the process."""
-    if not outlives_a_process(base_url):
-        return NoMemory()
-    return FileMemory(account, limit=limit)
 
 
 def _task_id(task: Submission | Task | str) -> str:

@@ -18,13 +18,13 @@ from typing import TYPE_CHECKING, Final, TypeVarTuple
 import anyio
 from attrs import evolve
 
-from seedance_async import protocol, retry
+from seedance_async import posts, protocol, retry
 from seedance_async.api_session import open_session
 from seedance_async.budget.gate import Budget
 from seedance_async.downloads import Downloads
 from seedance_async.errors import ClientStateError, SeedanceError, ServiceBusyError
 from seedance_async.logs import Log
-from seedance_async.models import Submission, Task
+from seedance_async.models import Submission, Task, media
 from seedance_async.on_wire import PostsOnWire
 from seedance_async.record import Asked
 from seedance_async.scheduling.dispatcher import Dispatcher
@@ -42,6 +42,7 @@ if TYPE_CHECKING:
 
     from seedance_async.budget.gate import Slot
     from seedance_async.budget.memory import BudgetMemory
+    from seedance_async.budget.references import ReferenceBudget
     from seedance_async.credentials import ApiKey
     from seedance_async.models import Kind, RateLimit, Request, RetryPolicy, Timeouts
     from seedance_async.record import AccountRecord, Entry
@@ -73,18 +74,21 @@ class Engine:
         usage: Usage,
         forecast: Forecast,
         memory: BudgetMemory | None,
+        references: ReferenceBudget,
         record: AccountRecord,
         project: str | None,
         session: ClientSession | None,
         route: Route,
     ) -> None:
         self.timeouts = timeouts
+        self.references: ReferenceBudget = references
         self.dispatcher: Dispatcher = Dispatcher(Budget(rate_limit, memory=memory), Schedule(forecast))
         self.downloads: Downloads = Downloads(timeouts, trusted=base_url, route=route)
         self.transport: Transport = Transport(
             base_url=base_url,
             key=key,
             slots=self.dispatcher,
+            references=references,
             policy=policy,
             timeouts=timeouts,
             usage=usage,
@@ -174,8 +178,13 @@ class Engine:
 
     async def submit(self, request: Request, *, key: str | None = None) -> Submission:
         """Send the POST of a caller who waits for it here; it counts among those under way."""
-        with self.dispatcher.room.one_posting(), self.posts.one():
-            return await self.post(request, key=key)
+        reference = await self.references.acquire() if any(media(request)) else None
+        try:
+            with self.dispatcher.room.one_posting(), self.posts.one():
+                return await self.post(request, key=key)
+        finally:
+            if reference is not None:
+                reference.settle()
 
     async def post(self, request: Request, *, key: str | None = None, slot: Slot | None = None) -> Submission:
         """Send a request's POST. Without a key one is minted here, once: every retry goes under it."""
@@ -203,8 +212,12 @@ class Engine:
         entry = self._record.entry(self._asked(call, kind, project))
         slot = await self._slot_on_record(entry, slot)
 
+        with_media = call.body is not None and posts.has_media(call.body)
+
         async def before_again(failure: protocol.Failure) -> None:
             entry.retried()
+            if with_media:
+                await self._reference_again()
             if on_retry is not None and failure.outcome is not protocol.Outcome.UNKNOWN:
                 on_retry()
             if isinstance(failure.error, ServiceBusyError):
@@ -222,6 +235,12 @@ class Engine:
             with handing_over(submission):
                 await entry.accepted(submission)
         return submission
+
+    async def _reference_again(self) -> None:
+        """Wait until media may be checked once more, after an attempt that failed."""
+        slot = await self.references.acquire()
+        if slot is not None:
+            slot.settle(arrives_within=self.timeouts.arrival)
 
     def _asked(self, call: protocol.Call, kind: Kind, project: str | None) -> Asked:
         """What a POST asks for, for the account's record."""

@@ -22,6 +22,7 @@ KEY_PAGE: Final = "https://seedance2ai.io/app/api"
 
 Option = TypeVar("Option", CreditLimits, RateLimit, RetryPolicy, Timeouts, Forecast)
 Setting = TypeVar("Setting")
+Default = TypeVar("Default")
 
 
 def read_api_key(given: str | None) -> ApiKey | ConfigurationError:
@@ -54,7 +55,12 @@ def option(value: object, kind: type[Option]) -> Option:
     raise ConfigurationError(f"a {kind.__name__} is wanted, such as {kind()}; got {shown(value)}")
 
 
-def from_environment(name: str, parse: Callable[[str], Setting], default: Setting) -> Setting:
+def read_limit(variable: str, given: object) -> RateLimit | None:
+    """The limit that was given, else that of the environment."""
+    return from_environment(variable, RateLimit.parse, None) if given is None else option(given, RateLimit)
+
+
+def from_environment(name: str, parse: Callable[[str], Setting], default: Default) -> Setting | Default:
     """A setting of the environment; ``default`` where it is not set."""
     text = os.environ.get(name)
     try:

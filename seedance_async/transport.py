@@ -32,9 +32,10 @@ from aiohttp import ClientSession, ClientTimeout
 from attrs import define, evolve, field
 from yarl import URL
 
-from seedance_async import clocks, retry
+from seedance_async import clocks, posts, retry
 from seedance_async.api_session import Attempt, current, middlewares_of, write_ours
 from seedance_async.base_url import twin
+from seedance_async.budget.references import ReferenceBudget
 from seedance_async.credentials import ApiKey
 from seedance_async.errors import (
     ApiError,
@@ -98,6 +99,7 @@ class Transport:
     base_url: URL
     key: ApiKey
     slots: Slots
+    references: ReferenceBudget
     policy: RetryPolicy
     timeouts: Timeouts
     usage: Usage
@@ -222,6 +224,8 @@ class Transport:
         refused, wait = False, None
         arrives_within = self.timeouts.arrival  # unless an answer shows that it has arrived
         try:
+            if _has_media(call):
+                self.references.sent()
             reply = await self._exchange(call, Attempt(slot))
             if reply is None:
                 slot.cancel()
@@ -231,8 +235,8 @@ class Transport:
             if not _is_unanswered(outcome):
                 arrives_within = 0.0
             if isinstance(outcome, Failure):
-                refused, wait = isinstance(outcome.error, RateLimitedError), outcome.retry_after
-                self.usage.refusals += refused
+                wait = outcome.retry_after
+                refused = self._is_refused(call, outcome, slot)
             if log.shows_debug():
                 said = outcome.error.message if isinstance(outcome, Failure) else "ok"
                 took = anyio.current_time() - began
@@ -241,6 +245,15 @@ class Transport:
             return outcome
         finally:
             slot.settle(refused=refused, retry_after=wait, arrives_within=arrives_within)
+
+    def _is_refused(self, call: Call, failure: Failure, slot: Slot) -> bool:
+        """Whether an attempt was refused for the number of requests, and not for that of its media."""
+        if not isinstance(failure.error, RateLimitedError):
+            return False
+        self.usage.refusals += 1
+        return not _has_media(call) or not self.references.refused(
+            explained=slot.explains_refusal(), retry_after=failure.retry_after
+        )
 
     def _warn_of_outage(self, outcome: object) -> None:
         """Warn once in an outage: a program that looks at warnings only must not seem to hang."""
@@ -441,3 +454,8 @@ def _phrase(problem: Exception, outcome: Outcome) -> str:
     if isinstance(problem, aiohttp.ClientConnectorError):
         return f"could not connect: {problem.os_error.strerror or type(problem.os_error).__name__}"
     return f"connection lost {when} ({type(problem).__name__})"
+
+
+def _has_media(call: Call) -> bool:
+    """Whether a call brings pictures or clips for the server to fetch."""
+    return call.body is not None and posts.has_media(call.body)

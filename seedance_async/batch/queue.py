@@ -19,6 +19,7 @@ from seedance_async import clocks, posts
 from seedance_async.batch.journal import JobEntry
 from seedance_async.batch.states import State
 from seedance_async.errors import CreditCapError
+from seedance_async.models import MEDIA_FIELDS
 
 if TYPE_CHECKING:
     from seedance_async.batch.ledger import Ledger
@@ -63,6 +64,11 @@ class Post:
     def kind(self) -> Kind:
         """The class of work they belong to."""
         return self.jobs[0].kind
+
+    @property
+    def has_media(self) -> bool:
+        """Whether it brings pictures or clips for the server to fetch."""
+        return any(self.jobs[0].request_fields.get(name) for name in MEDIA_FIELDS)
 
     @property
     def refused_key(self) -> str | None:

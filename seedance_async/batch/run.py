@@ -210,7 +210,7 @@ class Run:
             return parts, self._follow(parts, then)
         renewed: set[int] = set()
         while True:
-            async with self._stream.turn(post.kind, then) as slot:
+            async with self._stream.turn(post.kind, then, with_media=post.has_media) as slot:
                 if slot is None:
                     return SeedanceError(f"not sent: {self.stopped and self.stopped.message}"), []
                 outdated = await self._sources.outdated(post) - renewed

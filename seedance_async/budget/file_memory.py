@@ -43,7 +43,7 @@ from attrs import evolve, frozen
 from cattrs import BaseValidationError, Converter
 
 from seedance_async.budget.lock import inode_of, locked
-from seedance_async.budget.memory import BudgetState
+from seedance_async.budget.memory import BudgetMemory, BudgetState, NoMemory
 from seedance_async.budget.pace import Pace
 from seedance_async.clocks import boot_time
 from seedance_async.logs import Log
@@ -356,3 +356,8 @@ def _boot_id() -> str:
         return Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii").strip()
     except OSError:
         return ""
+
+
+def memory_of(account: str, base_url: URL, limit: RateLimit) -> BudgetMemory:
+    """Where the stamps and lessons of an account's limit are kept; a sandbox's for the process only."""
+    return FileMemory(account, limit=limit) if outlives_a_process(base_url) else NoMemory()

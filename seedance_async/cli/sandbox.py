@@ -54,6 +54,7 @@ async def sandbox(
     credits: int | None = None,  # noqa: A002 - the vendor's own word
     speed: float | None = None,
     seed: int | None = None,
+    reference_checks: int | None = None,
     window: WindowName | None = None,
     behaviour: Path | None = None,
     faults: Path | None = None,
@@ -75,6 +76,7 @@ async def sandbox(
         credits: What that account holds at first, else 100000.
         speed: How many times faster than real everything passes, the limit's window too; else 1.
         seed: The same seed and the same requests give the same ids, durations and failures; else 0.
+        reference_checks: Submits with pictures or clips that it takes in 60 s, a limit of its own; else any.
         window: How the server counts its 30 requests per 60 s; else as --behaviour says, or by a sliding log.
         behaviour: JSON file with an object of switches, fields as in seedance_async.sandbox.Behaviour.
         faults: JSON file with a list of faults, fields as in seedance_async.sandbox.Fault.
@@ -86,6 +88,8 @@ async def sandbox(
     _check(
         ports={"--port": port, "--media-port": media_port}, url_host=url_host, speed=speed, api_key=api_key
     )
+    if reference_checks is not None and reference_checks < 1:
+        raise ConfigurationError(f"--reference-checks must be at least 1; got {reference_checks}")
     async with AsyncExitStack() as opened:
         with refusals_as_mistakes():
             begun = _terms(state)
@@ -100,6 +104,7 @@ async def sandbox(
                 speed=begun.speed if speed is None else speed,
                 seed=begun.seed if seed is None else seed,
                 window=window,
+                conditions=emulator.Conditions(reference_checks=reference_checks),
                 behaviour=_read_behaviour(behaviour) if behaviour else None,
                 faults=_read_faults(faults) if faults else (),
             )

@@ -22,6 +22,7 @@ from seedance_async.models.requests import (
     VideoMode,
     VideoResolution,
     links,
+    media,
 )
 from seedance_async.models.settings import CreditLimits, RateLimit, RetryPolicy, Timeouts, time_scale
 
@@ -56,5 +57,6 @@ __all__ = [
     "VideoOutput",
     "VideoResolution",
     "links",
+    "media",
     "time_scale",
 ]

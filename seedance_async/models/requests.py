@@ -297,13 +297,19 @@ MEDIA_FIELDS: Final = ("image_url", "end_image_url", "media_urls", "image_urls")
 """Fields that hold URLs or links."""
 
 
-def links(request: Request) -> Iterator[tuple[str, Link]]:
-    """The links of a request, each with its field."""
+def media(request: Request) -> Iterator[tuple[str, str]]:
+    """The URLs and links of a request, each with its field."""
     for name in MEDIA_FIELDS:
         value = getattr(request, name, None)
         for text in (value,) if isinstance(value, str) else value or ():
-            if link := parse_link(text):
-                yield name, link
+            yield name, text
+
+
+def links(request: Request) -> Iterator[tuple[str, Link]]:
+    """The links of a request, each with its field."""
+    for name, text in media(request):
+        if link := parse_link(text):
+            yield name, link
 
 
 REQUEST_TYPES: Final[dict[str, type[Request]]] = {
