@@ -77,6 +77,9 @@ class Options:
     retry_failed: Annotated[
         bool, _flag("Send jobs anew that failed or were refused in earlier runs, at their price.")
     ] = False
+    reroll_refunded: Annotated[
+        int, Parameter(help="Make jobs anew that failed and were refunded, so often at most, over all runs.")
+    ] = 0
     until: Annotated[
         str | None, Parameter(help="Only jobs with such names ('still-*') and their sources; then stop.")
     ] = None
@@ -101,6 +104,7 @@ class Options:
         given = {
             "--max-credits": None if self.max_credits is None else f"{self.max_credits:.10g}",
             "--max-in-flight": None if self.max_in_flight is None else str(self.max_in_flight),
+            "--reroll-refunded": str(self.reroll_refunded) if self.reroll_refunded else None,
             "--until": self.until,
             "--project": self.project,
             "--output-name": None if self.output_name == names.DEFAULT else self.output_name,
@@ -152,6 +156,7 @@ async def batch(
             recorded=NOTHING_RECORDED if options.sandbox else recorded_prices(connection),
             share_posts=not options.no_share_posts and options.max_in_flight is None,
             retry_failed=options.retry_failed,
+            reroll_refunded=options.reroll_refunded,
             until=options.until,
             as_json=options.as_json,
             scale=1 / SPEED if options.sandbox else None,
@@ -176,6 +181,8 @@ def _check(output: Path | None, options: Options, connection: Connection) -> Non
         reason = f"--sandbox has a key, an address and a clock of its own; leave out {' and '.join(foreign)}"
         raise ConfigurationError(reason)
     names.Template(options.output_name)
+    if options.reroll_refunded < 0:
+        raise ConfigurationError("--reroll-refunded must be 0 or more: how often a job is made anew at most")
     if output is None:
         return
     check_writable(output)
@@ -247,6 +254,7 @@ class _Command:
             output_name=options.output_name,
             resubmit_uncertain=options.resubmit_uncertain,
             retry_failed=options.retry_failed,
+            reroll_refunded=options.reroll_refunded,
             until=options.until,
             embed=not options.no_embed,
             share_posts=not options.no_share_posts,
