@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Final
 from attrs import frozen
 
 from seedance_async.batch.journal.link_moves import LinkMoves
-from seedance_async.batch.journal.records import JobEntry  # noqa: TC001 - attrs resolves its types
+from seedance_async.batch.journal.records import JobEntry
 from seedance_async.batch.journal.transactions import transaction
 from seedance_async.batch.states import State
 
