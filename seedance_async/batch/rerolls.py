@@ -22,8 +22,8 @@ if TYPE_CHECKING:
 log: Log = Log(__name__)
 
 REPEATED: Final = (
-    "%s failed %d times in the same words, so its prompt or its picture is the cause: change that rather "
-    "than ask again; %s"
+    "%s failed twice in the same words, so its prompt or its picture is likely the cause: change that "
+    "rather than ask again; %s"
 )
 
 
@@ -67,7 +67,7 @@ def report(failures: Sequence[RefundedFailure], *, most: int) -> None:
     """Log what is made anew, and what there is no sense in making anew."""
     for failure in failures:
         name = failure.entry.name
-        if failure.times_alike > 1:
-            log.warning(REPEATED, name, failure.times_alike, failure.error)
+        if failure.times_alike == 2 and failure.is_new:
+            log.warning(REPEATED, name, failure.error)
         if failure.is_planned:
             log.warning("%s is made anew, %d of %d times: %s", name, failure.rerolls, most, failure.error)

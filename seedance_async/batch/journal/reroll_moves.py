@@ -54,12 +54,14 @@ class RefundedFailure:
         rerolls: how often it was made anew, in all runs, this time included.
         times_alike: how often in a row it has failed in the same words.
         error: these words.
+        is_new: whether it was not counted before.
     """
 
     entry: JobEntry
     rerolls: int
     times_alike: int
     error: str | None
+    is_new: bool
 
     @property
     def is_planned(self) -> bool:
@@ -125,4 +127,5 @@ class RerollMoves(LinkMoves):
             rerolls=rerolls + is_allowed,
             times_alike=alike,
             error=error,
+            is_new=counted != post,
         )
