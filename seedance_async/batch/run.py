@@ -14,11 +14,12 @@ from functools import partial
 from typing import TYPE_CHECKING, Final, TypeAlias
 
 import anyio
-from attrs import evolve, frozen
+from attrs import evolve
 
 from seedance_async import clocks
 from seedance_async.batch import results
 from seedance_async.batch.queue import JobQueue, Post
+from seedance_async.batch.rerolls import Rerolls
 from seedance_async.batch.sending import Parts, Sender
 from seedance_async.batch.sources import Sources
 from seedance_async.batch.states import State
@@ -45,6 +46,7 @@ if TYPE_CHECKING:
     from seedance_async.batch.jobs import JobResult
     from seedance_async.batch.journal import JobEntry, Journal
     from seedance_async.batch.ledger import Ledger
+    from seedance_async.batch.run_options import RunOptions
     from seedance_async.batch.saving import Saver
     from seedance_async.budget.gate import Slot
     from seedance_async.engine import Engine
@@ -63,25 +65,6 @@ UNENDED: Final = frozenset({State.PLANNED, State.SUBMITTING, State.ACCEPTED})
 
 End: TypeAlias = "tuple[JobEntry, SeedanceError | None]"
 """A job as the journal has it now, and what went wrong."""
-
-
-@frozen(kw_only=True)
-class RunOptions:
-    """How a batch is run.
-
-    Attributes:
-        max_in_flight: most jobs submitted and not finished at once; None for no bound.
-        share_posts: whether jobs that ask for the same may share a POST.
-        replay_window: seconds for which a key is taken to be remembered by the server.
-        pay_twice: whether a job of unknown outcome may take a new key where its own leads no further.
-        project: whose costs the POSTs are in the account's record.
-    """
-
-    max_in_flight: int | None
-    share_posts: bool
-    replay_window: float
-    pay_twice: bool
-    project: str | None
 
 
 class Run:
@@ -108,6 +91,7 @@ class Run:
         self._sources = Sources(engine, journal, ledger)
         self._changed = Signal()
         self._outlook = Outlook()
+        self._rerolls = Rerolls(journal, most=options.reroll_refunded)
         self._sender = Sender(
             engine,
             journal,
@@ -196,7 +180,7 @@ class Run:
                     ends = await self._not_accepted(post, answer)
                 else:
                     outcomes = await self._stream.outcomes(followers)
-                    ends = await self._record_results(post, answer, outcomes)
+                    ends = await self._make_anew(await self._record_results(post, answer, outcomes))
             return [*ends, *await self._pass_on(ends)]
         finally:
             self._under_way -= 1
@@ -312,6 +296,15 @@ class Run:
         error.idempotency_key = error.idempotency_key or entry.key
         error.task_id = error.task_id or next(iter(entry.task_ids), None)
         return entry, error
+
+    async def _make_anew(self, ends: list[End]) -> list[End]:
+        """Let what failed and was refunded wait for another turn, where it may; the rest of the ends."""
+        if self.stopped is None:
+            self._requeued.update(job.number for job, _ in ends)  # before the reading can meet one as planned
+            for entry in await self._rerolls.plan([job for job, _ in ends]):
+                self._requeue(entry)
+                ends = [end for end in ends if end[0].number != entry.number]
+        return ends
 
     async def _left_out(self, job: JobEntry) -> list[End]:
         """The answer to a shared POST names no task for this job."""

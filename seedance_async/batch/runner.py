@@ -31,14 +31,15 @@ import anyio
 from anyio import to_thread
 
 from seedance_async import arguments, clocks
-from seedance_async.batch import names, results
+from seedance_async.batch import names, rerolls, results
 from seedance_async.batch.account_check import check_account
 from seedance_async.batch.intake import take_manifest, take_stream
 from seedance_async.batch.jobs import Job, JobResult
 from seedance_async.batch.journal import Changes, JobEntry, Journal
 from seedance_async.batch.ledger import Ledger
 from seedance_async.batch.queue import Post
-from seedance_async.batch.run import PAGE, Run, RunOptions
+from seedance_async.batch.run import PAGE, Run
+from seedance_async.batch.run_options import RunOptions
 from seedance_async.batch.saving import Saver
 from seedance_async.batch.states import State
 from seedance_async.batch.summary import Summary
@@ -76,6 +77,8 @@ class BatchRunner:
             new key where the server says no more than that it knows theirs. They may be paid twice.
         retry_failed: send those anew that failed or were refused in earlier runs, under new keys. What they
             cost so far stays in the sums, what they cost now comes to it.
+        reroll_refunded: make a job anew that failed and was fully refunded, at most so often over all runs,
+            under new keys and the cap. Never one that was refused, or not refunded.
         embed: put each job's prompt into its files' own metadata; False keeps them as the server made them.
         share_posts: let up to four ``GptImage2`` jobs that ask for the same, such as the takes of one, go out
             in one POST. Each stays a job of its own, but ends with the last of them. Posts are not shared
@@ -101,6 +104,7 @@ class BatchRunner:
         replay_window: float = KEY_TRUSTED,
         resubmit_uncertain: bool = False,
         retry_failed: bool = False,
+        reroll_refunded: int = 0,
         embed: bool = True,
         share_posts: bool = True,
         until: str | None = None,
@@ -117,6 +121,7 @@ class BatchRunner:
                 "replay_window": arguments.patience(replay_window),
                 "resubmit_uncertain": true_or_false(resubmit_uncertain),
                 "retry_failed": true_or_false(retry_failed),
+                "reroll_refunded": whole_number(0)(reroll_refunded),
                 "embed": true_or_false(embed),
                 "share_posts": true_or_false(share_posts),
                 "until": optional(arguments.text)(until),
@@ -136,6 +141,7 @@ class BatchRunner:
         self._project = project
         self._resubmit_uncertain = resubmit_uncertain
         self._retry_failed = retry_failed
+        self._reroll_refunded = reroll_refunded
         self._replay_window = float("inf") if resubmit_uncertain else replay_window
         self._ledger = Ledger(cap=max_credits)
         self._changes = Changes()
@@ -278,6 +284,8 @@ class BatchRunner:
         await journal.do(journal.store.begin_run, replayable_since=oldest, account=account, now=now)
         if self._retry_failed:
             await journal.do(journal.store.plan_ended_again)
+        async for failures in rerolls.plan_earlier(journal, most=self._reroll_refunded):
+            rerolls.report(failures, most=self._reroll_refunded)
         await journal.do(journal.store.sort_linked)
         await self._choose(journal)
         await self._find_missing_files(journal)
@@ -315,6 +323,7 @@ class BatchRunner:
                 replay_window=self._replay_window,
                 pay_twice=self._resubmit_uncertain,
                 project=self._project or engine.project or self._directory.name,
+                reroll_refunded=self._reroll_refunded,
             ),
         )
 

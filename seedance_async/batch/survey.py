@@ -21,6 +21,7 @@ from seedance_async.batch.journal import Changes, Journal
 from seedance_async.batch.journal.opening import not_permitted
 from seedance_async.batch.journal.remains import JOURNAL
 from seedance_async.batch.queue import posts_for
+from seedance_async.batch.rerolls import plan_earlier
 from seedance_async.batch.states import State
 from seedance_async.errors import ConfigurationError, JournalError
 from seedance_async.models import Kind
@@ -77,6 +78,7 @@ async def survey(
     directory: Path | None = None,
     *,
     retry_failed: bool = False,
+    reroll_refunded: int = 0,
     until: str | None = None,
 ) -> Survey:
     """Survey a manifest, beside what its directory knows.
@@ -85,6 +87,7 @@ async def survey(
         manifest: its path; ``-`` is standard input.
         directory: of the batch, if it has begun.
         retry_failed: count what failed or was refused as to be sent.
+        reroll_refunded: count what failed and was refunded as to be sent, where it was not so often already.
         until: count only jobs whose names match this pattern, and what they take.
 
     Raises:
@@ -98,6 +101,8 @@ async def survey(
             changes = await take_manifest(journal, manifest)
             if retry_failed:
                 await journal.do(journal.store.plan_ended_again)
+            async for _ in plan_earlier(journal, most=reroll_refunded):
+                pass
             if await journal.do(journal.store.choose, until) is None:
                 raise ConfigurationError(f"no job of the manifest has a name that matches {until!r}")
             return await journal.do(_look, journal, changes)

@@ -21,6 +21,7 @@ from seedance_async.batch import names
 from seedance_async.batch.journal.remains import JOURNAL
 from seedance_async.batch.manifest_source import is_read_once
 from seedance_async.batch.states import ENDED, State
+from seedance_async.cli import hooks
 from seedance_async.cli.batch_display import choose_display
 from seedance_async.cli.batch_run import BatchRun
 from seedance_async.cli.connection import Connection
@@ -39,6 +40,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from seedance_async import BatchRunner, SeedanceClient, Summary
+    from seedance_async.cli.batch_display import Display
     from seedance_async.cli.batch_run import Shortfall
 
 SANDBOX_MEMORY: Final = "sandbox.jsonl"
@@ -77,6 +79,9 @@ class Options:
     retry_failed: Annotated[
         bool, _flag("Send jobs anew that failed or were refused in earlier runs, at their price.")
     ] = False
+    reroll_refunded: Annotated[
+        int, Parameter(help="Make jobs anew that failed and were refunded, so often at most, over all runs.")
+    ] = 0
     until: Annotated[
         str | None, Parameter(help="Only jobs with such names ('still-*') and their sources; then stop.")
     ] = None
@@ -89,6 +94,16 @@ class Options:
         Parameter(help="Whose costs these are in seedance spend; else SEEDANCE_PROJECT, else DIR's name."),
     ] = None
     sandbox: Annotated[bool, _flag("Play it through in a sandbox: no key, no network, no money.")] = False
+    on_event: Annotated[
+        str | None,
+        Parameter(
+            help="A program that gets each event of --json, but no URLs, on its stdin; SEEDANCE_API_KEY is "
+            "not among its variables."
+        ),
+    ] = None
+    on_event_for: Annotated[
+        str | None, Parameter(help="Only these events: started, job, progress, stopping, ended.")
+    ] = None
     as_json: Annotated[
         bool, Parameter(name="--json", negative=(), show_default=False, help="Events for programs on stdout.")
     ] = False
@@ -101,8 +116,11 @@ class Options:
         given = {
             "--max-credits": None if self.max_credits is None else f"{self.max_credits:.10g}",
             "--max-in-flight": None if self.max_in_flight is None else str(self.max_in_flight),
+            "--reroll-refunded": str(self.reroll_refunded) if self.reroll_refunded else None,
             "--until": self.until,
             "--project": self.project,
+            "--on-event": self.on_event,
+            "--on-event-for": self.on_event_for,
             "--output-name": None if self.output_name == names.DEFAULT else self.output_name,
         }
         switches = {
@@ -152,6 +170,7 @@ async def batch(
             recorded=NOTHING_RECORDED if options.sandbox else recorded_prices(connection),
             share_posts=not options.no_share_posts and options.max_in_flight is None,
             retry_failed=options.retry_failed,
+            reroll_refunded=options.reroll_refunded,
             until=options.until,
             as_json=options.as_json,
             scale=1 / SPEED if options.sandbox else None,
@@ -176,6 +195,14 @@ def _check(output: Path | None, options: Options, connection: Connection) -> Non
         reason = f"--sandbox has a key, an address and a clock of its own; leave out {' and '.join(foreign)}"
         raise ConfigurationError(reason)
     names.Template(options.output_name)
+    if options.on_event is not None:
+        hooks.parse_command(options.on_event)
+    if options.on_event_for is not None:
+        hooks.parse_kinds(options.on_event_for)
+        if options.on_event is None:
+            raise ConfigurationError("--on-event-for says what a program is told of; name it by --on-event")
+    if options.reroll_refunded < 0:
+        raise ConfigurationError("--reroll-refunded must be 0 or more: how often a job is made anew at most")
     if output is None:
         return
     check_writable(output)
@@ -194,8 +221,17 @@ class _Command:
         self._connection = connection
 
     async def run(self) -> int:
-        """Run the batch, write how it ended, and how to go on."""
-        display = choose_display(self._manifest, self._directory, as_json=self._options.as_json)
+        """Run the batch, write how it ended, and how to go on; tell a program of it, where one is named."""
+        options = self._options
+        display = choose_display(self._manifest, self._directory, as_json=options.as_json)
+        if options.on_event is None:
+            return await self._show(display)
+        command, kinds = hooks.parse_command(options.on_event), hooks.parse_kinds(options.on_event_for)
+        names, key = (self._manifest, self._directory), self._connection.api_key
+        async with hooks.telling(display, command, kinds=kinds, key=key, names=names) as both:
+            return await self._show(both)
+
+    async def _show(self, display: Display) -> int:
         batch = BatchRun(self._directory, display)
         with interruptible(display) as interruption:
             await self._run(batch)
@@ -247,6 +283,7 @@ class _Command:
             output_name=options.output_name,
             resubmit_uncertain=options.resubmit_uncertain,
             retry_failed=options.retry_failed,
+            reroll_refunded=options.reroll_refunded,
             until=options.until,
             embed=not options.no_embed,
             share_posts=not options.no_share_posts,

@@ -31,7 +31,7 @@ from seedance_async.credit_format import format_credits
 from seedance_async.time_format import format_seconds
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Callable, Iterable, Mapping
     from pathlib import Path
 
     from rich.console import RenderableType
@@ -172,9 +172,21 @@ class TerminalDisplay(LogDisplay):
 
 
 class EventDisplay:
-    """An event a line on stdout."""
+    """An event a line on stdout, or wherever else events go.
 
-    def __init__(self, manifest: str, directory: Path) -> None:
+    Args:
+        manifest: as the user named it.
+        directory: of the batch.
+        emit: takes the name and the fields of each event.
+    """
+
+    def __init__(
+        self,
+        manifest: str,
+        directory: Path,
+        emit: Callable[[str, Mapping[str, object]], None] | None = None,
+    ) -> None:
+        self._emit = emit or _write_event
         self._origin = {"manifest": manifest, "directory": str(directory)}
         self._ticker = Ticker(self, EVENT_INTERVAL)
         self._monitor: Monitor
@@ -182,25 +194,25 @@ class EventDisplay:
     def start(self, monitor: Monitor) -> None:
         """Begin to write."""
         self._monitor = monitor
-        _write_event("started", self._origin)
+        self._emit("started", self._origin)
         self._ticker.start()
 
     def refresh(self) -> None:
         """Write how the batch stands."""
         status = self._monitor.status()
         left = None if status.seconds_left is None else round(status.seconds_left, 3)
-        _write_event(
+        self._emit(
             "progress",
             {**_numbers(status), "requests_in_window": status.requests_in_window, "seconds_left": left},
         )
 
     def job_ended(self, result: JobResult) -> None:
         """Write all of it."""
-        _write_event("job", _job_fields(result))
+        self._emit("job", _job_fields(result))
 
     def stopping(self, reason: str) -> None:
         """Write why."""
-        _write_event("stopping", {"reason": reason})
+        self._emit("stopping", {"reason": reason})
 
     def stop(self) -> None:
         """End."""
@@ -211,7 +223,7 @@ class EventDisplay:
         stopped = status.summary.stopped
         reason = stopped.message if stopped else None
         gallery = None if page is None else str(page)
-        _write_event("ended", {"exit_code": code, "reason": reason, "gallery": gallery, **_numbers(status)})
+        self._emit("ended", {"exit_code": code, "reason": reason, "gallery": gallery, **_numbers(status)})
 
 
 # --- events

@@ -31,6 +31,8 @@ if TYPE_CHECKING:
     from seedance_async.models import Kind
     from seedance_async.prices import Tariff
 
+REROLLS: Final = "what fails and is refunded is made anew, {} a job at most; that is not in these figures"
+
 UNFINISHED: Final = (State.PLANNED, State.SUBMITTING, State.ACCEPTED)
 
 GUESSES: Final = {
@@ -76,6 +78,7 @@ async def print_estimate(
     recorded: Mapping[Kind, float] = NOTHING_RECORDED,
     share_posts: bool = True,
     retry_failed: bool = False,
+    reroll_refunded: int = 0,
     until: str | None = None,
     as_json: bool,
     scale: float | None = None,
@@ -90,6 +93,7 @@ async def print_estimate(
         recorded: what the account was charged for one task of each kind.
         share_posts: whether equal jobs go out together.
         retry_failed: whether failed jobs go out again.
+        reroll_refunded: how often a job that failed and was refunded is made anew.
         until: only jobs whose names match this pattern, and what they take.
         as_json: whether to write JSON.
         scale: how long a second of the vendor's takes; else the environment's.
@@ -97,7 +101,9 @@ async def print_estimate(
     """
     text = rate_limit or os.environ.get("SEEDANCE_RATE_LIMIT")
     limit = RateLimit.parse(text) if text else RateLimit()
-    found = await survey(manifest, directory, retry_failed=retry_failed, until=until)
+    found = await survey(
+        manifest, directory, retry_failed=retry_failed, reroll_refunded=reroll_refunded, until=until
+    )
     scale = scale or time_scale(os.environ.get("SEEDANCE_TIME_SCALE") or "1")
     forecast = Forecast(scale=scale)
     for kind, seconds in found.durations:
@@ -116,7 +122,14 @@ async def print_estimate(
     else:
         for subject, line in _lines(found, expected, limit, cap=max_credits, speed=1 / scale):
             write_data(f"{subject:<9} {line}".rstrip())
+        if reroll_refunded:
+            write_data(f"{'rerolls':<9} {REROLLS.format(times(reroll_refunded))}")
     return ExitCode.OK
+
+
+def times(count: int) -> str:
+    """``once``, or ``3 times``."""
+    return "once" if count == 1 else f"{count} times"
 
 
 def recorded_prices(connection: Connection) -> Mapping[Kind, float]:
