@@ -121,6 +121,10 @@ class CompletionRun:
             await self._stream.deliver(completion)
 
     async def _submit_and_collect(self, group: RequestGroup) -> list[Completion]:
+        try:
+            await self._engine.media.urls(group.request)  # before its turn: an upload takes long
+        except SeedanceError as error:
+            return self._failed(group, error)
         async with self._stream.turn(group.request.kind) as slot:
             if slot is None:
                 return _not_accepted(group, _not_sent(self._stream.stopped))

@@ -17,11 +17,13 @@ from seedance_async.batch.jobs import Job, name_problems, repeat_problems
 from seedance_async.batch.matrix import MatrixError, expand
 from seedance_async.batch.preamble import FIELDS_OF, PREAMBLE_FIELDS, Preamble
 from seedance_async.errors import ValidationError
-from seedance_async.models import REQUEST_TYPES
+from seedance_async.media.written import as_written
+from seedance_async.models import MEDIA_FIELDS, REQUEST_TYPES
 from seedance_async.models.display import shown
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
+    from pathlib import Path
 
 OWN_FIELDS: Final = ("name", "model", "repeat")
 RESULT_FIELDS: Final = (
@@ -51,9 +53,14 @@ class Line:
 
 
 class Entries:
-    """Makes jobs of the entries of one manifest, in their order."""
+    """Makes jobs of the entries of one manifest, in their order.
 
-    def __init__(self) -> None:
+    Args:
+        base: the directory that paths of local files are relative to.
+    """
+
+    def __init__(self, base: Path) -> None:
+        self._base = base
         self._preamble = Preamble()
 
     def prepare(self, document: Mapping[str, object]) -> Iterator[Line]:
@@ -76,11 +83,16 @@ class Entries:
             return
         told = set[tuple[tuple[str, str], ...]]()
         for each in expanded:
-            line = _job(each)
+            line = _job(self._with_files(each))
             if line.problems not in told:  # a matrix may make the same mistake ten thousand times
                 yield line
             if line.problems:
                 told.add(line.problems)
+
+    def _with_files(self, fields: Mapping[str, object]) -> Mapping[str, object]:
+        """The fields, with what names a local file marked as one."""
+        given = [name for name in MEDIA_FIELDS if name in fields]
+        return {**fields, **{name: as_written(fields[name], self._base) for name in given}}
 
 
 def _job(fields: Mapping[str, object]) -> Line:

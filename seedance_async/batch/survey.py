@@ -78,6 +78,7 @@ async def survey(
     *,
     retry_failed: bool = False,
     until: str | None = None,
+    has_store: bool = True,
 ) -> Survey:
     """Survey a manifest, beside what its directory knows.
 
@@ -86,6 +87,7 @@ async def survey(
         directory: of the batch, if it has begun.
         retry_failed: count what failed or was refused as to be sent.
         until: count only jobs whose names match this pattern, and what they take.
+        has_store: whether there is a place where local files become URLs; else those are a mistake.
 
     Raises:
         ConfigurationError: no name matches the pattern.
@@ -95,7 +97,7 @@ async def survey(
     with _copied(directory) as copy:
         journal = await Journal.open(copy)
         try:
-            changes = await take_manifest(journal, manifest)
+            changes = await take_manifest(journal, manifest, has_store=has_store)
             if retry_failed:
                 await journal.do(journal.store.plan_ended_again)
             if await journal.do(journal.store.choose, until) is None:

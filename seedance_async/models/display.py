@@ -11,6 +11,8 @@ if TYPE_CHECKING:
 _MAX_CHARACTERS: Final = 60
 _MAX_PROMPT_CHARACTERS: Final = 48
 _USER_INFO: Final = re.compile(r"//[^/#]*@")
+_USER_INFO_IN_TEXT: Final = re.compile(r"(https?://)[^/#?\s\"'<>]*@", re.IGNORECASE)
+_QUERY: Final = re.compile(r"(https?://[^\s?\"'<>]*)\?[^\s\"'<>]+", re.IGNORECASE)
 
 
 def shown(value: object) -> str:
@@ -26,6 +28,11 @@ def shown_url(url: str) -> str:
     """``url`` without password and query: with a signature from a log, anybody could open the file."""
     address, mark, _ = url.partition("?")
     return shown(_USER_INFO.sub("//…@", address) + (mark and "?…"))
+
+
+def without_queries(text: str) -> str:
+    """A text of somebody else's without passwords and queries in the URLs in it: they may be signatures."""
+    return _QUERY.sub(r"\1?…", _USER_INFO_IN_TEXT.sub(r"\1…@", text))
 
 
 def shown_optional_url(url: str | None) -> str:

@@ -10,7 +10,8 @@ from graphlib import TopologicalSorter
 from typing import TYPE_CHECKING, Final
 
 from seedance_async import posts
-from seedance_async.batch.journal.queries import READY, Queries
+from seedance_async.batch.journal.input_rows import InputRows
+from seedance_async.batch.journal.queries import READY
 from seedance_async.batch.journal.records import damage, tasks_of
 from seedance_async.batch.states import HAS_OUTPUT, State
 from seedance_async.errors import JournalError
@@ -25,7 +26,7 @@ if TYPE_CHECKING:
     from seedance_async.prices import Tariff
 
 
-class LinkRows(Queries):
+class LinkRows(InputRows):
     """The links of one batch.
 
     Attributes:
@@ -61,13 +62,14 @@ class LinkRows(Queries):
             )
 
     def _as_sent(self, number: int, body: bytes) -> bytes:
-        """A job's body with the URLs that went, or are about to go, in the place of its links."""
+        """A job's body with the URLs that went, or are about to go, in the place of its links and files."""
         urls: dict[str, str | None] = dict(
             self.file.rows("SELECT text, url FROM links WHERE job = ?", number)
         )
+        urls.update(self.input_urls(number))
         known = {text: url for text, url in urls.items() if url is not None}
         if len(known) < len(urls):
-            raise damage(f"the links of job {number}")
+            raise damage(f"the links and files of job {number}")
         return posts.resolved(body, known)
 
     def outdated_sources(self, numbers: Sequence[int], *, since: float) -> list[int]:
