@@ -92,8 +92,8 @@ class SeedanceClient:
             without prompts; not of a sandbox at loopback, unless ``SEEDANCE_STATE_DIR`` is set.
         credit_limits: standing limits; else ``SEEDANCE_MAX_CREDITS_DAY`` and ``SEEDANCE_MAX_CREDITS_MONTH``.
         project: whose costs the POSTs are in the record; else ``SEEDANCE_PROJECT``.
-        media_store: where local files become https URLs: ``s3://bucket/prefix`` (GCS and Azure, too; the
-            extra ``store``), or an object with ``publish``; see ``MediaStore``. Else ``SEEDANCE_MEDIA_STORE``.
+        media_store: where local files become https URLs: ``s3://bucket/prefix``, ``gs://…`` or ``az://…``
+            (the extra ``store``), or a ``MediaStore`` of yours. Else ``SEEDANCE_MEDIA_STORE``.
 
     Raises:
         ConfigurationError: no API key, or an unusable option. Nothing was sent.

@@ -1,4 +1,4 @@
-"""The checks of local files that take the whole manifest: files that are gone, and no place to publish them."""
+"""The checks of local files that take the whole manifest: which are gone, and whether there is a store."""
 
 from __future__ import annotations
 
