@@ -18,7 +18,7 @@ from seedance_async.batch.matrix import MatrixError, expand
 from seedance_async.batch.preamble import FIELDS_OF, PREAMBLE_FIELDS, Preamble
 from seedance_async.errors import ValidationError
 from seedance_async.media.written import as_written
-from seedance_async.models import MEDIA_FIELDS, REQUEST_TYPES
+from seedance_async.models import MEDIA_FIELDS, REQUEST_TYPES, LocalFile
 from seedance_async.models.display import shown
 
 if TYPE_CHECKING:
@@ -43,6 +43,7 @@ class Line:
         job: None if there are problems.
         problems: as ``(field, reason)``.
         name: of the job, if it has one that can be used, also where the job has problems.
+        files: the local files that it names, with their fields.
     """
 
     number: int
@@ -50,6 +51,7 @@ class Line:
     job: Job | None = None
     problems: tuple[tuple[str, str], ...] = field(default=())
     name: str | None = field(default=None, kw_only=True)
+    files: tuple[tuple[str, LocalFile], ...] = field(default=(), kw_only=True)
 
 
 class Entries:
@@ -83,7 +85,8 @@ class Entries:
             return
         told = set[tuple[tuple[str, str], ...]]()
         for each in expanded:
-            line = _job(self._with_files(each))
+            marked = self._with_files(each)
+            line = evolve(_job(marked), files=tuple(_files(marked)))
             if line.problems not in told:  # a matrix may make the same mistake ten thousand times
                 yield line
             if line.problems:
@@ -93,6 +96,14 @@ class Entries:
         """The fields, with what names a local file marked as one."""
         given = [name for name in MEDIA_FIELDS if name in fields]
         return {**fields, **{name: as_written(fields[name], self._base) for name in given}}
+
+
+def _files(fields: Mapping[str, object]) -> Iterator[tuple[str, LocalFile]]:
+    for name in MEDIA_FIELDS:
+        value = fields.get(name)
+        for each in value if isinstance(value, list) else [value]:
+            if isinstance(each, LocalFile):
+                yield name, each
 
 
 def _job(fields: Mapping[str, object]) -> Line:

@@ -103,7 +103,7 @@ def _drafts_and_problems(
     lines: Iterable[Line], inspector: Inspector
 ) -> Iterator[Draft | Broken | LineProblem]:
     for line in lines:
-        files, faults = inspector.files(line.job.request) if line.job is not None else ({}, [])
+        files, faults = inspector.files(line.files)
         if line.job is not None and not faults:
             yield from drafts(line.job, line=line.number, place=line.place, files=files)
         elif line.name is not None:
@@ -168,7 +168,7 @@ async def _files(
         if given and not has_store:
             problems += [(number, name, f"{str(text)!r:.300} {NO_STORE}") for name, text in given]
         elif given:
-            found[number], faults = await to_thread.run_sync(inspector.files, job.request)
+            found[number], faults = await to_thread.run_sync(inspector.files, given)
             problems += [(number, name, reason) for name, reason in faults]
     if problems:
         raise ManifestError(problems, source="jobs")

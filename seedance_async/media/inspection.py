@@ -20,10 +20,10 @@ from seedance_async.models import local_files
 from seedance_async.models.local_files import CLIPS_TOO
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterable, Mapping
     from io import BufferedReader
 
-    from seedance_async.models import Request
+    from seedance_async.models import LocalFile, Request
 
 MOST_PICTURE_BYTES: Final = 30_000_000
 """Of one picture: the limit of 30 MB that the vendor's site states."""
@@ -148,8 +148,10 @@ class Inspector:
         self.gone: dict[str, str] = {}
         """Why files cannot be read whose content is known from before, by path."""
 
-    def files(self, request: Request) -> tuple[dict[str, tuple[str, str]], list[tuple[str, str]]]:
-        """The local files of a request.
+    def files(
+        self, given: Iterable[tuple[str, LocalFile]]
+    ) -> tuple[dict[str, tuple[str, str]], list[tuple[str, str]]]:
+        """The local files of a request, given with their fields.
 
         Returns:
             By the text in the request, what stands for the content, and the absolute path; and what is wrong,
@@ -157,7 +159,7 @@ class Inspector:
         """
         found: dict[str, tuple[str, str]] = {}
         wrong: list[tuple[str, str]] = []
-        for name, text in local_files(request):
+        for name, text in given:
             try:
                 ref, path = self._ref(text)
                 if fault := clip_fault(name, ref, path):
@@ -206,7 +208,7 @@ def checked_files(request: Request) -> dict[str, tuple[str, str]]:
     Raises:
         ValidationError: with everything that is wrong with them, by field.
     """
-    found, wrong = Inspector().files(request)
+    found, wrong = Inspector().files(local_files(request))
     if wrong:
         raise ValidationError(wrong, subject=type(request).__name__)
     return found
