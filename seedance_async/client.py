@@ -32,7 +32,7 @@ from seedance_async.errors import (
     WaitTimeoutError,
 )
 from seedance_async.logs import Log
-from seedance_async.media import MediaStore, Publisher, read_media_store
+from seedance_async.media import KeptUrls, MediaStore, Publisher, read_media_store
 from seedance_async.models import (
     CreditLimits,
     RateLimit,
@@ -151,7 +151,8 @@ class SeedanceClient:
         )
         check("SeedanceClient", project=(optional(arguments.text), project))
         self._project = project or os.environ.get("SEEDANCE_PROJECT") or None
-        self._media = Publisher(read_media_store(media_store), base_url=self._base_url)
+        kept = KeptUrls(self.account, self._base_url)
+        self._media = Publisher(read_media_store(media_store), base_url=self._base_url, kept=kept)
         self._sent_keys = SentKeys()
         self._engine: Engine | None = None
         self._closed = False

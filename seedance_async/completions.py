@@ -122,7 +122,7 @@ class CompletionRun:
 
     async def _submit_and_collect(self, group: RequestGroup) -> list[Completion]:
         try:
-            await self._engine.media.urls(group.request)  # before its turn: an upload takes long
+            await self._engine.media.prepare(group.request)  # before its turn: an upload takes long
         except SeedanceError as error:
             return self._failed(group, error)
         async with self._stream.turn(group.request.kind) as slot:

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Final, TypeVarTuple
 import anyio
 from attrs import evolve
 
-from seedance_async import posts, protocol, retry
+from seedance_async import protocol, retry
 from seedance_async.api_session import open_session
 from seedance_async.budget.gate import Budget
 from seedance_async.downloads import Downloads
@@ -55,9 +55,6 @@ log: Log = Log(__name__)
 
 Values = TypeVarTuple("Values")
 
-
-REMEMBERED_BODIES: Final = 10_000
-"""Bodies with signed URLs that are kept, to be sent again as they were."""
 
 REMEMBERED_TASKS: Final = 20_000
 """Tasks whose idempotency keys are kept, to recognise an answer that belongs to another POST."""
@@ -104,7 +101,6 @@ class Engine:
         self.project = project
         self.posts: PostsOnWire = PostsOnWire()
         self._keys: OrderedDict[str, str] = OrderedDict()
-        self._bodies: OrderedDict[str, bytes] = OrderedDict()
         self._closing = anyio.Event()
         self._end: ClientStateError | None = None
         self._ended: Future[ClientStateError] = Future()
@@ -181,36 +177,22 @@ class Engine:
 
     async def submit(self, request: Request, *, key: str | None = None) -> Submission:
         """Send the POST of a caller who waits for it here; it counts among those under way."""
-        if key not in self._bodies:
-            await self.media.urls(request)  # uploads take long, and nobody should wait for them beside it
+        call = await self._call(request, key)  # first: uploads take long, and nobody need wait for them
         with self.dispatcher.room.one_posting(), self.posts.one():
-            return await self.post(request, key=key)
+            return await self.send(call, request.kind, history=retry.History(minted=key is None))
 
-    async def post(self, request: Request, *, key: str | None = None, slot: Slot | None = None) -> Submission:
-        """Send a request's POST. Without a key one is minted here, once: every retry goes under it."""
-        call = protocol.submit_call(request, idempotency_key=key or str(uuid.uuid4()))
+    async def post(self, request: Request, *, slot: Slot) -> Submission:
+        """Send a request's POST. Its key is minted here, once: every retry goes under it."""
         try:
-            call = await self._with_files(call, request)
+            call = await self._call(request, None)
         except BaseException:
-            if slot is not None:
-                slot.cancel()
+            slot.cancel()
             raise
-        return await self.send(call, request.kind, history=retry.History(minted=key is None), slot=slot)
+        return await self.send(call, request.kind, history=retry.History(minted=True), slot=slot)
 
-    async def _with_files(self, call: protocol.Call, request: Request) -> protocol.Call:
-        """The call with the URLs of the request's local files; under a key used before, those that went then.
-
-        A URL is signed anew each time, and under its key the server takes the very same bytes only.
-        """
-        key = str(call.idempotency_key)
-        if key not in self._bodies:
-            urls = await self.media.urls(request)
-            if not urls:
-                return call
-            self._bodies[key] = posts.resolved(call.body or b"", urls)
-            while len(self._bodies) > REMEMBERED_BODIES:
-                self._bodies.popitem(last=False)
-        return evolve(call, body=self._bodies[key])
+    async def _call(self, request: Request, key: str | None) -> protocol.Call:
+        call = protocol.submit_call(request, idempotency_key=key or str(uuid.uuid4()))
+        return await self.media.filled(call, request)
 
     async def send(
         self,

@@ -112,7 +112,9 @@ class ObjectStore:
         text = str(problem)
         if CHANGED in text:
             return MediaError(f"{str(file.path)!r:.300} has changed while it was uploaded")
-        return MediaError(f"{self._url} did not take {file.path.name!r:.100}: {reason(text)}; {self._keys}")
+        said = reason(text)
+        advice = next((what for sign, what in ADVICE.items() if sign in said), self._keys)
+        return MediaError(f"{self._url} did not take {file.path.name!r:.100}: {said}; {advice}")
 
 
 def _opened(url: str, keys: str, *, is_s3: bool) -> Any:  # noqa: ANN401 - one of obstore's classes
@@ -147,6 +149,12 @@ def reason(text: str) -> str:
     first = text.partition("\n")[0]
     return without_queries(_TIMES.sub("", first))[:300].strip() or "no reason given"
 
+
+ADVICE: Final = {
+    "NoSuchBucket": "make the bucket, or name another one",
+    "error sending request": "it cannot be reached: its address is that of the cloud, or AWS_ENDPOINT_URL",
+}
+"""By a sign in what a store says, what to do about it; else it is about the keys."""
 
 CHANGED: Final = "seedance: the file has changed"
 

@@ -12,8 +12,9 @@ from urllib.parse import urlsplit
 
 import anyio
 from anyio import to_thread
-from attrs import frozen
+from attrs import evolve, frozen
 
+from seedance_async import posts
 from seedance_async.errors import MediaError, ValidationError
 from seedance_async.foreign import as_told, cancellations, is_stray, place
 from seedance_async.logs import Log
@@ -27,7 +28,9 @@ if TYPE_CHECKING:
 
     from yarl import URL
 
+    from seedance_async.media.kept_urls import KeptUrls
     from seedance_async.models import Request
+    from seedance_async.protocol import Call
 
 log: Log = Log(__name__)
 
@@ -85,10 +88,12 @@ class Publisher:
     Args:
         store: the place; None if there is none.
         base_url: of the API: only a sandbox at loopback can fetch from loopback.
+        kept: what went under the keys of its account.
     """
 
-    def __init__(self, store: MediaStore | None, *, base_url: URL) -> None:
+    def __init__(self, store: MediaStore | None, *, base_url: URL, kept: KeptUrls) -> None:
         self._store = store
+        self._kept = kept
         self._allows_loopback = is_loopback(base_url.host or "")
         self._published: OrderedDict[str, Published] = OrderedDict()
         self._locks: dict[str, anyio.Lock] = {}
@@ -108,12 +113,11 @@ class Publisher:
         urls = {ref: each.url for ref, each in known.items() if each is not None and each.fresh_until > now}
         return urls if len(urls) == len(known) else None
 
-    async def urls(self, request: Request) -> dict[str, str]:
-        """The URL of each local file of a request, by the text in it; published unless they are already.
+    async def files(self, request: Request) -> dict[str, tuple[str, str]]:
+        """The local files of a request: by the text in it, what stands for the content, and the path.
 
         Raises:
-            ValidationError: files are not usable, or there is no media store; nothing was sent.
-            MediaError: one could not be published; nothing was sent.
+            ValidationError: they are not usable, or there is no media store; nothing was sent.
         """
         given = list(local_files(request))
         if not given:
@@ -121,9 +125,34 @@ class Publisher:
         if self._store is None:
             faults = [(name, f"{str(text)!r:.300} {NO_STORE}") for name, text in given]
             raise ValidationError(faults, subject=type(request).__name__)
-        files = await to_thread.run_sync(checked_files, request)
-        urls = await self.publish(dict(files.values()))
-        return {text: urls[ref] for text, (ref, _) in files.items()}
+        return await to_thread.run_sync(checked_files, request)
+
+    async def prepare(self, request: Request) -> None:
+        """Publish the local files of a request, so that its URLs are at hand when its turn comes.
+
+        Raises:
+            ValidationError: as ``files``.
+            MediaError: as ``publish``.
+        """
+        await self.publish(dict((await self.files(request)).values()))
+
+    async def filled(self, call: Call, request: Request) -> Call:
+        """The POST of a request with URLs in the place of its local files; under a known key, the same ones.
+
+        Raises:
+            ValidationError: as ``files``.
+            MediaError: as ``publish``.
+        """
+        files = await self.files(request)
+        if not files:
+            return call
+        refs, key = dict(files.values()), str(call.idempotency_key)
+        urls = await self._kept.of(key)
+        if not refs.keys() <= urls.keys():
+            urls = await self.publish(refs)
+            await self._kept.keep(key, urls)
+        by_text = {text: urls[ref] for text, (ref, _) in files.items()}
+        return evolve(call, body=posts.resolved(call.body or b"", by_text))
 
     async def publish(self, refs: Mapping[str, str]) -> dict[str, str]:
         """The URL of each of these contents.
