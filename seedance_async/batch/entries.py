@@ -86,7 +86,9 @@ class Entries:
         told = set[tuple[tuple[str, str], ...]]()
         for each in expanded:
             marked = self._with_files(each)
-            line = evolve(_job(marked), files=tuple(_files(marked)))
+            line = _job(marked)
+            if files := tuple(_files(marked)):
+                line = evolve(line, files=files)
             if line.problems not in told:  # a matrix may make the same mistake ten thousand times
                 yield line
             if line.problems:
@@ -95,7 +97,8 @@ class Entries:
     def _with_files(self, fields: Mapping[str, object]) -> Mapping[str, object]:
         """The fields, with what names a local file marked as one."""
         given = [name for name in MEDIA_FIELDS if name in fields]
-        return {**fields, **{name: as_written(fields[name], self._base) for name in given}}
+        files = {name: as_written(fields[name], self._base) for name in given}
+        return {**fields, **files} if files else fields
 
 
 def _files(fields: Mapping[str, object]) -> Iterator[tuple[str, LocalFile]]:

@@ -20,12 +20,15 @@ _NOT_A_PATH: Final = re.compile(
 )
 """How a URL, a link or an asset begins. A file that is called so is written with ``./`` before it."""
 
+_PATH: Final = re.compile(r"[./\\]\w|\w[./\\]")
+"""What every path has that is not a mere word, which is taken for a mistake."""
+
 
 def as_written(value: object, base: str | os.PathLike[str]) -> object:
     """The value of a field that holds URLs, with a ``LocalFile`` in the place of each path."""
     if isinstance(value, list | tuple):
         return [as_written(each, base) for each in value]
-    if not isinstance(value, str) or not value.strip() or _NOT_A_PATH.match(value.strip()):
+    if not isinstance(value, str) or _NOT_A_PATH.match(value.strip()) or not _PATH.search(value):
         return value
     text = value.strip()
     try:

@@ -137,9 +137,8 @@ async def test_a_job_is_known_by_the_content_of_its_file(tmp_path: Path) -> None
 
 async def test_a_finished_batch_does_not_miss_its_files_nor_a_store(tmp_path: Path) -> None:
     """What is sent is sent; a job that is still to be sent needs both."""
-    painted(tmp_path / "a.png").with_name("b.png").write_bytes(
-        painted(tmp_path / "b.png", "blue").read_bytes()
-    )
+    painted(tmp_path / "a.png")
+    painted(tmp_path / "b.png", "blue")
     one: dict[str, object] = {"name": "one", "image_urls": ["a.png"]}
     async with Sandbox() as sandbox:
         await run(sandbox, tmp_path / "out", manifest_of(tmp_path, one), PlayStore())
