@@ -34,6 +34,7 @@ if TYPE_CHECKING:
         InvalidRequestError,
         JournalError,
         ManifestError,
+        MediaError,
         NotFoundError,
         OutputMissingError,
         RateLimitedError,
@@ -51,6 +52,8 @@ if TYPE_CHECKING:
         ValidationError,
         WaitTimeoutError,
     )
+    from seedance_async.media.inspection import InputFile
+    from seedance_async.media.publisher import MediaStore
     from seedance_async.models import (
         CreditLimits,
         GptImage2,
@@ -91,6 +94,7 @@ __all__ = [
     "GptImage2",
     "IdempotencyConflictError",
     "ImageOutput",
+    "InputFile",
     "InsufficientCreditsError",
     "InternalServerError",
     "InvalidRequestError",
@@ -100,6 +104,8 @@ __all__ = [
     "Kind",
     "Link",
     "ManifestError",
+    "MediaError",
+    "MediaStore",
     "NanoBananaPro",
     "NotFoundError",
     "Output",
@@ -141,6 +147,8 @@ _ROOMS: Final = {
     "batch.summary": {"Summary"},
     "client": {"SeedanceClient"},
     "completions": {"Completion"},
+    "media.inspection": {"InputFile"},
+    "media.publisher": {"MediaStore"},
     "models": {
         "CreditLimits", "GptImage2", "ImageOutput", "Kind", "Link", "NanoBananaPro", "Output", "OutputImage",
         "RateLimit", "Request", "RetryPolicy",

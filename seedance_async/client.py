@@ -6,10 +6,7 @@ exists from opening to closing. This is what callers see of it.
 
 from __future__ import annotations
 
-import hashlib
 import os
-import re
-from collections import OrderedDict
 from collections.abc import AsyncGenerator, AsyncIterable, Iterable, Sequence
 from pathlib import Path
 from types import TracebackType
@@ -18,7 +15,7 @@ from typing import Final, Self
 import anyio
 from aiohttp import ClientSession
 
-from seedance_async import arguments, wire
+from seedance_async import arguments
 from seedance_async.arguments import check
 from seedance_async.base_url import read_base_url
 from seedance_async.budget.file_memory import memory_of
@@ -28,13 +25,13 @@ from seedance_async.engine import Engine, handing_over
 from seedance_async.errors import (
     ClientStateError,
     ConfigurationError,
-    IdempotencyConflictError,
     SeedanceError,
     TaskFailedError,
     ValidationError,
     WaitTimeoutError,
 )
 from seedance_async.logs import Log
+from seedance_async.media import KeptUrls, MediaStore, Publisher, read_media_store
 from seedance_async.models import (
     CreditLimits,
     RateLimit,
@@ -50,6 +47,7 @@ from seedance_async.record import Recording, account_record
 from seedance_async.route import read_route
 from seedance_async.scheduling.duration import Duration
 from seedance_async.scheduling.forecast import Forecast
+from seedance_async.sent_keys import SentKeys
 from seedance_async.setting_sources import (
     from_environment,
     option,
@@ -63,7 +61,6 @@ from seedance_async.usage import Usage
 log: Log = Log(__name__)
 
 BASE_URL: Final = "https://seedance2ai.io/api/v1"
-REMEMBERED_KEYS: Final = 10_000
 
 
 class SeedanceClient:
@@ -98,6 +95,8 @@ class SeedanceClient:
             without prompts; not of a sandbox at loopback, unless ``SEEDANCE_STATE_DIR`` is set.
         credit_limits: standing limits; else ``SEEDANCE_MAX_CREDITS_DAY`` and ``SEEDANCE_MAX_CREDITS_MONTH``.
         project: whose costs the POSTs are in the record; else ``SEEDANCE_PROJECT``.
+        media_store: where local files become https URLs: ``s3://bucket/prefix``, ``gs://…`` or ``az://…``
+            (the extra ``store``), or a ``MediaStore`` of yours. Else ``SEEDANCE_MEDIA_STORE``.
 
     Raises:
         ConfigurationError: no API key, or an unusable option. Nothing was sent.
@@ -121,6 +120,7 @@ class SeedanceClient:
         record: Recording | None = None,
         credit_limits: CreditLimits | None = None,
         project: str | None = None,
+        media_store: str | MediaStore | None = None,
     ) -> None:
         key = read_api_key(api_key)
         address = base_url or os.environ.get("SEEDANCE_BASE_URL") or BASE_URL
@@ -154,7 +154,9 @@ class SeedanceClient:
         )
         check("SeedanceClient", project=(optional(arguments.text), project))
         self._project = project or os.environ.get("SEEDANCE_PROJECT") or None
-        self._bodies: OrderedDict[str, bytes] = OrderedDict()
+        kept = KeptUrls(self.account, self._base_url)
+        self._media = Publisher(read_media_store(media_store), base_url=self._base_url, kept=kept)
+        self._sent_keys = SentKeys()
         self._engine: Engine | None = None
         self._closed = False
 
@@ -172,6 +174,11 @@ class SeedanceClient:
     def rate_limit(self) -> RateLimit:
         """What the account may send."""
         return self._rate_limit
+
+    @property
+    def has_media_store(self) -> bool:
+        """Whether local files can become URLs."""
+        return self._media.has_store
 
     @property
     def forecasts(self) -> Forecast:
@@ -227,7 +234,7 @@ class SeedanceClient:
         engine = self.running_engine()
         checked(request)
         if idempotency_key is not None:
-            self._check_key(request, idempotency_key)
+            self._sent_keys.check(request, idempotency_key)
         return await engine.submit(request, key=idempotency_key)
 
     async def get_task(self, task_id: str) -> Task:
@@ -416,6 +423,7 @@ class SeedanceClient:
             project=self._project,
             session=self._session,
             route=self._route,
+            media=self._media,
         )
         self._route.warn()
         await engine.open()
@@ -439,22 +447,6 @@ class SeedanceClient:
         self._closed = True
         if self._engine is not None:
             await self._engine.close()
-
-    def _check_key(self, request: Request, key: object) -> None:
-        """Refuse a key that cannot stand in a header, or that this client sent with another body."""
-        if not isinstance(key, str) or not re.fullmatch(r"[\x21-\x7e]{1,255}", key):
-            raise ValidationError(
-                [("idempotency_key", "must be 1 to 255 printable ASCII characters, no spaces")]
-            )
-        digest = hashlib.sha256(request.path.encode() + wire.encode(request)).digest()
-        if self._bodies.setdefault(key, digest) != digest:
-            raise IdempotencyConflictError(
-                "this key was sent with another request before; take a new key for a new job",
-                code="idempotency_conflict",
-                idempotency_key=key,
-            )
-        while len(self._bodies) > REMEMBERED_KEYS:
-            self._bodies.popitem(last=False)
 
 
 def _task_id(task: Submission | Task | str) -> str:

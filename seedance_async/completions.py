@@ -121,6 +121,10 @@ class CompletionRun:
             await self._stream.deliver(completion)
 
     async def _submit_and_collect(self, group: RequestGroup) -> list[Completion]:
+        try:
+            await self._engine.media.prepare(group.request)  # before its turn: an upload takes long
+        except SeedanceError as error:
+            return self._failed(group, error)
         with_media = any(media(group.request))
         async with self._stream.turn(group.request.kind, with_media=with_media) as slot:
             if slot is None:

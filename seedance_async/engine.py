@@ -44,6 +44,7 @@ if TYPE_CHECKING:
     from seedance_async.budget.memory import BudgetMemory
     from seedance_async.budget.references import ReferenceBudget
     from seedance_async.credentials import ApiKey
+    from seedance_async.media import Publisher
     from seedance_async.models import Kind, RateLimit, Request, RetryPolicy, Timeouts
     from seedance_async.record import AccountRecord, Entry
     from seedance_async.route import Route
@@ -79,7 +80,9 @@ class Engine:
         project: str | None,
         session: ClientSession | None,
         route: Route,
+        media: Publisher,
     ) -> None:
+        self.media = media
         self.timeouts = timeouts
         self.references: ReferenceBudget = references
         self.dispatcher: Dispatcher = Dispatcher(Budget(rate_limit, memory=memory), Schedule(forecast))
@@ -178,18 +181,27 @@ class Engine:
 
     async def submit(self, request: Request, *, key: str | None = None) -> Submission:
         """Send the POST of a caller who waits for it here; it counts among those under way."""
+        call = await self._call(request, key)  # first: uploads take long, and nobody need wait for them
         reference = await self.references.acquire() if any(media(request)) else None
         try:
             with self.dispatcher.room.one_posting(), self.posts.one():
-                return await self.post(request, key=key)
+                return await self.send(call, request.kind, history=retry.History(minted=key is None))
         finally:
             if reference is not None:
                 reference.settle()
 
-    async def post(self, request: Request, *, key: str | None = None, slot: Slot | None = None) -> Submission:
-        """Send a request's POST. Without a key one is minted here, once: every retry goes under it."""
+    async def post(self, request: Request, *, slot: Slot) -> Submission:
+        """Send a request's POST. Its key is minted here, once: every retry goes under it."""
+        try:
+            call = await self._call(request, None)
+        except BaseException:
+            slot.cancel()
+            raise
+        return await self.send(call, request.kind, history=retry.History(minted=True), slot=slot)
+
+    async def _call(self, request: Request, key: str | None) -> protocol.Call:
         call = protocol.submit_call(request, idempotency_key=key or str(uuid.uuid4()))
-        return await self.send(call, request.kind, history=retry.History(minted=key is None), slot=slot)
+        return await self.media.filled(call, request)
 
     async def send(
         self,

@@ -6,6 +6,7 @@ report.
     SeedanceError
     ├── ValidationError (ValueError)            the request breaks a documented rule; nothing was sent
     ├── ConfigurationError                      key, base URL or options unusable; nothing was sent
+    ├── MediaError                              a local file cannot be made a URL; nothing was sent
     ├── ClientStateError (RuntimeError)         client not open, closed, in another loop, or after a fork
     ├── ApiError                                the API answered with its own error envelope
     │   ├── InvalidRequestError       400       ├── UnauthorizedError        401
@@ -109,6 +110,12 @@ class ValidationError(SeedanceError, ValueError):
 
 class ConfigurationError(SeedanceError):
     """The client cannot start: no API key, an unusable base URL, or a malformed option."""
+
+
+class MediaError(SeedanceError):
+    """A local file is not usable, or could not be put where the API fetches it. Nothing was sent."""
+
+    advice = "nothing was sent or charged: mend it and run again"
 
 
 class ClientStateError(SeedanceError, RuntimeError):

@@ -36,7 +36,7 @@ from seedance_async.models import (
     Task,
     VideoOutput,
 )
-from seedance_async.models.display import shown, shown_url
+from seedance_async.models.display import shown, shown_url, without_queries
 from seedance_async.models.requests import suggestion
 
 if TYPE_CHECKING:
@@ -252,8 +252,9 @@ def _reason(value: object, _: object) -> str | None:
     """A task's ``error`` as text. The documents show only null; an error envelope is read as well."""
     if isinstance(value, dict) and isinstance(value.get("message"), str):
         code = value.get("code")
-        return encodable(f"{code}: {value['message']}" if isinstance(code, str) else value["message"])
-    return _text(value, _) if value else None
+        text = f"{code}: {value['message']}" if isinstance(code, str) else value["message"]
+        return without_queries(encodable(text))
+    return without_queries(_text(value, _)) if value else None
 
 
 def _amount(value: object, _: object) -> float | None:

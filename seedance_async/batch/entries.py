@@ -17,11 +17,13 @@ from seedance_async.batch.jobs import Job, name_problems, repeat_problems
 from seedance_async.batch.matrix import MatrixError, expand
 from seedance_async.batch.preamble import FIELDS_OF, PREAMBLE_FIELDS, Preamble
 from seedance_async.errors import ValidationError
-from seedance_async.models import REQUEST_TYPES
+from seedance_async.media.written import as_written
+from seedance_async.models import MEDIA_FIELDS, REQUEST_TYPES, LocalFile
 from seedance_async.models.display import shown
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
+    from pathlib import Path
 
 OWN_FIELDS: Final = ("name", "model", "repeat")
 RESULT_FIELDS: Final = (
@@ -41,6 +43,7 @@ class Line:
         job: None if there are problems.
         problems: as ``(field, reason)``.
         name: of the job, if it has one that can be used, also where the job has problems.
+        files: the local files that it names, with their fields.
     """
 
     number: int
@@ -48,12 +51,18 @@ class Line:
     job: Job | None = None
     problems: tuple[tuple[str, str], ...] = field(default=())
     name: str | None = field(default=None, kw_only=True)
+    files: tuple[tuple[str, LocalFile], ...] = field(default=(), kw_only=True)
 
 
 class Entries:
-    """Makes jobs of the entries of one manifest, in their order."""
+    """Makes jobs of the entries of one manifest, in their order.
 
-    def __init__(self) -> None:
+    Args:
+        base: the directory that paths of local files are relative to.
+    """
+
+    def __init__(self, base: Path) -> None:
+        self._base = base
         self._preamble = Preamble()
 
     def prepare(self, document: Mapping[str, object]) -> Iterator[Line]:
@@ -76,11 +85,28 @@ class Entries:
             return
         told = set[tuple[tuple[str, str], ...]]()
         for each in expanded:
-            line = _job(each)
+            marked = self._with_files(each)
+            line = _job(marked)
+            if files := tuple(_files(marked)):
+                line = evolve(line, files=files)
             if line.problems not in told:  # a matrix may make the same mistake ten thousand times
                 yield line
             if line.problems:
                 told.add(line.problems)
+
+    def _with_files(self, fields: Mapping[str, object]) -> Mapping[str, object]:
+        """The fields, with what names a local file marked as one."""
+        given = [name for name in MEDIA_FIELDS if name in fields]
+        files = {name: as_written(fields[name], self._base) for name in given}
+        return {**fields, **files} if files else fields
+
+
+def _files(fields: Mapping[str, object]) -> Iterator[tuple[str, LocalFile]]:
+    for name in MEDIA_FIELDS:
+        value = fields.get(name)
+        for each in value if isinstance(value, list) else [value]:
+            if isinstance(each, LocalFile):
+                yield name, each
 
 
 def _job(fields: Mapping[str, object]) -> Line:

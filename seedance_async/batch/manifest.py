@@ -30,7 +30,7 @@ from seedance_async import wire
 from seedance_async.batch import manifest_toml
 from seedance_async.batch.entries import OWN_FIELDS, RESULT_FIELDS, Entries, Line
 from seedance_async.batch.manifest_csv import Row, Rows
-from seedance_async.batch.manifest_source import STDIN, fingerprint, opened
+from seedance_async.batch.manifest_source import STDIN, base_of, fingerprint, opened
 from seedance_async.batch.manifest_toml import TomlError
 from seedance_async.models import REQUEST_TYPES
 from seedance_async.models.display import shown_url
@@ -57,17 +57,17 @@ def read(source: str | PathLike[str]) -> Iterator[Line]:
         ManifestError: it cannot be opened. What is wrong inside it comes out line by line instead.
     """
     with opened(source) as file:
-        yield from _reader(source, file)(file)
+        yield from _reader(source, file)(file, Entries(base_of(source)))
 
 
 def _reader(
     source: str | PathLike[str], file: io.BufferedReader
-) -> Callable[[io.BufferedReader], Iterator[Line]]:
+) -> Callable[[io.BufferedReader, Entries], Iterator[Line]]:
     """The reader for the file: by its suffix if that is clear, else by how it begins."""
     head = file.peek(4096)[:4096].removeprefix(codecs.BOM_UTF8)
     suffix = Path(source).suffix.lower()
     if foreign := _foreign(head):
-        return lambda _: iter([_problem(1, "manifest", foreign)])
+        return lambda *_: iter([_problem(1, "manifest", foreign)])
     if suffix in {".csv", ".tsv"}:
         return _csv
     if suffix == ".toml" or _TOML.search(head):
@@ -96,8 +96,7 @@ def _problem(number: int, name: str, reason: str) -> Line:
 # --- JSON lines
 
 
-def _json_lines(file: io.BufferedReader) -> Iterator[Line]:
-    entries = Entries()
+def _json_lines(file: io.BufferedReader, entries: Entries) -> Iterator[Line]:
     for number, text in enumerate(_bounded_lines(file), start=1):
         if text.strip() == b"{":
             yield _problem(number, "json", _ONE_A_LINE)
@@ -131,8 +130,7 @@ def _json_jobs(text: bytes, entries: Entries) -> Iterator[Line]:
 # --- TOML
 
 
-def _toml(file: io.BufferedReader) -> Iterator[Line]:
-    entries = Entries()
+def _toml(file: io.BufferedReader, entries: Entries) -> Iterator[Line]:
     try:
         document, jobs = manifest_toml.read(file.read().decode("utf-8-sig"))
     except UnicodeDecodeError:
@@ -150,10 +148,9 @@ def _toml(file: io.BufferedReader) -> Iterator[Line]:
 # --- a JSON array
 
 
-def _json_array(file: io.BufferedReader) -> Iterator[Line]:
+def _json_array(file: io.BufferedReader, entries: Entries) -> Iterator[Line]:
     text = io.TextIOWrapper(file, encoding="utf-8-sig", newline="")
     splitter = _ArraySplitter(text)
-    entries = Entries()
     try:
         for place, (number, element) in enumerate(splitter.elements(), start=1):
             for line in _json_jobs(element.encode(), entries):
@@ -240,15 +237,15 @@ class _ArraySplitter:
 # --- CSV
 
 
-def _csv(file: io.BufferedReader) -> Iterator[Line]:
+def _csv(file: io.BufferedReader, entries: Entries) -> Iterator[Line]:
     text = io.TextIOWrapper(file, encoding="utf-8-sig", errors="surrogateescape", newline="")
     try:
-        yield from _table(Rows(text, longest=MAX_LINE_BYTES))
+        yield from _table(Rows(text, longest=MAX_LINE_BYTES), entries)
     finally:
         text.detach()
 
 
-def _table(rows: Rows) -> Iterator[Line]:
+def _table(rows: Rows, entries: Entries) -> Iterator[Line]:
     delimiter, header = _header(rows)
     if header is None:
         yield _problem(1, "manifest", "is empty")
@@ -259,7 +256,6 @@ def _table(rows: Rows) -> Iterator[Line]:
         yield Line(header.number, place=1, problems=problems)
         return
     place = 0
-    entries = Entries()
     for row in rows.rows(delimiter, words=_MODELS, at=columns.index("model")):
         if row.cells or row.fault:
             place += 1
@@ -334,7 +330,13 @@ def _list(text: str) -> object:
             return wire.loads(text.encode(errors="surrogateescape"))
         except ValueError:
             return text
-    return [url for part in _PARTED.split(text) if (url := part.strip(",;"))]
+    parts = (part.strip(",;") for part in _PARTED.split(text))
+    return [url for part in parts for url in (_PATHS.split(part) if _is_path(part) else [part]) if url]
+
+
+def _is_path(text: str) -> bool:
+    """Whether it is neither a URL nor a link: either may have commas in it."""
+    return "://" not in text and not text.startswith("$")
 
 
 _ONE_A_LINE: Final = (
@@ -352,6 +354,9 @@ _OTHERWISE: Final = (
 _COMMA_INSIDE: Final = "A cell with the delimiter inside stands in quotes"
 _PARTED: Final = re.compile(r"\s+|[,;](?=https?://|\$)", re.IGNORECASE)
 """What parts the URLs of a cell: blanks, and a comma or semicolon before the next; one may hold both."""
+
+_PATHS: Final = re.compile(r"[,;]")
+"""What parts the paths of local files, too; one with a comma or a blank in it stands in a JSON list."""
 
 _NOT_UTF8: Final = re.compile(r"[\udc80-\udcff]")
 _SAVE_AS_UTF8: Final = "is not UTF-8; save the file as 'CSV UTF-8'"

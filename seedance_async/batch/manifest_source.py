@@ -49,6 +49,11 @@ def is_read_once(source: str | PathLike[str]) -> bool:
     return not stat.S_ISREG(mode) and not stat.S_ISDIR(mode)
 
 
+def base_of(source: str | PathLike[str]) -> Path:
+    """The directory that paths in a manifest are relative to: its own, or the current one for a pipe."""
+    return Path.cwd() if is_read_once(source) else Path(source).absolute().parent
+
+
 @contextmanager
 def opened(source: str | PathLike[str]) -> Generator[io.BufferedReader]:
     """Open a manifest to be read once from its beginning; a named pipe is waited for.

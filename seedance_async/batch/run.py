@@ -27,6 +27,7 @@ from seedance_async.batch.verdicts import Outlook
 from seedance_async.errors import (
     CreditCapError,
     JournalError,
+    MediaError,
     RateLimitedError,
     SeedanceError,
     UnauthorizedError,
@@ -194,20 +195,21 @@ class Run:
             return parts, self._follow(parts, then)
         renewed: set[int] = set()
         while True:
+            if problem := await self._sources.publish(post):
+                return problem, []
             async with self._stream.turn(post.kind, then, with_media=post.has_media) as slot:
                 if slot is None:
                     return SeedanceError(f"not sent: {self.stopped and self.stopped.message}"), []
                 outdated = await self._sources.outdated(post) - renewed
-                if not outdated:
-                    parts = await self._answer(post, slot)
+                if not outdated and (urls := self._sources.file_urls(post)) is not None:
+                    parts = await self._answer(post, slot, urls)
                     return parts, self._follow(parts, then)
                 slot.cancel()
-            for number in outdated:
-                await self._sources.renew(number)
+            await self._sources.renew(outdated)
             renewed |= outdated
 
-    async def _answer(self, post: Post, slot: Slot) -> Parts | SeedanceError:
-        answer = await self._stream.protect(self._sender.post(post, slot))
+    async def _answer(self, post: Post, slot: Slot, urls: dict[str, str]) -> Parts | SeedanceError:
+        answer = await self._stream.protect(self._sender.post(post, slot, urls))
         self._judge(post, answer)
         return answer or SeedanceError("not answered before the run ended; the next run asks again")
 
@@ -229,11 +231,11 @@ class Run:
         ends: list[End] = []
         for job in post.jobs:
             entry = await self._entry(job.number)
-            if entry.state is not State.PLANNED:
+            if entry.state is State.PLANNED:
+                self._ledger.release(job.number)
+            if entry.state is not State.PLANNED or isinstance(error, MediaError):
                 ends.append((entry, error))
-                continue
-            self._ledger.release(job.number)
-            if isinstance(error, RateLimitedError | CreditCapError) and self.stopped is None:
+            elif isinstance(error, RateLimitedError | CreditCapError) and self.stopped is None:
                 self._requeue(entry)
             # Else it is delivered at the end, among all that was not sent.
         return ends

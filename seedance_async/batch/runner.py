@@ -252,7 +252,7 @@ class BatchRunner:
         self._busy = True
         try:
             if isinstance(jobs, str | os.PathLike):
-                self._changes = await take_manifest(journal, jobs)
+                self._changes = await take_manifest(journal, jobs, has_store=self._client.has_media_store)
                 await self._choose(journal)  # before anything of the journal is changed for the run
                 planned, known = self._listed(journal), self._known(journal)
             elif self._until is not None:
@@ -350,7 +350,8 @@ class BatchRunner:
         self, journal: Journal, jobs: Iterable[Job | Request] | AsyncIterable[Job | Request]
     ) -> AsyncIterator[list[JobEntry]]:
         """A program's jobs that were never sent, as they come; those that ended earlier are delivered."""
-        async for numbers in take_stream(journal, jobs, at_end=self._note_changes):
+        has_store = self._client.has_media_store
+        async for numbers in take_stream(journal, jobs, at_end=self._note_changes, has_store=has_store):
             await journal.do(journal.store.sort_linked, numbers)
             for entry in await journal.do(journal.store.ended_earlier_of, numbers):
                 if self._run is not None:

@@ -80,6 +80,7 @@ async def survey(
     retry_failed: bool = False,
     reroll_refunded: int = 0,
     until: str | None = None,
+    has_store: bool = True,
 ) -> Survey:
     """Survey a manifest, beside what its directory knows.
 
@@ -89,6 +90,7 @@ async def survey(
         retry_failed: count what failed or was refused as to be sent.
         reroll_refunded: count what failed and was refunded as to be sent, where it was not so often already.
         until: count only jobs whose names match this pattern, and what they take.
+        has_store: whether there is a place where local files become URLs; else those are a mistake.
 
     Raises:
         ConfigurationError: no name matches the pattern.
@@ -98,7 +100,7 @@ async def survey(
     with _copied(directory) as copy:
         journal = await Journal.open(copy)
         try:
-            changes = await take_manifest(journal, manifest)
+            changes = await take_manifest(journal, manifest, has_store=has_store)
             if retry_failed:
                 await journal.do(journal.store.plan_ended_again)
             async for _ in plan_earlier(journal, most=reroll_refunded):

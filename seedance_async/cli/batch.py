@@ -28,6 +28,7 @@ from seedance_async.cli.connection import Connection
 from seedance_async.cli.demo import is_demo_directory
 from seedance_async.cli.estimate import print_estimate, recorded_prices
 from seedance_async.cli.interrupts import interruptible
+from seedance_async.cli.media import Media, PlayStore
 from seedance_async.cli.output import write_data, write_message
 from seedance_async.cli.paths import check_writable, output_flag
 from seedance_async.cli.sandbox import SPEED, rate_limit, refusals_as_mistakes, sandbox_client
@@ -143,6 +144,7 @@ async def batch(
     options: Options | None = None,
     dry_run: Annotated[bool, _flag("Check the whole manifest and estimate; nothing is sent.")] = False,
     list_fields: Annotated[bool, _flag("What --output-name may use; nothing is sent.")] = False,
+    media: Media | None = None,
     connection: Connection | None = None,
 ) -> int:
     """Make every job of a manifest; run it again to go on where it stopped.
@@ -160,8 +162,9 @@ async def batch(
     if manifest is None or (output is None and not dry_run):
         missing = "MANIFEST" if manifest is None else "--output DIR"
         raise ConfigurationError(f"{missing} is missing: seedance batch MANIFEST --output DIR")
-    options, connection = options or Options(), connection or Connection()
+    options, media, connection = options or Options(), media or Media(), connection or Connection()
     _check(output, options, connection)
+    media.check()
     if dry_run or output is None:
         return await print_estimate(
             manifest,
@@ -175,8 +178,9 @@ async def batch(
             as_json=options.as_json,
             scale=1 / SPEED if options.sandbox else None,
             max_credits=options.max_credits,
+            has_store=media.is_given or options.sandbox,
         )
-    return await _Command(manifest, output, options, connection).run()
+    return await _Command(manifest, output, options, media, connection).run()
 
 
 def _list_fields() -> int:
@@ -214,10 +218,13 @@ def _check(output: Path | None, options: Options, connection: Connection) -> Non
 class _Command:
     """One run of the command."""
 
-    def __init__(self, manifest: str, directory: Path, options: Options, connection: Connection) -> None:
+    def __init__(
+        self, manifest: str, directory: Path, options: Options, media: Media, connection: Connection
+    ) -> None:
         self._manifest = manifest
         self._directory = directory
         self._options = options
+        self._media = media
         self._connection = connection
 
     async def run(self) -> int:
@@ -266,12 +273,14 @@ class _Command:
 
     async def _client(self, opened: AsyncExitStack) -> SeedanceClient:
         if not self._options.sandbox:
-            return await opened.enter_async_context(self._connection.client(somebody_waits=False))
+            client = self._connection.client(somebody_waits=False, media_store=self._media.store())
+            return await opened.enter_async_context(client)
         memory = self._directory / SANDBOX_MEMORY
         with refusals_as_mistakes():
             sandbox = await opened.enter_async_context(emulator.Sandbox(speed=SPEED, memory=memory))
         write_message(f"sandbox: play money, and a clock that runs {SPEED:g} times as fast")
-        return await opened.enter_async_context(sandbox_client(sandbox))
+        store = self._media.store() if self._media.is_given else PlayStore()
+        return await opened.enter_async_context(sandbox_client(sandbox, media_store=store))
 
     def _runner(self, client: SeedanceClient) -> BatchRunner:
         options = self._options
@@ -316,7 +325,7 @@ class _Command:
         """Write the command that goes on, with other options where some are given."""
         options = options or self._options
         words = ["seedance", "batch", self._manifest, "-o", str(self._directory)]
-        words += [*options.words(), *self._connection.words()]
+        words += [*options.words(), *self._media.words(), *self._connection.words()]
         write_message(reason)
         write_message(f"  {shlex.join(words)}")
         if secrets := self._connection.secret_flags():  # which a log would keep

@@ -28,6 +28,7 @@ from seedance_async.batch.states import State
 from seedance_async.cli.output import is_live, terminal, without_controls, write_data, write_message
 from seedance_async.cli.progress import LINE_INTERVAL, LiveView, Ticker
 from seedance_async.credit_format import format_credits
+from seedance_async.errors import MediaError
 from seedance_async.time_format import format_seconds
 
 if TYPE_CHECKING:
@@ -127,7 +128,7 @@ class LogDisplay:
 
     def job_ended(self, result: JobResult) -> None:
         """Write it, if it is not saved, also of an earlier run."""
-        if result.state in SHOWN_STATES:
+        if result.state in SHOWN_STATES or isinstance(result.error, MediaError):
             write_message(job_line(result))
 
     def stopping(self, reason: str) -> None:

@@ -12,7 +12,7 @@ from seedance_async.cli.output import write_message
 from seedance_async.models import RateLimit, RetryPolicy
 
 if TYPE_CHECKING:
-    from seedance_async import SeedanceClient
+    from seedance_async import MediaStore, SeedanceClient
 
 VENDOR: Final = "https://seedance2ai.io/"
 DEFAULT_LIMIT: Final = RateLimit()
@@ -76,7 +76,9 @@ class Connection:
             "--download-networks": self.download_networks,
         }
 
-    def client(self, *, somebody_waits: bool = True) -> SeedanceClient:
+    def client(
+        self, *, somebody_waits: bool = True, media_store: str | MediaStore | None = None
+    ) -> SeedanceClient:
         """A client for it, not opened yet.
 
         An address that is not the vendor's is written to stderr, as it gets the key. Where somebody waits at
@@ -85,7 +87,7 @@ class Connection:
         Raises:
             ConfigurationError: a flag or variable is missing or unusable.
         """
-        client = self._client(RetryPolicy(max_unresolved=SOON if somebody_waits else None))
+        client = self._client(RetryPolicy(max_unresolved=SOON if somebody_waits else None), media_store)
         if not client.base_url.startswith(VENDOR):
             write_message(f"API: {client.base_url}")
         return client
@@ -98,7 +100,9 @@ class Connection:
         """
         return self._client().account
 
-    def _client(self, retry: RetryPolicy | None = None) -> SeedanceClient:
+    def _client(
+        self, retry: RetryPolicy | None = None, media_store: str | MediaStore | None = None
+    ) -> SeedanceClient:
         limit = RateLimit.parse(self.rate_limit) if self.rate_limit else None
         # Looked up only now: the HTTP stack takes longer to load than a help page to read.
         return seedance_async.SeedanceClient(
@@ -108,4 +112,5 @@ class Connection:
             proxy=self.proxy,
             download_networks=self.download_networks,
             retry=retry,
+            media_store=media_store,
         )

@@ -83,6 +83,7 @@ async def print_estimate(
     as_json: bool,
     scale: float | None = None,
     max_credits: float | None = None,
+    has_store: bool = True,
 ) -> int:
     """Check a manifest, and write what it will take.
 
@@ -98,11 +99,17 @@ async def print_estimate(
         as_json: whether to write JSON.
         scale: how long a second of the vendor's takes; else the environment's.
         max_credits: the batch's cap; None without one.
+        has_store: whether there is a place where local files become URLs; else those are a mistake.
     """
     text = rate_limit or os.environ.get("SEEDANCE_RATE_LIMIT")
     limit = RateLimit.parse(text) if text else RateLimit()
     found = await survey(
-        manifest, directory, retry_failed=retry_failed, reroll_refunded=reroll_refunded, until=until
+        manifest,
+        directory,
+        retry_failed=retry_failed,
+        reroll_refunded=reroll_refunded,
+        until=until,
+        has_store=has_store,
     )
     scale = scale or time_scale(os.environ.get("SEEDANCE_TIME_SCALE") or "1")
     forecast = Forecast(scale=scale)

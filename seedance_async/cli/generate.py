@@ -20,12 +20,14 @@ from cyclopts import App, Group, Parameter
 from seedance_async import wire
 from seedance_async.cli.collect import save, wait_for_all, write_final
 from seedance_async.cli.connection import Connection
+from seedance_async.cli.media import Media
 from seedance_async.cli.output import write_message
 from seedance_async.cli.paths import Output, check_writable
 from seedance_async.cli.tasks import TimeoutFlag, report
 from seedance_async.credit_format import format_credits
 from seedance_async.errors import ConfigurationError
-from seedance_async.models import REQUEST_TYPES
+from seedance_async.media.written import as_written
+from seedance_async.models import MEDIA_FIELDS, REQUEST_TYPES
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine, Iterator, Sequence
@@ -42,7 +44,7 @@ HELP: Final = {
     "aspect_ratio": "Width to height.",
     "duration": "Seconds, 4 to 15.",
     "resolution": "Size of the picture.",
-    "image_url": "Start frame: a public https URL.",
+    "image_url": "Start frame: a public https URL, or a local file with --media-store.",
     "end_image_url": "End frame, beside a start frame.",
     "media_urls": "Reference picture or clip; repeat for more.",
     "generate_audio": "Make sound, too; on by default.",
@@ -94,13 +96,14 @@ async def generate(
     key: str | None,
     timeout: float | None,
     embed: bool,
+    media: Media,
     connection: Connection,
 ) -> int:
     """Submit a request, wait for its tasks and save their files."""
     job = _Job(
         request, key=key or str(uuid.uuid4()), directory=directory, embed=embed, flags=connection.words()
     )
-    async with connection.client() as client:
+    async with connection.client(media_store=media.store()) as client:
         try:
             return await job.run(client, timeout=timeout)
         except anyio.get_cancelled_exc_class():
@@ -165,6 +168,7 @@ def _command(model: str, request_type: type[Request]) -> Callable[..., Coroutine
         idempotency_key: IdempotencyKey = None,
         timeout: TimeoutFlag = None,
         no_embed: NoEmbed = False,
+        media: Media | None = None,
         connection: Connection | None = None,
         **fields: object,
     ) -> int:
@@ -172,6 +176,7 @@ def _command(model: str, request_type: type[Request]) -> Callable[..., Coroutine
             reason = "leave it out for a new job, or give the key of an earlier run"
             raise ConfigurationError(f"--idempotency-key is empty; {reason}")
         # cyclopts only separates the flags; the request checks all of them at once.
+        fields |= {name: as_written(fields[name], "") for name in MEDIA_FIELDS if name in fields}
         request = wire.build(model, {"prompt": prompt, **fields})
         check_writable(output)
         return await generate(
@@ -180,6 +185,7 @@ def _command(model: str, request_type: type[Request]) -> Callable[..., Coroutine
             key=idempotency_key,
             timeout=timeout,
             embed=not no_embed,
+            media=media or Media(),
             connection=connection or Connection(),
         )
 

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
     from anyio.abc import Process
 
-    from seedance_async import SeedanceClient
+    from seedance_async import MediaStore, SeedanceClient
     from seedance_async.sandbox import Behaviour, Fault, Sandbox
 
 SPEED: Final = 20.0
@@ -174,7 +174,7 @@ def rate_limit(speed: float) -> str:
     return f"{usual.requests}/{f'{usual.period / speed:.9f}'.rstrip('0').rstrip('.')}"
 
 
-def sandbox_client(server: Sandbox) -> SeedanceClient:
+def sandbox_client(server: Sandbox, *, media_store: str | MediaStore | None = None) -> SeedanceClient:
     """A client for a running sandbox, on the sandbox's clock; not opened yet."""
     speed = server.conditions.speed
     # Looked up only now: the HTTP stack takes longer to load than a help page to read.
@@ -185,6 +185,7 @@ def sandbox_client(server: Sandbox) -> SeedanceClient:
         forecasts=seedance_async.Forecast(scale=1 / speed),
         record=False,  # play money, and gone with this process
         credit_limits=seedance_async.CreditLimits(),
+        media_store=media_store,
     )
 
 

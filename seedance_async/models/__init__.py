@@ -3,6 +3,7 @@
 from seedance_async.answers import ImageOutput, Output, OutputImage, Submission, Task, VideoOutput
 from seedance_async.models.kinds import Kind
 from seedance_async.models.links import Link
+from seedance_async.models.local_files import LocalFile
 from seedance_async.models.requests import (
     MEDIA_FIELDS,
     REQUEST_TYPES,
@@ -22,6 +23,7 @@ from seedance_async.models.requests import (
     VideoMode,
     VideoResolution,
     links,
+    local_files,
     media,
 )
 from seedance_async.models.settings import CreditLimits, RateLimit, RetryPolicy, Timeouts, time_scale
@@ -39,6 +41,7 @@ __all__ = [
     "ImageType",
     "Kind",
     "Link",
+    "LocalFile",
     "NanoBananaPro",
     "Output",
     "OutputFormat",
@@ -57,6 +60,7 @@ __all__ = [
     "VideoOutput",
     "VideoResolution",
     "links",
+    "local_files",
     "media",
     "time_scale",
 ]

@@ -21,6 +21,7 @@ from seedance_async.models.converters import url_text, url_tuple, whole_seconds
 from seedance_async.models.display import shown, shown_optional_url, shown_prompt, shown_urls
 from seedance_async.models.kinds import Kind
 from seedance_async.models.links import Link, parse_link
+from seedance_async.models.local_files import FilePath, LocalFile  # noqa: F401 - as above
 from seedance_async.models.rules import (
     Problem,
     make_plain,
@@ -130,7 +131,9 @@ class Seedance2Video(FromFields):
 
     Attributes:
         prompt: 3 to 10,000 characters.
-        image_url: the first frame; required for image-to-video, not allowed in other modes.
+        image_url: the first frame; required for image-to-video, not allowed in other modes. A
+            ``pathlib.Path`` here or in the other two is a local file, which a client with a ``media_store``
+            makes a URL of.
         end_image_url: the last frame; optional, in image-to-video only.
         media_urls: 1 to 12 images and videos, in media-to-video only. Video URLs must support Range requests.
         mode: derived from the media if left out.
@@ -209,7 +212,7 @@ class GptImage2(FromFields):
 
     Attributes:
         prompt: 3 to 20,000 characters.
-        image_urls: 1 to 10 source pictures, in image-to-image only.
+        image_urls: 1 to 10 source pictures, URLs or paths, in image-to-image only.
         type: derived from ``image_urls`` if left out; always sent, as the table requires.
         resolution: required by the table; the default is sent explicitly.
         aspect_ratio: required by the table; the default is sent explicitly.
@@ -250,7 +253,7 @@ class NanoBananaPro(FromFields):
 
     Attributes:
         prompt: 3 to 10,000 characters.
-        image_urls: 1 to 8 source pictures, in image-to-image only.
+        image_urls: 1 to 8 source pictures, URLs or paths, in image-to-image only.
         type: derived from ``image_urls`` if left out; always sent, as the table requires.
         image_size: an aspect ratio, under the name the API gives it here.
 
@@ -294,22 +297,29 @@ Request: TypeAlias = Seedance2Video | GptImage2 | NanoBananaPro
 """Any request class; works with ``isinstance``."""
 
 MEDIA_FIELDS: Final = ("image_url", "end_image_url", "media_urls", "image_urls")
-"""Fields that hold URLs or links."""
-
-
-def media(request: Request) -> Iterator[tuple[str, str]]:
-    """The URLs and links of a request, each with its field."""
-    for name in MEDIA_FIELDS:
-        value = getattr(request, name, None)
-        for text in (value,) if isinstance(value, str) else value or ():
-            yield name, text
+"""Fields that hold URLs, links or local files."""
 
 
 def links(request: Request) -> Iterator[tuple[str, Link]]:
     """The links of a request, each with its field."""
     for name, text in media(request):
-        if link := parse_link(text):
+        if not isinstance(text, LocalFile) and (link := parse_link(text)):
             yield name, link
+
+
+def local_files(request: Request) -> Iterator[tuple[str, LocalFile]]:
+    """The local files of a request, each with its field."""
+    for name, text in media(request):
+        if isinstance(text, LocalFile):
+            yield name, text
+
+
+def media(request: Request) -> Iterator[tuple[str, str]]:
+    """The URLs, links and local files of a request, each with its field."""
+    for name in MEDIA_FIELDS:
+        value = getattr(request, name, None)
+        for text in (value,) if isinstance(value, str) else value or ():
+            yield name, text
 
 
 REQUEST_TYPES: Final[dict[str, type[Request]]] = {

@@ -22,6 +22,7 @@ import attrs
 from seedance_async.errors import ValidationError
 from seedance_async.models.display import shown, shown_url
 from seedance_async.models.links import SIGN, parse_link
+from seedance_async.models.local_files import LocalFile, file_fault
 from seedance_async.network import public_url_fault
 
 Rule: TypeAlias = Callable[[object], str | None]
@@ -80,7 +81,7 @@ def make_plain(instance: attrs.AttrsInstance) -> None:
 
 def _plain(value: object) -> object:
     value = value.value if isinstance(value, Enum) else value
-    if type(value) in {str, int, float, bool, NoneType}:
+    if type(value) in {str, LocalFile, int, float, bool, NoneType}:
         return value
     match value:
         case str():
@@ -161,15 +162,18 @@ def prompt(max_characters: int) -> Rule:
 
 
 def media_url(*, only_pictures: bool = False) -> Rule:
-    """Rule: a public https URL, or a link to the output of another job.
+    """Rule: a public https URL, a link to the output of another job, or a local file.
 
     Args:
-        only_pictures: whether a clip cannot stand there. Of a URL nobody knows; a link says.
+        only_pictures: whether a clip cannot stand there. Of a URL nobody knows; a link says, and files are
+            looked at before they are sent.
     """
 
     def check(value: object) -> str | None:
         if not isinstance(value, str):
-            return f"must be a URL as text; got {shown(value)}"
+            return f"must be a URL as text, or a pathlib.Path; got {shown(value)}"
+        if isinstance(value, LocalFile):
+            return file_fault(value)
         if value.startswith(SIGN):
             return _link_fault(value, only_pictures=only_pictures)
         fault = public_url_fault(value)

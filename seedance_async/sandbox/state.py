@@ -22,7 +22,7 @@ from attrs import evolve, frozen
 from seedance_async.sandbox.calls import Call, Reply, fingerprint, json_bytes, refusal
 from seedance_async.sandbox.directives import BATCH_FAILED_DIRECTIVE, FAIL_DIRECTIVE
 from seedance_async.sandbox.idempotency import KeyStore
-from seedance_async.sandbox.inputs import media_of, refusal_reason
+from seedance_async.sandbox.inputs import local_urls, media_of, refusal_reason
 from seedance_async.sandbox.ledger import Ledger
 from seedance_async.sandbox.options import CHECKS, AccountSpec, Behaviour, Conditions, SubmitCheck
 from seedance_async.sandbox.tasks import ID_PREFIX, Calendar, Task, submission_document, task_document
@@ -122,6 +122,8 @@ class ServiceState:
         self.settle(at)
         account = self._owners.get(call.key or "")
         if account is not None:
+            urls = local_urls(call.body, media_url=self.signer.media_url)
+            call = evolve(call, local_media=dict.fromkeys(urls, ""))  # looked at when it was accepted
             self._submit(Admission(call, account, self._read(call)), account)
             self._keys.finish(call, account)
 
@@ -293,9 +295,12 @@ class ServiceState:
         if call.content_type != "application/json":
             return refusal("invalid_request", "Content-Type must be application/json")
         try:
-            return parse_request(call.path, call.body, media_url=self.signer.media_url)
+            return parse_request(
+                call.path, call.body, media_url=self.signer.media_url, local_media=call.local_media
+            )
         except InvalidBodyError as error:
-            return refusal("invalid_request", str(error))
+            seen = next(filter(None, call.local_media.values()), "")
+            return refusal("invalid_request", f"{error} ({seen})" if seen else str(error))
 
     def _random_id(self) -> str:
         return "".join(self._ids.choices(_ID_ALPHABET, k=16))

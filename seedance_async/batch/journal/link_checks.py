@@ -60,7 +60,7 @@ def problems(
             elif fold(link.job) not in elsewhere:
                 reason = _unknown(store, link, there)
             if reason:
-                yield line, _field(body, text), reason
+                yield line, field_of(body, text), reason
         yield from _cycles(store, {number: (line, body) for number, _, line, body, *_ in rows})
         after = rows[-1][0]
 
@@ -109,7 +109,7 @@ def _cycles(store: Queries, jobs: dict[int, tuple[int, bytes]]) -> Iterator[tupl
                 line, body = jobs[here]
                 yield (
                     line,
-                    _field(body, ""),
+                    field_of(body, ""),
                     f"waits for itself: {' -> '.join(f'{name!r:.40}' for name in way)}",
                 )
             for number in ring:
@@ -145,8 +145,8 @@ def drifts(store: Queries) -> bool:
     return row is not None
 
 
-def _field(body: bytes, text: str) -> str:
-    """The field of a request in which a link stands; the first one with any link for an empty text."""
+def field_of(body: bytes, text: str) -> str:
+    """The field of a request in which a link or a ref stands; the first one with any link for no text."""
     fields = json.loads(body)
     for name in MEDIA_FIELDS:
         value = fields.get(name) or ()

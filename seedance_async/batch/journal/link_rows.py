@@ -10,7 +10,8 @@ from graphlib import TopologicalSorter
 from typing import TYPE_CHECKING, Final
 
 from seedance_async import posts
-from seedance_async.batch.journal.queries import READY, Queries
+from seedance_async.batch.journal.input_rows import InputRows
+from seedance_async.batch.journal.queries import READY
 from seedance_async.batch.journal.records import damage, tasks_of
 from seedance_async.batch.states import HAS_OUTPUT, State
 from seedance_async.errors import JournalError
@@ -25,7 +26,7 @@ if TYPE_CHECKING:
     from seedance_async.prices import Tariff
 
 
-class LinkRows(Queries):
+class LinkRows(InputRows):
     """The links of one batch.
 
     Attributes:
@@ -61,14 +62,21 @@ class LinkRows(Queries):
             )
 
     def _as_sent(self, number: int, body: bytes) -> bytes:
-        """A job's body with the URLs that went, or are about to go, in the place of its links."""
-        return self._resolved(number, body, "url")
+        """A job's body with the URLs that went, or are about to go, in the place of its links and files."""
+        return posts.resolved(self._resolved(number, body, "url"), self._file_urls(number))
+
+    def _file_urls(self, number: int) -> dict[str, str]:
+        found = self.input_urls(number)
+        known = {ref: url for ref, url in found.items() if url is not None}
+        if len(known) < len(found):
+            raise damage(f"the local files of job {number}")
+        return known
 
     def _as_identified(self, number: int, body: bytes) -> bytes:
         """What a job's key is derived from: its body with the link and the task of each URL in its place.
 
-        The URL itself is another one at each poll. A journal that is put back asks for it anew, and must find
-        the key under which the job was paid.
+        The URL itself is another one at each poll, and that of a local file at each signing. A journal that
+        is put back asks for it anew, and must find the key under which the job was paid.
         """
         return self._resolved(number, body, "text || ' ' || task")
 

@@ -32,6 +32,7 @@ from seedance_async.batch.journal.schema import (
     APPLICATION_ID,
     CHECKS,
     CONTRADICTIONS,
+    INPUTS,
     OPEN_RUN,
     TABLES,
     VERSION,
@@ -134,6 +135,8 @@ def prepare(connection: Connection) -> None:
         connection.execute("BEGIN IMMEDIATE")
         make_tables(connection)
         connection.execute("COMMIT")
+    elif not connection.execute("SELECT 1 FROM sqlite_master WHERE name = 'inputs'").fetchone():
+        _execute_all(connection, INPUTS)
     (mode,) = connection.execute("PRAGMA journal_mode = WAL").fetchone()
     if mode != "wal":
         raise JournalError(f"this file system does not carry a write-ahead log (journal mode {mode!r})")
@@ -326,7 +329,7 @@ def _execute_all(connection: Connection, statements: str) -> None:
 def _broken_cell(connection: Connection) -> JournalError | None:
     """Which cell it is that a constraint forbids: SQLite names the table only."""
     for table, checks in CHECKS.items():
-        row_name = {"jobs": "number, name", "links": "job, text"}.get(table, "id, id")
+        row_name = {"jobs": "number, name", "links": "job, text", "inputs": "job, ref"}.get(table, "id, id")
         for column, constraint in checks.items():
             query = f"SELECT {row_name} FROM {table} WHERE NOT ifnull({constraint}, 1) LIMIT 1"
             row = connection.execute(query).fetchone()

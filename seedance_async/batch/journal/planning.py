@@ -21,14 +21,15 @@ from attrs import field, frozen
 
 from seedance_async import wire
 from seedance_async.batch import keys
-from seedance_async.batch.journal import link_checks
+from seedance_async.batch.journal import input_checks, link_checks
+from seedance_async.batch.journal.input_rows import with_marks
 from seedance_async.batch.journal.records import Changes, Draft, damage
 from seedance_async.batch.states import NEVER_PAID, State
 from seedance_async.errors import ManifestError
 from seedance_async.filenames import fold
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from seedance_async.batch.journal.records import Row
     from seedance_async.batch.journal.store import Store
@@ -106,6 +107,15 @@ class Planner:
         """What is wrong with the links, once all jobs are taken."""
         listed = "1" if self._fresh else "number IN (SELECT number FROM temp.listed)"
         return list(link_checks.problems(self._store, checked=listed, there=listed, elsewhere=self._broken))
+
+    def input_problems(self, gone: Mapping[str, str], *, has_store: bool) -> list[LineProblem]:
+        """What keeps local files of jobs that are to be sent from it, once all jobs are taken.
+
+        Args:
+            gone: by path, why files cannot be read that earlier runs knew.
+            has_store: whether there is a place where files become URLs.
+        """
+        return list(input_checks.problems(self._store, gone, has_store=has_store, fresh=self._fresh))
 
     def finish(self, *, manifest: str) -> Changes:
         """The manifest is read to its end: forget what it no longer lists.
@@ -202,6 +212,8 @@ class Planner:
         for number, draft in zip(numbers, drafts, strict=True):
             if draft.links:
                 self._store.write_links(number, draft.links)
+            if draft.inputs:
+                self._store.write_inputs(number, draft.inputs)
         return Taken(numbers=numbers)
 
     def _take_one(self, draft: Draft, taken: Taken) -> None:
@@ -209,6 +221,8 @@ class Planner:
         if number is None:
             return
         taken.numbers.append(number)
+        if draft.inputs:
+            self._store.place_inputs(number, draft.inputs)
         if not self._fresh:
             self._file.write("INSERT INTO temp.listed VALUES (?, ?)", number, draft.line)
 
@@ -305,6 +319,7 @@ class Planner:
             number,
         )
         self._store.write_links(number, draft.links)
+        self._store.write_inputs(number, draft.inputs)
         return number
 
     def _set_aside(self, number: int, name: str) -> None:
@@ -318,6 +333,8 @@ class Planner:
         number = self._last_number()
         if draft.links:
             self._store.write_links(number, draft.links)
+        if draft.inputs:
+            self._store.write_inputs(number, draft.inputs)
         return number
 
     def _row(self, draft: Draft, name: str) -> tuple[object, ...]:
@@ -364,7 +381,8 @@ def _same_request(path: str, body: bytes, draft: Draft) -> bool:
         return False
     fields = wire.loads(body)
     try:
-        written_anew = wire.encode(wire.build(draft.tariff.kind.model or "", dict(fields)))  # type: ignore[call-overload]  # our own object
+        marked = with_marks(dict(fields))  # type: ignore[call-overload]  # our own object
+        written_anew = wire.encode(wire.build(draft.tariff.kind.model or "", marked))
     except ValueError:  # a rule has changed since
         return False
     return written_anew == draft.body

@@ -9,7 +9,7 @@ from typing import Any, Final, TypeAlias
 import attrs
 from attrs import field, frozen
 
-from seedance_async import wire
+from seedance_async import posts, wire
 from seedance_async.batch import keys
 from seedance_async.batch.jobs import Job
 from seedance_async.batch.states import State
@@ -37,6 +37,7 @@ class Draft:
         take: counts the takes of one line from 1.
         digest: of path and body, in which links stand as they were written.
         links: to other jobs, with the field of each.
+        inputs: local files: by what stands for the content in the body, the path.
     """
 
     line: int
@@ -48,12 +49,22 @@ class Draft:
     body: bytes = field(repr=False)
     digest: bytes = field(repr=False)
     links: Mapping[Link, str] = field(factory=dict)
+    inputs: Mapping[str, str] = field(factory=dict)
 
 
-def drafts(job: Job, *, line: int, place: int) -> Iterator[Draft]:
-    """A draft for each take of a job. The first take bears the job's own name, whatever their number."""
-    request = job.request
-    body = wire.encode(request)
+def drafts(
+    job: Job, *, line: int, place: int, files: Mapping[str, tuple[str, str]] | None = None
+) -> Iterator[Draft]:
+    """A draft for each take of a job. The first take bears the job's own name, whatever their number.
+
+    Args:
+        job: what is asked for.
+        line: where it stands.
+        place: what it is named after where it has no name.
+        files: its local files: by the text in the request, what stands for the content, and the path.
+    """
+    request, files = job.request, files or {}
+    body = posts.resolved(wire.encode(request), {text: ref for text, (ref, _) in files.items()})
     tariff = Tariff(request.kind, getattr(request, "batch_count", 1))
     digest = keys.digest(request.path, body)
     linked = {link: name for name, link in links(request)}
@@ -69,6 +80,7 @@ def drafts(job: Job, *, line: int, place: int) -> Iterator[Draft]:
             body=body,
             digest=digest,
             links=linked,
+            inputs=dict(files.values()),
         )
 
 
@@ -104,6 +116,7 @@ class JobEntry:
         crashes: runs that died while its POST was under way.
         files: below the batch directory, with ``/``.
         stale: whether something that it was made of was made anew since.
+        inputs: its local files: by what stands for the content in the body, the path.
     """
 
     number: int
@@ -130,6 +143,7 @@ class JobEntry:
     files: tuple[str, ...] = ()
     error: str | None = None
     stale: bool = False
+    inputs: Mapping[str, str] = field(factory=dict)
 
     @property
     def model(self) -> str:
@@ -155,8 +169,8 @@ class JobEntry:
 
     @property
     def request_fields(self) -> dict[str, object]:
-        """The request under the API's own names, without the model."""
-        fields = json.loads(self.body)
+        """The request under the API's own names, without the model, and with the paths of local files."""
+        fields = json.loads(posts.resolved(self.body, self.inputs))
         assert isinstance(fields, dict)  # noqa: S101 - our own bytes
         return fields
 
@@ -172,7 +186,8 @@ ENTRY_COLUMNS: Final = (
     "credits_refunded, files, error, "
     "EXISTS (SELECT 1 FROM links JOIN jobs AS source ON source.fold = links.source "
     "WHERE links.job = jobs.number AND source.task_ids IS NOT NULL "
-    "AND links.task NOT IN (SELECT value FROM json_each(source.task_ids)))"
+    "AND links.task NOT IN (SELECT value FROM json_each(source.task_ids))), "
+    "(SELECT json_group_object(ref, path) FROM inputs WHERE inputs.job = jobs.number)"
 )
 """Of ``jobs LEFT JOIN posts``, in the order of ``JobEntry``."""
 
@@ -199,6 +214,7 @@ def entry(row: Row, tariffs: Mapping[int, Tariff]) -> JobEntry:
         "task_ids": names(cells["task_ids"], f"task_ids of {job}"),
         "tasks": tasks_of(cells["tasks"], f"tasks of {job}"),
         "files": names(cells["files"], f"files of {job}"),
+        "inputs": json.loads(cells["inputs"]),  # made by SQLite of texts
     }
     if converted["state"] in {State.PLANNED, State.BLOCKED}:
         converted["intended_at"] = None

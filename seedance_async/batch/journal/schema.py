@@ -37,6 +37,9 @@ post that no job refers to was given up: it stays on record, and its key is not 
 ``source`` (the ``fold`` of the job's name), and, once the job was sent, the ``url`` that went in its place
 and the ``task`` that it is of. ``edges`` has the numbers of both jobs.
 
+``inputs`` has, for each job, the local files in it: the ``ref`` that stands for the content in its body, the
+``path`` of a file that has it, and, once the job was sent, the ``url`` that went in the place of the ref.
+
 ``tasks`` says which POST a task belongs to: a task id belongs to one only.
 
 ``urls_at``  is when the server gave the URLs in ``tasks``.
@@ -165,6 +168,12 @@ CHECKS: Final[Mapping[str, Mapping[str, str]]] = {
         "url": f"({_optional(_text('url'), 'url')}) AND (url IS NULL) = (task IS NULL)",
         "task": _optional(_name("task"), "task"),
     },
+    "inputs": {
+        "job": _whole("job", 1),
+        "ref": _name("ref"),
+        "path": _name("path"),
+        "url": _optional(_text("url"), "url"),
+    },
     "tariffs": {
         "model": _name("model"),
         "quality_tier": _optional(_text("quality_tier"), "quality_tier"),
@@ -181,6 +190,22 @@ CHECKS: Final[Mapping[str, Mapping[str, str]]] = {
 def _constraints(table: str) -> str:
     return ",\n    ".join(f"CHECK ({check})" for check in CHECKS[table].values())
 
+
+INPUTS: Final = f"""
+CREATE TABLE IF NOT EXISTS inputs (
+    job INTEGER NOT NULL,
+    ref TEXT NOT NULL,
+    path TEXT NOT NULL,
+    url TEXT,
+    PRIMARY KEY (job, ref),
+    {_constraints("inputs")}
+) WITHOUT ROWID;
+
+CREATE TRIGGER IF NOT EXISTS inputs_of_deleted AFTER DELETE ON jobs BEGIN
+    DELETE FROM inputs WHERE job = old.number;
+END;
+"""
+"""Made in journals that were begun before there were any, too."""
 
 TABLES: Final = f"""
 CREATE TABLE meta (name TEXT PRIMARY KEY, value) WITHOUT ROWID;
@@ -260,6 +285,7 @@ CREATE TRIGGER links_of_deleted AFTER DELETE ON jobs BEGIN
     DELETE FROM links WHERE job = old.number;
 END;
 
+{INPUTS}
 CREATE TABLE tasks (id TEXT PRIMARY KEY, post INTEGER NOT NULL REFERENCES posts (id)) WITHOUT ROWID;
 
 CREATE INDEX jobs_by_state ON jobs (state);

@@ -22,13 +22,16 @@ from seedance_async.errors import JournalError
 from seedance_async.protocol import Call
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
 
     from seedance_async.models import Submission, Task
     from seedance_async.prices import Tariff
 
 MOST_CRASHES: Final = 5
 """Runs that may die while a job is being sent, before it is left alone."""
+
+
+NO_FILES: Final[Mapping[str, str]] = {}
 
 
 class Store(RerollMoves):
@@ -170,7 +173,7 @@ class Store(RerollMoves):
     # --- a job's way
 
     @transaction
-    def intend(self, number: int, *others: int, now: float) -> Call:
+    def intend(self, number: int, *others: int, now: float, urls: Mapping[str, str] = NO_FILES) -> Call:
         """Write down that a job is about to be sent, and give the call: the same one for every attempt.
 
         Args:
@@ -178,6 +181,7 @@ class Store(RerollMoves):
                 serves.
             others: planned jobs that ask for the same as this planned one, and are to share its POST.
             now: the instant.
+            urls: of local files, by what stands for the content of each.
 
         Raises:
             JournalError: it could not be written; then nothing may be sent.
@@ -187,7 +191,7 @@ class Store(RerollMoves):
             members = "post = (SELECT post FROM jobs WHERE number = ?) AND state = ?"
             self.file.write(f"UPDATE jobs SET run = ? WHERE {members}", self.run, number, State.SUBMITTING)
         else:
-            self._make_post((number, *others), now)
+            self._make_post((number, *others), now, urls)
         _, path, body, key, _ = self._post_of(number)
         return Call(method="POST", path=path, body=body, idempotency_key=key)
 
