@@ -11,11 +11,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from seedance_async.batch.states import State
 from seedance_async.logs import Log
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Sequence
+    from collections.abc import AsyncIterator, Iterable, Sequence
 
     from seedance_async.batch.journal import JobEntry, Journal, RefundedFailure
 
@@ -39,13 +38,10 @@ class Rerolls:
         self._journal = journal
         self._most = most
 
-    async def plan(self, ended: Sequence[JobEntry]) -> list[JobEntry]:
-        """Plan those of these jobs anew that failed, were refunded, and may be; each as it stands then."""
-        numbers = [job.number for job in ended if job.state is State.FAILED]
-        if not self._most or not numbers:
-            return []
+    async def plan(self, failed: Iterable[int]) -> list[JobEntry]:
+        """Plan those of these jobs anew that were refunded, and may be; each as it stands then."""
         store = self._journal.store
-        failures = await self._journal.do(store.plan_refunded_again, numbers, most=self._most)
+        failures = await self._journal.do(store.plan_refunded_again, sorted(failed), most=self._most)
         report(failures, most=self._most)
         return [failure.entry for failure in failures if failure.is_planned]
 

@@ -301,12 +301,15 @@ class Run:
 
     async def _make_anew(self, ends: list[End]) -> list[End]:
         """Let what failed and was refunded wait for another turn, where it may; the rest of the ends."""
-        if self.stopped is None:
-            self._requeued.update(job.number for job, _ in ends)  # before the reading can meet one as planned
-            for entry in await self._rerolls.plan([job for job, _ in ends]):
-                self._requeue(entry)
-                ends = [end for end in ends if end[0].number != entry.number]
-        return ends
+        failed = {job.number for job, _ in ends if job.state is State.FAILED}
+        if not failed or not self._options.reroll_refunded or self.stopped is not None:
+            return ends
+        self._requeued |= failed  # before the reading can meet one as planned
+        planned = {entry.number: entry for entry in await self._rerolls.plan(failed)}
+        self._requeued -= failed - planned.keys()
+        for entry in planned.values():
+            self._requeue(entry)
+        return [end for end in ends if end[0].number not in planned]
 
     async def _left_out(self, job: JobEntry) -> list[End]:
         """The answer to a shared POST names no task for this job."""

@@ -42,7 +42,7 @@ def build() -> App:
     app.command(batch.batch, usage="Usage: seedance batch MANIFEST --output DIR [OPTIONS]")
     app.command(estimate.estimate)
     app.command(expand.expand)
-    app.command(export.export)
+    app.command(export.export, usage="Usage: seedance export DIR [OPTIONS]")
     app.command(tasks.status)
     app.command(tasks.wait)
     app.command(tasks.download)

@@ -16,19 +16,20 @@ from seedance_async.cli.output import write_data, write_message
 from seedance_async.errors import ConfigurationError
 from seedance_async.exit_codes import ExitCode
 from seedance_async.export import concat as joining
+from seedance_async.export import sheet
 from seedance_async.export.batch_files import read_pick_lines, read_results
 from seedance_async.export.dataset import check_dataset, write_dataset
+from seedance_async.export.otio_files import edl_text, otio_text
 from seedance_async.export.places import SEAL, check_place, missing_files, relative, write
 from seedance_async.export.probe import Footage, UnreadableError, probe
-from seedance_async.export.selection import Selection, read_picks, select
+from seedance_async.export.selection import Selection, read_picks, select, suffix
 from seedance_async.export.sheet_layout import MOST_FRAMES
 from seedance_async.export.timeline import Edit
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Iterable, Iterator, Sequence
 
     from seedance_async.export.selection import Shot
-    from seedance_async.export.sheet import Still
 
 CONCAT: Final = "concat.txt"
 JOINED: Final = "joined"
@@ -196,65 +197,65 @@ class _Export:
         write_message(message)
 
     def _write(self, loaded: _Loaded) -> None:
+        """Write everything, once it is sure that nothing of it is a mistake."""
         targets = self._targets
-        if targets.otio is not None:
-            self._write_otio(targets.otio, loaded)
-        if targets.edl is not None:
-            self._write_edl(targets.edl, loaded)
-        if targets.concat is not None:
-            self._write_concat(targets.concat, loaded)
+        texts = list(self._texts(loaded))
         if targets.contact_sheet is not None:
+            sheet.check_packages()
             self._write_sheet(targets.contact_sheet, loaded)
+        for what, path, text, extent in texts:
+            write(path, text.encode())
+            _row(what, path, extent)
+        if targets.concat is not None:
+            self._print_command(targets.concat, loaded.clips)
         if targets.dataset is not None:
             write_dataset(self._directory, targets.dataset, loaded.selection.shots)
             _row("dataset", targets.dataset, _count(len(loaded.selection.shots), "file"))
 
-    def _write_otio(self, path: Path, loaded: _Loaded) -> None:
-        from seedance_async.export.otio_files import otio_text  # noqa: PLC0415 - the extra may be missing
+    def _texts(self, loaded: _Loaded) -> Iterator[tuple[str, Path, str, str]]:
+        """What each file is, where it goes, its text, and how much is in it."""
+        targets, extent = self._targets, _extent(loaded.clips)
+        if targets.otio is not None:
+            yield (
+                "otio",
+                targets.otio,
+                otio_text(self._edits(targets.otio, loaded), title=self._title),
+                extent,
+            )
+        if targets.edl is not None:
+            text, rate = edl_text(self._edits(targets.edl, loaded), title=self._title)
+            yield "edl", targets.edl, text, f"{extent}, counted in {float(rate):.6g} frames a second"
+        if targets.concat is not None:
+            above = targets.concat.parent
+            files = [relative(self._directory / shot.file, above) for shot, _ in loaded.clips]
+            yield "concat", targets.concat, joining.concat_text(files, note=SEAL), extent
 
-        write(path, otio_text(self._edits(path, loaded), title=self._title).encode())
-        _row("otio", path, _extent(loaded.clips))
-
-    def _write_edl(self, path: Path, loaded: _Loaded) -> None:
-        from seedance_async.export.otio_files import edl_text  # noqa: PLC0415 - the extra may be missing
-
-        text, rate = edl_text(self._edits(path, loaded), title=self._title)
-        write(path, text.encode())
-        _row("edl", path, f"{_extent(loaded.clips)}, counted in {float(rate):.6g} frames a second")
-
-    def _write_concat(self, path: Path, loaded: _Loaded) -> None:
-        clips = loaded.clips
-        files = [relative(self._directory / shot.file, path.parent) for shot, _ in clips]
-        write(path, joining.concat_text(files, note=SEAL).encode())
-        _row("concat", path, _extent(clips))
+    def _print_command(self, path: Path, clips: Sequence[tuple[Shot, Footage]]) -> None:
+        """Print the command that joins the clips, and why it is not the simple one, if so."""
         for difference in joining.disagreements([(shot.name, footage) for shot, footage in clips]):
             self._fault(f"the clips cannot be joined as they are: {difference}")
-        if any(footage.sound for _, footage in clips) and not clips[0][1].sound:
-            write_message(f"the joined clip is silent, because {clips[0][0].name}, its first, has no sound")
-        ending = clips[0][0].file.rpartition(".")[2]
-        joined = path.with_name(f"{JOINED}.{ending}")
+        first, footage_of_first = clips[0]
+        if any(footage.sound for _, footage in clips) and not footage_of_first.sound:
+            write_message(f"the joined clip is silent, because {first.name}, its first, has no sound")
+        joined = path.with_name(f"{JOINED}{suffix(first.file)}")
         words = joining.join_words(
             [footage for _, footage in clips], listed=_argument(path), joined=_argument(joined)
         )
         write_data(f"{'join':<9} {shlex.join(words)}")
 
     def _write_sheet(self, path: Path, loaded: _Loaded) -> None:
-        from seedance_async.export.sheet import write_sheet  # noqa: PLC0415 - the extra may be missing
-
         shots = loaded.selection.shots
         stills = [self._still(shot, loaded) for shot in shots]
         ratio = _ratio([footage for _, footage in loaded.clips])
-        pages, faults = write_sheet(path, stills, frames=self._targets.frames, ratio=ratio)
+        pages, faults = sheet.write_sheet(path, stills, frames=self._targets.frames, ratio=ratio)
         for file, fault in faults.items():
             self._fault(f"cannot be shown: {file}: {fault}")
         for page in pages:
             _row("sheet", page, "")
 
-    def _still(self, shot: Shot, loaded: _Loaded) -> Still:
-        from seedance_async.export.sheet import Still  # noqa: PLC0415 - the extra may be missing
-
+    def _still(self, shot: Shot, loaded: _Loaded) -> sheet.Still:
         footage = loaded.footage.get(shot.file)
-        return Still(
+        return sheet.Still(
             name=shot.name,
             path=self._directory / shot.file,
             seconds=None if footage is None else footage.seconds,

@@ -134,7 +134,7 @@ class Hook:
         patience: float = PATIENCE,
         grace: float = GRACE,
     ) -> None:
-        self.has_begun = False
+        self.has_begun: bool = False
         self._command = list(command)
         self._kinds = frozenset(kinds)
         self._environment = dict(environment)

@@ -111,18 +111,23 @@ def select(results: Iterable[Mapping[str, object]], picks: Picks) -> Selection:
         picks: what was decided in a review.
     """
     jobs = {_text(result.get("name")): result for result in results}
-    places = {name: place for place, name in enumerate(jobs)}
-    saved = {name: job for name, job in jobs.items() if job.get("state") == "saved"}
-    kept = {name: job for name, job in saved.items() if picks.of(job) == "keep"}
-    current = {name: job for name, job in saved.items() if _base(name, jobs) == name}
-    wanted = kept or {name: job for name, job in current.items() if picks.of(job) != "reject"}
-    order = sorted(wanted, key=lambda name: (places[_base(name, jobs)], places[name]))
+    current = dict.fromkeys(name for name in jobs if _base(name, jobs) == name)
+    saved = dict.fromkeys(name for name, job in jobs.items() if job.get("state") == "saved")
+    kept = [name for name in saved if picks.of(jobs[name]) == "keep"]
+    rejected = {name for name in saved if name in current and picks.of(jobs[name]) == "reject"}
+    wanted = kept or [name for name in saved if name in current and name not in rejected]
     return Selection(
-        shots=tuple(shot for name in order for shot in _shots(name, wanted[name])),
+        shots=tuple(shot for name in _in_order(wanted, jobs) for shot in _shots(name, jobs[name])),
         kept=bool(kept),
-        unsaved=tuple(name for name in jobs if name not in saved and _base(name, jobs) == name),
-        rejected=len(current) - len(wanted) if not kept else 0,
+        unsaved=tuple(name for name in current if name not in saved),
+        rejected=0 if kept else len(rejected),
     )
+
+
+def _in_order(names: Iterable[str], jobs: Mapping[str, object]) -> list[str]:
+    """Names in the order of the results; a take stands where its job does."""
+    places = {name: place for place, name in enumerate(jobs)}
+    return sorted(names, key=lambda name: (places[_base(name, jobs)], places[name]))
 
 
 def _base(name: str, jobs: Mapping[str, object]) -> str:

@@ -16,7 +16,7 @@ from attrs import frozen
 
 from seedance_async.export import sheet_layout as layouts
 from seedance_async.export.packages import needs
-from seedance_async.export.places import SEAL, is_ours, write
+from seedance_async.export.places import SEAL, check_place, is_ours, write
 from seedance_async.export.probe import UnreadableError
 
 if TYPE_CHECKING:
@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
     from PIL.Image import Image
 
+FLAG: Final = "--contact-sheet"
 BACKGROUND: Final = (24, 24, 27)
 FRAME: Final = (10, 10, 12)
 TEXT: Final = (235, 235, 235)
@@ -50,6 +51,17 @@ class Still:
     fault: str | None = None
 
 
+def check_packages() -> None:
+    """See that sheets can be drawn.
+
+    Raises:
+        ConfigurationError: Pillow or PyAV is not installed.
+    """
+    with needs(FLAG):
+        import av  # noqa: F401, PLC0415 - the extra may be missing
+        import PIL.Image  # noqa: F401, PLC0415 - as above
+
+
 def write_sheet(
     target: Path, stills: Sequence[Still], *, frames: int, ratio: float
 ) -> tuple[list[Path], dict[str, str]]:
@@ -65,20 +77,20 @@ def write_sheet(
         The pages, and by name, why files could not be shown that were thought to be whole.
 
     Raises:
-        ConfigurationError: Pillow or PyAV is not installed.
+        ConfigurationError: something of somebody else's is in the place of a page.
         OSError: a page cannot be written.
     """
-    with needs("--contact-sheet"):
-        import av  # noqa: F401, PLC0415 - the extra may be missing
-        import PIL.Image  # noqa: F401, PLC0415 - as above
     counts = [frames if still.seconds and still.fault is None else 1 for still in stills]
     layout = layouts.layout(counts, most=frames, ratio=ratio)
+    names = [layouts.page_name(target.name, number) for number in range(1, len(layout.pages) + 1)]
+    for name in names:
+        check_place(target.with_name(name), FLAG)
     pages: list[Path] = []
     faults: dict[str, str] = {}
-    for number, cells in enumerate(layout.pages, start=1):
+    for name, cells in zip(names, layout.pages, strict=True):
         page, unreadable = _page(layout, cells, stills, frames)
         faults |= unreadable
-        path = target.with_name(layouts.page_name(target.name, number))
+        path = target.with_name(name)
         write(path, _encoded(page))
         pages.append(path)
     _remove_further(target, len(pages))

@@ -188,7 +188,7 @@ async def test_a_sheet_has_as_many_frames_of_a_clip_as_were_asked_for(
 async def test_a_long_sheet_has_pages_and_a_shorter_one_takes_the_rest_away(
     boats: Path, seedance: Type
 ) -> None:
-    """Pages of others are left alone."""
+    """Pages of others are left alone, and are in the way of a sheet that needs their place."""
     with mock.patch("seedance_async.export.sheet_layout.PAGE_HEIGHT", 260):
         await seedance("export", boats, "--contact-sheet", "s.jpg")
     assert ["s-2.jpg", "s-3.jpg", "s-4.jpg", "s.jpg"] == sorted(path.name for path in Path().glob("s*.jpg"))
@@ -196,6 +196,11 @@ async def test_a_long_sheet_has_pages_and_a_shorter_one_takes_the_rest_away(
     await seedance("export", boats, "--contact-sheet", "s.jpg")
 
     assert ["s-4.jpg", "s.jpg"] == sorted(path.name for path in Path().glob("s*.jpg"))
+    with mock.patch("seedance_async.export.sheet_layout.PAGE_HEIGHT", 260):
+        ended = await seedance("export", boats, "--contact-sheet", "s.jpg")
+    assert 2 == ended.code
+    assert "s-4.jpg is there already" in ended.err
+    assert b"mine" == Path("s-4.jpg").read_bytes()
 
 
 async def test_a_dataset_has_a_line_for_each_file_beside_copies(boats: Path, seedance: Type) -> None:
@@ -396,3 +401,13 @@ def test_a_file_with_a_line_break_above_it_is_refused(tmp_path: Path) -> None:
     """No list can name it."""
     with pytest.raises(Exception, match="line break"):
         places.relative(tmp_path / "a\nb" / "c.mp4", tmp_path)
+
+
+async def test_a_mistake_of_one_flag_leaves_nothing_of_the_others(boats: Path, seedance: Type) -> None:
+    """Seven frames a second have no timecode: the timeline that could be written is not, either."""
+    with mock.patch("seedance_async.export.probe.nearest_rate", return_value=Fraction(7)):
+        ended = await seedance("export", boats, "--otio", "c.otio", "--edl", "c.edl")
+
+    assert 2 == ended.code
+    assert "7 frames a second have no timecode; use --otio" in ended.err
+    assert not Path("c.otio").exists()

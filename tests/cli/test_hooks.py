@@ -223,9 +223,10 @@ def test_a_command_is_taken_apart_as_by_a_shell() -> None:
 class TestHangs:
     """A program that does not end; patience is short here."""
 
-    def hook(self, code: str, **options: float) -> Hook:
+    def hook(self, code: str, *, patience: float, grace: float) -> Hook:
         """A program that runs this code."""
-        return Hook([sys.executable, "-c", code], environment=os.environ, **options)
+        command = [sys.executable, "-c", code]
+        return Hook(command, environment=os.environ, patience=patience, grace=grace)
 
     async def test_it_is_killed_with_all_that_it_started(
         self, tmp_path: Path, caplog: pytest.LogCaptureFixture
