@@ -12,7 +12,7 @@ from urllib.parse import urlsplit
 
 import anyio
 from anyio import to_thread
-from attrs import evolve, frozen
+from attrs import evolve, field, frozen
 
 from seedance_async import posts
 from seedance_async.errors import MediaError, ValidationError
@@ -78,7 +78,7 @@ class MediaStore(Protocol):
 class Published:
     """A URL, and until when, by the loop's clock, it is given to jobs."""
 
-    url: str
+    url: str = field(repr=False)
     fresh_until: float
 
 
@@ -201,12 +201,14 @@ class Publisher:
             with anyio.fail_after(PATIENCE):
                 url = await self._store.publish(file)
         except BaseException as problem:
-            if isinstance(problem, Exception) or is_stray(problem, since=before):
-                self._count_failure()
-                raise _told(problem, file) from (None if isinstance(problem, MediaError) else problem)
-            raise
-        self._failures = 0
-        return url
+            if not isinstance(problem, Exception) and not is_stray(problem, since=before):
+                raise
+            failure = _told(problem, file)
+        else:
+            self._failures = 0
+            return url
+        self._count_failure()
+        raise failure  # not from within: what the store said may hold a signed URL
 
     def _count_failure(self) -> None:
         self._failures += 1
