@@ -37,17 +37,27 @@ DRIFTS: Final = (
     "still, as the end of one and the beginning of the next, hold better"
 )
 
+ADOPTED: Final = "%r is %r renamed: its result is taken over; --no-adopt pays for a new one"
+
 CHUNK: Final = 500
 """Jobs to a transaction; a sync of the disk for each would take a second for two hundred."""
 
 STREAM_CHUNK: Final = 100
 
+SHOWN: Final = 10
+"""Renamed jobs of which each is told."""
+
 MOST_PROBLEMS: Final = 10_000
 """So many problems are listed; a file in which more is wrong is another kind of file."""
 
 
-async def take_manifest(journal: Journal, source: str | PathLike[str]) -> Changes:
+async def take_manifest(journal: Journal, source: str | PathLike[str], *, adopts: bool = True) -> Changes:
     """Plan every job of a manifest.
+
+    Args:
+        journal: to plan them in.
+        source: the manifest.
+        adopts: whether renamed jobs take over what was made of them; each is told.
 
     Raises:
         ManifestError: with everything that is wrong, line by line. Nothing was sent.
@@ -55,7 +65,7 @@ async def take_manifest(journal: Journal, source: str | PathLike[str]) -> Change
     fingerprint = await to_thread.run_sync(manifest.fingerprint, source)
     if fingerprint is not None and fingerprint == await journal.fact("manifest"):
         return Changes()
-    planner = await journal.do(partial(Planner, journal.store, whole=True))
+    planner = await journal.do(partial(Planner, journal.store, whole=True, adopts=adopts))
     try:
         await _take_all(journal, planner, source)
         changes = await journal.do(planner.finish, manifest=fingerprint or "")
@@ -64,6 +74,10 @@ async def take_manifest(journal: Journal, source: str | PathLike[str]) -> Change
         raise
     if changes.drifts:
         log.warning(DRIFTS)
+    for job in planner.adopted[:SHOWN]:
+        log.warning(ADOPTED, job.name, job.before)
+    if len(planner.adopted) > SHOWN:
+        log.warning("and so are %d more", len(planner.adopted) - SHOWN)
     return changes
 
 
@@ -133,6 +147,10 @@ async def take_stream(
                 raise ManifestError(taken.problems, source="jobs")
             yield taken.numbers
     at_end(await journal.do(planner.finish, manifest=""))
+    further = await journal.do(journal.store.ordered_takes)
+    while further:
+        yield further[:CHUNK]
+        del further[:CHUNK]
 
 
 async def _chunks(

@@ -52,6 +52,8 @@ def result(
         error=error or _error_on_record(entry),
         earlier=earlier,
         stale=entry.stale,
+        in_manifest=entry.in_manifest,
+        older_of=entry.older_of,
     )
 
 
@@ -92,6 +94,8 @@ def line(entry: JobEntry) -> str:
         "files": entry.files,
         "error": entry.error,
         "stale": entry.stale,
+        "in_manifest": entry.in_manifest,
+        "older_of": entry.older_of,
     }
     return as_json({**facts, **entry.request_fields}) + "\n"
 

@@ -14,7 +14,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Final, TypeAlias
 
 import anyio
-from attrs import evolve, frozen
+from attrs import evolve
 
 from seedance_async import clocks
 from seedance_async.batch import results
@@ -45,6 +45,7 @@ if TYPE_CHECKING:
     from seedance_async.batch.jobs import JobResult
     from seedance_async.batch.journal import JobEntry, Journal
     from seedance_async.batch.ledger import Ledger
+    from seedance_async.batch.run_options import RunOptions
     from seedance_async.batch.saving import Saver
     from seedance_async.budget.gate import Slot
     from seedance_async.engine import Engine
@@ -63,25 +64,6 @@ UNENDED: Final = frozenset({State.PLANNED, State.SUBMITTING, State.ACCEPTED})
 
 End: TypeAlias = "tuple[JobEntry, SeedanceError | None]"
 """A job as the journal has it now, and what went wrong."""
-
-
-@frozen(kw_only=True)
-class RunOptions:
-    """How a batch is run.
-
-    Attributes:
-        max_in_flight: most jobs submitted and not finished at once; None for no bound.
-        share_posts: whether jobs that ask for the same may share a POST.
-        replay_window: seconds for which a key is taken to be remembered by the server.
-        pay_twice: whether a job of unknown outcome may take a new key where its own leads no further.
-        project: whose costs the POSTs are in the account's record.
-    """
-
-    max_in_flight: int | None
-    share_posts: bool
-    replay_window: float
-    pay_twice: bool
-    project: str | None
 
 
 class Run:
@@ -126,6 +108,7 @@ class Run:
         self._is_read = False
         self._source_problem: BaseException | None = None
         self._downloads = anyio.Semaphore(DOWNLOADS)
+        self._older_saved = anyio.Event()
         self._delivered_open: set[int] = set()
 
     @property
@@ -343,6 +326,8 @@ class Run:
     async def _save(self, job: JobEntry) -> End:
         """Files, and saved on disk."""
         store = self._journal.store
+        if await self._journal.do(store.is_preceded, job.number):
+            await self._older_saved.wait()
         async with self._downloads:
             try:
                 await self._journal.check_place()
@@ -356,6 +341,7 @@ class Run:
             error = results.failure_among(job.tasks, job)
             save = partial(store.save, now=clocks.wall_now())
             await self._journal.do(save, job.number, files, error and error.message)
+            await self._saver.mover.settle(job.number)
             return await self._entry(job.number), error
 
     async def _deliver(self, entry: JobEntry, error: SeedanceError | None) -> None:
@@ -449,13 +435,24 @@ class Run:
         await self._stream.spawn(self._run, post)
 
     async def _save_left_over(self, savers: TaskGroup) -> None:
-        """Fetch the files of jobs that an earlier run saw completed."""
+        """Fetch the files of jobs that an earlier run saw completed; of older results first."""
         places = anyio.Semaphore(DOWNLOADS)
-        last = 0
-        while jobs := await self._journal.do(self._journal.store.to_save, after=last, limit=PAGE):
-            for job in jobs:
+        try:
+            async for job in self._left_over(renamed=True):
                 await places.acquire()
-                savers.start_soon(self._save_one, job, places)
+                await self._save_one(job, places)
+        finally:
+            self._older_saved.set()
+        async for job in self._left_over(renamed=False):
+            await places.acquire()
+            savers.start_soon(self._save_one, job, places)
+
+    async def _left_over(self, *, renamed: bool) -> AsyncGenerator[JobEntry]:
+        last = 0
+        to_save = partial(self._journal.store.to_save, renamed=renamed, limit=PAGE)
+        while jobs := await self._journal.do(to_save, after=last):
+            for job in jobs:
+                yield job
             last = jobs[-1].number
 
     async def _save_one(self, job: JobEntry, places: anyio.Semaphore) -> None:

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Final
 
 from attrs import frozen
 
+from seedance_async.batch import reroll
 from seedance_async.batch.intake import take_manifest
 from seedance_async.batch.journal import Changes, Journal
 from seedance_async.batch.journal.opening import not_permitted
@@ -27,7 +28,7 @@ from seedance_async.models import Kind
 from seedance_async.prices import Tariff
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
     from os import PathLike
 
 SHARED_MEMORY: Final = "/dev/shm"  # noqa: S108 - a directory of our own is made in it
@@ -78,6 +79,9 @@ async def survey(
     *,
     retry_failed: bool = False,
     until: str | None = None,
+    rerolled: Sequence[str] = (),
+    takes: int = 1,
+    adopts: bool = True,
 ) -> Survey:
     """Survey a manifest, beside what its directory knows.
 
@@ -86,18 +90,24 @@ async def survey(
         directory: of the batch, if it has begun.
         retry_failed: count what failed or was refused as to be sent.
         until: count only jobs whose names match this pattern, and what they take.
+        rerolled: names, or patterns of names, of jobs that are made anew.
+        takes: how many new ones of each.
+        adopts: whether renamed jobs take over what was made of them.
 
     Raises:
-        ConfigurationError: no name matches the pattern.
+        ConfigurationError: no name matches a pattern.
         ManifestError: with everything that is wrong, line by line.
         JournalError: the directory's journal cannot be read.
     """
     with _copied(directory) as copy:
         journal = await Journal.open(copy)
         try:
-            changes = await take_manifest(journal, manifest)
+            changes = await take_manifest(journal, manifest, adopts=adopts)
+            chosen = await reroll.chosen(journal, rerolled, directory or copy)
             if retry_failed:
                 await journal.do(journal.store.plan_ended_again)
+            if chosen:
+                await journal.do(journal.store.reroll, chosen, takes)
             if await journal.do(journal.store.choose, until) is None:
                 raise ConfigurationError(f"no job of the manifest has a name that matches {until!r}")
             return await journal.do(_look, journal, changes)

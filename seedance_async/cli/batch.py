@@ -48,6 +48,10 @@ EDITED: Final = (
     "edited since the run before: each is a new job, paid for itself; "
     "what was made before stays, as NAME-before-edit"
 )
+REROLLED: Final = (
+    "new takes, each paid for itself: the newest has the job's own name; what was made before stays, as "
+    "NAME-take-1, …"
+)
 RETRY_FAILED: Final = (
     "to send anew what failed or was refused, at its price: the same command with --retry-failed"
 )
@@ -80,6 +84,18 @@ class Options:
     until: Annotated[
         str | None, Parameter(help="Only jobs with such names ('still-*') and their sources; then stop.")
     ] = None
+    reroll: Annotated[
+        list[str] | None,
+        Parameter(
+            consume_multiple=True,
+            negative=(),
+            help="Make jobs with such names ('still-*'), or all that are rejected, anew; what they have stays.",
+        ),
+    ] = None
+    takes: Annotated[int, Parameter(help="So many new ones of each job of --reroll.")] = 1
+    no_adopt: Annotated[
+        bool, _flag("Pay for a job that is renamed, in the place of taking over what was made of it.")
+    ] = False
     no_embed: Annotated[bool, _flag("Leave the prompts out of the files' own metadata.")] = False
     no_share_posts: Annotated[
         bool, _flag("Send each of several equal pictures in a POST of its own, not up to four in one.")
@@ -106,6 +122,7 @@ class Options:
             "--output-name": None if self.output_name == names.DEFAULT else self.output_name,
         }
         switches = {
+            "--no-adopt": self.no_adopt,
             "--no-embed": self.no_embed,
             "--no-share-posts": self.no_share_posts,
             "--sandbox": self.sandbox,
@@ -153,6 +170,9 @@ async def batch(
             share_posts=not options.no_share_posts and options.max_in_flight is None,
             retry_failed=options.retry_failed,
             until=options.until,
+            rerolled=options.reroll or (),
+            takes=options.takes,
+            adopts=not options.no_adopt,
             as_json=options.as_json,
             scale=1 / SPEED if options.sandbox else None,
             max_credits=options.max_credits,
@@ -176,6 +196,8 @@ def _check(output: Path | None, options: Options, connection: Connection) -> Non
         reason = f"--sandbox has a key, an address and a clock of its own; leave out {' and '.join(foreign)}"
         raise ConfigurationError(reason)
     names.Template(options.output_name)
+    if options.takes != 1 and not options.reroll:
+        raise ConfigurationError("--takes says how many new takes of what jobs; name them with --reroll")
     if output is None:
         return
     check_writable(output)
@@ -248,6 +270,9 @@ class _Command:
             resubmit_uncertain=options.resubmit_uncertain,
             retry_failed=options.retry_failed,
             until=options.until,
+            reroll=options.reroll or (),
+            takes=options.takes,
+            adopt=not options.no_adopt,
             embed=not options.no_embed,
             share_posts=not options.no_share_posts,
             project=options.project,
@@ -257,6 +282,8 @@ class _Command:
         """Write what there is to know before the command is run again."""
         if summary.changes.edited:
             write_message(f"{summary.changes.edited} {EDITED}")
+        if summary.rerolled:
+            write_message(f"{summary.rerolled} {REROLLED}")
         if summary.stopped is not None and code != ExitCode.INTERRUPTED:
             write_message(f"stopped: {summary.stopped.message}")
         settled = {*ENDED, State.BLOCKED}

@@ -24,7 +24,7 @@ from seedance_async.scheduling.forecast import Forecast
 from seedance_async.time_format import format_range
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterator, Mapping, Sequence
 
     from seedance_async.batch.estimate import Cost, Estimate, Range
     from seedance_async.batch.survey import Survey
@@ -77,6 +77,9 @@ async def print_estimate(
     share_posts: bool = True,
     retry_failed: bool = False,
     until: str | None = None,
+    rerolled: Sequence[str] = (),
+    takes: int = 1,
+    adopts: bool = True,
     as_json: bool,
     scale: float | None = None,
     max_credits: float | None = None,
@@ -91,13 +94,24 @@ async def print_estimate(
         share_posts: whether equal jobs go out together.
         retry_failed: whether failed jobs go out again.
         until: only jobs whose names match this pattern, and what they take.
+        rerolled: names, or patterns of names, of jobs that are made anew.
+        takes: how many new ones of each.
+        adopts: whether renamed jobs take over what was made of them.
         as_json: whether to write JSON.
         scale: how long a second of the vendor's takes; else the environment's.
         max_credits: the batch's cap; None without one.
     """
     text = rate_limit or os.environ.get("SEEDANCE_RATE_LIMIT")
     limit = RateLimit.parse(text) if text else RateLimit()
-    found = await survey(manifest, directory, retry_failed=retry_failed, until=until)
+    found = await survey(
+        manifest,
+        directory,
+        retry_failed=retry_failed,
+        until=until,
+        rerolled=rerolled,
+        takes=takes,
+        adopts=adopts,
+    )
     scale = scale or time_scale(os.environ.get("SEEDANCE_TIME_SCALE") or "1")
     forecast = Forecast(scale=scale)
     for kind, seconds in found.durations:

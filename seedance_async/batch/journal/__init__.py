@@ -27,6 +27,7 @@ from seedance_async.batch.journal.queries import Milestones
 from seedance_async.batch.journal.records import Changes, Draft, JobEntry, damage, drafts
 from seedance_async.batch.journal.remains import JOURNAL
 from seedance_async.batch.journal.store import Store
+from seedance_async.batch.journal.take_moves import Rerolled
 from seedance_async.errors import JournalError
 from seedance_async.safe_files import missing, remove_empty
 
@@ -46,6 +47,7 @@ __all__ = [
     "LineProblem",
     "Milestones",
     "Planner",
+    "Rerolled",
     "Store",
     "Taken",
     "damage",

@@ -12,10 +12,10 @@ from math import inf
 from typing import TYPE_CHECKING, Final
 
 from seedance_async import clocks, posts
-from seedance_async.batch.journal.link_moves import LinkMoves
 from seedance_async.batch.journal.queries import KIND_COLUMNS
 from seedance_async.batch.journal.records import as_json
 from seedance_async.batch.journal.schema import MAX_NUMBER, OPEN_RUN
+from seedance_async.batch.journal.take_moves import AGAIN, TakeMoves
 from seedance_async.batch.journal.transactions import transaction
 from seedance_async.batch.states import State
 from seedance_async.errors import JournalError
@@ -31,7 +31,7 @@ MOST_CRASHES: Final = 5
 """Runs that may die while a job is being sent, before it is left alone."""
 
 
-class Store(LinkMoves):
+class Store(TakeMoves):
     """The jobs of one batch."""
 
     def has_begun(self) -> bool:
@@ -109,10 +109,7 @@ class Store(LinkMoves):
     def plan_ended_again(self) -> None:
         """Plan each listed job anew that failed or was refused; what it cost so far stays in the sums."""
         self.file.write(
-            "UPDATE jobs SET state = ?, post = NULL, place = NULL, accepted_at = NULL, ended_at = NULL, "
-            "task_ids = NULL, tasks = NULL, credits_used = NULL, credits_refunded = NULL, error = NULL "
-            "WHERE listed = 1 AND state IN (?, ?)",
-            State.PLANNED,
+            f"UPDATE jobs SET {AGAIN} WHERE listed = 1 AND state IN (?, ?)",
             State.FAILED,
             State.REFUSED,
         )
