@@ -78,13 +78,14 @@ def rename_all(directory: Path, moves: Mapping[str, str], name: str) -> None:
         DownloadError: a file cannot be renamed; whatever is left can be done later.
     """
     renamed = {Path(file).name: Path(target).name for file, target in moves.items()}
-    try:
-        for file, target in moves.items():
-            if file != target:
-                _check_inside(directory, file, target)
-                _rename(directory / file, directory / target, name, renamed)
-    except OSError as problem:
-        raise DownloadError(f"cannot rename {file} to {target}: {problem.strerror}") from problem
+    for file, target in moves.items():
+        if file == target:
+            continue
+        _check_inside(directory, file, target)
+        try:
+            _rename(directory / file, directory / target, name, renamed)
+        except OSError as problem:
+            raise DownloadError(f"cannot rename {file} to {target}: {problem.strerror}") from problem
 
 
 def _rename(source: Path, target: Path, name: str, renamed: Mapping[str, str]) -> None:

@@ -126,7 +126,7 @@ class Rewriting:
         entries = self._store.entries(after=self._last, limit=PAGE)
         with append(self._part, OWNER) as file:
             file.writelines(line(entry).encode() for entry in entries)
-            self.stale += [entry.name for entry in entries if entry.stale]
+            self.stale += [entry.name for entry in entries if entry.stale and entry.older_of is None]
             if entries:
                 self._last = entries[-1].number
                 return True

@@ -85,8 +85,8 @@ class BatchRunner:
         until: send only jobs of a manifest whose names are like this pattern (``still-*``), and what they
             take. A run without it goes on.
         reroll: names of jobs of a manifest that are made anew, or patterns of names, or ``rejected``. What
-            each has stays as ``NAME-take-1``, …. Of a job that is not finished, or that an unfinished run made
-            anew, no other take is begun, so a run that was killed may be repeated as it was.
+            each has stays as ``NAME-take-1``, …. Of a job that is not finished, or that a run made anew which
+            has not come to its end, no other take is begun: a run that was killed may be repeated as it was.
         takes: how many new ones of each, 1 to 10,000.
         adopt: let a job of a manifest that is new, and asks for the same as one that is gone from it, take
             over its result; False pays for a new one.
@@ -248,11 +248,12 @@ class BatchRunner:
                 yield result
             async for result in self._left_over(journal, run):
                 yield result
+            if run.stopped is None:  # else what was asked for anew is still under way
+                await journal.do(journal.store.close_rerolls)
+                await self._saver(journal).mover.settle_all()
             await self._rewrite_results(journal)
             if isinstance(run.stopped, JournalError):
                 raise run.stopped
-            if run.stopped is None:  # else what was asked for anew is still under way
-                await journal.do(journal.store.close_rerolls)
         finally:
             if self._run is run:  # else the batch was closed before this generator was
                 await self._leave(journal, run)

@@ -49,7 +49,7 @@ class Saver:
         self.mover = Mover(journal, directory, template)
 
     async def save(self, entry: JobEntry) -> list[str]:
-        """Fetch every file of a completed job, with a sidecar for each; an older result gives up its names first.
+        """Fetch every file of a completed job, with a sidecar for each; an older result makes way first.
 
         Returns:
             The files, relative to the directory, with ``/``.

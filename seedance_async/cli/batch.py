@@ -89,7 +89,7 @@ class Options:
         Parameter(
             consume_multiple=True,
             negative=(),
-            help="Make jobs with such names ('still-*'), or all that are rejected, anew; what they have stays.",
+            help="Make jobs with such names ('still-*'), or what is rejected, anew; what was made stays.",
         ),
     ] = None
     takes: Annotated[int, Parameter(help="So many new ones of each job of --reroll.")] = 1

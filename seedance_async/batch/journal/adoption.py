@@ -47,7 +47,8 @@ def adopt(store: TakeMoves, *, after: int) -> list[Adopted]:
     file = store.file
     file.write("DROP TABLE IF EXISTS temp.gone")
     file.write(
-        "CREATE TEMP TABLE gone AS SELECT number, ifnull(edited.name, jobs.name) AS name, digest, state "
+        "CREATE TEMP TABLE gone AS SELECT number, ifnull(edited.name, jobs.name) AS name, digest, state, "
+        "ifnull(edited.fold, jobs.fold) AS fold, edited.number IS NOT NULL AS edited "
         "FROM jobs LEFT JOIN temp.edited AS edited USING (number) "
         f"WHERE number <= ? AND state IN {_MAY_BE_PAID} AND number NOT IN (SELECT number FROM temp.listed) "
         "AND (edited.number IS NOT NULL OR number NOT IN (SELECT number FROM older))",
@@ -57,7 +58,7 @@ def adopt(store: TakeMoves, *, after: int) -> list[Adopted]:
     while rows := _that_ask_for_the_same(file, after):
         for number, name, digest in rows:
             gone = file.row(
-                "SELECT number, name FROM temp.gone WHERE digest = ? "
+                "SELECT number, name, fold, edited FROM temp.gone WHERE digest = ? "
                 "ORDER BY state <> 'saved', number LIMIT 1",
                 digest,
             )
@@ -78,11 +79,20 @@ def _that_ask_for_the_same(file: File, after: int) -> list[Row]:
 
 def _take_over(store: TakeMoves, gone: Row, new: int, name: str) -> Adopted:
     """Let a job that is gone stand in the place of a new one."""
-    number, before = gone
+    number, before, former, was_edited = gone
     file = store.file
     place = file.row("SELECT unnamed, line, take, fold FROM jobs WHERE number = ?", new) or ()
     *columns, folded = place
     edited = file.row("SELECT 1 FROM temp.edited WHERE fold = ?", folded)
+    # Its older results go with it; of a job that was edited only those of the same request are its.
+    file.write(
+        "UPDATE older SET fold = ? WHERE fold = ? AND (? = 0 OR number IN "
+        "(SELECT number FROM jobs WHERE digest = (SELECT digest FROM jobs WHERE number = ?)))",
+        folded,
+        former,
+        was_edited,
+        number,
+    )
     file.write("DELETE FROM temp.gone WHERE number = ?", number)
     file.write("DELETE FROM jobs WHERE number = ?", new)
     # Not recognised by its former names: a job of such a name that comes back is another one.

@@ -340,9 +340,9 @@ class Planner:
     def _finish(self, manifest: str) -> Changes:
         removed = 0
         if not self._fresh:
-            self._file.write(_KEEP_ORDERED)
             if self._adopts:
                 self.adopted = adopt(self._store, after=self._before)
+            self._file.write(_KEEP_ORDERED)
             unlisted = "number NOT IN (SELECT number FROM temp.listed)"
             row = self._file.row(f"SELECT count(*) FROM jobs WHERE listed = 1 AND {unlisted}")
             removed = row[0] if row else 0

@@ -257,6 +257,7 @@ class TakeMoves(LinkMoves):
     @transaction
     def close_rerolls(self) -> None:
         """A run has come to its end: what it has made of re-rolls may be made anew once more."""
+        self._promote()
         ordered = "SELECT older.fold FROM older JOIN jobs USING (number) WHERE ordered = 1"
         self.file.write(
             f"DELETE FROM rerolls WHERE fold NOT IN (SELECT fold FROM jobs WHERE {_UNENDED}) "
@@ -265,6 +266,24 @@ class TakeMoves(LinkMoves):
         done = f"SELECT number FROM older JOIN jobs USING (number) WHERE ordered = 1 AND NOT {_UNENDED}"
         self.file.write(f"UPDATE jobs SET listed = 0 WHERE number IN ({done})")
         self.file.write(f"UPDATE older SET ordered = 0 WHERE number IN ({done})")
+
+    def _promote(self) -> None:
+        """Where the last new take of a job came to nothing, give its name to the newest that is saved."""
+        rows = self.file.rows(
+            "SELECT jobs.number, max(older.number) FROM jobs JOIN older ON older.fold = jobs.fold "
+            "JOIN jobs AS take ON take.number = older.number AND take.state = 'saved' "
+            "WHERE older.ordered = 1 AND jobs.listed = 1 AND jobs.state IN ('failed', 'refused') "
+            "GROUP BY jobs.number"
+        )
+        for failed, saved in rows:
+            (name,), (other,) = self._job(failed, "name"), self._job(saved, "name")
+            (unnamed,) = self._job(failed, "unnamed")
+            self.rename(failed, self.free_name(f"{name}-failed"), at_once=False, recognised=False)
+            self.rename(saved, name, at_once=True, recognised=False)
+            self.rename(failed, other, at_once=False, recognised=False)
+            self.file.write("INSERT INTO older VALUES (?, ?, 1)", failed, fold(name))
+            self.file.write("UPDATE jobs SET unnamed = 0 WHERE number = ?", failed)
+            self.file.write("UPDATE jobs SET unnamed = ? WHERE number = ?", unnamed, saved)
 
     def ordered_takes(self) -> list[int]:
         """Further takes that are planned and were not sent."""
