@@ -72,7 +72,7 @@ def judge(sandbox: Sandbox, out: Path, names: set[str], *, tasks: int) -> dict[s
     assert sorted(found) == sorted(listed)
     for name, result in results.items():
         for number, file in enumerate(result["files"], start=1):
-            assert f"{name}.png" == file or f"{name}-{number}.png" == file
+            assert file in {f"{name}.png", f"{name}-{number}.png"}
             story = json.loads((out / f"{file}.json").read_text())
             assert story["sha256"] == hashlib.sha256((out / file).read_bytes()).hexdigest()
             assert (file, name, file) == (story["file"], story["name"], story["main_file"])
@@ -87,7 +87,7 @@ def judge(sandbox: Sandbox, out: Path, names: set[str], *, tasks: int) -> dict[s
 async def test_an_edit_and_a_reroll_that_die_at_a_point_leave_the_newest_with_the_name(
     point: str, hit: int, tmp_path: Path
 ) -> None:
-    """The literal command again goes on: it pays for no other take, and every file is called after its job."""
+    """The literal command again goes on: it pays for no other take, and each file is called after its job."""
     manifest = write(tmp_path / "jobs.jsonl")
     out = tmp_path / "out"
     async with Sandbox(speed=SPEED) as sandbox:

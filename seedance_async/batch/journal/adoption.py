@@ -81,8 +81,7 @@ def _take_over(store: TakeMoves, gone: Row, new: int, name: str) -> Adopted:
     """Let a job that is gone stand in the place of a new one."""
     number, before, former, was_edited = gone
     file = store.file
-    place = file.row("SELECT unnamed, line, take, fold FROM jobs WHERE number = ?", new) or ()
-    *columns, folded = place
+    ((*columns, folded),) = file.rows("SELECT unnamed, line, take, fold FROM jobs WHERE number = ?", new)
     edited = file.row("SELECT 1 FROM temp.edited WHERE fold = ?", folded)
     # Its older results go with it; of a job that was edited only those of the same request are its.
     file.write(
