@@ -460,6 +460,62 @@ async def test_an_edit_before_the_further_takes_are_made_makes_them_no_more(tmp_
     assert {"boat", "boat-take-1"} == set(lines_of(tmp_path / "out"))
 
 
+async def test_an_edited_line_without_a_name_keeps_the_name_of_its_place(tmp_path: Path) -> None:
+    """And gives it back when the edit is taken back; a line put in on top takes no name from any other."""
+    out, manifest = tmp_path / "out", tmp_path / "jobs.jsonl"
+
+    async def run(*prompts: str) -> dict[str, str]:
+        lines = ({"model": "nano-banana-pro", "prompt": prompt} for prompt in prompts)
+        manifest.write_text("".join(json.dumps(line) + "\n" for line in lines))
+        await run_once(sandbox, out, manifest)
+        assert [[f"{name}.png"] for name in lines_of(out)] == [
+            line["files"] for line in lines_of(out).values()
+        ]
+        return {name: task_of(out / f"{name}.png") for name in lines_of(out)}
+
+    async with Sandbox() as sandbox:
+        first = await run("A boat", "A swan")
+        edited = await run("A red boat", "A swan")
+        assert first["job-000001"] == edited["job-000001-before-edit"]
+        assert first["job-000002"] == edited["job-000002"]
+        back = await run("A boat", "A swan")
+        assert first == {name: back[name] for name in first}
+        more = await run("A fox", "A boat", "A swan")
+        assert first == {name: more[name] for name in first}
+        assert {"job-000001-2"} == more.keys() - back.keys()
+
+        assert 4 == len(sandbox.paid_tasks)
+
+
+async def test_a_stage_is_left_with_all_new_takes_of_its_jobs(tmp_path: Path) -> None:
+    """The pattern means the job; its further takes are no jobs of the manifest."""
+    manifest = manifest_of(tmp_path, {"name": "boat"}, {"name": "swan"})
+    async with Sandbox() as sandbox:
+        await run_once(sandbox, tmp_path / "out", manifest, until="boat")
+        async with opened(sandbox, tmp_path / "out", reroll=["boat"], takes=2, until="boat") as batch:
+            await results_of(batch, manifest)
+            assert 1 == batch.summary.later
+
+        assert 3 == len(sandbox.paid_tasks)
+
+
+async def test_jobs_of_a_program_keep_their_names_too(tmp_path: Path) -> None:
+    """An edit is seen as the job comes; further takes that a manifest's run left are made with it."""
+    manifest = manifest_of(tmp_path, {"name": "boat"})
+    out = tmp_path / "out"
+    async with Sandbox(conditions=ONE_PRICE) as sandbox:
+        first = (await run_once(sandbox, out, manifest))["boat"].task_ids[0]
+        await run_once(sandbox, out, manifest, reroll=["boat"], takes=2, max_credits=2 * PRICE)
+        await run_once(sandbox, out, [Job(NanoBananaPro(prompt="A boat, boat"), name="boat")])
+        assert 3 == len(sandbox.paid_tasks)
+        await run_once(sandbox, out, [Job(NanoBananaPro(prompt="A red boat"), name="boat")])
+
+        assert 4 == len(sandbox.paid_tasks)
+    assert first == task_of(out / "boat-take-1.png")
+    names = {"boat", "boat-take-1", "boat-take-2", "boat-before-edit"}
+    assert names == {path.stem for path in out.glob("*.png")} == set(lines_of(out))
+
+
 # --- renamed jobs
 
 

@@ -164,16 +164,17 @@ async def test_takes_killed_at_any_moment_pay_once_and_end_with_their_names(tmp_
     async with Sandbox(speed=SPEED / 12) as sandbox:
         await run_batch(sandbox, manifest)
         command = [sys.executable, str(PROGRAM), sandbox.base_url, str(tmp_path / "out"), str(manifest)]
-        for tenth in range(6, 14):
+        ended = None
+        for moment in range(5, 40, 5):  # tenths of a second: a busy machine comes less far
             async with await anyio.open_process([*command, str(SPEED / 12), options]) as process:
-                with anyio.move_on_after(tenth / 10):
-                    await process.wait()
-                if process.returncode is None:
-                    process.send_signal(signal.SIGKILL)
-                else:
+                with anyio.move_on_after(moment / 10):
+                    ended = await process.wait()
+                if ended is not None:
                     break
-        ended = await run_batch(sandbox, manifest)
-        assert 0 == ended.returncode, ended.stderr.decode()
+                process.send_signal(signal.SIGKILL)
+        if ended is None:
+            ended = (await run_batch(sandbox, manifest, **json.loads(options))).returncode
+        assert 0 == ended
 
         names = {f"{name}{take}" for name in ("boat", "cats") for take in ("", "-take-1", "-take-2")}
         judge(sandbox, tmp_path / "out", names, tasks=9)

@@ -101,4 +101,5 @@ def _take_over(store: TakeMoves, gone: Row, new: int, name: str) -> Adopted:
         "UPDATE jobs SET unnamed = ?, line = ?, take = ?, listed = 1 WHERE number = ?", *columns, number
     )
     file.write("UPDATE temp.listed SET number = ? WHERE number = ?", number, new)
+    file.write("UPDATE OR IGNORE temp.misnamed SET number = ? WHERE number = ?", number, new)
     return Adopted(before, name, is_added=edited is None)

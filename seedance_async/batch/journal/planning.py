@@ -3,7 +3,8 @@
 A job is recognised by its name. With the same request it is the same job and keeps its state; with another
 it is *edited*: what was never charged is simply replaced, what was sent stays under ``…-before-edit`` and is
 collected, and the name is planned anew. A job without a name is recognised by its request alone, so that a
-line put in at the top does not turn every following job into another one and pay for it again.
+line put in at the top does not turn every following job into another one and pay for it again; see
+``unnamed_jobs`` for what it is called.
 
 What the manifest no longer lists is forgotten if it was never sent, else kept; and a new job that asks for
 the same takes it over, see ``adoption``.
@@ -21,7 +22,7 @@ from attrs import field, frozen
 
 from seedance_async import wire
 from seedance_async.batch import keys
-from seedance_async.batch.journal import link_checks
+from seedance_async.batch.journal import link_checks, unnamed_jobs
 from seedance_async.batch.journal.adoption import Adopted, adopt
 from seedance_async.batch.journal.records import Changes, Draft, damage
 from seedance_async.batch.states import NEVER_PAID, State
@@ -108,6 +109,7 @@ class Planner:
         ] = {}  # lines by folded name; so few that a refused manifest lists them all
         self._file.write("DROP TABLE IF EXISTS temp.listed")
         self._file.write("CREATE TEMP TABLE listed (number INTEGER PRIMARY KEY, line INTEGER)")
+        unnamed_jobs.begin(store)
         self._file.write("DROP TABLE IF EXISTS temp.edited")
         self._file.write("CREATE TEMP TABLE edited (number INTEGER PRIMARY KEY, name TEXT, fold TEXT)")
 
@@ -237,8 +239,11 @@ class Planner:
                 "AND number NOT IN (SELECT number FROM temp.listed) ORDER BY number LIMIT 1",
                 draft.digest,
             )
-        row = row or self._unnamed_in_its_place(draft)
-        return self._insert(draft, self._store.free_name(_name(draft))) if row is None else self._keep(*row)
+        row, name = row or self._unnamed_in_its_place(draft), _name(draft)
+        number = self._insert(draft, self._store.free_name(name)) if row is None else self._keep(*row)
+        if self._whole and not self._fresh:
+            unnamed_jobs.note(self._store, number, name)
+        return number
 
     def _unnamed_in_its_place(self, draft: Draft) -> Row | None:
         """The job of the same place, if it asks for the same in the words of an earlier version."""
@@ -348,6 +353,8 @@ class Planner:
             removed = row[0] if row else 0
             self._file.write(f"DELETE FROM jobs WHERE state IN ('planned', 'blocked') AND {unlisted}")
             self._file.write(f"UPDATE jobs SET listed = 0 WHERE listed = 1 AND {unlisted}")
+            edited = unnamed_jobs.settle(self._store)
+            removed, self._edited, self._added = removed - edited, self._edited + edited, self._added - edited
         self._store.remember_fact("manifest", manifest)
         drifts = link_checks.drifts(self._store)
         adopted = len(self.adopted)
