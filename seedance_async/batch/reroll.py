@@ -14,9 +14,11 @@ from typing import TYPE_CHECKING, Final
 from anyio import to_thread
 from attrs import field, frozen
 
+from seedance_async.batch.jobs import MAX_REPEAT
 from seedance_async.errors import ConfigurationError
 from seedance_async.logs import Log
 from seedance_async.models.display import shown
+from seedance_async.models.rules import whole_number
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator
@@ -51,9 +53,11 @@ def words_fault(words: object) -> str | None:
     return f"must be a list of names or patterns; got {shown(words)}"
 
 
-def takes_fault(takes: int, words: Sequence[str]) -> str | None:
+def takes_fault(takes: object, words: object) -> str | None:
     """Why there can be no such number of takes; None if there can."""
-    return "says how many new takes of what jobs; name them by reroll" if takes > 1 and not words else None
+    if fault := whole_number(1, MAX_REPEAT)(takes):
+        return fault
+    return None if takes == 1 or words else "says how many new takes of which jobs; name them with reroll"
 
 
 async def chosen(journal: Journal, words: Sequence[str], directory: Path) -> list[int]:

@@ -34,7 +34,7 @@ from seedance_async import arguments, clocks
 from seedance_async.batch import names, reroll, results
 from seedance_async.batch.account_check import check_account
 from seedance_async.batch.intake import take_manifest, take_stream
-from seedance_async.batch.jobs import MAX_REPEAT, Job, JobResult
+from seedance_async.batch.jobs import Job, JobResult
 from seedance_async.batch.journal import Changes, JobEntry, Journal, Rerolled
 from seedance_async.batch.ledger import Ledger
 from seedance_async.batch.queue import Post
@@ -132,7 +132,7 @@ class BatchRunner:
                 "share_posts": true_or_false(share_posts),
                 "until": optional(arguments.text)(until),
                 "reroll": words_fault(reroll),
-                "takes": whole_number(1, MAX_REPEAT)(takes) or takes_fault(takes, reroll),
+                "takes": takes_fault(takes, reroll),
                 "adopt": true_or_false(adopt),
                 "project": optional(arguments.text)(project),
             }

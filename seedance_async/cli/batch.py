@@ -20,6 +20,7 @@ from seedance_async import sandbox as emulator
 from seedance_async.batch import names
 from seedance_async.batch.journal.remains import JOURNAL
 from seedance_async.batch.manifest_source import is_read_once
+from seedance_async.batch.reroll import takes_fault
 from seedance_async.batch.states import ENDED, State
 from seedance_async.cli.batch_display import choose_display
 from seedance_async.cli.batch_run import BatchRun
@@ -196,8 +197,8 @@ def _check(output: Path | None, options: Options, connection: Connection) -> Non
         reason = f"--sandbox has a key, an address and a clock of its own; leave out {' and '.join(foreign)}"
         raise ConfigurationError(reason)
     names.Template(options.output_name)
-    if options.takes != 1 and not options.reroll:
-        raise ConfigurationError("--takes says how many new takes of what jobs; name them with --reroll")
+    if fault := takes_fault(options.takes, options.reroll):
+        raise ConfigurationError(f"--takes {fault}")
     if output is None:
         return
     check_writable(output)

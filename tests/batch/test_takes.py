@@ -468,10 +468,9 @@ async def test_an_edited_line_without_a_name_keeps_the_name_of_its_place(tmp_pat
         lines = ({"model": "nano-banana-pro", "prompt": prompt} for prompt in prompts)
         manifest.write_text("".join(json.dumps(line) + "\n" for line in lines))
         await run_once(sandbox, out, manifest)
-        assert [[f"{name}.png"] for name in lines_of(out)] == [
-            line["files"] for line in lines_of(out).values()
-        ]
-        return {name: task_of(out / f"{name}.png") for name in lines_of(out)}
+        found = lines_of(out)
+        assert [[f"{name}.png"] for name in found] == [line["files"] for line in found.values()]
+        return {name: task_of(out / f"{name}.png") for name in found}
 
     async with Sandbox() as sandbox:
         first = await run("A boat", "A swan")
