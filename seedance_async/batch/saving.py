@@ -58,14 +58,12 @@ class Saver:
             DownloadError: one of them could not be saved.
             JournalError: fresh URLs could not be recorded.
         """
-        name = entry.saved_as or entry.name
-        await self.mover.make_way(name, entry.number)
+        await self.mover.make_way(entry.name_on_disk, entry.number)
         known = {task.id: task for task in entry.tasks}
         completed = [task for task in entry.tasks if task.is_completed]
         paths = []
         for place, task in enumerate(completed, start=1):
-            stem = self._directory / place_of(entry, self._template, name=name, task_id=task.id)
-            target = stem.with_name(f"{stem.name}-{place}") if len(completed) > 1 else stem
+            target = self._target(entry, task, place if len(completed) > 1 else None)
             if await to_thread.run_sync(leads_out, target.parent, self._directory):
                 raise DownloadError(
                     f"cannot save into {target.parent}: a link there leads out of {self._directory}; take it "
@@ -90,6 +88,12 @@ class Saver:
         renew = partial(self._journal.store.renew, now=clocks.wall_now())
         await self._journal.do(renew, number, list(known.values()))
         return known[task_id]
+
+    def _target(self, entry: JobEntry, task: Task, place: int | None) -> Path:
+        """Where a task's files go, without extension; tasks of one job are numbered."""
+        place_on_disk = place_of(entry, self._template, name=entry.name_on_disk, task_id=task.id)
+        target = self._directory / place_on_disk
+        return target if place is None else target.with_name(f"{target.name}-{place}")
 
 
 def _described(path: Path, entry: JobEntry, task: Task, main: Path) -> None:

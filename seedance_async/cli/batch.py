@@ -281,10 +281,7 @@ class _Command:
 
     def _write_advice(self, summary: Summary, code: ExitCode, shortfall: Shortfall | None) -> None:
         """Write what there is to know before the command is run again."""
-        if summary.changes.edited:
-            write_message(f"{summary.changes.edited} {EDITED}")
-        if summary.rerolled:
-            write_message(f"{summary.rerolled} {REROLLED}")
+        _write_takes(summary)
         if summary.stopped is not None and code != ExitCode.INTERRUPTED:
             write_message(f"stopped: {summary.stopped.message}")
         settled = {*ENDED, State.BLOCKED}
@@ -314,6 +311,14 @@ class _Command:
             write_message(f"  and {' and '.join(secrets)}, as before")
         if is_read_once(self._manifest):
             write_message(f"with the same jobs through {self._manifest} once more")
+
+
+def _write_takes(summary: Summary) -> None:
+    """Write what was made anew, and where that leaves what was made before."""
+    if summary.changes.edited:
+        write_message(f"{summary.changes.edited} {EDITED}")
+    if summary.rerolled:
+        write_message(f"{summary.rerolled} {REROLLED}")
 
 
 @contextmanager

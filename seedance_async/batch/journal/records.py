@@ -145,6 +145,11 @@ class JobEntry:
         return str(self.tariff.kind.model)
 
     @property
+    def name_on_disk(self) -> str:
+        """The name that its files are called after."""
+        return self.saved_as or self.name
+
+    @property
     def kind(self) -> Kind:
         """The class of work it belongs to."""
         return self.tariff.kind
