@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 OWN_FIELDS: Final = ("name", "model", "repeat")
 RESULT_FIELDS: Final = (
     "state", "task_ids", "idempotency_key", "credits_used", "credits_refunded", "urls", "files", "error",
-    "stale",
+    "stale", "in_manifest", "older_of",
 )  # fmt: skip
 """What a run adds to a job's line in ``results.jsonl``."""
 

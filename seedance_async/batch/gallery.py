@@ -61,6 +61,7 @@ class Card:
         seconds: how long the server worked on it; None if not known.
         error: why there are no files, or not all of them.
         state: the journal's word; left out, it follows from ``error``.
+        marks: what is to be seen at once, such as that it is gone from the manifest.
         facts: what else there is to know, by name.
     """
 
@@ -76,6 +77,7 @@ class Card:
     state: str = field(
         default=Factory(lambda self: "saved" if self.error is None else "failed", takes_self=True)
     )
+    marks: tuple[str, ...] = ()
     facts: Mapping[str, str] = field(factory=dict)
 
     @property
@@ -218,7 +220,8 @@ def _page_links(page: Page) -> str:
 
 def _figure(card: Card) -> str:
     files = [file for file in card.files if _link(file)]
-    notes = "".join(f"<span>{html.escape(note)}</span>" for note in _notes(card))
+    notes = "".join(f'<span class="mark">{html.escape(mark)}</span>' for mark in card.marks)
+    notes += "".join(f"<span>{html.escape(note)}</span>" for note in _notes(card))
     return f"""<figure class="{_ratio_class(card.ratio)}" data-state="{html.escape(card.state)}">
 {_media(card, files)}
 <figcaption><p dir="auto">{html.escape(card.prompt)}</p>

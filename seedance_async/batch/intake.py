@@ -38,22 +38,30 @@ DRIFTS: Final = (
     "still, as the end of one and the beginning of the next, hold better"
 )
 
+ADOPTED: Final = "%r is %r renamed: its result is taken over; --no-adopt pays for a new one"
+
 CHUNK: Final = 500
 """Jobs to a transaction; a sync of the disk for each would take a second for two hundred."""
 
 STREAM_CHUNK: Final = 100
 
+SHOWN: Final = 10
+"""Renamed jobs of which each is told."""
+
 MOST_PROBLEMS: Final = 10_000
 """So many problems are listed; a file in which more is wrong is another kind of file."""
 
 
-async def take_manifest(journal: Journal, source: str | PathLike[str], *, has_store: bool = True) -> Changes:
+async def take_manifest(
+    journal: Journal, source: str | PathLike[str], *, has_store: bool = True, adopts: bool = True
+) -> Changes:
     """Plan every job of a manifest.
 
     Args:
         journal: to plan them in.
         source: path of the manifest.
         has_store: whether there is a place where local files become URLs.
+        adopts: whether renamed jobs take over what was made of them; each is told.
 
     Raises:
         ManifestError: with everything that is wrong, line by line. Nothing was sent.
@@ -62,7 +70,7 @@ async def take_manifest(journal: Journal, source: str | PathLike[str], *, has_st
     is_known = fingerprint is not None and fingerprint == await journal.fact("manifest")
     if is_known and not journal.store.has_inputs:  # files may have changed where the manifest has not
         return Changes()
-    planner = await journal.do(partial(Planner, journal.store, whole=True))
+    planner = await journal.do(partial(Planner, journal.store, whole=True, adopts=adopts))
     try:
         await _take_all(journal, planner, source, has_store=has_store)
         changes = await journal.do(planner.finish, manifest=fingerprint or "")
@@ -71,6 +79,10 @@ async def take_manifest(journal: Journal, source: str | PathLike[str], *, has_st
         raise
     if changes.drifts:
         log.warning(DRIFTS)
+    for job in planner.adopted[:SHOWN]:
+        log.warning(ADOPTED, job.name, job.before)
+    if len(planner.adopted) > SHOWN:
+        log.warning("and so are %d more", len(planner.adopted) - SHOWN)
     return changes
 
 
@@ -151,6 +163,10 @@ async def take_stream(
                 raise ManifestError(taken.problems, source="jobs")
             yield taken.numbers
     at_end(await journal.do(planner.finish, manifest=""))
+    further = await journal.do(journal.store.ordered_takes)
+    while further:
+        yield further[:CHUNK]
+        del further[:CHUNK]
 
 
 async def _files(

@@ -141,6 +141,8 @@ class JobResult(Convertible):
         error: why it is not saved, or which of several tasks failed; None if all is well.
         earlier: True if an earlier run had ended it already.
         stale: True if something that it was made of was made anew since. It is not made anew by itself.
+        in_manifest: False if it is gone from the manifest; an older result goes with its job.
+        older_of: the name of the job that it is an older or a further result of; None for a job itself.
     """
 
     name: str
@@ -155,3 +157,5 @@ class JobResult(Convertible):
     error: SeedanceError | None = None
     earlier: bool = False
     stale: bool = False
+    in_manifest: bool = True
+    older_of: str | None = None

@@ -139,8 +139,19 @@ def card(entry: JobEntry) -> gallery.Card:
         seconds=max(durations, default=None),
         error=entry.error,
         state=entry.state,
+        marks=tuple(_marks(entry)),
         facts=dict(_facts(entry, fields)),
     )
+
+
+def _marks(entry: JobEntry) -> Iterator[str]:
+    """What is to be seen of a job at once, beside its state."""
+    if not entry.in_manifest:
+        yield "not in the manifest"
+    elif entry.older_of is not None:
+        yield "older take"
+    if entry.stale:
+        yield "stale"
 
 
 def _facts(entry: JobEntry, fields: dict[str, object]) -> Iterator[tuple[str, str]]:
@@ -148,6 +159,10 @@ def _facts(entry: JobEntry, fields: dict[str, object]) -> Iterator[tuple[str, st
         yield "task", "\n".join(entry.task_ids)
     if entry.key:
         yield "idempotency key", entry.key
+    if not entry.in_manifest:
+        yield "gone", "not in the manifest any more"
+    if entry.older_of is not None:
+        yield "take", f"another result of {entry.older_of}, which has the newest"
     if entry.stale:
         yield "stale", "something that it was made of has been made again since"
     for name, value in fields.items():

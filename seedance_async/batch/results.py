@@ -52,6 +52,8 @@ def result(
         error=error or _error_on_record(entry),
         earlier=earlier,
         stale=entry.stale,
+        in_manifest=entry.in_manifest,
+        older_of=entry.older_of,
     )
 
 
@@ -92,6 +94,8 @@ def line(entry: JobEntry) -> str:
         "files": entry.files,
         "error": entry.error,
         "stale": entry.stale,
+        "in_manifest": entry.in_manifest,
+        "older_of": entry.older_of,
     }
     return as_json({**facts, **entry.request_fields}) + "\n"
 
@@ -122,7 +126,7 @@ class Rewriting:
         entries = self._store.entries(after=self._last, limit=PAGE)
         with append(self._part, OWNER) as file:
             file.writelines(line(entry).encode() for entry in entries)
-            self.stale += [entry.name for entry in entries if entry.stale]
+            self.stale += [entry.name for entry in entries if entry.stale and entry.older_of is None]
             if entries:
                 self._last = entries[-1].number
                 return True

@@ -19,7 +19,7 @@ from attrs import evolve
 from seedance_async import clocks
 from seedance_async.batch import results
 from seedance_async.batch.queue import JobQueue, Post
-from seedance_async.batch.rerolls import Rerolls
+from seedance_async.batch.refunded import RefundedJobs
 from seedance_async.batch.sending import Parts, Sender
 from seedance_async.batch.sources import Sources
 from seedance_async.batch.states import State
@@ -92,7 +92,7 @@ class Run:
         self._sources = Sources(engine, journal, ledger)
         self._changed = Signal()
         self._outlook = Outlook()
-        self._rerolls = Rerolls(journal, most=options.reroll_refunded)
+        self._refunded = RefundedJobs(journal, most=options.reroll_refunded)
         self._sender = Sender(
             engine,
             journal,
@@ -111,6 +111,7 @@ class Run:
         self._is_read = False
         self._source_problem: BaseException | None = None
         self._downloads = anyio.Semaphore(DOWNLOADS)
+        self._older_saved = anyio.Event()
         self._delivered_open: set[int] = set()
 
     @property
@@ -305,7 +306,7 @@ class Run:
         if not failed or not self._options.reroll_refunded or self.stopped is not None:
             return ends
         self._requeued |= failed  # before the reading can meet one as planned
-        planned = {entry.number: entry for entry in await self._rerolls.plan(failed)}
+        planned = {entry.number: entry for entry in await self._refunded.plan(failed)}
         self._requeued -= failed - planned.keys()
         for entry in planned.values():
             self._requeue(entry)
@@ -341,6 +342,8 @@ class Run:
     async def _save(self, job: JobEntry) -> End:
         """Files, and saved on disk."""
         store = self._journal.store
+        if await self._journal.do(store.is_preceded, job.number):
+            await self._older_saved.wait()
         async with self._downloads:
             try:
                 await self._journal.check_place()
@@ -354,6 +357,7 @@ class Run:
             error = results.failure_among(job.tasks, job)
             save = partial(store.save, now=clocks.wall_now())
             await self._journal.do(save, job.number, files, error and error.message)
+            await self._saver.mover.settle(job.number)
             return await self._entry(job.number), error
 
     async def _deliver(self, entry: JobEntry, error: SeedanceError | None) -> None:
@@ -447,13 +451,24 @@ class Run:
         await self._stream.spawn(self._run, post)
 
     async def _save_left_over(self, savers: TaskGroup) -> None:
-        """Fetch the files of jobs that an earlier run saw completed."""
+        """Fetch the files of jobs that an earlier run saw completed; of older results first."""
         places = anyio.Semaphore(DOWNLOADS)
-        last = 0
-        while jobs := await self._journal.do(self._journal.store.to_save, after=last, limit=PAGE):
-            for job in jobs:
+        try:
+            async for job in self._left_over(renamed=True):
                 await places.acquire()
-                savers.start_soon(self._save_one, job, places)
+                await self._save_one(job, places)
+        finally:
+            self._older_saved.set()
+        async for job in self._left_over(renamed=False):
+            await places.acquire()
+            savers.start_soon(self._save_one, job, places)
+
+    async def _left_over(self, *, renamed: bool) -> AsyncGenerator[JobEntry]:
+        last = 0
+        to_save = partial(self._journal.store.to_save, renamed=renamed, limit=PAGE)
+        while jobs := await self._journal.do(to_save, after=last):
+            for job in jobs:
+                yield job
             last = jobs[-1].number
 
     async def _save_one(self, job: JobEntry, places: anyio.Semaphore) -> None:

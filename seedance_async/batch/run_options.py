@@ -1,4 +1,4 @@
-"""The options of one run of a batch, as its runner hands them on."""
+"""The options of one run of a batch, as its parts need them."""
 
 from __future__ import annotations
 

@@ -31,13 +31,14 @@ import anyio
 from anyio import to_thread
 
 from seedance_async import arguments, clocks
-from seedance_async.batch import names, rerolls, results
+from seedance_async.batch import names, refunded, reroll, results
 from seedance_async.batch.account_check import check_account
 from seedance_async.batch.intake import take_manifest, take_stream
 from seedance_async.batch.jobs import Job, JobResult
-from seedance_async.batch.journal import Changes, JobEntry, Journal
+from seedance_async.batch.journal import Changes, JobEntry, Journal, Rerolled
 from seedance_async.batch.ledger import Ledger
 from seedance_async.batch.queue import Post
+from seedance_async.batch.reroll import UNFINISHED, takes_fault, words_fault
 from seedance_async.batch.run import PAGE, Run
 from seedance_async.batch.run_options import RunOptions
 from seedance_async.batch.saving import Saver
@@ -85,6 +86,12 @@ class BatchRunner:
             under a ``max_in_flight``.
         until: send only jobs of a manifest whose names are like this pattern (``still-*``), and what they
             take. A run without it goes on.
+        reroll: names of jobs of a manifest that are made anew, or patterns of names, or ``rejected``. What
+            each has stays as ``NAME-take-1``, …. Of a job that is not finished, or that a run made anew which
+            has not come to its end, no other take is begun: a run that was killed may be repeated as it was.
+        takes: how many new ones of each, 1 to 10,000.
+        adopt: let a job of a manifest that is new, and asks for the same as one that is gone from it, take
+            over its result; False pays for a new one.
         project: whose costs the POSTs are in the account's record; else the client's, else the directory's
             name.
 
@@ -108,6 +115,9 @@ class BatchRunner:
         embed: bool = True,
         share_posts: bool = True,
         until: str | None = None,
+        reroll: Sequence[str] = (),
+        takes: int = 1,
+        adopt: bool = True,
         project: str | None = None,
     ) -> None:
         is_client = isinstance(client, SeedanceClient)
@@ -125,6 +135,9 @@ class BatchRunner:
                 "embed": true_or_false(embed),
                 "share_posts": true_or_false(share_posts),
                 "until": optional(arguments.text)(until),
+                "reroll": words_fault(reroll),
+                "takes": takes_fault(takes, reroll),
+                "adopt": true_or_false(adopt),
                 "project": optional(arguments.text)(project),
             }
         )
@@ -138,6 +151,11 @@ class BatchRunner:
         self._share_posts = share_posts and max_in_flight is None
         self._until = until
         self._later = 0
+        self._reroll = (reroll,) if isinstance(reroll, str) else tuple(reroll)
+        self._takes = takes
+        self._adopt = adopt
+        self._chosen: list[int] = []
+        self._rerolled = Rerolled()
         self._project = project
         self._resubmit_uncertain = resubmit_uncertain
         self._retry_failed = retry_failed
@@ -205,6 +223,7 @@ class BatchRunner:
             changes=self._changes,
             stopped=self._run.stopped if self._run else self._stopped,
             later=self._later,
+            rerolled=self._rerolled.takes,
         )
 
     async def run(
@@ -234,6 +253,9 @@ class BatchRunner:
                 yield result
             async for result in self._left_over(journal, run):
                 yield result
+            if run.stopped is None:  # else what was asked for anew is still under way
+                await journal.do(journal.store.close_rerolls)
+                await self._saver(journal).mover.settle_all()
             await self._rewrite_results(journal)
             if isinstance(run.stopped, JournalError):
                 raise run.stopped
@@ -252,11 +274,17 @@ class BatchRunner:
         self._busy = True
         try:
             if isinstance(jobs, str | os.PathLike):
-                self._changes = await take_manifest(journal, jobs, has_store=self._client.has_media_store)
+                self._changes = await take_manifest(
+                    journal, jobs, has_store=self._client.has_media_store, adopts=self._adopt
+                )
                 await self._choose(journal)  # before anything of the journal is changed for the run
+                self._chosen = await reroll.chosen(journal, self._reroll, self._directory)
                 planned, known = self._listed(journal), self._known(journal)
-            elif self._until is not None:
-                raise ConfigurationError("until= chooses among the jobs of a manifest; give the path of one")
+            elif self._until is not None or self._reroll:
+                option = "reroll" if self._reroll else "until"
+                raise ConfigurationError(
+                    f"{option}= chooses among the jobs of a manifest; give the path of one"
+                )
             else:
                 planned, known = self._streamed(journal, jobs), _nothing()
             await self._begin(journal)
@@ -284,12 +312,25 @@ class BatchRunner:
         await journal.do(journal.store.begin_run, replayable_since=oldest, account=account, now=now)
         if self._retry_failed:
             await journal.do(journal.store.plan_ended_again)
-        async for failures in rerolls.plan_earlier(journal, most=self._reroll_refunded):
-            rerolls.report(failures, most=self._reroll_refunded)
+        async for failures in refunded.plan_earlier(journal, most=self._reroll_refunded):
+            refunded.report(failures, most=self._reroll_refunded)
+        await self._make_anew(journal)
         await journal.do(journal.store.sort_linked)
         await self._choose(journal)
+        await self._saver(journal).mover.settle_all()
         await self._find_missing_files(journal)
         self._ledger = await journal.do(_open_ledger, journal, self._max_credits)
+
+    async def _make_anew(self, journal: Journal) -> None:
+        """Plan further takes of the jobs that were chosen; they go on record with the order itself."""
+        self._rerolled = Rerolled()
+        if self._chosen:
+            self._rerolled = await journal.do(journal.store.reroll, self._chosen, self._takes)
+        if self._rerolled.unfinished:
+            log.warning("%s: %s", _shown(self._rerolled.unfinished), UNFINISHED)
+
+    def _saver(self, journal: Journal) -> Saver:
+        return Saver(self._client, journal, self._directory, self._template, embed=self._embed)
 
     async def _choose(self, journal: Journal) -> None:
         """Leave the jobs for later that the run is not to send."""
@@ -315,7 +356,7 @@ class BatchRunner:
             engine,
             journal,
             self._ledger,
-            Saver(self._client, journal, self._directory, self._template, embed=self._embed),
+            self._saver(journal),
             directory=self._directory,
             options=RunOptions(
                 max_in_flight=self._max_in_flight,
@@ -382,8 +423,12 @@ class BatchRunner:
 
 
 def _stale(names: list[str]) -> str:
+    return f"{_shown(names)}: made of something that was made anew since, and not made again"
+
+
+def _shown(names: list[str]) -> str:
     more = f" and {len(names) - SHOWN} more" if len(names) > SHOWN else ""
-    return f"{', '.join(names[:SHOWN])}{more}: made of something that was made anew since, and not made again"
+    return f"{', '.join(names[:SHOWN])}{more}"
 
 
 def _without_files(jobs: Sequence[tuple[int, tuple[str, ...]]], directory: Path) -> list[int]:

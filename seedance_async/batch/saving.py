@@ -4,16 +4,15 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 from functools import partial
-from pathlib import PurePosixPath
 from typing import TYPE_CHECKING
 
 from anyio import to_thread
 
 from seedance_async import clocks
+from seedance_async.batch.moving import Mover
+from seedance_async.batch.places import place_of
 from seedance_async.errors import DownloadError
-from seedance_async.filenames import in_ascii, safe
 from seedance_async.safe_files import leads_out, replacing
 
 if TYPE_CHECKING:
@@ -34,6 +33,9 @@ class Saver:
         directory: the batch.
         template: what files are called.
         embed: put each job's prompt into its files' own metadata.
+
+    Attributes:
+        mover: gives files other names.
     """
 
     def __init__(
@@ -44,9 +46,10 @@ class Saver:
         self._directory = directory
         self._template = template
         self._embed = embed
+        self.mover = Mover(journal, directory, template)
 
     async def save(self, entry: JobEntry) -> list[str]:
-        """Fetch every file of a completed job, with a sidecar for each.
+        """Fetch every file of a completed job, with a sidecar for each; an older result makes way first.
 
         Returns:
             The files, relative to the directory, with ``/``.
@@ -55,6 +58,7 @@ class Saver:
             DownloadError: one of them could not be saved.
             JournalError: fresh URLs could not be recorded.
         """
+        await self.mover.make_way(entry.name_on_disk, entry.number)
         known = {task.id: task for task in entry.tasks}
         completed = [task for task in entry.tasks if task.is_completed]
         paths = []
@@ -87,25 +91,9 @@ class Saver:
 
     def _target(self, entry: JobEntry, task: Task, place: int | None) -> Path:
         """Where a task's files go, without extension; tasks of one job are numbered."""
-        *folders, name = entry.name.split("/")
-        path = PurePosixPath(*map(safe, folders)) / self._template.render(
-            name=name,
-            index=f"{entry.number:06d}",
-            model=entry.model,
-            task_id=task.id,
-            take=str(entry.take),
-        )
-        target = self._directory / _writable(path)
+        place_on_disk = place_of(entry, self._template, name=entry.name_on_disk, task_id=task.id)
+        target = self._directory / place_on_disk
         return target if place is None else target.with_name(f"{target.name}-{place}")
-
-
-def _writable(path: PurePosixPath) -> PurePosixPath:
-    """The path, or one in ASCII where the names of files are in an encoding of this locale that lacks it."""
-    try:
-        os.fsencode(path)
-    except UnicodeEncodeError:
-        return PurePosixPath(*map(in_ascii, path.parts))
-    return path
 
 
 def _described(path: Path, entry: JobEntry, task: Task, main: Path) -> None:

@@ -31,6 +31,7 @@ class Summary(Convertible):
         changes: how the manifest differs from the one of the run before.
         stopped: why no more jobs were sent; None if that did not happen.
         later: jobs that were left for a later run, because they are not wanted yet.
+        rerolled: new takes of jobs that this run was told to make anew.
     """
 
     counts: Mapping[State, int]
@@ -41,6 +42,7 @@ class Summary(Convertible):
     changes: Changes = field(factory=Changes)
     stopped: SeedanceError | None = None
     later: int = 0
+    rerolled: int = 0
 
     @property
     def total(self) -> int:

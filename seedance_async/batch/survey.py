@@ -16,19 +16,20 @@ from typing import TYPE_CHECKING, Final
 
 from attrs import frozen
 
+from seedance_async.batch import reroll
 from seedance_async.batch.intake import take_manifest
 from seedance_async.batch.journal import Changes, Journal
 from seedance_async.batch.journal.opening import not_permitted
 from seedance_async.batch.journal.remains import JOURNAL
 from seedance_async.batch.queue import posts_for
-from seedance_async.batch.rerolls import plan_earlier
+from seedance_async.batch.refunded import plan_earlier
 from seedance_async.batch.states import State
 from seedance_async.errors import ConfigurationError, JournalError
 from seedance_async.models import Kind
 from seedance_async.prices import Tariff
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
     from os import PathLike
 
 SHARED_MEMORY: Final = "/dev/shm"  # noqa: S108 - a directory of our own is made in it
@@ -81,6 +82,9 @@ async def survey(
     reroll_refunded: int = 0,
     until: str | None = None,
     has_store: bool = True,
+    rerolled: Sequence[str] = (),
+    takes: int = 1,
+    adopts: bool = True,
 ) -> Survey:
     """Survey a manifest, beside what its directory knows.
 
@@ -91,20 +95,26 @@ async def survey(
         reroll_refunded: count what failed and was refunded as to be sent, where it was not so often already.
         until: count only jobs whose names match this pattern, and what they take.
         has_store: whether there is a place where local files become URLs; else those are a mistake.
+        rerolled: names, or patterns of names, of jobs that are made anew.
+        takes: how many new ones of each.
+        adopts: whether renamed jobs take over what was made of them.
 
     Raises:
-        ConfigurationError: no name matches the pattern.
+        ConfigurationError: no name matches a pattern.
         ManifestError: with everything that is wrong, line by line.
         JournalError: the directory's journal cannot be read.
     """
     with _copied(directory) as copy:
         journal = await Journal.open(copy)
         try:
-            changes = await take_manifest(journal, manifest, has_store=has_store)
+            changes = await take_manifest(journal, manifest, has_store=has_store, adopts=adopts)
+            chosen = await reroll.chosen(journal, rerolled, directory or copy)
             if retry_failed:
                 await journal.do(journal.store.plan_ended_again)
             async for _ in plan_earlier(journal, most=reroll_refunded):
                 pass
+            if chosen:
+                await journal.do(journal.store.reroll, chosen, takes)
             if await journal.do(journal.store.choose, until) is None:
                 raise ConfigurationError(f"no job of the manifest has a name that matches {until!r}")
             return await journal.do(_look, journal, changes)

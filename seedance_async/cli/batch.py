@@ -20,6 +20,7 @@ from seedance_async import sandbox as emulator
 from seedance_async.batch import names
 from seedance_async.batch.journal.remains import JOURNAL
 from seedance_async.batch.manifest_source import is_read_once
+from seedance_async.batch.reroll import takes_fault
 from seedance_async.batch.states import ENDED, State
 from seedance_async.cli import hooks
 from seedance_async.cli.batch_display import choose_display
@@ -50,6 +51,10 @@ SANDBOX_MEMORY: Final = "sandbox.jsonl"
 EDITED: Final = (
     "edited since the run before: each is a new job, paid for itself; "
     "what was made before stays, as NAME-before-edit"
+)
+REROLLED: Final = (
+    "new takes, each paid for itself: the newest has the job's own name; what was made before stays, as "
+    "NAME-take-1, …"
 )
 RETRY_FAILED: Final = (
     "to send anew what failed or was refused, at its price: the same command with --retry-failed"
@@ -86,6 +91,18 @@ class Options:
     until: Annotated[
         str | None, Parameter(help="Only jobs with such names ('still-*') and their sources; then stop.")
     ] = None
+    reroll: Annotated[
+        list[str] | None,
+        Parameter(
+            consume_multiple=True,
+            negative=(),
+            help="Make jobs with such names ('still-*'), or what is rejected, anew; what was made stays.",
+        ),
+    ] = None
+    takes: Annotated[int, Parameter(help="So many new ones of each job of --reroll.")] = 1
+    no_adopt: Annotated[
+        bool, _flag("Pay for a job that is renamed, in the place of taking over what was made of it.")
+    ] = False
     no_embed: Annotated[bool, _flag("Leave the prompts out of the files' own metadata.")] = False
     no_share_posts: Annotated[
         bool, _flag("Send each of several equal pictures in a POST of its own, not up to four in one.")
@@ -125,6 +142,7 @@ class Options:
             "--output-name": None if self.output_name == names.DEFAULT else self.output_name,
         }
         switches = {
+            "--no-adopt": self.no_adopt,
             "--no-embed": self.no_embed,
             "--no-share-posts": self.no_share_posts,
             "--sandbox": self.sandbox,
@@ -175,6 +193,9 @@ async def batch(
             retry_failed=options.retry_failed,
             reroll_refunded=options.reroll_refunded,
             until=options.until,
+            rerolled=options.reroll or (),
+            takes=options.takes,
+            adopts=not options.no_adopt,
             as_json=options.as_json,
             scale=1 / SPEED if options.sandbox else None,
             max_credits=options.max_credits,
@@ -207,6 +228,8 @@ def _check(output: Path | None, options: Options, connection: Connection) -> Non
             raise ConfigurationError("--on-event-for says what a program is told of; name it by --on-event")
     if options.reroll_refunded < 0:
         raise ConfigurationError("--reroll-refunded must be 0 or more: how often a job is made anew at most")
+    if fault := takes_fault(options.takes, options.reroll):
+        raise ConfigurationError(f"--takes {fault}")
     if output is None:
         return
     check_writable(output)
@@ -294,6 +317,9 @@ class _Command:
             retry_failed=options.retry_failed,
             reroll_refunded=options.reroll_refunded,
             until=options.until,
+            reroll=options.reroll or (),
+            takes=options.takes,
+            adopt=not options.no_adopt,
             embed=not options.no_embed,
             share_posts=not options.no_share_posts,
             project=options.project,
@@ -301,8 +327,7 @@ class _Command:
 
     def _write_advice(self, summary: Summary, code: ExitCode, shortfall: Shortfall | None) -> None:
         """Write what there is to know before the command is run again."""
-        if summary.changes.edited:
-            write_message(f"{summary.changes.edited} {EDITED}")
+        _write_takes(summary)
         if summary.stopped is not None and code != ExitCode.INTERRUPTED:
             write_message(f"stopped: {summary.stopped.message}")
         settled = {*ENDED, State.BLOCKED}
@@ -332,6 +357,14 @@ class _Command:
             write_message(f"  and {' and '.join(secrets)}, as before")
         if is_read_once(self._manifest):
             write_message(f"with the same jobs through {self._manifest} once more")
+
+
+def _write_takes(summary: Summary) -> None:
+    """Write what was made anew, and where that leaves what was made before."""
+    if summary.changes.edited:
+        write_message(f"{summary.changes.edited} {EDITED}")
+    if summary.rerolled:
+        write_message(f"{summary.rerolled} {REROLLED}")
 
 
 @contextmanager

@@ -261,6 +261,8 @@ def _job_fields(result: JobResult) -> dict[str, object]:
         "error": None if result.error is None else result.error.message,
         "earlier": result.earlier,
         "stale": result.stale,
+        "in_manifest": result.in_manifest,
+        "older_of": result.older_of,
     }
 
 

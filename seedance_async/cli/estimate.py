@@ -24,7 +24,7 @@ from seedance_async.scheduling.forecast import Forecast
 from seedance_async.time_format import format_range
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterator, Mapping, Sequence
 
     from seedance_async.batch.estimate import Cost, Estimate, Range
     from seedance_async.batch.survey import Survey
@@ -80,6 +80,9 @@ async def print_estimate(
     retry_failed: bool = False,
     reroll_refunded: int = 0,
     until: str | None = None,
+    rerolled: Sequence[str] = (),
+    takes: int = 1,
+    adopts: bool = True,
     as_json: bool,
     scale: float | None = None,
     max_credits: float | None = None,
@@ -96,6 +99,9 @@ async def print_estimate(
         retry_failed: whether failed jobs go out again.
         reroll_refunded: how often a job that failed and was refunded is made anew.
         until: only jobs whose names match this pattern, and what they take.
+        rerolled: names, or patterns of names, of jobs that are made anew.
+        takes: how many new ones of each.
+        adopts: whether renamed jobs take over what was made of them.
         as_json: whether to write JSON.
         scale: how long a second of the vendor's takes; else the environment's.
         max_credits: the batch's cap; None without one.
@@ -110,6 +116,9 @@ async def print_estimate(
         reroll_refunded=reroll_refunded,
         until=until,
         has_store=has_store,
+        rerolled=rerolled,
+        takes=takes,
+        adopts=adopts,
     )
     scale = scale or time_scale(os.environ.get("SEEDANCE_TIME_SCALE") or "1")
     forecast = Forecast(scale=scale)

@@ -25,9 +25,10 @@ from seedance_async.batch.journal.opening import close, discard, not_permitted, 
 from seedance_async.batch.journal.planning import Broken, LineProblem, Planner, Taken
 from seedance_async.batch.journal.queries import Milestones
 from seedance_async.batch.journal.records import Changes, Draft, JobEntry, damage, drafts
+from seedance_async.batch.journal.refunded_moves import RefundedFailure
 from seedance_async.batch.journal.remains import JOURNAL
-from seedance_async.batch.journal.reroll_moves import RefundedFailure
 from seedance_async.batch.journal.store import Store
+from seedance_async.batch.journal.take_moves import Rerolled
 from seedance_async.errors import JournalError
 from seedance_async.safe_files import missing, remove_empty
 
@@ -48,6 +49,7 @@ __all__ = [
     "Milestones",
     "Planner",
     "RefundedFailure",
+    "Rerolled",
     "Store",
     "Taken",
     "damage",

@@ -214,7 +214,9 @@ class LinkRows(InputRows):
         self.file.write("CREATE TEMP TABLE wanted (number INTEGER PRIMARY KEY)")
         self.file.write(
             "WITH RECURSIVE found (number) AS (SELECT number FROM jobs WHERE listed = 1 AND name GLOB ? "
-            "UNION SELECT source FROM found JOIN edges ON edges.job = found.number) "
+            "UNION SELECT source FROM found JOIN edges ON edges.job = found.number "
+            "UNION SELECT older.number FROM found JOIN jobs USING (number) "
+            "JOIN older ON older.fold = jobs.fold AND older.ordered = 1) "
             "INSERT INTO wanted SELECT number FROM found",
             pattern,
         )

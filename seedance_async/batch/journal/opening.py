@@ -29,10 +29,10 @@ from seedance_async.batch.journal.permissions import refusal
 from seedance_async.batch.journal.records import damage
 from seedance_async.batch.journal.remains import HOLDER, JOURNAL, LOG
 from seedance_async.batch.journal.schema import (
+    ADDITIONS,
     APPLICATION_ID,
     CHECKS,
     CONTRADICTIONS,
-    INPUTS,
     OPEN_RUN,
     TABLES,
     VERSION,
@@ -135,13 +135,12 @@ def prepare(connection: Connection) -> None:
         connection.execute("BEGIN IMMEDIATE")
         make_tables(connection)
         connection.execute("COMMIT")
-    elif not connection.execute("SELECT 1 FROM sqlite_master WHERE name = 'inputs'").fetchone():
-        _execute_all(connection, INPUTS)
     (mode,) = connection.execute("PRAGMA journal_mode = WAL").fetchone()
     if mode != "wal":
         raise JournalError(f"this file system does not carry a write-ahead log (journal mode {mode!r})")
     connection.execute(f"PRAGMA wal_autocheckpoint = {CHECKPOINT_PAGES}").fetchall()
     connection.execute("BEGIN IMMEDIATE")  # takes the lock
+    _execute_all(connection, ADDITIONS)
     connection.execute("COMMIT")
 
 
@@ -326,10 +325,21 @@ def _execute_all(connection: Connection, statements: str) -> None:
             statement = ""
 
 
+_ROW_NAMES: Final = {
+    "jobs": "number, name",
+    "links": "job, text",
+    "inputs": "job, ref",
+    "older": "number, fold",
+    "moves": "number, name",
+    "rerolls": "fold, fold",
+    "refunds": "fold, fold",
+}
+
+
 def _broken_cell(connection: Connection) -> JournalError | None:
     """Which cell it is that a constraint forbids: SQLite names the table only."""
     for table, checks in CHECKS.items():
-        row_name = {"jobs": "number, name", "links": "job, text", "inputs": "job, ref"}.get(table, "id, id")
+        row_name = _ROW_NAMES.get(table, "id, id")
         for column, constraint in checks.items():
             query = f"SELECT {row_name} FROM {table} WHERE NOT ifnull({constraint}, 1) LIMIT 1"
             row = connection.execute(query).fetchone()

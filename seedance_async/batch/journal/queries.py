@@ -103,11 +103,17 @@ class Queries:
         """Accepted jobs whose tasks are to be followed."""
         return self._entries("jobs.state = ?", State.ACCEPTED, after=after, limit=limit)
 
-    def to_save(self, *, after: int, limit: int) -> list[JobEntry]:
-        """Jobs that an earlier run saw completed, and whose files are still to be fetched."""
-        return self._entries(
-            "jobs.state = ? AND run < ?", State.COMPLETED, self.run, after=after, limit=limit
-        )
+    def to_save(self, *, renamed: bool, after: int, limit: int) -> list[JobEntry]:
+        """Jobs that an earlier run saw completed, and whose files are still to be fetched.
+
+        Args:
+            renamed: those that were renamed since; else the others.
+            after: the number of the last one that was read.
+            limit: most of them.
+        """
+        which = "IN" if renamed else "NOT IN"
+        such = f"jobs.state = ? AND run < ? AND number {which} (SELECT number FROM moves)"
+        return self._entries(such, State.COMPLETED, self.run, after=after, limit=limit)
 
     def saved_files(self, *, after: int, limit: int) -> list[tuple[int, tuple[str, ...]]]:
         """Number and files of the manifest's saved jobs, in order of their numbers."""

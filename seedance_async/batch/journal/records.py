@@ -92,12 +92,14 @@ class Changes(Convertible):
         added: jobs that are new.
         removed: jobs that are gone; those never sent are forgotten, what is paid is still collected.
         edited: jobs whose request is another; what was sent before is kept under another name.
+        adopted: jobs that are renamed, and keep what was made of them under their former name.
         drifts: whether there is a long chain of clips, each begun with the last frame of the one before.
     """
 
     added: int = 0
     removed: int = 0
     edited: int = 0
+    adopted: int = 0
     drifts: bool = False
 
 
@@ -117,6 +119,9 @@ class JobEntry:
         files: below the batch directory, with ``/``.
         stale: whether something that it was made of was made anew since.
         inputs: its local files: by what stands for the content in the body, the path.
+        in_manifest: whether it stands in the manifest of the last run, or is another result of one that does.
+        older_of: the name of the job that it is an older or a further result of; None for a job itself.
+        saved_as: the name that its files have, where that is not its own any more.
     """
 
     number: int
@@ -144,11 +149,19 @@ class JobEntry:
     error: str | None = None
     stale: bool = False
     inputs: Mapping[str, str] = field(factory=dict)
+    in_manifest: bool = True
+    older_of: str | None = None
+    saved_as: str | None = None
 
     @property
     def model(self) -> str:
         """The API's word for the model."""
         return str(self.tariff.kind.model)
+
+    @property
+    def name_on_disk(self) -> str:
+        """The name that its files are called after."""
+        return self.saved_as or self.name
 
     @property
     def kind(self) -> Kind:
@@ -187,7 +200,12 @@ ENTRY_COLUMNS: Final = (
     "EXISTS (SELECT 1 FROM links JOIN jobs AS source ON source.fold = links.source "
     "WHERE links.job = jobs.number AND source.task_ids IS NOT NULL "
     "AND links.task NOT IN (SELECT value FROM json_each(source.task_ids))), "
-    "(SELECT json_group_object(ref, path) FROM inputs WHERE inputs.job = jobs.number)"
+    "(SELECT json_group_object(ref, path) FROM inputs WHERE inputs.job = jobs.number), "
+    "listed = 1 OR EXISTS (SELECT 1 FROM older JOIN jobs AS newer ON newer.fold = older.fold "
+    "WHERE older.number = jobs.number AND newer.listed = 1), "
+    "(SELECT newer.name FROM older JOIN jobs AS newer ON newer.fold = older.fold "
+    "WHERE older.number = jobs.number), "
+    "(SELECT moves.name FROM moves WHERE moves.number = jobs.number)"
 )
 """Of ``jobs LEFT JOIN posts``, in the order of ``JobEntry``."""
 
@@ -208,6 +226,7 @@ def entry(row: Row, tariffs: Mapping[int, Tariff]) -> JobEntry:
     converted = {
         "unnamed": bool(cells["unnamed"]),
         "stale": bool(cells["stale"]),
+        "in_manifest": bool(cells["in_manifest"]),
         "tariff": tariffs[cells["tariff"]],
         "state": State(cells["state"]),
         "crashes": cells["crashes"] or 0,

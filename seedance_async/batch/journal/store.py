@@ -14,8 +14,9 @@ from typing import TYPE_CHECKING, Final
 from seedance_async import clocks, posts
 from seedance_async.batch.journal.queries import KIND_COLUMNS
 from seedance_async.batch.journal.records import as_json
-from seedance_async.batch.journal.reroll_moves import AS_NEW, RerollMoves
+from seedance_async.batch.journal.refunded_moves import RefundedMoves
 from seedance_async.batch.journal.schema import MAX_NUMBER, OPEN_RUN
+from seedance_async.batch.journal.take_moves import AGAIN, TakeMoves
 from seedance_async.batch.journal.transactions import transaction
 from seedance_async.batch.states import State
 from seedance_async.errors import JournalError
@@ -34,7 +35,7 @@ MOST_CRASHES: Final = 5
 NO_FILES: Final[Mapping[str, str]] = {}
 
 
-class Store(RerollMoves):
+class Store(RefundedMoves, TakeMoves):
     """The jobs of one batch."""
 
     def has_begun(self) -> bool:
@@ -112,8 +113,7 @@ class Store(RerollMoves):
     def plan_ended_again(self) -> None:
         """Plan each listed job anew that failed or was refused; what it cost so far stays in the sums."""
         self.file.write(
-            f"UPDATE jobs SET state = ?, {AS_NEW} WHERE listed = 1 AND state IN (?, ?)",
-            State.PLANNED,
+            f"UPDATE jobs SET {AGAIN} WHERE listed = 1 AND state IN (?, ?)",
             State.FAILED,
             State.REFUSED,
         )

@@ -1,8 +1,7 @@
 """The moves of jobs that failed and were refunded: planned anew, a counted number of times.
 
 The count belongs to the name and the request of a job, not to its row: a job that leaves the manifest and
-comes back is still the same. The table is made when it is first needed, because journals that were begun
-before there was one are used on.
+comes back is still the same.
 """
 
 from __future__ import annotations
@@ -13,6 +12,7 @@ from attrs import frozen
 
 from seedance_async.batch.journal.link_moves import LinkMoves
 from seedance_async.batch.journal.records import JobEntry
+from seedance_async.batch.journal.take_moves import AGAIN
 from seedance_async.batch.journal.transactions import transaction
 from seedance_async.batch.states import State
 
@@ -20,26 +20,6 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
 PAGE: Final = 500
-
-AS_NEW: Final = (
-    "post = NULL, place = NULL, accepted_at = NULL, ended_at = NULL, task_ids = NULL, tasks = NULL, "
-    "credits_used = NULL, credits_refunded = NULL, error = NULL"
-)
-"""Of a job that is planned anew: what it cost so far stays in the sums of the batch."""
-
-_TABLE: Final = """
-CREATE TABLE IF NOT EXISTS rerolls (
-    fold TEXT NOT NULL,
-    digest BLOB NOT NULL,
-    rerolls INTEGER NOT NULL CHECK (typeof(rerolls) = 'integer' AND rerolls >= 0),
-    alike INTEGER NOT NULL CHECK (typeof(alike) = 'integer' AND alike >= 1),
-    error TEXT,
-    post INTEGER NOT NULL,
-    PRIMARY KEY (fold, digest)
-) WITHOUT ROWID"""
-"""How often a job was made anew; how often in a row it failed in the words of ``error``; the last POST that
-was counted.
-"""
 
 _REFUNDED: Final = f"state = '{State.FAILED}' AND listed = 1 AND credits_refunded >= credits_used"
 """What is known to have cost nothing in the end. An amount that nobody stated is NULL, and proves nothing."""
@@ -69,7 +49,7 @@ class RefundedFailure:
         return self.entry.state is State.PLANNED
 
 
-class RerollMoves(LinkMoves):
+class RefundedMoves(LinkMoves):
     """The jobs of one batch that may be made anew."""
 
     def refunded(self, *, after: int) -> list[int]:
@@ -93,7 +73,6 @@ class RerollMoves(LinkMoves):
         Returns:
             Those that failed and were refunded, also where they were made anew often enough.
         """
-        self.file.write(_TABLE)
         return [failure for number in numbers if (failure := self._plan_refunded(number, most))]
 
     def _plan_refunded(self, number: int, most: int) -> RefundedFailure | None:
@@ -104,13 +83,13 @@ class RerollMoves(LinkMoves):
             return None
         fold, digest, error, post = found
         rerolls, alike, before, counted = self.file.row(
-            "SELECT rerolls, alike, error, post FROM rerolls WHERE fold = ? AND digest = ?", fold, digest
+            "SELECT rerolls, alike, error, post FROM refunds WHERE fold = ? AND digest = ?", fold, digest
         ) or (0, 0, error, None)
         if counted != post:  # else an earlier run has counted this failure
             alike = alike + 1 if error == before else 1
         is_allowed = rerolls < most
         self.file.write(
-            "INSERT OR REPLACE INTO rerolls VALUES (?, ?, ?, ?, ?, ?)",
+            "INSERT OR REPLACE INTO refunds VALUES (?, ?, ?, ?, ?, ?)",
             fold,
             digest,
             rerolls + is_allowed,
@@ -119,7 +98,7 @@ class RerollMoves(LinkMoves):
             post,
         )
         if is_allowed:
-            self.file.write(f"UPDATE jobs SET state = ?, {AS_NEW} WHERE number = ?", State.PLANNED, number)
+            self.file.write(f"UPDATE jobs SET {AGAIN} WHERE number = ?", number)
             self.counts[State.FAILED] -= 1
             self.counts[State.PLANNED] += 1
         return RefundedFailure(

@@ -287,5 +287,5 @@ async def test_the_count_and_the_plan_are_one_transaction(tmp_path: Path) -> Non
             await journal.close()
         with closing(sqlite3.connect(tmp_path / "journal.sqlite")) as connection:
             tables = {name for (name,) in connection.execute("SELECT name FROM sqlite_master")}
-            counted = list(connection.execute("SELECT * FROM rerolls")) if "rerolls" in tables else []
+            counted = list(connection.execute("SELECT * FROM refunds")) if "refunds" in tables else []
         assert [] == counted

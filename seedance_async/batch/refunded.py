@@ -26,7 +26,7 @@ REPEATED: Final = (
 )
 
 
-class Rerolls:
+class RefundedJobs:
     """What is made anew in one run.
 
     Args:
