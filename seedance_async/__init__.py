@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from seedance_async.completions import Completion
     from seedance_async.errors import (
         ApiError,
+        CanaryError,
         ClientStateError,
         ConfigurationError,
         ConnectionFailedError,
@@ -53,6 +54,7 @@ if TYPE_CHECKING:
     )
     from seedance_async.models import (
         CreditLimits,
+        Delivered,
         GptImage2,
         ImageOutput,
         Kind,
@@ -78,6 +80,7 @@ __version__ = "0.1.0"
 __all__ = [
     "ApiError",
     "BatchRunner",
+    "CanaryError",
     "Changes",
     "ClientStateError",
     "Completion",
@@ -85,6 +88,7 @@ __all__ = [
     "ConnectionFailedError",
     "CreditCapError",
     "CreditLimits",
+    "Delivered",
     "DownloadError",
     "Duration",
     "Forecast",
@@ -142,9 +146,9 @@ _ROOMS: Final = {
     "client": {"SeedanceClient"},
     "completions": {"Completion"},
     "models": {
-        "CreditLimits", "GptImage2", "ImageOutput", "Kind", "Link", "NanoBananaPro", "Output", "OutputImage",
-        "RateLimit", "Request", "RetryPolicy",
-        "Seedance2Video", "Submission", "Task", "Timeouts", "VideoOutput",
+        "CreditLimits", "Delivered", "GptImage2", "ImageOutput", "Kind", "Link", "NanoBananaPro", "Output",
+        "OutputImage", "RateLimit", "Request", "RetryPolicy", "Seedance2Video", "Submission", "Task",
+        "Timeouts", "VideoOutput",
     },
     "scheduling.duration": {"Duration"},
     "scheduling.forecast": {"Forecast"},

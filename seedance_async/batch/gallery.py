@@ -60,6 +60,7 @@ class Card:
         refunded: what of it was given back.
         seconds: how long the server worked on it; None if not known.
         error: why there are no files, or not all of them.
+        differs: in how far the files are not what was asked for.
         state: the journal's word; left out, it follows from ``error``.
         facts: what else there is to know, by name.
     """
@@ -73,6 +74,7 @@ class Card:
     refunded: float = 0.0
     seconds: float | None = None
     error: str | None = None
+    differs: str = ""
     state: str = field(
         default=Factory(lambda self: "saved" if self.error is None else "failed", takes_self=True)
     )
@@ -219,6 +221,8 @@ def _page_links(page: Page) -> str:
 def _figure(card: Card) -> str:
     files = [file for file in card.files if _link(file)]
     notes = "".join(f"<span>{html.escape(note)}</span>" for note in _notes(card))
+    if card.differs:
+        notes += f'<span class="differs">{html.escape(card.differs)}</span>'
     return f"""<figure class="{_ratio_class(card.ratio)}" data-state="{html.escape(card.state)}">
 {_media(card, files)}
 <figcaption><p dir="auto">{html.escape(card.prompt)}</p>

@@ -16,6 +16,7 @@ from attrs import define, field
 from seedance_async.batch import chart, gallery
 from seedance_async.batch.journal import Journal
 from seedance_async.batch.states import ENDED, NEVER_PAID, State
+from seedance_async.batch.trials import mismatches_of
 from seedance_async.safe_files import OWNER, replacing
 
 if TYPE_CHECKING:
@@ -139,6 +140,7 @@ def card(entry: JobEntry) -> gallery.Card:
         seconds=max(durations, default=None),
         error=entry.error,
         state=entry.state,
+        differs="; ".join(mismatches_of(entry)),
         facts=dict(_facts(entry, fields)),
     )
 
@@ -148,10 +150,16 @@ def _facts(entry: JobEntry, fields: dict[str, object]) -> Iterator[tuple[str, st
         yield "task", "\n".join(entry.task_ids)
     if entry.key:
         yield "idempotency key", entry.key
+    if any(entry.delivered):
+        yield "delivered", "\n".join(each.words if each else "not known" for each in entry.delivered)
+    if entry.seed is not None:
+        yield "seed", str(entry.seed)
     if entry.stale:
         yield "stale", "something that it was made of has been made again since"
     for name, value in fields.items():
-        if name not in ON_THE_CARD:
+        if name == "seed" and value != entry.seed and entry.seed is not None:
+            yield "seed asked for", str(value)
+        elif name not in ON_THE_CARD:
             yield name, _fact_text(name, value)
 
 

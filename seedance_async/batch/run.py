@@ -14,14 +14,16 @@ from functools import partial
 from typing import TYPE_CHECKING, Final, TypeAlias
 
 import anyio
-from attrs import evolve, frozen
+from attrs import evolve
 
 from seedance_async import clocks
 from seedance_async.batch import results
+from seedance_async.batch.canaries import Canaries
 from seedance_async.batch.queue import JobQueue, Post
 from seedance_async.batch.sending import Parts, Sender
 from seedance_async.batch.sources import Sources
 from seedance_async.batch.states import State
+from seedance_async.batch.trials import Trials
 from seedance_async.batch.verdicts import Outlook
 from seedance_async.errors import (
     CreditCapError,
@@ -45,6 +47,7 @@ if TYPE_CHECKING:
     from seedance_async.batch.jobs import JobResult
     from seedance_async.batch.journal import JobEntry, Journal
     from seedance_async.batch.ledger import Ledger
+    from seedance_async.batch.run_options import RunOptions
     from seedance_async.batch.saving import Saver
     from seedance_async.budget.gate import Slot
     from seedance_async.engine import Engine
@@ -63,25 +66,6 @@ UNENDED: Final = frozenset({State.PLANNED, State.SUBMITTING, State.ACCEPTED})
 
 End: TypeAlias = "tuple[JobEntry, SeedanceError | None]"
 """A job as the journal has it now, and what went wrong."""
-
-
-@frozen(kw_only=True)
-class RunOptions:
-    """How a batch is run.
-
-    Attributes:
-        max_in_flight: most jobs submitted and not finished at once; None for no bound.
-        share_posts: whether jobs that ask for the same may share a POST.
-        replay_window: seconds for which a key is taken to be remembered by the server.
-        pay_twice: whether a job of unknown outcome may take a new key where its own leads no further.
-        project: whose costs the POSTs are in the account's record.
-    """
-
-    max_in_flight: int | None
-    share_posts: bool
-    replay_window: float
-    pay_twice: bool
-    project: str | None
 
 
 class Run:
@@ -104,7 +88,9 @@ class Run:
         self._directory = directory
         self._options = options
         self._stream: Stream[JobResult] = Stream(engine, max_in_flight=options.max_in_flight)
-        self._queue = JobQueue(ledger, share_posts=options.share_posts)
+        canaries = Canaries(options.canary, options.accept_delivery)
+        self._queue = JobQueue(ledger, share_posts=options.share_posts, canaries=canaries)
+        self._trials = Trials(engine, journal, ledger, canaries)
         self._sources = Sources(engine, journal, ledger)
         self._changed = Signal()
         self._outlook = Outlook()
@@ -131,7 +117,7 @@ class Run:
     @property
     def stopped(self) -> SeedanceError | None:
         """Why no more jobs are sent, a failure of the journal before all; None while that is not so."""
-        return self._journal_failure or self._stream.stopped
+        return self._journal_failure or self._trials.latest(self._stream.stopped)
 
     def start(self, begun: AsyncIterable[Post], planned: AsyncIterable[list[JobEntry]]) -> None:
         """Begin to work, in the client's task group.
@@ -197,6 +183,7 @@ class Run:
                 else:
                     outcomes = await self._stream.outcomes(followers)
                     ends = await self._record_results(post, answer, outcomes)
+            self._trials.ended(post, [job for job, _ in ends])
             return [*ends, *await self._pass_on(ends)]
         finally:
             self._under_way -= 1
@@ -352,11 +339,18 @@ class Run:
                 raise
             except SeedanceError as problem:
                 await self._journal.do(store.note, job.number, problem.message)
-                return await self._entry(job.number), problem
+                job = await self._entry(job.number)
+                self._trials.not_ended(job)
+                self._changed.set()
+                return job, problem
             error = results.failure_among(job.tasks, job)
-            save = partial(store.save, now=clocks.wall_now())
-            await self._journal.do(save, job.number, files, error and error.message)
-            return await self._entry(job.number), error
+            save = partial(store.save, now=clocks.wall_now(), delivered=files.delivered)
+            await self._journal.do(save, job.number, files.names, error and error.message)
+            saved = await self._entry(job.number)
+            self._trials.saved(saved)
+            self._stop_for_canaries()
+            self._changed.set()
+            return saved, error
 
     async def _deliver(self, entry: JobEntry, error: SeedanceError | None) -> None:
         if entry.state in UNENDED:
@@ -375,11 +369,13 @@ class Run:
 
     async def _feed(self, begun: AsyncIterable[Post], planned: AsyncIterable[list[JobEntry]]) -> None:
         """Start a coroutine for every post, as soon as it may be sent."""
+        await self._trials.load()
         await self._sources.hold_begun()  # before any job waits in the queue
         async with anyio.create_task_group() as readers:
             readers.start_soon(self._save_left_over, readers)
             readers.start_soon(self._read, planned)
             await self._hand_out_begun(begun)
+            self._stop_for_canaries()
             await self._hand_out_planned()
             self._stream.no_more_to_come()
             self._reading.cancel()  # a source may wait for ever
@@ -408,6 +404,7 @@ class Run:
     async def _hand_out_begun(self, begun: AsyncIterable[Post]) -> None:
         async for post in begun:
             if post.state is State.SUBMITTING:
+                self._stop_for_canaries()
                 await self._reserve_begun(post)
             if self.stopped is None:
                 self._suspect = post if post.is_suspect else None
@@ -416,6 +413,11 @@ class Run:
                 self._suspect and self.stopped is None
             ):  # alone: should the run die again, it is known of what
                 await self._changed.wait()
+
+    def _stop_for_canaries(self) -> None:
+        """Send nothing more if a canary is not as asked; what is accepted is still collected."""
+        if mismatch := self._trials.canaries.error:
+            self.stop(mismatch)
 
     async def _reserve_begun(self, post: Post) -> None:
         """A POST in doubt may be charged when it is sent again: it waits its turn as any other does."""
@@ -432,13 +434,14 @@ class Run:
                 self._queue.set_aside(post)
             elif post is not None:
                 self._changed.set()
+                await self._trials.sent(post)
                 await self._hand_out(post)
-            elif self._under_way:
+            elif self._under_way or (self._queue and self._trials.canaries.are_out):
                 if self._is_read and not self._queue:
                     self._stream.no_more_to_come()  # but what is under way may come back
                 await self._changed.wait()
             elif self._queue and (self._is_read or self._queue.is_full):
-                self.stop(self._queue.cap_reached())
+                self.stop(self._queue.stuck())
             elif self._is_read:
                 return
             else:

@@ -38,7 +38,8 @@ from seedance_async.batch.jobs import Job, JobResult
 from seedance_async.batch.journal import Changes, JobEntry, Journal
 from seedance_async.batch.ledger import Ledger
 from seedance_async.batch.queue import Post
-from seedance_async.batch.run import PAGE, Run, RunOptions
+from seedance_async.batch.run import PAGE, Run
+from seedance_async.batch.run_options import RunOptions
 from seedance_async.batch.saving import Saver
 from seedance_async.batch.states import State
 from seedance_async.batch.summary import Summary
@@ -82,6 +83,10 @@ class BatchRunner:
             under a ``max_in_flight``.
         until: send only jobs of a manifest whose names are like this pattern (``still-*``), and what they
             take. A run without it goes on.
+        canary: send the first job of each kind alone, and the others once it is saved and measured. Where it
+            is not what was asked for, or costs more than expected, the run stops: ``summary.stopped`` is a
+            ``CanaryError``. The next run pays for no second one.
+        accept_delivery: go on all the same; differences are only warned of.
         project: whose costs the POSTs are in the account's record; else the client's, else the directory's
             name.
 
@@ -104,6 +109,8 @@ class BatchRunner:
         embed: bool = True,
         share_posts: bool = True,
         until: str | None = None,
+        canary: bool = False,
+        accept_delivery: bool = False,
         project: str | None = None,
     ) -> None:
         is_client = isinstance(client, SeedanceClient)
@@ -120,6 +127,8 @@ class BatchRunner:
                 "embed": true_or_false(embed),
                 "share_posts": true_or_false(share_posts),
                 "until": optional(arguments.text)(until),
+                "canary": true_or_false(canary),
+                "accept_delivery": true_or_false(accept_delivery),
                 "project": optional(arguments.text)(project),
             }
         )
@@ -133,6 +142,7 @@ class BatchRunner:
         self._share_posts = share_posts and max_in_flight is None
         self._until = until
         self._later = 0
+        self._canary, self._accept_delivery = canary, accept_delivery
         self._project = project
         self._resubmit_uncertain = resubmit_uncertain
         self._retry_failed = retry_failed
@@ -315,6 +325,8 @@ class BatchRunner:
                 replay_window=self._replay_window,
                 pay_twice=self._resubmit_uncertain,
                 project=self._project or engine.project or self._directory.name,
+                canary=self._canary,
+                accept_delivery=self._accept_delivery,
             ),
         )
 

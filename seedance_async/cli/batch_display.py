@@ -248,6 +248,9 @@ def _job_fields(result: JobResult) -> dict[str, object]:
         "error": None if result.error is None else result.error.message,
         "earlier": result.earlier,
         "stale": result.stale,
+        "seed": result.seed,
+        "delivered": [each and each.to_dict() for each in result.delivered],
+        "mismatches": result.mismatches,
     }
 
 

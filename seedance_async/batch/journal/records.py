@@ -15,7 +15,7 @@ from seedance_async.batch.jobs import Job
 from seedance_async.batch.states import State
 from seedance_async.convertible import Convertible
 from seedance_async.errors import JournalError
-from seedance_async.models import Kind, Link, Submission, Task, links
+from seedance_async.models import Delivered, Kind, Link, Submission, Task, links
 from seedance_async.prices import Tariff
 
 Row: TypeAlias = tuple[Any, ...]
@@ -104,6 +104,7 @@ class JobEntry:
         crashes: runs that died while its POST was under way.
         files: below the batch directory, with ``/``.
         stale: whether something that it was made of was made anew since.
+        delivered: what each of its files turned out to be; None for one that could not be measured.
     """
 
     number: int
@@ -130,6 +131,7 @@ class JobEntry:
     files: tuple[str, ...] = ()
     error: str | None = None
     stale: bool = False
+    delivered: tuple[Delivered | None, ...] = ()
 
     @property
     def model(self) -> str:
@@ -161,6 +163,11 @@ class JobEntry:
         return fields
 
     @property
+    def seed(self) -> int | None:
+        """The first seed that the server says it has used; None if it says none."""
+        return next((task.seed for task in self.tasks if task.seed is not None), None)
+
+    @property
     def urls(self) -> tuple[str, ...]:
         """Output URLs of all its tasks."""
         return tuple(url for task in self.tasks for url in task.urls)
@@ -172,7 +179,8 @@ ENTRY_COLUMNS: Final = (
     "credits_refunded, files, error, "
     "EXISTS (SELECT 1 FROM links JOIN jobs AS source ON source.fold = links.source "
     "WHERE links.job = jobs.number AND source.task_ids IS NOT NULL "
-    "AND links.task NOT IN (SELECT value FROM json_each(source.task_ids)))"
+    "AND links.task NOT IN (SELECT value FROM json_each(source.task_ids))), "
+    "CASE jobs.state WHEN 'saved' THEN (SELECT delivered FROM deliveries WHERE job = jobs.number) END"
 )
 """Of ``jobs LEFT JOIN posts``, in the order of ``JobEntry``."""
 
@@ -199,6 +207,7 @@ def entry(row: Row, tariffs: Mapping[int, Tariff]) -> JobEntry:
         "task_ids": names(cells["task_ids"], f"task_ids of {job}"),
         "tasks": tasks_of(cells["tasks"], f"tasks of {job}"),
         "files": names(cells["files"], f"files of {job}"),
+        "delivered": delivered_of(cells["delivered"], f"delivered of {job}"),
     }
     if converted["state"] in {State.PLANNED, State.BLOCKED}:
         converted["intended_at"] = None
@@ -226,6 +235,18 @@ def tasks_of(cell: str | None, what: str) -> tuple[Task, ...]:
     try:
         return tuple(map(wire.task, _list(cell, what)))
     except (ValueError, RecursionError) as problem:
+        raise damage(what) from problem
+
+
+def delivered_of(cell: str | None, what: str) -> tuple[Delivered | None, ...]:
+    """Measures as the journal keeps them; empty where there are none.
+
+    Raises:
+        JournalError: it is something else.
+    """
+    try:
+        return tuple(each if each is None else Delivered.read(each) for each in _list(cell, what))
+    except ValueError as problem:
         raise damage(what) from problem
 
 

@@ -37,6 +37,9 @@ post that no job refers to was given up: it stays on record, and its key is not 
 ``source`` (the ``fold`` of the job's name), and, once the job was sent, the ``url`` that went in its place
 and the ``task`` that it is of. ``edges`` has the numbers of both jobs.
 
+``deliveries`` has what the files of a job were measured to be, in the order of its ``files``; a journal of
+an earlier version is given the table.
+
 ``tasks`` says which POST a task belongs to: a task id belongs to one only.
 
 ``urls_at``  is when the server gave the URLs in ``tasks``.
@@ -165,6 +168,10 @@ CHECKS: Final[Mapping[str, Mapping[str, str]]] = {
         "url": f"({_optional(_text('url'), 'url')}) AND (url IS NULL) = (task IS NULL)",
         "task": _optional(_name("task"), "task"),
     },
+    "deliveries": {
+        "job": _whole("job", 1),
+        "delivered": _list("delivered"),
+    },
     "tariffs": {
         "model": _name("model"),
         "quality_tier": _optional(_text("quality_tier"), "quality_tier"),
@@ -181,6 +188,15 @@ CHECKS: Final[Mapping[str, Mapping[str, str]]] = {
 def _constraints(table: str) -> str:
     return ",\n    ".join(f"CHECK ({check})" for check in CHECKS[table].values())
 
+
+ADDED: Final = f"""
+CREATE TABLE IF NOT EXISTS deliveries (
+    job INTEGER PRIMARY KEY,
+    delivered TEXT NOT NULL,
+    {_constraints("deliveries")}
+);
+"""
+"""Tables that journals of this version may lack, because it was made without them at first."""
 
 TABLES: Final = f"""
 CREATE TABLE meta (name TEXT PRIMARY KEY, value) WITHOUT ROWID;
