@@ -54,14 +54,28 @@ def measure(path: Path) -> Delivered | None:
     kind = path.suffix[1:].lower()
     try:
         with path.open("rb") as file:
-            found = READERS[kind](file) if kind in READERS else None
-    except (MetadataError, OSError, ValueError, ArithmeticError, struct.error) as problem:
+            found = read(file, kind)
+    except OSError as problem:
         log.debug("%s cannot be measured: %s", path.name, problem)
-        found = None
+        return None
     is_partly_read = found is None or (found.is_clip and found.seconds is None)
     if kind in DEMUXERS and is_partly_read:
         found = _measured_by_pyav(path, DEMUXERS[kind]) or found
-    return found if found and 0 < found.width < TOO_MUCH and 0 < found.height < TOO_MUCH else None
+    return found
+
+
+def read(file: BinaryIO, kind: str) -> Delivered | None:
+    """What a file of a kind that is read here is; None where that cannot be read."""
+    try:
+        found = READERS[kind](file) if kind in READERS else None
+    except (MetadataError, ValueError, ArithmeticError, struct.error) as problem:
+        log.debug("a file cannot be measured: %s", problem)
+        return None
+    return found if found is not None and _is_possible(found) else None
+
+
+def _is_possible(found: Delivered) -> bool:
+    return 0 < found.width < TOO_MUCH and 0 < found.height < TOO_MUCH
 
 
 # --- pictures
@@ -134,7 +148,9 @@ def _video_track(track: bytes) -> Delivered:
     frames, seconds = _timing(track)
     if not frames or not seconds:
         return Delivered(width=width, height=height)
-    return Delivered(width=width, height=height, seconds=round(seconds, 3), fps=round(frames / seconds, 3))
+    return Delivered(
+        width=width, height=height, seconds=_in_bounds(seconds), fps=_in_bounds(frames / seconds)
+    )
 
 
 def _timing(track: bytes) -> tuple[int, float]:
@@ -148,6 +164,12 @@ def _timing(track: bytes) -> tuple[int, float]:
     runs = [struct.unpack_from(">II", table, 8 + 8 * run) for run in range(count)]
     frames, ticks = sum(run[0] for run in runs), sum(run[0] * run[1] for run in runs)
     return frames, ticks / ticks_per_second
+
+
+def _in_bounds(number: float) -> float | None:
+    """A number to three digits; None for one that says nothing."""
+    rounded = round(number, 3)
+    return rounded if 0 < rounded < TOO_MUCH else None
 
 
 def _handler(track: bytes) -> bytes:
@@ -192,7 +214,8 @@ def _measured_by_pyav(path: Path, demuxer: str) -> Delivered | None:
     if find_spec("av") is None:
         return None
     try:
-        return next(_opened_by_pyav(path, demuxer), None)
+        found = next(_opened_by_pyav(path, demuxer), None)
+        return found if found is not None and _is_possible(found) else None
     except Exception as problem:  # foreign code on foreign bytes: only the measure is lost
         log.debug("%s cannot be measured: %r", path.name, problem)
         return None
@@ -209,8 +232,8 @@ def _opened_by_pyav(path: Path, demuxer: str) -> Iterator[Delivered]:
             yield Delivered(
                 width=stream.width,
                 height=stream.height,
-                seconds=round(container.duration / av.time_base, 3) if container.duration else None,
-                fps=round(float(rate), 3) if rate else None,
+                seconds=_in_bounds((container.duration or 0) / av.time_base),
+                fps=_in_bounds(float(rate or 0)),
                 sound=bool(container.streams.audio),
             )
 

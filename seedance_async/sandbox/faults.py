@@ -96,6 +96,8 @@ class Fault(EffectSettings):
 
     def __attrs_post_init__(self) -> None:
         if self.effect == "deliver":
+            if self.on not in {"media", "any"}:
+                raise ValueError(f"deliver is an effect on media; got on={short_repr(self.on)}")
             OtherFile.read(self.fields)
 
     @property
