@@ -328,3 +328,20 @@ async def test_a_journal_of_before_is_given_its_table(tmp_path: Path) -> None:
 
     assert summary.exit_code == ExitCode.OK
     assert [0, 1] == [len(results[f"boat-{n}"].delivered) for n in range(2)]
+
+
+async def test_what_was_lost_is_not_asked_for_while_a_canary_stops(tmp_path: Path) -> None:
+    """A POST without an answer may never have arrived: asking again may pay for more of the same."""
+    lost = Fault(effect="drop", on="submit", moment="before", nth=2, count=None)
+    async with Sandbox(faults=[SMALL, lost]) as sandbox:
+        await run_once(sandbox, tmp_path, pictures(2), max_in_flight=1)
+        sandbox.faults.clear()
+        sent = len(submits(sandbox))
+        stopped, _ = await run_with_canary(sandbox, tmp_path, pictures(2))
+        assert sent == len(submits(sandbox))
+        last, _ = await run_with_canary(sandbox, tmp_path, pictures(2), accept_delivery=True)
+
+        assert len(sandbox.paid_tasks) == 2
+
+    assert stopped.exit_code == ExitCode.CANARY
+    assert last.exit_code == ExitCode.OK
