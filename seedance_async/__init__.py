@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from seedance_async.completions import Completion
     from seedance_async.errors import (
         ApiError,
+        CanaryError,
         ClientStateError,
         ConfigurationError,
         ConnectionFailedError,
@@ -56,6 +57,7 @@ if TYPE_CHECKING:
     from seedance_async.media.publisher import MediaStore
     from seedance_async.models import (
         CreditLimits,
+        Delivered,
         GptImage2,
         ImageOutput,
         Kind,
@@ -81,6 +83,7 @@ __version__ = "0.1.0"
 __all__ = [
     "ApiError",
     "BatchRunner",
+    "CanaryError",
     "Changes",
     "ClientStateError",
     "Completion",
@@ -88,6 +91,7 @@ __all__ = [
     "ConnectionFailedError",
     "CreditCapError",
     "CreditLimits",
+    "Delivered",
     "DownloadError",
     "Duration",
     "Forecast",
@@ -150,9 +154,9 @@ _ROOMS: Final = {
     "media.inspection": {"InputFile"},
     "media.publisher": {"MediaStore"},
     "models": {
-        "CreditLimits", "GptImage2", "ImageOutput", "Kind", "Link", "NanoBananaPro", "Output", "OutputImage",
-        "RateLimit", "Request", "RetryPolicy",
-        "Seedance2Video", "Submission", "Task", "Timeouts", "VideoOutput",
+        "CreditLimits", "Delivered", "GptImage2", "ImageOutput", "Kind", "Link", "NanoBananaPro", "Output",
+        "OutputImage", "RateLimit", "Request", "RetryPolicy", "Seedance2Video", "Submission", "Task",
+        "Timeouts", "VideoOutput",
     },
     "scheduling.duration": {"Duration"},
     "scheduling.forecast": {"Forecast"},

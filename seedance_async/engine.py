@@ -34,7 +34,7 @@ from seedance_async.signals import Future
 from seedance_async.transport import Transport
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Iterator, Sequence
+    from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 
     from aiohttp import ClientSession
     from anyio.abc import TaskGroup
@@ -253,6 +253,10 @@ class Engine:
         slot = await self.references.acquire()
         if slot is not None:
             slot.settle(arrives_within=self.timeouts.arrival)
+
+    async def recorded_prices(self) -> Mapping[Kind, float]:
+        """What one task of each kind cost the account at most, by its record."""
+        return await self._record.prices()
 
     def _asked(self, call: protocol.Call, kind: Kind, project: str | None) -> Asked:
         """What a POST asks for, for the account's record."""

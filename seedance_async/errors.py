@@ -25,6 +25,7 @@ report.
     ├── ManifestError (ValueError)              the input file of a batch is wrong; nothing was sent
     ├── CreditCapError                          the next job would pass the credit cap
     │   └── StandingLimitError                  or a limit of the account, of a day or a month
+    ├── CanaryError                             a kind's first job came otherwise than asked, or did not come
     ├── RecordError                             the account's record cannot be read
     └── JournalError                            the durable record of a batch cannot be used
 
@@ -334,6 +335,17 @@ class StandingLimitError(CreditCapError):
     """A standing limit, of a day or a month, is reached or cannot be checked; nothing was sent."""
 
     advice = "raise the limit, or run again when its day or month is over"
+
+
+class CanaryError(SeedanceError):
+    """The first job of a kind is not what was asked for, costs more than expected, or has no known end.
+
+    Attributes:
+        mismatches: what came otherwise, and what it cost, a text each; none where an end is not known.
+    """
+
+    advice = "to go on all the same, run again with accept_delivery=True (--accept-delivery)"
+    mismatches: tuple[str, ...] = ()
 
 
 class JournalError(SeedanceError):

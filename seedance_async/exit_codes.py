@@ -20,5 +20,7 @@ class ExitCode(IntEnum):
     """The API refused the key."""
     UNCERTAIN = 5
     """A job may have been accepted and paid; nobody can know."""
+    CANARY = 6
+    """Stopped by a canary: the first job of a kind is not what was asked for."""
     INTERRUPTED = 130
     """Stopped by a signal; run the command again."""

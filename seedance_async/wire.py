@@ -60,9 +60,13 @@ _MAY_HAVE_SURROGATE: Final = re.compile(rb"\\ud[89a-f]", re.IGNORECASE)
 
 def encode(request: Request) -> bytes:
     """The body of the POST for ``request``; the same bytes at every call."""
+    return json.dumps(fields(request), ensure_ascii=False, allow_nan=False, separators=(",", ":")).encode()
+
+
+def fields(request: Request) -> dict[str, object]:
+    """The fields of the body for ``request``, defaults included."""
     unstructured = _CONVERTER.unstructure(request)
-    fields = {name: value for name, value in unstructured.items() if value not in (None, [])}
-    return json.dumps(fields, ensure_ascii=False, allow_nan=False, separators=(",", ":")).encode()
+    return {name: value for name, value in unstructured.items() if value not in (None, [])}
 
 
 def build(model: str, fields: Mapping[str, object]) -> Request:

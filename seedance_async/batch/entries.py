@@ -28,9 +28,12 @@ if TYPE_CHECKING:
 OWN_FIELDS: Final = ("name", "model", "repeat")
 RESULT_FIELDS: Final = (
     "state", "task_ids", "idempotency_key", "credits_used", "credits_refunded", "urls", "files", "error",
-    "stale", "in_manifest", "older_of",
+    "stale", "in_manifest", "older_of", "delivered", "mismatches",
 )  # fmt: skip
 """What a run adds to a job's line in ``results.jsonl``."""
+
+ASKED_SEED: Final = "asked_seed"
+"""In a line of ``results.jsonl`` the request's own seed, or null; ``seed`` there is the one that was used."""
 
 
 @frozen
@@ -77,7 +80,7 @@ class Entries:
         if fields and fields.keys() <= set(PREAMBLE_FIELDS):
             yield from self.prepare(fields)
             return
-        filled = self._preamble.fill(fields)
+        filled = self._preamble.fill(_as_asked(fields))
         try:
             expanded = expand(filled, sorted(FIELDS_OF.get(str(filled.get("model")), ())))
         except MatrixError as error:
@@ -107,6 +110,15 @@ def _files(fields: Mapping[str, object]) -> Iterator[tuple[str, LocalFile]]:
         for each in value if isinstance(value, list) else [value]:
             if isinstance(each, LocalFile):
                 yield name, each
+
+
+def _as_asked(fields: Mapping[str, object]) -> Mapping[str, object]:
+    """A line of ``results.jsonl`` with the seed of its request in the place of the one that was used."""
+    if ASKED_SEED not in fields:
+        return fields
+    others = {name: value for name, value in fields.items() if name not in {"seed", ASKED_SEED}}
+    asked = fields[ASKED_SEED]
+    return others if asked is None else {**others, "seed": asked}
 
 
 def _job(fields: Mapping[str, object]) -> Line:

@@ -60,6 +60,7 @@ class Card:
         refunded: what of it was given back.
         seconds: how long the server worked on it; None if not known.
         error: why there are no files, or not all of them.
+        differs: in how far the files are not what was asked for.
         state: the journal's word; left out, it follows from ``error``.
         marks: what is to be seen at once, such as that it is gone from the manifest.
         facts: what else there is to know, by name.
@@ -74,6 +75,7 @@ class Card:
     refunded: float = 0.0
     seconds: float | None = None
     error: str | None = None
+    differs: str = ""
     state: str = field(
         default=Factory(lambda self: "saved" if self.error is None else "failed", takes_self=True)
     )
@@ -222,6 +224,8 @@ def _figure(card: Card) -> str:
     files = [file for file in card.files if _link(file)]
     notes = "".join(f'<span class="mark">{html.escape(mark)}</span>' for mark in card.marks)
     notes += "".join(f"<span>{html.escape(note)}</span>" for note in _notes(card))
+    if card.differs:
+        notes += f'<span class="differs">{html.escape(card.differs)}</span>'
     return f"""<figure class="{_ratio_class(card.ratio)}" data-state="{html.escape(card.state)}">
 {_media(card, files)}
 <figcaption><p dir="auto">{html.escape(card.prompt)}</p>

@@ -10,7 +10,7 @@ from attrs import field, frozen
 from seedance_async.batch.states import State
 from seedance_async.convertible import Convertible
 from seedance_async.errors import SeedanceError, ValidationError
-from seedance_async.models import Link, Request
+from seedance_async.models import Delivered, Link, Request
 from seedance_async.models.display import shown_url
 from seedance_async.models.links import MAKERS, LinkedOutput
 from seedance_async.models.rules import make_plain, one_of, whole_number
@@ -143,6 +143,9 @@ class JobResult(Convertible):
         stale: True if something that it was made of was made anew since. It is not made anew by itself.
         in_manifest: False if it is gone from the manifest; an older result goes with its job.
         older_of: the name of the job that it is an older or a further result of; None for a job itself.
+        seed: that the server says it has used; None if it says none.
+        delivered: what each of ``files`` turned out to be; None for one that could not be measured.
+        mismatches: in how far that is not what was asked for, such as ``720x1280, asked for 1080x1920``.
     """
 
     name: str
@@ -159,3 +162,6 @@ class JobResult(Convertible):
     stale: bool = False
     in_manifest: bool = True
     older_of: str | None = None
+    seed: int | None = None
+    delivered: tuple[Delivered | None, ...] = ()
+    mismatches: tuple[str, ...] = ()

@@ -28,7 +28,7 @@ from attrs import evolve
 
 from seedance_async import wire
 from seedance_async.batch import manifest_toml
-from seedance_async.batch.entries import OWN_FIELDS, RESULT_FIELDS, Entries, Line
+from seedance_async.batch.entries import ASKED_SEED, OWN_FIELDS, RESULT_FIELDS, Entries, Line
 from seedance_async.batch.manifest_csv import Row, Rows
 from seedance_async.batch.manifest_source import STDIN, base_of, fingerprint, opened
 from seedance_async.batch.manifest_toml import TomlError
@@ -42,7 +42,7 @@ if TYPE_CHECKING:
 __all__ = ["STDIN", "Line", "fingerprint", "read"]
 
 BOOLEANS: Final = frozenset({"generate_audio", "fixed_lens"})
-INTEGERS: Final = frozenset({"seed", "batch_count", "repeat"})
+INTEGERS: Final = frozenset({"seed", ASKED_SEED, "batch_count", "repeat"})
 LISTS: Final = frozenset({"media_urls", "image_urls"})
 """How the text of a CSV cell is read; ``duration`` and all others stay text."""
 
@@ -307,7 +307,11 @@ def _row_jobs(row: Row, columns: tuple[str, ...], entries: Entries) -> Iterator[
         surplus = row.cells[len(columns)]
         reason = f"has {len(row.cells)} cells, and the header {len(columns)} columns; the first beyond them"
         return iter([_problem(1, "csv", f"{reason} is {shown_url(surplus)}. {_COMMA_INSIDE}")])
-    cells = {name: cell for name, cell in zip(columns, row.cells, strict=False) if cell.strip()}
+    cells = {
+        name: cell
+        for name, cell in zip(columns, row.cells, strict=False)
+        if cell.strip() or name == ASKED_SEED  # that none was asked for says something
+    }
     if foreign := [name for name, cell in cells.items() if _NOT_UTF8.search(cell)]:
         return iter([Line(1, place=1, problems=tuple((name, _SAVE_AS_UTF8) for name in foreign))])
     return entries.jobs({name: _cell(name, cell) for name, cell in cells.items()})
@@ -317,6 +321,8 @@ def _cell(name: str, text: str) -> object:
     """What a cell stands for; what cannot be read stays text, for the field's own rule to name."""
     if name in BOOLEANS:
         return {"true": True, "false": False}.get(text.strip().lower(), text)
+    if name == ASKED_SEED and not text.strip():
+        return None
     if name in INTEGERS and re.fullmatch(r"\s*-?[0-9]{1,18}\s*", text):
         return int(text)
     if name in LISTS:
@@ -367,6 +373,7 @@ _COLUMNS: Final = frozenset(
     chain(
         OWN_FIELDS,
         RESULT_FIELDS,
+        [ASKED_SEED],
         *((at.name for at in attrs.fields(kind)) for kind in REQUEST_TYPES.values()),
     )
 )

@@ -11,18 +11,21 @@ nothing more is sent, and what is paid is still collected, except under a key th
 from __future__ import annotations
 
 from functools import partial
-from typing import TYPE_CHECKING, Final, TypeAlias
+from typing import TYPE_CHECKING, Final
 
 import anyio
 from attrs import evolve
 
 from seedance_async import clocks
 from seedance_async.batch import results
+from seedance_async.batch.canaries import Canaries
+from seedance_async.batch.collecting import Collector, End
 from seedance_async.batch.queue import JobQueue, Post
 from seedance_async.batch.refunded import RefundedJobs
 from seedance_async.batch.sending import Parts, Sender
 from seedance_async.batch.sources import Sources
 from seedance_async.batch.states import State
+from seedance_async.batch.trials import Trials
 from seedance_async.batch.verdicts import Outlook
 from seedance_async.errors import (
     CreditCapError,
@@ -34,7 +37,6 @@ from seedance_async.errors import (
 )
 from seedance_async.foreign import as_told
 from seedance_async.logs import Log
-from seedance_async.models import Submission, Task
 from seedance_async.signals import Signal
 from seedance_async.stream import Stream
 
@@ -51,7 +53,7 @@ if TYPE_CHECKING:
     from seedance_async.batch.saving import Saver
     from seedance_async.budget.gate import Slot
     from seedance_async.engine import Engine
-    from seedance_async.models import Kind
+    from seedance_async.models import Kind, Submission, Task
     from seedance_async.scheduling.poller import Follower
 
 log: Log = Log(__name__)
@@ -63,9 +65,6 @@ PAGE: Final = 200
 """Jobs that are read from the journal at a time."""
 
 UNENDED: Final = frozenset({State.PLANNED, State.SUBMITTING, State.ACCEPTED})
-
-End: TypeAlias = "tuple[JobEntry, SeedanceError | None]"
-"""A job as the journal has it now, and what went wrong."""
 
 
 class Run:
@@ -88,7 +87,10 @@ class Run:
         self._directory = directory
         self._options = options
         self._stream: Stream[JobResult] = Stream(engine, max_in_flight=options.max_in_flight)
-        self._queue = JobQueue(ledger, share_posts=options.share_posts)
+        canaries = Canaries(options.canary, options.accept_delivery)
+        self._queue = JobQueue(ledger, share_posts=options.share_posts, canaries=canaries)
+        self._collector = Collector(journal, ledger)
+        self._trials = Trials(engine, journal, ledger, canaries)
         self._sources = Sources(engine, journal, ledger)
         self._changed = Signal()
         self._outlook = Outlook()
@@ -117,7 +119,7 @@ class Run:
     @property
     def stopped(self) -> SeedanceError | None:
         """Why no more jobs are sent, a failure of the journal before all; None while that is not so."""
-        return self._journal_failure or self._stream.stopped
+        return self._journal_failure or self._trials.latest(self._stream.stopped)
 
     def start(self, begun: AsyncIterable[Post], planned: AsyncIterable[list[JobEntry]]) -> None:
         """Begin to work, in the client's task group.
@@ -182,7 +184,9 @@ class Run:
                     ends = await self._not_accepted(post, answer)
                 else:
                     outcomes = await self._stream.outcomes(followers)
-                    ends = await self._make_anew(await self._record_results(post, answer, outcomes))
+                    ends = await self._collect(post, answer, outcomes)
+                self._trials.ended(post, [job for job, _ in ends])
+                ends = await self._make_anew(ends)
             return [*ends, *await self._pass_on(ends)]
         finally:
             self._under_way -= 1
@@ -261,44 +265,16 @@ class Run:
         ids = [task_id for part in parts.values() if part for task_id in part.task_ids]
         return self._engine.follow(ids, then=then)
 
-    async def _record_results(
-        self, post: Post, parts: Parts, outcomes: Sequence[Task | SeedanceError]
-    ) -> list[End]:
-        ends: list[End] = []
-        rest = iter(outcomes)
-        by_number = {number: [next(rest) for _ in part.task_ids] for number, part in parts.items() if part}
-        for job in post.jobs:
-            if job.number in by_number:
-                part = parts[job.number]
-                ends.append(await self._record_result(job, part, by_number[job.number]))
-            else:
-                ends += await self._left_out(job)
-        return ends
-
-    async def _record_result(
-        self, job: JobEntry, part: Submission | None, outcomes: Sequence[Task | SeedanceError]
-    ) -> End:
-        errors = [outcome for outcome in outcomes if isinstance(outcome, SeedanceError)]
-        if errors:
-            return await self._unfinished(job, errors[0])
-        tasks = [outcome for outcome in outcomes if isinstance(outcome, Task)]
-        error = results.failure_among(tasks, job)
-        finish = partial(self._journal.store.finish, now=clocks.wall_now())
-        await self._journal.do(finish, job.number, tasks, error and error.message)
-        entry = await self._entry(job.number)
-        self._settle(entry, booked=None if part is None else part.credits_used)
-        return entry, results.failure_among(tasks, entry)
-
-    async def _unfinished(self, job: JobEntry, error: SeedanceError) -> End:
-        """It is paid, and its end was not seen: it stays accepted, and the next run polls again."""
-        await self._journal.do(self._journal.store.note, job.number, error.message)
-        self._ledger.doubt(job.number)
-        if isinstance(error, UnauthorizedError):
-            self.stop(error)
-        entry = await self._entry(job.number)
-        error.idempotency_key = error.idempotency_key or entry.key
-        error.task_id = error.task_id or next(iter(entry.task_ids), None)
-        return entry, error
+    async def _collect(self, post: Post, parts: Parts, outcomes: Sequence[Task | SeedanceError]) -> list[End]:
+        """Result on disk; what was not accepted with the others waits for another turn."""
+        ends = await self._collector.record(post, parts, outcomes)
+        self._changed.set()
+        for entry, error in ends:
+            if entry.state is State.PLANNED:
+                self._requeue(entry)
+            if isinstance(error, UnauthorizedError):
+                self.stop(error)
+        return [end for end in ends if end[0].state is not State.PLANNED]
 
     async def _make_anew(self, ends: list[End]) -> list[End]:
         """Let what failed and was refunded wait for another turn, where it may; the rest of the ends."""
@@ -311,21 +287,6 @@ class Run:
         for entry in planned.values():
             self._requeue(entry)
         return [end for end in ends if end[0].number not in planned]
-
-    async def _left_out(self, job: JobEntry) -> list[End]:
-        """The answer to a shared POST names no task for this job."""
-        entry = await self._entry(job.number)
-        if entry.state is State.PLANNED:
-            self._ledger.release(job.number)
-            self._requeue(entry)
-            return []
-        self._ledger.doubt(job.number)
-        return [(entry, None)]
-
-    def _settle(self, entry: JobEntry, *, booked: float | None) -> None:
-        self._ledger.conclude(entry.number, entry.tariff, booked=booked, charged=entry.credits_used)
-        self._changed.set()
-        self._ledger.refund(entry.number, entry.credits_refunded or 0.0, charged=entry.credits_used)
 
     async def _pass_on(self, ends: Sequence[End]) -> list[End]:
         """Let the jobs that take what these made be sent; returns those that wait for it in vain."""
@@ -353,12 +314,19 @@ class Run:
                 raise
             except SeedanceError as problem:
                 await self._journal.do(store.note, job.number, problem.message)
-                return await self._entry(job.number), problem
+                job = await self._entry(job.number)
+                self._trials.not_ended(job)
+                self._changed.set()
+                return job, problem
             error = results.failure_among(job.tasks, job)
-            save = partial(store.save, now=clocks.wall_now())
-            await self._journal.do(save, job.number, files, error and error.message)
+            save = partial(store.save, now=clocks.wall_now(), delivered=files.delivered)
+            await self._journal.do(save, job.number, files.names, error and error.message)
             await self._saver.mover.settle(job.number)
-            return await self._entry(job.number), error
+            saved = await self._entry(job.number)
+            self._trials.saved(saved)
+            self._stop_for_canaries()
+            self._changed.set()
+            return saved, error
 
     async def _deliver(self, entry: JobEntry, error: SeedanceError | None) -> None:
         if entry.state in UNENDED:
@@ -377,11 +345,13 @@ class Run:
 
     async def _feed(self, begun: AsyncIterable[Post], planned: AsyncIterable[list[JobEntry]]) -> None:
         """Start a coroutine for every post, as soon as it may be sent."""
+        await self._trials.load()
         await self._sources.hold_begun()  # before any job waits in the queue
         async with anyio.create_task_group() as readers:
             readers.start_soon(self._save_left_over, readers)
             readers.start_soon(self._read, planned)
             await self._hand_out_begun(begun)
+            self._stop_for_canaries()
             await self._hand_out_planned()
             self._stream.no_more_to_come()
             self._reading.cancel()  # a source may wait for ever
@@ -410,6 +380,7 @@ class Run:
     async def _hand_out_begun(self, begun: AsyncIterable[Post]) -> None:
         async for post in begun:
             if post.state is State.SUBMITTING:
+                self._stop_for_canaries()
                 await self._reserve_begun(post)
             if self.stopped is None:
                 self._suspect = post if post.is_suspect else None
@@ -418,6 +389,11 @@ class Run:
                 self._suspect and self.stopped is None
             ):  # alone: should the run die again, it is known of what
                 await self._changed.wait()
+
+    def _stop_for_canaries(self) -> None:
+        """Send nothing more if a canary is not as asked; what is accepted is still collected."""
+        if mismatch := self._trials.canaries.error:
+            self.stop(mismatch)
 
     async def _reserve_begun(self, post: Post) -> None:
         """A POST in doubt may be charged when it is sent again: it waits its turn as any other does."""
@@ -434,13 +410,14 @@ class Run:
                 self._queue.set_aside(post)
             elif post is not None:
                 self._changed.set()
+                await self._trials.sent(post)
                 await self._hand_out(post)
-            elif self._under_way:
+            elif self._under_way or (self._queue and self._trials.canaries.are_out):
                 if self._is_read and not self._queue:
                     self._stream.no_more_to_come()  # but what is under way may come back
                 await self._changed.wait()
             elif self._queue and (self._is_read or self._queue.is_full):
-                self.stop(self._queue.cap_reached())
+                self.stop(self._queue.stuck())
             elif self._is_read:
                 return
             else:

@@ -16,6 +16,8 @@ class RunOptions:
         pay_twice: whether a job of unknown outcome may take a new key where its own leads no further.
         project: whose costs the POSTs are in the account's record.
         reroll_refunded: how often a job that failed and was refunded is made anew, over all runs.
+        canary: whether of each kind one job goes alone.
+        accept_delivery: whether its delivery stops nothing.
     """
 
     max_in_flight: int | None
@@ -24,3 +26,5 @@ class RunOptions:
     pay_twice: bool
     project: str | None
     reroll_refunded: int = 0
+    canary: bool = False
+    accept_delivery: bool = False

@@ -92,6 +92,10 @@ class BatchRunner:
         takes: how many new ones of each, 1 to 10,000.
         adopt: let a job of a manifest that is new, and asks for the same as one that is gone from it, take
             over its result; False pays for a new one.
+        canary: send the first job of each kind alone, and the others once it is saved and measured. Where it
+            is not what was asked for, or costs more than expected, the run stops: ``summary.stopped`` is a
+            ``CanaryError``. The next run pays for no second one.
+        accept_delivery: go on all the same; differences are only warned of.
         project: whose costs the POSTs are in the account's record; else the client's, else the directory's
             name.
 
@@ -118,6 +122,8 @@ class BatchRunner:
         reroll: Sequence[str] = (),
         takes: int = 1,
         adopt: bool = True,
+        canary: bool = False,
+        accept_delivery: bool = False,
         project: str | None = None,
     ) -> None:
         is_client = isinstance(client, SeedanceClient)
@@ -138,6 +144,8 @@ class BatchRunner:
                 "reroll": words_fault(reroll),
                 "takes": takes_fault(takes, reroll),
                 "adopt": true_or_false(adopt),
+                "canary": true_or_false(canary),
+                "accept_delivery": true_or_false(accept_delivery),
                 "project": optional(arguments.text)(project),
             }
         )
@@ -156,6 +164,7 @@ class BatchRunner:
         self._adopt = adopt
         self._chosen: list[int] = []
         self._rerolled = Rerolled()
+        self._canary, self._accept_delivery = canary, accept_delivery
         self._project = project
         self._resubmit_uncertain = resubmit_uncertain
         self._retry_failed = retry_failed
@@ -365,6 +374,8 @@ class BatchRunner:
                 pay_twice=self._resubmit_uncertain,
                 project=self._project or engine.project or self._directory.name,
                 reroll_refunded=self._reroll_refunded,
+                canary=self._canary,
+                accept_delivery=self._accept_delivery,
             ),
         )
 

@@ -8,11 +8,14 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from anyio import to_thread
+from attrs import frozen
 
 from seedance_async import clocks
 from seedance_async.batch.moving import Mover
 from seedance_async.batch.places import place_of
+from seedance_async.downloads.measuring import measure
 from seedance_async.errors import DownloadError
+from seedance_async.models import Delivered
 from seedance_async.safe_files import leads_out, replacing
 
 if TYPE_CHECKING:
@@ -22,6 +25,19 @@ if TYPE_CHECKING:
     from seedance_async.batch.names import Template
     from seedance_async.client import SeedanceClient
     from seedance_async.models import Task
+
+
+@frozen
+class Saved:
+    """The files of a job.
+
+    Attributes:
+        names: relative to the directory, with ``/``.
+        delivered: what each of them turned out to be; None for one that could not be measured.
+    """
+
+    names: tuple[str, ...]
+    delivered: tuple[Delivered | None, ...]
 
 
 class Saver:
@@ -48,11 +64,13 @@ class Saver:
         self._embed = embed
         self.mover = Mover(journal, directory, template)
 
-    async def save(self, entry: JobEntry) -> list[str]:
-        """Fetch every file of a completed job, with a sidecar for each; an older result makes way first.
+    async def save(self, entry: JobEntry) -> Saved:
+        """Fetch every file of a completed job, measure it, and put a sidecar beside it.
+
+        An older result makes way first.
 
         Returns:
-            The files, relative to the directory, with ``/``.
+            The files, in the order of the tasks and their outputs.
 
         Raises:
             DownloadError: one of them could not be saved.
@@ -61,7 +79,7 @@ class Saver:
         await self.mover.make_way(entry.name_on_disk, entry.number)
         known = {task.id: task for task in entry.tasks}
         completed = [task for task in entry.tasks if task.is_completed]
-        paths = []
+        files: dict[str, Delivered | None] = {}
         for place, task in enumerate(completed, start=1):
             target = self._target(entry, task, place if len(completed) > 1 else None)
             if await to_thread.run_sync(leads_out, target.parent, self._directory):
@@ -78,9 +96,9 @@ class Saver:
                 renew=partial(self._renewed, entry.number, known),
             )
             for path in saved:
-                await to_thread.run_sync(_described, path, entry, task, saved[0])
-            paths += saved
-        return [path.relative_to(self._directory).as_posix() for path in paths]
+                name = path.relative_to(self._directory).as_posix()
+                files[name] = await to_thread.run_sync(_described, path, entry, task, saved[0])
+        return Saved(tuple(files), tuple(files.values()))
 
     async def _renewed(self, number: int, known: dict[str, Task], task_id: str) -> Task:
         """A task with fresh URLs, by one poll; they go on record."""
@@ -96,14 +114,17 @@ class Saver:
         return target if place is None else target.with_name(f"{target.name}-{place}")
 
 
-def _described(path: Path, entry: JobEntry, task: Task, main: Path) -> None:
+def _described(path: Path, entry: JobEntry, task: Task, main: Path) -> Delivered | None:
+    """What a file is, which stands beside it then."""
+    delivered = measure(path)
     try:
-        _describe(path, entry, task, main)
+        _describe(path, entry, task, main, delivered)
     except OSError as problem:
         raise DownloadError(f"cannot describe {path.name}: {problem.strerror}", task_id=task.id) from problem
+    return delivered
 
 
-def _describe(path: Path, entry: JobEntry, task: Task, main: Path) -> None:
+def _describe(path: Path, entry: JobEntry, task: Task, main: Path, delivered: Delivered | None) -> None:
     """Put a file's story beside it, as JSON: what made it, under which ids, and what it should read like.
 
     A clip's last frame comes with the clip: its ``main_file`` has the task's credits, and the frame has 0, so
@@ -121,6 +142,8 @@ def _describe(path: Path, entry: JobEntry, task: Task, main: Path) -> None:
         "idempotency_key": entry.key,
         "credits_used": task.credits_used if path == main else 0,
         "main_file": main.name,
+        "seed": task.seed,
+        "delivered": delivered and delivered.to_dict(),
         "created_at": task.created_at.isoformat() if task.created_at else None,
         "updated_at": task.updated_at.isoformat() if task.updated_at else None,
         "request": entry.request_fields,

@@ -33,7 +33,7 @@ from seedance_async.cli.media import Media, PlayStore
 from seedance_async.cli.output import write_data, write_message
 from seedance_async.cli.paths import check_writable, output_flag
 from seedance_async.cli.sandbox import SPEED, rate_limit, refusals_as_mistakes, sandbox_client
-from seedance_async.errors import ConfigurationError
+from seedance_async.errors import CanaryError, ConfigurationError
 from seedance_async.exit_codes import ExitCode
 from seedance_async.prices import NOTHING_RECORDED
 from seedance_async.safe_files import missing, remove_empty
@@ -41,7 +41,7 @@ from seedance_async.safe_files import missing, remove_empty
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from seedance_async import BatchRunner, SeedanceClient, Summary
+    from seedance_async import BatchRunner, SeedanceClient, SeedanceError, Summary
     from seedance_async.cli.batch_display import Display
     from seedance_async.cli.batch_run import Shortfall
 
@@ -103,6 +103,12 @@ class Options:
     no_adopt: Annotated[
         bool, _flag("Pay for a job that is renamed, in the place of taking over what was made of it.")
     ] = False
+    canary: Annotated[
+        bool, _flag("Send the first job of each kind alone; stop (6) if it is not what was asked for.")
+    ] = False
+    accept_delivery: Annotated[
+        bool, _flag("Go on though a canary is not what was asked for, or costs more than expected.")
+    ] = False
     no_embed: Annotated[bool, _flag("Leave the prompts out of the files' own metadata.")] = False
     no_share_posts: Annotated[
         bool, _flag("Send each of several equal pictures in a POST of its own, not up to four in one.")
@@ -143,6 +149,8 @@ class Options:
         }
         switches = {
             "--no-adopt": self.no_adopt,
+            "--canary": self.canary,
+            "--accept-delivery": self.accept_delivery,
             "--no-embed": self.no_embed,
             "--no-share-posts": self.no_share_posts,
             "--sandbox": self.sandbox,
@@ -173,7 +181,7 @@ async def batch(
 
     Exit codes: 0 all saved; 1 some failed, were refused or are blocked; 2 a
     mistake, nothing sent; 3 stopped for credits; 4 key refused; 5 some are
-    uncertain; 130 interrupted.
+    uncertain; 6 stopped by a canary; 130 interrupted.
     """
     if list_fields:
         return _list_fields()
@@ -320,6 +328,8 @@ class _Command:
             reroll=options.reroll or (),
             takes=options.takes,
             adopt=not options.no_adopt,
+            canary=options.canary,
+            accept_delivery=options.accept_delivery,
             embed=not options.no_embed,
             share_posts=not options.no_share_posts,
             project=options.project,
@@ -329,12 +339,14 @@ class _Command:
         """Write what there is to know before the command is run again."""
         _write_takes(summary)
         if summary.stopped is not None and code != ExitCode.INTERRUPTED:
-            write_message(f"stopped: {summary.stopped.message}")
+            write_message(_stopping(summary.stopped))
         settled = {*ENDED, State.BLOCKED}
         if left := {state: count for state, count in summary.counts.items() if state not in settled}:
             counts = ", ".join(f"{count} {state}" for state, count in left.items())
             reason = f"to go on with what is left ({counts})"
-            if summary.later == sum(left.values()):  # this stage is over
+            if _is_mismatch(summary.stopped):
+                self._write_command(f"{reason} all the same:", evolve(self._options, accept_delivery=True))
+            elif summary.later == sum(left.values()):  # this stage is over
                 self._write_command(f"{reason}:", evolve(self._options, until=None))
             elif shortfall is None:
                 self._write_command(f"{reason}:")
@@ -378,6 +390,15 @@ def _no_memory_of_nothing(directory: Path) -> Iterator[None]:
         if is_new and not os.path.lexists(directory / JOURNAL):
             memory.unlink(missing_ok=True)
             remove_empty(made)
+
+
+def _is_mismatch(stopped: SeedanceError | None) -> bool:
+    """Whether a canary has stopped a run that came otherwise than asked."""
+    return isinstance(stopped, CanaryError) and bool(stopped.mismatches)
+
+
+def _stopping(stopped: SeedanceError) -> str:
+    return f"stopped{' ' if _is_mismatch(stopped) else ': '}{stopped.message}"
 
 
 def _costs(shortfall: Shortfall) -> str:

@@ -263,6 +263,9 @@ def _job_fields(result: JobResult) -> dict[str, object]:
         "stale": result.stale,
         "in_manifest": result.in_manifest,
         "older_of": result.older_of,
+        "seed": result.seed,
+        "delivered": [each and each.to_dict() for each in result.delivered],
+        "mismatches": result.mismatches,
     }
 
 

@@ -238,11 +238,7 @@ def _unpriced(expected: Estimate) -> str:
 
 
 def _name(tariff: Tariff) -> str:
-    kind = tariff.kind
-    words = [kind.model, kind.quality_tier, kind.channel, kind.resolution]
-    name = " ".join(word for word in words if word and word != "standard")
-    seconds = f" {kind.seconds} s" if kind.seconds else ""
-    return f"{name}{seconds}{f', {tariff.tasks} at once' if tariff.tasks > 1 else ''}"
+    return f"{tariff.kind.words}{f', {tariff.tasks} at once' if tariff.tasks > 1 else ''}"
 
 
 def _price(cost: Cost) -> str:

@@ -10,6 +10,7 @@ from pathlib import PurePath
 from typing import TYPE_CHECKING, Final
 
 from seedance_async.errors import (
+    CanaryError,
     ConfigurationError,
     CreditCapError,
     DownloadError,
@@ -33,6 +34,7 @@ _CODES: Final[tuple[tuple[type[SeedanceError], ExitCode], ...]] = (
     (UnauthorizedError, ExitCode.KEY_REFUSED),
     (InsufficientCreditsError, ExitCode.OUT_OF_CREDITS),
     (CreditCapError, ExitCode.OUT_OF_CREDITS),
+    (CanaryError, ExitCode.CANARY),
     (ValidationError, ExitCode.USAGE),
     (ConfigurationError, ExitCode.USAGE),
     (ManifestError, ExitCode.USAGE),
@@ -41,6 +43,7 @@ _PRECEDENCE: Final = (
     ExitCode.KEY_REFUSED,
     ExitCode.UNCERTAIN,
     ExitCode.OUT_OF_CREDITS,
+    ExitCode.CANARY,
     ExitCode.FAILED,
     ExitCode.USAGE,
 )

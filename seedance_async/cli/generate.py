@@ -18,6 +18,7 @@ import attrs
 from cyclopts import App, Group, Parameter
 
 from seedance_async import wire
+from seedance_async.batch.delivery import wish_of
 from seedance_async.cli.collect import save, wait_for_all, write_final
 from seedance_async.cli.connection import Connection
 from seedance_async.cli.media import Media
@@ -134,7 +135,8 @@ class _Job:
                 done.append(task)
 
         errors = await wait_for_all(client, self._submission.task_ids, timeout=timeout, on_final=on_final)
-        errors += await save(client, done, self._directory, prompt=self._prompt)
+        wish = wish_of(self._request.model, wire.fields(self._request))
+        errors += await save(client, done, self._directory, prompt=self._prompt, wish=wish)
         return report(errors, flags=self._flags, directory=self._directory)
 
     def write_how_to_collect(self) -> None:

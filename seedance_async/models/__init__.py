@@ -1,6 +1,7 @@
 """Requests, answers and settings: frozen classes whose instances are always valid. Pure."""
 
 from seedance_async.answers import ImageOutput, Output, OutputImage, Submission, Task, VideoOutput
+from seedance_async.models.delivered import Delivered
 from seedance_async.models.kinds import Kind
 from seedance_async.models.links import Link
 from seedance_async.models.local_files import LocalFile
@@ -32,6 +33,7 @@ __all__ = [
     "MEDIA_FIELDS",
     "REQUEST_TYPES",
     "CreditLimits",
+    "Delivered",
     "GptImage2",
     "ImageAspectRatio",
     "ImageChannel",

@@ -16,17 +16,19 @@ from functools import partial
 from typing import TYPE_CHECKING, Final, TypeVar
 
 import anyio
+from anyio import to_thread
 
-from seedance_async.errors import SeedanceError, StandingLimitError, UncertainSubmissionError
+from seedance_async.errors import RecordError, SeedanceError, StandingLimitError, UncertainSubmissionError
 from seedance_async.logs import Log
 from seedance_async.record.limits import Hold, Refusal, Wait
+from seedance_async.record.reading import Reader
 from seedance_async.record.store import Answer, Opened, Store
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterator, Mapping
     from pathlib import Path
 
-    from seedance_async.models import CreditLimits, Submission, Task
+    from seedance_async.models import CreditLimits, Kind, Submission, Task
     from seedance_async.record.asked import Asked
 
 log: Log = Log(__name__)
@@ -91,6 +93,16 @@ class AccountRecord:
         """Write down how a task ended, and what was refunded, before anybody learns of it."""
         if self._store is not None:
             await self.do(partial(self._store.finish, task), later=True)
+
+    async def prices(self) -> Mapping[Kind, float]:
+        """The highest price seen of one task of each kind; nothing where that cannot be read."""
+        if self._store is None:
+            return {}
+        try:
+            return await to_thread.run_sync(Reader(self._store.path).prices)
+        except RecordError as problem:
+            log.warning("prices charged before are not known: %s", problem.message)
+            return {}
 
     async def close(self) -> None:
         """Write down what is left to, and close the file."""

@@ -15,6 +15,7 @@ from fastapi.testclient import TestClient
 from seedance_async import (
     Changes,
     Completion,
+    Delivered,
     GptImage2,
     ImageOutput,
     Job,
@@ -62,6 +63,7 @@ ANSWERS = [
     JobResult(name="fox", state=State.SAVED, model="x", files=(Path("a.png"),), error=SeedanceError("told")),
     Summary(counts={State.SAVED: 2}, changes=Changes(added=1)),
     Usage(submits=1),
+    Delivered(width=720, height=1280, seconds=5.04, fps=24.0, sound=True),
 ]
 
 

@@ -308,7 +308,7 @@ def _temp_store() -> str:
 
 def make_tables(connection: Connection) -> None:
     """Make an empty file a journal, with a nonce of its own."""
-    _execute_all(connection, TABLES)
+    _execute_all(connection, TABLES + ADDITIONS)
     # The nonce is on the disk before any key can be made of it.
     facts = {"nonce": secrets.token_bytes(NONCE_BYTES), "run": 0, "credits_used": 0, "credits_refunded": 0}
     connection.executemany("INSERT INTO meta VALUES (?, ?)", facts.items())
@@ -333,6 +333,7 @@ _ROW_NAMES: Final = {
     "moves": "number, name",
     "rerolls": "fold, fold",
     "refunds": "fold, fold",
+    "deliveries": "job, job",
 }
 
 

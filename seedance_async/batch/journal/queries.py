@@ -126,6 +126,23 @@ class Queries:
         )
         return [(number, names(files, f"files of job {number}")) for number, files in rows]
 
+    def first_saved(self) -> list[JobEntry]:
+        """Of each tariff the saved job that was accepted first."""
+        rows = self.file.rows(
+            "SELECT number, min(accepted_at) FROM jobs WHERE state = ? GROUP BY tariff", State.SAVED
+        )
+        return [self.entry(number) for number, _ in rows]
+
+    def under_way(self) -> list[tuple[int, Kind]]:
+        """Number and kind of each job that was sent and has neither files nor an end yet."""
+        rows = self.file.rows(
+            "SELECT number, tariff FROM jobs WHERE state IN (?, ?, ?)",
+            State.SUBMITTING,
+            State.ACCEPTED,
+            State.COMPLETED,
+        )
+        return [(number, self.tariff(tariff).kind) for number, tariff in rows]
+
     # --- what is known
 
     def entry(self, number: int) -> JobEntry:

@@ -15,7 +15,7 @@ from seedance_async.batch.jobs import Job
 from seedance_async.batch.states import State
 from seedance_async.convertible import Convertible
 from seedance_async.errors import JournalError
-from seedance_async.models import Kind, Link, Submission, Task, links
+from seedance_async.models import Delivered, Kind, Link, Submission, Task, links
 from seedance_async.prices import Tariff
 
 Row: TypeAlias = tuple[Any, ...]
@@ -122,6 +122,7 @@ class JobEntry:
         in_manifest: whether it stands in the manifest of the last run, or is another result of one that does.
         older_of: the name of the job that it is an older or a further result of; None for a job itself.
         saved_as: the name that its files have, where that is not its own any more.
+        delivered: what each of its files turned out to be; None for one that could not be measured.
     """
 
     number: int
@@ -152,6 +153,7 @@ class JobEntry:
     in_manifest: bool = True
     older_of: str | None = None
     saved_as: str | None = None
+    delivered: tuple[Delivered | None, ...] = ()
 
     @property
     def model(self) -> str:
@@ -188,6 +190,11 @@ class JobEntry:
         return fields
 
     @property
+    def seed(self) -> int | None:
+        """The first seed that the server says it has used; None if it says none."""
+        return next((task.seed for task in self.tasks if task.seed is not None), None)
+
+    @property
     def urls(self) -> tuple[str, ...]:
         """Output URLs of all its tasks."""
         return tuple(url for task in self.tasks for url in task.urls)
@@ -205,7 +212,8 @@ ENTRY_COLUMNS: Final = (
     "WHERE older.number = jobs.number AND newer.listed = 1), "
     "(SELECT newer.name FROM older JOIN jobs AS newer ON newer.fold = older.fold "
     "WHERE older.number = jobs.number), "
-    "(SELECT moves.name FROM moves WHERE moves.number = jobs.number)"
+    "(SELECT moves.name FROM moves WHERE moves.number = jobs.number), "
+    "CASE jobs.state WHEN 'saved' THEN (SELECT delivered FROM deliveries WHERE job = jobs.number) END"
 )
 """Of ``jobs LEFT JOIN posts``, in the order of ``JobEntry``."""
 
@@ -234,6 +242,7 @@ def entry(row: Row, tariffs: Mapping[int, Tariff]) -> JobEntry:
         "tasks": tasks_of(cells["tasks"], f"tasks of {job}"),
         "files": names(cells["files"], f"files of {job}"),
         "inputs": json.loads(cells["inputs"]),  # made by SQLite of texts
+        "delivered": delivered_of(cells["delivered"], f"delivered of {job}"),
     }
     if converted["state"] in {State.PLANNED, State.BLOCKED}:
         converted["intended_at"] = None
@@ -261,6 +270,18 @@ def tasks_of(cell: str | None, what: str) -> tuple[Task, ...]:
     try:
         return tuple(map(wire.task, _list(cell, what)))
     except (ValueError, RecursionError) as problem:
+        raise damage(what) from problem
+
+
+def delivered_of(cell: str | None, what: str) -> tuple[Delivered | None, ...]:
+    """Measures as the journal keeps them; empty where there are none.
+
+    Raises:
+        JournalError: it is something else.
+    """
+    try:
+        return tuple(each if each is None else Delivered.read(each) for each in _list(cell, what))
+    except ValueError as problem:
         raise damage(what) from problem
 
 

@@ -40,6 +40,8 @@ and the ``task`` that it is of. ``edges`` has the numbers of both jobs.
 ``inputs`` has, for each job, the local files in it: the ``ref`` that stands for the content in its body, the
 ``path`` of a file that has it, and, once the job was sent, the ``url`` that went in the place of the ref.
 
+``deliveries`` has what the files of a job were measured to be, in the order of its ``files``.
+
 ``tasks`` says which POST a task belongs to: a task id belongs to one only.
 
 ``older`` has the jobs that are an older or a further result of another one, the job with this ``fold``.
@@ -207,6 +209,10 @@ CHECKS: Final[Mapping[str, Mapping[str, str]]] = {
         "error": _optional(_text("error"), "error"),
         "post": _whole("post", 1),
     },
+    "deliveries": {
+        "job": _whole("job", 1),
+        "delivered": _list("delivered"),
+    },
     "tariffs": {
         "model": _name("model"),
         "quality_tier": _optional(_text("quality_tier"), "quality_tier"),
@@ -267,6 +273,12 @@ CREATE TABLE IF NOT EXISTS refunds (
     PRIMARY KEY (fold, digest),
     {_constraints("refunds")}
 ) WITHOUT ROWID;
+
+CREATE TABLE IF NOT EXISTS deliveries (
+    job INTEGER PRIMARY KEY,
+    delivered TEXT NOT NULL,
+    {_constraints("deliveries")}
+);
 
 CREATE TRIGGER IF NOT EXISTS takes_of_deleted AFTER DELETE ON jobs BEGIN
     DELETE FROM older WHERE number = old.number;

@@ -25,7 +25,7 @@ from seedance_async.protocol import Call
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
-    from seedance_async.models import Submission, Task
+    from seedance_async.models import Delivered, Submission, Task
     from seedance_async.prices import Tariff
 
 MOST_CRASHES: Final = 5
@@ -294,8 +294,18 @@ class Store(RefundedMoves, TakeMoves):
         self.file.write("UPDATE jobs SET tasks = ?, urls_at = ? WHERE number = ?", raw, now, number)
 
     @transaction
-    def save(self, number: int, files: Sequence[str], error: str | None, *, now: float) -> None:
+    def save(
+        self,
+        number: int,
+        files: Sequence[str],
+        error: str | None,
+        *,
+        now: float,
+        delivered: Sequence[Delivered | None] = (),
+    ) -> None:
         """Every file of the job is in place; ``error`` is about tasks of it that have none."""
+        measured = as_json([each and each.to_dict() for each in delivered])
+        self.file.write("INSERT OR REPLACE INTO deliveries VALUES (?, ?)", number, measured)
         self._move(number, State.SAVED, "ended_at = ?, files = ?, error = ?", now, as_json(files), error)
 
     @transaction
