@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Iterator
     from os import PathLike
 
+    from seedance_async.batch.finishing import Finishing
     from seedance_async.batch.journal import LineProblem
     from seedance_async.batch.manifest import Line
 
@@ -46,18 +47,21 @@ MOST_PROBLEMS: Final = 10_000
 """So many problems are listed; a file in which more is wrong is another kind of file."""
 
 
-async def take_manifest(journal: Journal, source: str | PathLike[str]) -> Changes:
-    """Plan every job of a manifest.
+async def take_manifest(
+    journal: Journal, source: str | PathLike[str], finishing: Finishing | None = None
+) -> Changes:
+    """Plan every job of a manifest, and the finals that are to be made of its takes.
 
     Raises:
         ManifestError: with everything that is wrong, line by line. Nothing was sent.
+        ConfigurationError, ValidationError: of the finals; see ``Finishing.plan``. Nothing was sent.
     """
-    fingerprint = await to_thread.run_sync(manifest.fingerprint, source)
+    fingerprint = await to_thread.run_sync(manifest.fingerprint, source) if finishing is None else None
     if fingerprint is not None and fingerprint == await journal.fact("manifest"):
         return Changes()
     planner = await journal.do(partial(Planner, journal.store, whole=True))
     try:
-        await _take_all(journal, planner, source)
+        await _take_all(journal, planner, source, finishing)
         changes = await journal.do(planner.finish, manifest=fingerprint or "")
     except BaseException:  # else a run of another manifest, or of an earlier one, would send what was planned
         await journal.do(planner.abandon)
@@ -67,7 +71,9 @@ async def take_manifest(journal: Journal, source: str | PathLike[str]) -> Change
     return changes
 
 
-async def _take_all(journal: Journal, planner: Planner, source: str | PathLike[str]) -> None:
+async def _take_all(
+    journal: Journal, planner: Planner, source: str | PathLike[str], finishing: Finishing | None
+) -> None:
     read = _drafts_and_problems(manifest.read(source))
     problems: list[LineProblem] = []
     empty = True
@@ -83,6 +89,8 @@ async def _take_all(journal: Journal, planner: Planner, source: str | PathLike[s
             break
     if empty:
         problems.append((1, "manifest", "holds no jobs"))
+    if finishing is not None and not problems:
+        problems += await journal.do(finishing.plan, journal.store, planner)
     problems += await journal.do(planner.link_problems)
     if problems:
         raise ManifestError(sorted(problems, key=lambda problem: problem[0]), source=str(source))

@@ -8,7 +8,6 @@ Blocking.
 
 from __future__ import annotations
 
-import json
 import os
 import re
 import stat
@@ -18,6 +17,7 @@ from typing import Final
 
 from attrs import field, frozen
 
+from seedance_async import wire
 from seedance_async.batch.journal.remains import RESULTS
 from seedance_async.safe_files import BINARY, NOT_THROUGH_LINKS
 
@@ -98,8 +98,8 @@ def lines_of(path: Path) -> Iterator[bytes]:
 def json_object(line: bytes) -> dict[str, object]:
     """The object that a line holds; an empty one for anything else."""
     try:
-        found = json.loads(line)
-    except (ValueError, RecursionError):
+        found = wire.loads_answer(line)
+    except ValueError:
         return {}
     return found if isinstance(found, dict) else {}
 

@@ -33,6 +33,8 @@ from anyio import to_thread
 from seedance_async import arguments, clocks
 from seedance_async.batch import names, results
 from seedance_async.batch.account_check import check_account
+from seedance_async.batch.finish import changes_fault
+from seedance_async.batch.finishing import Finishing, chosen, finishing_of
 from seedance_async.batch.intake import take_manifest, take_stream
 from seedance_async.batch.jobs import Job, JobResult
 from seedance_async.batch.journal import Changes, JobEntry, Journal
@@ -82,6 +84,9 @@ class BatchRunner:
             under a ``max_in_flight``.
         until: send only jobs of a manifest whose names are like this pattern (``still-*``), and what they
             take. A run without it goes on.
+        finish: make the takes again that are kept (see ``seedance review``), with these fields changed and
+            their seed, each as a job ``NAME-final``; nothing else of the manifest is sent, and ``until``
+            chooses among the names of the takes. See ``batch.finish``.
         project: whose costs the POSTs are in the account's record; else the client's, else the directory's
             name.
 
@@ -104,6 +109,7 @@ class BatchRunner:
         embed: bool = True,
         share_posts: bool = True,
         until: str | None = None,
+        finish: Mapping[str, object] | None = None,
         project: str | None = None,
     ) -> None:
         is_client = isinstance(client, SeedanceClient)
@@ -120,6 +126,7 @@ class BatchRunner:
                 "embed": true_or_false(embed),
                 "share_posts": true_or_false(share_posts),
                 "until": optional(arguments.text)(until),
+                "finish": changes_fault(finish),
                 "project": optional(arguments.text)(project),
             }
         )
@@ -132,6 +139,8 @@ class BatchRunner:
         self._embed = embed
         self._share_posts = share_posts and max_in_flight is None
         self._until = until
+        self._finish = finish
+        self._finishing: Finishing | None = None
         self._later = 0
         self._project = project
         self._resubmit_uncertain = resubmit_uncertain
@@ -246,11 +255,16 @@ class BatchRunner:
         self._busy = True
         try:
             if isinstance(jobs, str | os.PathLike):
-                self._changes = await take_manifest(journal, jobs)
+                self._finishing = await to_thread.run_sync(
+                    finishing_of, self._directory, self._finish, self._until
+                )
+                self._changes = await take_manifest(journal, jobs, self._finishing)
                 await self._choose(journal)  # before anything of the journal is changed for the run
                 planned, known = self._listed(journal), self._known(journal)
-            elif self._until is not None:
-                raise ConfigurationError("until= chooses among the jobs of a manifest; give the path of one")
+            elif self._until is not None or self._finish is not None:
+                raise ConfigurationError(
+                    "until= and finish= are about a manifest's jobs; give the path of one"
+                )
             else:
                 planned, known = self._streamed(journal, jobs), _nothing()
             await self._begin(journal)
@@ -285,7 +299,7 @@ class BatchRunner:
 
     async def _choose(self, journal: Journal) -> None:
         """Leave the jobs for later that the run is not to send."""
-        later = await journal.do(journal.store.choose, self._until)
+        later = await journal.do(journal.store.choose, *chosen(self._until, self._finishing))
         if later is None:
             raise ConfigurationError(f"no job of the manifest has a name that matches {self._until!r}")
         self._later = later

@@ -14,8 +14,10 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
+from anyio import to_thread
 from attrs import frozen
 
+from seedance_async.batch.finishing import chosen, finishing_of
 from seedance_async.batch.intake import take_manifest
 from seedance_async.batch.journal import Changes, Journal
 from seedance_async.batch.journal.opening import not_permitted
@@ -78,6 +80,7 @@ async def survey(
     *,
     retry_failed: bool = False,
     until: str | None = None,
+    finish: Mapping[str, object] | None = None,
 ) -> Survey:
     """Survey a manifest, beside what its directory knows.
 
@@ -86,6 +89,7 @@ async def survey(
         directory: of the batch, if it has begun.
         retry_failed: count what failed or was refused as to be sent.
         until: count only jobs whose names match this pattern, and what they take.
+        finish: count the kept takes, made again with these fields changed, instead.
 
     Raises:
         ConfigurationError: no name matches the pattern.
@@ -95,10 +99,11 @@ async def survey(
     with _copied(directory) as copy:
         journal = await Journal.open(copy)
         try:
-            changes = await take_manifest(journal, manifest)
+            finishing = await to_thread.run_sync(finishing_of, directory, finish, until)
+            changes = await take_manifest(journal, manifest, finishing)
             if retry_failed:
                 await journal.do(journal.store.plan_ended_again)
-            if await journal.do(journal.store.choose, until) is None:
+            if await journal.do(journal.store.choose, *chosen(until, finishing)) is None:
                 raise ConfigurationError(f"no job of the manifest has a name that matches {until!r}")
             return await journal.do(_look, journal, changes)
         finally:

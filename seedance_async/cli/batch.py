@@ -10,7 +10,7 @@ import os
 import shlex
 from contextlib import AsyncExitStack, contextmanager
 from pathlib import Path  # noqa: TC003 - cyclopts reads the annotations
-from typing import TYPE_CHECKING, Annotated, Final
+from typing import TYPE_CHECKING, Annotated, Final, Literal
 
 from attrs import evolve, frozen
 from cyclopts import Parameter
@@ -18,6 +18,7 @@ from cyclopts import Parameter
 import seedance_async
 from seedance_async import sandbox as emulator
 from seedance_async.batch import names
+from seedance_async.batch.finish import parse_changes
 from seedance_async.batch.journal.remains import JOURNAL
 from seedance_async.batch.manifest_source import is_read_once
 from seedance_async.batch.states import ENDED, State
@@ -80,6 +81,18 @@ class Options:
     until: Annotated[
         str | None, Parameter(help="Only jobs with such names ('still-*') and their sources; then stop.")
     ] = None
+    finish: Annotated[
+        Literal["kept"] | None,
+        Parameter(
+            show_choices=False, help="kept: make the takes again that are kept, with what --set changes."
+        ),
+    ] = None
+    set_fields: Annotated[
+        tuple[str, ...],
+        Parameter(
+            name="--set", negative=(), show_default=False, help="FIELD=VALUE of the finals; may be repeated."
+        ),
+    ] = ()
     no_embed: Annotated[bool, _flag("Leave the prompts out of the files' own metadata.")] = False
     no_share_posts: Annotated[
         bool, _flag("Send each of several equal pictures in a POST of its own, not up to four in one.")
@@ -93,6 +106,23 @@ class Options:
         bool, Parameter(name="--json", negative=(), show_default=False, help="Events for programs on stdout.")
     ] = False
 
+    def changes(self) -> dict[str, object] | None:
+        """The fields that finals have changed; None if no finals are asked for.
+
+        Raises:
+            ConfigurationError: the flags make no sense.
+        """
+        if self.finish is None:
+            if self.set_fields:
+                raise ConfigurationError("--set changes the fields of finals: give --finish kept as well")
+            return None
+        if not self.set_fields:
+            raise ConfigurationError(
+                "--finish kept needs --set FIELD=VALUE, such as --set resolution=1080p: without a change the "
+                "same would be paid for again"
+            )
+        return parse_changes(self.set_fields)
+
     def words(self) -> list[str]:
         """The flags of the command that goes on.
 
@@ -102,6 +132,7 @@ class Options:
             "--max-credits": None if self.max_credits is None else f"{self.max_credits:.10g}",
             "--max-in-flight": None if self.max_in_flight is None else str(self.max_in_flight),
             "--until": self.until,
+            "--finish": self.finish,
             "--project": self.project,
             "--output-name": None if self.output_name == names.DEFAULT else self.output_name,
         }
@@ -112,6 +143,7 @@ class Options:
             "--json": self.as_json,
         }
         words = [word for name, value in given.items() if value is not None for word in (name, value)]
+        words += [word for text in self.set_fields for word in ("--set", text)]
         return words + [name for name, is_set in switches.items() if is_set]
 
 
@@ -153,6 +185,7 @@ async def batch(
             share_posts=not options.no_share_posts and options.max_in_flight is None,
             retry_failed=options.retry_failed,
             until=options.until,
+            finish=options.changes(),
             as_json=options.as_json,
             scale=1 / SPEED if options.sandbox else None,
             max_credits=options.max_credits,
@@ -176,6 +209,7 @@ def _check(output: Path | None, options: Options, connection: Connection) -> Non
         reason = f"--sandbox has a key, an address and a clock of its own; leave out {' and '.join(foreign)}"
         raise ConfigurationError(reason)
     names.Template(options.output_name)
+    options.changes()
     if output is None:
         return
     check_writable(output)
@@ -248,6 +282,7 @@ class _Command:
             resubmit_uncertain=options.resubmit_uncertain,
             retry_failed=options.retry_failed,
             until=options.until,
+            finish=options.changes(),
             embed=not options.no_embed,
             share_posts=not options.no_share_posts,
             project=options.project,
@@ -264,7 +299,9 @@ class _Command:
             counts = ", ".join(f"{count} {state}" for state, count in left.items())
             reason = f"to go on with what is left ({counts})"
             if summary.later == sum(left.values()):  # this stage is over
-                self._write_command(f"{reason}:", evolve(self._options, until=None))
+                self._write_command(
+                    f"{reason}:", evolve(self._options, until=None, finish=None, set_fields=())
+                )
             elif shortfall is None:
                 self._write_command(f"{reason}:")
             else:

@@ -77,6 +77,7 @@ async def print_estimate(
     share_posts: bool = True,
     retry_failed: bool = False,
     until: str | None = None,
+    finish: Mapping[str, object] | None = None,
     as_json: bool,
     scale: float | None = None,
     max_credits: float | None = None,
@@ -91,13 +92,14 @@ async def print_estimate(
         share_posts: whether equal jobs go out together.
         retry_failed: whether failed jobs go out again.
         until: only jobs whose names match this pattern, and what they take.
+        finish: the kept takes with these fields changed, instead of the manifest's jobs.
         as_json: whether to write JSON.
         scale: how long a second of the vendor's takes; else the environment's.
         max_credits: the batch's cap; None without one.
     """
     text = rate_limit or os.environ.get("SEEDANCE_RATE_LIMIT")
     limit = RateLimit.parse(text) if text else RateLimit()
-    found = await survey(manifest, directory, retry_failed=retry_failed, until=until)
+    found = await survey(manifest, directory, retry_failed=retry_failed, until=until, finish=finish)
     scale = scale or time_scale(os.environ.get("SEEDANCE_TIME_SCALE") or "1")
     forecast = Forecast(scale=scale)
     for kind, seconds in found.durations:
