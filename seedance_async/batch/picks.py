@@ -21,7 +21,7 @@ import os
 import time
 from contextlib import contextmanager
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Final, Literal, TypeAlias
+from typing import TYPE_CHECKING, Final, Literal, TypeAlias, TypeGuard
 
 from attrs import evolve, frozen
 
@@ -65,6 +65,11 @@ class Pick:
     pick: Choice | None = None
     note: str = ""
     at: str = ""
+
+
+def is_choice(value: object) -> TypeGuard[Choice | None]:
+    """Whether something, whatever it is, can stand as a pick; None stands for undecided. Pure."""
+    return value is None or (isinstance(value, str) and value in CHOICES)
 
 
 def parse(lines: Iterable[bytes]) -> dict[TaskIds, Pick]:
@@ -168,7 +173,7 @@ def line(pick: Pick) -> str:
 def _pick(facts: dict[str, object]) -> Pick | None:
     name, choice, note, at = (facts.get(key) for key in ("name", "pick", "note", "at"))
     task_ids = reading.texts(facts.get("task_ids"))
-    if not isinstance(name, str) or not task_ids or choice not in {None, *CHOICES}:
+    if not isinstance(name, str) or not task_ids or not is_choice(choice):
         return None
     return Pick(
         name=name,

@@ -11,7 +11,7 @@ from __future__ import annotations
 import os
 import re
 import stat
-from collections.abc import Collection, Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path, PurePosixPath
 from typing import Final
 
@@ -33,6 +33,7 @@ class Result:
 
     Attributes:
         files: below the directory, with ``/``, as they are listed; nothing is known of them.
+        older_of: the job that this is an earlier take of, where the line says so.
         fields: everything else that stands in the line, the request's fields among it.
     """
 
@@ -44,6 +45,7 @@ class Result:
     credits_used: float | None = None
     credits_refunded: float | None = None
     error: str | None = None
+    older_of: str | None = None
     fields: Mapping[str, object] = field(factory=dict, repr=False)
 
 
@@ -66,16 +68,24 @@ def parse(lines: Iterable[bytes]) -> dict[str, Result]:
     return found
 
 
-def first_name(name: str, names: Collection[str]) -> str:
+def first_name(name: str, results: Mapping[str, Result]) -> str:
     """The job that an earlier take, a version before an edit, or a final was made of; else the job itself.
 
     Args:
         name: of a result.
-        names: of all results, by which it is known.
+        results: by the jobs' names; a name says nothing where there is no job that it could be a take of.
     """
-    while (found := _LATER.fullmatch(name)) and found[1] in names:
-        name = found[1]
+    seen = {name}
+    while (before := _before(name, results)) is not None and before not in seen:
+        seen.add(before)
+        name = before
     return name
+
+
+def _before(name: str, results: Mapping[str, Result]) -> str | None:
+    older_of = results[name].older_of if name in results else None
+    found = _LATER.fullmatch(name)
+    return next((each for each in (older_of, found and found[1]) if each in results), None)
 
 
 def lines_of(path: Path) -> Iterator[bytes]:
@@ -124,6 +134,7 @@ def _result(facts: dict[str, object]) -> Result | None:
         credits_used=_amount(facts.pop("credits_used", None)),
         credits_refunded=_amount(facts.pop("credits_refunded", None)),
         error=_text(facts.pop("error", None)) or None,
+        older_of=_text(facts.pop("older_of", None)) or None,
         fields=facts,
     )
 

@@ -24,6 +24,7 @@ from attrs import frozen
 TOKEN_HEADER: Final = "X-Review-Token"  # noqa: S105 - the name of a header
 HOST: Final = "127.0.0.1"
 NAMES: Final = (HOST, "localhost")
+HTTP_PORT: Final = 80
 
 OWN_SITES: Final = frozenset({"same-origin", "none"})
 """What ``Sec-Fetch-Site`` says of a page's own requests, and of an address that somebody typed."""
@@ -57,13 +58,18 @@ def refusal(asked: Asked, *, token: str, port: int) -> tuple[int, str] | None:
         token: of this server.
         port: that it listens on.
     """
-    if asked.host not in {f"{name}:{port}" for name in NAMES}:
+    if asked.host not in _hosts(port):
         return 421, "this server answers to 127.0.0.1 and localhost only"
     if not _same(asked.token, token):
         return 403, "open the whole URL that `seedance review` printed"
     if asked.origin is not None and asked.origin != f"http://{asked.host}":
         return 403, "another page cannot ask for this"
     return _change_refusal(asked, token) if asked.changes else _site_refusal(asked)
+
+
+def _hosts(port: int) -> set[str]:
+    """What a browser says in ``Host`` of this server; it leaves out the port of the scheme."""
+    return {name if port == HTTP_PORT else f"{name}:{port}" for name in NAMES}
 
 
 def _change_refusal(asked: Asked, token: str) -> tuple[int, str] | None:

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Final
 from attrs import frozen
 
 from seedance_async.batch.gallery import CLIPS, PICTURES
-from seedance_async.batch.picks import MOST_NOTE_CHARACTERS, Choice, Pick, TaskIds
+from seedance_async.batch.picks import MOST_NOTE_CHARACTERS, Choice, Pick, TaskIds, is_choice
 from seedance_async.batch.results_reading import Result, first_name, texts
 
 if TYPE_CHECKING:
@@ -89,7 +89,7 @@ def _change(name: str, task_ids: TaskIds, others: Mapping[str, object]) -> Chang
     if not others or others.keys() - {"pick", "note"}:
         raise ValueError("the body must have pick or note, or both, and nothing else")
     pick, note = others.get("pick"), others.get("note")
-    if pick is not None and pick not in {"keep", "reject"}:
+    if not is_choice(pick):
         raise ValueError("pick must be keep, reject or null")
     if note is not None and (not isinstance(note, str) or len(note) > MOST_NOTE_CHARACTERS):
         raise ValueError(f"note must be text of at most {MOST_NOTE_CHARACTERS:,} characters")
