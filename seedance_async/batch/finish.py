@@ -14,7 +14,7 @@ Pure.
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from itertools import count
 from typing import Final
 
@@ -146,7 +146,8 @@ def finishing_jobs(takes: Iterable[KeptTake], changes: Mapping[str, object]) -> 
                 problems.setdefault(problem, []).append(take.name)
     if problems:
         told = [(name, f"{reason} ({shown_names(names)})") for (name, reason), names in problems.items()]
-        raise ValidationError(told, subject="--finish kept")
+        good = [take.name for take, *_ in found]
+        raise ValidationError([*told, *_way_out(good)], subject="--finish kept")
     made = [(take, job) for take, job, is_new in found if is_new]
     seeded = {take.name for take, job in made if take.seed is not None and _seed(job) == take.seed}
     unseeded = [take for take, _ in made if take.name not in seeded and "seed" not in changes]
@@ -236,6 +237,12 @@ def _with_seed(take: KeptTake, fields: Mapping[str, object], *, keeps_seed: bool
         if "seed" not in {name for name, _ in error.problems}:
             raise
     return wire.build(take.model, {name: value for name, value in fields.items() if name != "seed"})
+
+
+def _way_out(good: Sequence[str]) -> Iterator[tuple[str, str]]:
+    """How to finish only the takes with which nothing is wrong, if there are any."""
+    if good:
+        yield "until", f"--until PATTERN finishes some of the takes, by name; {shown_names(good)} can be so"
 
 
 def _seed(job: Job) -> int | None:

@@ -9,6 +9,7 @@ from attrs import evolve
 from seedance_async import wire
 from seedance_async.batch import finish, keys, picks
 from seedance_async.batch.journal import drafts, finals
+from seedance_async.batch.states import HAS_OUTPUT
 from seedance_async.errors import ConfigurationError, ValidationError
 from seedance_async.filenames import fold
 from seedance_async.logs import Log
@@ -70,7 +71,7 @@ class Finishing:
         return taken.problems
 
     def _entries(self, store: Store, own: set[str]) -> list[JobEntry]:
-        """The kept takes, without those that are finals themselves."""
+        """The kept takes, without those that are finals themselves or have no output."""
         found = list(finals.entries_of(store, (pick.task_ids for pick in self._kept)))
         if not found:
             raise ConfigurationError(NONE_KEPT)
@@ -78,11 +79,13 @@ class Finishing:
         chosen = [each for each in found if pattern is None or finals.matches(store, each.name, pattern)]
         if not chosen:
             raise ConfigurationError(f"no take that is kept has a name that matches {pattern!r}")
-        drafts_of = [each for each in chosen if each.name not in own]
         if finished := [each.name for each in chosen if each.name in own]:
             log.warning("left out, as they are finals themselves: %s", finish.shown_names(finished))
+        if without := [each.name for each in chosen if each.state not in HAS_OUTPUT]:
+            log.warning("left out, as nothing came of them: %s", finish.shown_names(without))
+        drafts_of = [each for each in chosen if each.name not in own and each.state in HAS_OUTPUT]
         if not drafts_of:
-            raise ConfigurationError("everything that is kept is a final already")
+            raise ConfigurationError("nothing that is kept can be finished")
         return drafts_of
 
     def _check_sources(self, store: Store, entries: Sequence[JobEntry]) -> None:
