@@ -20,10 +20,10 @@ if TYPE_CHECKING:
 
     from seedance_async import JobResult
 
-CLIP = {"model": "seedance2", "prompt": "A paper boat on a pond", "duration": "4"}
-PICTURE = {"model": "nano-banana-pro", "prompt": "A red hat"}
-BETTER = {"resolution": "1080p"}
-LARGER = {"resolution": "2K"}
+CLIP: dict[str, object] = {"model": "seedance2", "prompt": "A paper boat on a pond", "duration": "4"}
+PICTURE: dict[str, object] = {"model": "nano-banana-pro", "prompt": "A red hat"}
+BETTER: dict[str, object] = {"resolution": "1080p"}
+LARGER: dict[str, object] = {"resolution": "2K"}
 
 
 def manifest_of(directory: Path, **jobs: dict[str, object]) -> Path:
@@ -153,7 +153,8 @@ async def test_other_fields_and_back_again_pay_for_each_once(tmp_path: Path) -> 
     """What was made with the first fields stays under another name, and is found there."""
     async with Sandbox() as sandbox:
         manifest = await begun(sandbox, tmp_path, kept=("boat",), boat=PICTURE)
-        for changes in (LARGER, {"image_size": "1:1"}, LARGER, {"image_size": "1:1"}):
+        square: dict[str, object] = {"image_size": "1:1"}
+        for changes in (LARGER, square, LARGER, square):
             await finished(sandbox, manifest, changes)
 
         assert 3 == len(submits(sandbox)) == len(sandbox.paid_tasks)
@@ -200,8 +201,8 @@ async def test_a_job_that_is_called_like_a_final_keeps_its_name(tmp_path: Path) 
     other = {**PICTURE, "prompt": "Another"}
     async with Sandbox() as sandbox:
         manifest = await begun(sandbox, tmp_path, kept=("boat",), boat=PICTURE, **{"boat-final": other})
-        for _ in range(2):
-            results = await finished(sandbox, manifest)
+        await finished(sandbox, manifest)
+        results = await finished(sandbox, manifest)
 
         assert 3 == len(submits(sandbox))
     assert (tmp_path / "out" / "boat-final-2.png").is_file()
