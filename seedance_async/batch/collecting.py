@@ -39,7 +39,7 @@ class Collector:
             outcomes: of all tasks, in the order of the parts.
 
         Returns:
-            The jobs. One that the answer names no task for is planned, where that proves that it was not paid.
+            The jobs. One that the answer names no task for is planned, where that proves it unpaid.
         """
         rest = iter(outcomes)
         by_number = {number: [next(rest) for _ in part.task_ids] for number, part in parts.items() if part}

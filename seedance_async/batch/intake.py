@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Iterator, Sequence
     from os import PathLike
 
+    from seedance_async.batch.finishing import Finishing
     from seedance_async.batch.journal import LineProblem
     from seedance_async.batch.manifest import Line
 
@@ -53,26 +54,33 @@ MOST_PROBLEMS: Final = 10_000
 
 
 async def take_manifest(
-    journal: Journal, source: str | PathLike[str], *, has_store: bool = True, adopts: bool = True
+    journal: Journal,
+    source: str | PathLike[str],
+    finishing: Finishing | None = None,
+    *,
+    has_store: bool = True,
+    adopts: bool = True,
 ) -> Changes:
-    """Plan every job of a manifest.
+    """Plan every job of a manifest, and the finals that are to be made of its takes.
 
     Args:
         journal: to plan them in.
         source: path of the manifest.
+        finishing: makes finals of its takes, if that is asked for.
         has_store: whether there is a place where local files become URLs.
         adopts: whether renamed jobs take over what was made of them; each is told.
 
     Raises:
         ManifestError: with everything that is wrong, line by line. Nothing was sent.
+        ConfigurationError, ValidationError: of the finals; see ``Finishing.plan``. Nothing was sent.
     """
-    fingerprint = await to_thread.run_sync(manifest.fingerprint, source)
+    fingerprint = await to_thread.run_sync(manifest.fingerprint, source) if finishing is None else None
     is_known = fingerprint is not None and fingerprint == await journal.fact("manifest")
     if is_known and not journal.store.has_inputs:  # files may have changed where the manifest has not
         return Changes()
     planner = await journal.do(partial(Planner, journal.store, whole=True, adopts=adopts))
     try:
-        await _take_all(journal, planner, source, has_store=has_store)
+        await _take_all(journal, planner, source, finishing, has_store=has_store)
         changes = await journal.do(planner.finish, manifest=fingerprint or "")
     except BaseException:  # else a run of another manifest, or of an earlier one, would send what was planned
         await journal.do(planner.abandon)
@@ -87,7 +95,12 @@ async def take_manifest(
 
 
 async def _take_all(
-    journal: Journal, planner: Planner, source: str | PathLike[str], *, has_store: bool
+    journal: Journal,
+    planner: Planner,
+    source: str | PathLike[str],
+    finishing: Finishing | None,
+    *,
+    has_store: bool,
 ) -> None:
     inspector = Inspector(await journal.do(journal.store.known_inputs))
     read = _drafts_and_problems(manifest.read(source), inspector)
@@ -105,6 +118,8 @@ async def _take_all(
             break
     if empty:
         problems.append((1, "manifest", "holds no jobs"))
+    if finishing is not None and not problems:
+        problems += await journal.do(finishing.plan, journal.store, planner)
     problems += await journal.do(planner.link_problems)
     problems += await journal.do(planner.input_problems, inspector.gone, has_store=has_store)
     if problems:

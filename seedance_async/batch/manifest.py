@@ -39,7 +39,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from os import PathLike
 
-__all__ = ["STDIN", "Line", "fingerprint", "read"]
+__all__ = ["STDIN", "Line", "cell", "fingerprint", "read"]
 
 BOOLEANS: Final = frozenset({"generate_audio", "fixed_lens"})
 INTEGERS: Final = frozenset({"seed", ASKED_SEED, "batch_count", "repeat"})
@@ -284,19 +284,19 @@ def _header_problems(columns: tuple[str, ...]) -> Iterator[tuple[str, str]]:
     if not has_model and not _COLUMNS & set(columns):
         yield "csv", f"{_READ_AS_CSV}, and it begins with {shown_url(columns[0])}. {_OTHERWISE}"
         return
-    for cell, times in Counter(columns).items():
-        if cell not in _COLUMNS:
-            hint = f"; did you mean {meant!r}?" if (meant := _meant(cell)) else ""
-            yield "column", f"{cell!r:.60} is not a field of a job{hint}"
+    for column, times in Counter(columns).items():
+        if column not in _COLUMNS:
+            hint = f"; did you mean {meant!r}?" if (meant := _meant(column)) else ""
+            yield "column", f"{column!r:.60} is not a field of a job{hint}"
         elif times > 1:
-            yield "column", f"{cell!r} is there {times} times; leave one of them"
+            yield "column", f"{column!r} is there {times} times; leave one of them"
     if not has_model:
         yield "column", f"'model' is missing: {_READ_AS_CSV}"
 
 
-def _meant(cell: str) -> str | None:
+def _meant(column: str) -> str | None:
     """The column that a word was probably meant to be."""
-    return next(iter(get_close_matches(cell.casefold(), _COLUMNS, n=1)), None)
+    return next(iter(get_close_matches(column.casefold(), _COLUMNS, n=1)), None)
 
 
 def _row_jobs(row: Row, columns: tuple[str, ...], entries: Entries) -> Iterator[Line]:
@@ -308,16 +308,16 @@ def _row_jobs(row: Row, columns: tuple[str, ...], entries: Entries) -> Iterator[
         reason = f"has {len(row.cells)} cells, and the header {len(columns)} columns; the first beyond them"
         return iter([_problem(1, "csv", f"{reason} is {shown_url(surplus)}. {_COMMA_INSIDE}")])
     cells = {
-        name: cell
-        for name, cell in zip(columns, row.cells, strict=False)
-        if cell.strip() or name == ASKED_SEED  # that none was asked for says something
+        name: text
+        for name, text in zip(columns, row.cells, strict=False)
+        if text.strip() or name == ASKED_SEED  # that none was asked for says something
     }
-    if foreign := [name for name, cell in cells.items() if _NOT_UTF8.search(cell)]:
+    if foreign := [name for name, text in cells.items() if _NOT_UTF8.search(text)]:
         return iter([Line(1, place=1, problems=tuple((name, _SAVE_AS_UTF8) for name in foreign))])
-    return entries.jobs({name: _cell(name, cell) for name, cell in cells.items()})
+    return entries.jobs({name: cell(name, text) for name, text in cells.items()})
 
 
-def _cell(name: str, text: str) -> object:
+def cell(name: str, text: str) -> object:
     """What a cell stands for; what cannot be read stays text, for the field's own rule to name."""
     if name in BOOLEANS:
         return {"true": True, "false": False}.get(text.strip().lower(), text)

@@ -15,6 +15,7 @@ from anyio import to_thread
 from attrs import field, frozen
 
 from seedance_async.batch.jobs import MAX_REPEAT
+from seedance_async.batch.picks import rejected_names
 from seedance_async.errors import ConfigurationError
 from seedance_async.logs import Log
 from seedance_async.models.display import shown
@@ -36,15 +37,6 @@ UNFINISHED: Final = "not finished, so no other take is begun; run once more when
 PAGE: Final = 5000
 
 
-def rejected_names(directory: Path) -> tuple[str, ...]:
-    """The names of the jobs that a review has rejected.
-
-    Raises:
-        ConfigurationError: there was no review.
-    """
-    raise ConfigurationError(f"{REJECTED!r}: {directory} has no picks: run seedance review first")
-
-
 def words_fault(words: object) -> str | None:
     """Why these are no names of jobs; None if they are."""
     given = [words] if isinstance(words, str) else words
@@ -60,6 +52,16 @@ def takes_fault(takes: object, words: object) -> str | None:
     return None if takes == 1 or words else "says how many new takes of which jobs; name them with reroll"
 
 
+async def _rejected(directory: Path) -> tuple[str, ...]:
+    try:
+        return await to_thread.run_sync(rejected_names, directory)
+    except OSError as problem:
+        raise ConfigurationError(
+            f"{REJECTED!r}: the picks of {directory} cannot be read ({problem.strerror}); "
+            f"run seedance review {directory} first"
+        ) from problem
+
+
 async def chosen(journal: Journal, words: Sequence[str], directory: Path) -> list[int]:
     """The numbers of the jobs that are to be made anew, in their order.
 
@@ -73,7 +75,7 @@ async def chosen(journal: Journal, words: Sequence[str], directory: Path) -> lis
     """
     if not words:
         return []
-    rejected = await to_thread.run_sync(rejected_names, directory) if REJECTED in words else ()
+    rejected = await _rejected(directory) if REJECTED in words else ()
     meant = _Meant(frozenset(words), frozenset(rejected))
     last = 0
     while page := await journal.do(journal.store.listed_names, after=last, limit=PAGE):

@@ -33,6 +33,8 @@ from anyio import to_thread
 from seedance_async import arguments, clocks
 from seedance_async.batch import names, refunded, reroll, results
 from seedance_async.batch.account_check import check_account
+from seedance_async.batch.finish import changes_fault
+from seedance_async.batch.finishing import Finishing, chosen, finishing_of
 from seedance_async.batch.intake import take_manifest, take_stream
 from seedance_async.batch.jobs import Job, JobResult
 from seedance_async.batch.journal import Changes, JobEntry, Journal, Rerolled
@@ -96,6 +98,9 @@ class BatchRunner:
             is not what was asked for, or costs more than expected, the run stops: ``summary.stopped`` is a
             ``CanaryError``. The next run pays for no second one.
         accept_delivery: go on all the same; differences are only warned of.
+        finish: make the takes again that are kept (see ``seedance review``), with these fields changed and
+            their seed, each as a job ``NAME-final``; nothing else of the manifest is sent, and ``until``
+            chooses among the names of the takes. See ``batch.finish``.
         project: whose costs the POSTs are in the account's record; else the client's, else the directory's
             name.
 
@@ -124,6 +129,7 @@ class BatchRunner:
         adopt: bool = True,
         canary: bool = False,
         accept_delivery: bool = False,
+        finish: Mapping[str, object] | None = None,
         project: str | None = None,
     ) -> None:
         is_client = isinstance(client, SeedanceClient)
@@ -146,6 +152,7 @@ class BatchRunner:
                 "adopt": true_or_false(adopt),
                 "canary": true_or_false(canary),
                 "accept_delivery": true_or_false(accept_delivery),
+                "finish": changes_fault(finish),
                 "project": optional(arguments.text)(project),
             }
         )
@@ -158,6 +165,8 @@ class BatchRunner:
         self._embed = embed
         self._share_posts = share_posts and max_in_flight is None
         self._until = until
+        self._finish = finish
+        self._finishing: Finishing | None = None
         self._later = 0
         self._reroll = (reroll,) if isinstance(reroll, str) else tuple(reroll)
         self._takes = takes
@@ -283,14 +292,20 @@ class BatchRunner:
         self._busy = True
         try:
             if isinstance(jobs, str | os.PathLike):
+                self._finishing = await to_thread.run_sync(
+                    finishing_of, self._directory, self._finish, self._until
+                )
                 self._changes = await take_manifest(
-                    journal, jobs, has_store=self._client.has_media_store, adopts=self._adopt
+                    journal,
+                    jobs,
+                    self._finishing,
+                    has_store=self._client.has_media_store,
+                    adopts=self._adopt,
                 )
                 await self._choose(journal)  # before anything of the journal is changed for the run
                 self._chosen = await reroll.chosen(journal, self._reroll, self._directory)
                 planned, known = self._listed(journal), self._known(journal)
-            elif self._until is not None or self._reroll:
-                option = "reroll" if self._reroll else "until"
+            elif option := self._about_a_manifest():
                 raise ConfigurationError(
                     f"{option}= chooses among the jobs of a manifest; give the path of one"
                 )
@@ -303,6 +318,11 @@ class BatchRunner:
         run = self._run = self._prepare(journal)
         run.start(self._begun(journal), planned)
         return run, known
+
+    def _about_a_manifest(self) -> str | None:
+        """An option that was given and needs a manifest, if any."""
+        options = {"until": self._until, "reroll": self._reroll or None, "finish": self._finish}
+        return next((name for name, value in options.items() if value is not None), None)
 
     async def _leave(self, journal: Journal, run: Run) -> None:
         """End a run, in good order."""
@@ -343,7 +363,7 @@ class BatchRunner:
 
     async def _choose(self, journal: Journal) -> None:
         """Leave the jobs for later that the run is not to send."""
-        later = await journal.do(journal.store.choose, self._until)
+        later = await journal.do(journal.store.choose, *chosen(self._until, self._finishing))
         if later is None:
             raise ConfigurationError(f"no job of the manifest has a name that matches {self._until!r}")
         self._later = later

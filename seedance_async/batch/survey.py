@@ -14,9 +14,11 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
+from anyio import to_thread
 from attrs import frozen
 
 from seedance_async.batch import reroll
+from seedance_async.batch.finishing import chosen, finishing_of
 from seedance_async.batch.intake import take_manifest
 from seedance_async.batch.journal import Changes, Journal
 from seedance_async.batch.journal.opening import not_permitted
@@ -85,6 +87,7 @@ async def survey(
     rerolled: Sequence[str] = (),
     takes: int = 1,
     adopts: bool = True,
+    finish: Mapping[str, object] | None = None,
 ) -> Survey:
     """Survey a manifest, beside what its directory knows.
 
@@ -98,6 +101,7 @@ async def survey(
         rerolled: names, or patterns of names, of jobs that are made anew.
         takes: how many new ones of each.
         adopts: whether renamed jobs take over what was made of them.
+        finish: count the kept takes, made again with these fields changed, instead.
 
     Raises:
         ConfigurationError: no name matches a pattern.
@@ -107,15 +111,16 @@ async def survey(
     with _copied(directory) as copy:
         journal = await Journal.open(copy)
         try:
-            changes = await take_manifest(journal, manifest, has_store=has_store, adopts=adopts)
-            chosen = await reroll.chosen(journal, rerolled, directory or copy)
+            finishing = await to_thread.run_sync(finishing_of, directory, finish, until)
+            changes = await take_manifest(journal, manifest, finishing, has_store=has_store, adopts=adopts)
+            rerolls = await reroll.chosen(journal, rerolled, directory or copy)
             if retry_failed:
                 await journal.do(journal.store.plan_ended_again)
             async for _ in plan_earlier(journal, most=reroll_refunded):
                 pass
-            if chosen:
-                await journal.do(journal.store.reroll, chosen, takes)
-            if await journal.do(journal.store.choose, until) is None:
+            if rerolls:
+                await journal.do(journal.store.reroll, rerolls, takes)
+            if await journal.do(journal.store.choose, *chosen(until, finishing)) is None:
                 raise ConfigurationError(f"no job of the manifest has a name that matches {until!r}")
             return await journal.do(_look, journal, changes)
         finally:

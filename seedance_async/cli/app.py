@@ -10,7 +10,7 @@ from cyclopts import App
 from cyclopts.exceptions import CycloptsError, UnknownOptionError, UnusedCliTokensError
 
 from seedance_async import __version__
-from seedance_async.cli import batch, demo, estimate, expand, export, generate, record, sandbox, tasks
+from seedance_async.cli import batch, demo, estimate, expand, export, generate, record, review, sandbox, tasks
 from seedance_async.cli.exits import code_of, lines_of
 from seedance_async.cli.output import help_console, log_notices, prepare, take_write_errors, write_message
 from seedance_async.cli.unused_words import unused_words, without
@@ -43,13 +43,14 @@ def build() -> App:
     app.command(estimate.estimate)
     app.command(expand.expand)
     app.command(export.export, usage="Usage: seedance export DIR [OPTIONS]")
+    app.command(review.review)
     app.command(tasks.status)
     app.command(tasks.wait)
     app.command(tasks.download)
     app.command(record.tasks)
     app.command(record.spend)
     app.command(sandbox.sandbox)
-    order = "demo generate batch expand export estimate status wait download tasks spend sandbox"
+    order = "demo generate batch review expand export estimate status wait download tasks spend sandbox"
     for position, name in enumerate(order.split()):
         app[name].sort_key = position  # help lists them in the order in which a newcomer needs them
     return app

@@ -10,7 +10,7 @@ import os
 import shlex
 from contextlib import AsyncExitStack, contextmanager
 from pathlib import Path  # noqa: TC003 - cyclopts reads the annotations
-from typing import TYPE_CHECKING, Annotated, Final
+from typing import TYPE_CHECKING, Annotated, Final, Literal
 
 from attrs import evolve, frozen
 from cyclopts import Parameter
@@ -18,6 +18,7 @@ from cyclopts import Parameter
 import seedance_async
 from seedance_async import sandbox as emulator
 from seedance_async.batch import names
+from seedance_async.batch.finish import parse_changes
 from seedance_async.batch.journal.remains import JOURNAL
 from seedance_async.batch.manifest_source import is_read_once
 from seedance_async.batch.reroll import takes_fault
@@ -109,6 +110,18 @@ class Options:
     accept_delivery: Annotated[
         bool, _flag("Go on though a canary is not what was asked for, or costs more than expected.")
     ] = False
+    finish: Annotated[
+        Literal["kept"] | None,
+        Parameter(
+            show_choices=False, help="kept: make the takes again that are kept, with what --set changes."
+        ),
+    ] = None
+    set_fields: Annotated[
+        tuple[str, ...],
+        Parameter(
+            name="--set", negative=(), show_default=False, help="FIELD=VALUE of the finals; may be repeated."
+        ),
+    ] = ()
     no_embed: Annotated[bool, _flag("Leave the prompts out of the files' own metadata.")] = False
     no_share_posts: Annotated[
         bool, _flag("Send each of several equal pictures in a POST of its own, not up to four in one.")
@@ -132,6 +145,23 @@ class Options:
         bool, Parameter(name="--json", negative=(), show_default=False, help="Events for programs on stdout.")
     ] = False
 
+    def changes(self) -> dict[str, object] | None:
+        """The fields that finals have changed; None if no finals are asked for.
+
+        Raises:
+            ConfigurationError: the flags make no sense.
+        """
+        if self.finish is None:
+            if self.set_fields:
+                raise ConfigurationError("--set changes the fields of finals: give --finish kept as well")
+            return None
+        if not self.set_fields:
+            raise ConfigurationError(
+                "--finish kept needs --set FIELD=VALUE, such as --set resolution=1080p: without a change the "
+                "same would be paid for again"
+            )
+        return parse_changes(self.set_fields)
+
     def words(self) -> list[str]:
         """The flags of the command that goes on.
 
@@ -142,6 +172,7 @@ class Options:
             "--max-in-flight": None if self.max_in_flight is None else str(self.max_in_flight),
             "--reroll-refunded": str(self.reroll_refunded) if self.reroll_refunded else None,
             "--until": self.until,
+            "--finish": self.finish,
             "--project": self.project,
             "--on-event": self.on_event,
             "--on-event-for": self.on_event_for,
@@ -157,6 +188,7 @@ class Options:
             "--json": self.as_json,
         }
         words = [word for name, value in given.items() if value is not None for word in (name, value)]
+        words += [word for text in self.set_fields for word in ("--set", text)]
         return words + [name for name, is_set in switches.items() if is_set]
 
 
@@ -204,6 +236,7 @@ async def batch(
             rerolled=options.reroll or (),
             takes=options.takes,
             adopts=not options.no_adopt,
+            finish=options.changes(),
             as_json=options.as_json,
             scale=1 / SPEED if options.sandbox else None,
             max_credits=options.max_credits,
@@ -238,6 +271,7 @@ def _check(output: Path | None, options: Options, connection: Connection) -> Non
         raise ConfigurationError("--reroll-refunded must be 0 or more: how often a job is made anew at most")
     if fault := takes_fault(options.takes, options.reroll):
         raise ConfigurationError(f"--takes {fault}")
+    options.changes()
     if output is None:
         return
     check_writable(output)
@@ -330,6 +364,7 @@ class _Command:
             adopt=not options.no_adopt,
             canary=options.canary,
             accept_delivery=options.accept_delivery,
+            finish=options.changes(),
             embed=not options.no_embed,
             share_posts=not options.no_share_posts,
             project=options.project,
@@ -347,7 +382,9 @@ class _Command:
             if _is_mismatch(summary.stopped):
                 self._write_command(f"{reason} all the same:", evolve(self._options, accept_delivery=True))
             elif summary.later == sum(left.values()):  # this stage is over
-                self._write_command(f"{reason}:", evolve(self._options, until=None))
+                self._write_command(
+                    f"{reason}:", evolve(self._options, until=None, finish=None, set_fields=())
+                )
             elif shortfall is None:
                 self._write_command(f"{reason}:")
             else:

@@ -83,6 +83,7 @@ async def print_estimate(
     rerolled: Sequence[str] = (),
     takes: int = 1,
     adopts: bool = True,
+    finish: Mapping[str, object] | None = None,
     as_json: bool,
     scale: float | None = None,
     max_credits: float | None = None,
@@ -102,6 +103,7 @@ async def print_estimate(
         rerolled: names, or patterns of names, of jobs that are made anew.
         takes: how many new ones of each.
         adopts: whether renamed jobs take over what was made of them.
+        finish: the kept takes with these fields changed, instead of the manifest's jobs.
         as_json: whether to write JSON.
         scale: how long a second of the vendor's takes; else the environment's.
         max_credits: the batch's cap; None without one.
@@ -119,6 +121,7 @@ async def print_estimate(
         rerolled=rerolled,
         takes=takes,
         adopts=adopts,
+        finish=finish,
     )
     scale = scale or time_scale(os.environ.get("SEEDANCE_TIME_SCALE") or "1")
     forecast = Forecast(scale=scale)

@@ -76,8 +76,9 @@ def chromium(gallery: Path) -> Iterator[Browser]:
     if program is None:
         pytest.skip("no chromium on the PATH: apt-get install chromium")
     with api.sync_playwright() as playwright:
+        hosts = "MAP * ~NOTFOUND, EXCLUDE 127.0.0.1, EXCLUDE localhost"
         browser = playwright.chromium.launch(
-            executable_path=program, args=["--no-sandbox", "--host-resolver-rules=MAP * ~NOTFOUND"]
+            executable_path=program, args=["--no-sandbox", f"--host-resolver-rules={hosts}"]
         )
         yield browser
         browser.close()

@@ -67,7 +67,7 @@ class LinkMoves(PostRows):
         return blocked
 
     @transaction
-    def choose(self, pattern: str | None) -> int | None:
+    def choose(self, pattern: str | None, only: Sequence[int] | None = None) -> int | None:
         """Send in this run all jobs, or only those that ``want`` names; how many are left for later."""
         self._wanted = "1"
-        return 0 if pattern is None else self.want(pattern)
+        return 0 if pattern is None and only is None else self.want(pattern or "*", only)

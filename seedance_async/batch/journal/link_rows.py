@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Final
 from seedance_async import posts
 from seedance_async.batch.journal.input_rows import InputRows
 from seedance_async.batch.journal.queries import READY
-from seedance_async.batch.journal.records import damage, tasks_of
+from seedance_async.batch.journal.records import as_json, damage, tasks_of
 from seedance_async.batch.states import HAS_OUTPUT, State
 from seedance_async.errors import JournalError
 from seedance_async.filenames import fold
@@ -201,11 +201,12 @@ class LinkRows(InputRows):
         such = f"number = ? AND {self._wanted} AND {READY}"
         return self.file.row(f"SELECT 1 FROM jobs WHERE {such}", number) is not None
 
-    def want(self, pattern: str) -> int | None:
+    def want(self, pattern: str, only: Sequence[int] | None = None) -> int | None:
         """Send in this run only jobs whose names are like this pattern, and what they take.
 
         Args:
             pattern: of a name, with ``*``, ``?`` and ``[…]``.
+            only: numbers of the jobs among which such names are looked for; None for all.
 
         Returns:
             How many jobs are left for a later run; None, and all are wanted, if no name is like it.
@@ -213,12 +214,14 @@ class LinkRows(InputRows):
         self.file.write("DROP TABLE IF EXISTS temp.wanted")
         self.file.write("CREATE TEMP TABLE wanted (number INTEGER PRIMARY KEY)")
         self.file.write(
-            "WITH RECURSIVE found (number) AS (SELECT number FROM jobs WHERE listed = 1 AND name GLOB ? "
+            "WITH RECURSIVE found (number) AS (SELECT number FROM jobs WHERE listed = 1 AND name GLOB ?1 "
+            "AND (?2 IS NULL OR number IN (SELECT value FROM json_each(?2))) "
             "UNION SELECT source FROM found JOIN edges ON edges.job = found.number "
             "UNION SELECT older.number FROM found JOIN jobs USING (number) "
             "JOIN older ON older.fold = jobs.fold AND older.ordered = 1) "
             "INSERT INTO wanted SELECT number FROM found",
             pattern,
+            None if only is None else as_json(list(only)),
         )
         if self.file.row("SELECT 1 FROM temp.wanted LIMIT 1") is None:
             return None

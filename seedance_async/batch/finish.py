@@ -1,0 +1,257 @@
+"""Finals: the kept takes of a batch made again with some fields changed, each as a job of its own.
+
+A final asks for what its take was made of, with the changed fields and the seed of the take, where the model
+has one. Pictures have none, nor have clips of the ``mini`` tier and of the ``real`` channel: drafts that are
+to be finished are best made at ``standard`` 720p. That the same seed shows the same scene at another tier or
+resolution is a hope; the vendor promises nothing of it.
+
+A final is called ``NAME-final``. Its name and its request are its identity, as of any job: asked for once
+more it is the same job, and with other fields it is an edited one.
+
+Pure.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from itertools import count
+from typing import Final
+
+import attrs
+from attrs import field, frozen
+
+from seedance_async import wire
+from seedance_async.answers import Task, VideoOutput
+from seedance_async.batch.jobs import Job
+from seedance_async.batch.manifest import cell
+from seedance_async.errors import ConfigurationError, ValidationError
+from seedance_async.filenames import fold
+from seedance_async.models import MEDIA_FIELDS, REQUEST_TYPES, Request
+from seedance_async.models.display import shown
+from seedance_async.models.requests import suggestion
+
+SUFFIX: Final = "-final"
+LARGEST_SEED: Final = 2**32 - 1
+SHOWN: Final = 5
+"""Names in a message."""
+
+DERIVED: Final = ("mode", "type")
+"""Fields that follow from the media, where these are changed."""
+
+CHANCE: Final = frozenset({"quality_tier", "channel", "resolution", "aspect_ratio", "duration"})
+"""Fields beside which a seed may mean something else."""
+
+_FIELDS: Final = sorted({at.name for kind in REQUEST_TYPES.values() for at in attrs.fields(kind)})
+_FINAL: Final = re.compile(r".+-final(?:-[0-9]+)?(?:-(?:take|before-edit)(?:-[0-9]+)?)*", re.DOTALL)
+
+
+@frozen(kw_only=True)
+class KeptTake:
+    """A take that is kept, as it was asked for.
+
+    Attributes:
+        name: of its job now.
+        fields: of its request, by the API's names.
+        seed: that the API reported, or that was asked for; None if no seed is known.
+    """
+
+    name: str
+    model: str
+    fields: Mapping[str, object] = field(repr=False)
+    seed: int | None = None
+
+
+@frozen(kw_only=True)
+class Finals:
+    """The jobs that finish kept takes.
+
+    Attributes:
+        jobs: in the order of the takes.
+        seeded: how many of them have their take's seed.
+        without_field: names of takes whose finals have no field for a seed.
+        without_seed: names of takes of which no seed is known.
+        so_already: names of takes that are made with these very fields; nothing is to be made of them.
+    """
+
+    jobs: tuple[Job, ...]
+    seeded: int = 0
+    without_field: tuple[str, ...] = ()
+    without_seed: tuple[str, ...] = ()
+    so_already: tuple[str, ...] = ()
+
+
+def parse_changes(texts: Iterable[str]) -> dict[str, object]:
+    """The changed fields that ``FIELD=VALUE`` texts stand for; values are read as the cells of a CSV are.
+
+    Raises:
+        ConfigurationError: with everything that is wrong.
+    """
+    changes: dict[str, object] = {}
+    problems = []
+    for text in texts:
+        name, mark, value = text.partition("=")
+        name = name.strip()
+        if not mark:
+            problems.append(f"--set {text!r:.60} must be FIELD=VALUE, such as resolution=1080p")
+        elif fault := field_fault(name):
+            problems.append(f"--set {name!r:.60} {fault}")
+        elif not value.strip():
+            problems.append(f"--set {name} has no value")
+        elif name in changes:
+            problems.append(f"--set {name} is there twice")
+        changes[name] = cell(name, value)
+    if problems:
+        raise ConfigurationError("; ".join(problems))
+    return changes
+
+
+def field_fault(name: object) -> str | None:
+    """Why a word is no field that can be changed; None if it is one."""
+    if name in {"name", "model", "repeat"}:
+        return "cannot be changed: a final is a job of its own, of the same model"
+    return None if name in _FIELDS else f"is not a field of a request{suggestion(str(name), _FIELDS)}"
+
+
+def changes_fault(changes: object) -> str | None:
+    """Why something is no mapping of changed fields; None if it is, or is None."""
+    if changes is None:
+        return None
+    if not isinstance(changes, Mapping) or not changes:
+        return f"must be a mapping of changed fields, such as {{'resolution': '1080p'}}; got {shown(changes)}"
+    return next((f"{name!r:.60} {fault}" for name in changes if (fault := field_fault(name))), None)
+
+
+def seed_of(tasks: Sequence[Task], fields: Mapping[str, object]) -> int | None:
+    """The seed of a take: the one that the API reports, else the one that was asked for; None if unknown."""
+    reported = [task.output.seed for task in tasks if isinstance(task.output, VideoOutput)]
+    for seed in (*reported, fields.get("seed")):
+        if isinstance(seed, int) and not isinstance(seed, bool) and 0 <= seed <= LARGEST_SEED:
+            return seed
+    return None
+
+
+def finishing_jobs(takes: Iterable[KeptTake], changes: Mapping[str, object]) -> Finals:
+    """The jobs that make takes again with changed fields, named ``NAME-final``.
+
+    Raises:
+        ValidationError: a changed request breaks a rule; with every problem, each with the names it is of.
+    """
+    found, problems = [], dict[tuple[str, str], list[str]]()
+    for take in takes:
+        try:
+            found.append((take, *_finished(take, changes)))
+        except ValidationError as error:
+            for problem in error.problems:
+                problems.setdefault(problem, []).append(take.name)
+    if problems:
+        told = [(name, f"{reason} ({shown_names(names)})") for (name, reason), names in problems.items()]
+        good = [take.name for take, *_ in found]
+        raise ValidationError([*told, *_way_out(good)], subject="--finish kept")
+    made = [(take, job) for take, job, is_new in found if is_new]
+    seeded = {take.name for take, job in made if take.seed is not None and _seed(job) == take.seed}
+    unseeded = [take for take, _ in made if take.name not in seeded and "seed" not in changes]
+    return Finals(
+        jobs=tuple(job for _, job in made),
+        seeded=len(seeded),
+        without_field=tuple(take.name for take in unseeded if take.seed is not None or not _has_seed(take)),
+        without_seed=tuple(take.name for take in unseeded if take.seed is None and _has_seed(take)),
+        so_already=tuple(take.name for take, _, is_new in found if not is_new),
+    )
+
+
+def is_final(name: str) -> bool:
+    """Whether a job that stands in no manifest was made by finishing another, by its name."""
+    return _FINAL.fullmatch(name) is not None
+
+
+def final_names(
+    wanted: Sequence[tuple[str, bytes]], known: Mapping[str, bytes], listed: Collection[str]
+) -> list[str]:
+    """The names of finals: each as on record, where the same was asked for before; else one that is free.
+
+    Args:
+        wanted: for each final the name it should have, and the digest of its request.
+        known: digests of the finals on record, by their names.
+        listed: folded names of jobs that the manifest has; none of them is given.
+    """
+    names: dict[int, str] = {}
+    used = set(listed)
+    for exact in (True, False):  # a name of its own comes before one of another final that asks for the same
+        for place, (name, digest) in enumerate(wanted):
+            same = [each for each, other in known.items() if other == digest and fold(each) not in used]
+            chosen = name if name in same else next(iter(same), None) if not exact else None
+            if place not in names and chosen is not None:
+                names[place] = chosen
+                used.add(fold(chosen))
+    for place, (name, _) in enumerate(wanted):
+        if place not in names:
+            names[place] = next(each for each in _numbered(name) if fold(each) not in used)
+            used.add(fold(names[place]))
+    return [names[place] for place in range(len(wanted))]
+
+
+def notes(finals: Finals, changes: Mapping[str, object]) -> list[str]:
+    """What a person should know of finals before they are paid for, a line each."""
+    told = []
+    if finals.without_field:
+        told.append(
+            f"made without a seed, for which there is no field in pictures, in the mini tier and in the real "
+            f"channel, so another scene may come: {shown_names(finals.without_field)}"
+        )
+    if finals.without_seed:
+        told.append(f"made with a new seed, as none is on record: {shown_names(finals.without_seed)}")
+    if finals.seeded and CHANCE & changes.keys():
+        told.append(
+            "that a seed shows the same scene with other fields is a hope, not a promise of the vendor's"
+        )
+    if finals.so_already:
+        told.append(f"left out, as they are made with these fields already: {shown_names(finals.so_already)}")
+    return told
+
+
+def shown_names(names: Sequence[str]) -> str:
+    """Some of the names, and how many more there are."""
+    more = f" and {len(names) - SHOWN:,} more" if len(names) > SHOWN else ""
+    return f"{', '.join(f'{name:.80}' for name in names[:SHOWN])}{more}"
+
+
+def _finished(take: KeptTake, changes: Mapping[str, object]) -> tuple[Job, bool]:
+    """The job that finishes a take, and whether it asks for anything that the take did not."""
+    before = wire.build(take.model, take.fields)
+    fields = {**take.fields, **changes}
+    if set(changes) & {*MEDIA_FIELDS}:
+        fields = {name: value for name, value in fields.items() if name not in DERIVED or name in changes}
+    request = _with_seed(take, fields, keeps_seed="seed" not in changes)
+    is_new = any(getattr(request, name) != getattr(before, name) for name in changes)
+    return Job(request, name=f"{take.name}{SUFFIX}"), is_new
+
+
+def _with_seed(take: KeptTake, fields: Mapping[str, object], *, keeps_seed: bool) -> Request:
+    """The request, with the seed of its take where it may have one."""
+    if not keeps_seed or take.seed is None:
+        return wire.build(take.model, fields)
+    try:
+        return wire.build(take.model, {**fields, "seed": take.seed})
+    except ValidationError as error:
+        if "seed" not in {name for name, _ in error.problems}:
+            raise
+    return wire.build(take.model, {name: value for name, value in fields.items() if name != "seed"})
+
+
+def _way_out(good: Sequence[str]) -> Iterator[tuple[str, str]]:
+    """How to finish only the takes with which nothing is wrong, if there are any."""
+    if good:
+        yield "until", f"--until PATTERN finishes some of the takes, by name; {shown_names(good)} can be so"
+
+
+def _seed(job: Job) -> int | None:
+    return getattr(job.request, "seed", None)
+
+
+def _has_seed(take: KeptTake) -> bool:
+    return "seed" in {at.name for at in attrs.fields(REQUEST_TYPES[take.model])}
+
+
+def _numbered(name: str) -> Iterable[str]:
+    return (name if number == 1 else f"{name}-{number}" for number in count(1))

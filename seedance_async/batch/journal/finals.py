@@ -1,0 +1,68 @@
+"""What planning finals asks of a journal: the takes they are made of, and the finals on record.
+
+Everything here runs in the journal's own thread and changes nothing.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from attrs import field, frozen
+
+from seedance_async.batch.journal.records import as_json
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Sequence
+
+    from seedance_async.batch.journal.queries import Queries
+    from seedance_async.batch.journal.records import JobEntry
+
+
+@frozen
+class Named:
+    """A job whose name may be that of a final.
+
+    Attributes:
+        digest: of its request.
+        listed: whether the manifest that is being read has it.
+    """
+
+    name: str
+    digest: bytes = field(repr=False)
+    listed: bool
+
+
+def entries_of(store: Queries, tasks: Iterable[Sequence[str]]) -> Iterator[JobEntry]:
+    """The jobs that were made by these tasks, by all of a job's task ids, in the order of their numbers."""
+    cells = as_json([as_json(ids) for ids in tasks])
+    rows = store.file.rows(
+        "SELECT number FROM jobs WHERE task_ids IN (SELECT value FROM json_each(?)) ORDER BY number", cells
+    )
+    for (number,) in rows:
+        yield store.entry(number)
+
+
+def changed_sources(store: Queries, number: int) -> list[str]:
+    """The links of a job whose sources are gone, or were made anew since it was sent."""
+    rows = store.file.rows(
+        "SELECT links.text FROM links LEFT JOIN jobs AS source ON source.fold = links.source "
+        "WHERE links.job = ? AND NOT ifnull("
+        "links.task IN (SELECT value FROM json_each(source.task_ids)), 0) ORDER BY links.text",
+        number,
+    )
+    return [text for (text,) in rows]
+
+
+def matches(store: Queries, name: str, pattern: str) -> bool:
+    """Whether a name is like a pattern, as ``--until`` has it."""
+    row = store.file.row("SELECT ? GLOB ?", name, pattern)
+    return row is not None and bool(row[0])
+
+
+def named_like_finals(store: Queries) -> list[Named]:
+    """The jobs with names that a final might have, while a manifest is being read."""
+    rows = store.file.rows(
+        "SELECT name, digest, number IN (SELECT number FROM temp.listed) FROM jobs "
+        "WHERE unnamed = 0 AND name LIKE '%-final%' ORDER BY number"
+    )
+    return [Named(name, digest, bool(listed)) for name, digest, listed in rows]

@@ -1,0 +1,211 @@
+"""Picks: which takes of a batch a person wants to keep, which to reject, and what was noted about them.
+
+They stand in ``picks.jsonl`` beside the results, and nothing else changes by them: a pick is a record, not a
+rename. A line is a whole pick,
+
+    {"name": "boat", "task_ids": ["sd2_…"], "pick": "keep", "note": "the wake is right", "at": "2026-…Z"}
+
+and a later line about the same take replaces it. A take is known by its task ids, not by the name of its job:
+so a pick stays with what was seen when the job is made anew, and says nothing about the new take.
+
+The file only grows, a line at a time under a lock, so several pages may write at once; a half last line,
+which a power cut may leave, and lines that are none are read past.
+
+Blocking.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import time
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Final, Literal, TypeAlias, TypeGuard
+
+from attrs import evolve, frozen
+
+from seedance_async.batch import results_reading as reading
+from seedance_async.file_lock import try_lock
+from seedance_async.safe_files import OWNER, append
+from seedance_async.wire import encodable
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Mapping
+    from pathlib import Path
+    from typing import BinaryIO
+
+PICKS: Final = "picks.jsonl"
+
+MOST_NOTE_CHARACTERS: Final = 10_000
+
+LOCK_TRIES: Final = 200
+LOCK_WAIT: Final = 0.01  # s; a line is written in less
+
+Choice: TypeAlias = Literal["keep", "reject"]
+CHOICES: Final[tuple[Choice, ...]] = ("keep", "reject")
+
+TaskIds: TypeAlias = tuple[str, ...]
+"""What a take is known by."""
+
+
+@frozen(kw_only=True)
+class Pick:
+    """What a person thinks of a take.
+
+    Attributes:
+        name: of the job, when it was picked.
+        task_ids: of the take.
+        pick: None while it is undecided.
+        at: when, in ISO 8601, UTC.
+    """
+
+    name: str
+    task_ids: TaskIds
+    pick: Choice | None = None
+    note: str = ""
+    at: str = ""
+
+
+def is_choice(value: object) -> TypeGuard[Choice | None]:
+    """Whether something, whatever it is, can stand as a pick; None stands for undecided. Pure."""
+    return value is None or (isinstance(value, str) and value in CHOICES)
+
+
+def parse(lines: Iterable[bytes]) -> dict[TaskIds, Pick]:
+    """The last pick of each take, in the order in which they were first picked. Pure."""
+    found: dict[TaskIds, Pick] = {}
+    for line in lines:
+        pick = _pick(reading.json_object(line))
+        if pick is not None:
+            found[pick.task_ids] = pick
+    return found
+
+
+def load(directory: Path) -> dict[TaskIds, Pick]:
+    """The picks of a batch; none where nobody has picked yet.
+
+    Raises:
+        OSError: the file cannot be read, or is a link.
+    """
+    return parse(reading.lines_of(directory / PICKS))
+
+
+def kept(directory: Path) -> tuple[Pick, ...]:
+    """The picks that keep their takes.
+
+    Raises:
+        OSError: the file cannot be read.
+    """
+    return tuple(pick for pick in load(directory).values() if pick.pick == "keep")
+
+
+def rejected_names(directory: Path) -> tuple[str, ...]:
+    """The names of the jobs whose newest take is rejected, in the order of the results.
+
+    Earlier takes (``NAME-take-1``, ``NAME-before-edit``) and finals (``NAME-final``) are no jobs of the
+    manifest, and are left out.
+
+    Raises:
+        OSError: results or picks cannot be read.
+    """
+    return rejected_among(reading.read(directory), load(directory))
+
+
+def rejected_among(results: Mapping[str, reading.Result], picks: Mapping[TaskIds, Pick]) -> tuple[str, ...]:
+    """As ``rejected_names``. Pure."""
+    return tuple(
+        name
+        for name, result in results.items()
+        if (pick := picks.get(result.task_ids)) is not None
+        and pick.pick == "reject"
+        and reading.first_name(name, results) == name
+    )
+
+
+def write(
+    directory: Path,
+    name: str,
+    task_ids: TaskIds,
+    *,
+    pick: Choice | Literal["as it is"] | None = "as it is",
+    note: str | None = None,
+) -> Pick:
+    """Write down what somebody thinks of a take; what is not given stays as it is on record.
+
+    Args:
+        directory: of the batch.
+        name: of its job now.
+        task_ids: of the take; one at least.
+        pick: None takes it back.
+        note: the empty text takes it back.
+
+    Raises:
+        OSError: the file cannot be written, is a link, or stays locked.
+    """
+    with _locked(directory / PICKS) as file:
+        known = load(directory).get(task_ids, Pick(name=name, task_ids=task_ids))
+        changed = evolve(
+            known,
+            name=name,
+            pick=known.pick if pick == "as it is" else pick,
+            note=known.note if note is None else encodable(note),
+            at=datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z"),
+        )
+        file.write(_begun_anew(directory / PICKS) + line(changed).encode())
+        file.flush()
+        os.fsync(file.fileno())
+    return changed
+
+
+def line(pick: Pick) -> str:
+    """A pick's line."""
+    facts = {
+        "name": pick.name,
+        "task_ids": pick.task_ids,
+        "pick": pick.pick,
+        "note": pick.note,
+        "at": pick.at,
+    }
+    return json.dumps(facts, ensure_ascii=False) + "\n"
+
+
+def _pick(facts: dict[str, object]) -> Pick | None:
+    name, choice, note, at = (facts.get(key) for key in ("name", "pick", "note", "at"))
+    task_ids = reading.texts(facts.get("task_ids"))
+    if not isinstance(name, str) or not task_ids or not is_choice(choice):
+        return None
+    return Pick(
+        name=name,
+        task_ids=task_ids,
+        pick=choice,
+        note=note if isinstance(note, str) else "",
+        at=at if isinstance(at, str) else "",
+    )
+
+
+@contextmanager
+def _locked(path: Path) -> Iterator[BinaryIO]:
+    with append(path, OWNER) as file:
+        for _ in range(LOCK_TRIES):
+            if _has_lock(file):
+                yield file
+                return
+            time.sleep(LOCK_WAIT)
+    raise OSError(11, "is locked by another program", str(path))
+
+
+def _has_lock(file: BinaryIO) -> bool:
+    try:
+        return try_lock(file.fileno())
+    except OSError:  # a file system without locks: a line is still appended in one piece
+        return True
+
+
+def _begun_anew(path: Path) -> bytes:
+    """A line end, where the last line has none: it was cut, and would take the next one with it."""
+    with path.open("rb") as written:
+        if written.seek(0, os.SEEK_END) == 0:
+            return b""
+        written.seek(-1, os.SEEK_END)
+        return b"" if written.read(1) == b"\n" else b"\n"

@@ -1,0 +1,89 @@
+"""``seedance review``: a page at loopback on which a person keeps, rejects and notes the takes of a batch."""
+
+from __future__ import annotations
+
+import webbrowser
+from pathlib import Path  # noqa: TC003 - cyclopts reads the annotations
+from typing import TYPE_CHECKING, Annotated, Final
+
+import anyio
+from anyio import to_thread
+from cyclopts import Parameter
+
+from seedance_async.batch.journal.remains import JOURNAL, RESULTS
+from seedance_async.batch.picks import PICKS
+from seedance_async.cli.output import write_data, write_message
+from seedance_async.errors import ConfigurationError
+from seedance_async.exit_codes import ExitCode
+
+if TYPE_CHECKING:
+    from seedance_async.review.server import Review
+
+LAST_PORT: Final = 65535
+
+
+async def review(
+    directory: Annotated[Path, Parameter(name="DIR", help="The batch's directory.")],
+    /,
+    *,
+    port: Annotated[
+        int, Parameter(show_default=False, help="To listen on at 127.0.0.1; else one that is free.")
+    ] = 0,
+    open_: Annotated[
+        bool, Parameter(name="--open", negative=(), show_default=False, help="Open it in the browser.")
+    ] = False,
+) -> int:
+    """Keep, reject and note the takes of a batch, on a page of this machine.
+
+    Prints the page's URL, and serves it until Ctrl-C. Picks go to DIR/picks.jsonl,
+    a line each; nothing is renamed, sent or paid, and a batch may run in DIR at
+    the same time. What follows is the command's:
+
+      seedance batch MANIFEST -o DIR --reroll rejected
+      seedance batch MANIFEST -o DIR --finish kept --set resolution=1080p
+    """
+    _check(directory, port)
+    # Looked up only now: the HTTP stack takes longer to load than a help page to read.
+    from seedance_async.review.server import Review  # noqa: PLC0415
+
+    try:
+        await _serve(Review(directory, str(directory)), directory, port, opens=open_)
+    except anyio.get_cancelled_exc_class():
+        write_message("review: ended")
+    return ExitCode.OK  # Ctrl-C is how it is meant to end
+
+
+def _check(directory: Path, port: int) -> None:
+    """See that there is a batch to review.
+
+    Raises:
+        ConfigurationError: there is none, or the port is none.
+    """
+    if not 0 <= port <= LAST_PORT:
+        raise ConfigurationError(f"--port must be 0 to {LAST_PORT}; got {port}")
+    if not directory.is_dir():
+        raise ConfigurationError(f"{directory} is not a directory; name that of a batch")
+    if not any((directory / name).exists() for name in (RESULTS, JOURNAL)):
+        raise ConfigurationError(
+            f"{directory} has no batch in it, neither {RESULTS} nor {JOURNAL}: name the DIR of "
+            "`seedance batch MANIFEST -o DIR`"
+        )
+
+
+async def _serve(review: Review, directory: Path, port: int, *, opens: bool) -> None:
+    """Serve the page until cancelled."""
+    from seedance_async.review.server import serving  # noqa: PLC0415
+
+    try:
+        async with serving(review, port=port) as url:
+            write_data(url)
+            write_message(
+                f"review: open this URL in a browser; picks go to {directory / PICKS}; Ctrl-C ends it"
+            )
+            if opens and not await to_thread.run_sync(webbrowser.open, url):
+                write_message("review: no browser could be opened")
+            await anyio.sleep_forever()
+    except OSError as problem:
+        raise ConfigurationError(
+            f"--port {port} cannot be listened on: {problem.strerror or problem}"
+        ) from None
