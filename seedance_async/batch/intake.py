@@ -19,7 +19,7 @@ from seedance_async.batch import manifest
 from seedance_async.batch.jobs import Job
 from seedance_async.batch.journal import Broken, Changes, Draft, Journal, Planner, drafts
 from seedance_async.daemon_thread import DaemonThread
-from seedance_async.errors import ManifestError, ValidationError
+from seedance_async.errors import ManifestError, ValidationError, place_of
 from seedance_async.logs import Log
 from seedance_async.models import Request
 
@@ -116,7 +116,7 @@ async def take_stream(
         at_end: called with what has changed since the last run, once the source is exhausted.
 
     Raises:
-        ManifestError: a job's name came twice; lines count the jobs.
+        ManifestError: a job's name came twice, or a link leads to no job before it.
         ValidationError: something that is no job came.
     """
     planner = await journal.do(partial(Planner, journal.store, whole=False))
@@ -130,7 +130,7 @@ async def take_stream(
         while some := list(islice(asked, CHUNK)):
             taken = await journal.do(planner.take, some)
             if taken.problems:
-                raise ManifestError(taken.problems, source="jobs")
+                raise ManifestError(taken.problems, source="jobs", is_file=False)
             yield taken.numbers
     at_end(await journal.do(planner.finish, manifest=""))
 
@@ -171,4 +171,4 @@ def _job(item: object, place: int) -> Job:
     if isinstance(item, Request):
         return Job(item)
     reason = f"expected a Job or a request, got {type(item).__name__}"
-    raise ValidationError([(f"jobs[{place - 1}]", reason)], subject="batch")
+    raise ValidationError([(place_of(place), reason)], subject="batch")

@@ -35,7 +35,7 @@ from seedance_async.batch import names, results
 from seedance_async.batch.account_check import check_account
 from seedance_async.batch.intake import take_manifest, take_stream
 from seedance_async.batch.jobs import Job, JobResult
-from seedance_async.batch.journal import Changes, JobEntry, Journal
+from seedance_async.batch.journal import Changes, JobEntry, Journal, before_anything_is_sent
 from seedance_async.batch.ledger import Ledger
 from seedance_async.batch.queue import Post
 from seedance_async.batch.run import PAGE, Run, RunOptions
@@ -48,7 +48,9 @@ from seedance_async.errors import (
     ClientStateError,
     ConfigurationError,
     JournalError,
+    ManifestError,
     SeedanceError,
+    ValidationError,
 )
 from seedance_async.logs import Log
 from seedance_async.models import Request
@@ -141,6 +143,10 @@ class BatchRunner:
         self._changes = Changes()
         self._stopped: SeedanceError | None = None
         self._busy = False
+        self._refused = False
+        self._prepared: (
+            tuple[str | os.PathLike[str], AsyncIterator[list[JobEntry]], AsyncIterator[JobResult]] | None
+        ) = None
         self._run: Run | None = None
         self._journal: Journal | None = None
         self._last: Summary | None = None
@@ -171,7 +177,7 @@ class BatchRunner:
                 await self._leave(journal, self._run)
         finally:
             self._last, self._journal = self.summary, None
-            await journal.close(keep_unused=False)
+            await journal.close(keep_unused=False, refused=self._refused)
 
     @property
     def journal(self) -> Journal:
@@ -200,6 +206,19 @@ class BatchRunner:
             stopped=self._run.stopped if self._run else self._stopped,
             later=self._later,
         )
+
+    async def prepare(self, manifest: str | os.PathLike[str]) -> int:
+        """Do all that comes before the first POST of a manifest; ``run`` with the same path goes on with it.
+
+        Returns:
+            How many of its jobs the run is to send.
+
+        Raises:
+            ManifestError: with everything that is wrong in the manifest. Nothing was sent.
+            JournalError: the journal cannot be written, or belongs to another account. Nothing was sent.
+        """
+        self._prepared = (manifest, *await self._make_ready(self.journal, manifest))
+        return self.journal.store.counts[State.PLANNED] - self._later
 
     async def run(
         self, jobs: str | os.PathLike[str] | Iterable[Job | Request] | AsyncIterable[Job | Request]
@@ -231,6 +250,9 @@ class BatchRunner:
             await self._rewrite_results(journal)
             if isinstance(run.stopped, JournalError):
                 raise run.stopped
+        except (ManifestError, ValidationError):  # of a program's jobs; a manifest's are refused before
+            self._refused = True
+            raise
         finally:
             if self._run is run:  # else the batch was closed before this generator was
                 await self._leave(journal, run)
@@ -241,25 +263,47 @@ class BatchRunner:
         jobs: str | os.PathLike[str] | Iterable[Job | Request] | AsyncIterable[Job | Request],
     ) -> tuple[Run, AsyncIterator[JobResult]]:
         """Start a run; return it, and the results that earlier ones have ended."""
+        if self._prepared is None:
+            planned, known = await self._make_ready(journal, jobs)
+        else:
+            (manifest, planned, known), self._prepared = self._prepared, None
+            if manifest != jobs:
+                raise ClientStateError(f"{shown(manifest)} was prepared, and is what has to be run first")
+        run = self._run = self._prepare(journal)
+        run.start(self._begun(journal), planned)
+        return run, known
+
+    async def _make_ready(
+        self,
+        journal: Journal,
+        jobs: str | os.PathLike[str] | Iterable[Job | Request] | AsyncIterable[Job | Request],
+    ) -> tuple[AsyncIterator[list[JobEntry]], AsyncIterator[JobResult]]:
+        """Do what comes before the first POST; return the jobs to send, and the results on record."""
         if self._busy:
             raise ClientStateError("a batch does one run at a time")
         self._busy = True
         try:
-            if isinstance(jobs, str | os.PathLike):
-                self._changes = await take_manifest(journal, jobs)
-                await self._choose(journal)  # before anything of the journal is changed for the run
-                planned, known = self._listed(journal), self._known(journal)
-            elif self._until is not None:
-                raise ConfigurationError("until= chooses among the jobs of a manifest; give the path of one")
-            else:
-                planned, known = self._streamed(journal, jobs), _nothing()
-            await self._begin(journal)
+            with before_anything_is_sent():
+                planned, known = await self._plan(journal, jobs)
+                await self._begin(journal)
         except BaseException:
             self._busy = False
             raise
-        run = self._run = self._prepare(journal)
-        run.start(self._begun(journal), planned)
-        return run, known
+        return planned, known
+
+    async def _plan(
+        self,
+        journal: Journal,
+        jobs: str | os.PathLike[str] | Iterable[Job | Request] | AsyncIterable[Job | Request],
+    ) -> tuple[AsyncIterator[list[JobEntry]], AsyncIterator[JobResult]]:
+        """Take the jobs of a manifest, or make ready to; return those to send, and the results on record."""
+        if isinstance(jobs, str | os.PathLike):
+            self._changes = await take_manifest(journal, jobs)
+            await self._choose(journal)  # before anything of the journal is changed for the run
+            return self._listed(journal), self._known(journal)
+        if self._until is not None:
+            raise ConfigurationError("until= chooses among the jobs of a manifest; give the path of one")
+        return self._streamed(journal, jobs), _nothing()
 
     async def _leave(self, journal: Journal, run: Run) -> None:
         """End a run, in good order."""

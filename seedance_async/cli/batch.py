@@ -19,7 +19,7 @@ import seedance_async
 from seedance_async import sandbox as emulator
 from seedance_async.batch import names
 from seedance_async.batch.journal.remains import JOURNAL
-from seedance_async.batch.manifest_source import is_read_once
+from seedance_async.batch.manifest_source import check_there, is_read_once
 from seedance_async.batch.states import ENDED, State
 from seedance_async.cli.batch_display import choose_display
 from seedance_async.cli.batch_run import BatchRun
@@ -144,6 +144,7 @@ async def batch(
         raise ConfigurationError(f"{missing} is missing: seedance batch MANIFEST --output DIR")
     options, connection = options or Options(), connection or Connection()
     _check(output, options, connection)
+    check_there(manifest)
     if dry_run or output is None:
         return await print_estimate(
             manifest,
@@ -196,7 +197,7 @@ class _Command:
     async def run(self) -> int:
         """Run the batch, write how it ended, and how to go on."""
         display = choose_display(self._manifest, self._directory, as_json=self._options.as_json)
-        batch = BatchRun(self._directory, display)
+        batch = BatchRun(self._directory, display, is_recorded=not self._options.sandbox)
         with interruptible(display) as interruption:
             await self._run(batch)
         if batch.status is None:
@@ -213,20 +214,7 @@ class _Command:
             if self._options.sandbox:
                 opened.enter_context(_no_memory_of_nothing(self._directory))
             client = await self._client(opened)
-            self._warn(client)
             await batch.run(client, self._runner(client), self._manifest)
-
-    def _warn(self, client: SeedanceClient) -> None:
-        """Before anything is sent: the same jobs in another directory are other jobs."""
-        # Looked up only now: the budget's limiter takes long to load for a help page.
-        from seedance_async.cli.earlier_batches import record_batch  # noqa: PLC0415
-
-        if self._options.sandbox:
-            return
-        for other in record_batch(self._manifest, self._directory, client.base_url):
-            write_message(
-                f"note: {other} is a batch of the same manifest; here its jobs are paid for once more"
-            )
 
     async def _client(self, opened: AsyncExitStack) -> SeedanceClient:
         if not self._options.sandbox:

@@ -14,6 +14,7 @@ from seedance_async.errors import (
     CreditCapError,
     DownloadError,
     InsufficientCreditsError,
+    JournalError,
     ManifestError,
     NotFoundError,
     SeedanceError,
@@ -49,6 +50,8 @@ _PRECEDENCE: Final = (
 
 def code_of(error: SeedanceError) -> ExitCode:
     """The exit code of one error."""
+    if isinstance(error, JournalError) and error.nothing_sent:
+        return ExitCode.USAGE
     return next((code for error_type, code in _CODES if isinstance(error, error_type)), ExitCode.FAILED)
 
 
