@@ -37,6 +37,7 @@ from collections.abc import Callable, Iterable
 from typing import ClassVar, Final, Self
 
 from seedance_async.answers import Task
+from seedance_async.credit_format import credit_count
 
 
 class SeedanceError(Exception):
@@ -265,7 +266,7 @@ class TaskFailedError(SeedanceError):
     def __init__(self, task: Task, *, idempotency_key: str | None = None) -> None:
         reason = task.error or "no reason given"
         refund = task.credits_refunded
-        refunded = "refund not stated" if refund is None else f"{refund} credits refunded"
+        refunded = "refund not stated" if refund is None else f"{credit_count(refund)} refunded"
         super().__init__(
             f"task failed: {reason} ({refunded})", idempotency_key=idempotency_key, task_id=task.id
         )

@@ -47,11 +47,11 @@ def usable(found: Setting | ConfigurationError) -> Setting:
     return found
 
 
-def option(value: object, kind: type[Option]) -> Option:
-    """An option, unless it is something else, such as a number of seconds for ``Timeouts``."""
+def option(name: str, value: object, kind: type[Option]) -> Option:
+    """An option, unless it is something else, such as a number of seconds for ``timeouts``."""
     if isinstance(value, kind):
         return value
-    raise ConfigurationError(f"a {kind.__name__} is wanted, such as {kind()}; got {shown(value)}")
+    raise ConfigurationError(f"{name} must be a {kind.__name__}, such as {kind()}; got {shown(value)}")
 
 
 def from_environment(name: str, parse: Callable[[str], Setting], default: Setting) -> Setting:

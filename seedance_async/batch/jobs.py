@@ -140,7 +140,7 @@ class JobResult(Convertible):
         files: the output files here.
         error: why it is not saved, or which of several tasks failed; None if all is well.
         earlier: True if an earlier run had ended it already.
-        stale: True if something that it was made of was made anew since. It is not made anew by itself.
+        stale: True if something that it was made of was made again since. It is not made again by itself.
     """
 
     name: str

@@ -103,13 +103,13 @@ def _read(where: str, declared: object, problems: list[Problem]) -> dict[str, li
         return {}
     if not isinstance(declared, dict) or not declared:
         reason = "must be a table of names, each with a list of values"
-        empty = "; it is empty: leave it out, or give it names"
-        problems.append((where, f"{reason}{empty if declared == {} else f'; got {shown(declared)}'}"))
+        got = "it is empty: leave it out, or give it names" if declared == {} else f"got {shown(declared)}"
+        problems.append((where, f"{reason}; {got}"))
         return {}
     values: dict[str, list[_Value]] = {}
     for name, given in declared.items():
-        if reason := _name_fault(str(name)) or _values_fault(given):
-            problems.append((where, f"{name!r:.60} {reason}"))
+        if fault := _name_fault(str(name)) or _values_fault(given):
+            problems.append((where, f"{name!r:.60} {fault}"))
         else:
             values[str(name)] = [_Value(value, _part(word)) for word, value in _words(given)]
     return values

@@ -82,7 +82,7 @@ class BatchRunner:
         share_posts: let up to four ``GptImage2`` jobs that ask for the same, such as the takes of one, go out
             in one POST. Each stays a job of its own, but ends with the last of them. Posts are not shared
             under a ``max_in_flight``.
-        until: send only jobs of a manifest whose names are like this pattern (``still-*``), and what they
+        until: send only jobs of a manifest whose names match this pattern (``still-*``), and what they
             take. A run without it goes on.
         project: whose costs the POSTs are in the account's record; else the client's, else the directory's
             name.
@@ -417,7 +417,10 @@ class BatchRunner:
 
 def _stale(names: list[str]) -> str:
     more = f" and {len(names) - SHOWN} more" if len(names) > SHOWN else ""
-    return f"{', '.join(names[:SHOWN])}{more}: made of something that was made anew since, and not made again"
+    made = (
+        f"{', '.join(names[:SHOWN])}{more}: made from an output that was made again since, and kept as made"
+    )
+    return f"{made}; to have one made again, change its request in the manifest, or its name"
 
 
 def _without_files(jobs: Sequence[tuple[int, tuple[str, ...]]], directory: Path) -> list[int]:

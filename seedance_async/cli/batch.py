@@ -26,11 +26,13 @@ from seedance_async.cli.batch_run import BatchRun
 from seedance_async.cli.connection import Connection
 from seedance_async.cli.demo import is_demo_directory
 from seedance_async.cli.estimate import print_estimate, recorded_prices
+from seedance_async.cli.exits import about_refused_key
 from seedance_async.cli.interrupts import interruptible
 from seedance_async.cli.output import write_data, write_message
 from seedance_async.cli.paths import check_writable, output_flag
 from seedance_async.cli.sandbox import SPEED, rate_limit, refusals_as_mistakes, sandbox_client
-from seedance_async.errors import ConfigurationError
+from seedance_async.credit_format import credit_count
+from seedance_async.errors import ConfigurationError, UnauthorizedError
 from seedance_async.exit_codes import ExitCode
 from seedance_async.prices import NOTHING_RECORDED
 from seedance_async.safe_files import missing, remove_empty
@@ -247,6 +249,8 @@ class _Command:
             write_message(f"{summary.changes.edited} {EDITED}")
         if summary.stopped is not None and code != ExitCode.INTERRUPTED:
             write_message(f"stopped: {summary.stopped.message}")
+        if isinstance(summary.stopped, UnauthorizedError) and not self._options.sandbox:
+            write_message(f"  {about_refused_key(self._connection.key_source())}")
         settled = {*ENDED, State.BLOCKED}
         if left := {state: count for state, count in summary.counts.items() if state not in settled}:
             counts = ", ".join(f"{count} {state}" for state, count in left.items())
@@ -291,7 +295,7 @@ def _no_memory_of_nothing(directory: Path) -> Iterator[None]:
 
 def _costs(shortfall: Shortfall) -> str:
     """What the rest costs, as far as anybody knows."""
-    known = f"which costs up to {shortfall.rest:,.10g} credits more"
+    known = f"which costs up to {credit_count(shortfall.rest)} more"
     unknown = f"{shortfall.unpriced} of them at a price that nobody knows yet"
     if not shortfall.unpriced:
         return known

@@ -140,8 +140,9 @@ async def test_download_of_a_running_task_says_so(
 
     assert ExitCode.FAILED == ending.code
     assert "processing" in ending.err
-    assert f"seedance wait {task_ids[0]}" in ending.err
-    assert "stays finished" not in ending.err
+    assert f"seedance wait {task_ids[0]} && seedance download {task_ids[0]} -o {tmp_path}" in ending.err
+    assert "not done yet" in ending.err
+    assert "finished" not in ending.err
     assert [] == list(tmp_path.iterdir())
 
 

@@ -556,7 +556,7 @@ async def test_what_is_no_request_is_named_before_anything_is_sent() -> None:
 )
 def test_an_option_of_another_type_says_which_is_wanted(option: dict[str, object], kind: str) -> None:
     """Before it is used, in words that show one."""
-    with pytest.raises(ConfigurationError, match=rf"a {kind} is wanted, such as {kind}\("):
+    with pytest.raises(ConfigurationError, match=rf"{next(iter(option))} must be a {kind}, such as {kind}\("):
         SeedanceClient("sk_test", **option)  # type: ignore[arg-type]  # the mistake
 
 

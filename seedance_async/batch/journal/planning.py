@@ -379,7 +379,7 @@ def _name(draft: Draft) -> str:
 
 def _used_twice(name: str, other: str, where: str) -> str:
     if name == other:
-        same = f"{name!r:.80} is the name of the job at {where}, too"
+        same = f"{name!r:.80} is the name of the job at {where} too"
     else:
-        same = f"{name!r:.80} is the name of the job at {where}, too, but for its letter case: {other!r:.80}"
+        same = f"{name!r:.80} is the name of the job at {where} too, as {other!r:.80} (other letter case)"
     return f"{same}; each job needs its own, because files are named after it"

@@ -103,7 +103,7 @@ class JobEntry:
         intended_at: of its first POST under that key; None for a planned job.
         crashes: runs that died while its POST was under way.
         files: below the batch directory, with ``/``.
-        stale: whether something that it was made of was made anew since.
+        stale: whether something that it was made of was made again since.
     """
 
     number: int
