@@ -53,7 +53,7 @@ def read_base_url(
     wanted = _with_the_path(url)
     if wanted == url:
         return url
-    what = "is one call of the API" if _CALL.search(url.path) else "is not where the API is"
+    what = "is the address of a call, not of the API" if _CALL.search(url.path) else "is not where the API is"
     return ConfigurationError(f"base_url {url} {what}; did you mean {wanted} ?")
 
 

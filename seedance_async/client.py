@@ -127,9 +127,9 @@ class SeedanceClient:
         self._base_url = usable(found)
         if rate_limit is None:
             rate_limit = from_environment("SEEDANCE_RATE_LIMIT", RateLimit.parse, RateLimit())
-        self._rate_limit = option("rate_limit", rate_limit, RateLimit)
-        self._policy = option("retry", RetryPolicy() if retry is None else retry, RetryPolicy)
-        self._timeouts = option("timeouts", Timeouts() if timeouts is None else timeouts, Timeouts)
+        self._rate_limit = option("rate_limit", rate_limit, RateLimit())
+        self._policy = option("retry", retry, RetryPolicy())
+        self._timeouts = option("timeouts", timeouts, Timeouts())
         if session is not None and not isinstance(session, ClientSession):
             raise ConfigurationError(
                 f"session must be an aiohttp.ClientSession; got {type(session).__name__}"
@@ -142,14 +142,12 @@ class SeedanceClient:
         self._route = route
         self._usage = Usage()
         scale = from_environment("SEEDANCE_TIME_SCALE", time_scale, 1.0)
-        self._forecasts = (
-            Forecast(scale=scale) if forecasts is None else option("forecasts", forecasts, Forecast)
-        )
+        self._forecasts = option("forecasts", forecasts, Forecast(scale=scale))
         self._record = account_record(
             self.account,
             self._base_url,
             recording=record,
-            limits=None if credit_limits is None else option("credit_limits", credit_limits, CreditLimits),
+            limits=None if credit_limits is None else option("credit_limits", credit_limits, CreditLimits()),
         )
         check("SeedanceClient", project=(optional(arguments.text), project))
         self._project = project or os.environ.get("SEEDANCE_PROJECT") or None

@@ -8,6 +8,8 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING, Final, TypeVar
 
+import attrs
+
 from seedance_async import sandbox_hosts
 from seedance_async.credentials import ApiKey, read_key
 from seedance_async.errors import ConfigurationError
@@ -47,11 +49,15 @@ def usable(found: Setting | ConfigurationError) -> Setting:
     return found
 
 
-def option(name: str, value: object, kind: type[Option]) -> Option:
+def option(name: str, value: object, default: Option) -> Option:
     """An option, unless it is something else, such as a number of seconds for ``timeouts``."""
+    if value is None:
+        return default
+    kind = type(default)
     if isinstance(value, kind):
         return value
-    raise ConfigurationError(f"{name} must be a {kind.__name__}, such as {kind()}; got {shown(value)}")
+    example = f"{default}" if attrs.has(kind) else f"{kind.__name__}()"
+    raise ConfigurationError(f"{name} must be a {kind.__name__}, such as {example}; got {shown(value)}")
 
 
 def from_environment(name: str, parse: Callable[[str], Setting], default: Setting) -> Setting:

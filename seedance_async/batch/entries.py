@@ -109,11 +109,11 @@ class Entries:
         seen = set[tuple[Problem, ...]]()
         for each in expanded:
             line = _job(each, spot)
+            if line.name is not None and len(self._names) < MOST_NAMES:
+                self._names[line.name] = str(each.get("model"))
             if line.problems:
                 yield from self._defaults_at_fault(line, fields, each, spot)
                 line = self._without_defaults(line, fields, each, spot)
-            elif line.name is not None and len(self._names) < MOST_NAMES:
-                self._names[line.name] = str(each["model"])
             if line.problems not in seen:  # a matrix may make the same mistake ten thousand times
                 yield line
             if line.problems:

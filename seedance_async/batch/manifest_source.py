@@ -13,6 +13,7 @@ import os
 import stat
 import sys
 from contextlib import contextmanager, suppress
+from difflib import get_close_matches
 from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
@@ -93,7 +94,11 @@ def _why_not(path: Path, problem: OSError | ValueError) -> str:
         case FileNotFoundError() if not path.parent.is_dir():
             return f"there is no such file, and no directory {path.parent}"
         case FileNotFoundError():
-            meant = suggestion(path.name, _names(path.parent))
+            stem = path.stem.casefold()
+            alike = [
+                name for name in _names(path.parent) if get_close_matches(stem, [Path(name).stem.casefold()])
+            ]
+            meant = suggestion(path.name, alike)
             return f"there is no such file in {path.parent.absolute()}{meant}"
         case IsADirectoryError():
             manifests = [name for name in _names(path) if Path(name).suffix.lower() in SUFFIXES]

@@ -70,7 +70,7 @@ class Preamble:
         unknown = [name for name in names if parse_link(SIGN + name) is None]
         if not unknown:
             return ""
-        return "".join([*(self._about_name(name, jobs) for name in unknown), self._declared()])
+        return "".join([self._declared(), *(self._about_name(name, jobs) for name in unknown)])
 
     def _about_name(self, name: str, jobs: Mapping[str, str]) -> str:
         if name in jobs:

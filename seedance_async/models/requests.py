@@ -97,6 +97,10 @@ class FromFields(Convertible):
         Raises:
             ValidationError: with every problem, unknown fields included, field by field.
         """
+        if not isinstance(fields, Mapping):
+            raise ValidationError(
+                [("fields", f"must be a mapping; got {shown(fields)}")], subject=cls.__name__
+            )
         own = {name: value for name, value in fields.items() if name != _MODEL}
         known = [field.name for field in attrs.fields(cls)]  # type: ignore[arg-type]  # every subclass is attrs'
         problems = [(name, _unknown_field(name, known)) for name in own if name not in known]

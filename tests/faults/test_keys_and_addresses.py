@@ -175,7 +175,7 @@ def test_a_base_url_with_a_path_is_taken(address: str) -> None:
         ("ftp://host.example/api", "begins with ftp://"),
         ("/api/v1", "has no scheme and host"),
         (17, "base_url must be text; got a value of type int"),
-        ("https://seedance2ai.io/api/v1/tasks", "is one call of the API; did you mean"),
+        ("https://seedance2ai.io/api/v1/tasks", "is the address of a call, not of the API; did you mean"),
     ],
 )
 def test_a_bad_base_url_is_shown_with_its_fault(address: str, said: str) -> None:
