@@ -146,15 +146,21 @@ def read_route(
     Returns:
         An error if an argument or a variable cannot be used: raised here, its frames would show a password.
     """
-    if proxy is not None and not isinstance(proxy, str):
-        return ConfigurationError(f"proxy must be text; got a value of type {type(proxy).__name__}")
-    if networks is not None and not isinstance(networks, str | Iterable):
-        kind = type(networks).__name__
-        return ConfigurationError(f"download_networks must be text, or texts; got a value of type {kind}")
+    if fault := _type_fault(proxy, networks):
+        return ConfigurationError(fault)
     try:
         return _read_route(proxy, networks, base_url.host or "", session)
     except ConfigurationError as error:
         return error.with_traceback(None)
+
+
+def _type_fault(proxy: object, networks: object) -> str | None:
+    """What is wrong with the types of the arguments, without their values, which may hold a password."""
+    if proxy is not None and not isinstance(proxy, str):
+        return f"proxy must be text; got a value of type {type(proxy).__name__}"
+    if networks is not None and not isinstance(networks, str | Iterable):
+        return f"download_networks must be text, or texts; got a value of type {type(networks).__name__}"
+    return None
 
 
 def _read_route(

@@ -214,8 +214,10 @@ async def attempts(policy: RetryPolicy, address: str = "https://nowhere.example/
         aiohttp.ClientSession(connector=connector) as session,
         SeedanceClient(KEY, address, session=session, retry=policy) as client,
     ):
-        with pytest.raises(ConnectionFailedError):
+        with pytest.raises(ConnectionFailedError) as caught:
             await client.submit(PICTURE)
+        if address != NOBODY:
+            assert "check its spelling and the network (nowhere.example)" in caught.value.message
         return client.usage.submits
 
 
