@@ -129,10 +129,10 @@ class SeedanceClient:
         found = read_base_url(address, sandbox_hosts=read_sandbox_hosts(), is_live=self._key.is_live)
         del address
         self._base_url = usable(found)
-        self._rate_limit = read_limit("SEEDANCE_RATE_LIMIT", rate_limit) or RateLimit()
-        self._reference_limit = read_limit("SEEDANCE_REFERENCE_LIMIT", reference_limit)
-        self._policy = option(RetryPolicy() if retry is None else retry, RetryPolicy)
-        self._timeouts = option(Timeouts() if timeouts is None else timeouts, Timeouts)
+        self._rate_limit = read_limit("rate_limit", rate_limit) or RateLimit()
+        self._reference_limit = read_limit("reference_limit", reference_limit)
+        self._policy = option("retry", retry, RetryPolicy())
+        self._timeouts = option("timeouts", timeouts, Timeouts())
         if session is not None and not isinstance(session, ClientSession):
             raise ConfigurationError(
                 f"session must be an aiohttp.ClientSession; got {type(session).__name__}"
@@ -145,12 +145,12 @@ class SeedanceClient:
         self._route = route
         self._usage = Usage()
         scale = from_environment("SEEDANCE_TIME_SCALE", time_scale, 1.0)
-        self._forecasts = Forecast(scale=scale) if forecasts is None else option(forecasts, Forecast)
+        self._forecasts = option("forecasts", forecasts, Forecast(scale=scale))
         self._record = account_record(
             self.account,
             self._base_url,
             recording=record,
-            limits=None if credit_limits is None else option(credit_limits, CreditLimits),
+            limits=None if credit_limits is None else option("credit_limits", credit_limits, CreditLimits()),
         )
         check("SeedanceClient", project=(optional(arguments.text), project))
         self._project = project or os.environ.get("SEEDANCE_PROJECT") or None

@@ -96,7 +96,7 @@ class Engine:
             timeouts=timeouts,
             usage=usage,
             session=open_session(session),
-            lender=session,
+            callers_session=session,
             route=route,
         )
         self._forecast = forecast

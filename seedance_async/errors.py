@@ -39,6 +39,7 @@ from collections.abc import Callable, Iterable
 from typing import ClassVar, Final, Self
 
 from seedance_async.answers import Task
+from seedance_async.credit_format import credit_count
 
 
 class SeedanceError(Exception):
@@ -273,7 +274,7 @@ class TaskFailedError(SeedanceError):
     def __init__(self, task: Task, *, idempotency_key: str | None = None) -> None:
         reason = task.error or "no reason given"
         refund = task.credits_refunded
-        refunded = "refund not stated" if refund is None else f"{refund} credits refunded"
+        refunded = "refund not stated" if refund is None else f"{credit_count(refund)} refunded"
         super().__init__(
             f"task failed: {reason} ({refunded})", idempotency_key=idempotency_key, task_id=task.id
         )
@@ -316,13 +317,33 @@ class ManifestError(SeedanceError, ValueError):
     """A batch's input file is wrong. Nothing was sent.
 
     Attributes:
-        problems: all problems, as ``(line, field, reason)``; lines count from 1.
+        problems: all problems, as ``(line, field, reason)``; lines count from 1. For jobs that a program
+            gave, the line is the place of the job among them, from 1.
     """
 
-    def __init__(self, problems: Iterable[tuple[int, str, str]], *, source: str = "manifest") -> None:
+    def __init__(
+        self, problems: Iterable[tuple[int, str, str]], *, source: str = "manifest", is_file: bool = True
+    ) -> None:
         self.problems: tuple[tuple[int, str, str], ...] = tuple(problems)
-        lines = "".join(f"\n  line {line}, {field}: {reason}" for line, field, reason in self.problems)
-        super().__init__(f"{source} is invalid:{lines}")
+        heading = f"{source} is invalid" if is_file else f"these {source} are invalid"
+        lines = [
+            f"\n  {f'line {line}' if is_file else place_of(line)}, {field}: {reason}"
+            for line, field, reason in self.problems
+        ]
+        super().__init__(f"{heading}:{''.join(lines)}")
+
+    @classmethod
+    def unreadable(cls, source: str, reason: str) -> Self:
+        """The error of a manifest that cannot be opened at all, and so has no lines."""
+        error = cls([(1, "manifest", reason)], source=source)
+        error.message = f"{source}: {reason}"
+        error.args = (error.message,)
+        return error
+
+
+def place_of(number: int) -> str:
+    """How a program writes the job of a list that is the ``number``-th, from 1."""
+    return f"jobs[{number - 1}]"
 
 
 class CreditCapError(SeedanceError):
@@ -349,7 +370,13 @@ class CanaryError(SeedanceError):
 
 
 class JournalError(SeedanceError):
-    """The journal is locked by another runner, damaged, foreign, or written by a newer version."""
+    """The journal is locked by another runner, damaged, foreign, or written by a newer version.
+
+    Attributes:
+        nothing_sent: True if the run was refused because of it before anything was sent.
+    """
+
+    nothing_sent: bool = False
 
 
 class RecordError(SeedanceError):

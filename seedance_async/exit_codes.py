@@ -13,7 +13,7 @@ class ExitCode(IntEnum):
     FAILED = 1
     """Something failed, was refused or could not be saved."""
     USAGE = 2
-    """A flag or the manifest is wrong; nothing was sent."""
+    """A flag, the manifest or the batch's directory is wrong; nothing was sent."""
     OUT_OF_CREDITS = 3
     """Stopped by a 402 or a cap; top up and run the command again."""
     KEY_REFUSED = 4

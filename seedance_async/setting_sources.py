@@ -8,6 +8,8 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING, Final, TypeVar
 
+import attrs
+
 from seedance_async import sandbox_hosts
 from seedance_async.credentials import ApiKey, read_key
 from seedance_async.errors import ConfigurationError
@@ -48,16 +50,22 @@ def usable(found: Setting | ConfigurationError) -> Setting:
     return found
 
 
-def option(value: object, kind: type[Option]) -> Option:
-    """An option, unless it is something else, such as a number of seconds for ``Timeouts``."""
+def option(name: str, value: object, default: Option) -> Option:
+    """An option, unless it is something else, such as a number of seconds for ``timeouts``."""
+    if value is None:
+        return default
+    kind = type(default)
     if isinstance(value, kind):
         return value
-    raise ConfigurationError(f"a {kind.__name__} is wanted, such as {kind()}; got {shown(value)}")
+    example = f"{default}" if attrs.has(kind) else f"{kind.__name__}()"
+    raise ConfigurationError(f"{name} must be a {kind.__name__}, such as {example}; got {shown(value)}")
 
 
-def read_limit(variable: str, given: object) -> RateLimit | None:
-    """The limit that was given, else that of the environment."""
-    return from_environment(variable, RateLimit.parse, None) if given is None else option(given, RateLimit)
+def read_limit(name: str, given: object) -> RateLimit | None:
+    """The limit that was given, else that of the environment's variable of this name."""
+    if given is None:
+        return from_environment(f"SEEDANCE_{name.upper()}", RateLimit.parse, None)
+    return option(name, given, RateLimit())
 
 
 def from_environment(name: str, parse: Callable[[str], Setting], default: Default) -> Setting | Default:

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Final, Generic, TypeVar
 import anyio
 from anyio import lowlevel
 
-from seedance_async.foreign import as_told
+from seedance_async.foreign import as_reported
 
 if TYPE_CHECKING:
     from collections.abc import (
@@ -246,7 +246,7 @@ class Stream(Generic[Result]):
         except BaseException as problem:
             if self._engine.is_ending:
                 raise
-            self._problem, self._ended_by_itself = as_told(_first(problem), code="the run"), True
+            self._problem, self._ended_by_itself = as_reported(_first(problem), code="the run"), True
         finally:
             self.no_more_to_come()
             self._incoming.close()
@@ -260,7 +260,7 @@ class Stream(Generic[Result]):
         try:
             await feed()
         except BaseException as problem:  # no cancellation of ours is lost: the task ends here
-            self._problem = as_told(_first(problem), code="the source of the run")
+            self._problem = as_reported(_first(problem), code="the source of the run")
         finally:
             self.no_more_to_come()
 
@@ -270,7 +270,7 @@ class Stream(Generic[Result]):
         except BaseException as problem:  # of one item: the others are brought to their end
             if self._is_ending():
                 raise
-            self._problem = self._problem or as_told(_first(problem), code="a job of the run")
+            self._problem = self._problem or as_reported(_first(problem), code="a job of the run")
         finally:
             self._ahead.release()
 

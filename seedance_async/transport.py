@@ -5,7 +5,7 @@ What this file guarantees, each for a reason:
 * Every wire attempt spends one slot of the budget, retries included. aiohttp repeats a GET by itself when a
   kept-alive connection turns out dead; that repeat is refused and becomes an attempt of ours.
 * The Authorization header is written at the last moment and only for the API's origin. Redirects are not
-  followed, but for one: the vendor's apex host answers 301 or 307 to its own ``www.`` twin; then the same
+  followed, but for one: the vendor's apex host answers 301 or 307 to its own ``www.`` host; then the same
   call is sent there, whole, and the host is remembered.
 * Whether a byte can have left is noted where the session writes it, not guessed from an exception's class: a
   bare ``TimeoutError`` may come from before or after the connect.
@@ -34,7 +34,7 @@ from yarl import URL
 
 from seedance_async import clocks, posts, retry
 from seedance_async.api_session import Attempt, current, middlewares_of, write_ours
-from seedance_async.base_url import twin
+from seedance_async.base_url import with_or_without_www
 from seedance_async.budget.references import ReferenceBudget
 from seedance_async.credentials import ApiKey
 from seedance_async.errors import (
@@ -46,7 +46,7 @@ from seedance_async.errors import (
     UnexpectedReplyError,
 )
 from seedance_async.fault_points import fault_point
-from seedance_async.foreign import as_told, cancellations, is_stray, place
+from seedance_async.foreign import as_reported, cancellations, is_stray, place
 from seedance_async.logs import Log
 from seedance_async.models import RetryPolicy, Timeouts
 from seedance_async.protocol import Call, Failure, Outcome, Reply, redirect_failure
@@ -104,7 +104,7 @@ class Transport:
     timeouts: Timeouts
     usage: Usage
     session: ClientSession = field(repr=False)
-    lender: ClientSession | None = field(default=None, repr=False)
+    callers_session: ClientSession | None = field(default=None, repr=False)
     route: Route = field(factory=Route)
     _numbers: int = 0
     _moved: bool = False
@@ -116,7 +116,7 @@ class Transport:
     def __attrs_post_init__(self) -> None:
         kinds = (aiohttp.ClientError, OSError, TimeoutError)
         # aiohttp raises ValueError, too, for a name that cannot be one; and so does anybody's code.
-        self._network_problems = (*kinds, ValueError) if self.lender is None else kinds
+        self._network_problems = (*kinds, ValueError) if self.callers_session is None else kinds
         # Not sock_connect, which does not count the time that a name takes to resolve.
         self._timeout = ClientTimeout(total=self.timeouts.request, connect=self.timeouts.connect)
 
@@ -184,11 +184,13 @@ class Transport:
 
     async def _obey(self, call: Call, failure: Failure, history: retry.History) -> None:
         jitter = random.random()  # noqa: S311 - spreads retries, guards nothing
-        match retry.decide(call, failure, history, policy=self._patience(failure, history), jitter=jitter):
+        policy = self._patience(failure, history)
+        match retry.decide(call, failure, history, policy=policy, jitter=jitter):
             case retry.GiveUp(error):
                 raise error from error.__cause__
             case retry.Wait(seconds):
-                reason, extra = failure.error.message, {"retry_in": seconds}
+                reason = failure.error.message
+                extra = {"retry_in": seconds, "retry_for": policy.max_elapsed}
                 log.info("%s %s: %s; again in %.1f s", call.method, call.path, reason, seconds, extra=extra)
                 self.usage.retries += 1
                 await anyio.sleep(seconds)
@@ -273,8 +275,12 @@ class Transport:
             Exception: what code of the caller's session raised in a GET. A POST may be paid: once it can have
                 left it ends in a reply or a failure.
         """
-        if self.session.closed or (self.lender is not None and self.lender.closed):  # aiohttp: RuntimeError
-            whose = "the client" if self.lender is None else "the aiohttp session passed in as session="
+        if self.session.closed or (
+            self.callers_session is not None and self.callers_session.closed
+        ):  # aiohttp: RuntimeError
+            whose = (
+                "the client" if self.callers_session is None else "the aiohttp session passed in as session="
+            )
             message = f"{whose} is closed; nothing was sent"
             return Failure(error=ClientStateError(message), outcome=Outcome.NOT_SENT, final=True)
         token = current.set(attempt)
@@ -291,10 +297,10 @@ class Transport:
             outcome = Outcome.UNKNOWN if attempt.sent else Outcome.NOT_SENT
             return attempt.reply or Failure(error=refused, outcome=outcome, final=True)
         except BaseException as passing:
-            fault = as_told(passing, code=_SESSIONS) if is_stray(passing, since=since) else passing
+            fault = as_reported(passing, code=_SESSIONS) if is_stray(passing, since=since) else passing
             where = place(passing)
             _leave_frames(passing, before)
-            harmless = call.method == "GET" or (self.lender is None and not attempt.sent)
+            harmless = call.method == "GET" or (self.callers_session is None and not attempt.sent)
             if not isinstance(fault, Exception) or (harmless and fault is passing):
                 raise
             log.warning("%s failed: %s", _SESSIONS, where)
@@ -328,7 +334,7 @@ class Transport:
             max_line_size=MAX_HEADER_BYTES,
             max_field_size=MAX_HEADER_BYTES,
             max_headers=MAX_HEADERS,
-            middlewares=(*middlewares_of(self.lender), write),
+            middlewares=(*middlewares_of(self.callers_session), write),
         ) as response:
             return attempt.reply or await self._reply(response)  # a stand-in for the network wrote nothing
 
@@ -347,7 +353,7 @@ class Transport:
 
     def _redirected(self, reply: Reply) -> Failure:
         """Obey only apex <-> www of the same host over https, once; name any other target."""
-        target = twin(self.base_url, reply.headers.get("location", ""))
+        target = with_or_without_www(self.base_url, reply.headers.get("location", ""))
         if target is None or self._moved:
             return redirect_failure(reply, asked=str(self.base_url.origin()))
         log.info("the API answers at %s; using that from now on", target.host)
@@ -444,7 +450,7 @@ def _phrase(problem: Exception, outcome: Outcome) -> str:
     """What happened, in words of ours: foreign texts may quote headers."""
     when = _WHEN[outcome]
     if isinstance(problem, aiohttp.ClientConnectorDNSError):
-        return "the host name could not be resolved"
+        return "the host name could not be resolved: check its spelling and the network"
     if isinstance(problem, aiohttp.ClientHttpProxyError | aiohttp.ClientProxyConnectionError):
         return proxy_failure(problem)
     if isinstance(problem, aiohttp.ClientConnectorCertificateError):

@@ -37,7 +37,7 @@ from seedance_async.models import (
     VideoOutput,
 )
 from seedance_async.models.display import shown, shown_url, without_queries
-from seedance_async.models.requests import suggestion
+from seedance_async.models.requests import meant_or_known
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -77,7 +77,7 @@ def build(model: str, fields: Mapping[str, object]) -> Request:
     """
     request_type = REQUEST_TYPES.get(model)
     if request_type is None:
-        reason = f"is not a known model{suggestion(model, REQUEST_TYPES)}; got {shown_url(model)}"
+        reason = f"is not a known model{meant_or_known(model, REQUEST_TYPES)}; got {shown_url(model)}"
         raise ValidationError([("model", reason)])
     return request_type.from_dict(fields)
 

@@ -182,7 +182,7 @@ def _summary(cards: Sequence[Card], page: Page) -> str:
         words = [f"{count} {model}" for model, count in models.most_common()]
     words += [f"{count:,} {state}" for state, count in page.counts.items() if state != "saved"]
     if page.credits:
-        words.append(format_credits(page.credits, page.refunded, unit=" credits"))
+        words.append(format_credits(page.credits, page.refunded, with_unit=True))
     return " · ".join(words)
 
 
@@ -278,7 +278,7 @@ def _notes(card: Card) -> list[str]:
     if card.seconds is not None:
         notes.append(format_seconds(card.seconds))
     if card.credits is not None:
-        notes.append(format_credits(card.credits, card.refunded, unit=" cr"))
+        notes.append(format_credits(card.credits, card.refunded, with_unit=True))
     return [note for note in notes if note]
 
 

@@ -19,7 +19,7 @@ from seedance_async.batch import manifest
 from seedance_async.batch.jobs import Job
 from seedance_async.batch.journal import Broken, Changes, Draft, Journal, Planner, drafts
 from seedance_async.daemon_thread import DaemonThread
-from seedance_async.errors import ManifestError, ValidationError
+from seedance_async.errors import ManifestError, ValidationError, place_of
 from seedance_async.logs import Log
 from seedance_async.media import NO_STORE, Inspector
 from seedance_async.models import Request, local_files
@@ -159,7 +159,7 @@ async def take_stream(
         has_store: whether there is a place where local files become URLs.
 
     Raises:
-        ManifestError: a job's name came twice, or its local files cannot be used; lines count the jobs.
+        ManifestError: a name came twice, a link leads to no job before it, or a local file is no use.
         ValidationError: something that is no job came.
     """
     planner = await journal.do(partial(Planner, journal.store, whole=False))
@@ -175,7 +175,7 @@ async def take_stream(
         while some := list(islice(asked, CHUNK)):
             taken = await journal.do(planner.take, some)
             if taken.problems:
-                raise ManifestError(taken.problems, source="jobs")
+                raise ManifestError(taken.problems, source="jobs", is_file=False)
             yield taken.numbers
     at_end(await journal.do(planner.finish, manifest=""))
     further = await journal.do(journal.store.ordered_takes)
@@ -202,7 +202,7 @@ async def _files(
             found[number], faults = await to_thread.run_sync(inspector.files, given)
             problems += [(number, name, reason) for name, reason in faults]
     if problems:
-        raise ManifestError(problems, source="jobs")
+        raise ManifestError(problems, source="jobs", is_file=False)
     return found
 
 
@@ -242,4 +242,4 @@ def _job(item: object, place: int) -> Job:
     if isinstance(item, Request):
         return Job(item)
     reason = f"expected a Job or a request, got {type(item).__name__}"
-    raise ValidationError([(f"jobs[{place - 1}]", reason)], subject="batch")
+    raise ValidationError([(place_of(place), reason)], subject="batch")

@@ -140,7 +140,7 @@ class JobResult(Convertible):
         files: the output files here.
         error: why it is not saved, or which of several tasks failed; None if all is well.
         earlier: True if an earlier run had ended it already.
-        stale: True if something that it was made of was made anew since. It is not made anew by itself.
+        stale: True if something that it was made of was made again since. It is not made again by itself.
         in_manifest: False if it is gone from the manifest; an older result goes with its job.
         older_of: the name of the job that it is an older or a further result of; None for a job itself.
         seed: that the server says it has used; None if it says none.

@@ -20,6 +20,7 @@ from seedance_async import clocks, posts
 from seedance_async.batch.canaries import Canaries
 from seedance_async.batch.journal import JobEntry
 from seedance_async.batch.states import State
+from seedance_async.credit_format import credit_count
 from seedance_async.errors import CreditCapError, SeedanceError
 from seedance_async.models import MEDIA_FIELDS
 
@@ -209,8 +210,8 @@ class JobQueue:
         price = f"costs {least:g}" if least else "has a price that nobody knows yet"
         made_for = "" if self._waiting else " beside what it is made for"
         return CreditCapError(
-            f"the cap of {ledger.cap:g} credits is reached: {ledger.spent:g} are spent, {ledger.reserved:g} "
-            f"reserved, and the next job {price}{made_for}"
+            f"the cap of {credit_count(ledger.cap or 0)} is reached: {ledger.spent:g} are spent, "
+            f"{ledger.reserved:g} reserved, and the next job {price}{made_for}"
         )
 
     def _next_may_join(self, post: Post, tariff: Tariff) -> bool:

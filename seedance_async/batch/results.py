@@ -120,7 +120,7 @@ class Rewriting:
     """The file, written anew a page at a time, in the journal's thread.
 
     Attributes:
-        stale: the names of jobs that are made of something that was made anew since.
+        stale: the names of jobs that are made of something that was made again since.
     """
 
     def __init__(self, store: Store, directory: Path) -> None:

@@ -35,7 +35,7 @@ from seedance_async.errors import (
     SeedanceError,
     UnauthorizedError,
 )
-from seedance_async.foreign import as_told
+from seedance_async.foreign import as_reported
 from seedance_async.logs import Log
 from seedance_async.signals import Signal
 from seedance_async.stream import Stream
@@ -372,7 +372,7 @@ class Run:
                     if self.stopped is not None:
                         break
         except BaseException as problem:  # no cancellation of ours is lost: the task ends here
-            self._source_problem = as_told(problem, code="the source of the jobs")
+            self._source_problem = as_reported(problem, code="the source of the jobs")
         finally:
             self._is_read = True
             self._changed.set()

@@ -17,7 +17,6 @@ from collections.abc import (
     AsyncGenerator,
     AsyncIterable,
     AsyncIterator,
-    Callable,
     Iterable,
     Mapping,
     Sequence,
@@ -25,23 +24,22 @@ from collections.abc import (
 from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
-from typing import Final, Self
+from typing import Self
 
 import anyio
 from anyio import to_thread
 
 from seedance_async import arguments, clocks
-from seedance_async.batch import names, refunded, reroll, results
+from seedance_async.batch import names, on_record, refunded, reroll
 from seedance_async.batch.account_check import check_account
 from seedance_async.batch.finish import changes_fault
 from seedance_async.batch.finishing import Finishing, chosen, finishing_of
 from seedance_async.batch.intake import take_manifest, take_stream
 from seedance_async.batch.jobs import Job, JobResult
-from seedance_async.batch.journal import Changes, JobEntry, Journal, Rerolled
+from seedance_async.batch.journal import Changes, JobEntry, Journal, Rerolled, before_anything_is_sent
 from seedance_async.batch.ledger import Ledger
-from seedance_async.batch.queue import Post
 from seedance_async.batch.reroll import UNFINISHED, takes_fault, words_fault
-from seedance_async.batch.run import PAGE, Run
+from seedance_async.batch.run import Run
 from seedance_async.batch.run_options import RunOptions
 from seedance_async.batch.saving import Saver
 from seedance_async.batch.states import State
@@ -52,7 +50,9 @@ from seedance_async.errors import (
     ClientStateError,
     ConfigurationError,
     JournalError,
+    ManifestError,
     SeedanceError,
+    ValidationError,
 )
 from seedance_async.logs import Log
 from seedance_async.models import Request
@@ -61,9 +61,6 @@ from seedance_async.models.rules import optional, true_or_false, whole_number
 from seedance_async.retry import KEY_TRUSTED
 
 log: Log = Log(__name__)
-
-SHOWN: Final = 10
-"""Names in a message."""
 
 
 class BatchRunner:
@@ -86,7 +83,7 @@ class BatchRunner:
         share_posts: let up to four ``GptImage2`` jobs that ask for the same, such as the takes of one, go out
             in one POST. Each stays a job of its own, but ends with the last of them. Posts are not shared
             under a ``max_in_flight``.
-        until: send only jobs of a manifest whose names are like this pattern (``still-*``), and what they
+        until: send only jobs of a manifest whose names match this pattern (``still-*``), and what they
             take. A run without it goes on.
         reroll: names of jobs of a manifest that are made anew, or patterns of names, or ``rejected``. What
             each has stays as ``NAME-take-1``, …. Of a job that is not finished, or that a run made anew which
@@ -183,6 +180,10 @@ class BatchRunner:
         self._changes = Changes()
         self._stopped: SeedanceError | None = None
         self._busy = False
+        self._refused = False
+        self._prepared: (
+            tuple[str | os.PathLike[str], AsyncIterator[list[JobEntry]], AsyncIterator[JobResult]] | None
+        ) = None
         self._run: Run | None = None
         self._journal: Journal | None = None
         self._last: Summary | None = None
@@ -213,7 +214,7 @@ class BatchRunner:
                 await self._leave(journal, self._run)
         finally:
             self._last, self._journal = self.summary, None
-            await journal.close(keep_unused=False)
+            await journal.close(keep_unused=False, refused=self._refused)
 
     @property
     def journal(self) -> Journal:
@@ -244,6 +245,19 @@ class BatchRunner:
             rerolled=self._rerolled.takes,
         )
 
+    async def prepare(self, manifest: str | os.PathLike[str]) -> int:
+        """Do all that comes before the first POST of a manifest; ``run`` with the same path goes on with it.
+
+        Returns:
+            How many of its jobs the run is to send.
+
+        Raises:
+            ManifestError: with everything that is wrong in the manifest. Nothing was sent.
+            JournalError: the journal cannot be written, or belongs to another account. Nothing was sent.
+        """
+        self._prepared = (manifest, *await self._make_ready(self.journal, manifest))
+        return self.journal.store.counts[State.PLANNED] - self._later
+
     async def run(
         self, jobs: str | os.PathLike[str] | Iterable[Job | Request] | AsyncIterable[Job | Request]
     ) -> AsyncGenerator[JobResult]:
@@ -269,14 +283,17 @@ class BatchRunner:
                 yield result
             async for result in run.results():
                 yield result
-            async for result in self._left_over(journal, run):
+            async for result in on_record.left_over(journal, self._directory, run):
                 yield result
             if run.stopped is None:  # else what was asked for anew is still under way
                 await journal.do(journal.store.close_rerolls)
                 await self._saver(journal).mover.settle_all()
-            await self._rewrite_results(journal)
+            await on_record.rewrite_results(journal, self._directory)
             if isinstance(run.stopped, JournalError):
                 raise run.stopped
+        except (ManifestError, ValidationError):  # of a program's jobs; a manifest's are refused before
+            self._refused = True
+            raise
         finally:
             if self._run is run:  # else the batch was closed before this generator was
                 await self._leave(journal, run)
@@ -287,37 +304,54 @@ class BatchRunner:
         jobs: str | os.PathLike[str] | Iterable[Job | Request] | AsyncIterable[Job | Request],
     ) -> tuple[Run, AsyncIterator[JobResult]]:
         """Start a run; return it, and the results that earlier ones have ended."""
+        if self._prepared is None:
+            planned, known = await self._make_ready(journal, jobs)
+        else:
+            (manifest, planned, known), self._prepared = self._prepared, None
+            if manifest != jobs:
+                raise ClientStateError(f"{shown(manifest)} was prepared, and is what has to be run first")
+        run = self._run = self._prepare(journal)
+        run.start(on_record.begun(journal), planned)
+        return run, known
+
+    async def _make_ready(
+        self,
+        journal: Journal,
+        jobs: str | os.PathLike[str] | Iterable[Job | Request] | AsyncIterable[Job | Request],
+    ) -> tuple[AsyncIterator[list[JobEntry]], AsyncIterator[JobResult]]:
+        """Do what comes before the first POST; return the jobs to send, and the results on record."""
         if self._busy:
             raise ClientStateError("a batch does one run at a time")
         self._busy = True
         try:
-            if isinstance(jobs, str | os.PathLike):
-                self._finishing = await to_thread.run_sync(
-                    finishing_of, self._directory, self._finish, self._until
-                )
-                self._changes = await take_manifest(
-                    journal,
-                    jobs,
-                    self._finishing,
-                    has_store=self._client.has_media_store,
-                    adopts=self._adopt,
-                )
-                await self._choose(journal)  # before anything of the journal is changed for the run
-                self._chosen = await reroll.chosen(journal, self._reroll, self._directory)
-                planned, known = self._listed(journal), self._known(journal)
-            elif option := self._about_a_manifest():
-                raise ConfigurationError(
-                    f"{option}= chooses among the jobs of a manifest; give the path of one"
-                )
-            else:
-                planned, known = self._streamed(journal, jobs), _nothing()
-            await self._begin(journal)
+            with before_anything_is_sent():
+                planned, known = await self._plan(journal, jobs)
+                await self._begin(journal)
         except BaseException:
             self._busy = False
             raise
-        run = self._run = self._prepare(journal)
-        run.start(self._begun(journal), planned)
-        return run, known
+        return planned, known
+
+    async def _plan(
+        self,
+        journal: Journal,
+        jobs: str | os.PathLike[str] | Iterable[Job | Request] | AsyncIterable[Job | Request],
+    ) -> tuple[AsyncIterator[list[JobEntry]], AsyncIterator[JobResult]]:
+        """Take the jobs of a manifest, or make ready to; return those to send, and the results on record."""
+        if isinstance(jobs, str | os.PathLike):
+            self._finishing = await to_thread.run_sync(
+                finishing_of, self._directory, self._finish, self._until
+            )
+            has_store = self._client.has_media_store
+            self._changes = await take_manifest(
+                journal, jobs, self._finishing, has_store=has_store, adopts=self._adopt
+            )
+            await self._choose(journal)  # before anything of the journal is changed for the run
+            self._chosen = await reroll.chosen(journal, self._reroll, self._directory)
+            return on_record.planned(journal), on_record.ended(journal, self._directory)
+        if option := self._about_a_manifest():
+            raise ConfigurationError(f"{option}= chooses among the jobs of a manifest; give the path of one")
+        return self._streamed(journal, jobs), _nothing()
 
     def _about_a_manifest(self) -> str | None:
         """An option that was given and needs a manifest, if any."""
@@ -347,8 +381,8 @@ class BatchRunner:
         await journal.do(journal.store.sort_linked)
         await self._choose(journal)
         await self._saver(journal).mover.settle_all()
-        await self._find_missing_files(journal)
-        self._ledger = await journal.do(_open_ledger, journal, self._max_credits)
+        await on_record.fetch_missing_again(journal, self._directory)
+        self._ledger = await journal.do(on_record.ledger, journal.store, self._max_credits)
 
     async def _make_anew(self, journal: Journal) -> None:
         """Plan further takes of the jobs that were chosen; they go on record with the order itself."""
@@ -356,7 +390,7 @@ class BatchRunner:
         if self._chosen:
             self._rerolled = await journal.do(journal.store.reroll, self._chosen, self._takes)
         if self._rerolled.unfinished:
-            log.warning("%s: %s", _shown(self._rerolled.unfinished), UNFINISHED)
+            log.warning("%s: %s", on_record.shown_names(self._rerolled.unfinished), UNFINISHED)
 
     def _saver(self, journal: Journal) -> Saver:
         return Saver(self._client, journal, self._directory, self._template, embed=self._embed)
@@ -367,17 +401,6 @@ class BatchRunner:
         if later is None:
             raise ConfigurationError(f"no job of the manifest has a name that matches {self._until!r}")
         self._later = later
-
-    async def _find_missing_files(self, journal: Journal) -> None:
-        """Have the files of saved jobs fetched again that somebody has deleted."""
-        last, found = 0, 0
-        while page := await journal.do(journal.store.saved_files, after=last, limit=PAGE):
-            missing = await to_thread.run_sync(_without_files, page, self._directory)
-            if missing:
-                await journal.do(journal.store.complete_again, missing)
-            last, found = page[-1][0], found + len(missing)
-        if found:
-            log.info("files of %d saved jobs are not there any more, and are fetched again", found)
 
     def _prepare(self, journal: Journal) -> Run:
         engine = self._client.running_engine()
@@ -399,25 +422,6 @@ class BatchRunner:
             ),
         )
 
-    async def _begun(self, journal: Journal) -> AsyncIterator[Post]:
-        """What earlier runs left on its way: first what is paid, then what may be."""
-        async for job in _pages(journal, journal.store.to_collect):
-            yield Post((job,))
-        async for job in _pages(journal, journal.store.to_send_again):
-            members = await journal.do(journal.store.members, job.number)
-            if members and members[0].number == job.number:  # the others go with their first
-                yield Post(tuple(members))
-
-    async def _known(self, journal: Journal) -> AsyncIterator[JobResult]:
-        """The manifest's jobs that an earlier run ended."""
-        async for entry in _pages(journal, journal.store.ended_earlier):
-            yield results.result(entry, self._directory, earlier=True)
-
-    async def _listed(self, journal: Journal) -> AsyncIterator[list[JobEntry]]:
-        """The manifest's jobs that were never sent."""
-        async for job in _pages(journal, journal.store.to_send):
-            yield [job]
-
     async def _streamed(
         self, journal: Journal, jobs: Iterable[Job | Request] | AsyncIterable[Job | Request]
     ) -> AsyncIterator[list[JobEntry]]:
@@ -433,64 +437,10 @@ class BatchRunner:
     def _note_changes(self, changes: Changes) -> None:
         self._changes = changes
 
-    async def _left_over(self, journal: Journal, run: Run) -> AsyncIterator[JobResult]:
-        """Jobs that the run was stopped before."""
-        if run.stopped is None:
-            return
-        async for entry in _pages(journal, journal.store.still_open):
-            if not run.has_delivered(entry.number):
-                error = run.stopped.about(idempotency_key=entry.key, task_id=next(iter(entry.task_ids), None))
-                yield results.result(entry, self._directory, error=error)
-
-    async def _rewrite_results(self, journal: Journal) -> None:
-        try:
-            rewriting = results.Rewriting(journal.store, self._directory)
-            while await journal.do(rewriting.page):
-                pass
-            if rewriting.stale:
-                log.warning("%s", _stale(rewriting.stale))
-        except OSError as problem:  # a picture of the journal only; what was appended so far stays
-            log.warning("%s could not be written anew: %s", results.RESULTS, problem)
-
-
-def _stale(names: list[str]) -> str:
-    return f"{_shown(names)}: made of something that was made anew since, and not made again"
-
-
-def _shown(names: list[str]) -> str:
-    more = f" and {len(names) - SHOWN} more" if len(names) > SHOWN else ""
-    return f"{', '.join(names[:SHOWN])}{more}"
-
-
-def _without_files(jobs: Sequence[tuple[int, tuple[str, ...]]], directory: Path) -> list[int]:
-    """The jobs of which a file is missing."""
-    return [number for number, files in jobs if not all(os.path.lexists(directory / file) for file in files)]
-
 
 async def _nothing() -> AsyncIterator[JobResult]:
     return
     yield  # makes it a generator
-
-
-def _open_ledger(journal: Journal, cap: float | None) -> Ledger:
-    """The ledger by what the journal knows: what is spent, what may be, and what jobs cost."""
-    store = journal.store
-    spent = store.credits_used - store.credits_refunded + store.credits_doubted
-    ledger = Ledger(cap=cap, spent=spent, prices=store.prices())
-    for number, tariff, state in store.unpriced():
-        ledger.hold(number, tariff)
-        if state is not State.SUBMITTING:
-            ledger.doubt(number)
-    return ledger
-
-
-async def _pages(journal: Journal, read: Callable[..., list[JobEntry]]) -> AsyncIterator[JobEntry]:
-    """Every row that ``read`` gives, a page at a time."""
-    last = 0
-    while page := await journal.do(read, after=last, limit=PAGE):
-        for row in page:
-            yield row
-        last = page[-1].number
 
 
 def _refuse(faults: Mapping[str, str | None]) -> None:

@@ -20,9 +20,9 @@ from attrs import frozen
 from seedance_async.batch import reroll
 from seedance_async.batch.finishing import chosen, finishing_of
 from seedance_async.batch.intake import take_manifest
-from seedance_async.batch.journal import Changes, Journal
+from seedance_async.batch.journal import Changes, Journal, before_anything_is_sent
 from seedance_async.batch.journal.opening import not_permitted
-from seedance_async.batch.journal.remains import JOURNAL
+from seedance_async.batch.journal.remains import JOURNAL, RESULTS, check_nothing_is_left, last_of_results
 from seedance_async.batch.queue import posts_for
 from seedance_async.batch.refunded import plan_earlier
 from seedance_async.batch.states import State
@@ -108,7 +108,7 @@ async def survey(
         ManifestError: with everything that is wrong, line by line.
         JournalError: the directory's journal cannot be read.
     """
-    with _copied(directory) as copy:
+    with before_anything_is_sent(), _copied(directory) as copy:
         journal = await Journal.open(copy)
         try:
             finishing = await to_thread.run_sync(finishing_of, directory, finish, until)
@@ -150,6 +150,10 @@ def _copied(directory: Path | None) -> Iterator[Path]:
     with _scratch(directory) as name:
         copy = Path(name)
         try:
+            if directory is not None:
+                check_nothing_is_left(directory)
+                # First, as the journal knows of what stands in the results, and of more with each moment.
+                (copy / RESULTS).write_bytes(last_of_results(directory))
             for file in directory.glob(f"{JOURNAL}*") if directory else ():
                 shutil.copyfile(file, copy / file.name)
         except OSError as problem:

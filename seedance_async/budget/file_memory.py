@@ -58,7 +58,7 @@ if TYPE_CHECKING:
 
 _log: Log = Log(__name__)
 _converter = Converter()
-_told: set[tuple[str, Path | None]] = set()  # what was warned of in this process, and about which file
+_warned: set[tuple[str, Path | None]] = set()  # what was warned of in this process, and about which file
 
 _IMPOSSIBLE: Final = "the request budget's file says what cannot be; the most careful reading of it is used"
 
@@ -297,8 +297,8 @@ class FileMemory:
         )
 
     def _tell(self, message: str) -> None:
-        if (message, self._directory) not in _told:
-            _told.add((message, self._directory))
+        if (message, self._directory) not in _warned:
+            _warned.add((message, self._directory))
             _log.warning("%s", message, extra={"directory": str(self._directory)})
 
 

@@ -11,6 +11,7 @@ from cyclopts.exceptions import CycloptsError, UnknownOptionError, UnusedCliToke
 
 from seedance_async import __version__
 from seedance_async.cli import batch, demo, estimate, expand, export, generate, record, review, sandbox, tasks
+from seedance_async.cli.connection import Connection
 from seedance_async.cli.exits import code_of, lines_of
 from seedance_async.cli.output import help_console, log_notices, prepare, take_write_errors, write_message
 from seedance_async.cli.unused_words import unused_words, without
@@ -82,6 +83,12 @@ def _parsed(arguments: Sequence[str]) -> tuple[Callable[..., object], inspect.Bo
     return command, bound
 
 
+def _key_source(arguments: Sequence[str]) -> str:
+    """The flag or the variable that the key of a command line is from."""
+    is_given = any(argument.partition("=")[0] == "--api-key" for argument in arguments)
+    return Connection(api_key="" if is_given else None).key_source()
+
+
 def _about_unused(arguments: Sequence[str], unused: Sequence[str]) -> str:
     """What to write about words that a command has no use for, the argument of which is read once more."""
     left = without(arguments, unused)
@@ -113,7 +120,7 @@ async def _run(arguments: Sequence[str]) -> int:
         write_message(f"error: {mistake}")
         return ExitCode.USAGE
     except SeedanceError as error:
-        for line in lines_of(error):
+        for line in lines_of(error, key_source=_key_source(arguments)):
             write_message(line)
         return code_of(error)
     except OSError as problem:

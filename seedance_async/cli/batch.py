@@ -20,7 +20,7 @@ from seedance_async import sandbox as emulator
 from seedance_async.batch import names
 from seedance_async.batch.finish import parse_changes
 from seedance_async.batch.journal.remains import JOURNAL
-from seedance_async.batch.manifest_source import is_read_once
+from seedance_async.batch.manifest_source import check_there, is_read_once
 from seedance_async.batch.reroll import takes_fault
 from seedance_async.batch.states import ENDED, State
 from seedance_async.cli import hooks
@@ -29,12 +29,14 @@ from seedance_async.cli.batch_run import BatchRun
 from seedance_async.cli.connection import Connection
 from seedance_async.cli.demo import is_demo_directory
 from seedance_async.cli.estimate import print_estimate, recorded_prices
+from seedance_async.cli.exits import about_refused_key
 from seedance_async.cli.interrupts import interruptible
 from seedance_async.cli.media import Media, PlayStore
 from seedance_async.cli.output import write_data, write_message
 from seedance_async.cli.paths import check_writable, output_flag
 from seedance_async.cli.sandbox import SPEED, rate_limit, refusals_as_mistakes, sandbox_client
-from seedance_async.errors import CanaryError, ConfigurationError
+from seedance_async.credit_format import credit_count
+from seedance_async.errors import CanaryError, ConfigurationError, UnauthorizedError
 from seedance_async.exit_codes import ExitCode
 from seedance_async.prices import NOTHING_RECORDED
 from seedance_async.safe_files import missing, remove_empty
@@ -223,6 +225,7 @@ async def batch(
     options, media, connection = options or Options(), media or Media(), connection or Connection()
     _check(output, options, connection)
     media.check()
+    check_there(manifest)
     if dry_run or output is None:
         return await print_estimate(
             manifest,
@@ -304,7 +307,7 @@ class _Command:
             return await self._show(both)
 
     async def _show(self, display: Display) -> int:
-        batch = BatchRun(self._directory, display)
+        batch = BatchRun(self._directory, display, is_recorded=not self._options.sandbox)
         with interruptible(display) as interruption:
             await self._run(batch)
         if batch.status is None:
@@ -321,20 +324,7 @@ class _Command:
             if self._options.sandbox:
                 opened.enter_context(_no_memory_of_nothing(self._directory))
             client = await self._client(opened)
-            self._warn(client)
             await batch.run(client, self._runner(client), self._manifest)
-
-    def _warn(self, client: SeedanceClient) -> None:
-        """Before anything is sent: the same jobs in another directory are other jobs."""
-        # Looked up only now: the budget's limiter takes long to load for a help page.
-        from seedance_async.cli.earlier_batches import record_batch  # noqa: PLC0415
-
-        if self._options.sandbox:
-            return
-        for other in record_batch(self._manifest, self._directory, client.base_url):
-            write_message(
-                f"note: {other} is a batch of the same manifest; here its jobs are paid for once more"
-            )
 
     async def _client(self, opened: AsyncExitStack) -> SeedanceClient:
         if not self._options.sandbox:
@@ -375,6 +365,8 @@ class _Command:
         _write_takes(summary)
         if summary.stopped is not None and code != ExitCode.INTERRUPTED:
             write_message(_stopping(summary.stopped))
+        if isinstance(summary.stopped, UnauthorizedError) and not self._options.sandbox:
+            write_message(f"  {about_refused_key(self._connection.key_source())}")
         settled = {*ENDED, State.BLOCKED}
         if left := {state: count for state, count in summary.counts.items() if state not in settled}:
             counts = ", ".join(f"{count} {state}" for state, count in left.items())
@@ -440,7 +432,7 @@ def _stopping(stopped: SeedanceError) -> str:
 
 def _costs(shortfall: Shortfall) -> str:
     """What the rest costs, as far as anybody knows."""
-    known = f"which costs up to {shortfall.rest:,.10g} credits more"
+    known = f"which costs up to {credit_count(shortfall.rest)} more"
     unknown = f"{shortfall.unpriced} of them at a price that nobody knows yet"
     if not shortfall.unpriced:
         return known

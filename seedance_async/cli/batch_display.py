@@ -289,7 +289,7 @@ def status_line(status: Status) -> str:
         [
             f"[{ended}/{summary.total}] {_counts(status)}",
             f"{status.requests_in_window} of {limit.requests} requests in the last {limit.period:g} s",
-            f"{_credits_of(status, unit=' credits')}{_cap(status)}",
+            f"{_credits_of(status, with_unit=True)}{_cap(status)}",
             f"{format_seconds(status.seconds)}{time_left(status, before=', ')}",
         ]
     )
@@ -327,8 +327,9 @@ def _counts(status: Status) -> str:
     return ", ".join(f"{count} {state}" for state, count in status.summary.counts.items())
 
 
-def _credits_of(status: Status, *, unit: str = "") -> str:
-    return format_credits(status.summary.credits_used, status.summary.credits_refunded, unit=unit)
+def _credits_of(status: Status, *, with_unit: bool = False) -> str:
+    summary = status.summary
+    return format_credits(summary.credits_used, summary.credits_refunded, with_unit=with_unit)
 
 
 def _cap(status: Status) -> str:

@@ -67,7 +67,7 @@ async def _final(client: SeedanceClient, task_id: str, timeout: float | None) ->
 
 
 def _not_final(task: Task) -> WaitTimeoutError:
-    message = f"the task is not final, its status is {task.status!r}; it goes on at the server"
+    message = f"the task is not done yet, its status is {task.status!r}; it goes on at the server"
     return WaitTimeoutError(message, task_id=task.id)
 
 
@@ -128,5 +128,5 @@ def write_final(task: Task) -> None:
     if task.duration is not None:
         words.append(f"after {format_seconds(task.duration)}")
     if task.credits_used is not None:
-        words.append(f"· {format_credits(task.credits_used, task.credits_refunded, unit=' credits')}")
+        words.append(f"· {format_credits(task.credits_used, task.credits_refunded, with_unit=True)}")
     write_message(" ".join(words))

@@ -101,9 +101,7 @@ async def generate(
     connection: Connection,
 ) -> int:
     """Submit a request, wait for its tasks and save their files."""
-    job = _Job(
-        request, key=key or str(uuid.uuid4()), directory=directory, embed=embed, flags=connection.words()
-    )
+    job = _Job(request, key=key or str(uuid.uuid4()), directory=directory, embed=embed, connection=connection)
     async with connection.client(media_store=media.store()) as client:
         try:
             return await job.run(client, timeout=timeout)
@@ -114,12 +112,12 @@ async def generate(
 
 class _Job:
     def __init__(
-        self, request: Request, *, key: str, directory: Path, embed: bool, flags: Sequence[str]
+        self, request: Request, *, key: str, directory: Path, embed: bool, connection: Connection
     ) -> None:
         self._request = request
         self._key = key
         self._directory = directory
-        self._flags = flags
+        self._connection = connection
         self._prompt = request.prompt if embed else None
         self._submission: Submission | None = None
 
@@ -137,7 +135,7 @@ class _Job:
         errors = await wait_for_all(client, self._submission.task_ids, timeout=timeout, on_final=on_final)
         wish = wish_of(self._request.model, wire.fields(self._request))
         errors += await save(client, done, self._directory, prompt=self._prompt, wish=wish)
-        return report(errors, flags=self._flags, directory=self._directory)
+        return report(errors, self._connection, directory=self._directory)
 
     def write_how_to_collect(self) -> None:
         if self._submission is None:
@@ -146,7 +144,7 @@ class _Job:
             )
             write_message(f"  --idempotency-key {self._key}")
             return
-        ids = [*self._submission.task_ids, *self._flags]
+        ids = [*self._submission.task_ids, *self._connection.words()]
         wait = shlex.join(["seedance", "wait", *ids])
         download = shlex.join(["seedance", "download", *ids, "-o", str(self._directory)])
         write_message("interrupted: the job is paid and goes on at the server. To collect it:")
@@ -155,7 +153,7 @@ class _Job:
 
 def _write_accepted(submission: Submission) -> None:
     used = submission.credits_used
-    price = "" if used is None else f" · {format_credits(used, unit=' credits')}"
+    price = "" if used is None else f" · {format_credits(used, with_unit=True)}"
     write_message(f"{' '.join(submission.task_ids)} accepted{price}")
 
 

@@ -18,6 +18,7 @@ from cyclopts import Parameter
 import seedance_async
 from seedance_async import sandbox as emulator
 from seedance_async.cli.output import write_data, write_message
+from seedance_async.credit_format import credit_count
 from seedance_async.errors import ConfigurationError
 from seedance_async.exit_codes import ExitCode
 from seedance_async.models import RateLimit
@@ -154,7 +155,7 @@ def _terms(state: Path | None) -> Terms:
 
 
 def _write_state(state: Path, server: Sandbox) -> None:
-    write_message(f"sandbox: {len(server.tasks)} tasks and {server.balance():,} credits, kept in {state}")
+    write_message(f"sandbox: {len(server.tasks)} tasks and {credit_count(server.balance())}, kept in {state}")
 
 
 def variables(server: Sandbox) -> dict[str, str]:

@@ -16,7 +16,7 @@ from attrs import evolve, field, frozen
 
 from seedance_async import posts
 from seedance_async.errors import MediaError, ValidationError
-from seedance_async.foreign import as_told, cancellations, is_stray, place
+from seedance_async.foreign import as_reported, cancellations, is_stray, place
 from seedance_async.logs import Log
 from seedance_async.media.inspection import InputFile, checked_files, inspect
 from seedance_async.models import local_files
@@ -243,7 +243,7 @@ def _told(problem: BaseException, file: InputFile) -> MediaError:
         return problem
     if isinstance(problem, TimeoutError):
         return MediaError(f"the media store did not publish {file.path} in {PATIENCE:g} s")
-    told = as_told(problem, code="the media store")
+    told = as_reported(problem, code="the media store")
     log.warning("the media store failed: %s", place(problem))  # its text may hold a signed URL
     return MediaError(f"the media store failed for {file.path}: {type(told).__name__}")
 

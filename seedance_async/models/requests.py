@@ -8,8 +8,7 @@ mode: none is text-to-…, ``image_url`` or ``image_urls`` is image-to-…, ``me
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence  # noqa: F401 - a converter's annotation names it
-from difflib import get_close_matches
+from collections.abc import Collection, Iterator, Mapping, Sequence  # noqa: F401 - a converter's annotation names it
 from typing import ClassVar, Final, Literal, Self, TypeAlias, get_args
 
 import attrs
@@ -35,6 +34,7 @@ from seedance_async.models.rules import (
     validate,
     whole_number,
 )
+from seedance_async.suggestions import suggestion
 
 VideoMode: TypeAlias = Literal["text-to-video", "image-to-video", "media-to-video"]
 QualityTier: TypeAlias = Literal["mini", "standard", "pro"]
@@ -98,6 +98,10 @@ class FromFields(Convertible):
         Raises:
             ValidationError: with every problem, unknown fields included, field by field.
         """
+        if not isinstance(fields, Mapping):
+            raise ValidationError(
+                [("fields", f"must be a mapping; got {shown(fields)}")], subject=cls.__name__
+            )
         own = {name: value for name, value in fields.items() if name != _MODEL}
         known = [field.name for field in attrs.fields(cls)]  # type: ignore[arg-type]  # every subclass is attrs'
         problems = [(name, _unknown_field(name, known)) for name in own if name not in known]
@@ -115,14 +119,13 @@ class FromFields(Convertible):
         raise ValidationError(problems, subject=cls.__name__)
 
 
-def suggestion(word: str, known: Iterable[str]) -> str:
-    """The end of a message about an unknown word."""
-    close = get_close_matches(word, known, n=1)
-    return f"; did you mean {close[0]!r}?" if close else f"; known are {', '.join(known)}"
+def meant_or_known(word: str, known: Collection[str]) -> str:
+    """The end of a message about an unknown word: the one that was probably meant, else all."""
+    return suggestion(word, known) or f"; known are {', '.join(known)}"
 
 
-def _unknown_field(name: str, known: Iterable[str]) -> str:
-    return _FORBIDDEN_FIELDS.get(name) or f"is not a field of this model{suggestion(str(name), known)}"
+def _unknown_field(name: str, known: Collection[str]) -> str:
+    return _FORBIDDEN_FIELDS.get(name) or f"is not a field of this model{meant_or_known(str(name), known)}"
 
 
 @frozen(kw_only=True)

@@ -54,7 +54,7 @@ LONGEST_PAUSE: Final = 0.5
 
 T = TypeVar("T")
 
-_told: set[Path] = set()  # the files that were warned of in this process
+_warned: set[Path] = set()  # the files that were warned of in this process
 
 
 class AccountRecord:
@@ -125,8 +125,8 @@ class AccountRecord:
                 f"counted, cannot be used ({reason}): nothing was sent. Make room, or mend the file; moved "
                 "away, it begins anew with nothing spent"
             )
-        if store.path not in _told:
-            _told.add(store.path)
+        if store.path not in _warned:
+            _warned.add(store.path)
             log.warning(
                 "the account's record %s cannot be written (%s): POSTs leave all the same, and are missing "
                 "in `seedance tasks` and `seedance spend`",

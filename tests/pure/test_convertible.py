@@ -140,8 +140,8 @@ def test_a_request_is_a_body_and_a_task_an_answer(request_: Any) -> None:  # noq
         ({"prompt": FOX, "duration": 99}, "duration: must be a whole number"),
         ({"prompt": FOX, "generate_audio": "false"}, "generate_audio: must be true or false"),
         ({"prompt": FOX, "qualty_tier": "pro"}, "did you mean 'quality_tier'"),
-        ([FOX], "is wanted"),
-        (FOX, "is wanted"),
+        ([FOX], "must be a "),
+        (FOX, "must be a "),
     ],
 )
 def test_a_wrong_body_is_a_422_that_says_what_is_wrong(body: object, words: str) -> None:

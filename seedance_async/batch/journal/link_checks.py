@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from difflib import get_close_matches
 from graphlib import CycleError, TopologicalSorter
 from typing import TYPE_CHECKING, Final
 
@@ -11,6 +10,7 @@ from seedance_async.batch.journal.link_rows import link_of
 from seedance_async.filenames import fold
 from seedance_async.models import MEDIA_FIELDS
 from seedance_async.models.links import MAKERS
+from seedance_async.suggestions import suggestion
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator, Sequence
@@ -78,9 +78,7 @@ def unknown(store: Queries, draft: Draft) -> Iterator[tuple[int, str, str]]:
 
 def _unknown(store: Queries, link: Link, there: str) -> str:
     names = [name for (name,) in store.file.rows(f"SELECT name FROM jobs WHERE {there} LIMIT {CANDIDATES}")]
-    meant = get_close_matches(link.job, names, n=1)
-    hint = f"; did you mean {meant[0]!r:.80}?" if meant else ""
-    return f"{str(link)!r:.80} names a job that is not there{hint}"
+    return f"{str(link)!r:.80} names a job that is not there{suggestion(link.job, names)}"
 
 
 def _not_made(link: Link, name: str, tariff: Tariff) -> str | None:

@@ -127,7 +127,7 @@ class LinkRows(InputRows):
         rows = self.file.rows(
             "SELECT DISTINCT edges.job FROM edges JOIN jobs ON jobs.number = edges.job "
             "JOIN jobs AS source ON source.number = edges.source "
-            f"WHERE jobs.listed = 1 AND jobs.state = 'planned' AND {self._wanted} "
+            f"WHERE jobs.listed = 1 AND jobs.state = 'planned' AND {self._chosen} "
             "AND source.state IN ('submitting', 'accepted', 'completed', 'saved') ORDER BY edges.job",
         )
         return [job for (job,) in rows]
@@ -149,7 +149,7 @@ class LinkRows(InputRows):
         steps = (
             f"reached JOIN edges ON edges.{here} = reached.number "
             f"JOIN jobs ON jobs.number = edges.{there} "
-            f"AND jobs.listed = 1 AND jobs.state = 'planned' AND {self._wanted}"
+            f"AND jobs.listed = 1 AND jobs.state = 'planned' AND {self._chosen}"
         )
         rows = self.file.rows(
             f"WITH RECURSIVE reached (number) AS (SELECT number FROM jobs WHERE number IN ({marks}) "
@@ -171,8 +171,8 @@ class LinkRows(InputRows):
             "LEFT JOIN jobs AS source ON source.fold = links.source WHERE links.job = ?"
         )
         for text, name, state, tasks in self.file.rows(query, number):
-            if state in _DEAD:
-                return f"it takes {text!r:.80}, and {name!r:.80} {_DEAD[state]}"
+            if state in _WITHOUT_OUTPUT:
+                return f"it takes {text!r:.80}, and {name!r:.80} {_WITHOUT_OUTPUT[state]}"
             link = link_of(text)
             if state in HAS_OUTPUT and link.url(tasks_of(tasks, f"tasks of {name!r}")) is None:
                 return f"it takes {text!r:.80}, and {name!r:.80} came without that"
@@ -197,19 +197,19 @@ class LinkRows(InputRows):
         return [job for (job,) in rows]
 
     def is_ready(self, number: int) -> bool:
-        """Whether a job is wanted, and every job that it takes something from has come to an output."""
-        such = f"number = ? AND {self._wanted} AND {READY}"
+        """Whether a job is chosen for this run, and every job that it takes something from has an output."""
+        such = f"number = ? AND {self._chosen} AND {READY}"
         return self.file.row(f"SELECT 1 FROM jobs WHERE {such}", number) is not None
 
     def want(self, pattern: str, only: Sequence[int] | None = None) -> int | None:
-        """Send in this run only jobs whose names are like this pattern, and what they take.
+        """Send in this run only jobs whose names match this pattern, and what they take.
 
         Args:
             pattern: of a name, with ``*``, ``?`` and ``[…]``.
             only: numbers of the jobs among which such names are looked for; None for all.
 
         Returns:
-            How many jobs are left for a later run; None, and all are wanted, if no name is like it.
+            How many jobs are left for a later run; None, and all are chosen, if no name matches it.
         """
         self.file.write("DROP TABLE IF EXISTS temp.wanted")
         self.file.write("CREATE TEMP TABLE wanted (number INTEGER PRIMARY KEY)")
@@ -225,9 +225,9 @@ class LinkRows(InputRows):
         )
         if self.file.row("SELECT 1 FROM temp.wanted LIMIT 1") is None:
             return None
-        self._wanted = "jobs.number IN (SELECT number FROM temp.wanted)"
+        self._chosen = "jobs.number IN (SELECT number FROM temp.wanted)"
         unsent = "listed = 1 AND state IN ('planned', 'blocked')"
-        row = self.file.row(f"SELECT count(*) FROM jobs WHERE {unsent} AND NOT {self._wanted}")
+        row = self.file.row(f"SELECT count(*) FROM jobs WHERE {unsent} AND NOT {self._chosen}")
         return int(row[0]) if row else 0
 
     def _linked(self, number: int) -> Iterator[tuple[str, Link, tuple[Task, ...]]]:
@@ -252,7 +252,7 @@ def link_of(text: str) -> Link:
     return link
 
 
-_DEAD: Final[Mapping[str | None, str]] = {
+_WITHOUT_OUTPUT: Final[Mapping[str | None, str]] = {
     None: "is gone",
     State.FAILED: "has failed",
     State.REFUSED: "was refused",

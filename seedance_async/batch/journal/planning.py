@@ -27,7 +27,7 @@ from seedance_async.batch.journal.adoption import Adopted, adopt
 from seedance_async.batch.journal.input_rows import with_marks
 from seedance_async.batch.journal.records import Changes, Draft, damage
 from seedance_async.batch.states import NEVER_PAID, State
-from seedance_async.errors import ManifestError
+from seedance_async.errors import ManifestError, place_of
 from seedance_async.filenames import fold
 
 if TYPE_CHECKING:
@@ -105,9 +105,8 @@ class Planner:
             self._file.begin()
         self._added = 0
         self._edited = 0
-        self._broken: dict[
-            str, int
-        ] = {}  # lines by folded name; so few that a refused manifest lists them all
+        # Line and name by folded name; so few that a refused manifest lists them all.
+        self._broken: dict[str, tuple[int, str]] = {}
         self._file.write("DROP TABLE IF EXISTS temp.listed")
         self._file.write("CREATE TEMP TABLE listed (number INTEGER PRIMARY KEY, line INTEGER)")
         unnamed_jobs.begin(store)
@@ -197,7 +196,7 @@ class Planner:
             self._take_next(draft, taken)
         checked = f"number IN ({', '.join(map(str, taken.numbers))})"
         if problems := problems or list(link_checks.problems(self._store, checked=checked)):
-            raise ManifestError(problems, source="jobs")
+            raise ManifestError(problems, source="jobs", is_file=False)
         return taken
 
     def _take_each(self, drafts: Sequence[Draft | Broken]) -> Taken:
@@ -207,20 +206,23 @@ class Planner:
         return taken
 
     def _take_next(self, draft: Draft | Broken, taken: Taken) -> None:
-        twin = None if draft.name is None else self._line_of(draft.name)
-        if twin is not None and draft.name is not None:
-            taken.problems.append((draft.line, "name", _told_twice(draft.name, twin)))
+        earlier = None if draft.name is None else self._namesake(draft.name)
+        if earlier is not None and draft.name is not None:
+            line, name = earlier
+            where = f"line {line}" if self._whole else place_of(line)
+            taken.problems.append((draft.line, "name", _used_twice(draft.name, name, where)))
         elif isinstance(draft, Broken):
-            self._broken[fold(draft.name)] = draft.line
+            self._broken[fold(draft.name)] = (draft.line, draft.name)
         else:
             self._take_one(draft, taken)
 
-    def _line_of(self, name: str) -> int | None:
-        """The line of this reading that has a name already."""
-        if (line := self._broken.get(fold(name))) is not None:
-            return line
-        row = self._file.row("SELECT number, line FROM jobs WHERE fold = ?", fold(name))
-        return None if row is None else self._listed_at(*row)
+    def _namesake(self, name: str) -> tuple[int, str] | None:
+        """The line of this reading that has a name already, and how it writes it."""
+        if (broken := self._broken.get(fold(name))) is not None:
+            return broken
+        row = self._file.row("SELECT number, line, name FROM jobs WHERE fold = ?", fold(name))
+        line = None if row is None else self._listed_at(*row[:2])
+        return None if row is None or line is None else (line, row[2])
 
     def _insert_all(self, drafts: Sequence[Draft]) -> Taken:
         last = self._last_number()
@@ -405,8 +407,9 @@ def _name(draft: Draft) -> str:
     return name if draft.take == 1 else f"{name}-{draft.take}"
 
 
-def _told_twice(name: str, line: int) -> str:
-    return (
-        f"{name!r:.80} is the name of the job at line {line} too, perhaps in other letter case; each job "
-        "needs its own, because files are named after it"
-    )
+def _used_twice(name: str, other: str, where: str) -> str:
+    if name == other:
+        same = f"{name!r:.80} is the name of the job at {where} too"
+    else:
+        same = f"{name!r:.80} is the name of the job at {where} too, as {other!r:.80} (other letter case)"
+    return f"{same}; each job needs its own, because files are named after it"

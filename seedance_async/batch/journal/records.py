@@ -117,7 +117,7 @@ class JobEntry:
         intended_at: of its first POST under that key; None for a planned job.
         crashes: runs that died while its POST was under way.
         files: below the batch directory, with ``/``.
-        stale: whether something that it was made of was made anew since.
+        stale: whether something that it was made of was made again since.
         inputs: its local files: by what stands for the content in the body, the path.
         in_manifest: whether it stands in the manifest of the last run, or is another result of one that does.
         older_of: the name of the job that it is an older or a further result of; None for a job itself.

@@ -55,7 +55,7 @@ class RefundedMoves(LinkMoves):
     def refunded(self, *, after: int) -> list[int]:
         """Jobs of the manifest that failed and were refunded, in order of their numbers, a page at a time."""
         rows = self.file.rows(
-            f"SELECT number FROM jobs WHERE {_REFUNDED} AND {self._wanted} AND number > ? "
+            f"SELECT number FROM jobs WHERE {_REFUNDED} AND {self._chosen} AND number > ? "
             "ORDER BY number LIMIT ?",
             after,
             PAGE,

@@ -40,8 +40,12 @@ class Store(RefundedMoves, TakeMoves):
 
     def has_begun(self) -> bool:
         """Whether a run has begun here, or anything was meant to be sent; True where that cannot be read."""
+        return self.run > 0 or self.has_posts()
+
+    def has_posts(self) -> bool:
+        """Whether anything was meant to be sent, in any run; True where that cannot be read."""
         try:
-            return self.run > 0 or self.file.row("SELECT 1 FROM posts LIMIT 1") is not None
+            return self.file.row("SELECT 1 FROM posts LIMIT 1") is not None
         except JournalError:
             return True
 
