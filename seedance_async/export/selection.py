@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import posixpath
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Final
 
 from attrs import field, frozen
@@ -111,17 +111,26 @@ def select(results: Iterable[Mapping[str, object]], picks: Picks) -> Selection:
         picks: what was decided in a review.
     """
     jobs = {_text(result.get("name")): result for result in results}
+    verdicts = {name: picks.of(job) for name, job in jobs.items() if job.get("state") == "saved"}
     current = dict.fromkeys(name for name in jobs if _base(name, jobs) == name)
-    saved = dict.fromkeys(name for name, job in jobs.items() if job.get("state") == "saved")
-    kept = [name for name in saved if picks.of(jobs[name]) == "keep"]
-    rejected = {name for name in saved if name in current and picks.of(jobs[name]) == "reject"}
-    wanted = kept or [name for name in saved if name in current and name not in rejected]
+    wanted = _wanted(verdicts, current)
+    kept = "keep" in verdicts.values()
     return Selection(
-        shots=tuple(shot for name in _in_order(wanted, jobs) for shot in _shots(name, jobs[name])),
-        kept=bool(kept),
-        unsaved=tuple(name for name in current if name not in saved),
-        rejected=0 if kept else len(rejected),
+        shots=tuple(_shots_of(_in_order(wanted, jobs), jobs)),
+        kept=kept,
+        unsaved=tuple(name for name in current if name not in verdicts),
+        rejected=0 if kept else len(verdicts.keys() & current.keys()) - len(wanted),
     )
+
+
+def _wanted(verdicts: Mapping[str, str | None], current: Collection[str]) -> list[str]:
+    """Of the saved jobs, those that were kept; where none was, those of now that were not rejected."""
+    kept = [name for name, verdict in verdicts.items() if verdict == "keep"]
+    return kept or [name for name, verdict in verdicts.items() if name in current and verdict != "reject"]
+
+
+def _shots_of(names: Iterable[str], jobs: Mapping[str, Mapping[str, object]]) -> Iterable[Shot]:
+    return (shot for name in names for shot in _shots(name, jobs[name]))
 
 
 def _in_order(names: Iterable[str], jobs: Mapping[str, object]) -> list[str]:
