@@ -17,6 +17,8 @@ from seedance_async.sandbox.inputs import CLIPS_TOO
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+    from http.client import HTTPMessage
+    from typing import IO
 
 PATIENCE: Final = 5.0
 """Seconds for which a server is waited for."""
@@ -56,5 +58,7 @@ def _fault(url: str, name: str) -> str:
 class _NoRedirects(HTTPRedirectHandler):
     """Goes where the URL says, and nowhere else."""
 
-    def redirect_request(self, *_: object) -> None:
+    def redirect_request(
+        self, req: Request, fp: IO[bytes], code: int, msg: str, headers: HTTPMessage, newurl: str
+    ) -> None:
         """Follow none."""
