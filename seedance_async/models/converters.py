@@ -40,5 +40,6 @@ def url_tuple(value: Sequence[str | Link | FilePath] | None) -> tuple[str, ...]:
 def _one(value: str | Link | FilePath) -> str:
     if isinstance(value, Link):
         return str(value)
-    path = value.__fspath__() if hasattr(value, "__fspath__") else None
+    written = getattr(value, "__fspath__", None)
+    path = written() if callable(written) else None
     return LocalFile(path) if isinstance(path, str) else value  # type: ignore[return-value]  # kept, as above
