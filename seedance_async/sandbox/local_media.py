@@ -11,14 +11,18 @@ import re
 from http.client import HTTPException
 from typing import TYPE_CHECKING, Final
 from urllib.error import HTTPError
-from urllib.request import HTTPRedirectHandler, ProxyHandler, Request, build_opener
+from urllib.request import (
+    HTTPDefaultErrorHandler,
+    HTTPErrorProcessor,
+    HTTPHandler,
+    OpenerDirector,
+    Request,
+)
 
 from seedance_async.sandbox.inputs import CLIPS_TOO
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
-    from http.client import HTTPMessage
-    from typing import IO
 
 PATIENCE: Final = 5.0
 """Seconds for which a server is waited for."""
@@ -37,10 +41,9 @@ def look(urls: Mapping[str, str]) -> dict[str, str]:
 
 
 def _fault(url: str, name: str) -> str:
-    opener = build_opener(ProxyHandler({}), _NoRedirects())
     probe = Request(url, headers={"Range": f"bytes=0-{PROBED_BYTES - 1}"})  # noqa: S310 - http, at loopback
     try:
-        with opener.open(probe, timeout=PATIENCE) as answer:
+        with _opener().open(probe, timeout=PATIENCE) as answer:
             status, head = answer.status, answer.read(PROBED_BYTES)
     except HTTPError as refused:
         return f"The URL could not be fetched (HTTP {refused.code})"
@@ -55,10 +58,9 @@ def _fault(url: str, name: str) -> str:
     return "" if status == 206 else "video URLs must support Range requests"
 
 
-class _NoRedirects(HTTPRedirectHandler):
-    """Goes where the URL says, and nowhere else."""
-
-    def redirect_request(
-        self, req: Request, fp: IO[bytes], code: int, msg: str, headers: HTTPMessage, newurl: str
-    ) -> None:
-        """Follow none."""
+def _opener() -> OpenerDirector:
+    """Goes where a URL says, and nowhere else: by no proxy, and after no redirect."""
+    opener = OpenerDirector()
+    for handler in (HTTPHandler(), HTTPDefaultErrorHandler(), HTTPErrorProcessor()):
+        opener.add_handler(handler)
+    return opener

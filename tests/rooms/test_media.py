@@ -94,10 +94,11 @@ async def test_under_a_key_used_before_the_very_same_bytes_go_also_from_another_
     """By what the state directory kept, for the owner's eyes only; else the server sees another request."""
     monkeypatch.setenv("SEEDANCE_STATE_DIR", str(tmp_path / "state"))
     request = NanoBananaPro(prompt="A boat", image_urls=[picture(tmp_path / "a.png")])
+    store = Counting()
     async with Sandbox() as sandbox:
         ids = []
         for _ in range(2):
-            async with client_of(sandbox, Counting()) as client:
+            async with client_of(sandbox, store) as client:
                 ids += [(await client.submit(request, idempotency_key="my-order-17")).id for _ in range(2)]
 
         assert 1 == len(set(ids))
