@@ -46,7 +46,7 @@ class Saver:
         self._directory = directory
         self._template = template
         self._embed = embed
-        self.mover = Mover(journal, directory, template)
+        self.mover: Mover = Mover(journal, directory, template)
 
     async def save(self, entry: JobEntry) -> list[str]:
         """Fetch every file of a completed job, with a sidecar for each; an older result makes way first.
