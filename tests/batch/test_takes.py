@@ -280,7 +280,7 @@ async def test_a_job_done_in_a_run_that_was_cut_off_is_not_made_anew_by_its_repe
 
         assert {"saved": 2} == states(results)
         assert 4 == len(sandbox.paid_tasks)
-    assert any("boat, swan: not finished, so no other take is begun" in text for text in caplog.messages)
+    assert any("boat, swan: an earlier run has not come to its end" in text for text in caplog.messages)
 
 
 async def test_a_new_job_is_made_once_however_often_it_is_ordered_anew(tmp_path: Path) -> None:
