@@ -249,11 +249,13 @@ class BatchRunner:
             async for result in self._left_over(journal, run):
                 yield result
             if run.stopped is None:  # else what was asked for anew is still under way
-                await journal.do(journal.store.close_rerolls)
+                await journal.do(journal.store.promote)
                 await self._saver(journal).mover.settle_all()
             await self._rewrite_results(journal)
             if isinstance(run.stopped, JournalError):
                 raise run.stopped
+            if run.stopped is None:  # last: whoever repeats the command before gets no other takes
+                await journal.do(journal.store.close_rerolls)
         finally:
             if self._run is run:  # else the batch was closed before this generator was
                 await self._leave(journal, run)
