@@ -69,6 +69,9 @@ async def test_an_order_that_means_nothing_is_a_mistake(
             ending = await seedance("batch", manifest, "-o", out, *words, *trial)
             assert ExitCode.USAGE == ending.code, (words, trial, ending.err)
             assert reason in ending.err
+    ending = await seedance("batch", "-o", out, "--reroll", "boat-1", manifest)
+    assert ExitCode.USAGE == ending.code
+    assert "whatever stands after --reroll is a name" in ending.err
     assert [] == seedance_sandbox.requests
 
 
