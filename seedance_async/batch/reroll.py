@@ -32,7 +32,10 @@ log: Log = Log(__name__)
 REJECTED: Final = "rejected"
 """The word that stands for every job whose newest result was rejected in a review."""
 
-UNFINISHED: Final = "not finished, so no other take is begun; run once more when it is, if you want one"
+UNFINISHED: Final = (
+    "an earlier run has not come to its end with it, so that is completed first, and no other take is begun; "
+    "run once more if you want one"
+)
 
 PAGE: Final = 5000
 

@@ -286,11 +286,13 @@ class BatchRunner:
             async for result in on_record.left_over(journal, self._directory, run):
                 yield result
             if run.stopped is None:  # else what was asked for anew is still under way
-                await journal.do(journal.store.close_rerolls)
+                await journal.do(journal.store.promote)
                 await self._saver(journal).mover.settle_all()
             await on_record.rewrite_results(journal, self._directory)
             if isinstance(run.stopped, JournalError):
                 raise run.stopped
+            if run.stopped is None:  # last: whoever repeats the command before gets no other takes
+                await journal.do(journal.store.close_rerolls)
         except (ManifestError, ValidationError):  # of a program's jobs; a manifest's are refused before
             self._refused = True
             raise

@@ -62,7 +62,7 @@ class Saver:
         self._directory = directory
         self._template = template
         self._embed = embed
-        self.mover = Mover(journal, directory, template)
+        self.mover: Mover = Mover(journal, directory, template)
 
     async def save(self, entry: JobEntry) -> Saved:
         """Fetch every file of a completed job, measure it, and put a sidecar beside it.

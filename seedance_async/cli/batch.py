@@ -220,8 +220,7 @@ async def batch(
     if list_fields:
         return _list_fields()
     if manifest is None or (output is None and not dry_run):
-        missing = "MANIFEST" if manifest is None else "--output DIR"
-        raise ConfigurationError(f"{missing} is missing: seedance batch MANIFEST --output DIR")
+        raise ConfigurationError(_what_is_missing(manifest, options))
     options, media, connection = options or Options(), media or Media(), connection or Connection()
     _check(output, options, connection)
     media.check()
@@ -246,6 +245,15 @@ async def batch(
             has_store=media.is_given or options.sandbox,
         )
     return await _Command(manifest, output, options, media, connection).run()
+
+
+def _what_is_missing(manifest: str | None, options: Options | None) -> str:
+    form = "seedance batch MANIFEST --output DIR"
+    if manifest is not None:
+        return f"--output DIR is missing: {form}"
+    if options is not None and options.reroll:
+        return f"MANIFEST is missing: {form} --reroll NAME…; whatever stands after --reroll is a name"
+    return f"MANIFEST is missing: {form}"
 
 
 def _list_fields() -> int:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import errno
 import json
+import os
 from typing import TYPE_CHECKING, Any
 
 import anyio
@@ -110,6 +112,28 @@ async def test_files_of_strangers_are_never_written_over(tmp_path: Path) -> None
     assert b"holiday" == (out / "boat-before-edit.png").read_bytes()
     assert '{"mine": true}' == (out / "boat-before-edit-2.png.json").read_text()
     assert ["boat.png"] == lines["boat"]["files"]
+
+
+async def test_where_there_are_no_hard_links_files_are_renamed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """On such a file system each file has one name at a time, and still none is written over."""
+
+    def no_links(*_: object, **__: object) -> None:
+        raise PermissionError(errno.EPERM, "no links here")
+
+    monkeypatch.setattr(os, "link", no_links)
+    out = tmp_path / "out"
+    async with Sandbox() as sandbox:
+        await run_once(sandbox, out, manifest_of(tmp_path, {"name": "boat", "prompt": "A boat"}))
+        (out / "boat-before-edit.png").write_bytes(b"holiday")
+        await run_once(sandbox, out, manifest_of(tmp_path, {"name": "boat", "prompt": "A red boat"}))
+
+    assert {"boat": ["boat.png"], "boat-before-edit": ["boat-before-edit-2.png"]} == {
+        name: line["files"] for name, line in lines_of(out).items()
+    }
+    assert b"holiday" == (out / "boat-before-edit.png").read_bytes()
+    assert "A red boat" == json.loads((out / "boat.png.json").read_text())["request"]["prompt"]
 
 
 async def test_a_file_that_was_deleted_is_passed_over(tmp_path: Path) -> None:
@@ -280,7 +304,7 @@ async def test_a_job_done_in_a_run_that_was_cut_off_is_not_made_anew_by_its_repe
 
         assert {"saved": 2} == states(results)
         assert 4 == len(sandbox.paid_tasks)
-    assert any("boat, swan: not finished, so no other take is begun" in text for text in caplog.messages)
+    assert any("boat, swan: an earlier run has not come to its end" in text for text in caplog.messages)
 
 
 async def test_a_new_job_is_made_once_however_often_it_is_ordered_anew(tmp_path: Path) -> None:

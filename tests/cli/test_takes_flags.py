@@ -50,7 +50,7 @@ async def test_the_command_that_goes_on_orders_nothing_anew(
     assert "--reroll" not in command
     again = await seedance(*order)
     assert ExitCode.OK == again.code
-    assert "boat-1, boat-2: not finished, so no other take is begun" in again.err
+    assert "boat-1, boat-2: an earlier run has not come to its end" in again.err
     assert 4 == len(seedance_sandbox.paid_tasks)
 
 
@@ -69,6 +69,9 @@ async def test_an_order_that_means_nothing_is_a_mistake(
             ending = await seedance("batch", manifest, "-o", out, *words, *trial)
             assert ExitCode.USAGE == ending.code, (words, trial, ending.err)
             assert reason in ending.err
+    ending = await seedance("batch", "-o", out, "--reroll", "boat-1", manifest)
+    assert ExitCode.USAGE == ending.code
+    assert "whatever stands after --reroll is a name" in ending.err
     assert [] == seedance_sandbox.requests
 
 

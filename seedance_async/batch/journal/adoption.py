@@ -47,7 +47,12 @@ def adopt(store: TakeMoves, *, after: int) -> list[Adopted]:
     file = store.file
     file.write("DROP TABLE IF EXISTS temp.gone")
     file.write(
-        "CREATE TEMP TABLE gone AS SELECT number, ifnull(edited.name, jobs.name) AS name, digest, state, "
+        "CREATE TEMP TABLE gone "
+        "(number INTEGER PRIMARY KEY, name TEXT, digest BLOB, state TEXT, fold TEXT, edited INTEGER)"
+    )
+    file.write("CREATE INDEX temp.gone_by_digest ON gone (digest)")
+    file.write(
+        "INSERT INTO temp.gone SELECT number, ifnull(edited.name, jobs.name) AS name, digest, state, "
         "ifnull(edited.fold, jobs.fold) AS fold, edited.number IS NOT NULL AS edited "
         "FROM jobs LEFT JOIN temp.edited AS edited USING (number) "
         f"WHERE number <= ? AND state IN {_MAY_BE_PAID} AND number NOT IN (SELECT number FROM temp.listed) "

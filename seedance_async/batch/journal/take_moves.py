@@ -260,7 +260,6 @@ class TakeMoves(LinkMoves):
     @transaction
     def close_rerolls(self) -> None:
         """A run has come to its end: what it has made of re-rolls may be made anew once more."""
-        self._promote()
         ordered = "SELECT older.fold FROM older JOIN jobs USING (number) WHERE ordered = 1"
         self.file.write(
             f"DELETE FROM rerolls WHERE fold NOT IN (SELECT fold FROM jobs WHERE {_UNENDED}) "
@@ -270,7 +269,8 @@ class TakeMoves(LinkMoves):
         self.file.write(f"UPDATE jobs SET listed = 0 WHERE number IN ({done})")
         self.file.write(f"UPDATE older SET ordered = 0 WHERE number IN ({done})")
 
-    def _promote(self) -> None:
+    @transaction
+    def promote(self) -> None:
         """Where the last new take of a job came to nothing, give its name to the newest that is saved."""
         rows = self.file.rows(
             "SELECT jobs.number, max(older.number) FROM jobs JOIN older ON older.fold = jobs.fold "
