@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from seedance_async.completions import Completion
     from seedance_async.errors import (
         ApiError,
+        CanaryError,
         ClientStateError,
         ConfigurationError,
         ConnectionFailedError,
@@ -34,6 +35,7 @@ if TYPE_CHECKING:
         InvalidRequestError,
         JournalError,
         ManifestError,
+        MediaError,
         NotFoundError,
         OutputMissingError,
         RateLimitedError,
@@ -51,8 +53,11 @@ if TYPE_CHECKING:
         ValidationError,
         WaitTimeoutError,
     )
+    from seedance_async.media.inspection import InputFile
+    from seedance_async.media.publisher import MediaStore
     from seedance_async.models import (
         CreditLimits,
+        Delivered,
         GptImage2,
         ImageOutput,
         Kind,
@@ -78,6 +83,7 @@ __version__ = "0.1.0"
 __all__ = [
     "ApiError",
     "BatchRunner",
+    "CanaryError",
     "Changes",
     "ClientStateError",
     "Completion",
@@ -85,12 +91,14 @@ __all__ = [
     "ConnectionFailedError",
     "CreditCapError",
     "CreditLimits",
+    "Delivered",
     "DownloadError",
     "Duration",
     "Forecast",
     "GptImage2",
     "IdempotencyConflictError",
     "ImageOutput",
+    "InputFile",
     "InsufficientCreditsError",
     "InternalServerError",
     "InvalidRequestError",
@@ -100,6 +108,8 @@ __all__ = [
     "Kind",
     "Link",
     "ManifestError",
+    "MediaError",
+    "MediaStore",
     "NanoBananaPro",
     "NotFoundError",
     "Output",
@@ -141,10 +151,12 @@ _ROOMS: Final = {
     "batch.summary": {"Summary"},
     "client": {"SeedanceClient"},
     "completions": {"Completion"},
+    "media.inspection": {"InputFile"},
+    "media.publisher": {"MediaStore"},
     "models": {
-        "CreditLimits", "GptImage2", "ImageOutput", "Kind", "Link", "NanoBananaPro", "Output", "OutputImage",
-        "RateLimit", "Request", "RetryPolicy",
-        "Seedance2Video", "Submission", "Task", "Timeouts", "VideoOutput",
+        "CreditLimits", "Delivered", "GptImage2", "ImageOutput", "Kind", "Link", "NanoBananaPro", "Output",
+        "OutputImage", "RateLimit", "Request", "RetryPolicy", "Seedance2Video", "Submission", "Task",
+        "Timeouts", "VideoOutput",
     },
     "scheduling.duration": {"Duration"},
     "scheduling.forecast": {"Forecast"},

@@ -157,6 +157,11 @@ class Task(Convertible):
         return self.output.urls if self.output else ()
 
     @property
+    def seed(self) -> int | None:
+        """The seed that the server says it has used; None if it says none."""
+        return self.output.seed if isinstance(self.output, VideoOutput) else None
+
+    @property
     def duration(self) -> float | None:
         """Seconds from creation to end; None if the task is not final or an instant is unknown or wrong."""
         if not self.is_final or self.created_at is None or self.updated_at is None:

@@ -104,33 +104,33 @@ class AccountedRequest(aiohttp.ClientRequest):
         return response
 
 
-def open_session(lender: ClientSession | None = None) -> ClientSession:
+def open_session(callers_session: ClientSession | None = None) -> ClientSession:
     """A session for the API: no cookies, no foreign credentials, every wire attempt accounted for.
 
     Args:
-        lender: a session of the caller's, whose connector and ways are used; see the top of the file.
+        callers_session: the caller's, whose connector and ways are used; see the top of the file.
 
     Raises:
-        ClientStateError: the lender is closed, or belongs to another event loop.
+        ClientStateError: callers_session is closed, or belongs to another event loop.
     """
     jar = aiohttp.DummyCookieJar()
-    if lender is None:
+    if callers_session is None:
         # The budget bounds what is on the wire. A second bound would let a request's time pass unsent.
         connector: aiohttp.BaseConnector = aiohttp.TCPConnector(limit=0)
         return ClientSession(connector=connector, cookie_jar=jar, request_class=AccountedRequest)
     return ClientSession(
-        connector=_usable(lender),
+        connector=_usable(callers_session),
         connector_owner=False,
         cookie_jar=jar,
         request_class=AccountedRequest,
-        headers={name: value for name, value in lender.headers.items() if not _is_ours(name)},
-        trace_configs=[_guarded(config, lender) for config in lender.trace_configs],
+        headers={name: value for name, value in callers_session.headers.items() if not _is_ours(name)},
+        trace_configs=[_guarded(config, callers_session) for config in callers_session.trace_configs],
     )
 
 
-def middlewares_of(lender: ClientSession | None) -> Sequence[aiohttp.ClientMiddlewareType]:
+def middlewares_of(callers_session: ClientSession | None) -> Sequence[aiohttp.ClientMiddlewareType]:
     """The middlewares of a session of the caller's."""
-    return tuple(getattr(lender, "_middlewares", ()))
+    return tuple(getattr(callers_session, "_middlewares", ()))
 
 
 def write_ours(request: aiohttp.ClientRequest, url: URL, headers: Mapping[str, str]) -> None:
@@ -144,9 +144,9 @@ def write_ours(request: aiohttp.ClientRequest, url: URL, headers: Mapping[str, s
     request.headers.update(headers)
 
 
-def _usable(lender: ClientSession) -> aiohttp.BaseConnector:
-    connector = lender.connector
-    if connector is None or lender.closed:
+def _usable(callers_session: ClientSession) -> aiohttp.BaseConnector:
+    connector = callers_session.connector
+    if connector is None or callers_session.closed:
         raise ClientStateError("the aiohttp session passed in as session= is closed; nothing was sent")
     if getattr(connector, "_loop", None) not in {asyncio.get_running_loop(), None}:
         raise ClientStateError(
@@ -159,20 +159,20 @@ def _is_ours(name: str) -> bool:
     return name.lower() in OURS or name.lower().startswith(("content-", "if-"))
 
 
-def _guarded(config: aiohttp.TraceConfig, lender: ClientSession) -> aiohttp.TraceConfig:
+def _guarded(config: aiohttp.TraceConfig, callers_session: ClientSession) -> aiohttp.TraceConfig:
     """The caller's hooks, which see their own session and cannot end a request."""
     guarded = aiohttp.TraceConfig(trace_config_ctx_factory=config.trace_config_ctx)  # type: ignore[arg-type]  # called as one
     for name in _SIGNALS:
         for hook in getattr(config, name):
-            getattr(guarded, name).append(_contained(hook, lender))
+            getattr(guarded, name).append(_contained(hook, callers_session))
     return guarded
 
 
-def _contained(hook: Hook, lender: ClientSession) -> Hook:
+def _contained(hook: Hook, callers_session: ClientSession) -> Hook:
     async def call(_session: ClientSession, context: SimpleNamespace, params: object) -> None:
         since = cancellations()
         try:
-            await hook(lender, context, params)
+            await hook(callers_session, context, params)
         except BaseException as problem:
             if not isinstance(problem, Exception) and not is_stray(problem, since=since):
                 raise

@@ -37,7 +37,7 @@ def amount(value: object) -> str | None:
     """Rule: None, or a number of credits, from 0 up."""
     if value is None or (isinstance(value, int | float) and not isinstance(value, bool) and value >= 0):
         return None
-    return f"must be 0 or more; got {shown(value)}"
+    return f"must be a number of credits, 0 or more; got {shown(value)}"
 
 
 def text(value: object) -> str | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING, Final
 
 from yarl import URL
@@ -15,7 +16,14 @@ if TYPE_CHECKING:
     from collections.abc import Collection
 
 VENDOR: Final = URL("https://seedance2ai.io/api/v1")
-_CALLS: Final = ("/tasks", *(request_type.path for request_type in REQUEST_TYPES.values()))
+_PATHS: Final = "|".join(re.escape(request_type.path) for request_type in REQUEST_TYPES.values())
+_CALL: Final = re.compile(rf"(?:{_PATHS}|/tasks(?:/[^/]*)?|(?<=/v1)/(?:video|image)(?:/[^/]*)?)/?$")
+"""The end of a path that is a call's, or the beginning of one; a gateway may be at any other."""
+
+_FORM: Final = "base_url must look like https://host/path, without credentials or query"
+_QUOTED: Final = re.compile(r"""(["'`])(.*)\1""", re.DOTALL)
+_HOST: Final = re.compile(r"(?!sk_)[a-z0-9-]+(\.[a-z0-9-]+)+(:[0-9]+)?(/[\w./-]*)?", re.IGNORECASE)
+"""A host and a path that lack the scheme, and are not a key in the wrong place."""
 
 
 def read_base_url(
@@ -27,24 +35,30 @@ def read_base_url(
     another scheme, credentials, query or fragment in it, no host, and a path at which the API cannot be; and
     for a live key that would leave this machine over http.
     """
+    if not isinstance(text, str):
+        return ConfigurationError(f"base_url must be text; got a value of type {type(text).__name__}")
     url = _readable(text)
-    if url is None or not url.host or url.scheme not in {"http", "https"} or _with_extras(url):
-        return ConfigurationError("base_url must look like https://host/path, without credentials or query")
-    if url.scheme == "http" and not is_loopback(url.host):
-        if normal_host(url.host) not in sandbox_hosts:
+    if url is None:
+        return ConfigurationError(f"{_FORM}; what was given cannot be read as a URL")
+    if fault := _fault(url):
+        return ConfigurationError(f"{_FORM}; {fault}")
+    host = url.host or ""
+    if url.scheme == "http" and not is_loopback(host):
+        if normal_host(host) not in sandbox_hosts:
             where = f"http is for a sandbox, on this machine or at a host of {VARIABLE}"
             return ConfigurationError(f"base_url {url} would send the API key unencrypted; {where}")
         if is_live:
             other = "a sandbox takes any other, such as sk_test_sandbox"
             return ConfigurationError(f"base_url {url} would send a live API key unencrypted; {other}")
     wanted = _with_the_path(url)
-    if wanted != url:
-        return ConfigurationError(f"base_url {url} is not where the API is; did you mean {wanted} ?")
-    return url
+    if wanted == url:
+        return url
+    what = "is the address of a call, not of the API" if _CALL.search(url.path) else "is not where the API is"
+    return ConfigurationError(f"base_url {url} {what}; did you mean {wanted} ?")
 
 
-def twin(base_url: URL, location: str) -> URL | None:
-    """The base URL on its ``www.`` twin, if that is where the redirect points."""
+def with_or_without_www(base_url: URL, location: str) -> URL | None:
+    """The base URL at its host with or without ``www.``, if that is where the redirect points."""
     try:
         target = URL(location)
     except ValueError:
@@ -60,20 +74,41 @@ def _with_the_path(url: URL) -> URL:
     """The URL at the API's path; on other hosts than the vendor's any path may be it, but for a call's."""
     if (url.host or "").removeprefix("www.") == VENDOR.host:
         return url.with_path(VENDOR.path)
-    path = url.raw_path.rstrip("/")
-    for call in _CALLS:
-        path = path.removesuffix(call)
+    path = _CALL.sub("", url.raw_path.rstrip("/"))
     return url if path and path == url.raw_path else url.with_path(path or VENDOR.path)
 
 
-def _readable(text: object) -> URL | None:
+def _readable(text: str) -> URL | None:
     """Nothing of a text that cannot be read is repeated: there is no telling where its password stands."""
+    text = text.strip().strip("\ufeff")
+    if quoted := _QUOTED.fullmatch(text):  # of an env file that quotes its values
+        text = quoted[2].strip()
     try:
-        return URL(text.strip().rstrip("/")) if isinstance(text, str) else None
+        return URL(text.rstrip("/"))
     except ValueError:
         return None
 
 
-def _with_extras(url: URL) -> bool:
-    """A URL may have a password without a user, and yarl then gives None for the user."""
-    return bool(url.raw_user or url.raw_password or url.query or url.fragment)
+def _fault(url: URL) -> str | None:
+    """What is wrong with a URL as the API's, if something is; without anything of it that may be secret."""
+    if not url.scheme and _HOST.fullmatch(str(url)):
+        return f"{url} has no scheme; did you mean https://{url} ?"
+    if not url.host:
+        return "what was given has no scheme and host"
+    if url.scheme not in {"http", "https"}:
+        return f"what was given begins with {url.scheme}://" if url.scheme else "what was given has no scheme"
+    # A URL may have a password without a user, and yarl then gives None for the user.
+    if url.raw_user or url.raw_password or "@" in url.path:
+        return f"{_shown(url)} has a user name or a password in it: leave it out"
+    if url.query or url.fragment:
+        return f"{_shown(url)} has a query or a fragment: leave out what begins with ? or #"
+    return None
+
+
+def _shown(url: URL) -> str:
+    """A URL with a mark in the place of whatever may be secret."""
+    credentials = "…@" if url.raw_user or url.raw_password else ""
+    port = f":{url.explicit_port}" if url.explicit_port else ""
+    path = "/…" if "@" in url.path else url.raw_path
+    extras = f"{'?…' if url.query else ''}{'#…' if url.fragment else ''}"
+    return f"{url.scheme}://{credentials}{url.host}{port}{path}{extras}"

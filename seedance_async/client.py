@@ -6,10 +6,7 @@ exists from opening to closing. This is what callers see of it.
 
 from __future__ import annotations
 
-import hashlib
 import os
-import re
-from collections import OrderedDict
 from collections.abc import AsyncGenerator, AsyncIterable, Iterable, Sequence
 from pathlib import Path
 from types import TracebackType
@@ -17,25 +14,24 @@ from typing import Final, Self
 
 import anyio
 from aiohttp import ClientSession
-from yarl import URL
 
-from seedance_async import arguments, wire
+from seedance_async import arguments
 from seedance_async.arguments import check
 from seedance_async.base_url import read_base_url
-from seedance_async.budget.file_memory import FileMemory, outlives_a_process
-from seedance_async.budget.memory import BudgetMemory, NoMemory
+from seedance_async.budget.file_memory import memory_of
+from seedance_async.budget.references import reference_budget
 from seedance_async.completions import Completion, CompletionRun, checked, grouped
 from seedance_async.engine import Engine, handing_over
 from seedance_async.errors import (
     ClientStateError,
     ConfigurationError,
-    IdempotencyConflictError,
     SeedanceError,
     TaskFailedError,
     ValidationError,
     WaitTimeoutError,
 )
 from seedance_async.logs import Log
+from seedance_async.media import KeptUrls, MediaStore, Publisher, read_media_store
 from seedance_async.models import (
     CreditLimits,
     RateLimit,
@@ -51,10 +47,12 @@ from seedance_async.record import Recording, account_record
 from seedance_async.route import read_route
 from seedance_async.scheduling.duration import Duration
 from seedance_async.scheduling.forecast import Forecast
+from seedance_async.sent_keys import SentKeys
 from seedance_async.setting_sources import (
     from_environment,
     option,
     read_api_key,
+    read_limit,
     read_sandbox_hosts,
     usable,
 )
@@ -63,7 +61,6 @@ from seedance_async.usage import Usage
 log: Log = Log(__name__)
 
 BASE_URL: Final = "https://seedance2ai.io/api/v1"
-REMEMBERED_KEYS: Final = 10_000
 
 
 class SeedanceClient:
@@ -75,6 +72,9 @@ class SeedanceClient:
             at a host that the environment's ``SEEDANCE_SANDBOX_HOSTS`` names, such as ``sandbox,10.0.0.5``.
         rate_limit: what the account may send; else ``SEEDANCE_RATE_LIMIT`` such as ``30/60``, else the
             documented 30 requests in 60 seconds.
+        reference_limit: how many of these requests may bring pictures or clips; else
+            ``SEEDANCE_REFERENCE_LIMIT``. The vendor's site tells of ``3/60``, no document does: else none is
+            kept until the server's refusals show one (see ``budget.references``).
         retry: when to send a call again.
         timeouts: how long to wait for what.
         session: an ``aiohttp.ClientSession`` of yours, open in this loop. The API calls go over its connector
@@ -95,6 +95,8 @@ class SeedanceClient:
             without prompts; not of a sandbox at loopback, unless ``SEEDANCE_STATE_DIR`` is set.
         credit_limits: standing limits; else ``SEEDANCE_MAX_CREDITS_DAY`` and ``SEEDANCE_MAX_CREDITS_MONTH``.
         project: whose costs the POSTs are in the record; else ``SEEDANCE_PROJECT``.
+        media_store: where local files become https URLs: ``s3://bucket/prefix``, ``gs://…`` or ``az://…``
+            (the extra ``store``), or a ``MediaStore`` of yours. Else ``SEEDANCE_MEDIA_STORE``.
 
     Raises:
         ConfigurationError: no API key, or an unusable option. Nothing was sent.
@@ -108,6 +110,7 @@ class SeedanceClient:
         base_url: str | None = None,
         *,
         rate_limit: RateLimit | None = None,
+        reference_limit: RateLimit | None = None,
         retry: RetryPolicy | None = None,
         timeouts: Timeouts | None = None,
         session: ClientSession | None = None,
@@ -117,6 +120,7 @@ class SeedanceClient:
         record: Recording | None = None,
         credit_limits: CreditLimits | None = None,
         project: str | None = None,
+        media_store: str | MediaStore | None = None,
     ) -> None:
         key = read_api_key(api_key)
         address = base_url or os.environ.get("SEEDANCE_BASE_URL") or BASE_URL
@@ -125,11 +129,10 @@ class SeedanceClient:
         found = read_base_url(address, sandbox_hosts=read_sandbox_hosts(), is_live=self._key.is_live)
         del address
         self._base_url = usable(found)
-        if rate_limit is None:
-            rate_limit = from_environment("SEEDANCE_RATE_LIMIT", RateLimit.parse, RateLimit())
-        self._rate_limit = option(rate_limit, RateLimit)
-        self._policy = option(RetryPolicy() if retry is None else retry, RetryPolicy)
-        self._timeouts = option(Timeouts() if timeouts is None else timeouts, Timeouts)
+        self._rate_limit = read_limit("rate_limit", rate_limit) or RateLimit()
+        self._reference_limit = read_limit("reference_limit", reference_limit)
+        self._policy = option("retry", retry, RetryPolicy())
+        self._timeouts = option("timeouts", timeouts, Timeouts())
         if session is not None and not isinstance(session, ClientSession):
             raise ConfigurationError(
                 f"session must be an aiohttp.ClientSession; got {type(session).__name__}"
@@ -142,16 +145,18 @@ class SeedanceClient:
         self._route = route
         self._usage = Usage()
         scale = from_environment("SEEDANCE_TIME_SCALE", time_scale, 1.0)
-        self._forecasts = Forecast(scale=scale) if forecasts is None else option(forecasts, Forecast)
+        self._forecasts = option("forecasts", forecasts, Forecast(scale=scale))
         self._record = account_record(
             self.account,
             self._base_url,
             recording=record,
-            limits=None if credit_limits is None else option(credit_limits, CreditLimits),
+            limits=None if credit_limits is None else option("credit_limits", credit_limits, CreditLimits()),
         )
         check("SeedanceClient", project=(optional(arguments.text), project))
         self._project = project or os.environ.get("SEEDANCE_PROJECT") or None
-        self._bodies: OrderedDict[str, bytes] = OrderedDict()
+        kept = KeptUrls(self.account, self._base_url)
+        self._media = Publisher(read_media_store(media_store), base_url=self._base_url, kept=kept)
+        self._sent_keys = SentKeys()
         self._engine: Engine | None = None
         self._closed = False
 
@@ -169,6 +174,11 @@ class SeedanceClient:
     def rate_limit(self) -> RateLimit:
         """What the account may send."""
         return self._rate_limit
+
+    @property
+    def has_media_store(self) -> bool:
+        """Whether local files can become URLs."""
+        return self._media.has_store
 
     @property
     def forecasts(self) -> Forecast:
@@ -224,7 +234,7 @@ class SeedanceClient:
         engine = self.running_engine()
         checked(request)
         if idempotency_key is not None:
-            self._check_key(request, idempotency_key)
+            self._sent_keys.check(request, idempotency_key)
         return await engine.submit(request, key=idempotency_key)
 
     async def get_task(self, task_id: str) -> Task:
@@ -407,11 +417,13 @@ class SeedanceClient:
             timeouts=self._timeouts,
             usage=self._usage,
             forecast=self._forecasts,
-            memory=_memory(self.account, self._base_url, self._rate_limit),
+            memory=memory_of(self.account, self._base_url, self._rate_limit),
+            references=reference_budget(self.account, self._base_url, self._reference_limit, self._usage),
             record=self._record,
             project=self._project,
             session=self._session,
             route=self._route,
+            media=self._media,
         )
         self._route.warn()
         await engine.open()
@@ -435,29 +447,6 @@ class SeedanceClient:
         self._closed = True
         if self._engine is not None:
             await self._engine.close()
-
-    def _check_key(self, request: Request, key: object) -> None:
-        """Refuse a key that cannot stand in a header, or that this client sent with another body."""
-        if not isinstance(key, str) or not re.fullmatch(r"[\x21-\x7e]{1,255}", key):
-            raise ValidationError(
-                [("idempotency_key", "must be 1 to 255 printable ASCII characters, no spaces")]
-            )
-        digest = hashlib.sha256(request.path.encode() + wire.encode(request)).digest()
-        if self._bodies.setdefault(key, digest) != digest:
-            raise IdempotencyConflictError(
-                "this key was sent with another request before; take a new key for a new job",
-                code="idempotency_conflict",
-                idempotency_key=key,
-            )
-        while len(self._bodies) > REMEMBERED_KEYS:
-            self._bodies.popitem(last=False)
-
-
-def _memory(account: str, base_url: URL, limit: RateLimit) -> BudgetMemory:
-    """Where stamps and lessons of the limit outlive the process."""
-    if not outlives_a_process(base_url):
-        return NoMemory()
-    return FileMemory(account, limit=limit)
 
 
 def _task_id(task: Submission | Task | str) -> str:

@@ -26,7 +26,7 @@ from seedance_async.errors import (
     ValidationError,
 )
 from seedance_async.logs import Log
-from seedance_async.models import Request, Submission, Task
+from seedance_async.models import Request, Submission, Task, media
 from seedance_async.stream import Stream
 
 log: Log = Log(__name__)
@@ -121,7 +121,12 @@ class CompletionRun:
             await self._stream.deliver(completion)
 
     async def _submit_and_collect(self, group: RequestGroup) -> list[Completion]:
-        async with self._stream.turn(group.request.kind) as slot:
+        try:
+            await self._engine.media.prepare(group.request)  # before its turn: an upload takes long
+        except SeedanceError as error:
+            return self._failed(group, error)
+        with_media = any(media(group.request))
+        async with self._stream.turn(group.request.kind, with_media=with_media) as slot:
             if slot is None:
                 return _not_accepted(group, _not_sent(self._stream.stopped))
             try:

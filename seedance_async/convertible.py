@@ -76,8 +76,8 @@ class Convertible:
             return value
         if cls.readable and isinstance(value, Mapping):
             return cls.from_dict(value)
-        wanted = f"a JSON object; declare it as Annotated[{cls.__name__}, Body()]" if cls.readable else "one"
-        raise ValueError(f"a {cls.__name__} is wanted, {wanted}; got {type(value).__name__}")
+        body = f" as a JSON object; declare it as Annotated[{cls.__name__}, Body()]" if cls.readable else ""
+        raise ValueError(f"must be a {cls.__name__}{body}; got {type(value).__name__}")
 
 
 def _as_json(value: object) -> object:

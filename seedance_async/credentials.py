@@ -99,7 +99,7 @@ class ApiKey:
 def read_key(given: object) -> ApiKey | ConfigurationError:
     """The key that was given, or what is wrong with it: an error for a frame to raise that has it not."""
     if not isinstance(given, str):
-        return ConfigurationError(f"the API key must be text; got a value of type {type(given).__name__}")
+        return ConfigurationError(f"api_key must be text; got a value of type {type(given).__name__}")
     fault = _fault(_without_surroundings(given))
     return ApiKey(given) if fault is None else ConfigurationError(fault)
 

@@ -3,10 +3,16 @@
 from __future__ import annotations
 
 
-def format_credits(used: float, refunded: float | None = None, *, unit: str = "") -> str:
+def credit_count(amount: float) -> str:
+    """``1 credit``, ``12 credits``, ``1,234.5 credits``."""
+    return f"{amount:,.10g} credit{'' if amount == 1 else 's'}"
+
+
+def format_credits(used: float, refunded: float | None = None, *, with_unit: bool = False) -> str:
     """What was paid in the end, and where something was refunded, how that comes about.
 
-    ``68 credits``, or ``44 credits (68 used, 24 refunded)``, with ``unit=" credits"``.
+    ``68 credits``, or ``44 credits (68 used, 24 refunded)``; without the unit, the numbers alone.
     """
     parts = f" ({used:,.10g} used, {refunded:,.10g} refunded)" if refunded else ""
-    return f"{used - (refunded or 0.0):,.10g}{unit}{parts}"
+    paid = used - (refunded or 0.0)
+    return f"{credit_count(paid) if with_unit else f'{paid:,.10g}'}{parts}"

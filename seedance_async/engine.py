@@ -18,13 +18,13 @@ from typing import TYPE_CHECKING, Final, TypeVarTuple
 import anyio
 from attrs import evolve
 
-from seedance_async import protocol, retry
+from seedance_async import posts, protocol, retry
 from seedance_async.api_session import open_session
 from seedance_async.budget.gate import Budget
 from seedance_async.downloads import Downloads
 from seedance_async.errors import ClientStateError, SeedanceError, ServiceBusyError
 from seedance_async.logs import Log
-from seedance_async.models import Submission, Task
+from seedance_async.models import Submission, Task, media
 from seedance_async.on_wire import PostsOnWire
 from seedance_async.record import Asked
 from seedance_async.scheduling.dispatcher import Dispatcher
@@ -34,7 +34,7 @@ from seedance_async.signals import Future
 from seedance_async.transport import Transport
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Iterator, Sequence
+    from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 
     from aiohttp import ClientSession
     from anyio.abc import TaskGroup
@@ -42,7 +42,9 @@ if TYPE_CHECKING:
 
     from seedance_async.budget.gate import Slot
     from seedance_async.budget.memory import BudgetMemory
+    from seedance_async.budget.references import ReferenceBudget
     from seedance_async.credentials import ApiKey
+    from seedance_async.media import Publisher
     from seedance_async.models import Kind, RateLimit, Request, RetryPolicy, Timeouts
     from seedance_async.record import AccountRecord, Entry
     from seedance_async.route import Route
@@ -73,23 +75,28 @@ class Engine:
         usage: Usage,
         forecast: Forecast,
         memory: BudgetMemory | None,
+        references: ReferenceBudget,
         record: AccountRecord,
         project: str | None,
         session: ClientSession | None,
         route: Route,
+        media: Publisher,
     ) -> None:
+        self.media = media
         self.timeouts = timeouts
+        self.references: ReferenceBudget = references
         self.dispatcher: Dispatcher = Dispatcher(Budget(rate_limit, memory=memory), Schedule(forecast))
         self.downloads: Downloads = Downloads(timeouts, trusted=base_url, route=route)
         self.transport: Transport = Transport(
             base_url=base_url,
             key=key,
             slots=self.dispatcher,
+            references=references,
             policy=policy,
             timeouts=timeouts,
             usage=usage,
             session=open_session(session),
-            lender=session,
+            callers_session=session,
             route=route,
         )
         self._forecast = forecast
@@ -174,13 +181,27 @@ class Engine:
 
     async def submit(self, request: Request, *, key: str | None = None) -> Submission:
         """Send the POST of a caller who waits for it here; it counts among those under way."""
-        with self.dispatcher.room.one_posting(), self.posts.one():
-            return await self.post(request, key=key)
+        call = await self._call(request, key)  # first: uploads take long, and nobody need wait for them
+        reference = await self.references.acquire() if any(media(request)) else None
+        try:
+            with self.dispatcher.room.one_posting(), self.posts.one():
+                return await self.send(call, request.kind, history=retry.History(minted=key is None))
+        finally:
+            if reference is not None:
+                reference.settle()
 
-    async def post(self, request: Request, *, key: str | None = None, slot: Slot | None = None) -> Submission:
-        """Send a request's POST. Without a key one is minted here, once: every retry goes under it."""
+    async def post(self, request: Request, *, slot: Slot) -> Submission:
+        """Send a request's POST. Its key is minted here, once: every retry goes under it."""
+        try:
+            call = await self._call(request, None)
+        except BaseException:
+            slot.cancel()
+            raise
+        return await self.send(call, request.kind, history=retry.History(minted=True), slot=slot)
+
+    async def _call(self, request: Request, key: str | None) -> protocol.Call:
         call = protocol.submit_call(request, idempotency_key=key or str(uuid.uuid4()))
-        return await self.send(call, request.kind, history=retry.History(minted=key is None), slot=slot)
+        return await self.media.filled(call, request)
 
     async def send(
         self,
@@ -203,8 +224,12 @@ class Engine:
         entry = self._record.entry(self._asked(call, kind, project))
         slot = await self._slot_on_record(entry, slot)
 
+        with_media = call.body is not None and posts.has_media(call.body)
+
         async def before_again(failure: protocol.Failure) -> None:
             entry.retried()
+            if with_media:
+                await self._reference_again()
             if on_retry is not None and failure.outcome is not protocol.Outcome.UNKNOWN:
                 on_retry()
             if isinstance(failure.error, ServiceBusyError):
@@ -222,6 +247,16 @@ class Engine:
             with handing_over(submission):
                 await entry.accepted(submission)
         return submission
+
+    async def _reference_again(self) -> None:
+        """Wait until media may be checked once more, after an attempt that failed."""
+        slot = await self.references.acquire()
+        if slot is not None:
+            slot.settle(arrives_within=self.timeouts.arrival)
+
+    async def recorded_prices(self) -> Mapping[Kind, float]:
+        """What one task of each kind cost the account at most, by its record."""
+        return await self._record.prices()
 
     def _asked(self, call: protocol.Call, kind: Kind, project: str | None) -> Asked:
         """What a POST asks for, for the account's record."""

@@ -6,6 +6,7 @@ report.
     SeedanceError
     ├── ValidationError (ValueError)            the request breaks a documented rule; nothing was sent
     ├── ConfigurationError                      key, base URL or options unusable; nothing was sent
+    ├── MediaError                              a local file cannot be made a URL; nothing was sent
     ├── ClientStateError (RuntimeError)         client not open, closed, in another loop, or after a fork
     ├── ApiError                                the API answered with its own error envelope
     │   ├── InvalidRequestError       400       ├── UnauthorizedError        401
@@ -24,6 +25,7 @@ report.
     ├── ManifestError (ValueError)              the input file of a batch is wrong; nothing was sent
     ├── CreditCapError                          the next job would pass the credit cap
     │   └── StandingLimitError                  or a limit of the account, of a day or a month
+    ├── CanaryError                             a kind's first job came otherwise than asked, or did not come
     ├── RecordError                             the account's record cannot be read
     └── JournalError                            the durable record of a batch cannot be used
 
@@ -37,6 +39,7 @@ from collections.abc import Callable, Iterable
 from typing import ClassVar, Final, Self
 
 from seedance_async.answers import Task
+from seedance_async.credit_format import credit_count
 
 
 class SeedanceError(Exception):
@@ -109,6 +112,12 @@ class ValidationError(SeedanceError, ValueError):
 
 class ConfigurationError(SeedanceError):
     """The client cannot start: no API key, an unusable base URL, or a malformed option."""
+
+
+class MediaError(SeedanceError):
+    """A local file is not usable, or could not be put where the API fetches it. Nothing was sent."""
+
+    advice = "nothing was sent or charged: mend it and run again"
 
 
 class ClientStateError(SeedanceError, RuntimeError):
@@ -265,7 +274,7 @@ class TaskFailedError(SeedanceError):
     def __init__(self, task: Task, *, idempotency_key: str | None = None) -> None:
         reason = task.error or "no reason given"
         refund = task.credits_refunded
-        refunded = "refund not stated" if refund is None else f"{refund} credits refunded"
+        refunded = "refund not stated" if refund is None else f"{credit_count(refund)} refunded"
         super().__init__(
             f"task failed: {reason} ({refunded})", idempotency_key=idempotency_key, task_id=task.id
         )
@@ -308,13 +317,33 @@ class ManifestError(SeedanceError, ValueError):
     """A batch's input file is wrong. Nothing was sent.
 
     Attributes:
-        problems: all problems, as ``(line, field, reason)``; lines count from 1.
+        problems: all problems, as ``(line, field, reason)``; lines count from 1. For jobs that a program
+            gave, the line is the place of the job among them, from 1.
     """
 
-    def __init__(self, problems: Iterable[tuple[int, str, str]], *, source: str = "manifest") -> None:
+    def __init__(
+        self, problems: Iterable[tuple[int, str, str]], *, source: str = "manifest", is_file: bool = True
+    ) -> None:
         self.problems: tuple[tuple[int, str, str], ...] = tuple(problems)
-        lines = "".join(f"\n  line {line}, {field}: {reason}" for line, field, reason in self.problems)
-        super().__init__(f"{source} is invalid:{lines}")
+        heading = f"{source} is invalid" if is_file else f"these {source} are invalid"
+        lines = [
+            f"\n  {f'line {line}' if is_file else place_of(line)}, {field}: {reason}"
+            for line, field, reason in self.problems
+        ]
+        super().__init__(f"{heading}:{''.join(lines)}")
+
+    @classmethod
+    def unreadable(cls, source: str, reason: str) -> Self:
+        """The error of a manifest that cannot be opened at all, and so has no lines."""
+        error = cls([(1, "manifest", reason)], source=source)
+        error.message = f"{source}: {reason}"
+        error.args = (error.message,)
+        return error
+
+
+def place_of(number: int) -> str:
+    """How a program writes the job of a list that is the ``number``-th, from 1."""
+    return f"jobs[{number - 1}]"
 
 
 class CreditCapError(SeedanceError):
@@ -329,8 +358,25 @@ class StandingLimitError(CreditCapError):
     advice = "raise the limit, or run again when its day or month is over"
 
 
+class CanaryError(SeedanceError):
+    """The first job of a kind is not what was asked for, costs more than expected, or has no known end.
+
+    Attributes:
+        mismatches: what came otherwise, and what it cost, a text each; none where an end is not known.
+    """
+
+    advice = "to go on all the same, run again with accept_delivery=True (--accept-delivery)"
+    mismatches: tuple[str, ...] = ()
+
+
 class JournalError(SeedanceError):
-    """The journal is locked by another runner, damaged, foreign, or written by a newer version."""
+    """The journal is locked by another runner, damaged, foreign, or written by a newer version.
+
+    Attributes:
+        nothing_sent: True if the run was refused because of it before anything was sent.
+    """
+
+    nothing_sent: bool = False
 
 
 class RecordError(SeedanceError):

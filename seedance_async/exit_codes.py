@@ -13,12 +13,14 @@ class ExitCode(IntEnum):
     FAILED = 1
     """Something failed, was refused or could not be saved."""
     USAGE = 2
-    """A flag or the manifest is wrong; nothing was sent."""
+    """A flag, the manifest or the batch's directory is wrong; nothing was sent."""
     OUT_OF_CREDITS = 3
     """Stopped by a 402 or a cap; top up and run the command again."""
     KEY_REFUSED = 4
     """The API refused the key."""
     UNCERTAIN = 5
     """A job may have been accepted and paid; nobody can know."""
+    CANARY = 6
+    """Stopped by a canary: the first job of a kind is not what was asked for."""
     INTERRUPTED = 130
     """Stopped by a signal; run the command again."""

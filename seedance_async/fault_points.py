@@ -12,6 +12,14 @@ point, immediately and without cleaning up. Without the variable a point does no
     mid_download     a part of a file is written
     before_rename    a file is complete under its temporary name
     after_rename     a file has its final name, and is not recorded
+
+Where files of an older result are renamed, to make way for a newer one:
+
+    before_move      the new names are on disk in the journal, the files have their old ones
+    after_link       a file has its new name beside the old one
+    after_sidecar    so has its sidecar
+    after_unlink     a file has lost its old name
+    after_move       all files have their new names, and that is not recorded
 """
 
 from __future__ import annotations
@@ -25,6 +33,8 @@ POINTS: Final = (
     "after_intent", "after_send", "after_body", "before_record", "after_record", "mid_download",
     "before_rename", "after_rename",
 )  # fmt: skip
+
+MOVE_POINTS: Final = ("before_move", "after_link", "after_sidecar", "after_unlink", "after_move")
 
 EXIT_CODE: Final = 137
 """The exit code that a shell reports for a killed process."""

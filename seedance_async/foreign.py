@@ -41,13 +41,13 @@ def is_stray(problem: BaseException, *, since: int) -> bool:
     return isinstance(problem, asyncio.CancelledError) and cancellations() <= since
 
 
-def as_told(problem: BaseException, *, code: str) -> BaseException:
+def as_reported(problem: BaseException, *, code: str) -> BaseException:
     """What the caller of ``code`` is told of its failure: a cancellation there is none of the caller's."""
     if not isinstance(problem, asyncio.CancelledError):
         return problem
-    told = SeedanceError(f"{code} was cancelled: it awaited something that somebody else has cancelled")
-    told.__cause__ = problem
-    return told
+    reported = SeedanceError(f"{code} was cancelled: it awaited something that somebody else has cancelled")
+    reported.__cause__ = problem
+    return reported
 
 
 def place(problem: BaseException) -> str:

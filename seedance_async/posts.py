@@ -46,6 +46,12 @@ def body(single: bytes, jobs: int) -> bytes:
     return json.dumps(fields, ensure_ascii=False, separators=(",", ":")).encode()
 
 
+def has_media(body: bytes) -> bool:
+    """Whether a body brings pictures or clips for the server to fetch."""
+    fields = json.loads(body)
+    return any(fields.get(name) for name in MEDIA_FIELDS)
+
+
 def resolved(body: bytes, urls: Mapping[str, str]) -> bytes:
     """A body with the URL of every link in the link's place.
 

@@ -37,6 +37,7 @@ from seedance_async.errors import (
     ValidationError,
 )
 from seedance_async.models import Kind, links
+from seedance_async.models.display import without_queries
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -198,7 +199,7 @@ def _envelope(data: object) -> Mapping[str, object] | None:
 def _from_envelope(reply: Reply, envelope: Mapping[str, object], data: object) -> Failure:
     code = str(envelope["code"])
     text = envelope.get("message")
-    message = text[:EXCERPT] if isinstance(text, str) else "no message"
+    message = without_queries(text)[:EXCERPT] if isinstance(text, str) else "no message"
     error = _api_error(code, reply, message)
     if isinstance(error, InsufficientCreditsError):
         _add_amounts(error, data, envelope)
@@ -258,7 +259,7 @@ def _from_status(reply: Reply, *, why: str) -> Failure:
 
 
 def _unexpected(reply: Reply, why: str) -> Failure:
-    text = reply.body[: 4 * EXCERPT].decode(errors="replace")
+    text = without_queries(reply.body[: 4 * EXCERPT].decode(errors="replace"))
     title = re.search(r"<title>(.*?)</title>", text, re.IGNORECASE | re.DOTALL)
     shown = title.group(1).strip() if title else text[:EXCERPT]
     error = UnexpectedReplyError(

@@ -10,6 +10,7 @@ The proxy of the environment is used only if that is asked for; where it is set 
 from __future__ import annotations
 
 import os
+from collections.abc import Iterable
 from ipaddress import IPv4Network, IPv6Network, ip_network
 from typing import TYPE_CHECKING, Final, TypeAlias
 from urllib.request import getproxies, proxy_bypass
@@ -23,7 +24,6 @@ from seedance_async.logs import Log
 from seedance_async.network import is_loopback, is_public
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
     from ipaddress import IPv4Address, IPv6Address
 
     from aiohttp import ClientSession
@@ -146,10 +146,21 @@ def read_route(
     Returns:
         An error if an argument or a variable cannot be used: raised here, its frames would show a password.
     """
+    if fault := _type_fault(proxy, networks):
+        return ConfigurationError(fault)
     try:
         return _read_route(proxy, networks, base_url.host or "", session)
     except ConfigurationError as error:
         return error.with_traceback(None)
+
+
+def _type_fault(proxy: object, networks: object) -> str | None:
+    """What is wrong with the types of the arguments, without their values, which may hold a password."""
+    if proxy is not None and not isinstance(proxy, str):
+        return f"proxy must be text; got a value of type {type(proxy).__name__}"
+    if networks is not None and not isinstance(networks, str | Iterable):
+        return f"download_networks must be text, or texts; got a value of type {type(networks).__name__}"
+    return None
 
 
 def _read_route(

@@ -14,10 +14,14 @@ import stat
 from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Final
 
+from seedance_async.logs import Log
+
 if TYPE_CHECKING:
     from collections.abc import Generator, Iterable
     from pathlib import Path
     from typing import BinaryIO
+
+log: Log = Log(__name__)
 
 NOT_THROUGH_LINKS: Final = getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0)
 BINARY: Final = getattr(os, "O_BINARY", 0)
@@ -67,6 +71,20 @@ def replacing(path: Path, mode: int = ALL) -> Generator[BinaryIO]:
         file.flush()
         os.fsync(file.fileno())
     part.replace(path)
+
+
+def sync_folder(folder: Path) -> None:
+    """Flush a directory entry to the disk, where the system can."""
+    try:
+        handle = os.open(folder, os.O_RDONLY)
+    except OSError:
+        return
+    try:
+        os.fsync(handle)
+    except OSError:
+        log.debug("the directory %s cannot be synced", folder)
+    finally:
+        os.close(handle)
 
 
 def leads_out(folder: Path, directory: Path) -> bool:

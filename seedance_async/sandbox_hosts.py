@@ -25,7 +25,7 @@ def parse_sandbox_hosts(text: str) -> frozenset[str]:
     hosts = [normal_host(part) for part in text.split(",") if part.strip()]
     for host in hosts:
         if not is_host(host):
-            raise ConfigurationError(f"host names are wanted, such as sandbox,10.0.0.5; got {host!r}")
+            raise ConfigurationError(f"it lists host names, such as sandbox,10.0.0.5; got {host!r}")
         if host == VENDOR_HOST or host.endswith(f".{VENDOR_HOST}"):
             raise ConfigurationError(f"{host} is the real API, which gets a key over https only")
     return frozenset(hosts)

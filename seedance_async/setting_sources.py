@@ -8,6 +8,8 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING, Final, TypeVar
 
+import attrs
+
 from seedance_async import sandbox_hosts
 from seedance_async.credentials import ApiKey, read_key
 from seedance_async.errors import ConfigurationError
@@ -22,6 +24,7 @@ KEY_PAGE: Final = "https://seedance2ai.io/app/api"
 
 Option = TypeVar("Option", CreditLimits, RateLimit, RetryPolicy, Timeouts, Forecast)
 Setting = TypeVar("Setting")
+Default = TypeVar("Default")
 
 
 def read_api_key(given: str | None) -> ApiKey | ConfigurationError:
@@ -47,14 +50,25 @@ def usable(found: Setting | ConfigurationError) -> Setting:
     return found
 
 
-def option(value: object, kind: type[Option]) -> Option:
-    """An option, unless it is something else, such as a number of seconds for ``Timeouts``."""
+def option(name: str, value: object, default: Option) -> Option:
+    """An option, unless it is something else, such as a number of seconds for ``timeouts``."""
+    if value is None:
+        return default
+    kind = type(default)
     if isinstance(value, kind):
         return value
-    raise ConfigurationError(f"a {kind.__name__} is wanted, such as {kind()}; got {shown(value)}")
+    example = f"{default}" if attrs.has(kind) else f"{kind.__name__}()"
+    raise ConfigurationError(f"{name} must be a {kind.__name__}, such as {example}; got {shown(value)}")
 
 
-def from_environment(name: str, parse: Callable[[str], Setting], default: Setting) -> Setting:
+def read_limit(name: str, given: object) -> RateLimit | None:
+    """The limit that was given, else that of the environment's variable of this name."""
+    if given is None:
+        return from_environment(f"SEEDANCE_{name.upper()}", RateLimit.parse, None)
+    return option(name, given, RateLimit())
+
+
+def from_environment(name: str, parse: Callable[[str], Setting], default: Default) -> Setting | Default:
     """A setting of the environment; ``default`` where it is not set."""
     text = os.environ.get(name)
     try:

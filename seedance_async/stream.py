@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Final, Generic, TypeVar
 import anyio
 from anyio import lowlevel
 
-from seedance_async.foreign import as_told
+from seedance_async.foreign import as_reported
 
 if TYPE_CHECKING:
     from collections.abc import (
@@ -70,6 +70,7 @@ class Stream(Generic[Result]):
         self.left: bool = False
         self._engine = engine
         self._turns: set[Turn] = set()
+        self._waits: set[anyio.CancelScope] = set()
         self._followers: set[Follower] = set()
         # Fast: what the source has at once is known to the schedule at once.
         self._ahead = anyio.Semaphore(READ_AHEAD, fast_acquire=True)
@@ -111,14 +112,46 @@ class Stream(Generic[Result]):
     # --- for the coroutines
 
     @asynccontextmanager
-    async def turn(self, kind: Kind, then: Sequence[Kind] = ()) -> AsyncIterator[Slot | None]:
+    async def turn(
+        self, kind: Kind, then: Sequence[Kind] = (), *, with_media: bool = False
+    ) -> AsyncIterator[Slot | None]:
         """Wait until the schedule submits an item of this kind; its POST counts as under way in the block.
 
-        ``then`` are the kinds of items that wait for its result, and for each other, one after the other.
+        Args:
+            kind: of the item.
+            then: the kinds of items that wait for its result, and for each other, one after the other.
+            with_media: it brings reference media, whose number the server may limit.
 
         Yields:
             The slot to send it with; None if the stream was stopped before.
         """
+        reference: Slot | None = None
+        try:
+            while True:
+                reference = await self._reference() if with_media else None
+                async with self._scheduled(kind, then) as slot:
+                    limited = with_media and reference is None and self._engine.references.applies
+                    if slot is None or not limited:
+                        yield slot
+                        return
+                    slot.cancel()  # the limit was learned meanwhile
+        finally:
+            if reference is not None:
+                reference.settle()
+
+    async def _reference(self) -> Slot | None:
+        """A slot for reference media where they are limited; None also if the stream is stopped meanwhile."""
+        if self.stopped is None:
+            with anyio.CancelScope() as wait:
+                self._waits.add(wait)
+                try:
+                    return await self._engine.references.acquire()
+                finally:
+                    self._waits.remove(wait)
+        return None
+
+    @asynccontextmanager
+    async def _scheduled(self, kind: Kind, then: Sequence[Kind]) -> AsyncIterator[Slot | None]:
         if self.stopped is not None:
             yield None
             return
@@ -172,6 +205,8 @@ class Stream(Generic[Result]):
         self.stopped = self.stopped or error
         for turn in list(self._turns):
             self._engine.dispatcher.withdraw(turn)
+        for wait in self._waits:
+            wait.cancel()
         if not collect:
             for follower in self._followers:
                 follower.end(error.about(task_id=follower.task_id))
@@ -211,7 +246,7 @@ class Stream(Generic[Result]):
         except BaseException as problem:
             if self._engine.is_ending:
                 raise
-            self._problem, self._ended_by_itself = as_told(_first(problem), code="the run"), True
+            self._problem, self._ended_by_itself = as_reported(_first(problem), code="the run"), True
         finally:
             self.no_more_to_come()
             self._incoming.close()
@@ -225,7 +260,7 @@ class Stream(Generic[Result]):
         try:
             await feed()
         except BaseException as problem:  # no cancellation of ours is lost: the task ends here
-            self._problem = as_told(_first(problem), code="the source of the run")
+            self._problem = as_reported(_first(problem), code="the source of the run")
         finally:
             self.no_more_to_come()
 
@@ -235,7 +270,7 @@ class Stream(Generic[Result]):
         except BaseException as problem:  # of one item: the others are brought to their end
             if self._is_ending():
                 raise
-            self._problem = self._problem or as_told(_first(problem), code="a job of the run")
+            self._problem = self._problem or as_reported(_first(problem), code="a job of the run")
         finally:
             self._ahead.release()
 

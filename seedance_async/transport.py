@@ -5,7 +5,7 @@ What this file guarantees, each for a reason:
 * Every wire attempt spends one slot of the budget, retries included. aiohttp repeats a GET by itself when a
   kept-alive connection turns out dead; that repeat is refused and becomes an attempt of ours.
 * The Authorization header is written at the last moment and only for the API's origin. Redirects are not
-  followed, but for one: the vendor's apex host answers 301 or 307 to its own ``www.`` twin; then the same
+  followed, but for one: the vendor's apex host answers 301 or 307 to its own ``www.`` host; then the same
   call is sent there, whole, and the host is remembered.
 * Whether a byte can have left is noted where the session writes it, not guessed from an exception's class: a
   bare ``TimeoutError`` may come from before or after the connect.
@@ -32,9 +32,10 @@ from aiohttp import ClientSession, ClientTimeout
 from attrs import define, evolve, field
 from yarl import URL
 
-from seedance_async import clocks, retry
+from seedance_async import clocks, posts, retry
 from seedance_async.api_session import Attempt, current, middlewares_of, write_ours
-from seedance_async.base_url import twin
+from seedance_async.base_url import with_or_without_www
+from seedance_async.budget.references import ReferenceBudget
 from seedance_async.credentials import ApiKey
 from seedance_async.errors import (
     ApiError,
@@ -45,7 +46,7 @@ from seedance_async.errors import (
     UnexpectedReplyError,
 )
 from seedance_async.fault_points import fault_point
-from seedance_async.foreign import as_told, cancellations, is_stray, place
+from seedance_async.foreign import as_reported, cancellations, is_stray, place
 from seedance_async.logs import Log
 from seedance_async.models import RetryPolicy, Timeouts
 from seedance_async.protocol import Call, Failure, Outcome, Reply, redirect_failure
@@ -98,11 +99,12 @@ class Transport:
     base_url: URL
     key: ApiKey
     slots: Slots
+    references: ReferenceBudget
     policy: RetryPolicy
     timeouts: Timeouts
     usage: Usage
     session: ClientSession = field(repr=False)
-    lender: ClientSession | None = field(default=None, repr=False)
+    callers_session: ClientSession | None = field(default=None, repr=False)
     route: Route = field(factory=Route)
     _numbers: int = 0
     _moved: bool = False
@@ -114,7 +116,7 @@ class Transport:
     def __attrs_post_init__(self) -> None:
         kinds = (aiohttp.ClientError, OSError, TimeoutError)
         # aiohttp raises ValueError, too, for a name that cannot be one; and so does anybody's code.
-        self._network_problems = (*kinds, ValueError) if self.lender is None else kinds
+        self._network_problems = (*kinds, ValueError) if self.callers_session is None else kinds
         # Not sock_connect, which does not count the time that a name takes to resolve.
         self._timeout = ClientTimeout(total=self.timeouts.request, connect=self.timeouts.connect)
 
@@ -182,11 +184,13 @@ class Transport:
 
     async def _obey(self, call: Call, failure: Failure, history: retry.History) -> None:
         jitter = random.random()  # noqa: S311 - spreads retries, guards nothing
-        match retry.decide(call, failure, history, policy=self._patience(failure, history), jitter=jitter):
+        policy = self._patience(failure, history)
+        match retry.decide(call, failure, history, policy=policy, jitter=jitter):
             case retry.GiveUp(error):
                 raise error from error.__cause__
             case retry.Wait(seconds):
-                reason, extra = failure.error.message, {"retry_in": seconds}
+                reason = failure.error.message
+                extra = {"retry_in": seconds, "retry_for": policy.max_elapsed}
                 log.info("%s %s: %s; again in %.1f s", call.method, call.path, reason, seconds, extra=extra)
                 self.usage.retries += 1
                 await anyio.sleep(seconds)
@@ -222,6 +226,8 @@ class Transport:
         refused, wait = False, None
         arrives_within = self.timeouts.arrival  # unless an answer shows that it has arrived
         try:
+            if _has_media(call):
+                self.references.sent()
             reply = await self._exchange(call, Attempt(slot))
             if reply is None:
                 slot.cancel()
@@ -231,8 +237,8 @@ class Transport:
             if not _is_unanswered(outcome):
                 arrives_within = 0.0
             if isinstance(outcome, Failure):
-                refused, wait = isinstance(outcome.error, RateLimitedError), outcome.retry_after
-                self.usage.refusals += refused
+                wait = outcome.retry_after
+                refused = self._is_refused(call, outcome, slot)
             if log.shows_debug():
                 said = outcome.error.message if isinstance(outcome, Failure) else "ok"
                 took = anyio.current_time() - began
@@ -241,6 +247,15 @@ class Transport:
             return outcome
         finally:
             slot.settle(refused=refused, retry_after=wait, arrives_within=arrives_within)
+
+    def _is_refused(self, call: Call, failure: Failure, slot: Slot) -> bool:
+        """Whether an attempt was refused for the number of requests, and not for that of its media."""
+        if not isinstance(failure.error, RateLimitedError):
+            return False
+        self.usage.refusals += 1
+        return not _has_media(call) or not self.references.refused(
+            explained=slot.explains_refusal(), retry_after=failure.retry_after
+        )
 
     def _warn_of_outage(self, outcome: object) -> None:
         """Warn once in an outage: a program that looks at warnings only must not seem to hang."""
@@ -260,8 +275,12 @@ class Transport:
             Exception: what code of the caller's session raised in a GET. A POST may be paid: once it can have
                 left it ends in a reply or a failure.
         """
-        if self.session.closed or (self.lender is not None and self.lender.closed):  # aiohttp: RuntimeError
-            whose = "the client" if self.lender is None else "the aiohttp session passed in as session="
+        if self.session.closed or (
+            self.callers_session is not None and self.callers_session.closed
+        ):  # aiohttp: RuntimeError
+            whose = (
+                "the client" if self.callers_session is None else "the aiohttp session passed in as session="
+            )
             message = f"{whose} is closed; nothing was sent"
             return Failure(error=ClientStateError(message), outcome=Outcome.NOT_SENT, final=True)
         token = current.set(attempt)
@@ -278,10 +297,10 @@ class Transport:
             outcome = Outcome.UNKNOWN if attempt.sent else Outcome.NOT_SENT
             return attempt.reply or Failure(error=refused, outcome=outcome, final=True)
         except BaseException as passing:
-            fault = as_told(passing, code=_SESSIONS) if is_stray(passing, since=since) else passing
+            fault = as_reported(passing, code=_SESSIONS) if is_stray(passing, since=since) else passing
             where = place(passing)
             _leave_frames(passing, before)
-            harmless = call.method == "GET" or (self.lender is None and not attempt.sent)
+            harmless = call.method == "GET" or (self.callers_session is None and not attempt.sent)
             if not isinstance(fault, Exception) or (harmless and fault is passing):
                 raise
             log.warning("%s failed: %s", _SESSIONS, where)
@@ -315,7 +334,7 @@ class Transport:
             max_line_size=MAX_HEADER_BYTES,
             max_field_size=MAX_HEADER_BYTES,
             max_headers=MAX_HEADERS,
-            middlewares=(*middlewares_of(self.lender), write),
+            middlewares=(*middlewares_of(self.callers_session), write),
         ) as response:
             return attempt.reply or await self._reply(response)  # a stand-in for the network wrote nothing
 
@@ -334,7 +353,7 @@ class Transport:
 
     def _redirected(self, reply: Reply) -> Failure:
         """Obey only apex <-> www of the same host over https, once; name any other target."""
-        target = twin(self.base_url, reply.headers.get("location", ""))
+        target = with_or_without_www(self.base_url, reply.headers.get("location", ""))
         if target is None or self._moved:
             return redirect_failure(reply, asked=str(self.base_url.origin()))
         log.info("the API answers at %s; using that from now on", target.host)
@@ -431,7 +450,7 @@ def _phrase(problem: Exception, outcome: Outcome) -> str:
     """What happened, in words of ours: foreign texts may quote headers."""
     when = _WHEN[outcome]
     if isinstance(problem, aiohttp.ClientConnectorDNSError):
-        return "the host name could not be resolved"
+        return "the host name could not be resolved: check its spelling and the network"
     if isinstance(problem, aiohttp.ClientHttpProxyError | aiohttp.ClientProxyConnectionError):
         return proxy_failure(problem)
     if isinstance(problem, aiohttp.ClientConnectorCertificateError):
@@ -441,3 +460,8 @@ def _phrase(problem: Exception, outcome: Outcome) -> str:
     if isinstance(problem, aiohttp.ClientConnectorError):
         return f"could not connect: {problem.os_error.strerror or type(problem.os_error).__name__}"
     return f"connection lost {when} ({type(problem).__name__})"
+
+
+def _has_media(call: Call) -> bool:
+    """Whether a call brings pictures or clips for the server to fetch."""
+    return call.body is not None and posts.has_media(call.body)

@@ -36,8 +36,8 @@ from seedance_async.models import (
     Task,
     VideoOutput,
 )
-from seedance_async.models.display import shown, shown_url
-from seedance_async.models.requests import suggestion
+from seedance_async.models.display import shown, shown_url, without_queries
+from seedance_async.models.requests import meant_or_known
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -60,9 +60,13 @@ _MAY_HAVE_SURROGATE: Final = re.compile(rb"\\ud[89a-f]", re.IGNORECASE)
 
 def encode(request: Request) -> bytes:
     """The body of the POST for ``request``; the same bytes at every call."""
+    return json.dumps(fields(request), ensure_ascii=False, allow_nan=False, separators=(",", ":")).encode()
+
+
+def fields(request: Request) -> dict[str, object]:
+    """The fields of the body for ``request``, defaults included."""
     unstructured = _CONVERTER.unstructure(request)
-    fields = {name: value for name, value in unstructured.items() if value not in (None, [])}
-    return json.dumps(fields, ensure_ascii=False, allow_nan=False, separators=(",", ":")).encode()
+    return {name: value for name, value in unstructured.items() if value not in (None, [])}
 
 
 def build(model: str, fields: Mapping[str, object]) -> Request:
@@ -73,7 +77,7 @@ def build(model: str, fields: Mapping[str, object]) -> Request:
     """
     request_type = REQUEST_TYPES.get(model)
     if request_type is None:
-        reason = f"is not a known model{suggestion(model, REQUEST_TYPES)}; got {shown_url(model)}"
+        reason = f"is not a known model{meant_or_known(model, REQUEST_TYPES)}; got {shown_url(model)}"
         raise ValidationError([("model", reason)])
     return request_type.from_dict(fields)
 
@@ -252,8 +256,9 @@ def _reason(value: object, _: object) -> str | None:
     """A task's ``error`` as text. The documents show only null; an error envelope is read as well."""
     if isinstance(value, dict) and isinstance(value.get("message"), str):
         code = value.get("code")
-        return encodable(f"{code}: {value['message']}" if isinstance(code, str) else value["message"])
-    return _text(value, _) if value else None
+        text = f"{code}: {value['message']}" if isinstance(code, str) else value["message"]
+        return without_queries(encodable(text))
+    return without_queries(_text(value, _)) if value else None
 
 
 def _amount(value: object, _: object) -> float | None:

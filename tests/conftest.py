@@ -17,7 +17,10 @@ import pytest
 from hypothesis import settings
 
 from seedance_async.sandbox.virtual_time import VirtualLoop
-from tests.canary import KEYS, files_with_a_key
+from tests.canary import SECRETS, files_with_a_key
+from tests.rooms.s3 import bucket, s3_endpoint
+
+__all__ = ["bucket", "s3_endpoint"]
 
 if TYPE_CHECKING:
     from collections.abc import Generator, Iterator
@@ -44,16 +47,16 @@ def no_file_holds_a_key(tmp_path_factory: pytest.TempPathFactory) -> Iterator[No
     """Search all that the tests have written once the last of them is over."""
     yield
     found = [str(path) for path in files_with_a_key(tmp_path_factory.getbasetemp())]
-    assert not found, f"the API key was written into {found}"
+    assert not found, f"a secret was written into {found}"
 
 
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_makereport() -> Generator[None, pytest.TestReport, pytest.TestReport]:
-    """Fail a test in whose captured output, warnings or logs a key stands."""
+    """Fail a test in whose captured output, warnings or logs a key or a signed URL of an input stands."""
     report = yield
-    where = [title for title, text in report.sections if any(key in text for key in KEYS)]
+    where = [title for title, text in report.sections if any(secret in text for secret in SECRETS)]
     if where and not report.failed:
-        report.outcome, report.longrepr = "failed", f"the API key stands in: {', '.join(where)}"
+        report.outcome, report.longrepr = "failed", f"a secret stands in: {', '.join(where)}"
     return report
 
 

@@ -15,20 +15,28 @@ from seedance_async import wire
 from seedance_async.batch import preamble
 from seedance_async.batch.jobs import Job, name_problems, repeat_problems
 from seedance_async.batch.matrix import MatrixError, expand
-from seedance_async.batch.preamble import FIELDS_OF, PREAMBLE_FIELDS, Preamble
+from seedance_async.batch.preamble import FIELDS_OF, PREAMBLE_FIELDS, Preamble, Problem
 from seedance_async.errors import ValidationError
-from seedance_async.models import REQUEST_TYPES
+from seedance_async.media.written import as_written
+from seedance_async.models import MEDIA_FIELDS, REQUEST_TYPES, LocalFile
 from seedance_async.models.display import shown
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterable, Iterator, Mapping
+    from pathlib import Path
+
+MOST_NAMES: Final = 1_000
+"""Names of jobs that are remembered for messages about names that are not there."""
 
 OWN_FIELDS: Final = ("name", "model", "repeat")
 RESULT_FIELDS: Final = (
     "state", "task_ids", "idempotency_key", "credits_used", "credits_refunded", "urls", "files", "error",
-    "stale",
+    "stale", "in_manifest", "older_of", "delivered", "mismatches",
 )  # fmt: skip
 """What a run adds to a job's line in ``results.jsonl``."""
+
+ASKED_SEED: Final = "asked_seed"
+"""In a line of ``results.jsonl`` the request's own seed, or null; ``seed`` there is the one that was used."""
 
 
 @frozen
@@ -41,6 +49,7 @@ class Line:
         job: None if there are problems.
         problems: as ``(field, reason)``.
         name: of the job, if it has one that can be used, also where the job has problems.
+        files: the local files that it names, with their fields.
     """
 
     number: int
@@ -48,48 +57,143 @@ class Line:
     job: Job | None = None
     problems: tuple[tuple[str, str], ...] = field(default=())
     name: str | None = field(default=None, kw_only=True)
+    files: tuple[tuple[str, LocalFile], ...] = field(default=(), kw_only=True)
+
+
+@frozen
+class Spot:
+    """Where an entry stands in its manifest.
+
+    Attributes:
+        number: the line where it begins, from 1.
+        place: the number in the name of a job without one.
+        prefix: of the fields' names in messages, such as ``[0].`` in an array.
+    """
+
+    number: int
+    place: int
+    prefix: str = ""
+
+    def line(self, problems: Iterable[Problem]) -> Line:
+        """A line with nothing but what is wrong with it."""
+        prefixed = tuple((f"{self.prefix}{name}", reason) for name, reason in problems)
+        return Line(self.number, place=self.place, problems=prefixed)
 
 
 class Entries:
-    """Makes jobs of the entries of one manifest, in their order."""
+    """Makes jobs of the entries of one manifest, in their order.
 
-    def __init__(self) -> None:
+    Args:
+        base: the directory that paths of local files are relative to.
+    """
+
+    def __init__(self, base: Path) -> None:
+        self._base = base
         self._preamble = Preamble()
+        self._spots: dict[str, Spot] = {}
+        self._names: dict[str, str] = {}
+        self._reported = set[tuple[str, str]]()
 
-    def prepare(self, document: Mapping[str, object]) -> Iterator[Line]:
-        """Take up defaults and assets, for the entries after them; yields what is wrong with them."""
+    def prepare(self, document: Mapping[str, object], spots: Mapping[str, Spot]) -> Iterator[Line]:
+        """Take up defaults and assets, for the entries after them; yields what is wrong with them.
+
+        Args:
+            document: with ``defaults``, ``assets`` or both.
+            spots: where these tables begin, by name; of those within them also, as ``defaults.seedance2``.
+        """
         found, problems = preamble.read(document)
         self._preamble = self._preamble.extended(found)
-        if problems:
-            yield Line(1, place=1, problems=tuple(problems))
+        self._spots.update(spots)
+        for name, reason in problems:
+            yield self._spot(name).line([(name, reason)])
 
-    def jobs(self, fields: Mapping[str, object]) -> Iterator[Line]:
-        """The jobs that an entry stands for, or everything that is wrong with it; all at line 1."""
+    def jobs(self, fields: Mapping[str, object], spot: Spot) -> Iterator[Line]:
+        """The jobs that an entry stands for, or everything that is wrong with it."""
         if fields and fields.keys() <= set(PREAMBLE_FIELDS):
-            yield from self.prepare(fields)
+            yield from self.prepare(fields, dict.fromkeys(PREAMBLE_FIELDS, spot))
             return
-        filled = self._preamble.fill(fields)
+        filled = self._preamble.fill(_as_asked(fields))
         try:
             expanded = expand(filled, sorted(FIELDS_OF.get(str(filled.get("model")), ())))
         except MatrixError as error:
-            yield Line(1, place=1, problems=tuple(error.problems))
+            yield spot.line(error.problems)
             return
-        told = set[tuple[tuple[str, str], ...]]()
+        seen = set[tuple[Problem, ...]]()
         for each in expanded:
-            line = _job(each)
-            if line.problems not in told:  # a matrix may make the same mistake ten thousand times
+            marked = self._with_files(each)
+            line = _job(marked, spot)
+            if files := tuple(_files(marked)):
+                line = evolve(line, files=files)
+            if line.name is not None and len(self._names) < MOST_NAMES:
+                self._names[line.name] = str(each.get("model"))
+            if line.problems:
+                yield from self._defaults_at_fault(line, fields, each, spot)
+                line = self._without_defaults(line, fields, each, spot)
+            if line.problems not in seen:  # a matrix may make the same mistake ten thousand times
                 yield line
             if line.problems:
-                told.add(line.problems)
+                seen.add(line.problems)
+
+    def _spot(self, table: str) -> Spot:
+        """Where a table of defaults or assets is; where the one around it is, for want of its own place."""
+        return self._spots.get(table) or self._spots.get(table.partition(".")[0]) or Spot(1, 1)
+
+    def _defaults_at_fault(
+        self, line: Line, own: Mapping[str, object], filled: Mapping[str, object], spot: Spot
+    ) -> Iterator[Line]:
+        """What is wrong with a job because of a default: reported once, where the default stands."""
+        for problem in line.problems:
+            table = self._table_of(problem[0], own, filled)
+            if table is not None and problem not in self._reported:
+                self._reported.add(problem)
+                reason = f"{problem[1]} (first of the jobs that take it: the one at line {spot.number})"
+                yield self._spot(table).line([(f"{table}.{problem[0]}", reason)])
+
+    def _without_defaults(
+        self, line: Line, own: Mapping[str, object], filled: Mapping[str, object], spot: Spot
+    ) -> Line:
+        """A line with the problems of its own fields, and with hints about the names in them."""
+        mine = [each for each in line.problems if self._table_of(each[0], own, filled) is None]
+        hinted = [(name, reason + self._about_names(name, filled)) for name, reason in mine]
+        return evolve(line, job=None, problems=spot.line(hinted).problems)
+
+    def _table_of(self, name: str, own: Mapping[str, object], filled: Mapping[str, object]) -> str | None:
+        return None if name in own else self._preamble.default_table(name, filled.get("model"))
+
+    def _about_names(self, name: str, filled: Mapping[str, object]) -> str:
+        return self._preamble.about_names(filled.get(name), self._names) if name in MEDIA_FIELDS else ""
+
+    def _with_files(self, fields: Mapping[str, object]) -> Mapping[str, object]:
+        """The fields, with what names a local file marked as one."""
+        given = [name for name in MEDIA_FIELDS if name in fields]
+        files = {name: as_written(fields[name], self._base) for name in given}
+        return {**fields, **files} if files else fields
 
 
-def _job(fields: Mapping[str, object]) -> Line:
-    """The job that these fields describe, or everything that is wrong with them, at line 1."""
+def _files(fields: Mapping[str, object]) -> Iterator[tuple[str, LocalFile]]:
+    for name in MEDIA_FIELDS:
+        value = fields.get(name)
+        for each in value if isinstance(value, list) else [value]:
+            if isinstance(each, LocalFile):
+                yield name, each
+
+
+def _as_asked(fields: Mapping[str, object]) -> Mapping[str, object]:
+    """A line of ``results.jsonl`` with the seed of its request in the place of the one that was used."""
+    if ASKED_SEED not in fields:
+        return fields
+    others = {name: value for name, value in fields.items() if name not in {"seed", ASKED_SEED}}
+    asked = fields[ASKED_SEED]
+    return others if asked is None else {**others, "seed": asked}
+
+
+def _job(fields: Mapping[str, object], spot: Spot) -> Line:
+    """The job that these fields describe, or everything that is wrong with them."""
     name, model, repeat = (fields.get(own) for own in OWN_FIELDS)
     repeat = 1 if repeat is None else repeat
     unusable = list(name_problems(name))
     problems = [*unusable, *repeat_problems(repeat)]
-    line = Line(1, place=1, name=None if unusable else name)  # type: ignore[arg-type]  # text, or there were problems
+    line = Line(spot.number, place=spot.place, name=None if unusable else name)  # type: ignore[arg-type]  # text, or there were problems
     if not isinstance(model, str):
         got = "" if model is None else f"; got {shown(model)}"
         problems.append(("model", f"is required: {', '.join(REQUEST_TYPES)}{got}"))

@@ -1,11 +1,11 @@
 """The estimate of requests, minutes and credits for a batch, as ranges that say where they come from.
 
 Time and requests are not calculated but simulated: the schedule itself decides, without a network, about
-tasks whose durations are drawn from what the forecast believes. Eight rehearsals with other luck give the
-range. Luck has two parts, because a forecast may be wrong about a whole kind: half of the spread is common to
-all tasks of a kind, half is each task's own.
+tasks whose durations are drawn from what the forecast believes. Eight simulations with other random numbers
+give the range. A deviation has two parts, because a forecast may be wrong about a whole kind: half of the
+variance is common to all tasks of a kind, half is each task's own.
 
-A large batch is limited by the account's allowance, not by the tasks, so a rehearsal of its first
+A large batch is limited by the account's allowance, not by the tasks, so a simulation of its first
 ``MOST_PLAYED`` jobs gives the requests a job, and the rest is multiplied.
 
 Pure: chance comes from a seed.
@@ -31,9 +31,9 @@ if TYPE_CHECKING:
 
     from seedance_async.models import RateLimit
 
-REHEARSALS: Final = 8
+SIMULATIONS: Final = 8
 MOST_PLAYED: Final = 300
-COMMON_LUCK: Final = 0.5  # of the variance
+COMMON_SHARE: Final = 0.5  # of the variance
 ANSWER: Final = 0.5  # s from sending a request to its answer
 
 
@@ -116,7 +116,7 @@ def estimate(
     """
     sizes = sorted(waiting.items(), key=lambda size: -size[1])
     sent = waiting if posts is None else posts
-    requests, seconds = _rehearse(sent, running, forecast, limit)
+    requests, seconds = _simulate_all(sent, running, forecast, limit)
     return Estimate(
         jobs=sum(waiting.values()),
         running=sum(running.values()),
@@ -133,19 +133,19 @@ def _tasks(sizes: Mapping[Tariff, int]) -> int:
     return sum(tariff.tasks * count for tariff, count in sizes.items())
 
 
-def _rehearse(
+def _simulate_all(
     waiting: Mapping[Tariff, int], running: Mapping[Tariff, int], forecast: Forecast, limit: RateLimit
 ) -> tuple[Range, Range]:
-    """The requests and the seconds of several rehearsals, from the luckiest to the unluckiest."""
+    """The requests and the seconds of several simulations: the least and the most of each."""
     played, under_way = _sample(waiting), _sample(running)
     more = sum(waiting.values()) - len(played)
     requests, seconds = [], []
-    for seed in range(REHEARSALS):
-        luck = _Luck(forecast, random.Random(seed))  # noqa: S311 - luck, no secret
+    for seed in range(SIMULATIONS):
+        durations = _RandomDurations(forecast, random.Random(seed))  # noqa: S311 - no secret
         run = simulate(
             LearningSchedule(copy.deepcopy(forecast)),
-            [luck.tasks(tariff) for tariff in played],
-            running=[task for tariff in under_way for task in luck.tasks(tariff)],
+            [durations.tasks(tariff) for tariff in played],
+            running=[task for tariff in under_way for task in durations.tasks(tariff)],
             limit=limit,
             latency=ANSWER,
         )
@@ -162,8 +162,8 @@ def _sample(sizes: Mapping[Tariff, int]) -> list[Tariff]:
 
 
 @define
-class _Luck:
-    """How long tasks take in one rehearsal: partly the luck of all of their kind, partly their own."""
+class _RandomDurations:
+    """Durations in one simulation: a deviation common to all tasks of a kind, and each task's own."""
 
     belief: Forecast
     chance: random.Random
@@ -175,5 +175,7 @@ class _Luck:
 
     def _draw(self, kind: Kind) -> float:
         common = self.common.setdefault(kind, self.chance.gauss(0.0, 1.0))
-        luck = math.sqrt(COMMON_LUCK) * common + math.sqrt(1 - COMMON_LUCK) * self.chance.gauss(0.0, 1.0)
-        return self.belief.usual(kind).quantile(NormalDist().cdf(luck))
+        deviation = math.sqrt(COMMON_SHARE) * common + math.sqrt(1 - COMMON_SHARE) * self.chance.gauss(
+            0.0, 1.0
+        )
+        return self.belief.usual(kind).quantile(NormalDist().cdf(deviation))

@@ -29,7 +29,7 @@ from seedance_async.errors import ConfigurationError, ValidationError
 from seedance_async.filenames import fold
 from seedance_async.models import MEDIA_FIELDS, REQUEST_TYPES, Request
 from seedance_async.models.display import shown
-from seedance_async.models.requests import suggestion
+from seedance_async.suggestions import suggestion
 
 SUFFIX: Final = "-final"
 LARGEST_SEED: Final = 2**32 - 1

@@ -60,7 +60,9 @@ class Card:
         refunded: what of it was given back.
         seconds: how long the server worked on it; None if not known.
         error: why there are no files, or not all of them.
+        differs: in how far the files are not what was asked for.
         state: the journal's word; left out, it follows from ``error``.
+        marks: what is to be seen at once, such as that it is gone from the manifest.
         facts: what else there is to know, by name.
     """
 
@@ -73,9 +75,11 @@ class Card:
     refunded: float = 0.0
     seconds: float | None = None
     error: str | None = None
+    differs: str = ""
     state: str = field(
         default=Factory(lambda self: "saved" if self.error is None else "failed", takes_self=True)
     )
+    marks: tuple[str, ...] = ()
     facts: Mapping[str, str] = field(factory=dict)
 
     @property
@@ -178,7 +182,7 @@ def _summary(cards: Sequence[Card], page: Page) -> str:
         words = [f"{count} {model}" for model, count in models.most_common()]
     words += [f"{count:,} {state}" for state, count in page.counts.items() if state != "saved"]
     if page.credits:
-        words.append(format_credits(page.credits, page.refunded, unit=" credits"))
+        words.append(format_credits(page.credits, page.refunded, with_unit=True))
     return " · ".join(words)
 
 
@@ -218,7 +222,10 @@ def _page_links(page: Page) -> str:
 
 def _figure(card: Card) -> str:
     files = [file for file in card.files if _link(file)]
-    notes = "".join(f"<span>{html.escape(note)}</span>" for note in _notes(card))
+    notes = "".join(f'<span class="mark">{html.escape(mark)}</span>' for mark in card.marks)
+    notes += "".join(f"<span>{html.escape(note)}</span>" for note in _notes(card))
+    if card.differs:
+        notes += f'<span class="differs">{html.escape(card.differs)}</span>'
     return f"""<figure class="{_ratio_class(card.ratio)}" data-state="{html.escape(card.state)}">
 {_media(card, files)}
 <figcaption><p dir="auto">{html.escape(card.prompt)}</p>
@@ -271,7 +278,7 @@ def _notes(card: Card) -> list[str]:
     if card.seconds is not None:
         notes.append(format_seconds(card.seconds))
     if card.credits is not None:
-        notes.append(format_credits(card.credits, card.refunded, unit=" cr"))
+        notes.append(format_credits(card.credits, card.refunded, with_unit=True))
     return [note for note in notes if note]
 
 

@@ -19,12 +19,13 @@ from seedance_async.batch import manifest
 from seedance_async.batch.jobs import Job
 from seedance_async.batch.journal import Broken, Changes, Draft, Journal, Planner, drafts
 from seedance_async.daemon_thread import DaemonThread
-from seedance_async.errors import ManifestError, ValidationError
+from seedance_async.errors import ManifestError, ValidationError, place_of
 from seedance_async.logs import Log
-from seedance_async.models import Request
+from seedance_async.media import NO_STORE, Inspector
+from seedance_async.models import Request, local_files
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable, Iterator
+    from collections.abc import AsyncIterator, Callable, Iterator, Sequence
     from os import PathLike
 
     from seedance_async.batch.finishing import Finishing
@@ -38,43 +39,71 @@ DRIFTS: Final = (
     "still, as the end of one and the beginning of the next, hold better"
 )
 
+ADOPTED: Final = "%r is %r renamed: its result is taken over; --no-adopt pays for a new one"
+
 CHUNK: Final = 500
 """Jobs to a transaction; a sync of the disk for each would take a second for two hundred."""
 
 STREAM_CHUNK: Final = 100
+
+SHOWN: Final = 10
+"""Renamed jobs of which each is told."""
 
 MOST_PROBLEMS: Final = 10_000
 """So many problems are listed; a file in which more is wrong is another kind of file."""
 
 
 async def take_manifest(
-    journal: Journal, source: str | PathLike[str], finishing: Finishing | None = None
+    journal: Journal,
+    source: str | PathLike[str],
+    finishing: Finishing | None = None,
+    *,
+    has_store: bool = True,
+    adopts: bool = True,
 ) -> Changes:
     """Plan every job of a manifest, and the finals that are to be made of its takes.
+
+    Args:
+        journal: to plan them in.
+        source: path of the manifest.
+        finishing: makes finals of its takes, if that is asked for.
+        has_store: whether there is a place where local files become URLs.
+        adopts: whether renamed jobs take over what was made of them; each is told.
 
     Raises:
         ManifestError: with everything that is wrong, line by line. Nothing was sent.
         ConfigurationError, ValidationError: of the finals; see ``Finishing.plan``. Nothing was sent.
     """
     fingerprint = await to_thread.run_sync(manifest.fingerprint, source) if finishing is None else None
-    if fingerprint is not None and fingerprint == await journal.fact("manifest"):
+    is_known = fingerprint is not None and fingerprint == await journal.fact("manifest")
+    if is_known and not journal.store.has_inputs:  # files may have changed where the manifest has not
         return Changes()
-    planner = await journal.do(partial(Planner, journal.store, whole=True))
+    planner = await journal.do(partial(Planner, journal.store, whole=True, adopts=adopts))
     try:
-        await _take_all(journal, planner, source, finishing)
+        await _take_all(journal, planner, source, finishing, has_store=has_store)
         changes = await journal.do(planner.finish, manifest=fingerprint or "")
     except BaseException:  # else a run of another manifest, or of an earlier one, would send what was planned
         await journal.do(planner.abandon)
         raise
     if changes.drifts:
         log.warning(DRIFTS)
+    for job in planner.adopted[:SHOWN]:
+        log.warning(ADOPTED, job.name, job.before)
+    if len(planner.adopted) > SHOWN:
+        log.warning("and so are %d more", len(planner.adopted) - SHOWN)
     return changes
 
 
 async def _take_all(
-    journal: Journal, planner: Planner, source: str | PathLike[str], finishing: Finishing | None
+    journal: Journal,
+    planner: Planner,
+    source: str | PathLike[str],
+    finishing: Finishing | None,
+    *,
+    has_store: bool,
 ) -> None:
-    read = _drafts_and_problems(manifest.read(source))
+    inspector = Inspector(await journal.do(journal.store.known_inputs))
+    read = _drafts_and_problems(manifest.read(source), inspector)
     problems: list[LineProblem] = []
     empty = True
     loop, thread = asyncio.get_running_loop(), DaemonThread()
@@ -92,17 +121,21 @@ async def _take_all(
     if finishing is not None and not problems:
         problems += await journal.do(finishing.plan, journal.store, planner)
     problems += await journal.do(planner.link_problems)
+    problems += await journal.do(planner.input_problems, inspector.gone, has_store=has_store)
     if problems:
         raise ManifestError(sorted(problems, key=lambda problem: problem[0]), source=str(source))
 
 
-def _drafts_and_problems(lines: Iterable[Line]) -> Iterator[Draft | Broken | LineProblem]:
+def _drafts_and_problems(
+    lines: Iterable[Line], inspector: Inspector
+) -> Iterator[Draft | Broken | LineProblem]:
     for line in lines:
-        if line.job is not None:
-            yield from drafts(line.job, line=line.number, place=line.place)
+        files, faults = inspector.files(line.files)
+        if line.job is not None and not faults:
+            yield from drafts(line.job, line=line.number, place=line.place, files=files)
         elif line.name is not None:
             yield Broken(line.number, line.name)
-        for field, reason in line.problems:
+        for field, reason in (*line.problems, *faults):
             yield line.number, field, reason
 
 
@@ -115,6 +148,7 @@ async def take_stream(
     source: Iterable[Job | Request] | AsyncIterable[Job | Request],
     *,
     at_end: Callable[[Changes], None],
+    has_store: bool = True,
 ) -> AsyncIterator[list[int]]:
     """Plan jobs as they come, and yield the numbers of each handful.
 
@@ -122,25 +156,54 @@ async def take_stream(
         journal: to plan them in.
         source: of the jobs.
         at_end: called with what has changed since the last run, once the source is exhausted.
+        has_store: whether there is a place where local files become URLs.
 
     Raises:
-        ManifestError: a job's name came twice; lines count the jobs.
+        ManifestError: a name came twice, a link leads to no job before it, or a local file is no use.
         ValidationError: something that is no job came.
     """
     planner = await journal.do(partial(Planner, journal.store, whole=False))
+    inspector = Inspector(await journal.do(journal.store.known_inputs))
     place = 0
     async for chunk in _chunks(source):
+        jobs = [(number, _job(item, number)) for number, item in enumerate(chunk, start=place + 1)]
+        files = await _files(jobs, inspector, has_store=has_store)
         asked = chain.from_iterable(
-            drafts(_job(item, number), line=number, place=number)
-            for number, item in enumerate(chunk, start=place + 1)
+            drafts(job, line=number, place=number, files=files.get(number)) for number, job in jobs
         )
         place += len(chunk)
         while some := list(islice(asked, CHUNK)):
             taken = await journal.do(planner.take, some)
             if taken.problems:
-                raise ManifestError(taken.problems, source="jobs")
+                raise ManifestError(taken.problems, source="jobs", is_file=False)
             yield taken.numbers
     at_end(await journal.do(planner.finish, manifest=""))
+    further = await journal.do(journal.store.ordered_takes)
+    while further:
+        yield further[:CHUNK]
+        del further[:CHUNK]
+
+
+async def _files(
+    jobs: Sequence[tuple[int, Job]], inspector: Inspector, *, has_store: bool
+) -> dict[int, dict[str, tuple[str, str]]]:
+    """The local files of a program's jobs, by the job's number.
+
+    Raises:
+        ManifestError: they cannot be used.
+    """
+    found: dict[int, dict[str, tuple[str, str]]] = {}
+    problems: list[LineProblem] = []
+    for number, job in jobs:
+        given = list(local_files(job.request))
+        if given and not has_store:
+            problems += [(number, name, f"{str(text)!r:.300} {NO_STORE}") for name, text in given]
+        elif given:
+            found[number], faults = await to_thread.run_sync(inspector.files, given)
+            problems += [(number, name, reason) for name, reason in faults]
+    if problems:
+        raise ManifestError(problems, source="jobs", is_file=False)
+    return found
 
 
 async def _chunks(
@@ -179,4 +242,4 @@ def _job(item: object, place: int) -> Job:
     if isinstance(item, Request):
         return Job(item)
     reason = f"expected a Job or a request, got {type(item).__name__}"
-    raise ValidationError([(f"jobs[{place - 1}]", reason)], subject="batch")
+    raise ValidationError([(place_of(place), reason)], subject="batch")

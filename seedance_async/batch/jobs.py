@@ -10,7 +10,7 @@ from attrs import field, frozen
 from seedance_async.batch.states import State
 from seedance_async.convertible import Convertible
 from seedance_async.errors import SeedanceError, ValidationError
-from seedance_async.models import Link, Request
+from seedance_async.models import Delivered, Link, Request
 from seedance_async.models.display import shown_url
 from seedance_async.models.links import MAKERS, LinkedOutput
 from seedance_async.models.rules import make_plain, one_of, whole_number
@@ -140,7 +140,12 @@ class JobResult(Convertible):
         files: the output files here.
         error: why it is not saved, or which of several tasks failed; None if all is well.
         earlier: True if an earlier run had ended it already.
-        stale: True if something that it was made of was made anew since. It is not made anew by itself.
+        stale: True if something that it was made of was made again since. It is not made again by itself.
+        in_manifest: False if it is gone from the manifest; an older result goes with its job.
+        older_of: the name of the job that it is an older or a further result of; None for a job itself.
+        seed: that the server says it has used; None if it says none.
+        delivered: what each of ``files`` turned out to be; None for one that could not be measured.
+        mismatches: in how far that is not what was asked for, such as ``720x1280, asked for 1080x1920``.
     """
 
     name: str
@@ -155,3 +160,8 @@ class JobResult(Convertible):
     error: SeedanceError | None = None
     earlier: bool = False
     stale: bool = False
+    in_manifest: bool = True
+    older_of: str | None = None
+    seed: int | None = None
+    delivered: tuple[Delivered | None, ...] = ()
+    mismatches: tuple[str, ...] = ()

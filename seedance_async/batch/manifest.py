@@ -18,22 +18,22 @@ import io
 import json
 import re
 from collections import Counter
-from difflib import get_close_matches
 from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, TextIO
 
 import attrs
-from attrs import evolve
 
 from seedance_async import wire
 from seedance_async.batch import manifest_toml
-from seedance_async.batch.entries import OWN_FIELDS, RESULT_FIELDS, Entries, Line
-from seedance_async.batch.manifest_csv import Row, Rows
-from seedance_async.batch.manifest_source import STDIN, fingerprint, opened
+from seedance_async.batch.entries import ASKED_SEED, OWN_FIELDS, RESULT_FIELDS, Entries, Line, Spot
+from seedance_async.batch.manifest_csv import DOUBLE, SINGLE, Row, Rows
+from seedance_async.batch.manifest_source import STDIN, base_of, fingerprint, opened
 from seedance_async.batch.manifest_toml import TomlError
 from seedance_async.models import REQUEST_TYPES
 from seedance_async.models.display import shown_url
+from seedance_async.models.rules import split_urls
+from seedance_async.suggestions import suggestion
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -42,7 +42,7 @@ if TYPE_CHECKING:
 __all__ = ["STDIN", "Line", "cell", "fingerprint", "read"]
 
 BOOLEANS: Final = frozenset({"generate_audio", "fixed_lens"})
-INTEGERS: Final = frozenset({"seed", "batch_count", "repeat"})
+INTEGERS: Final = frozenset({"seed", ASKED_SEED, "batch_count", "repeat"})
 LISTS: Final = frozenset({"media_urls", "image_urls"})
 """How the text of a CSV cell is read; ``duration`` and all others stay text."""
 
@@ -57,19 +57,22 @@ def read(source: str | PathLike[str]) -> Iterator[Line]:
         ManifestError: it cannot be opened. What is wrong inside it comes out line by line instead.
     """
     with opened(source) as file:
-        yield from _reader(source, file)(file)
+        yield from _reader(source, file)(file, Entries(base_of(source)))
 
 
 def _reader(
     source: str | PathLike[str], file: io.BufferedReader
-) -> Callable[[io.BufferedReader], Iterator[Line]]:
+) -> Callable[[io.BufferedReader, Entries], Iterator[Line]]:
     """The reader for the file: by its suffix if that is clear, else by how it begins."""
     head = file.peek(4096)[:4096].removeprefix(codecs.BOM_UTF8)
     suffix = Path(source).suffix.lower()
     if foreign := _foreign(head):
-        return lambda _: iter([_problem(1, "manifest", foreign)])
+        return lambda *_: iter([_problem(1, "manifest", foreign)])
     if suffix in {".csv", ".tsv"}:
         return _csv
+    is_yaml = suffix in {".yaml", ".yml"} or _YAML.match(head)
+    if is_yaml and not head.lstrip().startswith((b"{", b"[")):  # JSON is YAML, too
+        return lambda *_: iter([_problem(1, "manifest", _NO_YAML)])
     if suffix == ".toml" or _TOML.search(head):
         return _toml
     if head.lstrip().startswith(b"["):
@@ -96,8 +99,7 @@ def _problem(number: int, name: str, reason: str) -> Line:
 # --- JSON lines
 
 
-def _json_lines(file: io.BufferedReader) -> Iterator[Line]:
-    entries = Entries()
+def _json_lines(file: io.BufferedReader, entries: Entries) -> Iterator[Line]:
     for number, text in enumerate(_bounded_lines(file), start=1):
         if text.strip() == b"{":
             yield _problem(number, "json", _ONE_A_LINE)
@@ -105,8 +107,7 @@ def _json_lines(file: io.BufferedReader) -> Iterator[Line]:
         if len(text) > MAX_LINE_BYTES:
             yield _problem(number, "json", f"is longer than {MAX_LINE_BYTES} bytes")
         elif text.strip():
-            for line in _json_jobs(text, entries):
-                yield evolve(line, number=number, place=number)
+            yield from _json_jobs(text, entries, Spot(number, number))
 
 
 def _bounded_lines(file: io.BufferedReader) -> Iterator[bytes]:
@@ -118,47 +119,43 @@ def _bounded_lines(file: io.BufferedReader) -> Iterator[bytes]:
         yield line
 
 
-def _json_jobs(text: bytes, entries: Entries) -> Iterator[Line]:
+def _json_jobs(text: bytes, entries: Entries, spot: Spot) -> Iterator[Line]:
     try:
         fields = wire.loads(text)
     except ValueError as problem:
-        return iter([_problem(1, "json", str(problem).removeprefix("body "))])
+        reason = _LINE_OF_JSON.sub(r" at column \1", str(problem).removeprefix("body "))
+        return iter([spot.line([("json", reason)])])
     if not isinstance(fields, dict):
-        return iter([_problem(1, "json", "must be an object with the fields of a job")])
-    return entries.jobs(fields)
+        return iter([spot.line([("json", "must be an object with the fields of a job")])])
+    return entries.jobs(fields, spot)
 
 
 # --- TOML
 
 
-def _toml(file: io.BufferedReader) -> Iterator[Line]:
-    entries = Entries()
+def _toml(file: io.BufferedReader, entries: Entries) -> Iterator[Line]:
     try:
-        document, jobs = manifest_toml.read(file.read().decode("utf-8-sig"))
+        document, jobs, lines = manifest_toml.read(file.read().decode("utf-8-sig"))
     except UnicodeDecodeError:
         yield _problem(1, "toml", "is not UTF-8")
         return
     except TomlError as problem:
         yield _problem(problem.line, problem.field, problem.reason)
         return
-    yield from entries.prepare(document)
+    yield from entries.prepare(document, {name: Spot(line, line) for name, line in lines.items()})
     for place, (number, fields) in enumerate(jobs, start=1):
-        for line in entries.jobs(fields):
-            yield evolve(line, number=number, place=place)
+        yield from entries.jobs(fields, Spot(number, place))
 
 
 # --- a JSON array
 
 
-def _json_array(file: io.BufferedReader) -> Iterator[Line]:
+def _json_array(file: io.BufferedReader, entries: Entries) -> Iterator[Line]:
     text = io.TextIOWrapper(file, encoding="utf-8-sig", newline="")
     splitter = _ArraySplitter(text)
-    entries = Entries()
     try:
         for place, (number, element) in enumerate(splitter.elements(), start=1):
-            for line in _json_jobs(element.encode(), entries):
-                problems = tuple((f"[{place - 1}].{name}", reason) for name, reason in line.problems)
-                yield evolve(line, number=number, place=place, problems=problems)
+            yield from _json_jobs(element.encode(), entries, Spot(number, place, f"[{place - 1}]."))
     except UnicodeDecodeError:
         yield _problem(splitter.line, "json", "is not UTF-8")
     except (ValueError, RecursionError) as problem:
@@ -240,15 +237,15 @@ class _ArraySplitter:
 # --- CSV
 
 
-def _csv(file: io.BufferedReader) -> Iterator[Line]:
+def _csv(file: io.BufferedReader, entries: Entries) -> Iterator[Line]:
     text = io.TextIOWrapper(file, encoding="utf-8-sig", errors="surrogateescape", newline="")
     try:
-        yield from _table(Rows(text, longest=MAX_LINE_BYTES))
+        yield from _table(Rows(text, longest=MAX_LINE_BYTES), entries)
     finally:
         text.detach()
 
 
-def _table(rows: Rows) -> Iterator[Line]:
+def _table(rows: Rows, entries: Entries) -> Iterator[Line]:
     delimiter, header = _header(rows)
     if header is None:
         yield _problem(1, "manifest", "is empty")
@@ -259,12 +256,10 @@ def _table(rows: Rows) -> Iterator[Line]:
         yield Line(header.number, place=1, problems=problems)
         return
     place = 0
-    entries = Entries()
     for row in rows.rows(delimiter, words=_MODELS, at=columns.index("model")):
         if row.cells or row.fault:
             place += 1
-            for line in _row_jobs(row, columns, entries):
-                yield evolve(line, number=row.number, place=place)
+            yield from _row_jobs(row, columns, entries, Spot(row.number, place))
 
 
 def _header(rows: Rows) -> tuple[str, Row | None]:
@@ -284,43 +279,51 @@ def _header(rows: Rows) -> tuple[str, Row | None]:
 
 def _header_problems(columns: tuple[str, ...]) -> Iterator[tuple[str, str]]:
     """Columns that are no field or several times there, a missing one, and a first row that is no header."""
-    has_model = "model" in columns or "model" in map(_meant, columns)
+    has_model = any("'model'" in _about_column(cell) for cell in columns) or "model" in columns
     if not has_model and not _COLUMNS & set(columns):
         yield "csv", f"{_READ_AS_CSV}, and it begins with {shown_url(columns[0])}. {_OTHERWISE}"
         return
     for column, times in Counter(columns).items():
         if column not in _COLUMNS:
-            hint = f"; did you mean {meant!r}?" if (meant := _meant(column)) else ""
-            yield "column", f"{column!r:.60} is not a field of a job{hint}"
+            yield "column", f"{column!r:.60} is not a field of a job{_about_column(column)}"
         elif times > 1:
             yield "column", f"{column!r} is there {times} times; leave one of them"
     if not has_model:
         yield "column", f"'model' is missing: {_READ_AS_CSV}"
 
 
-def _meant(column: str) -> str | None:
-    """The column that a word was probably meant to be."""
-    return next(iter(get_close_matches(column.casefold(), _COLUMNS, n=1)), None)
+def _about_column(cell: str) -> str:
+    """What to add about a word that is no column: the quotes around it, or what was meant."""
+    bare = cell.strip(_QUOTES)
+    if bare == cell or bare not in _COLUMNS:
+        return suggestion(bare, _COLUMNS)
+    return f': {cell[0]} is no quote in CSV; write {bare!r} without quotes, or with a straight " at both ends'
 
 
-def _row_jobs(row: Row, columns: tuple[str, ...], entries: Entries) -> Iterator[Line]:
+def _row_jobs(row: Row, columns: tuple[str, ...], entries: Entries, spot: Spot) -> Iterator[Line]:
     if row.fault:
         at, reason = row.fault
-        return iter([_problem(1, columns[at] if at < len(columns) else "csv", reason)])
+        return iter([spot.line([(columns[at] if at < len(columns) else "csv", reason)])])
     if len(row.cells) > len(columns):
         surplus = row.cells[len(columns)]
         reason = f"has {len(row.cells)} cells, and the header {len(columns)} columns; the first beyond them"
-        return iter([_problem(1, "csv", f"{reason} is {shown_url(surplus)}. {_COMMA_INSIDE}")])
-    cells = {name: text for name, text in zip(columns, row.cells, strict=False) if text.strip()}
+        return iter([spot.line([("csv", f"{reason} is {shown_url(surplus)}. {_COMMA_INSIDE}")])])
+    cells = {
+        name: text
+        for name, text in zip(columns, row.cells, strict=False)
+        if text.strip() or name == ASKED_SEED  # that none was asked for says something
+    }
     if foreign := [name for name, text in cells.items() if _NOT_UTF8.search(text)]:
-        return iter([Line(1, place=1, problems=tuple((name, _SAVE_AS_UTF8) for name in foreign))])
-    return entries.jobs({name: cell(name, text) for name, text in cells.items()})
+        return iter([spot.line((name, _SAVE_AS_UTF8) for name in foreign)])
+    return entries.jobs({name: cell(name, text) for name, text in cells.items()}, spot)
 
 
 def cell(name: str, text: str) -> object:
     """What a cell stands for; what cannot be read stays text, for the field's own rule to name."""
     if name in BOOLEANS:
         return {"true": True, "false": False}.get(text.strip().lower(), text)
+    if name == ASKED_SEED and not text.strip():
+        return None
     if name in INTEGERS and re.fullmatch(r"\s*-?[0-9]{1,18}\s*", text):
         return int(text)
     if name in LISTS:
@@ -334,7 +337,13 @@ def _list(text: str) -> object:
             return wire.loads(text.encode(errors="surrogateescape"))
         except ValueError:
             return text
-    return [url for part in _PARTED.split(text) if (url := part.strip(",;"))]
+    parts = ((_PATHS.split(part) if _is_path(part) else [part]) for part in split_urls(text))
+    return [url for part in parts for url in part if url]
+
+
+def _is_path(text: str) -> bool:
+    """Whether it is neither a URL nor a link: either may have commas in it."""
+    return "://" not in text and not text.startswith("$")
 
 
 _ONE_A_LINE: Final = (
@@ -346,15 +355,24 @@ _DELIMITER_LINE: Final = re.compile(r"sep=([^\w\s\"]|\t)\r?\n?", re.IGNORECASE)
 
 _READ_AS_CSV: Final = "the manifest is read as CSV, whose first row names the columns, as model,prompt does"
 _OTHERWISE: Final = (
-    "Plain prompts need that row above them and a model in each row; YAML is not read; JSON lines begin with "
-    "{, a JSON array with ["
+    "Plain prompts need that row above them and a model in each row; JSON lines begin with {, a JSON array "
+    "with ["
 )
 _COMMA_INSIDE: Final = "A cell with the delimiter inside stands in quotes"
-_PARTED: Final = re.compile(r"\s+|[,;](?=https?://|\$)", re.IGNORECASE)
-"""What parts the URLs of a cell: blanks, and a comma or semicolon before the next; one may hold both."""
+_QUOTES: Final = f"{DOUBLE}{SINGLE}`"
+_LINE_OF_JSON: Final = re.compile(r": line 1 column (\d+) \(char \d+\)$")
+"""Where a text of one line has its fault; the line that it stands at in the manifest is another one."""
+
+_PATHS: Final = re.compile(r"[,;]")
+"""What parts the paths of local files, too; one with a comma or a blank in it stands in a JSON list."""
 
 _NOT_UTF8: Final = re.compile(r"[\udc80-\udcff]")
 _SAVE_AS_UTF8: Final = "is not UTF-8; save the file as 'CSV UTF-8'"
+_NO_YAML: Final = (
+    "is YAML, which is not read: write it as TOML, with [[jobs]] above each job's fields (name = value), "
+    "or as JSON lines, one {…} a line"
+)
+_YAML: Final = re.compile(rb"\s*(?:---\s|jobs:|- +[a-z_]+:\s)")
 _TOML: Final = re.compile(rb"^\s*\[(?:\[\s*jobs\s*\]|\s*(?:defaults|assets)\b)", re.MULTILINE)
 _BLANK: Final = re.compile(r"[ \t\r\n]*")
 _MODELS: Final = frozenset(REQUEST_TYPES)
@@ -362,6 +380,7 @@ _COLUMNS: Final = frozenset(
     chain(
         OWN_FIELDS,
         RESULT_FIELDS,
+        [ASKED_SEED],
         *((at.name for at in attrs.fields(kind)) for kind in REQUEST_TYPES.values()),
     )
 )

@@ -6,16 +6,20 @@ it by when it comes again.
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import io
 import os
 import stat
 import sys
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from difflib import get_close_matches
+from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from seedance_async.errors import ManifestError
+from seedance_async.suggestions import suggestion
 
 if TYPE_CHECKING:
     from collections.abc import Generator
@@ -24,6 +28,10 @@ if TYPE_CHECKING:
 STDIN: Final = "-"
 STDIN_NAMES: Final = frozenset({STDIN, "/dev/stdin", "/dev/fd/0", "/proc/self/fd/0"})
 """Names of standard input. It may be a socket, which a path does not open."""
+
+SUFFIXES: Final = frozenset({".jsonl", ".ndjson", ".json", ".csv", ".tsv", ".toml"})
+MOST_NAMES: Final = 5_000
+"""Names in a directory that are searched for the one that was meant."""
 
 
 def fingerprint(source: str | PathLike[str]) -> str | None:
@@ -49,6 +57,27 @@ def is_read_once(source: str | PathLike[str]) -> bool:
     return not stat.S_ISREG(mode) and not stat.S_ISDIR(mode)
 
 
+def base_of(source: str | PathLike[str]) -> Path:
+    """The directory that paths in a manifest are relative to: its own, or the current one for a pipe."""
+    return Path.cwd() if is_read_once(source) else Path(source).absolute().parent
+
+
+def check_there(source: str | PathLike[str]) -> None:
+    """See that there is a manifest of this name, without opening it: a pipe can be opened only once.
+
+    Raises:
+        ManifestError: there is none, or it is a directory.
+    """
+    if os.fspath(source) in STDIN_NAMES:
+        return
+    try:
+        mode = os.stat(source).st_mode  # noqa: PTH116 - as above
+        if stat.S_ISDIR(mode):
+            raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR))
+    except (OSError, ValueError) as problem:
+        raise ManifestError.unreadable(str(source), _why_not(Path(source), problem)) from problem
+
+
 @contextmanager
 def opened(source: str | PathLike[str]) -> Generator[io.BufferedReader]:
     """Open a manifest to be read once from its beginning; a named pipe is waited for.
@@ -59,10 +88,38 @@ def opened(source: str | PathLike[str]) -> Generator[io.BufferedReader]:
     try:
         file = _stdin() if os.fspath(source) in STDIN_NAMES else Path(source).open("rb")  # noqa: SIM115 - below
     except (OSError, ValueError) as problem:
-        reason = problem.strerror if isinstance(problem, OSError) else problem
-        raise ManifestError([(1, "manifest", f"cannot be read: {reason}")], source=str(source)) from problem
+        raise ManifestError.unreadable(str(source), _why_not(Path(source), problem)) from problem
     with file:
         yield file
+
+
+def _why_not(path: Path, problem: OSError | ValueError) -> str:
+    """Why a manifest cannot be opened, and which file may have been meant."""
+    match problem:
+        case FileNotFoundError() if not path.parent.is_dir():
+            return f"there is no such file, and no directory {path.parent}"
+        case FileNotFoundError():
+            stem = path.stem.casefold()
+            alike = [
+                name for name in _names(path.parent) if get_close_matches(stem, [Path(name).stem.casefold()])
+            ]
+            meant = suggestion(path.name, alike)
+            return f"there is no such file in {path.parent.absolute()}{meant}"
+        case IsADirectoryError():
+            manifests = [name for name in _names(path) if Path(name).suffix.lower() in SUFFIXES]
+            there = f", such as {path / manifests[0]}" if manifests else ""
+            return f"is a directory; name the manifest in it{there}"
+        case OSError():
+            return f"cannot be read: {problem.strerror}"
+        case _:
+            return f"cannot be read: {problem}"
+
+
+def _names(directory: Path) -> list[str]:
+    """Some names in a directory; none where it cannot be read."""
+    with suppress(OSError), os.scandir(directory) as entries:
+        return sorted(entry.name for entry in islice(entries, MOST_NAMES))
+    return []
 
 
 def _stdin() -> io.BufferedReader:

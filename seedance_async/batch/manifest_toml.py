@@ -10,13 +10,16 @@ import re
 import tomllib
 from typing import TYPE_CHECKING, Final
 
+from seedance_async.suggestions import suggestion
+
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
 TABLES: Final = ("defaults", "assets", "jobs")
 
 _HEADER: Final = re.compile(r"^[ \t]*\[\[[ \t]*(?:jobs|\"jobs\"|'jobs')[ \t]*\]\]", re.MULTILINE)
-_AT_LINE: Final = re.compile(r"at line (\d+)")
+_TABLE: Final = re.compile(r"^[ \t]*\[[ \t]*((?:defaults|assets)\b[^\]\n]*)\]", re.MULTILINE)
+_AT_LINE: Final = re.compile(r"\(at line (\d+), column (\d+)\)")
 
 
 class TomlError(Exception):
@@ -29,8 +32,8 @@ class TomlError(Exception):
         self.reason = reason
 
 
-def read(text: str) -> tuple[dict[str, object], list[tuple[int, dict[str, object]]]]:
-    """The document without its jobs, and each job with its line.
+def read(text: str) -> tuple[dict[str, object], list[tuple[int, dict[str, object]]], dict[str, int]]:
+    """The document without its jobs, each job with its line, and the lines of the other tables by name.
 
     Raises:
         TomlError: it is no TOML, or has something else on top.
@@ -38,14 +41,33 @@ def read(text: str) -> tuple[dict[str, object], list[tuple[int, dict[str, object
     try:
         document: dict[str, object] = tomllib.loads(text)
     except tomllib.TOMLDecodeError as problem:
-        found = _AT_LINE.search(str(problem))
-        raise TomlError(int(found[1]) if found else 1, "toml", str(problem)) from None
+        raise _syntax_error(text, str(problem)) from None
     if foreign := [name for name in document if name not in TABLES]:
-        raise TomlError(1, "toml", f"has {foreign[0]!r:.60}; a manifest has [defaults], [assets], [[jobs]]")
+        hint = suggestion(foreign[0], TABLES)
+        reason = f"has {foreign[0]!r:.60}; a manifest has [defaults], [assets], [[jobs]]{hint}"
+        raise TomlError(1, "toml", reason)
     jobs = document.pop("jobs", [])
     if not isinstance(jobs, list) or not all(isinstance(job, dict) for job in jobs):
         raise TomlError(1, "jobs", "must be tables: write [[jobs]] above each")
-    return document, list(zip(_lines(text, len(jobs)), jobs, strict=True))
+    return document, list(zip(_lines(text, len(jobs)), jobs, strict=True)), _table_lines(text)
+
+
+def _syntax_error(text: str, problem: str) -> TomlError:
+    """The parser's message, with its line as a number and not in words once more."""
+    found = _AT_LINE.search(problem)
+    if found is None:  # at the end of the document
+        return TomlError(text.count("\n", 0, len(text.rstrip())) + 1, "toml", problem)
+    reason = f"{problem[: found.start()].rstrip()} at column {found[2]}"
+    hint = "; text stands in quotes" if "Invalid value" in problem else ""
+    return TomlError(int(found[1]), "toml", f"{reason}{hint}")
+
+
+def _table_lines(text: str) -> dict[str, int]:
+    """The lines at which the tables of defaults and assets begin, by name, such as ``assets.mira``."""
+    return {
+        re.sub(r"[\s\"']", "", found[1]): text.count("\n", 0, found.start()) + 1
+        for found in _TABLE.finditer(text)
+    }
 
 
 def _lines(text: str, jobs: int) -> Iterator[int]:

@@ -17,6 +17,8 @@ from typing import TYPE_CHECKING, Final, TypeAlias
 
 from attrs import frozen
 
+from seedance_async.models.display import shown
+
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
@@ -100,12 +102,14 @@ def _read(where: str, declared: object, problems: list[Problem]) -> dict[str, li
     if declared is None:
         return {}
     if not isinstance(declared, dict) or not declared:
-        problems.append((where, "must be a table of names, each with a list of values"))
+        reason = "must be a table of names, each with a list of values"
+        got = "it is empty: leave it out, or give it names" if declared == {} else f"got {shown(declared)}"
+        problems.append((where, f"{reason}; {got}"))
         return {}
     values: dict[str, list[_Value]] = {}
     for name, given in declared.items():
-        if reason := _name_fault(str(name)) or _values_fault(given):
-            problems.append((where, f"{name!r:.60} {reason}"))
+        if fault := _name_fault(str(name)) or _values_fault(given):
+            problems.append((where, f"{name!r:.60} {fault}"))
         else:
             values[str(name)] = [_Value(value, _part(word)) for word, value in _words(given)]
     return values
@@ -116,8 +120,12 @@ def _name_fault(name: str) -> str | None:
 
 
 def _values_fault(given: object) -> str | None:
-    if not isinstance(given, list | dict) or not given:
-        return "must be a list of values, or a table with a word for each"
+    if not isinstance(given, list | dict):
+        words = [word.strip() for word in given.split(",")] if isinstance(given, str) else [given]
+        reason = f"must be a list of values, or a table with a word for each; got {shown(given)}"
+        return f"{reason}; write {words!r:.200}"
+    if not given:
+        return "has no values, so there would be no job: give it at least one, or leave the name out"
     values = given.values() if isinstance(given, dict) else given
     foreign = [each for each in values if not isinstance(each, str | int | float)]
     return f"must have texts and numbers; got {foreign[0]!r:.60}" if foreign else None

@@ -16,7 +16,8 @@ import attrs
 from attrs import field, frozen
 
 from seedance_async.models import MEDIA_FIELDS, REQUEST_TYPES
-from seedance_async.models.links import MAKERS, SIGN, Link
+from seedance_async.models.links import MAKERS, SIGN, Link, parse_link
+from seedance_async.suggestions import suggestion
 
 Problem: TypeAlias = tuple[str, str]
 """Field and reason."""
@@ -29,6 +30,7 @@ FIELDS_OF: Final[Mapping[str, frozenset[str]]] = {
 """The request's fields, by model."""
 
 _SOURCES: Final = ("url", "file", "job")
+_MOST_LISTED: Final = 10
 
 
 @frozen
@@ -53,6 +55,41 @@ class Preamble:
         filled = {**defaults, **self.for_model.get(model, {}), **fields}
         filled.update({name: self._resolved(filled[name]) for name in MEDIA_FIELDS if name in filled})
         return filled
+
+    def about_names(self, value: object, jobs: Mapping[str, str]) -> str:
+        """What to add to the message about a field with ``$NAME`` in it that stands for nothing.
+
+        Args:
+            value: of the field, filled in.
+            jobs: the models of jobs that are known by now, by name.
+        """
+        values = value if isinstance(value, list) else [value]
+        names = [
+            each.removeprefix(SIGN) for each in values if isinstance(each, str) and each.startswith(SIGN)
+        ]
+        unknown = [name for name in names if parse_link(SIGN + name) is None]
+        if not unknown:
+            return ""
+        return "".join([self._declared(), *(self._about_name(name, jobs) for name in unknown)])
+
+    def _about_name(self, name: str, jobs: Mapping[str, str]) -> str:
+        if name in jobs:
+            outputs = [f"{SIGN}{name}.{output}" for output, models in MAKERS.items() if jobs[name] in models]
+            return f"; {name!r:.80} is a job, so write {' or '.join(outputs)}"
+        return suggestion(name, [*self.assets, *jobs], sign=SIGN)
+
+    def _declared(self) -> str:
+        names = [f"{SIGN}{name}" for name in self.assets]
+        if not names:
+            return "; no assets are declared above it"
+        more = f" and {len(names) - _MOST_LISTED} more" if len(names) > _MOST_LISTED else ""
+        return f"; the declared assets are {', '.join(names[:_MOST_LISTED])}{more}"
+
+    def default_table(self, name: str, model: object) -> str | None:
+        """The table of the default that a field of an entry gets; None if there is no default."""
+        if name in self.for_model.get(str(model), {}):
+            return f"defaults.{model}"
+        return "defaults" if name in self.defaults else None
 
     def extended(self, other: Preamble) -> Preamble:
         """Both as one; where both have something, the other one's counts."""
@@ -79,14 +116,17 @@ def read(document: Mapping[str, object]) -> tuple[Preamble, list[Problem]]:
         if name in FIELDS_OF and isinstance(value, dict):
             for_model[name] = value
             problems += [
-                (f"defaults.{name}", f"{each!r:.60} is not a field of {name}")
+                (
+                    f"defaults.{name}",
+                    f"{each!r:.60} is not a field of {name}{suggestion(each, FIELDS_OF[name])}",
+                )
                 for each in value
                 if each not in FIELDS_OF[name] | OF_EVERY_MODEL
             ]
         elif name in OF_EVERY_MODEL.union(*FIELDS_OF.values()):
             general[name] = value
         else:
-            problems.append(("defaults", f"{name!r:.60} is not a field of any model"))
+            problems.append(("defaults", f"{name!r:.60} is not a field of any model{_meant(name)}"))
     assets: dict[str, str] = {}
     for name, value in _table(document, "assets", problems).items():
         try:
@@ -94,6 +134,10 @@ def read(document: Mapping[str, object]) -> tuple[Preamble, list[Problem]]:
         except ValueError as problem:
             problems.append((f"assets.{name}", str(problem)))
     return Preamble(general, for_model, assets), problems
+
+
+def _meant(name: str) -> str:
+    return suggestion(name, [*OF_EVERY_MODEL.union(*FIELDS_OF.values()), *FIELDS_OF])
 
 
 def _table(document: Mapping[str, object], name: str, problems: list[Problem]) -> dict[str, object]:
@@ -115,12 +159,14 @@ def _asset(value: object) -> str:
     if not isinstance(value, dict):
         raise ValueError("must be a URL, or a table with url, file or job")  # noqa: TRY004 - a reason
     if foreign := [name for name in value if name not in {*_SOURCES, "output", "role"}]:
-        raise ValueError(f"has {foreign[0]!r:.60}; an asset has url, file or job, and output and role")
+        hint = suggestion(foreign[0], [*_SOURCES, "output", "role"])
+        raise ValueError(f"has {foreign[0]!r:.60}; an asset has url, file or job, and output and role{hint}")
     match [(source, value[source]) for source in _SOURCES if source in value]:
         case [("job", str(job))]:
             output = value.get("output", "image")
             if output not in MAKERS:
-                raise ValueError(f"output must be one of {', '.join(MAKERS)}; got {output!r:.60}")
+                hint = suggestion(str(output), MAKERS)
+                raise ValueError(f"output must be one of {', '.join(MAKERS)}; got {output!r:.60}{hint}")
             return str(Link(job, output))
         case [(_, str(text))]:
             return text

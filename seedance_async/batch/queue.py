@@ -1,8 +1,9 @@
 """The jobs of a run that wait to be sent, and which of them go next in one POST.
 
 Jobs wait by tariff, because the ledger judges by tariff: while the price of one is unknown, or does not fit
-under the cap any more, jobs of the others go on. Of those that may go, the first in the manifest goes, and
-the next ones of its tariff with it where they may share its POST.
+under the cap any more, jobs of the others go on. While the canary of a kind is out, the others of the kind
+wait for it. Of those that may go, the first in the manifest goes, and the next ones of its tariff with it
+where they may share its POST.
 
 Pure.
 """
@@ -16,9 +17,12 @@ from typing import TYPE_CHECKING, Final
 from attrs import evolve, frozen
 
 from seedance_async import clocks, posts
+from seedance_async.batch.canaries import Canaries
 from seedance_async.batch.journal import JobEntry
 from seedance_async.batch.states import State
-from seedance_async.errors import CreditCapError
+from seedance_async.credit_format import credit_count
+from seedance_async.errors import CreditCapError, SeedanceError
+from seedance_async.models import MEDIA_FIELDS
 
 if TYPE_CHECKING:
     from seedance_async.batch.ledger import Ledger
@@ -63,6 +67,11 @@ class Post:
     def kind(self) -> Kind:
         """The class of work they belong to."""
         return self.jobs[0].kind
+
+    @property
+    def has_media(self) -> bool:
+        """Whether it brings pictures or clips for the server to fetch."""
+        return any(self.jobs[0].request_fields.get(name) for name in MEDIA_FIELDS)
 
     @property
     def refused_key(self) -> str | None:
@@ -116,10 +125,12 @@ class JobQueue:
     Args:
         ledger: decides whether a job may be sent, and reserves its price.
         share_posts: whether jobs that ask for the same may share a POST.
+        canaries: decide of which kinds jobs may be sent; else of all.
     """
 
-    def __init__(self, ledger: Ledger, *, share_posts: bool) -> None:
+    def __init__(self, ledger: Ledger, *, share_posts: bool, canaries: Canaries | None = None) -> None:
         self._ledger = ledger
+        self._canaries = canaries or Canaries()
         self._share_posts = share_posts
         self._waiting: dict[Tariff, deque[JobEntry]] = {}
         self._held: deque[JobEntry] = deque()  # their price was reserved with that of what they are made of
@@ -154,11 +165,13 @@ class JobQueue:
     def take(self) -> Post | None:
         """The next POST that the ledger lets through, its price reserved; None if there is none."""
         self._consider_again()
-        if self._held and not self._ledger.is_awaiting():
+        held = next((job for job in self._held if self._canaries.lets(job.kind)), None)
+        if held is not None and not self._ledger.is_awaiting():
             self._count -= 1
-            self._ledger.await_price(self._held[0].number)
-            return Post((self._held.popleft(),))
-        heads = [jobs[0] for tariff, jobs in self._waiting.items() if self._ledger.affords(tariff)]
+            self._ledger.await_price(held.number)
+            self._held.remove(held)
+            return Post((held,))
+        heads = [jobs[0] for tariff, jobs in self._waiting.items() if self._may_go(tariff)]
         if not heads:
             return None
         tariff = min(heads, key=lambda head: head.number).tariff
@@ -175,6 +188,15 @@ class JobQueue:
             for job in again:
                 self.add(job)
 
+    def stuck(self) -> SeedanceError:
+        """Why nothing that waits here can be sent: its canaries, else the cap."""
+        waiting = [job.kind for job in (*self._held, *self._set_aside)]
+        waiting += [tariff.kind for tariff in self._waiting]
+        return self._canaries.holding(waiting) or self.cap_reached()
+
+    def _may_go(self, tariff: Tariff) -> bool:
+        return self._canaries.lets(tariff.kind) and self._ledger.affords(tariff)
+
     def cap_reached(self) -> CreditCapError:
         """Why nothing that waits here can be sent."""
         ledger = self._ledger
@@ -188,13 +210,13 @@ class JobQueue:
         price = f"costs {least:g}" if least else "has a price that nobody knows yet"
         made_for = "" if self._waiting else " beside what it is made for"
         return CreditCapError(
-            f"the cap of {ledger.cap:g} credits is reached: {ledger.spent:g} are spent, {ledger.reserved:g} "
-            f"reserved, and the next job {price}{made_for}"
+            f"the cap of {credit_count(ledger.cap or 0)} is reached: {ledger.spent:g} are spent, "
+            f"{ledger.reserved:g} reserved, and the next job {price}{made_for}"
         )
 
     def _next_may_join(self, post: Post, tariff: Tariff) -> bool:
         waiting = self._waiting.get(tariff)
-        if waiting is None or not post.may_take(waiting[0]):
+        if waiting is None or not post.may_take(waiting[0]) or not self._canaries.is_proven(tariff.kind):
             return False
         return self._ledger.affords(tariff, beside=post.numbers)
 

@@ -16,6 +16,7 @@ from attrs import define, field
 from seedance_async.batch import chart, gallery
 from seedance_async.batch.journal import Journal
 from seedance_async.batch.states import ENDED, NEVER_PAID, State
+from seedance_async.batch.trials import mismatches_of
 from seedance_async.safe_files import OWNER, replacing
 
 if TYPE_CHECKING:
@@ -139,8 +140,20 @@ def card(entry: JobEntry) -> gallery.Card:
         seconds=max(durations, default=None),
         error=entry.error,
         state=entry.state,
+        marks=tuple(_marks(entry)),
+        differs="; ".join(mismatches_of(entry)),
         facts=dict(_facts(entry, fields)),
     )
+
+
+def _marks(entry: JobEntry) -> Iterator[str]:
+    """What is to be seen of a job at once, beside its state."""
+    if not entry.in_manifest:
+        yield "not in the manifest"
+    elif entry.older_of is not None:
+        yield "older take"
+    if entry.stale:
+        yield "stale"
 
 
 def _facts(entry: JobEntry, fields: dict[str, object]) -> Iterator[tuple[str, str]]:
@@ -148,10 +161,20 @@ def _facts(entry: JobEntry, fields: dict[str, object]) -> Iterator[tuple[str, st
         yield "task", "\n".join(entry.task_ids)
     if entry.key:
         yield "idempotency key", entry.key
+    if not entry.in_manifest:
+        yield "gone", "not in the manifest any more"
+    if entry.older_of is not None:
+        yield "take", f"another result of {entry.older_of}, which has the newest"
+    if any(entry.delivered):
+        yield "delivered", "\n".join(each.words if each else "not known" for each in entry.delivered)
+    if entry.seed is not None:
+        yield "seed", str(entry.seed)
     if entry.stale:
         yield "stale", "something that it was made of has been made again since"
     for name, value in fields.items():
-        if name not in ON_THE_CARD:
+        if name == "seed" and value != entry.seed and entry.seed is not None:
+            yield "seed asked for", str(value)
+        elif name not in ON_THE_CARD:
             yield name, _fact_text(name, value)
 
 

@@ -4,7 +4,9 @@ The journal is the truth and this file its picture. While a batch runs, a line i
 later line of a job replaces an earlier one. When the run is over, the whole file is written anew from the
 journal, a line a job in the order of the manifest, and put in place at once.
 
-A line holds what became of the job and, beside it, the request's own fields, so it can be fed in again.
+A line holds what became of the job and, beside it, the request's own fields, so it can be fed in again. The
+``seed`` is the one that the server says it has used; the request's own is kept as ``asked_seed``, by which it
+stays the same request when it is fed in.
 """
 
 from __future__ import annotations
@@ -12,8 +14,10 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING, Final
 
+from seedance_async.batch.entries import ASKED_SEED
 from seedance_async.batch.jobs import JobResult
 from seedance_async.batch.journal.records import as_json
+from seedance_async.batch.trials import mismatches_of
 from seedance_async.errors import SeedanceError, TaskFailedError, UnexpectedReplyError
 from seedance_async.safe_files import OWNER, append, create
 
@@ -52,6 +56,11 @@ def result(
         error=error or _error_on_record(entry),
         earlier=earlier,
         stale=entry.stale,
+        in_manifest=entry.in_manifest,
+        older_of=entry.older_of,
+        seed=entry.seed,
+        delivered=entry.delivered,
+        mismatches=tuple(mismatches_of(entry)),
     )
 
 
@@ -92,8 +101,13 @@ def line(entry: JobEntry) -> str:
         "files": entry.files,
         "error": entry.error,
         "stale": entry.stale,
+        "in_manifest": entry.in_manifest,
+        "older_of": entry.older_of,
+        "delivered": [each and each.to_dict() for each in entry.delivered],
+        "mismatches": mismatches_of(entry),
     }
-    return as_json({**facts, **entry.request_fields}) + "\n"
+    asked = entry.request_fields
+    return as_json({**facts, **asked, "seed": entry.seed, ASKED_SEED: asked.get("seed")}) + "\n"
 
 
 def add(directory: Path, entry: JobEntry) -> None:
@@ -106,7 +120,7 @@ class Rewriting:
     """The file, written anew a page at a time, in the journal's thread.
 
     Attributes:
-        stale: the names of jobs that are made of something that was made anew since.
+        stale: the names of jobs that are made of something that was made again since.
     """
 
     def __init__(self, store: Store, directory: Path) -> None:
@@ -122,7 +136,7 @@ class Rewriting:
         entries = self._store.entries(after=self._last, limit=PAGE)
         with append(self._part, OWNER) as file:
             file.writelines(line(entry).encode() for entry in entries)
-            self.stale += [entry.name for entry in entries if entry.stale]
+            self.stale += [entry.name for entry in entries if entry.stale and entry.older_of is None]
             if entries:
                 self._last = entries[-1].number
                 return True

@@ -11,28 +11,32 @@ nothing more is sent, and what is paid is still collected, except under a key th
 from __future__ import annotations
 
 from functools import partial
-from typing import TYPE_CHECKING, Final, TypeAlias
+from typing import TYPE_CHECKING, Final
 
 import anyio
-from attrs import evolve, frozen
+from attrs import evolve
 
 from seedance_async import clocks
 from seedance_async.batch import results
+from seedance_async.batch.canaries import Canaries
+from seedance_async.batch.collecting import Collector, End
 from seedance_async.batch.queue import JobQueue, Post
+from seedance_async.batch.refunded import RefundedJobs
 from seedance_async.batch.sending import Parts, Sender
 from seedance_async.batch.sources import Sources
 from seedance_async.batch.states import State
+from seedance_async.batch.trials import Trials
 from seedance_async.batch.verdicts import Outlook
 from seedance_async.errors import (
     CreditCapError,
     JournalError,
+    MediaError,
     RateLimitedError,
     SeedanceError,
     UnauthorizedError,
 )
-from seedance_async.foreign import as_told
+from seedance_async.foreign import as_reported
 from seedance_async.logs import Log
-from seedance_async.models import Submission, Task
 from seedance_async.signals import Signal
 from seedance_async.stream import Stream
 
@@ -45,10 +49,11 @@ if TYPE_CHECKING:
     from seedance_async.batch.jobs import JobResult
     from seedance_async.batch.journal import JobEntry, Journal
     from seedance_async.batch.ledger import Ledger
+    from seedance_async.batch.run_options import RunOptions
     from seedance_async.batch.saving import Saver
     from seedance_async.budget.gate import Slot
     from seedance_async.engine import Engine
-    from seedance_async.models import Kind
+    from seedance_async.models import Kind, Submission, Task
     from seedance_async.scheduling.poller import Follower
 
 log: Log = Log(__name__)
@@ -60,28 +65,6 @@ PAGE: Final = 200
 """Jobs that are read from the journal at a time."""
 
 UNENDED: Final = frozenset({State.PLANNED, State.SUBMITTING, State.ACCEPTED})
-
-End: TypeAlias = "tuple[JobEntry, SeedanceError | None]"
-"""A job as the journal has it now, and what went wrong."""
-
-
-@frozen(kw_only=True)
-class RunOptions:
-    """How a batch is run.
-
-    Attributes:
-        max_in_flight: most jobs submitted and not finished at once; None for no bound.
-        share_posts: whether jobs that ask for the same may share a POST.
-        replay_window: seconds for which a key is taken to be remembered by the server.
-        pay_twice: whether a job of unknown outcome may take a new key where its own leads no further.
-        project: whose costs the POSTs are in the account's record.
-    """
-
-    max_in_flight: int | None
-    share_posts: bool
-    replay_window: float
-    pay_twice: bool
-    project: str | None
 
 
 class Run:
@@ -104,10 +87,14 @@ class Run:
         self._directory = directory
         self._options = options
         self._stream: Stream[JobResult] = Stream(engine, max_in_flight=options.max_in_flight)
-        self._queue = JobQueue(ledger, share_posts=options.share_posts)
+        canaries = Canaries(options.canary, options.accept_delivery)
+        self._queue = JobQueue(ledger, share_posts=options.share_posts, canaries=canaries)
+        self._collector = Collector(journal, ledger)
+        self._trials = Trials(engine, journal, ledger, canaries)
         self._sources = Sources(engine, journal, ledger)
         self._changed = Signal()
         self._outlook = Outlook()
+        self._refunded = RefundedJobs(journal, most=options.reroll_refunded)
         self._sender = Sender(
             engine,
             journal,
@@ -126,12 +113,13 @@ class Run:
         self._is_read = False
         self._source_problem: BaseException | None = None
         self._downloads = anyio.Semaphore(DOWNLOADS)
+        self._older_saved = anyio.Event()
         self._delivered_open: set[int] = set()
 
     @property
     def stopped(self) -> SeedanceError | None:
         """Why no more jobs are sent, a failure of the journal before all; None while that is not so."""
-        return self._journal_failure or self._stream.stopped
+        return self._journal_failure or self._trials.latest(self._stream.stopped)
 
     def start(self, begun: AsyncIterable[Post], planned: AsyncIterable[list[JobEntry]]) -> None:
         """Begin to work, in the client's task group.
@@ -196,7 +184,9 @@ class Run:
                     ends = await self._not_accepted(post, answer)
                 else:
                     outcomes = await self._stream.outcomes(followers)
-                    ends = await self._record_results(post, answer, outcomes)
+                    ends = await self._collect(post, answer, outcomes)
+                self._trials.ended(post, [job for job, _ in ends])
+                ends = await self._make_anew(ends)
             return [*ends, *await self._pass_on(ends)]
         finally:
             self._under_way -= 1
@@ -210,20 +200,21 @@ class Run:
             return parts, self._follow(parts, then)
         renewed: set[int] = set()
         while True:
-            async with self._stream.turn(post.kind, then) as slot:
+            if problem := await self._sources.publish(post):
+                return problem, []
+            async with self._stream.turn(post.kind, then, with_media=post.has_media) as slot:
                 if slot is None:
                     return SeedanceError(f"not sent: {self.stopped and self.stopped.message}"), []
                 outdated = await self._sources.outdated(post) - renewed
-                if not outdated:
-                    parts = await self._answer(post, slot)
+                if not outdated and (urls := self._sources.file_urls(post)) is not None:
+                    parts = await self._answer(post, slot, urls)
                     return parts, self._follow(parts, then)
                 slot.cancel()
-            for number in outdated:
-                await self._sources.renew(number)
+            await self._sources.renew(outdated)
             renewed |= outdated
 
-    async def _answer(self, post: Post, slot: Slot) -> Parts | SeedanceError:
-        answer = await self._stream.protect(self._sender.post(post, slot))
+    async def _answer(self, post: Post, slot: Slot, urls: dict[str, str]) -> Parts | SeedanceError:
+        answer = await self._stream.protect(self._sender.post(post, slot, urls))
         self._judge(post, answer)
         return answer or SeedanceError("not answered before the run ended; the next run asks again")
 
@@ -245,11 +236,11 @@ class Run:
         ends: list[End] = []
         for job in post.jobs:
             entry = await self._entry(job.number)
-            if entry.state is not State.PLANNED:
+            if entry.state is State.PLANNED:
+                self._ledger.release(job.number)
+            if entry.state is not State.PLANNED or isinstance(error, MediaError):
                 ends.append((entry, error))
-                continue
-            self._ledger.release(job.number)
-            if isinstance(error, RateLimitedError | CreditCapError) and self.stopped is None:
+            elif isinstance(error, RateLimitedError | CreditCapError) and self.stopped is None:
                 self._requeue(entry)
             # Else it is delivered at the end, among all that was not sent.
         return ends
@@ -274,59 +265,28 @@ class Run:
         ids = [task_id for part in parts.values() if part for task_id in part.task_ids]
         return self._engine.follow(ids, then=then)
 
-    async def _record_results(
-        self, post: Post, parts: Parts, outcomes: Sequence[Task | SeedanceError]
-    ) -> list[End]:
-        ends: list[End] = []
-        rest = iter(outcomes)
-        by_number = {number: [next(rest) for _ in part.task_ids] for number, part in parts.items() if part}
-        for job in post.jobs:
-            if job.number in by_number:
-                part = parts[job.number]
-                ends.append(await self._record_result(job, part, by_number[job.number]))
-            else:
-                ends += await self._left_out(job)
-        return ends
-
-    async def _record_result(
-        self, job: JobEntry, part: Submission | None, outcomes: Sequence[Task | SeedanceError]
-    ) -> End:
-        errors = [outcome for outcome in outcomes if isinstance(outcome, SeedanceError)]
-        if errors:
-            return await self._unfinished(job, errors[0])
-        tasks = [outcome for outcome in outcomes if isinstance(outcome, Task)]
-        error = results.failure_among(tasks, job)
-        finish = partial(self._journal.store.finish, now=clocks.wall_now())
-        await self._journal.do(finish, job.number, tasks, error and error.message)
-        entry = await self._entry(job.number)
-        self._settle(entry, booked=None if part is None else part.credits_used)
-        return entry, results.failure_among(tasks, entry)
-
-    async def _unfinished(self, job: JobEntry, error: SeedanceError) -> End:
-        """It is paid, and its end was not seen: it stays accepted, and the next run polls again."""
-        await self._journal.do(self._journal.store.note, job.number, error.message)
-        self._ledger.doubt(job.number)
-        if isinstance(error, UnauthorizedError):
-            self.stop(error)
-        entry = await self._entry(job.number)
-        error.idempotency_key = error.idempotency_key or entry.key
-        error.task_id = error.task_id or next(iter(entry.task_ids), None)
-        return entry, error
-
-    async def _left_out(self, job: JobEntry) -> list[End]:
-        """The answer to a shared POST names no task for this job."""
-        entry = await self._entry(job.number)
-        if entry.state is State.PLANNED:
-            self._ledger.release(job.number)
-            self._requeue(entry)
-            return []
-        self._ledger.doubt(job.number)
-        return [(entry, None)]
-
-    def _settle(self, entry: JobEntry, *, booked: float | None) -> None:
-        self._ledger.conclude(entry.number, entry.tariff, booked=booked, charged=entry.credits_used)
+    async def _collect(self, post: Post, parts: Parts, outcomes: Sequence[Task | SeedanceError]) -> list[End]:
+        """Result on disk; what was not accepted with the others waits for another turn."""
+        ends = await self._collector.record(post, parts, outcomes)
         self._changed.set()
-        self._ledger.refund(entry.number, entry.credits_refunded or 0.0, charged=entry.credits_used)
+        for entry, error in ends:
+            if entry.state is State.PLANNED:
+                self._requeue(entry)
+            if isinstance(error, UnauthorizedError):
+                self.stop(error)
+        return [end for end in ends if end[0].state is not State.PLANNED]
+
+    async def _make_anew(self, ends: list[End]) -> list[End]:
+        """Let what failed and was refunded wait for another turn, where it may; the rest of the ends."""
+        failed = {job.number for job, _ in ends if job.state is State.FAILED}
+        if not failed or not self._options.reroll_refunded or self.stopped is not None:
+            return ends
+        self._requeued |= failed  # before the reading can meet one as planned
+        planned = {entry.number: entry for entry in await self._refunded.plan(failed)}
+        self._requeued -= failed - planned.keys()
+        for entry in planned.values():
+            self._requeue(entry)
+        return [end for end in ends if end[0].number not in planned]
 
     async def _pass_on(self, ends: Sequence[End]) -> list[End]:
         """Let the jobs that take what these made be sent; returns those that wait for it in vain."""
@@ -343,6 +303,8 @@ class Run:
     async def _save(self, job: JobEntry) -> End:
         """Files, and saved on disk."""
         store = self._journal.store
+        if await self._journal.do(store.is_preceded, job.number):
+            await self._older_saved.wait()
         async with self._downloads:
             try:
                 await self._journal.check_place()
@@ -352,11 +314,19 @@ class Run:
                 raise
             except SeedanceError as problem:
                 await self._journal.do(store.note, job.number, problem.message)
-                return await self._entry(job.number), problem
+                job = await self._entry(job.number)
+                self._trials.not_ended(job)
+                self._changed.set()
+                return job, problem
             error = results.failure_among(job.tasks, job)
-            save = partial(store.save, now=clocks.wall_now())
-            await self._journal.do(save, job.number, files, error and error.message)
-            return await self._entry(job.number), error
+            save = partial(store.save, now=clocks.wall_now(), delivered=files.delivered)
+            await self._journal.do(save, job.number, files.names, error and error.message)
+            await self._saver.mover.settle(job.number)
+            saved = await self._entry(job.number)
+            self._trials.saved(saved)
+            self._stop_for_canaries()
+            self._changed.set()
+            return saved, error
 
     async def _deliver(self, entry: JobEntry, error: SeedanceError | None) -> None:
         if entry.state in UNENDED:
@@ -375,11 +345,13 @@ class Run:
 
     async def _feed(self, begun: AsyncIterable[Post], planned: AsyncIterable[list[JobEntry]]) -> None:
         """Start a coroutine for every post, as soon as it may be sent."""
+        await self._trials.load()
         await self._sources.hold_begun()  # before any job waits in the queue
         async with anyio.create_task_group() as readers:
             readers.start_soon(self._save_left_over, readers)
             readers.start_soon(self._read, planned)
             await self._hand_out_begun(begun)
+            self._stop_for_canaries()
             await self._hand_out_planned()
             self._stream.no_more_to_come()
             self._reading.cancel()  # a source may wait for ever
@@ -400,7 +372,7 @@ class Run:
                     if self.stopped is not None:
                         break
         except BaseException as problem:  # no cancellation of ours is lost: the task ends here
-            self._source_problem = as_told(problem, code="the source of the jobs")
+            self._source_problem = as_reported(problem, code="the source of the jobs")
         finally:
             self._is_read = True
             self._changed.set()
@@ -408,6 +380,7 @@ class Run:
     async def _hand_out_begun(self, begun: AsyncIterable[Post]) -> None:
         async for post in begun:
             if post.state is State.SUBMITTING:
+                self._stop_for_canaries()
                 await self._reserve_begun(post)
             if self.stopped is None:
                 self._suspect = post if post.is_suspect else None
@@ -416,6 +389,11 @@ class Run:
                 self._suspect and self.stopped is None
             ):  # alone: should the run die again, it is known of what
                 await self._changed.wait()
+
+    def _stop_for_canaries(self) -> None:
+        """Send nothing more if a canary is not as asked; what is accepted is still collected."""
+        if mismatch := self._trials.canaries.error:
+            self.stop(mismatch)
 
     async def _reserve_begun(self, post: Post) -> None:
         """A POST in doubt may be charged when it is sent again: it waits its turn as any other does."""
@@ -432,13 +410,14 @@ class Run:
                 self._queue.set_aside(post)
             elif post is not None:
                 self._changed.set()
+                await self._trials.sent(post)
                 await self._hand_out(post)
-            elif self._under_way:
+            elif self._under_way or (self._queue and self._trials.canaries.are_out):
                 if self._is_read and not self._queue:
                     self._stream.no_more_to_come()  # but what is under way may come back
                 await self._changed.wait()
             elif self._queue and (self._is_read or self._queue.is_full):
-                self.stop(self._queue.cap_reached())
+                self.stop(self._queue.stuck())
             elif self._is_read:
                 return
             else:
@@ -449,13 +428,24 @@ class Run:
         await self._stream.spawn(self._run, post)
 
     async def _save_left_over(self, savers: TaskGroup) -> None:
-        """Fetch the files of jobs that an earlier run saw completed."""
+        """Fetch the files of jobs that an earlier run saw completed; of older results first."""
         places = anyio.Semaphore(DOWNLOADS)
-        last = 0
-        while jobs := await self._journal.do(self._journal.store.to_save, after=last, limit=PAGE):
-            for job in jobs:
+        try:
+            async for job in self._left_over(renamed=True):
                 await places.acquire()
-                savers.start_soon(self._save_one, job, places)
+                await self._save_one(job, places)
+        finally:
+            self._older_saved.set()
+        async for job in self._left_over(renamed=False):
+            await places.acquire()
+            savers.start_soon(self._save_one, job, places)
+
+    async def _left_over(self, *, renamed: bool) -> AsyncGenerator[JobEntry]:
+        last = 0
+        to_save = partial(self._journal.store.to_save, renamed=renamed, limit=PAGE)
+        while jobs := await self._journal.do(to_save, after=last):
+            for job in jobs:
+                yield job
             last = jobs[-1].number
 
     async def _save_one(self, job: JobEntry, places: anyio.Semaphore) -> None:

@@ -17,7 +17,6 @@ from collections.abc import (
     AsyncGenerator,
     AsyncIterable,
     AsyncIterator,
-    Callable,
     Iterable,
     Mapping,
     Sequence,
@@ -25,22 +24,23 @@ from collections.abc import (
 from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
-from typing import Final, Self
+from typing import Self
 
 import anyio
 from anyio import to_thread
 
 from seedance_async import arguments, clocks
-from seedance_async.batch import names, results
+from seedance_async.batch import names, on_record, refunded, reroll
 from seedance_async.batch.account_check import check_account
 from seedance_async.batch.finish import changes_fault
 from seedance_async.batch.finishing import Finishing, chosen, finishing_of
 from seedance_async.batch.intake import take_manifest, take_stream
 from seedance_async.batch.jobs import Job, JobResult
-from seedance_async.batch.journal import Changes, JobEntry, Journal
+from seedance_async.batch.journal import Changes, JobEntry, Journal, Rerolled, before_anything_is_sent
 from seedance_async.batch.ledger import Ledger
-from seedance_async.batch.queue import Post
-from seedance_async.batch.run import PAGE, Run, RunOptions
+from seedance_async.batch.reroll import UNFINISHED, takes_fault, words_fault
+from seedance_async.batch.run import Run
+from seedance_async.batch.run_options import RunOptions
 from seedance_async.batch.saving import Saver
 from seedance_async.batch.states import State
 from seedance_async.batch.summary import Summary
@@ -50,7 +50,9 @@ from seedance_async.errors import (
     ClientStateError,
     ConfigurationError,
     JournalError,
+    ManifestError,
     SeedanceError,
+    ValidationError,
 )
 from seedance_async.logs import Log
 from seedance_async.models import Request
@@ -59,9 +61,6 @@ from seedance_async.models.rules import optional, true_or_false, whole_number
 from seedance_async.retry import KEY_TRUSTED
 
 log: Log = Log(__name__)
-
-SHOWN: Final = 10
-"""Names in a message."""
 
 
 class BatchRunner:
@@ -78,12 +77,24 @@ class BatchRunner:
             new key where the server says no more than that it knows theirs. They may be paid twice.
         retry_failed: send those anew that failed or were refused in earlier runs, under new keys. What they
             cost so far stays in the sums, what they cost now comes to it.
+        reroll_refunded: make a job anew that failed and was fully refunded, at most so often over all runs,
+            under new keys and the cap. Never one that was refused, or not refunded.
         embed: put each job's prompt into its files' own metadata; False keeps them as the server made them.
         share_posts: let up to four ``GptImage2`` jobs that ask for the same, such as the takes of one, go out
             in one POST. Each stays a job of its own, but ends with the last of them. Posts are not shared
             under a ``max_in_flight``.
-        until: send only jobs of a manifest whose names are like this pattern (``still-*``), and what they
+        until: send only jobs of a manifest whose names match this pattern (``still-*``), and what they
             take. A run without it goes on.
+        reroll: names of jobs of a manifest that are made anew, or patterns of names, or ``rejected``. What
+            each has stays as ``NAME-take-1``, …. Of a job that is not finished, or that a run made anew which
+            has not come to its end, no other take is begun: a run that was killed may be repeated as it was.
+        takes: how many new ones of each, 1 to 10,000.
+        adopt: let a job of a manifest that is new, and asks for the same as one that is gone from it, take
+            over its result; False pays for a new one.
+        canary: send the first job of each kind alone, and the others once it is saved and measured. Where it
+            is not what was asked for, or costs more than expected, the run stops: ``summary.stopped`` is a
+            ``CanaryError``. The next run pays for no second one.
+        accept_delivery: go on all the same; differences are only warned of.
         finish: make the takes again that are kept (see ``seedance review``), with these fields changed and
             their seed, each as a job ``NAME-final``; nothing else of the manifest is sent, and ``until``
             chooses among the names of the takes. See ``batch.finish``.
@@ -106,9 +117,15 @@ class BatchRunner:
         replay_window: float = KEY_TRUSTED,
         resubmit_uncertain: bool = False,
         retry_failed: bool = False,
+        reroll_refunded: int = 0,
         embed: bool = True,
         share_posts: bool = True,
         until: str | None = None,
+        reroll: Sequence[str] = (),
+        takes: int = 1,
+        adopt: bool = True,
+        canary: bool = False,
+        accept_delivery: bool = False,
         finish: Mapping[str, object] | None = None,
         project: str | None = None,
     ) -> None:
@@ -123,9 +140,15 @@ class BatchRunner:
                 "replay_window": arguments.patience(replay_window),
                 "resubmit_uncertain": true_or_false(resubmit_uncertain),
                 "retry_failed": true_or_false(retry_failed),
+                "reroll_refunded": whole_number(0)(reroll_refunded),
                 "embed": true_or_false(embed),
                 "share_posts": true_or_false(share_posts),
                 "until": optional(arguments.text)(until),
+                "reroll": words_fault(reroll),
+                "takes": takes_fault(takes, reroll),
+                "adopt": true_or_false(adopt),
+                "canary": true_or_false(canary),
+                "accept_delivery": true_or_false(accept_delivery),
                 "finish": changes_fault(finish),
                 "project": optional(arguments.text)(project),
             }
@@ -142,14 +165,25 @@ class BatchRunner:
         self._finish = finish
         self._finishing: Finishing | None = None
         self._later = 0
+        self._reroll = (reroll,) if isinstance(reroll, str) else tuple(reroll)
+        self._takes = takes
+        self._adopt = adopt
+        self._chosen: list[int] = []
+        self._rerolled = Rerolled()
+        self._canary, self._accept_delivery = canary, accept_delivery
         self._project = project
         self._resubmit_uncertain = resubmit_uncertain
         self._retry_failed = retry_failed
+        self._reroll_refunded = reroll_refunded
         self._replay_window = float("inf") if resubmit_uncertain else replay_window
         self._ledger = Ledger(cap=max_credits)
         self._changes = Changes()
         self._stopped: SeedanceError | None = None
         self._busy = False
+        self._refused = False
+        self._prepared: (
+            tuple[str | os.PathLike[str], AsyncIterator[list[JobEntry]], AsyncIterator[JobResult]] | None
+        ) = None
         self._run: Run | None = None
         self._journal: Journal | None = None
         self._last: Summary | None = None
@@ -180,7 +214,7 @@ class BatchRunner:
                 await self._leave(journal, self._run)
         finally:
             self._last, self._journal = self.summary, None
-            await journal.close(keep_unused=False)
+            await journal.close(keep_unused=False, refused=self._refused)
 
     @property
     def journal(self) -> Journal:
@@ -208,7 +242,21 @@ class BatchRunner:
             changes=self._changes,
             stopped=self._run.stopped if self._run else self._stopped,
             later=self._later,
+            rerolled=self._rerolled.takes,
         )
+
+    async def prepare(self, manifest: str | os.PathLike[str]) -> int:
+        """Do all that comes before the first POST of a manifest; ``run`` with the same path goes on with it.
+
+        Returns:
+            How many of its jobs the run is to send.
+
+        Raises:
+            ManifestError: with everything that is wrong in the manifest. Nothing was sent.
+            JournalError: the journal cannot be written, or belongs to another account. Nothing was sent.
+        """
+        self._prepared = (manifest, *await self._make_ready(self.journal, manifest))
+        return self.journal.store.counts[State.PLANNED] - self._later
 
     async def run(
         self, jobs: str | os.PathLike[str] | Iterable[Job | Request] | AsyncIterable[Job | Request]
@@ -235,11 +283,17 @@ class BatchRunner:
                 yield result
             async for result in run.results():
                 yield result
-            async for result in self._left_over(journal, run):
+            async for result in on_record.left_over(journal, self._directory, run):
                 yield result
-            await self._rewrite_results(journal)
+            if run.stopped is None:  # else what was asked for anew is still under way
+                await journal.do(journal.store.close_rerolls)
+                await self._saver(journal).mover.settle_all()
+            await on_record.rewrite_results(journal, self._directory)
             if isinstance(run.stopped, JournalError):
                 raise run.stopped
+        except (ManifestError, ValidationError):  # of a program's jobs; a manifest's are refused before
+            self._refused = True
+            raise
         finally:
             if self._run is run:  # else the batch was closed before this generator was
                 await self._leave(journal, run)
@@ -250,30 +304,59 @@ class BatchRunner:
         jobs: str | os.PathLike[str] | Iterable[Job | Request] | AsyncIterable[Job | Request],
     ) -> tuple[Run, AsyncIterator[JobResult]]:
         """Start a run; return it, and the results that earlier ones have ended."""
+        if self._prepared is None:
+            planned, known = await self._make_ready(journal, jobs)
+        else:
+            (manifest, planned, known), self._prepared = self._prepared, None
+            if manifest != jobs:
+                raise ClientStateError(f"{shown(manifest)} was prepared, and is what has to be run first")
+        run = self._run = self._prepare(journal)
+        run.start(on_record.begun(journal), planned)
+        return run, known
+
+    async def _make_ready(
+        self,
+        journal: Journal,
+        jobs: str | os.PathLike[str] | Iterable[Job | Request] | AsyncIterable[Job | Request],
+    ) -> tuple[AsyncIterator[list[JobEntry]], AsyncIterator[JobResult]]:
+        """Do what comes before the first POST; return the jobs to send, and the results on record."""
         if self._busy:
             raise ClientStateError("a batch does one run at a time")
         self._busy = True
         try:
-            if isinstance(jobs, str | os.PathLike):
-                self._finishing = await to_thread.run_sync(
-                    finishing_of, self._directory, self._finish, self._until
-                )
-                self._changes = await take_manifest(journal, jobs, self._finishing)
-                await self._choose(journal)  # before anything of the journal is changed for the run
-                planned, known = self._listed(journal), self._known(journal)
-            elif self._until is not None or self._finish is not None:
-                raise ConfigurationError(
-                    "until= and finish= are about a manifest's jobs; give the path of one"
-                )
-            else:
-                planned, known = self._streamed(journal, jobs), _nothing()
-            await self._begin(journal)
+            with before_anything_is_sent():
+                planned, known = await self._plan(journal, jobs)
+                await self._begin(journal)
         except BaseException:
             self._busy = False
             raise
-        run = self._run = self._prepare(journal)
-        run.start(self._begun(journal), planned)
-        return run, known
+        return planned, known
+
+    async def _plan(
+        self,
+        journal: Journal,
+        jobs: str | os.PathLike[str] | Iterable[Job | Request] | AsyncIterable[Job | Request],
+    ) -> tuple[AsyncIterator[list[JobEntry]], AsyncIterator[JobResult]]:
+        """Take the jobs of a manifest, or make ready to; return those to send, and the results on record."""
+        if isinstance(jobs, str | os.PathLike):
+            self._finishing = await to_thread.run_sync(
+                finishing_of, self._directory, self._finish, self._until
+            )
+            has_store = self._client.has_media_store
+            self._changes = await take_manifest(
+                journal, jobs, self._finishing, has_store=has_store, adopts=self._adopt
+            )
+            await self._choose(journal)  # before anything of the journal is changed for the run
+            self._chosen = await reroll.chosen(journal, self._reroll, self._directory)
+            return on_record.planned(journal), on_record.ended(journal, self._directory)
+        if option := self._about_a_manifest():
+            raise ConfigurationError(f"{option}= chooses among the jobs of a manifest; give the path of one")
+        return self._streamed(journal, jobs), _nothing()
+
+    def _about_a_manifest(self) -> str | None:
+        """An option that was given and needs a manifest, if any."""
+        options = {"until": self._until, "reroll": self._reroll or None, "finish": self._finish}
+        return next((name for name, value in options.items() if value is not None), None)
 
     async def _leave(self, journal: Journal, run: Run) -> None:
         """End a run, in good order."""
@@ -292,10 +375,25 @@ class BatchRunner:
         await journal.do(journal.store.begin_run, replayable_since=oldest, account=account, now=now)
         if self._retry_failed:
             await journal.do(journal.store.plan_ended_again)
+        async for failures in refunded.plan_earlier(journal, most=self._reroll_refunded):
+            refunded.report(failures, most=self._reroll_refunded)
+        await self._make_anew(journal)
         await journal.do(journal.store.sort_linked)
         await self._choose(journal)
-        await self._find_missing_files(journal)
-        self._ledger = await journal.do(_open_ledger, journal, self._max_credits)
+        await self._saver(journal).mover.settle_all()
+        await on_record.fetch_missing_again(journal, self._directory)
+        self._ledger = await journal.do(on_record.ledger, journal.store, self._max_credits)
+
+    async def _make_anew(self, journal: Journal) -> None:
+        """Plan further takes of the jobs that were chosen; they go on record with the order itself."""
+        self._rerolled = Rerolled()
+        if self._chosen:
+            self._rerolled = await journal.do(journal.store.reroll, self._chosen, self._takes)
+        if self._rerolled.unfinished:
+            log.warning("%s: %s", on_record.shown_names(self._rerolled.unfinished), UNFINISHED)
+
+    def _saver(self, journal: Journal) -> Saver:
+        return Saver(self._client, journal, self._directory, self._template, embed=self._embed)
 
     async def _choose(self, journal: Journal) -> None:
         """Leave the jobs for later that the run is not to send."""
@@ -304,24 +402,13 @@ class BatchRunner:
             raise ConfigurationError(f"no job of the manifest has a name that matches {self._until!r}")
         self._later = later
 
-    async def _find_missing_files(self, journal: Journal) -> None:
-        """Have the files of saved jobs fetched again that somebody has deleted."""
-        last, found = 0, 0
-        while page := await journal.do(journal.store.saved_files, after=last, limit=PAGE):
-            missing = await to_thread.run_sync(_without_files, page, self._directory)
-            if missing:
-                await journal.do(journal.store.complete_again, missing)
-            last, found = page[-1][0], found + len(missing)
-        if found:
-            log.info("files of %d saved jobs are not there any more, and are fetched again", found)
-
     def _prepare(self, journal: Journal) -> Run:
         engine = self._client.running_engine()
         return Run(
             engine,
             journal,
             self._ledger,
-            Saver(self._client, journal, self._directory, self._template, embed=self._embed),
+            self._saver(journal),
             directory=self._directory,
             options=RunOptions(
                 max_in_flight=self._max_in_flight,
@@ -329,33 +416,18 @@ class BatchRunner:
                 replay_window=self._replay_window,
                 pay_twice=self._resubmit_uncertain,
                 project=self._project or engine.project or self._directory.name,
+                reroll_refunded=self._reroll_refunded,
+                canary=self._canary,
+                accept_delivery=self._accept_delivery,
             ),
         )
-
-    async def _begun(self, journal: Journal) -> AsyncIterator[Post]:
-        """What earlier runs left on its way: first what is paid, then what may be."""
-        async for job in _pages(journal, journal.store.to_collect):
-            yield Post((job,))
-        async for job in _pages(journal, journal.store.to_send_again):
-            members = await journal.do(journal.store.members, job.number)
-            if members and members[0].number == job.number:  # the others go with their first
-                yield Post(tuple(members))
-
-    async def _known(self, journal: Journal) -> AsyncIterator[JobResult]:
-        """The manifest's jobs that an earlier run ended."""
-        async for entry in _pages(journal, journal.store.ended_earlier):
-            yield results.result(entry, self._directory, earlier=True)
-
-    async def _listed(self, journal: Journal) -> AsyncIterator[list[JobEntry]]:
-        """The manifest's jobs that were never sent."""
-        async for job in _pages(journal, journal.store.to_send):
-            yield [job]
 
     async def _streamed(
         self, journal: Journal, jobs: Iterable[Job | Request] | AsyncIterable[Job | Request]
     ) -> AsyncIterator[list[JobEntry]]:
         """A program's jobs that were never sent, as they come; those that ended earlier are delivered."""
-        async for numbers in take_stream(journal, jobs, at_end=self._note_changes):
+        has_store = self._client.has_media_store
+        async for numbers in take_stream(journal, jobs, at_end=self._note_changes, has_store=has_store):
             await journal.do(journal.store.sort_linked, numbers)
             for entry in await journal.do(journal.store.ended_earlier_of, numbers):
                 if self._run is not None:
@@ -365,60 +437,10 @@ class BatchRunner:
     def _note_changes(self, changes: Changes) -> None:
         self._changes = changes
 
-    async def _left_over(self, journal: Journal, run: Run) -> AsyncIterator[JobResult]:
-        """Jobs that the run was stopped before."""
-        if run.stopped is None:
-            return
-        async for entry in _pages(journal, journal.store.still_open):
-            if not run.has_delivered(entry.number):
-                error = run.stopped.about(idempotency_key=entry.key, task_id=next(iter(entry.task_ids), None))
-                yield results.result(entry, self._directory, error=error)
-
-    async def _rewrite_results(self, journal: Journal) -> None:
-        try:
-            rewriting = results.Rewriting(journal.store, self._directory)
-            while await journal.do(rewriting.page):
-                pass
-            if rewriting.stale:
-                log.warning("%s", _stale(rewriting.stale))
-        except OSError as problem:  # a picture of the journal only; what was appended so far stays
-            log.warning("%s could not be written anew: %s", results.RESULTS, problem)
-
-
-def _stale(names: list[str]) -> str:
-    more = f" and {len(names) - SHOWN} more" if len(names) > SHOWN else ""
-    return f"{', '.join(names[:SHOWN])}{more}: made of something that was made anew since, and not made again"
-
-
-def _without_files(jobs: Sequence[tuple[int, tuple[str, ...]]], directory: Path) -> list[int]:
-    """The jobs of which a file is missing."""
-    return [number for number, files in jobs if not all(os.path.lexists(directory / file) for file in files)]
-
 
 async def _nothing() -> AsyncIterator[JobResult]:
     return
     yield  # makes it a generator
-
-
-def _open_ledger(journal: Journal, cap: float | None) -> Ledger:
-    """The ledger by what the journal knows: what is spent, what may be, and what jobs cost."""
-    store = journal.store
-    spent = store.credits_used - store.credits_refunded + store.credits_doubted
-    ledger = Ledger(cap=cap, spent=spent, prices=store.prices())
-    for number, tariff, state in store.unpriced():
-        ledger.hold(number, tariff)
-        if state is not State.SUBMITTING:
-            ledger.doubt(number)
-    return ledger
-
-
-async def _pages(journal: Journal, read: Callable[..., list[JobEntry]]) -> AsyncIterator[JobEntry]:
-    """Every row that ``read`` gives, a page at a time."""
-    last = 0
-    while page := await journal.do(read, after=last, limit=PAGE):
-        for row in page:
-            yield row
-        last = page[-1].number
 
 
 def _refuse(faults: Mapping[str, str | None]) -> None:

@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 from functools import partial
-from pathlib import PurePosixPath
 from typing import TYPE_CHECKING
 
 from anyio import to_thread
+from attrs import frozen
 
 from seedance_async import clocks
+from seedance_async.batch.moving import Mover
+from seedance_async.batch.places import place_of
+from seedance_async.downloads.measuring import measure
 from seedance_async.errors import DownloadError
-from seedance_async.filenames import in_ascii, safe
+from seedance_async.models import Delivered
 from seedance_async.safe_files import leads_out, replacing
 
 if TYPE_CHECKING:
@@ -25,6 +27,19 @@ if TYPE_CHECKING:
     from seedance_async.models import Task
 
 
+@frozen
+class Saved:
+    """The files of a job.
+
+    Attributes:
+        names: relative to the directory, with ``/``.
+        delivered: what each of them turned out to be; None for one that could not be measured.
+    """
+
+    names: tuple[str, ...]
+    delivered: tuple[Delivered | None, ...]
+
+
 class Saver:
     """Saves the files of jobs into a batch directory.
 
@@ -34,6 +49,9 @@ class Saver:
         directory: the batch.
         template: what files are called.
         embed: put each job's prompt into its files' own metadata.
+
+    Attributes:
+        mover: gives files other names.
     """
 
     def __init__(
@@ -44,20 +62,24 @@ class Saver:
         self._directory = directory
         self._template = template
         self._embed = embed
+        self.mover = Mover(journal, directory, template)
 
-    async def save(self, entry: JobEntry) -> list[str]:
-        """Fetch every file of a completed job, with a sidecar for each.
+    async def save(self, entry: JobEntry) -> Saved:
+        """Fetch every file of a completed job, measure it, and put a sidecar beside it.
+
+        An older result makes way first.
 
         Returns:
-            The files, relative to the directory, with ``/``.
+            The files, in the order of the tasks and their outputs.
 
         Raises:
             DownloadError: one of them could not be saved.
             JournalError: fresh URLs could not be recorded.
         """
+        await self.mover.make_way(entry.name_on_disk, entry.number)
         known = {task.id: task for task in entry.tasks}
         completed = [task for task in entry.tasks if task.is_completed]
-        paths = []
+        files: dict[str, Delivered | None] = {}
         for place, task in enumerate(completed, start=1):
             target = self._target(entry, task, place if len(completed) > 1 else None)
             if await to_thread.run_sync(leads_out, target.parent, self._directory):
@@ -74,9 +96,9 @@ class Saver:
                 renew=partial(self._renewed, entry.number, known),
             )
             for path in saved:
-                await to_thread.run_sync(_described, path, entry, task, saved[0])
-            paths += saved
-        return [path.relative_to(self._directory).as_posix() for path in paths]
+                name = path.relative_to(self._directory).as_posix()
+                files[name] = await to_thread.run_sync(_described, path, entry, task, saved[0])
+        return Saved(tuple(files), tuple(files.values()))
 
     async def _renewed(self, number: int, known: dict[str, Task], task_id: str) -> Task:
         """A task with fresh URLs, by one poll; they go on record."""
@@ -87,35 +109,22 @@ class Saver:
 
     def _target(self, entry: JobEntry, task: Task, place: int | None) -> Path:
         """Where a task's files go, without extension; tasks of one job are numbered."""
-        *folders, name = entry.name.split("/")
-        path = PurePosixPath(*map(safe, folders)) / self._template.render(
-            name=name,
-            index=f"{entry.number:06d}",
-            model=entry.model,
-            task_id=task.id,
-            take=str(entry.take),
-        )
-        target = self._directory / _writable(path)
+        place_on_disk = place_of(entry, self._template, name=entry.name_on_disk, task_id=task.id)
+        target = self._directory / place_on_disk
         return target if place is None else target.with_name(f"{target.name}-{place}")
 
 
-def _writable(path: PurePosixPath) -> PurePosixPath:
-    """The path, or one in ASCII where the names of files are in an encoding of this locale that lacks it."""
+def _described(path: Path, entry: JobEntry, task: Task, main: Path) -> Delivered | None:
+    """What a file is, which stands beside it then."""
+    delivered = measure(path)
     try:
-        os.fsencode(path)
-    except UnicodeEncodeError:
-        return PurePosixPath(*map(in_ascii, path.parts))
-    return path
-
-
-def _described(path: Path, entry: JobEntry, task: Task, main: Path) -> None:
-    try:
-        _describe(path, entry, task, main)
+        _describe(path, entry, task, main, delivered)
     except OSError as problem:
         raise DownloadError(f"cannot describe {path.name}: {problem.strerror}", task_id=task.id) from problem
+    return delivered
 
 
-def _describe(path: Path, entry: JobEntry, task: Task, main: Path) -> None:
+def _describe(path: Path, entry: JobEntry, task: Task, main: Path, delivered: Delivered | None) -> None:
     """Put a file's story beside it, as JSON: what made it, under which ids, and what it should read like.
 
     A clip's last frame comes with the clip: its ``main_file`` has the task's credits, and the frame has 0, so
@@ -133,6 +142,8 @@ def _describe(path: Path, entry: JobEntry, task: Task, main: Path) -> None:
         "idempotency_key": entry.key,
         "credits_used": task.credits_used if path == main else 0,
         "main_file": main.name,
+        "seed": task.seed,
+        "delivered": delivered and delivered.to_dict(),
         "created_at": task.created_at.isoformat() if task.created_at else None,
         "updated_at": task.updated_at.isoformat() if task.updated_at else None,
         "request": entry.request_fields,

@@ -18,6 +18,8 @@ from seedance_async.fault_points import fault_point
 from seedance_async.logs import Log
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from seedance_async.batch.jobs import JobResult
     from seedance_async.batch.journal import Journal
     from seedance_async.batch.ledger import Ledger
@@ -69,8 +71,13 @@ class Sender:
         self._pay_twice = pay_twice
         self._project = project
 
-    async def post(self, post: Post, slot: Slot) -> Parts | SeedanceError:
+    async def post(self, post: Post, slot: Slot, urls: Mapping[str, str]) -> Parts | SeedanceError:
         """Send a post between its two records; where it leaves its jobs is on disk when this returns.
+
+        Args:
+            post: the post.
+            slot: to send it with.
+            urls: of its local files.
 
         Returns:
             The jobs' parts of the answer, else why there are none.
@@ -82,7 +89,7 @@ class Sender:
             slot.cancel()
             return _not_covered(post)
         try:
-            submission = await self._send_as_it_can_be(post, slot)
+            submission = await self._send_as_it_can_be(post, slot, urls)
             return await self._record_acceptance(post, submission)
         except SeedanceError as error:
             await self._record_failure(post, error)
@@ -90,10 +97,10 @@ class Sender:
         finally:
             self._changed.set()
 
-    async def _send_as_it_can_be(self, post: Post, slot: Slot) -> Submission:
+    async def _send_as_it_can_be(self, post: Post, slot: Slot, urls: Mapping[str, str]) -> Submission:
         """Send it under its key, and under a new one where that can never be accepted any more."""
         try:
-            return await self._send(post, slot)
+            return await self._send(post, slot, urls)
         except SeedanceError as error:
             if self._stream.stopped is not None:
                 raise
@@ -103,7 +110,7 @@ class Sender:
             give_up = partial(self._journal.store.postpone, key=None, doubted=doubted)
             await self._journal.do(give_up, post.number, error.message)
         try:
-            return await self._send(post.anew(), slot=None)
+            return await self._send(post.anew(), None, urls)
         except (*UNPAID, CreditCapError) as error:
             error.idempotency_key = post.refused_key or error.idempotency_key
             raise
@@ -113,10 +120,11 @@ class Sender:
         in_doubt = post.state is State.SUBMITTING and isinstance(error.__cause__, STORABLE)
         return self._pay_twice and in_doubt
 
-    async def _send(self, post: Post, slot: Slot | None) -> Submission:
+    async def _send(self, post: Post, slot: Slot | None, urls: Mapping[str, str]) -> Submission:
         now = clocks.wall_now()
         try:
-            call = await self._journal.do(self._journal.store.intend, *post.numbers, now=now)
+            intend = partial(self._journal.store.intend, now=now, urls=urls)
+            call = await self._journal.do(intend, *post.numbers)
         except BaseException:
             if slot is not None:
                 slot.cancel()

@@ -1,4 +1,4 @@
-"""The jobs that other jobs of a run take something from: fresh URLs, and what waits for them.
+"""What the jobs of a run take from elsewhere: outputs of other jobs, and local files; with fresh URLs.
 
 Asks the journal only where there are links at all.
 """
@@ -9,10 +9,13 @@ from functools import partial
 from typing import TYPE_CHECKING, Final
 
 from seedance_async import clocks
-from seedance_async.errors import SeedanceError
+from seedance_async.batch.states import State
+from seedance_async.errors import MediaError, SeedanceError
 from seedance_async.logs import Log
 
 if TYPE_CHECKING:
+    from collections.abc import Collection
+
     from seedance_async.batch.journal import JobEntry, Journal
     from seedance_async.batch.ledger import Ledger
     from seedance_async.batch.queue import Post
@@ -23,6 +26,14 @@ log: Log = Log(__name__)
 
 FRESH: Final = 3600.0
 """Seconds for which an output's URL is given to other jobs; how long it works is documented nowhere."""
+
+
+def files_of(post: Post) -> dict[str, str]:
+    """The local files of a post that is to be sent for the first time; else its bytes are those on record."""
+    if post.state is not State.PLANNED:
+        return {}
+    jobs = (job for job in post.jobs if job.post is None)
+    return {ref: path for job in jobs for ref, path in job.inputs.items()}
 
 
 class Sources:
@@ -69,8 +80,28 @@ class Sources:
         find = partial(store.outdated_sources, since=clocks.wall_now() - FRESH)
         return set(await self._journal.do(find, post.numbers))
 
-    async def renew(self, number: int) -> None:
-        """Ask for a job's URLs anew; where that fails, those on record have to do."""
+    async def publish(self, post: Post) -> MediaError | None:
+        """Put the local files of a post where the API can fetch them; why that is not possible, if so."""
+        if not (files := files_of(post)):
+            return None
+        try:
+            await self._engine.media.publish(files)
+        except MediaError as problem:
+            for number in post.numbers:
+                await self._journal.do(self._journal.store.note, number, problem.message)
+            return problem
+        return None
+
+    def file_urls(self, post: Post) -> dict[str, str] | None:
+        """The URLs of a post's local files; None where they have to be published again."""
+        return self._engine.media.fresh(files_of(post))
+
+    async def renew(self, numbers: Collection[int]) -> None:
+        """Ask for the URLs of jobs anew; where that fails, those on record have to do."""
+        for number in numbers:
+            await self._renew(number)
+
+    async def _renew(self, number: int) -> None:
         store = self._journal.store
         entry = await self._journal.do(store.entry, number)
         try:

@@ -13,9 +13,10 @@ there only the same bytes under the same key lead on.
 
 ``blocked`` is a planned job that has a link to a job which came to no output. Each run decides that anew.
 
-What has failed or was refused is planned again only because somebody says so: by ``retry_failed``, or by
-another request in its line of the manifest. What is saved becomes completed again where a file of it is found
-missing at the start of a run. Those are no moves of a run, so they are not in its table.
+What has failed or was refused is planned again only because somebody says so: by ``retry_failed``, by
+``reroll_refunded``, or by another request in its line of the manifest. What is saved becomes completed again
+where a file of it is found missing at the start of a run. Those are no moves that every run makes, so they
+are not in its table.
 
 Pure.
 """

@@ -10,6 +10,7 @@ from seedance_async.batch.journal import Changes
 from seedance_async.batch.states import State
 from seedance_async.convertible import Convertible
 from seedance_async.errors import (
+    CanaryError,
     CreditCapError,
     InsufficientCreditsError,
     SeedanceError,
@@ -31,6 +32,7 @@ class Summary(Convertible):
         changes: how the manifest differs from the one of the run before.
         stopped: why no more jobs were sent; None if that did not happen.
         later: jobs that were left for a later run, because they are not wanted yet.
+        rerolled: new takes of jobs that this run was told to make anew.
     """
 
     counts: Mapping[State, int]
@@ -41,6 +43,7 @@ class Summary(Convertible):
     changes: Changes = field(factory=Changes)
     stopped: SeedanceError | None = None
     later: int = 0
+    rerolled: int = 0
 
     @property
     def total(self) -> int:
@@ -52,12 +55,15 @@ class Summary(Convertible):
         """What the command line ends with.
 
         0: every job that was wanted is saved. 1: some failed, were refused or blocked, or could not be
-        finished. 3: stopped for credits. 4: the key was refused. 5: uncertain jobs remain.
+        finished. 3: stopped for credits. 4: the key was refused. 5: uncertain jobs remain. 6: stopped by a
+        canary.
         """
         if isinstance(self.stopped, UnauthorizedError):
             return ExitCode.KEY_REFUSED
         if isinstance(self.stopped, InsufficientCreditsError | CreditCapError):
             return ExitCode.OUT_OF_CREDITS
+        if isinstance(self.stopped, CanaryError):
+            return ExitCode.CANARY
         if self.counts.get(State.UNCERTAIN) or self.counts.get(State.SUBMITTING):
             return ExitCode.UNCERTAIN
         wanted = self.total - self.later

@@ -17,19 +17,21 @@ from typing import TYPE_CHECKING, Final
 from anyio import to_thread
 from attrs import frozen
 
+from seedance_async.batch import reroll
 from seedance_async.batch.finishing import chosen, finishing_of
 from seedance_async.batch.intake import take_manifest
-from seedance_async.batch.journal import Changes, Journal
+from seedance_async.batch.journal import Changes, Journal, before_anything_is_sent
 from seedance_async.batch.journal.opening import not_permitted
-from seedance_async.batch.journal.remains import JOURNAL
+from seedance_async.batch.journal.remains import JOURNAL, RESULTS, check_nothing_is_left, last_of_results
 from seedance_async.batch.queue import posts_for
+from seedance_async.batch.refunded import plan_earlier
 from seedance_async.batch.states import State
 from seedance_async.errors import ConfigurationError, JournalError
 from seedance_async.models import Kind
 from seedance_async.prices import Tariff
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
     from os import PathLike
 
 SHARED_MEMORY: Final = "/dev/shm"  # noqa: S108 - a directory of our own is made in it
@@ -79,7 +81,12 @@ async def survey(
     directory: Path | None = None,
     *,
     retry_failed: bool = False,
+    reroll_refunded: int = 0,
     until: str | None = None,
+    has_store: bool = True,
+    rerolled: Sequence[str] = (),
+    takes: int = 1,
+    adopts: bool = True,
     finish: Mapping[str, object] | None = None,
 ) -> Survey:
     """Survey a manifest, beside what its directory knows.
@@ -88,21 +95,31 @@ async def survey(
         manifest: its path; ``-`` is standard input.
         directory: of the batch, if it has begun.
         retry_failed: count what failed or was refused as to be sent.
+        reroll_refunded: count what failed and was refunded as to be sent, where it was not so often already.
         until: count only jobs whose names match this pattern, and what they take.
+        has_store: whether there is a place where local files become URLs; else those are a mistake.
+        rerolled: names, or patterns of names, of jobs that are made anew.
+        takes: how many new ones of each.
+        adopts: whether renamed jobs take over what was made of them.
         finish: count the kept takes, made again with these fields changed, instead.
 
     Raises:
-        ConfigurationError: no name matches the pattern.
+        ConfigurationError: no name matches a pattern.
         ManifestError: with everything that is wrong, line by line.
         JournalError: the directory's journal cannot be read.
     """
-    with _copied(directory) as copy:
+    with before_anything_is_sent(), _copied(directory) as copy:
         journal = await Journal.open(copy)
         try:
             finishing = await to_thread.run_sync(finishing_of, directory, finish, until)
-            changes = await take_manifest(journal, manifest, finishing)
+            changes = await take_manifest(journal, manifest, finishing, has_store=has_store, adopts=adopts)
+            rerolls = await reroll.chosen(journal, rerolled, directory or copy)
             if retry_failed:
                 await journal.do(journal.store.plan_ended_again)
+            async for _ in plan_earlier(journal, most=reroll_refunded):
+                pass
+            if rerolls:
+                await journal.do(journal.store.reroll, rerolls, takes)
             if await journal.do(journal.store.choose, *chosen(until, finishing)) is None:
                 raise ConfigurationError(f"no job of the manifest has a name that matches {until!r}")
             return await journal.do(_look, journal, changes)
@@ -133,6 +150,10 @@ def _copied(directory: Path | None) -> Iterator[Path]:
     with _scratch(directory) as name:
         copy = Path(name)
         try:
+            if directory is not None:
+                check_nothing_is_left(directory)
+                # First, as the journal knows of what stands in the results, and of more with each moment.
+                (copy / RESULTS).write_bytes(last_of_results(directory))
             for file in directory.glob(f"{JOURNAL}*") if directory else ():
                 shutil.copyfile(file, copy / file.name)
         except OSError as problem:

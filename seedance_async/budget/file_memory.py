@@ -43,7 +43,7 @@ from attrs import evolve, frozen
 from cattrs import BaseValidationError, Converter
 
 from seedance_async.budget.lock import inode_of, locked
-from seedance_async.budget.memory import BudgetState
+from seedance_async.budget.memory import BudgetMemory, BudgetState, NoMemory
 from seedance_async.budget.pace import Pace
 from seedance_async.clocks import boot_time
 from seedance_async.logs import Log
@@ -58,7 +58,7 @@ if TYPE_CHECKING:
 
 _log: Log = Log(__name__)
 _converter = Converter()
-_told: set[tuple[str, Path | None]] = set()  # what was warned of in this process, and about which file
+_warned: set[tuple[str, Path | None]] = set()  # what was warned of in this process, and about which file
 
 _IMPOSSIBLE: Final = "the request budget's file says what cannot be; the most careful reading of it is used"
 
@@ -297,8 +297,8 @@ class FileMemory:
         )
 
     def _tell(self, message: str) -> None:
-        if (message, self._directory) not in _told:
-            _told.add((message, self._directory))
+        if (message, self._directory) not in _warned:
+            _warned.add((message, self._directory))
             _log.warning("%s", message, extra={"directory": str(self._directory)})
 
 
@@ -356,3 +356,8 @@ def _boot_id() -> str:
         return Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii").strip()
     except OSError:
         return ""
+
+
+def memory_of(account: str, base_url: URL, limit: RateLimit) -> BudgetMemory:
+    """Where the stamps and lessons of an account's limit are kept; a sandbox's for the process only."""
+    return FileMemory(account, limit=limit) if outlives_a_process(base_url) else NoMemory()

@@ -27,7 +27,7 @@ from attrs import define, field
 
 from seedance_async.budget.allowance import Allowance, most_unanswered
 from seedance_async.budget.memory import NoMemory
-from seedance_async.budget.pace import Pace, pause
+from seedance_async.budget.pace import Pace, counter_could_refuse, pause
 from seedance_async.budget.window import Window
 from seedance_async.clocks import boot_time
 from seedance_async.signals import Signal
@@ -98,6 +98,10 @@ class Budget:
     def is_open(self) -> bool:
         """True when ``acquire`` would not have to wait."""
         return self._closed_for(anyio.current_time()) == 0.0 and self._bucket.has_capacity()
+
+    def is_nearly_spent(self) -> bool:
+        """Whether some server's way of counting would refuse one more request now."""
+        return counter_could_refuse(self._sent, anyio.current_time(), self._limit)
 
     def allowance(self, now: float) -> Allowance:
         """What may be sent at ``now`` and later, if nothing else happens.
@@ -243,6 +247,10 @@ class Slot:
     _budget: Budget = field(alias="budget")
     _open: bool = field(default=True, init=False)
     _taken_at: float = field(factory=boot_time, init=False)
+
+    def explains_refusal(self) -> bool:
+        """Whether so many requests were sent that this one may be refused for their number."""
+        return self._budget.is_nearly_spent()
 
     def is_fresh(self) -> bool:
         """Whether a request may still leave in it; ask right before its first byte is written.

@@ -10,7 +10,8 @@ from cyclopts import App
 from cyclopts.exceptions import CycloptsError, UnknownOptionError, UnusedCliTokensError
 
 from seedance_async import __version__
-from seedance_async.cli import batch, demo, estimate, expand, generate, record, review, sandbox, tasks
+from seedance_async.cli import batch, demo, estimate, expand, export, generate, record, review, sandbox, tasks
+from seedance_async.cli.connection import Connection
 from seedance_async.cli.exits import code_of, lines_of
 from seedance_async.cli.output import help_console, log_notices, prepare, take_write_errors, write_message
 from seedance_async.cli.unused_words import unused_words, without
@@ -42,6 +43,7 @@ def build() -> App:
     app.command(batch.batch, usage="Usage: seedance batch MANIFEST --output DIR [OPTIONS]")
     app.command(estimate.estimate)
     app.command(expand.expand)
+    app.command(export.export, usage="Usage: seedance export DIR [OPTIONS]")
     app.command(review.review)
     app.command(tasks.status)
     app.command(tasks.wait)
@@ -49,7 +51,7 @@ def build() -> App:
     app.command(record.tasks)
     app.command(record.spend)
     app.command(sandbox.sandbox)
-    order = "demo generate batch review expand estimate status wait download tasks spend sandbox"
+    order = "demo generate batch review expand export estimate status wait download tasks spend sandbox"
     for position, name in enumerate(order.split()):
         app[name].sort_key = position  # help lists them in the order in which a newcomer needs them
     return app
@@ -79,6 +81,12 @@ def _parsed(arguments: Sequence[str]) -> tuple[Callable[..., object], inspect.Bo
         place = arguments.index(text)
         return _parsed([*arguments[:place], *arguments[place + 1 :], "--", text])
     return command, bound
+
+
+def _key_source(arguments: Sequence[str]) -> str:
+    """The flag or the variable that the key of a command line is from."""
+    is_given = any(argument.partition("=")[0] == "--api-key" for argument in arguments)
+    return Connection(api_key="" if is_given else None).key_source()
 
 
 def _about_unused(arguments: Sequence[str], unused: Sequence[str]) -> str:
@@ -112,7 +120,7 @@ async def _run(arguments: Sequence[str]) -> int:
         write_message(f"error: {mistake}")
         return ExitCode.USAGE
     except SeedanceError as error:
-        for line in lines_of(error):
+        for line in lines_of(error, key_source=_key_source(arguments)):
             write_message(line)
         return code_of(error)
     except OSError as problem:

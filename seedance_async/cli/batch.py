@@ -20,18 +20,23 @@ from seedance_async import sandbox as emulator
 from seedance_async.batch import names
 from seedance_async.batch.finish import parse_changes
 from seedance_async.batch.journal.remains import JOURNAL
-from seedance_async.batch.manifest_source import is_read_once
+from seedance_async.batch.manifest_source import check_there, is_read_once
+from seedance_async.batch.reroll import takes_fault
 from seedance_async.batch.states import ENDED, State
+from seedance_async.cli import hooks
 from seedance_async.cli.batch_display import choose_display
 from seedance_async.cli.batch_run import BatchRun
 from seedance_async.cli.connection import Connection
 from seedance_async.cli.demo import is_demo_directory
 from seedance_async.cli.estimate import print_estimate, recorded_prices
+from seedance_async.cli.exits import about_refused_key
 from seedance_async.cli.interrupts import interruptible
+from seedance_async.cli.media import Media, PlayStore
 from seedance_async.cli.output import write_data, write_message
 from seedance_async.cli.paths import check_writable, output_flag
 from seedance_async.cli.sandbox import SPEED, rate_limit, refusals_as_mistakes, sandbox_client
-from seedance_async.errors import ConfigurationError
+from seedance_async.credit_format import credit_count
+from seedance_async.errors import CanaryError, ConfigurationError, UnauthorizedError
 from seedance_async.exit_codes import ExitCode
 from seedance_async.prices import NOTHING_RECORDED
 from seedance_async.safe_files import missing, remove_empty
@@ -39,7 +44,8 @@ from seedance_async.safe_files import missing, remove_empty
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from seedance_async import BatchRunner, SeedanceClient, Summary
+    from seedance_async import BatchRunner, SeedanceClient, SeedanceError, Summary
+    from seedance_async.cli.batch_display import Display
     from seedance_async.cli.batch_run import Shortfall
 
 SANDBOX_MEMORY: Final = "sandbox.jsonl"
@@ -48,6 +54,10 @@ SANDBOX_MEMORY: Final = "sandbox.jsonl"
 EDITED: Final = (
     "edited since the run before: each is a new job, paid for itself; "
     "what was made before stays, as NAME-before-edit"
+)
+REROLLED: Final = (
+    "new takes, each paid for itself: the newest has the job's own name; what was made before stays, as "
+    "NAME-take-1, …"
 )
 RETRY_FAILED: Final = (
     "to send anew what failed or was refused, at its price: the same command with --retry-failed"
@@ -78,9 +88,30 @@ class Options:
     retry_failed: Annotated[
         bool, _flag("Send jobs anew that failed or were refused in earlier runs, at their price.")
     ] = False
+    reroll_refunded: Annotated[
+        int, Parameter(help="Make jobs anew that failed and were refunded, so often at most, over all runs.")
+    ] = 0
     until: Annotated[
         str | None, Parameter(help="Only jobs with such names ('still-*') and their sources; then stop.")
     ] = None
+    reroll: Annotated[
+        list[str] | None,
+        Parameter(
+            consume_multiple=True,
+            negative=(),
+            help="Make jobs with such names ('still-*'), or what is rejected, anew; what was made stays.",
+        ),
+    ] = None
+    takes: Annotated[int, Parameter(help="So many new ones of each job of --reroll.")] = 1
+    no_adopt: Annotated[
+        bool, _flag("Pay for a job that is renamed, in the place of taking over what was made of it.")
+    ] = False
+    canary: Annotated[
+        bool, _flag("Send the first job of each kind alone; stop (6) if it is not what was asked for.")
+    ] = False
+    accept_delivery: Annotated[
+        bool, _flag("Go on though a canary is not what was asked for, or costs more than expected.")
+    ] = False
     finish: Annotated[
         Literal["kept"] | None,
         Parameter(
@@ -102,6 +133,16 @@ class Options:
         Parameter(help="Whose costs these are in seedance spend; else SEEDANCE_PROJECT, else DIR's name."),
     ] = None
     sandbox: Annotated[bool, _flag("Play it through in a sandbox: no key, no network, no money.")] = False
+    on_event: Annotated[
+        str | None,
+        Parameter(
+            help="A program that gets each event of --json, but no URLs, on its stdin; SEEDANCE_API_KEY is "
+            "not among its variables."
+        ),
+    ] = None
+    on_event_for: Annotated[
+        str | None, Parameter(help="Only these events: started, job, progress, stopping, ended.")
+    ] = None
     as_json: Annotated[
         bool, Parameter(name="--json", negative=(), show_default=False, help="Events for programs on stdout.")
     ] = False
@@ -131,12 +172,18 @@ class Options:
         given = {
             "--max-credits": None if self.max_credits is None else f"{self.max_credits:.10g}",
             "--max-in-flight": None if self.max_in_flight is None else str(self.max_in_flight),
+            "--reroll-refunded": str(self.reroll_refunded) if self.reroll_refunded else None,
             "--until": self.until,
             "--finish": self.finish,
             "--project": self.project,
+            "--on-event": self.on_event,
+            "--on-event-for": self.on_event_for,
             "--output-name": None if self.output_name == names.DEFAULT else self.output_name,
         }
         switches = {
+            "--no-adopt": self.no_adopt,
+            "--canary": self.canary,
+            "--accept-delivery": self.accept_delivery,
             "--no-embed": self.no_embed,
             "--no-share-posts": self.no_share_posts,
             "--sandbox": self.sandbox,
@@ -157,6 +204,7 @@ async def batch(
     options: Options | None = None,
     dry_run: Annotated[bool, _flag("Check the whole manifest and estimate; nothing is sent.")] = False,
     list_fields: Annotated[bool, _flag("What --output-name may use; nothing is sent.")] = False,
+    media: Media | None = None,
     connection: Connection | None = None,
 ) -> int:
     """Make every job of a manifest; run it again to go on where it stopped.
@@ -167,15 +215,17 @@ async def batch(
 
     Exit codes: 0 all saved; 1 some failed, were refused or are blocked; 2 a
     mistake, nothing sent; 3 stopped for credits; 4 key refused; 5 some are
-    uncertain; 130 interrupted.
+    uncertain; 6 stopped by a canary; 130 interrupted.
     """
     if list_fields:
         return _list_fields()
     if manifest is None or (output is None and not dry_run):
         missing = "MANIFEST" if manifest is None else "--output DIR"
         raise ConfigurationError(f"{missing} is missing: seedance batch MANIFEST --output DIR")
-    options, connection = options or Options(), connection or Connection()
+    options, media, connection = options or Options(), media or Media(), connection or Connection()
     _check(output, options, connection)
+    media.check()
+    check_there(manifest)
     if dry_run or output is None:
         return await print_estimate(
             manifest,
@@ -184,13 +234,18 @@ async def batch(
             recorded=NOTHING_RECORDED if options.sandbox else recorded_prices(connection),
             share_posts=not options.no_share_posts and options.max_in_flight is None,
             retry_failed=options.retry_failed,
+            reroll_refunded=options.reroll_refunded,
             until=options.until,
+            rerolled=options.reroll or (),
+            takes=options.takes,
+            adopts=not options.no_adopt,
             finish=options.changes(),
             as_json=options.as_json,
             scale=1 / SPEED if options.sandbox else None,
             max_credits=options.max_credits,
+            has_store=media.is_given or options.sandbox,
         )
-    return await _Command(manifest, output, options, connection).run()
+    return await _Command(manifest, output, options, media, connection).run()
 
 
 def _list_fields() -> int:
@@ -209,6 +264,16 @@ def _check(output: Path | None, options: Options, connection: Connection) -> Non
         reason = f"--sandbox has a key, an address and a clock of its own; leave out {' and '.join(foreign)}"
         raise ConfigurationError(reason)
     names.Template(options.output_name)
+    if options.on_event is not None:
+        hooks.parse_command(options.on_event)
+    if options.on_event_for is not None:
+        hooks.parse_kinds(options.on_event_for)
+        if options.on_event is None:
+            raise ConfigurationError("--on-event-for says what a program is told of; name it by --on-event")
+    if options.reroll_refunded < 0:
+        raise ConfigurationError("--reroll-refunded must be 0 or more: how often a job is made anew at most")
+    if fault := takes_fault(options.takes, options.reroll):
+        raise ConfigurationError(f"--takes {fault}")
     options.changes()
     if output is None:
         return
@@ -221,16 +286,28 @@ def _check(output: Path | None, options: Options, connection: Connection) -> Non
 class _Command:
     """One run of the command."""
 
-    def __init__(self, manifest: str, directory: Path, options: Options, connection: Connection) -> None:
+    def __init__(
+        self, manifest: str, directory: Path, options: Options, media: Media, connection: Connection
+    ) -> None:
         self._manifest = manifest
         self._directory = directory
         self._options = options
+        self._media = media
         self._connection = connection
 
     async def run(self) -> int:
-        """Run the batch, write how it ended, and how to go on."""
-        display = choose_display(self._manifest, self._directory, as_json=self._options.as_json)
-        batch = BatchRun(self._directory, display)
+        """Run the batch, write how it ended, and how to go on; tell a program of it, where one is named."""
+        options = self._options
+        display = choose_display(self._manifest, self._directory, as_json=options.as_json)
+        if options.on_event is None:
+            return await self._show(display)
+        command, kinds = hooks.parse_command(options.on_event), hooks.parse_kinds(options.on_event_for)
+        names, key = (self._manifest, self._directory), self._connection.api_key
+        async with hooks.telling(display, command, kinds=kinds, key=key, names=names) as both:
+            return await self._show(both)
+
+    async def _show(self, display: Display) -> int:
+        batch = BatchRun(self._directory, display, is_recorded=not self._options.sandbox)
         with interruptible(display) as interruption:
             await self._run(batch)
         if batch.status is None:
@@ -247,29 +324,18 @@ class _Command:
             if self._options.sandbox:
                 opened.enter_context(_no_memory_of_nothing(self._directory))
             client = await self._client(opened)
-            self._warn(client)
             await batch.run(client, self._runner(client), self._manifest)
-
-    def _warn(self, client: SeedanceClient) -> None:
-        """Before anything is sent: the same jobs in another directory are other jobs."""
-        # Looked up only now: the budget's limiter takes long to load for a help page.
-        from seedance_async.cli.earlier_batches import record_batch  # noqa: PLC0415
-
-        if self._options.sandbox:
-            return
-        for other in record_batch(self._manifest, self._directory, client.base_url):
-            write_message(
-                f"note: {other} is a batch of the same manifest; here its jobs are paid for once more"
-            )
 
     async def _client(self, opened: AsyncExitStack) -> SeedanceClient:
         if not self._options.sandbox:
-            return await opened.enter_async_context(self._connection.client(somebody_waits=False))
+            client = self._connection.client(somebody_waits=False, media_store=self._media.store())
+            return await opened.enter_async_context(client)
         memory = self._directory / SANDBOX_MEMORY
         with refusals_as_mistakes():
             sandbox = await opened.enter_async_context(emulator.Sandbox(speed=SPEED, memory=memory))
         write_message(f"sandbox: play money, and a clock that runs {SPEED:g} times as fast")
-        return await opened.enter_async_context(sandbox_client(sandbox))
+        store = self._media.store() if self._media.is_given else PlayStore()
+        return await opened.enter_async_context(sandbox_client(sandbox, media_store=store))
 
     def _runner(self, client: SeedanceClient) -> BatchRunner:
         options = self._options
@@ -281,7 +347,13 @@ class _Command:
             output_name=options.output_name,
             resubmit_uncertain=options.resubmit_uncertain,
             retry_failed=options.retry_failed,
+            reroll_refunded=options.reroll_refunded,
             until=options.until,
+            reroll=options.reroll or (),
+            takes=options.takes,
+            adopt=not options.no_adopt,
+            canary=options.canary,
+            accept_delivery=options.accept_delivery,
             finish=options.changes(),
             embed=not options.no_embed,
             share_posts=not options.no_share_posts,
@@ -290,15 +362,18 @@ class _Command:
 
     def _write_advice(self, summary: Summary, code: ExitCode, shortfall: Shortfall | None) -> None:
         """Write what there is to know before the command is run again."""
-        if summary.changes.edited:
-            write_message(f"{summary.changes.edited} {EDITED}")
+        _write_takes(summary)
         if summary.stopped is not None and code != ExitCode.INTERRUPTED:
-            write_message(f"stopped: {summary.stopped.message}")
+            write_message(_stopping(summary.stopped))
+        if isinstance(summary.stopped, UnauthorizedError) and not self._options.sandbox:
+            write_message(f"  {about_refused_key(self._connection.key_source())}")
         settled = {*ENDED, State.BLOCKED}
         if left := {state: count for state, count in summary.counts.items() if state not in settled}:
             counts = ", ".join(f"{count} {state}" for state, count in left.items())
             reason = f"to go on with what is left ({counts})"
-            if summary.later == sum(left.values()):  # this stage is over
+            if _is_mismatch(summary.stopped):
+                self._write_command(f"{reason} all the same:", evolve(self._options, accept_delivery=True))
+            elif summary.later == sum(left.values()):  # this stage is over
                 self._write_command(
                     f"{reason}:", evolve(self._options, until=None, finish=None, set_fields=())
                 )
@@ -316,13 +391,21 @@ class _Command:
         """Write the command that goes on, with other options where some are given."""
         options = options or self._options
         words = ["seedance", "batch", self._manifest, "-o", str(self._directory)]
-        words += [*options.words(), *self._connection.words()]
+        words += [*options.words(), *self._media.words(), *self._connection.words()]
         write_message(reason)
         write_message(f"  {shlex.join(words)}")
         if secrets := self._connection.secret_flags():  # which a log would keep
             write_message(f"  and {' and '.join(secrets)}, as before")
         if is_read_once(self._manifest):
             write_message(f"with the same jobs through {self._manifest} once more")
+
+
+def _write_takes(summary: Summary) -> None:
+    """Write what was made anew, and where that leaves what was made before."""
+    if summary.changes.edited:
+        write_message(f"{summary.changes.edited} {EDITED}")
+    if summary.rerolled:
+        write_message(f"{summary.rerolled} {REROLLED}")
 
 
 @contextmanager
@@ -338,9 +421,18 @@ def _no_memory_of_nothing(directory: Path) -> Iterator[None]:
             remove_empty(made)
 
 
+def _is_mismatch(stopped: SeedanceError | None) -> bool:
+    """Whether a canary has stopped a run that came otherwise than asked."""
+    return isinstance(stopped, CanaryError) and bool(stopped.mismatches)
+
+
+def _stopping(stopped: SeedanceError) -> str:
+    return f"stopped{' ' if _is_mismatch(stopped) else ': '}{stopped.message}"
+
+
 def _costs(shortfall: Shortfall) -> str:
     """What the rest costs, as far as anybody knows."""
-    known = f"which costs up to {shortfall.rest:,.10g} credits more"
+    known = f"which costs up to {credit_count(shortfall.rest)} more"
     unknown = f"{shortfall.unpriced} of them at a price that nobody knows yet"
     if not shortfall.unpriced:
         return known

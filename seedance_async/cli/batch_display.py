@@ -28,10 +28,11 @@ from seedance_async.batch.states import State
 from seedance_async.cli.output import is_live, terminal, without_controls, write_data, write_message
 from seedance_async.cli.progress import LINE_INTERVAL, LiveView, Ticker
 from seedance_async.credit_format import format_credits
+from seedance_async.errors import MediaError
 from seedance_async.time_format import format_seconds
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Callable, Iterable, Mapping
     from pathlib import Path
 
     from rich.console import RenderableType
@@ -127,7 +128,7 @@ class LogDisplay:
 
     def job_ended(self, result: JobResult) -> None:
         """Write it, if it is not saved, also of an earlier run."""
-        if result.state in SHOWN_STATES:
+        if result.state in SHOWN_STATES or isinstance(result.error, MediaError):
             write_message(job_line(result))
 
     def stopping(self, reason: str) -> None:
@@ -172,9 +173,21 @@ class TerminalDisplay(LogDisplay):
 
 
 class EventDisplay:
-    """An event a line on stdout."""
+    """An event a line on stdout, or wherever else events go.
 
-    def __init__(self, manifest: str, directory: Path) -> None:
+    Args:
+        manifest: as the user named it.
+        directory: of the batch.
+        emit: takes the name and the fields of each event.
+    """
+
+    def __init__(
+        self,
+        manifest: str,
+        directory: Path,
+        emit: Callable[[str, Mapping[str, object]], None] | None = None,
+    ) -> None:
+        self._emit = emit or _write_event
         self._origin = {"manifest": manifest, "directory": str(directory)}
         self._ticker = Ticker(self, EVENT_INTERVAL)
         self._monitor: Monitor
@@ -182,25 +195,25 @@ class EventDisplay:
     def start(self, monitor: Monitor) -> None:
         """Begin to write."""
         self._monitor = monitor
-        _write_event("started", self._origin)
+        self._emit("started", self._origin)
         self._ticker.start()
 
     def refresh(self) -> None:
         """Write how the batch stands."""
         status = self._monitor.status()
         left = None if status.seconds_left is None else round(status.seconds_left, 3)
-        _write_event(
+        self._emit(
             "progress",
             {**_numbers(status), "requests_in_window": status.requests_in_window, "seconds_left": left},
         )
 
     def job_ended(self, result: JobResult) -> None:
         """Write all of it."""
-        _write_event("job", _job_fields(result))
+        self._emit("job", _job_fields(result))
 
     def stopping(self, reason: str) -> None:
         """Write why."""
-        _write_event("stopping", {"reason": reason})
+        self._emit("stopping", {"reason": reason})
 
     def stop(self) -> None:
         """End."""
@@ -211,7 +224,7 @@ class EventDisplay:
         stopped = status.summary.stopped
         reason = stopped.message if stopped else None
         gallery = None if page is None else str(page)
-        _write_event("ended", {"exit_code": code, "reason": reason, "gallery": gallery, **_numbers(status)})
+        self._emit("ended", {"exit_code": code, "reason": reason, "gallery": gallery, **_numbers(status)})
 
 
 # --- events
@@ -248,6 +261,11 @@ def _job_fields(result: JobResult) -> dict[str, object]:
         "error": None if result.error is None else result.error.message,
         "earlier": result.earlier,
         "stale": result.stale,
+        "in_manifest": result.in_manifest,
+        "older_of": result.older_of,
+        "seed": result.seed,
+        "delivered": [each and each.to_dict() for each in result.delivered],
+        "mismatches": result.mismatches,
     }
 
 
@@ -271,7 +289,7 @@ def status_line(status: Status) -> str:
         [
             f"[{ended}/{summary.total}] {_counts(status)}",
             f"{status.requests_in_window} of {limit.requests} requests in the last {limit.period:g} s",
-            f"{_credits_of(status, unit=' credits')}{_cap(status)}",
+            f"{_credits_of(status, with_unit=True)}{_cap(status)}",
             f"{format_seconds(status.seconds)}{time_left(status, before=', ')}",
         ]
     )
@@ -309,8 +327,9 @@ def _counts(status: Status) -> str:
     return ", ".join(f"{count} {state}" for state, count in status.summary.counts.items())
 
 
-def _credits_of(status: Status, *, unit: str = "") -> str:
-    return format_credits(status.summary.credits_used, status.summary.credits_refunded, unit=unit)
+def _credits_of(status: Status, *, with_unit: bool = False) -> str:
+    summary = status.summary
+    return format_credits(summary.credits_used, summary.credits_refunded, with_unit=with_unit)
 
 
 def _cap(status: Status) -> str:

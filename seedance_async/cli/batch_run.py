@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from contextlib import aclosing, suppress
+from functools import partial
 from math import ceil, floor
 from typing import TYPE_CHECKING
 
+from anyio import to_thread
 from attrs import frozen
 
 from seedance_async.batch.journal.remains import JOURNAL
@@ -47,21 +49,27 @@ class BatchRun:
     Args:
         directory: of the batch.
         display: shows it.
+        is_recorded: whether it is listed, for notes about the same manifest in another directory.
 
     Attributes:
         status: how the batch stood when the run ended, in whichever way; None until its journal was open.
         shortfall: what the batch still needs, if its cap ended the run.
     """
 
-    def __init__(self, directory: Path, display: Display) -> None:
+    def __init__(self, directory: Path, display: Display, *, is_recorded: bool = False) -> None:
         self.status: Status | None = None
         self.shortfall: Shortfall | None = None
         self._directory = directory
         self._display = display
+        self._is_recorded = is_recorded
 
     async def run(self, client: SeedanceClient, batch: BatchRunner, jobs: str | Iterable[Job]) -> None:
         """Take every job of a manifest, or of a list, to its end."""
         async with batch:
+            if isinstance(jobs, str):
+                to_send = await batch.prepare(jobs)
+                if self._is_recorded:
+                    await self._note_others(client, jobs, to_send)
             with await Monitor.of(batch, client) as monitor:
                 self._display.start(monitor)
                 try:
@@ -69,6 +77,20 @@ class BatchRun:
                 finally:
                     self._display.stop()
                     self.status = monitor.status()
+
+    async def _note_others(self, client: SeedanceClient, manifest: str, to_send: int) -> None:
+        """Before anything is sent: the same jobs in another directory are other jobs."""
+        # Looked up only now: the budget's limiter takes long to load for a help page.
+        from seedance_async.cli.earlier_batches import record_batch  # noqa: PLC0415
+
+        record = partial(
+            record_batch, manifest, self._directory, account=client.account, base_url=client.base_url
+        )
+        for other in await to_thread.run_sync(record) if to_send else ():
+            write_message(
+                f"note: {other} is a batch of the same manifest, of which this directory knows nothing: "
+                f"{to_send:,} {'job is' if to_send == 1 else 'jobs are'} sent from here, and paid for again"
+            )
 
     async def write_gallery(self) -> Path | None:
         """Write the gallery; None if there is no batch, or if it does not work and a message says why."""

@@ -5,7 +5,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import anyio
+from anyio import to_thread
 
+from seedance_async.batch.delivery import file_mismatches
 from seedance_async.cli.output import write_data, write_message
 from seedance_async.cli.progress import Progress
 from seedance_async.credit_format import format_credits
@@ -17,6 +19,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from seedance_async import SeedanceClient
+    from seedance_async.batch.delivery import Wish
     from seedance_async.models import Task
 
 
@@ -64,16 +67,22 @@ async def _final(client: SeedanceClient, task_id: str, timeout: float | None) ->
 
 
 def _not_final(task: Task) -> WaitTimeoutError:
-    message = f"the task is not final, its status is {task.status!r}; it goes on at the server"
+    message = f"the task is not done yet, its status is {task.status!r}; it goes on at the server"
     return WaitTimeoutError(message, task_id=task.id)
 
 
 async def save(
-    client: SeedanceClient, tasks: Iterable[Task | str], directory: Path, *, prompt: str | None = None
+    client: SeedanceClient,
+    tasks: Iterable[Task | str],
+    directory: Path,
+    *,
+    prompt: str | None = None,
+    wish: Wish | None = None,
 ) -> list[SeedanceError]:
     """Fetch the files of every task, side by side, and write the paths of each to stdout as it is done.
 
-    ``prompt`` goes into the files' metadata; None leaves them byte for byte the server's.
+    ``prompt`` goes into the files' metadata; None leaves them byte for byte the server's. What is not as
+    ``wish`` says is told on stderr.
 
     Returns:
         Why files could not be saved, one error for each such task.
@@ -94,11 +103,23 @@ async def save(
         else:
             for path in paths:
                 write_data(str(path))
+            if wish is not None:
+                await _write_mismatches(known, paths, wish)
 
     async with anyio.create_task_group() as workers:
         for task in tasks:
             workers.start_soon(fetch, task)
     return errors
+
+
+async def _write_mismatches(task: Task, paths: Sequence[Path], wish: Wish) -> None:
+    # Looked up only now: the HTTP stack takes longer to load than a help page to read.
+    from seedance_async.downloads.measuring import measure  # noqa: PLC0415
+
+    found = file_mismatches(wish, [await to_thread.run_sync(measure, path) for path in paths])
+    if found:
+        charged = "credits not stated" if task.credits_used is None else f"{task.credits_used:g} credits"
+        write_message(f"{task.id} came as {'; '.join(found)} ({charged})")
 
 
 def write_final(task: Task) -> None:
@@ -107,5 +128,5 @@ def write_final(task: Task) -> None:
     if task.duration is not None:
         words.append(f"after {format_seconds(task.duration)}")
     if task.credits_used is not None:
-        words.append(f"· {format_credits(task.credits_used, task.credits_refunded, unit=' credits')}")
+        words.append(f"· {format_credits(task.credits_used, task.credits_refunded, with_unit=True)}")
     write_message(" ".join(words))

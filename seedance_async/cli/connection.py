@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from typing import TYPE_CHECKING, Annotated, Final, TypeAlias
 
 from attrs import field, frozen
@@ -9,15 +10,23 @@ from cyclopts import Group, Parameter
 
 import seedance_async
 from seedance_async.cli.output import write_message
+from seedance_async.errors import ConfigurationError
 from seedance_async.models import RateLimit, RetryPolicy
+from seedance_async.setting_sources import KEY_PAGE
 
 if TYPE_CHECKING:
-    from seedance_async import SeedanceClient
+    from seedance_async import MediaStore, SeedanceClient
 
 VENDOR: Final = "https://seedance2ai.io/"
 DEFAULT_LIMIT: Final = RateLimit()
-SOON: Final = 8.0
-"""Seconds after which somebody at a terminal is told that there is no such host: some five attempts."""
+UNRESOLVED_FOR: Final = 8.0
+"""Seconds for which a command that somebody waits for asks for a host name in vain: some five attempts."""
+
+KEY_VARIABLE: Final = "SEEDANCE_API_KEY"
+NO_KEY: Final = (
+    f"no API key: set {KEY_VARIABLE} or give --api-key; keys are made at {KEY_PAGE}. To try without one: "
+    "seedance batch MANIFEST -o DIR --sandbox, seedance demo, or seedance sandbox -- seedance generate …"
+)
 
 RateLimitFlag: TypeAlias = Annotated[
     str | None,
@@ -69,6 +78,10 @@ class Connection:
         named = {"--api-key": self.api_key, "--proxy": self.proxy}
         return [name for name, value in named.items() if value is not None]
 
+    def key_source(self) -> str:
+        """The flag or the variable that the key is from."""
+        return KEY_VARIABLE if self.api_key is None else "--api-key"
+
     def _open_flags(self) -> dict[str, str | None]:
         return {
             "--base-url": self.base_url,
@@ -76,16 +89,21 @@ class Connection:
             "--download-networks": self.download_networks,
         }
 
-    def client(self, *, somebody_waits: bool = True) -> SeedanceClient:
+    def client(
+        self, *, somebody_waits: bool = True, media_store: str | MediaStore | None = None
+    ) -> SeedanceClient:
         """A client for it, not opened yet.
 
         An address that is not the vendor's is written to stderr, as it gets the key. Where somebody waits at
-        the terminal, a host name that cannot be resolved is given up after ``SOON``; a batch tries on.
+        the terminal, a host name that cannot be resolved is given up after ``UNRESOLVED_FOR``; a batch tries
+        for longer.
 
         Raises:
             ConfigurationError: a flag or variable is missing or unusable.
         """
-        client = self._client(RetryPolicy(max_unresolved=SOON if somebody_waits else None))
+        client = self._client(
+            RetryPolicy(max_unresolved=UNRESOLVED_FOR if somebody_waits else None), media_store
+        )
         if not client.base_url.startswith(VENDOR):
             write_message(f"API: {client.base_url}")
         return client
@@ -98,7 +116,11 @@ class Connection:
         """
         return self._client().account
 
-    def _client(self, retry: RetryPolicy | None = None) -> SeedanceClient:
+    def _client(
+        self, retry: RetryPolicy | None = None, media_store: str | MediaStore | None = None
+    ) -> SeedanceClient:
+        if not (os.environ.get(KEY_VARIABLE) if self.api_key is None else self.api_key):
+            raise ConfigurationError(NO_KEY)
         limit = RateLimit.parse(self.rate_limit) if self.rate_limit else None
         # Looked up only now: the HTTP stack takes longer to load than a help page to read.
         return seedance_async.SeedanceClient(
@@ -108,4 +130,5 @@ class Connection:
             proxy=self.proxy,
             download_networks=self.download_networks,
             retry=retry,
+            media_store=media_store,
         )

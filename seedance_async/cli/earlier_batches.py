@@ -1,12 +1,13 @@
-"""List of the batches that this user has run, for a warning that a manifest is run in a second directory.
+"""List of the batches that this user has run, for a note that a manifest is run in a second directory.
 
-There its jobs are other jobs, and paid for once more. The list is a file in the state directory, with a line
-for each of the latest batches. It serves the warning and nothing else: where it cannot be read or written,
-nobody is warned.
+There its jobs are other jobs, and paid for themselves. The list is a file in the state directory, with a line
+for each of the latest batches: its directory, and a digest of the manifest and the account. It serves the
+note and nothing else: where it cannot be read or written, there is none.
 """
 
 from __future__ import annotations
 
+import hashlib
 import json
 from contextlib import suppress
 from pathlib import Path
@@ -14,7 +15,7 @@ from typing import TYPE_CHECKING, Final
 
 from yarl import URL
 
-from seedance_async.batch.journal.remains import JOURNAL
+from seedance_async.batch.journal.remains import has_sent
 from seedance_async.batch.manifest import fingerprint
 from seedance_async.budget.file_memory import outlives_a_process, state_directory
 from seedance_async.budget.lock import locked
@@ -28,11 +29,16 @@ KEPT: Final = 500
 """Batches that are remembered."""
 
 
-def record_batch(manifest: str, directory: Path, base_url: str) -> list[Path]:
-    """Record that a manifest is run here; return the other directories with a batch of the same bytes."""
+def record_batch(manifest: str, directory: Path, *, account: str, base_url: str) -> list[Path]:
+    """Record that a manifest is run here.
+
+    Returns:
+        The other directories from which the same bytes were sent under the same account.
+    """
     digest = fingerprint(manifest) if outlives_a_process(URL(base_url)) else None
     if digest is None:
         return []
+    digest = hashlib.sha256(f"{digest} {account}".encode()).hexdigest()
     with suppress(OSError, RuntimeError):  # RuntimeError: the user has no home
         file = locked(state_directory() / BATCHES)
         if file is not None:
@@ -48,7 +54,7 @@ def _record(file: FileIO, batch: tuple[str, str]) -> list[Path]:
     file.truncate()
     file.write("".join(lines).encode())
     same = [Path(directory) for digest, directory in known if digest == batch[0]]
-    return [directory for directory in same if (directory / JOURNAL).exists()]
+    return [directory for directory in same if has_sent(directory)]
 
 
 def _read(file: FileIO) -> Iterator[tuple[str, str]]:

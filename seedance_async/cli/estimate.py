@@ -24,12 +24,14 @@ from seedance_async.scheduling.forecast import Forecast
 from seedance_async.time_format import format_range
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterator, Mapping, Sequence
 
     from seedance_async.batch.estimate import Cost, Estimate, Range
     from seedance_async.batch.survey import Survey
     from seedance_async.models import Kind
     from seedance_async.prices import Tariff
+
+REROLLS: Final = "what fails and is refunded is made anew, {} a job at most; that is not in these figures"
 
 UNFINISHED: Final = (State.PLANNED, State.SUBMITTING, State.ACCEPTED)
 
@@ -76,11 +78,16 @@ async def print_estimate(
     recorded: Mapping[Kind, float] = NOTHING_RECORDED,
     share_posts: bool = True,
     retry_failed: bool = False,
+    reroll_refunded: int = 0,
     until: str | None = None,
+    rerolled: Sequence[str] = (),
+    takes: int = 1,
+    adopts: bool = True,
     finish: Mapping[str, object] | None = None,
     as_json: bool,
     scale: float | None = None,
     max_credits: float | None = None,
+    has_store: bool = True,
 ) -> int:
     """Check a manifest, and write what it will take.
 
@@ -91,15 +98,31 @@ async def print_estimate(
         recorded: what the account was charged for one task of each kind.
         share_posts: whether equal jobs go out together.
         retry_failed: whether failed jobs go out again.
+        reroll_refunded: how often a job that failed and was refunded is made anew.
         until: only jobs whose names match this pattern, and what they take.
+        rerolled: names, or patterns of names, of jobs that are made anew.
+        takes: how many new ones of each.
+        adopts: whether renamed jobs take over what was made of them.
         finish: the kept takes with these fields changed, instead of the manifest's jobs.
         as_json: whether to write JSON.
         scale: how long a second of the vendor's takes; else the environment's.
         max_credits: the batch's cap; None without one.
+        has_store: whether there is a place where local files become URLs; else those are a mistake.
     """
     text = rate_limit or os.environ.get("SEEDANCE_RATE_LIMIT")
     limit = RateLimit.parse(text) if text else RateLimit()
-    found = await survey(manifest, directory, retry_failed=retry_failed, until=until, finish=finish)
+    found = await survey(
+        manifest,
+        directory,
+        retry_failed=retry_failed,
+        reroll_refunded=reroll_refunded,
+        until=until,
+        has_store=has_store,
+        rerolled=rerolled,
+        takes=takes,
+        adopts=adopts,
+        finish=finish,
+    )
     scale = scale or time_scale(os.environ.get("SEEDANCE_TIME_SCALE") or "1")
     forecast = Forecast(scale=scale)
     for kind, seconds in found.durations:
@@ -118,7 +141,14 @@ async def print_estimate(
     else:
         for subject, line in _lines(found, expected, limit, cap=max_credits, speed=1 / scale):
             write_data(f"{subject:<9} {line}".rstrip())
+        if reroll_refunded:
+            write_data(f"{'rerolls':<9} {REROLLS.format(times(reroll_refunded))}")
     return ExitCode.OK
+
+
+def times(count: int) -> str:
+    """``once``, or ``3 times``."""
+    return "once" if count == 1 else f"{count} times"
 
 
 def recorded_prices(connection: Connection) -> Mapping[Kind, float]:
@@ -211,11 +241,7 @@ def _unpriced(expected: Estimate) -> str:
 
 
 def _name(tariff: Tariff) -> str:
-    kind = tariff.kind
-    words = [kind.model, kind.quality_tier, kind.channel, kind.resolution]
-    name = " ".join(word for word in words if word and word != "standard")
-    seconds = f" {kind.seconds} s" if kind.seconds else ""
-    return f"{name}{seconds}{f', {tariff.tasks} at once' if tariff.tasks > 1 else ''}"
+    return f"{tariff.kind.words}{f', {tariff.tasks} at once' if tariff.tasks > 1 else ''}"
 
 
 def _price(cost: Cost) -> str:

@@ -10,10 +10,12 @@ from pathlib import PurePath
 from typing import TYPE_CHECKING, Final
 
 from seedance_async.errors import (
+    CanaryError,
     ConfigurationError,
     CreditCapError,
     DownloadError,
     InsufficientCreditsError,
+    JournalError,
     ManifestError,
     NotFoundError,
     SeedanceError,
@@ -22,8 +24,10 @@ from seedance_async.errors import (
     UnauthorizedError,
     UncertainSubmissionError,
     ValidationError,
+    WaitTimeoutError,
 )
 from seedance_async.exit_codes import ExitCode
+from seedance_async.setting_sources import KEY_PAGE
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
@@ -33,14 +37,19 @@ _CODES: Final[tuple[tuple[type[SeedanceError], ExitCode], ...]] = (
     (UnauthorizedError, ExitCode.KEY_REFUSED),
     (InsufficientCreditsError, ExitCode.OUT_OF_CREDITS),
     (CreditCapError, ExitCode.OUT_OF_CREDITS),
+    (CanaryError, ExitCode.CANARY),
     (ValidationError, ExitCode.USAGE),
     (ConfigurationError, ExitCode.USAGE),
     (ManifestError, ExitCode.USAGE),
 )
+KEY_SOURCES: Final = "--api-key or SEEDANCE_API_KEY"
+"""Where a command has its key from; which of the two is said where that is known."""
+
 _PRECEDENCE: Final = (
     ExitCode.KEY_REFUSED,
     ExitCode.UNCERTAIN,
     ExitCode.OUT_OF_CREDITS,
+    ExitCode.CANARY,
     ExitCode.FAILED,
     ExitCode.USAGE,
 )
@@ -49,6 +58,8 @@ _PRECEDENCE: Final = (
 
 def code_of(error: SeedanceError) -> ExitCode:
     """The exit code of one error."""
+    if isinstance(error, JournalError) and error.nothing_sent:
+        return ExitCode.USAGE
     return next((code for error_type, code in _CODES if isinstance(error, error_type)), ExitCode.FAILED)
 
 
@@ -59,36 +70,53 @@ def code_of_all(errors: Iterable[SeedanceError]) -> ExitCode:
 
 
 def lines_of(
-    error: SeedanceError, *, flags: Sequence[str] = (), directory: PurePath | None = None
+    error: SeedanceError,
+    *,
+    flags: Sequence[str] = (),
+    directory: PurePath | None = None,
+    key_source: str = KEY_SOURCES,
 ) -> list[str]:
     """What to write about an error: what happened, with which task, and what to do next.
 
     Args:
         error: what happened.
         flags: of the connection, as somebody would type them again.
-        directory: where the files go; None for the present one.
+        directory: where the files go; None if none are fetched.
+        key_source: the flag or the variable that the key is from.
     """
     first, *more = error.message.rstrip(":\n").splitlines() or [type(error).__name__]
     subject = f"{error.task_id}: " if error.task_id else ""
-    return [f"error: {subject}{first}", *more, *(f"  {line}" for line in _advice(error, flags, directory))]
+    return [
+        f"error: {subject}{first}",
+        *more,
+        *(f"  {line}" for line in _advice(error, flags, directory, key_source)),
+    ]
 
 
-def _advice(error: SeedanceError, flags: Sequence[str], directory: PurePath | None) -> Iterator[str]:
+def about_refused_key(key_source: str) -> str:
+    """What to do about a key that the API refuses."""
+    return f"the key from {key_source} was refused: correct it there; keys are listed and made at {KEY_PAGE}"
+
+
+def _advice(
+    error: SeedanceError, flags: Sequence[str], directory: PurePath | None, key_source: str
+) -> Iterator[str]:
     match error:
         case StaleKeyError():
             yield f"its idempotency key was {error.idempotency_key}; it is too old to be sent again"
         case UncertainSubmissionError():
             yield f"to collect it, run the same command with --idempotency-key {error.idempotency_key}"
         case UnauthorizedError():
-            yield "the API refused the key: see --api-key and SEEDANCE_API_KEY"
+            yield about_refused_key(key_source)
         case InsufficientCreditsError():
             yield "nothing was charged; top up, then run the command again"
         case ValidationError():
             yield "nothing was sent, nothing was charged"
-        case DownloadError() if error.task_id:
-            into = [] if directory in {None, PurePath()} else ["-o", str(directory)]
-            command = shlex.join(["seedance", "download", error.task_id, *into, *flags])
-            yield f"the task stays finished; fetch its files with: {command}"
+        case DownloadError(task_id=str(task_id)):
+            yield f"the task stays finished; fetch its files with: {_download(task_id, flags, directory)}"
+        case WaitTimeoutError(task_id=str(task_id)) if directory is not None:
+            wait = shlex.join(["seedance", "wait", task_id, *flags])
+            yield f"to collect it: {wait} && {_download(task_id, flags, directory)}"
         case TaskFailedError() | NotFoundError():
             pass
         case SeedanceError(task_id=str(task_id)):
@@ -97,3 +125,8 @@ def _advice(error: SeedanceError, flags: Sequence[str], directory: PurePath | No
             yield error.advice
         case _:
             pass
+
+
+def _download(task_id: str, flags: Sequence[str], directory: PurePath | None) -> str:
+    into = [] if directory in {None, PurePath()} else ["-o", str(directory)]
+    return shlex.join(["seedance", "download", task_id, *into, *flags])

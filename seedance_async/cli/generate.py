@@ -18,14 +18,17 @@ import attrs
 from cyclopts import App, Group, Parameter
 
 from seedance_async import wire
+from seedance_async.batch.delivery import wish_of
 from seedance_async.cli.collect import save, wait_for_all, write_final
 from seedance_async.cli.connection import Connection
+from seedance_async.cli.media import Media
 from seedance_async.cli.output import write_message
 from seedance_async.cli.paths import Output, check_writable
 from seedance_async.cli.tasks import TimeoutFlag, report
 from seedance_async.credit_format import format_credits
 from seedance_async.errors import ConfigurationError
-from seedance_async.models import REQUEST_TYPES
+from seedance_async.media.written import as_written
+from seedance_async.models import MEDIA_FIELDS, REQUEST_TYPES
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine, Iterator, Sequence
@@ -42,7 +45,7 @@ HELP: Final = {
     "aspect_ratio": "Width to height.",
     "duration": "Seconds, 4 to 15.",
     "resolution": "Size of the picture.",
-    "image_url": "Start frame: a public https URL.",
+    "image_url": "Start frame: a public https URL, or a local file with --media-store.",
     "end_image_url": "End frame, beside a start frame.",
     "media_urls": "Reference picture or clip; repeat for more.",
     "generate_audio": "Make sound, too; on by default.",
@@ -94,13 +97,12 @@ async def generate(
     key: str | None,
     timeout: float | None,
     embed: bool,
+    media: Media,
     connection: Connection,
 ) -> int:
     """Submit a request, wait for its tasks and save their files."""
-    job = _Job(
-        request, key=key or str(uuid.uuid4()), directory=directory, embed=embed, flags=connection.words()
-    )
-    async with connection.client() as client:
+    job = _Job(request, key=key or str(uuid.uuid4()), directory=directory, embed=embed, connection=connection)
+    async with connection.client(media_store=media.store()) as client:
         try:
             return await job.run(client, timeout=timeout)
         except anyio.get_cancelled_exc_class():
@@ -110,12 +112,12 @@ async def generate(
 
 class _Job:
     def __init__(
-        self, request: Request, *, key: str, directory: Path, embed: bool, flags: Sequence[str]
+        self, request: Request, *, key: str, directory: Path, embed: bool, connection: Connection
     ) -> None:
         self._request = request
         self._key = key
         self._directory = directory
-        self._flags = flags
+        self._connection = connection
         self._prompt = request.prompt if embed else None
         self._submission: Submission | None = None
 
@@ -131,8 +133,9 @@ class _Job:
                 done.append(task)
 
         errors = await wait_for_all(client, self._submission.task_ids, timeout=timeout, on_final=on_final)
-        errors += await save(client, done, self._directory, prompt=self._prompt)
-        return report(errors, flags=self._flags, directory=self._directory)
+        wish = wish_of(self._request.model, wire.fields(self._request))
+        errors += await save(client, done, self._directory, prompt=self._prompt, wish=wish)
+        return report(errors, self._connection, directory=self._directory)
 
     def write_how_to_collect(self) -> None:
         if self._submission is None:
@@ -141,7 +144,7 @@ class _Job:
             )
             write_message(f"  --idempotency-key {self._key}")
             return
-        ids = [*self._submission.task_ids, *self._flags]
+        ids = [*self._submission.task_ids, *self._connection.words()]
         wait = shlex.join(["seedance", "wait", *ids])
         download = shlex.join(["seedance", "download", *ids, "-o", str(self._directory)])
         write_message("interrupted: the job is paid and goes on at the server. To collect it:")
@@ -150,7 +153,7 @@ class _Job:
 
 def _write_accepted(submission: Submission) -> None:
     used = submission.credits_used
-    price = "" if used is None else f" · {format_credits(used, unit=' credits')}"
+    price = "" if used is None else f" · {format_credits(used, with_unit=True)}"
     write_message(f"{' '.join(submission.task_ids)} accepted{price}")
 
 
@@ -165,6 +168,7 @@ def _command(model: str, request_type: type[Request]) -> Callable[..., Coroutine
         idempotency_key: IdempotencyKey = None,
         timeout: TimeoutFlag = None,
         no_embed: NoEmbed = False,
+        media: Media | None = None,
         connection: Connection | None = None,
         **fields: object,
     ) -> int:
@@ -172,6 +176,7 @@ def _command(model: str, request_type: type[Request]) -> Callable[..., Coroutine
             reason = "leave it out for a new job, or give the key of an earlier run"
             raise ConfigurationError(f"--idempotency-key is empty; {reason}")
         # cyclopts only separates the flags; the request checks all of them at once.
+        fields |= {name: as_written(fields[name], "") for name in MEDIA_FIELDS if name in fields}
         request = wire.build(model, {"prompt": prompt, **fields})
         check_writable(output)
         return await generate(
@@ -180,6 +185,7 @@ def _command(model: str, request_type: type[Request]) -> Callable[..., Coroutine
             key=idempotency_key,
             timeout=timeout,
             embed=not no_embed,
+            media=media or Media(),
             connection=connection or Connection(),
         )
 

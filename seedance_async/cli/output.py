@@ -23,6 +23,8 @@ from typing import TYPE_CHECKING, Final, TextIO, cast
 
 from rich.console import Console
 
+from seedance_async.time_format import format_range
+
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
@@ -38,7 +40,7 @@ LOGGERS: Final = (
 NOTICE_INTERVAL: Final = 60.0  # s
 
 
-LEFT: Final = frozenset({errno.EPIPE, errno.ECONNRESET, errno.EIO, errno.ENXIO})
+READER_GONE: Final = frozenset({errno.EPIPE, errno.ECONNRESET, errno.EIO, errno.ENXIO})
 """Errors of a pipe or a terminal whose reader has left: nobody misses what is not written any more."""
 
 
@@ -140,7 +142,7 @@ def _write(stream: TextIO | None, text: str) -> None:
         stream.write(text)
         stream.flush()
     except OSError as problem:
-        is_lost = problem.errno not in LEFT or _is_file(stream)
+        is_lost = problem.errno not in READER_GONE or _is_file(stream)
         # What is still buffered, and all that follows, goes nowhere; or the interpreter complains at its end.
         with suppress(OSError):
             nowhere = os.open(os.devnull, os.O_WRONLY)
@@ -188,8 +190,10 @@ class _Notices(logging.Handler):
         if record.levelno >= logging.WARNING:
             write_message(record.getMessage())
         elif hasattr(record, "retry_in") and self._is_time():
+            longest = getattr(record, "retry_for", None)
+            words = f" for up to {format_range(longest, longest)}" if longest else ""
             reason = record.getMessage()
-            write_message(f"the API cannot be reached, or refuses for now; trying again: {reason}")
+            write_message(f"the API cannot be reached, or refuses for now; trying again{words}: {reason}")
 
     def _is_time(self) -> bool:
         now = asyncio.get_running_loop().time()

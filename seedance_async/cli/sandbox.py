@@ -18,6 +18,7 @@ from cyclopts import Parameter
 import seedance_async
 from seedance_async import sandbox as emulator
 from seedance_async.cli.output import write_data, write_message
+from seedance_async.credit_format import credit_count
 from seedance_async.errors import ConfigurationError
 from seedance_async.exit_codes import ExitCode
 from seedance_async.models import RateLimit
@@ -30,7 +31,7 @@ if TYPE_CHECKING:
 
     from anyio.abc import Process
 
-    from seedance_async import SeedanceClient
+    from seedance_async import MediaStore, SeedanceClient
     from seedance_async.sandbox import Behaviour, Fault, Sandbox
 
 SPEED: Final = 20.0
@@ -54,6 +55,7 @@ async def sandbox(
     credits: int | None = None,  # noqa: A002 - the vendor's own word
     speed: float | None = None,
     seed: int | None = None,
+    reference_checks: int | None = None,
     window: WindowName | None = None,
     behaviour: Path | None = None,
     faults: Path | None = None,
@@ -75,6 +77,7 @@ async def sandbox(
         credits: What that account holds at first, else 100000.
         speed: How many times faster than real everything passes, the limit's window too; else 1.
         seed: The same seed and the same requests give the same ids, durations and failures; else 0.
+        reference_checks: Submits with pictures or clips that it takes in 60 s, a limit of its own; else any.
         window: How the server counts its 30 requests per 60 s; else as --behaviour says, or by a sliding log.
         behaviour: JSON file with an object of switches, fields as in seedance_async.sandbox.Behaviour.
         faults: JSON file with a list of faults, fields as in seedance_async.sandbox.Fault.
@@ -86,6 +89,8 @@ async def sandbox(
     _check(
         ports={"--port": port, "--media-port": media_port}, url_host=url_host, speed=speed, api_key=api_key
     )
+    if reference_checks is not None and reference_checks < 1:
+        raise ConfigurationError(f"--reference-checks must be at least 1; got {reference_checks}")
     async with AsyncExitStack() as opened:
         with refusals_as_mistakes():
             begun = _terms(state)
@@ -100,6 +105,7 @@ async def sandbox(
                 speed=begun.speed if speed is None else speed,
                 seed=begun.seed if seed is None else seed,
                 window=window,
+                conditions=emulator.Conditions(reference_checks=reference_checks),
                 behaviour=_read_behaviour(behaviour) if behaviour else None,
                 faults=_read_faults(faults) if faults else (),
             )
@@ -149,7 +155,7 @@ def _terms(state: Path | None) -> Terms:
 
 
 def _write_state(state: Path, server: Sandbox) -> None:
-    write_message(f"sandbox: {len(server.tasks)} tasks and {server.balance():,} credits, kept in {state}")
+    write_message(f"sandbox: {len(server.tasks)} tasks and {credit_count(server.balance())}, kept in {state}")
 
 
 def variables(server: Sandbox) -> dict[str, str]:
@@ -169,7 +175,7 @@ def rate_limit(speed: float) -> str:
     return f"{usual.requests}/{f'{usual.period / speed:.9f}'.rstrip('0').rstrip('.')}"
 
 
-def sandbox_client(server: Sandbox) -> SeedanceClient:
+def sandbox_client(server: Sandbox, *, media_store: str | MediaStore | None = None) -> SeedanceClient:
     """A client for a running sandbox, on the sandbox's clock; not opened yet."""
     speed = server.conditions.speed
     # Looked up only now: the HTTP stack takes longer to load than a help page to read.
@@ -180,6 +186,7 @@ def sandbox_client(server: Sandbox) -> SeedanceClient:
         forecasts=seedance_async.Forecast(scale=1 / speed),
         record=False,  # play money, and gone with this process
         credit_limits=seedance_async.CreditLimits(),
+        media_store=media_store,
     )
 
 

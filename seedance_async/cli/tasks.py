@@ -17,7 +17,7 @@ from seedance_async.cli.paths import Output  # noqa: TC001 - cyclopts reads the 
 from seedance_async.errors import SeedanceError, UnauthorizedError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Iterable
 
     from seedance_async.models import Task
 
@@ -61,7 +61,7 @@ async def status(
                 errors.append(error)
                 if isinstance(error, UnauthorizedError):
                     break
-    return report(errors, flags=connection.words())
+    return report(errors, connection)
 
 
 async def wait(
@@ -81,7 +81,7 @@ async def wait(
         errors = await wait_for_all(
             client, task_ids, timeout=timeout, on_final=lambda task: write_data(_line(task, as_json=as_json))
         )
-    return report(errors, flags=connection.words())
+    return report(errors, connection)
 
 
 async def download(
@@ -91,22 +91,21 @@ async def download(
     connection = connection or Connection()
     async with connection.client() as client:
         errors = await save(client, task_ids, output)
-    return report(errors, flags=connection.words(), directory=output)
+    return report(errors, connection, directory=output)
 
 
-def report(
-    errors: Iterable[SeedanceError], *, flags: Sequence[str] = (), directory: Path | None = None
-) -> int:
+def report(errors: Iterable[SeedanceError], connection: Connection, *, directory: Path | None = None) -> int:
     """Write every error to stderr and return the exit code that they make together.
 
     Args:
         errors: one for each task that did not work.
-        flags: of the connection, which a command that goes on needs as well.
+        connection: of the command, whose flags one that goes on needs as well.
         directory: where files go, if any do.
     """
     errors = list(errors)
     for error in errors:
-        for line in lines_of(error, flags=flags, directory=directory):
+        flags, key_source = connection.words(), connection.key_source()
+        for line in lines_of(error, flags=flags, directory=directory, key_source=key_source):
             write_message(line)
     return code_of_all(errors)
 

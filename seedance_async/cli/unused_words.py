@@ -11,7 +11,14 @@ from typing import TYPE_CHECKING, Final
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-SUBJECTS: Final = {"generate": "prompt", "batch": "manifest's name", "estimate": "manifest's name"}
+JSON_LINES: Final = (".jsonl", ".ndjson")
+MANIFESTS: Final = (*JSON_LINES, ".json", ".csv", ".tsv", ".toml")
+SUBJECTS: Final = {
+    "generate": "prompt",
+    "batch": "manifest's name",
+    "estimate": "manifest's name",
+    "expand": "manifest's name",
+}
 """What the one argument of a command is, which may have blanks."""
 
 
@@ -25,6 +32,16 @@ def without(arguments: Sequence[str], unused: Sequence[str]) -> list[str]:
     return left
 
 
+def _several_manifests(words: Sequence[str]) -> str | None:
+    """What to do with several manifests; None if the words are something else."""
+    if len(words) < 2 or not all(word.lower().endswith(MANIFESTS) for word in words):
+        return None
+    each = "give each a directory of its own"
+    if all(word.lower().endswith(JSON_LINES) for word in words):
+        each = f"join them, cat {shlex.join(words)} > all-jobs.jsonl, or {each}"
+    return f"one manifest is taken, and here are {len(words)}: {' '.join(words)}; {each}"
+
+
 def unused_words(arguments: Sequence[str], unused: Sequence[str], subject: str | None) -> str:
     """What to write about unused words.
 
@@ -33,6 +50,8 @@ def unused_words(arguments: Sequence[str], unused: Sequence[str], subject: str |
         unused: the words, in their order.
         subject: the command's own argument, to which they probably belong; None if it has none.
     """
+    if subject is not None and (joined := _several_manifests([subject, *unused])):
+        return joined
     message = f"unused words: {' '.join(unused)}"
     what = SUBJECTS.get(arguments[0]) if arguments else None
     if what is None or subject is None or subject not in arguments:

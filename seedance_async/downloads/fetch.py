@@ -54,16 +54,25 @@ class Fetch:
         session: sends the requests.
         folder: an existing directory.
         task_id: id of the task.
+        seed: that the server says it has used, if any.
         prompt: written into the files' metadata; None keeps the server's bytes unchanged.
         max_bytes: a larger file is refused.
     """
 
     def __init__(
-        self, session: DownloadSession, folder: Path, *, task_id: str, prompt: str | None, max_bytes: int
+        self,
+        session: DownloadSession,
+        folder: Path,
+        *,
+        task_id: str,
+        seed: int | None = None,
+        prompt: str | None,
+        max_bytes: int,
     ) -> None:
         self._session = session
         self._folder = folder
         self._task_id = task_id
+        self._seed = seed
         self._prompt = prompt
         self._max_bytes = max_bytes
 
@@ -201,7 +210,7 @@ class Fetch:
         return saved
 
     def _origin(self, source: Source, length: int) -> Origin:
-        return Origin(task_id=self._task_id, output=source.number, source_bytes=length)
+        return Origin(task_id=self._task_id, output=source.number, source_bytes=length, seed=self._seed)
 
     async def _on_disk(self, function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
         """Call a blocking function in a worker thread; an error of the disk ends the download."""

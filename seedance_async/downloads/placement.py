@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 from seedance_async.downloads.metadata import MetadataError, apply_splice, plan_insertion, read_origin
 from seedance_async.downloads.wholeness import missing
 from seedance_async.logs import Log
-from seedance_async.safe_files import create
+from seedance_async.safe_files import create, sync_folder
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -60,7 +60,7 @@ def put_in_place(path: Path, target: Path) -> Path:
             if os.path.lexists(chosen):
                 continue
             path.rename(chosen)
-        _sync_folder(chosen.parent)
+        sync_folder(chosen.parent)
         return chosen
     raise OSError(errno.EEXIST, f"no free name for {target.name}")
 
@@ -103,17 +103,3 @@ def _is_saved(path: Path, head: bytes, origin: Origin) -> bool:
         kind = path.suffix[1:]
         ours = unchanged or read_origin(file, kind) == origin
         return ours and missing(file, kind, length_stated=True) is None
-
-
-def _sync_folder(folder: Path) -> None:
-    """Flush a directory entry to the disk, where the system can."""
-    try:
-        handle = os.open(folder, os.O_RDONLY)
-    except OSError:
-        return
-    try:
-        os.fsync(handle)
-    except OSError:
-        log.debug("the directory %s cannot be synced", folder)
-    finally:
-        os.close(handle)

@@ -100,6 +100,7 @@ class Downloads:
                 self._session,
                 await _created(directory),
                 task_id=task.id,
+                seed=task.seed,
                 prompt=prompt,
                 max_bytes=self._max_bytes,
             )

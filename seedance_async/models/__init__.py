@@ -1,8 +1,10 @@
 """Requests, answers and settings: frozen classes whose instances are always valid. Pure."""
 
 from seedance_async.answers import ImageOutput, Output, OutputImage, Submission, Task, VideoOutput
+from seedance_async.models.delivered import Delivered
 from seedance_async.models.kinds import Kind
 from seedance_async.models.links import Link
+from seedance_async.models.local_files import LocalFile
 from seedance_async.models.requests import (
     MEDIA_FIELDS,
     REQUEST_TYPES,
@@ -22,6 +24,8 @@ from seedance_async.models.requests import (
     VideoMode,
     VideoResolution,
     links,
+    local_files,
+    media,
 )
 from seedance_async.models.settings import CreditLimits, RateLimit, RetryPolicy, Timeouts, time_scale
 
@@ -29,6 +33,7 @@ __all__ = [
     "MEDIA_FIELDS",
     "REQUEST_TYPES",
     "CreditLimits",
+    "Delivered",
     "GptImage2",
     "ImageAspectRatio",
     "ImageChannel",
@@ -38,6 +43,7 @@ __all__ = [
     "ImageType",
     "Kind",
     "Link",
+    "LocalFile",
     "NanoBananaPro",
     "Output",
     "OutputFormat",
@@ -56,5 +62,7 @@ __all__ = [
     "VideoOutput",
     "VideoResolution",
     "links",
+    "local_files",
+    "media",
     "time_scale",
 ]

@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from typing import Final
 
 from seedance_async.models.links import Link
+from seedance_async.models.local_files import FilePath, LocalFile
 
 _WHOLE_SECONDS: Final = re.compile(r"[1-9][0-9]?")
 
@@ -22,15 +23,22 @@ def whole_seconds(value: int | str) -> int:
     return value  # type: ignore[return-value]  # kept for the rule to report
 
 
-def url_text(value: str | Link | None) -> str | None:
-    """Convert a link to the text that a manifest has for it."""
-    return str(value) if isinstance(value, Link) else value
+def url_text(value: str | Link | FilePath | None) -> str | None:
+    """Convert a link to the text that a manifest has for it, and a path to a local file."""
+    return None if value is None else _one(value)
 
 
-def url_tuple(value: Sequence[str | Link] | None) -> tuple[str, ...]:
+def url_tuple(value: Sequence[str | Link | FilePath] | None) -> tuple[str, ...]:
     """Convert any sequence to a tuple, and None to an empty one; a single text is not a sequence of URLs."""
     if value is None:
         return ()
     if isinstance(value, str | bytes | bytearray) or not isinstance(value, Sequence):
         return value  # type: ignore[return-value]  # kept for the rule to report
-    return tuple(str(url) if isinstance(url, Link) else url for url in value)
+    return tuple(map(_one, value))
+
+
+def _one(value: str | Link | FilePath) -> str:
+    if isinstance(value, Link):
+        return str(value)
+    path = value.__fspath__() if hasattr(value, "__fspath__") else None
+    return LocalFile(path) if isinstance(path, str) else value  # type: ignore[return-value]  # kept, as above

@@ -11,6 +11,12 @@ if TYPE_CHECKING:
 _MAX_CHARACTERS: Final = 60
 _MAX_PROMPT_CHARACTERS: Final = 48
 _USER_INFO: Final = re.compile(r"//[^/#]*@")
+_USER_INFO_IN_TEXT: Final = re.compile(r"(https?://)[^/#?\s\"'<>]*@", re.IGNORECASE)
+_SIGNATURE: Final = re.compile(
+    r"((?:X-(?:Amz|Goog)-(?:Signature|Credential|Security-Token)|\bsig(?:nature)?)(?:=|%3D))[^\s&\"'<>]+",
+    re.IGNORECASE,
+)
+_QUERY: Final = re.compile(r"(https?://[^\s?\"'<>]*)\?[^\s\"'<>]+", re.IGNORECASE)
 
 
 def shown(value: object) -> str:
@@ -26,6 +32,15 @@ def shown_url(url: str) -> str:
     """``url`` without password and query: with a signature from a log, anybody could open the file."""
     address, mark, _ = url.partition("?")
     return shown(_USER_INFO.sub("//…@", address) + (mark and "?…"))
+
+
+def without_queries(text: str) -> str:
+    """A text of somebody else's without passwords and queries in the URLs in it: they may be signatures.
+
+    A server that refuses an input may repeat its signed URL, and what it says is shown and kept.
+    """
+    text = _QUERY.sub(r"\1?…", _USER_INFO_IN_TEXT.sub(r"\1…@", text))
+    return _SIGNATURE.sub(r"\1…", text)
 
 
 def shown_optional_url(url: str | None) -> str:

@@ -39,6 +39,13 @@ class Kind:
                 kinds.append(attrs.evolve(kinds[-1], **{name: None}))
         return tuple(kinds)
 
+    @property
+    def words(self) -> str:
+        """What to call it, such as ``seedance2 pro 1080p 5 s``; what is usual is left out."""
+        words = [self.model, self.quality_tier, self.channel, self.resolution]
+        name = " ".join(word for word in words if word and word != "standard")
+        return f"{name} {self.seconds} s" if self.seconds else name
+
     @classmethod
     def of_task_id(cls, task_id: str) -> Kind:
         """The kind by a task's id alone, whose documented prefix names the model; ``Kind()`` without one."""

@@ -8,8 +8,7 @@ mode: none is text-to-…, ``image_url`` or ``image_urls`` is image-to-…, ``me
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence  # noqa: F401 - a converter's annotation names it
-from difflib import get_close_matches
+from collections.abc import Collection, Iterator, Mapping, Sequence  # noqa: F401 - a converter's annotation names it
 from typing import ClassVar, Final, Literal, Self, TypeAlias, get_args
 
 import attrs
@@ -21,6 +20,7 @@ from seedance_async.models.converters import url_text, url_tuple, whole_seconds
 from seedance_async.models.display import shown, shown_optional_url, shown_prompt, shown_urls
 from seedance_async.models.kinds import Kind
 from seedance_async.models.links import Link, parse_link
+from seedance_async.models.local_files import FilePath, LocalFile  # noqa: F401 - as above
 from seedance_async.models.rules import (
     Problem,
     make_plain,
@@ -34,6 +34,7 @@ from seedance_async.models.rules import (
     validate,
     whole_number,
 )
+from seedance_async.suggestions import suggestion
 
 VideoMode: TypeAlias = Literal["text-to-video", "image-to-video", "media-to-video"]
 QualityTier: TypeAlias = Literal["mini", "standard", "pro"]
@@ -97,6 +98,10 @@ class FromFields(Convertible):
         Raises:
             ValidationError: with every problem, unknown fields included, field by field.
         """
+        if not isinstance(fields, Mapping):
+            raise ValidationError(
+                [("fields", f"must be a mapping; got {shown(fields)}")], subject=cls.__name__
+            )
         own = {name: value for name, value in fields.items() if name != _MODEL}
         known = [field.name for field in attrs.fields(cls)]  # type: ignore[arg-type]  # every subclass is attrs'
         problems = [(name, _unknown_field(name, known)) for name in own if name not in known]
@@ -114,14 +119,13 @@ class FromFields(Convertible):
         raise ValidationError(problems, subject=cls.__name__)
 
 
-def suggestion(word: str, known: Iterable[str]) -> str:
-    """The end of a message about an unknown word."""
-    close = get_close_matches(word, known, n=1)
-    return f"; did you mean {close[0]!r}?" if close else f"; known are {', '.join(known)}"
+def meant_or_known(word: str, known: Collection[str]) -> str:
+    """The end of a message about an unknown word: the one that was probably meant, else all."""
+    return suggestion(word, known) or f"; known are {', '.join(known)}"
 
 
-def _unknown_field(name: str, known: Iterable[str]) -> str:
-    return _FORBIDDEN_FIELDS.get(name) or f"is not a field of this model{suggestion(str(name), known)}"
+def _unknown_field(name: str, known: Collection[str]) -> str:
+    return _FORBIDDEN_FIELDS.get(name) or f"is not a field of this model{meant_or_known(str(name), known)}"
 
 
 @frozen(kw_only=True)
@@ -130,7 +134,9 @@ class Seedance2Video(FromFields):
 
     Attributes:
         prompt: 3 to 10,000 characters.
-        image_url: the first frame; required for image-to-video, not allowed in other modes.
+        image_url: the first frame; required for image-to-video, not allowed in other modes. A
+            ``pathlib.Path`` here or in the other two is a local file, which a client with a ``media_store``
+            makes a URL of.
         end_image_url: the last frame; optional, in image-to-video only.
         media_urls: 1 to 12 images and videos, in media-to-video only. Video URLs must support Range requests.
         mode: derived from the media if left out.
@@ -209,7 +215,7 @@ class GptImage2(FromFields):
 
     Attributes:
         prompt: 3 to 20,000 characters.
-        image_urls: 1 to 10 source pictures, in image-to-image only.
+        image_urls: 1 to 10 source pictures, URLs or paths, in image-to-image only.
         type: derived from ``image_urls`` if left out; always sent, as the table requires.
         resolution: required by the table; the default is sent explicitly.
         aspect_ratio: required by the table; the default is sent explicitly.
@@ -250,7 +256,7 @@ class NanoBananaPro(FromFields):
 
     Attributes:
         prompt: 3 to 10,000 characters.
-        image_urls: 1 to 8 source pictures, in image-to-image only.
+        image_urls: 1 to 8 source pictures, URLs or paths, in image-to-image only.
         type: derived from ``image_urls`` if left out; always sent, as the table requires.
         image_size: an aspect ratio, under the name the API gives it here.
 
@@ -294,16 +300,29 @@ Request: TypeAlias = Seedance2Video | GptImage2 | NanoBananaPro
 """Any request class; works with ``isinstance``."""
 
 MEDIA_FIELDS: Final = ("image_url", "end_image_url", "media_urls", "image_urls")
-"""Fields that hold URLs or links."""
+"""Fields that hold URLs, links or local files."""
 
 
 def links(request: Request) -> Iterator[tuple[str, Link]]:
     """The links of a request, each with its field."""
+    for name, text in media(request):
+        if not isinstance(text, LocalFile) and (link := parse_link(text)):
+            yield name, link
+
+
+def local_files(request: Request) -> Iterator[tuple[str, LocalFile]]:
+    """The local files of a request, each with its field."""
+    for name, text in media(request):
+        if isinstance(text, LocalFile):
+            yield name, text
+
+
+def media(request: Request) -> Iterator[tuple[str, str]]:
+    """The URLs, links and local files of a request, each with its field."""
     for name in MEDIA_FIELDS:
         value = getattr(request, name, None)
         for text in (value,) if isinstance(value, str) else value or ():
-            if link := parse_link(text):
-                yield name, link
+            yield name, text
 
 
 REQUEST_TYPES: Final[dict[str, type[Request]]] = {

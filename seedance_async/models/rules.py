@@ -22,7 +22,9 @@ import attrs
 from seedance_async.errors import ValidationError
 from seedance_async.models.display import shown, shown_url
 from seedance_async.models.links import SIGN, parse_link
+from seedance_async.models.local_files import LocalFile, file_fault
 from seedance_async.network import public_url_fault
+from seedance_async.suggestions import suggestion
 
 Rule: TypeAlias = Callable[[object], str | None]
 """Function from a value to the reason why it is refused, or None."""
@@ -32,6 +34,9 @@ Problem: TypeAlias = tuple[str, str]
 
 _RULE: Final = "seedance_async.rule"
 _MAX_SECONDS: Final = 1e9  # thirty years
+_BETWEEN_URLS: Final = re.compile(r"\s+|[,;](?=https?://|\$)", re.IGNORECASE)
+"""What separates URLs: blanks, and a comma or semicolon before the next; a URL may have both inside."""
+
 _ASSET_URL: Final = re.compile(r"asset\s*://", re.IGNORECASE)
 # The documents refuse "in-app-only labels such as @图片1": `@`, a word for a type of media, a number.
 # Handles and mail addresses have no such word and stay allowed.
@@ -80,7 +85,7 @@ def make_plain(instance: attrs.AttrsInstance) -> None:
 
 def _plain(value: object) -> object:
     value = value.value if isinstance(value, Enum) else value
-    if type(value) in {str, int, float, bool, NoneType}:
+    if type(value) in {str, LocalFile, int, float, bool, NoneType}:
         return value
     match value:
         case str():
@@ -102,7 +107,8 @@ def one_of(words: Sequence[str]) -> Rule:
     def check(value: object) -> str | None:
         if isinstance(value, str) and value in words:
             return None
-        return f"must be one of {', '.join(map(repr, words))}; got {shown(value)}"
+        hint = suggestion(value, words) if isinstance(value, str) else ""
+        return f"must be one of {', '.join(map(repr, words))}; got {shown(value)}{hint}"
 
     return check
 
@@ -161,15 +167,18 @@ def prompt(max_characters: int) -> Rule:
 
 
 def media_url(*, only_pictures: bool = False) -> Rule:
-    """Rule: a public https URL, or a link to the output of another job.
+    """Rule: a public https URL, a link to the output of another job, or a local file.
 
     Args:
-        only_pictures: whether a clip cannot stand there. Of a URL nobody knows; a link says.
+        only_pictures: whether a clip cannot stand there. Of a URL nobody knows; a link says, and files are
+            looked at before they are sent.
     """
 
     def check(value: object) -> str | None:
         if not isinstance(value, str):
-            return f"must be a URL as text; got {shown(value)}"
+            return f"must be a URL as text, or a pathlib.Path; got {shown(value)}"
+        if isinstance(value, LocalFile):
+            return file_fault(value)
         if value.startswith(SIGN):
             return _link_fault(value, only_pictures=only_pictures)
         fault = public_url_fault(value)
@@ -196,7 +205,8 @@ def media_urls(maximum: int, *, only_pictures: bool = False) -> Rule:
 
     def check(value: object) -> str | None:
         if isinstance(value, str):
-            return f"must be a list of URLs, not one text; write [{shown_url(value)}]"
+            urls = ", ".join(map(shown_url, split_urls(value)))
+            return f"must be a list of URLs, not one text; write [{urls}]"
         if not isinstance(value, tuple):
             return f"must be a list of URLs; got {shown(value)}"
         faults = [f"[{index}] {fault}" for index, url in enumerate(value) if (fault := one(url))]
@@ -205,6 +215,11 @@ def media_urls(maximum: int, *, only_pictures: bool = False) -> Rule:
         return "; ".join(faults) or None
 
     return check
+
+
+def split_urls(text: str) -> list[str]:
+    """The URLs and links of one text, with blanks, commas or semicolons between them."""
+    return [url for part in _BETWEEN_URLS.split(text) if (url := part.strip(",;"))]
 
 
 def _prompt_content_fault(text: str) -> str | None:

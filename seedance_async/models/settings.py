@@ -58,7 +58,7 @@ class RateLimit:
         Raises:
             ConfigurationError: the text is not of that form, or a number in it is zero.
         """
-        match = _RATE.fullmatch(text.strip())
+        match = _RATE.fullmatch(str(text).strip())
         if match is None:
             raise ConfigurationError(f"a rate limit is written requests/seconds, as in 30/60; got {text!r}")
         return cls(requests=int(match[1]), period=float(match[2]))

@@ -16,17 +16,19 @@ from functools import partial
 from typing import TYPE_CHECKING, Final, TypeVar
 
 import anyio
+from anyio import to_thread
 
-from seedance_async.errors import SeedanceError, StandingLimitError, UncertainSubmissionError
+from seedance_async.errors import RecordError, SeedanceError, StandingLimitError, UncertainSubmissionError
 from seedance_async.logs import Log
 from seedance_async.record.limits import Hold, Refusal, Wait
+from seedance_async.record.reading import Reader
 from seedance_async.record.store import Answer, Opened, Store
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterator, Mapping
     from pathlib import Path
 
-    from seedance_async.models import CreditLimits, Submission, Task
+    from seedance_async.models import CreditLimits, Kind, Submission, Task
     from seedance_async.record.asked import Asked
 
 log: Log = Log(__name__)
@@ -52,7 +54,7 @@ LONGEST_PAUSE: Final = 0.5
 
 T = TypeVar("T")
 
-_told: set[Path] = set()  # the files that were warned of in this process
+_warned: set[Path] = set()  # the files that were warned of in this process
 
 
 class AccountRecord:
@@ -92,6 +94,16 @@ class AccountRecord:
         if self._store is not None:
             await self.do(partial(self._store.finish, task), later=True)
 
+    async def prices(self) -> Mapping[Kind, float]:
+        """The highest price seen of one task of each kind; nothing where that cannot be read."""
+        if self._store is None:
+            return {}
+        try:
+            return await to_thread.run_sync(Reader(self._store.path).prices)
+        except RecordError as problem:
+            log.warning("prices charged before are not known: %s", problem.message)
+            return {}
+
     async def close(self) -> None:
         """Write down what is left to, and close the file."""
         if self._store is not None:
@@ -113,8 +125,8 @@ class AccountRecord:
                 f"counted, cannot be used ({reason}): nothing was sent. Make room, or mend the file; moved "
                 "away, it begins anew with nothing spent"
             )
-        if store.path not in _told:
-            _told.add(store.path)
+        if store.path not in _warned:
+            _warned.add(store.path)
             log.warning(
                 "the account's record %s cannot be written (%s): POSTs leave all the same, and are missing "
                 "in `seedance tasks` and `seedance spend`",

@@ -23,6 +23,8 @@ from typing import TYPE_CHECKING, Final, TypeAlias
 
 from attrs import frozen
 
+from seedance_async.credit_format import credit_count
+
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
@@ -98,7 +100,7 @@ class Refusal:
         held = f", {standing.uncertain:g} are held for what is uncertain" if standing.uncertain else ""
         costs = "has a price that nobody knows yet" if self.price is None else f"costs {self.price:g}"
         return (
-            f"the standing limit of {window.most:g} credits a {window.name} is reached "
+            f"the standing limit of {credit_count(window.most)} a {window.name} is reached "
             f"(SEEDANCE_MAX_CREDITS_{window.name.upper()}): {standing.spent:g} are spent{held}, "
             f"and the next POST {costs}"
         )

@@ -15,6 +15,7 @@ from seedance_async.budget.file_memory import outlives_a_process
 from seedance_async.errors import ConfigurationError
 from seedance_async.logs import Log
 from seedance_async.models import CreditLimits
+from seedance_async.models.display import shown
 from seedance_async.record.account import AccountRecord
 from seedance_async.record.place import record_path
 
@@ -76,7 +77,8 @@ def _recording(given: Recording | None) -> Recording | None:
         if text in _WORDS:
             return _WORDS[text]
         given = text  # type: ignore[assignment]  # for the message
-    raise ConfigurationError(f"a record is on, off, or has prompts; got {given!r} (SEEDANCE_RECORD, record=)")
+    allowed = "record must be True, False or 'prompts', and SEEDANCE_RECORD on, off or prompts"
+    raise ConfigurationError(f"{allowed}; got {shown(given)}")
 
 
 def _limits() -> CreditLimits:

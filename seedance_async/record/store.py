@@ -359,12 +359,12 @@ def _book_end(connection: sqlite3.Connection, row: int) -> None:
     kind, used, booked = connection.execute(
         "SELECT kind, credits_used, credits_refunded FROM posts WHERE id = ?", (row,)
     ).fetchone()
-    tasks, told, charged, refunded = connection.execute(
+    tasks, stated, charged, refunded = connection.execute(
         "SELECT count(*), count(credits_used), sum(credits_used), sum(credits_refunded) FROM tasks "
         "WHERE post = ?",
         (row,),
     ).fetchone()
-    if used is None and told == tasks:
+    if used is None and stated == tasks:
         used = charged
         _charge(connection, row, used)
         _learn(connection, kind, used / tasks)

@@ -28,6 +28,7 @@ class Call:
         endpoint: which part of the API it addresses, in the words of ``Fault.on``.
         path: below the base URL, such as ``/tasks/sd2_abc``.
         key: fingerprint of the bearer key; the key itself is never stored.
+        local_media: by URL of an input at loopback, why it cannot be used; empty where it can be.
     """
 
     number: int
@@ -38,6 +39,7 @@ class Call:
     idempotency_key: str | None = None
     content_type: str = ""
     body: bytes = field(default=b"", repr=False)
+    local_media: Mapping[str, str] = field(factory=dict, repr=False)
 
 
 @frozen(kw_only=True)

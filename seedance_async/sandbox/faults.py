@@ -40,11 +40,12 @@ from seedance_async.sandbox.field_checks import (
     short_repr,
     whole,
 )
+from seedance_async.sandbox.other_files import OtherFile
 
 FaultMoment = Literal["before", "after"]
 Target = Literal["submit", "task", "media", "any"]
 
-REQUEST_EFFECTS: Final = frozenset({"delay", "duplicate", "ignore-range"})
+REQUEST_EFFECTS: Final = frozenset({"delay", "deliver", "duplicate", "ignore-range"})
 """The effects that act on the request; its work is done at whichever moment they are applied."""
 
 EFFECTS: Final[tuple[str, ...]] = (*sorted(REQUEST_EFFECTS), *REPLY_EFFECTS, *WIRE_EFFECTS)
@@ -65,7 +66,8 @@ class Fault(EffectSettings):
     Attributes:
         effect: a name of :data:`EFFECTS`. ``delay`` waits ``seconds``; ``duplicate`` delivers the request
             twice, as a proxy that retries does, and gives the caller the second reply; ``ignore-range``
-            serves the whole of a file; for the rest see :mod:`seedance_async.sandbox.effects`.
+            serves the whole of a file; ``deliver`` makes another file than was asked for; for the rest
+            see :mod:`seedance_async.sandbox.effects`.
         moment: before the work is done, or after it.
         on: the endpoint: a submit, a poll of a task, a download, or any of them.
         nth: apply from the nth matching exchange on, counted from 1.
@@ -78,7 +80,8 @@ class Fault(EffectSettings):
         headers: of the reply, such as ``Retry-After``; a number is turned into its text.
         body: literal body of that reply, or of ``garbage``; empty: a suitable one. ``{authorization}`` in it
             is replaced by what the caller sent.
-        fields: to set in the reply's JSON, for ``edit``.
+        fields: to set in the reply's JSON, for ``edit``; of the file, for ``deliver``, see
+            :class:`~seedance_async.sandbox.other_files.OtherFile`.
         without: fields to leave out of it.
         seconds: real seconds to wait, for ``delay``, and between two bytes for ``dribble``.
     """
@@ -90,6 +93,12 @@ class Fault(EffectSettings):
     count: int | None = field(default=1, validator=whole(1, or_none=True))
     lasts: float = field(default=FOR_EVER, validator=number(0))
     probability: float = field(default=1.0, validator=number(0, 1))
+
+    def __attrs_post_init__(self) -> None:
+        if self.effect == "deliver":
+            if self.on not in {"media", "any"}:
+                raise ValueError(f"deliver is an effect on media; got on={short_repr(self.on)}")
+            OtherFile.read(self.fields)
 
     @property
     def prevents(self) -> bool:
@@ -144,7 +153,7 @@ def _status_fault(status: int, moment: FaultMoment = "after", **headers: str) ->
 
 
 NAMED: Final[Mapping[str, Fault]] = {
-    **{effect: Fault(effect=effect) for effect in EFFECTS if effect not in {"status", "edit"}},
+    **{effect: Fault(effect=effect) for effect in EFFECTS if effect not in {"status", "edit", "deliver"}},
     "drop-before": Fault(effect="drop", moment="before"),
     "drop-after-charge": Fault(effect="drop", moment="after"),
     "reset-before": Fault(effect="reset", moment="before"),
@@ -167,6 +176,9 @@ NAMED: Final[Mapping[str, Fault]] = {
     "lag": Fault(effect="status", moment="before", on="task", status=404),
     "vanish": Fault(effect="status", moment="before", on="task", nth=2, count=None, status=404),
     "expired": Fault(effect="status", on="media", status=403),
+    "smaller": Fault(effect="deliver", on="media", count=None, fields={"scale": 2 / 3}),
+    "shorter": Fault(effect="deliver", on="media", count=None, fields={"seconds": 2}),
+    "silent": Fault(effect="deliver", on="media", count=None, fields={"audio": False}),
     "range-past-end": Fault(effect="status", on="media", status=416),
 }
 """The faults that a prompt can ask for by name."""

@@ -2,13 +2,17 @@
 
 The vendor's server fetches the media of a request from anywhere. This one cannot reach the internet, so media
 elsewhere are taken on trust, and its own are looked at: the URL's signature and age, and what the file is.
+Those that another server of this machine has are fetched, see ``local_media``.
 
 Pure.
 """
 
 from __future__ import annotations
 
+import json
+from ipaddress import ip_address
 from typing import TYPE_CHECKING, Final
+from urllib.parse import urlsplit
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -16,6 +20,9 @@ if TYPE_CHECKING:
     from seedance_async.sandbox.signed_urls import UrlSigner
     from seedance_async.sandbox.tasks import Task
     from seedance_async.sandbox.validation import GenerationRequest
+
+MOST_URLS: Final = 12
+"""Of one request, by the vendor's table."""
 
 MEDIA_FIELDS: Final = ("image_url", "end_image_url", "media_urls", "image_urls")
 CLIPS_TOO: Final = frozenset({"media_urls"})
@@ -29,6 +36,27 @@ def media_of(fields: Mapping[str, object]) -> Iterator[tuple[str, str]]:
         for url in value if isinstance(value, list) else [value]:
             if isinstance(url, str):
                 yield name, url
+
+
+def local_urls(body: bytes, *, media_url: str) -> dict[str, str]:
+    """The http URLs at loopback in a request's body, each with its field; but for the sandbox's own files."""
+    try:
+        document = json.loads(body)
+    except (ValueError, RecursionError):
+        return {}
+    given = media_of(document) if isinstance(document, dict) else ()
+    found = {url: name for name, url in given if is_local(url) and not url.startswith(f"{media_url}/")}
+    return dict(list(found.items())[:MOST_URLS])
+
+
+def is_local(url: str) -> bool:
+    """Whether a URL is one of this machine over http."""
+    try:
+        parts = urlsplit(url)
+        host = parts.hostname or ""
+        return parts.scheme == "http" and (host == "localhost" or ip_address(host).is_loopback)
+    except ValueError:
+        return False
 
 
 def refusal_reason(

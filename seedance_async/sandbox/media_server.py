@@ -16,6 +16,7 @@ from anyio import to_thread
 from seedance_async.sandbox.calls import Call, Reply
 from seedance_async.sandbox.delivery import apply_reply_effects, deliver
 from seedance_async.sandbox.inputs import sources_of
+from seedance_async.sandbox.other_files import delivered
 from seedance_async.sandbox.outputs import Clip, Picture, content_of
 from seedance_async.sandbox.ranges import Slice, UnsatisfiableError, requested_slice
 from seedance_async.sandbox.runtime import MediaRecord
@@ -58,11 +59,15 @@ class MediaServer:
         if request.method not in {"GET", "HEAD"}:
             return _plain(405, f"Method {request.method} is not allowed here")
         whole = any(fault.effect == "ignore-range" for fault in faults)
-        reply = await self._serve(request, runtime, request_headers={} if whole else request.headers)
+        reply = await self._serve(request, runtime, faults, request_headers={} if whole else request.headers)
         return apply_reply_effects(reply, faults, request.headers)
 
     async def _serve(
-        self, request: web.BaseRequest, runtime: Runtime, request_headers: Mapping[str, str]
+        self,
+        request: web.BaseRequest,
+        runtime: Runtime,
+        faults: tuple[Fault, ...],
+        request_headers: Mapping[str, str],
     ) -> Reply:
         state, now = runtime.state, anyio.current_time()
         task_id, _, name = request.path.strip("/").partition("/")
@@ -74,7 +79,7 @@ class MediaServer:
         if task is None:
             return _plain(404, "No such file")
         sources = partial(sources_of, signer=state.signer, tasks=state.tasks)
-        content = content_of(task, name, sources)
+        content = delivered(content_of(task, name, sources), faults)
         body = await self._cache.get(content)
         return _part(request_headers, body, content.content_type, _headers(task, runtime))
 

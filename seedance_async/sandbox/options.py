@@ -141,6 +141,9 @@ class Conditions:
         price: credits of one task.
         busy_above: most tasks that the service processes at a time, for all accounts together; at that
             number a submit is answered 503 ``service_busy``. None: no such limit.
+        reference_checks: submits with pictures or clips that an account may send in one window, beside the
+            limit of all its requests; a further one is answered 429 without ``Retry-After``. The vendor's
+            site tells of 3, no document does. None: no such limit.
     """
 
     seed: int = 0
@@ -152,6 +155,7 @@ class Conditions:
     duration: Callable[[GenerationRequest, Random], float] = typical_duration
     price: Callable[[GenerationRequest], int] = credits_for
     busy_above: int | None = field(default=None, validator=validators.optional(validators.ge(1)))
+    reference_checks: int | None = field(default=None, validator=validators.optional(validators.ge(1)))
 
     def real(self, seconds: float) -> float:
         """Account seconds in seconds of the caller's clock."""

@@ -29,7 +29,7 @@ SHOWN_DEPTH: Final = 3
 class Clip(Drawn):
     """A video to make."""
 
-    seconds: int
+    seconds: float
     audio: bool
     content_type: str = "video/mp4"
 

@@ -13,11 +13,14 @@ from typing import TYPE_CHECKING, Final
 
 import anyio
 from aiohttp import web
+from anyio import to_thread
 from attrs import evolve
 
 from seedance_async.sandbox import admin
 from seedance_async.sandbox.calls import BASE_PATH, Call, Endpoint, Record, Reply, fingerprint, refusal
 from seedance_async.sandbox.delivery import apply_reply_effects, deliver
+from seedance_async.sandbox.inputs import local_urls
+from seedance_async.sandbox.local_media import look
 from seedance_async.sandbox.state import SUBMIT_PATHS, TASKS_PATH, Admission
 
 if TYPE_CHECKING:
@@ -39,7 +42,9 @@ class ApiServer:
             return await admin.handle(request, self._emulator)
         runtime = self._emulator.runtime
         await runtime.wait_latency()
-        call = _read_call(request, await _read_body(request), number=runtime.recorder.next_number)
+        body = await _read_body(request)
+        local = await _look_at_local_media(body, runtime.state.signer.media_url)
+        call = _read_call(request, body, number=runtime.recorder.next_number, local_media=local)
         faults = runtime.faults.triggered_by(call, now=anyio.current_time(), prompt=runtime.prompt_of(call))
         admission = self._arrive(runtime, call, faults)
         if any(fault.effect == "duplicate" for fault in faults):
@@ -115,7 +120,12 @@ async def _read_body(request: web.BaseRequest) -> bytes:
         return b""  # above a megabyte; refused as a body that is not JSON
 
 
-def _read_call(request: web.BaseRequest, body: bytes, *, number: int) -> Call:
+async def _look_at_local_media(body: bytes, media_url: str) -> Mapping[str, str]:
+    urls = local_urls(body, media_url=media_url)
+    return await to_thread.run_sync(look, urls) if urls else {}
+
+
+def _read_call(request: web.BaseRequest, body: bytes, *, number: int, local_media: Mapping[str, str]) -> Call:
     path = request.rel_url.raw_path.removeprefix(BASE_PATH)
     scheme, _, key = request.headers.get("Authorization", "").partition(" ")
     return Call(
@@ -127,6 +137,7 @@ def _read_call(request: web.BaseRequest, body: bytes, *, number: int) -> Call:
         idempotency_key=request.headers.get("Idempotency-Key") or None,
         content_type=request.content_type,
         body=body,
+        local_media=local_media,
     )
 
 

@@ -22,7 +22,7 @@ from attrs import evolve, frozen
 from seedance_async.sandbox.calls import Call, Reply, fingerprint, json_bytes, refusal
 from seedance_async.sandbox.directives import BATCH_FAILED_DIRECTIVE, FAIL_DIRECTIVE
 from seedance_async.sandbox.idempotency import KeyStore
-from seedance_async.sandbox.inputs import refusal_reason
+from seedance_async.sandbox.inputs import local_urls, media_of, refusal_reason
 from seedance_async.sandbox.ledger import Ledger
 from seedance_async.sandbox.options import CHECKS, AccountSpec, Behaviour, Conditions, SubmitCheck
 from seedance_async.sandbox.tasks import ID_PREFIX, Calendar, Task, submission_document, task_document
@@ -73,6 +73,7 @@ class ServiceState:
         self._now = calendar.started_at
         self._owners: dict[str, str] = {}
         self._windows: dict[str, RateWindow] = {}
+        self._reference_windows: dict[str, RateWindow] = {}
         self._due_refunds: list[tuple[float, str]] = []  # a heap: when which task will fail
         self._ids, self._durations, self._outcomes = (
             Random(f"{conditions.seed}/{stream}") for stream in ("ids", "durations", "fates")
@@ -121,6 +122,8 @@ class ServiceState:
         self.settle(at)
         account = self._owners.get(call.key or "")
         if account is not None:
+            urls = local_urls(call.body, media_url=self.signer.media_url)
+            call = evolve(call, local_media=dict.fromkeys(urls, ""))  # looked at when it was accepted
             self._submit(Admission(call, account, self._read(call)), account)
             self._keys.finish(call, account)
 
@@ -207,14 +210,20 @@ class ServiceState:
         # The balance is checked again: since the call was admitted, another one may have spent it.
         early = set(self._checks_before_key(call)) - {"balance"}
         late: list[SubmitCheck] = [check for check in CHECKS if check not in early]
-        refused = self._first_refusal(late, admission, account) or self._own_media(request) or self._busy()
+        refused = (
+            self._first_refusal(late, admission, account) or self._media(request, account) or self._busy()
+        )
         reply = refused or self._accept(request, call, account)
         self._keys.store(call, account, reply, self._now)
         return reply
 
-    def _own_media(self, request: GenerationRequest | Reply | None) -> Reply | None:
-        if not isinstance(request, GenerationRequest):
+    def _media(self, request: GenerationRequest | Reply | None, account: str) -> Reply | None:
+        """Check the pictures and clips that a request brings, where the account may have any checked now."""
+        if not isinstance(request, GenerationRequest) or not any(media_of(request.fields)):
             return None
+        window = self._reference_windows.get(account)
+        if window is not None and window.admit(self._now) is not None:
+            return refusal("rate_limited", "Too many reference media to validate")
         reason = refusal_reason(request, signer=self.signer, tasks=self.tasks, now=self._now)
         return refusal("invalid_request", reason) if reason else None
 
@@ -268,22 +277,30 @@ class ServiceState:
 
     def _open_account(self, spec: AccountSpec) -> None:
         self._owners |= {fingerprint(key): spec.name for key in spec.keys}
-        self._windows[spec.name] = open_window(
+        self._windows[spec.name] = self._open_window(self.conditions.requests)
+        if self.conditions.reference_checks is not None:
+            self._reference_windows[spec.name] = self._open_window(self.conditions.reference_checks)
+        self.ledger.top_up(spec.name, spec.credits, at=self._now)
+
+    def _open_window(self, requests: int) -> RateWindow:
+        return open_window(
             self.behaviour.window,
-            requests=self.conditions.requests,
+            requests=requests,
             period=self.conditions.real(self.conditions.period),
             origin=self.calendar.started_at + self.conditions.real(self.behaviour.window_phase),
             refused_count=self.behaviour.refused_count,
         )
-        self.ledger.top_up(spec.name, spec.credits, at=self._now)
 
     def _read(self, call: Call) -> GenerationRequest | Reply:
         if call.content_type != "application/json":
             return refusal("invalid_request", "Content-Type must be application/json")
         try:
-            return parse_request(call.path, call.body, media_url=self.signer.media_url)
+            return parse_request(
+                call.path, call.body, media_url=self.signer.media_url, local_media=call.local_media
+            )
         except InvalidBodyError as error:
-            return refusal("invalid_request", str(error))
+            seen = next(filter(None, call.local_media.values()), "")
+            return refusal("invalid_request", f"{error} ({seen})" if seen else str(error))
 
     def _random_id(self) -> str:
         return "".join(self._ids.choices(_ID_ALPHABET, k=16))

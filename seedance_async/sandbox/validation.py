@@ -70,26 +70,34 @@ class _Table:
     combination: CombinationCheck
 
 
-def parse_request(path: str, body: bytes, *, media_url: str = "") -> GenerationRequest:
+NOTHING_LOCAL: Final[Mapping[str, str]] = {}
+
+
+def parse_request(
+    path: str, body: bytes, *, media_url: str = "", local_media: Mapping[str, str] = NOTHING_LOCAL
+) -> GenerationRequest:
     """Parse the body of a POST to ``path``, one of :data:`TABLES`.
 
     Args:
         path: the endpoint.
         body: of the call.
         media_url: where the server's own files are; those count as public, wherever it runs.
+        local_media: by URL at loopback that was looked at, why it cannot be used; empty where it can be.
 
     Raises:
         InvalidBodyError: the body is not a JSON object, or violates the endpoint's table.
     """
     table = TABLES[path]
     given = _read_object(body)
-    if problems := list(_problems(table, _with_own_media_public(given, media_url))):
+    if problems := list(_problems(table, _with_own_media_public(given, media_url, local_media))):
         raise InvalidBodyError("; ".join(problems))
     defaults = {name: rule.default for name, rule in table.fields.items() if rule.default is not None}
     return GenerationRequest(model=table.model, fields=defaults | given)
 
 
-def _with_own_media_public(given: dict[str, object], media_url: str) -> dict[str, object]:
+def _with_own_media_public(
+    given: dict[str, object], media_url: str, local_media: Mapping[str, str]
+) -> dict[str, object]:
     if not media_url:
         return given
 
@@ -97,7 +105,8 @@ def _with_own_media_public(given: dict[str, object], media_url: str) -> dict[str
         if isinstance(value, list):
             return [public(each) for each in value]
         is_own = isinstance(value, str) and value.startswith(f"{media_url}/")
-        return "https://own.example.com/" if is_own else value
+        is_usable = isinstance(value, str) and local_media.get(value) == ""
+        return "https://own.example.com/" if is_own or is_usable else value
 
     return {name: public(value) for name, value in given.items()}
 

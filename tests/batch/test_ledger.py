@@ -304,17 +304,17 @@ def test_a_task_that_tells_nothing_either_leaves_the_known_price_booked() -> Non
     assert ledger.affords(CLIP)
 
 
-@pytest.mark.parametrize(("told", "spent"), [(30, 30), (80, 80)])
-def test_a_task_that_tells_more_than_the_answer_is_believed(told: int, spent: int) -> None:
+@pytest.mark.parametrize(("stated", "spent"), [(30, 30), (80, 80)])
+def test_a_task_that_tells_more_than_the_answer_is_believed(stated: int, spent: int) -> None:
     """The highest price that anybody told is the one that counts."""
     ledger = Ledger(cap=100, prices=PRICES)
     ledger.reserve("dear", CLIP)
     ledger.settle("dear", 30)
 
-    ledger.conclude("dear", CLIP, booked=30, charged=told)
+    ledger.conclude("dear", CLIP, booked=30, charged=stated)
 
     assert spent == ledger.spent
-    assert ledger.affords(CLIP) is (told == 30)
+    assert ledger.affords(CLIP) is (stated == 30)
 
 
 def test_a_refund_of_a_job_whose_price_was_never_told_makes_no_room() -> None:

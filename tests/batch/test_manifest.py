@@ -126,6 +126,27 @@ def test_every_problem_of_every_line_is_told_with_its_field(tmp_path: Path) -> N
     assert "did you mean 'seedance2'" in problems[7][2]
 
 
+def test_a_fault_of_json_is_told_with_one_line_number(tmp_path: Path) -> None:
+    """That of the manifest; the decoder sees one line and calls it the first."""
+    path = tmp_path / "jobs.jsonl"
+    path.write_text(as_lines(JOBS[:1]) + '{"model": "seedance2" "prompt": "A boat"}\n')
+
+    ((line, _, reason),) = reported(path)
+    assert 2 == line
+    assert reason.endswith("at column 23")
+    assert "line 1" not in reason
+
+
+def test_several_urls_in_one_text_are_advised_as_a_list(tmp_path: Path) -> None:
+    """Split as the cell of a table is; a comma inside a URL stays there."""
+    path = tmp_path / "jobs.jsonl"
+    urls = "https://a.example/1,2.png,https://a.example/3.png https://a.example/4.png"
+    path.write_text(as_lines([{"model": "seedance2", "prompt": "A boat", "media_urls": urls}]))
+
+    expected = "['https://a.example/1,2.png', 'https://a.example/3.png', 'https://a.example/4.png']"
+    assert f"write {expected}" in reported(path)[0][2]
+
+
 def test_a_problem_in_an_array_names_the_element_and_its_line(tmp_path: Path) -> None:
     """Many arrays are one line long."""
     path = tmp_path / "jobs.json"
@@ -147,7 +168,10 @@ def test_a_problem_in_a_table_names_the_line_where_its_row_begins(tmp_path: Path
 @pytest.mark.parametrize(
     ("table", "said"),
     [
-        (b"Model,Prompt\nseedance2,A boat\n", "did you mean 'model'?"),
+        (b"Model,Prompt\nseedance2,A boat\n", "perhaps 'model' (other letter case)"),
+        ("“model”,“prompt”\nseedance2,A boat\n".encode(), "“ is no quote in CSV; write 'model' without"),
+        ("model,\u2018prompt\u2019\nseedance2,A boat\n".encode(), "\u2018 is no quote in CSV"),
+        (b"model,`prompt`\nseedance2,A boat\n", "` is no quote in CSV"),
         (b"model,promt\nseedance2,A boat\n", "did you mean 'prompt'?"),
         (b"model,prompt\nseedance2,caf\xe9s\n", "save the file as 'CSV UTF-8'"),
         (b"sep=;\nmodel;prompt;seed\nseedance2;A boat;many\n", "line 3, seed"),
@@ -195,7 +219,7 @@ def test_a_file_that_is_none_is_refused_with_a_reason(
 
 def test_a_missing_file_is_a_manifest_error(tmp_path: Path) -> None:
     """The command line maps that to "usage or manifest, nothing sent"."""
-    with pytest.raises(ManifestError, match="No such file"):
+    with pytest.raises(ManifestError, match="there is no such file"):
         list(read(tmp_path / "missing.jsonl"))
 
 

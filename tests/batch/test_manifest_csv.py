@@ -136,8 +136,9 @@ def test_one_url_that_is_two_is_refused_in_json_as_well(form: str, separator: st
     ("name", "text", "words"),
     [
         ("prompts.txt", "A boat on a pond\nA fox in snow\n", ["read as CSV", "A boat on a pond", "model"]),
-        ("jobs.yaml", "- model: seedance2\n  prompt: A boat\n", ["read as CSV", "YAML is not read"]),
-        ("jobs.yml", "jobs:\n  - {model: seedance2}\n", ["read as CSV", "YAML is not read"]),
+        ("jobs.yaml", "- model: seedance2\n  prompt: A boat\n", ["is YAML, which is not read", "TOML"]),
+        ("jobs.yml", "jobs:\n  - {model: seedance2}\n", ["is YAML, which is not read", "JSON lines"]),
+        ("jobs", "---\n- model: seedance2\n", ["is YAML, which is not read"]),
         ("notes", "# Prompts\n\nA boat, at dusk\n", ["read as CSV", "# Prompts"]),
         ("jobs.csv", "seedance2,A boat\nseedance2,A fox\n", ["read as CSV", "model,prompt"]),
         ("jobs.csv", "prompt,seed\nA boat,1\n", ["read as CSV", "'model' is missing"]),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import socket
 import stat
 from typing import TYPE_CHECKING
 
@@ -65,6 +66,18 @@ async def test_a_journal_is_for_the_owner_whatever_the_umask(tmp_path: Path) -> 
 
     assert {"journal.sqlite": 0o600, "journal.sqlite-wal": 0o600} == modes
     assert 0o600 == mode(tmp_path / "journal.sqlite")
+
+
+async def test_what_stands_beside_an_open_journal_says_nothing_of_its_jobs(tmp_path: Path) -> None:
+    """Who has it open, and room for when the disk is full; both are gone with the run."""
+    found: dict[str, bytes] = {}
+    async with Sandbox() as sandbox, opened(sandbox, tmp_path) as batch:
+        async for _ in batch.run(pictures(1)):
+            found = {name: (tmp_path / name).read_bytes() for name in ("journal.pid", "journal.reserve")}
+
+    assert f"{os.getpid()} on {socket.gethostname()}\n".encode() == found["journal.pid"]
+    assert not any(found["journal.reserve"])
+    assert not list(tmp_path.glob("journal.[pr]*"))
 
 
 @pytest.mark.parametrize(("mask", "expected"), [(0o022, 0o644), (0o027, 0o640), (0o077, 0o600)])

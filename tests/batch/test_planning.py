@@ -77,7 +77,7 @@ def test_what_the_manifest_no_longer_lists_is_forgotten_unless_it_was_sent(tmp_p
         plan(store, [draft("sent"), draft("unsent", line=2), draft("kept", line=3)])
         store.intend(1, now=1.0)
         planner = Planner(store, whole=True)
-        planner.take([draft("kept"), draft("new", line=2)])
+        planner.take([draft("kept"), draft("new", "A new boat", line=2)])
         changes = planner.finish(manifest="")
 
         assert (1, 2, 0) == (changes.added, changes.removed, changes.edited)

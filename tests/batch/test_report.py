@@ -44,8 +44,8 @@ async def test_every_job_is_shown_with_what_it_took(tmp_path: Path) -> None:
         'src="./hat.mp4"',
         'poster="./hat-last-frame.png"',
         "9:16",
-        "24 cr",
-        "16 cr",
+        "24 credits",
+        "16 credits",
         "40 credits",
     ):
         assert reported in page

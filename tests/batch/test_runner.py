@@ -17,6 +17,7 @@ from seedance_async import (
     ManifestError,
     NanoBananaPro,
     Seedance2Video,
+    ValidationError,
 )
 from seedance_async.batch.states import State
 from seedance_async.sandbox import Conditions, Fault, Sandbox
@@ -24,8 +25,12 @@ from tests.batch.helpers import PRICE, charged, opened, pictures, results_of, ru
 from tests.batch.soak import soak
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
+    from collections.abc import AsyncIterator, Callable, Iterable
     from pathlib import Path
+
+    from seedance_async.models import Request
+
+BOAT = NanoBananaPro(prompt="A boat", output_format="jpeg")
 
 
 async def test_every_job_is_paid_once_and_saved(tmp_path: Path) -> None:
@@ -230,6 +235,56 @@ async def test_a_name_that_comes_twice_is_refused(tmp_path: Path) -> None:
             await results_of(batch, manifest)
 
         assert [] == sandbox.requests
+
+
+@pytest.mark.parametrize(
+    ("jobs", "said"),
+    [
+        (
+            [Job(BOAT, name="boat"), Job(BOAT, name="Boat")],
+            r"jobs\[1\], name: 'Boat' is the name of the job at jobs\[0\] too, as 'boat' \(other letter",
+        ),
+        ([Job(BOAT, name="boat"), BOAT, Job(BOAT, name="boat")], r"jobs\[2\], name: 'boat' is the name of"),
+        ([BOAT, "A boat"], r"jobs\[1\]: expected a Job or a request, got str"),
+        (
+            [Job(BOAT, name="a"), Job(Seedance2Video(prompt="It sails", image_url="$b.image"), name="c")],
+            r"jobs\[1\], image_url: '\$b.image' names a job that is not there",
+        ),
+    ],
+)
+@pytest.mark.parametrize("kind", [list, iter])
+async def test_jobs_of_a_program_that_are_refused_leave_nothing_behind(
+    kind: Callable[[list[Job | Request]], Iterable[Job | Request]],
+    jobs: list[Job | Request],
+    said: str,
+    tmp_path: Path,
+) -> None:
+    """As a manifest does not; the job is named as the program writes it, from 0."""
+    async with Sandbox() as sandbox:
+        with pytest.raises((ManifestError, ValidationError), match=said):
+            async with opened(sandbox, tmp_path / "new" / "out") as batch:
+                await results_of(batch, kind(jobs))
+
+        assert not sandbox.paid_tasks
+    assert [] == list(tmp_path.iterdir())
+
+
+async def test_a_refusal_after_something_was_sent_keeps_the_journal(tmp_path: Path) -> None:
+    """It knows what is paid; what came before the refused job is not lost."""
+
+    async def jobs() -> AsyncIterator[Job | Request]:
+        yield Job(BOAT, name="boat")
+        while not sandbox.paid_tasks:  # noqa: ASYNC110 - virtual time
+            await anyio.sleep(1)
+        yield Job(BOAT, name="boat")
+
+    async with Sandbox() as sandbox:
+        with pytest.raises(ManifestError, match=r"jobs\[1\]"):
+            async with opened(sandbox, tmp_path / "out") as batch:
+                await results_of(batch, jobs())
+
+        assert {"saved": 1} == states(await run_once(sandbox, tmp_path / "out", [Job(BOAT, name="boat")]))
+        assert 1 == len(sandbox.paid_tasks)
 
 
 async def test_everything_wrong_is_told_before_anything_is_sent(tmp_path: Path) -> None:

@@ -251,8 +251,32 @@ async def test_the_same_manifest_in_another_directory_is_told(
     alone = await seedance("batch", jobs, "-o", there)
 
     assert f"note: {here} is a batch of the same manifest" in elsewhere.err
+    assert "1 job is sent from here" in elsewhere.err
     assert not any("same manifest" in ending.err for ending in (first, again, alone))
     assert 0o600 == stat.S_IMODE((tmp_path / "state" / "batches.jsonl").stat().st_mode)
+
+
+async def test_no_order_that_is_not_paid_twice_is_called_so(
+    seedance: Type, seedance_sandbox: Sandbox, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nothing was sent from there, nothing is sent from here, another account pays, or it is refused here."""
+    monkeypatch.setenv("SEEDANCE_STATE_DIR", str(tmp_path / "state"))
+    jobs = pictures(tmp_path, 1)
+    for name in ("wrong-key", "here", "there"):
+        (tmp_path / name).mkdir()
+    unpaid = await seedance("batch", jobs, "-o", tmp_path / "wrong-key", "--api-key", "sk_test_wrong")
+    here = await seedance("batch", jobs, "-o", tmp_path / "here")
+    there = await seedance("batch", jobs, "-o", tmp_path / "there")
+    again = await seedance("batch", jobs, "-o", tmp_path / "here")
+    other = await seedance("batch", jobs, "-o", tmp_path / "wrong-key", "--api-key", "sk_test_wrong")
+    (tmp_path / "there" / "journal.sqlite").unlink()
+    refused = await seedance("batch", jobs, "-o", tmp_path / "there")
+
+    assert 2 == len(seedance_sandbox.paid_tasks)
+    assert [4, 0, 0, 0, 4, 2] == [each.code for each in (unpaid, here, there, again, other, refused)]
+    assert [there] == [
+        each for each in (unpaid, here, there, again, other, refused) if "same manifest" in each.err
+    ]
 
 
 async def test_a_planted_memory_of_the_sandbox_is_told_in_a_line(seedance: Type, tmp_path: Path) -> None:
@@ -535,5 +559,55 @@ async def test_two_runners_in_one_directory_are_one_too_many(seedance: Type, tmp
             await anyio.sleep(0.01)
         ending = await seedance("batch", manifest, "-o", tmp_path / "out")
 
-    assert ExitCode.FAILED == ending.code
+    assert ExitCode.USAGE == ending.code
     assert f"process {os.getpid()}" in ending.err
+
+
+@pytest.mark.parametrize("lost", ["journal.sqlite", "older journal"])
+async def test_a_trial_run_refuses_a_directory_as_the_run_does(
+    lost: str, seedance: Type, seedance_sandbox: Sandbox, tmp_path: Path
+) -> None:
+    """With the same words and the same exit code: nothing was sent, and nothing is."""
+    manifest, out = pictures(tmp_path, 1), tmp_path / "out"
+    await seedance("batch", manifest, "-o", out)
+    (out / "journal.sqlite").unlink()
+    if lost == "older journal":
+        await seedance("batch", manifest, "-o", tmp_path / "other")
+        (tmp_path / "other" / "journal.sqlite").rename(out / "journal.sqlite")
+    paid = len(seedance_sandbox.paid_tasks)
+
+    trial = await seedance("batch", manifest, "-o", out, "--dry-run")
+    estimate = await seedance("estimate", manifest, "-o", out)
+    run = await seedance("batch", manifest, "-o", out)
+
+    assert [ExitCode.USAGE] * 3 == [trial.code, estimate.code, run.code]
+    assert run.err in {trial.err, f"API: {seedance_sandbox.base_url}\n{trial.err}"}
+    assert trial.err == estimate.err
+    assert "Put" in trial.err
+    assert paid == len(seedance_sandbox.paid_tasks)
+
+
+@pytest.mark.parametrize(
+    ("name", "words"),
+    [
+        ("jobs.jsnl", "there is no such file in {here}; did you mean 'jobs.jsonl'?"),
+        ("JOBS.jsonl", "perhaps 'jobs.jsonl' (other letter case)"),
+        ("films/jobs.jsonl", "there is no such file, and no directory {here}/films"),
+        ("", "is a directory; name the manifest in it, such as {here}/jobs.jsonl"),
+    ],
+)
+@pytest.mark.parametrize("command", ["batch", "estimate", "expand"])
+async def test_a_manifest_that_is_not_there_is_looked_for(
+    command: str, name: str, words: str, seedance: Type, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where it was looked for, and what is there; a key that is missing as well can wait."""
+    monkeypatch.delenv("SEEDANCE_API_KEY")
+    pictures(tmp_path, 1)
+    flags = ["-o", tmp_path / "out"] if command == "batch" else []
+
+    ending = await seedance(command, tmp_path / name, *flags)
+
+    assert ExitCode.USAGE == ending.code
+    assert f"error: {tmp_path / name}: " in ending.err
+    assert words.format(here=tmp_path) in ending.err
+    assert not (tmp_path / "out").exists()

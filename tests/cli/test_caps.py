@@ -104,7 +104,7 @@ async def test_credits_are_the_same_live_at_the_end_and_in_the_gallery(
         line for line in ending.lines if line.startswith("credits")
     )
     assert reported in (out / "gallery.html").read_text()
-    assert f"{12 - 12} cr (12 used, 12 refunded)" in (out / "gallery.html").read_text()
+    assert f"{12 - 12} credits (12 used, 12 refunded)" in (out / "gallery.html").read_text()
 
 
 @pytest.mark.parametrize(
@@ -119,7 +119,7 @@ async def test_credits_are_the_same_live_at_the_end_and_in_the_gallery(
 )
 def test_credits_as_text(used: float, refunded: float | None, text: str) -> None:
     """The net first, and where it comes from only if it is another number."""
-    assert text == format_credits(used, refunded, unit=" credits")
+    assert text == format_credits(used, refunded, with_unit=True)
 
 
 async def test_the_sidecars_add_up_to_what_was_charged(
@@ -159,4 +159,6 @@ async def test_the_command_that_collects_keeps_the_flags(
         where = ["-o", str(tmp_path / "new"), *where]
 
     (words,) = re.findall(rf"seedance {command} .*", ending.err)
-    assert ["seedance", command, task_id, *where] == shlex.split(words)
+    then = ["&&", "seedance", "download", task_id, "-o", str(tmp_path / "new"), *where]
+    expected = ["seedance", command, task_id, *where, *(then if command == "wait" else [])]
+    assert expected == shlex.split(words)

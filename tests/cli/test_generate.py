@@ -203,8 +203,44 @@ async def test_generate_ends_with_4_when_the_key_is_refused(seedance: Type) -> N
     ending = await seedance("generate", "gpt-image-2", "A paper boat", "--api-key", "sk_wrong")
 
     assert ExitCode.KEY_REFUSED == ending.code
-    assert "--api-key" in ending.err
+    assert "the key from --api-key was refused" in ending.err
+    assert "https://seedance2ai.io/app/api" in ending.err
     assert "sk_wrong" not in ending.err
+
+
+@pytest.mark.parametrize("words", [("status", "sd2_x"), ("batch", "jobs.jsonl", "-o", "out"), ("generate",)])
+@pytest.mark.parametrize("is_flag", [True, False])
+async def test_a_refused_key_is_said_to_be_from_where_it_is(
+    is_flag: bool, words: tuple[str, ...], seedance: Type, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """By every command, with the page where keys are made."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("SEEDANCE_API_KEY", "sk_other")
+    (tmp_path / "jobs.jsonl").write_text('{"model": "nano-banana-pro", "prompt": "A boat"}')
+    words = ("generate", "nano-banana-pro", "A boat") if words == ("generate",) else words
+
+    ending = await seedance(*words, *(("--api-key", "sk_wrong") if is_flag else ()))
+
+    assert ExitCode.KEY_REFUSED == ending.code
+    assert f"the key from {'--api-key' if is_flag else 'SEEDANCE_API_KEY'} was refused" in ending.err
+    assert "https://seedance2ai.io/app/api" in ending.err
+
+
+@pytest.mark.parametrize("words", [("status", "sd2_x"), ("batch", "jobs.jsonl", "-o", "out"), ("spend",)])
+async def test_without_a_key_a_command_says_what_to_set_and_how_to_try(
+    words: tuple[str, ...], seedance: Type, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """In the words of the command line, not of Python."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("SEEDANCE_API_KEY")
+    (tmp_path / "jobs.jsonl").write_text('{"model": "nano-banana-pro", "prompt": "A boat"}')
+
+    ending = await seedance(*words)
+
+    assert ExitCode.USAGE == ending.code
+    assert "set SEEDANCE_API_KEY or give --api-key; keys are made at https://" in ending.err
+    assert "--sandbox" in ending.err
+    assert "api_key=" not in ending.err
 
 
 @pytest.mark.seedance_sandbox(credits=1)

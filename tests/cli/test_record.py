@@ -209,6 +209,6 @@ async def test_an_estimate_uses_the_prices_that_were_charged(
     after = json.loads((await seedance("estimate", manifest, "--json")).out)
     dry = json.loads((await seedance("batch", manifest, "--dry-run", "--json")).out)
 
-    assert ["unknown", "recorded"] == [told["costs"][0]["source"] for told in (before, after)]
+    assert ["unknown", "recorded"] == [reported["costs"][0]["source"] for reported in (before, after)]
     assert [submission.credits_used] * 2 == after["credits"] == dry["credits"]
     assert 0 == after["jobs_without_price"]

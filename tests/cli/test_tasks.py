@@ -140,8 +140,9 @@ async def test_download_of_a_running_task_says_so(
 
     assert ExitCode.FAILED == ending.code
     assert "processing" in ending.err
-    assert f"seedance wait {task_ids[0]}" in ending.err
-    assert "stays finished" not in ending.err
+    assert f"seedance wait {task_ids[0]} && seedance download {task_ids[0]} -o {tmp_path}" in ending.err
+    assert "not done yet" in ending.err
+    assert "finished" not in ending.err
     assert [] == list(tmp_path.iterdir())
 
 
@@ -167,6 +168,7 @@ async def test_an_api_that_cannot_be_reached_is_told_at_once_and_then_rarely(
     assert ExitCode.OK != ending.code
     assert "cannot be reached" in reported[0]
     assert "(127.0.0.1); again in" in reported[0]
+    assert "trying again for up to 10 min: " in reported[0]
     assert 1 < len(reported) <= 11
 
 

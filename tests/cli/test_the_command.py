@@ -101,6 +101,12 @@ def test_the_extra_is_what_the_hint_installs() -> None:
         (["batch", "my", "jobs.jsonl", "-o", "out"], "seedance batch 'my jobs.jsonl' -o out"),
         (["estimate", "my", "jobs.jsonl"], "seedance estimate 'my jobs.jsonl'"),
         (["demo", "foo"], "unused words: foo; see --help"),
+        (
+            ["batch", "a.jsonl", "b.jsonl", "-o", "out"],
+            "one manifest is taken, and here are 2: a.jsonl b.jsonl; join them, cat a.jsonl b.jsonl > ",
+        ),
+        (["estimate", "a.csv", "b.CSV", "c.toml"], "here are 3: a.csv b.CSV c.toml; give each a directory"),
+        (["expand", "my", "film.toml"], "quote the manifest's name: seedance expand 'my film.toml'"),
     ],
 )
 async def test_unused_words_ask_for_quotes(

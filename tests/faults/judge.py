@@ -51,7 +51,7 @@ REPEATS: Final = 200
 
 
 @frozen(kw_only=True)
-class Told:
+class Reported:
     """What the caller knows of one job in the end."""
 
     prompt: str
@@ -70,9 +70,9 @@ class Told:
         return self.key == task.idempotency_key and (accepted or uncertain or on_record)
 
 
-def told(entry: JobEntry, error: SeedanceError | None) -> Told:
+def reported(entry: JobEntry, error: SeedanceError | None) -> Reported:
     """What a batch knows of a job."""
-    return Told(
+    return Reported(
         prompt=str(entry.request_fields["prompt"]),
         error=error or (SeedanceError(entry.error) if entry.error else None),
         ids=frozenset(entry.task_ids),
@@ -118,11 +118,13 @@ def check_paid_once(schedule: Schedule, sandbox: Sandbox, violations: Violations
         )
 
 
-def check_jobs(schedule: Schedule, sandbox: Sandbox, told: Sequence[Told], violations: Violations) -> None:
+def check_jobs(
+    schedule: Schedule, sandbox: Sandbox, reported: Sequence[Reported], violations: Violations
+) -> None:
     """Check that all that was paid is known to the caller, and nothing else is called done."""
     check_paid_once(schedule, sandbox, violations)
-    jobs: defaultdict[str, list[Told]] = defaultdict(list)
-    for each in told:
+    jobs: defaultdict[str, list[Reported]] = defaultdict(list)
+    for each in reported:
         jobs[each.prompt].append(each)
         violations.check(
             each.error is None or isinstance(each.error, SeedanceError), f"{each.error!r} is not of the tree"
@@ -141,10 +143,10 @@ def check_jobs(schedule: Schedule, sandbox: Sandbox, told: Sequence[Told], viola
 
 
 def check_credits(
-    schedule: Schedule, sandbox: Sandbox, told: Sequence[Told], booked: float, violations: Violations
+    schedule: Schedule, sandbox: Sandbox, reported: Sequence[Reported], booked: float, violations: Violations
 ) -> None:
     """Check that exactly the credits of the tasks that the caller knows are booked."""
-    known = {task_id for each in told for task_id in each.ids}
+    known = {task_id for each in reported for task_id in each.ids}
     charged = sum(task.credits for task in sandbox.tasks.values() if task.id in known)
     violations.check(schedule.untrue or booked == charged, f"{booked} booked, {charged} charged")
 
@@ -203,8 +205,8 @@ def check_files(place: Path, results: Sequence[JobResult], violations: Violation
 
 def check_secrecy(place: Path, results: Sequence[JobResult], violations: Violations) -> None:
     """Check that the key is nowhere, in whichever spelling."""
-    told = "\n".join(f"{result.error!r} {result.error} {result!r}" for result in results)
-    violations.check(KEY not in _plain(told), "the key is in what was told")
+    reported = "\n".join(f"{result.error!r} {result.error} {result!r}" for result in results)
+    violations.check(KEY not in _plain(reported), "the key is in what was told")
     for path in place.rglob("*"):
         if path.is_file() and KEY in _plain(path.read_bytes().decode(errors="replace")):
             violations.check(False, f"the key is in {path.name}")
@@ -214,13 +216,15 @@ def _plain(text: str) -> str:
     return unescape(unquote(ESCAPES.sub(lambda escape: chr(int(escape[1], 16)), text)))
 
 
-def check_end(schedule: Schedule, sandbox: Sandbox, told: Sequence[Told], violations: Violations) -> None:
+def check_end(
+    schedule: Schedule, sandbox: Sandbox, reported: Sequence[Reported], violations: Violations
+) -> None:
     """Check that a batch run again without faults collects what was paid, where its key allows it."""
     if schedule.untrue or schedule.forgets:
         return
     for prompt, tasks in paid_by_prompt(sandbox).items():
         for task in tasks:
-            mine = [each for each in told if each.names(task)]
+            mine = [each for each in reported if each.names(task)]
             ends = {"completed": State.SAVED, "failed": State.FAILED}[task.outcome]
             doubtful = schedule.closes_keys or schedule.doubts_ages
             collected = any(

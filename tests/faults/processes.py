@@ -1,4 +1,4 @@
-"""Processes of one account that are stopped, killed and robbed of their state, in real time.
+"""Processes of one account that are suspended and killed, and whose shared file is deleted, in real time.
 
 The sandbox is the judge: its own record says how many requests the fullest window had. Processes are stopped
 by SIGSTOP, some for longer than a window, or killed and replaced, and the directory of the shared limit file

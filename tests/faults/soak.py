@@ -51,7 +51,7 @@ from seedance_async import (
 from seedance_async.batch.states import ENDED
 from seedance_async.sandbox import Sandbox, virtual_time
 from tests.faults import judge
-from tests.faults.judge import Told, Violations
+from tests.faults.judge import Reported, Violations
 from tests.faults.proxy import proxy
 from tests.faults.schedules import KEY, TEN_DAYS, Liar, Life, Schedule
 
@@ -111,9 +111,9 @@ async def _live(schedule: Schedule, violations: Violations, directory: Path) -> 
                 await Story(schedule, sandbox, violations, liar, url, directory / "batch").run()
             else:
                 async with _client(schedule, url) as client:
-                    told, booked = await _stream(schedule, client)
-                judge.check_jobs(schedule, sandbox, told, violations)
-                judge.check_credits(schedule, sandbox, told, booked, violations)
+                    reported, booked = await _stream(schedule, client)
+                judge.check_jobs(schedule, sandbox, reported, violations)
+                judge.check_credits(schedule, sandbox, reported, booked, violations)
                 judge.check_window(schedule, sandbox.requests, violations)
     await anyio.sleep(1.0)
     # The sandbox's own handlers may still sleep for a caller who has left: a server does not notice.
@@ -131,11 +131,11 @@ async def _client(schedule: Schedule, url: str) -> AsyncGenerator[SeedanceClient
         yield client
 
 
-async def _stream(schedule: Schedule, client: SeedanceClient) -> tuple[list[Told], float]:
+async def _stream(schedule: Schedule, client: SeedanceClient) -> tuple[list[Reported], float]:
     completions = client.as_completed(schedule.requests(), share_posts=schedule.takes > 1)
     results = [result async for result in completions]
-    told = [
-        Told(
+    reported = [
+        Reported(
             prompt=result.request.prompt,
             error=result.error,
             ids=frozenset(result.submission.task_ids if result.submission else ()),
@@ -143,7 +143,7 @@ async def _stream(schedule: Schedule, client: SeedanceClient) -> tuple[list[Told
         )
         for result in results
     ]
-    return told, client.usage.credits_used
+    return reported, client.usage.credits_used
 
 
 @frozen(kw_only=True)
@@ -152,13 +152,13 @@ class Ending:
 
     Attributes:
         results: that it yielded.
-        told: what is known of every job of the batch; None unless the life came to its end.
+        reported: what is known of every job of the batch; None unless the life came to its end.
         booked: credits.
         refused: why it was not allowed to go on.
     """
 
     results: Sequence[JobResult] = ()
-    told: Sequence[Told] | None = None
+    reported: Sequence[Reported] | None = None
     booked: float = 0.0
     refused: JournalError | None = None
 
@@ -195,9 +195,9 @@ class Story:
         ending = Ending()
         for _ in range(RUNS_TO_THE_END):
             ending = await self._one(Life())
-            if all(each.state in ENDED for each in ending.told or ()):
+            if all(each.state in ENDED for each in ending.reported or ()):
                 break
-        judge.check_end(self.schedule, self.sandbox, ending.told or (), self.violations)
+        judge.check_end(self.schedule, self.sandbox, ending.reported or (), self.violations)
 
     async def _one(self, life: Life) -> Ending:
         """One life, and what has to hold after it."""
@@ -216,15 +216,15 @@ class Story:
         if not self.removed:
             judge.check_files(self.place, ending.results, self.violations)
             judge.check_secrecy(self.place, ending.results, self.violations)
-        if ending.told is not None:
-            self._check_told(life, ending.results, ending.told, ending.booked)
+        if ending.reported is not None:
+            self._check_reported(life, ending.results, ending.reported, ending.booked)
         return ending
 
-    def _check_told(
-        self, life: Life, results: Sequence[JobResult], told: Sequence[Told], booked: float
+    def _check_reported(
+        self, life: Life, results: Sequence[JobResult], reported: Sequence[Reported], booked: float
     ) -> None:
-        judge.check_jobs(self.schedule, self.sandbox, told, self.violations)
-        judge.check_credits(self.schedule, self.sandbox, told, booked, self.violations)
+        judge.check_jobs(self.schedule, self.sandbox, reported, self.violations)
+        judge.check_credits(self.schedule, self.sandbox, reported, booked, self.violations)
         names = [result.name for result in results]
         collected = {name for name in names if "-before-edit" in name}  # no job of this life, but paid
         asked = set(_names(self.schedule, life))
@@ -246,8 +246,8 @@ class Story:
                     results = [result async for result in batch.run(source)]
                     entries = await batch.journal.do(batch.journal.store.entries, after=0, limit=MOST_JOBS)
                 errors = {result.name: result.error for result in results}
-                told = [judge.told(entry, errors.get(entry.name)) for entry in entries]
-                return Ending(results=results, told=told, booked=batch.summary.credits_used)
+                reported = [judge.reported(entry, errors.get(entry.name)) for entry in entries]
+                return Ending(results=results, reported=reported, booked=batch.summary.credits_used)
         except JournalError as problem:
             return Ending(refused=problem)
         except ManifestError as problem:

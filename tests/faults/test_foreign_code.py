@@ -127,13 +127,13 @@ async def test_a_source_ends_its_own_run_and_no_other(
     tmp_path: Path,
 ) -> None:
     """What it asked for before is delivered first, then the run says what happened; all others go on."""
-    told: list[Completion | JobResult] = []
+    reported: list[Completion | JobResult] = []
     ends: list[BaseException] = []
 
     async def its_run() -> None:
         try:
             async for result in run(client, source(), tmp_path / "out"):
-                told.append(result)  # noqa: PERF401 - what came before the failure counts
+                reported.append(result)  # noqa: PERF401 - what came before the failure counts
         except BaseException as end:
             ends.append(end)
 
@@ -144,7 +144,7 @@ async def test_a_source_ends_its_own_run_and_no_other(
         assert (await client.generate(LATER)).is_completed
         posts = submits(sandbox)
 
-    assert [None] == [result.error for result in told]
+    assert [None] == [result.error for result in reported]
     assert 1 == len(ends)
     assert not isinstance(ends[0], asyncio.CancelledError)
     assert {b"first", b"neighbour", b"late"} == {
@@ -170,7 +170,7 @@ async def test_a_post_on_the_wire_is_not_cancelled_for_a_source() -> None:
         await anyio.sleep(10)
         raise asyncio.CancelledError
 
-    told = []
+    reported = []
     slow = (Fault(effect="delay", on="submit", seconds=20.0),)
     async with (
         Sandbox(faults=slow) as sandbox,
@@ -178,26 +178,26 @@ async def test_a_post_on_the_wire_is_not_cancelled_for_a_source() -> None:
     ):
         with pytest.raises(SeedanceError, match="cancelled"):  # noqa: PT012 - what came before counts
             async for result in client.as_completed(fails_with_a_post_on_the_wire()):
-                told.append(result)  # noqa: PERF401 - what came before the failure counts
+                reported.append(result)  # noqa: PERF401 - what came before the failure counts
         posts = submits(sandbox)
 
-    assert [None] == [result.error for result in told]
+    assert [None] == [result.error for result in reported]
     assert 1 == len(posts)
 
 
 async def test_a_task_of_the_run_that_somebody_cancels_is_told() -> None:
     """Programs that cancel every task of the loop, as test frameworks do, end what they meet, and no more."""
-    told = []
+    reported = []
     async with Sandbox() as sandbox, SeedanceClient(sandbox.api_key, sandbox.base_url) as client:
         with pytest.raises(SeedanceError, match="cancelled"):  # noqa: PT012 - what came before counts
             async for result in client.as_completed([FIRST, SECOND]):
-                told.append(result)
+                reported.append(result)
                 for task in asyncio.all_tasks():
                     if task.get_name().endswith("Stream._run"):
                         task.cancel()
         assert (await client.generate(LATER)).is_completed
 
-    assert 1 == len(told)
+    assert 1 == len(reported)
 
 
 def unset() -> NoReturn:
@@ -281,11 +281,11 @@ async def test_logging_that_fails_loses_the_line_only(
     with place(fail):  # type: ignore[attr-defined]  # each is a context manager
         async with Sandbox() as sandbox, SeedanceClient(sandbox.api_key, sandbox.base_url) as client:
             async with BatchRunner(client, tmp_path) as runner:
-                told = [result async for result in runner.run([FIRST, SECOND])]
+                reported = [result async for result in runner.run([FIRST, SECOND])]
             assert (await client.generate(LATER)).is_completed
             assert 3 == len(submits(sandbox))
 
-    assert ["saved", "saved"] == [result.state for result in told]
+    assert ["saved", "saved"] == [result.state for result in reported]
     assert "Error" in capsys.readouterr().err
 
 

@@ -18,7 +18,7 @@ from seedance_async import (
     RetryPolicy,
     SeedanceClient,
 )
-from seedance_async.cli.connection import SOON, Connection
+from seedance_async.cli.connection import UNRESOLVED_FOR, Connection
 from tests.rooms.raw_server import accepted, raw_server
 
 if TYPE_CHECKING:
@@ -97,6 +97,10 @@ def test_what_may_be_part_of_a_key_is_named_and_kept_nowhere(
         f"https://seedance2ai.io/api/v1#{SECRET}",
         f"https://[{SECRET}/api/v1",
         f"ftp://{SECRET}.example/api/v1",
+        f"https://me:12/{SECRET}@seedance2ai.io/api/v1",
+        f"me:{SECRET}@seedance2ai.io/api/v1",
+        f"sk_live_{SECRET}",
+        f"sk_live_{SECRET}.example",
     ],
 )
 def test_a_base_url_that_is_refused_is_kept_nowhere(address: str, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -130,6 +134,11 @@ def assert_nothing_of_it(error: BaseException) -> None:
         ("https://seedance2ai.io/api/v1/video/seedance2", "https://seedance2ai.io/api/v1"),
         ("https://gateway.example/seedance/tasks", "https://gateway.example/seedance"),
         ("http://127.0.0.1:8080", "http://127.0.0.1:8080/api/v1"),
+        ("https://gateway.example/v1/video", "https://gateway.example/v1"),
+        ("https://gateway.example/v1/image/gpt-image-3", "https://gateway.example/v1"),
+        ("https://gateway.example/seedance/tasks/sd2_1", "https://gateway.example/seedance"),
+        ("http://127.0.0.1:8080/api/v1/video/seedance2/", "http://127.0.0.1:8080/api/v1"),
+        ("seedance2ai.io/api/v1", "https://seedance2ai.io/api/v1"),
         ("http://localhost:8080/image/nano-banana-pro", "http://localhost:8080/api/v1"),
     ],
 )
@@ -147,11 +156,35 @@ def test_a_base_url_without_the_path_is_refused_with_the_one_that_has_it(address
         "https://seedance2ai.io/api/v1/",
         " https://www.seedance2ai.io/api/v1 ",
         "https://gateway.example/any/path",
+        "https://gateway.example/video",
+        '"https://gateway.example/any/path"',
+        "'https://gateway.example/any/path/' ",
     ],
 )
 def test_a_base_url_with_a_path_is_taken(address: str) -> None:
     """A gateway may have the API anywhere but at its root."""
-    assert SeedanceClient(KEY, address).base_url == address.strip().rstrip("/")
+    assert SeedanceClient(KEY, address).base_url == address.strip("\"' ").rstrip("/")
+
+
+@pytest.mark.parametrize(
+    ("address", "said"),
+    [
+        ("https://me:pass@host.example/api", "https://…@host.example/api has a user name or a password"),
+        ("https://host.example:8443/api?key=1", "https://host.example:8443/api?… has a query or a fragment"),
+        ("https://host.example/api#key", "https://host.example/api#… has a query or a fragment"),
+        ("ftp://host.example/api", "begins with ftp://"),
+        ("/api/v1", "has no scheme and host"),
+        (17, "base_url must be text; got a value of type int"),
+        ("https://seedance2ai.io/api/v1/tasks", "is the address of a call, not of the API; did you mean"),
+    ],
+)
+def test_a_bad_base_url_is_shown_with_its_fault(address: str, said: str) -> None:
+    """Without what may be secret."""
+    with pytest.raises(ConfigurationError) as caught:
+        SeedanceClient(KEY, address)
+
+    assert said in str(caught.value)
+    assert "pass@" not in str(caught.value)
 
 
 NOBODY = "http://127.0.0.1:9/api/v1"
@@ -181,8 +214,10 @@ async def attempts(policy: RetryPolicy, address: str = "https://nowhere.example/
         aiohttp.ClientSession(connector=connector) as session,
         SeedanceClient(KEY, address, session=session, retry=policy) as client,
     ):
-        with pytest.raises(ConnectionFailedError):
+        with pytest.raises(ConnectionFailedError) as caught:
             await client.submit(PICTURE)
+        if address != NOBODY:
+            assert "check its spelling and the network (nowhere.example)" in caught.value.message
         return client.usage.submits
 
 
@@ -197,7 +232,7 @@ async def test_the_commands_that_somebody_waits_for_are_not_patient_with_a_name(
     """And the batch is."""
     connection = Connection(api_key=KEY, base_url=NOBODY)
 
-    assert connection.client()._policy.max_unresolved == SOON
+    assert connection.client()._policy.max_unresolved == UNRESOLVED_FOR
     assert connection.client(somebody_waits=False)._policy.max_unresolved is None
 
 

@@ -34,7 +34,7 @@ def state(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         return ClockReading(boot="this one", uptime=now, wall=2e9 + now)
 
     monkeypatch.setattr(MachineClock, "read", read)
-    monkeypatch.setattr(file_memory, "_told", set())
+    monkeypatch.setattr(file_memory, "_warned", set())
     directory = tmp_path / "state"
     monkeypatch.setenv("SEEDANCE_STATE_DIR", str(directory))
     return directory

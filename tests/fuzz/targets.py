@@ -18,11 +18,11 @@ from seedance_async.batch.journal.disk import Space
 from seedance_async.batch.journal.file import File
 from seedance_async.batch.journal.opening import check, make_tables
 from seedance_async.batch.journal.schema import CHECKS
-from seedance_async.downloads import resume
+from seedance_async.downloads import measuring, resume
 from seedance_async.downloads.metadata import MetadataError, Origin, apply_splice, plan_insertion, read_origin
 from seedance_async.downloads.wholeness import missing
 from seedance_async.errors import ConfigurationError, JournalError, ValidationError
-from seedance_async.models import REQUEST_TYPES
+from seedance_async.models import REQUEST_TYPES, Delivered
 from seedance_async.protocol import Failure, Reply, read_submission, read_task, retry_after, task_call
 from seedance_async.scheduling.forecast import Forecast
 from tests.batch.stores import ACCEPTED, draft, plan, task
@@ -120,12 +120,18 @@ def file_names(data: bytes) -> None:
 
 
 def media(data: bytes) -> None:
-    """A file takes the texts, and then tells its origin; or it is left as it is. What is whole stays so."""
+    """A file takes the texts, and then tells its origin; or it is left as it is. What is whole stays so.
+
+    What it is measured to be can be written down and read again.
+    """
     which, content = _parts(data, 2)
     kind = ("mp4", "png", "jpg")[len(which) % 3]
     file = io.BytesIO(content)
     reported = read_origin(file, kind)
     missing(file, ("webm", "webp", "gif")[len(which) % 3], length_stated=True)
+    for each in (kind, ("avif", "webp", "gif")[len(which) % 3]):
+        measured = measuring.read(file, each)
+        assert measured is None or measured == Delivered.read(measured.to_dict())
     try:
         change = plan_insertion(file, kind, prompt="A kite \u2600", origin=ORIGIN)
     except MetadataError:
@@ -193,7 +199,7 @@ def _save_one_job(connection: sqlite3.Connection) -> None:
     store.intend(1, now=1.0)
     store.accept(1, ACCEPTED, now=2.0)
     store.finish(1, [task("completed")], None, now=3.0)
-    store.save(1, ["boat.png"], None, now=4.0)
+    store.save(1, ["boat.png"], None, now=4.0, delivered=[Delivered(width=9, height=9)])
 
 
 def _cell(kind: bytes, content: bytes) -> object:

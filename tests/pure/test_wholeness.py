@@ -17,7 +17,8 @@ from PIL import Image
 
 from seedance_async.downloads import kind_of
 from seedance_async.downloads.wholeness import missing
-from seedance_async.sandbox.media import _fallback, clip
+from seedance_async.sandbox.media import clip
+from seedance_async.sandbox.media.plain import plain_clip, plain_jpeg, plain_png
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -103,9 +104,9 @@ MAKERS: Final[dict[str, Callable[[], bytes]]] = {
     "mp4 as the sandbox makes it": lambda: clip(64, 64, 1, "kite"),
     "mp4 with moov last": film,
     "mp4 with moov first": lambda: film(movflags="faststart"),
-    "sandbox's clip of the package": lambda: _fallback("clip.mp4"),
-    "sandbox's jpeg of the package": lambda: _fallback("picture.jpeg"),
-    "sandbox's png of the package": lambda: _fallback("picture.png"),
+    "sandbox's clip without Pillow": lambda: plain_clip(64, 36, 1, audio=True),
+    "sandbox's jpeg without Pillow": lambda: plain_jpeg(64, 36),
+    "sandbox's png without Pillow": lambda: plain_png(64, 36),
 }
 LIVE: Final[dict[str, Callable[[], bytes]]] = {
     "fragmented mp4": lambda: film(movflags="frag_keyframe+empty_moov+default_base_moof"),

@@ -223,9 +223,9 @@ async def test_subclasses_are_taken_for_names_limits_and_counts(tmp_path: Path) 
         SeedanceClient(sandbox.api_key, sandbox.base_url) as client,
         BatchRunner(client, tmp_path, max_in_flight=Length.ONE) as batch,
     ):
-        told = {result.name: result.state async for result in batch.run(jobs)}
+        reported = {result.name: result.state async for result in batch.run(jobs)}
 
-    assert {"pro": "saved", "loud": "saved"} == told
+    assert {"pro": "saved", "loud": "saved"} == reported
 
 
 # --- doubles

@@ -552,12 +552,44 @@ async def test_what_is_no_request_is_named_before_anything_is_sent() -> None:
 
 @pytest.mark.parametrize(
     ("option", "kind"),
-    [({"rate_limit": "30/60"}, "RateLimit"), ({"timeouts": 30}, "Timeouts"), ({"retry": 3}, "RetryPolicy")],
+    [
+        ({"rate_limit": "30/60"}, "RateLimit"),
+        ({"timeouts": 30}, "Timeouts"),
+        ({"retry": 3}, "RetryPolicy"),
+        ({"forecasts": {}}, "Forecast"),
+        ({"credit_limits": 500}, "CreditLimits"),
+    ],
 )
 def test_an_option_of_another_type_says_which_is_wanted(option: dict[str, object], kind: str) -> None:
     """Before it is used, in words that show one."""
-    with pytest.raises(ConfigurationError, match=rf"a {kind} is wanted, such as {kind}\("):
+    with pytest.raises(ConfigurationError, match=rf"{next(iter(option))} must be a {kind}, such as {kind}\("):
         SeedanceClient("sk_test", **option)  # type: ignore[arg-type]  # the mistake
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"api_key": 5},
+        {"base_url": b"https://seedance2ai.io"},
+        {"session": "aiohttp"},
+        {"proxy": 3128},
+        {"download_networks": 10},
+        {"record": "all"},
+        {"project": 5},
+    ],
+    ids=str,
+)
+def test_an_argument_of_another_type_is_named(wrong: dict[str, object]) -> None:
+    """Also where a text was expected."""
+    with pytest.raises((ConfigurationError, ValidationError), match=rf"{next(iter(wrong))}:? must be"):
+        SeedanceClient(**{"api_key": "sk_test", **wrong})  # type: ignore[arg-type]  # the mistake
+
+
+@pytest.mark.parametrize("fields", [5, "A boat", ["prompt"], None])
+def test_fields_that_are_no_mapping_are_named(fields: object) -> None:
+    """What a file or a form held."""
+    with pytest.raises(ValidationError, match="fields: must be a mapping"):
+        GptImage2.from_dict(fields)  # type: ignore[arg-type]  # the mistake
 
 
 async def test_the_files_of_a_submission_can_be_fetched(tmp_path: Path) -> None:

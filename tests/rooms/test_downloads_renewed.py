@@ -76,10 +76,10 @@ async def test_an_error_of_a_download_names_no_signature(tmp_path: Path) -> None
     async with raw_server(says(b"SSH-2.0-OpenSSH\r\n")) as server:
         with pytest.raises(DownloadError) as caught:
             await save(finished(f"{server.url}/k.png?signature=secret"), tmp_path)
-    told: BaseException | None = caught.value
-    while told is not None:
-        assert "secret" not in f"{told!r} {told} {told.args}"
-        told = told.__cause__ or told.__context__
+    reported: BaseException | None = caught.value
+    while reported is not None:
+        assert "secret" not in f"{reported!r} {reported} {reported.args}"
+        reported = reported.__cause__ or reported.__context__
 
 
 @pytest.mark.case(105)

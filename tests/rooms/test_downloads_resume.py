@@ -80,6 +80,7 @@ async def test_the_next_process_goes_on_although_the_url_is_signed_anew(tmp_path
     store = Store(BODY, cuts=[CUT])
     async with raw_server(store) as server:
         await break_off(store, f"{server.url}?signature=1", tmp_path)
+        assert b"http" not in (tmp_path / "kite.part.json").read_bytes()
         (path,) = await save(finished(f"{server.url}?signature=2"), tmp_path)
 
     assert BODY == path.read_bytes()

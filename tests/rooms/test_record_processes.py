@@ -84,8 +84,8 @@ async def test_spend_equals_the_ledger_over_batches_a_killed_script_and_a_refund
         by_project = {each.group: each.credits_spent for each in reader.spending("project")}
         assert {"boats": 36, "trains": 36, "kites": 36, None: PRICE} == by_project
 
-        told = json.loads((await seedance(sandbox, "spend", "--by", "model", "--json"))[0])
-        assert spent_in(sandbox) == told["total"]["credits_spent"]
+        reported = json.loads((await seedance(sandbox, "spend", "--by", "model", "--json"))[0])
+        assert spent_in(sandbox) == reported["total"]["credits_spent"]
 
 
 async def test_what_a_killed_script_asked_for_is_listed_and_fetched(tmp_path: Path) -> None:
@@ -198,9 +198,9 @@ async def test_on_a_full_disk_a_post_leaves_unless_a_limit_cannot_be_checked(sta
     async with Sandbox(speed=SPEED) as sandbox:
         variables = {"TEST_FILE_BYTES": "4000", "SEEDANCE_MAX_CREDITS_DAY": limit}
         async with await script(sandbox, "many", "3", **variables) as process:
-            told, said = await texts_of(process)
+            reported, said = await texts_of(process)
 
         assert (0 if limit else 3) == len(sandbox.paid_tasks)
-    assert ["0", "CreditCapError"] == told.split() if limit else ["3"] == told.split()
+    assert ["0", "CreditCapError"] == reported.split() if limit else ["3"] == reported.split()
     assert (0 if limit else 1) == said.count("account's record")
     assert state.is_dir()

@@ -220,9 +220,9 @@ async def test_a_proxys_password_is_sent_to_it_and_shown_nowhere(
         with pytest.raises(DownloadError, match="the proxy refused") as late:
             await save(task, tmp_path, name="late", route=route, api=f"https://{API}")
     for error in (caught.value, late.value):
-        told = caplog.text + repr(route) + in_frames(error)
-        assert "crosanct" not in told
-        assert expected not in told
+        reported = caplog.text + repr(route) + in_frames(error)
+        assert "crosanct" not in reported
+        assert expected not in reported
 
 
 async def test_a_download_that_is_cancelled_takes_no_frame_with_the_password(
@@ -232,18 +232,18 @@ async def test_a_download_that_is_cancelled_takes_no_frame_with_the_password(
     async with raw_server(says(b"", then="hold")) as proxy:
         where = proxy.url.removesuffix("/api/v1").replace("//", "//fox:s%40crosanct@")
         route = Route(proxy=Proxy.parse(where))
-        told = ""
+        reported = ""
         with anyio.move_on_after(5.0):
             try:
                 await save(finished(f"https://{FILES}/x"), tmp_path, route=route, api=f"https://{API}")
             except asyncio.CancelledError as cancelled:
-                told = in_frames(cancelled)
+                reported = in_frames(cancelled)
                 raise
 
     expected = "Basic " + base64.b64encode(b"fox:s@crosanct").decode()
     assert expected == proxy.seen[0].headers["proxy-authorization"]
-    assert "crosanct" not in told
-    assert expected not in told
+    assert "crosanct" not in reported
+    assert expected not in reported
 
 
 @pytest.mark.parametrize(

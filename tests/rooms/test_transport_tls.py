@@ -43,7 +43,7 @@ class EverythingIsHere(AbstractResolver):
 
 
 class Vendor:
-    """A TLS server that is both the apex and its www. twin."""
+    """A TLS server that is both the apex host and its www. host."""
 
     def __init__(self, *, redirect: dict[str, str], status: int) -> None:
         self.authority = trustme.CA()
@@ -96,7 +96,7 @@ async def vendor(redirect: dict[str, str], *, status: int = 301) -> AsyncGenerat
 
 @pytest.mark.parametrize("status", [301, 307])
 @pytest.mark.parametrize(("start", "end"), [(APEX, WWW), (WWW, APEX)])
-async def test_the_twin_host_is_followed_whole_and_remembered(status: int, start: str, end: str) -> None:
+async def test_the_www_host_is_followed_whole_and_remembered(status: int, start: str, end: str) -> None:
     """The vendor's apex redirects to www.; a 301 must not turn the POST into a GET without its body."""
     async with vendor({start: end}, status=status) as there, there.client(start) as client:
         first = await client.submit(VIDEO)
@@ -112,7 +112,7 @@ async def test_the_twin_host_is_followed_whole_and_remembered(status: int, start
     assert len({body for *_, body in there.seen}) == 1
 
 
-async def test_twins_that_point_at_each_other_end_in_an_error() -> None:
+async def test_two_hosts_that_point_at_each_other_end_in_an_error() -> None:
     """One hop is obeyed; a loop is not."""
     async with vendor({APEX: WWW, WWW: APEX}) as there, there.client() as client:
         with pytest.raises(SeedanceError, match=APEX):

@@ -324,7 +324,9 @@ def test_a_rule_survives_json() -> None:
         assert fault == Fault.read(fault.document())
 
 
-ENDING = [effect for effect in EFFECTS if effect != "endless"]  # which a caller must have a bound against
+ENDING = [effect for effect in EFFECTS if effect not in {"endless", "deliver"}]
+"""But for one that a caller must have a bound against, and one of downloads only."""
+
 UNREADABLE = (aiohttp.ClientError, ValueError, AttributeError, RecursionError)
 """What a careless caller meets."""
 

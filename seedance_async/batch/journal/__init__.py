@@ -14,6 +14,7 @@ from __future__ import annotations
 import asyncio
 import os
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from functools import partial
 from typing import TYPE_CHECKING, ParamSpec, Self, TypeVar
 
@@ -25,13 +26,15 @@ from seedance_async.batch.journal.opening import close, discard, not_permitted, 
 from seedance_async.batch.journal.planning import Broken, LineProblem, Planner, Taken
 from seedance_async.batch.journal.queries import Milestones
 from seedance_async.batch.journal.records import Changes, Draft, JobEntry, damage, drafts
+from seedance_async.batch.journal.refunded_moves import RefundedFailure
 from seedance_async.batch.journal.remains import JOURNAL
 from seedance_async.batch.journal.store import Store
+from seedance_async.batch.journal.take_moves import Rerolled
 from seedance_async.errors import JournalError
 from seedance_async.safe_files import missing, remove_empty
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
     from pathlib import Path
 
 P = ParamSpec("P")
@@ -46,11 +49,24 @@ __all__ = [
     "LineProblem",
     "Milestones",
     "Planner",
+    "RefundedFailure",
+    "Rerolled",
     "Store",
     "Taken",
+    "before_anything_is_sent",
     "damage",
     "drafts",
 ]
+
+
+@contextmanager
+def before_anything_is_sent() -> Iterator[None]:
+    """A part of a run that sends nothing: an error of the journal in it says so."""
+    try:
+        yield
+    except JournalError as error:
+        error.nothing_sent = True
+        raise
 
 
 class Journal:
@@ -81,7 +97,8 @@ class Journal:
         """
         journal = cls(directory, given)
         try:
-            await journal.do(journal._open)
+            with before_anything_is_sent():
+                await journal.do(journal._open)
         except BaseException:  # a cancelled caller leaves before the file is open; nobody else would close it
             closing = asyncio.get_running_loop().run_in_executor(journal._thread, journal._abandon)
             journal._thread.shutdown(wait=False)
@@ -118,15 +135,16 @@ class Journal:
         """Remember a fact under a name, in the place of an earlier one."""
         await self.do(self.store.remember, name, value)
 
-    async def close(self, *, keep_unused: bool = True) -> None:
+    async def close(self, *, keep_unused: bool = True, refused: bool = False) -> None:
         """Close the file, after all that was asked before.
 
         Args:
             keep_unused: False takes a journal away again that was made by this opening and has begun no run,
                 and the directories that were made for it.
+            refused: what it was to run was refused: a run that has sent nothing is as none.
         """
         try:
-            await self.do(self._close, keep_unused=keep_unused)
+            await self.do(self._close, keep_unused=keep_unused, refused=refused)
         finally:
             self._thread.shutdown(wait=False)
 
@@ -153,11 +171,12 @@ class Journal:
         if hasattr(self, "store"):
             self._close(keep_unused=False)
 
-    def _close(self, *, keep_unused: bool) -> None:
+    def _close(self, *, keep_unused: bool, refused: bool = False) -> None:
         connection, space = self.store.file.connection, self.store.file.space
         self.store.leave()
         space.drop()
-        if keep_unused or not self._is_new or self.store.has_begun() or not space.is_in_place():
+        is_used = self.store.has_posts() if refused else self.store.has_begun()
+        if keep_unused or not self._is_new or is_used or not space.is_in_place():
             close(connection, self._directory)
         else:
             discard(connection, self._directory)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from difflib import get_close_matches
 from graphlib import CycleError, TopologicalSorter
 from typing import TYPE_CHECKING, Final
 
@@ -11,6 +10,7 @@ from seedance_async.batch.journal.link_rows import link_of
 from seedance_async.filenames import fold
 from seedance_async.models import MEDIA_FIELDS
 from seedance_async.models.links import MAKERS
+from seedance_async.suggestions import suggestion
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator, Sequence
@@ -60,7 +60,7 @@ def problems(
             elif fold(link.job) not in elsewhere:
                 reason = _unknown(store, link, there)
             if reason:
-                yield line, _field(body, text), reason
+                yield line, field_of(body, text), reason
         yield from _cycles(store, {number: (line, body) for number, _, line, body, *_ in rows})
         after = rows[-1][0]
 
@@ -78,9 +78,7 @@ def unknown(store: Queries, draft: Draft) -> Iterator[tuple[int, str, str]]:
 
 def _unknown(store: Queries, link: Link, there: str) -> str:
     names = [name for (name,) in store.file.rows(f"SELECT name FROM jobs WHERE {there} LIMIT {CANDIDATES}")]
-    meant = get_close_matches(link.job, names, n=1)
-    hint = f"; did you mean {meant[0]!r:.80}?" if meant else ""
-    return f"{str(link)!r:.80} names a job that is not there{hint}"
+    return f"{str(link)!r:.80} names a job that is not there{suggestion(link.job, names)}"
 
 
 def _not_made(link: Link, name: str, tariff: Tariff) -> str | None:
@@ -109,7 +107,7 @@ def _cycles(store: Queries, jobs: dict[int, tuple[int, bytes]]) -> Iterator[tupl
                 line, body = jobs[here]
                 yield (
                     line,
-                    _field(body, ""),
+                    field_of(body, ""),
                     f"waits for itself: {' -> '.join(f'{name!r:.40}' for name in way)}",
                 )
             for number in ring:
@@ -145,8 +143,8 @@ def drifts(store: Queries) -> bool:
     return row is not None
 
 
-def _field(body: bytes, text: str) -> str:
-    """The field of a request in which a link stands; the first one with any link for an empty text."""
+def field_of(body: bytes, text: str) -> str:
+    """The field of a request in which a link or a ref stands; the first one with any link for no text."""
     fields = json.loads(body)
     for name in MEDIA_FIELDS:
         value = fields.get(name) or ()

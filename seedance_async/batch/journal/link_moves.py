@@ -69,5 +69,5 @@ class LinkMoves(PostRows):
     @transaction
     def choose(self, pattern: str | None, only: Sequence[int] | None = None) -> int | None:
         """Send in this run all jobs, or only those that ``want`` names; how many are left for later."""
-        self._wanted = "1"
+        self._chosen = "1"
         return 0 if pattern is None and only is None else self.want(pattern or "*", only)

@@ -10,7 +10,8 @@ from graphlib import TopologicalSorter
 from typing import TYPE_CHECKING, Final
 
 from seedance_async import posts
-from seedance_async.batch.journal.queries import READY, Queries
+from seedance_async.batch.journal.input_rows import InputRows
+from seedance_async.batch.journal.queries import READY
 from seedance_async.batch.journal.records import as_json, damage, tasks_of
 from seedance_async.batch.states import HAS_OUTPUT, State
 from seedance_async.errors import JournalError
@@ -25,7 +26,7 @@ if TYPE_CHECKING:
     from seedance_async.prices import Tariff
 
 
-class LinkRows(Queries):
+class LinkRows(InputRows):
     """The links of one batch.
 
     Attributes:
@@ -61,14 +62,21 @@ class LinkRows(Queries):
             )
 
     def _as_sent(self, number: int, body: bytes) -> bytes:
-        """A job's body with the URLs that went, or are about to go, in the place of its links."""
-        return self._resolved(number, body, "url")
+        """A job's body with the URLs that went, or are about to go, in the place of its links and files."""
+        return posts.resolved(self._resolved(number, body, "url"), self._file_urls(number))
+
+    def _file_urls(self, number: int) -> dict[str, str]:
+        found = self.input_urls(number)
+        known = {ref: url for ref, url in found.items() if url is not None}
+        if len(known) < len(found):
+            raise damage(f"the local files of job {number}")
+        return known
 
     def _as_identified(self, number: int, body: bytes) -> bytes:
         """What a job's key is derived from: its body with the link and the task of each URL in its place.
 
-        The URL itself is another one at each poll. A journal that is put back asks for it anew, and must find
-        the key under which the job was paid.
+        The URL itself is another one at each poll, and that of a local file at each signing. A journal that
+        is put back asks for it anew, and must find the key under which the job was paid.
         """
         return self._resolved(number, body, "text || ' ' || task")
 
@@ -119,7 +127,7 @@ class LinkRows(Queries):
         rows = self.file.rows(
             "SELECT DISTINCT edges.job FROM edges JOIN jobs ON jobs.number = edges.job "
             "JOIN jobs AS source ON source.number = edges.source "
-            f"WHERE jobs.listed = 1 AND jobs.state = 'planned' AND {self._wanted} "
+            f"WHERE jobs.listed = 1 AND jobs.state = 'planned' AND {self._chosen} "
             "AND source.state IN ('submitting', 'accepted', 'completed', 'saved') ORDER BY edges.job",
         )
         return [job for (job,) in rows]
@@ -141,7 +149,7 @@ class LinkRows(Queries):
         steps = (
             f"reached JOIN edges ON edges.{here} = reached.number "
             f"JOIN jobs ON jobs.number = edges.{there} "
-            f"AND jobs.listed = 1 AND jobs.state = 'planned' AND {self._wanted}"
+            f"AND jobs.listed = 1 AND jobs.state = 'planned' AND {self._chosen}"
         )
         rows = self.file.rows(
             f"WITH RECURSIVE reached (number) AS (SELECT number FROM jobs WHERE number IN ({marks}) "
@@ -163,8 +171,8 @@ class LinkRows(Queries):
             "LEFT JOIN jobs AS source ON source.fold = links.source WHERE links.job = ?"
         )
         for text, name, state, tasks in self.file.rows(query, number):
-            if state in _DEAD:
-                return f"it takes {text!r:.80}, and {name!r:.80} {_DEAD[state]}"
+            if state in _WITHOUT_OUTPUT:
+                return f"it takes {text!r:.80}, and {name!r:.80} {_WITHOUT_OUTPUT[state]}"
             link = link_of(text)
             if state in HAS_OUTPUT and link.url(tasks_of(tasks, f"tasks of {name!r}")) is None:
                 return f"it takes {text!r:.80}, and {name!r:.80} came without that"
@@ -189,35 +197,37 @@ class LinkRows(Queries):
         return [job for (job,) in rows]
 
     def is_ready(self, number: int) -> bool:
-        """Whether a job is wanted, and every job that it takes something from has come to an output."""
-        such = f"number = ? AND {self._wanted} AND {READY}"
+        """Whether a job is chosen for this run, and every job that it takes something from has an output."""
+        such = f"number = ? AND {self._chosen} AND {READY}"
         return self.file.row(f"SELECT 1 FROM jobs WHERE {such}", number) is not None
 
     def want(self, pattern: str, only: Sequence[int] | None = None) -> int | None:
-        """Send in this run only jobs whose names are like this pattern, and what they take.
+        """Send in this run only jobs whose names match this pattern, and what they take.
 
         Args:
             pattern: of a name, with ``*``, ``?`` and ``[…]``.
             only: numbers of the jobs among which such names are looked for; None for all.
 
         Returns:
-            How many jobs are left for a later run; None, and all are wanted, if no name is like it.
+            How many jobs are left for a later run; None, and all are chosen, if no name matches it.
         """
         self.file.write("DROP TABLE IF EXISTS temp.wanted")
         self.file.write("CREATE TEMP TABLE wanted (number INTEGER PRIMARY KEY)")
         self.file.write(
             "WITH RECURSIVE found (number) AS (SELECT number FROM jobs WHERE listed = 1 AND name GLOB ?1 "
             "AND (?2 IS NULL OR number IN (SELECT value FROM json_each(?2))) "
-            "UNION SELECT source FROM found JOIN edges ON edges.job = found.number) "
+            "UNION SELECT source FROM found JOIN edges ON edges.job = found.number "
+            "UNION SELECT older.number FROM found JOIN jobs USING (number) "
+            "JOIN older ON older.fold = jobs.fold AND older.ordered = 1) "
             "INSERT INTO wanted SELECT number FROM found",
             pattern,
             None if only is None else as_json(list(only)),
         )
         if self.file.row("SELECT 1 FROM temp.wanted LIMIT 1") is None:
             return None
-        self._wanted = "jobs.number IN (SELECT number FROM temp.wanted)"
+        self._chosen = "jobs.number IN (SELECT number FROM temp.wanted)"
         unsent = "listed = 1 AND state IN ('planned', 'blocked')"
-        row = self.file.row(f"SELECT count(*) FROM jobs WHERE {unsent} AND NOT {self._wanted}")
+        row = self.file.row(f"SELECT count(*) FROM jobs WHERE {unsent} AND NOT {self._chosen}")
         return int(row[0]) if row else 0
 
     def _linked(self, number: int) -> Iterator[tuple[str, Link, tuple[Task, ...]]]:
@@ -242,7 +252,7 @@ def link_of(text: str) -> Link:
     return link
 
 
-_DEAD: Final[Mapping[str | None, str]] = {
+_WITHOUT_OUTPUT: Final[Mapping[str | None, str]] = {
     None: "is gone",
     State.FAILED: "has failed",
     State.REFUSED: "was refused",

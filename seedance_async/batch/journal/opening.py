@@ -29,6 +29,7 @@ from seedance_async.batch.journal.permissions import refusal
 from seedance_async.batch.journal.records import damage
 from seedance_async.batch.journal.remains import HOLDER, JOURNAL, LOG
 from seedance_async.batch.journal.schema import (
+    ADDITIONS,
     APPLICATION_ID,
     CHECKS,
     CONTRADICTIONS,
@@ -139,6 +140,7 @@ def prepare(connection: Connection) -> None:
         raise JournalError(f"this file system does not carry a write-ahead log (journal mode {mode!r})")
     connection.execute(f"PRAGMA wal_autocheckpoint = {CHECKPOINT_PAGES}").fetchall()
     connection.execute("BEGIN IMMEDIATE")  # takes the lock
+    _execute_all(connection, ADDITIONS)
     connection.execute("COMMIT")
 
 
@@ -306,7 +308,7 @@ def _temp_store() -> str:
 
 def make_tables(connection: Connection) -> None:
     """Make an empty file a journal, with a nonce of its own."""
-    _execute_all(connection, TABLES)
+    _execute_all(connection, TABLES + ADDITIONS)
     # The nonce is on the disk before any key can be made of it.
     facts = {"nonce": secrets.token_bytes(NONCE_BYTES), "run": 0, "credits_used": 0, "credits_refunded": 0}
     connection.executemany("INSERT INTO meta VALUES (?, ?)", facts.items())
@@ -323,10 +325,22 @@ def _execute_all(connection: Connection, statements: str) -> None:
             statement = ""
 
 
+_ROW_NAMES: Final = {
+    "jobs": "number, name",
+    "links": "job, text",
+    "inputs": "job, ref",
+    "older": "number, fold",
+    "moves": "number, name",
+    "rerolls": "fold, fold",
+    "refunds": "fold, fold",
+    "deliveries": "job, job",
+}
+
+
 def _broken_cell(connection: Connection) -> JournalError | None:
     """Which cell it is that a constraint forbids: SQLite names the table only."""
     for table, checks in CHECKS.items():
-        row_name = {"jobs": "number, name", "links": "job, text"}.get(table, "id, id")
+        row_name = _ROW_NAMES.get(table, "id, id")
         for column, constraint in checks.items():
             query = f"SELECT {row_name} FROM {table} WHERE NOT ifnull({constraint}, 1) LIMIT 1"
             row = connection.execute(query).fetchone()

@@ -3,9 +3,11 @@
 A job is recognised by its name. With the same request it is the same job and keeps its state; with another
 it is *edited*: what was never charged is simply replaced, what was sent stays under ``…-before-edit`` and is
 collected, and the name is planned anew. A job without a name is recognised by its request alone, so that a
-line put in at the top does not turn every following job into another one and pay for it again.
+line put in at the top does not turn every following job into another one and pay for it again; see
+``unnamed_jobs`` for what it is called.
 
-What the manifest no longer lists is forgotten if it was never sent, else kept.
+What the manifest no longer lists is forgotten if it was never sent, else kept; and a new job that asks for
+the same takes it over, see ``adoption``.
 
 A million lines must not cost memory. That no name comes twice is asked of the file's own index; which
 earlier jobs are still listed is kept in a temporary table.
@@ -14,21 +16,22 @@ earlier jobs are still listed is kept in a temporary table.
 from __future__ import annotations
 
 import sqlite3
-from itertools import count
 from typing import TYPE_CHECKING, Final, TypeAlias
 
 from attrs import field, frozen
 
 from seedance_async import wire
 from seedance_async.batch import keys
-from seedance_async.batch.journal import link_checks
+from seedance_async.batch.journal import input_checks, link_checks, unnamed_jobs
+from seedance_async.batch.journal.adoption import Adopted, adopt
+from seedance_async.batch.journal.input_rows import with_marks
 from seedance_async.batch.journal.records import Changes, Draft, damage
 from seedance_async.batch.states import NEVER_PAID, State
-from seedance_async.errors import ManifestError
+from seedance_async.errors import ManifestError, place_of
 from seedance_async.filenames import fold
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from seedance_async.batch.journal.records import Row
     from seedance_async.batch.journal.store import Store
@@ -41,6 +44,13 @@ _INSERT: Final = (
     "VALUES (?, ?, ?, 1, ?, ?, ?, ?, ?, ?, 'planned', 0)"
 )
 
+_KEEP_ORDERED: Final = (
+    "INSERT OR IGNORE INTO temp.listed SELECT further.number, further.line FROM older "
+    "JOIN jobs AS further USING (number) JOIN jobs AS newest ON newest.fold = older.fold "
+    "JOIN temp.listed AS listed ON listed.number = newest.number "
+    "WHERE older.ordered = 1 AND further.digest = newest.digest"
+)
+"""Further takes that are still to be made are wanted as long as their job is, and asks for the same."""
 
 PAGE: Final = 500
 
@@ -76,23 +86,32 @@ class Planner:
     Args:
         store: of the journal.
         whole: nothing of it is to be on record before it is finished. Else each handful is, as it comes.
+        adopts: whether new jobs take over the results of jobs that are gone; only of a whole manifest.
+
+    Attributes:
+        adopted: the jobs that were taken over, once the manifest is finished.
     """
 
-    def __init__(self, store: Store, *, whole: bool) -> None:
+    def __init__(self, store: Store, *, whole: bool, adopts: bool = True) -> None:
         self._store = store
         self._file = store.file
         self._fresh = store.file.row("SELECT 1 FROM jobs LIMIT 1") is None
         self._see_that_all_are_recognised()
         self._whole = whole
+        self._adopts = whole and adopts and not self._fresh
+        self._before = self._last_number()
+        self.adopted: list[Adopted] = []
         if whole:
             self._file.begin()
         self._added = 0
         self._edited = 0
-        self._broken: dict[
-            str, int
-        ] = {}  # lines by folded name; so few that a refused manifest lists them all
+        # Line and name by folded name; so few that a refused manifest lists them all.
+        self._broken: dict[str, tuple[int, str]] = {}
         self._file.write("DROP TABLE IF EXISTS temp.listed")
         self._file.write("CREATE TEMP TABLE listed (number INTEGER PRIMARY KEY, line INTEGER)")
+        unnamed_jobs.begin(store)
+        self._file.write("DROP TABLE IF EXISTS temp.edited")
+        self._file.write("CREATE TEMP TABLE edited (number INTEGER PRIMARY KEY, name TEXT, fold TEXT)")
 
     def take(self, drafts: Sequence[Draft | Broken]) -> Taken:
         """Plan a handful of jobs, in the order of their lines; a name is used once, also by a broken line."""
@@ -106,6 +125,15 @@ class Planner:
         """What is wrong with the links, once all jobs are taken."""
         listed = "1" if self._fresh else "number IN (SELECT number FROM temp.listed)"
         return list(link_checks.problems(self._store, checked=listed, there=listed, elsewhere=self._broken))
+
+    def input_problems(self, gone: Mapping[str, str], *, has_store: bool) -> list[LineProblem]:
+        """What keeps local files of jobs that are to be sent from it, once all jobs are taken.
+
+        Args:
+            gone: by path, why files cannot be read that earlier runs knew.
+            has_store: whether there is a place where files become URLs.
+        """
+        return list(input_checks.problems(self._store, gone, has_store=has_store, fresh=self._fresh))
 
     def finish(self, *, manifest: str) -> Changes:
         """The manifest is read to its end: forget what it no longer lists.
@@ -168,7 +196,7 @@ class Planner:
             self._take_next(draft, taken)
         checked = f"number IN ({', '.join(map(str, taken.numbers))})"
         if problems := problems or list(link_checks.problems(self._store, checked=checked)):
-            raise ManifestError(problems, source="jobs")
+            raise ManifestError(problems, source="jobs", is_file=False)
         return taken
 
     def _take_each(self, drafts: Sequence[Draft | Broken]) -> Taken:
@@ -178,20 +206,23 @@ class Planner:
         return taken
 
     def _take_next(self, draft: Draft | Broken, taken: Taken) -> None:
-        twin = None if draft.name is None else self._line_of(draft.name)
-        if twin is not None and draft.name is not None:
-            taken.problems.append((draft.line, "name", _told_twice(draft.name, twin)))
+        earlier = None if draft.name is None else self._namesake(draft.name)
+        if earlier is not None and draft.name is not None:
+            line, name = earlier
+            where = f"line {line}" if self._whole else place_of(line)
+            taken.problems.append((draft.line, "name", _used_twice(draft.name, name, where)))
         elif isinstance(draft, Broken):
-            self._broken[fold(draft.name)] = draft.line
+            self._broken[fold(draft.name)] = (draft.line, draft.name)
         else:
             self._take_one(draft, taken)
 
-    def _line_of(self, name: str) -> int | None:
-        """The line of this reading that has a name already."""
-        if (line := self._broken.get(fold(name))) is not None:
-            return line
-        row = self._file.row("SELECT number, line FROM jobs WHERE fold = ?", fold(name))
-        return None if row is None else self._listed_at(*row)
+    def _namesake(self, name: str) -> tuple[int, str] | None:
+        """The line of this reading that has a name already, and how it writes it."""
+        if (broken := self._broken.get(fold(name))) is not None:
+            return broken
+        row = self._file.row("SELECT number, line, name FROM jobs WHERE fold = ?", fold(name))
+        line = None if row is None else self._listed_at(*row[:2])
+        return None if row is None or line is None else (line, row[2])
 
     def _insert_all(self, drafts: Sequence[Draft]) -> Taken:
         last = self._last_number()
@@ -202,6 +233,8 @@ class Planner:
         for number, draft in zip(numbers, drafts, strict=True):
             if draft.links:
                 self._store.write_links(number, draft.links)
+            if draft.inputs:
+                self._store.write_inputs(number, draft.inputs)
         return Taken(numbers=numbers)
 
     def _take_one(self, draft: Draft, taken: Taken) -> None:
@@ -209,6 +242,8 @@ class Planner:
         if number is None:
             return
         taken.numbers.append(number)
+        if draft.inputs:
+            self._store.place_inputs(number, draft.inputs)
         if not self._fresh:
             self._file.write("INSERT INTO temp.listed VALUES (?, ?)", number, draft.line)
 
@@ -220,8 +255,11 @@ class Planner:
                 "AND number NOT IN (SELECT number FROM temp.listed) ORDER BY number LIMIT 1",
                 draft.digest,
             )
-        row = row or self._unnamed_in_its_place(draft)
-        return self._insert(draft, self._free(_name(draft))) if row is None else self._keep(*row)
+        row, name = row or self._unnamed_in_its_place(draft), _name(draft)
+        number = self._insert(draft, self._store.free_name(name)) if row is None else self._keep(*row)
+        if self._whole and not self._fresh:
+            unnamed_jobs.note(self._store, number, name)
+        return number
 
     def _unnamed_in_its_place(self, draft: Draft) -> Row | None:
         """The job of the same place, if it asks for the same in the words of an earlier version."""
@@ -254,10 +292,10 @@ class Planner:
         return self._insert(draft, name, new=False)
 
     def _by_history(self, name: str, draft: Draft) -> int | None:
-        """The job that once had this name and asks for this, whatever it is called now: it may be paid."""
+        """The newest job that once had this name and asks for this, whatever it is called: it may be paid."""
         row = self._file.row(
             "SELECT number FROM former_names JOIN jobs USING (number) "
-            "WHERE former_names.fold = ? AND digest = ? ORDER BY number LIMIT 1",
+            "WHERE former_names.fold = ? AND digest = ? ORDER BY number DESC LIMIT 1",
             fold(name),
             draft.digest,
         )
@@ -267,22 +305,16 @@ class Planner:
         if state in NEVER_PAID:
             self._file.write("DELETE FROM jobs WHERE number = ?", number)
         else:
-            self._set_aside(number, name)
+            self._store.set_aside(number, self._store.free_name(f"{name}-before-edit"))
+            self._file.write("INSERT OR IGNORE INTO temp.edited VALUES (?, ?, ?)", number, name, fold(name))
 
     def _take_back(self, number: int, name: str, draft: Draft) -> int | None:
         """Give a job a name again that it had; None if another line of this reading stands for it already."""
         if self._file.row("SELECT 1 FROM temp.listed WHERE number = ?", number) is not None:
             return None
-        self._rename(number, name)
+        self._store.rename(number, name, at_once=True)
         self._file.write("UPDATE jobs SET listed = 1, line = ? WHERE number = ?", draft.line, number)
         return number
-
-    def _rename(self, number: int, name: str) -> None:
-        """Give a job another name; the one it had stays on record, to recognise it by."""
-        self._file.write(
-            "INSERT OR IGNORE INTO former_names SELECT fold, number FROM jobs WHERE number = ?", number
-        )
-        self._file.write("UPDATE jobs SET name = ?, fold = ? WHERE number = ?", name, fold(name), number)
 
     def _listed_at(self, number: int, line: int) -> int | None:
         """The line of this reading at which a job was listed already."""
@@ -305,12 +337,8 @@ class Planner:
             number,
         )
         self._store.write_links(number, draft.links)
+        self._store.write_inputs(number, draft.inputs)
         return number
-
-    def _set_aside(self, number: int, name: str) -> None:
-        """Let a job that was sent keep its record and give up its name."""
-        self._rename(number, self._free(f"{name}-before-edit"))
-        self._file.write("UPDATE jobs SET listed = 0 WHERE number = ?", number)
 
     def _insert(self, draft: Draft, name: str, *, new: bool = True) -> int:
         self._file.write(_INSERT, *self._row(draft, name))
@@ -318,6 +346,8 @@ class Planner:
         number = self._last_number()
         if draft.links:
             self._store.write_links(number, draft.links)
+        if draft.inputs:
+            self._store.write_inputs(number, draft.inputs)
         return number
 
     def _row(self, draft: Draft, name: str) -> tuple[object, ...]:
@@ -327,17 +357,6 @@ class Planner:
         tariff = self._store.tariff_id(draft.tariff)
         return (draft.line, draft.take, tariff, draft.path, draft.body, draft.digest)
 
-    def _free(self, name: str) -> str:
-        """The name, or the first of ``name-2``, ``name-3``, … that no job has."""
-        return next(
-            tried
-            for number in count(1)
-            if not self._file.row(
-                "SELECT 1 FROM jobs WHERE fold = ?",
-                fold(tried := name if number == 1 else f"{name}-{number}"),
-            )
-        )
-
     def _last_number(self) -> int:
         row = self._file.row("SELECT max(number) FROM jobs")
         return int(row[0] or 0) if row else 0
@@ -345,14 +364,26 @@ class Planner:
     def _finish(self, manifest: str) -> Changes:
         removed = 0
         if not self._fresh:
+            if self._adopts:
+                self.adopted = adopt(self._store, after=self._before)
+            self._file.write(_KEEP_ORDERED)
             unlisted = "number NOT IN (SELECT number FROM temp.listed)"
             row = self._file.row(f"SELECT count(*) FROM jobs WHERE listed = 1 AND {unlisted}")
             removed = row[0] if row else 0
             self._file.write(f"DELETE FROM jobs WHERE state IN ('planned', 'blocked') AND {unlisted}")
             self._file.write(f"UPDATE jobs SET listed = 0 WHERE listed = 1 AND {unlisted}")
+            edited = unnamed_jobs.settle(self._store)
+            removed, self._edited, self._added = removed - edited, self._edited + edited, self._added - edited
         self._store.remember_fact("manifest", manifest)
         drifts = link_checks.drifts(self._store)
-        return Changes(added=self._added, removed=removed, edited=self._edited, drifts=drifts)
+        adopted = len(self.adopted)
+        return Changes(
+            added=self._added - sum(each.is_added for each in self.adopted),
+            removed=removed,
+            edited=self._edited,
+            adopted=adopted,
+            drifts=drifts,
+        )
 
 
 def _same_request(path: str, body: bytes, draft: Draft) -> bool:
@@ -364,7 +395,8 @@ def _same_request(path: str, body: bytes, draft: Draft) -> bool:
         return False
     fields = wire.loads(body)
     try:
-        written_anew = wire.encode(wire.build(draft.tariff.kind.model or "", dict(fields)))  # type: ignore[call-overload]  # our own object
+        marked = with_marks(dict(fields))  # type: ignore[call-overload]  # our own object
+        written_anew = wire.encode(wire.build(draft.tariff.kind.model or "", marked))
     except ValueError:  # a rule has changed since
         return False
     return written_anew == draft.body
@@ -375,8 +407,9 @@ def _name(draft: Draft) -> str:
     return name if draft.take == 1 else f"{name}-{draft.take}"
 
 
-def _told_twice(name: str, line: int) -> str:
-    return (
-        f"{name!r:.80} is the name of the job at line {line} too, perhaps in other letter case; each job "
-        "needs its own, because files are named after it"
-    )
+def _used_twice(name: str, other: str, where: str) -> str:
+    if name == other:
+        same = f"{name!r:.80} is the name of the job at {where} too"
+    else:
+        same = f"{name!r:.80} is the name of the job at {where} too, as {other!r:.80} (other letter case)"
+    return f"{same}; each job needs its own, because files are named after it"

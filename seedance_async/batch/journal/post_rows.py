@@ -18,7 +18,7 @@ from seedance_async.batch.states import MOVES, State
 from seedance_async.errors import JournalError
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from seedance_async.batch.journal.file import File
     from seedance_async.batch.journal.records import Row
@@ -57,9 +57,10 @@ class PostRows(LinkRows):
         self.counts = Counter({State(state): jobs for state, jobs in rows})
         self._read_tariffs()
         self.has_links: bool = self.file.row("SELECT 1 FROM links LIMIT 1") is not None
+        self.has_inputs: bool = self.file.row("SELECT 1 FROM inputs LIMIT 1") is not None
 
-    def _make_post(self, numbers: Sequence[int], now: float) -> None:
-        """Make planned jobs ready to be sent, all of them in one POST."""
+    def _make_post(self, numbers: Sequence[int], now: float, urls: Mapping[str, str]) -> None:
+        """Make planned jobs ready to be sent, all of them in one POST; ``urls`` are those of local files."""
         asked = [self._job(number, "name, path, body, digest, state, post") for number in numbers]
         names, paths, bodies, digests, states, refused = map(list, zip(*asked, strict=True))
         if set(states) != {State.PLANNED}:
@@ -71,6 +72,7 @@ class PostRows(LinkRows):
         if refused[0] is None:  # else the same bytes are sent again, under the same key
             for number in numbers:
                 self._resolve(number)
+                self.resolve_inputs(number, urls)
         asked_for = posts.body(self._as_identified(numbers[0], bodies[0]), len(numbers))
         body = posts.body(self._as_sent(numbers[0], bodies[0]), len(numbers))
         post = self._row_for(keys.joined(names), keys.digest(paths[0], asked_for), paths[0], body)

@@ -59,7 +59,7 @@ class Queries:
         self._tariff_rows: dict[Tariff, int] = {}
         self._passed: float = 0
         self._held_back: set[int] = set()
-        self._wanted = "1"
+        self._chosen = "1"
 
     def fact(self, name: str) -> str | None:
         """A fact about the batch, as it was remembered last."""
@@ -70,7 +70,7 @@ class Queries:
 
     def to_send(self, *, after: int, limit: int) -> list[JobEntry]:
         """Jobs of the manifest that were never sent, or are to be sent anew, in order of their numbers."""
-        such = f"jobs.state = ? AND listed = 1 AND {self._wanted} AND {READY}"
+        such = f"jobs.state = ? AND listed = 1 AND {self._chosen} AND {READY}"
         page = self._entries(such, State.PLANNED, after=after, limit=limit)
         self._passed = page[-1].number if page else inf
         return page
@@ -103,11 +103,17 @@ class Queries:
         """Accepted jobs whose tasks are to be followed."""
         return self._entries("jobs.state = ?", State.ACCEPTED, after=after, limit=limit)
 
-    def to_save(self, *, after: int, limit: int) -> list[JobEntry]:
-        """Jobs that an earlier run saw completed, and whose files are still to be fetched."""
-        return self._entries(
-            "jobs.state = ? AND run < ?", State.COMPLETED, self.run, after=after, limit=limit
-        )
+    def to_save(self, *, renamed: bool, after: int, limit: int) -> list[JobEntry]:
+        """Jobs that an earlier run saw completed, and whose files are still to be fetched.
+
+        Args:
+            renamed: those that were renamed since; else the others.
+            after: the number of the last one that was read.
+            limit: most of them.
+        """
+        which = "IN" if renamed else "NOT IN"
+        such = f"jobs.state = ? AND run < ? AND number {which} (SELECT number FROM moves)"
+        return self._entries(such, State.COMPLETED, self.run, after=after, limit=limit)
 
     def saved_files(self, *, after: int, limit: int) -> list[tuple[int, tuple[str, ...]]]:
         """Number and files of the manifest's saved jobs, in order of their numbers."""
@@ -119,6 +125,23 @@ class Queries:
             limit,
         )
         return [(number, names(files, f"files of job {number}")) for number, files in rows]
+
+    def first_saved(self) -> list[JobEntry]:
+        """Of each tariff the saved job that was accepted first."""
+        rows = self.file.rows(
+            "SELECT number, min(accepted_at) FROM jobs WHERE state = ? GROUP BY tariff", State.SAVED
+        )
+        return [self.entry(number) for number, _ in rows]
+
+    def under_way(self) -> list[tuple[int, Kind]]:
+        """Number and kind of each job that was sent and has neither files nor an end yet."""
+        rows = self.file.rows(
+            "SELECT number, tariff FROM jobs WHERE state IN (?, ?, ?)",
+            State.SUBMITTING,
+            State.ACCEPTED,
+            State.COMPLETED,
+        )
+        return [(number, self.tariff(tariff).kind) for number, tariff in rows]
 
     # --- what is known
 
@@ -146,7 +169,7 @@ class Queries:
     def still_open(self, *, after: int, limit: int) -> list[JobEntry]:
         """Jobs of the manifest that the API has not finished."""
         marks = ", ".join("?" * len(_OPEN))
-        such = f"listed = 1 AND {self._wanted} AND +jobs.state IN ({marks})"
+        such = f"listed = 1 AND {self._chosen} AND +jobs.state IN ({marks})"
         return self._entries(such, *_OPEN, after=after, limit=limit)
 
     def accepted_ids(self, *, limit: int) -> list[str]:
@@ -191,7 +214,7 @@ class Queries:
         """How many jobs of the manifest there are of each tariff in each state."""
         rows = self.file.rows(
             "SELECT tariff, state, count(*) FROM jobs "
-            f"WHERE listed = 1 AND {self._wanted} GROUP BY tariff, state"
+            f"WHERE listed = 1 AND {self._chosen} GROUP BY tariff, state"
         )
         return {(self.tariff(tariff), State(state)): count for tariff, state, count in rows}
 
@@ -199,7 +222,7 @@ class Queries:
         """Planned jobs: by tariff, how often the same is asked for, and how many such groups there are."""
         same = (
             "SELECT tariff, count(*) AS jobs FROM jobs "
-            f"WHERE listed = 1 AND {self._wanted} AND state = ? GROUP BY tariff, digest"
+            f"WHERE listed = 1 AND {self._chosen} AND state = ? GROUP BY tariff, digest"
         )
         rows = self.file.rows(
             f"SELECT tariff, jobs, count(*) FROM ({same}) GROUP BY tariff, jobs", State.PLANNED

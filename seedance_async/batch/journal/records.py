@@ -9,13 +9,13 @@ from typing import Any, Final, TypeAlias
 import attrs
 from attrs import field, frozen
 
-from seedance_async import wire
+from seedance_async import posts, wire
 from seedance_async.batch import keys
 from seedance_async.batch.jobs import Job
 from seedance_async.batch.states import State
 from seedance_async.convertible import Convertible
 from seedance_async.errors import JournalError
-from seedance_async.models import Kind, Link, Submission, Task, links
+from seedance_async.models import Delivered, Kind, Link, Submission, Task, links
 from seedance_async.prices import Tariff
 
 Row: TypeAlias = tuple[Any, ...]
@@ -37,6 +37,7 @@ class Draft:
         take: counts the takes of one line from 1.
         digest: of path and body, in which links stand as they were written.
         links: to other jobs, with the field of each.
+        inputs: local files: by what stands for the content in the body, the path.
     """
 
     line: int
@@ -48,12 +49,22 @@ class Draft:
     body: bytes = field(repr=False)
     digest: bytes = field(repr=False)
     links: Mapping[Link, str] = field(factory=dict)
+    inputs: Mapping[str, str] = field(factory=dict)
 
 
-def drafts(job: Job, *, line: int, place: int) -> Iterator[Draft]:
-    """A draft for each take of a job. The first take bears the job's own name, whatever their number."""
-    request = job.request
-    body = wire.encode(request)
+def drafts(
+    job: Job, *, line: int, place: int, files: Mapping[str, tuple[str, str]] | None = None
+) -> Iterator[Draft]:
+    """A draft for each take of a job. The first take bears the job's own name, whatever their number.
+
+    Args:
+        job: what is asked for.
+        line: where it stands.
+        place: what it is named after where it has no name.
+        files: its local files: by the text in the request, what stands for the content, and the path.
+    """
+    request, files = job.request, files or {}
+    body = posts.resolved(wire.encode(request), {text: ref for text, (ref, _) in files.items()})
     tariff = Tariff(request.kind, getattr(request, "batch_count", 1))
     digest = keys.digest(request.path, body)
     linked = {link: name for name, link in links(request)}
@@ -69,6 +80,7 @@ def drafts(job: Job, *, line: int, place: int) -> Iterator[Draft]:
             body=body,
             digest=digest,
             links=linked,
+            inputs=dict(files.values()),
         )
 
 
@@ -80,12 +92,14 @@ class Changes(Convertible):
         added: jobs that are new.
         removed: jobs that are gone; those never sent are forgotten, what is paid is still collected.
         edited: jobs whose request is another; what was sent before is kept under another name.
+        adopted: jobs that are renamed, and keep what was made of them under their former name.
         drifts: whether there is a long chain of clips, each begun with the last frame of the one before.
     """
 
     added: int = 0
     removed: int = 0
     edited: int = 0
+    adopted: int = 0
     drifts: bool = False
 
 
@@ -103,7 +117,12 @@ class JobEntry:
         intended_at: of its first POST under that key; None for a planned job.
         crashes: runs that died while its POST was under way.
         files: below the batch directory, with ``/``.
-        stale: whether something that it was made of was made anew since.
+        stale: whether something that it was made of was made again since.
+        inputs: its local files: by what stands for the content in the body, the path.
+        in_manifest: whether it stands in the manifest of the last run, or is another result of one that does.
+        older_of: the name of the job that it is an older or a further result of; None for a job itself.
+        saved_as: the name that its files have, where that is not its own any more.
+        delivered: what each of its files turned out to be; None for one that could not be measured.
     """
 
     number: int
@@ -130,11 +149,21 @@ class JobEntry:
     files: tuple[str, ...] = ()
     error: str | None = None
     stale: bool = False
+    inputs: Mapping[str, str] = field(factory=dict)
+    in_manifest: bool = True
+    older_of: str | None = None
+    saved_as: str | None = None
+    delivered: tuple[Delivered | None, ...] = ()
 
     @property
     def model(self) -> str:
         """The API's word for the model."""
         return str(self.tariff.kind.model)
+
+    @property
+    def name_on_disk(self) -> str:
+        """The name that its files are called after."""
+        return self.saved_as or self.name
 
     @property
     def kind(self) -> Kind:
@@ -155,10 +184,15 @@ class JobEntry:
 
     @property
     def request_fields(self) -> dict[str, object]:
-        """The request under the API's own names, without the model."""
-        fields = json.loads(self.body)
+        """The request under the API's own names, without the model, and with the paths of local files."""
+        fields = json.loads(posts.resolved(self.body, self.inputs))
         assert isinstance(fields, dict)  # noqa: S101 - our own bytes
         return fields
+
+    @property
+    def seed(self) -> int | None:
+        """The first seed that the server says it has used; None if it says none."""
+        return next((task.seed for task in self.tasks if task.seed is not None), None)
 
     @property
     def urls(self) -> tuple[str, ...]:
@@ -172,7 +206,14 @@ ENTRY_COLUMNS: Final = (
     "credits_refunded, files, error, "
     "EXISTS (SELECT 1 FROM links JOIN jobs AS source ON source.fold = links.source "
     "WHERE links.job = jobs.number AND source.task_ids IS NOT NULL "
-    "AND links.task NOT IN (SELECT value FROM json_each(source.task_ids)))"
+    "AND links.task NOT IN (SELECT value FROM json_each(source.task_ids))), "
+    "(SELECT json_group_object(ref, path) FROM inputs WHERE inputs.job = jobs.number), "
+    "listed = 1 OR EXISTS (SELECT 1 FROM older JOIN jobs AS newer ON newer.fold = older.fold "
+    "WHERE older.number = jobs.number AND newer.listed = 1), "
+    "(SELECT newer.name FROM older JOIN jobs AS newer ON newer.fold = older.fold "
+    "WHERE older.number = jobs.number), "
+    "(SELECT moves.name FROM moves WHERE moves.number = jobs.number), "
+    "CASE jobs.state WHEN 'saved' THEN (SELECT delivered FROM deliveries WHERE job = jobs.number) END"
 )
 """Of ``jobs LEFT JOIN posts``, in the order of ``JobEntry``."""
 
@@ -193,12 +234,15 @@ def entry(row: Row, tariffs: Mapping[int, Tariff]) -> JobEntry:
     converted = {
         "unnamed": bool(cells["unnamed"]),
         "stale": bool(cells["stale"]),
+        "in_manifest": bool(cells["in_manifest"]),
         "tariff": tariffs[cells["tariff"]],
         "state": State(cells["state"]),
         "crashes": cells["crashes"] or 0,
         "task_ids": names(cells["task_ids"], f"task_ids of {job}"),
         "tasks": tasks_of(cells["tasks"], f"tasks of {job}"),
         "files": names(cells["files"], f"files of {job}"),
+        "inputs": json.loads(cells["inputs"]),  # made by SQLite of texts
+        "delivered": delivered_of(cells["delivered"], f"delivered of {job}"),
     }
     if converted["state"] in {State.PLANNED, State.BLOCKED}:
         converted["intended_at"] = None
@@ -226,6 +270,18 @@ def tasks_of(cell: str | None, what: str) -> tuple[Task, ...]:
     try:
         return tuple(map(wire.task, _list(cell, what)))
     except (ValueError, RecursionError) as problem:
+        raise damage(what) from problem
+
+
+def delivered_of(cell: str | None, what: str) -> tuple[Delivered | None, ...]:
+    """Measures as the journal keeps them; empty where there are none.
+
+    Raises:
+        JournalError: it is something else.
+    """
+    try:
+        return tuple(each if each is None else Delivered.read(each) for each in _list(cell, what))
+    except ValueError as problem:
         raise damage(what) from problem
 
 

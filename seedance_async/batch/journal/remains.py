@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import json
 import os
+import sqlite3
 import stat
-from contextlib import suppress
+from contextlib import closing, suppress
 from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
@@ -64,7 +65,7 @@ def check_results_are_known(directory: Path, knows: Callable[[str], bool]) -> No
     Raises:
         JournalError: it does not know of something that is paid.
     """
-    for facts in _last_results(directory / RESULTS):
+    for facts in map(_facts, last_of_results(directory).splitlines()):
         key = facts.get("idempotency_key")
         if facts.get("task_ids") and isinstance(key, str) and not knows(key):
             raise JournalError(
@@ -72,6 +73,19 @@ def check_results_are_known(directory: Path, knows: Callable[[str], bool]) -> No
                 "knows nothing of it: it is an older copy, or another batch's, and would pay again. Put the "
                 f"one that belongs to {RESULTS} in its place, or take another directory"
             )
+
+
+def has_sent(directory: Path) -> bool:
+    """Whether a batch has sent something, by its journal, which another process may have open now."""
+    if has_log(directory):  # of a run that goes on, or has died: it was about to
+        return True
+    query = "SELECT 1 FROM jobs WHERE state NOT IN ('planned', 'refused', 'blocked') LIMIT 1"
+    uri = f"{(directory / JOURNAL).absolute().as_uri()}?mode=ro&immutable=1"
+    try:
+        with closing(sqlite3.connect(uri, uri=True)) as connection:
+            return connection.execute(query).fetchone() is not None
+    except sqlite3.Error:  # there is none, or it is none
+        return False
 
 
 def has_log(directory: Path) -> bool:
@@ -147,11 +161,13 @@ def _first_results(directory: Path) -> Iterator[dict[str, object]]:
         yield from map(_facts, islice(results, MOST_SEEN))
 
 
-def _last_results(path: Path) -> list[dict[str, object]]:
+def last_of_results(directory: Path) -> bytes:
+    """The end of a batch's results, from anywhere in a line; empty where there are none."""
+    path = directory / RESULTS
     with suppress(OSError), path.open("rb") as results:
         results.seek(max(0, size(path) - TAIL_BYTES))
-        return [_facts(line) for line in results]
-    return []
+        return results.read()
+    return b""
 
 
 def _facts(text: bytes) -> dict[str, object]:

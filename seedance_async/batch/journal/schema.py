@@ -37,7 +37,24 @@ post that no job refers to was given up: it stays on record, and its key is not 
 ``source`` (the ``fold`` of the job's name), and, once the job was sent, the ``url`` that went in its place
 and the ``task`` that it is of. ``edges`` has the numbers of both jobs.
 
+``inputs`` has, for each job, the local files in it: the ``ref`` that stands for the content in its body, the
+``path`` of a file that has it, and, once the job was sent, the ``url`` that went in the place of the ref.
+
+``deliveries`` has what the files of a job were measured to be, in the order of its ``files``.
+
 ``tasks`` says which POST a task belongs to: a task id belongs to one only.
+
+``older`` has the jobs that are an older or a further result of another one, the job with this ``fold``.
+``ordered`` is 1 for a further take until it was made; it is wanted as long as that job is.
+
+``moves`` has the jobs whose files are still called after the ``name`` that they had when they were saved.
+``at_once`` is 1 where they are renamed without waiting for a newer result. Once the renaming is begun,
+``target`` is the name they are renamed after, and ``files`` are the paths they get.
+
+``rerolls`` has the folds of jobs that a run was told to make anew, until a run has come to its end with them.
+
+``refunds`` has how often a job, known by its ``fold`` and its request, was made anew because it failed and
+was refunded; how often in a row it failed in the words of ``error``; and the last ``post`` that was counted.
 
 ``urls_at``  is when the server gave the URLs in ``tasks``.
 
@@ -165,6 +182,37 @@ CHECKS: Final[Mapping[str, Mapping[str, str]]] = {
         "url": f"({_optional(_text('url'), 'url')}) AND (url IS NULL) = (task IS NULL)",
         "task": _optional(_name("task"), "task"),
     },
+    "inputs": {
+        "job": _whole("job", 1),
+        "ref": _name("ref"),
+        "path": _name("path"),
+        "url": _optional(_text("url"), "url"),
+    },
+    "older": {
+        "number": _whole("number", 1),
+        "fold": _name("fold"),
+        "ordered": "ordered IN (0, 1)",
+    },
+    "moves": {
+        "number": _whole("number", 1),
+        "name": _name("name"),
+        "fold": _name("fold"),
+        "at_once": "at_once IN (0, 1)",
+        "target": f"({_optional(_name('target'), 'target')}) AND (target IS NULL) = (files IS NULL)",
+        "files": _optional(_list("files"), "files"),
+    },
+    "rerolls": {"fold": _name("fold")},
+    "refunds": {
+        "fold": _name("fold"),
+        "rerolls": _whole("rerolls", 0),
+        "alike": _whole("alike", 1),
+        "error": _optional(_text("error"), "error"),
+        "post": _whole("post", 1),
+    },
+    "deliveries": {
+        "job": _whole("job", 1),
+        "delivered": _list("delivered"),
+    },
     "tariffs": {
         "model": _name("model"),
         "quality_tier": _optional(_text("quality_tier"), "quality_tier"),
@@ -181,6 +229,66 @@ CHECKS: Final[Mapping[str, Mapping[str, str]]] = {
 def _constraints(table: str) -> str:
     return ",\n    ".join(f"CHECK ({check})" for check in CHECKS[table].values())
 
+
+ADDITIONS: Final = f"""
+CREATE TABLE IF NOT EXISTS inputs (
+    job INTEGER NOT NULL,
+    ref TEXT NOT NULL,
+    path TEXT NOT NULL,
+    url TEXT,
+    PRIMARY KEY (job, ref),
+    {_constraints("inputs")}
+) WITHOUT ROWID;
+
+CREATE TRIGGER IF NOT EXISTS inputs_of_deleted AFTER DELETE ON jobs BEGIN
+    DELETE FROM inputs WHERE job = old.number;
+END;
+
+CREATE TABLE IF NOT EXISTS older (
+    number INTEGER PRIMARY KEY,
+    fold TEXT NOT NULL,
+    ordered INTEGER NOT NULL,
+    {_constraints("older")}
+);
+
+CREATE TABLE IF NOT EXISTS moves (
+    number INTEGER PRIMARY KEY,
+    name TEXT NOT NULL,
+    fold TEXT NOT NULL,
+    at_once INTEGER NOT NULL,
+    target TEXT,
+    files TEXT,
+    {_constraints("moves")}
+);
+
+CREATE TABLE IF NOT EXISTS rerolls (fold TEXT PRIMARY KEY, {_constraints("rerolls")}) WITHOUT ROWID;
+
+CREATE TABLE IF NOT EXISTS refunds (
+    fold TEXT NOT NULL,
+    digest BLOB NOT NULL,
+    rerolls INTEGER NOT NULL,
+    alike INTEGER NOT NULL,
+    error TEXT,
+    post INTEGER NOT NULL,
+    PRIMARY KEY (fold, digest),
+    {_constraints("refunds")}
+) WITHOUT ROWID;
+
+CREATE TABLE IF NOT EXISTS deliveries (
+    job INTEGER PRIMARY KEY,
+    delivered TEXT NOT NULL,
+    {_constraints("deliveries")}
+);
+
+CREATE TRIGGER IF NOT EXISTS takes_of_deleted AFTER DELETE ON jobs BEGIN
+    DELETE FROM older WHERE number = old.number;
+    DELETE FROM moves WHERE number = old.number;
+END;
+
+CREATE INDEX IF NOT EXISTS older_by_fold ON older (fold);
+CREATE INDEX IF NOT EXISTS moves_by_fold ON moves (fold);
+"""
+"""Tables that a journal without them is given when it is opened; it has nothing to be entered there."""
 
 TABLES: Final = f"""
 CREATE TABLE meta (name TEXT PRIMARY KEY, value) WITHOUT ROWID;
@@ -269,7 +377,7 @@ CREATE INDEX jobs_unpriced ON jobs (tariff)
     WHERE credits_used IS NULL AND state NOT IN ('planned', 'refused', 'blocked');
 CREATE INDEX links_by_source ON links (source);
 CREATE INDEX posts_by_state ON posts (state);
-"""
+{ADDITIONS}"""
 
 CONTRADICTIONS: Final[Mapping[str, str]] = {
     "state": """

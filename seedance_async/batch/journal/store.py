@@ -12,32 +12,40 @@ from math import inf
 from typing import TYPE_CHECKING, Final
 
 from seedance_async import clocks, posts
-from seedance_async.batch.journal.link_moves import LinkMoves
 from seedance_async.batch.journal.queries import KIND_COLUMNS
 from seedance_async.batch.journal.records import as_json
+from seedance_async.batch.journal.refunded_moves import RefundedMoves
 from seedance_async.batch.journal.schema import MAX_NUMBER, OPEN_RUN
+from seedance_async.batch.journal.take_moves import AGAIN, TakeMoves
 from seedance_async.batch.journal.transactions import transaction
 from seedance_async.batch.states import State
 from seedance_async.errors import JournalError
 from seedance_async.protocol import Call
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
 
-    from seedance_async.models import Submission, Task
+    from seedance_async.models import Delivered, Submission, Task
     from seedance_async.prices import Tariff
 
 MOST_CRASHES: Final = 5
 """Runs that may die while a job is being sent, before it is left alone."""
 
 
-class Store(LinkMoves):
+NO_FILES: Final[Mapping[str, str]] = {}
+
+
+class Store(RefundedMoves, TakeMoves):
     """The jobs of one batch."""
 
     def has_begun(self) -> bool:
         """Whether a run has begun here, or anything was meant to be sent; True where that cannot be read."""
+        return self.run > 0 or self.has_posts()
+
+    def has_posts(self) -> bool:
+        """Whether anything was meant to be sent, in any run; True where that cannot be read."""
         try:
-            return self.run > 0 or self.file.row("SELECT 1 FROM posts LIMIT 1") is not None
+            return self.file.row("SELECT 1 FROM posts LIMIT 1") is not None
         except JournalError:
             return True
 
@@ -109,10 +117,7 @@ class Store(LinkMoves):
     def plan_ended_again(self) -> None:
         """Plan each listed job anew that failed or was refused; what it cost so far stays in the sums."""
         self.file.write(
-            "UPDATE jobs SET state = ?, post = NULL, place = NULL, accepted_at = NULL, ended_at = NULL, "
-            "task_ids = NULL, tasks = NULL, credits_used = NULL, credits_refunded = NULL, error = NULL "
-            "WHERE listed = 1 AND state IN (?, ?)",
-            State.PLANNED,
+            f"UPDATE jobs SET {AGAIN} WHERE listed = 1 AND state IN (?, ?)",
             State.FAILED,
             State.REFUSED,
         )
@@ -172,7 +177,7 @@ class Store(LinkMoves):
     # --- a job's way
 
     @transaction
-    def intend(self, number: int, *others: int, now: float) -> Call:
+    def intend(self, number: int, *others: int, now: float, urls: Mapping[str, str] = NO_FILES) -> Call:
         """Write down that a job is about to be sent, and give the call: the same one for every attempt.
 
         Args:
@@ -180,6 +185,7 @@ class Store(LinkMoves):
                 serves.
             others: planned jobs that ask for the same as this planned one, and are to share its POST.
             now: the instant.
+            urls: of local files, by what stands for the content of each.
 
         Raises:
             JournalError: it could not be written; then nothing may be sent.
@@ -189,7 +195,7 @@ class Store(LinkMoves):
             members = "post = (SELECT post FROM jobs WHERE number = ?) AND state = ?"
             self.file.write(f"UPDATE jobs SET run = ? WHERE {members}", self.run, number, State.SUBMITTING)
         else:
-            self._make_post((number, *others), now)
+            self._make_post((number, *others), now, urls)
         _, path, body, key, _ = self._post_of(number)
         return Call(method="POST", path=path, body=body, idempotency_key=key)
 
@@ -292,8 +298,18 @@ class Store(LinkMoves):
         self.file.write("UPDATE jobs SET tasks = ?, urls_at = ? WHERE number = ?", raw, now, number)
 
     @transaction
-    def save(self, number: int, files: Sequence[str], error: str | None, *, now: float) -> None:
+    def save(
+        self,
+        number: int,
+        files: Sequence[str],
+        error: str | None,
+        *,
+        now: float,
+        delivered: Sequence[Delivered | None] = (),
+    ) -> None:
         """Every file of the job is in place; ``error`` is about tasks of it that have none."""
+        measured = as_json([each and each.to_dict() for each in delivered])
+        self.file.write("INSERT OR REPLACE INTO deliveries VALUES (?, ?)", number, measured)
         self._move(number, State.SAVED, "ended_at = ?, files = ?, error = ?", now, as_json(files), error)
 
     @transaction

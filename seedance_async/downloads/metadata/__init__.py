@@ -1,8 +1,8 @@
 """Metadata of result files: the prompt and the origin, inserted into MP4, MOV, PNG and JPEG.
 
 Two texts are inserted: the prompt, as the comment that players and viewers show, and the file's *origin*, by
-which a later download recognises it. Pixels, samples and every box, chunk or segment that was there stay as
-they are. A change is one ``Splice``, so that a large clip is never held in memory.
+which a later download recognises it, and which has the seed. Pixels, samples and every box, chunk or segment
+that was there stay as they are. A change is one ``Splice``, so that a large clip is never held in memory.
 
 Signed files (C2PA content credentials) are refused: an insertion breaks the signature, which is worth more.
 

@@ -57,7 +57,7 @@ def plan_insertion(file: BinaryIO, *, prompt: str, origin: Origin) -> Splice:
     """
     start, last = 2, 0
     is_leading = True
-    for segment in _segments(file):
+    for segment in segments(file):
         if segment.marker == CREDENTIALS:
             raise MetadataError("it carries content credentials")
         if read_exactly(file, segment.content, min(segment.stop - segment.content, 4)) == b"MPF\0":
@@ -80,7 +80,7 @@ def read_origin(file: BinaryIO) -> Origin | None:
     Raises:
         MetadataError: not a JPEG.
     """
-    for segment in _segments(file):
+    for segment in segments(file):
         if segment.marker == OURS:
             content = read_exactly(file, segment.content, segment.stop - segment.content)
             if content.startswith(HEAD):
@@ -88,7 +88,7 @@ def read_origin(file: BinaryIO) -> Origin | None:
     return None
 
 
-def _segments(file: BinaryIO) -> Iterator[Segment]:
+def segments(file: BinaryIO) -> Iterator[Segment]:
     """The segments before the picture's first scan."""
     if read_exactly(file, 0, 3) != b"\xff\xd8\xff":
         raise MetadataError("not a JPEG")

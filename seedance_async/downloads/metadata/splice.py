@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING, Final
 
-from attrs import asdict, frozen
+from attrs import asdict, field, frozen
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -29,23 +29,32 @@ class Origin:
         task_id: the server's id of the task.
         output: number of the output in the task, from 1.
         source_bytes: size of the file at the server.
+        seed: that the server says it has used; None if it says none. Files are not told apart by it.
     """
 
     task_id: str
     output: int
     source_bytes: int
+    seed: int | None = field(default=None, eq=False)
 
     def to_json(self) -> str:
         """The text stored in the file."""
-        return json.dumps(asdict(self), separators=(",", ":"))
+        fields = {name: value for name, value in asdict(self).items() if value is not None}
+        return json.dumps(fields, separators=(",", ":"))
 
     @classmethod
     def from_json(cls, text: bytes) -> Origin | None:
         """The origin that ``to_json`` wrote; None for any other text."""
         try:
             match json.loads(text):
-                case {"task_id": str(task_id), "output": int(output), "source_bytes": int(source_bytes)}:
-                    return cls(task_id=task_id, output=output, source_bytes=source_bytes)
+                case {"task_id": str(), "output": int(), "source_bytes": int()} as found:
+                    seed = found.get("seed")
+                    return cls(
+                        task_id=found["task_id"],
+                        output=found["output"],
+                        source_bytes=found["source_bytes"],
+                        seed=seed if type(seed) is int else None,
+                    )
                 case _:
                     return None
         except (ValueError, RecursionError):

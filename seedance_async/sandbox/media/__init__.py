@@ -1,8 +1,7 @@
 """Generated result files for the sandbox's tasks: playable clips and pictures that show the prompt.
 
-The same arguments give the same bytes. With the extra ``seedance-async[sandbox]`` (Pillow, PyAV) each file is
-generated in its own size and length; without it, small files from the package data are used, of the right
-type but of one size and length.
+The same arguments give the same bytes, and each file has its own size and length. The drawings need the extra
+``seedance-async[sandbox]`` (Pillow, PyAV); without it the files are grey.
 
 Generating a file occupies the processor, so call these functions from a thread. On one core: a clip of 5 s
 takes 0.3 s in 720p and 0.5 s in 1080p, one of 15 s in 4k takes 4 s; a picture of 1K takes 0.05 s, one of 4K
@@ -12,11 +11,12 @@ takes 0.3 s in 720p and 0.5 s in 1080p, one of 15 s in 4k takes 4 s; a picture o
 from __future__ import annotations
 
 import io
-from importlib import resources
 from importlib.util import find_spec
 from typing import TYPE_CHECKING, Final, Literal
 
 from attrs import frozen
+
+from seedance_async.sandbox.media.plain import plain_clip, plain_jpeg, plain_png
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -62,7 +62,7 @@ def clip(
         sources: what it was made from; shown small at the bottom.
     """
     if not (_installed("PIL") and _installed("av")):
-        return _fallback("clip.mp4")
+        return plain_clip(width + width % 2, height + height % 2, seconds, audio=audio)
     from seedance_async.sandbox.media.clip_encoder import encode_clip  # noqa: PLC0415
     from seedance_async.sandbox.media.scene import draw  # noqa: PLC0415
 
@@ -82,7 +82,7 @@ def picture(
 ) -> bytes:
     """Return a PNG or JPEG of exactly this size. The other arguments are those of `clip`."""
     if not _installed("PIL"):
-        return _fallback(f"picture.{image_format}")
+        return plain_png(width, height) if image_format == "png" else plain_jpeg(width, height)
     from seedance_async.sandbox.media.scene import draw  # noqa: PLC0415
 
     file = io.BytesIO()
@@ -98,7 +98,3 @@ def _encodable(prompt: str) -> str:
 
 def _installed(package: str) -> bool:
     return find_spec(package) is not None
-
-
-def _fallback(name: str) -> bytes:
-    return resources.files(__name__).joinpath("fallback", name).read_bytes()

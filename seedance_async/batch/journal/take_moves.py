@@ -1,0 +1,297 @@
+"""The takes of jobs: older results under other names, files that are still to be renamed, and re-rolls.
+
+A job's name belongs to the newest of its results. Whatever takes a name away from a job that has files says
+so here in the same transaction, so that the files follow, whenever the process ends. They do when a newer
+result is about to be saved under the name: until then the older one is the newest that there is.
+
+A re-roll stays on record until a run has come to its end with all that it makes. Until then the same jobs are
+not made anew once more, so a command that was killed may be repeated as it is.
+"""
+
+from __future__ import annotations
+
+from itertools import count
+from typing import TYPE_CHECKING, Final
+
+from attrs import field, frozen
+
+from seedance_async.batch.journal.link_moves import LinkMoves
+from seedance_async.batch.journal.records import as_json, names
+from seedance_async.batch.journal.transactions import transaction
+from seedance_async.batch.states import ENDED, State
+from seedance_async.filenames import fold
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+_COPIED: Final = "unnamed, listed, line, take, tariff, path, body, digest"
+AGAIN: Final = (
+    "state = 'planned', post = NULL, place = NULL, accepted_at = NULL, ended_at = NULL, task_ids = NULL, "
+    "tasks = NULL, credits_used = NULL, credits_refunded = NULL, error = NULL"
+)
+"""How a job that failed or was refused is planned anew; what it cost stays in the sums."""
+
+_UNENDED: Final = f"state NOT IN ({', '.join(repr(str(state)) for state in sorted(ENDED))})"
+
+
+@frozen(kw_only=True)
+class Rerolled:
+    """What became of the order to make jobs anew.
+
+    Attributes:
+        takes: how many new ones are planned.
+        jobs: the names of the jobs that they are of.
+        unfinished: the names of jobs of which no other take is begun before those on their way are made.
+    """
+
+    takes: int = 0
+    jobs: list[str] = field(factory=list[str])
+    unfinished: list[str] = field(factory=list[str])
+
+
+@frozen(kw_only=True)
+class Move:
+    """The files of a job, on their way to other names.
+
+    Attributes:
+        name: the job name that they are called after.
+        target: the one that they are to be called after, once that is begun; else None.
+        files: the paths that they get then, below the batch directory.
+    """
+
+    name: str
+    target: str | None
+    files: tuple[str, ...]
+
+
+class TakeMoves(LinkMoves):
+    """The takes of one batch."""
+
+    # --- names, as parts of transactions
+
+    def rename(self, number: int, name: str, *, at_once: bool, recognised: bool = True) -> None:
+        """Give a job another name, and have its files follow.
+
+        Args:
+            number: of the job.
+            name: that no job has.
+            at_once: whether its files are renamed without waiting for a newer result.
+            recognised: whether the job is to be recognised by the name that it had, too.
+        """
+        before, state = self._job(number, "name, state")
+        if recognised:
+            self.file.write("INSERT OR IGNORE INTO former_names VALUES (?, ?)", fold(before), number)
+        self.file.write("DELETE FROM older WHERE number = ?", number)
+        self.file.write("UPDATE jobs SET name = ?, fold = ? WHERE number = ?", name, fold(name), number)
+        move = self.move_of(number)
+        if move is not None and move.target is None and move.name == name:
+            self.file.write("DELETE FROM moves WHERE number = ?", number)
+        elif move is not None:
+            self.file.write("UPDATE moves SET at_once = ? WHERE number = ?", at_once, number)
+        elif state in {State.COMPLETED, State.SAVED}:
+            insert = "INSERT INTO moves (number, name, fold, at_once) VALUES (?, ?, ?, ?)"
+            self.file.write(insert, number, before, fold(before), at_once)
+
+    def set_aside(self, number: int, name: str) -> None:
+        """Let a job keep its record under another name, as an older result of the job that gets its own."""
+        (owner,) = self._job(number, "fold")
+        self.rename(number, name, at_once=False)
+        self.file.write("UPDATE jobs SET listed = 0 WHERE number = ?", number)
+        self.file.write("INSERT INTO older VALUES (?, ?, 0)", number, owner)
+
+    def free_name(self, name: str) -> str:
+        """The name, or the first of ``name-2``, ``name-3``, … that no job has."""
+        return next(
+            tried
+            for number in count(1)
+            if not self._has_job(tried := name if number == 1 else f"{name}-{number}")
+        )
+
+    def _free_take(self, name: str) -> str:
+        """The first of ``name-take-1``, ``name-take-2``, … that no job has."""
+        return next(tried for number in count(1) if not self._has_job(tried := f"{name}-take-{number}"))
+
+    def _has_job(self, name: str) -> bool:
+        return self.file.row("SELECT 1 FROM jobs WHERE fold = ?", fold(name)) is not None
+
+    # --- files that are to be renamed
+
+    def move_of(self, number: int) -> Move | None:
+        """How far the renaming of a job's files is; None if they are called after it."""
+        row = self.file.row("SELECT name, target, files FROM moves WHERE number = ?", number)
+        if row is None:
+            return None
+        return Move(name=row[0], target=row[1], files=names(row[2], f"moved files of job {number}"))
+
+    def in_the_way(self, name: str, number: int) -> list[int]:
+        """The jobs whose files are called after this name, which is another job's now.
+
+        Args:
+            name: of the job.
+            number: of the job.
+        """
+        rows = self.file.rows(
+            "SELECT number FROM moves JOIN jobs USING (number) "
+            "WHERE moves.fold = ? AND number <> ? AND state = 'saved' ORDER BY number",
+            fold(name),
+            number,
+        )
+        return [each for (each,) in rows]
+
+    def is_preceded(self, number: int) -> bool:
+        """Whether an older result is not saved yet that may have placed files under this job's name."""
+        row = self.file.row(
+            "SELECT 1 FROM jobs JOIN moves ON moves.fold = jobs.fold AND moves.number <> jobs.number "
+            "JOIN jobs AS older ON older.number = moves.number AND older.state = 'completed' "
+            "WHERE jobs.number = ? AND jobs.number NOT IN (SELECT number FROM moves)",
+            number,
+        )
+        return row is not None
+
+    def due_moves(self, *, after: int, limit: int) -> list[int]:
+        """The jobs whose files are to be renamed now, in order of their numbers, a page at a time."""
+        rows = self.file.rows(
+            "SELECT number FROM moves JOIN jobs USING (number) WHERE state = 'saved' AND "
+            "(at_once = 1 OR target IS NOT NULL OR EXISTS (SELECT 1 FROM jobs AS newer "
+            "WHERE newer.fold = moves.fold AND newer.number <> moves.number AND newer.state = 'saved')) "
+            "AND number > ? ORDER BY number LIMIT ?",
+            after,
+            limit,
+        )
+        return [number for (number,) in rows]
+
+    def is_due(self, number: int) -> bool:
+        """Whether the files of a job are to be renamed now."""
+        return self.due_moves(after=number - 1, limit=1) == [number]
+
+    @transaction
+    def intend_move(self, number: int, target: str, files: Sequence[str]) -> None:
+        """Write down which paths the files of a job get, before the first of them does."""
+        self.file.write(
+            "UPDATE moves SET target = ?, files = ? WHERE number = ?", target, as_json(files), number
+        )
+
+    @transaction
+    def confirm_move(self, number: int) -> None:
+        """The files have the paths that were written down."""
+        (name,) = self._job(number, "name")
+        row = self.file.row("SELECT target, files FROM moves WHERE number = ?", number)
+        if row is None or row[0] is None:
+            return
+        self.file.write("UPDATE jobs SET files = ? WHERE number = ?", row[1], number)
+        self.file.write("DELETE FROM moves WHERE number = ?", number)
+        if row[0] != name:  # it was renamed once more meanwhile
+            insert = "INSERT INTO moves (number, name, fold, at_once) VALUES (?, ?, ?, 1)"
+            self.file.write(insert, number, row[0], fold(row[0]))
+
+    # --- re-rolls
+
+    def listed_names(self, *, after: int, limit: int) -> list[tuple[int, str]]:
+        """Number and name of the jobs of the manifest, a page at a time; not of their further takes."""
+        rows = self.file.rows(
+            "SELECT number, name FROM jobs WHERE listed = 1 AND number > ? "
+            "AND number NOT IN (SELECT number FROM older WHERE ordered = 1) ORDER BY number LIMIT ?",
+            after,
+            limit,
+        )
+        return [(number, name) for number, name in rows]
+
+    @transaction
+    def reroll(self, numbers: Sequence[int], takes: int) -> Rerolled:
+        """Plan further takes of jobs that have come to an end.
+
+        A job that has a result keeps it as ``NAME-take-1``; the last of the new takes gets its name. One that
+        failed or was refused is planned anew in its place.
+
+        Args:
+            numbers: of jobs of the manifest.
+            takes: how many of each.
+        """
+        rerolled = Rerolled()
+        made = 0
+        for number in numbers:
+            name, state = self._job(number, "name, state")
+            is_begun = self.file.row("SELECT 1 FROM rerolls WHERE fold = ?", fold(name)) is not None
+            self.file.write("INSERT OR IGNORE INTO rerolls VALUES (?)", fold(name))
+            if is_begun or state not in ENDED:
+                rerolled.unfinished.append(name)
+            else:
+                self._take_anew(number, name, state, takes)
+                rerolled.jobs.append(name)
+                made += takes
+        self.recall()
+        return Rerolled(takes=made, jobs=rerolled.jobs, unfinished=rerolled.unfinished)
+
+    def _take_anew(self, number: int, name: str, state: State, takes: int) -> None:
+        if state == State.SAVED:
+            self.set_aside(number, self._free_take(name))
+        for _ in range(takes - 1):
+            further = self._copy(number, self._free_take(name))
+            self.file.write("INSERT INTO older VALUES (?, ?, 1)", further, fold(name))
+            self.file.write("UPDATE jobs SET unnamed = 0 WHERE number = ?", further)
+        if state == State.SAVED:
+            self._copy(number, name)
+            self.file.write("UPDATE jobs SET unnamed = 0 WHERE number = ?", number)
+        else:
+            self.file.write(f"UPDATE jobs SET {AGAIN} WHERE number = ?", number)
+
+    def _copy(self, number: int, name: str) -> int:
+        """Plan a job that asks for the same as another one."""
+        columns = _COPIED.replace("listed", "1")
+        self.file.write(
+            f"INSERT INTO jobs (name, fold, {_COPIED}, state, run) "
+            f"SELECT ?, ?, {columns}, 'planned', 0 FROM jobs WHERE number = ?",
+            name,
+            fold(name),
+            number,
+        )
+        ((copy,),) = self.file.rows("SELECT last_insert_rowid()")
+        self.file.write(
+            "INSERT INTO links (job, text, source, output, place) "
+            "SELECT ?, text, source, output, place FROM links WHERE job = ?",
+            copy,
+            number,
+        )
+        self.file.write(
+            "INSERT INTO inputs (job, ref, path) SELECT ?, ref, path FROM inputs WHERE job = ?", copy, number
+        )
+        return int(copy)
+
+    @transaction
+    def close_rerolls(self) -> None:
+        """A run has come to its end: what it has made of re-rolls may be made anew once more."""
+        self._promote()
+        ordered = "SELECT older.fold FROM older JOIN jobs USING (number) WHERE ordered = 1"
+        self.file.write(
+            f"DELETE FROM rerolls WHERE fold NOT IN (SELECT fold FROM jobs WHERE {_UNENDED}) "
+            f"AND fold NOT IN ({ordered} AND {_UNENDED})"
+        )
+        done = f"SELECT number FROM older JOIN jobs USING (number) WHERE ordered = 1 AND NOT {_UNENDED}"
+        self.file.write(f"UPDATE jobs SET listed = 0 WHERE number IN ({done})")
+        self.file.write(f"UPDATE older SET ordered = 0 WHERE number IN ({done})")
+
+    def _promote(self) -> None:
+        """Where the last new take of a job came to nothing, give its name to the newest that is saved."""
+        rows = self.file.rows(
+            "SELECT jobs.number, max(older.number) FROM jobs JOIN older ON older.fold = jobs.fold "
+            "JOIN jobs AS take ON take.number = older.number AND take.state = 'saved' "
+            "WHERE older.ordered = 1 AND jobs.listed = 1 AND jobs.state IN ('failed', 'refused') "
+            "GROUP BY jobs.number"
+        )
+        for failed, saved in rows:
+            (name,), (other,) = self._job(failed, "name"), self._job(saved, "name")
+            (unnamed,) = self._job(failed, "unnamed")
+            self.rename(failed, self.free_name(f"{name}-failed"), at_once=False, recognised=False)
+            self.rename(saved, name, at_once=True, recognised=False)
+            self.rename(failed, other, at_once=False, recognised=False)
+            self.file.write("INSERT INTO older VALUES (?, ?, 1)", failed, fold(name))
+            self.file.write("UPDATE jobs SET unnamed = 0 WHERE number = ?", failed)
+            self.file.write("UPDATE jobs SET unnamed = ? WHERE number = ?", unnamed, saved)
+
+    def ordered_takes(self) -> list[int]:
+        """Further takes that are planned and were not sent."""
+        rows = self.file.rows(
+            "SELECT number FROM older JOIN jobs USING (number) "
+            "WHERE ordered = 1 AND listed = 1 AND state = 'planned' ORDER BY number"
+        )
+        return [number for (number,) in rows]

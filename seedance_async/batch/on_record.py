@@ -1,0 +1,124 @@
+"""What a batch's journal has for a run: what is under way, planned and ended, and what its files are now.
+
+Rows are read a page at a time, so that memory does not grow with the batch.
+"""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING, Final
+
+from anyio import to_thread
+
+from seedance_async.batch import results
+from seedance_async.batch.ledger import Ledger
+from seedance_async.batch.queue import Post
+from seedance_async.batch.run import PAGE
+from seedance_async.batch.states import State
+from seedance_async.logs import Log
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Callable, Sequence
+    from pathlib import Path
+
+    from seedance_async.batch.jobs import JobResult
+    from seedance_async.batch.journal import JobEntry, Journal
+    from seedance_async.batch.journal.store import Store
+    from seedance_async.batch.run import Run
+
+log: Log = Log(__name__)
+
+SHOWN: Final = 10
+"""Names in a message."""
+
+
+async def begun(journal: Journal) -> AsyncIterator[Post]:
+    """What earlier runs left on its way: first what is paid, then what may be."""
+    async for job in _pages(journal, journal.store.to_collect):
+        yield Post((job,))
+    async for job in _pages(journal, journal.store.to_send_again):
+        members = await journal.do(journal.store.members, job.number)
+        if members and members[0].number == job.number:  # the others go with their first
+            yield Post(tuple(members))
+
+
+async def planned(journal: Journal) -> AsyncIterator[list[JobEntry]]:
+    """The manifest's jobs that were never sent."""
+    async for job in _pages(journal, journal.store.to_send):
+        yield [job]
+
+
+async def ended(journal: Journal, directory: Path) -> AsyncIterator[JobResult]:
+    """The manifest's jobs that an earlier run ended."""
+    async for entry in _pages(journal, journal.store.ended_earlier):
+        yield results.result(entry, directory, earlier=True)
+
+
+async def left_over(journal: Journal, directory: Path, run: Run) -> AsyncIterator[JobResult]:
+    """Jobs that a run was stopped before."""
+    if run.stopped is None:
+        return
+    async for entry in _pages(journal, journal.store.still_open):
+        if not run.has_delivered(entry.number):
+            error = run.stopped.about(idempotency_key=entry.key, task_id=next(iter(entry.task_ids), None))
+            yield results.result(entry, directory, error=error)
+
+
+def ledger(store: Store, cap: float | None) -> Ledger:
+    """The ledger by what the journal knows: what is spent, what may be, and what jobs cost."""
+    spent = store.credits_used - store.credits_refunded + store.credits_doubted
+    opened = Ledger(cap=cap, spent=spent, prices=store.prices())
+    for number, tariff, state in store.unpriced():
+        opened.hold(number, tariff)
+        if state is not State.SUBMITTING:
+            opened.doubt(number)
+    return opened
+
+
+async def fetch_missing_again(journal: Journal, directory: Path) -> None:
+    """Have the files of saved jobs fetched again that somebody has deleted."""
+    last, found = 0, 0
+    while page := await journal.do(journal.store.saved_files, after=last, limit=PAGE):
+        missing = await to_thread.run_sync(_without_files, page, directory)
+        if missing:
+            await journal.do(journal.store.complete_again, missing)
+        last, found = page[-1][0], found + len(missing)
+    if found:
+        log.info("files of %d saved jobs are not there any more, and are fetched again", found)
+
+
+async def rewrite_results(journal: Journal, directory: Path) -> None:
+    """Write ``results.jsonl`` as the journal stands, and say which jobs are stale."""
+    try:
+        rewriting = results.Rewriting(journal.store, directory)
+        while await journal.do(rewriting.page):
+            pass
+        if rewriting.stale:
+            log.warning("%s", _stale(rewriting.stale))
+    except OSError as problem:  # a copy of the journal only; what was appended so far stays
+        log.warning("%s could not be written anew: %s", results.RESULTS, problem)
+
+
+def _stale(names: list[str]) -> str:
+    made = "made from an output that was made again since, and kept as made"
+    return f"{shown_names(names)}: {made}; --reroll NAME, or reroll= in Python, makes one again"
+
+
+def shown_names(names: Sequence[str]) -> str:
+    """The first of these names, and how many more there are."""
+    more = f" and {len(names) - SHOWN} more" if len(names) > SHOWN else ""
+    return f"{', '.join(names[:SHOWN])}{more}"
+
+
+def _without_files(jobs: Sequence[tuple[int, tuple[str, ...]]], directory: Path) -> list[int]:
+    """The jobs of which a file is missing."""
+    return [number for number, files in jobs if not all(os.path.lexists(directory / file) for file in files)]
+
+
+async def _pages(journal: Journal, read: Callable[..., list[JobEntry]]) -> AsyncIterator[JobEntry]:
+    """Every row that ``read`` gives, a page at a time."""
+    last = 0
+    while page := await journal.do(read, after=last, limit=PAGE):
+        for row in page:
+            yield row
+        last = page[-1].number

@@ -1,0 +1,30 @@
+"""The options of one run of a batch, as its parts need them."""
+
+from __future__ import annotations
+
+from attrs import frozen
+
+
+@frozen(kw_only=True)
+class RunOptions:
+    """How a batch is run.
+
+    Attributes:
+        max_in_flight: most jobs submitted and not finished at once; None for no bound.
+        share_posts: whether jobs that ask for the same may share a POST.
+        replay_window: seconds for which a key is taken to be remembered by the server.
+        pay_twice: whether a job of unknown outcome may take a new key where its own leads no further.
+        project: whose costs the POSTs are in the account's record.
+        reroll_refunded: how often a job that failed and was refunded is made anew, over all runs.
+        canary: whether of each kind one job goes alone.
+        accept_delivery: whether its delivery stops nothing.
+    """
+
+    max_in_flight: int | None
+    share_posts: bool
+    replay_window: float
+    pay_twice: bool
+    project: str | None
+    reroll_refunded: int = 0
+    canary: bool = False
+    accept_delivery: bool = False

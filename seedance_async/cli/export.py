@@ -1,0 +1,314 @@
+"""``seedance export``: what a batch made, handed over to editors, reviewers, trainers and ffmpeg."""
+
+from __future__ import annotations
+
+import os
+import shlex
+from collections import Counter
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Final
+
+from attrs import evolve, frozen
+from cyclopts import Parameter
+
+from seedance_async.cli.output import write_data, write_message
+from seedance_async.errors import ConfigurationError
+from seedance_async.exit_codes import ExitCode
+from seedance_async.export import concat as joining
+from seedance_async.export import sheet
+from seedance_async.export.batch_files import read_pick_lines, read_results
+from seedance_async.export.dataset import check_dataset, write_dataset
+from seedance_async.export.otio_files import edl_text, otio_text
+from seedance_async.export.places import SEAL, check_place, missing_files, relative, write
+from seedance_async.export.probe import Footage, UnreadableError, probe
+from seedance_async.export.selection import Selection, read_picks, select, suffix
+from seedance_async.export.sheet_layout import MOST_FRAMES
+from seedance_async.export.timeline import Edit
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Sequence
+
+    from seedance_async.export.selection import Shot
+
+CONCAT: Final = "concat.txt"
+JOINED: Final = "joined"
+SHOWN: Final = 5
+"""Names in a message."""
+
+ENDINGS: Final = {
+    "--otio": (".otio",),
+    "--edl": (".edl",),
+    "--contact-sheet": (".jpg", ".jpeg"),
+    "--concat": (".txt",),
+}
+
+
+@Parameter(name="*")
+@frozen(kw_only=True)
+class Targets:
+    """What is written, and where."""
+
+    otio: Annotated[Path | None, Parameter(help="A timeline of the clips for OpenTimelineIO: F.otio.")] = None
+    edl: Annotated[Path | None, Parameter(help="A list of edits (CMX 3600): F.edl.")] = None
+    contact_sheet: Annotated[
+        Path | None, Parameter(help="Frames of each clip, and pictures, with names and times: F.jpg.")
+    ] = None
+    frames: Annotated[int, Parameter(help=f"Frames of each clip there, 1 to {MOST_FRAMES}.")] = 4
+    dataset: Annotated[
+        Path | None, Parameter(help="A new folder with copies and metadata.jsonl for training.")
+    ] = None
+    concat: Annotated[
+        Path | None, Parameter(help="A list for ffmpeg: F.txt. Without other flags, DIR/concat.txt.")
+    ] = None
+
+    @property
+    def files(self) -> dict[str, Path]:
+        """The files that are wanted, by flag."""
+        given = {
+            "--otio": self.otio,
+            "--edl": self.edl,
+            "--contact-sheet": self.contact_sheet,
+            "--concat": self.concat,
+        }
+        return {flag: path for flag, path in given.items() if path is not None}
+
+    @property
+    def need_clips(self) -> bool:
+        """Whether something is wanted that only clips can be in."""
+        return any((self.otio, self.edl, self.concat))
+
+
+def export(
+    directory: Annotated[Path, Parameter(help="The directory of a batch that has run.")],
+    /,
+    *,
+    targets: Targets | None = None,
+) -> int:
+    """Hand over what a batch made: timelines, a contact sheet, a dataset, a list for ffmpeg.
+
+    What is kept in a review (DIR/picks.jsonl) is handed over; where nothing is
+    kept, everything that is saved. Paths in timelines and lists are relative to
+    them. Files that you have changed are not replaced.
+
+    Exit codes: 0 written; 1 something could not be, or clips cannot be joined as
+    they are; 2 a mistake, nothing written.
+    """
+    targets = targets or Targets()
+    if not targets.files and targets.dataset is None:
+        targets = evolve(targets, concat=directory / CONCAT)
+    _check(targets)
+    return _Export(directory, targets).run()
+
+
+def _check(targets: Targets) -> None:
+    """See that everything that is wanted may be written.
+
+    Raises:
+        ConfigurationError: something may not.
+    """
+    if not 1 <= targets.frames <= MOST_FRAMES:
+        raise ConfigurationError(f"--frames must be 1 to {MOST_FRAMES}; got {targets.frames}")
+    for flag, path in targets.files.items():
+        if path.suffix.lower() not in ENDINGS[flag]:
+            raise ConfigurationError(f"{flag} {path}: the name has to end in {' or '.join(ENDINGS[flag])}")
+    if targets.dataset is not None:
+        check_dataset(targets.dataset)
+
+
+@frozen
+class _Loaded:
+    """What is handed over, with the facts of the clips.
+
+    Attributes:
+        selection: files that are there.
+        footage: the facts of each clip, by file.
+        faults: by file, why one cannot be handed over.
+    """
+
+    selection: Selection
+    footage: Mapping[str, Footage]
+    faults: Mapping[str, str]
+
+    @property
+    def clips(self) -> list[tuple[Shot, Footage]]:
+        """The clips that can be read, with their facts."""
+        return [(shot, self.footage[shot.file]) for shot in self.selection.clips if shot.file in self.footage]
+
+
+class _Export:
+    """One run of the command."""
+
+    def __init__(self, directory: Path, targets: Targets) -> None:
+        self._directory = directory
+        self._targets = targets
+        self._failed = False
+
+    def run(self) -> int:
+        """Write everything that is wanted, and say what was left out."""
+        results, unreadable = read_results(self._directory)
+        selection = select(results, read_picks(read_pick_lines(self._directory)))
+        if not selection.shots:
+            raise ConfigurationError(f"{self._directory} has nothing to export: no job of it is saved")
+        for flag, path in self._targets.files.items():  # only now, so that a wrong DIR is said first
+            check_place(path, flag)
+        loaded = self._load(selection)
+        if self._targets.need_clips and not loaded.clips:
+            self._say_faults(loaded)
+            reason = "no clips that can be put into a timeline; --contact-sheet and --dataset take pictures"
+            raise ConfigurationError(f"{self._directory} has {reason}")
+        self._say(selection, unreadable)
+        self._say_faults(loaded)
+        self._write(loaded)
+        return ExitCode.FAILED if self._failed else ExitCode.OK
+
+    def _load(self, selection: Selection) -> _Loaded:
+        faults = missing_files(self._directory, (shot.file for shot in selection.shots))
+        there = tuple(shot for shot in selection.shots if shot.file not in faults)
+        selection, footage = evolve(selection, shots=there), {}
+        for shot in selection.clips if self._targets.files else ():
+            try:
+                footage[shot.file] = probe(self._directory / shot.file)
+            except UnreadableError as problem:
+                faults[shot.file] = f"it cannot be read: {problem}"
+        return _Loaded(selection, footage, faults)
+
+    def _say(self, selection: Selection, unreadable: Sequence[int]) -> None:
+        if unreadable:
+            self._fault(f"lines {', '.join(map(str, unreadable[:SHOWN]))} of results.jsonl cannot be read")
+        if selection.unsaved:
+            write_message(f"left out, because not saved: {_shown(selection.unsaved)}")
+        if selection.rejected:
+            write_message(f"left out, because rejected in the review: {selection.rejected}")
+        if selection.kept:
+            write_message("only what was kept in the review is handed over")
+        pictures = len(selection.shots) - len(selection.clips)
+        if pictures and self._targets.need_clips:
+            write_message(
+                f"not in timelines and lists, because without a length: {_count(pictures, 'picture')}"
+            )
+
+    def _say_faults(self, loaded: _Loaded) -> None:
+        for file, fault in loaded.faults.items():
+            self._fault(f"left out: {file}: {fault}")
+
+    def _fault(self, message: str) -> None:
+        self._failed = True
+        write_message(message)
+
+    def _write(self, loaded: _Loaded) -> None:
+        """Write everything, once it is sure that nothing of it is a mistake."""
+        targets = self._targets
+        texts = list(self._texts(loaded))
+        if targets.contact_sheet is not None:
+            sheet.check_packages()
+            self._write_sheet(targets.contact_sheet, loaded)
+        for what, path, text, extent in texts:
+            write(path, text.encode())
+            _row(what, path, extent)
+        if targets.concat is not None:
+            self._print_command(targets.concat, loaded.clips)
+        if targets.dataset is not None:
+            write_dataset(self._directory, targets.dataset, loaded.selection.shots)
+            _row("dataset", targets.dataset, _count(len(loaded.selection.shots), "file"))
+
+    def _texts(self, loaded: _Loaded) -> Iterator[tuple[str, Path, str, str]]:
+        """What each file is, where it goes, its text, and how much is in it."""
+        targets, extent = self._targets, _extent(loaded.clips)
+        if targets.otio is not None:
+            yield (
+                "otio",
+                targets.otio,
+                otio_text(self._edits(targets.otio, loaded), title=self._title),
+                extent,
+            )
+        if targets.edl is not None:
+            text, rate = edl_text(self._edits(targets.edl, loaded), title=self._title)
+            yield "edl", targets.edl, text, f"{extent}, counted in {float(rate):.6g} frames a second"
+        if targets.concat is not None:
+            above = targets.concat.parent
+            files = [relative(self._directory / shot.file, above) for shot, _ in loaded.clips]
+            yield "concat", targets.concat, joining.concat_text(files, note=SEAL), extent
+
+    def _print_command(self, path: Path, clips: Sequence[tuple[Shot, Footage]]) -> None:
+        """Print the command that joins the clips, and why it is not the simple one, if so."""
+        for difference in joining.disagreements([(shot.name, footage) for shot, footage in clips]):
+            self._fault(f"the clips cannot be joined as they are: {difference}")
+        first, footage_of_first = clips[0]
+        if any(footage.sound for _, footage in clips) and not footage_of_first.sound:
+            write_message(f"the joined clip is silent, because {first.name}, its first, has no sound")
+        joined = path.with_name(f"{JOINED}{suffix(first.file)}")
+        words = joining.join_words(
+            [footage for _, footage in clips], listed=_argument(path), joined=_argument(joined)
+        )
+        write_data(f"{'join':<9} {shlex.join(words)}")
+
+    def _write_sheet(self, path: Path, loaded: _Loaded) -> None:
+        shots = loaded.selection.shots
+        stills = [self._still(shot, loaded) for shot in shots]
+        ratio = _ratio([footage for _, footage in loaded.clips])
+        pages, faults = sheet.write_sheet(path, stills, frames=self._targets.frames, ratio=ratio)
+        for file, fault in faults.items():
+            self._fault(f"cannot be shown: {file}: {fault}")
+        for page in pages:
+            _row("sheet", page, "")
+
+    def _still(self, shot: Shot, loaded: _Loaded) -> sheet.Still:
+        footage = loaded.footage.get(shot.file)
+        return sheet.Still(
+            name=shot.name,
+            path=self._directory / shot.file,
+            seconds=None if footage is None else footage.seconds,
+            fault=loaded.faults.get(shot.file),
+        )
+
+    def _edits(self, path: Path, loaded: _Loaded) -> list[Edit]:
+        return [
+            Edit(
+                name=shot.name,
+                path=relative(self._directory / shot.file, path.parent),
+                rate=footage.rate,
+                frames=footage.frames,
+                has_sound=footage.sound is not None,
+                model=shot.model,
+                prompt=shot.prompt,
+                seed=shot.seed,
+                task_ids=shot.task_ids,
+            )
+            for shot, footage in loaded.clips
+        ]
+
+    @property
+    def _title(self) -> str:
+        return self._directory.resolve().name
+
+
+def _row(what: str, path: Path, extent: str) -> None:
+    write_data(f"{what:<9} {path}{f': {extent}' if extent else ''}")
+
+
+def _extent(clips: Iterable[tuple[Shot, Footage]]) -> str:
+    lengths = [footage.seconds for _, footage in clips]
+    return f"{_count(len(lengths), 'clip')}, {sum(lengths):.4g} s"
+
+
+def _count(number: int, thing: str) -> str:
+    return f"{number:,} {thing}{'' if number == 1 else 's'}"
+
+
+def _shown(names: Sequence[str]) -> str:
+    more = f" and {len(names) - SHOWN} more" if len(names) > SHOWN else ""
+    return ", ".join(names[:SHOWN]) + more
+
+
+def _ratio(clips: Sequence[Footage]) -> float:
+    """Width to height of most clips."""
+    if not clips:
+        return 4 / 3
+    ((ratio, _),) = Counter(clip.width / max(1, clip.height) for clip in clips).most_common(1)
+    return ratio
+
+
+def _argument(path: Path) -> str:
+    """A path that a command does not take for an option."""
+    return f".{os.sep}{path}" if str(path).startswith("-") else str(path)

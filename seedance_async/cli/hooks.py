@@ -1,0 +1,323 @@
+"""A program of the user's that is told of a batch's events: ``--on-event CMD``, JSON on its standard input.
+
+It is started once for each event, one at a time, so events arrive in their order. Nothing waits for it:
+events wait in a queue of bounded length, of which the oldest are dropped, and a program that hangs is killed.
+Whether it works is no matter of the batch: one message says that it does not.
+
+It is started without a shell. What is foreign is on its standard input only, never among its arguments, and
+neither the API key nor URLs, which are signed, are in what it gets. A session of its own keeps Ctrl-C away.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import shlex
+import shutil
+import signal
+import subprocess
+from collections import deque
+from contextlib import asynccontextmanager, suppress
+from difflib import get_close_matches
+from threading import Condition, Thread
+from typing import TYPE_CHECKING, Final
+
+from seedance_async.cli.batch_display import EventDisplay
+from seedance_async.cli.exits import code_of
+from seedance_async.daemon_thread import DaemonThread
+from seedance_async.errors import ConfigurationError, SeedanceError
+from seedance_async.logs import Log
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
+    from pathlib import Path
+
+    from seedance_async import JobResult
+    from seedance_async.cli.batch_display import Display
+    from seedance_async.cli.batch_status import Monitor, Status
+
+log: Log = Log(__name__)
+
+KINDS: Final = ("started", "job", "progress", "stopping", "ended")
+"""Every event there is; see ``batch_display``."""
+
+LAST: Final = frozenset({"stopping", "ended"})
+"""Events that are told at the end, whatever is dropped."""
+
+PATIENCE: Final = 10.0
+"""Seconds that a program may take for one event."""
+
+GRACE: Final = 5.0
+"""Seconds for what still waits when the batch has ended, and as many more for ``LAST``."""
+
+QUEUE: Final = 1_000
+"""Events that wait at most."""
+
+MOST_HANGS: Final = 3
+"""So often in a row a program may hang before nothing is told to it any more."""
+
+KEY_VARIABLE: Final = "SEEDANCE_API_KEY"
+
+
+def parse_command(text: str) -> list[str]:
+    """The words of a command, as a shell would take them apart, of a program that is there.
+
+    Raises:
+        ConfigurationError: there is no such program, or a quote is open.
+    """
+    try:
+        words = shlex.split(text)
+    except ValueError as problem:
+        raise ConfigurationError(f"--on-event {text!r}: {problem}") from None
+    if not words:
+        raise ConfigurationError("--on-event is empty; name a program, such as ./tell.sh")
+    if shutil.which(words[0]) is None:
+        raise ConfigurationError(f"--on-event: there is no program {words[0]!r} that may be run")
+    return words
+
+
+def parse_kinds(text: str | None) -> frozenset[str]:
+    """The events that are told, of words parted by commas; every one where nothing is said.
+
+    Raises:
+        ConfigurationError: an event is not known.
+    """
+    if text is None:
+        return frozenset(KINDS)
+    words = [word.strip() for word in text.split(",") if word.strip()]
+    for word in words:
+        if word not in KINDS:
+            near = get_close_matches(word.lower(), KINDS, n=1)
+            hint = f"; did you mean {near[0]}?" if near else ""
+            raise ConfigurationError(f"--on-event-for {word} is none of {', '.join(KINDS)}{hint}")
+    if not words:
+        raise ConfigurationError(f"--on-event-for is empty; name some of {', '.join(KINDS)}")
+    return frozenset(words)
+
+
+def environment_without(key: str | None, variables: Mapping[str, str]) -> dict[str, str]:
+    """The variables that a program gets: none that holds the API key.
+
+    Args:
+        key: in use; None where it is not known here.
+        variables: of this process.
+    """
+    secrets = [secret for secret in (key, variables.get(KEY_VARIABLE)) if secret]
+    return {
+        name: value
+        for name, value in variables.items()
+        if name != KEY_VARIABLE and not any(secret in value for secret in secrets)
+    }
+
+
+class Hook:
+    """Tells one program of events, from a thread of its own.
+
+    Attributes:
+        has_begun: whether the batch has.
+
+    Args:
+        command: the program and its arguments.
+        kinds: the events that it is told of.
+        environment: its variables.
+        patience: seconds for one event.
+        grace: seconds for what waits at the end.
+    """
+
+    def __init__(
+        self,
+        command: Sequence[str],
+        *,
+        kinds: Iterable[str] = KINDS,
+        environment: Mapping[str, str],
+        patience: float = PATIENCE,
+        grace: float = GRACE,
+    ) -> None:
+        self.has_begun: bool = False
+        self._command = list(command)
+        self._kinds = frozenset(kinds)
+        self._environment = dict(environment)
+        self._patience = patience
+        self._grace = grace
+        self._events: deque[tuple[str, bytes]] = deque()
+        self._changed = Condition()
+        self._closing = False
+        self._hangs = 0
+        self._warned = False
+        self._dropped = 0
+        self._process: subprocess.Popen[bytes] | None = None
+        self._telling = ""
+        self._loop = asyncio.get_running_loop()
+        self._thread = Thread(target=self._work, name="seedance-hook", daemon=True)
+        self._thread.start()
+
+    def tell(self, kind: str, fields: Mapping[str, object]) -> None:
+        """Let an event wait; returns at once."""
+        self.has_begun = True
+        if kind not in self._kinds:
+            return
+        shown = {name: value for name, value in fields.items() if name != "urls"}
+        text = json.dumps({"event": kind, **shown}) + "\n"
+        with self._changed:
+            if len(self._events) >= QUEUE:
+                self._events.popleft()
+                self._dropped += 1
+            self._events.append((kind, text.encode()))
+            self._changed.notify()
+
+    async def close(self) -> None:
+        """Give what waits a moment, then only the last events, then end; for a bounded time in all."""
+        await asyncio.get_running_loop().run_in_executor(DaemonThread(), self._close)
+        if self._dropped:
+            log.warning("--on-event: %d events were not told, because the program is too slow", self._dropped)
+
+    def _close(self) -> None:
+        with self._changed:
+            self._closing = True
+            self._changed.notify()
+        self._thread.join(self._grace)
+        if self._thread.is_alive():
+            self._drop_but(LAST)
+            self._thread.join(self._grace)
+        self._drop_but(frozenset())
+
+    def _drop_but(self, kinds: frozenset[str]) -> None:
+        """Tell only these kinds of what waits, and end the telling of any other."""
+        with self._changed:
+            left = [event for event in self._events if event[0] in kinds]
+            self._dropped += len(self._events) - len(left)
+            self._events = deque(left)
+            telling, process = self._telling, self._process
+        if process is not None and telling not in kinds:
+            self._dropped += 1
+            _kill(process)
+
+    # --- in the thread
+
+    def _work(self) -> None:
+        while (event := self._next()) is not None:
+            fault = self._run(event[1])
+            if fault is not None and not self._warned:
+                self._warned = True
+                self._warn(f"--on-event: {fault}; the batch goes on all the same")
+            if self._hangs >= MOST_HANGS:
+                self._warn("--on-event: the program hangs every time, so nothing more is told to it")
+                self._kinds = frozenset()
+                return
+
+    def _next(self) -> tuple[str, bytes] | None:
+        with self._changed:
+            while not self._events and not self._closing:
+                self._changed.wait()
+            if not self._events:
+                return None
+            self._telling = self._events[0][0]
+            return self._events.popleft()
+
+    def _run(self, event: bytes) -> str | None:
+        """Tell it of one event; why that did not work, if so."""
+        try:
+            process = subprocess.Popen(  # noqa: S603 - the user's own command, without a shell
+                self._command,
+                stdin=subprocess.PIPE,
+                stdout=subprocess.DEVNULL,
+                stderr=subprocess.DEVNULL,
+                env=self._environment,
+                start_new_session=True,
+            )
+        except OSError as problem:
+            return f"{self._command[0]} cannot be started: {problem.strerror}"
+        self._process = process
+        try:
+            process.communicate(event, timeout=self._patience)  # one that does not read is no failure
+        except subprocess.TimeoutExpired:
+            self._hangs += 1
+            _kill(process)
+            return f"{self._command[0]} has not ended after {self._patience:g} s, and was killed"
+        except OSError as problem:
+            _kill(process)
+            return f"{self._command[0]} cannot be told: {problem.strerror}"
+        finally:
+            self._process = None
+        self._hangs = 0
+        if process.returncode:
+            return f"{self._command[0]} has failed with exit code {process.returncode}"
+        return None
+
+    def _warn(self, message: str) -> None:
+        """On the loop: a live display belongs to it."""
+        with suppress(RuntimeError):  # it is closed already
+            self._loop.call_soon_threadsafe(log.warning, "%s", message)
+
+
+def _kill(process: subprocess.Popen[bytes]) -> None:
+    """End a program, and what it has started."""
+    with suppress(OSError):
+        if process.poll() is None and os.name == "posix":
+            os.killpg(process.pid, signal.SIGKILL)
+        elif process.poll() is None:
+            process.kill()
+    with suppress(subprocess.TimeoutExpired):
+        process.wait(1.0)
+
+
+class Displays:
+    """Several displays of one batch."""
+
+    def __init__(self, *displays: Display) -> None:
+        self._displays = displays
+
+    def start(self, monitor: Monitor) -> None:
+        """The batch begins."""
+        for display in self._displays:
+            display.start(monitor)
+
+    def job_ended(self, result: JobResult) -> None:
+        """A job has come to its end."""
+        for display in self._displays:
+            display.job_ended(result)
+
+    def stopping(self, reason: str) -> None:
+        """Nothing more is sent."""
+        for display in self._displays:
+            display.stopping(reason)
+
+    def stop(self) -> None:
+        """There is no more to watch."""
+        for display in self._displays:
+            display.stop()
+
+    def ended(self, status: Status, code: int, page: Path | None) -> None:
+        """The batch is over."""
+        for display in self._displays:
+            display.ended(status, code, page)
+
+
+@asynccontextmanager
+async def telling(
+    display: Display,
+    command: Sequence[str],
+    *,
+    kinds: Iterable[str],
+    key: str | None,
+    names: tuple[str, Path],
+) -> AsyncIterator[Display]:
+    """A display that also tells a program of what the given one shows.
+
+    Args:
+        display: shows the batch to somebody.
+        command: the program and its arguments.
+        kinds: the events that it is told of.
+        key: the API key, where it is known here.
+        names: the manifest, as the user named it, and the batch's directory.
+    """
+    hook = Hook(command, kinds=kinds, environment=environment_without(key, os.environ))
+    try:
+        yield Displays(display, EventDisplay(*names, hook.tell))
+    except SeedanceError as error:  # nobody else says so at night
+        if hook.has_begun:
+            hook.tell("ended", {"exit_code": code_of(error), "reason": error.message})
+        raise
+    finally:
+        await hook.close()

@@ -1,0 +1,107 @@
+r"""The list that ffmpeg joins clips by, and the command that does it.
+
+Quoting is that of ffmpeg's documentation ("Quoting and escaping"): within single quotes every character
+stands for itself but the quote, which is written as ``'\''``. Paths are relative to the list's own file.
+
+Streams can be copied only where all clips are alike. Where they are not, the command encodes them anew, at
+the size and frame rate of the most.
+
+Pure.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from typing import TYPE_CHECKING, Final
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Hashable, Iterable, Sequence
+    from fractions import Fraction
+
+    from seedance_async.export.probe import Footage
+
+SHOWN: Final = 5
+"""Names in a message."""
+
+
+def concat_text(paths: Iterable[str], *, note: str) -> str:
+    """The list.
+
+    Args:
+        note: a comment in it.
+        paths: of the clips, seen from the list's file, with ``/``; no line breaks.
+    """
+    return f"ffconcat version 1.0\n# {note}\n" + "".join(f"file {_quoted(path)}\n" for path in paths)
+
+
+def _quoted(path: str) -> str:
+    # A first part with a colon would be taken for a protocol.
+    plain = f"./{path}" if ":" in path.split("/", 1)[0] else path
+    return "'" + plain.replace("'", r"'\''") + "'"
+
+
+def disagreements(clips: Sequence[tuple[str, Footage]]) -> list[str]:
+    """In what clips differ that are to be joined, in words; empty if their streams can be copied.
+
+    Args:
+        clips: the name and the facts of each.
+    """
+    aspects: list[tuple[str, Callable[[Footage], Hashable], Callable[[Footage], str]]] = [
+        ("sizes differ", lambda clip: (clip.width, clip.height), lambda clip: f"{clip.width}x{clip.height}"),
+        ("frame rates differ", lambda clip: clip.rate, lambda clip: f"{float(clip.rate):.6g} a second"),
+        ("codecs differ", lambda clip: clip.codec, lambda clip: clip.codec),
+        ("sound differs", lambda clip: clip.sound, lambda clip: clip.sound or "none"),
+    ]
+    found = ((what, _groups(clips, key, word)) for what, key, word in aspects)
+    return [f"{what}: {'; '.join(groups)}" for what, groups in found if len(groups) > 1]
+
+
+def _groups(
+    clips: Sequence[tuple[str, Footage]],
+    key: Callable[[Footage], Hashable],
+    word: Callable[[Footage], str],
+) -> list[str]:
+    """What the clips have, the most frequent first, with the names of those that have something else."""
+    names: dict[Hashable, list[str]] = {}
+    words = {}
+    for name, clip in clips:
+        names.setdefault(key(clip), []).append(name)
+        words[key(clip)] = word(clip)
+    ordered = sorted(names, key=lambda each: -len(names[each]))
+    most, *others = ordered
+    return [
+        f"{words[most]} in {len(names[most])}",
+        *(f"{words[each]} in {_shown(names[each])}" for each in others),
+    ]
+
+
+def _shown(names: Sequence[str]) -> str:
+    more = f" and {len(names) - SHOWN} more" if len(names) > SHOWN else ""
+    return ", ".join(names[:SHOWN]) + more
+
+
+def join_words(clips: Sequence[Footage], *, listed: str, joined: str) -> list[str]:
+    """The words of the command that joins clips.
+
+    Args:
+        clips: at least one.
+        listed: path of the list.
+        joined: path of the clip that is made.
+    """
+    words = ["ffmpeg", "-f", "concat", "-safe", "0", "-i", listed]
+    if len({(clip.width, clip.height, clip.rate, clip.codec, clip.sound) for clip in clips}) == 1:
+        return [*words, "-c", "copy", joined]
+    (width, height), rate = most_common(clips)
+    fit = f"scale={width}:{height}:force_original_aspect_ratio=decrease"
+    centre = f"pad={width}:{height}:(ow-iw)/2:(oh-ih)/2,setsar=1,fps={rate}"
+    words += ["-vf", f"{fit},{centre}"]
+    if clips[0].sound and len({clip.sound for clip in clips}) > 1:  # silence where a clip has none
+        words += ["-af", "aresample=async=1:first_pts=0"]
+    return [*words, joined]
+
+
+def most_common(clips: Sequence[Footage]) -> tuple[tuple[int, int], Fraction]:
+    """The size and the frame rate of most clips."""
+    ((size, _),) = Counter((clip.width, clip.height) for clip in clips).most_common(1)
+    ((rate, _),) = Counter(clip.rate for clip in clips).most_common(1)
+    return size, rate

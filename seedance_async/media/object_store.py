@@ -1,0 +1,198 @@
+"""A media store in S3 and all that speak it, GCS or Azure, through obstore.
+
+An object is called after the hash of its content, so what is there is not uploaded again. obstore's blocking
+functions run in a thread: after its async ones the interpreter now and then aborts at its exit.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import os
+import re
+from datetime import timedelta
+from typing import TYPE_CHECKING, Any, Final
+from urllib.parse import urlsplit
+
+from anyio import to_thread
+
+from seedance_async.errors import ConfigurationError, MediaError
+from seedance_async.models.display import without_queries
+from seedance_async.network import is_loopback
+
+if TYPE_CHECKING:
+    from typing import BinaryIO
+
+    from seedance_async.media.inspection import InputFile
+
+SIGNED_FOR: Final = timedelta(days=7)
+"""How long a URL works: the most that signatures of version 4 allow, so longer than any queue."""
+
+FRESH: Final = timedelta(days=1)
+"""How long a URL is given to jobs, before another is signed."""
+
+RETRIES: Final = 4
+PATIENCE: Final = timedelta(seconds=60)
+"""For how long a call is retried where the store does not answer, or is busy."""
+
+SCHEMES: Final = frozenset({"s3", "s3a", "gs", "az", "azure", "abfs", "abfss", "adl"})
+ENDPOINTS: Final = ("AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT_URL", "AWS_ENDPOINT")
+EXAMPLES: Final = "s3://bucket/prefix, gs://bucket/prefix or az://container/prefix"
+
+_CODE: Final = re.compile(
+    r"<Code>([^<]{1,100})</Code>(?:.{0,200}?<Message>([^<]{1,300})</Message>)?", re.DOTALL
+)
+_TIMES: Final = re.compile(r" in [\d.]+\w+(?:, after \d+ retries, max_retries: \d+, retry_timeout: \w+)?")
+
+KEYS: Final = {
+    "s3": "its keys come from AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY and AWS_REGION, its address from "
+    "AWS_ENDPOINT_URL; profiles of ~/.aws are not read "
+    '(eval "$(aws configure export-credentials --format env)" sets the keys of one)',
+    "gs": "its key comes from GOOGLE_APPLICATION_CREDENTIALS: a service account's file, which signs URLs",
+    "az": "its key comes from AZURE_STORAGE_ACCOUNT_NAME and AZURE_STORAGE_ACCOUNT_KEY",
+}
+"""By scheme, where credentials come from."""
+
+
+class ObjectStore:
+    """A bucket and a prefix in it.
+
+    Args:
+        url: such as ``s3://bucket/prefix``.
+
+    Raises:
+        ConfigurationError: it is no such URL, or obstore is not installed.
+    """
+
+    fresh_for: float = FRESH.total_seconds()
+
+    def __init__(self, url: str) -> None:
+        parts = urlsplit(url)
+        if parts.scheme not in SCHEMES or not parts.netloc:
+            raise ConfigurationError(f"a media store must look like {EXAMPLES}")
+        if "@" in parts.netloc.partition("@")[0] or parts.password or parts.query or parts.fragment:
+            raise ConfigurationError(f"a media store has no password and no query: {EXAMPLES}; {KEYS['s3']}")
+        self._url = url
+        self._keys = KEYS["s3" if parts.scheme.startswith("s3") else "gs" if parts.scheme == "gs" else "az"]
+        self._store = _opened(url, self._keys, is_s3=parts.scheme.startswith("s3"))
+
+    def __repr__(self) -> str:
+        return f"ObjectStore({self._url!r})"
+
+    async def publish(self, file: InputFile) -> str:
+        """Upload a file, unless it is there, and sign a URL for it.
+
+        Raises:
+            MediaError: the store refused it, or cannot be reached.
+        """
+        return await to_thread.run_sync(self._publish, file)
+
+    def _publish(self, file: InputFile) -> str:
+        import obstore  # noqa: PLC0415 - an extra, which the constructor has found
+
+        try:
+            if not self._has(file):
+                with file.path.open("rb") as content:
+                    reader: Any = _Verifying(content, file)
+                    obstore.put(self._store, file.key, reader, attributes={"Content-Type": file.media_type})
+            return obstore.sign(self._store, "GET", file.key, SIGNED_FOR)
+        except (obstore.exceptions.BaseError, OSError, ValueError) as problem:
+            raise self._told(problem, file) from None  # its text has the whole exchange
+
+    def _has(self, file: InputFile) -> bool:
+        """Whether the store has the content. Who may not look uploads it."""
+        import obstore  # noqa: PLC0415 - as above
+
+        try:
+            return obstore.head(self._store, file.key)["size"] == file.size_bytes
+        except (FileNotFoundError, obstore.exceptions.PermissionDeniedError):
+            return False
+
+    def _told(self, problem: Exception, file: InputFile) -> MediaError:
+        text = str(problem)
+        if CHANGED in text:
+            return MediaError(f"{str(file.path)!r:.300} has changed while it was uploaded")
+        said = reason(text)
+        advice = next((what for sign, what in ADVICE.items() if sign in said), self._keys)
+        return MediaError(f"{self._url} did not take {file.path.name!r:.100}: {said}; {advice}")
+
+
+def _opened(url: str, keys: str, *, is_s3: bool) -> Any:  # noqa: ANN401 - one of obstore's classes
+    try:
+        from obstore.store import from_url  # noqa: PLC0415 - an extra
+    except ImportError:
+        raise ConfigurationError(
+            "a media store needs the extra 'store': pip install 'seedance-async[store]'"
+        ) from None
+    endpoint = next(filter(None, map(os.environ.get, ENDPOINTS)), "") if is_s3 else ""
+    if endpoint.startswith("http://") and not is_loopback(urlsplit(endpoint).hostname or ""):
+        raise ConfigurationError(
+            f"the media store's address is not https ({without_queries(endpoint)}), and the API fetches "
+            "https URLs only"
+        )
+    try:
+        return from_url(
+            url,
+            client_options={"allow_http": endpoint.startswith("http://")},
+            retry_config={"max_retries": RETRIES, "retry_timeout": PATIENCE},
+        )
+    except Exception as problem:
+        raise ConfigurationError(
+            f"the media store {url} cannot be used: {reason(str(problem))}; {keys}"
+        ) from None
+
+
+def reason(text: str) -> str:
+    """What a store said, in a line and without what may be secret in it."""
+    if found := _CODE.search(text):
+        return f"{found[1]}: {found[2]}" if found[2] else found[1]
+    first = text.partition("\n")[0]
+    return without_queries(_TIMES.sub("", first))[:300].strip() or "no reason given"
+
+
+ADVICE: Final = {
+    "NoSuchBucket": "make the bucket, or name another one",
+    "error sending request": "it cannot be reached: its address is that of the cloud, or AWS_ENDPOINT_URL",
+}
+"""By a sign in what a store says, what to do about it; else it is about the keys."""
+
+CHANGED: Final = "seedance: the file has changed"
+
+
+class _Verifying(io.RawIOBase):
+    """The content of a file, which ends in an error if it is not the one that was looked at.
+
+    An upload ends only after the last read: what does not have the hash in its name never appears.
+    """
+
+    def __init__(self, file: BinaryIO, expected: InputFile) -> None:
+        self._file = file
+        self._expected = expected
+        self._digest = hashlib.sha256()
+
+    def readable(self) -> bool:
+        return True
+
+    def seekable(self) -> bool:
+        return True
+
+    def tell(self) -> int:
+        return self._file.tell()
+
+    def seek(self, offset: int, whence: int = os.SEEK_SET, /) -> int:
+        place = self._file.seek(offset, whence)
+        if place == 0:
+            self._digest = hashlib.sha256()
+        return place
+
+    def read(self, size: int = -1, /) -> bytes:
+        """The next piece.
+
+        Raises:
+            OSError: at the end, the content was another one.
+        """
+        piece = self._file.read(size)
+        self._digest.update(piece)
+        if not piece and size != 0 and self._digest.hexdigest() != self._expected.sha256:
+            raise OSError(CHANGED)
+        return piece

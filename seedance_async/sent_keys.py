@@ -1,0 +1,44 @@
+"""The idempotency keys that a caller gave: what cannot be one, or was sent with another request before."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections import OrderedDict
+from typing import TYPE_CHECKING, Final
+
+from seedance_async import wire
+from seedance_async.errors import IdempotencyConflictError, ValidationError
+
+if TYPE_CHECKING:
+    from seedance_async.models import Request
+
+REMEMBERED_KEYS: Final = 10_000
+
+
+class SentKeys:
+    """The keys that a client's callers gave, with what was sent under each."""
+
+    def __init__(self) -> None:
+        self._digests: OrderedDict[str, bytes] = OrderedDict()
+
+    def check(self, request: Request, key: object) -> None:
+        """Refuse a key that cannot stand in a header, or that was sent with another request.
+
+        Raises:
+            ValidationError: it cannot.
+            IdempotencyConflictError: it was.
+        """
+        if not isinstance(key, str) or not re.fullmatch(r"[\x21-\x7e]{1,255}", key):
+            raise ValidationError(
+                [("idempotency_key", "must be 1 to 255 printable ASCII characters, no spaces")]
+            )
+        digest = hashlib.sha256(request.path.encode() + wire.encode(request)).digest()
+        if self._digests.setdefault(key, digest) != digest:
+            raise IdempotencyConflictError(
+                "this key was sent with another request before; take a new key for a new job",
+                code="idempotency_conflict",
+                idempotency_key=key,
+            )
+        while len(self._digests) > REMEMBERED_KEYS:
+            self._digests.popitem(last=False)

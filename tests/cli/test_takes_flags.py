@@ -1,0 +1,93 @@
+"""`seedance batch --reroll`, `--takes` and `--no-adopt`: what is sent, what is said, and the way to go on."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING
+
+from seedance_async.exit_codes import ExitCode
+from tests.cli.test_batch import PRICE, account, pictures, results
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from seedance_async.sandbox import Sandbox
+    from tests.cli.conftest import Type
+
+
+async def test_several_jobs_are_made_anew_with_one_flag(
+    seedance: Type, seedance_sandbox: Sandbox, tmp_path: Path
+) -> None:
+    """Names and patterns after one flag; the trial run counts what the run sends, and says how it stays."""
+    out, manifest = tmp_path / "out", pictures(tmp_path, 4)
+    await seedance("batch", manifest, "-o", out)
+    order = ("batch", manifest, "-o", out, "--reroll", "boat-1", "boat-[23]", "--takes", "2")
+    trial = await seedance(*order, "--dry-run", "--json")
+    assert 6 == json.loads(trial.out)["jobs"]
+    assert 4 == len(seedance_sandbox.paid_tasks)
+    ending = await seedance(*order)
+
+    assert ExitCode.OK == ending.code
+    assert 10 == len(seedance_sandbox.paid_tasks)
+    assert "6 new takes, each paid for itself" in ending.err
+    assert str(10 * PRICE) == account(ending.out)["credits"]
+    assert {f"boat-{n}{take}" for n in "123" for take in ("", "-take-1", "-take-2")} | {"boat-4"} == set(
+        results(out)
+    )
+
+
+async def test_the_command_that_goes_on_orders_nothing_anew(
+    seedance: Type, seedance_sandbox: Sandbox, tmp_path: Path
+) -> None:
+    """It finishes the takes that were begun; and so does the order itself, once more."""
+    out, manifest = tmp_path / "out", pictures(tmp_path, 2)
+    await seedance("batch", manifest, "-o", out)
+    order = ("batch", manifest, "-o", out, "--reroll", "*")
+    ending = await seedance(*order, "--max-credits", 3 * PRICE)
+
+    assert ExitCode.OUT_OF_CREDITS == ending.code
+    (command,) = [line for line in ending.err.splitlines() if line.startswith("  seedance batch")]
+    assert "--reroll" not in command
+    again = await seedance(*order)
+    assert ExitCode.OK == again.code
+    assert "boat-1, boat-2: not finished, so no other take is begun" in again.err
+    assert 4 == len(seedance_sandbox.paid_tasks)
+
+
+async def test_an_order_that_means_nothing_is_a_mistake(
+    seedance: Type, seedance_sandbox: Sandbox, tmp_path: Path
+) -> None:
+    """Nothing is sent, not even what the manifest asks for beside it."""
+    out, manifest = tmp_path / "out", pictures(tmp_path, 1)
+    for words, reason in (
+        (("--reroll", "boot-1"), "did you mean 'boat-1'?"),
+        (("--reroll", "rejected"), "run seedance review first"),
+        (("--takes", "2"), "name them with reroll"),
+        (("--reroll", "boat-1", "--takes", "0"), "--takes must be"),
+    ):
+        for trial in ((), ("--dry-run",)):
+            ending = await seedance("batch", manifest, "-o", out, *words, *trial)
+            assert ExitCode.USAGE == ending.code, (words, trial, ending.err)
+            assert reason in ending.err
+    assert [] == seedance_sandbox.requests
+
+
+async def test_a_renamed_job_is_told_by_the_trial_run_and_paid_if_asked_for(
+    seedance: Type, seedance_sandbox: Sandbox, tmp_path: Path
+) -> None:
+    """The trial run renames nothing."""
+    out, manifest = tmp_path / "out", pictures(tmp_path, 1)
+    await seedance("batch", manifest, "-o", out)
+    manifest.write_text(manifest.read_text().replace("boat-1", "ship"))
+    told = "'ship' is 'boat-1' renamed: its result is taken over; --no-adopt pays for a new one"
+    trial = await seedance("batch", manifest, "-o", out, "--dry-run")
+    assert told in trial.err
+    assert "jobs      0 to send of 1; 1 saved" == trial.lines[0]
+    assert (out / "boat-1.jpg").exists()
+    paying = await seedance("batch", manifest, "-o", out, "--dry-run", "--no-adopt", "--json")
+    assert 1 == json.loads(paying.out)["jobs"]
+
+    ending = await seedance("batch", manifest, "-o", out)
+    assert told in ending.err
+    assert 1 == len(seedance_sandbox.paid_tasks)
+    assert ["ship.jpg"] == [path.name for path in out.glob("*.jpg")]
