@@ -57,7 +57,7 @@ class Review:
     """
 
     def __init__(self, directory: Path, shown_as: str) -> None:
-        self.token = secrets.token_urlsafe(32)
+        self.token: str = secrets.token_urlsafe(32)
         self._directory = directory.resolve()
         self._shown_as = shown_as
         self._results = results_reading.Cached(self._directory)

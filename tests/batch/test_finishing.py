@@ -221,6 +221,20 @@ async def test_a_kept_take_is_finished_though_its_job_was_edited(tmp_path: Path)
         ]
 
 
+async def test_a_final_is_found_again_though_its_take_has_another_name_by_now(tmp_path: Path) -> None:
+    """The line was edited, and the kept take is the one before the edit: its final is paid already."""
+    async with Sandbox() as sandbox:
+        manifest = await begun(sandbox, tmp_path, kept=("boat",), boat=PICTURE)
+        await finished(sandbox, manifest)
+        manifest_of(tmp_path, boat={**PICTURE, "prompt": "A whale"})
+        await run_once(sandbox, tmp_path / "out", manifest)
+        assert 3 == len(submits(sandbox))
+        results = await finished(sandbox, manifest)
+
+        assert 3 == len(submits(sandbox))
+    assert State.SAVED is results["boat-final"].state
+
+
 async def test_what_a_take_was_made_of_is_what_its_final_is_made_of(tmp_path: Path) -> None:
     """By its link; and where that was made anew since, nothing is sent."""
     linked = {**CLIP, "image_url": "$hat.image"}

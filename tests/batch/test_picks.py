@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import multiprocessing
 import stat
+import sys
 from typing import TYPE_CHECKING
 
 import pytest
@@ -13,6 +14,7 @@ from hypothesis import strategies as st
 
 from seedance_async.batch import picks, results_reading
 from seedance_async.batch.picks import PICKS, Pick
+from seedance_async.file_lock import try_lock
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -92,6 +94,22 @@ def test_several_processes_write_at_once(tmp_path: Path) -> None:
     found = picks.load(tmp_path)
     assert ("keep", "n") == (found["sd2_shared",].pick, found["sd2_shared",].note)
     assert "19" == found["sd2_0",].note == found["sd2_1",].note
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="on Windows nobody waits for anybody")
+def test_nothing_is_written_while_another_program_writes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It waits; and where the other one never ends, says so."""
+    monkeypatch.setattr(picks, "LOCK_TRIES", 2)
+    picks.write(tmp_path, "boat", ("sd2_1",), pick="keep")
+    with (tmp_path / PICKS).open("ab") as file:
+        assert try_lock(file.fileno())
+        with pytest.raises(OSError, match="locked by another program"):
+            picks.write(tmp_path, "boat", ("sd2_1",), pick="reject")
+    picks.write(tmp_path, "boat", ("sd2_1",), note="now")
+
+    assert [("keep", "now")] == [(pick.pick, pick.note) for pick in picks.load(tmp_path).values()]
 
 
 def test_the_file_is_for_its_owner_and_never_written_through_a_link(tmp_path: Path) -> None:
