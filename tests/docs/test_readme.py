@@ -25,6 +25,7 @@ from seedance_async.downloads.fetch import ATTEMPTS
 from seedance_async.errors import BY_CODE
 from seedance_async.retry import KEY_TRUSTED
 from seedance_async.sandbox import Behaviour, Fault, Sandbox
+from seedance_async.sandbox.faults import NAMED
 from tests.examples.processes import ask, run, serving
 from tests.sandbox.api import CLIP, VIDEO, calling
 
@@ -164,8 +165,8 @@ async def test_the_rules_of_the_example_lose_what_is_said() -> None:
 
 
 async def test_the_prompts_of_the_text_ask_for_what_is_said() -> None:
-    """The answer to a paid POST is lost, and three looks are a page."""
-    first, second = re.findall(r"`(\[\[fault:[^`]+\]\])`", TEXT)
+    """The answer to a paid POST is lost, three looks are a page, and files are smaller."""
+    first, second, third = re.findall(r"`(\[\[fault:[^`]+\]\])`", TEXT)
     async with calling(Sandbox()) as api:
         with pytest.raises(aiohttp.ServerDisconnectedError):
             await api.post(VIDEO, {"prompt": f"A train {first}"})
@@ -176,6 +177,7 @@ async def test_the_prompts_of_the_text_ask_for_what_is_said() -> None:
 
         assert 200 == (await api.task(paged.id)).status
         assert 2 == len(api.sandbox.paid_tasks)
+    assert NAMED[third.removeprefix("[[fault:").removesuffix("]]")].effect == "deliver"
 
 
 def test_the_flags_and_switches_of_the_sandbox_are_those_of_the_code() -> None:
