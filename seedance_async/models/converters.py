@@ -6,7 +6,6 @@ everything else that is wrong.
 
 from __future__ import annotations
 
-import os
 import re
 from collections.abc import Sequence
 from typing import Final
@@ -41,5 +40,6 @@ def url_tuple(value: Sequence[str | Link | FilePath] | None) -> tuple[str, ...]:
 def _one(value: str | Link | FilePath) -> str:
     if isinstance(value, Link):
         return str(value)
-    path = os.fspath(value) if isinstance(value, os.PathLike) else None
+    written = getattr(value, "__fspath__", None)
+    path = written() if callable(written) else None
     return LocalFile(path) if isinstance(path, str) else value  # type: ignore[return-value]  # kept, as above
