@@ -42,7 +42,7 @@ if TYPE_CHECKING:
 __all__ = ["STDIN", "Line", "cell", "fingerprint", "read"]
 
 BOOLEANS: Final = frozenset({"generate_audio", "fixed_lens"})
-INTEGERS: Final = frozenset({"seed", ASKED_SEED, "batch_count", "repeat"})
+INTEGERS: Final = frozenset({"seed", "batch_count", "repeat"})
 LISTS: Final = frozenset({"media_urls", "image_urls"})
 """How the text of a CSV cell is read; ``duration`` and all others stay text."""
 
@@ -324,7 +324,7 @@ def cell(name: str, text: str) -> object:
         return {"true": True, "false": False}.get(text.strip().lower(), text)
     if name == ASKED_SEED and not text.strip():
         return None
-    if name in INTEGERS and re.fullmatch(r"\s*-?[0-9]{1,18}\s*", text):
+    if name in {*INTEGERS, ASKED_SEED} and re.fullmatch(r"\s*-?[0-9]{1,18}\s*", text):
         return int(text)
     if name in LISTS:
         return _list(text)
