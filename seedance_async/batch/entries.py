@@ -1,8 +1,8 @@
 """The entries of a manifest, whatever it is written in: what is common to all, and the jobs each stands for.
 
-Every job has ``model`` and the request's fields under the API's own names, and may have ``name`` and
-``repeat``. What a run adds in ``results.jsonl`` is recognised and ignored. See ``preamble`` for defaults and
-assets, and ``matrix`` for entries that stand for several jobs.
+Every job has ``model`` and the request's fields under the API's own names, and may have ``name``, ``repeat``
+and ``project``. What a run adds in ``results.jsonl`` is recognised and ignored. See ``preamble`` for defaults
+and assets, and ``matrix`` for entries that stand for several jobs.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from attrs import evolve, field, frozen
 
 from seedance_async import wire
 from seedance_async.batch import preamble
-from seedance_async.batch.jobs import Job, name_problems, repeat_problems
+from seedance_async.batch.jobs import Job, name_problems, project_problems, repeat_problems
 from seedance_async.batch.matrix import MatrixError, expand
 from seedance_async.batch.preamble import FIELDS_OF, PREAMBLE_FIELDS, Preamble, Problem
 from seedance_async.errors import ValidationError
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 MOST_NAMES: Final = 1_000
 """Names of jobs that are remembered for messages about names that are not there."""
 
-OWN_FIELDS: Final = ("name", "model", "repeat")
+OWN_FIELDS: Final = ("name", "model", "repeat", "project")
 RESULT_FIELDS: Final = (
     "state", "task_ids", "idempotency_key", "credits_used", "credits_refunded", "urls", "files", "error",
     "stale", "in_manifest", "older_of", "delivered", "mismatches",
@@ -189,10 +189,10 @@ def _as_asked(fields: Mapping[str, object]) -> Mapping[str, object]:
 
 def _job(fields: Mapping[str, object], spot: Spot) -> Line:
     """The job that these fields describe, or everything that is wrong with them."""
-    name, model, repeat = (fields.get(own) for own in OWN_FIELDS)
+    name, model, repeat, project = (fields.get(own) for own in OWN_FIELDS)
     repeat = 1 if repeat is None else repeat
     unusable = list(name_problems(name))
-    problems = [*unusable, *repeat_problems(repeat)]
+    problems = [*unusable, *repeat_problems(repeat), *project_problems(project)]
     line = Line(spot.number, place=spot.place, name=None if unusable else name)  # type: ignore[arg-type]  # text, or there were problems
     if not isinstance(model, str):
         got = "" if model is None else f"; got {shown(model)}"
@@ -202,7 +202,7 @@ def _job(fields: Mapping[str, object], spot: Spot) -> Line:
         request = wire.build(
             model, {key: value for key, value in fields.items() if key not in _NOT_OF_THE_REQUEST}
         )
-        job = Job(request, name=name, repeat=repeat)  # type: ignore[arg-type]  # checked by Job itself
+        job = Job(request, name=name, repeat=repeat, project=project)  # type: ignore[arg-type]  # checked by Job itself
     except ValidationError as error:
         return evolve(line, problems=(*problems, *(each for each in error.problems if each not in problems)))
     return evolve(line, job=job)

@@ -108,7 +108,7 @@ def parse_changes(texts: Iterable[str]) -> dict[str, object]:
 
 def field_fault(name: object) -> str | None:
     """Why a word is no field that can be changed; None if it is one."""
-    if name in {"name", "model", "repeat"}:
+    if name in {"name", "model", "repeat", "project"}:
         return "cannot be changed: a final is a job of its own, of the same model"
     return None if name in _FIELDS else f"is not a field of a request{suggestion(str(name), _FIELDS)}"
 

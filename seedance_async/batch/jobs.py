@@ -11,7 +11,7 @@ from seedance_async.batch.states import State
 from seedance_async.convertible import Convertible
 from seedance_async.errors import SeedanceError, ValidationError
 from seedance_async.models import Delivered, Link, Request
-from seedance_async.models.display import shown_url
+from seedance_async.models.display import shown, shown_url
 from seedance_async.models.links import MAKERS, LinkedOutput
 from seedance_async.models.rules import make_plain, one_of, whole_number
 
@@ -44,6 +44,7 @@ class Job(Convertible):
         name: unique within the batch, differing in more than case; names its files, and a ``/`` in it makes
             a folder. Left out, it is ``job-000001`` by the job's place.
         repeat: so many takes of the same request, 1 to 10,000, each a job of its own: ``name``, ``name-2``, …
+        project: whose costs it is in the account's record; else the batch's. No part of what is asked for.
 
     Raises:
         ValidationError: with everything that is wrong.
@@ -52,6 +53,7 @@ class Job(Convertible):
     request: Request
     name: str | None = field(default=None, kw_only=True)
     repeat: int = field(default=1, kw_only=True)
+    project: str | None = field(default=None, kw_only=True)
 
     def __attrs_post_init__(self) -> None:
         make_plain(self)
@@ -59,6 +61,7 @@ class Job(Convertible):
             *_request_problems(self.request),
             *name_problems(self.name),
             *repeat_problems(self.repeat),
+            *project_problems(self.project),
         ]
         if problems:
             raise ValidationError(problems, subject="Job")
@@ -122,6 +125,16 @@ def repeat_problems(repeat: object) -> Iterator[tuple[str, str]]:
     """Why ``repeat`` is no number of takes, if so."""
     if not isinstance(repeat, int) or isinstance(repeat, bool) or not 1 <= repeat <= MAX_REPEAT:
         yield "repeat", f"must be a whole number from 1 to {MAX_REPEAT}; got {repeat!r:.60}"
+
+
+def project_problems(project: object) -> Iterator[tuple[str, str]]:
+    """Why ``project`` cannot be whose costs a job is, if so."""
+    if project is None:
+        return
+    if not isinstance(project, str) or not project.strip() or "\x00" in project:
+        yield "project", f"must be text that is not blank; got {shown(project)}"
+    elif len(project) > MAX_NAME_CHARACTERS:
+        yield "project", f"must have at most {MAX_NAME_CHARACTERS} characters; got {len(project)}"
 
 
 @frozen(kw_only=True)

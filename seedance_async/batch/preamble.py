@@ -23,7 +23,7 @@ Problem: TypeAlias = tuple[str, str]
 """Field and reason."""
 
 PREAMBLE_FIELDS: Final = ("defaults", "assets")
-OF_EVERY_MODEL: Final = frozenset({"model", "repeat"})
+OF_EVERY_MODEL: Final = frozenset({"model", "repeat", "project"})
 FIELDS_OF: Final[Mapping[str, frozenset[str]]] = {
     model: frozenset(at.name for at in attrs.fields(kind)) for model, kind in REQUEST_TYPES.items()
 }

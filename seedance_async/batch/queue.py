@@ -74,6 +74,11 @@ class Post:
         return any(self.jobs[0].request_fields.get(name) for name in MEDIA_FIELDS)
 
     @property
+    def project(self) -> str | None:
+        """Whose costs its jobs are, where their manifest says so."""
+        return self.jobs[0].project
+
+    @property
     def refused_key(self) -> str | None:
         """The key that it was refused under before, and is sent again under; None if there is none."""
         return self.jobs[0].key if self.state is State.PLANNED else None
@@ -101,7 +106,7 @@ class Post:
         """Whether it may serve one more job."""
         first = self.jobs[0]
         # Those that were refused together are sent together: else they would not get their key again.
-        same = (job.digest, job.post) == (first.digest, first.post)
+        same = (job.digest, job.post, job.project) == (first.digest, first.post, first.project)
         return is_shareable(job.tariff) and same and len(self.jobs) < posts.MOST_JOBS
 
 

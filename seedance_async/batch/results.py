@@ -100,6 +100,7 @@ def line(entry: JobEntry) -> str:
         "urls": entry.urls,
         "files": entry.files,
         "error": entry.error,
+        "project": entry.project,
         "stale": entry.stale,
         "in_manifest": entry.in_manifest,
         "older_of": entry.older_of,

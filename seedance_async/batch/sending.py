@@ -136,7 +136,7 @@ class Sender:
         retried = partial(self._retried, post)
         send = partial(self._engine.send, call, post.kind, history=history, slot=slot, on_retry=retried)
         try:
-            return await send(project=self._project)
+            return await send(project=post.project or self._project)
         except CreditCapError as reached:
             if begun:  # a limit that stops it now says nothing about its first attempt
                 raise _not_covered(post) from reached

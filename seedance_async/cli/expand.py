@@ -44,6 +44,11 @@ async def expand(
 
 
 def _plain(job: Job) -> str:
-    own = {"name": job.name, "model": job.request.model, "repeat": job.repeat if job.repeat > 1 else None}
+    own = {
+        "name": job.name,
+        "model": job.request.model,
+        "repeat": job.repeat if job.repeat > 1 else None,
+        "project": job.project,
+    }
     given = {name: value for name, value in own.items() if value is not None}
     return json.dumps({**given, **json.loads(wire.encode(job.request))}, ensure_ascii=False)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import logging
 import os
 import sqlite3
@@ -45,7 +46,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterator
     from pathlib import Path
 
-    from seedance_async import Submission
+    from seedance_async import JobResult, Submission
     from seedance_async.record.store import Answer, Opened
 
 BOAT = NanoBananaPro(prompt="A paper boat on a pond")
@@ -251,6 +252,30 @@ async def test_shared_posts_and_projects_of_a_batch(sandbox: Sandbox, reader: Re
 
     spent = {each.group: each.credits_spent for each in reader.spending("project")}
     assert {"october": 2 * PRICE, "client A": PRICE, "cats": spent_in(sandbox) - 3 * PRICE} == spent
+
+
+async def test_jobs_have_projects_of_their_own(sandbox: Sandbox, reader: Reader, tmp_path: Path) -> None:
+    """To change one pays nothing again; equal pictures of two projects are two POSTs."""
+    line = {"model": "gpt-image-2", "prompt": "A cat in a hat"}
+    manifest = tmp_path / "jobs.jsonl"
+
+    async def run(*projects: str | None) -> dict[str, JobResult]:
+        jobs = [{**line, "name": f"cat-{n}", "project": project} for n, project in enumerate(projects)]
+        manifest.write_text("\n".join(map(json.dumps, jobs)))
+        return await run_once(sandbox, tmp_path / "october", manifest)
+
+    await run("client A", "client B", None, "client A")
+    spent = {each.group: each.credits_spent for each in reader.spending("project")}
+    price = spent["october"]
+    assert {"client A": 2 * price, "client B": price, "october": price} == spent
+    assert 4 * price == spent_in(sandbox)
+
+    tasks = dict(sandbox.tasks)
+    results = await run("client C", "client B", "client B", None)
+    assert tasks == sandbox.tasks
+    assert {"saved"} == {result.state for result in results.values()}
+    lines = (tmp_path / "october" / "results.jsonl").read_text().splitlines()
+    assert ["client C", "client B", "client B", None] == [json.loads(each)["project"] for each in lines]
 
 
 # --- what is not written

@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING, Final
 
 from attrs import frozen
 
+from seedance_async.batch.journal import projects
+
 if TYPE_CHECKING:
     from seedance_async.batch.journal.file import File
     from seedance_async.batch.journal.records import Row
@@ -98,6 +100,7 @@ def _take_over(store: TakeMoves, gone: Row, new: int, name: str) -> Adopted:
         number,
     )
     file.write("DELETE FROM temp.gone WHERE number = ?", number)
+    projects.copy(file, new, number)
     file.write("DELETE FROM jobs WHERE number = ?", new)
     # Not recognised by its former names: a job of such a name that comes back is another one.
     file.write("DELETE FROM former_names WHERE number = ?", number)

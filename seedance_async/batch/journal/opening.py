@@ -334,6 +334,7 @@ _ROW_NAMES: Final = {
     "rerolls": "fold, fold",
     "refunds": "fold, fold",
     "deliveries": "job, job",
+    "projects": "job, project",
 }
 
 

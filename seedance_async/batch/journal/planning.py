@@ -22,7 +22,7 @@ from attrs import field, frozen
 
 from seedance_async import wire
 from seedance_async.batch import keys
-from seedance_async.batch.journal import input_checks, link_checks, unnamed_jobs
+from seedance_async.batch.journal import input_checks, link_checks, projects, unnamed_jobs
 from seedance_async.batch.journal.adoption import Adopted, adopt
 from seedance_async.batch.journal.input_rows import with_marks
 from seedance_async.batch.journal.records import Changes, Draft, damage
@@ -107,6 +107,7 @@ class Planner:
         self._edited = 0
         # Line and name by folded name; so few that a refused manifest lists them all.
         self._broken: dict[str, tuple[int, str]] = {}
+        self._have_projects = projects.any_at_all(store.file)
         self._file.write("DROP TABLE IF EXISTS temp.listed")
         self._file.write("CREATE TEMP TABLE listed (number INTEGER PRIMARY KEY, line INTEGER)")
         unnamed_jobs.begin(store)
@@ -235,13 +236,19 @@ class Planner:
                 self._store.write_links(number, draft.links)
             if draft.inputs:
                 self._store.write_inputs(number, draft.inputs)
+            self._put_project(number, draft)
         return Taken(numbers=numbers)
+
+    def _put_project(self, number: int, draft: Draft) -> None:
+        if draft.project is not None or self._have_projects:
+            projects.put(self._file, number, draft.project)
 
     def _take_one(self, draft: Draft, taken: Taken) -> None:
         number = self._find_unnamed(draft) if draft.name is None else self._find_named(draft)
         if number is None:
             return
         taken.numbers.append(number)
+        self._put_project(number, draft)
         if draft.inputs:
             self._store.place_inputs(number, draft.inputs)
         if not self._fresh:

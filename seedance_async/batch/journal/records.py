@@ -38,6 +38,7 @@ class Draft:
         digest: of path and body, in which links stand as they were written.
         links: to other jobs, with the field of each.
         inputs: local files: by what stands for the content in the body, the path.
+        project: whose costs it is; None for the batch's.
     """
 
     line: int
@@ -50,6 +51,7 @@ class Draft:
     digest: bytes = field(repr=False)
     links: Mapping[Link, str] = field(factory=dict)
     inputs: Mapping[str, str] = field(factory=dict)
+    project: str | None = None
 
 
 def drafts(
@@ -81,6 +83,7 @@ def drafts(
             digest=digest,
             links=linked,
             inputs=dict(files.values()),
+            project=job.project,
         )
 
 
@@ -123,6 +126,7 @@ class JobEntry:
         older_of: the name of the job that it is an older or a further result of; None for a job itself.
         saved_as: the name that its files have, where that is not its own any more.
         delivered: what each of its files turned out to be; None for one that could not be measured.
+        project: whose costs it is, where its manifest says so.
     """
 
     number: int
@@ -154,6 +158,7 @@ class JobEntry:
     older_of: str | None = None
     saved_as: str | None = None
     delivered: tuple[Delivered | None, ...] = ()
+    project: str | None = None
 
     @property
     def model(self) -> str:
@@ -213,7 +218,8 @@ ENTRY_COLUMNS: Final = (
     "(SELECT newer.name FROM older JOIN jobs AS newer ON newer.fold = older.fold "
     "WHERE older.number = jobs.number), "
     "(SELECT moves.name FROM moves WHERE moves.number = jobs.number), "
-    "CASE jobs.state WHEN 'saved' THEN (SELECT delivered FROM deliveries WHERE job = jobs.number) END"
+    "CASE jobs.state WHEN 'saved' THEN (SELECT delivered FROM deliveries WHERE job = jobs.number) END, "
+    "(SELECT project FROM projects WHERE job = jobs.number)"
 )
 """Of ``jobs LEFT JOIN posts``, in the order of ``JobEntry``."""
 

@@ -40,6 +40,8 @@ and the ``task`` that it is of. ``edges`` has the numbers of both jobs.
 ``inputs`` has, for each job, the local files in it: the ``ref`` that stands for the content in its body, the
 ``path`` of a file that has it, and, once the job was sent, the ``url`` that went in the place of the ref.
 
+``projects`` has whose costs a job is, where its line in the manifest says so.
+
 ``deliveries`` has what the files of a job were measured to be, in the order of its ``files``.
 
 ``tasks`` says which POST a task belongs to: a task id belongs to one only.
@@ -209,6 +211,7 @@ CHECKS: Final[Mapping[str, Mapping[str, str]]] = {
         "error": _optional(_text("error"), "error"),
         "post": _whole("post", 1),
     },
+    "projects": {"job": _whole("job", 1), "project": _name("project")},
     "deliveries": {
         "job": _whole("job", 1),
         "delivered": _list("delivered"),
@@ -279,6 +282,16 @@ CREATE TABLE IF NOT EXISTS deliveries (
     delivered TEXT NOT NULL,
     {_constraints("deliveries")}
 );
+
+CREATE TABLE IF NOT EXISTS projects (
+    job INTEGER PRIMARY KEY,
+    project TEXT NOT NULL,
+    {_constraints("projects")}
+);
+
+CREATE TRIGGER IF NOT EXISTS project_of_deleted AFTER DELETE ON jobs BEGIN
+    DELETE FROM projects WHERE job = old.number;
+END;
 
 CREATE TRIGGER IF NOT EXISTS takes_of_deleted AFTER DELETE ON jobs BEGIN
     DELETE FROM older WHERE number = old.number;

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Final
 
 from attrs import field, frozen
 
+from seedance_async.batch.journal import projects
 from seedance_async.batch.journal.link_moves import LinkMoves
 from seedance_async.batch.journal.records import as_json, names
 from seedance_async.batch.journal.transactions import transaction
@@ -255,6 +256,7 @@ class TakeMoves(LinkMoves):
         self.file.write(
             "INSERT INTO inputs (job, ref, path) SELECT ?, ref, path FROM inputs WHERE job = ?", copy, number
         )
+        projects.copy(self.file, number, copy)
         return int(copy)
 
     @transaction
