@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import json
 import os
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 import anyio
@@ -306,6 +307,25 @@ async def test_a_job_done_in_a_run_that_was_cut_off_is_not_made_anew_by_its_repe
         assert {"saved": 2} == states(results)
         assert 4 == len(sandbox.paid_tasks)
     assert any("boat, swan: an earlier run has not come to its end" in text for text in caplog.messages)
+
+
+async def test_an_order_is_open_until_its_batch_is_closed_in_good_order(tmp_path: Path) -> None:
+    """What comes after the run belongs to the command: if that dies, its repetition makes no other take."""
+    out, manifest = tmp_path / "out", manifest_of(tmp_path, {"name": "boat"})
+    async with Sandbox() as sandbox:
+        await run_once(sandbox, out, manifest)
+        with suppress(ZeroDivisionError):
+            async with opened(sandbox, out, reroll=["boat"]) as batch:
+                await results_of(batch, manifest)
+                raise ZeroDivisionError
+        assert 2 == len(sandbox.paid_tasks)
+        async with opened(sandbox, out, reroll=["boat"]) as batch:
+            await results_of(batch, manifest)
+            await results_of(batch, manifest)
+        assert 2 == len(sandbox.paid_tasks)
+        await run_once(sandbox, out, manifest, reroll=["boat"])
+
+        assert 3 == len(sandbox.paid_tasks)
 
 
 async def test_a_new_job_is_made_once_however_often_it_is_ordered_anew(tmp_path: Path) -> None:
