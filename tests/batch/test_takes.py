@@ -665,6 +665,52 @@ async def test_a_take_of_a_job_is_not_given_to_another_one(tmp_path: Path) -> No
         assert 3 == len(sandbox.paid_tasks)
 
 
+async def test_a_renamed_job_keeps_the_order_that_is_open(tmp_path: Path) -> None:
+    """Its newest take is made, the further one is not: the order for its new name begins no other takes."""
+    out, lasts = tmp_path / "out", iter([10.0, 1000.0, 10.0])
+    slow = Conditions(duration=lambda _request, _chance: next(lasts, 10.0))
+    async with Sandbox(conditions=slow) as sandbox:
+        manifest = manifest_of(tmp_path, {"name": "a", "prompt": "A boat"})
+        await run_once(sandbox, out, manifest)
+        with anyio.move_on_after(300.0):
+            await run_once(sandbox, out, manifest, reroll=["a"], takes=2)
+        assert 3 == len(sandbox.paid_tasks)
+        assert 2 == len(list(out.glob("*.png")))
+        renamed = manifest_of(tmp_path, {"name": "b", "prompt": "A boat"})
+        await run_once(sandbox, out, renamed, reroll=["b"], takes=2)
+
+        assert 3 == len(sandbox.paid_tasks)
+
+
+async def test_a_renamed_job_is_made_anew_no_more_often_than_under_its_first_name(tmp_path: Path) -> None:
+    """It failed and was refunded once already, and the take that followed is on its way."""
+    out = tmp_path / "out"
+    failing = Conditions(duration=lambda _request, _chance: 100.0)
+    async with Sandbox(conditions=failing) as sandbox:
+        with anyio.move_on_after(160.0):
+            manifest = manifest_of(tmp_path, {"name": "a", "prompt": "A boat [[sandbox:fail]]"})
+            await run_once(sandbox, out, manifest, reroll_refunded=1)
+        assert 2 == len(submits(sandbox))
+        renamed = manifest_of(tmp_path, {"name": "b", "prompt": "A boat [[sandbox:fail]]"})
+        await run_once(sandbox, out, renamed, reroll_refunded=1)
+
+        assert 2 == len(submits(sandbox))
+
+
+async def test_a_renamed_job_is_found_though_the_last_number_is_given_again(tmp_path: Path) -> None:
+    """In the same reading an edit that was never sent is taken back, and its number goes to the new name."""
+    out = tmp_path / "out"
+    a, cat = {"name": "a", "prompt": "A boat"}, {"name": "c", "prompt": "A cat"}
+    async with Sandbox() as sandbox:
+        await run_once(sandbox, out, manifest_of(tmp_path, a, cat))
+        edited = manifest_of(tmp_path, {**a, "prompt": "A blue boat"}, cat)
+        await run_once(sandbox, out, edited, until="c")
+        await run_once(sandbox, out, manifest_of(tmp_path, a, {**cat, "name": "d"}))
+
+        assert 2 == len(sandbox.paid_tasks)
+    assert {"a", "d"} == set(lines_of(out))
+
+
 # --- jobs gone
 
 
