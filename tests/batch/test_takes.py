@@ -12,7 +12,7 @@ import anyio
 import pytest
 
 from seedance_async import ConfigurationError, Job, NanoBananaPro
-from seedance_async.batch import reroll
+from seedance_async.batch import picks
 from seedance_async.batch.report import write_gallery
 from seedance_async.batch.run_options import PlanOptions
 from seedance_async.batch.survey import survey
@@ -454,23 +454,38 @@ async def test_an_order_that_is_not_clear_is_refused_before_anything_is_sent(
 
 
 async def test_the_word_for_rejected_jobs_means_those_of_the_review(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """Of the manifest only; if there are none, nothing is made, and a message says so."""
-    manifest = manifest_of(tmp_path, {"name": "boat"}, {"name": "swan"})
+    """A pick is of a take: the new one is undecided, so the same order again pays nothing, and says so."""
+    out, manifest = tmp_path / "out", manifest_of(tmp_path, {"name": "boat"}, {"name": "swan"})
     async with Sandbox() as sandbox:
-        await run_once(sandbox, tmp_path / "out", manifest)
-        monkeypatch.setattr(reroll, "rejected_names", lambda _: ("swan", "gone"))
-        await run_once(sandbox, tmp_path / "out", manifest, reroll=["rejected"])
-        assert {"swan-take-1", "swan", "boat"} == set(lines_of(tmp_path / "out"))
-        monkeypatch.setattr(reroll, "rejected_names", lambda _: ())
-        await run_once(sandbox, tmp_path / "out", manifest, reroll=["rejected"])
+        results = await run_once(sandbox, out, manifest)
+        picks.write(out, "boat", results["boat"].task_ids, pick="keep")
+        picks.write(out, "swan", results["swan"].task_ids, pick="reject")
+        picks.write(out, "gone", ("nbp_gone",), pick="reject")
+        await run_once(sandbox, out, manifest, reroll=["rejected"])
+        assert {"swan-take-1", "swan", "boat"} == set(lines_of(out))
+        await run_once(sandbox, out, manifest, reroll=["rejected"])
 
         assert 3 == len(sandbox.paid_tasks)
         named = manifest_of(tmp_path, {"name": "boat"}, {"name": "rejected"})
         with pytest.raises(ConfigurationError, match="is a job's name and the word"):
-            await run_once(sandbox, tmp_path / "out", named, reroll=["rejected"])
+            await run_once(sandbox, out, named, reroll=["rejected"])
     assert any("no job of the manifest is rejected" in text for text in caplog.messages)
+
+
+async def test_what_is_rejected_is_asked_of_the_journal(tmp_path: Path) -> None:
+    """Results that were copied back tell of the take before, and it is made anew no second time."""
+    out, manifest = tmp_path / "out", manifest_of(tmp_path, {"name": "boat"})
+    async with Sandbox() as sandbox:
+        boat = (await run_once(sandbox, out, manifest))["boat"]
+        picks.write(out, "boat", boat.task_ids, pick="reject")
+        before = (out / "results.jsonl").read_bytes()
+        await run_once(sandbox, out, manifest, reroll=["rejected"])
+        (out / "results.jsonl").write_bytes(before)
+        await run_once(sandbox, out, manifest, reroll=["rejected"])
+
+        assert 2 == len(sandbox.paid_tasks)
 
 
 async def test_a_name_that_looks_like_a_pattern_means_its_job_alone(tmp_path: Path) -> None:
