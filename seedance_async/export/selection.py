@@ -113,14 +113,19 @@ def _is_gone(result: Result) -> bool:
 
 
 def _in_order(wanted: Iterable[Result], results: Mapping[str, Result]) -> list[Result]:
-    """Results in the order of their file; a take stands where its job does."""
-    places = {name: place for place, name in enumerate(results)}
+    """Results in the order of the manifest's lines; a take stands where its job does."""
+    places = {name: (_line(each), place) for place, (name, each) in enumerate(results.items())}
 
-    def place(result: Result) -> tuple[int, int]:
+    def place(result: Result) -> tuple[tuple[int, int], tuple[int, int]]:
         own = places[result.name]
         return places.get(result.older_of or result.name, own), own
 
     return sorted(wanted, key=place)
+
+
+def _line(result: Result) -> int:
+    line = result.fields.get("line")
+    return line if isinstance(line, int) else 0
 
 
 def _shots(result: Result) -> Iterator[Shot]:

@@ -3,7 +3,10 @@
 One row of ``posts`` is one POST under one key, however often it went on the wire. ``…_at`` are seconds of the
 wall clock since 1970, UTC, and order nothing: that is what ``id`` is for, because clocks jump.
 
-``day``       is the day of UTC of ``sent_at``.
+``sent_at``   is when it was sent first: a server remembers a key from then on.
+
+``day``       is the day of UTC on which it counts: of ``sent_at``, or the one on which it was sent again after it
+had ended without an answer.
 
 ``kind``      is what the price goes by, a JSON list.
 

@@ -29,6 +29,7 @@ from seedance_async.record.limits import (
 from seedance_async.record.owner import is_alive, this_process
 from seedance_async.record.schema import HELD, connect, transaction
 from seedance_async.record.values import ACCEPTED, REFUSED, SUBMITTING, UNCERTAIN
+from seedance_async.refunds import at_most_charged, given_back
 from seedance_async.retry import KEY_TRUSTED
 
 if TYPE_CHECKING:
@@ -165,16 +166,17 @@ class Store:
         """A POST was accepted. ``opened`` is None where its intent could not be written."""
         with self._transaction() as connection:
             row = None if opened is None else _open_row(connection, opened)
-            known = connection.execute(
-                "SELECT post FROM tasks WHERE id = ?", (submission.task_ids[0],)
-            ).fetchone()
-            if known is not None:  # the answer to an earlier POST, given once more
+            started_under = _key_of_task(connection, submission.task_ids[0])
+            if started_under == asked.key:  # the answer to an earlier POST, given once more
                 if row is not None and opened is not None and opened.is_new:
                     _settle(connection, row, REFUSED, "answered as an earlier POST was")
                 return
             if row is None:  # it could not be written, or it was accepted, and the server forgot the key
                 row = self._insert(connection, asked, clocks.wall_now(), _believed(connection, asked))
-            self._book_acceptance(connection, row, asked.kind, submission)
+            if started_under is None:
+                self._book_acceptance(connection, row, asked.kind, submission)
+            else:  # only the same key is a replay: this POST may have been charged, and its task is not known
+                _doubt(connection, row, "answered with a task that a POST under another key had started")
 
     def finish(self, task: Task) -> None:
         """A poll has seen the end of a task; one that is not of this record changes nothing."""
@@ -182,7 +184,7 @@ class Store:
             known = connection.execute(
                 "SELECT post, status, credits_refunded FROM tasks WHERE id = ?", (task.id,)
             ).fetchone()
-            refunded = task.credits_refunded or 0.0
+            refunded = given_back(task)
             if known is None or known[1:] == (task.status, refunded):
                 return
             connection.execute(
@@ -195,9 +197,11 @@ class Store:
     # --- parts of a transaction
 
     def _take_up(self, connection: sqlite3.Connection, row: int, now: float) -> None:
+        """A POST is sent again. It may be charged now, so it counts today, but never earlier than before."""
         connection.execute(
-            "UPDATE posts SET state = ?, owner = ?, touched_at = ?, awaited = 1 WHERE id = ? AND state <> ?",
-            (SUBMITTING, self._me, now, row, ACCEPTED),
+            "UPDATE posts SET state = ?, owner = ?, touched_at = ?, awaited = 1, day = max(day, ?) "
+            "WHERE id = ? AND state <> ?",
+            (SUBMITTING, self._me, now, day_of(now), row, ACCEPTED),
         )
 
     def _insert(self, connection: sqlite3.Connection, asked: Asked, now: float, held: float | None) -> int:
@@ -328,6 +332,21 @@ def _believed(connection: sqlite3.Connection, asked: Asked) -> float | None:
     return _charged(connection, asked) or documented_price(asked.tariff) or None
 
 
+def _key_of_task(connection: sqlite3.Connection, task_id: str) -> str | None:
+    """The key of the POST that was answered with a task; None if none was."""
+    found = connection.execute(
+        "SELECT posts.key FROM tasks JOIN posts ON posts.id = tasks.post WHERE tasks.id = ?", (task_id,)
+    ).fetchone()
+    return None if found is None else str(found[0])
+
+
+def _doubt(connection: sqlite3.Connection, row: int, error: str) -> None:
+    """A POST has ended, and whether it was charged is not known: its price stays held."""
+    connection.execute(
+        "UPDATE posts SET state = ?, settled = 0, error = ? WHERE id = ?", (UNCERTAIN, error, row)
+    )
+
+
 def _settle(connection: sqlite3.Connection, row: int, state: str, error: str) -> None:
     connection.execute("UPDATE posts SET state = ?, settled = 1, error = ? WHERE id = ?", (state, error, row))
 
@@ -372,7 +391,7 @@ def _book_end(connection: sqlite3.Connection, row: int) -> None:
         if refunded:  # what was never booked cannot be given back, but it costs nothing any more
             connection.execute("UPDATE posts SET settled = 1 WHERE id = ?", (row,))
         return
-    refunded = min(refunded, used)  # what is given back was charged
+    refunded = at_most_charged(refunded, used)
     if refunded != booked:
         connection.execute("UPDATE posts SET credits_refunded = ? WHERE id = ?", (refunded, row))
         _book(connection, row, used=0.0, refunded=refunded - booked)

@@ -245,7 +245,8 @@ class TestCrashes:
     async def run(self, sandbox: Sandbox, manifest: Path, fault_point: str = "") -> CompletedProcess[bytes]:
         """Run the batch, with one reroll, until it ends or dies."""
         out, speed = str(manifest.parent / "out"), str(sandbox.conditions.speed)
-        command = [sys.executable, str(PROGRAM), sandbox.base_url, out, str(manifest), speed, "1"]
+        options = json.dumps({"reroll_refunded": 1})
+        command = [sys.executable, str(PROGRAM), sandbox.base_url, out, str(manifest), speed, options]
         environment = {**os.environ, "SEEDANCE_FAULT_POINT": fault_point}
         return await anyio.run_process(command, env=environment, check=False)
 

@@ -207,7 +207,7 @@ async def test_takers_of_an_edited_source_are_told_as_stale_and_keep_their_files
         await run_once(sandbox, out, edited)
         assert 3 == len(sandbox.paid_tasks)
         assert {"clip"} == {name for name, line in lines_of(out).items() if line["stale"]}
-        assert any("clip: made of something that was made anew since" in text for text in caplog.messages)
+        assert any("clip: made from an output that was made again since" in text for text in caplog.messages)
 
         await run_once(sandbox, out, edited, reroll=["clip"])
     assert {"clip-take-1"} == {name for name, line in lines_of(out).items() if line["stale"]}

@@ -21,6 +21,7 @@ from seedance_async.batch.journal.transactions import transaction
 from seedance_async.batch.states import State
 from seedance_async.errors import JournalError
 from seedance_async.protocol import Call
+from seedance_async.refunds import at_most_charged, given_back
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -275,8 +276,8 @@ class Store(RefundedMoves, TakeMoves):
         state = State.COMPLETED if any(task.is_completed for task in tasks) else State.FAILED
         self._charge_more(number, tasks)
         (charged,) = self._job(number, "credits_used")
-        given_back = [_given_back(task) for task in tasks if task.credits_refunded is not None]
-        refunded = _refund(sum(given_back), charged) if given_back else None
+        returned = [given_back(task) for task in tasks if task.credits_refunded is not None]
+        refunded = at_most_charged(sum(returned), charged) if returned else None
         self._move(
             number,
             state,
@@ -367,16 +368,6 @@ def _total(amounts: Iterable[float | None]) -> float | None:
     """The sum of what was stated; None where one was not."""
     stated = list(amounts)
     return None if None in stated else sum(amount for amount in stated if amount is not None)
-
-
-def _given_back(task: Task) -> float:
-    """What a task that failed was refunded; of one that completed nothing is believed to be given back."""
-    return _refund(task.credits_refunded or 0.0, task.credits_used) if task.is_failed else 0.0
-
-
-def _refund(refunded: float, charged: float | None) -> float:
-    """A refund is at most its charge, whatever the server says."""
-    return refunded if charged is None else min(refunded, charged)
 
 
 _NO_BOUND: Final = 2**31

@@ -1,0 +1,168 @@
+"""What standing limits count: no refund, no task id and no midnight makes room that the account does not have."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+
+from seedance_async import (
+    CreditCapError,
+    CreditLimits,
+    NanoBananaPro,
+    RetryPolicy,
+    SeedanceError,
+    UncertainSubmissionError,
+    clocks,
+)
+from seedance_async.record import Reader, record_path
+from seedance_async.record.limits import DAY
+from seedance_async.sandbox import Fault, Sandbox
+from tests.batch.helpers import PRICE
+from tests.faults.helpers import client_for
+from tests.rooms.records import spent_in
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+    from pathlib import Path
+
+    from seedance_async import SeedanceClient
+
+BOAT = NanoBananaPro(prompt="A paper boat on a pond")
+SINKS = NanoBananaPro(prompt="A paper boat that sinks [[sandbox:fail]]")
+LOST = Fault(effect="reset", on="submit", moment="before", count=None)
+NOON = 20_620 * DAY + 43_200.0
+HASTY = RetryPolicy(max_elapsed=0.5)
+
+
+@pytest.fixture(autouse=True)
+def _directory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A state directory of the test's own."""
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
+    monkeypatch.setenv("SEEDANCE_RECORD", "on")
+
+
+@pytest.fixture
+async def sandbox() -> AsyncIterator[Sandbox]:
+    """An account with money."""
+    async with Sandbox() as running:
+        yield running
+
+
+@pytest.fixture
+def reader(sandbox: Sandbox) -> Reader:
+    """The record of the account."""
+    return Reader(record_path(client_for(sandbox).account))
+
+
+async def test_a_refund_stated_on_a_completed_task_makes_no_room(sandbox: Sandbox, reader: Reader) -> None:
+    """The server has charged for what it delivered, whatever it says."""
+    sandbox.faults.add(Fault(effect="edit", on="task", count=None, fields={"credits_refunded": PRICE}))
+    async with client_for(sandbox, credit_limits=CreditLimits(day=2.5 * PRICE)) as client:
+        for _ in range(2):
+            assert (await client.generate(BOAT)).is_completed
+        with pytest.raises(CreditCapError):
+            await client.generate(BOAT)
+
+    assert 2 * PRICE == spent_in(sandbox) == sum(each.credits_spent for each in reader.spending("day"))
+    assert [0, 0] == [post.credits_refunded for post in reader.posts()]
+
+
+async def test_a_refund_makes_room_for_at_most_what_was_charged(sandbox: Sandbox) -> None:
+    """Of a task that failed, too."""
+    sandbox.faults.add(Fault(effect="edit", on="task", count=1, fields={"credits_refunded": 9 * PRICE}))
+    async with client_for(sandbox, credit_limits=CreditLimits(day=2 * PRICE)) as client:
+        with pytest.raises(SeedanceError, match="task failed"):
+            await client.generate(SINKS)
+        for _ in range(2):
+            await client.submit(BOAT)
+        with pytest.raises(CreditCapError):
+            await client.submit(BOAT)
+
+    assert 2 * PRICE == spent_in(sandbox)
+
+
+async def test_a_task_of_another_key_leaves_a_post_in_doubt(sandbox: Sandbox, reader: Reader) -> None:
+    """A server that repeats one id charges each POST: what it may have cost stays held."""
+    limits = CreditLimits(day=2.5 * PRICE)
+    async with client_for(sandbox, credit_limits=limits) as client:
+        first = await client.submit(BOAT)
+    same = {"id": first.id, "task_id": first.id}
+    sandbox.faults.add(Fault(effect="edit", on="submit", count=None, fields=same))
+    async with client_for(sandbox, credit_limits=limits) as client:  # one that does not know the first
+        await client.submit(BOAT)
+    async with client_for(sandbox, credit_limits=limits) as client:
+        with pytest.raises(CreditCapError):
+            await client.submit(BOAT)
+
+    assert 2 * PRICE == spent_in(sandbox)
+    (known, doubted) = reader.posts()
+    assert ("accepted", PRICE) == (known.state, known.credits_used)
+    assert ("uncertain", None, PRICE) == (doubted.state, doubted.credits_used, doubted.credits_held)
+    assert "another key" in str(doubted.error)
+
+
+async def test_the_same_answer_under_the_same_key_is_one_post(
+    sandbox: Sandbox, reader: Reader, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The server remembers a key for longer than it is trusted: a replay is charged once."""
+    monkeypatch.setattr("seedance_async.record.store.KEY_TRUSTED", -1.0)
+    async with client_for(sandbox) as client:
+        first = await client.submit(BOAT)
+        await client.submit(BOAT, idempotency_key=first.idempotency_key)
+
+    assert [("accepted", PRICE), ("refused", None)] == [
+        (post.state, post.credits_used) for post in reader.posts()
+    ]
+    assert PRICE == spent_in(sandbox)
+
+
+async def test_a_lost_post_counts_on_the_day_on_which_it_is_sent_again(
+    sandbox: Sandbox, reader: Reader, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its charge is of that day; the day before is left with what was charged then."""
+    monkeypatch.setattr(clocks, "wall_now", lambda: NOON)
+    limits = CreditLimits(day=3 * PRICE)
+    async with client_for(sandbox, credit_limits=limits, retry=HASTY) as client:
+        await client.submit(BOAT)
+        sandbox.faults.add(LOST)
+        lost = [await _lose(client) for _ in range(2)]
+        sandbox.faults.clear()
+        monkeypatch.setattr(clocks, "wall_now", lambda: NOON + DAY / 2)
+        for key in lost:
+            await client.submit(BOAT, idempotency_key=key)
+        await client.submit(BOAT)
+        with pytest.raises(CreditCapError):
+            await client.submit(BOAT)
+
+    assert 4 * PRICE == spent_in(sandbox)
+    assert [PRICE, 3 * PRICE] == [each.credits_spent for each in reader.spending("day")]
+
+
+@pytest.mark.parametrize("later", [-DAY, 0.0, 3600.0])
+async def test_a_post_that_is_sent_again_counts_on_no_earlier_day(
+    sandbox: Sandbox, reader: Reader, monkeypatch: pytest.MonkeyPatch, later: float
+) -> None:
+    """A clock that is set back does not move it out of the day for which it is held."""
+    monkeypatch.setattr(clocks, "wall_now", lambda: NOON)
+    async with client_for(sandbox, credit_limits=CreditLimits(day=PRICE), retry=HASTY) as client:
+        with pytest.raises(SeedanceError, match="task failed"):
+            await client.generate(SINKS)  # the price is known
+        sandbox.faults.add(LOST)
+        key = await _lose(client)
+        sandbox.faults.clear()
+        monkeypatch.setattr(clocks, "wall_now", lambda: NOON + later)
+        await client.submit(BOAT, idempotency_key=key)
+        monkeypatch.setattr(clocks, "wall_now", lambda: NOON)
+        with pytest.raises(CreditCapError):
+            await client.submit(BOAT)
+
+    assert PRICE == spent_in(sandbox) == sum(each.credits_spent for each in reader.spending("day"))
+    assert 1 == len(reader.spending("day"))
+
+
+async def _lose(client: SeedanceClient) -> str | None:
+    """Send a POST that nobody answers, and return its key."""
+    with pytest.raises(UncertainSubmissionError) as caught:
+        await client.submit(BOAT)
+    return caught.value.idempotency_key
