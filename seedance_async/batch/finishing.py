@@ -60,11 +60,12 @@ class Finishing:
         pattern: of the names of takes that are finished; None for all that are kept.
 
     Attributes:
-        numbers: of the jobs, once they are planned.
+        numbers: of the jobs, once they are planned and found.
     """
 
     def __init__(self, kept: Sequence[Pick], changes: Mapping[str, object], pattern: str | None) -> None:
         self.numbers: list[int] = []
+        self._names: list[str] = []
         self._kept = kept
         self._changes = changes
         self._pattern = pattern
@@ -84,11 +85,29 @@ class Finishing:
             log.warning("%s", note)
         if not made.jobs:
             raise ConfigurationError("every take that is kept is made with these fields already")
-        wanted = [(str(job.name), _digest(job)) for job in made.jobs]
+        jobs = self._without_listed(store, made.jobs)
+        wanted = [(str(job.name), _digest(job)) for job in jobs]
         names = finish.final_names(wanted, known.own, known.listed)
-        taken = planner.take([_draft(job, name) for job, name in zip(made.jobs, names, strict=True)])
-        self.numbers = taken.numbers
-        return taken.problems
+        self._names += names
+        return planner.take([_draft(job, name) for job, name in zip(jobs, names, strict=True)]).problems
+
+    def find(self, store: Store) -> None:
+        """Find the numbers of the jobs: they may be renamed ones, which is known when all is read."""
+        self.numbers = finals.numbers_of(store, self._names)
+
+    def _without_listed(self, store: Store, jobs: Sequence[Job]) -> list[Job]:
+        """The finals without those that the manifest asks for itself, in whatever name: each is one job."""
+        listed = finals.listed_by_digest(store, [_digest(job) for job in jobs])
+        left: list[Job] = []
+        for job in jobs:
+            if names := listed.get(_digest(job)):
+                self._names.append(names.pop(0))
+                log.warning(
+                    "%s: %s of the manifest is the same, and no other is made", job.name, self._names[-1]
+                )
+            else:
+                left.append(job)
+        return left
 
     def _entries(self, store: Store, known: _Known) -> list[JobEntry]:
         """The kept takes, without those that are finals themselves or have no output."""

@@ -82,6 +82,8 @@ async def take_manifest(
     try:
         await _take_all(journal, planner, source, finishing, has_store=has_store)
         changes = await journal.do(planner.finish, manifest=fingerprint or "")
+        if finishing is not None:
+            await journal.do(finishing.find, journal.store)
     except BaseException:  # else a run of another manifest, or of an earlier one, would send what was planned
         await journal.do(planner.abandon)
         raise

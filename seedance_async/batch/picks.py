@@ -31,7 +31,7 @@ from seedance_async.safe_files import OWNER, append
 from seedance_async.wire import encodable
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping
+    from collections.abc import Iterable, Iterator
     from pathlib import Path
     from typing import BinaryIO
 
@@ -98,29 +98,6 @@ def kept(directory: Path) -> tuple[Pick, ...]:
         OSError: the file cannot be read.
     """
     return tuple(pick for pick in load(directory).values() if pick.pick == "keep")
-
-
-def rejected_names(directory: Path) -> tuple[str, ...]:
-    """The names of the jobs whose newest take is rejected, in the order of the results.
-
-    Earlier takes (``NAME-take-1``, ``NAME-before-edit``) and finals (``NAME-final``) are no jobs of the
-    manifest, and are left out.
-
-    Raises:
-        OSError: results or picks cannot be read.
-    """
-    return rejected_among(reading.read(directory), load(directory))
-
-
-def rejected_among(results: Mapping[str, reading.Result], picks: Mapping[TaskIds, Pick]) -> tuple[str, ...]:
-    """As ``rejected_names``. Pure."""
-    return tuple(
-        name
-        for name, result in results.items()
-        if (pick := picks.get(result.task_ids)) is not None
-        and pick.pick == "reject"
-        and reading.first_name(name, results) == name
-    )
 
 
 def write(

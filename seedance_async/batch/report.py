@@ -51,11 +51,16 @@ async def write_gallery(directory: Path, *, jobs_on_a_page: int = PAGE) -> Path:
     """
     journal = await Journal.open(directory)
     try:
-        writer = await journal.do(_Writer, journal.store, directory, jobs_on_a_page)
-        while await journal.do(writer.page):
-            pass
+        return await write_gallery_of(journal, directory, jobs_on_a_page=jobs_on_a_page)
     finally:
         await journal.close()
+
+
+async def write_gallery_of(journal: Journal, directory: Path, *, jobs_on_a_page: int = PAGE) -> Path:
+    """Write the gallery of a batch whose journal is open already; else as ``write_gallery``."""
+    writer = await journal.do(_Writer, journal.store, directory, jobs_on_a_page)
+    while await journal.do(writer.page):
+        pass
     return directory / gallery.page_name(1)
 
 

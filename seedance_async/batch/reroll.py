@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING, Final
 from anyio import to_thread
 from attrs import field, frozen
 
+from seedance_async.batch import picks
 from seedance_async.batch.jobs import MAX_REPEAT
-from seedance_async.batch.picks import rejected_names
 from seedance_async.errors import ConfigurationError
 from seedance_async.logs import Log
 from seedance_async.models.display import shown
@@ -55,14 +55,25 @@ def takes_fault(takes: object, words: object) -> str | None:
     return None if takes == 1 or words else "says how many new takes of which jobs; name them with reroll"
 
 
-async def _rejected(directory: Path) -> tuple[str, ...]:
+async def _rejected(journal: Journal, directory: Path) -> frozenset[int]:
+    """The numbers of the jobs whose newest result is rejected, by the journal: results may be old ones.
+
+    Raises:
+        ConfigurationError: nobody has picked anything, or the picks cannot be read.
+    """
     try:
-        return await to_thread.run_sync(rejected_names, directory)
+        found = await to_thread.run_sync(picks.load, directory)
     except OSError as problem:
         raise ConfigurationError(
             f"{REJECTED!r}: the picks of {directory} cannot be read ({problem.strerror}); "
             f"run seedance review {directory} first"
         ) from problem
+    if not found:
+        raise ConfigurationError(
+            f"{REJECTED!r}: no take of {directory} was kept or rejected; run seedance review first"
+        )
+    tasks = [pick.task_ids for pick in found.values() if pick.pick == "reject"]
+    return frozenset(await journal.do(journal.store.listed_by_tasks, tasks))
 
 
 async def chosen(journal: Journal, words: Sequence[str], directory: Path) -> list[int]:
@@ -78,8 +89,8 @@ async def chosen(journal: Journal, words: Sequence[str], directory: Path) -> lis
     """
     if not words:
         return []
-    rejected = await _rejected(directory) if REJECTED in words else ()
-    meant = _Meant(frozenset(words), frozenset(rejected))
+    rejected = await _rejected(journal, directory) if REJECTED in words else frozenset[int]()
+    meant = _Meant(frozenset(words), rejected)
     last = 0
     while page := await journal.do(journal.store.listed_names, after=last, limit=PAGE):
         last = page[-1][0]
@@ -95,7 +106,7 @@ class _Meant:
     """What words mean among the jobs that were looked at so far."""
 
     words: frozenset[str]
-    rejected: frozenset[str]
+    rejected: frozenset[int]
     exactly: dict[str, int] = field(factory=dict[str, int])
     alike: dict[str, set[int]] = field(factory=dict[str, set[int]])
     names: list[str] = field(factory=list[str])
@@ -109,7 +120,7 @@ class _Meant:
         for word in self.words - {REJECTED}:
             if fnmatchcase(name, word):
                 self.alike.setdefault(word, set()).add(number)
-        if name in self.rejected:
+        if number in self.rejected:
             self.alike.setdefault(REJECTED, set()).add(number)
 
     def problems(self) -> Iterator[str]:

@@ -88,6 +88,7 @@ class BatchRunner:
         reroll: names of jobs of a manifest that are made anew, or patterns of names, or ``rejected``. What
             each has stays as ``NAME-take-1``, …. Of a job that is not finished, or that a run made anew which
             has not come to its end, no other take is begun: a run that was killed may be repeated as it was.
+            The order ends when the batch is closed: another run before begins no further take.
         takes: how many new ones of each, 1 to 10,000.
         adopt: let a job of a manifest that is new, and asks for the same as one that is gone from it, take
             over its result; False pays for a new one.
@@ -182,6 +183,7 @@ class BatchRunner:
         self._changes = Changes()
         self._stopped: SeedanceError | None = None
         self._busy = False
+        self._is_done = False
         self._refused = False
         self._prepared: (
             tuple[str | os.PathLike[str], AsyncIterator[list[JobEntry]], AsyncIterator[JobResult]] | None
@@ -200,7 +202,7 @@ class BatchRunner:
             with anyio.CancelScope(shield=True):
                 await journal.close(keep_unused=False)
             raise
-        self._journal, self._last = journal, None
+        self._journal, self._last, self._is_done = journal, None, False
         return self
 
     async def __aexit__(
@@ -209,11 +211,17 @@ class BatchRunner:
         _error: BaseException | None,
         _traceback: TracebackType | None,
     ) -> None:
-        """End what still runs, and close the journal."""
+        """End what still runs, and close the journal.
+
+        Where a run came to its end, and nothing went wrong since, the order to make jobs anew ends, too:
+        whoever repeats the command before gets no other takes.
+        """
         journal = self.journal
         try:
             if self._run is not None:
                 await self._leave(journal, self._run)
+            if self._is_done and _error is None:
+                await journal.do(journal.store.close_rerolls)
         finally:
             self._last, self._journal = self.summary, None
             await journal.close(keep_unused=False, refused=self._refused)
@@ -293,8 +301,7 @@ class BatchRunner:
             await on_record.rewrite_results(journal, self._directory)
             if isinstance(run.stopped, JournalError):
                 raise run.stopped
-            if run.stopped is None:  # last: whoever repeats the command before gets no other takes
-                await journal.do(journal.store.close_rerolls)
+            self._is_done = run.stopped is None
         except (ManifestError, ValidationError):  # of a program's jobs; a manifest's are refused before
             self._refused = True
             raise
@@ -326,7 +333,7 @@ class BatchRunner:
         """Do what comes before the first POST; return the jobs to send, and the results on record."""
         if self._busy:
             raise ClientStateError("a batch does one run at a time")
-        self._busy = True
+        self._busy, self._is_done = True, False
         try:
             with before_anything_is_sent():
                 planned, known = await self._plan(journal, jobs)

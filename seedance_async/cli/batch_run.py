@@ -11,7 +11,7 @@ from anyio import to_thread
 from attrs import frozen
 
 from seedance_async.batch.journal.remains import JOURNAL
-from seedance_async.batch.report import write_gallery
+from seedance_async.batch.report import write_gallery, write_gallery_of
 from seedance_async.batch.states import State
 from seedance_async.cli.batch_status import Monitor
 from seedance_async.cli.output import write_message
@@ -19,7 +19,7 @@ from seedance_async.errors import CreditCapError, JournalError, StandingLimitErr
 from seedance_async.prices import most_of
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Awaitable, Iterable
     from pathlib import Path
 
     from seedance_async import BatchRunner, Job, SeedanceClient, Summary
@@ -59,6 +59,8 @@ class BatchRun:
     def __init__(self, directory: Path, display: Display, *, is_recorded: bool = False) -> None:
         self.status: Status | None = None
         self.shortfall: Shortfall | None = None
+        self._page: Path | None = None
+        self._has_written = False
         self._directory = directory
         self._display = display
         self._is_recorded = is_recorded
@@ -77,6 +79,9 @@ class BatchRun:
                 finally:
                     self._display.stop()
                     self.status = monitor.status()
+            # Before the batch is closed: only that ends an order to make jobs anew.
+            self._page = await self._written(write_gallery_of(batch.journal, self._directory))
+            self._has_written = True
 
     async def _note_others(self, client: SeedanceClient, manifest: str, to_send: int) -> None:
         """Before anything is sent: the same jobs in another directory are other jobs."""
@@ -93,11 +98,20 @@ class BatchRun:
             )
 
     async def write_gallery(self) -> Path | None:
-        """Write the gallery; None if there is no batch, or if it does not work and a message says why."""
+        """Write the gallery, where the run did not get so far; its first page.
+
+        Returns:
+            None if there is no batch, or if it does not work and a message says why.
+        """
+        if self._has_written:
+            return self._page
         if not (self._directory / JOURNAL).exists():  # nothing was sent, so nothing was kept
             return None
+        return await self._written(write_gallery(self._directory))
+
+    async def _written(self, writing: Awaitable[Path]) -> Path | None:
         try:
-            return await write_gallery(self._directory)
+            return await writing
         except (OSError, JournalError) as problem:  # what is saved is saved, and the exit code says so
             write_message(f"the gallery could not be written: {problem}")
             return None

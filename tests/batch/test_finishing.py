@@ -210,6 +210,39 @@ async def test_a_job_that_is_called_like_a_final_keeps_its_name(tmp_path: Path) 
     assert Counter(saved=3) == states(results)
 
 
+@pytest.mark.parametrize("name", ["boat-final", "hero"])
+@pytest.mark.parametrize("at_once", [False, True])
+async def test_a_final_that_was_put_into_the_manifest_is_not_made_again(
+    name: str, at_once: bool, tmp_path: Path
+) -> None:
+    """Under whatever name: the manifest's job is the final, and has what was made."""
+    async with Sandbox() as sandbox:
+        manifest = await begun(sandbox, tmp_path, kept=("boat",), boat=PICTURE)
+        made = (await finished(sandbox, manifest))["boat-final"]
+        manifest_of(tmp_path, boat=PICTURE, **{name: {**PICTURE, **LARGER}})
+        if not at_once:
+            await run_once(sandbox, tmp_path / "out", manifest)
+        results = await finished(sandbox, manifest)
+        await run_once(sandbox, tmp_path / "out", manifest)
+
+        assert 2 == len(submits(sandbox))
+    assert {"boat", name} == set(results_reading.read(tmp_path / "out"))
+    assert made.task_ids == results[name].task_ids
+
+
+async def test_a_final_that_the_manifest_asks_for_is_made_as_its_job(tmp_path: Path) -> None:
+    """One final for each job that is there; a second kept take of the same gets one of its own."""
+    async with Sandbox() as sandbox:
+        manifest = await begun(sandbox, tmp_path, kept=("boat",), boat=PICTURE)
+        await run_once(sandbox, tmp_path / "out", manifest, reroll=["boat"])
+        keep(tmp_path / "out", "boat")
+        manifest_of(tmp_path, boat=PICTURE, hero={**PICTURE, **LARGER}, fox={**PICTURE, "prompt": "A fox"})
+        for _ in range(2):
+            await finished(sandbox, manifest)
+
+        assert ["2K", "2K"] == [body["resolution"] for body in bodies(sandbox, after=2)]
+
+
 async def test_a_kept_take_is_finished_though_its_job_was_edited(tmp_path: Path) -> None:
     """What was seen is what is made again, not what the line says now; the edited line is not sent either."""
     async with Sandbox() as sandbox:

@@ -128,24 +128,6 @@ def test_the_file_is_for_its_owner_and_never_written_through_a_link(tmp_path: Pa
     assert "mine" == (tmp_path / "victim").read_text()
 
 
-def test_a_job_is_rejected_by_its_newest_take(tmp_path: Path) -> None:
-    """A pick stays with the take that was seen: made anew, the job is undecided, and the old take is none."""
-    results(tmp_path, {"name": "boat", "task_ids": ["sd2_1"]}, {"name": "fox", "task_ids": ["nbp_1"]})
-    for name, task in (("boat", "sd2_1"), ("fox", "nbp_1"), ("gone", "sd2_9")):
-        picks.write(tmp_path, name, (task,), pick="reject")
-    assert ("boat", "fox") == picks.rejected_names(tmp_path)
-
-    results(
-        tmp_path,
-        {"name": "boat", "task_ids": ["sd2_2"]},
-        {"name": "boat-take-1", "task_ids": ["sd2_1"]},
-        {"name": "earlier", "task_ids": ["nbp_1"], "older_of": "fox"},
-        {"name": "fox", "task_ids": ["nbp_1", "nbp_2"]},
-        {"name": "new-take-1", "task_ids": ["sd2_9"]},  # a job that is called so: there is no job "new"
-    )
-    assert ("new-take-1",) == picks.rejected_names(tmp_path)
-
-
 def test_a_pick_follows_its_take_to_another_name(tmp_path: Path) -> None:
     """What was kept as ``boat`` is kept as ``boat-take-1``."""
     picks.write(tmp_path, "boat", ("sd2_1",), pick="keep")
@@ -154,8 +136,8 @@ def test_a_pick_follows_its_take_to_another_name(tmp_path: Path) -> None:
 
 
 def test_without_files_nobody_has_picked(tmp_path: Path) -> None:
-    """Neither results nor picks are needed."""
-    assert ((), (), {}) == (picks.rejected_names(tmp_path), picks.kept(tmp_path), picks.load(tmp_path))
+    """No picks are needed."""
+    assert ((), {}) == (picks.kept(tmp_path), picks.load(tmp_path))
 
 
 def test_results_are_read_as_far_as_they_are_some(tmp_path: Path) -> None:

@@ -5,13 +5,14 @@ from __future__ import annotations
 import errno
 import json
 import os
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 import anyio
 import pytest
 
 from seedance_async import ConfigurationError, Job, NanoBananaPro
-from seedance_async.batch import reroll
+from seedance_async.batch import picks
 from seedance_async.batch.report import write_gallery
 from seedance_async.batch.run_options import PlanOptions
 from seedance_async.batch.survey import survey
@@ -308,6 +309,25 @@ async def test_a_job_done_in_a_run_that_was_cut_off_is_not_made_anew_by_its_repe
     assert any("boat, swan: an earlier run has not come to its end" in text for text in caplog.messages)
 
 
+async def test_an_order_is_open_until_its_batch_is_closed_in_good_order(tmp_path: Path) -> None:
+    """What comes after the run belongs to the command: if that dies, its repetition makes no other take."""
+    out, manifest = tmp_path / "out", manifest_of(tmp_path, {"name": "boat"})
+    async with Sandbox() as sandbox:
+        await run_once(sandbox, out, manifest)
+        with suppress(ZeroDivisionError):
+            async with opened(sandbox, out, reroll=["boat"]) as batch:
+                await results_of(batch, manifest)
+                raise ZeroDivisionError
+        assert 2 == len(sandbox.paid_tasks)
+        async with opened(sandbox, out, reroll=["boat"]) as batch:
+            await results_of(batch, manifest)
+            await results_of(batch, manifest)
+        assert 2 == len(sandbox.paid_tasks)
+        await run_once(sandbox, out, manifest, reroll=["boat"])
+
+        assert 3 == len(sandbox.paid_tasks)
+
+
 async def test_a_new_job_is_made_once_however_often_it_is_ordered_anew(tmp_path: Path) -> None:
     """There is nothing to make anew yet; and the command that made it may have been cut off at its end."""
     manifest = manifest_of(tmp_path, {"name": "boat"}, {"name": "swan"})
@@ -434,23 +454,38 @@ async def test_an_order_that_is_not_clear_is_refused_before_anything_is_sent(
 
 
 async def test_the_word_for_rejected_jobs_means_those_of_the_review(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """Of the manifest only; if there are none, nothing is made, and a message says so."""
-    manifest = manifest_of(tmp_path, {"name": "boat"}, {"name": "swan"})
+    """A pick is of a take: the new one is undecided, so the same order again pays nothing, and says so."""
+    out, manifest = tmp_path / "out", manifest_of(tmp_path, {"name": "boat"}, {"name": "swan"})
     async with Sandbox() as sandbox:
-        await run_once(sandbox, tmp_path / "out", manifest)
-        monkeypatch.setattr(reroll, "rejected_names", lambda _: ("swan", "gone"))
-        await run_once(sandbox, tmp_path / "out", manifest, reroll=["rejected"])
-        assert {"swan-take-1", "swan", "boat"} == set(lines_of(tmp_path / "out"))
-        monkeypatch.setattr(reroll, "rejected_names", lambda _: ())
-        await run_once(sandbox, tmp_path / "out", manifest, reroll=["rejected"])
+        results = await run_once(sandbox, out, manifest)
+        picks.write(out, "boat", results["boat"].task_ids, pick="keep")
+        picks.write(out, "swan", results["swan"].task_ids, pick="reject")
+        picks.write(out, "gone", ("nbp_gone",), pick="reject")
+        await run_once(sandbox, out, manifest, reroll=["rejected"])
+        assert {"swan-take-1", "swan", "boat"} == set(lines_of(out))
+        await run_once(sandbox, out, manifest, reroll=["rejected"])
 
         assert 3 == len(sandbox.paid_tasks)
         named = manifest_of(tmp_path, {"name": "boat"}, {"name": "rejected"})
         with pytest.raises(ConfigurationError, match="is a job's name and the word"):
-            await run_once(sandbox, tmp_path / "out", named, reroll=["rejected"])
+            await run_once(sandbox, out, named, reroll=["rejected"])
     assert any("no job of the manifest is rejected" in text for text in caplog.messages)
+
+
+async def test_what_is_rejected_is_asked_of_the_journal(tmp_path: Path) -> None:
+    """Results that were copied back tell of the take before, and it is made anew no second time."""
+    out, manifest = tmp_path / "out", manifest_of(tmp_path, {"name": "boat"})
+    async with Sandbox() as sandbox:
+        boat = (await run_once(sandbox, out, manifest))["boat"]
+        picks.write(out, "boat", boat.task_ids, pick="reject")
+        before = (out / "results.jsonl").read_bytes()
+        await run_once(sandbox, out, manifest, reroll=["rejected"])
+        (out / "results.jsonl").write_bytes(before)
+        await run_once(sandbox, out, manifest, reroll=["rejected"])
+
+        assert 2 == len(sandbox.paid_tasks)
 
 
 async def test_a_name_that_looks_like_a_pattern_means_its_job_alone(tmp_path: Path) -> None:
@@ -643,6 +678,52 @@ async def test_a_take_of_a_job_is_not_given_to_another_one(tmp_path: Path) -> No
         await run_once(sandbox, tmp_path / "out", manifest_of(tmp_path, boat, {**boat, "name": "b"}))
 
         assert 3 == len(sandbox.paid_tasks)
+
+
+async def test_a_renamed_job_keeps_the_order_that_is_open(tmp_path: Path) -> None:
+    """Its newest take is made, the further one is not: the order for its new name begins no other takes."""
+    out, lasts = tmp_path / "out", iter([10.0, 1000.0, 10.0])
+    slow = Conditions(duration=lambda _request, _chance: next(lasts, 10.0))
+    async with Sandbox(conditions=slow) as sandbox:
+        manifest = manifest_of(tmp_path, {"name": "a", "prompt": "A boat"})
+        await run_once(sandbox, out, manifest)
+        with anyio.move_on_after(300.0):
+            await run_once(sandbox, out, manifest, reroll=["a"], takes=2)
+        assert 3 == len(sandbox.paid_tasks)
+        assert 2 == len(list(out.glob("*.png")))
+        renamed = manifest_of(tmp_path, {"name": "b", "prompt": "A boat"})
+        await run_once(sandbox, out, renamed, reroll=["b"], takes=2)
+
+        assert 3 == len(sandbox.paid_tasks)
+
+
+async def test_a_renamed_job_is_made_anew_no_more_often_than_under_its_first_name(tmp_path: Path) -> None:
+    """It failed and was refunded once already, and the take that followed is on its way."""
+    out = tmp_path / "out"
+    failing = Conditions(duration=lambda _request, _chance: 100.0)
+    async with Sandbox(conditions=failing) as sandbox:
+        with anyio.move_on_after(160.0):
+            manifest = manifest_of(tmp_path, {"name": "a", "prompt": "A boat [[sandbox:fail]]"})
+            await run_once(sandbox, out, manifest, reroll_refunded=1)
+        assert 2 == len(submits(sandbox))
+        renamed = manifest_of(tmp_path, {"name": "b", "prompt": "A boat [[sandbox:fail]]"})
+        await run_once(sandbox, out, renamed, reroll_refunded=1)
+
+        assert 2 == len(submits(sandbox))
+
+
+async def test_a_renamed_job_is_found_though_the_last_number_is_given_again(tmp_path: Path) -> None:
+    """In the same reading an edit that was never sent is taken back, and its number goes to the new name."""
+    out = tmp_path / "out"
+    a, cat = {"name": "a", "prompt": "A boat"}, {"name": "c", "prompt": "A cat"}
+    async with Sandbox() as sandbox:
+        await run_once(sandbox, out, manifest_of(tmp_path, a, cat))
+        edited = manifest_of(tmp_path, {**a, "prompt": "A blue boat"}, cat)
+        await run_once(sandbox, out, edited, until="c")
+        await run_once(sandbox, out, manifest_of(tmp_path, a, {**cat, "name": "d"}))
+
+        assert 2 == len(sandbox.paid_tasks)
+    assert {"a", "d"} == set(lines_of(out))
 
 
 # --- jobs gone

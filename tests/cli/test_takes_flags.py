@@ -3,13 +3,19 @@
 from __future__ import annotations
 
 import json
+import os
+import signal
 from typing import TYPE_CHECKING
+
+import anyio
 
 from seedance_async.exit_codes import ExitCode
 from tests.cli.test_batch import PRICE, account, pictures, results
 
 if TYPE_CHECKING:
     from pathlib import Path
+
+    import pytest
 
     from seedance_async.sandbox import Sandbox
     from tests.cli.conftest import Type
@@ -52,6 +58,28 @@ async def test_the_command_that_goes_on_orders_nothing_anew(
     assert ExitCode.OK == again.code
     assert "boat-1, boat-2: an earlier run has not come to its end" in again.err
     assert 4 == len(seedance_sandbox.paid_tasks)
+
+
+async def test_a_command_that_ends_while_the_gallery_is_written_may_be_repeated(
+    seedance: Type, seedance_sandbox: Sandbox, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """All was made, but nobody was told so: the same command makes nothing more, and writes the gallery."""
+
+    async def interrupted(*_: object) -> None:
+        os.kill(os.getpid(), signal.SIGTERM)
+        await anyio.sleep(10)
+
+    out, manifest = tmp_path / "out", pictures(tmp_path, 1)
+    await seedance("batch", manifest, "-o", out)
+    order = ("batch", manifest, "-o", out, "--reroll", "boat-1")
+    with monkeypatch.context() as patched:
+        patched.setattr("seedance_async.cli.batch_run.write_gallery_of", interrupted)
+        ending = await seedance(*order)
+    assert ExitCode.INTERRUPTED == ending.code
+    assert 2 == len(seedance_sandbox.paid_tasks)
+    assert (await seedance(*order)).code == ExitCode.OK
+    assert 2 == len(seedance_sandbox.paid_tasks)
+    assert "boat-1-take-1" in (out / "gallery.html").read_text()
 
 
 async def test_an_order_that_means_nothing_is_a_mistake(

@@ -42,13 +42,13 @@ class Adopted:
     is_added: bool
 
 
-def adopt(store: TakeMoves, *, after: int) -> list[Adopted]:
+def adopt(store: TakeMoves) -> list[Adopted]:
     """Give the jobs that are gone the names of new ones that ask for the same; part of a transaction.
 
     Args:
-        store: of the journal, with the numbers of all jobs of the manifest in ``temp.listed``, and those that
-            were set aside for an edit in ``temp.edited``, with the name they had.
-        after: jobs with higher numbers are new.
+        store: of the journal, with the numbers of all jobs of the manifest in ``temp.listed``, of those that
+            this reading has put there in ``temp.added``, and of those that were set aside for an edit in
+            ``temp.edited``, with the name they had.
 
     Returns:
         Those that were taken over, the longest known first.
@@ -57,37 +57,38 @@ def adopt(store: TakeMoves, *, after: int) -> list[Adopted]:
     file.write("DROP TABLE IF EXISTS temp.gone")
     file.write(
         "CREATE TEMP TABLE gone "
-        "(number INTEGER PRIMARY KEY, name TEXT, digest BLOB, state TEXT, fold TEXT, edited INTEGER)"
+        "(number INTEGER PRIMARY KEY, name TEXT, digest BLOB, state TEXT, fold TEXT, edited INTEGER, "
+        "ordered INTEGER)"
     )
     file.write("CREATE INDEX temp.gone_by_digest ON gone (digest)")
     file.write(
         "INSERT INTO temp.gone SELECT number, ifnull(edited.name, jobs.name) AS name, digest, state, "
-        "ifnull(edited.fold, jobs.fold) AS fold, edited.number IS NOT NULL AS edited "
+        "ifnull(edited.fold, jobs.fold) AS fold, edited.number IS NOT NULL AS edited, "
+        "ifnull(edited.fold, jobs.fold) IN (SELECT fold FROM rerolls) AS ordered "
         "FROM jobs LEFT JOIN temp.edited AS edited USING (number) "
-        f"WHERE number <= ? AND state IN {_MAY_BE_PAID} AND number NOT IN (SELECT number FROM temp.listed) "
-        "AND (edited.number IS NOT NULL OR number NOT IN (SELECT number FROM older))",
-        after,
+        f"WHERE state IN {_MAY_BE_PAID} AND number NOT IN (SELECT number FROM temp.listed) "
+        "AND (edited.number IS NOT NULL OR number NOT IN (SELECT number FROM older))"
     )
     adopted: list[Adopted] = []
-    while rows := _that_ask_for_the_same(file, after):
+    while rows := _that_ask_for_the_same(file):
         for number, name, digest in rows:
             gone = _one_that_asked_for(file, digest)
             if gone is not None:
                 adopted.append(_take_over(store, gone, number, name))
     for source in adopted:  # grows
-        adopted += _adopt_takers(store, source, adopted, after)
+        adopted += _adopt_takers(store, source, adopted)
     return adopted
 
 
-def _adopt_takers(store: TakeMoves, source: Adopted, adopted: Sequence[Adopted], after: int) -> list[Adopted]:
+def _adopt_takers(store: TakeMoves, source: Adopted, adopted: Sequence[Adopted]) -> list[Adopted]:
     """Take over jobs that differ from ones that are gone in nothing but the new names of their sources."""
     file = store.file
     former = {fold(each.name): each.before for each in adopted}
     takers = file.rows(
         "SELECT DISTINCT number, name, path, body FROM links JOIN jobs ON number = job "
-        "WHERE source = ? AND number > ? AND state IN ('planned', 'blocked') ORDER BY number",
+        "WHERE source = ? AND number IN (SELECT number FROM temp.added) AND state IN ('planned', 'blocked') "
+        "ORDER BY number",
         fold(source.name),
-        after,
     )
     found = []
     for number, name, path, body in takers:
@@ -124,25 +125,24 @@ def _rewrite(file: File, number: int, body: bytes, digest: bytes, texts: Mapping
 def _one_that_asked_for(file: File, digest: bytes) -> Row | None:
     """A job that is gone and asked for this; one with a result before all."""
     return file.row(
-        "SELECT number, name, fold, edited FROM temp.gone WHERE digest = ? "
+        "SELECT number, name, fold, edited, ordered FROM temp.gone WHERE digest = ? "
         "ORDER BY state <> 'saved', number LIMIT 1",
         digest,
     )
 
 
-def _that_ask_for_the_same(file: File, after: int) -> list[Row]:
+def _that_ask_for_the_same(file: File) -> list[Row]:
     """New jobs that ask for what a job that is gone asked for; not more than there are of these."""
     return file.rows(
-        "SELECT number, name, digest FROM jobs WHERE number > ? AND state = 'planned' "
-        "AND digest IN (SELECT digest FROM temp.gone) ORDER BY number "
-        "LIMIT (SELECT count(*) FROM temp.gone)",
-        after,
+        "SELECT number, name, digest FROM jobs WHERE number IN (SELECT number FROM temp.added) "
+        "AND state = 'planned' AND digest IN (SELECT digest FROM temp.gone) ORDER BY number "
+        "LIMIT (SELECT count(*) FROM temp.gone)"
     )
 
 
 def _take_over(store: TakeMoves, gone: Row, new: int, name: str) -> Adopted:
     """Let a job that is gone stand in the place of a new one."""
-    number, before, former, was_edited = gone
+    number, before, former, was_edited, is_ordered = gone
     file = store.file
     ((*columns, folded),) = file.rows("SELECT unnamed, line, take, fold FROM jobs WHERE number = ?", new)
     edited = file.row("SELECT 1 FROM temp.edited WHERE fold = ?", folded)
@@ -155,6 +155,7 @@ def _take_over(store: TakeMoves, gone: Row, new: int, name: str) -> Adopted:
         was_edited,
         number,
     )
+    _move_orders(file, former, folded, number, is_ordered=is_ordered)
     file.write("DELETE FROM temp.gone WHERE number = ?", number)
     projects.copy(file, new, number)
     file.write("DELETE FROM jobs WHERE number = ?", new)
@@ -167,3 +168,16 @@ def _take_over(store: TakeMoves, gone: Row, new: int, name: str) -> Adopted:
     file.write("UPDATE temp.listed SET number = ? WHERE number = ?", number, new)
     file.write("UPDATE OR IGNORE temp.misnamed SET number = ? WHERE number = ?", number, new)
     return Adopted(before, name, is_added=edited is None)
+
+
+def _move_orders(file: File, former: str, folded: str, number: int, *, is_ordered: bool) -> None:
+    """Let a job that is taken over keep what was ordered anew of it, and how often that was done."""
+    if is_ordered:
+        file.write("INSERT OR IGNORE INTO rerolls VALUES (?)", folded)
+    file.write(
+        "UPDATE OR IGNORE refunds SET fold = ? WHERE fold = ? "
+        "AND digest = (SELECT digest FROM jobs WHERE number = ?)",
+        folded,
+        former,
+        number,
+    )

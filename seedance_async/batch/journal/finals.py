@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from attrs import field, frozen
 
 from seedance_async.batch.journal.records import as_json
+from seedance_async.filenames import fold
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
@@ -66,3 +67,23 @@ def named_like_finals(store: Queries) -> list[Named]:
         "WHERE unnamed = 0 AND name LIKE '%-final%' ORDER BY number"
     )
     return [Named(name, digest, bool(listed)) for name, digest, listed in rows]
+
+
+def listed_by_digest(store: Queries, digests: Iterable[bytes]) -> dict[bytes, list[str]]:
+    """The names of the jobs of the manifest that is being read, by what they ask for; only such as these."""
+    found: dict[bytes, list[str]] = {}
+    for digest in set(digests):
+        rows = store.file.rows(
+            "SELECT name FROM jobs JOIN temp.listed USING (number) WHERE digest = ? ORDER BY number", digest
+        )
+        found[digest] = [name for (name,) in rows]
+    return found
+
+
+def numbers_of(store: Queries, names: Iterable[str]) -> list[int]:
+    """The jobs with these names, in the order of their numbers."""
+    rows = store.file.rows(
+        "SELECT number FROM jobs WHERE fold IN (SELECT value FROM json_each(?)) ORDER BY number",
+        as_json([fold(name) for name in names]),
+    )
+    return [number for (number,) in rows]

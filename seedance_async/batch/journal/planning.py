@@ -105,7 +105,6 @@ class Planner:
         self._see_that_all_are_recognised()
         self._whole = whole
         self._adopts = whole and adopts and not self._fresh
-        self._before = self._last_number()
         self.adopted: list[Adopted] = []
         if whole:
             self._file.begin()
@@ -116,6 +115,8 @@ class Planner:
         self._have_projects = projects.any_at_all(store.file)
         self._file.write("DROP TABLE IF EXISTS temp.listed")
         self._file.write("CREATE TEMP TABLE listed (number INTEGER PRIMARY KEY, line INTEGER)")
+        self._file.write("DROP TABLE IF EXISTS temp.added")
+        self._file.write("CREATE TEMP TABLE added (number INTEGER PRIMARY KEY)")
         unnamed_jobs.begin(store)
         self._file.write("DROP TABLE IF EXISTS temp.edited")
         self._file.write("CREATE TEMP TABLE edited (number INTEGER PRIMARY KEY, name TEXT, fold TEXT)")
@@ -357,6 +358,8 @@ class Planner:
         self._file.write(_INSERT, *self._row(draft, name))
         self._added += new
         number = self._last_number()
+        if self._adopts:  # not told by its number: that of a job which was deleted is given once more
+            self._file.write("INSERT INTO temp.added VALUES (?)", number)
         if draft.links:
             self._store.write_links(number, draft.links)
         if draft.inputs:
@@ -378,7 +381,7 @@ class Planner:
         removed = 0
         if not self._fresh:
             if self._adopts:
-                self.adopted = adopt(self._store, after=self._before)
+                self.adopted = adopt(self._store)
             self._file.write(_KEEP_ORDERED)
             self._file.write(_PLACE_ANEW)
             unlisted = "number NOT IN (SELECT number FROM temp.listed)"

@@ -298,6 +298,11 @@ CREATE TRIGGER IF NOT EXISTS takes_of_deleted AFTER DELETE ON jobs BEGIN
     DELETE FROM moves WHERE number = old.number;
 END;
 
+CREATE TRIGGER IF NOT EXISTS names_of_deleted AFTER DELETE ON jobs BEGIN
+    DELETE FROM former_names WHERE number = old.number;
+END;
+
+CREATE INDEX IF NOT EXISTS former_names_by_number ON former_names (number);
 CREATE INDEX IF NOT EXISTS older_by_fold ON older (fold);
 CREATE INDEX IF NOT EXISTS moves_by_fold ON moves (fold);
 """

@@ -197,6 +197,15 @@ class TakeMoves(LinkMoves):
         )
         return [(number, name) for number, name in rows]
 
+    def listed_by_tasks(self, tasks: Sequence[Sequence[str]]) -> list[int]:
+        """The jobs of the manifest whose newest results were made by these tasks, by all ids of each."""
+        rows = self.file.rows(
+            "SELECT number FROM jobs WHERE listed = 1 AND number NOT IN (SELECT number FROM older) "
+            "AND task_ids IN (SELECT value FROM json_each(?))",
+            as_json([as_json(ids) for ids in tasks]),
+        )
+        return [number for (number,) in rows]
+
     @transaction
     def reroll(self, numbers: Sequence[int], takes: int) -> Rerolled:
         """Plan further takes of jobs that have come to an end.
