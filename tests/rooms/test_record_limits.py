@@ -1,4 +1,4 @@
-"""What standing limits count: no refund, no task id and no midnight makes room that the account does not have."""
+"""What standing limits count: no refund, no task id and no midnight makes room that there is not."""
 
 from __future__ import annotations
 
