@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
-from itertools import count
+from itertools import count, filterfalse
 from typing import Final
 
 import attrs
@@ -137,26 +137,15 @@ def finishing_jobs(takes: Iterable[KeptTake], changes: Mapping[str, object]) -> 
     Raises:
         ValidationError: a changed request breaks a rule; with every problem, each with the names it is of.
     """
-    found, problems = [], dict[tuple[str, str], list[str]]()
-    for take in takes:
-        try:
-            found.append((take, *_finished(take, changes)))
-        except ValidationError as error:
-            for problem in error.problems:
-                problems.setdefault(problem, []).append(take.name)
-    if problems:
-        told = [(name, f"{reason} ({shown_names(names)})") for (name, reason), names in problems.items()]
-        good = [take.name for take, *_ in found]
-        raise ValidationError([*told, *_way_out(good)], subject="--finish kept")
-    made = [(take, job) for take, job, is_new in found if is_new]
-    seeded = {take.name for take, job in made if take.seed is not None and _seed(job) == take.seed}
-    unseeded = [take for take, _ in made if take.name not in seeded and "seed" not in changes]
+    made = _made(takes, changes)
+    new = [each for each in made if each.is_new]
+    unseeded = [] if "seed" in changes else [each.take for each in new if not each.is_seeded]
     return Finals(
-        jobs=tuple(job for _, job in made),
-        seeded=len(seeded),
-        without_field=tuple(take.name for take in unseeded if take.seed is not None or not _has_seed(take)),
-        without_seed=tuple(take.name for take in unseeded if take.seed is None and _has_seed(take)),
-        so_already=tuple(take.name for take, _, is_new in found if not is_new),
+        jobs=tuple(each.job for each in new),
+        seeded=sum(each.is_seeded for each in new),
+        without_field=_names(filterfalse(_lacks_seed, unseeded)),
+        without_seed=_names(filter(_lacks_seed, unseeded)),
+        so_already=_names(each.take for each in made if not each.is_new),
     )
 
 
@@ -177,18 +166,30 @@ def final_names(
     """
     names: dict[int, str] = {}
     used = set(listed)
-    for exact in (True, False):  # a name of its own comes before one of another final that asks for the same
+    alike: dict[bytes, list[str]] = {}
+    for each, digest in known.items():
+        alike.setdefault(digest, []).append(each)
+    for choose in (_own_name, _name_of_the_same, _new_name):
         for place, (name, digest) in enumerate(wanted):
-            same = [each for each, other in known.items() if other == digest and fold(each) not in used]
-            chosen = name if name in same else next(iter(same), None) if not exact else None
-            if place not in names and chosen is not None:
+            if place not in names and (chosen := choose(name, alike.get(digest, ()), used)) is not None:
                 names[place] = chosen
                 used.add(fold(chosen))
-    for place, (name, _) in enumerate(wanted):
-        if place not in names:
-            names[place] = next(each for each in _numbered(name) if fold(each) not in used)
-            used.add(fold(names[place]))
     return [names[place] for place in range(len(wanted))]
+
+
+def _own_name(name: str, same: Sequence[str], used: Collection[str]) -> str | None:
+    """The name that a final should have, if it is that of one on record that asks for the same."""
+    return name if name in same and fold(name) not in used else None
+
+
+def _name_of_the_same(_: str, same: Sequence[str], used: Collection[str]) -> str | None:
+    """The name of any other final on record that asks for the same."""
+    return next((each for each in same if fold(each) not in used), None)
+
+
+def _new_name(name: str, _: Sequence[str], used: Collection[str]) -> str | None:
+    """A name that nothing has."""
+    return next(each for each in _numbered(name) if fold(each) not in used)
 
 
 def notes(finals: Finals, changes: Mapping[str, object]) -> list[str]:
@@ -216,15 +217,53 @@ def shown_names(names: Sequence[str]) -> str:
     return f"{', '.join(f'{name:.80}' for name in names[:SHOWN])}{more}"
 
 
-def _finished(take: KeptTake, changes: Mapping[str, object]) -> tuple[Job, bool]:
-    """The job that finishes a take, and whether it asks for anything that the take did not."""
+@frozen
+class _Made:
+    """A take, and the job that finishes it.
+
+    Attributes:
+        is_new: whether the job asks for anything that the take did not.
+    """
+
+    take: KeptTake
+    job: Job
+    is_new: bool
+
+    @property
+    def is_seeded(self) -> bool:
+        """Whether the job has the seed of its take."""
+        return self.take.seed is not None and _seed(self.job) == self.take.seed
+
+
+def _made(takes: Iterable[KeptTake], changes: Mapping[str, object]) -> list[_Made]:
+    """The takes with the jobs that finish them.
+
+    Raises:
+        ValidationError: with every problem, each with the names it is of.
+    """
+    made: list[_Made] = []
+    names_of: dict[tuple[str, str], list[str]] = {}
+    for take in takes:
+        try:
+            made.append(_finished(take, changes))
+        except ValidationError as error:
+            for problem in error.problems:
+                names_of.setdefault(problem, []).append(take.name)
+    if names_of:
+        told = [(name, f"{reason} ({shown_names(names)})") for (name, reason), names in names_of.items()]
+        good = [each.take.name for each in made]
+        raise ValidationError([*told, *_way_out(good)], subject="--finish kept")
+    return made
+
+
+def _finished(take: KeptTake, changes: Mapping[str, object]) -> _Made:
     before = wire.build(take.model, take.fields)
     fields = {**take.fields, **changes}
     if set(changes) & {*MEDIA_FIELDS}:
         fields = {name: value for name, value in fields.items() if name not in DERIVED or name in changes}
     request = _with_seed(take, fields, keeps_seed="seed" not in changes)
     is_new = any(getattr(request, name) != getattr(before, name) for name in changes)
-    return Job(request, name=f"{take.name}{SUFFIX}"), is_new
+    return _Made(take, Job(request, name=f"{take.name}{SUFFIX}"), is_new)
 
 
 def _with_seed(take: KeptTake, fields: Mapping[str, object], *, keeps_seed: bool) -> Request:
@@ -245,12 +284,17 @@ def _way_out(good: Sequence[str]) -> Iterator[tuple[str, str]]:
         yield "until", f"--until PATTERN finishes some of the takes, by name; {shown_names(good)} can be so"
 
 
+def _names(takes: Iterable[KeptTake]) -> tuple[str, ...]:
+    return tuple(take.name for take in takes)
+
+
 def _seed(job: Job) -> int | None:
     return getattr(job.request, "seed", None)
 
 
-def _has_seed(take: KeptTake) -> bool:
-    return "seed" in {at.name for at in attrs.fields(REQUEST_TYPES[take.model])}
+def _lacks_seed(take: KeptTake) -> bool:
+    """Whether its model has a field for a seed, and none is known."""
+    return take.seed is None and "seed" in {at.name for at in attrs.fields(REQUEST_TYPES[take.model])}
 
 
 def _numbered(name: str) -> Iterable[str]:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final
+from collections.abc import Collection, Mapping
+from typing import TYPE_CHECKING, Final, Self
 
-from attrs import evolve
+from attrs import evolve, frozen
 
 from seedance_async import wire
 from seedance_async.batch import finish, keys, picks
@@ -15,16 +16,39 @@ from seedance_async.filenames import fold
 from seedance_async.logs import Log
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Sequence
     from pathlib import Path
 
     from seedance_async.batch.jobs import Job
     from seedance_async.batch.journal import Draft, JobEntry, LineProblem, Planner, Store
+    from seedance_async.batch.journal.finals import Named
     from seedance_async.batch.picks import Pick
 
 log: Log = Log(__name__)
 
 NONE_KEPT: Final = "nothing is kept: open `seedance review DIR`, keep some takes, and run this again"
+
+
+@frozen
+class _Known:
+    """The jobs on record that are called as finals are.
+
+    Attributes:
+        own: digests of the finals, by their names.
+        listed: folded names of those that the manifest has.
+    """
+
+    own: Mapping[str, bytes]
+    listed: Collection[str]
+
+    @classmethod
+    def of(cls, known: Sequence[Named]) -> Self:
+        """What is known of these."""
+        unlisted = [each for each in known if not each.listed]
+        return cls(
+            own={each.name: each.digest for each in unlisted if finish.is_final(each.name)},
+            listed={fold(each.name) for each in known if each.listed},
+        )
 
 
 class Finishing:
@@ -52,41 +76,42 @@ class Finishing:
             ConfigurationError: there is nothing to finish.
             ValidationError: with everything that is wrong about the requests; see ``finishing_jobs``.
         """
-        known = finals.named_like_finals(store)
-        own = {each.name for each in known if not each.listed and finish.is_final(each.name)}
-        entries = self._entries(store, own)
+        known = _Known.of(finals.named_like_finals(store))
+        entries = self._entries(store, known)
         self._check_sources(store, entries)
         made = finish.finishing_jobs(map(_take, entries), self._changes)
         for note in finish.notes(made, self._changes):
             log.warning("%s", note)
         if not made.jobs:
             raise ConfigurationError("every take that is kept is made with these fields already")
-        names = finish.final_names(
-            [(str(job.name), _digest(job)) for job in made.jobs],
-            {each.name: each.digest for each in known if each.name in own},
-            {fold(each.name) for each in known if each.listed},
-        )
+        wanted = [(str(job.name), _digest(job)) for job in made.jobs]
+        names = finish.final_names(wanted, known.own, known.listed)
         taken = planner.take([_draft(job, name) for job, name in zip(made.jobs, names, strict=True)])
         self.numbers = taken.numbers
         return taken.problems
 
-    def _entries(self, store: Store, own: set[str]) -> list[JobEntry]:
+    def _entries(self, store: Store, known: _Known) -> list[JobEntry]:
         """The kept takes, without those that are finals themselves or have no output."""
+        chosen = self._chosen(store)
+        _note_left_out("they are finals themselves", [each for each in chosen if each.name in known.own])
+        _note_left_out("nothing came of them", [each for each in chosen if each.state not in HAS_OUTPUT])
+        found = [each for each in chosen if each.name not in known.own and each.state in HAS_OUTPUT]
+        if not found:
+            raise ConfigurationError("nothing that is kept can be finished")
+        return found
+
+    def _chosen(self, store: Store) -> list[JobEntry]:
+        """The kept takes whose names match the pattern, if there is one."""
         found = list(finals.entries_of(store, (pick.task_ids for pick in self._kept)))
         if not found:
             raise ConfigurationError(NONE_KEPT)
         pattern = self._pattern
-        chosen = [each for each in found if pattern is None or finals.matches(store, each.name, pattern)]
+        if pattern is None:
+            return found
+        chosen = [each for each in found if finals.matches(store, each.name, pattern)]
         if not chosen:
             raise ConfigurationError(f"no take that is kept has a name that matches {pattern!r}")
-        if finished := [each.name for each in chosen if each.name in own]:
-            log.warning("left out, as they are finals themselves: %s", finish.shown_names(finished))
-        if without := [each.name for each in chosen if each.state not in HAS_OUTPUT]:
-            log.warning("left out, as nothing came of them: %s", finish.shown_names(without))
-        drafts_of = [each for each in chosen if each.name not in own and each.state in HAS_OUTPUT]
-        if not drafts_of:
-            raise ConfigurationError("nothing that is kept can be finished")
-        return drafts_of
+        return chosen
 
     def _check_sources(self, store: Store, entries: Sequence[JobEntry]) -> None:
         """See that what the takes were made of is still there: a final of anything else is another clip.
@@ -131,6 +156,11 @@ def finishing_of(
 def chosen(pattern: str | None, finishing: Finishing | None) -> tuple[str | None, Sequence[int] | None]:
     """What a run sends, as ``Store.choose`` takes it: finals are chosen by their takes' names already."""
     return (pattern, None) if finishing is None else (None, finishing.numbers)
+
+
+def _note_left_out(reason: str, entries: Sequence[JobEntry]) -> None:
+    if entries:
+        log.warning("left out, as %s: %s", reason, finish.shown_names([each.name for each in entries]))
 
 
 def _take(entry: JobEntry) -> finish.KeptTake:

@@ -87,10 +87,11 @@ async def take_manifest(
         raise
     if changes.drifts:
         log.warning(DRIFTS)
-    for job in planner.adopted[:SHOWN]:
+    renamed = [job for job in planner.adopted if job.before != job.name]  # else only its links are
+    for job in renamed[:SHOWN]:
         log.warning(ADOPTED, job.name, job.before)
-    if len(planner.adopted) > SHOWN:
-        log.warning("and so are %d more", len(planner.adopted) - SHOWN)
+    if len(renamed) > SHOWN:
+        log.warning("and so are %d more", len(renamed) - SHOWN)
     return changes
 
 

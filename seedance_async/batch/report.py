@@ -157,25 +157,32 @@ def _marks(entry: JobEntry) -> Iterator[str]:
 
 
 def _facts(entry: JobEntry, fields: dict[str, object]) -> Iterator[tuple[str, str]]:
-    if entry.task_ids:
-        yield "task", "\n".join(entry.task_ids)
-    if entry.key:
-        yield "idempotency key", entry.key
-    if not entry.in_manifest:
-        yield "gone", "not in the manifest any more"
-    if entry.older_of is not None:
-        yield "take", f"another result of {entry.older_of}, which has the newest"
-    if any(entry.delivered):
-        yield "delivered", "\n".join(each.words if each else "not known" for each in entry.delivered)
-    if entry.seed is not None:
-        yield "seed", str(entry.seed)
-    if entry.stale:
-        yield "stale", "something that it was made of has been made again since"
+    """What there is to know of a job, by name."""
+    yield from ((name, text) for name, text in _course(entry).items() if text)
     for name, value in fields.items():
         if name == "seed" and value != entry.seed and entry.seed is not None:
             yield "seed asked for", str(value)
         elif name not in ON_THE_CARD:
             yield name, _fact_text(name, value)
+
+
+def _course(entry: JobEntry) -> dict[str, str | None]:
+    """What became of a job; nothing, where there is nothing to say."""
+    return {
+        "task": "\n".join(entry.task_ids),
+        "idempotency key": entry.key,
+        "gone": None if entry.in_manifest else "not in the manifest any more",
+        "take": entry.older_of and f"another result of {entry.older_of}, which has the newest",
+        "delivered": _delivered(entry),
+        "seed": None if entry.seed is None else str(entry.seed),
+        "stale": "something that it was made of has been made again since" if entry.stale else None,
+    }
+
+
+def _delivered(entry: JobEntry) -> str:
+    if not any(entry.delivered):
+        return ""
+    return "\n".join(each.words if each else "not known" for each in entry.delivered)
 
 
 def _fact_text(name: str, value: object) -> str:

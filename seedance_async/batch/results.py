@@ -101,6 +101,7 @@ def line(entry: JobEntry) -> str:
         "files": entry.files,
         "error": entry.error,
         "project": entry.project,
+        "line": entry.line,
         "stale": entry.stale,
         "in_manifest": entry.in_manifest,
         "older_of": entry.older_of,

@@ -33,6 +33,7 @@ class Result:
 
     Attributes:
         files: below the directory, with ``/``, as they are listed; nothing is known of them.
+        in_manifest: False where the line says that the job is gone from the manifest.
         older_of: the job that this is an earlier take of, where the line says so.
         fields: everything else that stands in the line, the request's fields among it.
     """
@@ -45,8 +46,22 @@ class Result:
     credits_used: float | None = None
     credits_refunded: float | None = None
     error: str | None = None
+    in_manifest: bool = True
     older_of: str | None = None
     fields: Mapping[str, object] = field(factory=dict, repr=False)
+
+
+@frozen
+class Reading:
+    """What a file of results says.
+
+    Attributes:
+        results: by the names of the jobs, in the order in which these are first named.
+        unreadable: the numbers of lines that are no line of a result, from 1; blank ones are passed over.
+    """
+
+    results: dict[str, Result]
+    unreadable: tuple[int, ...] = ()
 
 
 def read(directory: Path) -> dict[str, Result]:
@@ -55,17 +70,34 @@ def read(directory: Path) -> dict[str, Result]:
     Raises:
         OSError: the file cannot be read, or is a link.
     """
-    return parse(lines_of(directory / RESULTS))
+    return read_whole(directory).results
+
+
+def read_whole(directory: Path) -> Reading:
+    """As ``read``, with the lines that were read past.
+
+    Raises:
+        OSError: the file cannot be read, or is a link.
+    """
+    return parse_whole(lines_of(directory / RESULTS))
 
 
 def parse(lines: Iterable[bytes]) -> dict[str, Result]:
     """The results that lines tell of, by the names of the jobs. Pure."""
+    return parse_whole(lines).results
+
+
+def parse_whole(lines: Iterable[bytes]) -> Reading:
+    """As ``parse``, with the lines that were read past. Pure."""
     found: dict[str, Result] = {}
-    for line in lines:
+    unreadable: list[int] = []
+    for number, line in enumerate(lines, start=1):
         result = _result(json_object(line))
         if result is not None:
             found[result.name] = result
-    return found
+        elif line.strip():
+            unreadable.append(number)
+    return Reading(found, tuple(unreadable))
 
 
 def first_name(name: str, results: Mapping[str, Result]) -> str:
@@ -134,6 +166,7 @@ def _result(facts: dict[str, object]) -> Result | None:
         credits_used=_amount(facts.pop("credits_used", None)),
         credits_refunded=_amount(facts.pop("credits_refunded", None)),
         error=_text(facts.pop("error", None)) or None,
+        in_manifest=facts.pop("in_manifest", True) is not False,
         older_of=_text(facts.pop("older_of", None)) or None,
         fields=facts,
     )

@@ -406,13 +406,9 @@ class Run:
         """Hand out every job that the ledger lets through, until there are none, or none that it does."""
         while self.stopped is None:
             post = self._queue.take()
-            if post is not None and not await self._sources.hold_production(post):
-                self._queue.set_aside(post)
-            elif post is not None:
-                self._changed.set()
-                await self._trials.sent(post)
-                await self._hand_out(post)
-            elif self._under_way or (self._queue and self._trials.canaries.are_out):
+            if post is not None:
+                await self._hand_out_held(post)
+            elif self._is_waited_for():
                 if self._is_read and not self._queue:
                     self._stream.no_more_to_come()  # but what is under way may come back
                 await self._changed.wait()
@@ -422,6 +418,19 @@ class Run:
                 return
             else:
                 await self._changed.wait()
+
+    def _is_waited_for(self) -> bool:
+        """Whether what is out decides about what is left: it may come back, or is a canary of it."""
+        return bool(self._under_way or (self._queue and self._trials.canaries.are_out))
+
+    async def _hand_out_held(self, post: Post) -> None:
+        """Hand out a post if the cap allows what its jobs are made for as well; else it waits aside."""
+        if not await self._sources.hold_production(post):
+            self._queue.set_aside(post)
+            return
+        self._changed.set()
+        await self._trials.sent(post)
+        await self._hand_out(post)
 
     async def _hand_out(self, post: Post) -> None:
         self._under_way += 1

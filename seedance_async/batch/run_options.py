@@ -2,7 +2,36 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Final
+
 from attrs import frozen
+
+
+@frozen(kw_only=True)
+class PlanOptions:
+    """Which jobs of a manifest a run is to send; what ``BatchRunner`` takes under the same names.
+
+    Attributes:
+        until: only jobs whose names match this pattern, and what they take; None for all.
+        reroll: names, or patterns of names, of jobs that are made anew.
+        takes: how many new ones of each.
+        adopt: whether renamed jobs take over what was made of them.
+        finish: the kept takes, made again with these fields changed, instead; None for the manifest's jobs.
+        retry_failed: whether what failed or was refused is sent anew.
+        reroll_refunded: how often a job that failed and was refunded is made anew, over all runs.
+    """
+
+    until: str | None = None
+    reroll: tuple[str, ...] = ()
+    takes: int = 1
+    adopt: bool = True
+    finish: Mapping[str, object] | None = None
+    retry_failed: bool = False
+    reroll_refunded: int = 0
+
+
+ALL_JOBS: Final = PlanOptions()
 
 
 @frozen(kw_only=True)

@@ -40,7 +40,7 @@ from seedance_async.batch.journal import Changes, JobEntry, Journal, Rerolled, b
 from seedance_async.batch.ledger import Ledger
 from seedance_async.batch.reroll import UNFINISHED, takes_fault, words_fault
 from seedance_async.batch.run import Run
-from seedance_async.batch.run_options import RunOptions
+from seedance_async.batch.run_options import PlanOptions, RunOptions
 from seedance_async.batch.saving import Saver
 from seedance_async.batch.states import State
 from seedance_async.batch.summary import Summary
@@ -161,20 +161,22 @@ class BatchRunner:
         self._template = names.Template(output_name)
         self._embed = embed
         self._share_posts = share_posts and max_in_flight is None
-        self._until = until
-        self._finish = finish
+        self._plan_options = PlanOptions(
+            until=until,
+            reroll=(reroll,) if isinstance(reroll, str) else tuple(reroll),
+            takes=takes,
+            adopt=adopt,
+            finish=finish,
+            retry_failed=retry_failed,
+            reroll_refunded=reroll_refunded,
+        )
         self._finishing: Finishing | None = None
         self._later = 0
-        self._reroll = (reroll,) if isinstance(reroll, str) else tuple(reroll)
-        self._takes = takes
-        self._adopt = adopt
         self._chosen: list[int] = []
         self._rerolled = Rerolled()
         self._canary, self._accept_delivery = canary, accept_delivery
         self._project = project
         self._resubmit_uncertain = resubmit_uncertain
-        self._retry_failed = retry_failed
-        self._reroll_refunded = reroll_refunded
         self._replay_window = float("inf") if resubmit_uncertain else replay_window
         self._ledger = Ledger(cap=max_credits)
         self._changes = Changes()
@@ -341,15 +343,15 @@ class BatchRunner:
     ) -> tuple[AsyncIterator[list[JobEntry]], AsyncIterator[JobResult]]:
         """Take the jobs of a manifest, or make ready to; return those to send, and the results on record."""
         if isinstance(jobs, str | os.PathLike):
+            options, has_store = self._plan_options, self._client.has_media_store
             self._finishing = await to_thread.run_sync(
-                finishing_of, self._directory, self._finish, self._until
+                finishing_of, self._directory, options.finish, options.until
             )
-            has_store = self._client.has_media_store
             self._changes = await take_manifest(
-                journal, jobs, self._finishing, has_store=has_store, adopts=self._adopt
+                journal, jobs, self._finishing, has_store=has_store, adopts=options.adopt
             )
             await self._choose(journal)  # before anything of the journal is changed for the run
-            self._chosen = await reroll.chosen(journal, self._reroll, self._directory)
+            self._chosen = await reroll.chosen(journal, options.reroll, self._directory)
             return on_record.planned(journal), on_record.ended(journal, self._directory)
         if option := self._about_a_manifest():
             raise ConfigurationError(f"{option}= chooses among the jobs of a manifest; give the path of one")
@@ -357,8 +359,9 @@ class BatchRunner:
 
     def _about_a_manifest(self) -> str | None:
         """An option that was given and needs a manifest, if any."""
-        options = {"until": self._until, "reroll": self._reroll or None, "finish": self._finish}
-        return next((name for name, value in options.items() if value is not None), None)
+        options = self._plan_options
+        given = {"until": options.until, "reroll": options.reroll or None, "finish": options.finish}
+        return next((name for name, value in given.items() if value is not None), None)
 
     async def _leave(self, journal: Journal, run: Run) -> None:
         """End a run, in good order."""
@@ -375,10 +378,11 @@ class BatchRunner:
         now = clocks.wall_now()
         oldest = now - self._replay_window
         await journal.do(journal.store.begin_run, replayable_since=oldest, account=account, now=now)
-        if self._retry_failed:
+        if self._plan_options.retry_failed:
             await journal.do(journal.store.plan_ended_again)
-        async for failures in refunded.plan_earlier(journal, most=self._reroll_refunded):
-            refunded.report(failures, most=self._reroll_refunded)
+        most = self._plan_options.reroll_refunded
+        async for failures in refunded.plan_earlier(journal, most=most):
+            refunded.report(failures, most=most)
         await self._make_anew(journal)
         await journal.do(journal.store.sort_linked)
         await self._choose(journal)
@@ -390,7 +394,7 @@ class BatchRunner:
         """Plan further takes of the jobs that were chosen; they go on record with the order itself."""
         self._rerolled = Rerolled()
         if self._chosen:
-            self._rerolled = await journal.do(journal.store.reroll, self._chosen, self._takes)
+            self._rerolled = await journal.do(journal.store.reroll, self._chosen, self._plan_options.takes)
         if self._rerolled.unfinished:
             log.warning("%s: %s", on_record.shown_names(self._rerolled.unfinished), UNFINISHED)
 
@@ -399,9 +403,10 @@ class BatchRunner:
 
     async def _choose(self, journal: Journal) -> None:
         """Leave the jobs for later that the run is not to send."""
-        later = await journal.do(journal.store.choose, *chosen(self._until, self._finishing))
+        until = self._plan_options.until
+        later = await journal.do(journal.store.choose, *chosen(until, self._finishing))
         if later is None:
-            raise ConfigurationError(f"no job of the manifest has a name that matches {self._until!r}")
+            raise ConfigurationError(f"no job of the manifest has a name that matches {until!r}")
         self._later = later
 
     def _prepare(self, journal: Journal) -> Run:
@@ -418,7 +423,7 @@ class BatchRunner:
                 replay_window=self._replay_window,
                 pay_twice=self._resubmit_uncertain,
                 project=self._project or engine.project or self._directory.name,
-                reroll_refunded=self._reroll_refunded,
+                reroll_refunded=self._plan_options.reroll_refunded,
                 canary=self._canary,
                 accept_delivery=self._accept_delivery,
             ),

@@ -25,13 +25,14 @@ from seedance_async.batch.journal.opening import not_permitted
 from seedance_async.batch.journal.remains import JOURNAL, RESULTS, check_nothing_is_left, last_of_results
 from seedance_async.batch.queue import posts_for
 from seedance_async.batch.refunded import plan_earlier
+from seedance_async.batch.run_options import ALL_JOBS, PlanOptions
 from seedance_async.batch.states import State
 from seedance_async.errors import ConfigurationError, JournalError
 from seedance_async.models import Kind
 from seedance_async.prices import Tariff
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterator
     from os import PathLike
 
 SHARED_MEMORY: Final = "/dev/shm"  # noqa: S108 - a directory of our own is made in it
@@ -79,29 +80,17 @@ class Survey:
 async def survey(
     manifest: str | PathLike[str],
     directory: Path | None = None,
+    options: PlanOptions = ALL_JOBS,
     *,
-    retry_failed: bool = False,
-    reroll_refunded: int = 0,
-    until: str | None = None,
     has_store: bool = True,
-    rerolled: Sequence[str] = (),
-    takes: int = 1,
-    adopts: bool = True,
-    finish: Mapping[str, object] | None = None,
 ) -> Survey:
     """Survey a manifest, beside what its directory knows.
 
     Args:
         manifest: its path; ``-`` is standard input.
         directory: of the batch, if it has begun.
-        retry_failed: count what failed or was refused as to be sent.
-        reroll_refunded: count what failed and was refunded as to be sent, where it was not so often already.
-        until: count only jobs whose names match this pattern, and what they take.
+        options: which jobs are counted as to be sent.
         has_store: whether there is a place where local files become URLs; else those are a mistake.
-        rerolled: names, or patterns of names, of jobs that are made anew.
-        takes: how many new ones of each.
-        adopts: whether renamed jobs take over what was made of them.
-        finish: count the kept takes, made again with these fields changed, instead.
 
     Raises:
         ConfigurationError: no name matches a pattern.
@@ -111,17 +100,19 @@ async def survey(
     with before_anything_is_sent(), _copied(directory) as copy:
         journal = await Journal.open(copy)
         try:
-            finishing = await to_thread.run_sync(finishing_of, directory, finish, until)
-            changes = await take_manifest(journal, manifest, finishing, has_store=has_store, adopts=adopts)
-            rerolls = await reroll.chosen(journal, rerolled, directory or copy)
-            if retry_failed:
+            finishing = await to_thread.run_sync(finishing_of, directory, options.finish, options.until)
+            changes = await take_manifest(
+                journal, manifest, finishing, has_store=has_store, adopts=options.adopt
+            )
+            rerolls = await reroll.chosen(journal, options.reroll, directory or copy)
+            if options.retry_failed:
                 await journal.do(journal.store.plan_ended_again)
-            async for _ in plan_earlier(journal, most=reroll_refunded):
+            async for _ in plan_earlier(journal, most=options.reroll_refunded):
                 pass
             if rerolls:
-                await journal.do(journal.store.reroll, rerolls, takes)
-            if await journal.do(journal.store.choose, *chosen(until, finishing)) is None:
-                raise ConfigurationError(f"no job of the manifest has a name that matches {until!r}")
+                await journal.do(journal.store.reroll, rerolls, options.takes)
+            if await journal.do(journal.store.choose, *chosen(options.until, finishing)) is None:
+                raise ConfigurationError(f"no job of the manifest has a name that matches {options.until!r}")
             return await journal.do(_look, journal, changes)
         finally:
             await journal.close()

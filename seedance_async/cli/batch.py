@@ -10,21 +10,21 @@ import os
 import shlex
 from contextlib import AsyncExitStack, contextmanager
 from pathlib import Path  # noqa: TC003 - cyclopts reads the annotations
-from typing import TYPE_CHECKING, Annotated, Final, Literal
+from typing import TYPE_CHECKING, Annotated, Final
 
-from attrs import evolve, frozen
+from attrs import evolve
 from cyclopts import Parameter
 
 import seedance_async
 from seedance_async import sandbox as emulator
 from seedance_async.batch import names
-from seedance_async.batch.finish import parse_changes
 from seedance_async.batch.journal.remains import JOURNAL
 from seedance_async.batch.manifest_source import check_there, is_read_once
 from seedance_async.batch.reroll import takes_fault
 from seedance_async.batch.states import ENDED, State
 from seedance_async.cli import hooks
 from seedance_async.cli.batch_display import choose_display
+from seedance_async.cli.batch_options import Options, flag
 from seedance_async.cli.batch_run import BatchRun
 from seedance_async.cli.connection import Connection
 from seedance_async.cli.demo import is_demo_directory
@@ -42,7 +42,7 @@ from seedance_async.prices import NOTHING_RECORDED
 from seedance_async.safe_files import missing, remove_empty
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Mapping
 
     from seedance_async import BatchRunner, SeedanceClient, SeedanceError, Summary
     from seedance_async.cli.batch_display import Display
@@ -64,136 +64,6 @@ RETRY_FAILED: Final = (
 )
 
 
-def _flag(help_text: str) -> Parameter:
-    return Parameter(negative=(), show_default=False, help=help_text)
-
-
-@Parameter(name="*")
-@frozen(kw_only=True)
-class Options:
-    """How a batch is run."""
-
-    max_credits: Annotated[
-        float | None, Parameter(help="Most credits that it may cost over all its runs, refunds deducted.")
-    ] = None
-    max_in_flight: Annotated[
-        int | None, Parameter(help="Most jobs submitted and not finished at a time; else as many as pay.")
-    ] = None
-    output_name: Annotated[
-        str, Parameter(help="Where a job's files go in DIR; see --list-fields.", name="--output-name")
-    ] = names.DEFAULT
-    resubmit_uncertain: Annotated[
-        bool, _flag("Send jobs whose outcome is unknown again, however old they are. They may be paid twice.")
-    ] = False
-    retry_failed: Annotated[
-        bool, _flag("Send jobs anew that failed or were refused in earlier runs, at their price.")
-    ] = False
-    reroll_refunded: Annotated[
-        int, Parameter(help="Make jobs anew that failed and were refunded, so often at most, over all runs.")
-    ] = 0
-    until: Annotated[
-        str | None, Parameter(help="Only jobs with such names ('still-*') and their sources; then stop.")
-    ] = None
-    reroll: Annotated[
-        list[str] | None,
-        Parameter(
-            consume_multiple=True,
-            negative=(),
-            help="Make jobs with such names ('still-*'), or what is rejected, anew; what was made stays.",
-        ),
-    ] = None
-    takes: Annotated[int, Parameter(help="So many new ones of each job of --reroll.")] = 1
-    no_adopt: Annotated[
-        bool, _flag("Pay for a job that is renamed, in the place of taking over what was made of it.")
-    ] = False
-    canary: Annotated[
-        bool, _flag("Send the first job of each kind alone; stop (6) if it is not what was asked for.")
-    ] = False
-    accept_delivery: Annotated[
-        bool, _flag("Go on though a canary is not what was asked for, or costs more than expected.")
-    ] = False
-    finish: Annotated[
-        Literal["kept"] | None,
-        Parameter(
-            show_choices=False, help="kept: make the takes again that are kept, with what --set changes."
-        ),
-    ] = None
-    set_fields: Annotated[
-        tuple[str, ...],
-        Parameter(
-            name="--set", negative=(), show_default=False, help="FIELD=VALUE of the finals; may be repeated."
-        ),
-    ] = ()
-    no_embed: Annotated[bool, _flag("Leave the prompts out of the files' own metadata.")] = False
-    no_share_posts: Annotated[
-        bool, _flag("Send each of several equal pictures in a POST of its own, not up to four in one.")
-    ] = False
-    project: Annotated[
-        str | None,
-        Parameter(help="Whose costs these are in seedance spend; else SEEDANCE_PROJECT, else DIR's name."),
-    ] = None
-    sandbox: Annotated[bool, _flag("Play it through in a sandbox: no key, no network, no money.")] = False
-    on_event: Annotated[
-        str | None,
-        Parameter(
-            help="A program that gets each event of --json, but no URLs, on its stdin; SEEDANCE_API_KEY is "
-            "not among its variables."
-        ),
-    ] = None
-    on_event_for: Annotated[
-        str | None, Parameter(help="Only these events: started, job, progress, stopping, ended.")
-    ] = None
-    as_json: Annotated[
-        bool, Parameter(name="--json", negative=(), show_default=False, help="Events for programs on stdout.")
-    ] = False
-
-    def changes(self) -> dict[str, object] | None:
-        """The fields that finals have changed; None if no finals are asked for.
-
-        Raises:
-            ConfigurationError: the flags make no sense.
-        """
-        if self.finish is None:
-            if self.set_fields:
-                raise ConfigurationError("--set changes the fields of finals: give --finish kept as well")
-            return None
-        if not self.set_fields:
-            raise ConfigurationError(
-                "--finish kept needs --set FIELD=VALUE, such as --set resolution=1080p: without a change the "
-                "same would be paid for again"
-            )
-        return parse_changes(self.set_fields)
-
-    def words(self) -> list[str]:
-        """The flags of the command that goes on.
-
-        Not those that would have jobs paid for once more that this run was asked to send again.
-        """
-        given = {
-            "--max-credits": None if self.max_credits is None else f"{self.max_credits:.10g}",
-            "--max-in-flight": None if self.max_in_flight is None else str(self.max_in_flight),
-            "--reroll-refunded": str(self.reroll_refunded) if self.reroll_refunded else None,
-            "--until": self.until,
-            "--finish": self.finish,
-            "--project": self.project,
-            "--on-event": self.on_event,
-            "--on-event-for": self.on_event_for,
-            "--output-name": None if self.output_name == names.DEFAULT else self.output_name,
-        }
-        switches = {
-            "--no-adopt": self.no_adopt,
-            "--canary": self.canary,
-            "--accept-delivery": self.accept_delivery,
-            "--no-embed": self.no_embed,
-            "--no-share-posts": self.no_share_posts,
-            "--sandbox": self.sandbox,
-            "--json": self.as_json,
-        }
-        words = [word for name, value in given.items() if value is not None for word in (name, value)]
-        words += [word for text in self.set_fields for word in ("--set", text)]
-        return words + [name for name, is_set in switches.items() if is_set]
-
-
 async def batch(
     manifest: Annotated[
         str | None, Parameter(help="JSON lines, a JSON array, CSV or TOML; - is stdin.")
@@ -202,8 +72,8 @@ async def batch(
     *,
     output: Annotated[Path | None, output_flag("The batch's directory; made if it is missing.")] = None,
     options: Options | None = None,
-    dry_run: Annotated[bool, _flag("Check the whole manifest and estimate; nothing is sent.")] = False,
-    list_fields: Annotated[bool, _flag("What --output-name may use; nothing is sent.")] = False,
+    dry_run: Annotated[bool, flag("Check the whole manifest and estimate; nothing is sent.")] = False,
+    list_fields: Annotated[bool, flag("What --output-name may use; nothing is sent.")] = False,
     media: Media | None = None,
     connection: Connection | None = None,
 ) -> int:
@@ -226,25 +96,26 @@ async def batch(
     media.check()
     check_there(manifest)
     if dry_run or output is None:
-        return await print_estimate(
-            manifest,
-            output,
-            rate_limit(SPEED) if options.sandbox else connection.rate_limit,
-            recorded=NOTHING_RECORDED if options.sandbox else recorded_prices(connection),
-            share_posts=not options.no_share_posts and options.max_in_flight is None,
-            retry_failed=options.retry_failed,
-            reroll_refunded=options.reroll_refunded,
-            until=options.until,
-            rerolled=options.reroll or (),
-            takes=options.takes,
-            adopts=not options.no_adopt,
-            finish=options.changes(),
-            as_json=options.as_json,
-            scale=1 / SPEED if options.sandbox else None,
-            max_credits=options.max_credits,
-            has_store=media.is_given or options.sandbox,
-        )
+        return await _estimate(manifest, output, options, media, connection)
     return await _Command(manifest, output, options, media, connection).run()
+
+
+async def _estimate(
+    manifest: str, output: Path | None, options: Options, media: Media, connection: Connection
+) -> int:
+    """Write what a run with these flags would take."""
+    return await print_estimate(
+        manifest,
+        output,
+        rate_limit(SPEED) if options.sandbox else connection.rate_limit,
+        options=options.plan(),
+        recorded=NOTHING_RECORDED if options.sandbox else recorded_prices(connection),
+        share_posts=not options.no_share_posts and options.max_in_flight is None,
+        as_json=options.as_json,
+        scale=1 / SPEED if options.sandbox else None,
+        max_credits=options.max_credits,
+        has_store=media.is_given or options.sandbox,
+    )
 
 
 def _what_is_missing(manifest: str | None, options: Options | None) -> str:
@@ -346,7 +217,7 @@ class _Command:
         return await opened.enter_async_context(sandbox_client(sandbox, media_store=store))
 
     def _runner(self, client: SeedanceClient) -> BatchRunner:
-        options = self._options
+        options, plan = self._options, self._options.plan()
         return seedance_async.BatchRunner(
             client,
             self._directory,
@@ -354,15 +225,15 @@ class _Command:
             max_in_flight=options.max_in_flight,
             output_name=options.output_name,
             resubmit_uncertain=options.resubmit_uncertain,
-            retry_failed=options.retry_failed,
-            reroll_refunded=options.reroll_refunded,
-            until=options.until,
-            reroll=options.reroll or (),
-            takes=options.takes,
-            adopt=not options.no_adopt,
+            retry_failed=plan.retry_failed,
+            reroll_refunded=plan.reroll_refunded,
+            until=plan.until,
+            reroll=plan.reroll,
+            takes=plan.takes,
+            adopt=plan.adopt,
+            finish=plan.finish,
             canary=options.canary,
             accept_delivery=options.accept_delivery,
-            finish=options.changes(),
             embed=not options.no_embed,
             share_posts=not options.no_share_posts,
             project=options.project,
@@ -375,25 +246,27 @@ class _Command:
             write_message(_stopping(summary.stopped))
         if isinstance(summary.stopped, UnauthorizedError) and not self._options.sandbox:
             write_message(f"  {about_refused_key(self._connection.key_source())}")
-        settled = {*ENDED, State.BLOCKED}
-        if left := {state: count for state, count in summary.counts.items() if state not in settled}:
-            counts = ", ".join(f"{count} {state}" for state, count in left.items())
-            reason = f"to go on with what is left ({counts})"
-            if _is_mismatch(summary.stopped):
-                self._write_command(f"{reason} all the same:", evolve(self._options, accept_delivery=True))
-            elif summary.later == sum(left.values()):  # this stage is over
-                self._write_command(
-                    f"{reason}:", evolve(self._options, until=None, finish=None, set_fields=())
-                )
-            elif shortfall is None:
-                self._write_command(f"{reason}:")
-            else:
-                options = evolve(self._options, max_credits=shortfall.cap)
-                self._write_command(f"{reason}, {_costs(shortfall)}:", options)
+        if left := _left(summary):
+            self._write_command(*self._way_on(summary, left, shortfall))
         elif code == ExitCode.INTERRUPTED and not summary.total:
             self._write_command("interrupted before anything was sent; to go on:")
         elif code == ExitCode.FAILED:
             write_message(RETRY_FAILED)
+
+    def _way_on(
+        self, summary: Summary, left: Mapping[State, int], shortfall: Shortfall | None
+    ) -> tuple[str, Options]:
+        """The words before the command that goes on with what is left, and its options."""
+        options = self._options
+        counts = ", ".join(f"{count} {state}" for state, count in left.items())
+        reason = f"to go on with what is left ({counts})"
+        if _is_mismatch(summary.stopped):
+            return f"{reason} all the same:", evolve(options, accept_delivery=True)
+        if summary.later == sum(left.values()):  # this stage is over
+            return f"{reason}:", evolve(options, until=None, finish=None, set_fields=())
+        if shortfall is not None:
+            return f"{reason}, {_costs(shortfall)}:", evolve(options, max_credits=shortfall.cap)
+        return f"{reason}:", options
 
     def _write_command(self, reason: str, options: Options | None = None) -> None:
         """Write the command that goes on, with other options where some are given."""
@@ -406,6 +279,12 @@ class _Command:
             write_message(f"  and {' and '.join(secrets)}, as before")
         if is_read_once(self._manifest):
             write_message(f"with the same jobs through {self._manifest} once more")
+
+
+def _left(summary: Summary) -> dict[State, int]:
+    """How many jobs another run would go on with, by their states."""
+    settled = {*ENDED, State.BLOCKED}
+    return {state: count for state, count in summary.counts.items() if state not in settled}
 
 
 def _write_takes(summary: Summary) -> None:

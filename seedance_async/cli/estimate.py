@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Final
 from cyclopts import Parameter
 
 from seedance_async.batch import estimate as batch_estimate
+from seedance_async.batch.run_options import ALL_JOBS, PlanOptions
 from seedance_async.batch.states import State
 from seedance_async.batch.survey import survey
 from seedance_async.cli.connection import Connection
@@ -24,7 +25,7 @@ from seedance_async.scheduling.forecast import Forecast
 from seedance_async.time_format import format_range
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Iterator, Mapping
 
     from seedance_async.batch.estimate import Cost, Estimate, Range
     from seedance_async.batch.survey import Survey
@@ -75,15 +76,9 @@ async def print_estimate(
     directory: Path | None,
     rate_limit: str | None,
     *,
+    options: PlanOptions = ALL_JOBS,
     recorded: Mapping[Kind, float] = NOTHING_RECORDED,
     share_posts: bool = True,
-    retry_failed: bool = False,
-    reroll_refunded: int = 0,
-    until: str | None = None,
-    rerolled: Sequence[str] = (),
-    takes: int = 1,
-    adopts: bool = True,
-    finish: Mapping[str, object] | None = None,
     as_json: bool,
     scale: float | None = None,
     max_credits: float | None = None,
@@ -95,15 +90,9 @@ async def print_estimate(
         manifest: path of it.
         directory: of the batch, if there is one.
         rate_limit: such as ``30/60``; else the environment's.
+        options: which jobs are counted as to be sent.
         recorded: what the account was charged for one task of each kind.
         share_posts: whether equal jobs go out together.
-        retry_failed: whether failed jobs go out again.
-        reroll_refunded: how often a job that failed and was refunded is made anew.
-        until: only jobs whose names match this pattern, and what they take.
-        rerolled: names, or patterns of names, of jobs that are made anew.
-        takes: how many new ones of each.
-        adopts: whether renamed jobs take over what was made of them.
-        finish: the kept takes with these fields changed, instead of the manifest's jobs.
         as_json: whether to write JSON.
         scale: how long a second of the vendor's takes; else the environment's.
         max_credits: the batch's cap; None without one.
@@ -111,18 +100,7 @@ async def print_estimate(
     """
     text = rate_limit or os.environ.get("SEEDANCE_RATE_LIMIT")
     limit = RateLimit.parse(text) if text else RateLimit()
-    found = await survey(
-        manifest,
-        directory,
-        retry_failed=retry_failed,
-        reroll_refunded=reroll_refunded,
-        until=until,
-        has_store=has_store,
-        rerolled=rerolled,
-        takes=takes,
-        adopts=adopts,
-        finish=finish,
-    )
+    found = await survey(manifest, directory, options, has_store=has_store)
     scale = scale or time_scale(os.environ.get("SEEDANCE_TIME_SCALE") or "1")
     forecast = Forecast(scale=scale)
     for kind, seconds in found.durations:
@@ -141,8 +119,8 @@ async def print_estimate(
     else:
         for subject, line in _lines(found, expected, limit, cap=max_credits, speed=1 / scale):
             write_data(f"{subject:<9} {line}".rstrip())
-        if reroll_refunded:
-            write_data(f"{'rerolls':<9} {REROLLS.format(times(reroll_refunded))}")
+        if options.reroll_refunded:
+            write_data(f"{'rerolls':<9} {REROLLS.format(times(options.reroll_refunded))}")
     return ExitCode.OK
 
 

@@ -12,17 +12,18 @@ from typing import TYPE_CHECKING, Annotated, Final
 from attrs import evolve, frozen
 from cyclopts import Parameter
 
+from seedance_async.batch import picks, results_reading
+from seedance_async.batch.journal.remains import RESULTS
 from seedance_async.cli.output import write_data, write_message
 from seedance_async.errors import ConfigurationError
 from seedance_async.exit_codes import ExitCode
 from seedance_async.export import concat as joining
 from seedance_async.export import sheet
-from seedance_async.export.batch_files import read_pick_lines, read_results
 from seedance_async.export.dataset import check_dataset, write_dataset
 from seedance_async.export.otio_files import edl_text, otio_text
 from seedance_async.export.places import SEAL, check_place, missing_files, relative, write
 from seedance_async.export.probe import Footage, UnreadableError, probe
-from seedance_async.export.selection import Selection, read_picks, select, suffix
+from seedance_async.export.selection import Selection, select, suffix
 from seedance_async.export.sheet_layout import MOST_FRAMES
 from seedance_async.export.timeline import Edit
 
@@ -88,8 +89,8 @@ def export(
     """Hand over what a batch made: timelines, a contact sheet, a dataset, a list for ffmpeg.
 
     What is kept in a review (DIR/picks.jsonl) is handed over; where nothing is
-    kept, everything that is saved. Paths in timelines and lists are relative to
-    them. Files that you have changed are not replaced.
+    kept, all jobs of the manifest that are saved. Paths in timelines and lists
+    are relative to them. Files that you have changed are not replaced.
 
     Exit codes: 0 written; 1 something could not be, or clips cannot be joined as
     they are; 2 a mistake, nothing written.
@@ -114,6 +115,17 @@ def _check(targets: Targets) -> None:
             raise ConfigurationError(f"{flag} {path}: the name has to end in {' or '.join(ENDINGS[flag])}")
     if targets.dataset is not None:
         check_dataset(targets.dataset)
+
+
+def _check_batch(directory: Path) -> None:
+    """See that a batch has run.
+
+    Raises:
+        ConfigurationError: none has.
+    """
+    if not os.path.lexists(directory / RESULTS):
+        reason = f"has no {RESULTS}: name the directory of a batch that has run, the DIR of --output DIR"
+        raise ConfigurationError(f"{directory} {reason}")
 
 
 @frozen
@@ -146,10 +158,11 @@ class _Export:
 
     def run(self) -> int:
         """Write everything that is wanted, and say what was left out."""
-        results, unreadable = read_results(self._directory)
-        selection = select(results, read_picks(read_pick_lines(self._directory)))
+        _check_batch(self._directory)
+        read = results_reading.read_whole(self._directory)
+        selection = select(read.results, picks.load(self._directory))
         if not selection.shots:
-            raise ConfigurationError(f"{self._directory} has nothing to export: no job of it is saved")
+            raise ConfigurationError(f"{self._directory} has nothing to export: {_why_nothing(selection)}")
         for flag, path in self._targets.files.items():  # only now, so that a wrong DIR is said first
             check_place(path, flag)
         loaded = self._load(selection)
@@ -157,7 +170,7 @@ class _Export:
             self._say_faults(loaded)
             reason = "no clips that can be put into a timeline; --contact-sheet and --dataset take pictures"
             raise ConfigurationError(f"{self._directory} has {reason}")
-        self._say(selection, unreadable)
+        self._say(selection, read.unreadable)
         self._say_faults(loaded)
         self._write(loaded)
         return ExitCode.FAILED if self._failed else ExitCode.OK
@@ -180,6 +193,8 @@ class _Export:
             write_message(f"left out, because not saved: {_shown(selection.unsaved)}")
         if selection.rejected:
             write_message(f"left out, because rejected in the review: {selection.rejected}")
+        if selection.gone:
+            write_message(f"left out, because not in the manifest any more: {_gone(selection)}")
         if selection.kept:
             write_message("only what was kept in the review is handed over")
         pictures = len(selection.shots) - len(selection.clips)
@@ -281,6 +296,18 @@ class _Export:
     @property
     def _title(self) -> str:
         return self._directory.resolve().name
+
+
+def _why_nothing(selection: Selection) -> str:
+    if selection.rejected:
+        return "what of it is saved is rejected in the review"
+    if selection.gone:
+        return f"what of it is saved is not in the manifest any more: {_gone(selection)}"
+    return "no job of it is saved"
+
+
+def _gone(selection: Selection) -> str:
+    return f"{_count(selection.gone, 'job')}; what is kept in `seedance review` is handed over all the same"
 
 
 def _row(what: str, path: Path, extent: str) -> None:

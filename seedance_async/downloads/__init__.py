@@ -16,8 +16,7 @@ Downloads go to other hosts than the API and spend nothing of the request budget
 
 from __future__ import annotations
 
-from seedance_async.downloads.naming import kind_of
 from seedance_async.downloads.session import PublicResolver
 from seedance_async.downloads.task_files import Downloads
 
-__all__ = ["Downloads", "PublicResolver", "kind_of"]
+__all__ = ["Downloads", "PublicResolver"]

@@ -13,7 +13,7 @@ import zlib
 from itertools import chain
 from typing import TYPE_CHECKING, Final, TypeAlias
 
-from seedance_async.downloads.naming import kind_of
+from seedance_async.file_types import kind_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator

@@ -16,7 +16,6 @@ from anyio import to_thread
 
 from seedance_async.downloads import resume
 from seedance_async.downloads.metadata import Origin
-from seedance_async.downloads.naming import HEAD_BYTES, MAGIC_BYTES, kind_of
 from seedance_async.downloads.part import Part
 from seedance_async.downloads.placement import find_saved, put_in_place, with_metadata
 from seedance_async.downloads.resume import Mismatch, Remainder, Version
@@ -24,6 +23,7 @@ from seedance_async.downloads.session import CHUNK_BYTES, AttemptError, Body, st
 from seedance_async.downloads.wholeness import missing
 from seedance_async.errors import DownloadError
 from seedance_async.fault_points import fault_point
+from seedance_async.file_types import HEAD_BYTES, MAGIC_BYTES, kind_of
 from seedance_async.logs import Log
 from seedance_async.models.display import shown_url
 

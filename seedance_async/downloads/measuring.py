@@ -242,7 +242,7 @@ READERS: Final[Mapping[str, Callable[[BinaryIO], Delivered]]] = {
     "mp4": _clip, "mov": _clip, "png": _png, "jpg": _jpeg, "gif": _gif, "webp": _webp,
     "avif": _avif, "heic": _avif, "heif": _avif,
 }  # fmt: skip
-"""By extension, which follows from a file's first bytes (``naming.kind_of``)."""
+"""By extension, which follows from a file's first bytes (``file_types.kind_of``)."""
 
 DEMUXERS: Final[Mapping[str, str]] = {"mp4": "mov", "mov": "mov", "webm": "matroska", "mkv": "matroska"}
 """FFmpeg's names of the formats that are left to it."""

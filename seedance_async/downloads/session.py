@@ -22,8 +22,8 @@ from aiohttp.abc import AbstractResolver
 from yarl import URL
 
 from seedance_async.downloads.codings import CodingError, decoder
-from seedance_async.downloads.naming import HEAD_BYTES
 from seedance_async.errors import DownloadError
+from seedance_async.file_types import HEAD_BYTES
 from seedance_async.models.display import shown_url
 from seedance_async.network import is_loopback, is_sandbox, parse_address, public_host_fault
 from seedance_async.route import (

@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING, Final
 
 from attrs import frozen
 
-from seedance_async.downloads.naming import HEAD_BYTES, kind_of
 from seedance_async.errors import MediaError, ValidationError
+from seedance_async.file_types import HEAD_BYTES, kind_of
 from seedance_async.models import local_files
 from seedance_async.models.local_files import CLIPS_TOO
 

@@ -10,6 +10,7 @@ import pytest
 
 from seedance_async import BatchRunner, ConfigurationError, SeedanceClient, ValidationError
 from seedance_async.batch import picks, results_reading
+from seedance_async.batch.run_options import PlanOptions
 from seedance_async.batch.states import State
 from seedance_async.batch.survey import survey
 from seedance_async.sandbox import Sandbox
@@ -267,7 +268,7 @@ async def test_finals_are_surveyed_before_they_are_paid_for(tmp_path: Path) -> N
         manifest = await begun(
             sandbox, tmp_path, kept=("boat",), boat=PICTURE, fox={**PICTURE, "prompt": "A fox"}
         )
-        found = await survey(manifest, tmp_path / "out", finish=LARGER)
+        found = await survey(manifest, tmp_path / "out", PlanOptions(finish=LARGER))
         results = await run_once(sandbox, tmp_path / "out", manifest)
 
         assert 2 == len(submits(sandbox))

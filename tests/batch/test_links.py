@@ -150,6 +150,56 @@ async def test_a_journal_that_is_put_back_asks_under_the_key_of_then(
         assert 2 == len(sandbox.tasks)
 
 
+async def test_what_takes_a_renamed_source_keeps_its_result_also_along_a_chain(tmp_path: Path) -> None:
+    """A shot is put in front and all others are renumbered, in their links, too; only the new one is paid."""
+
+    def film(*scenes: str, begins: int) -> Path:
+        chain: list[dict[str, object]] = [
+            {"name": f"shot-{n}", "prompt": scene} for n, scene in enumerate(scenes, 1)
+        ]
+        for n, shot in enumerate(chain[begins:], begins):
+            shot["image_urls"] = [f"$shot-{n}.image"]
+        return manifest_of(tmp_path, *chain)
+
+    out = tmp_path / "out"
+    async with Sandbox() as sandbox:
+        before = await run_once(sandbox, out, film("One", "Two", "Three", "Four", begins=1))
+        longer = film("Title", "One", "Two", "Three", "Four", begins=2)
+        after = await run_once(sandbox, out, longer)
+        again = await run_once(sandbox, out, longer)
+        assert 5 == len(sandbox.tasks)
+
+    for n in range(1, 5):
+        ids = before[f"shot-{n}"].task_ids
+        assert ids == after[f"shot-{n + 1}"].task_ids == again[f"shot-{n + 1}"].task_ids
+    assert not any(result.stale for result in again.values())
+
+
+async def test_a_refused_job_is_sent_with_what_its_source_is_by_then(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nothing was paid under its key: it takes the URL of then, and after a re-roll the new picture."""
+    out, manifest = (
+        tmp_path / "out",
+        manifest_of(tmp_path, {"name": "a"}, made_of("b", "a"), made_of("c", "a")),
+    )
+    async with Sandbox(credits=PRICE, behaviour=Behaviour(url_life=2 * FRESH)) as sandbox:
+        await run_once(sandbox, out, manifest)
+        await anyio.sleep(3 * FRESH)
+        later = clocks.wall_now() + 3 * FRESH
+        monkeypatch.setattr(clocks, "wall_now", lambda: later)
+        sandbox.top_up(PRICE)
+        await run_once(sandbox, out, manifest)
+        assert 2 == len(sandbox.tasks)
+        sandbox.top_up(2 * PRICE)
+        results = await run_once(sandbox, out, manifest, reroll=["a"])
+
+        (newest,) = results["a"].task_ids
+        last = [body for _, body in submits(sandbox) if b"image_urls" in body][-1]
+        assert newest.encode() in last
+        assert 4 == len(sandbox.tasks)
+
+
 def manifest_of(directory: Path, *jobs: dict[str, object]) -> Path:
     """A manifest of pictures unless they say otherwise."""
     path = directory / "jobs.jsonl"

@@ -177,6 +177,8 @@ def test_results_are_read_as_far_as_they_are_some(tmp_path: Path) -> None:
         file.write(b'[1]\n\xff\n{"name": "half')
 
     found = results_reading.read(tmp_path)
+    read_past = results_reading.read_whole(tmp_path).unreadable
+    assert (3, 5, 6, 7) == read_past
     assert ["boat", "fox"] == list(found)
     assert ("sd2_2",) == found["boat"].task_ids
     assert ((), (), None, None) == (

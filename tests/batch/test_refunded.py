@@ -17,6 +17,7 @@ from attrs import evolve
 
 from seedance_async import ConfigurationError, GptImage2, Job, NanoBananaPro, SeedanceClient
 from seedance_async.batch.journal import Journal
+from seedance_async.batch.run_options import PlanOptions
 from seedance_async.batch.runner import BatchRunner
 from seedance_async.batch.survey import survey
 from seedance_async.fault_points import EXIT_CODE
@@ -219,8 +220,8 @@ async def test_a_trial_run_counts_them_and_changes_nothing(tmp_path: Path) -> No
     async with Sandbox() as sandbox:
         await run_once(sandbox, directory, manifest, reroll_refunded=1)
         for _ in range(2):
-            enough = await survey(manifest, directory, reroll_refunded=1)
-            more = await survey(manifest, directory, reroll_refunded=2)
+            enough = await survey(manifest, directory, PlanOptions(reroll_refunded=1))
+            more = await survey(manifest, directory, PlanOptions(reroll_refunded=2))
             assert (0, 1) == tuple(sum(found.tally.get(key, 0) for key in found.tally if key[1] == "planned")
                                    for found in (enough, more))  # fmt: skip
 
@@ -244,7 +245,8 @@ class TestCrashes:
     async def run(self, sandbox: Sandbox, manifest: Path, fault_point: str = "") -> CompletedProcess[bytes]:
         """Run the batch, with one reroll, until it ends or dies."""
         out, speed = str(manifest.parent / "out"), str(sandbox.conditions.speed)
-        command = [sys.executable, str(PROGRAM), sandbox.base_url, out, str(manifest), speed, "1"]
+        options = json.dumps({"reroll_refunded": 1})
+        command = [sys.executable, str(PROGRAM), sandbox.base_url, out, str(manifest), speed, options]
         environment = {**os.environ, "SEEDANCE_FAULT_POINT": fault_point}
         return await anyio.run_process(command, env=environment, check=False)
 

@@ -13,6 +13,7 @@ import pytest
 from seedance_async import ConfigurationError, Job, NanoBananaPro
 from seedance_async.batch import reroll
 from seedance_async.batch.report import write_gallery
+from seedance_async.batch.run_options import PlanOptions
 from seedance_async.batch.survey import survey
 from seedance_async.errors import CreditCapError
 from seedance_async.exit_codes import ExitCode
@@ -205,7 +206,7 @@ async def test_takers_of_an_edited_source_are_told_as_stale_and_keep_their_files
         await run_once(sandbox, out, edited)
         assert 3 == len(sandbox.paid_tasks)
         assert {"clip"} == {name for name, line in lines_of(out).items() if line["stale"]}
-        assert any("clip: made of something that was made anew since" in text for text in caplog.messages)
+        assert any("clip: made from an output that was made again since" in text for text in caplog.messages)
 
         await run_once(sandbox, out, edited, reroll=["clip"])
     assert {"clip-take-1"} == {name for name, line in lines_of(out).items() if line["stale"]}
@@ -238,7 +239,7 @@ async def test_more_takes_of_each_job_that_a_pattern_means(tmp_path: Path) -> No
     manifest = manifest_of(tmp_path, {"name": "still-1"}, {"name": "still-2"}, {"name": "sheet"})
     async with Sandbox(conditions=ONE_PRICE) as sandbox:
         await run_once(sandbox, out, manifest)
-        found = await survey(manifest, out, rerolled=["still-*"], takes=2)
+        found = await survey(manifest, out, PlanOptions(reroll=("still-*",), takes=2))
         async with opened(sandbox, out, reroll=["still-*"], takes=2) as batch:
             await results_of(batch, manifest)
 

@@ -315,6 +315,59 @@ async def test_what_cannot_be_read_is_left_out_and_said(boats: Path, seedance: T
     assert Path("s.jpg").is_file()
 
 
+async def test_a_job_that_is_gone_from_the_manifest_is_left_out_and_said(boats: Path, seedance: Type) -> None:
+    """Its files stay; a review can keep it."""
+    gone = line("noon", ["noon.mp4"]) | {"in_manifest": False}
+    write_results(boats, [line("dawn", ["dawn.mp4"]), gone])
+    left_out = await seedance("export", boats, "--otio", "c.otio")
+    assert 0 == left_out.code, left_out.err
+    assert ["dawn"] == shots_of("c.otio")
+    assert "left out, because not in the manifest any more: 1 job;" in left_out.err
+
+    write_results(boats, [gone])
+    nothing = await seedance("export", boats, "--otio", "c.otio")
+    assert 2 == nothing.code
+    assert "what of it is saved is not in the manifest any more: 1 job;" in nothing.err
+
+    write_results(boats, [{"name": "noon", "task_ids": ["t-noon"], "pick": "keep"}], "picks.jsonl")
+    kept = await seedance("export", boats, "--otio", "c.otio")
+    assert 0 == kept.code, kept.err
+    assert ["noon"] == shots_of("c.otio")
+
+
+async def test_a_batch_of_which_all_is_rejected_has_nothing_to_export(boats: Path, seedance: Type) -> None:
+    """That is said, rather than that nothing is saved."""
+    write_results(boats, [line("noon", ["noon.mp4"])])
+    write_results(boats, [{"name": "noon", "task_ids": ["t-noon"], "pick": "reject"}], "picks.jsonl")
+    ended = await seedance("export", boats)
+
+    assert 2 == ended.code
+    assert "what of it is saved is rejected in the review" in ended.err
+
+
+async def test_a_rerolled_batch_hands_over_the_newest_takes_with_the_seeds_that_were_used(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, seedance: Type
+) -> None:
+    """A real batch, made, rolled anew, and with a job less: by what its results say."""
+    monkeypatch.chdir(tmp_path)
+    jobs = [{"name": name, "model": "seedance2", "prompt": "It sails", "duration": 4} for name in "ab"]
+    write_results(Path(), jobs, "two.jsonl")
+    write_results(Path(), jobs[:1], "one.jsonl")
+    async with Sandbox() as sandbox, SeedanceClient(sandbox.api_key, sandbox.base_url) as client:
+        async with BatchRunner(client, "out") as batch:
+            assert 2 == len([result async for result in batch.run("two.jsonl")])
+        async with BatchRunner(client, "out", reroll=["a"]) as batch:
+            newest = {result.name: result async for result in batch.run("one.jsonl")}
+    ended = await seedance("export", "out", "--dataset", "ds")
+
+    assert 0 == ended.code, ended.err
+    (only,) = map(json.loads, Path("ds/metadata.jsonl").read_text().splitlines())
+    assert ("a.mp4", newest["a"].seed) == (only["file_name"], only["seed"])
+    assert newest["a"].seed is not None
+    assert Path("out/a-take-1.mp4").is_file()
+    assert "left out, because not in the manifest any more: 1 job;" in ended.err
+
+
 @pytest.mark.parametrize("file", ["../secret.mp4", "/etc/hosts.mp4", "link/secret.mp4"])
 async def test_files_outside_of_the_batch_are_not_handed_over(file: str, boats: Path, seedance: Type) -> None:
     """Results are a file that others may have written."""

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from seedance_async.cli.batch import Options
+from seedance_async.cli.batch_options import Options
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 import pytest
 
-from seedance_async.export.selection import Selection, read_picks, select
+from seedance_async.batch import picks, results_reading
+from seedance_async.export.selection import Selection, select
 
 
 def job(name: str, state: str = "saved", **fields: object) -> dict[str, Any]:
@@ -21,7 +23,7 @@ def job(name: str, state: str = "saved", **fields: object) -> dict[str, Any]:
     return {**own, "files": [f"{name}.mp4", f"{name}-last-frame.png"], **fields}
 
 
-def pick(name: str, word: str, *task_ids: str) -> dict[str, Any]:
+def pick(name: str, word: str | None, *task_ids: str) -> dict[str, Any]:
     """A line of picks."""
     return {"name": name, "task_ids": list(task_ids), "pick": word, "note": "", "at": "2026-11-26T10:00:00Z"}
 
@@ -31,9 +33,14 @@ def names(selection: Selection) -> list[str]:
     return [shot.name for shot in selection.shots]
 
 
-def chosen(jobs: list[dict[str, Any]], *picks: object) -> Selection:
+def chosen(jobs: list[dict[str, Any]], *lines: object) -> Selection:
     """The selection of these lines."""
-    return select(jobs, read_picks(picks))
+    return select(results_reading.parse(map(encoded, jobs)), picks.parse(map(encoded, lines)))
+
+
+def encoded(line: object) -> bytes:
+    """A line, as it stands in its file."""
+    return json.dumps(line).encode() + b"\n"
 
 
 def test_without_picks_every_saved_job_is_handed_over_in_the_order_of_the_results() -> None:
@@ -64,12 +71,7 @@ def test_a_later_line_of_a_job_counts_in_its_first_place() -> None:
 def test_only_what_was_kept_is_handed_over_once_anything_was() -> None:
     """The last word on the same tasks counts."""
     jobs = [job("a"), job("b"), job("c")]
-    picks = [
-        pick("a", "keep", "t-a"),
-        pick("b", "keep", "t-b"),
-        pick("b", "reject", "t-b"),
-    ]
-    found = chosen(jobs, *picks)
+    found = chosen(jobs, pick("a", "keep", "t-a"), pick("b", "keep", "t-b"), pick("b", "reject", "t-b"))
 
     assert ["a"] == names(found)
     assert found.kept
@@ -82,9 +84,16 @@ def test_what_was_rejected_is_left_out_where_nothing_was_kept() -> None:
     assert (["a"], 1, False) == (names(found), found.rejected, found.kept)
 
 
+def test_a_pick_that_was_taken_back_says_nothing() -> None:
+    """Neither that the take is kept nor that it is rejected."""
+    found = chosen([job("a"), job("b")], pick("a", "keep", "t-a"), pick("a", None, "t-a"))
+
+    assert (["a", "b"], False) == (names(found), found.kept)
+
+
 def test_a_pick_is_of_tasks_not_of_a_name() -> None:
     """A job that was made anew since was not looked at; the take that was kept stands in its place."""
-    jobs = [job("a", task_ids=["new"]), job("b"), job("a-take-1", task_ids=["old"])]
+    jobs = [job("a", task_ids=["new"]), job("b"), job("a-take-1", task_ids=["old"], older_of="a")]
 
     kept = chosen(jobs, pick("a", "keep", "old"), pick("b", "keep", "t-b"))
     rejected = chosen(jobs, pick("a", "reject", "old"))
@@ -93,11 +102,41 @@ def test_a_pick_is_of_tasks_not_of_a_name() -> None:
     assert ["a", "b"] == names(rejected)
 
 
-def test_older_takes_and_what_was_before_an_edit_are_not_the_cut() -> None:
-    """Unless the name is a job's own."""
-    jobs = [job("a"), job("a-take-1"), job("a-before-edit"), job("a-before-edit-2"), job("z-take-1")]
+def test_older_results_are_not_the_cut() -> None:
+    """By what their lines say: a job may be called as an older take is."""
+    jobs = [
+        job("a", "failed", files=[]),
+        job("a-take-1", older_of="a"),
+        job("a-before-edit", older_of="a"),
+        job("b"),
+        job("b-take-1", older_of=None),
+        job("c-take-1", older_of="a job that is not listed"),
+    ]
+    found = chosen(jobs)
 
-    assert ["a", "z-take-1"] == names(chosen(jobs))
+    assert (["b", "b-take-1"], ("a",)) == (names(found), found.unsaved)
+
+
+def test_jobs_that_are_gone_from_the_manifest_are_left_out_and_counted() -> None:
+    """Not those that a review has rejected, and not the older takes that go with them."""
+    jobs = [
+        job("a", in_manifest=True),
+        job("b", in_manifest=False),
+        job("b-take-1", in_manifest=False, older_of="b"),
+        job("c", in_manifest=False),
+        job("d", "failed", files=[], in_manifest=False),
+    ]
+    found = chosen(jobs, pick("c", "reject", "t-c"))
+
+    assert (["a"], 1, 0, ()) == (names(found), found.gone, found.rejected, found.unsaved)
+
+
+def test_what_was_kept_is_handed_over_though_it_is_gone_from_the_manifest() -> None:
+    """Such as a final, which stands in no manifest."""
+    jobs = [job("a"), job("a-final", in_manifest=False)]
+    found = chosen(jobs, pick("a-final", "keep", "t-a-final"))
+
+    assert (["a-final"], 0) == (names(found), found.gone)
 
 
 @pytest.mark.parametrize(
@@ -109,18 +148,14 @@ def test_older_takes_and_what_was_before_an_edit_are_not_the_cut() -> None:
         {},
         {"pick": "keep"},
         {"pick": ["keep"]},
-        {"name": 7, "pick": "keep"},
-        {"pick": "maybe"},
+        {"name": 7, "task_ids": ["t-b"], "pick": "keep"},
+        {"name": "b", "pick": "keep"},
+        {"name": "b", "task_ids": ["t-b"], "pick": "maybe"},
     ],
 )
 def test_what_is_no_pick_is_passed_over(line: object) -> None:
     """A review of a later version may write more than this one knows."""
-    assert ["a"] == names(chosen([job("a")], line))
-
-
-def test_a_pick_without_tasks_is_of_a_name() -> None:
-    """As somebody may write by hand."""
-    assert ["b"] == names(chosen([job("a"), job("b")], {"name": "b", "pick": "keep"}))
+    assert ["a", "b"] == names(chosen([job("a"), job("b")], line))
 
 
 def test_results_of_another_shape_harm_nothing() -> None:

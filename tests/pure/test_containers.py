@@ -14,9 +14,9 @@ import av
 import pytest
 from PIL import Image
 
-from seedance_async.downloads import kind_of
 from seedance_async.downloads.metadata import MetadataError, Origin, apply_splice, plan_insertion, read_origin
 from seedance_async.downloads.wholeness import missing
+from seedance_async.file_types import kind_of
 from seedance_async.sandbox.media import clip
 
 if TYPE_CHECKING:

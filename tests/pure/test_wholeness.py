@@ -15,8 +15,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from seedance_async.downloads import kind_of
 from seedance_async.downloads.wholeness import missing
+from seedance_async.file_types import kind_of
 from seedance_async.sandbox.media import clip
 from seedance_async.sandbox.media.plain import plain_clip, plain_jpeg, plain_png
 

@@ -10,8 +10,9 @@ import anyio
 import pytest
 
 from seedance_async import DownloadError, GptImage2, NanoBananaPro, Seedance2Video, SeedanceClient
-from seedance_async.downloads import PublicResolver, kind_of
+from seedance_async.downloads import PublicResolver
 from seedance_async.errors import ValidationError
+from seedance_async.file_types import kind_of
 from seedance_async.models import Task, VideoOutput
 from seedance_async.sandbox import Behaviour, Fault, Sandbox
 from tests.rooms.file_store import finished, picture, save

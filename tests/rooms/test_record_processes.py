@@ -201,6 +201,6 @@ async def test_on_a_full_disk_a_post_leaves_unless_a_limit_cannot_be_checked(sta
             reported, said = await texts_of(process)
 
         assert (0 if limit else 3) == len(sandbox.paid_tasks)
-    assert ["0", "CreditCapError"] == reported.split() if limit else ["3"] == reported.split()
+    assert ["0", "StandingLimitError"] == reported.split() if limit else ["3"] == reported.split()
     assert (0 if limit else 1) == said.count("account's record")
     assert state.is_dir()

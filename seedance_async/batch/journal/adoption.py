@@ -2,7 +2,8 @@
 
 A job that is new in a manifest and asks for exactly what a job asked for that is gone from it is taken for
 that job under another name. So is one that asks for what a job asked for before it was edited: whoever puts a
-shot in between renumbers all that come after it. Only what may be paid is taken over, and each result once.
+shot in between renumbers all that come after it. So is a job whose links differ only because their sources
+have other names now. Only what may be paid is taken over, and each result once.
 """
 
 from __future__ import annotations
@@ -11,9 +12,15 @@ from typing import TYPE_CHECKING, Final
 
 from attrs import frozen
 
+from seedance_async import posts
+from seedance_async.batch import keys
 from seedance_async.batch.journal import projects
+from seedance_async.filenames import fold
+from seedance_async.models.links import Link, parse_link
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
     from seedance_async.batch.journal.file import File
     from seedance_async.batch.journal.records import Row
     from seedance_async.batch.journal.take_moves import TakeMoves
@@ -64,14 +71,63 @@ def adopt(store: TakeMoves, *, after: int) -> list[Adopted]:
     adopted: list[Adopted] = []
     while rows := _that_ask_for_the_same(file, after):
         for number, name, digest in rows:
-            gone = file.row(
-                "SELECT number, name, fold, edited FROM temp.gone WHERE digest = ? "
-                "ORDER BY state <> 'saved', number LIMIT 1",
-                digest,
-            )
+            gone = _one_that_asked_for(file, digest)
             if gone is not None:
                 adopted.append(_take_over(store, gone, number, name))
+    for source in adopted:  # grows
+        adopted += _adopt_takers(store, source, adopted, after)
     return adopted
+
+
+def _adopt_takers(store: TakeMoves, source: Adopted, adopted: Sequence[Adopted], after: int) -> list[Adopted]:
+    """Take over jobs that differ from ones that are gone in nothing but the new names of their sources."""
+    file = store.file
+    former = {fold(each.name): each.before for each in adopted}
+    takers = file.rows(
+        "SELECT DISTINCT number, name, path, body FROM links JOIN jobs ON number = job "
+        "WHERE source = ? AND number > ? AND state IN ('planned', 'blocked') ORDER BY number",
+        fold(source.name),
+        after,
+    )
+    found = []
+    for number, name, path, body in takers:
+        texts = _former_texts(file, number, former)
+        gone = _one_that_asked_for(file, keys.digest(path, posts.resolved(body, texts)))
+        if gone is not None:
+            found.append(_take_over(store, gone, number, name))
+            _rewrite(file, gone[0], body, keys.digest(path, body), texts)
+    return found
+
+
+def _former_texts(file: File, number: int, former: Mapping[str, str]) -> dict[str, str]:
+    """A job's links as they were written when their sources had their former names, by what they are now."""
+    rows = file.rows("SELECT text, source, output, place FROM links WHERE job = ?", number)
+    return {
+        text: str(Link(former[source], output, place))
+        for text, source, output, place in rows
+        if source in former
+    }
+
+
+def _rewrite(file: File, number: int, body: bytes, digest: bytes, texts: Mapping[str, str]) -> None:
+    """Write the links of a job that was taken over as its new line does; what was sent stays."""
+    links = file.rows("SELECT text, source, output, place, url, task FROM links WHERE job = ?", number)
+    now: dict[str, str] = {before: text for text, before in texts.items()}
+    file.write("DELETE FROM links WHERE job = ?", number)
+    for text, source, *others in links:
+        link = parse_link(str(now.get(text, text)))
+        written, at = (text, source) if link is None else (str(link), fold(link.job))
+        file.write("INSERT INTO links VALUES (?, ?, ?, ?, ?, ?, ?)", number, written, at, *others)
+    file.write("UPDATE jobs SET body = ?, digest = ? WHERE number = ?", body, digest, number)
+
+
+def _one_that_asked_for(file: File, digest: bytes) -> Row | None:
+    """A job that is gone and asked for this; one with a result before all."""
+    return file.row(
+        "SELECT number, name, fold, edited FROM temp.gone WHERE digest = ? "
+        "ORDER BY state <> 'saved', number LIMIT 1",
+        digest,
+    )
 
 
 def _that_ask_for_the_same(file: File, after: int) -> list[Row]:

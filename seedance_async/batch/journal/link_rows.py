@@ -96,7 +96,7 @@ class LinkRows(InputRows):
         rows = self.file.rows(
             "SELECT DISTINCT edges.source FROM edges JOIN jobs ON jobs.number = edges.job "
             "JOIN jobs AS source ON source.number = edges.source "
-            f"WHERE edges.job IN ({marks}) AND jobs.post IS NULL AND ifnull(source.urls_at, 0) < ?",
+            f"WHERE edges.job IN ({marks}) AND jobs.state = 'planned' AND ifnull(source.urls_at, 0) < ?",
             *numbers,
             since,
         )

@@ -44,6 +44,12 @@ _INSERT: Final = (
     "VALUES (?, ?, ?, 1, ?, ?, ?, ?, ?, ?, 'planned', 0)"
 )
 
+_PLACE_ANEW: Final = (
+    "UPDATE jobs SET line = listed.line FROM temp.listed AS listed "
+    "WHERE listed.number = jobs.number AND listed.line IS NOT jobs.line AND listed.line IS NOT NULL"
+)
+"""Lines may stand elsewhere in the manifest than they did."""
+
 _KEEP_ORDERED: Final = (
     "INSERT OR IGNORE INTO temp.listed SELECT further.number, further.line FROM older "
     "JOIN jobs AS further USING (number) JOIN jobs AS newest ON newest.fold = older.fold "
@@ -374,6 +380,7 @@ class Planner:
             if self._adopts:
                 self.adopted = adopt(self._store, after=self._before)
             self._file.write(_KEEP_ORDERED)
+            self._file.write(_PLACE_ANEW)
             unlisted = "number NOT IN (SELECT number FROM temp.listed)"
             row = self._file.row(f"SELECT count(*) FROM jobs WHERE listed = 1 AND {unlisted}")
             removed = row[0] if row else 0

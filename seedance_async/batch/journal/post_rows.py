@@ -61,18 +61,17 @@ class PostRows(LinkRows):
 
     def _make_post(self, numbers: Sequence[int], now: float, urls: Mapping[str, str]) -> None:
         """Make planned jobs ready to be sent, all of them in one POST; ``urls`` are those of local files."""
-        asked = [self._job(number, "name, path, body, digest, state, post") for number in numbers]
-        names, paths, bodies, digests, states, refused = map(list, zip(*asked, strict=True))
+        asked = [self._job(number, "name, path, body, digest, state") for number in numbers]
+        names, paths, bodies, digests, states = map(list, zip(*asked, strict=True))
         if set(states) != {State.PLANNED}:
             raise JournalError(f"jobs {numbers} are {states}; only what is planned is sent anew")
         if len(set(digests)) > 1:
             raise JournalError(f"jobs {numbers} do not ask for the same, so they cannot share a POST")
         if keys.digest(paths[0], bodies[0]) != digests[0]:
             raise damage(f"the request of {names[0]!r}, which is not the one planned,")
-        if refused[0] is None:  # else the same bytes are sent again, under the same key
-            for number in numbers:
-                self._resolve(number)
-                self.resolve_inputs(number, urls)
+        for number in numbers:
+            self._resolve(number)
+            self.resolve_inputs(number, urls)
         asked_for = posts.body(self._as_identified(numbers[0], bodies[0]), len(numbers))
         body = posts.body(self._as_sent(numbers[0], bodies[0]), len(numbers))
         post = self._row_for(keys.joined(names), keys.digest(paths[0], asked_for), paths[0], body)
@@ -87,17 +86,21 @@ class PostRows(LinkRows):
             self._move(number, State.SUBMITTING, "post = ?, place = ?", post, place)
 
     def _row_for(self, name: str, digest: bytes, path: str, body: bytes) -> int:
-        """The row of a POST that is to be sent: the planned one if it was refused before, else a new one."""
+        """The row of a POST that is to be sent: the planned one if it was refused before, else a new one.
+
+        A refused one whose links have other URLs by now is another POST: under its key it would be refused
+        for its body, and nothing was paid under that key.
+        """
         for generation in count(1):
             key = keys.derive(self._nonce, name=name, generation=generation, digest=digest)
-            row = self.file.row("SELECT id, state FROM posts WHERE key = ?", key)
+            row = self.file.row("SELECT id, state, body FROM posts WHERE key = ?", key)
             if row is None:
                 insert = (
                     "INSERT INTO posts (key, path, body, generation, state) VALUES (?, ?, ?, ?, 'planned')"
                 )
                 self.file.write(insert, key, path, body, generation)
-                row = self.file.row("SELECT id, state FROM posts WHERE key = ?", key)
-            if row is not None and row[1] == State.PLANNED:
+                row = self.file.row("SELECT id, state, body FROM posts WHERE key = ?", key)
+            if row is not None and row[1:] == (State.PLANNED, body):
                 return int(row[0])
         raise AssertionError("count() does not end")
 
