@@ -146,11 +146,13 @@ class Store:
             return self._decide(connection, asked, clocks.wall_now())
 
     def retried(self, opened: Opened) -> None:
-        """An attempt has failed, and another one follows: nobody need wait for its answer."""
+        """An attempt has failed, and another one follows, today: nobody need wait for its answer."""
         with self._transaction() as connection:
+            now = clocks.wall_now()
             connection.execute(
-                "UPDATE posts SET awaited = 0, touched_at = ? WHERE id = ? AND key = ?",
-                (clocks.wall_now(), opened.row, opened.key),
+                "UPDATE posts SET awaited = 0, touched_at = ?, day = max(day, ?) "
+                "WHERE id = ? AND key = ? AND state <> ?",
+                (now, day_of(now), opened.row, opened.key, ACCEPTED),
             )
 
     def give_up(self, opened: Opened, *, error: str, is_unpaid: bool) -> None:

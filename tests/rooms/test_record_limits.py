@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import TYPE_CHECKING
 
 import pytest
+from attrs import evolve
 
 from seedance_async import (
     CreditCapError,
@@ -137,6 +139,26 @@ async def test_a_lost_post_counts_on_the_day_on_which_it_is_sent_again(
 
     assert 4 * PRICE == spent_in(sandbox)
     assert [PRICE, 3 * PRICE] == [each.credits_spent for each in reader.spending("day")]
+
+
+async def test_a_post_that_is_retried_past_midnight_counts_on_the_new_day(
+    sandbox: Sandbox, reader: Reader, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """By the client itself, which asks until it is answered."""
+    monkeypatch.setattr(clocks, "wall_now", lambda: NOON)
+    async with client_for(sandbox, credit_limits=CreditLimits(day=PRICE)) as client:
+        with pytest.raises(SeedanceError, match="task failed"):
+            await client.generate(SINKS)  # the price is known
+        loop = asyncio.get_running_loop()
+        began = loop.time()
+        monkeypatch.setattr(clocks, "wall_now", lambda: NOON + DAY / 2 - 0.01 + loop.time() - began)
+        sandbox.faults.add(evolve(LOST, count=3))
+        await client.submit(BOAT)
+        with pytest.raises(CreditCapError):
+            await client.submit(BOAT)
+
+    assert PRICE == spent_in(sandbox)
+    assert [0, PRICE] == [each.credits_spent for each in reader.spending("day")]
 
 
 @pytest.mark.parametrize("later", [-DAY, 0.0, 3600.0])
