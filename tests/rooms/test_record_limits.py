@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from contextlib import closing
 from typing import TYPE_CHECKING
 
 import pytest
@@ -11,14 +12,18 @@ from attrs import evolve
 from seedance_async import (
     CreditCapError,
     CreditLimits,
+    Kind,
     NanoBananaPro,
     RetryPolicy,
     SeedanceError,
+    Submission,
+    Task,
     UncertainSubmissionError,
     clocks,
 )
-from seedance_async.record import Reader, record_path
+from seedance_async.record import Asked, Reader, record_path
 from seedance_async.record.limits import DAY
+from seedance_async.record.store import Opened, Store
 from seedance_async.sandbox import Fault, Sandbox
 from tests.batch.helpers import PRICE
 from tests.faults.helpers import client_for
@@ -82,6 +87,22 @@ async def test_a_refund_makes_room_for_at_most_what_was_charged(sandbox: Sandbox
             await client.submit(BOAT)
 
     assert 2 * PRICE == spent_in(sandbox)
+
+
+def test_the_refund_of_one_task_settles_no_post_of_two(tmp_path: Path) -> None:
+    """Where no answer states a charge, the other task may have cost something."""
+    path = tmp_path / "record.sqlite"
+    asked = Asked(key="key", kind=Kind(model="gpt-image-2"), tasks=2)
+    with closing(Store(path, CreditLimits(), patience=5)) as store:
+        opened = store.intend(asked)
+        assert isinstance(opened, Opened)
+        store.accept(asked, opened, Submission(id="a", task_ids=("a", "b")))
+        uncertain = []
+        for task_id in ("a", "b"):
+            store.finish(Task(id=task_id, status="failed", credits_refunded=PRICE))
+            uncertain.append(sum(each.uncertain for each in Reader(path).spending("day")))
+
+    assert [1, 0] == uncertain
 
 
 async def test_a_task_of_another_key_leaves_a_post_in_doubt(sandbox: Sandbox, reader: Reader) -> None:
