@@ -5,8 +5,8 @@ wall clock since 1970, UTC, and order nothing: that is what ``id`` is for, becau
 
 ``sent_at``   is when it was sent first: a server remembers a key from then on.
 
-``day``       is the day of UTC on which it counts: of ``sent_at``, or the one on which it was sent again after it
-had ended without an answer.
+``day``       is the day of UTC on which it counts: of ``sent_at``, or of the last time that it was
+sent again for want of an answer.
 
 ``kind``      is what the price goes by, a JSON list.
 

@@ -146,11 +146,13 @@ class Store:
             return self._decide(connection, asked, clocks.wall_now())
 
     def retried(self, opened: Opened) -> None:
-        """An attempt has failed, and another one follows: nobody need wait for its answer."""
+        """An attempt has failed, and another one follows, today: nobody need wait for its answer."""
         with self._transaction() as connection:
+            now = clocks.wall_now()
             connection.execute(
-                "UPDATE posts SET awaited = 0, touched_at = ? WHERE id = ? AND key = ?",
-                (clocks.wall_now(), opened.row, opened.key),
+                "UPDATE posts SET awaited = 0, touched_at = ?, day = max(day, ?) "
+                "WHERE id = ? AND key = ? AND state <> ?",
+                (now, day_of(now), opened.row, opened.key, ACCEPTED),
             )
 
     def give_up(self, opened: Opened, *, error: str, is_unpaid: bool) -> None:
@@ -378,9 +380,9 @@ def _book_end(connection: sqlite3.Connection, row: int) -> None:
     kind, used, booked = connection.execute(
         "SELECT kind, credits_used, credits_refunded FROM posts WHERE id = ?", (row,)
     ).fetchone()
-    tasks, stated, charged, refunded = connection.execute(
-        "SELECT count(*), count(credits_used), sum(credits_used), sum(credits_refunded) FROM tasks "
-        "WHERE post = ?",
+    tasks, stated, charged, refunded, returned = connection.execute(
+        "SELECT count(*), count(credits_used), sum(credits_used), sum(credits_refunded), "
+        "sum(credits_refunded > 0) FROM tasks WHERE post = ?",
         (row,),
     ).fetchone()
     if used is None and stated == tasks:
@@ -388,7 +390,7 @@ def _book_end(connection: sqlite3.Connection, row: int) -> None:
         _charge(connection, row, used)
         _learn(connection, kind, used / tasks)
     if used is None:
-        if refunded:  # what was never booked cannot be given back, but it costs nothing any more
+        if returned == tasks:  # what was never booked cannot be given back, but it costs nothing any more
             connection.execute("UPDATE posts SET settled = 1 WHERE id = ?", (row,))
         return
     refunded = at_most_charged(refunded, used)

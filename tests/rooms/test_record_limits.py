@@ -1,22 +1,29 @@
-"""What standing limits count: no refund, no task id and no midnight makes room that the account does not have."""
+"""What standing limits count: no refund, no task id and no midnight makes room that there is not."""
 
 from __future__ import annotations
 
+import asyncio
+from contextlib import closing
 from typing import TYPE_CHECKING
 
 import pytest
+from attrs import evolve
 
 from seedance_async import (
     CreditCapError,
     CreditLimits,
+    Kind,
     NanoBananaPro,
     RetryPolicy,
     SeedanceError,
+    Submission,
+    Task,
     UncertainSubmissionError,
     clocks,
 )
-from seedance_async.record import Reader, record_path
+from seedance_async.record import Asked, Reader, record_path
 from seedance_async.record.limits import DAY
+from seedance_async.record.store import Opened, Store
 from seedance_async.sandbox import Fault, Sandbox
 from tests.batch.helpers import PRICE
 from tests.faults.helpers import client_for
@@ -82,6 +89,22 @@ async def test_a_refund_makes_room_for_at_most_what_was_charged(sandbox: Sandbox
     assert 2 * PRICE == spent_in(sandbox)
 
 
+def test_the_refund_of_one_task_settles_no_post_of_two(tmp_path: Path) -> None:
+    """Where no answer states a charge, the other task may have cost something."""
+    path = tmp_path / "record.sqlite"
+    asked = Asked(key="key", kind=Kind(model="gpt-image-2"), tasks=2)
+    with closing(Store(path, CreditLimits(), patience=5)) as store:
+        opened = store.intend(asked)
+        assert isinstance(opened, Opened)
+        store.accept(asked, opened, Submission(id="a", task_ids=("a", "b")))
+        uncertain = []
+        for task_id in ("a", "b"):
+            store.finish(Task(id=task_id, status="failed", credits_refunded=PRICE))
+            uncertain.append(sum(each.uncertain for each in Reader(path).spending("day")))
+
+    assert [1, 0] == uncertain
+
+
 async def test_a_task_of_another_key_leaves_a_post_in_doubt(sandbox: Sandbox, reader: Reader) -> None:
     """A server that repeats one id charges each POST: what it may have cost stays held."""
     limits = CreditLimits(day=2.5 * PRICE)
@@ -137,6 +160,26 @@ async def test_a_lost_post_counts_on_the_day_on_which_it_is_sent_again(
 
     assert 4 * PRICE == spent_in(sandbox)
     assert [PRICE, 3 * PRICE] == [each.credits_spent for each in reader.spending("day")]
+
+
+async def test_a_post_that_is_retried_past_midnight_counts_on_the_new_day(
+    sandbox: Sandbox, reader: Reader, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """By the client itself, which asks until it is answered."""
+    monkeypatch.setattr(clocks, "wall_now", lambda: NOON)
+    async with client_for(sandbox, credit_limits=CreditLimits(day=PRICE)) as client:
+        with pytest.raises(SeedanceError, match="task failed"):
+            await client.generate(SINKS)  # the price is known
+        loop = asyncio.get_running_loop()
+        began = loop.time()
+        monkeypatch.setattr(clocks, "wall_now", lambda: NOON + DAY / 2 - 0.01 + loop.time() - began)
+        sandbox.faults.add(evolve(LOST, count=3))
+        await client.submit(BOAT)
+        with pytest.raises(CreditCapError):
+            await client.submit(BOAT)
+
+    assert PRICE == spent_in(sandbox)
+    assert [0, PRICE] == [each.credits_spent for each in reader.spending("day")]
 
 
 @pytest.mark.parametrize("later", [-DAY, 0.0, 3600.0])
