@@ -75,8 +75,8 @@ class BatchRunner:
         replay_window: seconds for which a job whose answer was lost is sent again under its key.
         resubmit_uncertain: send also those again that are older than that, or that runs have died of; under a
             new key where the server says no more than that it knows theirs. They may be paid twice.
-        retry_failed: send those anew that failed or were refused in earlier runs, under new keys. What they
-            cost so far stays in the sums, what they cost now comes to it.
+        retry_failed: send those anew that failed or were refused in earlier runs, under new keys; once, as
+            ``reroll`` does. What they cost so far stays in the sums, what they cost now comes to it.
         reroll_refunded: make a job anew that failed and was fully refunded, at most so often over all runs,
             under new keys and the cap. Never one that was refused, or not refunded.
         embed: put each job's prompt into its files' own metadata; False keeps them as the server made them.
@@ -386,7 +386,7 @@ class BatchRunner:
         oldest = now - self._replay_window
         await journal.do(journal.store.begin_run, replayable_since=oldest, account=account, now=now)
         if self._plan_options.retry_failed:
-            await journal.do(journal.store.plan_ended_again)
+            _note_unfinished(await journal.do(journal.store.plan_ended_again))
         most = self._plan_options.reroll_refunded
         async for failures in refunded.plan_earlier(journal, most=most):
             refunded.report(failures, most=most)
@@ -402,8 +402,7 @@ class BatchRunner:
         self._rerolled = Rerolled()
         if self._chosen:
             self._rerolled = await journal.do(journal.store.reroll, self._chosen, self._plan_options.takes)
-        if self._rerolled.unfinished:
-            log.warning("%s: %s", on_record.shown_names(self._rerolled.unfinished), UNFINISHED)
+        _note_unfinished(self._rerolled.unfinished)
 
     def _saver(self, journal: Journal) -> Saver:
         return Saver(self._client, journal, self._directory, self._template, embed=self._embed)
@@ -450,6 +449,11 @@ class BatchRunner:
 
     def _note_changes(self, changes: Changes) -> None:
         self._changes = changes
+
+
+def _note_unfinished(names: Sequence[str]) -> None:
+    if names:
+        log.warning("%s: %s", on_record.shown_names(names), UNFINISHED)
 
 
 async def _nothing() -> AsyncIterator[JobResult]:

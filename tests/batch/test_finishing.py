@@ -239,8 +239,10 @@ async def test_a_final_that_the_manifest_asks_for_is_made_as_its_job(tmp_path: P
         manifest_of(tmp_path, boat=PICTURE, hero={**PICTURE, **LARGER}, fox={**PICTURE, "prompt": "A fox"})
         for _ in range(2):
             await finished(sandbox, manifest)
-
         assert ["2K", "2K"] == [body["resolution"] for body in bodies(sandbox, after=2)]
+        await run_once(sandbox, tmp_path / "out", manifest)
+
+        assert ["A fox"] == [body["prompt"] for body in bodies(sandbox, after=4)]
 
 
 async def test_a_kept_take_is_finished_though_its_job_was_edited(tmp_path: Path) -> None:

@@ -328,6 +328,26 @@ async def test_an_order_is_open_until_its_batch_is_closed_in_good_order(tmp_path
         assert 3 == len(sandbox.paid_tasks)
 
 
+async def test_what_failed_is_made_anew_once_though_the_command_dies_and_is_repeated(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """It failed once more in the run that died; the repetition says so, and a further one makes it anew."""
+    out, manifest = tmp_path / "out", manifest_of(tmp_path, {"name": "a", "prompt": "It [[sandbox:fail]]"})
+    async with Sandbox() as sandbox:
+        await run_once(sandbox, out, manifest)
+        with suppress(ZeroDivisionError):
+            async with opened(sandbox, out, retry_failed=True) as batch:
+                await results_of(batch, manifest)
+                raise ZeroDivisionError
+        results = await run_once(sandbox, out, manifest, retry_failed=True)
+        assert {"failed": 1} == states(results)
+        assert 2 == len(submits(sandbox))
+        assert any("a: an earlier run has not come to its end" in text for text in caplog.messages)
+        await run_once(sandbox, out, manifest, retry_failed=True)
+
+        assert 3 == len(submits(sandbox))
+
+
 async def test_a_new_job_is_made_once_however_often_it_is_ordered_anew(tmp_path: Path) -> None:
     """There is nothing to make anew yet; and the command that made it may have been cut off at its end."""
     manifest = manifest_of(tmp_path, {"name": "boat"}, {"name": "swan"})

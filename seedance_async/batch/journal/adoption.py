@@ -119,6 +119,8 @@ def _rewrite(file: File, number: int, body: bytes, digest: bytes, texts: Mapping
         link = parse_link(str(now.get(text, text)))
         written, at = (text, source) if link is None else (str(link), fold(link.job))
         file.write("INSERT INTO links VALUES (?, ?, ?, ?, ?, ?, ?)", number, written, at, *others)
+    known = "(SELECT fold, digest FROM jobs WHERE number = ?)"
+    file.write(f"UPDATE OR IGNORE refunds SET digest = ? WHERE (fold, digest) = {known}", digest, number)
     file.write("UPDATE jobs SET body = ?, digest = ? WHERE number = ?", body, digest, number)
 
 

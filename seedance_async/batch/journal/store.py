@@ -115,14 +115,23 @@ class Store(RefundedMoves, TakeMoves):
         self.file.write(f"UPDATE posts SET state = ? WHERE state = ? AND {condition}", after, before, *values)
 
     @transaction
-    def plan_ended_again(self) -> None:
-        """Plan each listed job anew that failed or was refused; what it cost so far stays in the sums."""
-        self.file.write(
-            f"UPDATE jobs SET {AGAIN} WHERE listed = 1 AND state IN (?, ?)",
-            State.FAILED,
-            State.REFUSED,
-        )
+    def plan_ended_again(self) -> list[str]:
+        """Plan each listed job anew that failed or was refused; what it cost so far stays in the sums.
+
+        It is an order as a re-roll is, and open until a run has come to its end.
+
+        Returns:
+            The names of those that an open order has made anew already: they are not planned.
+        """
+        ended = "listed = 1 AND state IN ('failed', 'refused')"
+        is_open = "fold IN (SELECT fold FROM rerolls)"
+        rows = self.file.rows(f"SELECT name FROM jobs WHERE {ended} AND {is_open} ORDER BY number")
+        self.file.write("DROP TABLE IF EXISTS temp.again")
+        self.file.write(f"CREATE TEMP TABLE again AS SELECT fold FROM jobs WHERE {ended} AND NOT {is_open}")
+        self.file.write(f"UPDATE jobs SET {AGAIN} WHERE {ended} AND NOT {is_open}")
+        self.file.write("INSERT INTO rerolls SELECT fold FROM temp.again")
         self.recall()
+        return [name for (name,) in rows]
 
     @transaction
     def complete_again(self, numbers: Sequence[int]) -> None:
