@@ -114,9 +114,6 @@ def environment_without(key: str | None, variables: Mapping[str, str]) -> dict[s
 class Hook:
     """Tells one program of events, from a thread of its own.
 
-    Attributes:
-        has_begun: whether the batch has.
-
     Args:
         command: the program and its arguments.
         kinds: the events that it is told of.
@@ -134,7 +131,6 @@ class Hook:
         patience: float = PATIENCE,
         grace: float = GRACE,
     ) -> None:
-        self.has_begun: bool = False
         self._command = list(command)
         self._kinds = frozenset(kinds)
         self._environment = dict(environment)
@@ -154,7 +150,6 @@ class Hook:
 
     def tell(self, kind: str, fields: Mapping[str, object]) -> None:
         """Let an event wait; returns at once."""
-        self.has_begun = True
         if kind not in self._kinds:
             return
         shown = {name: value for name, value in fields.items() if name != "urls"}
@@ -316,8 +311,7 @@ async def telling(
     try:
         yield Displays(display, EventDisplay(*names, hook.tell))
     except SeedanceError as error:  # nobody else says so at night
-        if hook.has_begun:
-            hook.tell("ended", {"exit_code": code_of(error), "reason": error.message})
+        hook.tell("ended", {"exit_code": code_of(error), "reason": error.message})
         raise
     finally:
         await hook.close()

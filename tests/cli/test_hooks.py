@@ -176,7 +176,7 @@ async def test_a_batch_that_ends_by_an_error_is_told_of_as_well(
     ended = await batch(sandbox, tmp_path, "--on-event", recorder)
 
     assert 2 == ended.returncode
-    assert ["started", "ended"] == kinds(tmp_path)
+    assert ["ended"] == kinds(tmp_path)
     assert 2 == told(tmp_path)[-1]["event"]["exit_code"]
     assert "prompt" in told(tmp_path)[-1]["event"]["reason"]
 
