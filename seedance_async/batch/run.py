@@ -106,7 +106,7 @@ class Run:
             project=options.project,
         )
         self._under_way = 0  # posts that were handed out, and whose jobs may come back to the queue
-        self._requeued: set[int] = set()
+        self._handled: set[int] = set()  # the reading may list one of these as planned meanwhile
         self._suspect: Post | None = None
         self._journal_failure: JournalError | None = None
         self._reading = anyio.CancelScope()
@@ -247,7 +247,7 @@ class Run:
 
     def _requeue(self, entry: JobEntry) -> None:
         """Let a job wait for another turn. Its key was not refused for good, so it is as good as new."""
-        self._requeued.add(entry.number)
+        self._handled.add(entry.number)
         self._queue.add(evolve(entry, key=None))
 
     # --- collecting
@@ -281,9 +281,8 @@ class Run:
         failed = {job.number for job, _ in ends if job.state is State.FAILED}
         if not failed or not self._options.reroll_refunded or self.stopped is not None:
             return ends
-        self._requeued |= failed  # before the reading can meet one as planned
+        self._handled |= failed
         planned = {entry.number: entry for entry in await self._refunded.plan(failed)}
-        self._requeued -= failed - planned.keys()
         for entry in planned.values():
             self._requeue(entry)
         return [end for end in ends if end[0].number not in planned]
@@ -364,7 +363,7 @@ class Run:
             with self._reading:
                 async for jobs in planned:
                     for job in jobs:
-                        if job.number not in self._requeued:  # what an earlier run began may be listed late
+                        if job.number not in self._handled:
                             self._queue.add(job)
                     self._changed.set()
                     while self._queue.is_full and self.stopped is None:
@@ -383,6 +382,7 @@ class Run:
                 self._stop_for_canaries()
                 await self._reserve_begun(post)
             if self.stopped is None:
+                self._handled.update(post.numbers)
                 self._suspect = post if post.is_suspect else None
                 await self._hand_out(post)
             while (

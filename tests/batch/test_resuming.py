@@ -6,7 +6,7 @@ import json
 import sqlite3
 from collections import Counter
 from contextlib import closing
-from typing import TYPE_CHECKING, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn
 
 import anyio
 import pytest
@@ -30,7 +30,7 @@ from seedance_async.sandbox import AccountSpec, Behaviour, Conditions, Fault, Sa
 from tests.batch.helpers import PRICE, charged, opened, pictures, results_of, run_once, states, submits
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
+    from collections.abc import AsyncIterator, Callable
     from pathlib import Path
 
 
@@ -251,6 +251,41 @@ async def test_a_stored_answer_that_hides_the_outcome_is_given_up_when_told_to(
         results = await run_once(sandbox, tmp_path, pictures(1), resubmit_uncertain=True)
 
         assert {"saved": 1} == states(results)
+        assert 1 == len(sandbox.paid_tasks)
+
+
+async def test_a_job_that_is_sent_under_a_new_key_is_not_handed_out_twice(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Between its keys it stands on record as planned, and the source may name it just then."""
+    faults = [
+        Fault(effect="drop", on="submit", moment="before"),
+        Fault(effect="status", on="submit", moment="before", status=402, nth=2),
+    ]
+    given_up = anyio.Event()
+
+    async def late() -> AsyncIterator[Job]:
+        await given_up.wait()
+        for job in pictures(1):
+            yield job
+
+    async with Sandbox(behaviour=Behaviour(stored=frozenset({"4xx"})), faults=faults) as sandbox:
+        assert {"uncertain": 1} == states(await run_once(sandbox, tmp_path, pictures(1)))
+        async with opened(sandbox, tmp_path, resubmit_uncertain=True) as batch:
+            store, do = batch.journal.store, batch.journal.do
+
+            async def slowly(work: Callable[..., Any], *args: object, **options: object) -> object:
+                done = await do(work, *args, **options)
+                if getattr(work, "func", None) == store.postpone:
+                    given_up.set()
+                    await anyio.sleep(1.0)
+                return done
+
+            monkeypatch.setattr(batch.journal, "do", slowly)
+            results = await results_of(batch, late())
+
+        assert {"saved": 1} == states(results)
+        assert 4 == len(submits(sandbox))
         assert 1 == len(sandbox.paid_tasks)
 
 
