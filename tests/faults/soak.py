@@ -223,8 +223,8 @@ class Story:
 
     def _is_about_lost_tasks(self, refused: JournalError) -> bool:
         """A sandbox that answers 404 to every poll, for ever, looks like one that was started anew."""
-        endless = [fault for fault in self.sandbox.faults.rules if fault.count is None and fault.on != "submit"]
-        lost = any(fault.effect == "status" and fault.status == 404 for fault in endless)
+        endless = [fault for fault in self.sandbox.faults.rules if fault.count is None]
+        lost = any(fault.status == 404 and fault.on in {"task", "any"} for fault in endless)
         return lost and "does not know the tasks" in str(refused)
 
     def _check_reported(
