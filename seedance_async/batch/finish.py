@@ -23,8 +23,8 @@ from attrs import field, frozen
 
 from seedance_async import wire
 from seedance_async.answers import Task, VideoOutput
+from seedance_async.batch.cells import cell
 from seedance_async.batch.jobs import Job
-from seedance_async.batch.manifest import cell
 from seedance_async.errors import ConfigurationError, ValidationError
 from seedance_async.filenames import fold
 from seedance_async.models import MEDIA_FIELDS, REQUEST_TYPES, Request

@@ -14,7 +14,7 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING, Final
 
-from seedance_async.batch.entries import ASKED_SEED
+from seedance_async.batch.cells import ASKED_SEED
 from seedance_async.batch.jobs import JobResult
 from seedance_async.batch.journal.records import as_json
 from seedance_async.batch.trials import mismatches_of

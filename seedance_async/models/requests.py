@@ -9,11 +9,12 @@ mode: none is text-to-…, ``image_url`` or ``image_urls`` is image-to-…, ``me
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Mapping, Sequence  # noqa: F401 - a converter's annotation names it
-from typing import ClassVar, Final, Literal, Self, TypeAlias, get_args
+from typing import ClassVar, Final, Generic, Literal, Self, TypeAlias, get_args
 
 import attrs
 from attrs import Factory, field, frozen
 
+from seedance_async.answers import ImageOutput, OutputT_co, VideoOutput
 from seedance_async.convertible import Convertible
 from seedance_async.errors import ValidationError
 from seedance_async.models.converters import url_text, url_tuple, whole_seconds
@@ -85,8 +86,8 @@ def _type_of_media(request: GptImage2 | NanoBananaPro) -> ImageType:
     return "image-to-image" if _is_given(request.image_urls) else "text-to-image"
 
 
-class FromFields(Convertible):
-    """A request that is made of fields by the API's names, as JSON and manifests have them."""
+class BaseRequest(Convertible, Generic[OutputT_co]):
+    """A request, made of fields by the API's names as JSON has them; each of its tasks has this output."""
 
     __slots__ = ()
     readable = True
@@ -129,7 +130,7 @@ def _unknown_field(name: str, known: Collection[str]) -> str:
 
 
 @frozen(kw_only=True)
-class Seedance2Video(FromFields):
+class Seedance2Video(BaseRequest[VideoOutput]):
     """One Seedance 2 video: ``POST /video/seedance2``.
 
     Attributes:
@@ -210,7 +211,7 @@ class Seedance2Video(FromFields):
 
 
 @frozen(kw_only=True)
-class GptImage2(FromFields):
+class GptImage2(BaseRequest[ImageOutput]):
     """One to four pictures by GPT Image 2: ``POST /image/gpt-image-2``.
 
     Attributes:
@@ -251,7 +252,7 @@ class GptImage2(FromFields):
 
 
 @frozen(kw_only=True)
-class NanoBananaPro(FromFields):
+class NanoBananaPro(BaseRequest[ImageOutput]):
     """One picture by Nano Banana Pro: ``POST /image/nano-banana-pro``.
 
     Attributes:
