@@ -29,6 +29,8 @@ from seedance_async.credit_format import format_credits
 from seedance_async.errors import ConfigurationError
 from seedance_async.media.written import as_written
 from seedance_async.models import MEDIA_FIELDS, REQUEST_TYPES
+from seedance_async.models.reference import ABOUT
+from seedance_async.models.rules import accepted
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine, Iterator, Sequence
@@ -37,27 +39,6 @@ if TYPE_CHECKING:
 
     from seedance_async import SeedanceClient
     from seedance_async.models import Request, Submission, Task
-
-HELP: Final = {
-    "mode": "Follows from the media given.",
-    "quality_tier": "Picture quality, and price.",
-    "channel": "The vendor's route to the model.",
-    "aspect_ratio": "Width to height.",
-    "duration": "Seconds, 4 to 15.",
-    "resolution": "Size of the picture.",
-    "image_url": "Start frame: a public https URL, or a local file with --media-store.",
-    "end_image_url": "End frame, beside a start frame.",
-    "media_urls": "Reference picture or clip; repeat for more.",
-    "generate_audio": "Make sound, too; on by default.",
-    "fixed_lens": "Keep the camera still.",
-    "seed": "-1 to 4294967295; the same seed makes the same clip again.",
-    "type": "Follows from the pictures given.",
-    "image_size": "Width to height.",
-    "output_format": "File format.",
-    "image_urls": "Source picture; repeat for more.",
-    "batch_count": "How many pictures of the prompt, 1 to 4.",
-}
-"""A line for every field of every request but the prompt."""
 
 SUMMARIES: Final = {
     "seedance2": "A clip by Seedance 2: from text, from a start frame, or from reference media.",
@@ -213,11 +194,20 @@ def _flag(field: attrs.Attribute[object], hint: object) -> Parameter:
     default = str(field.default) if isinstance(field.default, str | int) and hint is not bool else None
     return Parameter(
         name=one_name,
-        help=HELP[field.name],
+        help=_help(field, hint),
         show_default=(lambda _: default) if default else False,
         negative=() if repeated else None,
         converter=None if repeated or hint is bool else _as_written,
     )
+
+
+def _help(field: attrs.Attribute[object], hint: object) -> str:
+    """A line about a field, with what it accepts where cyclopts does not list it."""
+    about = ABOUT[field.name]
+    if hint is bool:
+        return f"{about} On by default." if field.default else about
+    is_number = typing.get_origin(hint) is not Literal and field.name not in MEDIA_FIELDS
+    return f"{about} Accepts {accepted(field)}." if is_number else about
 
 
 def _plain_type(hint: object) -> object:

@@ -141,8 +141,13 @@ class Seedance2Video(BaseRequest[VideoOutput]):
         end_image_url: the last frame; optional, in image-to-video only.
         media_urls: 1 to 12 images and videos, in media-to-video only. Video URLs must support Range requests.
         mode: derived from the media if left out.
+        quality_tier: ``mini``, ``standard`` or ``pro``: picture quality, and price.
+        channel: the vendor's route to the model: ``standard``, ``real`` or ``wild``.
+        aspect_ratio: width to height; ``adaptive`` takes that of the media.
         duration: 4 to 15 seconds, as an int or a text of one. When extending a clip, the length added.
-        resolution: ``1080p-plus`` and ``4k`` need ``quality_tier="pro"``.
+        resolution: ``720p``, ``1080p``, or, with ``quality_tier="pro"`` only, ``1080p-plus`` and ``4k``.
+        generate_audio: whether it has sound.
+        fixed_lens: whether the camera stays still.
         seed: -1 to 4,294,967,295; not on the ``real`` channel and not on the ``mini`` tier.
 
     Raises:
@@ -218,8 +223,9 @@ class GptImage2(BaseRequest[ImageOutput]):
         prompt: 3 to 20,000 characters.
         image_urls: 1 to 10 source pictures, URLs or paths, in image-to-image only.
         type: derived from ``image_urls`` if left out; always sent, as the table requires.
-        resolution: required by the table; the default is sent explicitly.
-        aspect_ratio: required by the table; the default is sent explicitly.
+        resolution: ``1K``, ``2K`` or ``4K``; required by the table, so the default is sent explicitly.
+        aspect_ratio: width to height, or ``auto``; required by the table, so the default is sent explicitly.
+        channel: the vendor's route to the model: ``standard`` or ``economy``.
         batch_count: 1 to 4 pictures, each a task of its own.
 
     Raises:
@@ -260,6 +266,8 @@ class NanoBananaPro(BaseRequest[ImageOutput]):
         image_urls: 1 to 8 source pictures, URLs or paths, in image-to-image only.
         type: derived from ``image_urls`` if left out; always sent, as the table requires.
         image_size: an aspect ratio, under the name the API gives it here.
+        output_format: ``png`` or ``jpeg``.
+        resolution: ``1K``, ``2K`` or ``4K``.
 
     Raises:
         ValidationError: with every problem, field by field.

@@ -10,9 +10,9 @@ import attrs
 import av
 import pytest
 
-from seedance_async.cli.generate import HELP
 from seedance_async.exit_codes import ExitCode
 from seedance_async.models import REQUEST_TYPES
+from seedance_async.models.reference import ABOUT
 from seedance_async.sandbox import Fault
 
 if TYPE_CHECKING:
@@ -284,4 +284,4 @@ def test_every_field_of_a_request_is_a_flag_with_a_word_about_it(request_type: t
     """A field that the API gains is not forgotten on the command line."""
     fields = {field.name for field in attrs.fields(request_type)} - {"prompt"}
 
-    assert fields <= HELP.keys()
+    assert fields <= ABOUT.keys()
