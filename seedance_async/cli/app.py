@@ -69,11 +69,11 @@ def build() -> App:
     app.command(record.tasks)
     app.command(record.spend)
     app.command(sandbox.sandbox)
-    order = (
-        "demo generate fields batch review expand export estimate status wait download tasks spend sandbox"
+    app.register_install_completion_command(
+        help="Install completion for this shell (bash, zsh, fish, PowerShell), and print where it is."
     )
-    for position, name in enumerate(order.split()):
-        app[name].sort_key = position  # help lists them in the order in which a newcomer needs them
+    for position, name in enumerate(ORDER.split()):
+        app[name].sort_key = position
     return app
 
 

@@ -21,6 +21,7 @@ from seedance_async import wire
 from seedance_async.batch.delivery import wish_of
 from seedance_async.cli.collect import save, wait_for_all, write_final
 from seedance_async.cli.connection import Connection
+from seedance_async.cli.expectation import check_cap, expectation, expected_price
 from seedance_async.cli.media import Media
 from seedance_async.cli.output import write_message
 from seedance_async.cli.paths import Output, check_writable
@@ -51,6 +52,7 @@ IdempotencyKey = Annotated[
     str | None,
     Parameter(help="Key of an earlier run of this very command: collects its job instead of paying again."),
 ]
+MaxCredits = Annotated[float | None, Parameter(help="Send nothing that may cost more credits than this.")]
 NoEmbed = Annotated[
     bool,
     Parameter(negative=(), show_default=False, help="Leave the prompt out of the files' own metadata."),
@@ -77,13 +79,21 @@ async def generate(
     directory: Path,
     key: str | None,
     timeout: float | None,
+    max_credits: float | None,
     embed: bool,
     media: Media,
     connection: Connection,
 ) -> int:
-    """Submit a request, wait for its tasks and save their files."""
+    """Submit a request, wait for its tasks and save their files.
+
+    Raises:
+        CreditCapError: it may cost more than ``max_credits``; nothing was sent.
+    """
+    price = expected_price(request, connection)
+    check_cap(price, max_credits)
     job = _Job(request, key=key or str(uuid.uuid4()), directory=directory, embed=embed, connection=connection)
     async with connection.client(media_store=media.store()) as client:
+        write_message(expectation(price, client.forecast(request)))
         try:
             return await job.run(client, timeout=timeout)
         except anyio.get_cancelled_exc_class():
@@ -148,6 +158,7 @@ def _command(model: str, request_type: type[Request]) -> Callable[..., Coroutine
         output: Output = Path(),
         idempotency_key: IdempotencyKey = None,
         timeout: TimeoutFlag = None,
+        max_credits: MaxCredits = None,
         no_embed: NoEmbed = False,
         media: Media | None = None,
         connection: Connection | None = None,
@@ -165,6 +176,7 @@ def _command(model: str, request_type: type[Request]) -> Callable[..., Coroutine
             directory=output,
             key=idempotency_key,
             timeout=timeout,
+            max_credits=max_credits,
             embed=not no_embed,
             media=media or Media(),
             connection=connection or Connection(),
