@@ -99,8 +99,9 @@ class Page:
         number: from 1.
         counts: jobs of each state on all pages.
         credits: charged, of all pages.
-        refunded: given back of it.
         states: for each page, the states that are found on it.
+        refunded: credits that were given back.
+        of_sandbox: whether credits and times are a sandbox's.
     """
 
     number: int
@@ -108,6 +109,7 @@ class Page:
     credits: float
     states: Sequence[Iterable[str]]
     refunded: float = 0.0
+    of_sandbox: bool = False
 
 
 def whole(cards: Iterable[Card]) -> Page:
@@ -183,6 +185,8 @@ def _summary(cards: Sequence[Card], page: Page) -> str:
     words += [f"{count:,} {state}" for state, count in page.counts.items() if state != "saved"]
     if page.credits:
         words.append(format_credits(page.credits, page.refunded, with_unit=True))
+    if page.of_sandbox:
+        words.append("a sandbox's: play money, and a clock of its own")
     return " · ".join(words)
 
 
@@ -223,14 +227,15 @@ def _page_links(page: Page) -> str:
 def _figure(card: Card) -> str:
     files = [file for file in card.files if _link(file)]
     notes = "".join(f'<span class="mark">{html.escape(mark)}</span>' for mark in card.marks)
-    notes += "".join(f"<span>{html.escape(note)}</span>" for note in _notes(card))
     if card.differs:
         notes += f'<span class="differs">{html.escape(card.differs)}</span>'
+    notes += "".join(f"<span>{html.escape(note)}</span>" for note in _notes(card))
     return f"""<figure class="{_ratio_class(card.ratio)}" data-state="{html.escape(card.state)}">
 {_media(card, files)}
 <figcaption><p dir="auto">{html.escape(card.prompt)}</p>
-<div><b><bdi>{html.escape(card.name)}</bdi></b>{notes}
+<div title="{html.escape(card.name)}"><b><bdi>{html.escape(card.name)}</bdi></b>
 <button type="button" class="copy" title="copy the prompt">copy</button></div>
+<div class="notes">{notes}</div>
 {_details(card, files)}</figcaption>
 </figure>"""
 

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Final
 from attrs import define, field
 
 from seedance_async.batch import chart, gallery
+from seedance_async.batch.account_check import is_of_sandbox
 from seedance_async.batch.journal import Journal
 from seedance_async.batch.states import ENDED, NEVER_PAID, State
 from seedance_async.batch.trials import mismatches_of
@@ -113,6 +114,7 @@ class _Writer:
             counts=counts,
             credits=store.credits_used,
             refunded=store.credits_refunded,
+            of_sandbox=is_of_sandbox(store.fact("account") or ""),
             states=self._totals.states,
         )
         title = self._directory.resolve().name
