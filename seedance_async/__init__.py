@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Final
 if TYPE_CHECKING:
     from seedance_async.batch.jobs import Job, JobResult
     from seedance_async.batch.journal.records import Changes
+    from seedance_async.batch.run_plan import RunPlan
     from seedance_async.batch.runner import BatchRunner
     from seedance_async.batch.states import State
     from seedance_async.batch.summary import Summary
@@ -120,6 +121,7 @@ __all__ = [
     "RecordError",
     "Request",
     "RetryPolicy",
+    "RunPlan",
     "Seedance2Video",
     "SeedanceClient",
     "SeedanceError",
@@ -146,6 +148,7 @@ __all__ = [
 _ROOMS: Final = {
     "batch.jobs": {"Job", "JobResult"},
     "batch.journal.records": {"Changes"},
+    "batch.run_plan": {"RunPlan"},
     "batch.runner": {"BatchRunner"},
     "batch.states": {"State"},
     "batch.summary": {"Summary"},
