@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from seedance_async.batch.cells import read_request
     from seedance_async.batch.jobs import Job, JobResult
     from seedance_async.batch.journal.records import Changes
+    from seedance_async.batch.run_plan import RunPlan
     from seedance_async.batch.runner import BatchRunner
     from seedance_async.batch.states import State
     from seedance_async.batch.summary import Summary
@@ -141,6 +142,7 @@ __all__ = [
     "RecordError",
     "Request",
     "RetryPolicy",
+    "RunPlan",
     "Seedance2Video",
     "SeedanceClient",
     "SeedanceError",
@@ -173,6 +175,7 @@ _ROOMS: Final = {
     "batch.cells": {"read_request"},
     "batch.jobs": {"Job", "JobResult"},
     "batch.journal.records": {"Changes"},
+    "batch.run_plan": {"RunPlan"},
     "batch.runner": {"BatchRunner"},
     "batch.states": {"State"},
     "batch.summary": {"Summary"},

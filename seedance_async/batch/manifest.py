@@ -39,20 +39,29 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from os import PathLike
 
-__all__ = ["STDIN", "Line", "fingerprint", "read"]
+__all__ = ["STDIN", "Line", "entries_of", "fingerprint", "read"]
 
 MAX_LINE_BYTES: Final = wire.MAX_BODY_BYTES
 CHUNK_CHARACTERS: Final = 65_536
 
 
-def read(source: str | PathLike[str]) -> Iterator[Line]:
+def entries_of(source: str | PathLike[str]) -> Entries:
+    """What makes jobs of the entries of a manifest; once it is read, its assets are known to it."""
+    return Entries(base_of(source))
+
+
+def read(source: str | PathLike[str], entries: Entries | None = None) -> Iterator[Line]:
     """Read a manifest; ``-`` is standard input.
+
+    Args:
+        source: its path.
+        entries: makes jobs of its entries; else of its own.
 
     Raises:
         ManifestError: it cannot be opened. What is wrong inside it comes out line by line instead.
     """
     with opened(source) as file:
-        yield from _reader(source, file)(file, Entries(base_of(source)))
+        yield from _reader(source, file)(file, entries or entries_of(source))
 
 
 def _reader(

@@ -4,6 +4,9 @@ Events are JSON objects, one a line on stdout; further fields and further events
 
 ============  =========================================================================================
 ``started``   ``manifest``, ``directory``
+``planned``   before anything is sent: ``jobs`` to be sent, ``counts`` by state, ``later``; ``credits``
+              expected, at least and at most, ``credits_of_priced_jobs`` and ``jobs_without_price``,
+              ``credits_spent`` by earlier runs; ``max_credits``, and whether it is enough: ``fits_cap``
 ``job``       a job has come to its end: its line of ``results.jsonl``, and ``earlier``, whether an
               earlier run had brought it there
 ``progress``  every ten seconds: ``counts`` by state, ``credits_used``, ``credits_refunded``,
@@ -26,6 +29,7 @@ from rich.text import Text
 
 from seedance_async.batch.states import State
 from seedance_async.cli.output import is_live, terminal, without_controls, write_data, write_message
+from seedance_async.cli.plan_words import plan_fields, plan_line
 from seedance_async.cli.progress import LINE_INTERVAL, LiveView, Ticker
 from seedance_async.credit_format import format_credits
 from seedance_async.errors import MediaError
@@ -37,7 +41,7 @@ if TYPE_CHECKING:
 
     from rich.console import RenderableType
 
-    from seedance_async import JobResult
+    from seedance_async import JobResult, RunPlan
     from seedance_async.cli.batch_status import Monitor, Status
 
 EVENT_INTERVAL: Final = 10.0  # s
@@ -80,6 +84,9 @@ class Display(Protocol):
 
     def start(self, monitor: Monitor) -> None:
         """The batch begins."""
+
+    def planned(self, plan: RunPlan) -> None:
+        """So much is about to be sent."""
 
     def job_ended(self, result: JobResult) -> None:
         """A job has come to its end."""
@@ -125,6 +132,10 @@ class LogDisplay:
     def refresh(self) -> None:
         """Write how the batch stands."""
         write_message(status_line(self._monitor.status()))
+
+    def planned(self, plan: RunPlan) -> None:
+        """Write it."""
+        write_message(plan_line(plan))
 
     def job_ended(self, result: JobResult) -> None:
         """Write it, if it is not saved, also of an earlier run."""
@@ -206,6 +217,10 @@ class EventDisplay:
             "progress",
             {**_numbers(status), "requests_in_window": status.requests_in_window, "seconds_left": left},
         )
+
+    def planned(self, plan: RunPlan) -> None:
+        """Write it."""
+        self._emit("planned", plan_fields(plan))
 
     def job_ended(self, result: JobResult) -> None:
         """Write all of it."""

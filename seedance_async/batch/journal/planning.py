@@ -24,6 +24,7 @@ from seedance_async import wire
 from seedance_async.batch import keys
 from seedance_async.batch.journal import input_checks, link_checks, projects, unnamed_jobs
 from seedance_async.batch.journal.adoption import Adopted, adopt
+from seedance_async.batch.journal.broken import Broken, BrokenLines
 from seedance_async.batch.journal.input_rows import with_marks
 from seedance_async.batch.journal.records import Changes, Draft, damage
 from seedance_async.batch.states import NEVER_PAID, State
@@ -59,18 +60,6 @@ _KEEP_ORDERED: Final = (
 """Further takes that are still to be made are wanted as long as their job is, and asks for the same."""
 
 PAGE: Final = 500
-
-
-@frozen
-class Broken:
-    """A named line of a manifest in which something is wrong: no job, but its name is used.
-
-    Attributes:
-        line: where it stands, from 1.
-    """
-
-    line: int
-    name: str
 
 
 @frozen
@@ -110,8 +99,7 @@ class Planner:
             self._file.begin()
         self._added = 0
         self._edited = 0
-        # Line and name by folded name; so few that a refused manifest lists them all.
-        self._broken: dict[str, tuple[int, str]] = {}
+        self._broken = BrokenLines()
         self._have_projects = projects.any_at_all(store.file)
         self._file.write("DROP TABLE IF EXISTS temp.listed")
         self._file.write("CREATE TEMP TABLE listed (number INTEGER PRIMARY KEY, line INTEGER)")
@@ -129,10 +117,15 @@ class Planner:
             self._store.recall()
             raise
 
-    def link_problems(self) -> list[LineProblem]:
-        """What is wrong with the links, once all jobs are taken."""
+    def link_problems(self, assets: Mapping[str, str] | None = None) -> list[LineProblem]:
+        """What is wrong with the links, once all jobs are taken.
+
+        Args:
+            assets: what each asset of the manifest stands for.
+        """
         listed = "1" if self._fresh else "number IN (SELECT number FROM temp.listed)"
-        return list(link_checks.problems(self._store, checked=listed, there=listed, elsewhere=self._broken))
+        beside = link_checks.Beside(self._broken, assets or {})
+        return list(link_checks.problems(self._store, checked=listed, there=listed, beside=beside))
 
     def input_problems(self, gone: Mapping[str, str], *, has_store: bool) -> list[LineProblem]:
         """What keeps local files of jobs that are to be sent from it, once all jobs are taken.
@@ -219,15 +212,16 @@ class Planner:
             line, name = earlier
             where = f"line {line}" if self._whole else place_of(line)
             taken.problems.append((draft.line, "name", _used_twice(draft.name, name, where)))
+            self._broken.add(_as_broken(draft), is_named=False)
         elif isinstance(draft, Broken):
-            self._broken[fold(draft.name)] = (draft.line, draft.name)
+            self._broken.add(draft)
         else:
             self._take_one(draft, taken)
 
     def _namesake(self, name: str) -> tuple[int, str] | None:
         """The line of this reading that has a name already, and how it writes it."""
-        if (broken := self._broken.get(fold(name))) is not None:
-            return broken
+        if (broken := self._broken.get(name)) is not None:
+            return broken.line, str(broken.name)
         row = self._file.row("SELECT number, line, name FROM jobs WHERE fold = ?", fold(name))
         line = None if row is None else self._listed_at(*row[:2])
         return None if row is None or line is None else (line, row[2])
@@ -401,6 +395,13 @@ class Planner:
             adopted=adopted,
             drifts=drifts,
         )
+
+
+def _as_broken(draft: Draft | Broken) -> Broken:
+    if isinstance(draft, Broken):
+        return draft
+    links = tuple((name, link) for link, name in draft.links.items())
+    return Broken(draft.line, draft.name, draft.tariff.kind.model, links)
 
 
 def _same_request(path: str, body: bytes, draft: Draft) -> bool:
