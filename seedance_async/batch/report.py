@@ -70,6 +70,7 @@ class _Totals:
 
     course: chart.Course
     counts: Counter[State] = field(factory=Counter)
+    beside: Counter[State] = field(factory=Counter)
     states: list[set[State]] = field(factory=list)
 
     def add(self, job: Milestones, *, page: int) -> None:
@@ -77,6 +78,7 @@ class _Totals:
             self.states.append(set())
         self.states[page].add(job.state)
         self.counts[job.state] += 1
+        self.beside[job.state] += job.is_beside
         self.course.add_job(sent_at=_sent_at(job), ended_at=_ended_at(job), lost=job.state in LOST)
 
 
@@ -111,6 +113,7 @@ class _Writer:
         page = gallery.Page(
             number=self._number,
             counts=counts,
+            beside={str(state): count for state, count in self._totals.beside.items() if count},
             credits=store.credits_used,
             refunded=store.credits_refunded,
             states=self._totals.states,
@@ -146,6 +149,7 @@ def card(entry: JobEntry) -> gallery.Card:
         error=entry.error,
         state=entry.state,
         marks=tuple(_marks(entry)),
+        beside=entry.is_beside,
         differs="; ".join(mismatches_of(entry)),
         facts=dict(_facts(entry, fields)),
     )

@@ -335,6 +335,7 @@ _ROW_NAMES: Final = {
     "refunds": "fold, fold",
     "deliveries": "job, job",
     "projects": "job, project",
+    "unpriced": "post, place",
 }
 
 

@@ -95,6 +95,8 @@ class Changes(Convertible):
         added: jobs that are new.
         removed: jobs that are gone; those never sent are forgotten, what is paid is still collected.
         edited: jobs whose request is another; what was sent before is kept under another name.
+        found: those of them whose new request was made before, for them or for a job that is gone: they have
+            its result, and nothing is paid for it.
         adopted: jobs that are renamed, and keep what was made of them under their former name.
         drifts: whether there is a long chain of clips, each begun with the last frame of the one before.
     """
@@ -102,6 +104,7 @@ class Changes(Convertible):
     added: int = 0
     removed: int = 0
     edited: int = 0
+    found: int = 0
     adopted: int = 0
     drifts: bool = False
 
@@ -124,6 +127,7 @@ class JobEntry:
         inputs: its local files: by what stands for the content in the body, the path.
         in_manifest: whether it stands in the manifest of the last run, or is another result of one that does.
         older_of: the name of the job that it is an older or a further result of; None for a job itself.
+        is_beside: whether it is no job of the manifest but another take of one, or gone from it.
         saved_as: the name that its files have, where that is not its own any more.
         delivered: what each of its files turned out to be; None for one that could not be measured.
         project: whose costs it is, where its manifest says so.
@@ -156,6 +160,7 @@ class JobEntry:
     inputs: Mapping[str, str] = field(factory=dict)
     in_manifest: bool = True
     older_of: str | None = None
+    is_beside: bool = False
     saved_as: str | None = None
     delivered: tuple[Delivered | None, ...] = ()
     project: str | None = None
@@ -205,6 +210,9 @@ class JobEntry:
         return tuple(url for task in self.tasks for url in task.urls)
 
 
+BESIDE: Final = "listed = 0 OR number IN (SELECT number FROM older)"
+"""Whether a row of ``jobs`` is no job of the manifest, but another take of one, or gone from it."""
+
 ENTRY_COLUMNS: Final = (
     "number, name, line, unnamed, take, tariff, jobs.path, jobs.body, digest, jobs.state, post, place, "
     "posts.key, posts.intended_at, posts.crashes, accepted_at, ended_at, task_ids, tasks, credits_used, "
@@ -217,6 +225,7 @@ ENTRY_COLUMNS: Final = (
     "WHERE older.number = jobs.number AND newer.listed = 1), "
     "(SELECT newer.name FROM older JOIN jobs AS newer ON newer.fold = older.fold "
     "WHERE older.number = jobs.number), "
+    f"{BESIDE}, "
     "(SELECT moves.name FROM moves WHERE moves.number = jobs.number), "
     "CASE jobs.state WHEN 'saved' THEN (SELECT delivered FROM deliveries WHERE job = jobs.number) END, "
     "(SELECT project FROM projects WHERE job = jobs.number)"
@@ -241,6 +250,7 @@ def entry(row: Row, tariffs: Mapping[int, Tariff]) -> JobEntry:
         "unnamed": bool(cells["unnamed"]),
         "stale": bool(cells["stale"]),
         "in_manifest": bool(cells["in_manifest"]),
+        "is_beside": bool(cells["is_beside"]),
         "tariff": tariffs[cells["tariff"]],
         "state": State(cells["state"]),
         "crashes": cells["crashes"] or 0,

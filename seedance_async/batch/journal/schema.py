@@ -58,6 +58,9 @@ and the ``task`` that it is of. ``edges`` has the numbers of both jobs.
 ``refunds`` has how often a job, known by its ``fold`` and its request, was made anew because it failed and
 was refunded; how often in a row it failed in the words of ``error``; and the last ``post`` that was counted.
 
+``unpriced`` has the attempts of which nobody said what they cost, and whose jobs were planned anew since: by
+``post`` and ``place``, what was asked for. What they may have cost stays held under a cap.
+
 ``urls_at``  is when the server gave the URLs in ``tasks``.
 
 ``…_at`` are seconds of the wall clock since 1970, UTC.
@@ -211,6 +214,11 @@ CHECKS: Final[Mapping[str, Mapping[str, str]]] = {
         "error": _optional(_text("error"), "error"),
         "post": _whole("post", 1),
     },
+    "unpriced": {
+        "post": _whole("post", 1),
+        "place": _whole("place", 0, MOST_JOBS - 1),
+        "tariff": _whole("tariff", 1),
+    },
     "projects": {"job": _whole("job", 1), "project": _name("project")},
     "deliveries": {
         "job": _whole("job", 1),
@@ -277,6 +285,14 @@ CREATE TABLE IF NOT EXISTS refunds (
     {_constraints("refunds")}
 ) WITHOUT ROWID;
 
+CREATE TABLE IF NOT EXISTS unpriced (
+    post INTEGER NOT NULL,
+    place INTEGER NOT NULL,
+    tariff INTEGER NOT NULL,
+    PRIMARY KEY (post, place),
+    {_constraints("unpriced")}
+) WITHOUT ROWID;
+
 CREATE TABLE IF NOT EXISTS deliveries (
     job INTEGER PRIMARY KEY,
     delivered TEXT NOT NULL,
@@ -303,6 +319,7 @@ CREATE TRIGGER IF NOT EXISTS names_of_deleted AFTER DELETE ON jobs BEGIN
 END;
 
 CREATE INDEX IF NOT EXISTS former_names_by_number ON former_names (number);
+CREATE INDEX IF NOT EXISTS jobs_not_listed ON jobs (state) WHERE listed = 0;
 CREATE INDEX IF NOT EXISTS older_by_fold ON older (fold);
 CREATE INDEX IF NOT EXISTS moves_by_fold ON moves (fold);
 """
