@@ -161,6 +161,8 @@ def _marks(entry: JobEntry) -> Iterator[str]:
         yield "not in the manifest"
     elif entry.older_of is not None:
         yield "older take"
+    elif entry.final_of is not None:
+        yield "final"
     if entry.stale:
         yield "stale"
 
@@ -182,6 +184,7 @@ def _course(entry: JobEntry) -> dict[str, str | None]:
         "idempotency key": entry.key,
         "gone": None if entry.in_manifest else "not in the manifest any more",
         "take": entry.older_of and f"another result of {entry.older_of}, which has the newest",
+        "final": entry.final_of and f"made of {entry.final_of}",
         "delivered": _delivered(entry),
         "seed": None if entry.seed is None else str(entry.seed),
         "stale": "something that it was made of has been made again since" if entry.stale else None,

@@ -303,7 +303,7 @@ def _found(jobs: int) -> str:
 
 
 def _rerolled(takes: int) -> str:
-    subject = "1 new take" if takes == 1 else f"{takes:,} new takes, each"
+    subject = "1 new take," if takes == 1 else f"{takes:,} new takes, each"
     return (
         f"{subject} paid for itself: the newest has the job's own name; what was made before stays, as "
         "NAME-take-1, …"

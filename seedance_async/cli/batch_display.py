@@ -265,6 +265,7 @@ def _job_fields(result: JobResult) -> dict[str, object]:
         "stale": result.stale,
         "in_manifest": result.in_manifest,
         "older_of": result.older_of,
+        "final_of": result.final_of,
         "seed": result.seed,
         "delivered": [each and each.to_dict() for each in result.delivered],
         "mismatches": result.mismatches,
@@ -329,7 +330,9 @@ def _reading(status: Status) -> str:
 
 def _others(others: Mapping[State, int]) -> str:
     """What is in the directory beside the manifest's jobs."""
-    return f"{sum(others.values()):,}: {_words(others)} (older takes, and jobs gone from the manifest)"
+    return (
+        f"{sum(others.values()):,}: {_words(others)} (older takes, finals, and jobs gone from the manifest)"
+    )
 
 
 def _words(counts: Mapping[State, int]) -> str:

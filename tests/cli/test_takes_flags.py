@@ -155,7 +155,7 @@ async def test_what_is_told_of_takes_is_true_and_in_the_right_number(
         assert "paid for itself" not in ending.err
     assert "1 new take, paid for itself: the newest has the job's own name" in take.err
     assert {"2: 2 saved"} == {account(ending.out)["jobs"] for ending in endings}
-    assert "4: 4 saved (older takes, and jobs gone from the manifest)" == account(take.out)["others"]
+    assert "4: 4 saved (older takes, finals, and jobs gone from the manifest)" == account(take.out)["others"]
 
 
 async def test_an_older_take_that_failed_is_no_failure(
@@ -171,5 +171,8 @@ async def test_an_older_take_that_failed_is_no_failure(
     assert [ExitCode.FAILED, ExitCode.OK, ExitCode.OK] == [ending.code for ending in endings]
     assert "--retry-failed" in endings[0].err
     assert "--retry-failed" not in endings[2].err
-    assert "1: 1 failed (older takes, and jobs gone from the manifest)" == account(endings[2].out)["others"]
+    assert (
+        "1: 1 failed (older takes, finals, and jobs gone from the manifest)"
+        == account(endings[2].out)["others"]
+    )
     assert 1 == len(seedance_sandbox.paid_tasks)

@@ -336,6 +336,7 @@ _ROW_NAMES: Final = {
     "deliveries": "job, job",
     "projects": "job, project",
     "unpriced": "post, place",
+    "finals": "number, source",
 }
 
 

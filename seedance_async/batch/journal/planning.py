@@ -114,6 +114,7 @@ class Planner:
         self._added = 0
         self._edited = 0
         self._found = 0
+        self._has_finals = False
         # Line and name by folded name; so few that a refused manifest lists them all.
         self._broken: dict[str, tuple[int, str]] = {}
         self._have_projects = projects.any_at_all(store.file)
@@ -132,6 +133,12 @@ class Planner:
         except BaseException:
             self._store.recall()
             raise
+
+    def take_finals(self, drafts: Sequence[Draft]) -> Taken:
+        """Plan finals of kept takes, once all jobs of the manifest are taken."""
+        self._file.transaction(self._part_finals)
+        self._has_finals = True
+        return self.take(drafts)
 
     def link_problems(self) -> list[LineProblem]:
         """What is wrong with the links, once all jobs are taken."""
@@ -182,6 +189,10 @@ class Planner:
                 if keys.digest(path, body) != digest:
                     raise damage(f"the request of job {number} ({name!r:.80})")
             last = rows[-1][0]
+
+    def _part_finals(self) -> None:
+        """What the manifest asks for by itself is nobody's final, also if it was made as one."""
+        self._file.write("DELETE FROM finals WHERE number IN (SELECT number FROM temp.listed)")
 
     def _take(self, drafts: Sequence[Draft | Broken]) -> Taken:
         sound = [draft for draft in drafts if isinstance(draft, Draft)]
@@ -387,6 +398,8 @@ class Planner:
             if self._adopts:
                 self.adopted = adopt(self._store)
             self._file.write(_NO_OLDER_RESULTS)
+            if not self._has_finals:
+                self._part_finals()
             self._file.write(_KEEP_ORDERED)
             self._file.write(_PLACE_ANEW)
             unlisted = "number NOT IN (SELECT number FROM temp.listed)"

@@ -55,6 +55,8 @@ and the ``task`` that it is of. ``edges`` has the numbers of both jobs.
 
 ``rerolls`` has the folds of jobs that a run was told to make anew, until a run has come to its end with them.
 
+``finals`` has, for each final, the ``source``: the number of the kept take that it is made of.
+
 ``refunds`` has how often a job, known by its ``fold`` and its request, was made anew because it failed and
 was refunded; how often in a row it failed in the words of ``error``; and the last ``post`` that was counted.
 
@@ -207,6 +209,7 @@ CHECKS: Final[Mapping[str, Mapping[str, str]]] = {
         "files": _optional(_list("files"), "files"),
     },
     "rerolls": {"fold": _name("fold")},
+    "finals": {"number": _whole("number", 1), "source": _whole("source", 1)},
     "refunds": {
         "fold": _name("fold"),
         "rerolls": _whole("rerolls", 0),
@@ -274,6 +277,16 @@ CREATE TABLE IF NOT EXISTS moves (
 
 CREATE TABLE IF NOT EXISTS rerolls (fold TEXT PRIMARY KEY, {_constraints("rerolls")}) WITHOUT ROWID;
 
+CREATE TABLE IF NOT EXISTS finals (
+    number INTEGER PRIMARY KEY,
+    source INTEGER NOT NULL,
+    {_constraints("finals")}
+);
+
+CREATE TRIGGER IF NOT EXISTS finals_of_deleted AFTER DELETE ON jobs BEGIN
+    DELETE FROM finals WHERE number = old.number OR source = old.number;
+END;
+
 CREATE TABLE IF NOT EXISTS refunds (
     fold TEXT NOT NULL,
     digest BLOB NOT NULL,
@@ -320,6 +333,7 @@ END;
 
 CREATE INDEX IF NOT EXISTS former_names_by_number ON former_names (number);
 CREATE INDEX IF NOT EXISTS jobs_not_listed ON jobs (state) WHERE listed = 0;
+CREATE INDEX IF NOT EXISTS finals_by_source ON finals (source);
 CREATE INDEX IF NOT EXISTS older_by_fold ON older (fold);
 CREATE INDEX IF NOT EXISTS moves_by_fold ON moves (fold);
 """

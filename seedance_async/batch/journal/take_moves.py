@@ -278,6 +278,7 @@ class TakeMoves(LinkMoves):
         self.file.write(
             "INSERT INTO inputs (job, ref, path) SELECT ?, ref, path FROM inputs WHERE job = ?", copy, number
         )
+        self.file.write("INSERT INTO finals SELECT ?, source FROM finals WHERE number = ?", copy, number)
         projects.copy(self.file, number, copy)
         return int(copy)
 
