@@ -33,7 +33,7 @@ MOST_NAMES: Final = 1_000
 OWN_FIELDS: Final = ("name", "model", "repeat", "project")
 RESULT_FIELDS: Final = (
     "state", "task_ids", "idempotency_key", "credits_used", "credits_refunded", "urls", "files", "error",
-    "line", "stale", "in_manifest", "older_of", "delivered", "mismatches",
+    "line", "stale", "in_manifest", "older_of", "final_of", "delivered", "mismatches",
 )  # fmt: skip
 """What a run adds to a job's line in ``results.jsonl``."""
 

@@ -58,6 +58,7 @@ def result(
         stale=entry.stale,
         in_manifest=entry.in_manifest,
         older_of=entry.older_of,
+        final_of=entry.final_of,
         seed=entry.seed,
         delivered=entry.delivered,
         mismatches=tuple(mismatches_of(entry)),
@@ -105,6 +106,7 @@ def line(entry: JobEntry) -> str:
         "stale": entry.stale,
         "in_manifest": entry.in_manifest,
         "older_of": entry.older_of,
+        "final_of": entry.final_of,
         "delivered": [each and each.to_dict() for each in entry.delivered],
         "mismatches": mismatches_of(entry),
     }
