@@ -85,7 +85,8 @@ class Engine:
         self.media = media
         self.timeouts = timeouts
         self.references: ReferenceBudget = references
-        self.dispatcher: Dispatcher = Dispatcher(Budget(rate_limit, memory=memory), Schedule(forecast))
+        self._budget = Budget(rate_limit, memory=memory)
+        self.dispatcher: Dispatcher = Dispatcher(self._budget, Schedule(forecast))
         self.downloads: Downloads = Downloads(timeouts, trusted=base_url, route=route)
         self.transport: Transport = Transport(
             base_url=base_url,
@@ -372,6 +373,8 @@ class Engine:
                     self.transport, self.dispatcher, self._forecast, self.start, record=self._record
                 )
                 self._record.start()
+                workers.start_soon(self._budget.serve)
+                workers.start_soon(self.references.serve)
                 workers.start_soon(self.dispatcher.run)
                 ready.set_result(None)
                 await self._closing.wait()
