@@ -86,7 +86,7 @@ class Engine:
         self.timeouts = timeouts
         self.references: ReferenceBudget = references
         self._budget = Budget(rate_limit, memory=memory)
-        self.dispatcher: Dispatcher = Dispatcher(self._budget, Schedule(forecast))
+        self.dispatcher: Dispatcher = Dispatcher(self._budget, Schedule(forecast), Schedule(forecast))
         self.downloads: Downloads = Downloads(timeouts, trusted=base_url, route=route)
         self.transport: Transport = Transport(
             base_url=base_url,
@@ -323,7 +323,7 @@ class Engine:
             if task.is_final and not task.lacks_output:
                 return task
             self.poller.register_foreign(task, age=age)
-        follower = self.poller.follow(task_id)
+        follower = self.poller.follow(task_id, is_awaited=True)
         try:
             outcome = await follower.outcome()
         finally:

@@ -28,7 +28,7 @@ from attrs import define, field
 from seedance_async.budget.allowance import Allowance, most_unanswered
 from seedance_async.budget.memory import NoMemory
 from seedance_async.budget.pace import Pace, counter_could_refuse, pause
-from seedance_async.budget.turns import Wait, after, ahead
+from seedance_async.budget.turns import YIELD_CHECK, Wait, after, others_first
 from seedance_async.budget.window import Window
 from seedance_async.clocks import boot_time
 from seedance_async.signals import Signal
@@ -75,7 +75,7 @@ class Budget:
         self._pace = Pace()
         self._share = 1.0
         self._spacing_for_now = 0.0
-        self._ahead = 0
+        self._others_first = False
         self._in_a_row = 0
         self._acquiring = 0
         self._interactive = False
@@ -193,18 +193,19 @@ class Budget:
 
     async def _open(self) -> None:
         """Wait until window, pause and the requests on the wire allow one more."""
-        while (wait := self._closed_for(anyio.current_time())) != 0.0:
-            longest = self._memory.check_every
-            await self._changed_signal.wait(min(inf if wait is None else wait, longest) if longest else wait)
-            if longest:
+        while self._closed_for(anyio.current_time()) != 0.0:
+            longest = self._memory.check_every or inf
+            if longest < inf:
                 self._say_again()
+            wait = self._closed_for(anyio.current_time())
+            if wait != 0.0:
+                wait = min(inf if wait is None else wait, YIELD_CHECK if self._others_first else longest)
+                await self._changed_signal.wait(None if wait == inf else wait)
 
     def _closed_for(self, now: float) -> float | None:
-        """Seconds until all but our own spacing allows a request; None until some slot is settled."""
-        if self._room_for_unanswered <= 0 or (self._ahead and self._interval):  # spaced, they go one by one
-            return None
-        opens = self._window.opens(now, slots=self._slots - self._ahead)
-        if opens is None:
+        """Seconds until all but our own spacing allows a request; None until something changes."""
+        opens = self._window.opens(now, slots=self._slots)
+        if opens is None or self._room_for_unanswered <= 0 or self._others_first:
             return None
         return max(0.0, max(opens, self._pace.closed_until, self._others_spacing()) - now)
 
@@ -284,7 +285,7 @@ class Budget:
             self._share = state.share
             self._spacing_for_now = state.spacing
             self._in_a_row = state.in_a_row
-            self._ahead = ahead(self._wait, state.others_wait, in_a_row=state.in_a_row)
+            self._others_first = others_first(self._wait, state.others_wait, in_a_row=state.in_a_row)
             yield state
             state.claims = self._window.claims(state.now)
             state.pace = self._pace

@@ -33,7 +33,7 @@ from seedance_async.budget.pace import LEEWAY, Pace, stricter
 from seedance_async.budget.shared_page import Entry, SharedPage, merged, parsed
 from seedance_async.budget.shared_view import Away, Known, Offset, restated
 from seedance_async.budget.store import StoreAwayError
-from seedance_async.budget.turns import WAIT_LASTS, Wait
+from seedance_async.budget.turns import WAIT_LASTS, YIELD_CHECK, Wait
 from seedance_async.logs import Log
 from seedance_async.signals import Signal
 
@@ -151,6 +151,8 @@ class SharedMemory:
             return self._asked_at + ASK_AGAIN - now
         if self._is_urgent:
             return 0.0
+        if self._state.wait is Wait.SCHEDULED and Wait.INTERACTIVE in self._state.others_wait:
+            return self._asked_at + YIELD_CHECK - now
         is_busy = self._state.wait or self._claims(now)
         return self._asked_at + (self._beat if is_busy else IDLE) - now
 

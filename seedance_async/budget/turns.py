@@ -1,8 +1,8 @@
 """The order of those who wait for slots of one account in several processes: interactive ones go first.
 
-Everybody who waits says so beside the stamps. A process that does scheduled work, a batch's, leaves as many
-free slots as interactive ones wait elsewhere. So that a stream of these cannot starve what is already paid,
-every fifth slot is the other way round.
+Everybody who waits says so beside the stamps. A process that does scheduled work, a batch's, takes no slot
+while an interactive one waits elsewhere, which is for as long as that one needs to take its own. So that a
+stream of these cannot starve what is already paid, every fifth slot is the other way round.
 
 Pure.
 """
@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 INTERACTIVE_IN_A_ROW: Final = 4
 WAIT_LASTS: Final = 3.0
 """Seconds for which a wait is believed that nobody has said again: its process may be dead."""
+YIELD_CHECK: Final = 0.1
+"""Seconds after which who lets another one go first looks whether it has gone."""
 
 
 class Wait(IntEnum):
@@ -33,17 +35,16 @@ class Wait(IntEnum):
         return cls(value) if value in {1, 2} else cls.NONE
 
 
-def ahead(mine: Wait, others: Iterable[Wait], *, in_a_row: int) -> int:
-    """How many of the others go before us.
+def others_first(mine: Wait, others: Iterable[Wait], *, in_a_row: int) -> bool:
+    """Whether one of the others goes before us.
 
     Args:
         mine: what we wait with.
         others: what each other process waits with.
         in_a_row: slots that interactive ones were given since the last scheduled one.
     """
-    scheduled_first = in_a_row >= INTERACTIVE_IN_A_ROW
-    first = Wait.SCHEDULED if scheduled_first else Wait.INTERACTIVE
-    return 0 if mine is first else sum(other is first for other in others)
+    first = Wait.SCHEDULED if in_a_row >= INTERACTIVE_IN_A_ROW else Wait.INTERACTIVE
+    return mine is not first and first in others
 
 
 def after(in_a_row: int, granted: Wait) -> int:
