@@ -11,7 +11,7 @@ from __future__ import annotations
 import math
 import re
 import unicodedata
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from enum import Enum
 from operator import is_
 from types import NoneType
@@ -19,6 +19,7 @@ from typing import Final, TypeAlias
 
 import attrs
 
+from seedance_async.convertible import BOUNDS
 from seedance_async.errors import ValidationError
 from seedance_async.models.display import shown, shown_url
 from seedance_async.models.links import SIGN, parse_link
@@ -43,9 +44,25 @@ _ASSET_URL: Final = re.compile(r"asset\s*://", re.IGNORECASE)
 IN_APP_LABEL: Final = re.compile(r"@\s*(?:图片|图像|视频|影片|音频|素材|圖片|圖像|視頻|音頻|音訊)\s*[0-9]+")
 
 
-def ruled(rule: Rule) -> dict[str, Rule]:
+@attrs.frozen
+class BoundedRule:
+    """A rule whose bounds can be stated in JSON schema, for forms and for documents.
+
+    Attributes:
+        bounds: words of JSON schema, such as ``{"minimum": 4, "maximum": 15}``.
+    """
+
+    check: Rule
+    bounds: Mapping[str, int]
+
+    def __call__(self, value: object) -> str | None:
+        """The reason why a value is refused, or None."""
+        return self.check(value)
+
+
+def ruled(rule: Rule) -> dict[str, object]:
     """Metadata of an attrs field that has to obey ``rule``."""
-    return {_RULE: rule}
+    return {_RULE: rule, BOUNDS: rule.bounds if isinstance(rule, BoundedRule) else {}}
 
 
 def problems(instance: attrs.AttrsInstance, conflicts: Iterable[Problem] = ()) -> list[Problem]:
@@ -123,13 +140,14 @@ def whole_number(low: int, high: int | None = None, *, of: str = "") -> Rule:
     wanted = f"whole number of {of}" if of else "whole number"
     span = f"from {low} up" if high is None else f"from {low} to {high}"
     maximum = math.inf if high is None else high
+    bounds = {"minimum": low} if high is None else {"minimum": low, "maximum": high}
 
     def check(value: object) -> str | None:
         if isinstance(value, int) and not isinstance(value, bool) and low <= value <= maximum:
             return None
         return f"must be a {wanted} {span}; got {shown(value)}"
 
-    return check
+    return BoundedRule(check, bounds)
 
 
 def seconds(value: object) -> str | None:
@@ -148,7 +166,11 @@ def credit_amount(value: object) -> str | None:
 
 def optional(rule: Rule) -> Rule:
     """Rule: None, or a value that ``rule`` allows."""
-    return lambda value: None if value is None else rule(value)
+
+    def check(value: object) -> str | None:
+        return None if value is None else rule(value)
+
+    return BoundedRule(check, rule.bounds if isinstance(rule, BoundedRule) else {})
 
 
 def prompt(max_characters: int) -> Rule:
@@ -163,7 +185,7 @@ def prompt(max_characters: int) -> Rule:
             return f"must have 3 to {max_characters} characters; got {len(value)}"
         return _prompt_content_fault(value)
 
-    return check
+    return BoundedRule(check, {"minLength": 3, "maxLength": max_characters})
 
 
 def media_url(*, only_pictures: bool = False) -> Rule:
@@ -214,7 +236,7 @@ def media_urls(maximum: int, *, only_pictures: bool = False) -> Rule:
             faults.insert(0, f"may hold at most {maximum} URLs; got {len(value)}")
         return "; ".join(faults) or None
 
-    return check
+    return BoundedRule(check, {"maxItems": maximum})
 
 
 def split_urls(text: str) -> list[str]:
