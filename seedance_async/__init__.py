@@ -20,6 +20,13 @@ if TYPE_CHECKING:
     from seedance_async.batch.states import State
     from seedance_async.batch.summary import Summary
     from seedance_async.client import SeedanceClient
+    from seedance_async.client_events import (
+        AttemptEnded,
+        ClientEvent,
+        RetryPlanned,
+        SubmissionAccepted,
+        TaskFinished,
+    )
     from seedance_async.completions import Completion
     from seedance_async.errors import (
         ApiError,
@@ -82,9 +89,11 @@ __version__ = "0.1.0"
 
 __all__ = [
     "ApiError",
+    "AttemptEnded",
     "BatchRunner",
     "CanaryError",
     "Changes",
+    "ClientEvent",
     "ClientStateError",
     "Completion",
     "ConfigurationError",
@@ -119,6 +128,7 @@ __all__ = [
     "RateLimitedError",
     "RecordError",
     "Request",
+    "RetryPlanned",
     "RetryPolicy",
     "Seedance2Video",
     "SeedanceClient",
@@ -128,9 +138,11 @@ __all__ = [
     "StandingLimitError",
     "State",
     "Submission",
+    "SubmissionAccepted",
     "Summary",
     "Task",
     "TaskFailedError",
+    "TaskFinished",
     "Timeouts",
     "UnauthorizedError",
     "UncertainInternalServerError",
@@ -150,6 +162,7 @@ _ROOMS: Final = {
     "batch.states": {"State"},
     "batch.summary": {"Summary"},
     "client": {"SeedanceClient"},
+    "client_events": {"AttemptEnded", "ClientEvent", "RetryPlanned", "SubmissionAccepted", "TaskFinished"},
     "completions": {"Completion"},
     "media.inspection": {"InputFile"},
     "media.publisher": {"MediaStore"},

@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from collections.abc import Hashable, Sequence
     from types import TracebackType
 
+    from seedance_async.budget.allowance import Allowance
     from seedance_async.budget.gate import Budget, Slot
     from seedance_async.errors import SeedanceError
     from seedance_async.models import Kind
@@ -172,6 +173,10 @@ class Dispatcher:
             turn.set_result(None)
             self._schedule.forget(task)
             self.room.end_running()
+
+    def allowance(self) -> Allowance:
+        """What may be sent from now on, if nothing else happens."""
+        return self._budget.allowance(anyio.current_time())
 
     def expected_end(self, *, waiting: int = 0) -> float:
         """The instant by which all that is known here is expected to be over.
