@@ -214,7 +214,7 @@ class SeedanceClient:
 
     @property
     def allowance(self) -> Allowance:
-        """What may be sent now and in the coming period: for gauges.
+        """What may be sent now, and when more: ``unspent`` of ``requests`` are left of the period.
 
         Raises:
             ClientStateError: the client is not open here.
