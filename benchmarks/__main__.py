@@ -16,6 +16,9 @@ if TYPE_CHECKING:
 BENCHMARKS: Final = ("schedule", "budget", "overhead", "start", "batch")
 """Modules of this package with a ``run(*, quick: bool) -> list[Table]``."""
 
+ON_DEMAND: Final = ("web",)
+"""The same, which run only when they are named: they need an extra, or take a minute."""
+
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run what was asked for."""
@@ -32,7 +35,11 @@ def main(arguments: Sequence[str] | None = None) -> None:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
     parser.add_argument(
-        "names", nargs="*", metavar="NAME", choices=[[], *BENCHMARKS], help=", ".join(BENCHMARKS)
+        "names",
+        nargs="*",
+        metavar="NAME",
+        choices=[[], *BENCHMARKS, *ON_DEMAND],
+        help=", ".join((*BENCHMARKS, *ON_DEMAND)),
     )
     parser.add_argument("--quick", action="store_true", help="fewer and smaller cases")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the tables there as well")
