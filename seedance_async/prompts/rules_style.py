@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Final
 
 from seedance_async.prompts import words
 from seedance_async.prompts.findings import Hit
+from seedance_async.prompts.rules_media import EDIT_OR_EXTENSION
 from seedance_async.prompts.rules_order import headings
 
 if TYPE_CHECKING:
@@ -143,8 +144,10 @@ def another_job(subject: Subject) -> Iterator[Hit]:
     if not subject.is_english or subject.media:
         return
     reason = "is in another job, which the model does not know: describe it in full, or link to it"
+    extends = [found.span() for found in EDIT_OR_EXTENSION.finditer(subject.text)]
     for found in _OTHER_JOB.finditer(subject.text):
-        if not subject.is_quoted(found.start()):
+        is_extension = any(start <= found.start() < end for start, end in extends)  # that is P05's
+        if not subject.is_quoted(found.start()) and not is_extension:
             yield Hit(*found.span(), reason)
     if len(headings(subject.text)) < 2:
         for found in _AS_BEFORE.finditer(subject.text):
