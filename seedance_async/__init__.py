@@ -95,6 +95,9 @@ if TYPE_CHECKING:
         VideoOutput,
         VideoResolution,
     )
+    from seedance_async.prompts.builder import PromptBuilder
+    from seedance_async.prompts.findings import Finding
+    from seedance_async.prompts.lint import lint_prompt
     from seedance_async.scheduling.duration import Duration
     from seedance_async.scheduling.forecast import Forecast
     from seedance_async.usage import Usage
@@ -118,6 +121,7 @@ __all__ = [
     "Delivered",
     "DownloadError",
     "Duration",
+    "Finding",
     "Forecast",
     "GptImage2",
     "IdempotencyConflictError",
@@ -145,6 +149,7 @@ __all__ = [
     "OutputFormat",
     "OutputImage",
     "OutputMissingError",
+    "PromptBuilder",
     "QualityTier",
     "RateLimit",
     "RateLimitedError",
@@ -180,6 +185,7 @@ __all__ = [
     "VideoOutput",
     "VideoResolution",
     "WaitTimeoutError",
+    "lint_prompt",
     "read_request",
 ]
 
@@ -203,6 +209,9 @@ _ROOMS: Final = {
         "Seedance2Video", "Submission", "Task", "Timeouts", "VideoAspectRatio", "VideoChannel", "VideoMode",
         "VideoOutput", "VideoResolution",
     },
+    "prompts.builder": {"PromptBuilder"},
+    "prompts.findings": {"Finding"},
+    "prompts.lint": {"lint_prompt"},
     "scheduling.duration": {"Duration"},
     "scheduling.forecast": {"Forecast"},
     "usage": {"Usage"},

@@ -18,6 +18,7 @@ from seedance_async.cli import (
     export,
     fields,
     generate,
+    prompt,
     record,
     review,
     sandbox,
@@ -38,7 +39,7 @@ ABOUT = """Seedance videos and images in bulk: nothing paid twice, nothing paid 
 Start with `seedance demo`: no key, no network, no money."""
 
 ORDER: Final = (
-    "demo generate fields batch review expand export estimate status wait download tasks spend sandbox"
+    "demo generate fields batch review prompt expand export estimate status wait download tasks spend sandbox"
 )
 """The commands in the order in which a newcomer needs them, for the help."""
 
@@ -61,6 +62,7 @@ def build() -> App:
     app.command(estimate.estimate)
     app.command(expand.expand)
     app.command(fields.fields)
+    app.command(prompt.app())
     app.command(export.export, usage="Usage: seedance export DIR [OPTIONS]")
     app.command(review.review)
     app.command(tasks.status)

@@ -35,7 +35,7 @@ async def expand(
     for line in manifests.read(manifest):
         problems += [(line.number, field, reason) for field, reason in line.problems]
         if line.job is not None:
-            jobs.append(_plain(line.job))
+            jobs.append(plain(line.job, line.ignored))
     if problems:
         raise ManifestError(problems, source=manifest)
     for job in jobs:
@@ -43,12 +43,19 @@ async def expand(
     return ExitCode.OK
 
 
-def _plain(job: Job) -> str:
+def plain(job: Job, ignored: frozenset[str] = frozenset()) -> str:
+    """A job as a line of a manifest.
+
+    Args:
+        job: of the line.
+        ignored: the codes of rules that its prompt is not held to.
+    """
     own = {
         "name": job.name,
         "model": job.request.model,
         "repeat": job.repeat if job.repeat > 1 else None,
         "project": job.project,
+        "lint": " ".join(f"-{code}" for code in sorted(ignored)) or None,
     }
     given = {name: value for name, value in own.items() if value is not None}
     return json.dumps({**given, **json.loads(wire.encode(job.request))}, ensure_ascii=False)
