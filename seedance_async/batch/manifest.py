@@ -50,14 +50,18 @@ MAX_LINE_BYTES: Final = wire.MAX_BODY_BYTES
 CHUNK_CHARACTERS: Final = 65_536
 
 
-def read(source: str | PathLike[str]) -> Iterator[Line]:
+def read(source: str | PathLike[str], *, base: Path | None = None) -> Iterator[Line]:
     """Read a manifest; ``-`` is standard input.
+
+    Args:
+        source: its path.
+        base: the directory that paths of local files are relative to; else the manifest's own.
 
     Raises:
         ManifestError: it cannot be opened. What is wrong inside it comes out line by line instead.
     """
     with opened(source) as file:
-        yield from _reader(source, file)(file, Entries(base_of(source)))
+        yield from _reader(source, file)(file, Entries(base or base_of(source)))
 
 
 def _reader(

@@ -10,7 +10,20 @@ from cyclopts import App
 from cyclopts.exceptions import CycloptsError, UnknownOptionError, UnusedCliTokensError
 
 from seedance_async import __version__
-from seedance_async.cli import batch, demo, estimate, expand, export, generate, record, review, sandbox, tasks
+from seedance_async.cli import (
+    batch,
+    demo,
+    estimate,
+    expand,
+    export,
+    generate,
+    mcp,
+    record,
+    review,
+    sandbox,
+    skill,
+    tasks,
+)
 from seedance_async.cli.connection import Connection
 from seedance_async.cli.exits import code_of, lines_of
 from seedance_async.cli.output import help_console, log_notices, prepare, take_write_errors, write_message
@@ -51,7 +64,11 @@ def build() -> App:
     app.command(record.tasks)
     app.command(record.spend)
     app.command(sandbox.sandbox)
-    order = "demo generate batch review expand export estimate status wait download tasks spend sandbox"
+    app.command(skill.skill)
+    app.command(mcp.mcp)
+    order = (
+        "demo generate batch review expand export estimate status wait download tasks spend sandbox skill mcp"
+    )
     for position, name in enumerate(order.split()):
         app[name].sort_key = position  # help lists them in the order in which a newcomer needs them
     return app

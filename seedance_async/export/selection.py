@@ -86,7 +86,7 @@ def select(results: Mapping[str, Result], picks: Mapping[TaskIds, Pick]) -> Sele
     current = [result for result in saved if _is_current(result)]
     wanted = kept or [result for result in current if _choice(result, picks) != "reject"]
     return Selection(
-        shots=tuple(shot for result in _in_order(wanted, results) for shot in _shots(result)),
+        shots=tuple(shot for result in _in_order(wanted, results) for shot in shots_of(result)),
         kept=bool(kept),
         unsaved=tuple(
             name for name, each in results.items() if _is_current(each) and each.state != State.SAVED
@@ -128,7 +128,7 @@ def _line(result: Result) -> int:
     return line if isinstance(line, int) else 0
 
 
-def _shots(result: Result) -> Iterator[Shot]:
+def shots_of(result: Result) -> Iterator[Shot]:
     """Its clips; where it has none, its pictures. A clip's last frame is no picture of its own."""
     clips = [file for file in result.files if suffix(file) in CLIPS]
     pictures = [file for file in result.files if suffix(file) in PICTURES]

@@ -1,0 +1,1 @@
+"""Integrations: this package inside other programs' frameworks, each in a room of its own."""
