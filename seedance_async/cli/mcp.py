@@ -19,6 +19,7 @@ from seedance_async.exit_codes import ExitCode
 
 if TYPE_CHECKING:
     from seedance_async import SeedanceClient
+    from seedance_async.integrations.mcp.settings import Settings
 
 NEEDED: Final = "mcp>=2.3"
 LAST_PORT: Final = 65535
@@ -53,17 +54,34 @@ async def mcp(
     if port and not http:
         raise ConfigurationError("--port goes with --http")
     # Looked up only now: the protocol's library takes a second to load, and may be missing.
-    from seedance_async.integrations.mcp.desk import Desk  # noqa: PLC0415 - as above
-    from seedance_async.integrations.mcp.server import serve_http, serve_stdio  # noqa: PLC0415 - as above
     from seedance_async.integrations.mcp.settings import read_settings  # noqa: PLC0415 - as above
 
     settings = read_settings(workspace)
     try:
-        async with Desk(settings, _client(connection or Connection())) as desk:
-            await (serve_http(desk, port=port, announce=_announce) if http else serve_stdio(desk))
+        await (_serve_http(settings, connection, port) if http else _serve_stdio(settings, connection))
     except anyio.get_cancelled_exc_class():
         write_message("mcp: ended; batches that were running go on with the next server")
     return ExitCode.OK  # the client's leaving, and Ctrl-C, are how it is meant to end
+
+
+async def _serve_stdio(settings: Settings, connection: Connection | None) -> None:
+    from seedance_async.integrations.mcp.desk import Desk  # noqa: PLC0415 - as above
+    from seedance_async.integrations.mcp.server import serve_stdio  # noqa: PLC0415 - as above
+
+    async with Desk(settings, _client(connection or Connection())) as desk:
+        await serve_stdio(desk)
+
+
+async def _serve_http(settings: Settings, connection: Connection | None, port: int) -> None:
+    from seedance_async.integrations.mcp.desk import Desk  # noqa: PLC0415 - as above
+    from seedance_async.integrations.mcp.server import listening, serve_http  # noqa: PLC0415 - as above
+
+    with listening(port) as listener:
+        async with Desk(settings, _client(connection or Connection())) as desk:
+            write_data(listener.url)
+            write_data(f"Authorization: Bearer {listener.token}")
+            write_message("mcp: give a client this URL and this header; Ctrl-C ends it")
+            await serve_http(desk, listener)
 
 
 def _client(connection: Connection) -> SeedanceClient | None:
@@ -72,9 +90,3 @@ def _client(connection: Connection) -> SeedanceClient | None:
         return connection.client(somebody_waits=False)
     write_message(f"mcp: {KEY_VARIABLE} is not set, so nothing can be planned or sent")
     return None
-
-
-def _announce(url: str, token: str) -> None:
-    write_data(url)
-    write_data(f"Authorization: Bearer {token}")
-    write_message("mcp: give a client this URL and this header; Ctrl-C ends it")

@@ -10,10 +10,11 @@ import hmac
 import inspect
 import secrets
 import socket
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, contextmanager
 from typing import TYPE_CHECKING, Any, Final
 
 import uvicorn
+from attrs import frozen
 from mcp.server.mcpserver import Context, MCPServer
 from mcp.server.mcpserver.exceptions import ToolError, UnexpectedToolError
 from pydantic import ValidationError
@@ -27,7 +28,7 @@ from seedance_async.integrations.mcp.tools import TOOLS, text
 from seedance_async.logs import Log
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable
+    from collections.abc import AsyncIterator, Iterator
 
     from mcp_types import CallToolResult, InputRequiredResult
     from starlette.types import ASGIApp, Receive, Scope, Send
@@ -86,34 +87,61 @@ async def serve_stdio(desk: Desk) -> None:
     await build(desk).run_stdio_async()
 
 
-async def serve_http(desk: Desk, *, port: int, announce: Callable[[str, str], None]) -> None:
-    """Serve clients at loopback until cancelled or interrupted.
+@frozen
+class Listener:
+    """A socket that clients reach already, and the token that they need.
+
+    Attributes:
+        socket: at loopback.
+        token: that every request has in ``Authorization: Bearer …``.
+    """
+
+    socket: socket.socket
+    token: str
+
+    @property
+    def url(self) -> str:
+        """Where clients reach it."""
+        return f"http://{HOST}:{self.socket.getsockname()[1]}{PATH}"
+
+
+@contextmanager
+def listening(port: int) -> Iterator[Listener]:
+    """Listen at loopback; clients wait until they are served.
 
     Args:
-        desk: open.
         port: to listen on; 0 for any that is free.
-        announce: called once with the URL and the token.
 
     Raises:
         ConfigurationError: the port is taken, or the token of the environment is none.
     """
     token = read_token() or secrets.token_urlsafe(32)
-    app = build(desk).streamable_http_app(
-        streamable_http_path=PATH, host=HOST, max_request_body_size=MOST_BODY_BYTES
-    )
     with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as listener:
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
             listener.bind((HOST, port))
+            listener.listen()
         except OSError as problem:
             raise ConfigurationError(
                 f"--port {port} cannot be listened on: {problem.strerror or problem}"
             ) from None
-        announce(f"http://{HOST}:{listener.getsockname()[1]}{PATH}", token)
-        config = uvicorn.Config(
-            Guarded(app, token), log_level="warning", access_log=False, timeout_graceful_shutdown=GRACE
-        )
-        await uvicorn.Server(config).serve(sockets=[listener])
+        yield Listener(listener, token)
+
+
+async def serve_http(desk: Desk, listener: Listener) -> None:
+    """Serve clients at a socket until cancelled or interrupted.
+
+    Args:
+        desk: open.
+        listener: the socket, and the token that they need.
+    """
+    app = build(desk).streamable_http_app(
+        streamable_http_path=PATH, host=HOST, max_request_body_size=MOST_BODY_BYTES
+    )
+    config = uvicorn.Config(
+        Guarded(app, listener.token), log_level="warning", access_log=False, timeout_graceful_shutdown=GRACE
+    )
+    await uvicorn.Server(config).serve(sockets=[listener.socket])
 
 
 class Guarded:
