@@ -74,6 +74,8 @@ if TYPE_CHECKING:
         Timeouts,
         VideoOutput,
     )
+    from seedance_async.prompts.findings import Finding
+    from seedance_async.prompts.lint import lint_prompt
     from seedance_async.scheduling.duration import Duration
     from seedance_async.scheduling.forecast import Forecast
     from seedance_async.usage import Usage
@@ -94,6 +96,7 @@ __all__ = [
     "Delivered",
     "DownloadError",
     "Duration",
+    "Finding",
     "Forecast",
     "GptImage2",
     "IdempotencyConflictError",
@@ -141,6 +144,7 @@ __all__ = [
     "ValidationError",
     "VideoOutput",
     "WaitTimeoutError",
+    "lint_prompt",
 ]
 
 _ROOMS: Final = {
@@ -158,6 +162,8 @@ _ROOMS: Final = {
         "OutputImage", "RateLimit", "Request", "RetryPolicy", "Seedance2Video", "Submission", "Task",
         "Timeouts", "VideoOutput",
     },
+    "prompts.findings": {"Finding"},
+    "prompts.lint": {"lint_prompt"},
     "scheduling.duration": {"Duration"},
     "scheduling.forecast": {"Forecast"},
     "usage": {"Usage"},

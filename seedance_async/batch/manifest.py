@@ -26,13 +26,14 @@ import attrs
 
 from seedance_async import wire
 from seedance_async.batch import manifest_toml
-from seedance_async.batch.entries import ASKED_SEED, OWN_FIELDS, RESULT_FIELDS, Entries, Line, Spot
+from seedance_async.batch.entries import ASKED_SEED, LINT, OWN_FIELDS, RESULT_FIELDS, Entries, Line, Spot
 from seedance_async.batch.manifest_csv import DOUBLE, SINGLE, Row, Rows
 from seedance_async.batch.manifest_source import STDIN, base_of, fingerprint, opened
 from seedance_async.batch.manifest_toml import TomlError
 from seedance_async.models import REQUEST_TYPES
 from seedance_async.models.display import shown_url
 from seedance_async.models.rules import split_urls
+from seedance_async.prompts.in_manifests import PROMPT_FIELDS
 from seedance_async.suggestions import suggestion
 
 if TYPE_CHECKING:
@@ -50,18 +51,39 @@ MAX_LINE_BYTES: Final = wire.MAX_BODY_BYTES
 CHUNK_CHARACTERS: Final = 65_536
 
 
-def read(source: str | PathLike[str], *, base: Path | None = None) -> Iterator[Line]:
+def read(
+    source: str | PathLike[str], *, ignored: frozenset[str] = frozenset(), base: Path | None = None
+) -> Iterator[Line]:
     """Read a manifest; ``-`` is standard input.
 
     Args:
-        source: its path.
+        source: path of it.
+        ignored: codes of rules that no prompt is held to.
         base: the directory that paths of local files are relative to; else the manifest's own.
 
     Raises:
         ManifestError: it cannot be opened. What is wrong inside it comes out line by line instead.
     """
     with opened(source) as file:
-        yield from _reader(source, file)(file, Entries(base or base_of(source)))
+        yield from read_file(file, source, ignored=ignored, base=base)
+
+
+def read_file(
+    file: io.BufferedReader,
+    source: str | PathLike[str],
+    *,
+    ignored: frozenset[str] = frozenset(),
+    base: Path | None = None,
+) -> Iterator[Line]:
+    """Read a manifest that is open already.
+
+    Args:
+        file: at its beginning.
+        source: where it is from, by which its form is told and paths in it are found.
+        ignored: codes of rules that no prompt is held to.
+        base: as in ``read``.
+    """
+    yield from _reader(source, file)(file, Entries(base or base_of(source), ignored))
 
 
 def _reader(
@@ -332,15 +354,22 @@ def cell(name: str, text: str) -> object:
         return int(text)
     if name in LISTS:
         return _list(text)
+    if name == "shots":
+        return _json_list(text)
     return text
+
+
+def _json_list(text: str) -> object:
+    """A list in a cell as JSON has it; any other text stays one."""
+    try:
+        return wire.loads(text.encode(errors="surrogateescape"))
+    except ValueError:
+        return text
 
 
 def _list(text: str) -> object:
     if text.lstrip().startswith("["):
-        try:
-            return wire.loads(text.encode(errors="surrogateescape"))
-        except ValueError:
-            return text
+        return _json_list(text)
     parts = ((_PATHS.split(part) if _is_path(part) else [part]) for part in split_urls(text))
     return [url for part in parts for url in part if url]
 
@@ -384,7 +413,8 @@ _COLUMNS: Final = frozenset(
     chain(
         OWN_FIELDS,
         RESULT_FIELDS,
-        [ASKED_SEED],
+        PROMPT_FIELDS,
+        [ASKED_SEED, LINT],
         *((at.name for at in attrs.fields(kind)) for kind in REQUEST_TYPES.values()),
     )
 )

@@ -2,14 +2,15 @@
 
 Defaults are filled in where an entry has no value of its own and its model has the field, so that stills and
 clips can share them; those in a table of a model's name are for that model. An asset is a URL, a local file,
-or the output of a job; ``$name`` stands for it wherever a URL is asked for.
+or the output of a job; ``$name`` stands for it wherever a URL is asked for. Its role, if it has one, is said
+in the prompt of every job that it is used in.
 
 Pure.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Final, TypeAlias
 
 import attrs
@@ -17,13 +18,14 @@ from attrs import field, frozen
 
 from seedance_async.models import MEDIA_FIELDS, REQUEST_TYPES
 from seedance_async.models.links import MAKERS, SIGN, Link, parse_link
+from seedance_async.prompts.forms import Asset
 from seedance_async.suggestions import suggestion
 
 Problem: TypeAlias = tuple[str, str]
 """Field and reason."""
 
 PREAMBLE_FIELDS: Final = ("defaults", "assets")
-OF_EVERY_MODEL: Final = frozenset({"model", "repeat", "project"})
+OF_EVERY_MODEL: Final = frozenset({"model", "repeat", "project", "style", "lint"})
 FIELDS_OF: Final[Mapping[str, frozenset[str]]] = {
     model: frozenset(at.name for at in attrs.fields(kind)) for model, kind in REQUEST_TYPES.items()
 }
@@ -41,20 +43,39 @@ class Preamble:
         defaults: by field.
         for_model: by model and field.
         assets: what each stands for, as a field of a request has it.
+        roles: what those are for that have a role.
     """
 
     defaults: Mapping[str, object] = field(factory=dict)
     for_model: Mapping[str, Mapping[str, object]] = field(factory=dict)
     assets: Mapping[str, str] = field(factory=dict)
+    roles: Mapping[str, str] = field(factory=dict)
 
     def fill(self, fields: Mapping[str, object]) -> dict[str, object]:
-        """An entry with the defaults, and with what its assets stand for."""
+        """An entry with the defaults."""
         model = str(fields.get("model") or self.defaults.get("model"))
         known = OF_EVERY_MODEL | FIELDS_OF.get(model, frozenset())
         defaults = {name: value for name, value in self.defaults.items() if name in known}
-        filled = {**defaults, **self.for_model.get(model, {}), **fields}
-        filled.update({name: self._resolved(filled[name]) for name in MEDIA_FIELDS if name in filled})
-        return filled
+        return {**defaults, **self.for_model.get(model, {}), **fields}
+
+    def resolve(self, fields: Mapping[str, object]) -> dict[str, object]:
+        """The fields of a job, with what its assets stand for."""
+        given = [name for name in MEDIA_FIELDS if name in fields]
+        return {**fields, **{name: self._resolved(fields[name]) for name in given}}
+
+    def sent(self, fields: Mapping[str, object]) -> Iterator[Asset]:
+        """The media of a job, each with the role of the asset that it is, if it is one.
+
+        Args:
+            fields: of the job, before its assets are resolved.
+        """
+        for name in MEDIA_FIELDS:
+            value = fields.get(name)
+            for each in value if isinstance(value, list) else [value]:
+                if isinstance(each, str):
+                    asset = each.removeprefix(SIGN) if each.startswith(SIGN) else None
+                    role = None if asset is None else self.roles.get(asset)
+                    yield Asset(name, str(self._resolved(each)), role)
 
     def about_names(self, value: object, jobs: Mapping[str, str]) -> str:
         """What to add to the message about a field with ``$NAME`` in it that stands for nothing.
@@ -97,6 +118,7 @@ class Preamble:
             {**self.defaults, **other.defaults},
             {**self.for_model, **other.for_model},
             {**self.assets, **other.assets},
+            {**{name: role for name, role in self.roles.items() if name not in other.assets}, **other.roles},
         )
 
     def _resolved(self, value: object) -> object:
@@ -128,12 +150,15 @@ def read(document: Mapping[str, object]) -> tuple[Preamble, list[Problem]]:
         else:
             problems.append(("defaults", f"{name!r:.60} is not a field of any model{_meant(name)}"))
     assets: dict[str, str] = {}
+    roles: dict[str, str] = {}
     for name, value in _table(document, "assets", problems).items():
         try:
             assets[name] = _asset(value)
+            if (role := _role(value)) is not None:
+                roles[name] = role
         except ValueError as problem:
             problems.append((f"assets.{name}", str(problem)))
-    return Preamble(general, for_model, assets), problems
+    return Preamble(general, for_model, assets, roles), problems
 
 
 def _meant(name: str) -> str:
@@ -172,3 +197,16 @@ def _asset(value: object) -> str:
             return text
         case _:
             raise ValueError("must have one of url, file and job, as text")
+
+
+def _role(asset: object) -> str | None:
+    """What an asset is for; None if nobody says.
+
+    Raises:
+        ValueError: it is no text; the message says why.
+    """
+    role = asset.get("role") if isinstance(asset, dict) else None
+    if role is not None and not (isinstance(role, str) and role.strip()):
+        reason = "what it is for, such as 'the lead, in a red parka'"
+        raise ValueError(f"role must be text that says {reason}; got {role!r:.60}")
+    return role

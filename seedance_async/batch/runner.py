@@ -13,14 +13,7 @@ goes on from there, in this process or the next, whatever ended the last one.
 from __future__ import annotations
 
 import os
-from collections.abc import (
-    AsyncGenerator,
-    AsyncIterable,
-    AsyncIterator,
-    Iterable,
-    Mapping,
-    Sequence,
-)
+from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator, Iterable, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
@@ -58,6 +51,7 @@ from seedance_async.logs import Log
 from seedance_async.models import Request
 from seedance_async.models.display import shown
 from seedance_async.models.rules import optional, true_or_false, whole_number
+from seedance_async.prompts.lint import codes_fault, read_codes
 from seedance_async.retry import KEY_TRUSTED
 
 log: Log = Log(__name__)
@@ -92,6 +86,8 @@ class BatchRunner:
         takes: how many new ones of each, 1 to 10,000.
         adopt: let a job of a manifest that is new, and asks for the same as one that is gone from it, take
             over its result; False pays for a new one.
+        ignore: codes of rules, such as ``["P02"]``, that a manifest's prompts are not held to; see
+            ``lint_prompt``. What is certain to be wrong by the others refuses the line.
         canary: send the first job of each kind alone, and the others once it is saved and measured. Where it
             is not what was asked for, or costs more than expected, the run stops: ``summary.stopped`` is a
             ``CanaryError``. The next run pays for no second one.
@@ -125,6 +121,7 @@ class BatchRunner:
         reroll: Sequence[str] = (),
         takes: int = 1,
         adopt: bool = True,
+        ignore: str | Sequence[str] = (),
         canary: bool = False,
         accept_delivery: bool = False,
         finish: Mapping[str, object] | None = None,
@@ -148,6 +145,7 @@ class BatchRunner:
                 "reroll": words_fault(reroll),
                 "takes": takes_fault(takes, reroll),
                 "adopt": true_or_false(adopt),
+                "ignore": codes_fault(ignore),
                 "canary": true_or_false(canary),
                 "accept_delivery": true_or_false(accept_delivery),
                 "finish": changes_fault(finish),
@@ -167,6 +165,7 @@ class BatchRunner:
             reroll=(reroll,) if isinstance(reroll, str) else tuple(reroll),
             takes=takes,
             adopt=adopt,
+            ignored=read_codes(ignore, "ignore")[0],
             finish=finish,
             retry_failed=retry_failed,
             reroll_refunded=reroll_refunded,
@@ -354,9 +353,7 @@ class BatchRunner:
             self._finishing = await to_thread.run_sync(
                 finishing_of, self._directory, options.finish, options.until
             )
-            self._changes = await take_manifest(
-                journal, jobs, self._finishing, has_store=has_store, adopts=options.adopt
-            )
+            self._changes = await take_manifest(journal, jobs, options, self._finishing, has_store=has_store)
             await self._choose(journal)  # before anything of the journal is changed for the run
             self._chosen = await reroll.chosen(journal, options.reroll, self._directory)
             return on_record.planned(journal), on_record.ended(journal, self._directory)

@@ -18,6 +18,7 @@ from seedance_async.cli import (
     export,
     generate,
     mcp,
+    prompt,
     record,
     review,
     sandbox,
@@ -56,6 +57,7 @@ def build() -> App:
     app.command(batch.batch, usage="Usage: seedance batch MANIFEST --output DIR [OPTIONS]")
     app.command(estimate.estimate)
     app.command(expand.expand)
+    app.command(prompt.app())
     app.command(export.export, usage="Usage: seedance export DIR [OPTIONS]")
     app.command(review.review)
     app.command(tasks.status)
@@ -67,7 +69,8 @@ def build() -> App:
     app.command(skill.skill)
     app.command(mcp.mcp)
     order = (
-        "demo generate batch review expand export estimate status wait download tasks spend sandbox skill mcp"
+        "demo generate batch review prompt expand export estimate status wait download tasks spend sandbox "
+        "skill mcp"
     )
     for position, name in enumerate(order.split()):
         app[name].sort_key = position  # help lists them in the order in which a newcomer needs them

@@ -153,7 +153,7 @@ def _check(output: Path | None, options: Options, connection: Connection) -> Non
         raise ConfigurationError("--reroll-refunded must be 0 or more: how often a job is made anew at most")
     if fault := takes_fault(options.takes, options.reroll):
         raise ConfigurationError(f"--takes {fault}")
-    options.changes()
+    options.plan()
     if output is None:
         return
     check_writable(output)
@@ -231,6 +231,7 @@ class _Command:
             reroll=plan.reroll,
             takes=plan.takes,
             adopt=plan.adopt,
+            ignore=sorted(plan.ignored),
             finish=plan.finish,
             canary=options.canary,
             accept_delivery=options.accept_delivery,

@@ -10,6 +10,7 @@ from cyclopts import Parameter
 from seedance_async.batch import names
 from seedance_async.batch.finish import parse_changes
 from seedance_async.batch.run_options import PlanOptions
+from seedance_async.cli.prompt_findings import Ignore, codes
 from seedance_async.errors import ConfigurationError
 
 if TYPE_CHECKING:
@@ -59,6 +60,7 @@ class Options:
     no_adopt: Annotated[
         bool, flag("Pay for a job that is renamed, in the place of taking over what was made of it.")
     ] = False
+    ignore: Ignore = ()
     canary: Annotated[
         bool, flag("Send the first job of each kind alone; stop (6) if it is not what was asked for.")
     ] = False
@@ -128,6 +130,7 @@ class Options:
             reroll=tuple(self.reroll or ()),
             takes=self.takes,
             adopt=not self.no_adopt,
+            ignored=codes(self.ignore),
             finish=self.changes(),
             retry_failed=self.retry_failed,
             reroll_refunded=self.reroll_refunded,
@@ -165,3 +168,4 @@ class Options:
         }
         yield from ((name, str(value)) for name, value in given.items() if value is not None)
         yield from (("--set", text) for text in self.set_fields)
+        yield from (("--ignore", code) for code in self.ignore)

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from typing import Annotated
 
 from cyclopts import Parameter
 
 from seedance_async.batch import manifest as manifests
 from seedance_async.batch.manifest_source import is_read_once
-from seedance_async.batch.plain_jobs import plain
+from seedance_async.batch.plain_jobs import plain_line
 from seedance_async.batch.survey import survey
 from seedance_async.cli.output import write_data
 from seedance_async.errors import ManifestError
@@ -32,7 +31,7 @@ async def expand(
     for line in manifests.read(manifest):
         problems += [(line.number, field, reason) for field, reason in line.problems]
         if line.job is not None:
-            jobs.append(json.dumps(plain(line.job), ensure_ascii=False))
+            jobs.append(plain_line(line.job, line.ignored))
     if problems:
         raise ManifestError(problems, source=manifest)
     for job in jobs:

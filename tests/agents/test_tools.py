@@ -250,6 +250,35 @@ async def test_everything_that_is_wrong_is_told_at_once_and_nothing_is_kept(
     assert [] == seedance_sandbox.requests
 
 
+async def test_prompts_are_compared_with_the_guide_and_with_their_requests(
+    seedance_sandbox: Sandbox, tmp_path: Path
+) -> None:
+    """An error is told as one and refused by plan; a warning is told by both; nothing is kept."""
+    late: dict[str, object] = {**CLIPS[0], "name": "late", "prompt": "0-3 s: calm. 12-15 s: she waves"}
+    still: dict[str, object] = {
+        **CLIPS[0], "name": "still", "prompt": "A slow dolly in on a boat", "fixed_lens": True,
+    }  # fmt: skip
+    async with (
+        serving(seedance_sandbox, tmp_path / "work", unasked=PLENTY) as server,
+        agent_of(server) as agent,
+    ):
+        linted = await agent("lint_prompt", jobs=[CLIPS[0], late, still])
+        alone = await agent("lint_prompt", prompt="@Image1 turns around")
+        unknown = await agent("lint_prompt", prompt="A boat", model="sora")
+        refused = await agent("plan", jobs=[late])
+        warned = await agent("plan", jobs=[still])
+
+    assert (3, 1, 1) == (linted["jobs"], linted["errors"], linted["warnings"])
+    assert {("late", "P06"), ("still", "P08")} == {
+        (each["job"], each["code"]) for each in linted["findings"] if each["level"] != "note"
+    }
+    assert ["P02"] == [each["code"] for each in alone["findings"]]
+    assert "ValidationError" == unknown["error"]
+    assert "P06" in refused["wrong"][0]
+    assert warned["prompts"][0].startswith("P08 warning")
+    assert [] == seedance_sandbox.requests
+
+
 async def test_the_record_is_paged_and_single_tasks_are_fetched(
     seedance_sandbox: Sandbox, tmp_path: Path
 ) -> None:

@@ -21,7 +21,7 @@ from seedance_async.batch.run_options import PlanOptions
 from seedance_async.client import SeedanceClient
 from seedance_async.credit_format import credit_count
 from seedance_async.errors import SeedanceError
-from seedance_async.integrations.mcp import account, pictures, planning
+from seedance_async.integrations.mcp import account, linting, pictures, planning
 from seedance_async.integrations.mcp.answers import RefusedError, fitted, text_of, words_of, wrong_arguments
 from seedance_async.integrations.mcp.orders import Above, Order, Orders, orders_path
 from seedance_async.integrations.mcp.running import Batches, check_unchanged
@@ -100,10 +100,16 @@ class Desk:
 
     # --- before anything is spent
 
+    async def lint(self, prompt: str | None, model: str, asked: Asked) -> str:
+        """What the prompt guide says about a prompt, or about jobs; nothing is kept."""
+        if prompt is not None:
+            return await to_thread.run_sync(linting.lint_text, prompt, model)
+        return await to_thread.run_sync(linting.lint_jobs, self.workspace, asked)
+
     async def estimate(self, asked: Asked) -> str:
         """What jobs would cost; nothing is kept."""
         quoted, _ = await self._drafted(asked, keeps=False)
-        return fitted({**_price(quoted), "next": "plan(…) with the same jobs"}, lists=["table"])
+        return fitted({**_price(quoted), "next": "plan(…) with the same jobs"}, lists=["table", "prompts"])
 
     async def plan(self, asked: Asked) -> str:
         """Write down what is to be sent, and what it costs; nothing is sent."""
@@ -170,7 +176,7 @@ class Desk:
                 "money_moved": "no",
                 "next": f'submit("{order.plan_id}")',
             },
-            lists=["table"],
+            lists=["table", "prompts"],
         )
 
     async def _drafted(self, asked: Asked, *, keeps: bool) -> tuple[Quote, str]:
@@ -393,6 +399,7 @@ def _price(quoted: Quote) -> dict[str, object]:
         "spent_before": quoted.spent or None,
         "time": format_range(*quoted.seconds),
         "table": list(quoted.rows),
+        "prompts": [text_of(line, 200) for line in quoted.warnings] or None,
     }
 
 

@@ -34,6 +34,8 @@ from seedance_async.media import NO_STORE
 from seedance_async.media.inspection import MOST_CLIP_BYTES, inspect
 from seedance_async.models import MEDIA_FIELDS, Kind, RateLimit
 from seedance_async.prices import NOTHING_RECORDED
+from seedance_async.prompts.batch_lint import BatchLint, LintSummary
+from seedance_async.prompts.findings import Level
 from seedance_async.scheduling.forecast import Forecast
 
 if TYPE_CHECKING:
@@ -92,6 +94,7 @@ class Quote:
         seconds: from the first request to the last file, as a range.
         spent: what its batch has cost before.
         rows: a line of a table for each kind of work.
+        warnings: what the prompt guide's rules say, a line for each rule.
     """
 
     jobs: int
@@ -101,6 +104,7 @@ class Quote:
     seconds: tuple[float, float]
     spent: float
     rows: tuple[str, ...]
+    warnings: tuple[str, ...] = ()
 
 
 def new_id() -> str:
@@ -172,7 +176,8 @@ async def quote(
         ConfigurationError: the options make no sense.
         JournalError: the batch's journal cannot be read.
     """
-    found = await survey(manifest, directory, options, has_store=basis.has_store)
+    lint = BatchLint()
+    found = await survey(manifest, directory, options, has_store=basis.has_store, lint=lint)
     expected = await to_thread.run_sync(
         lambda: batch_estimate.estimate(
             found.jobs(State.PLANNED),
@@ -184,10 +189,10 @@ async def quote(
             recorded=basis.recorded,
         )
     )
-    return _quote(expected, found.spent)
+    return _quote(expected, found.spent, lint.summary())
 
 
-def _quote(expected: Estimate, spent: float) -> Quote:
+def _quote(expected: Estimate, spent: float, prompts: LintSummary) -> Quote:
     return Quote(
         jobs=expected.jobs,
         low=expected.credits.low,
@@ -196,6 +201,7 @@ def _quote(expected: Estimate, spent: float) -> Quote:
         seconds=(expected.seconds.low, expected.seconds.high),
         spent=spent,
         rows=tuple(map(_row, expected.costs)),
+        warnings=tuple(each.words(prompts.jobs) for each in prompts.at_least(Level.WARNING)),
     )
 
 
@@ -216,7 +222,7 @@ def _span(low: float, high: float) -> str:
 
 def _write_plain(folder: Path, workspace: Workspace, asked: Asked, *, has_store: bool) -> None:
     """Write the plain manifest of what is asked for, and copies of the files that it names."""
-    source, base = _source(folder, workspace, asked)
+    source, base = given_source(folder, workspace, asked)
     inputs = _Inputs(folder / INPUTS, workspace, has_store=has_store)
     problems: list[tuple[int, str, str]] = []
     jobs = 0
@@ -233,14 +239,23 @@ def _write_plain(folder: Path, workspace: Workspace, asked: Asked, *, has_store:
             for name, path in line.files:
                 if fault := inputs.take(path):
                     problems.append((line.number, name, fault))
-            file.write(f"{json.dumps(inputs.plain(line.job), ensure_ascii=False)}\n")
+            file.write(f"{json.dumps(inputs.plain(line.job, line.ignored), ensure_ascii=False)}\n")
     source.unlink()
     if problems:
         raise ManifestError(problems, source="plan")
 
 
-def _source(folder: Path, workspace: Workspace, asked: Asked) -> tuple[Path, Path]:
-    """A copy of what was given, and the folder that paths in it are relative to."""
+def given_source(folder: Path, workspace: Workspace, asked: Asked) -> tuple[Path, Path]:
+    """A copy of what was given, and the folder that paths in it are relative to. Blocking.
+
+    Args:
+        folder: that the copy is put into.
+        workspace: that a manifest has to be from.
+        asked: jobs, or a manifest.
+
+    Raises:
+        RefusedError: it is neither, or too much.
+    """
     if (asked.jobs is None) == (asked.manifest is None):
         raise RefusedError(
             "InvalidArguments",
@@ -334,9 +349,9 @@ class _Inputs:
                 copy.write(chunk)
         return part.rename(self._folder / f"{digest.hexdigest()[:24]}{suffix}")
 
-    def plain(self, job: Job) -> dict[str, object]:
+    def plain(self, job: Job, ignored: frozenset[str]) -> dict[str, object]:
         """The plain form of a job, with the copies in the place of its files."""
-        fields = plain(job)
+        fields = plain(job, ignored)
         for name in MEDIA_FIELDS:
             if name in fields:
                 fields[name] = self._replaced(fields[name])

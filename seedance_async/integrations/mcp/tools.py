@@ -17,6 +17,7 @@ from pydantic import BaseModel, Field, WithJsonSchema, create_model
 from seedance_async.integrations.mcp.account import MOST_DOWNLOADS
 from seedance_async.integrations.mcp.desk import LONGEST_WAIT, Desk
 from seedance_async.integrations.mcp.planning import Asked
+from seedance_async.models import Seedance2Video
 
 FORMS_IN_ANSWERS: Final = "2026-07-28"
 """The first version of the protocol in which a form needs no channel from the server to the client."""
@@ -70,6 +71,20 @@ async def ask_person(plan_id: str, ctx: Context[Any, Any]) -> NotAsked | Elicit[
         max_credits=(float, Field(default=most, ge=0, description="Credits that it may cost at most.")),
     )
     return Elicit(message, form)
+
+
+async def lint_prompt(
+    ctx: Context[Any, Any],
+    prompt: Annotated[str | None, Field(description="One prompt; or give jobs or manifest.")] = None,
+    model: Annotated[str, Field(description="What the text is for.")] = Seedance2Video.model,
+    jobs: Jobs = None,
+    manifest: Manifest = None,
+) -> CallToolResult:
+    """Compare prompts with the prompt guide; of jobs also with their duration, shape, media and sound.
+
+    An error has to be corrected: plan refuses it. A warning is worth a look, a note is advice.
+    """
+    return text(await desk_of(ctx).lint(prompt, model, _asked(jobs, manifest)))
 
 
 async def estimate(ctx: Context[Any, Any], jobs: Jobs = None, manifest: Manifest = None) -> CallToolResult:
@@ -170,6 +185,7 @@ _SPENDS: Final = ToolAnnotations(
 )
 
 TOOLS: Final[tuple[tuple[Tool, ToolAnnotations], ...]] = (
+    (lint_prompt, _READS),
     (estimate, _READS),
     (plan, _WRITES),
     (submit, _SPENDS),
