@@ -62,15 +62,14 @@ class Agent:
 
     async def __call__(self, tool: str, **arguments: object) -> dict[str, Any]:
         """Call a tool, and read its answer; ``is_error`` stands in it where it is one."""
-        last = -1.0
+        marks: list[float] = []
 
         async def note(progress: float, total: float | None, message: str | None) -> None:
-            nonlocal last
-            assert progress > last
-            last = progress
+            marks.append(progress)
             self.progress.append(message or "")
 
         result = await self.client.call_tool(tool, arguments, progress_callback=note)
+        assert marks == sorted(set(marks))
         *pictures, told = result.content
         assert isinstance(told, TextContent)
         assert len(told.text.encode()) <= MOST_BYTES

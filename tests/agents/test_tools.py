@@ -204,6 +204,39 @@ async def test_a_server_that_is_left_in_the_middle_is_gone_on_with_by_the_next(
     assert 6 == len(seedance_sandbox.paid_tasks)
 
 
+async def test_a_reroll_whose_server_died_at_any_step_makes_one_take(
+    seedance_sandbox: Sandbox, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Before it was noted that the order is in the journal; and after, with a person's own run in between."""
+    work = tmp_path / "work"
+
+    def dies(*_: object) -> None:
+        raise OSError("the server died here")
+
+    async with serving(seedance_sandbox, work, unasked=PLENTY) as server, agent_of(server) as agent:
+        batch = await agent.sent(pictures(2))
+        anew = await agent("reroll", batch_id=batch, names=["boat-0"])
+        with monkeypatch.context() as patched:
+            patched.setattr("seedance_async.integrations.mcp.orders.Orders.begun", dies)
+            told = await agent("submit", plan_id=anew["plan_id"])
+    assert "stopped" == told["state"]
+    assert 2 == len(seedance_sandbox.paid_tasks)
+    async with serving(seedance_sandbox, work, unasked=PLENTY) as server, agent_of(server) as agent:
+        await agent("wait", batch_id=batch, seconds=1)
+    directory = work / "seedance" / batch
+    async with (
+        SeedanceClient(seedance_sandbox.api_key, seedance_sandbox.base_url) as client,
+        BatchRunner(client, directory) as runner,
+    ):
+        assert 2 == len([result async for result in runner.run(directory / "manifest.jsonl")])
+    async with serving(seedance_sandbox, work, unasked=PLENTY) as server, agent_of(server) as agent:
+        ended = await agent.ended(batch)
+        again = await agent("submit", plan_id=anew["plan_id"])
+
+    assert "ended" == ended["state"] == again["state"]
+    assert 3 == len(seedance_sandbox.paid_tasks)
+
+
 async def test_two_servers_of_one_workspace_share_the_limit_and_the_work(
     seedance_sandbox: Sandbox, tmp_path: Path
 ) -> None:

@@ -27,6 +27,7 @@ from seedance_async.integrations.mcp.orders import Above, Order, Orders, orders_
 from seedance_async.integrations.mcp.running import Batches, check_unchanged
 from seedance_async.integrations.mcp.standing import Standing, progress
 from seedance_async.integrations.mcp.workspace import MANIFEST, Workspace, unknown_plan
+from seedance_async.media import read_media_store
 from seedance_async.models import RateLimit, time_scale
 from seedance_async.prices import NOTHING_RECORDED
 from seedance_async.record import Reader, record_path
@@ -296,10 +297,11 @@ class Desk:
         return running
 
     async def _watch(self, running: Running, seconds: float, report: Report) -> None:
-        begun = anyio.current_time()
+        begun, told = anyio.current_time(), -1.0
         while not running.is_over and (gone := anyio.current_time() - begun) < seconds:
-            if running.summary is not None:
+            if running.summary is not None and gone > told:  # the protocol wants each to be above the last
                 await report(gone, seconds, progress(running.summary))
+                told = gone
             await running.changed.wait(min(TICK, seconds - gone))
 
     async def _standing(self, order: Order, *, note: str | None = None) -> str:
@@ -382,6 +384,7 @@ class Desk:
             return planning.Basis(
                 limit=from_environment("SEEDANCE_RATE_LIMIT", RateLimit.parse, RateLimit()),
                 forecast=Forecast(scale=from_environment("SEEDANCE_TIME_SCALE", time_scale, 1.0)),
+                has_store=read_media_store(None) is not None,
             )
         return planning.Basis(
             limit=client.rate_limit,

@@ -87,12 +87,7 @@ class Standing:
         """Of a batch that does not run here: it ended, was never sent, or runs somewhere else."""
         order, stopped = self._order, self._stopped
         counts, jobs = await to_thread.run_sync(counts_on_disk, self._workspace.batch(order.batch_id))
-        if order.ended or (len(jobs) >= order.jobs and not open_jobs(counts)):
-            state = "ended"
-        elif stopped is not None:
-            state = "stopped"
-        else:
-            state = "planned" if order.allowed is None and not jobs else "elsewhere"
+        state = self._state(is_begun=bool(jobs), has_ended=len(jobs) >= order.jobs and not open_jobs(counts))
         saved = [each for each in jobs if each.state == State.SAVED][-SHOWN:]
         told = {
             "state": state,
@@ -103,6 +98,23 @@ class Standing:
             "next": self._next(state),
         }
         return _given(told)
+
+    def _state(self, *, is_begun: bool, has_ended: bool) -> str:
+        """Of a batch that does not run here.
+
+        Args:
+            is_begun: whether it has results.
+            has_ended: whether all its jobs have come to their end; says nothing of jobs that are made anew.
+        """
+        if self._order.ended:
+            return "ended"
+        if self._stopped is not None:
+            return "stopped"
+        if self._order.allowed is not None:
+            return "elsewhere"
+        if not is_begun:
+            return "planned"
+        return "ended" if has_ended else "elsewhere"  # a person has run it from the command line
 
     def _next(self, state: str) -> str:
         batch, plan = self._order.batch_id, self._order.plan_id
