@@ -94,6 +94,25 @@ async def test_a_plan_is_sent_as_it_was_planned_or_not_at_all(
     assert [] == seedance_sandbox.requests
 
 
+async def test_a_plan_that_is_changed_while_no_server_runs_is_not_gone_on_with(
+    seedance_sandbox: Sandbox, tmp_path: Path
+) -> None:
+    """What was allowed was allowed for these jobs, and not for others under their cap."""
+    work = tmp_path / "work"
+    async with serving(seedance_sandbox, work, unasked=1000) as server, agent_of(server) as agent:
+        plan = await agent("plan", jobs=pictures(2))
+        await agent("submit", plan_id=plan["plan_id"])
+        await agent("wait", batch_id=plan["batch_id"], seconds=1)
+    manifest = work / plan["directory"] / "manifest.jsonl"
+    manifest.write_text(manifest.read_text("utf-8").replace("pond", "lake"), "utf-8")
+    posts = len([call for call in seedance_sandbox.requests if call.method == "POST"])
+    async with serving(seedance_sandbox, work, unasked=1000) as server, agent_of(server) as agent:
+        told = await agent("wait", batch_id=plan["batch_id"])
+
+    assert ("stopped", "PlanChanged") == (told["state"], told["why"]["error"])
+    assert posts == len([call for call in seedance_sandbox.requests if call.method == "POST"])
+
+
 async def test_ids_are_not_paths_and_plans_of_others_are_not_found(
     seedance_sandbox: Sandbox, tmp_path: Path
 ) -> None:
