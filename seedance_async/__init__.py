@@ -74,6 +74,7 @@ if TYPE_CHECKING:
         Timeouts,
         VideoOutput,
     )
+    from seedance_async.prompts.builder import PromptBuilder
     from seedance_async.prompts.findings import Finding
     from seedance_async.prompts.lint import lint_prompt
     from seedance_async.scheduling.duration import Duration
@@ -118,6 +119,7 @@ __all__ = [
     "Output",
     "OutputImage",
     "OutputMissingError",
+    "PromptBuilder",
     "RateLimit",
     "RateLimitedError",
     "RecordError",
@@ -162,6 +164,7 @@ _ROOMS: Final = {
         "OutputImage", "RateLimit", "Request", "RetryPolicy", "Seedance2Video", "Submission", "Task",
         "Timeouts", "VideoOutput",
     },
+    "prompts.builder": {"PromptBuilder"},
     "prompts.findings": {"Finding"},
     "prompts.lint": {"lint_prompt"},
     "scheduling.duration": {"Duration"},

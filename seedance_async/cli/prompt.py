@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from cyclopts import App
 
-from seedance_async.cli import prompt_lint
+from seedance_async.cli import prompt_build, prompt_lint
 
 
 def app() -> App:
@@ -15,4 +15,5 @@ def app() -> App:
         version_flags=[],
     )
     group.command(prompt_lint.lint)
+    group.command(prompt_build.build)
     return group

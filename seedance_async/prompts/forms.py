@@ -24,6 +24,9 @@ FRAMES: Final = {"image_url": "opening", "end_image_url": "closing"}
 ROLE_KINDS: Final = ("character", "style", "camera motion", "source video", "previous clip")
 """Kinds of roles that the guide has a form for; every other role is said in its own words."""
 
+TASKS: Final = frozenset({"source video", "previous clip"})
+"""Roles that are the task itself, so that their sentences come first."""
+
 _KIND: Final = re.compile(
     rf"(?P<kind>{'|'.join(kind.replace(' ', '[ -]') for kind in ROLE_KINDS)})(?: reference)?"
     r"(?:\s*:\s*(?P<text>.+))?",
@@ -54,14 +57,24 @@ def role_sentences(assets: Sequence[Asset]) -> list[str]:
     Args:
         assets: all of a request, in its order.
     """
-    said = [(place, asset) for place, asset in enumerate(assets) if asset.role is not None]
-    sentences = [(_rank(asset), place, _sentence(assets, place)) for place, asset in said]
-    return [text for *_, text in sorted(sentences)]
+    roles = [None if asset.role is None else _kind(asset.role) for asset in assets]
+    kinds = [role[0] if role else None for role in roles]
+    if (kinds.count("style"), kinds.count("source video")) == (1, 1):  # the guide's combination
+        return _combined(assets, kinds.index("style"), kinds.index("source video"))
+    said = [place for place, role in enumerate(roles) if role is not None]
+    return [_sentence(assets, place) for place in sorted(said, key=lambda place: kinds[place] not in TASKS)]
 
 
-def _rank(asset: Asset) -> int:
-    """Where a sentence stands: an edit or extension is the task, so it comes before the other roles."""
-    return 0 if _kind(asset.role or "")[0] in {"source video", "previous clip"} else 1
+def _combined(assets: Sequence[Asset], style: int, source: int) -> list[str]:
+    look = _kind(assets[style].role or "")[1]
+    edit = _kind(assets[source].role or "")[1]
+    task = (
+        f"Use the supplied style reference{_behind(assets, style)} while strictly editing "
+        f"the supplied source video{_behind(assets, source)}{f'; {edit}' if edit else ''}"
+    )
+    said = [place for place, asset in enumerate(assets) if asset.role is not None]
+    others = [_sentence(assets, place) for place in said if place not in {style, source}]
+    return [task, *([f"The style reference gives {look}"] if look else []), *others]
 
 
 def _kind(role: str) -> tuple[str | None, str]:
@@ -75,28 +88,28 @@ def _kind(role: str) -> tuple[str | None, str]:
 def _sentence(assets: Sequence[Asset], place: int) -> str:
     asset = assets[place]
     kind, text = _kind(asset.role or "")
-    which = _which(assets, place)
-    behind = f" ({which})" if which and asset.field not in FRAMES else ""
     if asset.field in FRAMES:
-        noun = f"the supplied {FRAMES[asset.field]} frame"
-        return f"Use {noun} as {text or f'the {kind}'}"
+        return f"Use the supplied {FRAMES[asset.field]} frame as {text or f'the {kind}'}"
+    behind, more = _behind(assets, place), f": {text}" if text else ""
     match kind:
         case "character":
             return f"Use the supplied character reference{behind} as {text or 'the lead'}"
         case "style":
-            return f"Use the supplied style reference{behind} throughout{f': {text}' if text else ''}"
+            return f"Use the supplied style reference{behind} throughout{more}"
         case "camera motion":
-            return f"Match the supplied camera-motion reference{behind}{f': {text}' if text else ''}"
+            return f"Match the supplied camera-motion reference{behind}{more}"
         case "source video":
             return f"Strictly edit the supplied source video{behind}{f'; {text}' if text else ''}"
         case "previous clip":
-            return f"Continue from the supplied previous clip{behind}{f': {text}' if text else ''}"
+            return f"Continue from the supplied previous clip{behind}{more}"
         case _:
-            ordinal, _, noun = (
-                (which or f"the supplied {_noun(asset.medium)}").removeprefix("the ").partition(" ")
-            )
-            supplied = f"{ordinal} supplied {noun}" if which else f"{ordinal} {noun}"
-            return f"Use the {supplied} as {text}"
+            return f"Use the {_which(assets, place) or f'supplied {_noun(asset.medium)}'} as {text}"
+
+
+def _behind(assets: Sequence[Asset], place: int) -> str:
+    """Which medium an asset is, in brackets, where that does not follow from its role."""
+    which = _which(assets, place)
+    return f" (the {which.replace(' supplied', '')})" if which else ""
 
 
 def _noun(medium: str) -> str:
@@ -104,14 +117,12 @@ def _noun(medium: str) -> str:
 
 
 def _which(assets: Sequence[Asset], place: int) -> str | None:
-    """Which of several media one is, such as ``the second picture``; None if it is the only one."""
+    """Which of several media one is, such as ``second supplied picture``; None if it is the only one."""
     listed = [at for at, asset in enumerate(assets) if asset.field not in FRAMES]
-    if len(listed) < 2 or place not in listed:
-        return None
     nouns = {at: _noun(assets[at].medium) for at in listed}
     noun = "reference" if "reference" in nouns.values() else nouns[place]
     alike = [at for at in listed if noun == "reference" or nouns[at] == noun]
-    return f"the {noun}" if len(alike) == 1 else f"the {ORDINALS[alike.index(place)]} {noun}"
+    return None if len(alike) < 2 else f"{ORDINALS[alike.index(place)]} supplied {noun}"
 
 
 def compose(before: Sequence[str], scene: str, shots: Sequence[str], after: Sequence[str]) -> str:
@@ -137,7 +148,7 @@ def sentence(text: str) -> str:
     text = text.strip()
     if not text:
         return ""
-    first = text[0].upper() if text[:2].isalpha() and text[:2].islower() else text[0]
+    first = text[0].upper() if text.split()[0].islower() else text[0]
     return f"{first}{text[1:]}{'' if text.endswith(ENDINGS) else '.'}"
 
 

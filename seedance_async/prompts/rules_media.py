@@ -27,7 +27,7 @@ _SUPPLIED: Final = re.compile(
     re.IGNORECASE,
 )
 _CLIP: Final = r"(?:video|clip|footage)\b"
-_EDIT_OR_EXTENSION: Final = re.compile(
+EDIT_OR_EXTENSION: Final = re.compile(
     r"\b(?:strictly\s+)?edit(?:ing)?\s+(?:the|this|my)\s+"
     rf"(?:(?:supplied|provided|source|original|attached)\s+)+{_CLIP}"
     r"|\b(?:continue|continuing|carry on)\s+(?:directly\s+|seamlessly\s+)?(?:from\s+)?(?:the|this|my)\s+"
@@ -49,7 +49,7 @@ def roles_without_media(subject: Subject) -> Iterator[Hit]:
         return
     if not subject.has_any("supplied", "provided", "attached", "uploaded") or not subject.is_english:
         return
-    editing = [found.span() for found in _EDIT_OR_EXTENSION.finditer(subject.text)]
+    editing = [found.span() for found in EDIT_OR_EXTENSION.finditer(subject.text)]
     field = "media_urls" if subject.is_video else "image_urls"
     for found in _SUPPLIED.finditer(subject.text):
         if not any(start <= found.start() < end for start, end in editing):  # that is P05's
@@ -65,7 +65,7 @@ def editing_without_a_clip(subject: Subject) -> Iterator[Hit]:
     kinds = [is_clip(medium) for medium in clip.media_urls]
     if True in kinds:
         return
-    for found in _EDIT_OR_EXTENSION.finditer(subject.text):
+    for found in EDIT_OR_EXTENSION.finditer(subject.text):
         if None in kinds:
             reason = "needs a clip among media_urls, and no URL there is seen to be one"
             yield Hit(found.start(), found.end(), reason, level=Level.WARNING)

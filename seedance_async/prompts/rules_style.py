@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Final
 
 from seedance_async.prompts import words
 from seedance_async.prompts.findings import Hit
+from seedance_async.prompts.rules_media import EDIT_OR_EXTENSION
 from seedance_async.prompts.rules_order import headings
 
 if TYPE_CHECKING:
@@ -110,23 +111,28 @@ def text_forbidden_and_wanted(subject: Subject) -> Iterator[Hit]:
     """P19: text or a logo that is forbidden, and wanted elsewhere in the prompt."""
     if not subject.is_english:
         return
-    if _is_text_wanted(subject):
+    if is_text_wanted(subject):
         for found in _NO_TEXT.finditer(subject.text):
             reason = "forbids the words that are to be read elsewhere in the prompt"
             yield Hit(*found.span("what"), reason, fix=f"other {found['what']}")
-    if any(not subject.is_denied(found.start()) for found in _LOGO_WANTED.finditer(subject.text)):
+    if is_logo_wanted(subject):
         for found in _NO_LOGOS.finditer(subject.text):
             reason = "are forbidden, and there is one to be seen elsewhere in the prompt"
             yield Hit(*found.span("what"), reason, fix=f"other {found['what']}")
 
 
-def _is_text_wanted(subject: Subject) -> bool:
+def is_text_wanted(subject: Subject) -> bool:
     """Whether something written is to be read: not what a person says."""
     return any(
         words.WRITING.search(subject.before(found.end()))
         for found in _TEXT_WANTED.finditer(subject.text)
         if not subject.is_denied(found.start())
     )
+
+
+def is_logo_wanted(subject: Subject) -> bool:
+    """Whether a logo is to be seen."""
+    return any(not subject.is_denied(found.start()) for found in _LOGO_WANTED.finditer(subject.text))
 
 
 def another_job(subject: Subject) -> Iterator[Hit]:
@@ -138,8 +144,10 @@ def another_job(subject: Subject) -> Iterator[Hit]:
     if not subject.is_english or subject.media:
         return
     reason = "is in another job, which the model does not know: describe it in full, or link to it"
+    extends = [found.span() for found in EDIT_OR_EXTENSION.finditer(subject.text)]
     for found in _OTHER_JOB.finditer(subject.text):
-        if not subject.is_quoted(found.start()):
+        is_extension = any(start <= found.start() < end for start, end in extends)  # that is P05's
+        if not subject.is_quoted(found.start()) and not is_extension:
             yield Hit(*found.span(), reason)
     if len(headings(subject.text)) < 2:
         for found in _AS_BEFORE.finditer(subject.text):

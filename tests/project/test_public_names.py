@@ -31,7 +31,7 @@ PROMISED = {
     "NotFoundError", "IdempotencyConflictError", "RateLimitedError", "InternalServerError",
     "ServiceBusyError", "TaskFailedError", "WaitTimeoutError", "ConnectionFailedError",
     "UnexpectedReplyError", "UncertainSubmissionError", "CreditCapError", "JournalError", "ManifestError",
-    "DownloadError", "ValidationError",
+    "DownloadError", "ValidationError", "PromptBuilder", "lint_prompt",
 }  # fmt: skip
 
 MODULES = sorted(

@@ -5,9 +5,13 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from seedance_async import Finding, GptImage2, NanoBananaPro, Seedance2Video, ValidationError, lint_prompt
 from seedance_async.cli.demo_jobs import JOBS
+from seedance_async.prompts.findings import excerpt
+from seedance_async.prompts.fixes import fixed_text
 from seedance_async.prompts.table import CODES, RULES
 
 if TYPE_CHECKING:
@@ -22,28 +26,18 @@ Case = str | tuple[str, dict[str, Any]]
 
 FINDS: dict[str, list[Case]] = {
     "P01": [
-        "The clip at https://cdn.example/a.mp4 goes on",
-        "sd2_9f3k2j1h walks in",
-        "8993a3ce-444a-414b-9800-6798a9c997eb turns around",
-        "asset-20260224200602-qn7wr is the lead",
+        "The clip at https://cdn.example/a.mp4 goes on", "sd2_9f3k2j1h walks in",
+        "8993a3ce-444a-414b-9800-6798a9c997eb turns around", "asset-20260224200602-qn7wr is the lead",
         "如同 https://cdn.example/a.png 中的女子",
     ],
     "P02": [
-        "@Image1 turns around",
-        "The woman in @image 2 nods",
-        "<<<Image3>>> opens the door",
-        "@video1 sets the camera's motion",
-        "参考 @Image1 的女孩走进雨中",
+        "@Image1 turns around", "The woman in @image 2 nods", "<<<Image3>>> opens the door",
+        "@video1 sets the camera's motion", "参考 @Image1 的女孩走进雨中",
     ],
     "P03": [
-        "A {color} kite over the beach",
-        "A kite over {city_name}",
-        "Un cerf-volant sur {ville_2}",
-        "[insert name] walks into the bar",
-        "The [SUBJECT_DESCRIPTION] turns around",
-        "A bottle of [your product] on ice",
-        "Hello ${name}, says the robot",
-        "A {{colour}} boat",
+        "A {color} kite over the beach", "A kite over {city_name}", "Un cerf-volant sur {ville_2}",
+        "[insert name] walks into the bar", "The [SUBJECT_DESCRIPTION] turns around",
+        "A bottle of [your product] on ice", "Hello ${name}, says the robot", "A {{colour}} boat",
     ],
     "P04": [
         ("Use the supplied character reference as the lead", {}),
@@ -86,18 +80,14 @@ FINDS: dict[str, list[Case]] = {
         ("A courier rides through the town at dawn", {"media_urls": [PNG, PNG_2]}),
     ],
     "P11": [
-        "Prompt👇 A kite over the beach",
-        "Video prompt: a kite over the beach",
+        "Prompt👇 A kite over the beach", "Video prompt: a kite over the beach",
         "A kite over the beach --ar 16:9 --v 6",
         '{"shot": "a kite", "camera": "static"}',
-        "```\nA kite over the beach\n```",
-        "A kite over the beach. Negative prompt: blur, people",
+        "```\nA kite over the beach\n```", "A kite over the beach. Negative prompt: blur, people",
     ],
     "P12": [
-        "Shot 1: a street. Shot 3: a door.",
-        "Shot 1: a street.\nShot 2: a door.\nShot 2: a room.",
-        "镜头1：街道。镜头3：门。",
-        "Scene: a street\nScene: a door\nScene: a room of the house",
+        "Shot 1: a street. Shot 3: a door.", "Shot 1: a street.\nShot 2: a door.\nShot 2: a room.",
+        "镜头1：街道。镜头3：门。", "Scene: a street\nScene: a door\nScene: a room of the house",
     ],
     "P13": [
         "0–2 s: a street in the fog. 2–4 s: a door opens.",
@@ -117,8 +107,7 @@ FINDS: dict[str, list[Case]] = {
         "A van with the brand's logo on its door, no logos anywhere",
     ],
     "P20": [
-        "The same woman as before walks on",
-        "She wears the coat as in the previous clip",
+        "The same woman as before walks on", "She wears the coat as in the previous clip",
     ],
 }  # fmt: skip
 
@@ -129,17 +118,12 @@ STAYS_CLEAN: dict[str, list[Case]] = {
         "An asset manager signs a paper",
     ],
     "P02": [
-        "A phone shows the handle '@image1' on its screen",
-        "Write to anna@image1.example, says the poster",
-        "The first picture on the wall falls down",
-        "@anna waves at the camera",
+        "A phone shows the handle '@image1' on its screen", "Write to anna@image1.example, says the poster",
+        "The first picture on the wall falls down", "@anna waves at the camera",
     ],
     "P03": [
-        "She calls {Stop} and runs",
-        "He whispers {go} and she runs",
-        "She waves, {hello}, and runs",
-        "Elle crie {attends}",
-        "[Opening] A street. [WIDE SHOT] A door.",
+        "She calls {Stop} and runs", "He whispers {go} and she runs", "She waves, {hello}, and runs",
+        "Elle crie {attends}", "[Opening] A street. [WIDE SHOT] A door.",
         '{"shot": "a kite"}',
         "An array [A] on the blackboard",
     ],
@@ -199,16 +183,13 @@ STAYS_CLEAN: dict[str, list[Case]] = {
         "A well-known--if old--harbour",
     ],
     "P12": [
-        "Shot 1: a street. Shot 2: a door. Shot 3: a room.",
-        "Shot 1-2: a street. Shot 4: a door.",
+        "Shot 1: a street. Shot 2: a door. Shot 3: a room.", "Shot 1-2: a street. Shot 4: a door.",
         "A three-shot of the sisters, as in shot 2 of the old film",
         "Scene 1: dusk. Shot 1: a street. Shot 2: a door. Scene 2: night. Shot 1: a room.",
-        "Shot 4: a street. Shot 5: a door.",
-        "First a street, then a door, then a room",
+        "Shot 4: a street. Shot 5: a door.", "First a street, then a door, then a room",
     ],
     "P13": [
-        "0–2 s: she dances. 2–4 s: the beat drops and she stops.",
-        "Shot 1: a street. Shot 2: a door.",
+        "0–2 s: she dances. 2–4 s: the beat drops and she stops.", "Shot 1: a street. Shot 2: a door.",
         "4 s: a door opens.",
     ],
     "P14": [
@@ -221,19 +202,16 @@ STAYS_CLEAN: dict[str, list[Case]] = {
         "Low sun, long shadows, dust in the light, an epic valley",
     ],
     "P16": [
-        "The boxer in red on the left, two boxers behind him",
-        "A crowd of people; two men dance",
+        "The boxer in red on the left, two boxers behind him", "A crowd of people; two men dance",
         "Two cats fight in a ring",
     ],
     "P17": [
         "Exactly three girls dance, no extra figure",
-        "Two sisters, one in red and the other in blue, walk home",
-        "A crowd around three dancers",
+        "Two sisters, one in red and the other in blue, walk home", "A crowd around three dancers",
     ],
     "P18": [
         "2D cel animation throughout, flat colours, ink outlines: a girl runs",
-        "An anime poster hangs on the wall of a small room",
-        "Anime style girl, anime background",
+        "An anime poster hangs on the wall of a small room", "Anime style girl, anime background",
         "Photorealistic, not a cartoon: a girl runs through the rain",
     ],
     "P19": [
@@ -247,6 +225,7 @@ STAYS_CLEAN: dict[str, list[Case]] = {
         "Shot 1: a woman in red. Shot 2: the same woman as before, indoors.",
         ("She walks on as in the previous clip", {"media_urls": [MP4]}),
         "A photo of the last job he had lies on the table",
+        "Continue from the previous clip: the door opens",
     ],
 }  # fmt: skip
 
@@ -417,3 +396,27 @@ def test_a_finding_is_a_value() -> None:
     """Two that say the same are the same."""
     assert isinstance(lint_prompt("@Image1 waves")[0], Finding)
     assert lint_prompt("@Image1 waves") == lint_prompt("@Image1 waves")
+
+
+PIECES = st.sampled_from(
+    [
+        "@Image1", "<<<Video2>>>", "{color}", "{Stop!}", "[insert name]", "Shot 1:", "Shot 3:", "0-2 s:",
+        "12–15秒", "[00:05-00:09]",
+        "no text", 'reads "OPEN"', "two boxers", "anime", "epic", "8K", "slow pan", "dolly in",
+        "--ar 16:9", "Prompt:", "```", "9:16",
+        "the supplied clip", "continue from the previous clip", "says: 'Go.'", "镜头1：", "\n", ". ", ", ",
+        "“", "”", "🎬", "İ", "ß",
+    ]
+)  # fmt: skip
+
+
+@given(text=st.lists(PIECES | st.text(max_size=8), min_size=1, max_size=14).map(" ".join))
+def test_any_text_is_looked_at_and_each_place_is_in_it(text: str) -> None:
+    """Whatever somebody pastes, no rule and no fix fails at it."""
+    found = lint_prompt(text)
+
+    for finding in found:
+        start, end = finding.place
+        assert 0 <= start <= end <= len(text)
+        assert finding.excerpt == excerpt(text, start, end)
+    assert len(fixed_text(text, found)) <= len(text) + 60 * len(found)
