@@ -18,10 +18,12 @@ from seedance_async.cli import (
     export,
     fields,
     generate,
+    mcp,
     prompt,
     record,
     review,
     sandbox,
+    skill,
     tasks,
 )
 from seedance_async.cli.connection import Connection
@@ -39,7 +41,8 @@ ABOUT = """Seedance videos and images in bulk: nothing paid twice, nothing paid 
 Start with `seedance demo`: no key, no network, no money."""
 
 ORDER: Final = (
-    "demo generate fields batch review prompt expand export estimate status wait download tasks spend sandbox"
+    "demo generate fields batch review prompt expand export estimate status wait download tasks spend "
+    "sandbox skill mcp"
 )
 """The commands in the order in which a newcomer needs them, for the help."""
 
@@ -71,6 +74,8 @@ def build() -> App:
     app.command(record.tasks)
     app.command(record.spend)
     app.command(sandbox.sandbox)
+    app.command(skill.skill)
+    app.command(mcp.mcp)
     app.register_install_completion_command(
         help="Install completion for this shell (bash, zsh, fish, PowerShell), and print where it is."
     )
