@@ -10,7 +10,19 @@ from cyclopts import App
 from cyclopts.exceptions import CycloptsError, UnknownOptionError, UnusedCliTokensError
 
 from seedance_async import __version__
-from seedance_async.cli import batch, demo, estimate, expand, export, generate, record, review, sandbox, tasks
+from seedance_async.cli import (
+    batch,
+    demo,
+    estimate,
+    expand,
+    export,
+    generate,
+    record,
+    review,
+    sandbox,
+    tasks,
+    worker,
+)
 from seedance_async.cli.connection import Connection
 from seedance_async.cli.exits import code_of, lines_of
 from seedance_async.cli.output import help_console, log_notices, prepare, take_write_errors, write_message
@@ -41,6 +53,7 @@ def build() -> App:
     app.command(demo.demo)
     app.command(generate.app())
     app.command(batch.batch, usage="Usage: seedance batch MANIFEST --output DIR [OPTIONS]")
+    app.command(worker.worker, usage="Usage: seedance worker --engine URL --output DIR [OPTIONS]")
     app.command(estimate.estimate)
     app.command(expand.expand)
     app.command(export.export, usage="Usage: seedance export DIR [OPTIONS]")
@@ -51,8 +64,10 @@ def build() -> App:
     app.command(record.tasks)
     app.command(record.spend)
     app.command(sandbox.sandbox)
-    order = "demo generate batch review expand export estimate status wait download tasks spend sandbox"
-    for position, name in enumerate(order.split()):
+    order = (
+        "demo generate batch worker review expand export estimate status wait download tasks spend sandbox"
+    )
+    for position, name in enumerate([*order.split(), "worker", "sandbox"]):
         app[name].sort_key = position  # help lists them in the order in which a newcomer needs them
     return app
 

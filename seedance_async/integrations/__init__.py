@@ -1,0 +1,1 @@
+"""Integrations: what the package does inside other frameworks, each an extra of its own."""
