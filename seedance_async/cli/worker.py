@@ -22,6 +22,7 @@ from seedance_async.cli.output import write_message
 from seedance_async.cli.paths import check_writable
 from seedance_async.errors import ConfigurationError, SeedanceError
 from seedance_async.exit_codes import ExitCode
+from seedance_async.stream import first_problem
 
 if TYPE_CHECKING:
     from seedance_async.integrations.engine import BatchEngine
@@ -82,12 +83,7 @@ async def _work(
         errors, _ = group.split(SeedanceError)
         if errors is None:
             raise
-        raise _first(errors) from None
-
-
-def _first(problem: BaseException) -> BaseException:
-    """The first error of a group of groups."""
-    return _first(problem.exceptions[0]) if isinstance(problem, BaseExceptionGroup) else problem
+        raise first_problem(errors) from None
 
 
 class _Lines:

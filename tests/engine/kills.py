@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import argparse
 import os
-import random
 import signal
 import sys
 import tempfile
@@ -43,6 +42,7 @@ SPEED: Final = 60.0
 EVERY_NTH_ALL: Final = 5
 """Every so many kills all workers die at once."""
 
+NURSERY: Final = "nursery"
 READY: Final = "worker: takes jobs"
 
 PATIENCE: Final = 60.0
@@ -60,11 +60,12 @@ class Fleet:
     sandbox: Sandbox
     url: str
     directory: Path
-    rng: random.Random = field(factory=lambda: random.Random(0))
-    workers: list[Process] = field(factory=list)
+    nursery: Process
+    workers: list[int] = field(factory=list)
     took: list[float] = field(factory=list)
     took_alone: list[float] = field(factory=list)
     done: Counter[str] = field(factory=Counter)
+    all_at_once_every: int = EVERY_NTH_ALL
     _started: int = 0
 
     @property
@@ -72,24 +73,14 @@ class Fleet:
         """What the workers have written."""
         return self.directory / "workers.log"
 
-    async def add(self) -> Process:
-        """Start one more worker."""
-        command = [
-            sys.executable, "-m", "seedance_async", "worker",
-            "--engine", self.url, "-o", str(self.directory / "out"), "--rate-limit", f"30/{60 / SPEED:g}",
-        ]  # fmt: skip
-        environment = {
-            **os.environ,
-            "SEEDANCE_API_KEY": self.sandbox.api_key,
-            "SEEDANCE_BASE_URL": self.sandbox.base_url,
-            "SEEDANCE_TIME_SCALE": str(1 / SPEED),
-            "SEEDANCE_STATE_DIR": str(self.directory / "state"),
-        }
-        with self.log.open("ab") as log:
-            worker = await anyio.open_process(command, env=environment, stdout=log, stderr=log)
-        self.workers.append(worker)
+    async def add(self) -> None:
+        """Start one more worker: a process of its own, which has not to import anything any more."""
+        nursery = self.nursery
+        assert nursery.stdin is not None
+        assert nursery.stdout is not None
+        await nursery.stdin.send(b"\n")
+        self.workers.append(int(await nursery.stdout.receive()))
         self._started += 1
-        return worker
 
     async def ready(self, *, workers: int = 2) -> None:
         """See that so many workers are alive and take jobs."""
@@ -97,26 +88,29 @@ class Fleet:
             await self.add()
         await until(lambda: self.log.read_text().count(READY) == self._started)
 
-    async def kill(self, *workers: Process) -> None:
+    async def kill(self, *workers: int) -> None:
         """``kill -9``."""
-        for worker in workers:
-            worker.kill()
-        for worker in workers:
-            await worker.wait()
-            self.workers.remove(worker)
+        for pid in workers:
+            self.workers.remove(pid)
+            os.kill(pid, signal.SIGKILL)
 
-    async def owner(self, engine: BatchEngine) -> Process:
+    def is_alive(self, worker: int) -> bool:
+        """Whether its process is there."""
+        try:
+            os.kill(worker, 0)
+        except ProcessLookupError:
+            return False
+        return True
+
+    async def owner(self, engine: BatchEngine) -> int:
         """The worker that has a job in hand, by the name that it gave itself."""
         _, records = engine._parts
-        pids = {process.pid: process for process in self.workers}
 
-        def found() -> Process | None:
+        def found() -> int:
             owners = [int(name.split("-")[-2]) for name in records.owners()]
-            return next((pids[pid] for pid in owners if pid in pids), None)
+            return next((pid for pid in owners if pid in self.workers), 0)
 
-        owner = await until(found)
-        assert owner is not None
-        return owner
+        return await until(found)
 
     def posts(self, prompt: str) -> list[tuple[str | None, bytes, float]]:
         """Key, bytes and instant of each POST whose body has this text."""
@@ -133,7 +127,7 @@ class Fleet:
         prompt = f"boat {number} [[fault:hang]]"
         await engine.enqueue([Job(NanoBananaPro(prompt=prompt), name=f"between-{number}")])
         await until(lambda: self.posts(prompt))
-        is_all = number % EVERY_NTH_ALL == EVERY_NTH_ALL - 1
+        is_all = self._is_for_all(number)
         await self._kill(engine, is_all=is_all)
         killed_at = anyio.current_time()
         if is_all:
@@ -154,10 +148,11 @@ class Fleet:
         tables, _ = engine._parts
 
         await until(lambda: tables.states([key])[key] is State.ACCEPTED)
-        is_all = number % EVERY_NTH_ALL == EVERY_NTH_ALL - 1
+        is_all = self._is_for_all(number)
         await self._kill(engine, is_all=is_all)
         await self.ready()
         await self.saved(engine)
+        assert 1 == len({(key, body) for key, body, _ in self.posts(prompt)})
         self.done["after, all" if is_all else "after"] += 1
 
     async def saved(self, engine: BatchEngine) -> None:
@@ -166,6 +161,9 @@ class Fleet:
             results = [result async for result in engine.results()]
         states = {result.name: (result.state, result.error) for result in results}
         assert all(state is State.SAVED for state, _ in states.values()), states
+
+    def _is_for_all(self, number: int) -> bool:
+        return number % self.all_at_once_every == self.all_at_once_every - 1
 
     async def _kill(self, engine: BatchEngine, *, is_all: bool) -> None:
         await self.kill(*(list(self.workers) if is_all else [await self.owner(engine)]))
@@ -184,25 +182,50 @@ async def until(condition: Callable[[], Found], *, patience: float = PATIENCE) -
 
 
 @asynccontextmanager
-async def fleet(url: str, directory: Path, *, workers: int = 2) -> AsyncIterator[tuple[Fleet, BatchEngine]]:
+async def fleet(url: str, directory: Path) -> AsyncIterator[tuple[Fleet, BatchEngine]]:
     """Workers against a sandbox, with an engine to enqueue for them."""
-    async with (
-        Sandbox(speed=SPEED) as sandbox,
-        BatchEngine(url) as engine,
-    ):
-        ships = Fleet(sandbox, url, directory)
-        try:
-            for _ in range(workers):
-                await ships.add()
-            yield ships, engine
-        finally:
-            with anyio.CancelScope(shield=True):
+    async with Sandbox(speed=SPEED) as sandbox, BatchEngine(url) as engine:
+        environment = {
+            **os.environ,
+            "SEEDANCE_API_KEY": sandbox.api_key,
+            "SEEDANCE_BASE_URL": sandbox.base_url,
+            "SEEDANCE_TIME_SCALE": str(1 / SPEED),
+            "SEEDANCE_STATE_DIR": str(directory / "state"),
+        }
+        command = [sys.executable, "-m", "tests.engine.kills", NURSERY, url, str(directory)]
+        with (directory / "workers.log").open("ab") as log:
+            nursery = await anyio.open_process(command, env=environment, stderr=log)
+        async with nursery:
+            ships = Fleet(sandbox, url, directory, nursery)
+            try:
+                yield ships, engine
+            finally:
                 await ships.kill(*list(ships.workers))
+                nursery.kill()
 
 
-async def run(url: str, directory: Path, *, between: int, after: int) -> Fleet:
+def raise_workers(url: str, directory: str) -> None:
+    """Fork a worker for each byte that is read, until killed; tells its process id."""
+    signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # nobody waits for them
+    from seedance_async.cli.app import run as command
+
+    while os.read(0, 1):
+        if pid := os.fork():
+            os.write(1, f"{pid}".encode())
+            continue
+        os.dup2(2, 1)
+        out = str(Path(directory) / "out")
+        arguments = ["worker", "--engine", url, "-o", out, "--rate-limit", f"30/{60 / SPEED:g}"]
+        signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+        os._exit(command(arguments))
+
+
+async def run(
+    url: str, directory: Path, *, between: int, after: int, all_at_once_every: int = EVERY_NTH_ALL
+) -> Fleet:
     """Kill workers so often, at each of the two moments."""
     async with fleet(url, directory) as (ships, engine):
+        ships.all_at_once_every = all_at_once_every
         for number in range(between):
             await ships.between(engine, number)
         for number in range(after):
@@ -238,4 +261,7 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    if sys.argv[1:2] == [NURSERY]:
+        raise_workers(*sys.argv[2:])
+    else:
+        main()

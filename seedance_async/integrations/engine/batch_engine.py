@@ -35,6 +35,7 @@ from seedance_async.logs import Log
 from seedance_async.models import Request
 from seedance_async.models.rules import true_or_false
 from seedance_async.retry import KEY_TRUSTED
+from seedance_async.stream import first_problem
 
 log: Log = Log(__name__)
 
@@ -213,14 +214,33 @@ class BatchEngine:
         await self._check_account(client, tables)
         steps = JobSteps(client, tables, records, files, replay_window=self._replay_window)
         name = f"{socket.gethostname()}-{os.getpid()}-{secrets.token_hex(8)}"
-        runner = Runner(self._address, name)
-        lives = self._lives(tables, name)
+        runner = Runner(self._address, name, steps)
+        try:
+            await self._run(client, runner, self._lives(tables, name), name, task_status)
+        except ExceptionGroup as group:  # of one error: whoever called knows of no group
+            raise first_problem(group) from group
+        finally:
+            runner.free()
+        if steps.fatal is not None:
+            raise steps.fatal
+
+    async def _run(
+        self,
+        client: SeedanceClient,
+        runner: Runner[JobSteps],
+        lives: Lives,
+        name: str,
+        task_status: TaskStatus[None],
+    ) -> None:
+        """Take jobs as the worker of this process."""
+        _, records = self._parts
+        steps = runner.steps
         async with anyio.create_task_group() as watch:
             watch.start_soon(_end_with, client, steps)
             is_trusted = await patiently(lives.connect)
             watch.start_soon(_watch, lives, records, name, is_trusted)
             try:
-                await runner.start(steps)
+                await runner.start()
                 task_status.started()
                 await steps.ended.wait()
             finally:
@@ -230,8 +250,6 @@ class BatchEngine:
                     restore_threads()
                     await to_thread.run_sync(lives.close)
                 watch.cancel_scope.cancel()
-        if steps.fatal is not None:
-            raise steps.fatal
 
     def _lives(self, tables: Tables, name: str) -> Lives:
         path = self._address.path
@@ -249,9 +267,10 @@ class BatchEngine:
         """
         account = client.running_engine().account
         known = await self._at_once(tables.fact, "account")
-        if known not in {None, account} and await self._at_once(tables.has_sent):
+        if known is not None and known != account:
             ids = await self._at_once(partial(tables.accepted_ids, limit=PROBES))
-            if not ids or not await finds_one(client, ids, unless_known=False):
+            is_foreign = not await finds_one(client, ids, unless_known=False) if ids else False
+            if is_foreign or (not ids and await self._at_once(tables.has_doubts)):
                 message = f"the jobs in {self.shown} were sent with another account"
                 raise ConfigurationError(f"{message}: {advice(known, account)}")
         await self._at_once(tables.remember, "account", account)

@@ -18,7 +18,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from concurrent.futures import ThreadPoolExecutor
-from typing import TYPE_CHECKING, Any, Final, Protocol
+from typing import TYPE_CHECKING, Any, Final, Generic, Protocol, TypeVar
 
 from attrs import frozen
 from dbos import DBOS, DBOSClient, DBOSConfig, DBOSPortableJSONSerializer, EnqueueOptions
@@ -76,6 +76,8 @@ class Steps(Protocol):
     async def leave(self, key: str) -> None:
         """It is not any more."""
 
+
+S = TypeVar("S", bound=Steps)
 
 _steps: Steps | None = None  # DBOS is one for each process
 
@@ -201,31 +203,38 @@ class Records:
         return keys
 
 
-class Runner:
-    """DBOS in a worker's process, in the running loop. There can be one."""
+class Runner(Generic[S]):
+    """DBOS in a worker's process, in the running loop. There can be one.
 
-    def __init__(self, address: EngineAddress, name: str) -> None:
-        self._address = address
-        self._name = name
+    Args:
+        address: of the database.
+        name: of the worker.
+        steps: what it does with the jobs.
 
-    async def start(self, steps: Steps) -> None:
-        """Take jobs.
+    Raises:
+        ClientStateError: this process has a worker already, or uses DBOS itself.
+    """
 
-        Raises:
-            ClientStateError: this process has a worker already, or uses DBOS itself.
-        """
+    def __init__(self, address: EngineAddress, name: str, steps: S) -> None:
         global _steps  # noqa: PLW0603 - as DBOS has it
         if _steps is not None or _is_taken():
             raise ClientStateError(
-                "a process has one DBOS, and this one's is taken: start the worker in another"
+                "a process has one DBOS, and this one's is taken: start the worker in another process"
             )
+        self._address = address
+        self._name = name
+        self.steps: S = steps
         _steps = steps
+
+    async def start(self) -> None:
+        """Take jobs."""
         config = DBOSConfig(
             name=APPLICATION,
             system_database_url=self._address.url,
             executor_id=self._name,
             application_version=VERSION,
             serializer=DBOSPortableJSONSerializer(),
+            run_migrations=False,  # ``Records`` has
             log_level="CRITICAL",
         )
         DBOS(config=config)
@@ -237,9 +246,12 @@ class Runner:
 
     def close(self) -> None:
         """Take no more jobs; what was in hand is for others. Blocking."""
+        DBOS.destroy(workflow_completion_timeout_sec=0)
+
+    def free(self) -> None:
+        """Let another worker come into this process."""
         global _steps  # noqa: PLW0603 - as DBOS has it
         _steps = None
-        DBOS.destroy(workflow_completion_timeout_sec=0)
 
 
 def restore_threads() -> None:

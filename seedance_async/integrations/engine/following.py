@@ -15,7 +15,7 @@ import anyio
 from seedance_async.batch import results
 from seedance_async.batch.states import State
 from seedance_async.batch.summary import Summary
-from seedance_async.errors import SeedanceError
+from seedance_async.errors import CreditCapError, SeedanceError
 from seedance_async.integrations.engine.database import patiently
 from seedance_async.integrations.engine.ends import end_job
 from seedance_async.integrations.engine.outcomes import Outcome, error_facts, restored
@@ -66,7 +66,7 @@ class Follower:
         self._max_credits = max_credits
         self._open: dict[str, Intent] = {}
         self._stopped: SeedanceError | None = None
-        self._reserved = 0.0
+        self._capped: CreditCapError | None = None
         self._states: Mapping[str, State] = {}
         self.entries: dict[str, JobEntry] = {}
 
@@ -91,9 +91,8 @@ class Follower:
             counts={state: counts[state] for state in State if counts[state]},
             credits_used=sum(used),
             credits_refunded=sum(refunded),
-            credits_reserved=self._reserved,
             max_credits=self._max_credits,
-            stopped=self._stopped,
+            stopped=self._stopped or self._capped,
         )
 
     async def ends(self) -> AsyncGenerator[tuple[JobEntry, SeedanceError | None, bool]]:
@@ -106,6 +105,8 @@ class Follower:
         while True:
             for key, entry, error in await patiently(self._look):
                 self.entries[key] = entry
+                if isinstance(error, CreditCapError):
+                    self._capped = self._capped or error
                 yield entry, error, earlier
             if not self._open:
                 return

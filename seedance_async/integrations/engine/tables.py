@@ -162,12 +162,11 @@ class Tables(LinkTables):
             which = sa.select(jobs.c.task_id).where(jobs.c.task_id.is_not(None)).limit(limit)
             return [str(task_id) for (task_id,) in connection.execute(which)]
 
-    def has_sent(self) -> bool:
-        """Whether any job was begun to be sent."""
+    def has_doubts(self) -> bool:
+        """Whether any job may be paid of which no task is known."""
+        doubtful = jobs.c.state.in_([State.SUBMITTING, State.UNCERTAIN])
         with self.transaction() as connection:
-            return (
-                connection.scalar(sa.select(jobs.c.key).where(jobs.c.body.is_not(None)).limit(1)) is not None
-            )
+            return connection.scalar(sa.select(jobs.c.key).where(doubtful).limit(1)) is not None
 
     # --- credits
 

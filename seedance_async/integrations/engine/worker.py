@@ -45,12 +45,11 @@ from seedance_async.protocol import Call, Failure
 from seedance_async.protocol import Outcome as Proof
 from seedance_async.refunds import at_most_charged, given_back
 from seedance_async.signals import Signal
-from seedance_async.stream import Stream
+from seedance_async.turns import Turns
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Sequence
 
-    from seedance_async.batch.jobs import JobResult
     from seedance_async.batch.ledger import Ledger
     from seedance_async.budget.gate import Slot
     from seedance_async.client import SeedanceClient
@@ -103,10 +102,10 @@ class JobSteps:
         self._records = records
         self._files = files
         self._replay_window = replay_window
-        self._stream: Stream[JobResult] = Stream(self._engine, max_in_flight=None)
+        self._turns = Turns(self._engine)
         self._outlook = Outlook()
         self._tasks: dict[str, asyncio.Task[Any]] = {}
-        self._turns: dict[str, tuple[AsyncExitStack, Slot]] = {}  # of jobs that were begun here, and not sent
+        self._begun: dict[str, tuple[AsyncExitStack, Slot]] = {}  # of jobs that were begun here, and not sent
         self._sending: set[str] = set()
         self._price_lock = anyio.Lock()
         self._one_sent = Signal()
@@ -125,7 +124,7 @@ class JobSteps:
         """It is not any more; a slot that it has not used is given back."""
         self._tasks.pop(key, None)
         self._sent(key)
-        if turn := self._turns.pop(key, None):
+        if turn := self._begun.pop(key, None):
             stack, slot = turn
             slot.cancel()
             with anyio.CancelScope(shield=True):
@@ -138,8 +137,8 @@ class JobSteps:
 
     async def stop(self) -> None:
         """Send nothing more, give what is on the wire a moment, and leave the rest to others."""
-        self._stream.stop(ClientStateError("the worker ends"))
-        await self._stream.last_answers()
+        self._turns.stop(ClientStateError("the worker ends"))
+        await self._turns.last_answers()
         with anyio.move_on_after(5.0):  # answers that have arrived are on their way to the record
             while self._sending:
                 await self._one_sent.wait()
@@ -170,7 +169,7 @@ class JobSteps:
         except BaseException:
             turn[1].cancel()
             raise
-        self._turns[intent.key] = turn
+        self._begun[intent.key] = turn
         fault_point("after_intent")
         return {"body": body, "at": at}
 
@@ -198,7 +197,7 @@ class JobSteps:
         assert entry.submission is not None  # noqa: S101 - it was accepted
         age = max(0.0, clocks.wall_now() - (accepted.accepted_at or 0.0))
         self._engine.resume(entry.submission, intent.request.kind, age=age)
-        ends = await self._stream.outcomes(self._engine.follow(entry.task_ids))
+        ends = await self._turns.outcomes(self._engine.follow(entry.task_ids))
         if errors := [end for end in ends if isinstance(end, SeedanceError)]:
             await self._heed_key(intent, errors[0])
             return await self._ended(intent, evolve(accepted, error=error_facts(errors[0])))
@@ -276,7 +275,7 @@ class JobSteps:
         """The schedule's turn for a job, which goes on until its POST has its answer."""
         stack = AsyncExitStack()
         with_media = posts.has_media(body.encode())
-        turn = self._stream.turn(intent.request.kind, with_media=with_media)
+        turn = self._turns.turn(intent.request.kind, with_media=with_media)
         slot = await stack.enter_async_context(turn)
         if slot is None:
             await anyio.sleep_forever()  # the worker ends, and cancels this
@@ -288,7 +287,7 @@ class JobSteps:
     @asynccontextmanager
     async def _turn_of(self, intent: Intent, body: str) -> AsyncIterator[tuple[Slot, bool]]:
         """The turn that ``begin`` took just now, and True; else its own: the POST may have left before."""
-        begun = self._turns.pop(intent.key, None)
+        begun = self._begun.pop(intent.key, None)
         stack, slot = begun or await self._turn(intent, body)
         async with stack:
             yield slot, begun is not None
@@ -315,7 +314,7 @@ class JobSteps:
             send = self._engine.send(
                 call, intent.request.kind, history=history, slot=slot, project=self._project(intent)
             )
-            submission = await self._stream.protect(send)
+            submission = await self._turns.protect(send)
         if submission is None:
             await anyio.sleep_forever()  # not answered before the worker ends: another asks again
         assert submission is not None  # noqa: S101
