@@ -176,10 +176,10 @@ def _check_for_engine(output: Path | None, options: Options, media: Media, conne
     """
     if foreign := options.not_for_an_engine():
         reason = "with it go --max-credits, --json and --dry-run"
-        raise ConfigurationError(f"{' and '.join(foreign)} does not go with --engine; {reason}")
+        raise ConfigurationError(f"not with --engine: {', '.join(foreign)}; {reason}")
     if foreign := [*connection.flags(), *media.flags()]:
         reason = "what the API is sent, and from where, is a matter of `seedance worker`"
-        raise ConfigurationError(f"{' and '.join(foreign)} does not go with --engine: {reason}")
+        raise ConfigurationError(f"not with --engine: {', '.join(foreign)}; {reason}")
     if output is not None and (output / JOURNAL).exists():
         reason = "has a batch of this host only; name another directory"
         raise ConfigurationError(f"--output {output} {reason}")

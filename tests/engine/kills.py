@@ -207,6 +207,7 @@ async def fleet(url: str, directory: Path) -> AsyncIterator[tuple[Fleet, BatchEn
 def raise_workers(url: str, directory: str) -> None:
     """Fork a worker for each byte that is read, until killed; tells its process id."""
     signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # nobody waits for them
+    import seedance_async.integrations.engine as _imported  # noqa: F401 - else each worker would
     from seedance_async.cli.app import run as command
 
     while os.read(0, 1):

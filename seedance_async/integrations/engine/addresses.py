@@ -12,7 +12,6 @@ from urllib.parse import unquote, urlsplit
 from attrs import field, frozen
 
 from seedance_async.errors import ConfigurationError
-from seedance_async.models.display import shown
 
 EXAMPLES: Final = "postgresql://user@host/database, or sqlite:///path/to/file.sqlite on one host"
 ADVICE: Final = "a password is best left to PGPASSWORD or ~/.pgpass, where no list of processes shows it"
@@ -33,19 +32,11 @@ class EngineAddress:
     path: Path | None = None
 
 
-def read_engine_url(given: object) -> EngineAddress:
-    """The address that a URL is.
-
-    Raises:
-        ConfigurationError: it is none; its text is not repeated, because it may hold a password.
-    """
+def engine_address(given: object) -> EngineAddress | ConfigurationError:
+    """The address that a URL is; else an error that does not repeat it, because it may hold a password."""
     if not isinstance(given, str):
-        raise ConfigurationError(f"the engine's URL must be {EXAMPLES}; got {shown(type(given).__name__)}")
-    address = _sqlite(given) if given.startswith("sqlite:") else _postgres(given)
-    del given  # what fails below shows this frame
-    if isinstance(address, ConfigurationError):
-        raise address
-    return address
+        return ConfigurationError(f"the engine's URL must be {EXAMPLES}; got a {type(given).__name__}")
+    return _sqlite(given) if given.startswith("sqlite:") else _postgres(given)
 
 
 def _sqlite(text: str) -> EngineAddress | ConfigurationError:

@@ -20,7 +20,7 @@ from seedance_async.batch.account_check import advice, finds_one
 from seedance_async.batch.jobs import Job, JobResult
 from seedance_async.client import SeedanceClient
 from seedance_async.errors import ClientStateError, ConfigurationError
-from seedance_async.integrations.engine.addresses import read_engine_url
+from seedance_async.integrations.engine.addresses import engine_address
 from seedance_async.integrations.engine.database import AWAY_WAIT, EngineAwayError, patiently
 from seedance_async.integrations.engine.dbos_records import Records, Runner, restore_threads
 from seedance_async.integrations.engine.files import FileSaver
@@ -35,6 +35,7 @@ from seedance_async.logs import Log
 from seedance_async.models import Request
 from seedance_async.models.rules import true_or_false
 from seedance_async.retry import KEY_TRUSTED
+from seedance_async.setting_sources import usable
 from seedance_async.stream import first_problem
 
 log: Log = Log(__name__)
@@ -85,8 +86,9 @@ class BatchEngine:
         max_credits: float | None = None,
         replay_window: float = KEY_TRUSTED,
     ) -> None:
-        self._address = read_engine_url(url)
-        del url  # what fails below shows this frame
+        found = engine_address(url)
+        del url  # it may hold a password, and what fails below shows this frame
+        self._address = usable(found)
         arguments.check(
             "BatchEngine",
             batch=(_batch_name, batch),
