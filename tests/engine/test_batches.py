@@ -194,6 +194,15 @@ async def test_the_jobs_of_one_account_are_not_sent_by_another(sqlite_url: str, 
     assert [] == [record for record in other.requests if record.endpoint == "submit"]
 
 
+async def test_the_key_is_not_in_the_database(sandbox: Sandbox, sqlite_url: str, tmp_path: Path) -> None:
+    """Nor in anything beside it."""
+    await made(sandbox, sqlite_url, [picture("boat", "[[fault:drop]]")], tmp_path / "out")
+
+    files = [path for path in tmp_path.rglob("*") if path.is_file()]
+    assert any(b"A boat called boat" in path.read_bytes() for path in files)
+    assert [] == [path for path in files if sandbox.api_key.encode() in path.read_bytes()]
+
+
 async def test_files_go_to_an_object_store(
     sandbox: Sandbox, sqlite_url: str, bucket: Bucket, tmp_path: Path
 ) -> None:
