@@ -199,8 +199,13 @@ async def fleet(url: str, directory: Path) -> AsyncIterator[tuple[Fleet, BatchEn
             ships = Fleet(sandbox, url, directory, nursery)
             try:
                 yield ships, engine
+            except BaseException:
+                sys.stderr.write(
+                    f"{dict(ships.done)}, then; the workers wrote:\n{ships.log.read_text()[-4000:]}"
+                )
+                raise
             finally:
-                await ships.kill(*list(ships.workers))
+                await ships.kill(*filter(ships.is_alive, list(ships.workers)))
                 nursery.kill()
 
 
@@ -255,8 +260,8 @@ def main() -> None:
             server.stop(signal.SIGINT)
     sys.stdout.write(
         f"{dict(ships.done)} in {time.monotonic() - began:.0f} s\n"
-        f"second POST after the kill, another worker alive: median {median(ships.took):.2f} s, "
-        f"worst {max(ships.took):.2f} s; all workers dead and new ones started: "
+        f"second POST after the kill, another worker alive: median {median(ships.took or [0.0]):.2f} s, "
+        f"worst {max(ships.took, default=0):.2f} s; all workers dead and new ones started: "
         f"worst {max(ships.took_alone, default=0):.2f} s\n"
     )
 

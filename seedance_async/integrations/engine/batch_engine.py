@@ -290,8 +290,11 @@ async def _watch(lives: Lives, records: Records, name: str, is_trusted: bool) ->
             while True:
                 await anyio.sleep(BEAT)
                 await to_thread.run_sync(_take_over, lives, records, name)
-        except EngineAwayError as away:
-            log.info("%s", away.message)
+        except Exception as problem:
+            if not isinstance(
+                problem, EngineAwayError
+            ):  # of the engine's: the worker goes on, and looks again
+                log.warning("looking for dead workers failed, and is tried again: %r", problem)
             await anyio.sleep(AWAY_WAIT)
             is_trusted = False
             await patiently(lives.connect)
