@@ -25,6 +25,7 @@ from seedance_async.cli import (
     sandbox,
     skill,
     tasks,
+    worker,
 )
 from seedance_async.cli.connection import Connection
 from seedance_async.cli.exits import code_of, lines_of
@@ -41,7 +42,7 @@ ABOUT = """Seedance videos and images in bulk: nothing paid twice, nothing paid 
 Start with `seedance demo`: no key, no network, no money."""
 
 ORDER: Final = (
-    "demo generate fields batch review prompt expand export estimate status wait download tasks spend "
+    "demo generate fields batch worker review prompt expand export estimate status wait download tasks spend "
     "sandbox skill mcp"
 )
 """The commands in the order in which a newcomer needs them, for the help."""
@@ -62,6 +63,7 @@ def build() -> App:
     app.command(demo.demo)
     app.command(generate.app())
     app.command(batch.batch, usage="Usage: seedance batch MANIFEST --output DIR [OPTIONS]")
+    app.command(worker.worker, usage="Usage: seedance worker --engine URL --output DIR [OPTIONS]")
     app.command(estimate.estimate)
     app.command(expand.expand)
     app.command(fields.fields)
