@@ -28,6 +28,7 @@ import subprocess
 import sys
 import tempfile
 from contextlib import suppress
+from itertools import zip_longest
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
@@ -132,7 +133,7 @@ def copy_page(page: str, directory: Path, *, install: bool = False) -> list[Said
         (here / ".venv").symlink_to(sys.prefix)
     blocks = blocks_of((ROOT / page).read_text(encoding="utf-8"))
     said = _type(blocks, here, _variables(home, install=install), install=install)
-    for part, following in zip(said, [*blocks[1:], None], strict=True):
+    for part, following in zip_longest(said, blocks[1:]):
         _judge(page, part, following)
     return said
 
@@ -210,6 +211,7 @@ def _judge(page: str, said: Said, following: Block | None) -> None:
 def _comparable(line: str) -> str:
     """A line of output without what differs between runs: where files are, how long, how many requests."""
     line = re.sub(r"file:///\S*?/([^/\s]+/[^/\s]+)$", r"file:///…/\1", line.rstrip())
+    line = re.sub(r"it saw \d+ requests", "it saw # requests", line)
     if not line.startswith(("time ", "requests ")):
         return line
     if " to " in line:  # ranges of an estimate
