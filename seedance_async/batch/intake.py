@@ -22,7 +22,7 @@ from seedance_async.daemon_thread import DaemonThread
 from seedance_async.errors import ManifestError, ValidationError, place_of
 from seedance_async.logs import Log
 from seedance_async.media import NO_STORE, Inspector
-from seedance_async.models import Request, local_files
+from seedance_async.models import Request, links, local_files
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Iterator, Sequence
@@ -51,6 +51,9 @@ SHOWN: Final = 10
 
 MOST_PROBLEMS: Final = 10_000
 """So many problems are listed; a file in which more is wrong is another kind of file."""
+
+MOST_BROKEN: Final = 100_000
+"""Lines without a job that are remembered: a matrix may make one mistake ten thousand times."""
 
 
 async def take_manifest(
@@ -106,9 +109,11 @@ async def _take_all(
     has_store: bool,
 ) -> None:
     inspector = Inspector(await journal.do(journal.store.known_inputs))
-    read = _drafts_and_problems(manifest.read(source), inspector)
+    entries = manifest.entries_of(source)
+    read = _drafts_and_problems(manifest.read(source, entries), inspector)
     problems: list[LineProblem] = []
-    empty = True
+    broken = 0
+    empty = is_whole = True
     loop, thread = asyncio.get_running_loop(), DaemonThread()
     while chunk := await loop.run_in_executor(thread, _some, read):
         empty = False
@@ -116,17 +121,22 @@ async def _take_all(
         problems += (
             await journal.do(planner.take, [found for found in chunk if not isinstance(found, tuple)])
         ).problems
-        if len(problems) >= MOST_PROBLEMS:
+        broken += sum(isinstance(found, Broken) for found in chunk)
+        if len(problems) >= MOST_PROBLEMS or broken >= MOST_BROKEN:
             problems.append((max(problems)[0], "manifest", "has more problems; reading ended here"))
+            is_whole = False
             break
     if empty:
         problems.append((1, "manifest", "holds no jobs"))
     if finishing is not None and not problems:
-        problems += await journal.do(finishing.plan, journal.store, planner)
-    problems += await journal.do(planner.link_problems)
+        plan = partial(finishing.plan, has_store=has_store)
+        problems += await journal.do(plan, journal.store, planner, inspector)
+    if is_whole:  # else a link may name a job that was not read
+        problems += await journal.do(planner.link_problems, entries.assets)
     problems += await journal.do(planner.input_problems, inspector.gone, has_store=has_store)
     if problems:
-        raise ManifestError(sorted(problems, key=lambda problem: problem[0]), source=str(source))
+        once = dict.fromkeys(problems)  # the jobs of a matrix have their line and their mistakes in common
+        raise ManifestError(sorted(once, key=lambda problem: problem[0]), source=str(source))
 
 
 def _drafts_and_problems(
@@ -136,10 +146,17 @@ def _drafts_and_problems(
         files, faults = inspector.files(line.files)
         if line.job is not None and not faults:
             yield from drafts(line.job, line=line.number, place=line.place, files=files)
-        elif line.name is not None:
-            yield Broken(line.number, line.name)
+        else:
+            yield _broken(line)
         for field, reason in (*line.problems, *faults):
             yield line.number, field, reason
+
+
+def _broken(line: Line) -> Broken:
+    if line.job is None:
+        return Broken(line.number, line.name, line.model, line.links)
+    request = line.job.request
+    return Broken(line.number, line.name, request.model, tuple(links(request)))
 
 
 def _some(found: Iterator[Draft | Broken | LineProblem]) -> list[Draft | Broken | LineProblem]:

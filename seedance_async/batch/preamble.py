@@ -31,6 +31,8 @@ FIELDS_OF: Final[Mapping[str, frozenset[str]]] = {
 
 _SOURCES: Final = ("url", "file", "job")
 _MOST_LISTED: Final = 10
+_AT_FAULT: Final = "https://asset.invalid/"
+"""What stands in for an asset in which something is wrong: that is told once, and not of each job again."""
 
 
 @frozen
@@ -133,6 +135,7 @@ def read(document: Mapping[str, object]) -> tuple[Preamble, list[Problem]]:
             assets[name] = _asset(value)
         except ValueError as problem:
             problems.append((f"assets.{name}", str(problem)))
+            assets[name] = _AT_FAULT
     return Preamble(general, for_model, assets), problems
 
 
