@@ -203,8 +203,8 @@ def _judge(page: str, said: Said, following: Block | None) -> None:
     found = [line for line in said.stderr.splitlines() if LOOKS_LIKE_AN_ERROR.search(line)]
     assert not found, f"{where}: {found}\n{said.stdout}\n{said.stderr}"
     if said.block.language != "text" and following and following.language == "text":
-        shown = [_comparable(line) for line in following.source.splitlines()]
-        printed = [_comparable(line) for line in said.stdout.splitlines()]
+        shown = [_comparable(line) for line in following.source.strip().splitlines()]
+        printed = [_comparable(line) for line in said.stdout.strip().splitlines()]
         assert shown == printed[-len(shown) :], f"{where}: it printed\n{said.stdout}\n{said.stderr}"
 
 
