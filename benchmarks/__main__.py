@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
     from benchmarks.report import Table
 
-BENCHMARKS: Final = ("schedule", "budget", "overhead", "start", "batch")
+BENCHMARKS: Final = ("schedule", "budget", "interactive", "overhead", "start", "batch")
 """Modules of this package with a ``run(size: Size) -> list[Table]``."""
 
 

@@ -18,8 +18,9 @@ from aiohttp import ClientSession
 from seedance_async import arguments
 from seedance_async.arguments import check
 from seedance_async.base_url import read_base_url
-from seedance_async.budget.file_memory import memory_of
+from seedance_async.budget.memories import memory_of
 from seedance_async.budget.references import reference_budget
+from seedance_async.budget.shared import read_shared_budget
 from seedance_async.completions import Completion, CompletionRun, checked, grouped
 from seedance_async.engine import Engine, handing_over
 from seedance_async.errors import (
@@ -101,6 +102,9 @@ class SeedanceClient:
         project: whose costs the POSTs are in the record; else ``SEEDANCE_PROJECT``.
         media_store: where local files become https URLs: ``s3://bucket/prefix``, ``gs://…`` or ``az://…``
             (the extra ``store``), or a ``MediaStore`` of yours. Else ``SEEDANCE_MEDIA_STORE``.
+        shared_budget: a server by which all hosts of the account share its limits, ``postgresql://…`` (the
+            extra ``postgres``) or ``redis://…`` (the extra ``redis``; Valkey, too). Else
+            ``SEEDANCE_SHARED_BUDGET``, else the processes of this machine share them by a file.
 
     Raises:
         ConfigurationError: no API key, or an unusable option. Nothing was sent.
@@ -125,6 +129,7 @@ class SeedanceClient:
         credit_limits: CreditLimits | None = None,
         project: str | None = None,
         media_store: str | MediaStore | None = None,
+        shared_budget: str | None = None,
     ) -> None:
         key = read_api_key(api_key)
         address = base_url or os.environ.get("SEEDANCE_BASE_URL") or BASE_URL
@@ -147,6 +152,9 @@ class SeedanceClient:
         if isinstance(route, ConfigurationError):
             raise route
         self._route = route
+        server = read_shared_budget(shared_budget)
+        del shared_budget  # as above
+        self._shared_budget = usable(server)
         self._usage = Usage()
         scale = from_environment("SEEDANCE_TIME_SCALE", time_scale, 1.0)
         self._forecasts = option("forecasts", forecasts, Forecast(scale=scale))
@@ -415,6 +423,7 @@ class SeedanceClient:
         """Open the client in the running loop."""
         if self._engine is not None or self._closed:
             raise ClientStateError("a client is opened once; make a new one")
+        shared = self._shared_budget
         engine = Engine(
             base_url=self._base_url,
             key=self._key,
@@ -423,8 +432,10 @@ class SeedanceClient:
             timeouts=self._timeouts,
             usage=self._usage,
             forecast=self._forecasts,
-            memory=memory_of(self.account, self._base_url, self._rate_limit),
-            references=reference_budget(self.account, self._base_url, self._reference_limit, self._usage),
+            memory=memory_of(self.account, self._base_url, self._rate_limit, shared),
+            references=reference_budget(
+                self.account, self._base_url, self._reference_limit, shared, usage=self._usage
+            ),
             record=self._record,
             project=self._project,
             session=self._session,

@@ -85,7 +85,8 @@ class Engine:
         self.media = media
         self.timeouts = timeouts
         self.references: ReferenceBudget = references
-        self.dispatcher: Dispatcher = Dispatcher(Budget(rate_limit, memory=memory), Schedule(forecast))
+        self._budget = Budget(rate_limit, memory=memory)
+        self.dispatcher: Dispatcher = Dispatcher(self._budget, Schedule(forecast), Schedule(forecast))
         self.downloads: Downloads = Downloads(timeouts, trusted=base_url, route=route)
         self.transport: Transport = Transport(
             base_url=base_url,
@@ -322,7 +323,7 @@ class Engine:
             if task.is_final and not task.lacks_output:
                 return task
             self.poller.register_foreign(task, age=age)
-        follower = self.poller.follow(task_id)
+        follower = self.poller.follow(task_id, is_awaited=True)
         try:
             outcome = await follower.outcome()
         finally:
@@ -372,6 +373,8 @@ class Engine:
                     self.transport, self.dispatcher, self._forecast, self.start, record=self._record
                 )
                 self._record.start()
+                workers.start_soon(self._budget.serve)
+                workers.start_soon(self.references.serve)
                 workers.start_soon(self.dispatcher.run)
                 ready.set_result(None)
                 await self._closing.wait()

@@ -223,7 +223,9 @@ def test_the_requests_and_errors_need_no_http_stack() -> None:
     assert loaded == "False"
 
 
-@pytest.mark.parametrize("extra", ["cyclopts", "rich", "PIL", "av", "fastapi", "opentimelineio", "obstore"])
+@pytest.mark.parametrize(
+    "extra", ["cyclopts", "rich", "PIL", "av", "fastapi", "opentimelineio", "obstore", "asyncpg", "redis"]
+)
 def test_the_client_needs_no_extra(extra: str) -> None:
     """Core dependencies are enough for everything at the door."""
     run(
