@@ -22,6 +22,13 @@ if TYPE_CHECKING:
     from seedance_async.batch.states import State
     from seedance_async.batch.summary import Summary
     from seedance_async.client import SeedanceClient
+    from seedance_async.client_events import (
+        AttemptEnded,
+        ClientEvent,
+        RetryPlanned,
+        SubmissionAccepted,
+        TaskFinished,
+    )
     from seedance_async.completions import Completion
     from seedance_async.errors import (
         ApiError,
@@ -96,10 +103,12 @@ __version__ = "0.1.0"
 
 __all__ = [
     "ApiError",
+    "AttemptEnded",
     "BaseRequest",
     "BatchRunner",
     "CanaryError",
     "Changes",
+    "ClientEvent",
     "ClientStateError",
     "Completion",
     "ConfigurationError",
@@ -141,6 +150,7 @@ __all__ = [
     "RateLimitedError",
     "RecordError",
     "Request",
+    "RetryPlanned",
     "RetryPolicy",
     "RunPlan",
     "Seedance2Video",
@@ -151,9 +161,11 @@ __all__ = [
     "StandingLimitError",
     "State",
     "Submission",
+    "SubmissionAccepted",
     "Summary",
     "Task",
     "TaskFailedError",
+    "TaskFinished",
     "Timeouts",
     "UnauthorizedError",
     "UncertainInternalServerError",
@@ -180,6 +192,7 @@ _ROOMS: Final = {
     "batch.states": {"State"},
     "batch.summary": {"Summary"},
     "client": {"SeedanceClient"},
+    "client_events": {"AttemptEnded", "ClientEvent", "RetryPlanned", "SubmissionAccepted", "TaskFinished"},
     "completions": {"Completion"},
     "media.inspection": {"InputFile"},
     "media.publisher": {"MediaStore"},

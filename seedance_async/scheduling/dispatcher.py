@@ -210,6 +210,10 @@ class Dispatcher:
             self._awaited_tasks.discard(task)
             self.room.end_running()
 
+    def allowance(self) -> Allowance:
+        """What may be sent from now on, if nothing else happens."""
+        return self._budget.allowance(anyio.current_time())
+
     def expected_end(self, *, waiting: int = 0) -> float:
         """The instant by which all that is known here is expected to be over.
 

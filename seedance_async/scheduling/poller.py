@@ -153,8 +153,9 @@ class Poller:
         start = self._starts.pop(task.id, None)
         if start is None:
             return
-        self._transport.usage.finished(task)
         elapsed = anyio.current_time() - start.at
+        self._transport.usage.finished(task)
+        self._transport.observer.finished(task, seconds=elapsed)
         if task.is_completed and task.duration and elapsed and task.duration <= elapsed + LAG:
             # Else the server's clock is wrong. It may be so by less, and no task takes longer than it took.
             self._forecast.observe(start.kind, min(task.duration, elapsed))

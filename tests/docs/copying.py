@@ -45,7 +45,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
 ROOT: Final = Path(__file__).parents[2]
-GUIDES: Final = sorted(page.relative_to(ROOT).as_posix() for page in ROOT.glob("examples/**/README.md"))
+GUIDES: Final = sorted(page.relative_to(ROOT).as_posix() for page in ROOT.glob("examples/*/README.md"))
 
 MARK: Final = "\x1e"
 LOOKS_LIKE_AN_ERROR: Final = re.compile(

@@ -224,7 +224,19 @@ def test_the_requests_and_errors_need_no_http_stack() -> None:
 
 
 @pytest.mark.parametrize(
-    "extra", ["cyclopts", "rich", "PIL", "av", "fastapi", "opentimelineio", "obstore", "asyncpg", "redis"]
+    "extra",
+    [
+        "cyclopts",
+        "rich",
+        "PIL",
+        "av",
+        "fastapi",
+        "opentimelineio",
+        "obstore",
+        "asyncpg",
+        "redis",
+        "opentelemetry",
+    ],
 )
 def test_the_client_needs_no_extra(extra: str) -> None:
     """Core dependencies are enough for everything at the door."""
