@@ -1,4 +1,4 @@
-"""Tests of ``examples/llms.txt``, the page for coding agents: its names exist, and all guides are in it."""
+"""Tests of ``examples/llms.txt``, an index for coding agents: what it names exists, no guide is missing."""
 
 from __future__ import annotations
 
