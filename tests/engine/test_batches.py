@@ -237,3 +237,22 @@ async def test_a_process_has_one_worker(sandbox: Sandbox, sqlite_url: str, tmp_p
         with pytest.raises(ClientStateError, match="one DBOS"):
             await engine.work(client, tmp_path)
         working.cancel_scope.cancel()
+
+
+async def test_hosts_that_begin_at_the_same_time_do_not_fail(postgres_url: str) -> None:
+    """Tables, the batch, its jobs and the account are made by whoever comes first."""
+    jobs = [picture(f"boat-{number}") for number in range(3)]
+    keys: list[tuple[str, ...]] = []
+
+    async def begin() -> None:
+        async with BatchEngine(postgres_url) as engine:
+            keys.append(tuple(await engine.enqueue(jobs)))
+            tables, _ = engine._parts
+            await anyio.to_thread.run_sync(tables.remember, "account", "the same")
+
+    async with anyio.create_task_group() as hosts:
+        for _ in range(4):
+            hosts.start_soon(begin)
+
+    assert 4 == len(keys)
+    assert 1 == len(set(keys))

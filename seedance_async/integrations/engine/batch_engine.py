@@ -13,6 +13,7 @@ from typing import Final, ParamSpec, Self, TypeVar
 import anyio
 from anyio import to_thread
 from anyio.abc import TaskStatus
+from sqlalchemy.exc import DBAPIError
 
 from seedance_async import arguments
 from seedance_async.batch import names
@@ -131,7 +132,7 @@ class BatchEngine:
         tables = Tables(self._address)
         try:
             tables.create()  # first: it says in our words what is wrong with the database
-            with tables.reached():
+            with tables.reached((DBAPIError,)):
                 return tables, Records(self._address)
         except BaseException:
             tables.close()

@@ -17,7 +17,7 @@ import anyio
 import sqlalchemy as sa
 from anyio import to_thread
 from sqlalchemy import event
-from sqlalchemy.exc import DBAPIError
+from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError
 
 from seedance_async.errors import ConfigurationError
 from seedance_async.logs import Log
@@ -36,6 +36,9 @@ T = TypeVar("T")
 
 PAGE: Final = 500
 """Keys that are asked for at a time."""
+
+BROKEN: Final = (OperationalError, InterfaceError)
+"""The errors of a connection that is broken, or was never made, and of a transaction to be repeated."""
 
 AWAY_WAIT: Final = 0.5
 """Seconds between two attempts at a database that does not answer."""
@@ -116,9 +119,7 @@ class Database:
 
     def create(self) -> None:
         """Make what is missing."""
-        with self.transaction() as connection:
-            if self.is_postgres:  # two who do it at the same time wait for each other
-                connection.execute(sa.text("SELECT pg_advisory_xact_lock(hashtextextended('seedance', 0))"))
+        with self.reached((DBAPIError,)), self.alone() as connection:
             metadata.create_all(connection)
 
     def close(self) -> None:
@@ -136,11 +137,19 @@ class Database:
             yield connection
 
     @contextmanager
-    def reached(self) -> Iterator[None]:
+    def alone(self) -> Iterator[sa.Connection]:
+        """A transaction that waits for every other one of this sort, as on a SQLite file all do."""
+        with self.transaction() as connection:
+            if self.is_postgres:
+                connection.execute(sa.text("SELECT pg_advisory_xact_lock(hashtextextended('seedance', 0))"))
+            yield connection
+
+    @contextmanager
+    def reached(self, kinds: tuple[type[DBAPIError], ...] = BROKEN) -> Iterator[None]:
         """Say of a database that cannot be reached which one it is, without its password."""
         try:
             yield
-        except DBAPIError as problem:
+        except kinds as problem:
             reason = str(problem.orig).strip().splitlines() or [type(problem.orig).__name__]
             message = f"the engine's database {self._shown} cannot be used: {reason[-1]}"
         else:

@@ -60,21 +60,27 @@ class Steps(Protocol):
 
     async def begin(self, intent: dict[str, Any]) -> dict[str, Any]:
         """Make ready to send; with ``state`` if the job ends here."""
+        ...
 
     async def post(self, intent: dict[str, Any], begun: dict[str, Any]) -> dict[str, Any]:
         """Send; the outcome so far."""
+        ...
 
     async def collect(self, intent: dict[str, Any], posted: dict[str, Any]) -> dict[str, Any]:
         """Wait for the tasks and save their files; the outcome."""
+        ...
 
     async def pass_on(self, intent: dict[str, Any], outcome: dict[str, Any]) -> None:
         """Tell what takes the job's output."""
+        ...
 
     def enter(self, key: str) -> None:
         """A job is taken in hand, by the running task."""
+        ...
 
     async def leave(self, key: str) -> None:
         """It is not any more."""
+        ...
 
 
 S = TypeVar("S", bound=Steps)

@@ -14,6 +14,7 @@ from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Final, Protocol
 
 import sqlalchemy as sa
+from sqlalchemy.exc import DBAPIError
 
 from seedance_async.file_lock import try_lock
 from seedance_async.integrations.engine.database import EngineAwayError
@@ -38,15 +39,19 @@ class Lives(Protocol):
 
     def connect(self) -> bool:
         """Show that this worker is alive, from now on; False while that cannot be trusted of others."""
+        ...
 
     def beat(self) -> None:
         """See that this worker still counts as alive; EngineAwayError if it does not."""
+        ...
 
     def claim(self, name: str) -> AbstractContextManager[bool]:
         """Whether another worker is dead; inside the block nobody else finds it so."""
+        ...
 
     def close(self) -> None:
         """Be dead."""
+        ...
 
 
 class PostgresLives:
@@ -97,7 +102,7 @@ class PostgresLives:
     def close(self) -> None:
         """Close the session, and its lock with it."""
         if self._session is not None:
-            with suppress(sa.exc.DBAPIError):
+            with suppress(DBAPIError):
                 self._session.invalidate()  # not back into the pool: the lock is the session's
                 self._session.close()
             self._session = None

@@ -157,7 +157,7 @@ def _planned(tables: Tables, batch: str, nonce: bytes, entries: Sequence[JobEntr
 
 def _put(tables: Tables, records: Records, jobs: Sequence[Planned], planned: Mapping[str, Planned]) -> None:
     """Put a page of jobs down, with their links; those that wait for nobody go into the queue with it."""
-    with tables.transaction() as connection:
+    with tables.alone() as connection:
         for job in jobs:
             intent = job.intent
             name = fold(intent.name)

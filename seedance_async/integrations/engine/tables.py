@@ -46,7 +46,7 @@ class Tables(LinkTables):
 
     def remember(self, name: str, value: str) -> None:
         """Remember a fact under a name."""
-        with self.transaction() as connection:
+        with self.alone() as connection:
             connection.execute(sa.delete(facts).where(facts.c.name == name))
             connection.execute(sa.insert(facts).values(name=name, value=value))
 
@@ -54,7 +54,7 @@ class Tables(LinkTables):
 
     def open_batch(self, name: str, *, nonce: bytes, cap: float | None) -> bytes:
         """Begin a batch, or go on with it under this cap; the nonce that it was begun with."""
-        with self.transaction() as connection:
+        with self.alone() as connection:
             known = connection.scalar(sa.select(batches.c.nonce).where(batches.c.name == name))
             if known is None:
                 new = {"name": name, "nonce": nonce, "cap": cap, "ledger": json.dumps(Ledger().dump())}
