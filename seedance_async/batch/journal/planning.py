@@ -312,8 +312,8 @@ class Planner:
         row = self._file.row(
             "SELECT number, listed, digest, state, path, body FROM jobs WHERE fold = ?", fold(name)
         )
-        if row is not None and (row[2] == draft.digest or _same_request(*row[4:], draft)):
-            return self._keep(*row[:2])
+        if row is not None and (row[2] == draft.digest or _same_request(row[4], row[5], draft)):
+            return self._keep(row[0], row[1])
         before = self._by_history(name, draft)
         if row is None:
             return self._insert(draft, name) if before is None else self._take_back(before, name, draft)
