@@ -56,8 +56,9 @@ async def check_account(
         raise JournalError(f"{message}: {advice(known, account)}")
     doubts = 0 if known == account else await journal.do(store.doubts, account)
     if doubts and not probes and not pay_twice:
+        count = f"{doubts} job{'' if doubts == 1 else 's'}"
         raise JournalError(
-            f"{doubts} jobs of the batch in {directory} may be paid under another API key or at another "
+            f"{count} of the batch in {directory} may be paid under another API key or at another "
             f"address, and nothing shows that {here} is of the same account: {advice(known, account)}"
         )
     return account

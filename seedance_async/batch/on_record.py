@@ -84,7 +84,8 @@ async def fetch_missing_again(journal: Journal, directory: Path) -> None:
             await journal.do(journal.store.complete_again, missing)
         last, found = page[-1][0], found + len(missing)
     if found:
-        log.info("files of %d saved jobs are not there any more, and are fetched again", found)
+        jobs = "a saved job" if found == 1 else f"{found} saved jobs"
+        log.info("files of %s are not there any more, and are fetched again", jobs)
 
 
 async def rewrite_results(journal: Journal, directory: Path) -> None:

@@ -6,9 +6,10 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from seedance_async.batch import picks
 from seedance_async.batch.report import write_gallery
 from seedance_async.batch.states import State
-from seedance_async.errors import CreditCapError
+from seedance_async.errors import CreditCapError, ManifestError
 from seedance_async.exit_codes import ExitCode
 from seedance_async.sandbox import Conditions, Fault, Sandbox
 from tests.batch.helpers import PRICE, opened, results_of, run_once, states, submits
@@ -140,6 +141,21 @@ async def test_a_canary_that_was_made_anew_is_judged_by_its_newest_result(order:
     assert ExitCode.OK == mended.exit_code
 
 
+async def test_a_bad_canary_that_was_finished_is_judged_by_its_final(tmp_path: Path) -> None:
+    """It is kept all the same, and its final is as asked: the next job of the kind may go."""
+    out, jobs = tmp_path / "out", [{"name": "boat"}, {"name": "swan"}]
+    async with Sandbox(faults=[SMALL]) as sandbox:
+        manifest = manifest_of(tmp_path, *jobs)
+        await summary_of(sandbox, out, manifest, canary=True)
+        picks.write(out, "boat", tuple(lines_of(out)["boat"]["task_ids"]), pick="keep")
+        await summary_of(sandbox, out, manifest, finish={"prompt": "A red boat"})
+        assert 2 == len(sandbox.paid_tasks)
+        done = await summary_of(sandbox, out, manifest, canary=True)
+
+        assert 3 == len(sandbox.paid_tasks)
+    assert ExitCode.OK == done.exit_code
+
+
 async def test_a_bad_canary_stops_nothing_where_there_is_nothing_to_send(tmp_path: Path) -> None:
     """All is saved, by a run that accepted it; a job more is held back, for the newest result is bad."""
     out, jobs = tmp_path / "out", [{"name": "boat"}, {"name": "swan"}]
@@ -159,7 +175,7 @@ async def test_a_bad_canary_stops_nothing_where_there_is_nothing_to_send(tmp_pat
 
 @pytest.mark.parametrize("names", [("a", "a-before-edit"), ("a-before-edit", "a")])
 async def test_no_line_is_dropped_that_is_called_as_a_job_was(names: tuple[str, ...], tmp_path: Path) -> None:
-    """After an edit and back; the new line is a job of its own, in whatever order they stand."""
+    """After an edit and back: in whatever order they stand, it is told that one result is there for both."""
     out = tmp_path / "out"
     async with Sandbox() as sandbox:
         made = [
@@ -167,13 +183,19 @@ async def test_no_line_is_dropped_that_is_called_as_a_job_was(names: tuple[str, 
             for prompt in ("A boat", "A red boat", "A boat")
         ]
         both = manifest_of(tmp_path, *({"name": name, "prompt": "A boat"} for name in names))
-        results = await run_once(sandbox, out, both)
-        again = await run_once(sandbox, out, both)
+        with pytest.raises(ManifestError) as refused:
+            await run_once(sandbox, out, both)
+        ((line, field, reason),) = refused.value.problems
+        assert 2 == len(submits(sandbox))
+        others = manifest_of(tmp_path, *({"name": name, "prompt": "A boat"} for name in ("a", "b")))
+        results = await run_once(sandbox, out, others)
 
         assert 3 == len(sandbox.paid_tasks)
-    assert {"saved": 2} == states(results) == states(again)
-    assert made[0]["a"].task_ids == results["a"].task_ids == again["a"].task_ids
-    assert {"a": None, "a-before-edit": None, "a-before-edit-2": "a"} == {
+    assert (2, "name") == (line, field)
+    assert f"{names[1]!r} is what {names[0]!r}, at line 1, was called before" in reason
+    assert {"saved": 2} == states(results)
+    assert made[0]["a"].task_ids == results["a"].task_ids
+    assert {"a": None, "b": None, "a-before-edit-2": "a"} == {
         name: line["older_of"] for name, line in lines_of(out).items()
     }
 

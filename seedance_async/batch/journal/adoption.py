@@ -3,7 +3,8 @@
 A job that is new in a manifest and asks for exactly what a job asked for that is gone from it is taken for
 that job under another name. So is one that asks for what a job asked for before it was edited: whoever puts a
 shot in between renumbers all that come after it. So is a job whose links differ only because their sources
-have other names now. Only what may be paid is taken over, and each result once.
+have other names now, and one whose links read the same though their sources do, see ``renumbering``. Only
+what may be paid is taken over, and each result once.
 """
 
 from __future__ import annotations
@@ -15,8 +16,9 @@ from attrs import frozen
 from seedance_async import posts
 from seedance_async.batch import keys
 from seedance_async.batch.journal import projects
+from seedance_async.batch.journal.renumbering import former_texts, set_aside_renumbered
 from seedance_async.filenames import fold
-from seedance_async.models.links import Link, parse_link
+from seedance_async.models.links import parse_link
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -42,7 +44,7 @@ class Adopted:
     is_added: bool
 
 
-def adopt(store: TakeMoves) -> list[Adopted]:
+def adopt(store: TakeMoves) -> tuple[list[Adopted], int]:
     """Give the jobs that are gone the names of new ones that ask for the same; part of a transaction.
 
     Args:
@@ -51,7 +53,8 @@ def adopt(store: TakeMoves) -> list[Adopted]:
             ``temp.edited``, with the name they had.
 
     Returns:
-        Those that were taken over, the longest known first.
+        Those that were taken over, the longest known first; and how many lines ask for something else now,
+        though their words are the same.
     """
     file = store.file
     file.write("DROP TABLE IF EXISTS temp.gone")
@@ -75,9 +78,14 @@ def adopt(store: TakeMoves) -> list[Adopted]:
             gone = _one_that_asked_for(file, digest)
             if gone is not None:
                 adopted.append(_take_over(store, gone, number, name))
-    for source in adopted:  # grows
-        adopted += _adopt_takers(store, source, adopted)
-    return adopted
+    parted = 0
+    while True:
+        for source in adopted:  # grows
+            adopted += _adopt_takers(store, source, adopted)
+        former = {fold(each.name): each.before for each in adopted if each.before != each.name}
+        if not former or not (more := set_aside_renumbered(store, former)):
+            return adopted, parted
+        parted += more
 
 
 def _adopt_takers(store: TakeMoves, source: Adopted, adopted: Sequence[Adopted]) -> list[Adopted]:
@@ -92,22 +100,12 @@ def _adopt_takers(store: TakeMoves, source: Adopted, adopted: Sequence[Adopted])
     )
     found = []
     for number, name, path, body in takers:
-        texts = _former_texts(file, number, former)
+        texts = former_texts(file, number, former)
         gone = _one_that_asked_for(file, keys.digest(path, posts.resolved(body, texts)))
         if gone is not None:
             found.append(_take_over(store, gone, number, name))
             _rewrite(file, gone[0], body, keys.digest(path, body), texts)
     return found
-
-
-def _former_texts(file: File, number: int, former: Mapping[str, str]) -> dict[str, str]:
-    """A job's links as they were written when their sources had their former names, by what they are now."""
-    rows = file.rows("SELECT text, source, output, place FROM links WHERE job = ?", number)
-    return {
-        text: str(Link(former[source], output, place))
-        for text, source, output, place in rows
-        if source in former
-    }
 
 
 def _rewrite(file: File, number: int, body: bytes, digest: bytes, texts: Mapping[str, str]) -> None:

@@ -26,6 +26,7 @@ from seedance_async.batch.journal import input_checks, link_checks, projects, un
 from seedance_async.batch.journal.adoption import Adopted, adopt
 from seedance_async.batch.journal.broken import Broken, BrokenLines
 from seedance_async.batch.journal.input_rows import with_marks
+from seedance_async.batch.journal.name_clashes import ResultTakenError, same_result, used_twice
 from seedance_async.batch.journal.records import Changes, Draft, damage
 from seedance_async.batch.states import NEVER_PAID, State
 from seedance_async.errors import ManifestError, place_of
@@ -225,13 +226,16 @@ class Planner:
         earlier = None if draft.name is None else self._namesake(draft.name)
         if earlier is not None and draft.name is not None:
             line, name = earlier
-            where = f"line {line}" if self._whole else place_of(line)
-            taken.problems.append((draft.line, "name", _used_twice(draft.name, name, where)))
+            reason = used_twice(draft.name, name, self._where(line))
+            taken.problems.append((draft.line, "name", reason))
             self._broken.add(_as_broken(draft), is_named=False)
         elif isinstance(draft, Broken):
             self._broken.add(draft)
         else:
             self._take_one(draft, taken)
+
+    def _where(self, line: int) -> str:
+        return f"line {line}" if self._whole else place_of(line)
 
     def _namesake(self, name: str) -> tuple[int, str] | None:
         """The line of this reading that has a name already, and how it writes it."""
@@ -260,7 +264,11 @@ class Planner:
             projects.put(self._file, number, draft.project)
 
     def _take_one(self, draft: Draft, taken: Taken) -> None:
-        number = self._find_unnamed(draft) if draft.name is None else self._find_named(draft)
+        try:
+            number = self._find_unnamed(draft) if draft.name is None else self._find_named(draft)
+        except ResultTakenError as clash:
+            taken.problems.append((draft.line, "name", str(clash)))
+            return
         taken.numbers.append(number)
         self._put_project(number, draft)
         if draft.inputs:
@@ -298,12 +306,12 @@ class Planner:
         row = self._file.row(
             "SELECT number, listed, digest, state, path, body FROM jobs WHERE fold = ?", fold(name)
         )
+        if row is not None and (row[2] == draft.digest or _same_request(row[4], row[5], draft)):
+            return self._keep(row[0], row[1])
         before = self._by_history(name, draft)
         if row is None:
             return self._insert(draft, name) if before is None else self._take_back(before, name, draft)
-        number, listed, digest, state, path, body = row
-        if digest == draft.digest or _same_request(path, body, draft):
-            return self._keep(number, listed)
+        number, _, _, state, *_ = row
         self._edited += 1
         if before is None and state in NEVER_PAID:
             return self._replace(number, draft)
@@ -316,15 +324,21 @@ class Planner:
     def _by_history(self, name: str, draft: Draft) -> int | None:
         """The newest job that once had this name and asks for this, whatever it is called: it may be paid.
 
-        None that is a job of the manifest under its present name: another line may stand for it.
+        Raises:
+            ResultTakenError: another line stands for it.
         """
         row = self._file.row(
-            "SELECT number FROM former_names JOIN jobs USING (number) "
-            "WHERE former_names.fold = ? AND digest = ? AND listed = 0 ORDER BY number DESC LIMIT 1",
+            "SELECT number, name, line FROM former_names JOIN jobs USING (number) "
+            "WHERE former_names.fold = ? AND digest = ? ORDER BY number DESC LIMIT 1",
             fold(name),
             draft.digest,
         )
-        return None if row is None else int(row[0])
+        if row is None:
+            return None
+        number, other, at = row
+        if (line := self._listed_at(number, at)) is not None:
+            raise ResultTakenError(same_result(name, other, self._where(line)))
+        return int(number)
 
     def _make_room(self, number: int, name: str, state: State) -> None:
         if state in NEVER_PAID:
@@ -390,7 +404,8 @@ class Planner:
         removed = 0
         if not self._fresh:
             if self._adopts:
-                self.adopted = adopt(self._store)
+                self.adopted, parted = adopt(self._store)
+                self._edited += parted
             self._file.write(_NO_OLDER_RESULTS)
             if not self._has_finals:
                 self._part_finals()
@@ -444,11 +459,3 @@ def _same_request(path: str, body: bytes, draft: Draft) -> bool:
 def _name(draft: Draft) -> str:
     name = f"job-{draft.place:06d}"
     return name if draft.take == 1 else f"{name}-{draft.take}"
-
-
-def _used_twice(name: str, other: str, where: str) -> str:
-    if name == other:
-        same = f"{name!r:.80} is the name of the job at {where} too"
-    else:
-        same = f"{name!r:.80} is the name of the job at {where} too, as {other!r:.80} (other letter case)"
-    return f"{same}; each job needs its own, because files are named after it"

@@ -133,9 +133,15 @@ class Queries:
         return [(number, names(files, f"files of job {number}")) for number, files in rows]
 
     def newest_saved(self) -> list[JobEntry]:
-        """Of each tariff the saved job of the manifest that was accepted last; no older take."""
+        """Of each tariff the saved job of the manifest that was accepted last, or final of one.
+
+        No older take, nor one that a final was made of: that is finished, whatever it was.
+        """
+        finished = "SELECT source FROM finals JOIN jobs AS final USING (number) WHERE final.state = 'saved'"
         rows = self.file.rows(
-            f"SELECT number, max(accepted_at) FROM jobs WHERE state = ? AND NOT ({BESIDE}) GROUP BY tariff",
+            "SELECT number, max(accepted_at) FROM jobs WHERE state = ? "
+            "AND (listed = 1 OR number IN (SELECT number FROM finals)) "
+            f"AND number NOT IN (SELECT number FROM older) AND number NOT IN ({finished}) GROUP BY tariff",
             State.SAVED,
         )
         return [self.entry(number) for number, _ in rows]

@@ -220,8 +220,18 @@ class JobEntry:
         return tuple(url for task in self.tasks for url in task.urls)
 
 
-BESIDE: Final = "listed = 0 OR number IN (SELECT number FROM older)"
+BESIDE: Final = "jobs.listed = 0 OR jobs.number IN (SELECT number FROM older)"
 """Whether a row of ``jobs`` is no job of the manifest, but another take of one, or gone from it."""
+
+_IS_THERE: Final = (
+    f"({BESIDE}) AND EXISTS (SELECT 1 FROM tasks JOIN jobs AS maker ON maker.post = tasks.post "
+    "WHERE tasks.id = links.task AND maker.number NOT IN (SELECT number FROM older) "
+    "AND links.task IN (SELECT value FROM json_each(maker.task_ids)))"
+)
+"""Whether a job that no line of the manifest stands for was made of a result that was not made again since.
+
+Its link goes by a name, which may be another job's by now.
+"""
 
 ENTRY_COLUMNS: Final = (
     "number, name, line, unnamed, take, tariff, jobs.path, jobs.body, digest, jobs.state, post, place, "
@@ -229,7 +239,7 @@ ENTRY_COLUMNS: Final = (
     "credits_refunded, files, error, "
     "EXISTS (SELECT 1 FROM links JOIN jobs AS source ON source.fold = links.source "
     "WHERE links.job = jobs.number AND source.task_ids IS NOT NULL "
-    "AND links.task NOT IN (SELECT value FROM json_each(source.task_ids))), "
+    f"AND links.task NOT IN (SELECT value FROM json_each(source.task_ids)) AND NOT ({_IS_THERE})), "
     "(SELECT json_group_object(ref, path) FROM inputs WHERE inputs.job = jobs.number), "
     "listed = 1 OR EXISTS (SELECT 1 FROM older JOIN jobs AS newer ON newer.fold = older.fold "
     "WHERE older.number = jobs.number AND newer.listed = 1) "

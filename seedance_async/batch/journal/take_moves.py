@@ -242,11 +242,11 @@ class TakeMoves(LinkMoves):
         if state == State.SAVED:
             self.set_aside(number, self._free_take(name))
         for _ in range(takes - 1):
-            further = self._copy(number, self._free_take(name))
+            further = self.copy(number, self._free_take(name))
             self.file.write("INSERT INTO older VALUES (?, ?, 1)", further, fold(name))
             self.file.write("UPDATE jobs SET unnamed = 0 WHERE number = ?", further)
         if state == State.SAVED:
-            self._copy(number, name)
+            self.copy(number, name)
             self.file.write("UPDATE jobs SET unnamed = 0 WHERE number = ?", number)
         else:
             self.plan_again([number])
@@ -258,7 +258,7 @@ class TakeMoves(LinkMoves):
         again = f"UPDATE jobs SET {AGAIN} WHERE number IN (SELECT value FROM json_each(?))"
         self.file.write(again, cell)
 
-    def _copy(self, number: int, name: str) -> int:
+    def copy(self, number: int, name: str) -> int:
         """Plan a job that asks for the same as another one."""
         columns = _COPIED.replace("listed", "1")
         self.file.write(

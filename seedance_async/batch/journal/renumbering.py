@@ -1,0 +1,161 @@
+"""Jobs whose sources are renumbered: in the same words they ask for the output of another job by now.
+
+Whoever puts a still in before the others, and numbers all anew, leaves ``$still-2.image`` in the line of the
+second clip; but what that clip was made of is called ``still-3`` now. Its result belongs to the line that
+asks for that. So such a job is set aside, as an edited one is, and ``adoption`` gives its result to the line
+that asks for what it was made of.
+
+That is done only where no more has to be paid for it: where the results of jobs that are gone, or of each
+other, serve the lines, or where a line is served that was to be paid for. Else a job is stale, and is told to
+be: nothing is made again by itself.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from typing import TYPE_CHECKING, Final
+
+from attrs import field, frozen
+
+from seedance_async import posts
+from seedance_async.batch import keys
+from seedance_async.batch.journal.records import as_json
+from seedance_async.filenames import fold
+from seedance_async.models.links import Link
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
+    from seedance_async.batch.journal.file import File
+    from seedance_async.batch.journal.take_moves import TakeMoves
+
+_IS_NEW: Final = "number IN (SELECT number FROM temp.added) AND state IN ('planned', 'blocked')"
+_IS_MADE_OF_ANOTHER: Final = (
+    "state IN ('saved', 'completed', 'accepted', 'submitting', 'uncertain') AND EXISTS ("
+    "SELECT 1 FROM links AS taken JOIN jobs AS source ON source.fold = taken.source "
+    "WHERE taken.job = jobs.number AND taken.task IS NOT NULL "
+    "AND taken.task NOT IN (SELECT value FROM json_each(ifnull(source.task_ids, '[]'))))"
+)
+
+
+@frozen
+class _Line:
+    """A line of the manifest that takes something of a job with another name than before.
+
+    Attributes:
+        number: of the job that has its name now.
+        is_new: whether that is still to be made.
+        own: what it asks for in its words.
+        meant: that in the words of before; None if it takes something that was not there before.
+    """
+
+    number: int
+    is_new: bool
+    own: bytes = field(repr=False)
+    meant: bytes | None = field(repr=False)
+
+
+def set_aside_renumbered(store: TakeMoves, former: Mapping[str, str]) -> int:
+    """Set the jobs aside whose results other lines ask for; part of a transaction, after sources are adopted.
+
+    Args:
+        store: of the journal, with the temporary tables of ``adoption``.
+        former: by the folded name of each job that was renamed, the name that it had.
+
+    Returns:
+        How many there are.
+    """
+    lines = _lines(store.file, former)
+    gone = [digest for (digest,) in store.file.rows("SELECT digest FROM temp.gone")] if lines else []
+    numbers = renumbered(lines, gone)
+    for number in numbers:
+        _set_aside(store, number)
+    return len(numbers)
+
+
+def former_texts(file: File, number: int, former: Mapping[str, str]) -> dict[str, str]:
+    """A job's links as they were written when their sources had their former names, by what they are now."""
+    rows = file.rows("SELECT text, source, output, place FROM links WHERE job = ?", number)
+    return {
+        text: str(Link(former[source], output, place))
+        for text, source, output, place in rows
+        if source in former
+    }
+
+
+def _lines(file: File, former: Mapping[str, str]) -> list[_Line]:
+    given_up = {fold(name) for name in former.values()} - former.keys()
+    rows = file.rows(
+        f"SELECT number, path, body, digest, {_IS_NEW} FROM jobs "
+        "WHERE number IN (SELECT job FROM links WHERE source IN (SELECT value FROM json_each(?))) "
+        f"AND number IN (SELECT number FROM temp.listed) AND (({_IS_NEW}) OR ({_IS_MADE_OF_ANOTHER})) "
+        "ORDER BY number",
+        as_json([*former, *given_up]),
+    )
+    lines = []
+    for number, path, body, digest, is_new in rows:
+        texts = former_texts(file, number, former)
+        sources = {source for (source,) in file.rows("SELECT source FROM links WHERE job = ?", number)}
+        meant = None if sources & given_up else keys.digest(path, posts.resolved(body, texts))
+        lines.append(_Line(number, bool(is_new), digest, meant))
+    return lines
+
+
+def renumbered(lines: Iterable[_Line], gone: Iterable[bytes]) -> list[int]:
+    """The jobs whose results other lines ask for, where that costs nothing. Pure.
+
+    Args:
+        lines: of the manifest.
+        gone: what jobs asked for that are gone, once for each.
+    """
+    lines = list(lines)
+    left, found = Counter(gone), set[int]()
+    _serve([line for line in lines if line.is_new], left, found)  # they would be paid for
+    made = {line.own: line for line in lines if not line.is_new}
+    before: dict[int, _Line] = {}  # by the number of a line, the one whose result it asks for
+    for line in lines:
+        other = made.get(line.meant) if line.meant is not None and line.number not in found else None
+        if other is not None and other.number != line.number:
+            before[line.number] = other
+            del made[other.own]
+    _serve([line for line in lines if line.number not in before.keys() | found], left, found)
+    after = {other.number: line for line in lines if (other := before.get(line.number)) is not None}
+    numbers: list[int] = []
+    seen: set[int] = set()
+    for line in sorted(lines, key=lambda line: line.number in before):  # what begins a row comes first
+        row: list[_Line] = []
+        while line.number not in seen:
+            seen.add(line.number)
+            row.append(line)
+            line = after.get(line.number, line)  # noqa: PLW2901 - along the row
+        if row and (row[0].number in before.keys() | found or (len(row) > 1 and row[-1].is_new)):
+            numbers += [each.number for each in row if not each.is_new]
+    return sorted(numbers)
+
+
+def _serve(lines: Iterable[_Line], left: Counter[bytes], found: set[int]) -> None:
+    """Give lines the results of jobs that are gone, as far as there are any left."""
+    for line in lines:
+        if line.meant is not None and left[line.meant] > 0:
+            left[line.meant] -= 1
+            found.add(line.number)
+
+
+def _set_aside(store: TakeMoves, number: int) -> None:
+    """Put a planned job in the place of one that was made, whose result becomes one that is gone."""
+    file = store.file
+    ((name, folded),) = file.rows("SELECT name, fold FROM jobs WHERE number = ?", number)
+    store.set_aside(number, store.free_name(f"{name}-before-edit"))
+    copy = store.copy(number, name)
+    file.write("UPDATE jobs SET unnamed = 0 WHERE number = ?", number)
+    file.write("INSERT OR IGNORE INTO temp.edited VALUES (?, ?, ?)", number, name, folded)
+    file.write("INSERT OR IGNORE INTO temp.added VALUES (?)", copy)
+    file.write("UPDATE temp.listed SET number = ? WHERE number = ?", copy, number)
+    file.write("UPDATE OR IGNORE temp.misnamed SET number = ? WHERE number = ?", copy, number)
+    file.write(
+        "INSERT INTO temp.gone SELECT number, ?2, digest, state, ?3, 1, ?3 IN (SELECT fold FROM rerolls) "
+        "FROM jobs WHERE number = ?1",
+        number,
+        name,
+        folded,
+    )
