@@ -148,12 +148,9 @@ class Redis(Server):
 @pytest.fixture(scope="session")
 def postgres_server() -> Iterator[Postgres]:
     """A PostgreSQL server; a test that stops it starts it again."""
-    path = os.pathsep.join(["/usr/local/bin", *_newest("/usr/lib/postgresql"), os.environ.get("PATH", "")])
-    program = shutil.which("postgres", path=path)
-    if program is None:
-        _do_without("postgresql")
+    programs = postgres_programs()
     directory = Path(tempfile.mkdtemp(prefix="seedance-postgres-"))
-    server = Postgres(directory, Path(program).resolve().parent)
+    server = Postgres(directory, programs)
     try:
         server.start()
         yield server
@@ -189,6 +186,15 @@ def redis_url(redis_server: Redis) -> str:
     """The URL of an empty Redis database."""
     redis_server.clear()
     return redis_server.url()
+
+
+def postgres_programs() -> Path:
+    """The directory of PostgreSQL's programs; Debian keeps most of them off the PATH."""
+    path = os.pathsep.join([*_newest("/usr/lib/postgresql"), os.environ.get("PATH", "")])
+    program = shutil.which("postgres", path=path)
+    if program is None:
+        _do_without("postgresql")
+    return Path(program).resolve().parent
 
 
 def _do_without(package: str) -> NoReturn:

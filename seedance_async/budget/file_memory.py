@@ -53,7 +53,7 @@ from seedance_async.budget.memory import (
     bounded,
 )
 from seedance_async.budget.pace import Pace, stricter
-from seedance_async.budget.turns import WAIT_LASTS, Wait
+from seedance_async.budget.turns import WAIT_LASTS, Wait, Waiting
 from seedance_async.clocks import boot_time
 from seedance_async.logs import Log
 from seedance_async.models import RateLimit
@@ -244,7 +244,10 @@ class FileMemory(LocalMemory):
         }
         self._state.others = tuple(sorted(slot for slots in self._theirs.values() for slot in slots))
         self._waits = {budget: each for budget, each in self._waits.items() if each[1] > now}
-        self._state.others_wait = tuple(Wait.of(number) for number, _ in self._waits.values())
+        self._state.others_wait = tuple(
+            Waiting(Wait.of(number), len(self._theirs.get(budget, [])))
+            for budget, (number, _) in self._waits.items()
+        )
 
     def _close_for(self, seconds: float) -> None:
         pace = self._state.pace
@@ -302,7 +305,7 @@ class FileMemory(LocalMemory):
         return Page(
             version=1,
             written=present,
-            slots={budget: [slot - now for slot in theirs] for budget, theirs in slots.items()},
+            slots={budget: [slot - now for slot in each if slot > now] for budget, each in slots.items()},
             pace=self._state.pace.moved(-now),
             period=self._period,
             waits={budget: (number, until - now) for budget, (number, until) in waits.items() if number},

@@ -28,7 +28,7 @@ from attrs import define, field
 from seedance_async.budget.allowance import Allowance, most_unanswered
 from seedance_async.budget.memory import NoMemory
 from seedance_async.budget.pace import Pace, counter_could_refuse, pause
-from seedance_async.budget.turns import YIELD_CHECK, Wait, after, others_first
+from seedance_async.budget.turns import YIELD_CHECK, Wait, Waiting, after, others_first
 from seedance_async.budget.window import Window
 from seedance_async.clocks import boot_time
 from seedance_async.signals import Signal
@@ -285,7 +285,8 @@ class Budget:
             self._share = state.share
             self._spacing_for_now = state.spacing
             self._in_a_row = state.in_a_row
-            self._others_first = others_first(self._wait, state.others_wait, in_a_row=state.in_a_row)
+            mine = Waiting(self._wait, len(self._window.claims(state.now)))
+            self._others_first = others_first(mine, state.others_wait, in_a_row=state.in_a_row)
             yield state
             state.claims = self._window.claims(state.now)
             state.pace = self._pace

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Final, Protocol
 from attrs import Factory, define
 
 from seedance_async.budget.pace import Pace
-from seedance_async.budget.turns import Wait
+from seedance_async.budget.turns import Wait, Waiting
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
@@ -38,7 +38,7 @@ class BudgetState:
         share: of the window this budget may use: less than 1 where others cannot be seen.
         spacing: seconds to keep between any two requests for now, whatever refusals have taught.
         wait: what this budget waits for a slot with.
-        others_wait: what each other budget waits with.
+        others_wait: what other budgets wait with, and have.
         in_a_row: slots given to interactive ones since the last scheduled one, see `turns`.
     """
 
@@ -50,7 +50,7 @@ class BudgetState:
     share: float = 1.0
     spacing: float = 0.0
     wait: Wait = Wait.NONE
-    others_wait: tuple[Wait, ...] = ()
+    others_wait: tuple[Waiting, ...] = ()
     in_a_row: int = 0
 
 

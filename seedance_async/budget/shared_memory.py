@@ -33,7 +33,7 @@ from seedance_async.budget.pace import LEEWAY, Pace, stricter
 from seedance_async.budget.shared_page import Entry, SharedPage, merged, parsed
 from seedance_async.budget.shared_view import Away, Known, Offset, restated
 from seedance_async.budget.store import StoreAwayError
-from seedance_async.budget.turns import WAIT_LASTS, YIELD_CHECK, Wait
+from seedance_async.budget.turns import WAIT_LASTS, YIELD_CHECK, Wait, Waiting, others_first
 from seedance_async.logs import Log
 from seedance_async.signals import Signal
 
@@ -134,7 +134,7 @@ class SharedMemory:
         theirs = known.others(self._me, now)
         state.others = tuple(sorted(claim - offset.low for entry in theirs for claim in entry.claims))
         said = [entry for entry in theirs if entry.seen_at > now + offset.low - WAIT_LASTS]
-        state.others_wait = tuple(Wait.of(entry.wait) for entry in said)
+        state.others_wait = tuple(Waiting(Wait.of(entry.wait), len(entry.claims)) for entry in said)
         is_paced = now + offset.low < known.page.paced_until
         state.spacing = LEEWAY * self._limit.period / self._limit.requests if is_paced else 0.0
 
@@ -143,7 +143,9 @@ class SharedMemory:
 
     def _told(self) -> tuple[object, ...]:
         """What others should hear at once, where it is another than before."""
-        return self._state.pace.closed_until, self._state.wait is Wait.INTERACTIVE
+        wait, others = self._state.wait, self._state.others_wait
+        is_contended = Wait.INTERACTIVE in {wait, *(other.wait for other in others)}
+        return self._state.pace.closed_until, wait if is_contended else Wait.NONE
 
     def _rest(self, now: float) -> float:
         """Seconds until the server should be asked, or told, again."""
@@ -151,10 +153,16 @@ class SharedMemory:
             return self._asked_at + ASK_AGAIN - now
         if self._is_urgent:
             return 0.0
-        if self._state.wait is Wait.SCHEDULED and Wait.INTERACTIVE in self._state.others_wait:
+        if self._lets_others_go(now):
             return self._asked_at + YIELD_CHECK - now
         is_busy = self._state.wait or self._claims(now)
         return self._asked_at + (self._beat if is_busy else IDLE) - now
+
+    def _lets_others_go(self, now: float) -> bool:
+        """Whether we wait until another one has taken its slot: it is looked for more often then."""
+        mine = Waiting(self._state.wait, len(self._claims(now)))
+        others = self._state.others_wait
+        return bool(mine.wait) and others_first(mine, others, in_a_row=self._state.in_a_row)
 
     def _has_news(self, now: float) -> bool:
         """Whether we have something to write, or to say again."""

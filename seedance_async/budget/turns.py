@@ -2,7 +2,8 @@
 
 Everybody who waits says so beside the stamps. A process that does scheduled work, a batch's, takes no slot
 while an interactive one waits elsewhere, which is for as long as that one needs to take its own. So that a
-stream of these cannot starve what is already paid, every fifth slot is the other way round.
+stream of these cannot starve what is already paid, every fifth slot is the other way round. And among equals
+who has much more than another that waits lets that one go first: chance alone would not share evenly.
 
 Pure.
 """
@@ -12,10 +13,15 @@ from __future__ import annotations
 from enum import IntEnum
 from typing import TYPE_CHECKING, Final
 
+from attrs import frozen
+
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
 INTERACTIVE_IN_A_ROW: Final = 4
+FAIR: Final = 0.7
+"""Of our slots another one may have without being let go first."""
+
 WAIT_LASTS: Final = 3.0
 """Seconds for which a wait is believed that nobody has said again: its process may be dead."""
 YIELD_CHECK: Final = 0.1
@@ -35,16 +41,34 @@ class Wait(IntEnum):
         return cls(value) if value in {1, 2} else cls.NONE
 
 
-def others_first(mine: Wait, others: Iterable[Wait], *, in_a_row: int) -> bool:
+@frozen
+class Waiting:
+    """A process that waits for a slot, or does not.
+
+    Attributes:
+        wait: what it waits with.
+        slots: how many it has taken that have not come back.
+    """
+
+    wait: Wait
+    slots: int = 0
+
+
+def others_first(mine: Waiting, others: Iterable[Waiting], *, in_a_row: int) -> bool:
     """Whether one of the others goes before us.
 
     Args:
-        mine: what we wait with.
-        others: what each other process waits with.
+        mine: what we wait with, and have.
+        others: the same of each other process.
         in_a_row: slots that interactive ones were given since the last scheduled one.
     """
     first = Wait.SCHEDULED if in_a_row >= INTERACTIVE_IN_A_ROW else Wait.INTERACTIVE
-    return mine is not first and first in others
+    most = FAIR * mine.slots - 1
+    return any(
+        (other.wait is first and mine.wait is not first) or (other.wait is mine.wait and other.slots < most)
+        for other in others
+        if other.wait is not Wait.NONE
+    )
 
 
 def after(in_a_row: int, granted: Wait) -> int:

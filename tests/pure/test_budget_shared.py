@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 from collections import Counter
 from contextlib import asynccontextmanager
 from functools import partial
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
     from contextlib import AbstractAsyncContextManager
 
     from seedance_async.budget.gate import Slot
+    from seedance_async.sandbox.options import WindowName
 
 
 LIMIT = RateLimit(requests=30, period=60.0)
@@ -68,9 +70,10 @@ def share(
     server: Server | None = None,
     trouble: Callable[[Server], Coroutine[None, None, None]] | None = None,
     jitter: float = 0.3,
+    algorithm: WindowName = "sliding-log",
 ) -> Account:
     """Processes of one account at full load, and something that happens to their server; what arrived."""
-    account = Account(algorithm="sliding-log")
+    account = Account(algorithm=algorithm)
     there = server or Server()
 
     async def together() -> None:
@@ -92,15 +95,43 @@ def shares(account: Account) -> list[float]:
     return [count * len(sent) / sent.total() for count in sent.values()]
 
 
-@pytest.mark.parametrize("processes", [1, 2, 4])
-def test_processes_share_the_window_evenly_and_use_all_of_it(processes: int) -> None:
-    """None is refused."""
-    account = share(processes=processes)
+@pytest.mark.parametrize(
+    ("processes", "algorithm"),
+    [(1, "fixed"), (2, "fixed"), (4, "fixed"), (4, "sliding-log"), (4, "token-bucket")],
+)
+def test_processes_share_the_window_evenly_and_use_all_of_it(processes: int, algorithm: WindowName) -> None:
+    """None is refused, however the server counts."""
+    account = share(processes=processes, algorithm=algorithm)
 
     assert worst_window(account.arrivals) <= 30
     assert not any(arrival.refused for arrival in account.arrivals)
     assert sustained(account.arrivals) > 0.95 * 30
     assert all(0.7 < each < 1.3 for each in shares(account))
+
+
+@pytest.mark.parametrize("keep", [True, False], ids=["with its data", "without"])
+def test_processes_killed_and_started_at_random_open_no_window(keep: bool) -> None:
+    """Although the server is restarted among them."""
+    account, server, rng = Account(algorithm="sliding-log"), Server(), random.Random("killed and started")
+
+    async def lives(sender: int) -> None:
+        while anyio.current_time() < 8 * MINUTE:
+            world = World(account=account, jitter=0.3, seed=rng.randrange(1000), sender=sender)
+            budget = Budget(LIMIT, memory=server.memory(LIMIT))
+            await run_process(budget, world, seconds=rng.uniform(5.0, 100.0))
+            await anyio.sleep(rng.uniform(0.0, 10.0))
+
+    async def together() -> None:
+        async with anyio.create_task_group() as tasks:
+            for sender in range(4):
+                tasks.start_soon(lives, sender)
+            tasks.start_soon(partial(restart, server, keep=keep, away=2.0))
+
+    virtual_time.run(together)
+
+    assert worst_window(account.arrivals) <= 30
+    assert not any(arrival.refused for arrival in account.arrivals)
+    assert len(account.arrivals) > 4 * 30
 
 
 def test_a_slow_way_to_the_server_costs_its_time_only() -> None:
