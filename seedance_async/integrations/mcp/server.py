@@ -91,8 +91,11 @@ def build(desk: Desk) -> Server:
 
 
 async def serve_stdio(desk: Desk) -> None:
-    """Serve the client at standard input and output, until it leaves."""
-    await build(desk).run_stdio_async()
+    """Serve the client at standard input and output, until it leaves, in whichever way."""
+    try:
+        await build(desk).run_stdio_async()
+    except* BrokenPipeError:  # it is gone in the middle of an answer; batches leave off with the desk
+        log.info("the client has left")
 
 
 @frozen
