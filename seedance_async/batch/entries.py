@@ -128,7 +128,7 @@ class Entries:
         if fields and fields.keys() <= set(PREAMBLE_FIELDS):
             yield from self.prepare(fields, dict.fromkeys(PREAMBLE_FIELDS, spot))
             return
-        filled = self._preamble.fill(_as_asked(fields))
+        filled = self._preamble.resolve(self._preamble.fill(_as_asked(fields)))
         try:
             expanded = expand(filled, sorted(FIELDS_OF.get(str(filled.get("model")), ())))
         except MatrixError as error:
@@ -136,8 +136,7 @@ class Entries:
             return
         seen = set[tuple[Problem, ...]]()
         for each in expanded:
-            assets = [*self._preamble.sent(each)] if self._preamble.roles else []
-            composed, problems = with_prompt(self._preamble.resolve(each), assets)
+            composed, problems = with_prompt(*preamble.assets_of(self._preamble.resolve(each)))
             marked = self._with_files(composed)
             line = _job(marked, spot, self._ignored, problems)
             if files := tuple(_files(marked)):

@@ -10,7 +10,7 @@ Pure.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from typing import Final, TypeAlias
 
 import attrs
@@ -30,6 +30,9 @@ FIELDS_OF: Final[Mapping[str, frozenset[str]]] = {
     model: frozenset(at.name for at in attrs.fields(kind)) for model, kind in REQUEST_TYPES.items()
 }
 """The request's fields, by model."""
+
+ROLES_OF: Final = "\0roles of "
+"""Begins the name of the field beside a field of media that has their roles; no manifest has such a name."""
 
 _SOURCES: Final = ("url", "file", "job")
 _MOST_LISTED: Final = 10
@@ -59,23 +62,26 @@ class Preamble:
         return {**defaults, **self.for_model.get(model, {}), **fields}
 
     def resolve(self, fields: Mapping[str, object]) -> dict[str, object]:
-        """The fields of a job, with what its assets stand for."""
-        given = [name for name in MEDIA_FIELDS if name in fields]
-        return {**fields, **{name: self._resolved(fields[name]) for name in given}}
+        """The fields of an entry with what its assets stand for, and their roles beside them.
 
-    def sent(self, fields: Mapping[str, object]) -> Iterator[Asset]:
-        """The media of a job, each with the role of the asset that it is, if it is one.
-
-        Args:
-            fields: of the job, before its assets are resolved.
+        Called before its matrix is multiplied out, for values to stand in URLs and roles, and once more
+        after that, for a matrix may choose among assets.
         """
-        for name in MEDIA_FIELDS:
-            value = fields.get(name)
-            for each in value if isinstance(value, list) else [value]:
-                if isinstance(each, str):
-                    asset = each.removeprefix(SIGN) if each.startswith(SIGN) else None
-                    role = None if asset is None else self.roles.get(asset)
-                    yield Asset(name, str(self._resolved(each)), role)
+        resolved = dict(fields)
+        for name in MEDIA_FIELDS if self.assets else ():
+            if name in fields:
+                roles = self._roles(fields[name], fields.get(ROLES_OF + name))
+                if any(roles):
+                    resolved[ROLES_OF + name] = roles
+                resolved[name] = self._resolved(fields[name])
+        return resolved
+
+    def _roles(self, value: object, before: object) -> list[str]:
+        """The role of each of a field's assets, empty for none, where those before are known."""
+        values = value if isinstance(value, list) else [value]
+        known = before if isinstance(before, list) else [""] * len(values)
+        names = [each.removeprefix(SIGN) if isinstance(each, str) else "" for each in values]
+        return [self.roles.get(name, str(role)) for name, role in zip(names, known, strict=False)]
 
     def about_names(self, value: object, jobs: Mapping[str, str]) -> str:
         """What to add to the message about a field with ``$NAME`` in it that stands for nothing.
@@ -127,6 +133,25 @@ class Preamble:
         if isinstance(value, str) and value.startswith(SIGN):
             return self.assets.get(value.removeprefix(SIGN), value)
         return value
+
+
+def assets_of(fields: Mapping[str, object]) -> tuple[dict[str, object], list[Asset]]:
+    """The fields of a job without the roles beside them, and its media with their roles.
+
+    Args:
+        fields: resolved.
+    """
+    plain = {name: value for name, value in fields.items() if not name.startswith(ROLES_OF)}
+    assets: list[Asset] = []
+    if len(plain) == len(fields):
+        return plain, assets
+    for name in MEDIA_FIELDS:
+        value = plain.get(name)
+        values = value if isinstance(value, list) else [] if value is None else [value]
+        roles = fields.get(ROLES_OF + name)
+        known = roles if isinstance(roles, list) else [""] * len(values)
+        assets += [Asset(name, str(each), role or None) for each, role in zip(values, known, strict=False)]
+    return plain, assets
 
 
 def read(document: Mapping[str, object]) -> tuple[Preamble, list[Problem]]:

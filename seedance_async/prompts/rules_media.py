@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Final
 
 from seedance_async.prompts.findings import Hit, Level
 from seedance_async.prompts.subject import is_clip
-from seedance_async.prompts.words import any_of
+from seedance_async.prompts.words import Words
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -36,7 +36,7 @@ EDIT_OR_EXTENSION: Final = re.compile(
     rf"(?:(?:supplied|provided|previous|prior|source|original)\s+)+{_CLIP}",
     re.IGNORECASE,
 )
-_ROLE: Final = any_of(
+_ROLE: Final = Words(
     "supplied", "provided", "attached", "references?", "source", "previous clip", "prior clip", "pictures?",
     "images?", "photos?", "photographs?", "clips?", "videos?", "footage", "frames?", "stills?", "sheets?",
     "first", "second", "third", "asset", "assets", "storyboard", "portrait", "as shown", "@\\w+",

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from seedance_async import BatchRunner, ManifestError
+from seedance_async import BatchRunner, ManifestError, Seedance2Video
 from seedance_async.batch.manifest import read
 
 if TYPE_CHECKING:
@@ -109,6 +109,29 @@ matrix.image_url = ["$mira", "$plain"]
         "Use the supplied opening frame as the courier. Ann rides home. Low sun.",
         "Ann rides home. Low sun.",
     ] == prompts(tmp_path, job)
+
+
+def test_a_matrix_fills_what_an_asset_stands_for(tmp_path: Path) -> None:
+    """Its URL and its role, and each role stays with its own medium."""
+    text = """\
+[assets]
+who = { url = "https://cdn.example/{name}.png", role = "{name} in the {coat} coat" }
+plain = "https://cdn.example/plain.png"
+
+[[jobs]]
+model = "seedance2"
+prompt = "A walk"
+media_urls = ["$plain", "$who"]
+matrix.name = ["Mira"]
+matrix.coat = ["red", "blue"]
+"""
+    requests = [line.job.request for line in lines(tmp_path, text) if line.job]
+    found = [request for request in requests if isinstance(request, Seedance2Video)]
+
+    assert [
+        f"Use the second supplied picture as Mira in the {coat} coat. A walk." for coat in ("red", "blue")
+    ] == [request.prompt for request in found]
+    assert {"https://cdn.example/Mira.png"} == {request.media_urls[1] for request in found}
 
 
 def test_a_style_may_be_a_default_of_every_model(tmp_path: Path) -> None:
