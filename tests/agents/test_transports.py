@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import signal
 import subprocess
 import sys
-from contextlib import asynccontextmanager, contextmanager
+from contextlib import asynccontextmanager, contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
@@ -242,6 +243,35 @@ async def test_over_http_nobody_without_the_token_or_from_elsewhere_gets_through
                     found[name] = answer.status
 
     assert {"none": 401, "other": 401, "basic": 401, "host": 421, "origin": 403} == found
+
+
+def test_a_client_that_dies_in_the_middle_of_an_answer_ends_the_server_in_good_order(
+    tmp_path: Path,
+) -> None:
+    """No traceback, and no process that is left behind."""
+    address = {"SEEDANCE_API_KEY": "sk_test_sandbox", "SEEDANCE_BASE_URL": "http://127.0.0.1:9/api/v1"}
+    environment = {**os.environ, **address}
+    hello = {"protocolVersion": "2025-11-25", "capabilities": {}, "clientInfo": {"name": "x", "version": "1"}}
+    with subprocess.Popen(
+        [*MCP, "--workspace", str(tmp_path)], env=environment,
+        stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+    ) as process:  # fmt: skip
+        assert process.stdin is not None
+        assert process.stdout is not None
+        assert process.stderr is not None
+        ask = {"jsonrpc": "2.0", "id": 1, "method": "initialize", "params": hello}
+        process.stdin.write(f"{json.dumps(ask)}\n")
+        process.stdin.flush()
+        assert "result" in json.loads(process.stdout.readline())
+        process.stdout.close()
+        with suppress(BrokenPipeError):
+            process.stdin.write('{"jsonrpc": "2.0", "id": 2, "method": "tools/list"}\n')
+            process.stdin.flush()
+            process.stdin.close()
+        said = clean(process.stderr.read())
+
+    assert 0 == process.returncode
+    assert "Traceback" not in said
 
 
 def test_a_server_that_cannot_start_says_why_and_sends_nothing(tmp_path: Path) -> None:

@@ -80,9 +80,11 @@ class RefusedError(Exception):
         self.facts: Mapping[str, object] = facts or {}
 
 
-def wrong_arguments(message: str) -> RefusedError:
-    """That arguments make no sense."""
-    return RefusedError("InvalidArguments", message, what_to_do="correct the arguments and call again")
+def wrong_arguments(message: str, *, wrong: Sequence[str] = ()) -> RefusedError:
+    """That arguments make no sense, with each that does not."""
+    facts = {"wrong": list(wrong)} if wrong else {}
+    advice = "correct the arguments and call again"
+    return RefusedError("InvalidArguments", message, what_to_do=advice, facts=facts)
 
 
 def words_of(names: Sequence[object]) -> tuple[str, ...]:
@@ -106,7 +108,7 @@ _ADVICE: Final[tuple[tuple[type[SeedanceError], Money, str], ...]] = (
     (ManifestError, "no", "correct what is listed, and call plan again"),
     (ValidationError, "no", "correct what is listed, and call again"),
     (MediaError, "no", "correct the local file, and call again"),
-    (ConfigurationError, "no", "tell the person: a setting of the server has to be corrected"),
+    (ConfigurationError, "no", "correct what it says; a variable is for the person to correct"),
     (JournalError, "nothing new", "tell the person: the batch's directory needs attention; never delete it"),
     (RecordError, "no", "tell the person: the account's record cannot be read"),
     (DownloadError, "nothing new", "call again: what was made stays made, only its file is fetched anew"),

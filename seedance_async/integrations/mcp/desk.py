@@ -50,6 +50,8 @@ if TYPE_CHECKING:
 LONGEST_WAIT: Final = 25.0  # s; clients give up a call after a minute, some sooner
 TICK: Final = 2.0  # s between two notes of progress
 MOST_TAKES: Final = 20
+MOST_CHARACTERS: Final = 800
+"""Of the names of a reroll together: a person may get them in a command, which must not be cut."""
 
 
 @frozen
@@ -133,6 +135,8 @@ class Desk:
         words = words_of(names)
         if not 1 <= takes <= MOST_TAKES:
             raise wrong_arguments(f"takes must be 1 to {MOST_TAKES}")
+        if sum(map(len, words)) > MOST_CHARACTERS:
+            raise wrong_arguments("the names are too long together: make several plans, or use a pattern")
         directory = await self._directory(batch_id)
         running = opened.batches.of(batch_id)
         if running is not None and not running.is_over:

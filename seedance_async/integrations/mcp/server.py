@@ -22,7 +22,14 @@ from starlette.responses import PlainTextResponse
 
 from seedance_async import __version__
 from seedance_async.errors import ConfigurationError, SeedanceError
-from seedance_async.integrations.mcp.answers import RefusedError, explained, fitted, refused, text_of
+from seedance_async.integrations.mcp.answers import (
+    RefusedError,
+    explained,
+    fitted,
+    refused,
+    text_of,
+    wrong_arguments,
+)
 from seedance_async.integrations.mcp.settings import read_token
 from seedance_async.integrations.mcp.tools import TOOLS, text
 from seedance_async.logs import Log
@@ -84,8 +91,11 @@ def build(desk: Desk) -> Server:
 
 
 async def serve_stdio(desk: Desk) -> None:
-    """Serve the client at standard input and output, until it leaves."""
-    await build(desk).run_stdio_async()
+    """Serve the client at standard input and output, until it leaves, in whichever way."""
+    try:
+        await build(desk).run_stdio_async()
+    except* BrokenPipeError:  # it is gone in the middle of an answer; batches leave off with the desk
+        log.info("the client has left")
 
 
 @frozen
@@ -183,35 +193,24 @@ def _told(failure: ToolError) -> str:
         case SeedanceError():
             return fitted(explained(cause), lists=["wrong"])
         case ValidationError():
-            wrong = [
-                text_of(f"{'.'.join(map(str, each['loc']))}: {each['msg']}")
-                for each in cause.errors(include_url=False, include_input=False, include_context=False)
-            ]
-            return fitted(
-                {
-                    "error": "InvalidArguments",
-                    "wrong": wrong,
-                    "what_to_do": "correct the arguments and call again",
-                    "money_moved": "no",
-                },
-                lists=["wrong"],
-            )
-        case _ if isinstance(failure, UnexpectedToolError):
-            log.critical("a tool broke off", exc_info=cause or failure)
-            return fitted(
-                {
-                    "error": type(cause or failure).__name__,
-                    "message": "the server made a mistake; its log says more",
-                    "what_to_do": "tell the person; call wait for the batch before anything else is sent",
-                    "money_moved": "maybe",
-                }
-            )
+            return _about_arguments(cause)
+        case _ if not isinstance(failure, UnexpectedToolError):  # there is no such tool
+            return refused(wrong_arguments(text_of(failure)))
         case _:
-            return fitted(
-                {
-                    "error": "InvalidArguments",
-                    "message": text_of(failure),
-                    "what_to_do": "list the tools and their arguments again",
-                    "money_moved": "no",
-                }
-            )
+            pass
+    log.critical("a tool broke off", exc_info=cause or failure)
+    return fitted(
+        {
+            "error": type(cause or failure).__name__,
+            "message": "the server made a mistake; its log says more",
+            "what_to_do": "tell the person; call wait for the batch before anything else is sent",
+            "money_moved": "maybe",
+        }
+    )
+
+
+def _about_arguments(problem: ValidationError) -> str:
+    """What is wrong with arguments, without repeating them."""
+    found = problem.errors(include_url=False, include_input=False, include_context=False)
+    wrong = [text_of(f"{'.'.join(map(str, each['loc']))}: {each['msg']}") for each in found]
+    return refused(wrong_arguments("some are missing or of the wrong kind", wrong=wrong))

@@ -152,7 +152,7 @@ def why(stopped: Exception) -> dict[str, object]:
     """What stopped a batch, in few words."""
     if isinstance(stopped, SeedanceError):
         told = explained(stopped)
-        return {name: told[name] for name in ("error", "message", "what_to_do", "money_moved")}
+        return {name: told[name] for name in ("error", "message", "what_to_do")}
     if isinstance(stopped, RefusedError):
         return {"error": stopped.kind, "message": stopped.message, "what_to_do": stopped.what_to_do}
     return {"error": type(stopped).__name__, "what_to_do": "tell the person; the server's log says more"}
