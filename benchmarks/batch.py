@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Final
 
 import anyio
 
-from benchmarks.report import Table
+from benchmarks.report import Size, Table
 from seedance_async import BatchRunner, RateLimit, SeedanceClient
 from seedance_async.batch.intake import take_manifest
 from seedance_async.batch.journal import Journal
@@ -58,8 +58,9 @@ anyio.run(take_some, *sys.argv[1:])
 """
 
 
-def run(*, quick: bool) -> list[Table]:
+def run(size: Size) -> list[Table]:
     """Measure all three."""
+    quick = size is Size.QUICK
     return [_planning(quick=quick), _memory(quick=quick), _resuming(quick=quick)]
 
 

@@ -28,7 +28,7 @@ from benchmarks.account import (
     worst_window,
 )
 from benchmarks.limiters import Bucket, EveryPeriod, SentLog
-from benchmarks.report import Table
+from benchmarks.report import Size, Table
 from seedance_async.budget.file_memory import ClockReading, FileMemory, MachineClock
 from seedance_async.budget.gate import Budget
 from seedance_async.models import RateLimit
@@ -63,8 +63,9 @@ CLIENTS: Final[dict[str, Make]] = {
 }
 
 
-def run(*, quick: bool) -> list[Table]:
-    """Every table; ``quick`` tries fewer places of the server's windows, and fewer dice."""
+def run(size: Size) -> list[Table]:
+    """Every table; a quick one tries fewer places of the server's windows, and fewer dice."""
+    quick = size is Size.QUICK
     return [
         _algorithms(jitter=0.3, phases=2 if quick else 12),
         _algorithms(jitter=3.0, phases=2 if quick else 12),

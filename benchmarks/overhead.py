@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Final
 
 import aiohttp
 
-from benchmarks.report import Table
+from benchmarks.report import Size, Table
 from seedance_async import CreditLimits, RateLimit, SeedanceClient, Submission
 from seedance_async.budget.allowance import Allowance
 from seedance_async.models import Kind
@@ -67,8 +67,9 @@ asyncio.run(main())
 """
 
 
-def run(*, quick: bool) -> list[Table]:
+def run(size: Size) -> list[Table]:
     """Measure all four."""
+    quick = size is Size.QUICK
     record = asyncio.run(_record(posts=300 if quick else 5000))
     return [_exchanges(quick=quick), _decisions(quick=quick), _memory(quick=quick), record]
 

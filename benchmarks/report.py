@@ -2,12 +2,21 @@
 
 from __future__ import annotations
 
+from enum import Enum
 from itertools import chain
 
 import attrs
 from attrs import frozen
 
 Value = str | int | float | None
+
+
+class Size(Enum):
+    """How much a benchmark measures: in a minute, in some minutes, or as ``results.json`` has it."""
+
+    QUICK = "quick"
+    USUAL = "usual"
+    FULL = "full"
 
 
 @frozen(kw_only=True)

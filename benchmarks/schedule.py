@@ -22,7 +22,7 @@ from attrs import frozen
 
 from benchmarks import chains, habits
 from benchmarks.policies import best_clairvoyant
-from benchmarks.report import Table
+from benchmarks.report import Size, Table
 from benchmarks.through_client import through_client
 from benchmarks.workloads import FACTORS, SHAPES, draw, makespan_bound
 from seedance_async.scheduling.forecast import Forecast
@@ -117,16 +117,22 @@ SURPRISED: Final = {
 """By jobs and kinds: the time in hand to reach where durations are a factor away from the usual."""
 
 
-def run(*, quick: bool) -> list[Table]:
-    """Measure against targets, with wrong beliefs, side by side, in all conditions, through the client."""
+def run(size: Size) -> list[Table]:
+    """Measure against targets, with wrong beliefs, side by side, in all conditions, through the client.
+
+    In full it takes a quarter of an hour of one core, of which the client takes half.
+    """
+    quick, full = size is Size.QUICK, size is Size.FULL
     with ProcessPoolExecutor() as pool:
         return [
             _targets(pool, seeds=5 if quick else 11),
-            _surprised(pool, seeds=7 if quick else 21),
+            _surprised(pool, seeds=21 if full else 7),
             chains.table(pool, seeds=5 if quick else 21),
             _side_by_side(pool, sizes=(10, 100) if quick else SIZES, seeds=3 if quick else 5),
-            _conditions(pool, sizes=(30,) if quick else SIZES, seeds=3 if quick else 5),
-            _through_client(pool, sizes=(10, 30) if quick else (1, 30, 300), seeds=1 if quick else 5),
+            _conditions(
+                pool, sizes=SIZES if full else (30,) if quick else SIZES[:-1], seeds=5 if full else 3
+            ),
+            _through_client(pool, sizes=(1, 30, 300) if full else (10, 30), seeds=5 if full else 1),
         ]
 
 

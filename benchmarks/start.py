@@ -17,7 +17,7 @@ from typing import Final
 import aiohttp
 
 import seedance_async
-from benchmarks.report import Table
+from benchmarks.report import Size, Table
 
 IMPORTS: Final = (
     ("import aiohttp", "import aiohttp"),
@@ -28,8 +28,9 @@ IMPORTS: Final = (
 COMMANDS: Final = (("--version",), ("--help",), ("generate", "--help"), ("sandbox", "--help"))
 
 
-def run(*, quick: bool) -> list[Table]:
+def run(size: Size) -> list[Table]:
     """Measure both."""
+    quick = size is Size.QUICK
     rounds = 5 if quick else 15
     for package in (seedance_async, aiohttp):
         compileall.compile_dir(Path(package.__file__ or "").parent, quiet=2)

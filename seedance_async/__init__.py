@@ -14,12 +14,21 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
+    from seedance_async.batch.cells import read_request
     from seedance_async.batch.jobs import Job, JobResult
     from seedance_async.batch.journal.records import Changes
+    from seedance_async.batch.run_plan import RunPlan
     from seedance_async.batch.runner import BatchRunner
     from seedance_async.batch.states import State
     from seedance_async.batch.summary import Summary
     from seedance_async.client import SeedanceClient
+    from seedance_async.client_events import (
+        AttemptEnded,
+        ClientEvent,
+        RetryPlanned,
+        SubmissionAccepted,
+        TaskFinished,
+    )
     from seedance_async.completions import Completion
     from seedance_async.errors import (
         ApiError,
@@ -56,15 +65,23 @@ if TYPE_CHECKING:
     from seedance_async.media.inspection import InputFile
     from seedance_async.media.publisher import MediaStore
     from seedance_async.models import (
+        BaseRequest,
         CreditLimits,
         Delivered,
         GptImage2,
+        ImageAspectRatio,
+        ImageChannel,
         ImageOutput,
+        ImageResolution,
+        ImageSize,
+        ImageType,
         Kind,
         Link,
         NanoBananaPro,
         Output,
+        OutputFormat,
         OutputImage,
+        QualityTier,
         RateLimit,
         Request,
         RetryPolicy,
@@ -72,7 +89,11 @@ if TYPE_CHECKING:
         Submission,
         Task,
         Timeouts,
+        VideoAspectRatio,
+        VideoChannel,
+        VideoMode,
         VideoOutput,
+        VideoResolution,
     )
     from seedance_async.prompts.builder import PromptBuilder
     from seedance_async.prompts.findings import Finding
@@ -85,9 +106,12 @@ __version__ = "0.1.0"
 
 __all__ = [
     "ApiError",
+    "AttemptEnded",
+    "BaseRequest",
     "BatchRunner",
     "CanaryError",
     "Changes",
+    "ClientEvent",
     "ClientStateError",
     "Completion",
     "ConfigurationError",
@@ -101,7 +125,12 @@ __all__ = [
     "Forecast",
     "GptImage2",
     "IdempotencyConflictError",
+    "ImageAspectRatio",
+    "ImageChannel",
     "ImageOutput",
+    "ImageResolution",
+    "ImageSize",
+    "ImageType",
     "InputFile",
     "InsufficientCreditsError",
     "InternalServerError",
@@ -117,14 +146,18 @@ __all__ = [
     "NanoBananaPro",
     "NotFoundError",
     "Output",
+    "OutputFormat",
     "OutputImage",
     "OutputMissingError",
     "PromptBuilder",
+    "QualityTier",
     "RateLimit",
     "RateLimitedError",
     "RecordError",
     "Request",
+    "RetryPlanned",
     "RetryPolicy",
+    "RunPlan",
     "Seedance2Video",
     "SeedanceClient",
     "SeedanceError",
@@ -133,9 +166,11 @@ __all__ = [
     "StandingLimitError",
     "State",
     "Submission",
+    "SubmissionAccepted",
     "Summary",
     "Task",
     "TaskFailedError",
+    "TaskFinished",
     "Timeouts",
     "UnauthorizedError",
     "UncertainInternalServerError",
@@ -144,25 +179,35 @@ __all__ = [
     "UnexpectedReplyError",
     "Usage",
     "ValidationError",
+    "VideoAspectRatio",
+    "VideoChannel",
+    "VideoMode",
     "VideoOutput",
+    "VideoResolution",
     "WaitTimeoutError",
     "lint_prompt",
+    "read_request",
 ]
 
 _ROOMS: Final = {
+    "batch.cells": {"read_request"},
     "batch.jobs": {"Job", "JobResult"},
     "batch.journal.records": {"Changes"},
+    "batch.run_plan": {"RunPlan"},
     "batch.runner": {"BatchRunner"},
     "batch.states": {"State"},
     "batch.summary": {"Summary"},
     "client": {"SeedanceClient"},
+    "client_events": {"AttemptEnded", "ClientEvent", "RetryPlanned", "SubmissionAccepted", "TaskFinished"},
     "completions": {"Completion"},
     "media.inspection": {"InputFile"},
     "media.publisher": {"MediaStore"},
     "models": {
-        "CreditLimits", "Delivered", "GptImage2", "ImageOutput", "Kind", "Link", "NanoBananaPro", "Output",
-        "OutputImage", "RateLimit", "Request", "RetryPolicy", "Seedance2Video", "Submission", "Task",
-        "Timeouts", "VideoOutput",
+        "BaseRequest", "CreditLimits", "Delivered", "GptImage2", "ImageAspectRatio", "ImageChannel",
+        "ImageOutput", "ImageResolution", "ImageSize", "ImageType", "Kind", "Link", "NanoBananaPro",
+        "Output", "OutputFormat", "OutputImage", "QualityTier", "RateLimit", "Request", "RetryPolicy",
+        "Seedance2Video", "Submission", "Task", "Timeouts", "VideoAspectRatio", "VideoChannel", "VideoMode",
+        "VideoOutput", "VideoResolution",
     },
     "prompts.builder": {"PromptBuilder"},
     "prompts.findings": {"Finding"},

@@ -15,13 +15,15 @@ from attrs import evolve, field, frozen
 
 from seedance_async import wire
 from seedance_async.batch import preamble
+from seedance_async.batch.cells import ASKED_SEED
 from seedance_async.batch.jobs import Job, name_problems, project_problems, repeat_problems
-from seedance_async.batch.matrix import MatrixError, expand
+from seedance_async.batch.matrix import MATRIX_FIELDS, MatrixError, expand
 from seedance_async.batch.preamble import FIELDS_OF, PREAMBLE_FIELDS, Preamble, Problem
 from seedance_async.errors import ValidationError
 from seedance_async.media.written import as_written
-from seedance_async.models import MEDIA_FIELDS, REQUEST_TYPES, LocalFile
+from seedance_async.models import MEDIA_FIELDS, REQUEST_TYPES, Link, LocalFile
 from seedance_async.models.display import shown
+from seedance_async.models.links import parse_link
 from seedance_async.prompts.in_manifests import PROMPT_FIELDS, with_prompt
 from seedance_async.prompts.lint import errors_of, read_codes
 
@@ -38,12 +40,9 @@ LINT: Final = "lint"
 
 RESULT_FIELDS: Final = (
     "state", "task_ids", "idempotency_key", "credits_used", "credits_refunded", "urls", "files", "error",
-    "line", "stale", "in_manifest", "older_of", "delivered", "mismatches",
+    "line", "stale", "in_manifest", "older_of", "final_of", "delivered", "mismatches",
 )  # fmt: skip
 """What a run adds to a job's line in ``results.jsonl``."""
-
-ASKED_SEED: Final = "asked_seed"
-"""In a line of ``results.jsonl`` the request's own seed, or null; ``seed`` there is the one that was used."""
 
 
 @frozen
@@ -56,6 +55,8 @@ class Line:
         job: None if there are problems.
         problems: as ``(field, reason)``.
         name: of the job, if it has one that can be used, also where the job has problems.
+        model: where it has, as far as that can be read.
+        links: where it has, those to other jobs, each with its field.
         files: the local files that it names, with their fields.
         ignored: the codes of rules that its prompt is not held to.
     """
@@ -65,6 +66,8 @@ class Line:
     job: Job | None = None
     problems: tuple[tuple[str, str], ...] = field(default=())
     name: str | None = field(default=None, kw_only=True)
+    model: str | None = field(default=None, kw_only=True)
+    links: tuple[tuple[str, Link], ...] = field(default=(), kw_only=True)
     files: tuple[tuple[str, LocalFile], ...] = field(default=(), kw_only=True)
     ignored: frozenset[str] = field(default=frozenset(), kw_only=True)
 
@@ -132,7 +135,7 @@ class Entries:
         try:
             expanded = expand(filled, sorted(FIELDS_OF.get(str(filled.get("model")), ())))
         except MatrixError as error:
-            yield spot.line(error.problems)
+            yield spot.line([*error.problems, *self._beside_matrix(filled, spot)])
             return
         seen = set[tuple[Problem, ...]]()
         for each in expanded:
@@ -146,10 +149,23 @@ class Entries:
             if line.problems:
                 yield from self._defaults_at_fault(line, fields, composed, spot)
                 line = self._without_defaults(line, fields, composed, spot)
-            if line.problems not in seen:  # a matrix may make the same mistake ten thousand times
-                yield line
+            # A matrix may make the same mistake ten thousand times; each of its names is used all the same.
+            yield evolve(line, problems=()) if line.problems in seen else line
             if line.problems:
                 seen.add(line.problems)
+
+    @property
+    def assets(self) -> Mapping[str, str]:
+        """What each asset stands for, of those that were declared so far."""
+        return self._preamble.assets
+
+    def _beside_matrix(self, filled: Mapping[str, object], spot: Spot) -> Iterator[Problem]:
+        """What is wrong with an entry whatever its matrix should have put into it."""
+        plain = {name: value for name, value in filled.items() if name not in MATRIX_FIELDS}
+        composed, problems = with_prompt(*preamble.assets_of(plain))
+        for name, reason in _job(self._with_files(composed), spot, self._ignored, problems).problems:
+            if name in plain and "{" not in str(plain[name]):
+                yield name, reason
 
     def _spot(self, table: str) -> Spot:
         """Where a table of defaults or assets is; where the one around it is, for want of its own place."""
@@ -172,7 +188,14 @@ class Entries:
         """A line with the problems of its own fields, and with hints about the names in them."""
         mine = [each for each in line.problems if self._table_of(each[0], own, filled) is None]
         hinted = [(name, reason + self._about_names(name, filled)) for name, reason in mine]
-        return evolve(line, job=None, problems=spot.line(hinted).problems)
+        model = filled.get("model")
+        return evolve(
+            line,
+            job=None,
+            problems=spot.line(hinted).problems,
+            model=model if isinstance(model, str) else None,
+            links=tuple(_links(filled)),
+        )
 
     def _table_of(self, name: str, own: Mapping[str, object], filled: Mapping[str, object]) -> str | None:
         return None if name in own else self._preamble.default_table(name, filled.get("model"))
@@ -193,6 +216,14 @@ def _files(fields: Mapping[str, object]) -> Iterator[tuple[str, LocalFile]]:
         for each in value if isinstance(value, list) else [value]:
             if isinstance(each, LocalFile):
                 yield name, each
+
+
+def _links(fields: Mapping[str, object]) -> Iterator[tuple[str, Link]]:
+    for name in MEDIA_FIELDS:
+        value = fields.get(name)
+        for each in value if isinstance(value, list) else [value]:
+            if isinstance(each, str) and (link := parse_link(each)) is not None:
+                yield name, link
 
 
 def _as_asked(fields: Mapping[str, object]) -> Mapping[str, object]:

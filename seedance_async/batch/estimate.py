@@ -79,19 +79,6 @@ class Estimate:
     seconds: Range
     costs: tuple[Cost, ...]
 
-    @property
-    def credits(self) -> Range:
-        """What the jobs cost whose price is known."""
-        known = [(cost.jobs, cost.price) for cost in self.costs if cost.price is not None]
-        return Range(
-            sum(jobs * price.low for jobs, price in known), sum(jobs * price.high for jobs, price in known)
-        )
-
-    @property
-    def unpriced(self) -> int:
-        """Jobs whose price nobody knows."""
-        return sum(cost.jobs for cost in self.costs if cost.price is None)
-
 
 def estimate(
     waiting: Mapping[Tariff, int],

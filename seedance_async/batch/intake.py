@@ -23,12 +23,13 @@ from seedance_async.daemon_thread import DaemonThread
 from seedance_async.errors import ManifestError, ValidationError, place_of
 from seedance_async.logs import Log
 from seedance_async.media import NO_STORE, Inspector
-from seedance_async.models import Request, local_files
+from seedance_async.models import Request, links, local_files
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Iterator, Sequence
     from os import PathLike
 
+    from seedance_async.batch.entries import Entries
     from seedance_async.batch.finishing import Finishing
     from seedance_async.batch.journal import LineProblem
     from seedance_async.batch.manifest import Line
@@ -53,6 +54,9 @@ SHOWN: Final = 10
 
 MOST_PROBLEMS: Final = 10_000
 """So many problems are listed; a file in which more is wrong is another kind of file."""
+
+MOST_BROKEN: Final = 100_000
+"""Lines without a job that are remembered: a matrix may make one mistake ten thousand times."""
 
 
 async def take_manifest(
@@ -81,14 +85,14 @@ async def take_manifest(
     """
     fingerprint = await to_thread.run_sync(manifest.fingerprint, source) if finishing is None else None
     is_known = fingerprint is not None and fingerprint == await journal.fact("manifest")
-    if (
-        is_known and not journal.store.has_inputs and lint is None
-    ):  # files may have changed where the manifest has not
+    may_differ = journal.store.has_inputs  # files may have changed where the manifest has not
+    if is_known and not may_differ and lint is None:
         return Changes()
     planner = await journal.do(partial(Planner, journal.store, whole=True, adopts=options.adopt))
     try:
-        lines = _looked_at(manifest.read(source, ignored=options.ignored), lint)
-        await _take_all(journal, planner, lines, source, finishing, has_store=has_store)
+        entries = manifest.entries_of(source, options.ignored)
+        lines = _looked_at(manifest.read(source, entries), lint)
+        await _take_all(journal, planner, lines, entries, source, finishing, has_store=has_store)
         changes = await journal.do(planner.finish, manifest=fingerprint or "")
         if finishing is not None:
             await journal.do(finishing.find, journal.store)
@@ -109,6 +113,7 @@ async def _take_all(
     journal: Journal,
     planner: Planner,
     lines: Iterator[Line],
+    entries: Entries,
     source: str | PathLike[str],
     finishing: Finishing | None,
     *,
@@ -117,7 +122,8 @@ async def _take_all(
     inspector = Inspector(await journal.do(journal.store.known_inputs))
     read = _drafts_and_problems(lines, inspector)
     problems: list[LineProblem] = []
-    empty = True
+    broken = 0
+    empty = is_whole = True
     loop, thread = asyncio.get_running_loop(), DaemonThread()
     while chunk := await loop.run_in_executor(thread, _some, read):
         empty = False
@@ -125,17 +131,22 @@ async def _take_all(
         problems += (
             await journal.do(planner.take, [found for found in chunk if not isinstance(found, tuple)])
         ).problems
-        if len(problems) >= MOST_PROBLEMS:
+        broken += sum(isinstance(found, Broken) for found in chunk)
+        if len(problems) >= MOST_PROBLEMS or broken >= MOST_BROKEN:
             problems.append((max(problems)[0], "manifest", "has more problems; reading ended here"))
+            is_whole = False
             break
     if empty:
         problems.append((1, "manifest", "holds no jobs"))
     if finishing is not None and not problems:
-        problems += await journal.do(finishing.plan, journal.store, planner)
-    problems += await journal.do(planner.link_problems)
+        plan = partial(finishing.plan, has_store=has_store)
+        problems += await journal.do(plan, journal.store, planner, inspector)
+    if is_whole:  # else a link may name a job that was not read
+        problems += await journal.do(planner.link_problems, entries.assets)
     problems += await journal.do(planner.input_problems, inspector.gone, has_store=has_store)
     if problems:
-        raise ManifestError(sorted(problems, key=lambda problem: problem[0]), source=str(source))
+        once = dict.fromkeys(problems)  # the jobs of a matrix have their line and their mistakes in common
+        raise ManifestError(sorted(once, key=lambda problem: problem[0]), source=str(source))
 
 
 def _looked_at(lines: Iterator[Line], lint: BatchLint | None) -> Iterator[Line]:
@@ -153,10 +164,17 @@ def _drafts_and_problems(
         files, faults = inspector.files(line.files)
         if line.job is not None and not faults:
             yield from drafts(line.job, line=line.number, place=line.place, files=files)
-        elif line.name is not None:
-            yield Broken(line.number, line.name)
+        else:
+            yield _broken(line)
         for field, reason in (*line.problems, *faults):
             yield line.number, field, reason
+
+
+def _broken(line: Line) -> Broken:
+    if line.job is None:
+        return Broken(line.number, line.name, line.model, line.links)
+    request = line.job.request
+    return Broken(line.number, line.name, request.model, tuple(links(request)))
 
 
 def _some(found: Iterator[Draft | Broken | LineProblem]) -> list[Draft | Broken | LineProblem]:

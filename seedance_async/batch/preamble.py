@@ -36,6 +36,8 @@ ROLES_OF: Final = "\0roles of "
 
 _SOURCES: Final = ("url", "file", "job")
 _MOST_LISTED: Final = 10
+_AT_FAULT: Final = "https://asset.invalid/"
+"""What stands in for an asset in which something is wrong: that is told once, and not of each job again."""
 
 
 @frozen
@@ -183,6 +185,7 @@ def read(document: Mapping[str, object]) -> tuple[Preamble, list[Problem]]:
                 roles[name] = role
         except ValueError as problem:
             problems.append((f"assets.{name}", str(problem)))
+            assets[name] = _AT_FAULT
     return Preamble(general, for_model, assets, roles), problems
 
 

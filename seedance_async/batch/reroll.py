@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Final
 from anyio import to_thread
 from attrs import field, frozen
 
-from seedance_async.batch import picks
+from seedance_async.batch import on_record, picks
 from seedance_async.batch.jobs import MAX_REPEAT
 from seedance_async.errors import ConfigurationError
 from seedance_async.logs import Log
@@ -99,6 +99,12 @@ async def chosen(journal: Journal, words: Sequence[str], directory: Path) -> lis
     if problems := list(meant.problems()):
         raise ConfigurationError(f"reroll: {'; '.join(problems)}")
     return meant.numbers()
+
+
+def report_unfinished(names: Sequence[str]) -> None:
+    """Say of which jobs no other take is begun, if any."""
+    if names:
+        log.warning("%s: %s", on_record.shown_names(names), UNFINISHED)
 
 
 @frozen

@@ -179,12 +179,13 @@ class Run:
         """In flight: intent on disk, POST, ids on disk, polled, result on disk."""
         try:
             async with self._stream.place:
-                answer, followers = await self._submit(post)
-                if isinstance(answer, SeedanceError):
-                    ends = await self._not_accepted(post, answer)
-                else:
-                    outcomes = await self._stream.outcomes(followers)
-                    ends = await self._collect(post, answer, outcomes)
+                with self._engine.observer.work("job", job_name=post.name, model=post.kind.model or ""):
+                    answer, followers = await self._submit(post)
+                    if isinstance(answer, SeedanceError):
+                        ends = await self._not_accepted(post, answer)
+                    else:
+                        outcomes = await self._stream.outcomes(followers)
+                        ends = await self._collect(post, answer, outcomes)
                 self._trials.ended(post, [job for job, _ in ends])
                 ends = await self._make_anew(ends)
             return [*ends, *await self._pass_on(ends)]
@@ -379,6 +380,7 @@ class Run:
     async def _hand_out_begun(self, begun: AsyncIterable[Post]) -> None:
         async for post in begun:
             if post.state is State.SUBMITTING:
+                self._trials.canaries.wanted(post.kind)
                 self._stop_for_canaries()
                 await self._reserve_begun(post)
             if self.stopped is None:
@@ -404,6 +406,7 @@ class Run:
 
     async def _hand_out_planned(self) -> None:
         """Hand out every job that the ledger lets through, until there are none, or none that it does."""
+        self._stop_for_canaries()
         while self.stopped is None:
             post = self._queue.take()
             if post is not None:
@@ -418,6 +421,7 @@ class Run:
                 return
             else:
                 await self._changed.wait()
+            self._stop_for_canaries()
 
     def _is_waited_for(self) -> bool:
         """Whether what is out decides about what is left: it may come back, or is a canary of it."""

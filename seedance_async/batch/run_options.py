@@ -7,6 +7,8 @@ from typing import Final
 
 from attrs import frozen
 
+from seedance_async.errors import ConfigurationError
+
 
 @frozen(kw_only=True)
 class PlanOptions:
@@ -59,3 +61,14 @@ class RunOptions:
     reroll_refunded: int = 0
     canary: bool = False
     accept_delivery: bool = False
+
+
+def refuse(faults: Mapping[str, str | None]) -> None:
+    """Refuse options with all that is wrong about them, by name.
+
+    Raises:
+        ConfigurationError: something is.
+    """
+    found = [f"{name} {fault}" for name, fault in faults.items() if fault is not None]
+    if found:
+        raise ConfigurationError("; ".join(found))

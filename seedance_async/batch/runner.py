@@ -31,9 +31,10 @@ from seedance_async.batch.intake import take_manifest, take_stream
 from seedance_async.batch.jobs import Job, JobResult
 from seedance_async.batch.journal import Changes, JobEntry, Journal, Rerolled, before_anything_is_sent
 from seedance_async.batch.ledger import Ledger
-from seedance_async.batch.reroll import UNFINISHED, takes_fault, words_fault
+from seedance_async.batch.reroll import takes_fault, words_fault
 from seedance_async.batch.run import Run
-from seedance_async.batch.run_options import PlanOptions, RunOptions
+from seedance_async.batch.run_options import PlanOptions, RunOptions, refuse
+from seedance_async.batch.run_plan import RunPlan, run_plan
 from seedance_async.batch.saving import Saver
 from seedance_async.batch.states import State
 from seedance_async.batch.summary import Summary
@@ -47,14 +48,11 @@ from seedance_async.errors import (
     SeedanceError,
     ValidationError,
 )
-from seedance_async.logs import Log
 from seedance_async.models import Request
 from seedance_async.models.display import shown
 from seedance_async.models.rules import optional, true_or_false, whole_number
 from seedance_async.prompts.lint import codes_fault, read_codes
 from seedance_async.retry import KEY_TRUSTED
-
-log: Log = Log(__name__)
 
 
 class BatchRunner:
@@ -128,7 +126,7 @@ class BatchRunner:
         project: str | None = None,
     ) -> None:
         is_client = isinstance(client, SeedanceClient)
-        _refuse(
+        refuse(
             {
                 "client": None if is_client else f"must be a SeedanceClient; got {shown(client)}",
                 "directory": arguments.path(directory),
@@ -219,6 +217,7 @@ class BatchRunner:
         try:
             if self._run is not None:
                 await self._leave(journal, self._run)
+            self._last = self.summary  # before further takes of an order become older ones
             if self._is_done and _error is None:
                 await journal.do(journal.store.close_rerolls)
         finally:
@@ -252,20 +251,35 @@ class BatchRunner:
             stopped=self._run.stopped if self._run else self._stopped,
             later=self._later,
             rerolled=self._rerolled.takes,
+            others={state: store.others[state] for state in State if store.others[state]},
         )
 
-    async def prepare(self, manifest: str | os.PathLike[str]) -> int:
+    async def prepare(self, manifest: str | os.PathLike[str]) -> RunPlan:
         """Do all that comes before the first POST of a manifest; ``run`` with the same path goes on with it.
 
         Returns:
-            How many of its jobs the run is to send.
+            How many of its jobs the run is to send, and what that may cost.
 
         Raises:
             ManifestError: with everything that is wrong in the manifest. Nothing was sent.
             JournalError: the journal cannot be written, or belongs to another account. Nothing was sent.
+
+        Example:
+            >>> plan = await batch.prepare("jobs.toml")
+            >>> print(plan.to_send, "jobs,", plan.credits_low, "to", plan.credits_high, "credits")
+            >>> async for result in batch.run("jobs.toml"):
+            ...     print(result.name, result.state)
         """
-        self._prepared = (manifest, *await self._make_ready(self.journal, manifest))
-        return self.journal.store.counts[State.PLANNED] - self._later
+        journal = self.journal
+        self._prepared = (manifest, *await self._make_ready(journal, manifest))
+        return run_plan(
+            await journal.do(journal.store.tally),
+            prices=self._ledger.prices,
+            recorded=await self._client.running_engine().recorded_prices(),
+            later=self._later,
+            spent=journal.store.credits_used - journal.store.credits_refunded,
+            max_credits=self._max_credits,
+        )
 
     async def run(
         self, jobs: str | os.PathLike[str] | Iterable[Job | Request] | AsyncIterable[Job | Request]
@@ -383,7 +397,7 @@ class BatchRunner:
         oldest = now - self._replay_window
         await journal.do(journal.store.begin_run, replayable_since=oldest, account=account, now=now)
         if self._plan_options.retry_failed:
-            _note_unfinished(await journal.do(journal.store.plan_ended_again))
+            reroll.report_unfinished(await journal.do(journal.store.plan_ended_again))
         most = self._plan_options.reroll_refunded
         async for failures in refunded.plan_earlier(journal, most=most):
             refunded.report(failures, most=most)
@@ -399,7 +413,7 @@ class BatchRunner:
         self._rerolled = Rerolled()
         if self._chosen:
             self._rerolled = await journal.do(journal.store.reroll, self._chosen, self._plan_options.takes)
-        _note_unfinished(self._rerolled.unfinished)
+        reroll.report_unfinished(self._rerolled.unfinished)
 
     def _saver(self, journal: Journal) -> Saver:
         return Saver(self._client, journal, self._directory, self._template, embed=self._embed)
@@ -448,18 +462,6 @@ class BatchRunner:
         self._changes = changes
 
 
-def _note_unfinished(names: Sequence[str]) -> None:
-    if names:
-        log.warning("%s: %s", on_record.shown_names(names), UNFINISHED)
-
-
 async def _nothing() -> AsyncIterator[JobResult]:
     return
     yield  # makes it a generator
-
-
-def _refuse(faults: Mapping[str, str | None]) -> None:
-    """Refuse options with all that is wrong about them."""
-    found = [f"{name} {fault}" for name, fault in faults.items() if fault is not None]
-    if found:
-        raise ConfigurationError("; ".join(found))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import inspect
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from cyclopts import App
 from cyclopts.exceptions import CycloptsError, UnknownOptionError, UnusedCliTokensError
@@ -16,6 +16,7 @@ from seedance_async.cli import (
     estimate,
     expand,
     export,
+    fields,
     generate,
     prompt,
     record,
@@ -37,6 +38,11 @@ ABOUT = """Seedance videos and images in bulk: nothing paid twice, nothing paid 
 
 Start with `seedance demo`: no key, no network, no money."""
 
+ORDER: Final = (
+    "demo generate fields batch review prompt expand export estimate status wait download tasks spend sandbox"
+)
+"""The commands in the order in which a newcomer needs them, for the help."""
+
 
 def build() -> App:
     """The command with all its verbs."""
@@ -56,6 +62,7 @@ def build() -> App:
     app.command(estimate.estimate)
     app.command(expand.expand)
     app.command(prompt.app())
+    app.command(fields.fields)
     app.command(export.export, usage="Usage: seedance export DIR [OPTIONS]")
     app.command(review.review)
     app.command(tasks.status)
@@ -64,11 +71,11 @@ def build() -> App:
     app.command(record.tasks)
     app.command(record.spend)
     app.command(sandbox.sandbox)
-    order = (
-        "demo generate batch review prompt expand export estimate status wait download tasks spend sandbox"
+    app.register_install_completion_command(
+        help="Install completion for this shell (bash, zsh, fish, PowerShell), and print where it is."
     )
-    for position, name in enumerate(order.split()):
-        app[name].sort_key = position  # help lists them in the order in which a newcomer needs them
+    for position, name in enumerate(ORDER.split()):
+        app[name].sort_key = position
     return app
 
 

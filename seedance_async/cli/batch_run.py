@@ -68,12 +68,13 @@ class BatchRun:
     async def run(self, client: SeedanceClient, batch: BatchRunner, jobs: str | Iterable[Job]) -> None:
         """Take every job of a manifest, or of a list, to its end."""
         async with batch:
-            if isinstance(jobs, str):
-                to_send = await batch.prepare(jobs)
-                if self._is_recorded:
-                    await self._note_others(client, jobs, to_send)
+            plan = await batch.prepare(jobs) if isinstance(jobs, str) else None
+            if isinstance(jobs, str) and plan is not None and self._is_recorded:
+                await self._note_others(client, jobs, plan.to_send)
             with await Monitor.of(batch, client) as monitor:
                 self._display.start(monitor)
+                if plan is not None:
+                    self._display.planned(plan)
                 try:
                     await self._show_results(batch, jobs, monitor)
                 finally:

@@ -11,11 +11,13 @@ from cyclopts import Parameter
 
 from seedance_async.batch import estimate as batch_estimate
 from seedance_async.batch.run_options import ALL_JOBS, PlanOptions
+from seedance_async.batch.run_plan import run_plan
 from seedance_async.batch.states import State
 from seedance_async.batch.survey import survey
 from seedance_async.cli.connection import Connection
 from seedance_async.cli.output import write_data, write_message
 from seedance_async.cli.paths import output_flag
+from seedance_async.cli.plan_words import cap_words, credit_fields, credits_words, jobs_words, range_words
 from seedance_async.cli.prompt_findings import Ignore, codes, rule_count
 from seedance_async.errors import ConfigurationError, RecordError
 from seedance_async.exit_codes import ExitCode
@@ -30,7 +32,8 @@ from seedance_async.time_format import format_range
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
-    from seedance_async.batch.estimate import Cost, Estimate, Range
+    from seedance_async.batch.estimate import Cost, Estimate
+    from seedance_async.batch.run_plan import RunPlan
     from seedance_async.batch.survey import Survey
     from seedance_async.models import Kind
     from seedance_async.prices import Tariff
@@ -125,11 +128,14 @@ async def print_estimate(
         prices=found.prices,
         recorded=recorded,
     )
+    plan = run_plan(
+        found.tally, prices=found.prices, recorded=recorded, spent=found.spent, max_credits=max_credits
+    )
     if as_json:
         told = [rule_count(each, prompts.jobs) for each in prompts.at_least(Level.WARNING)]
-        write_data(json.dumps({**_document(found, expected, limit, max_credits), "prompts": told}))
+        write_data(json.dumps({**_document(found, expected, plan, limit), "prompts": told}))
     else:
-        for subject, line in _lines(found, expected, limit, cap=max_credits, speed=1 / scale):
+        for subject, line in _lines(found, expected, plan, limit, speed=1 / scale):
             write_data(f"{subject:<9} {line}".rstrip())
         if options.reroll_refunded:
             write_data(f"{'rerolls':<9} {REROLLS.format(times(options.reroll_refunded))}")
@@ -155,52 +161,29 @@ def recorded_prices(connection: Connection) -> Mapping[Kind, float]:
 
 
 def _lines(
-    found: Survey, expected: Estimate, limit: RateLimit, *, cap: float | None, speed: float
+    found: Survey, expected: Estimate, plan: RunPlan, limit: RateLimit, *, speed: float
 ) -> Iterator[tuple[str, str]]:
-    yield "jobs", _jobs(found, expected)
+    yield "jobs", jobs_words(plan)
     if not expected.jobs + expected.running:
         return
     yield "requests", _requests(expected, limit)
     faster = "" if speed == 1 else f", {speed:.10g} times as fast here"
     time = format_range(expected.seconds.low, expected.seconds.high)
     yield "time", f"{time}, by {_durations(found)}{faster}"
-    yield "credits", _credits(found, expected)
+    yield "credits", credits_words(plan)
     widest = max((len(_name(cost.tariff)) for cost in expected.costs), default=0)
     for cost in expected.costs:
         yield "", f"{cost.jobs:,} of {_name(cost.tariff):<{widest}}  {_price(cost)}"
-    if cap is not None:
-        yield "cap", _cap(found, expected, cap)
+    if plan.max_credits is not None:
+        yield "cap", cap_words(plan)
 
 
 def _requests(expected: Estimate, limit: RateLimit) -> str:
-    needed, most = expected.needed, expected.requests.high
-    early = f"; {_range(expected.requests)} with early polls, which use free slots" if most > needed else ""
-    return f"{needed:,} needed{early}; at most {limit.requests} in {limit.period:g} s"
-
-
-def _cap(found: Survey, expected: Estimate, cap: float) -> str:
-    whole = f"{found.spent + expected.credits.high:,.10g}{_unpriced(expected)}"
-    verdict = {
-        True: "enough for all of it",
-        False: f"too little for all of it, which costs up to {whole}: it will stop on the way",
-        None: f"maybe too little for all of it, which costs up to {whole}",
-    }[_fits(found, expected, cap)]
-    return f"{cap:,.10g} over all runs, {verdict}"
-
-
-def _fits(found: Survey, expected: Estimate, cap: float) -> bool | None:
-    """Whether a cap is enough for a whole batch; None if that is not sure."""
-    if found.spent + expected.credits.low > cap:
-        return False
-    return None if expected.unpriced or found.spent + expected.credits.high > cap else True
-
-
-def _jobs(found: Survey, expected: Estimate) -> str:
-    total = sum(found.tally.values())
-    to_send = f"{expected.jobs:,} to send"
-    others = {state: sum(found.jobs(state).values()) for state in State if state is not State.PLANNED}
-    done = ", ".join(f"{count:,} {state}" for state, count in others.items() if count)
-    return f"{to_send} of {total:,}; {done}" if done else to_send
+    needed, span = expected.needed, expected.requests
+    words = f"{needed:,} needed"
+    if span.high > needed:
+        words += f"; {range_words(span.low, span.high)} with early polls, which use free slots"
+    return f"{words}; at most {limit.requests} in {limit.period:g} s"
 
 
 def _durations(found: Survey) -> str:
@@ -220,18 +203,6 @@ def _learned(found: Survey) -> dict[str, int]:
     return {str(model): sum(kind.model == model for kind, _ in found.durations) for model in models}
 
 
-def _credits(found: Survey, expected: Estimate) -> str:
-    if expected.unpriced == expected.jobs > 0:
-        text = "unknown: nobody has reported what such jobs cost"
-    else:
-        text = f"{_range(expected.credits)}{_unpriced(expected)}"
-    return f"{text}, beside {found.spent:,.10g} spent" if found.spent else text
-
-
-def _unpriced(expected: Estimate) -> str:
-    return f" and the unknown price of {expected.unpriced:,} jobs" if expected.unpriced else ""
-
-
 def _name(tariff: Tariff) -> str:
     return f"{tariff.kind.words}{f', {tariff.tasks} at once' if tariff.tasks > 1 else ''}"
 
@@ -240,36 +211,24 @@ def _price(cost: Cost) -> str:
     price = cost.price
     if price is None:
         return "price unknown"
-    each = batch_estimate.Range(price.low, price.high)
     basis = f": {price.basis}" if price.basis else ""
     source = f"{SOURCES[price.source]}{basis}"
     if price.low_source is not None:
         source = f"{price.low:,.10g} {SOURCES[price.low_source]}, {price.high:,.10g} {source}"
-    return f"{_range(each)} each ({source})"
+    return f"{range_words(price.low, price.high)} each ({source})"
 
 
-def _range(span: Range) -> str:
-    return f"{span.low:,.10g}" if span.low == span.high else f"{span.low:,.10g} to {span.high:,.10g}"
-
-
-def _document(found: Survey, expected: Estimate, limit: RateLimit, cap: float | None) -> Mapping[str, object]:
+def _document(found: Survey, expected: Estimate, plan: RunPlan, limit: RateLimit) -> Mapping[str, object]:
     learned = _learned(found)
-    priced = [expected.credits.low, expected.credits.high]
-    states = {state: sum(found.jobs(state).values()) for state in State}
     return {
-        "counts": {state: count for state, count in states.items() if count},
+        "counts": plan.counts,
         "jobs": expected.jobs,
         "rate_limit": f"{limit.requests}/{limit.period:g}",
         "requests_needed": expected.needed,
         "requests": [expected.requests.low, expected.requests.high],
         "seconds": [round(expected.seconds.low), round(expected.seconds.high)],
         "seconds_source": _seconds_source(learned),
-        "credits": None if expected.unpriced else priced,
-        "credits_of_priced_jobs": priced,
-        "jobs_without_price": expected.unpriced,
-        "credits_spent": found.spent,
-        "max_credits": cap,
-        "fits_cap": None if cap is None else _fits(found, expected, cap),
+        **credit_fields(plan),
         "costs": [
             {
                 "model": cost.tariff.kind.model,

@@ -33,13 +33,13 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
     from pathlib import Path
 
-    from seedance_async import JobResult
+    from seedance_async import JobResult, RunPlan
     from seedance_async.cli.batch_display import Display
     from seedance_async.cli.batch_status import Monitor, Status
 
 log: Log = Log(__name__)
 
-KINDS: Final = ("started", "job", "progress", "stopping", "ended")
+KINDS: Final = ("started", "planned", "job", "progress", "stopping", "ended")
 """Every event there is; see ``batch_display``."""
 
 LAST: Final = frozenset({"stopping", "ended"})
@@ -267,6 +267,11 @@ class Displays:
         """The batch begins."""
         for display in self._displays:
             display.start(monitor)
+
+    def planned(self, plan: RunPlan) -> None:
+        """So much is about to be sent."""
+        for display in self._displays:
+            display.planned(plan)
 
     def job_ended(self, result: JobResult) -> None:
         """A job has come to its end."""

@@ -212,9 +212,10 @@ class _Manifest:
 
     def _lines(self) -> Iterator[Line]:
         """Its lines; no prompt is held to a rule by the reader."""
+        entries = manifests.entries_of(self.source, CODES)
         if self.data is None:
-            return manifests.read(self.source, ignored=CODES)
-        return manifests.read_file(io.BufferedReader(io.BytesIO(self.data)), self.source, ignored=CODES)
+            return manifests.read(self.source, entries)
+        return manifests.read_file(io.BufferedReader(io.BytesIO(self.data)), self.source, entries)
 
     def write(self, *, as_json: bool, table: bool) -> None:
         """Write what was found: a line a rule, or each finding, or the share of each rule."""

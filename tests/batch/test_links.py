@@ -241,6 +241,106 @@ async def test_everything_that_is_wrong_with_links_is_told_at_once_by_line_and_f
     assert "$NAME.last_frame" in reported[7]
 
 
+EVERYTHING_WRONG = """\
+[assets]
+mira = { job = "sheet" }
+logo = "https://example.com/logo.png"
+odd = { film = "x" }
+
+[[jobs]]
+name = "sheet"
+model = "nano-banana-pro"
+prompt = "A sheet of Mira"
+
+[[jobs]]  # 11
+name = "a"
+model = "seedance2"
+prompt = "It sails"
+duration = 99
+image_url = "$b.last_frame"
+
+[[jobs]]  # 18
+name = "b"
+model = "seedance2"
+prompt = "It sails"
+image_url = "$a.last_frame"
+
+[[jobs]]  # 24
+name = "c"
+model = "seedance2"
+prompt = "It sails"
+seed = "x"
+image_url = "$sheet.last_frame"
+end_image_url = "$nobody.image"
+
+[[jobs]]  # 32
+name = "d"
+model = "seedance2"
+prompt = "It sails"
+image_url = "$mira.image[2]"
+end_image_url = "$logo.image"
+
+[[jobs]]  # 39
+name = "{city}"
+model = "seedance2"
+prompt = "A courier in {city}"
+duration = 99
+image_url = "$nobody.image"
+matrix.city = ["Oslo", "Lima"]
+
+[[jobs]]  # 47
+name = "e"
+model = "seedance2"
+prompt = "It sails"
+image_url = "$Lima.last_frame"
+end_image_url = "$odd"
+
+[[jobs]]  # 54
+name = "f-{city}"
+model = "seedance2"
+prompt = "A courier in {city}"
+image_url = "$missing.image"
+matrix.city = ["Oslo", "Lima"]
+
+[[jobs]]  # 61
+name = "g-{city}"
+model = "seedance2"
+prompt = "A courier in {city}"
+duration = 99
+matrix.city = []
+"""
+
+
+async def test_mistakes_of_all_sorts_hide_none_of_each_other_and_each_is_told_once(tmp_path: Path) -> None:
+    """A line with a wrong field has a name and links like any other; a matrix does not repeat itself."""
+    manifest = tmp_path / "film.toml"
+    manifest.write_text(EVERYTHING_WRONG)
+    async with Sandbox() as sandbox:
+        with pytest.raises(ManifestError) as refused:
+            await run_once(sandbox, tmp_path / "out", manifest)
+
+        assert not sandbox.requests
+    expected = [
+        (1, "assets.odd", "has 'film'"),
+        (11, "duration", "got 99"),
+        (11, "image_url", "waits for itself: 'a' -> 'b' -> 'a'"),
+        (24, "seed", "must be"),
+        (24, "image_url", "'sheet' is a job for nano-banana-pro, which makes image"),
+        (24, "end_image_url", "'$nobody.image' names a job that is not there"),
+        (32, "image_url", "so write '$mira', which is '$sheet.image'; or '$sheet.image[2]', of its job"),
+        (32, "end_image_url", "'$logo.image': 'logo' is an asset and no job, so write '$logo'"),
+        (39, "duration", "got 99"),
+        (39, "image_url", "'$nobody.image' names a job that is not there"),
+        (54, "image_url", "'$missing.image' names a job that is not there"),
+        (61, "matrix", "has no values"),
+        (61, "duration", "got 99"),
+    ]
+    reported = sorted(refused.value.problems)
+    assert [each[:2] for each in sorted(expected)] == [each[:2] for each in reported]
+    for (_, _, part), (_, _, reason) in zip(sorted(expected), reported, strict=True):
+        assert part in reason
+
+
 async def test_a_name_that_is_not_there_is_told_with_the_one_that_was_meant(tmp_path: Path) -> None:
     """With a word that may help."""
     manifest = manifest_of(tmp_path, made_of("typo", "stil"), {"name": "still"})

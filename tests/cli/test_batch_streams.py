@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 
 SEEDANCE = [sys.executable, "-m", "seedance_async"]
 CURSOR = re.compile(rb"\x1b\[(\?25[lh]|[0-9]*A|2K)")
+SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 JOB = {"model": "nano-banana-pro", "prompt": "A boat", "output_format": "jpeg"}
 
 
@@ -134,6 +135,12 @@ def test_a_terminal_that_goes_ends_nothing_that_it_does_not_control(
     assert 4 == saved(tmp_path)
 
 
+def heed_signals() -> None:
+    """In a child: ignore none of them, whatever the tests were started by (``nohup``, ``&``) has ignored."""
+    for number in SIGNALS:
+        signal.signal(number, signal.SIG_DFL)
+
+
 def on_terminal(command: list[str], *, ignored: bool = False) -> tuple[subprocess.Popen[bytes], int]:
     """A command as the leader of a session on a terminal, and the terminal's other side."""
     screen, keyboard = pty.openpty()
@@ -212,13 +219,19 @@ def test_jobs_from_a_stream_that_is_closed_are_refused(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("name", ["-", "/dev/stdin"])
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+@pytest.mark.parametrize("number", SIGNALS)
 def test_input_that_never_ends_does_not_hold_a_signal_up(
     name: str, number: int, tmp_path: Path, running: list[subprocess.Popen[bytes]]
 ) -> None:
     """A thread waits for the next line; neither it nor the interpreter's end may keep the process."""
     words = [*SEEDANCE, "batch", name, "-o", "out", "--sandbox"]
-    process = subprocess.Popen(words, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    process = subprocess.Popen(
+        words,
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        preexec_fn=heed_signals,  # noqa: PLW1509 - no thread of ours runs
+    )
     running.append(process)
     assert process.stdin is not None
     assert process.stderr is not None

@@ -40,7 +40,7 @@ async def test_an_estimate_says_what_it_rests_on(seedance: Type, tmp_path: Path)
     assert reported["requests"].startswith("8 needed; ")
     assert "at most 30 in 60 s" in reported["requests"]
     assert "by a guess: 19 clips that a user reported" in reported["time"]
-    assert "68 to 72 and the unknown price of 1 jobs" == reported["credits"]
+    assert "68 to 72 and the unknown price of 1 job" == reported["credits"]
     assert {
         "2 of seedance2 720p 5 s 30 each (an example of the vendor's)",
         "1 of seedance2 pro 4k 5 s price unknown",
@@ -198,7 +198,7 @@ async def test_clips_that_have_finished_say_nothing_of_pictures(seedance: Type, 
         (0, [PICTURE], "too little for all of it, which costs up to 12", False),
         (10, [PICTURE], "maybe too little for all of it, which costs up to 12", None),
         (500, [SECRET], "maybe too little for all of it", None),
-        (29, [CLIP, SECRET], "costs up to 30 and the unknown price of 1 jobs", False),
+        (29, [CLIP, SECRET], "costs up to 30 and the unknown price of 1 job", False),
     ],
 )
 async def test_a_dry_run_says_whether_the_cap_is_enough(

@@ -97,7 +97,7 @@ async def test_each_event_is_json_on_standard_input_in_its_order(
     assert 0 == ended.returncode, ended.stderr.decode()
     events = [json.loads(line) for line in ended.stdout.splitlines()]
     received = [each["event"] for each in told(tmp_path)]
-    assert ["started", "job", "job", "ended"] == [event["event"] for event in received]
+    assert ["started", "planned", "job", "job", "ended"] == [event["event"] for event in received]
     for event in events:
         event.pop("urls", None)
     assert events[:-1] == received[:-1]

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from seedance_async import lint_prompt
-from seedance_async.batch.manifest import read
+from seedance_async.batch.manifest import entries_of, read
 from seedance_async.prompts.batch_lint import BatchLint
 from seedance_async.prompts.findings import Level
 from seedance_async.prompts.table import CODES, RULES
@@ -23,7 +23,7 @@ MOST_WARNED = 0.10
 
 def jobs() -> dict[str, Request]:
     """The requests of the corpus, by name; no line of it is refused."""
-    lines = list(read(CORPUS, ignored=CODES))
+    lines = list(read(CORPUS, entries_of(CORPUS, CODES)))
     assert not [line.problems for line in lines if line.problems]
     return {str(line.name): line.job.request for line in lines if line.job is not None}
 

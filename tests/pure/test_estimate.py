@@ -5,6 +5,8 @@ from __future__ import annotations
 import pytest
 
 from seedance_async.batch.estimate import MOST_PLAYED, Range, estimate
+from seedance_async.batch.run_plan import run_plan
+from seedance_async.batch.states import State
 from seedance_async.models import GptImage2, NanoBananaPro, RateLimit, Request, Seedance2Video
 from seedance_async.prices import Price, Tariff, price_of
 from seedance_async.scheduling.forecast import Forecast
@@ -85,6 +87,14 @@ def test_what_runs_already_is_only_looked_at() -> None:
     assert 45 <= seconds.low <= seconds.high <= 120
 
 
+def test_what_may_be_paid_already_counts_towards_the_most_only() -> None:
+    """A POST without an answer is sent again under its key, and charged at most once."""
+    plan = run_plan({(CLIP, State.PLANNED): 2, (CLIP, State.SUBMITTING): 1}, prices={}, max_credits=80)
+
+    assert (60, 90, None) == (plan.credits_low, plan.credits_high, plan.fits_cap)
+    assert 2 == plan.to_send
+
+
 def test_nothing_to_do_takes_nothing() -> None:
     """Neither requests nor time."""
     assert (Range(0, 0), Range(0, 0)) == outlook({})
@@ -98,12 +108,12 @@ def test_the_same_batch_is_estimated_the_same() -> None:
 def test_credits_add_up_what_is_known_and_count_what_is_not() -> None:
     """A sum that leaves something out says how much."""
     secret = tariff(Seedance2Video(prompt="A boat", quality_tier="pro", resolution="4k"))
-    found = estimate(
-        {CLIP: 10, PICTURE: 2, secret: 3}, running={}, forecast=Forecast(), limit=LIMIT, prices={}
-    )
+    jobs = {CLIP: 10, PICTURE: 2, secret: 3}
+    found = estimate(jobs, running={}, forecast=Forecast(), limit=LIMIT, prices={})
+    plan = run_plan({(tariff, State.PLANNED): count for tariff, count in jobs.items()}, prices={})
 
-    assert Range(10 * 30 + 2 * 8, 10 * 30 + 2 * 12) == found.credits
-    assert 3 == found.unpriced
+    assert (10 * 30 + 2 * 8, 10 * 30 + 2 * 12) == (plan.credits_low, plan.credits_high)
+    assert 3 == plan.unpriced
     assert [CLIP, secret, PICTURE] == [cost.tariff for cost in found.costs]
 
 

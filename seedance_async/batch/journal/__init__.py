@@ -20,10 +20,11 @@ from typing import TYPE_CHECKING, ParamSpec, Self, TypeVar
 
 import anyio
 
+from seedance_async.batch.journal.broken import Broken
 from seedance_async.batch.journal.disk import Space
 from seedance_async.batch.journal.file import File
 from seedance_async.batch.journal.opening import close, discard, not_permitted, open_file
-from seedance_async.batch.journal.planning import Broken, LineProblem, Planner, Taken
+from seedance_async.batch.journal.planning import LineProblem, Planner, Taken
 from seedance_async.batch.journal.queries import Milestones
 from seedance_async.batch.journal.records import Changes, Draft, JobEntry, damage, drafts
 from seedance_async.batch.journal.refunded_moves import RefundedFailure

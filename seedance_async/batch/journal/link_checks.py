@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from graphlib import CycleError, TopologicalSorter
 from typing import TYPE_CHECKING, Final
 
+from attrs import evolve, field, frozen
+
+from seedance_async.batch.journal.broken import BrokenLines
 from seedance_async.batch.journal.link_rows import link_of
 from seedance_async.filenames import fold
 from seedance_async.models import MEDIA_FIELDS
-from seedance_async.models.links import MAKERS
+from seedance_async.models.links import MAKERS, SIGN, parse_link
 from seedance_async.suggestions import suggestion
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterator, Sequence
+    from collections.abc import Iterator, Sequence
 
     from seedance_async.batch.journal.queries import Queries
     from seedance_async.batch.journal.records import Draft
@@ -28,8 +32,21 @@ CANDIDATES: Final = 5000
 """Names that are searched for one that was meant."""
 
 
+@frozen
+class Beside:
+    """What links may name beside the jobs of the journal.
+
+    Attributes:
+        broken: lines of the manifest in which something is wrong.
+        assets: what each asset stands for. None is a job, but that is a likely mistake.
+    """
+
+    broken: BrokenLines = field(factory=BrokenLines)
+    assets: Mapping[str, str] = field(factory=dict[str, str])
+
+
 def problems(
-    store: Queries, *, checked: str = "1", there: str = "1", elsewhere: Collection[str] = ()
+    store: Queries, *, checked: str = "1", there: str = "1", beside: Beside | None = None
 ) -> Iterator[tuple[int, str, str]]:
     """What is wrong with the links of jobs: line, field and reason.
 
@@ -37,8 +54,9 @@ def problems(
         store: of the journal.
         checked: a condition on ``jobs``: those whose links are checked.
         there: a condition on ``jobs``: those that a link may name.
-        elsewhere: names, folded, of jobs that could not be read.
+        beside: what else a link may name, and whose links are checked as well.
     """
+    beside = beside or Beside()
     after = 0
     columns = (
         "jobs.number, jobs.name, jobs.line, jobs.body, links.text, source.name, source.tariff, source.number"
@@ -54,15 +72,74 @@ def problems(
     ):
         for _, _, line, body, text, name, tariff, _ in rows:
             link = link_of(text)
-            reason = None
             if name is not None:
-                reason = _not_made(link, name, store.tariff(tariff))
-            elif fold(link.job) not in elsewhere:
-                reason = _unknown(store, link, there)
+                reason = _not_made_by_tariff(link, name, store.tariff(tariff))
+            else:
+                reason = _not_made_beside(store, link, there, beside)
             if reason:
                 yield line, field_of(body, text), reason
         yield from _cycles(store, {number: (line, body) for number, _, line, body, *_ in rows})
         after = rows[-1][0]
+    yield from _of_broken(store, there, beside)
+
+
+def _of_broken(store: Queries, there: str, beside: Beside) -> Iterator[tuple[int, str, str]]:
+    """What is wrong with the links of lines that are no jobs, and the cycles that they are part of."""
+    for broken in beside.broken.linked:
+        for name, link in broken.links:
+            row = store.file.row(f"SELECT name, tariff FROM jobs WHERE fold = ? AND {there}", fold(link.job))
+            if row is None:
+                reason = _not_made_beside(store, link, there, beside)
+            else:
+                reason = _not_made_by_tariff(link, row[0], store.tariff(row[1]))
+            if reason:
+                yield broken.line, name, reason
+    for broken, ring in beside.broken.in_cycles(_sources_of_broken(store, there, beside.broken)):
+        name = next(name for name, link in broken.links if fold(link.job) == ring[1])
+        yield broken.line, name, _waits([_name_of(store, each, beside.broken) for each in ring])
+
+
+def _sources_of_broken(store: Queries, there: str, broken: BrokenLines) -> dict[str, set[str]]:
+    """All that broken lines take, and what that takes in turn, by folded names."""
+    graph: dict[str, set[str]] = {}
+    left = [fold(each.name) for each in broken.linked if each.name is not None]
+    while left:
+        name = left.pop()
+        if name in graph:
+            continue
+        if line := broken.get(name):
+            graph[name] = {fold(link.job) for _, link in line.links}
+        else:
+            taken = f"SELECT links.source FROM links JOIN jobs ON number = job WHERE fold = ? AND {there}"
+            graph[name] = {source for (source,) in store.file.rows(taken, name)}
+        left += graph[name]
+    return graph
+
+
+def _name_of(store: Queries, folded: str, broken: BrokenLines) -> str:
+    if line := broken.get(folded):
+        return str(line.name)
+    row = store.file.row("SELECT name FROM jobs WHERE fold = ?", folded)
+    return folded if row is None else str(row[0])
+
+
+def _not_made_beside(store: Queries, link: Link, there: str, beside: Beside) -> str | None:
+    """Why something that is no job of the journal does not make what a link takes; None if it does."""
+    broken = beside.broken.get(link.job)
+    if broken is not None:
+        return _not_made(link, str(broken.name), broken.model)
+    if link.job in beside.assets:
+        return _no_job(link, beside.assets[link.job])
+    return _unknown(store, link, there, beside.broken.names())
+
+
+def _no_job(link: Link, asset: str) -> str:
+    """An asset stands for one picture or clip already, so nothing is taken of it."""
+    reason = f"{str(link)!r:.80}: {link.job!r:.80} is an asset and no job, so write {SIGN + link.job!r:.80}"
+    made = parse_link(asset)
+    if made is None or (made.output, made.place) == (link.output, link.place):
+        return reason
+    return f"{reason}, which is {asset!r:.80}; or {str(evolve(link, job=made.job))!r:.80}, of its job"
 
 
 def unknown(store: Queries, draft: Draft) -> Iterator[tuple[int, str, str]]:
@@ -76,20 +153,24 @@ def unknown(store: Queries, draft: Draft) -> Iterator[tuple[int, str, str]]:
             )
 
 
-def _unknown(store: Queries, link: Link, there: str) -> str:
+def _unknown(store: Queries, link: Link, there: str, others: Sequence[str] = ()) -> str:
     names = [name for (name,) in store.file.rows(f"SELECT name FROM jobs WHERE {there} LIMIT {CANDIDATES}")]
-    return f"{str(link)!r:.80} names a job that is not there{suggestion(link.job, names)}"
+    return f"{str(link)!r:.80} names a job that is not there{suggestion(link.job, [*names, *others])}"
 
 
-def _not_made(link: Link, name: str, tariff: Tariff) -> str | None:
+def _not_made_by_tariff(link: Link, name: str, tariff: Tariff) -> str | None:
     """Why a job does not make what a link takes of it; None if it does."""
-    model = tariff.kind.model
-    if model not in MAKERS[link.output]:
-        made = [output for output, models in MAKERS.items() if model in models]
-        return f"{str(link)!r:.80}: {name!r:.80} is a job for {model}, which makes {' and '.join(made)}"
-    if link.place > tariff.tasks:
-        return f"{str(link)!r:.80}: {name!r:.80} makes {tariff.tasks} only"
-    return None
+    if reason := _not_made(link, name, tariff.kind.model):
+        return reason
+    return f"{str(link)!r:.80}: {name!r:.80} makes {tariff.tasks} only" if link.place > tariff.tasks else None
+
+
+def _not_made(link: Link, name: str, model: str | None) -> str | None:
+    """Why a model does not make what a link takes; None if it does, or if it cannot be known."""
+    made = [output for output, models in MAKERS.items() if model in models]
+    if not made or link.output in made:
+        return None
+    return f"{str(link)!r:.80}: {name!r:.80} is a job for {model}, which makes {' and '.join(made)}"
 
 
 def _cycles(store: Queries, jobs: dict[int, tuple[int, bytes]]) -> Iterator[tuple[int, str, str]]:
@@ -105,15 +186,15 @@ def _cycles(store: Queries, jobs: dict[int, tuple[int, bytes]]) -> Iterator[tupl
                 start = ring.index(here)
                 way = [store.entry(number).name for number in (*ring[start:], *ring[:start], here)]
                 line, body = jobs[here]
-                yield (
-                    line,
-                    field_of(body, ""),
-                    f"waits for itself: {' -> '.join(f'{name!r:.40}' for name in way)}",
-                )
+                yield line, field_of(body, ""), _waits(way)
             for number in ring:
                 graph.pop(number, None)
         else:
             return
+
+
+def _waits(way: Sequence[str]) -> str:
+    return f"waits for itself: {' -> '.join(f'{name!r:.40}' for name in way)}"
 
 
 def _sources(store: Queries, numbers: Sequence[int]) -> dict[int, set[int]]:

@@ -24,6 +24,7 @@ from seedance_async import wire
 from seedance_async.batch import keys
 from seedance_async.batch.journal import input_checks, link_checks, projects, unnamed_jobs
 from seedance_async.batch.journal.adoption import Adopted, adopt
+from seedance_async.batch.journal.broken import Broken, BrokenLines
 from seedance_async.batch.journal.input_rows import with_marks
 from seedance_async.batch.journal.records import Changes, Draft, damage
 from seedance_async.batch.states import NEVER_PAID, State
@@ -58,19 +59,10 @@ _KEEP_ORDERED: Final = (
 )
 """Further takes that are still to be made are wanted as long as their job is, and asks for the same."""
 
+_NO_OLDER_RESULTS: Final = "DELETE FROM older WHERE number IN (SELECT number FROM temp.listed)"
+"""What stands in the manifest by itself is a job of its own, whatever it was before."""
+
 PAGE: Final = 500
-
-
-@frozen
-class Broken:
-    """A named line of a manifest in which something is wrong: no job, but its name is used.
-
-    Attributes:
-        line: where it stands, from 1.
-    """
-
-    line: int
-    name: str
 
 
 @frozen
@@ -110,8 +102,9 @@ class Planner:
             self._file.begin()
         self._added = 0
         self._edited = 0
-        # Line and name by folded name; so few that a refused manifest lists them all.
-        self._broken: dict[str, tuple[int, str]] = {}
+        self._broken = BrokenLines()
+        self._found = 0
+        self._has_finals = False
         self._have_projects = projects.any_at_all(store.file)
         self._file.write("DROP TABLE IF EXISTS temp.listed")
         self._file.write("CREATE TEMP TABLE listed (number INTEGER PRIMARY KEY, line INTEGER)")
@@ -129,10 +122,21 @@ class Planner:
             self._store.recall()
             raise
 
-    def link_problems(self) -> list[LineProblem]:
-        """What is wrong with the links, once all jobs are taken."""
+    def take_finals(self, drafts: Sequence[Draft]) -> Taken:
+        """Plan finals of kept takes, once all jobs of the manifest are taken."""
+        self._file.transaction(self._part_finals)
+        self._has_finals = True
+        return self.take(drafts)
+
+    def link_problems(self, assets: Mapping[str, str] | None = None) -> list[LineProblem]:
+        """What is wrong with the links, once all jobs are taken.
+
+        Args:
+            assets: what each asset of the manifest stands for.
+        """
         listed = "1" if self._fresh else "number IN (SELECT number FROM temp.listed)"
-        return list(link_checks.problems(self._store, checked=listed, there=listed, elsewhere=self._broken))
+        beside = link_checks.Beside(self._broken, assets or {})
+        return list(link_checks.problems(self._store, checked=listed, there=listed, beside=beside))
 
     def input_problems(self, gone: Mapping[str, str], *, has_store: bool) -> list[LineProblem]:
         """What keeps local files of jobs that are to be sent from it, once all jobs are taken.
@@ -179,6 +183,10 @@ class Planner:
                     raise damage(f"the request of job {number} ({name!r:.80})")
             last = rows[-1][0]
 
+    def _part_finals(self) -> None:
+        """What the manifest asks for by itself is nobody's final, also if it was made as one."""
+        self._file.write("DELETE FROM finals WHERE number IN (SELECT number FROM temp.listed)")
+
     def _take(self, drafts: Sequence[Draft | Broken]) -> Taken:
         sound = [draft for draft in drafts if isinstance(draft, Draft)]
         linked = not self._whole and any(draft.links for draft in sound)  # else all is checked at the end
@@ -219,15 +227,16 @@ class Planner:
             line, name = earlier
             where = f"line {line}" if self._whole else place_of(line)
             taken.problems.append((draft.line, "name", _used_twice(draft.name, name, where)))
+            self._broken.add(_as_broken(draft), is_named=False)
         elif isinstance(draft, Broken):
-            self._broken[fold(draft.name)] = (draft.line, draft.name)
+            self._broken.add(draft)
         else:
             self._take_one(draft, taken)
 
     def _namesake(self, name: str) -> tuple[int, str] | None:
         """The line of this reading that has a name already, and how it writes it."""
-        if (broken := self._broken.get(fold(name))) is not None:
-            return broken
+        if (broken := self._broken.get(name)) is not None:
+            return broken.line, str(broken.name)
         row = self._file.row("SELECT number, line, name FROM jobs WHERE fold = ?", fold(name))
         line = None if row is None else self._listed_at(*row[:2])
         return None if row is None or line is None else (line, row[2])
@@ -252,8 +261,6 @@ class Planner:
 
     def _take_one(self, draft: Draft, taken: Taken) -> None:
         number = self._find_unnamed(draft) if draft.name is None else self._find_named(draft)
-        if number is None:
-            return
         taken.numbers.append(number)
         self._put_project(number, draft)
         if draft.inputs:
@@ -286,7 +293,7 @@ class Planner:
         taken = self._listed_at(number, line) is not None
         return (number, listed) if not taken and _same_request(path, body, draft) else None
 
-    def _find_named(self, draft: Draft) -> int | None:
+    def _find_named(self, draft: Draft) -> int:
         name = draft.name or ""
         row = self._file.row(
             "SELECT number, listed, digest, state, path, body FROM jobs WHERE fold = ?", fold(name)
@@ -302,14 +309,18 @@ class Planner:
             return self._replace(number, draft)
         self._make_room(number, name, state)
         if before is not None:
+            self._found += 1
             return self._take_back(before, name, draft)
         return self._insert(draft, name, new=False)
 
     def _by_history(self, name: str, draft: Draft) -> int | None:
-        """The newest job that once had this name and asks for this, whatever it is called: it may be paid."""
+        """The newest job that once had this name and asks for this, whatever it is called: it may be paid.
+
+        None that is a job of the manifest under its present name: another line may stand for it.
+        """
         row = self._file.row(
             "SELECT number FROM former_names JOIN jobs USING (number) "
-            "WHERE former_names.fold = ? AND digest = ? ORDER BY number DESC LIMIT 1",
+            "WHERE former_names.fold = ? AND digest = ? AND listed = 0 ORDER BY number DESC LIMIT 1",
             fold(name),
             draft.digest,
         )
@@ -322,10 +333,8 @@ class Planner:
             self._store.set_aside(number, self._store.free_name(f"{name}-before-edit"))
             self._file.write("INSERT OR IGNORE INTO temp.edited VALUES (?, ?, ?)", number, name, fold(name))
 
-    def _take_back(self, number: int, name: str, draft: Draft) -> int | None:
-        """Give a job a name again that it had; None if another line of this reading stands for it already."""
-        if self._file.row("SELECT 1 FROM temp.listed WHERE number = ?", number) is not None:
-            return None
+    def _take_back(self, number: int, name: str, draft: Draft) -> int:
+        """Give a job a name again that it had."""
         self._store.rename(number, name, at_once=True)
         self._file.write("UPDATE jobs SET listed = 1, line = ? WHERE number = ?", draft.line, number)
         return number
@@ -382,6 +391,9 @@ class Planner:
         if not self._fresh:
             if self._adopts:
                 self.adopted = adopt(self._store)
+            self._file.write(_NO_OLDER_RESULTS)
+            if not self._has_finals:
+                self._part_finals()
             self._file.write(_KEEP_ORDERED)
             self._file.write(_PLACE_ANEW)
             unlisted = "number NOT IN (SELECT number FROM temp.listed)"
@@ -389,18 +401,28 @@ class Planner:
             removed = row[0] if row else 0
             self._file.write(f"DELETE FROM jobs WHERE state IN ('planned', 'blocked') AND {unlisted}")
             self._file.write(f"UPDATE jobs SET listed = 0 WHERE listed = 1 AND {unlisted}")
-            edited = unnamed_jobs.settle(self._store)
-            removed, self._edited, self._added = removed - edited, self._edited + edited, self._added - edited
+            edited, found = unnamed_jobs.settle(self._store)
+            removed, self._added = removed - edited, self._added - (edited - found)
+            self._edited, self._found = self._edited + edited, self._found + found
         self._store.remember_fact("manifest", manifest)
         drifts = link_checks.drifts(self._store)
         adopted = len(self.adopted)
+        added = sum(each.is_added for each in self.adopted)
         return Changes(
-            added=self._added - sum(each.is_added for each in self.adopted),
+            added=self._added - added,
             removed=removed,
             edited=self._edited,
+            found=self._found + adopted - added,
             adopted=adopted,
             drifts=drifts,
         )
+
+
+def _as_broken(draft: Draft | Broken) -> Broken:
+    if isinstance(draft, Broken):
+        return draft
+    links = tuple((name, link) for link, name in draft.links.items())
+    return Broken(draft.line, draft.name, draft.tariff.kind.model, links)
 
 
 def _same_request(path: str, body: bytes, draft: Draft) -> bool:

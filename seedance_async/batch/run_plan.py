@@ -1,0 +1,101 @@
+"""What a run of a manifest is about to send and what that may cost, told before its first POST. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING
+
+from attrs import frozen
+
+from seedance_async.batch.states import State
+from seedance_async.convertible import Convertible
+from seedance_async.prices import NOTHING_RECORDED, Tariff, price_of
+
+if TYPE_CHECKING:
+    from seedance_async.models import Kind
+
+
+@frozen(kw_only=True)
+class RunPlan(Convertible):
+    """What a run is about to send, and what that may cost.
+
+    Attributes:
+        counts: jobs in each state, without those for a later run; the ``planned`` ones are sent.
+        later: jobs that are left for a later run.
+        credits_low: the least that these cost of which anybody knows a price, beside what is spent.
+        credits_high: the most, with what POSTs of earlier runs cost that nobody has seen the answer to:
+            they are sent again under their keys, and may be paid already.
+        unpriced: jobs of which nobody knows the price.
+        credits_spent: charged and not refunded by earlier runs.
+        max_credits: the cap over all runs; None without one.
+    """
+
+    counts: Mapping[State, int]
+    later: int = 0
+    credits_low: float = 0.0
+    credits_high: float = 0.0
+    unpriced: int = 0
+    credits_spent: float = 0.0
+    max_credits: float | None = None
+
+    @property
+    def to_send(self) -> int:
+        """Jobs that are sent for the first time, or anew."""
+        return self.counts.get(State.PLANNED, 0)
+
+    @property
+    def total(self) -> int:
+        """Jobs in all."""
+        return sum(self.counts.values()) + self.later
+
+    @property
+    def fits_cap(self) -> bool | None:
+        """Whether the cap is enough for all of it; None if that is not sure, or there is no cap."""
+        if self.max_credits is None:
+            return None
+        if self.credits_spent + self.credits_low > self.max_credits:
+            return False
+        is_sure = not self.unpriced and self.credits_spent + self.credits_high <= self.max_credits
+        return True if is_sure else None
+
+
+def run_plan(
+    tally: Mapping[tuple[Tariff, State], int],
+    *,
+    prices: Mapping[Tariff, float],
+    recorded: Mapping[Kind, float] = NOTHING_RECORDED,
+    later: int = 0,
+    spent: float = 0.0,
+    max_credits: float | None = None,
+) -> RunPlan:
+    """The plan of a run.
+
+    Args:
+        tally: how many of the jobs that are wanted now stand in each state, by tariff.
+        prices: that this batch was charged.
+        recorded: what the account was charged for one task of each kind, in whatever it did before.
+        later: jobs that are not wanted yet.
+        spent: credits charged and not refunded so far.
+        max_credits: the cap over all runs.
+    """
+    counts = dict.fromkeys(State, 0)
+    low, high, unpriced = 0.0, 0.0, 0
+    for (tariff, state), count in tally.items():
+        counts[state] += count
+        if state not in {State.PLANNED, State.SUBMITTING}:
+            continue
+        price = price_of(tariff, prices, recorded)
+        if price is None:
+            unpriced += count
+        else:
+            low += price.low * count if state is State.PLANNED else 0.0
+            high += price.high * count
+    return RunPlan(
+        counts={state: count for state, count in counts.items() if count},
+        later=later,
+        credits_low=low,
+        credits_high=high,
+        unpriced=unpriced,
+        credits_spent=spent,
+        max_credits=max_credits,
+    )
