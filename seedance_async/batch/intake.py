@@ -85,9 +85,8 @@ async def take_manifest(
     """
     fingerprint = await to_thread.run_sync(manifest.fingerprint, source) if finishing is None else None
     is_known = fingerprint is not None and fingerprint == await journal.fact("manifest")
-    if (
-        is_known and not journal.store.has_inputs and lint is None
-    ):  # files may have changed where the manifest has not
+    may_differ = journal.store.has_inputs  # files may have changed where the manifest has not
+    if is_known and not may_differ and lint is None:
         return Changes()
     planner = await journal.do(partial(Planner, journal.store, whole=True, adopts=options.adopt))
     try:
