@@ -14,6 +14,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
+    from seedance_async.batch.cells import read_request
     from seedance_async.batch.jobs import Job, JobResult
     from seedance_async.batch.journal.records import Changes
     from seedance_async.batch.run_plan import RunPlan
@@ -57,15 +58,23 @@ if TYPE_CHECKING:
     from seedance_async.media.inspection import InputFile
     from seedance_async.media.publisher import MediaStore
     from seedance_async.models import (
+        BaseRequest,
         CreditLimits,
         Delivered,
         GptImage2,
+        ImageAspectRatio,
+        ImageChannel,
         ImageOutput,
+        ImageResolution,
+        ImageSize,
+        ImageType,
         Kind,
         Link,
         NanoBananaPro,
         Output,
+        OutputFormat,
         OutputImage,
+        QualityTier,
         RateLimit,
         Request,
         RetryPolicy,
@@ -73,7 +82,11 @@ if TYPE_CHECKING:
         Submission,
         Task,
         Timeouts,
+        VideoAspectRatio,
+        VideoChannel,
+        VideoMode,
         VideoOutput,
+        VideoResolution,
     )
     from seedance_async.scheduling.duration import Duration
     from seedance_async.scheduling.forecast import Forecast
@@ -83,6 +96,7 @@ __version__ = "0.1.0"
 
 __all__ = [
     "ApiError",
+    "BaseRequest",
     "BatchRunner",
     "CanaryError",
     "Changes",
@@ -98,7 +112,12 @@ __all__ = [
     "Forecast",
     "GptImage2",
     "IdempotencyConflictError",
+    "ImageAspectRatio",
+    "ImageChannel",
     "ImageOutput",
+    "ImageResolution",
+    "ImageSize",
+    "ImageType",
     "InputFile",
     "InsufficientCreditsError",
     "InternalServerError",
@@ -114,8 +133,10 @@ __all__ = [
     "NanoBananaPro",
     "NotFoundError",
     "Output",
+    "OutputFormat",
     "OutputImage",
     "OutputMissingError",
+    "QualityTier",
     "RateLimit",
     "RateLimitedError",
     "RecordError",
@@ -141,11 +162,17 @@ __all__ = [
     "UnexpectedReplyError",
     "Usage",
     "ValidationError",
+    "VideoAspectRatio",
+    "VideoChannel",
+    "VideoMode",
     "VideoOutput",
+    "VideoResolution",
     "WaitTimeoutError",
+    "read_request",
 ]
 
 _ROOMS: Final = {
+    "batch.cells": {"read_request"},
     "batch.jobs": {"Job", "JobResult"},
     "batch.journal.records": {"Changes"},
     "batch.run_plan": {"RunPlan"},
@@ -157,9 +184,11 @@ _ROOMS: Final = {
     "media.inspection": {"InputFile"},
     "media.publisher": {"MediaStore"},
     "models": {
-        "CreditLimits", "Delivered", "GptImage2", "ImageOutput", "Kind", "Link", "NanoBananaPro", "Output",
-        "OutputImage", "RateLimit", "Request", "RetryPolicy", "Seedance2Video", "Submission", "Task",
-        "Timeouts", "VideoOutput",
+        "BaseRequest", "CreditLimits", "Delivered", "GptImage2", "ImageAspectRatio", "ImageChannel",
+        "ImageOutput", "ImageResolution", "ImageSize", "ImageType", "Kind", "Link", "NanoBananaPro",
+        "Output", "OutputFormat", "OutputImage", "QualityTier", "RateLimit", "Request", "RetryPolicy",
+        "Seedance2Video", "Submission", "Task", "Timeouts", "VideoAspectRatio", "VideoChannel", "VideoMode",
+        "VideoOutput", "VideoResolution",
     },
     "scheduling.duration": {"Duration"},
     "scheduling.forecast": {"Forecast"},

@@ -12,11 +12,16 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from datetime import datetime
-from typing import Final, TypeAlias
+from typing import TYPE_CHECKING, Final, Generic, TypeAlias
 
 from attrs import field, frozen
 
 from seedance_async.convertible import Convertible
+
+if TYPE_CHECKING:
+    from typing_extensions import TypeVar  # with a default, which the standard library has from 3.13 on
+else:
+    from typing import TypeVar
 
 COMPLETED: Final = "completed"
 FAILED: Final = "failed"
@@ -68,6 +73,11 @@ class ImageOutput(Convertible):
 
 Output: TypeAlias = VideoOutput | ImageOutput
 
+if TYPE_CHECKING:
+    OutputT_co = TypeVar("OutputT_co", bound=Output, covariant=True, default=Output)
+else:
+    OutputT_co = TypeVar("OutputT_co", bound=Output, covariant=True)
+
 
 @frozen(kw_only=True)
 class Submission(Convertible):
@@ -104,8 +114,11 @@ class Submission(Convertible):
 
 
 @frozen(kw_only=True)
-class Task(Convertible):
+class Task(Convertible, Generic[OutputT_co]):
     """The state of a task when the server answered.
+
+    ``Task[VideoOutput]``, as ``generate`` returns for a ``Seedance2Video``, is one whose output is a clip, by
+    the vendor's documents. Only type checkers make the difference.
 
     Attributes:
         id: the task's id.
@@ -125,7 +138,7 @@ class Task(Convertible):
     model: str = ""
     credits_used: float | None = None
     credits_refunded: float | None = None
-    output: Output | None = None
+    output: OutputT_co | None = None
     error: str | None = None
     created_at: datetime | None = None
     updated_at: datetime | None = None

@@ -10,7 +10,7 @@ import os
 from collections.abc import AsyncGenerator, AsyncIterable, Iterable, Sequence
 from pathlib import Path
 from types import TracebackType
-from typing import Final, Self
+from typing import Final, Self, TypeVar, cast
 
 import anyio
 from aiohttp import ClientSession
@@ -33,7 +33,9 @@ from seedance_async.errors import (
 from seedance_async.logs import Log
 from seedance_async.media import KeptUrls, MediaStore, Publisher, read_media_store
 from seedance_async.models import (
+    BaseRequest,
     CreditLimits,
+    Output,
     RateLimit,
     Request,
     RetryPolicy,
@@ -59,6 +61,8 @@ from seedance_async.setting_sources import (
 from seedance_async.usage import Usage
 
 log: Log = Log(__name__)
+
+OutputT = TypeVar("OutputT", bound=Output)
 
 BASE_URL: Final = "https://seedance2ai.io/api/v1"
 
@@ -275,7 +279,7 @@ class SeedanceClient:
             )
             raise WaitTimeoutError(message, task_id=task_id) from None
 
-    async def generate(self, request: Request, *, timeout: float | None = None) -> Task:
+    async def generate(self, request: BaseRequest[OutputT], *, timeout: float | None = None) -> Task[OutputT]:
         """Submit a request and wait for its task.
 
         Raises:
@@ -289,7 +293,9 @@ class SeedanceClient:
         tasks = await self.generate_all(request, timeout=timeout)
         return tasks[0]
 
-    async def generate_all(self, request: Request, *, timeout: float | None = None) -> list[Task]:
+    async def generate_all(
+        self, request: BaseRequest[OutputT], *, timeout: float | None = None
+    ) -> list[Task[OutputT]]:
         """Submit a request and wait for every task of it, in the order the server names them.
 
         Args:
@@ -302,13 +308,13 @@ class SeedanceClient:
             SeedanceError: see ``submit`` and ``wait``.
         """
         check("the call", timeout=(arguments.patience, timeout))  # after the POST it would be paid
-        submission = await self.submit(request)
+        submission = await self.submit(checked(request))
         until = None if timeout is None else anyio.current_time() + timeout
         with handing_over(submission):
             tasks = await self._wait_for_all(submission.task_ids, until)
         if not any(task.is_completed for task in tasks):
             raise TaskFailedError(tasks[0], idempotency_key=submission.idempotency_key)
-        return tasks
+        return cast("list[Task[OutputT]]", tasks)  # by the documents, which say what each model makes
 
     async def _wait_for_all(self, task_ids: Sequence[str], until: float | None) -> list[Task]:
         """Every task, all of them watched at the same time; the first error ends the waiting."""

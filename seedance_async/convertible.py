@@ -100,6 +100,8 @@ def _as_json(value: object) -> object:
 
 def _schema_of(hint: object) -> dict[str, object]:
     """The JSON schema of what ``_as_json`` makes of a value of this type."""
+    if isinstance(hint, typing.TypeVar):
+        hint = hint.__bound__
     arguments = get_args(hint)
     match get_origin(hint):
         case typing.Literal:

@@ -317,9 +317,9 @@ def _make_converter() -> Converter:
     converter.register_structure_hook(int | None, _whole)
     converter.register_structure_hook(float | None, _amount)
     converter.register_structure_hook(datetime | None, _instant)
-    converter.register_structure_hook(Output | None, _output)
     raw, count = override(struct_hook=lambda value, _: value), override(struct_hook=_count)
-    read_task = make_dict_structure_fn(Task, converter, raw=raw)
+    converter.register_structure_hook(Output | None, _output)
+    read_task = make_dict_structure_fn(Task[Output], converter, raw=raw)
     read_submission = make_dict_structure_fn(
         Submission, converter, raw=raw, batch_success=count, batch_failed=count
     )

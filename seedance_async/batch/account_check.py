@@ -47,7 +47,7 @@ async def check_account(
     if known != account:
         probes = await journal.do(store.accepted_ids, limit=PROBES)
     else:
-        probes = await journal.do(store.running_ids, limit=1) if _is_sandbox(account) else []
+        probes = await journal.do(store.running_ids, limit=1) if is_of_sandbox(account) else []
         if probes:  # one 404 may be a replica's lag, or an answer's mistake: it may know others
             probes += await journal.do(store.accepted_ids, limit=PROBES)
     is_same = known == account  # then a poll that fails otherwise is the run's to deal with
@@ -71,10 +71,10 @@ def advice(begun: str, now: str) -> str:
         now: the client's, in the same form.
     """
     (began_at, first_key), (_, key) = begun.rsplit(" ", 1), now.rsplit(" ", 1)
-    if _is_sandbox(begun) != _is_sandbox(now):
+    if is_of_sandbox(begun) != is_of_sandbox(now):
         return f"it was begun at {began_at}; use that address and its key, or another directory"
     key_advice = "use the key that it was begun with, or another directory"
-    if not _is_sandbox(now):
+    if not is_of_sandbox(now):
         return key_advice
     memory = "a sandbox remembers what it did only if it is started with the same --state FILE again"
     if key == first_key:
@@ -86,10 +86,11 @@ def _name(begun: str, now: str) -> str:
     """What the client talks to, beside what the batch was begun with."""
     origin, key = now.rsplit(" ", 1)
     same_key = key == begun.rsplit(" ", 1)[1]
-    return f"the sandbox at {origin}" if same_key and _is_sandbox(now) else f"this API key, at {origin},"
+    return f"the sandbox at {origin}" if same_key and is_of_sandbox(now) else f"this API key, at {origin},"
 
 
-def _is_sandbox(account: str) -> bool:
+def is_of_sandbox(account: str) -> bool:
+    """Whether an account, as a journal has it, is a sandbox's. Pure."""
     origin = urlsplit(account.rsplit(" ", 1)[0])
     return is_sandbox(origin.scheme, origin.hostname or "")
 

@@ -7,8 +7,9 @@
 
 A canary that failed or was refused says nothing about what is delivered, so the next job of its kind is the
 canary. One whose outcome is unknown may be paid, or become it: nothing is paid beside it, and the next run
-asks for it again. What is saved already, by whatever run, is not paid for once more: of it the job that was
-accepted first is the canary.
+asks for it again. What is saved already, by whatever run, is not paid for once more: of it the newest result
+is the canary, as it shows what is delivered now. An older take, or a job that is gone, shows nothing: it was
+made anew, or is not wanted. And a mismatch stops a run only if there is something of its kind to be sent.
 
 Where the delivery is accepted, one job still goes alone, but nothing stops or holds the others.
 
@@ -17,6 +18,7 @@ Pure.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Final
 
 from attrs import define, field
@@ -25,7 +27,7 @@ from seedance_async.errors import CanaryError
 from seedance_async.models import Kind
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Iterable
 
 
 SHOWN: Final = 5
@@ -47,6 +49,7 @@ class Canaries:
     _out: dict[int, Kind] = field(factory=dict, init=False)
     _held: dict[Kind, str] = field(factory=dict, init=False)
     _mismatches: list[str] = field(factory=list, init=False)
+    _found: dict[Kind, Sequence[str]] = field(factory=dict, init=False)
     _judged: int = field(default=0, init=False)
 
     def lets(self, kind: Kind) -> bool:
@@ -101,6 +104,25 @@ class Canaries:
         if kind is not None and not self.accepts:
             self._held[kind] = reason
 
+    def found(self, kind: Kind, problems: Sequence[str]) -> None:
+        """What earlier runs have saved is judged; a mismatch counts once something of the kind is to be sent.
+
+        Args:
+            kind: of its work.
+            problems: in how far it is not what was asked for; none if it is.
+        """
+        if self.accepts or not problems:
+            self._judged += 1
+            self._judge(kind, problems)
+        else:
+            self._found[kind] = problems
+
+    def wanted(self, kind: Kind) -> None:
+        """A job of this kind is to be sent."""
+        if kind in self._found:
+            self._judged += 1
+            self._judge(kind, self._found.pop(kind))
+
     def judged(self, number: int, kind: Kind, problems: Sequence[str]) -> None:
         """A canary is saved, measured and priced.
 
@@ -111,6 +133,9 @@ class Canaries:
         """
         self._out.pop(number, None)
         self._judged += 1
+        self._judge(kind, problems)
+
+    def _judge(self, kind: Kind, problems: Sequence[str]) -> None:
         self._mismatches += problems
         if self.accepts or not problems:
             self._proven.add(kind)

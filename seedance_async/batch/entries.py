@@ -13,6 +13,7 @@ from attrs import evolve, field, frozen
 
 from seedance_async import wire
 from seedance_async.batch import preamble
+from seedance_async.batch.cells import ASKED_SEED
 from seedance_async.batch.jobs import Job, name_problems, project_problems, repeat_problems
 from seedance_async.batch.matrix import MATRIX_FIELDS, MatrixError, expand
 from seedance_async.batch.preamble import FIELDS_OF, PREAMBLE_FIELDS, Preamble, Problem
@@ -32,12 +33,9 @@ MOST_NAMES: Final = 1_000
 OWN_FIELDS: Final = ("name", "model", "repeat", "project")
 RESULT_FIELDS: Final = (
     "state", "task_ids", "idempotency_key", "credits_used", "credits_refunded", "urls", "files", "error",
-    "line", "stale", "in_manifest", "older_of", "delivered", "mismatches",
+    "line", "stale", "in_manifest", "older_of", "final_of", "delivered", "mismatches",
 )  # fmt: skip
 """What a run adds to a job's line in ``results.jsonl``."""
-
-ASKED_SEED: Final = "asked_seed"
-"""In a line of ``results.jsonl`` the request's own seed, or null; ``seed`` there is the one that was used."""
 
 
 @frozen

@@ -23,8 +23,8 @@ from attrs import field, frozen
 
 from seedance_async import wire
 from seedance_async.answers import Task, VideoOutput
+from seedance_async.batch.cells import cell
 from seedance_async.batch.jobs import Job
-from seedance_async.batch.manifest import cell
 from seedance_async.errors import ConfigurationError, ValidationError
 from seedance_async.filenames import fold
 from seedance_async.models import MEDIA_FIELDS, REQUEST_TYPES, Request
@@ -52,13 +52,19 @@ class KeptTake:
 
     Attributes:
         name: of its job now.
-        fields: of its request, by the API's names.
+        fields: of its request, by the API's names; links and local files in them as in the journal.
+        number: of its job in the journal.
+        files: its local files: by what stands for the content in the fields, the path.
+        faults: why no final of it can be made, whatever fields are changed, as field and reason.
         seed: that the API reported, or that was asked for; None if no seed is known.
     """
 
     name: str
     model: str
     fields: Mapping[str, object] = field(repr=False)
+    number: int = 0
+    files: Mapping[str, str] = field(factory=dict, repr=False)
+    faults: Sequence[tuple[str, str]] = ()
     seed: int | None = None
 
 
@@ -68,6 +74,7 @@ class Finals:
 
     Attributes:
         jobs: in the order of the takes.
+        takes: what each of them is made of.
         seeded: how many of them have their take's seed.
         without_field: names of takes whose finals have no field for a seed.
         without_seed: names of takes of which no seed is known.
@@ -75,6 +82,7 @@ class Finals:
     """
 
     jobs: tuple[Job, ...]
+    takes: tuple[KeptTake, ...]
     seeded: int = 0
     without_field: tuple[str, ...] = ()
     without_seed: tuple[str, ...] = ()
@@ -135,13 +143,16 @@ def finishing_jobs(takes: Iterable[KeptTake], changes: Mapping[str, object]) -> 
     """The jobs that make takes again with changed fields, named ``NAME-final``.
 
     Raises:
-        ValidationError: a changed request breaks a rule; with every problem, each with the names it is of.
+        ValidationError: a take cannot be made again, or a changed request breaks a rule; with every problem,
+            each with the names it is of. None is made then: which are worth paying for without the others,
+            nobody knows but who keeps them.
     """
     made = _made(takes, changes)
     new = [each for each in made if each.is_new]
     unseeded = [] if "seed" in changes else [each.take for each in new if not each.is_seeded]
     return Finals(
         jobs=tuple(each.job for each in new),
+        takes=tuple(each.take for each in new),
         seeded=sum(each.is_seeded for each in new),
         without_field=_names(filterfalse(_lacks_seed, unseeded)),
         without_seed=_names(filter(_lacks_seed, unseeded)),
@@ -244,11 +255,15 @@ def _made(takes: Iterable[KeptTake], changes: Mapping[str, object]) -> list[_Mad
     made: list[_Made] = []
     names_of: dict[tuple[str, str], list[str]] = {}
     for take in takes:
+        problems = [*take.faults]
         try:
-            made.append(_finished(take, changes))
+            finished = _finished(take, changes)
         except ValidationError as error:
-            for problem in error.problems:
-                names_of.setdefault(problem, []).append(take.name)
+            problems += error.problems
+        else:
+            made += [] if problems else [finished]
+        for problem in problems:
+            names_of.setdefault(problem, []).append(take.name)
     if names_of:
         told = [(name, f"{reason} ({shown_names(names)})") for (name, reason), names in names_of.items()]
         good = [each.take.name for each in made]
@@ -281,7 +296,8 @@ def _with_seed(take: KeptTake, fields: Mapping[str, object], *, keeps_seed: bool
 def _way_out(good: Sequence[str]) -> Iterator[tuple[str, str]]:
     """How to finish only the takes with which nothing is wrong, if there are any."""
     if good:
-        yield "until", f"--until PATTERN finishes some of the takes, by name; {shown_names(good)} can be so"
+        way = "none is made as long as one cannot be; --until PATTERN finishes some of the takes, by name"
+        yield "until", f"{way}; {shown_names(good)} can be so"
 
 
 def _names(takes: Iterable[KeptTake]) -> tuple[str, ...]:

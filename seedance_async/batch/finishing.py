@@ -9,11 +9,16 @@ from attrs import evolve, frozen
 
 from seedance_async import wire
 from seedance_async.batch import finish, keys, picks
-from seedance_async.batch.journal import drafts, finals
+from seedance_async.batch.journal import drafts
+from seedance_async.batch.journal import finals as journal_finals
+from seedance_async.batch.journal.input_rows import with_marks
+from seedance_async.batch.journal.link_checks import field_of
 from seedance_async.batch.states import HAS_OUTPUT
-from seedance_async.errors import ConfigurationError, ValidationError
+from seedance_async.errors import ConfigurationError
 from seedance_async.filenames import fold
 from seedance_async.logs import Log
+from seedance_async.media import NO_STORE
+from seedance_async.models import local_files
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -23,6 +28,7 @@ if TYPE_CHECKING:
     from seedance_async.batch.journal import Draft, JobEntry, LineProblem, Planner, Store
     from seedance_async.batch.journal.finals import Named
     from seedance_async.batch.picks import Pick
+    from seedance_async.media import Inspector
 
 log: Log = Log(__name__)
 
@@ -65,48 +71,66 @@ class Finishing:
 
     def __init__(self, kept: Sequence[Pick], changes: Mapping[str, object], pattern: str | None) -> None:
         self.numbers: list[int] = []
-        self._names: list[str] = []
+        self._made: dict[str, int] = {}
+        self._listed: list[str] = []
         self._kept = kept
         self._changes = changes
         self._pattern = pattern
 
-    def plan(self, store: Store, planner: Planner) -> list[LineProblem]:
+    def plan(
+        self, store: Store, planner: Planner, inspector: Inspector, *, has_store: bool
+    ) -> list[LineProblem]:
         """Plan the finals, all or none; part of reading a manifest whole, in the journal's thread.
+
+        Args:
+            store: of the journal.
+            planner: has read the manifest.
+            inspector: looks at the local files of the takes.
+            has_store: whether there is a place where these become URLs.
 
         Raises:
             ConfigurationError: there is nothing to finish.
             ValidationError: with everything that is wrong about the requests; see ``finishing_jobs``.
         """
-        known = _Known.of(finals.named_like_finals(store))
-        entries = self._entries(store, known)
-        self._check_sources(store, entries)
-        made = finish.finishing_jobs(map(_take, entries), self._changes)
+        known = _Known.of(journal_finals.named_like_finals(store))
+        takes = [
+            _take(store, entry, _file_faults(entry, inspector, has_store=has_store))
+            for entry in self._entries(store, known)
+        ]
+        made = finish.finishing_jobs(takes, self._changes)
         for note in finish.notes(made, self._changes):
             log.warning("%s", note)
         if not made.jobs:
             raise ConfigurationError("every take that is kept is made with these fields already")
-        jobs = self._without_listed(store, made.jobs)
-        wanted = [(str(job.name), _digest(job)) for job in jobs]
+        finals = self._without_listed(store, list(zip(made.jobs, made.takes, strict=True)))
+        wanted = [(str(job.name), _digest(job)) for job, _ in finals]
         names = finish.final_names(wanted, known.own, known.listed)
-        self._names += names
-        return planner.take([_draft(job, name) for job, name in zip(jobs, names, strict=True)]).problems
+        self._made = {name: take.number for name, (_, take) in zip(names, finals, strict=True)}
+        named = zip(finals, names, strict=True)
+        return planner.take_finals([_draft(job, take, name) for (job, take), name in named]).problems
 
     def find(self, store: Store) -> None:
-        """Find the numbers of the jobs: they may be renamed ones, which is known when all is read."""
-        self.numbers = finals.numbers_of(store, self._names)
+        """Find the numbers of the jobs, and put down what each is made of.
 
-    def _without_listed(self, store: Store, jobs: Sequence[Job]) -> list[Job]:
+        They may be renamed ones, which is known when all is read.
+        """
+        self.numbers = journal_finals.numbers_of(store, [*self._listed, *self._made])
+        journal_finals.note_sources(store, self._made)
+
+    def _without_listed(
+        self, store: Store, jobs: Sequence[tuple[Job, finish.KeptTake]]
+    ) -> list[tuple[Job, finish.KeptTake]]:
         """The finals without those that the manifest asks for itself, in whatever name: each is one job."""
-        listed = finals.listed_by_digest(store, [_digest(job) for job in jobs])
-        left: list[Job] = []
-        for job in jobs:
+        listed = journal_finals.listed_by_digest(store, [_digest(job) for job, _ in jobs])
+        left: list[tuple[Job, finish.KeptTake]] = []
+        for job, take in jobs:
             if names := listed.get(_digest(job)):
-                self._names.append(names.pop(0))
+                self._listed.append(names.pop(0))
                 log.warning(
-                    "%s: %s of the manifest is the same, and no other is made", job.name, self._names[-1]
+                    "%s: %s of the manifest is the same, and no other is made", job.name, self._listed[-1]
                 )
             else:
-                left.append(job)
+                left.append((job, take))
         return left
 
     def _entries(self, store: Store, known: _Known) -> list[JobEntry]:
@@ -121,33 +145,16 @@ class Finishing:
 
     def _chosen(self, store: Store) -> list[JobEntry]:
         """The kept takes whose names match the pattern, if there is one."""
-        found = list(finals.entries_of(store, (pick.task_ids for pick in self._kept)))
+        found = list(journal_finals.entries_of(store, (pick.task_ids for pick in self._kept)))
         if not found:
             raise ConfigurationError(NONE_KEPT)
         pattern = self._pattern
         if pattern is None:
             return found
-        chosen = [each for each in found if finals.matches(store, each.name, pattern)]
+        chosen = [each for each in found if journal_finals.matches(store, each.name, pattern)]
         if not chosen:
             raise ConfigurationError(f"no take that is kept has a name that matches {pattern!r}")
         return chosen
-
-    def _check_sources(self, store: Store, entries: Sequence[JobEntry]) -> None:
-        """See that what the takes were made of is still there: a final of anything else is another clip.
-
-        Raises:
-            ValidationError: names the takes, and what they took.
-        """
-        problems = [
-            (
-                entry.name,
-                f"takes {text!r:.80}, which was made anew or is gone since: keep a take of what is there",
-            )
-            for entry in entries
-            for text in finals.changed_sources(store, entry.number)
-        ]
-        if problems:
-            raise ValidationError(problems, subject="--finish kept")
 
 
 def finishing_of(
@@ -182,16 +189,42 @@ def _note_left_out(reason: str, entries: Sequence[JobEntry]) -> None:
         log.warning("left out, as %s: %s", reason, finish.shown_names([each.name for each in entries]))
 
 
-def _take(entry: JobEntry) -> finish.KeptTake:
-    fields = entry.request_fields
+def _take(store: Store, entry: JobEntry, faults: Sequence[tuple[str, str]]) -> finish.KeptTake:
+    fields = with_marks(entry.stored_fields)
     seed = finish.seed_of([task for task in entry.tasks if task.is_completed], fields)
-    return finish.KeptTake(name=entry.name, model=entry.model, fields=fields, seed=seed)
+    return finish.KeptTake(
+        name=entry.name,
+        model=entry.model,
+        fields=fields,
+        number=entry.number,
+        files=entry.inputs,
+        faults=[*_source_faults(store, entry), *faults],
+        seed=seed,
+    )
+
+
+def _source_faults(store: Store, entry: JobEntry) -> list[tuple[str, str]]:
+    """What a take was made of and is not there any more: a final of anything else is another clip."""
+    reason = "which was made anew or is gone since: keep a take of what is there"
+    changed = journal_finals.changed_sources(store, entry.number)
+    return [(field_of(entry.body, text), f"takes {text!r:.80}, {reason}") for text in changed]
+
+
+def _file_faults(entry: JobEntry, inspector: Inspector, *, has_store: bool) -> list[tuple[str, str]]:
+    """Why the local files of a take cannot be sent once more."""
+    found: list[tuple[str, str]] = []
+    for ref, path in entry.inputs.items():
+        fault = inspector.fault(ref, path) if has_store else f"{path!r:.300} {NO_STORE}"
+        found += [(field_of(entry.body, ref), fault)] if fault else []
+    return found
 
 
 def _digest(job: Job) -> bytes:
     return keys.digest(job.request.path, wire.encode(job.request))
 
 
-def _draft(job: Job, name: str) -> Draft:
-    (draft,) = drafts(evolve(job, name=name), line=1, place=1)
+def _draft(job: Job, take: finish.KeptTake, name: str) -> Draft:
+    refs = [str(ref) for _, ref in local_files(job.request)]
+    files = {ref: (ref, take.files[ref]) for ref in refs}
+    (draft,) = drafts(evolve(job, name=name), line=1, place=1, files=files)
     return draft

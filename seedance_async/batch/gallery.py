@@ -66,6 +66,7 @@ class Card:
         differs: in how far the files are not what was asked for.
         state: the journal's word; left out, it follows from ``error``.
         marks: what is to be seen at once, such as that it is gone from the manifest.
+        beside: whether it is no job of the manifest but an older take of one, or gone from it.
         facts: what else there is to know, by name.
     """
 
@@ -83,6 +84,7 @@ class Card:
         default=Factory(lambda self: "saved" if self.error is None else "failed", takes_self=True)
     )
     marks: tuple[str, ...] = ()
+    beside: bool = False
     facts: Mapping[str, str] = field(factory=dict)
 
     @property
@@ -100,10 +102,12 @@ class Page:
 
     Attributes:
         number: from 1.
-        counts: jobs of each state on all pages.
+        counts: cards of each state on all pages.
+        beside: how many of them are no jobs of the manifest.
         credits: charged, of all pages.
-        refunded: given back of it.
         states: for each page, the states that are found on it.
+        refunded: credits that were given back.
+        of_sandbox: whether credits and times are a sandbox's.
     """
 
     number: int
@@ -111,6 +115,15 @@ class Page:
     credits: float
     states: Sequence[Iterable[str]]
     refunded: float = 0.0
+    of_sandbox: bool = False
+    beside: Mapping[str, int] = field(factory=dict)
+
+    @property
+    def jobs(self) -> dict[str, int]:
+        """How many jobs of the manifest there are of each state."""
+        return {
+            state: jobs for state, count in self.counts.items() if (jobs := count - self.beside.get(state, 0))
+        }
 
 
 def whole(cards: Iterable[Card]) -> Page:
@@ -118,7 +131,8 @@ def whole(cards: Iterable[Card]) -> Page:
     cards = list(cards)
     counts = Counter(card.state for card in cards)
     used, refunded = sum(card.credits or 0 for card in cards), sum(card.refunded for card in cards)
-    return Page(number=1, counts=counts, credits=used, refunded=refunded, states=[counts])
+    beside = Counter(card.state for card in cards if card.beside)
+    return Page(number=1, counts=counts, credits=used, refunded=refunded, states=[counts], beside=beside)
 
 
 def page_name(number: int) -> str:
@@ -179,13 +193,18 @@ def _hash(text: str) -> str:
 
 
 def _summary(cards: Sequence[Card], page: Page) -> str:
-    models = Counter(card.model for card in cards)
-    words = [f"{sum(page.counts.values()):,} jobs"]
-    if len(page.states) == 1:
+    models = Counter(card.model for card in cards if not card.beside)
+    total, others = sum(page.jobs.values()), sum(page.beside.values())
+    words = [f"{total:,} job{'' if total == 1 else 's'}"]
+    if len(page.states) == 1 and models:
         words = [f"{count} {model}" for model, count in models.most_common()]
-    words += [f"{count:,} {state}" for state, count in page.counts.items() if state != "saved"]
+    words += [f"{count:,} {state}" for state, count in page.jobs.items() if state != "saved"]
+    if others:
+        words.append(f"{others:,} older or gone from the manifest")
     if page.credits:
         words.append(format_credits(page.credits, page.refunded, with_unit=True))
+    if page.of_sandbox:
+        words.append("a sandbox's: play money, and a clock of its own")
     return " · ".join(words)
 
 
@@ -226,14 +245,15 @@ def _page_links(page: Page) -> str:
 def _figure(card: Card) -> str:
     files = [file for file in card.files if _link(file)]
     notes = "".join(f'<span class="mark">{html.escape(mark)}</span>' for mark in card.marks)
-    notes += "".join(f"<span>{html.escape(note)}</span>" for note in _notes(card))
     if card.differs:
         notes += f'<span class="differs">{html.escape(card.differs)}</span>'
+    notes += "".join(f"<span>{html.escape(note)}</span>" for note in _notes(card))
     return f"""<figure class="{_ratio_class(card.ratio)}" data-state="{html.escape(card.state)}">
 {_media(card, files)}
 <figcaption><p dir="auto">{html.escape(card.prompt)}</p>
-<div><b><bdi>{html.escape(card.name)}</bdi></b>{notes}
+<div title="{html.escape(card.name)}"><b><bdi>{html.escape(card.name)}</bdi></b>
 <button type="button" class="copy" title="copy the prompt">copy</button></div>
+<div class="notes">{notes}</div>
 {_details(card, files)}</figcaption>
 </figure>"""
 

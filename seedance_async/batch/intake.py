@@ -129,7 +129,8 @@ async def _take_all(
     if empty:
         problems.append((1, "manifest", "holds no jobs"))
     if finishing is not None and not problems:
-        problems += await journal.do(finishing.plan, journal.store, planner)
+        plan = partial(finishing.plan, has_store=has_store)
+        problems += await journal.do(plan, journal.store, planner, inspector)
     if is_whole:  # else a link may name a job that was not read
         problems += await journal.do(planner.link_problems, entries.assets)
     problems += await journal.do(planner.input_problems, inspector.gone, has_store=has_store)

@@ -156,6 +156,7 @@ class JobResult(Convertible):
         stale: True if something that it was made of was made again since. It is not made again by itself.
         in_manifest: False if it is gone from the manifest; an older result goes with its job.
         older_of: the name of the job that it is an older or a further result of; None for a job itself.
+        final_of: the name of the take that it is the final of; None for any other job.
         seed: that the server says it has used; None if it says none.
         delivered: what each of ``files`` turned out to be; None for one that could not be measured.
         mismatches: in how far that is not what was asked for, such as ``720x1280, asked for 1080x1920``.
@@ -175,6 +176,7 @@ class JobResult(Convertible):
     stale: bool = False
     in_manifest: bool = True
     older_of: str | None = None
+    final_of: str | None = None
     seed: int | None = None
     delivered: tuple[Delivered | None, ...] = ()
     mismatches: tuple[str, ...] = ()

@@ -26,25 +26,20 @@ import attrs
 
 from seedance_async import wire
 from seedance_async.batch import manifest_toml
-from seedance_async.batch.entries import ASKED_SEED, OWN_FIELDS, RESULT_FIELDS, Entries, Line, Spot
+from seedance_async.batch.cells import ASKED_SEED, cell
+from seedance_async.batch.entries import OWN_FIELDS, RESULT_FIELDS, Entries, Line, Spot
 from seedance_async.batch.manifest_csv import DOUBLE, SINGLE, Row, Rows
 from seedance_async.batch.manifest_source import STDIN, base_of, fingerprint, opened
 from seedance_async.batch.manifest_toml import TomlError
 from seedance_async.models import REQUEST_TYPES
 from seedance_async.models.display import shown_url
-from seedance_async.models.rules import split_urls
 from seedance_async.suggestions import suggestion
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from os import PathLike
 
-__all__ = ["STDIN", "Line", "cell", "entries_of", "fingerprint", "read"]
-
-BOOLEANS: Final = frozenset({"generate_audio", "fixed_lens"})
-INTEGERS: Final = frozenset({"seed", "batch_count", "repeat"})
-LISTS: Final = frozenset({"media_urls", "image_urls"})
-"""How the text of a CSV cell is read; ``duration`` and all others stay text."""
+__all__ = ["STDIN", "Line", "entries_of", "fingerprint", "read"]
 
 MAX_LINE_BYTES: Final = wire.MAX_BODY_BYTES
 CHUNK_CHARACTERS: Final = 65_536
@@ -327,34 +322,6 @@ def _row_jobs(row: Row, columns: tuple[str, ...], entries: Entries, spot: Spot) 
     return entries.jobs({name: cell(name, text) for name, text in cells.items()}, spot)
 
 
-def cell(name: str, text: str) -> object:
-    """What a cell stands for; what cannot be read stays text, for the field's own rule to name."""
-    if name in BOOLEANS:
-        return {"true": True, "false": False}.get(text.strip().lower(), text)
-    if name == ASKED_SEED and not text.strip():
-        return None
-    if name in {*INTEGERS, ASKED_SEED} and re.fullmatch(r"\s*-?[0-9]{1,18}\s*", text):
-        return int(text)
-    if name in LISTS:
-        return _list(text)
-    return text
-
-
-def _list(text: str) -> object:
-    if text.lstrip().startswith("["):
-        try:
-            return wire.loads(text.encode(errors="surrogateescape"))
-        except ValueError:
-            return text
-    parts = ((_PATHS.split(part) if _is_path(part) else [part]) for part in split_urls(text))
-    return [url for part in parts for url in part if url]
-
-
-def _is_path(text: str) -> bool:
-    """Whether it is neither a URL nor a link: either may have commas in it."""
-    return "://" not in text and not text.startswith("$")
-
-
 _ONE_A_LINE: Final = (
     "begins an object that goes on below: write each job whole on a line of its own, or all of them as one "
     "array [{…}, {…}]"
@@ -371,9 +338,6 @@ _COMMA_INSIDE: Final = "A cell with the delimiter inside stands in quotes"
 _QUOTES: Final = f"{DOUBLE}{SINGLE}`"
 _LINE_OF_JSON: Final = re.compile(r": line 1 column (\d+) \(char \d+\)$")
 """Where a text of one line has its fault; the line that it stands at in the manifest is another one."""
-
-_PATHS: Final = re.compile(r"[,;]")
-"""What parts the paths of local files, too; one with a comma or a blank in it stands in a JSON list."""
 
 _NOT_UTF8: Final = re.compile(r"[\udc80-\udcff]")
 _SAVE_AS_UTF8: Final = "is not UTF-8; save the file as 'CSV UTF-8'"

@@ -153,6 +153,7 @@ class JobQueue:
 
     def add(self, job: JobEntry) -> None:
         """Let a job wait."""
+        self._canaries.wanted(job.kind)
         waiting = (
             self._held if self._ledger.is_held(job.number) else self._waiting.setdefault(job.tariff, deque())
         )

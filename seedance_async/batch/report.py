@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Final
 from attrs import define, field
 
 from seedance_async.batch import chart, gallery
+from seedance_async.batch.account_check import is_of_sandbox
 from seedance_async.batch.journal import Journal
 from seedance_async.batch.states import ENDED, NEVER_PAID, State
 from seedance_async.batch.trials import mismatches_of
@@ -70,6 +71,7 @@ class _Totals:
 
     course: chart.Course
     counts: Counter[State] = field(factory=Counter)
+    beside: Counter[State] = field(factory=Counter)
     states: list[set[State]] = field(factory=list)
 
     def add(self, job: Milestones, *, page: int) -> None:
@@ -77,6 +79,7 @@ class _Totals:
             self.states.append(set())
         self.states[page].add(job.state)
         self.counts[job.state] += 1
+        self.beside[job.state] += job.is_beside
         self.course.add_job(sent_at=_sent_at(job), ended_at=_ended_at(job), lost=job.state in LOST)
 
 
@@ -111,8 +114,10 @@ class _Writer:
         page = gallery.Page(
             number=self._number,
             counts=counts,
+            beside={str(state): count for state, count in self._totals.beside.items() if count},
             credits=store.credits_used,
             refunded=store.credits_refunded,
+            of_sandbox=is_of_sandbox(store.fact("account") or ""),
             states=self._totals.states,
         )
         title = self._directory.resolve().name
@@ -146,6 +151,7 @@ def card(entry: JobEntry) -> gallery.Card:
         error=entry.error,
         state=entry.state,
         marks=tuple(_marks(entry)),
+        beside=entry.is_beside,
         differs="; ".join(mismatches_of(entry)),
         facts=dict(_facts(entry, fields)),
     )
@@ -157,6 +163,8 @@ def _marks(entry: JobEntry) -> Iterator[str]:
         yield "not in the manifest"
     elif entry.older_of is not None:
         yield "older take"
+    elif entry.final_of is not None:
+        yield "final"
     if entry.stale:
         yield "stale"
 
@@ -178,6 +186,7 @@ def _course(entry: JobEntry) -> dict[str, str | None]:
         "idempotency key": entry.key,
         "gone": None if entry.in_manifest else "not in the manifest any more",
         "take": entry.older_of and f"another result of {entry.older_of}, which has the newest",
+        "final": entry.final_of and f"made of {entry.final_of}",
         "delivered": _delivered(entry),
         "seed": None if entry.seed is None else str(entry.seed),
         "stale": "something that it was made of has been made again since" if entry.stale else None,

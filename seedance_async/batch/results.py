@@ -14,7 +14,7 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING, Final
 
-from seedance_async.batch.entries import ASKED_SEED
+from seedance_async.batch.cells import ASKED_SEED
 from seedance_async.batch.jobs import JobResult
 from seedance_async.batch.journal.records import as_json
 from seedance_async.batch.trials import mismatches_of
@@ -58,6 +58,7 @@ def result(
         stale=entry.stale,
         in_manifest=entry.in_manifest,
         older_of=entry.older_of,
+        final_of=entry.final_of,
         seed=entry.seed,
         delivered=entry.delivered,
         mismatches=tuple(mismatches_of(entry)),
@@ -105,6 +106,7 @@ def line(entry: JobEntry) -> str:
         "stale": entry.stale,
         "in_manifest": entry.in_manifest,
         "older_of": entry.older_of,
+        "final_of": entry.final_of,
         "delivered": [each and each.to_dict() for each in entry.delivered],
         "mismatches": mismatches_of(entry),
     }

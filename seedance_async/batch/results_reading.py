@@ -35,6 +35,7 @@ class Result:
         files: below the directory, with ``/``, as they are listed; nothing is known of them.
         in_manifest: False where the line says that the job is gone from the manifest.
         older_of: the job that this is an earlier take of, where the line says so.
+        final_of: the take that this is the final of, where the line says so.
         fields: everything else that stands in the line, the request's fields among it.
     """
 
@@ -48,6 +49,7 @@ class Result:
     error: str | None = None
     in_manifest: bool = True
     older_of: str | None = None
+    final_of: str | None = None
     fields: Mapping[str, object] = field(factory=dict, repr=False)
 
 
@@ -115,9 +117,9 @@ def first_name(name: str, results: Mapping[str, Result]) -> str:
 
 
 def _before(name: str, results: Mapping[str, Result]) -> str | None:
-    older_of = results[name].older_of if name in results else None
     found = _LATER.fullmatch(name)
-    return next((each for each in (older_of, found and found[1]) if each in results), None)
+    told = (results[name].older_of, results[name].final_of) if name in results else ()
+    return next((each for each in (*told, found and found[1]) if each in results), None)
 
 
 def lines_of(path: Path) -> Iterator[bytes]:
@@ -168,6 +170,7 @@ def _result(facts: dict[str, object]) -> Result | None:
         error=_text(facts.pop("error", None)) or None,
         in_manifest=facts.pop("in_manifest", True) is not False,
         older_of=_text(facts.pop("older_of", None)) or None,
+        final_of=_text(facts.pop("final_of", None)) or None,
         fields=facts,
     )
 

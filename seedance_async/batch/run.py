@@ -379,6 +379,7 @@ class Run:
     async def _hand_out_begun(self, begun: AsyncIterable[Post]) -> None:
         async for post in begun:
             if post.state is State.SUBMITTING:
+                self._trials.canaries.wanted(post.kind)
                 self._stop_for_canaries()
                 await self._reserve_begun(post)
             if self.stopped is None:
@@ -404,6 +405,7 @@ class Run:
 
     async def _hand_out_planned(self) -> None:
         """Hand out every job that the ledger lets through, until there are none, or none that it does."""
+        self._stop_for_canaries()
         while self.stopped is None:
             post = self._queue.take()
             if post is not None:
@@ -418,6 +420,7 @@ class Run:
                 return
             else:
                 await self._changed.wait()
+            self._stop_for_canaries()
 
     def _is_waited_for(self) -> bool:
         """Whether what is out decides about what is left: it may come back, or is a canary of it."""

@@ -218,6 +218,7 @@ class BatchRunner:
         try:
             if self._run is not None:
                 await self._leave(journal, self._run)
+            self._last = self.summary  # before further takes of an order become older ones
             if self._is_done and _error is None:
                 await journal.do(journal.store.close_rerolls)
         finally:
@@ -251,6 +252,7 @@ class BatchRunner:
             stopped=self._run.stopped if self._run else self._stopped,
             later=self._later,
             rerolled=self._rerolled.takes,
+            others={state: store.others[state] for state in State if store.others[state]},
         )
 
     async def prepare(self, manifest: str | os.PathLike[str]) -> RunPlan:

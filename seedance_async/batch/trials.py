@@ -36,6 +36,9 @@ EXPECTED: Final = "canary_prices"
 ENDED_WITHOUT: Final = frozenset({State.FAILED, State.REFUSED, State.PLANNED, State.BLOCKED})
 """States in which a canary has nothing to measure, and never will."""
 
+TO_SEND: Final = frozenset({State.PLANNED, State.SUBMITTING})
+"""States of jobs that a run sends, for the first time or again."""
+
 
 class Trials:
     """The trials of one run.
@@ -56,18 +59,19 @@ class Trials:
         self._recorded: Mapping[Kind, float] = {}
 
     async def load(self) -> None:
-        """Judge what is saved already, and take what is under way for canaries."""
+        """Judge what is saved already of the kinds to be sent, and take what is under way for canaries."""
         if not self.canaries.is_on:
             return
         store = self._journal.store
         self._expected = _read(await self._journal.fact(EXPECTED))
         self._recorded = await self._engine.recorded_prices()
-        saved = await self._journal.do(store.first_saved)
-        judged: set[Kind] = set()
-        for entry in sorted(saved, key=_acceptance):
-            if entry.kind not in judged:
-                judged.add(entry.kind)
-                self._judge(entry)
+        saved = await self._journal.do(store.newest_saved)
+        newest = {entry.kind: entry for entry in sorted(saved, key=_acceptance)}
+        for kind, entry in newest.items():
+            self.canaries.found(kind, self._problems(entry))
+        for tariff, state in await self._journal.do(store.tally):
+            if state in TO_SEND:
+                self.canaries.wanted(tariff.kind)
         for number, kind in await self._journal.do(store.under_way):
             self.canaries.sent(number, kind)
 
@@ -115,11 +119,14 @@ class Trials:
             self._judge(entry)
 
     def _judge(self, entry: JobEntry) -> None:
+        self.canaries.judged(entry.number, entry.kind, self._problems(entry))
+
+    def _problems(self, entry: JobEntry) -> list[str]:
         expected = self._expected.get(_key(entry.tariff)) or price_of(entry.tariff, {})
         problems = delivery_problems(entry)
         if price := price_mismatch(entry.credits_used, expected):
             problems.append(f"{_subject(entry)} {price}")
-        self.canaries.judged(entry.number, entry.kind, problems)
+        return problems
 
 
 def delivery_problems(entry: JobEntry) -> list[str]:

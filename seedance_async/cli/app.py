@@ -4,13 +4,25 @@ from __future__ import annotations
 
 import asyncio
 import inspect
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from cyclopts import App
 from cyclopts.exceptions import CycloptsError, UnknownOptionError, UnusedCliTokensError
 
 from seedance_async import __version__
-from seedance_async.cli import batch, demo, estimate, expand, export, generate, record, review, sandbox, tasks
+from seedance_async.cli import (
+    batch,
+    demo,
+    estimate,
+    expand,
+    export,
+    fields,
+    generate,
+    record,
+    review,
+    sandbox,
+    tasks,
+)
 from seedance_async.cli.connection import Connection
 from seedance_async.cli.exits import code_of, lines_of
 from seedance_async.cli.output import help_console, log_notices, prepare, take_write_errors, write_message
@@ -24,6 +36,11 @@ if TYPE_CHECKING:
 ABOUT = """Seedance videos and images in bulk: nothing paid twice, nothing paid lost.
 
 Start with `seedance demo`: no key, no network, no money."""
+
+ORDER: Final = (
+    "demo generate fields batch review expand export estimate status wait download tasks spend sandbox"
+)
+"""The commands in the order in which a newcomer needs them, for the help."""
 
 
 def build() -> App:
@@ -43,6 +60,7 @@ def build() -> App:
     app.command(batch.batch, usage="Usage: seedance batch MANIFEST --output DIR [OPTIONS]")
     app.command(estimate.estimate)
     app.command(expand.expand)
+    app.command(fields.fields)
     app.command(export.export, usage="Usage: seedance export DIR [OPTIONS]")
     app.command(review.review)
     app.command(tasks.status)
@@ -51,9 +69,11 @@ def build() -> App:
     app.command(record.tasks)
     app.command(record.spend)
     app.command(sandbox.sandbox)
-    order = "demo generate batch review expand export estimate status wait download tasks spend sandbox"
-    for position, name in enumerate(order.split()):
-        app[name].sort_key = position  # help lists them in the order in which a newcomer needs them
+    app.register_install_completion_command(
+        help="Install completion for this shell (bash, zsh, fish, PowerShell), and print where it is."
+    )
+    for position, name in enumerate(ORDER.split()):
+        app[name].sort_key = position
     return app
 
 

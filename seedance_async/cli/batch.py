@@ -21,7 +21,6 @@ from seedance_async.batch import names
 from seedance_async.batch.journal.remains import JOURNAL
 from seedance_async.batch.manifest_source import check_there, is_read_once
 from seedance_async.batch.reroll import takes_fault
-from seedance_async.batch.states import ENDED, State
 from seedance_async.cli import hooks
 from seedance_async.cli.batch_display import choose_display
 from seedance_async.cli.batch_options import Options, flag
@@ -45,20 +44,13 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
     from seedance_async import BatchRunner, SeedanceClient, SeedanceError, Summary
+    from seedance_async.batch.states import State
     from seedance_async.cli.batch_display import Display
     from seedance_async.cli.batch_run import Shortfall
 
 SANDBOX_MEMORY: Final = "sandbox.jsonl"
 """What the account of ``--sandbox`` remembers, in the batch's directory."""
 
-EDITED: Final = (
-    "edited since the run before: each is a new job, paid for itself; "
-    "what was made before stays, as NAME-before-edit"
-)
-REROLLED: Final = (
-    "new takes, each paid for itself: the newest has the job's own name; what was made before stays, as "
-    "NAME-take-1, …"
-)
 RETRY_FAILED: Final = (
     "to send anew what failed or was refused, at its price: the same command with --retry-failed"
 )
@@ -246,7 +238,7 @@ class _Command:
             write_message(_stopping(summary.stopped))
         if isinstance(summary.stopped, UnauthorizedError) and not self._options.sandbox:
             write_message(f"  {about_refused_key(self._connection.key_source())}")
-        if left := _left(summary):
+        if left := summary.left:
             self._write_command(*self._way_on(summary, left, shortfall))
         elif code == ExitCode.INTERRUPTED and not summary.total:
             self._write_command("interrupted before anything was sent; to go on:")
@@ -262,7 +254,8 @@ class _Command:
         reason = f"to go on with what is left ({counts})"
         if _is_mismatch(summary.stopped):
             return f"{reason} all the same:", evolve(options, accept_delivery=True)
-        if summary.later == sum(left.values()):  # this stage is over
+        if summary.later == sum(count for state, count in summary.counts.items() if state in left):
+            # This stage is over.
             return f"{reason}:", evolve(options, until=None, finish=None, set_fields=())
         if shortfall is not None:
             return f"{reason}, {_costs(shortfall)}:", evolve(options, max_credits=shortfall.cap)
@@ -281,18 +274,40 @@ class _Command:
             write_message(f"with the same jobs through {self._manifest} once more")
 
 
-def _left(summary: Summary) -> dict[State, int]:
-    """How many jobs another run would go on with, by their states."""
-    settled = {*ENDED, State.BLOCKED}
-    return {state: count for state, count in summary.counts.items() if state not in settled}
-
-
 def _write_takes(summary: Summary) -> None:
     """Write what was made anew, and where that leaves what was made before."""
-    if summary.changes.edited:
-        write_message(f"{summary.changes.edited} {EDITED}")
+    changes = summary.changes
+    if paid := changes.edited - changes.found:
+        write_message(_edited(paid))
+    if changes.found:
+        write_message(_found(changes.found))
     if summary.rerolled:
-        write_message(f"{summary.rerolled} {REROLLED}")
+        write_message(_rerolled(summary.rerolled))
+
+
+def _edited(jobs: int) -> str:
+    each = "it is a new job" if jobs == 1 else "each is a new job"
+    return (
+        f"{jobs:,} edited since the run before: {each}, paid for itself; what was made before stays, as "
+        "NAME-before-edit"
+    )
+
+
+def _found(jobs: int) -> str:
+    now = (
+        "it asks now for what was made before, and has"
+        if jobs == 1
+        else "they ask now for what was made before, and have"
+    )
+    return f"{jobs:,} edited since the run before, and nothing is paid for that: {now} its result"
+
+
+def _rerolled(takes: int) -> str:
+    subject = "1 new take," if takes == 1 else f"{takes:,} new takes, each"
+    return (
+        f"{subject} paid for itself: the newest has the job's own name; what was made before stays, as "
+        "NAME-take-1, …"
+    )
 
 
 @contextmanager

@@ -9,8 +9,9 @@ Events are JSON objects, one a line on stdout; further fields and further events
               ``credits_spent`` by earlier runs; ``max_credits``, and whether it is enough: ``fits_cap``
 ``job``       a job has come to its end: its line of ``results.jsonl``, and ``earlier``, whether an
               earlier run had brought it there
-``progress``  every ten seconds: ``counts`` by state, ``credits_used``, ``credits_refunded``,
-              ``credits_reserved`` and ``max_credits`` of all runs; ``requests`` and ``seconds`` of this one,
+``progress``  every ten seconds: ``counts`` of jobs by state, and ``others`` (older and further takes, jobs
+              gone from the manifest), ``credits_used``, ``credits_refunded``, ``credits_reserved`` and
+              ``max_credits`` of all runs; ``requests`` and ``seconds`` of this one,
               ``requests_in_window``, ``seconds_left``
 ``stopping``  nothing more is sent, because of a signal: ``reason``
 ``ended``     ``exit_code``, ``reason`` if it was stopped, ``gallery``, and the numbers of ``progress``
@@ -253,6 +254,7 @@ def _numbers(status: Status) -> dict[str, object]:
     summary = status.summary
     return {
         "counts": summary.counts,
+        "others": summary.others,
         "requests": status.requests,
         "credits_used": summary.credits_used,
         "credits_refunded": summary.credits_refunded,
@@ -278,6 +280,7 @@ def _job_fields(result: JobResult) -> dict[str, object]:
         "stale": result.stale,
         "in_manifest": result.in_manifest,
         "older_of": result.older_of,
+        "final_of": result.final_of,
         "seed": result.seed,
         "delivered": [each and each.to_dict() for each in result.delivered],
         "mismatches": result.mismatches,
@@ -302,7 +305,8 @@ def status_line(status: Status) -> str:
     ended = status.count(State.SAVED, State.FAILED, State.REFUSED, State.BLOCKED)
     return " · ".join(
         [
-            f"[{ended}/{summary.total}] {_counts(status)}",
+            f"[{ended}/{summary.total}] {_words(summary.counts)}",
+            *([f"beside them {_words(summary.others)}"] if summary.others else []),
             f"{status.requests_in_window} of {limit.requests} requests in the last {limit.period:g} s",
             f"{_credits_of(status, with_unit=True)}{_cap(status)}",
             f"{format_seconds(status.seconds)}{time_left(status, before=', ')}",
@@ -320,7 +324,8 @@ def totals(status: Status, page: Path | None) -> dict[str, str]:
     """What became of it all."""
     summary = status.summary
     return {
-        "jobs": f"{summary.total:,}: {_counts(status)}",
+        "jobs": f"{summary.total:,}: {_words(summary.counts)}",
+        **({"others": _others(summary.others)} if summary.others else {}),
         "time": format_seconds(status.seconds),
         "requests": f"{status.requests:,}",
         "credits": _credits_of(status),
@@ -338,8 +343,15 @@ def _reading(status: Status) -> str:
     return f"reading the manifest · {format_seconds(status.seconds)}"
 
 
-def _counts(status: Status) -> str:
-    return ", ".join(f"{count} {state}" for state, count in status.summary.counts.items())
+def _others(others: Mapping[State, int]) -> str:
+    """What is in the directory beside the manifest's jobs."""
+    return (
+        f"{sum(others.values()):,}: {_words(others)} (older takes, finals, and jobs gone from the manifest)"
+    )
+
+
+def _words(counts: Mapping[State, int]) -> str:
+    return ", ".join(f"{count} {state}" for state, count in counts.items())
 
 
 def _credits_of(status: Status, *, with_unit: bool = False) -> str:
@@ -404,6 +416,8 @@ def _figures(status: Status) -> Table:
     table.add_row("  requests", _requests(status))
     table.add_row("  credits", _credits(status))
     table.add_row("  time", _time(status))
+    if status.summary.others:
+        table.add_row("  others", Text(_others(status.summary.others), style="dim"))
     return table
 
 

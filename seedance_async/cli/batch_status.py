@@ -140,6 +140,7 @@ class Monitor:
     def _seconds_left(self, summary: Summary, now: float) -> float | None:
         if not summary.total:
             return None
-        waiting = 0 if summary.stopped else summary.counts.get(State.PLANNED, 0)
+        planned = summary.counts.get(State.PLANNED, 0) + summary.others.get(State.PLANNED, 0)
+        waiting = 0 if summary.stopped else planned
         needed = ceil(waiting / (self._client.usage.share_of_bound or 1.0))
         return max(0.0, self._client.expected_end(waiting=needed) - now)

@@ -14,6 +14,7 @@ from cyclopts import Parameter
 
 from seedance_async.batch import picks, results_reading
 from seedance_async.batch.journal.remains import RESULTS
+from seedance_async.batch.states import State
 from seedance_async.cli.output import write_data, write_message
 from seedance_async.errors import ConfigurationError
 from seedance_async.exit_codes import ExitCode
@@ -89,8 +90,9 @@ def export(
     """Hand over what a batch made: timelines, a contact sheet, a dataset, a list for ffmpeg.
 
     What is kept in a review (DIR/picks.jsonl) is handed over; where nothing is
-    kept, all jobs of the manifest that are saved. Paths in timelines and lists
-    are relative to them. Files that you have changed are not replaced.
+    kept, the newest saved take of every job of the manifest. A final stands in
+    the place of what it was made of. Paths in timelines and lists are relative
+    to them. Files that you have changed are not replaced.
 
     Exit codes: 0 written; 1 something could not be, or clips cannot be joined as
     they are; 2 a mistake, nothing written.
@@ -191,6 +193,13 @@ class _Export:
             self._fault(f"lines {', '.join(map(str, unreadable[:SHOWN]))} of results.jsonl cannot be read")
         if selection.unsaved:
             write_message(f"left out, because not saved: {_shown(selection.unsaved)}")
+        for take, job, state in selection.earlier[:SHOWN]:
+            write_message(f"{take} is handed over as the newest saved take of {job}: {_newer(state)}")
+        if len(selection.earlier) > SHOWN:
+            write_message(f"and so it is with {_count(len(selection.earlier) - SHOWN, 'more job')}")
+        if selection.parted:
+            reason = "because what they were made of was made anew since"
+            write_message(f"finals left out, {reason}: {_shown(selection.parted)}")
         if selection.rejected:
             write_message(f"left out, because rejected in the review: {selection.rejected}")
         if selection.gone:
@@ -308,6 +317,13 @@ def _why_nothing(selection: Selection) -> str:
 
 def _gone(selection: Selection) -> str:
     return f"{_count(selection.gone, 'job')}; what is kept in `seedance review` is handed over all the same"
+
+
+def _newer(state: str) -> str:
+    """What became of a newer take that is not saved."""
+    if state in {State.FAILED, State.REFUSED}:
+        return f"a newer one {'has failed' if state == State.FAILED else 'was refused'}"
+    return f"a newer one is under way ({state})"
 
 
 def _row(what: str, path: Path, extent: str) -> None:

@@ -21,6 +21,7 @@ from seedance_async import wire
 from seedance_async.batch.delivery import wish_of
 from seedance_async.cli.collect import save, wait_for_all, write_final
 from seedance_async.cli.connection import Connection
+from seedance_async.cli.expectation import check_cap, expectation, expected_price
 from seedance_async.cli.media import Media
 from seedance_async.cli.output import write_message
 from seedance_async.cli.paths import Output, check_writable
@@ -29,6 +30,8 @@ from seedance_async.credit_format import format_credits
 from seedance_async.errors import ConfigurationError
 from seedance_async.media.written import as_written
 from seedance_async.models import MEDIA_FIELDS, REQUEST_TYPES
+from seedance_async.models.reference import ABOUT
+from seedance_async.models.rules import accepted
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine, Iterator, Sequence
@@ -37,27 +40,6 @@ if TYPE_CHECKING:
 
     from seedance_async import SeedanceClient
     from seedance_async.models import Request, Submission, Task
-
-HELP: Final = {
-    "mode": "Follows from the media given.",
-    "quality_tier": "Picture quality, and price.",
-    "channel": "The vendor's route to the model.",
-    "aspect_ratio": "Width to height.",
-    "duration": "Seconds, 4 to 15.",
-    "resolution": "Size of the picture.",
-    "image_url": "Start frame: a public https URL, or a local file with --media-store.",
-    "end_image_url": "End frame, beside a start frame.",
-    "media_urls": "Reference picture or clip; repeat for more.",
-    "generate_audio": "Make sound, too; on by default.",
-    "fixed_lens": "Keep the camera still.",
-    "seed": "-1 to 4294967295; the same seed makes the same clip again.",
-    "type": "Follows from the pictures given.",
-    "image_size": "Width to height.",
-    "output_format": "File format.",
-    "image_urls": "Source picture; repeat for more.",
-    "batch_count": "How many pictures of the prompt, 1 to 4.",
-}
-"""A line for every field of every request but the prompt."""
 
 SUMMARIES: Final = {
     "seedance2": "A clip by Seedance 2: from text, from a start frame, or from reference media.",
@@ -70,6 +52,7 @@ IdempotencyKey = Annotated[
     str | None,
     Parameter(help="Key of an earlier run of this very command: collects its job instead of paying again."),
 ]
+MaxCredits = Annotated[float | None, Parameter(help="Send nothing that may cost more credits than this.")]
 NoEmbed = Annotated[
     bool,
     Parameter(negative=(), show_default=False, help="Leave the prompt out of the files' own metadata."),
@@ -96,13 +79,21 @@ async def generate(
     directory: Path,
     key: str | None,
     timeout: float | None,
+    max_credits: float | None,
     embed: bool,
     media: Media,
     connection: Connection,
 ) -> int:
-    """Submit a request, wait for its tasks and save their files."""
+    """Submit a request, wait for its tasks and save their files.
+
+    Raises:
+        CreditCapError: it may cost more than ``max_credits``; nothing was sent.
+    """
+    price = expected_price(request, connection)
+    check_cap(price, max_credits)
     job = _Job(request, key=key or str(uuid.uuid4()), directory=directory, embed=embed, connection=connection)
     async with connection.client(media_store=media.store()) as client:
+        write_message(expectation(price, client.forecast(request)))
         try:
             return await job.run(client, timeout=timeout)
         except anyio.get_cancelled_exc_class():
@@ -167,6 +158,7 @@ def _command(model: str, request_type: type[Request]) -> Callable[..., Coroutine
         output: Output = Path(),
         idempotency_key: IdempotencyKey = None,
         timeout: TimeoutFlag = None,
+        max_credits: MaxCredits = None,
         no_embed: NoEmbed = False,
         media: Media | None = None,
         connection: Connection | None = None,
@@ -184,6 +176,7 @@ def _command(model: str, request_type: type[Request]) -> Callable[..., Coroutine
             directory=output,
             key=idempotency_key,
             timeout=timeout,
+            max_credits=max_credits,
             embed=not no_embed,
             media=media or Media(),
             connection=connection or Connection(),
@@ -213,11 +206,20 @@ def _flag(field: attrs.Attribute[object], hint: object) -> Parameter:
     default = str(field.default) if isinstance(field.default, str | int) and hint is not bool else None
     return Parameter(
         name=one_name,
-        help=HELP[field.name],
+        help=_help(field, hint),
         show_default=(lambda _: default) if default else False,
         negative=() if repeated else None,
         converter=None if repeated or hint is bool else _as_written,
     )
+
+
+def _help(field: attrs.Attribute[object], hint: object) -> str:
+    """A line about a field, with what it accepts where cyclopts does not list it."""
+    about = ABOUT[field.name]
+    if hint is bool:
+        return f"{about} On by default." if field.default else about
+    is_number = typing.get_origin(hint) is not Literal and field.name not in MEDIA_FIELDS
+    return f"{about} Accepts {accepted(field)}." if is_number else about
 
 
 def _plain_type(hint: object) -> object:

@@ -1,11 +1,15 @@
 """The choice of what a batch hands over: which jobs, which of their files, in which order.
 
-What is kept in a review is handed over, and only that. Where nothing is kept, every saved job is but those
-that were rejected, that are gone from the manifest, or that are older results of another. A pick is of tasks,
-not of a name: a job that was made anew since was not looked at.
+What is kept in a review is handed over, and only that. Where nothing is kept, the newest saved result of each
+job is, but of those that were rejected or that are gone from the manifest. Where a newer take is under way
+or has failed, that is the one before it. A pick is of tasks, not of a name: a job that was made anew since
+was not looked at.
 
-The order is that of ``results.jsonl``, which is that of the manifest; a take that was kept stands where its
-job does.
+A final stands in the place of the take that it was made of, unless it was rejected. What the manifest asks
+for by itself is nobody's final.
+
+The order is that of ``results.jsonl``, which is that of the manifest; a take that was kept, and a final,
+stand where their job does.
 
 Pure.
 """
@@ -58,6 +62,9 @@ class Selection:
         shots: in their order.
         kept: whether they are what was kept in a review.
         unsaved: names of jobs that have no files yet, or never will.
+        earlier: takes that are handed over because a newer one is not there: each with the name of its job,
+            and with the state of the newer one.
+        parted: names of finals that are left out, because the job of their take was made anew since.
         rejected: how many saved jobs a review has left out.
         gone: how many saved jobs are left out because they are not in the manifest any more.
     """
@@ -65,6 +72,8 @@ class Selection:
     shots: tuple[Shot, ...]
     kept: bool = False
     unsaved: tuple[str, ...] = ()
+    earlier: tuple[tuple[str, str, str], ...] = ()
+    parted: tuple[str, ...] = ()
     rejected: int = 0
     gone: int = 0
 
@@ -83,15 +92,22 @@ def select(results: Mapping[str, Result], picks: Mapping[TaskIds, Pick]) -> Sele
     """
     saved = [result for result in results.values() if result.state == State.SAVED]
     kept = [result for result in saved if _choice(result, picks) == "keep"]
-    current = [result for result in saved if _is_current(result)]
-    wanted = kept or [result for result in current if _choice(result, picks) != "reject"]
+    newest = _newest(results, saved)
+    wanted = kept or [result for result in newest if _choice(result, picks) != "reject"]
+    finals = _finals(saved, picks)
+    chosen = {each.name: each for each in (finals.get(result.name, result) for result in wanted)}
+    jobs = {each.name: job for each in wanted if (job := _awaited(each, results)) is not None}
     return Selection(
-        shots=tuple(shot for result in _in_order(wanted, results) for shot in _shots(result)),
+        shots=tuple(shot for result in _in_order(chosen.values(), results) for shot in _shots(result)),
         kept=bool(kept),
         unsaved=tuple(
-            name for name, each in results.items() if _is_current(each) and each.state != State.SAVED
+            name
+            for name, each in results.items()
+            if _is_current(each) and each.state != State.SAVED and name not in jobs.values()
         ),
-        rejected=0 if kept else len(current) - len(wanted),
+        earlier=tuple((take, job, results[job].state) for take, job in jobs.items()),
+        parted=() if kept else tuple(_parted(finals.values(), newest, results)),
+        rejected=0 if kept else len(newest) - len(wanted),
         gone=0 if kept else sum(_is_gone(each) and _choice(each, picks) != "reject" for each in saved),
     )
 
@@ -103,22 +119,57 @@ def _choice(result: Result, picks: Mapping[TaskIds, Pick]) -> str | None:
 
 
 def _is_current(result: Result) -> bool:
-    """Whether it is a job of the manifest, with its newest result."""
+    """Whether it is a job of the manifest, with its newest result, or the newest final of one."""
     return result.in_manifest and result.older_of is None
 
 
 def _is_gone(result: Result) -> bool:
     """Whether it is a job that stood in an earlier manifest only."""
-    return not result.in_manifest and result.older_of is None
+    return not result.in_manifest and result.older_of is None and result.final_of is None
+
+
+def _newest(results: Mapping[str, Result], saved: Iterable[Result]) -> list[Result]:
+    """The newest saved result of each job of the manifest: its own, else the last of its older takes."""
+    takes = {each.older_of: each for each in saved if each.older_of is not None}
+    jobs = [each for each in results.values() if _is_current(each) and each.final_of is None]
+    found = (each if each.state == State.SAVED else takes.get(each.name) for each in jobs)
+    return [each for each in found if each is not None]
+
+
+def _awaited(result: Result, results: Mapping[str, Result]) -> str | None:
+    """The job that an older take is handed over of because its newest result is not there; else None."""
+    job = results.get(result.older_of or "")
+    return None if job is None or job.state == State.SAVED else job.name
+
+
+def _finals(saved: Iterable[Result], picks: Mapping[TaskIds, Pick]) -> dict[str, Result]:
+    """The newest final of each take that has one, which was not rejected; by the name of the take."""
+    made = [each for each in saved if each.final_of is not None and _choice(each, picks) != "reject"]
+    older, newest = (
+        [each for each in made if (each.older_of is None) is is_newest] for is_newest in (False, True)
+    )
+    return {str(each.final_of): each for each in (*older, *newest)}
+
+
+def _parted(
+    finals: Iterable[Result], newest: Iterable[Result], results: Mapping[str, Result]
+) -> Iterator[str]:
+    """The finals of takes whose jobs were made anew since."""
+    names = {each.name for each in newest}
+    for final in finals:
+        take = results.get(final.final_of or "")
+        if _is_current(final) and take is not None and take.name not in names:
+            yield final.name
 
 
 def _in_order(wanted: Iterable[Result], results: Mapping[str, Result]) -> list[Result]:
-    """Results in the order of the manifest's lines; a take stands where its job does."""
+    """Results in the order of the manifest's lines; a take and a final stand where their job does."""
     places = {name: (_line(each), place) for place, (name, each) in enumerate(results.items())}
 
     def place(result: Result) -> tuple[tuple[int, int], tuple[int, int]]:
-        own = places[result.name]
-        return places.get(result.older_of or result.name, own), own
+        take = results.get(result.final_of or "", result)
+        own = places[take.name]
+        return places.get(take.older_of or take.name, own), own
 
     return sorted(wanted, key=place)
 

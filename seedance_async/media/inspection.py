@@ -169,6 +169,14 @@ class Inspector:
                 wrong.append((name, problem.message))
         return found, wrong
 
+    def fault(self, ref: str, path: str) -> str | None:
+        """Why a file has not the content any more that it had, by what stands for it; None if it has."""
+        try:
+            found = self._inspected(path)
+        except MediaError as problem:
+            return problem.message
+        return None if found.ref == ref else f"{path!r:.300} has another content than when the take was made"
+
     def _ref(self, text: str) -> tuple[str, str]:
         path = os.path.abspath(text)  # noqa: PTH100 - as above
         try:

@@ -8,6 +8,7 @@ from seedance_async.models.local_files import LocalFile
 from seedance_async.models.requests import (
     MEDIA_FIELDS,
     REQUEST_TYPES,
+    BaseRequest,
     GptImage2,
     ImageAspectRatio,
     ImageChannel,
@@ -32,6 +33,7 @@ from seedance_async.models.settings import CreditLimits, RateLimit, RetryPolicy,
 __all__ = [
     "MEDIA_FIELDS",
     "REQUEST_TYPES",
+    "BaseRequest",
     "CreditLimits",
     "Delivered",
     "GptImage2",

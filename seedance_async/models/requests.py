@@ -9,11 +9,12 @@ mode: none is text-to-…, ``image_url`` or ``image_urls`` is image-to-…, ``me
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Mapping, Sequence  # noqa: F401 - a converter's annotation names it
-from typing import ClassVar, Final, Literal, Self, TypeAlias, get_args
+from typing import ClassVar, Final, Generic, Literal, Self, TypeAlias, get_args
 
 import attrs
 from attrs import Factory, field, frozen
 
+from seedance_async.answers import ImageOutput, OutputT_co, VideoOutput
 from seedance_async.convertible import Convertible
 from seedance_async.errors import ValidationError
 from seedance_async.models.converters import url_text, url_tuple, whole_seconds
@@ -85,8 +86,8 @@ def _type_of_media(request: GptImage2 | NanoBananaPro) -> ImageType:
     return "image-to-image" if _is_given(request.image_urls) else "text-to-image"
 
 
-class FromFields(Convertible):
-    """A request that is made of fields by the API's names, as JSON and manifests have them."""
+class BaseRequest(Convertible, Generic[OutputT_co]):
+    """A request, made of fields by the API's names as JSON has them; each of its tasks has this output."""
 
     __slots__ = ()
     readable = True
@@ -129,7 +130,7 @@ def _unknown_field(name: str, known: Collection[str]) -> str:
 
 
 @frozen(kw_only=True)
-class Seedance2Video(FromFields):
+class Seedance2Video(BaseRequest[VideoOutput]):
     """One Seedance 2 video: ``POST /video/seedance2``.
 
     Attributes:
@@ -140,8 +141,13 @@ class Seedance2Video(FromFields):
         end_image_url: the last frame; optional, in image-to-video only.
         media_urls: 1 to 12 images and videos, in media-to-video only. Video URLs must support Range requests.
         mode: derived from the media if left out.
+        quality_tier: ``mini``, ``standard`` or ``pro``: picture quality, and price.
+        channel: the vendor's route to the model: ``standard``, ``real`` or ``wild``.
+        aspect_ratio: width to height; ``adaptive`` takes that of the media.
         duration: 4 to 15 seconds, as an int or a text of one. When extending a clip, the length added.
-        resolution: ``1080p-plus`` and ``4k`` need ``quality_tier="pro"``.
+        resolution: ``720p``, ``1080p``, or, with ``quality_tier="pro"`` only, ``1080p-plus`` and ``4k``.
+        generate_audio: whether it has sound.
+        fixed_lens: whether the camera stays still.
         seed: -1 to 4,294,967,295; not on the ``real`` channel and not on the ``mini`` tier.
 
     Raises:
@@ -210,15 +216,16 @@ class Seedance2Video(FromFields):
 
 
 @frozen(kw_only=True)
-class GptImage2(FromFields):
+class GptImage2(BaseRequest[ImageOutput]):
     """One to four pictures by GPT Image 2: ``POST /image/gpt-image-2``.
 
     Attributes:
         prompt: 3 to 20,000 characters.
         image_urls: 1 to 10 source pictures, URLs or paths, in image-to-image only.
         type: derived from ``image_urls`` if left out; always sent, as the table requires.
-        resolution: required by the table; the default is sent explicitly.
-        aspect_ratio: required by the table; the default is sent explicitly.
+        resolution: ``1K``, ``2K`` or ``4K``; required by the table, so the default is sent explicitly.
+        aspect_ratio: width to height, or ``auto``; required by the table, so the default is sent explicitly.
+        channel: the vendor's route to the model: ``standard`` or ``economy``.
         batch_count: 1 to 4 pictures, each a task of its own.
 
     Raises:
@@ -251,7 +258,7 @@ class GptImage2(FromFields):
 
 
 @frozen(kw_only=True)
-class NanoBananaPro(FromFields):
+class NanoBananaPro(BaseRequest[ImageOutput]):
     """One picture by Nano Banana Pro: ``POST /image/nano-banana-pro``.
 
     Attributes:
@@ -259,6 +266,8 @@ class NanoBananaPro(FromFields):
         image_urls: 1 to 8 source pictures, URLs or paths, in image-to-image only.
         type: derived from ``image_urls`` if left out; always sent, as the table requires.
         image_size: an aspect ratio, under the name the API gives it here.
+        output_format: ``png`` or ``jpeg``.
+        resolution: ``1K``, ``2K`` or ``4K``.
 
     Raises:
         ValidationError: with every problem, field by field.

@@ -29,6 +29,24 @@ from seedance_async.suggestions import suggestion
 Rule: TypeAlias = Callable[[object], str | None]
 """Function from a value to the reason why it is refused, or None."""
 
+
+@attrs.frozen
+class StatedRule:
+    """A rule that can say what it accepts, for tables of fields and for help.
+
+    Attributes:
+        accepts: the values, in a few words.
+        check: the rule itself.
+    """
+
+    accepts: str
+    check: Rule
+
+    def __call__(self, value: object) -> str | None:
+        """The reason why a value is refused, or None."""
+        return self.check(value)
+
+
 Problem: TypeAlias = tuple[str, str]
 """A field's name, and the reason why its value is refused."""
 
@@ -46,6 +64,12 @@ IN_APP_LABEL: Final = re.compile(r"@\s*(?:图片|图像|视频|影片|音频|素
 def ruled(rule: Rule) -> dict[str, Rule]:
     """Metadata of an attrs field that has to obey ``rule``."""
     return {_RULE: rule}
+
+
+def accepted(field: attrs.Attribute[object]) -> str:
+    """What a field accepts, in a few words; nothing if its rule does not say it."""
+    rule = field.metadata.get(_RULE)
+    return rule.accepts if isinstance(rule, StatedRule) else ""
 
 
 def problems(instance: attrs.AttrsInstance, conflicts: Iterable[Problem] = ()) -> list[Problem]:
@@ -101,7 +125,7 @@ def _plain(value: object) -> object:
             return value
 
 
-def one_of(words: Sequence[str]) -> Rule:
+def one_of(words: Sequence[str]) -> StatedRule:
     """Rule: one of the documented words, exactly as written."""
 
     def check(value: object) -> str | None:
@@ -110,15 +134,18 @@ def one_of(words: Sequence[str]) -> Rule:
         hint = suggestion(value, words) if isinstance(value, str) else ""
         return f"must be one of {', '.join(map(repr, words))}; got {shown(value)}{hint}"
 
-    return check
+    return StatedRule(", ".join(words), check)
 
 
-def true_or_false(value: object) -> str | None:
-    """Rule: a boolean; no number or text stands for one."""
+def _boolean(value: object) -> str | None:
     return None if isinstance(value, bool) else f"must be true or false; got {shown(value)}"
 
 
-def whole_number(low: int, high: int | None = None, *, of: str = "") -> Rule:
+true_or_false: Final = StatedRule("true, false", _boolean)
+"""Rule: a boolean; no number or text stands for one."""
+
+
+def whole_number(low: int, high: int | None = None, *, of: str = "") -> StatedRule:
     """Rule: an integer from ``low`` to ``high``, both included; no upper limit without ``high``."""
     wanted = f"whole number of {of}" if of else "whole number"
     span = f"from {low} up" if high is None else f"from {low} to {high}"
@@ -129,7 +156,7 @@ def whole_number(low: int, high: int | None = None, *, of: str = "") -> Rule:
             return None
         return f"must be a {wanted} {span}; got {shown(value)}"
 
-    return check
+    return StatedRule(span.removeprefix("from "), check)
 
 
 def seconds(value: object) -> str | None:
@@ -146,12 +173,13 @@ def credit_amount(value: object) -> str | None:
     return f"must be a number of credits, 0 or more; got {shown(value)}"
 
 
-def optional(rule: Rule) -> Rule:
+def optional(rule: Rule) -> StatedRule:
     """Rule: None, or a value that ``rule`` allows."""
-    return lambda value: None if value is None else rule(value)
+    accepts = rule.accepts if isinstance(rule, StatedRule) else ""
+    return StatedRule(accepts, lambda value: None if value is None else rule(value))
 
 
-def prompt(max_characters: int) -> Rule:
+def prompt(max_characters: int) -> StatedRule:
     """Rule: a prompt of 3 to ``max_characters`` characters (code points) that the API can use."""
 
     def check(value: object) -> str | None:
@@ -163,10 +191,10 @@ def prompt(max_characters: int) -> Rule:
             return f"must have 3 to {max_characters} characters; got {len(value)}"
         return _prompt_content_fault(value)
 
-    return check
+    return StatedRule(f"3 to {max_characters} characters", check)
 
 
-def media_url(*, only_pictures: bool = False) -> Rule:
+def media_url(*, only_pictures: bool = False) -> StatedRule:
     """Rule: a public https URL, a link to the output of another job, or a local file.
 
     Args:
@@ -184,7 +212,7 @@ def media_url(*, only_pictures: bool = False) -> Rule:
         fault = public_url_fault(value)
         return f"{shown_url(value)} {fault}" if fault else None
 
-    return check
+    return StatedRule("a picture" if only_pictures else "a picture or clip", check)
 
 
 def _link_fault(text: str, *, only_pictures: bool) -> str | None:
@@ -199,7 +227,7 @@ def _link_fault(text: str, *, only_pictures: bool) -> str | None:
     return None
 
 
-def media_urls(maximum: int, *, only_pictures: bool = False) -> Rule:
+def media_urls(maximum: int, *, only_pictures: bool = False) -> StatedRule:
     """Rule: at most ``maximum`` of what ``media_url`` allows; the minimum depends on the request's mode."""
     one = media_url(only_pictures=only_pictures)
 
@@ -214,7 +242,7 @@ def media_urls(maximum: int, *, only_pictures: bool = False) -> Rule:
             faults.insert(0, f"may hold at most {maximum} URLs; got {len(value)}")
         return "; ".join(faults) or None
 
-    return check
+    return StatedRule(f"1 to {maximum} {'pictures' if only_pictures else 'pictures and clips'}", check)
 
 
 def split_urls(text: str) -> list[str]:

@@ -13,8 +13,11 @@ from seedance_async.batch import picks, results_reading
 from seedance_async.batch.run_options import PlanOptions
 from seedance_async.batch.states import State
 from seedance_async.batch.survey import survey
+from seedance_async.cli.media import PlayStore
 from seedance_async.sandbox import Sandbox
-from tests.batch.helpers import charged, opened, pictures, run_once, states, submits
+from tests.batch.helpers import charged, opened, pictures, results_of, run_once, states, submits
+from tests.batch.test_local_files import painted
+from tests.batch.test_local_files import run as run_with_store
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -344,3 +347,95 @@ async def test_changes_that_make_no_sense_are_refused_at_once(
     async with Sandbox() as sandbox, SeedanceClient(sandbox.api_key, sandbox.base_url) as client:
         with pytest.raises(ConfigurationError, match=reason):
             BatchRunner(client, tmp_path, finish=changes)
+
+
+async def test_a_take_with_local_files_is_finished_with_the_same_files(tmp_path: Path) -> None:
+    """By its content, through the media store, whatever the file is called by now; once, and then no more."""
+    local = {**CLIP, "media_urls": ["shots/red.png"], "image_url": None}
+    picture = {**PICTURE, "image_urls": ["shots/red.png", "$still.image"]}
+    painted(tmp_path / "shots" / "red.png")
+    out, kept = tmp_path / "out", ("boat", "hat")
+    async with Sandbox() as sandbox:
+        manifest = manifest_of(tmp_path, still=PICTURE, boat=local, hat=picture)
+        await run_with_store(sandbox, out, manifest, PlayStore())
+        keep(out, *kept)
+        (tmp_path / "shots" / "red.png").rename(tmp_path / "red.png")
+        manifest_of(
+            tmp_path,
+            still=PICTURE,
+            boat={**local, "media_urls": ["red.png"]},
+            hat={**picture, "image_urls": ["red.png", "$still.image"]},
+        )
+        results, _ = await run_with_store(sandbox, out, manifest, PlayStore(), finish={"prompt": "It sails"})
+        await run_with_store(sandbox, out, manifest, PlayStore(), finish={"prompt": "It sails"})
+
+        sent = bodies(sandbox)
+        assert 5 == len(sent) == len(sandbox.paid_tasks)
+        for field in ("media_urls", "image_urls"):
+            before, after = [
+                [url.split("?")[0] for url in body[field]] for body in sent if body.get(field) is not None
+            ]
+            assert before == after
+    assert all(State.SAVED is results[f"{name}-final"].state for name in kept)
+    assert str(tmp_path / "red.png") == results_reading.read(out)["boat-final"].fields["media_urls"][0]  # type: ignore[index]
+
+
+async def test_all_that_keeps_finals_from_being_made_is_told_at_once(tmp_path: Path) -> None:
+    """Stills made anew, files that changed, fields that break a rule; then the good ones can be chosen."""
+    painted(tmp_path / "red.png")
+    jobs = {
+        "still": PICTURE,
+        "clip": {**CLIP, "image_url": "$still.image"},
+        "filed": {**CLIP, "image_url": "red.png"},
+        "hat": {**PICTURE, "prompt": "A blue hat"},
+        "good": CLIP,
+    }
+    out = tmp_path / "out"
+    async with Sandbox() as sandbox:
+        manifest = manifest_of(tmp_path, **jobs)
+        await run_with_store(sandbox, out, manifest, PlayStore())
+        keep(out, "clip", "filed", "hat", "good")
+        await run_with_store(sandbox, out, manifest, PlayStore(), reroll=["still"])
+        painted(tmp_path / "red.png", "blue")
+        manifest_of(tmp_path, **{name: job for name, job in jobs.items() if name != "filed"})
+        sent = len(submits(sandbox))
+        with pytest.raises(ValidationError) as refused:
+            await run_with_store(sandbox, out, manifest, PlayStore(), finish=BETTER)
+        with pytest.raises(ValidationError, match="is a local file, and the API fetches URLs only"):
+            await run_with_store(sandbox, out, manifest, None, finish=BETTER)
+        assert sent == len(submits(sandbox))
+        await run_with_store(sandbox, out, manifest, PlayStore(), finish=BETTER, until="good")
+
+        assert ["1080p"] == [body["resolution"] for body in bodies(sandbox, after=sent)]
+    told = str(refused.value)
+    for words in (
+        "takes '$still.image', which was made anew or is gone since: keep a take of what is there (clip)",
+        "red.png' has another content than when the take was made (filed)",
+        "none is made as long as one cannot be; --until PATTERN",
+        "good can be so",
+    ):
+        assert words in told
+    assert ["image_url", "image_url", "resolution", "until"] == [field for field, _ in refused.value.problems]
+
+
+async def test_what_a_final_is_made_of_stays_on_record(tmp_path: Path) -> None:
+    """In whatever run comes after it, and under the name that the take has then; not once it is a job."""
+    out = tmp_path / "out"
+    async with Sandbox() as sandbox:
+        manifest = await begun(sandbox, tmp_path, kept=("boat",), boat=PICTURE)
+        await finished(sandbox, manifest)
+        told = [results_reading.read(out)["boat-final"]]
+        async with opened(sandbox, out) as batch:
+            await results_of(batch, manifest)
+            counts, others = batch.summary.counts, batch.summary.others
+        told.append(results_reading.read(out)["boat-final"])
+        await run_once(sandbox, out, manifest, reroll=["boat"])
+        told.append(results_reading.read(out)["boat-final"])
+        manifest_of(tmp_path, **{"boat": PICTURE, "boat-final": {**PICTURE, **LARGER}})
+        await run_once(sandbox, out, manifest)
+        told.append(results_reading.read(out)["boat-final"])
+
+        assert 3 == len(submits(sandbox))
+    assert ["boat", "boat", "boat-take-1", None] == [each.final_of for each in told]
+    assert all(each.in_manifest for each in told)
+    assert ({State.SAVED: 1}, {State.SAVED: 1}) == (counts, others)

@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from seedance_async import GptImage2, ManifestError, NanoBananaPro, Seedance2Video
-from seedance_async.batch import manifest
+from seedance_async.batch import cells
 from seedance_async.batch.manifest import Line, fingerprint, read
 from seedance_async.models import REQUEST_TYPES
 
@@ -245,10 +245,10 @@ def test_cells_are_read_by_the_types_of_the_models() -> None:
     """CSV knows text only; the tables here and the models must not drift apart."""
     hints = {name: hint for kind in REQUEST_TYPES.values() for name, hint in get_type_hints(kind).items()}
 
-    assert {name for name, hint in hints.items() if hint is bool} == manifest.BOOLEANS
-    assert {name for name, hint in hints.items() if "tuple" in str(hint)} == manifest.LISTS
+    assert {name for name, hint in hints.items() if hint is bool} == cells.BOOLEANS
+    assert {name for name, hint in hints.items() if "tuple" in str(hint)} == cells.LISTS
     integers = {name for name, hint in hints.items() if hint in (int, int | None)} - {"duration"}
-    assert integers | {"repeat"} == manifest.INTEGERS
+    assert integers | {"repeat"} == cells.INTEGERS
 
 
 @pytest.mark.case(125)

@@ -73,6 +73,27 @@ def test_every_picture_shows(opened: Watched) -> None:
     assert all(width > 256 for width in widths)
 
 
+def test_a_row_has_one_height_and_fills_the_page(opened: Watched) -> None:
+    """Whatever the shapes in it; the last one may end early."""
+    page = opened.page
+    shapes = "(all) => all.forEach((one, i) => one.style.setProperty('--ratio', [0.5625, 1, 2.3333][i % 3]))"
+    page.eval_on_selector_all("figure", shapes)
+    measure = """all => all.map((one) => [one, one.firstElementChild].flatMap((box) => {
+        const {top, right, height} = box.getBoundingClientRect();
+        return [top, right, height].map(Math.round);
+    }))"""
+    rows: dict[int, list[list[int]]] = {}
+    for card in page.eval_on_selector_all("figure", measure):
+        rows.setdefault(card[0], []).append(card)
+
+    assert len(rows) > 2
+    for cards in rows.values():
+        assert max(card[5] for card in cards) - min(card[5] for card in cards) <= 2  # the pictures
+    width = page.eval_on_selector("main", "one => Math.round(one.getBoundingClientRect().right)")
+    *full, _ = (max(card[1] for card in cards) for cards in rows.values())
+    assert all(abs(right - width) <= 2 for right in full)
+
+
 def test_a_clip_plays_under_the_pointer_and_rests_when_it_leaves(opened: Watched) -> None:
     """It is not even loaded before, and goes back to its poster afterwards."""
     clip = opened.page.locator("video")

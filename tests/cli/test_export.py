@@ -13,12 +13,14 @@ from unittest import mock
 import av
 import opentimelineio as otio
 import pytest
+from attrs import frozen
 from opentimelineio.url_utils import filepath_from_url
 from PIL import Image
 
 from seedance_async import BatchRunner, Job, NanoBananaPro, Seedance2Video, SeedanceClient
+from seedance_async.batch import picks, results_reading
 from seedance_async.export import places
-from seedance_async.sandbox import Sandbox
+from seedance_async.sandbox import Fault, Sandbox
 from seedance_async.sandbox.media import clip as drawn_clip
 
 if TYPE_CHECKING:
@@ -464,3 +466,72 @@ async def test_a_mistake_of_one_flag_leaves_nothing_of_the_others(boats: Path, s
     assert 2 == ended.code
     assert "7 frames a second have no timecode; use --otio" in ended.err
     assert not Path("c.otio").exists()
+
+
+async def test_a_final_and_a_take_whose_newer_one_has_failed_are_what_is_handed_over(
+    tmp_path: Path, seedance: Type, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """In every form alike, after whatever run: never beside the take, and never the job left out."""
+    monkeypatch.chdir(tmp_path)
+    manifest, out = Path("jobs.jsonl"), Path("out")
+    jobs = [
+        {"name": name, "model": "seedance2", "prompt": f"A boat, {name}", "duration": 4}
+        for name in ("dawn", "noon")
+    ]
+    manifest.write_text("".join(json.dumps(job) + "\n" for job in jobs))
+
+    async def run(sandbox: Sandbox, **options: Any) -> None:  # noqa: ANN401 - whatever a runner takes
+        async with (
+            SeedanceClient(sandbox.api_key, sandbox.base_url) as client,
+            BatchRunner(client, out, **options) as batch,
+        ):
+            [result async for result in batch.run(manifest)]
+
+    async with Sandbox() as sandbox:
+        await run(sandbox)
+        (dawn,) = [each for each in results_reading.read(out).values() if each.name == "dawn"]
+        picks.write(out, "dawn", dawn.task_ids, pick="keep")
+        await run(sandbox, finish={"generate_audio": False})
+        picks.write(out, "dawn", dawn.task_ids, pick=None)
+        finished = await exported(seedance, out)
+        sandbox.faults.add(Fault(effect="status", on="submit", moment="before", status=400))
+        await run(sandbox, reroll=["noon"])
+        refused = await exported(seedance, out)
+
+        assert 3 == len(sandbox.paid_tasks)
+    assert [["dawn-final", "noon"]] * 4 == finished.forms == refused.forms
+    assert "newest saved take" not in finished.told
+    assert (
+        "noon-take-1 is handed over as the newest saved take of noon: a newer one was refused" in refused.told
+    )
+    assert "not saved" not in refused.told
+
+
+@frozen
+class Exported:
+    """What was handed over: the names of the files by timeline, list of edits, dataset and list of clips."""
+
+    forms: list[list[str]]
+    told: str
+
+
+async def exported(seedance: Type, out: Path) -> Exported:
+    """Hand over a batch in every form."""
+    shutil.rmtree("set", ignore_errors=True)
+    ending = await seedance(
+        "export", out, "--otio", "t.otio", "--edl", "t.edl", "--contact-sheet", "s.jpg", "--dataset", "set",
+        "--concat", "c.txt",
+    )  # fmt: skip
+    assert 0 <= ending.code <= 1
+    clips = otio.adapters.read_from_file("t.otio").video_tracks()[0]
+    edits = [text.split(":")[-1] for text in Path("t.edl").read_text().splitlines() if ".mp4" in text]
+    lines = [json.loads(text) for text in Path("set/metadata.jsonl").read_text().splitlines()]
+    listed = [text for text in Path("c.txt").read_text().splitlines() if text.startswith("file")]
+    forms = [
+        [clip.media_reference.target_url for clip in clips],
+        edits,
+        [each["file_name"] for each in lines],
+        [text.strip("'") for text in listed],
+    ]
+    names = [list(dict.fromkeys(Path(file.strip()).stem for file in files)) for files in forms]
+    return Exported(names, ending.err)

@@ -10,9 +10,9 @@ import attrs
 import av
 import pytest
 
-from seedance_async.cli.generate import HELP
 from seedance_async.exit_codes import ExitCode
 from seedance_async.models import REQUEST_TYPES
+from seedance_async.models.reference import ABOUT
 from seedance_async.sandbox import Fault
 
 if TYPE_CHECKING:
@@ -45,9 +45,26 @@ async def test_generate_tells_key_and_task_before_it_waits(
 
     (task,) = seedance_sandbox.tasks.values()
     reported = ending.err.splitlines()
-    assert f"idempotency key {task.idempotency_key}" == reported[1]
-    assert f"{task.id} accepted · 8 credits" == reported[2]
+    assert reported[1].startswith("expected: 8 credits (an example of the vendor's), ")
+    assert f"idempotency key {task.idempotency_key}" == reported[2]
+    assert f"{task.id} accepted · 8 credits" == reported[3]
     assert reported[-1].startswith(f"{task.id} completed after ")
+
+
+async def test_a_job_that_may_cost_too_much_is_not_sent(
+    seedance: Type, seedance_sandbox: Sandbox, tmp_path: Path
+) -> None:
+    """By the best price known, and also where there is none; what costs less goes through."""
+    command = ("generate", "seedance2", "A paper boat", "-o", tmp_path, "--max-credits")
+    refused = await seedance(*command, 29)
+    unknown = await seedance(*command, 1000, "--quality-tier", "pro", "--resolution", "4k")
+
+    assert ExitCode.OUT_OF_CREDITS == refused.code == unknown.code
+    assert "may cost 30 credits, and --max-credits is 29" in refused.err
+    assert "nobody has reported a price" in unknown.err
+    assert not seedance_sandbox.requests
+
+    assert ExitCode.OK == (await seedance(*command, 30)).code
 
 
 async def test_generate_sends_what_the_flags_say(
@@ -284,4 +301,4 @@ def test_every_field_of_a_request_is_a_flag_with_a_word_about_it(request_type: t
     """A field that the API gains is not forgotten on the command line."""
     fields = {field.name for field in attrs.fields(request_type)} - {"prompt"}
 
-    assert fields <= HELP.keys()
+    assert fields <= ABOUT.keys()

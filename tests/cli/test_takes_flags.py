@@ -122,3 +122,57 @@ async def test_a_renamed_job_is_told_by_the_trial_run_and_paid_if_asked_for(
     assert told in ending.err
     assert 1 == len(seedance_sandbox.paid_tasks)
     assert ["ship.jpg"] == [path.name for path in out.glob("*.jpg")]
+
+
+async def test_what_is_told_of_takes_is_true_and_in_the_right_number(
+    seedance: Type, seedance_sandbox: Sandbox, tmp_path: Path
+) -> None:
+    """One or several; an edit that is taken back is not paid; and older takes are no jobs."""
+    out, manifest = tmp_path / "out", tmp_path / "jobs.jsonl"
+
+    def write(*prompts: str) -> None:
+        jobs = [
+            {"name": f"boat-{n}", "model": "nano-banana-pro", "prompt": f"A boat on pond {prompt}"}
+            for n, prompt in enumerate(prompts)
+        ]
+        manifest.write_text("".join(json.dumps(job) + "\n" for job in jobs))
+
+    endings = []
+    for prompts in (("A", "B"), ("A2", "B"), ("A", "B"), ("A3", "B3"), ("A", "B")):
+        write(*prompts)
+        endings.append(await seedance("batch", manifest, "-o", out))
+    endings.append(await seedance("batch", manifest, "-o", out, "--reroll", "boat-1"))
+
+    one, back, two, both_back, take = endings[1:]
+    assert 6 == len(seedance_sandbox.paid_tasks)
+    assert "1 edited since the run before: it is a new job, paid for itself" in one.err
+    assert "2 edited since the run before: each is a new job, paid for itself" in two.err
+    for ending, words in (
+        (back, "1 edited since the run before"),
+        (both_back, "2 edited since the run before"),
+    ):
+        assert f"{words}, and nothing is paid for that" in ending.err
+        assert "paid for itself" not in ending.err
+    assert "1 new take, paid for itself: the newest has the job's own name" in take.err
+    assert {"2: 2 saved"} == {account(ending.out)["jobs"] for ending in endings}
+    assert "4: 4 saved (older takes, finals, and jobs gone from the manifest)" == account(take.out)["others"]
+
+
+async def test_an_older_take_that_failed_is_no_failure(
+    seedance: Type, seedance_sandbox: Sandbox, tmp_path: Path
+) -> None:
+    """Its line was mended: every job is saved, and nothing advises to send it anew."""
+    out, manifest = tmp_path / "out", tmp_path / "jobs.jsonl"
+    endings = []
+    for prompt in ("A boat [[sandbox:fail]]", "A boat", "A boat"):
+        manifest.write_text(json.dumps({"name": "a", "model": "nano-banana-pro", "prompt": prompt}) + "\n")
+        endings.append(await seedance("batch", manifest, "-o", out))
+
+    assert [ExitCode.FAILED, ExitCode.OK, ExitCode.OK] == [ending.code for ending in endings]
+    assert "--retry-failed" in endings[0].err
+    assert "--retry-failed" not in endings[2].err
+    assert (
+        "1: 1 failed (older takes, finals, and jobs gone from the manifest)"
+        == account(endings[2].out)["others"]
+    )
+    assert 1 == len(seedance_sandbox.paid_tasks)

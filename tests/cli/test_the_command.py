@@ -200,3 +200,24 @@ def test_ctrl_c_ends_with_130_and_the_line_to_collect_by() -> None:
     assert ExitCode.INTERRUPTED == process.returncode
     assert re.search(r"seedance wait (sd2_\w+) && seedance download \1 -o \.", rest)
     assert "Traceback" not in rest
+
+
+def test_the_shell_completes_what_is_typed(tmp_path: Path) -> None:
+    """Commands, flags, and the words that a flag takes."""
+    environment = {**os.environ, "HOME": str(tmp_path), "SHELL": "/bin/bash"}
+
+    def output_of(*command: str) -> str:
+        finished = subprocess.run(command, env=environment, capture_output=True, text=True, check=True)
+        return finished.stdout.strip()
+
+    told = output_of(sys.executable, "-m", "seedance_async", "--install-completion", "--shell", "bash")
+    (script,) = map(str, (tmp_path / ".local").rglob("seedance"))
+    ask = 'source "$0"; COMP_WORDS=("$@"); COMP_CWORD=$(($# - 1)); _seedance; echo "${COMPREPLY[@]}"'
+
+    def completed(*words: str) -> str:
+        return output_of("bash", "-c", ask, script, *words)
+
+    assert script in told
+    assert "batch" == completed("seedance", "bat")
+    assert "--max-credits" == completed("seedance", "batch", "--max-c")
+    assert "1080p 1080p-plus" == completed("seedance", "generate", "seedance2", "--resolution", "10")

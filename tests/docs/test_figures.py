@@ -1,17 +1,17 @@
-"""Tests of the README's figures: every row of its tables is made from the benchmarks' ``results.json``."""
+"""Tests of the figures: every row of their tables is made from the benchmarks' ``results.json``."""
 
 from __future__ import annotations
 
 import json
-from pathlib import Path
 
 import pytest
 
-ROOT = Path(__file__).parents[2]
+from tests.docs.pages import README, ROOT, guide, section, text
+
 RESULTS = {
     table["name"]: table for table in json.loads((ROOT / "benchmarks" / "results.json").read_text("utf-8"))
 }
-README = (ROOT / "README.md").read_text("utf-8")
+PAGE = text(guide("how-it-works"))
 
 POLICIES = {
     "ours, cold": "**this package, nothing learned yet**",
@@ -25,21 +25,29 @@ POLICIES = {
 
 
 @pytest.mark.parametrize("policy", POLICIES)
-def test_the_readme_quotes_the_benchmark_of_the_schedule(policy: str) -> None:
+def test_the_page_quotes_the_benchmark_of_the_schedule(policy: str) -> None:
     """300 mixed jobs, sigma 0.4, medians over 5 seeds."""
     rows = RESULTS["schedule: side by side"]["rows"]
     (row,) = [row for row in rows if row[:4] == [300, "mixed", "sigma 0.4", policy]]
     makespan, in_hand, _p95, requests, _lag, refused = row[4:]
 
     quoted = f"| {POLICIES[policy]} | {makespan:.2f} | {in_hand:.2f} | {requests:.2f} | {refused:.0f} |"
-    assert quoted in README, quoted
+    assert quoted in PAGE, quoted
 
 
-def test_the_readme_quotes_the_benchmark_of_the_budget() -> None:
+def test_the_page_quotes_the_benchmark_of_the_budget() -> None:
     """Full load, 0-300 ms of jitter: sustained, and refused by each kind of server."""
     rows = RESULTS["Requests refused, by how the server counts (jitter 0-0.3 s each way)"]["rows"]
     for row in rows[:4]:
         client, _first, sustained, _worst, fixed, log, bucket, *_counters = row
         name = f"`{client}`" if "(" in client else client
         quoted = f"| {name} | {sustained:.1f} | {fixed} | {log} | {bucket} |"
-        assert quoted in README, quoted
+        assert quoted in PAGE, quoted
+
+
+def test_the_readme_rounds_the_same_benchmark() -> None:
+    """Of 300 mixed jobs with nothing learned yet."""
+    rows = RESULTS["schedule: side by side"]["rows"]
+    (row,) = [row for row in rows if row[:4] == [300, "mixed", "sigma 0.4", "ours, cold"]]
+
+    assert f"[{row[7]:.1f} requests a job]" in section(README, "The problem")

@@ -105,7 +105,7 @@ def test_a_pick_is_of_tasks_not_of_a_name() -> None:
 def test_older_results_are_not_the_cut() -> None:
     """By what their lines say: a job may be called as an older take is."""
     jobs = [
-        job("a", "failed", files=[]),
+        job("a"),
         job("a-take-1", older_of="a"),
         job("a-before-edit", older_of="a"),
         job("b"),
@@ -114,7 +114,67 @@ def test_older_results_are_not_the_cut() -> None:
     ]
     found = chosen(jobs)
 
-    assert (["b", "b-take-1"], ("a",)) == (names(found), found.unsaved)
+    assert (["a", "b", "b-take-1"], ()) == (names(found), found.unsaved)
+
+
+@pytest.mark.parametrize("state", ["planned", "submitting", "accepted", "completed", "failed", "refused"])
+def test_a_newer_take_that_is_not_there_takes_nothing_out(state: str) -> None:
+    """The newest saved one is handed over in its place, and it is told why."""
+    jobs = [job("a-take-1", older_of="a"), job("a-take-2", older_of="a"), job("b"), job("a", state, files=[])]
+    found = chosen(jobs)
+    rejected = chosen(jobs, pick("a-take-2", "reject", "t-a-take-2"))
+
+    assert (["b", "a-take-2"], ()) == (names(found), found.unsaved)
+    assert (("a-take-2", "a", state),) == found.earlier
+    assert (["b"], 1, ("a",)) == (names(rejected), rejected.rejected, rejected.unsaved)
+
+
+def test_a_take_that_was_kept_is_told_to_have_a_newer_one_on_its_way() -> None:
+    """Only what was kept is handed over, and the other job is missing for its own reason."""
+    jobs = [job("a", "accepted", files=[]), job("a-take-1", older_of="a"), job("b", "planned", files=[])]
+    found = chosen(jobs, pick("a-take-1", "keep", "t-a-take-1"))
+
+    assert (["a-take-1"], ("b",)) == (names(found), found.unsaved)
+    assert (("a-take-1", "a", "accepted"),) == found.earlier
+
+
+@pytest.mark.parametrize("kept", [(), ("a",), ("a-final",), ("a", "a-final")])
+def test_a_final_stands_in_the_place_of_its_take(kept: tuple[str, ...]) -> None:
+    """Whatever was kept of the two; alone, never beside it, and where the job stands."""
+    jobs = [job("a"), job("b"), job("a-final", final_of="a", task_ids=["t-a-final"])]
+    found = chosen(jobs, *(pick(name, "keep", f"t-{name}") for name in (*kept, "b")))
+
+    assert ["a-final", "b"] == names(found) if kept else ["b"] == names(found)
+    assert ["a-final", "b"] == names(chosen(jobs))
+
+
+def test_a_final_that_was_rejected_or_is_not_saved_replaces_nothing() -> None:
+    """The take itself is handed over, and a final of before is better than none."""
+    take, final = job("a"), job("a-final", final_of="a")
+    waits = job("a-final", "planned", final_of="a", files=[])
+    before = job("a-final-before-edit", final_of="a", older_of="a-final")
+
+    assert ["a"] == names(chosen([take, final], pick("a-final", "reject", "t-a-final")))
+    assert (["a"], ("a-final",)) == (names(chosen([take, waits])), chosen([take, waits]).unsaved)
+    assert ["a-final-before-edit"] == names(chosen([take, before, waits]))
+    assert ["a-final"] == names(chosen([take, final, before]))
+
+
+def test_a_final_goes_with_the_take_that_it_is_made_of() -> None:
+    """Made anew since, the job is what it is now; rejected, neither of them is handed over."""
+    jobs = [
+        job("a-take-1", older_of="a"),
+        job("a-final", final_of="a-take-1"),
+        job("a"),
+        job("b", in_manifest=False),
+        job("b-final", final_of="b", in_manifest=False),
+    ]
+    found = chosen(jobs)
+    old = chosen(jobs, pick("a-take-1", "keep", "t-a-take-1"))
+
+    assert (["a"], ("a-final",), 1) == (names(found), found.parted, found.gone)
+    assert (["a-final"], ()) == (names(old), old.parted)
+    assert [] == names(chosen(jobs[:2] + jobs[3:], pick("a-take-1", "reject", "t-a-take-1")))
 
 
 def test_jobs_that_are_gone_from_the_manifest_are_left_out_and_counted() -> None:

@@ -1,6 +1,6 @@
 """What planning finals asks of a journal: the takes they are made of, and the finals on record.
 
-Everything here runs in the journal's own thread and changes nothing.
+Everything here runs in the journal's own thread.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from seedance_async.batch.journal.records import as_json
 from seedance_async.filenames import fold
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Sequence
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
 
     from seedance_async.batch.journal.queries import Queries
     from seedance_async.batch.journal.records import JobEntry
@@ -87,3 +87,22 @@ def numbers_of(store: Queries, names: Iterable[str]) -> list[int]:
         as_json([fold(name) for name in names]),
     )
     return [number for (number,) in rows]
+
+
+def note_sources(store: Queries, sources: Mapping[str, int]) -> None:
+    """Put down which takes finals are made of.
+
+    Args:
+        store: of the journal.
+        sources: by the name of each final, the number of its take.
+    """
+    insert = (
+        "INSERT OR REPLACE INTO finals SELECT number, ?2 FROM jobs WHERE fold = ?1 AND number <> ?2 "
+        "AND EXISTS (SELECT 1 FROM jobs WHERE number = ?2)"
+    )
+
+    def note() -> None:
+        for name, take in sources.items():
+            store.file.write(insert, fold(name), take)
+
+    store.file.transaction(note)

@@ -226,7 +226,7 @@ class LinkRows(InputRows):
         if self.file.row("SELECT 1 FROM temp.wanted LIMIT 1") is None:
             return None
         self._chosen = "jobs.number IN (SELECT number FROM temp.wanted)"
-        unsent = "listed = 1 AND state IN ('planned', 'blocked')"
+        unsent = "listed = 1 AND state IN ('planned', 'blocked') AND number NOT IN (SELECT number FROM older)"
         row = self.file.row(f"SELECT count(*) FROM jobs WHERE {unsent} AND NOT {self._chosen}")
         return int(row[0]) if row else 0
 

@@ -335,6 +335,8 @@ _ROW_NAMES: Final = {
     "refunds": "fold, fold",
     "deliveries": "job, job",
     "projects": "job, project",
+    "unpriced": "post, place",
+    "finals": "number, source",
 }
 
 

@@ -59,6 +59,9 @@ _KEEP_ORDERED: Final = (
 )
 """Further takes that are still to be made are wanted as long as their job is, and asks for the same."""
 
+_NO_OLDER_RESULTS: Final = "DELETE FROM older WHERE number IN (SELECT number FROM temp.listed)"
+"""What stands in the manifest by itself is a job of its own, whatever it was before."""
+
 PAGE: Final = 500
 
 
@@ -100,6 +103,8 @@ class Planner:
         self._added = 0
         self._edited = 0
         self._broken = BrokenLines()
+        self._found = 0
+        self._has_finals = False
         self._have_projects = projects.any_at_all(store.file)
         self._file.write("DROP TABLE IF EXISTS temp.listed")
         self._file.write("CREATE TEMP TABLE listed (number INTEGER PRIMARY KEY, line INTEGER)")
@@ -116,6 +121,12 @@ class Planner:
         except BaseException:
             self._store.recall()
             raise
+
+    def take_finals(self, drafts: Sequence[Draft]) -> Taken:
+        """Plan finals of kept takes, once all jobs of the manifest are taken."""
+        self._file.transaction(self._part_finals)
+        self._has_finals = True
+        return self.take(drafts)
 
     def link_problems(self, assets: Mapping[str, str] | None = None) -> list[LineProblem]:
         """What is wrong with the links, once all jobs are taken.
@@ -171,6 +182,10 @@ class Planner:
                 if keys.digest(path, body) != digest:
                     raise damage(f"the request of job {number} ({name!r:.80})")
             last = rows[-1][0]
+
+    def _part_finals(self) -> None:
+        """What the manifest asks for by itself is nobody's final, also if it was made as one."""
+        self._file.write("DELETE FROM finals WHERE number IN (SELECT number FROM temp.listed)")
 
     def _take(self, drafts: Sequence[Draft | Broken]) -> Taken:
         sound = [draft for draft in drafts if isinstance(draft, Draft)]
@@ -246,8 +261,6 @@ class Planner:
 
     def _take_one(self, draft: Draft, taken: Taken) -> None:
         number = self._find_unnamed(draft) if draft.name is None else self._find_named(draft)
-        if number is None:
-            return
         taken.numbers.append(number)
         self._put_project(number, draft)
         if draft.inputs:
@@ -280,7 +293,7 @@ class Planner:
         taken = self._listed_at(number, line) is not None
         return (number, listed) if not taken and _same_request(path, body, draft) else None
 
-    def _find_named(self, draft: Draft) -> int | None:
+    def _find_named(self, draft: Draft) -> int:
         name = draft.name or ""
         row = self._file.row(
             "SELECT number, listed, digest, state, path, body FROM jobs WHERE fold = ?", fold(name)
@@ -296,14 +309,18 @@ class Planner:
             return self._replace(number, draft)
         self._make_room(number, name, state)
         if before is not None:
+            self._found += 1
             return self._take_back(before, name, draft)
         return self._insert(draft, name, new=False)
 
     def _by_history(self, name: str, draft: Draft) -> int | None:
-        """The newest job that once had this name and asks for this, whatever it is called: it may be paid."""
+        """The newest job that once had this name and asks for this, whatever it is called: it may be paid.
+
+        None that is a job of the manifest under its present name: another line may stand for it.
+        """
         row = self._file.row(
             "SELECT number FROM former_names JOIN jobs USING (number) "
-            "WHERE former_names.fold = ? AND digest = ? ORDER BY number DESC LIMIT 1",
+            "WHERE former_names.fold = ? AND digest = ? AND listed = 0 ORDER BY number DESC LIMIT 1",
             fold(name),
             draft.digest,
         )
@@ -316,10 +333,8 @@ class Planner:
             self._store.set_aside(number, self._store.free_name(f"{name}-before-edit"))
             self._file.write("INSERT OR IGNORE INTO temp.edited VALUES (?, ?, ?)", number, name, fold(name))
 
-    def _take_back(self, number: int, name: str, draft: Draft) -> int | None:
-        """Give a job a name again that it had; None if another line of this reading stands for it already."""
-        if self._file.row("SELECT 1 FROM temp.listed WHERE number = ?", number) is not None:
-            return None
+    def _take_back(self, number: int, name: str, draft: Draft) -> int:
+        """Give a job a name again that it had."""
         self._store.rename(number, name, at_once=True)
         self._file.write("UPDATE jobs SET listed = 1, line = ? WHERE number = ?", draft.line, number)
         return number
@@ -376,6 +391,9 @@ class Planner:
         if not self._fresh:
             if self._adopts:
                 self.adopted = adopt(self._store)
+            self._file.write(_NO_OLDER_RESULTS)
+            if not self._has_finals:
+                self._part_finals()
             self._file.write(_KEEP_ORDERED)
             self._file.write(_PLACE_ANEW)
             unlisted = "number NOT IN (SELECT number FROM temp.listed)"
@@ -383,15 +401,18 @@ class Planner:
             removed = row[0] if row else 0
             self._file.write(f"DELETE FROM jobs WHERE state IN ('planned', 'blocked') AND {unlisted}")
             self._file.write(f"UPDATE jobs SET listed = 0 WHERE listed = 1 AND {unlisted}")
-            edited = unnamed_jobs.settle(self._store)
-            removed, self._edited, self._added = removed - edited, self._edited + edited, self._added - edited
+            edited, found = unnamed_jobs.settle(self._store)
+            removed, self._added = removed - edited, self._added - (edited - found)
+            self._edited, self._found = self._edited + edited, self._found + found
         self._store.remember_fact("manifest", manifest)
         drifts = link_checks.drifts(self._store)
         adopted = len(self.adopted)
+        added = sum(each.is_added for each in self.adopted)
         return Changes(
-            added=self._added - sum(each.is_added for each in self.adopted),
+            added=self._added - added,
             removed=removed,
             edited=self._edited,
+            found=self._found + adopted - added,
             adopted=adopted,
             drifts=drifts,
         )

@@ -7,12 +7,12 @@ from __future__ import annotations
 
 from collections import Counter
 from itertools import count
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from seedance_async import posts, wire
 from seedance_async.batch import keys
 from seedance_async.batch.journal.link_rows import LinkRows
-from seedance_async.batch.journal.records import damage
+from seedance_async.batch.journal.records import BESIDE, damage
 from seedance_async.batch.journal.schema import MAX_NUMBER
 from seedance_async.batch.states import MOVES, State
 from seedance_async.errors import JournalError
@@ -29,7 +29,8 @@ class PostRows(LinkRows):
     """The posts of one batch, and the moves of the jobs they serve.
 
     Attributes:
-        counts: how many jobs stand in each state, the superseded ones included.
+        counts: how many jobs of the manifest stand in each state.
+        others: how many others do: older and further takes of them, and jobs that are gone from it.
         credits_used: charged so far, by all runs.
         credits_refunded: given back so far, by all runs.
         credits_doubted: perhaps charged, under keys that were given up by ``--resubmit-uncertain``.
@@ -38,6 +39,7 @@ class PostRows(LinkRows):
     def __init__(self, file: File) -> None:
         super().__init__(file)
         self.counts: Counter[State] = Counter()
+        self.others: Counter[State] = Counter()
         self._nonce = b""
         self._account = ""
         self.credits_used: float = 0.0
@@ -53,11 +55,21 @@ class PostRows(LinkRows):
         self.credits_used = _amount("credits_used", facts.get("credits_used"))
         self.credits_refunded = _amount("credits_refunded", facts.get("credits_refunded"))
         self.credits_doubted = _amount("credits_doubted", facts.get("credits_doubted", 0.0))
-        rows = self.file.rows("SELECT state, count(*) FROM jobs GROUP BY state")
-        self.counts = Counter({State(state): jobs for state, jobs in rows})
+        self.others = self._counted(f"SELECT state, count(*) FROM ({_OTHERS}) GROUP BY state")
+        self.counts = self._counted("SELECT state, count(*) FROM jobs GROUP BY state") - self.others
         self._read_tariffs()
         self.has_links: bool = self.file.row("SELECT 1 FROM links LIMIT 1") is not None
         self.has_inputs: bool = self.file.row("SELECT 1 FROM inputs LIMIT 1") is not None
+
+    def _counted(self, query: str) -> Counter[State]:
+        return Counter({State(state): jobs for state, jobs in self.file.rows(query)})
+
+    def recount(self, number: int, before: State, after: State) -> None:
+        """Keep the counts as the file has them: a job has gone from one state to another."""
+        is_job = self.file.row(f"SELECT 1 FROM jobs WHERE number = ? AND NOT ({BESIDE})", number) is not None
+        counts = self.counts if is_job else self.others
+        counts[before] -= 1
+        counts[after] += 1
 
     def _make_post(self, numbers: Sequence[int], now: float, urls: Mapping[str, str]) -> None:
         """Make planned jobs ready to be sent, all of them in one POST; ``urls`` are those of local files."""
@@ -172,14 +184,20 @@ class PostRows(LinkRows):
         self.file.write(
             f"UPDATE jobs SET state = ?, run = ?, {changes} WHERE number = ?", to, self.run, *values, number
         )
-        self.counts[state] -= 1
-        self.counts[to] += 1
+        self.recount(number, state, to)
 
     def _check_move(self, number: int, to: State) -> State:
         state = State(self._job(number, "state")[0])
         if to not in MOVES[state]:
             raise JournalError(f"job {number} is {state}; from there it cannot become {to}")
         return state
+
+
+_OTHERS: Final = (
+    "SELECT state FROM jobs WHERE listed = 0 "
+    "UNION ALL SELECT state FROM older JOIN jobs USING (number) WHERE listed = 1"
+)
+"""The states of all that is no job of the manifest, but something beside them."""
 
 
 def _jobs_served(single: bytes, body: bytes) -> int:

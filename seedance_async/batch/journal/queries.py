@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Final
 from attrs import frozen
 
 from seedance_async.batch.journal.records import (
+    BESIDE,
     ENTRY_COLUMNS,
     JobEntry,
     damage,
@@ -36,9 +37,14 @@ KIND_COLUMNS: Final = ", ".join(_KIND_FIELDS)
 
 @frozen
 class Milestones:
-    """The state of a job and how it came there; instants are seconds of the wall clock, or None."""
+    """The state of a job and how it came there; instants are seconds of the wall clock, or None.
+
+    Attributes:
+        is_beside: whether it is no job of the manifest but an older take of one, or gone from it.
+    """
 
     number: int
+    is_beside: bool
     state: State
     intended_at: float | None
     accepted_at: float | None
@@ -126,17 +132,18 @@ class Queries:
         )
         return [(number, names(files, f"files of job {number}")) for number, files in rows]
 
-    def first_saved(self) -> list[JobEntry]:
-        """Of each tariff the saved job that was accepted first."""
+    def newest_saved(self) -> list[JobEntry]:
+        """Of each tariff the saved job of the manifest that was accepted last; no older take."""
         rows = self.file.rows(
-            "SELECT number, min(accepted_at) FROM jobs WHERE state = ? GROUP BY tariff", State.SAVED
+            f"SELECT number, max(accepted_at) FROM jobs WHERE state = ? AND NOT ({BESIDE}) GROUP BY tariff",
+            State.SAVED,
         )
         return [self.entry(number) for number, _ in rows]
 
     def under_way(self) -> list[tuple[int, Kind]]:
-        """Number and kind of each job that was sent and has neither files nor an end yet."""
+        """Number and kind of each job of the manifest that was sent and has neither files nor an end yet."""
         rows = self.file.rows(
-            "SELECT number, tariff FROM jobs WHERE state IN (?, ?, ?)",
+            "SELECT number, tariff FROM jobs WHERE state IN (?, ?, ?) AND listed = 1",
             State.SUBMITTING,
             State.ACCEPTED,
             State.COMPLETED,
@@ -203,11 +210,16 @@ class Queries:
         return int(row[0]) if row else 0
 
     def unpriced(self) -> list[tuple[int, Tariff, State]]:
-        """Jobs that may have cost an amount which is not known: number, tariff and state."""
+        """Jobs that may have cost an amount which is not known: number, tariff and state.
+
+        Attempts of jobs that were planned anew since are among them, under numbers below zero.
+        """
         rows = self.file.rows(
             "SELECT number, tariff, state FROM jobs "
             "WHERE credits_used IS NULL AND state NOT IN ('planned', 'refused', 'blocked')"
         )
+        earlier = self.file.rows("SELECT tariff FROM unpriced ORDER BY post, place")
+        rows += [(-number, tariff, State.FAILED) for number, (tariff,) in enumerate(earlier, start=1)]
         return [(number, self.tariff(tariff), State(state)) for number, tariff, state in rows]
 
     def tally(self) -> dict[tuple[Tariff, State], int]:
@@ -237,13 +249,16 @@ class Queries:
     def course(self, *, after: int, limit: int) -> list[Milestones]:
         """When each job was sent and was over, in the order of their numbers, a page at a time."""
         rows = self.file.rows(
-            "SELECT number, jobs.state, "
+            f"SELECT number, {BESIDE}, jobs.state, "
             "CASE WHEN jobs.state IN ('planned', 'blocked') THEN NULL ELSE intended_at END, "
             f"accepted_at, ended_at FROM {_JOBS} WHERE number > ? ORDER BY number LIMIT ?",
             after,
             limit,
         )
-        return [Milestones(number, State(state), *instants) for number, state, *instants in rows]
+        return [
+            Milestones(number, bool(is_beside), State(state), *instants)
+            for number, is_beside, state, *instants in rows
+        ]
 
     def durations(self, *, limit: int) -> list[tuple[Kind, float]]:
         """What the latest completed tasks took in seconds, oldest first."""

@@ -95,6 +95,8 @@ class Changes(Convertible):
         added: jobs that are new.
         removed: jobs that are gone; those never sent are forgotten, what is paid is still collected.
         edited: jobs whose request is another; what was sent before is kept under another name.
+        found: those of them whose new request was made before, for them or for a job that is gone: they have
+            its result, and nothing is paid for it.
         adopted: jobs that are renamed, and keep what was made of them under their former name.
         drifts: whether there is a long chain of clips, each begun with the last frame of the one before.
     """
@@ -102,6 +104,7 @@ class Changes(Convertible):
     added: int = 0
     removed: int = 0
     edited: int = 0
+    found: int = 0
     adopted: int = 0
     drifts: bool = False
 
@@ -122,8 +125,11 @@ class JobEntry:
         files: below the batch directory, with ``/``.
         stale: whether something that it was made of was made again since.
         inputs: its local files: by what stands for the content in the body, the path.
-        in_manifest: whether it stands in the manifest of the last run, or is another result of one that does.
+        in_manifest: whether it stands in the manifest of the last run, or is another result of one that does,
+            or the final of one.
         older_of: the name of the job that it is an older or a further result of; None for a job itself.
+        final_of: the name of the take that it is the final of; None for any other job.
+        is_beside: whether it is no job of the manifest but another take of one, or gone from it.
         saved_as: the name that its files have, where that is not its own any more.
         delivered: what each of its files turned out to be; None for one that could not be measured.
         project: whose costs it is, where its manifest says so.
@@ -156,6 +162,8 @@ class JobEntry:
     inputs: Mapping[str, str] = field(factory=dict)
     in_manifest: bool = True
     older_of: str | None = None
+    final_of: str | None = None
+    is_beside: bool = False
     saved_as: str | None = None
     delivered: tuple[Delivered | None, ...] = ()
     project: str | None = None
@@ -188,6 +196,13 @@ class JobEntry:
         )
 
     @property
+    def stored_fields(self) -> dict[str, object]:
+        """The request as it is stored: what stands for the content of a local file is in its place."""
+        fields = json.loads(self.body)
+        assert isinstance(fields, dict)  # noqa: S101 - our own bytes
+        return fields
+
+    @property
     def request_fields(self) -> dict[str, object]:
         """The request under the API's own names, without the model, and with the paths of local files."""
         fields = json.loads(posts.resolved(self.body, self.inputs))
@@ -205,6 +220,9 @@ class JobEntry:
         return tuple(url for task in self.tasks for url in task.urls)
 
 
+BESIDE: Final = "listed = 0 OR number IN (SELECT number FROM older)"
+"""Whether a row of ``jobs`` is no job of the manifest, but another take of one, or gone from it."""
+
 ENTRY_COLUMNS: Final = (
     "number, name, line, unnamed, take, tariff, jobs.path, jobs.body, digest, jobs.state, post, place, "
     "posts.key, posts.intended_at, posts.crashes, accepted_at, ended_at, task_ids, tasks, credits_used, "
@@ -214,9 +232,15 @@ ENTRY_COLUMNS: Final = (
     "AND links.task NOT IN (SELECT value FROM json_each(source.task_ids))), "
     "(SELECT json_group_object(ref, path) FROM inputs WHERE inputs.job = jobs.number), "
     "listed = 1 OR EXISTS (SELECT 1 FROM older JOIN jobs AS newer ON newer.fold = older.fold "
-    "WHERE older.number = jobs.number AND newer.listed = 1), "
+    "WHERE older.number = jobs.number AND newer.listed = 1) "
+    "OR EXISTS (SELECT 1 FROM finals JOIN jobs AS take ON take.number = finals.source "
+    "LEFT JOIN older ON older.number = take.number LEFT JOIN jobs AS newer ON newer.fold = older.fold "
+    "WHERE finals.number = jobs.number AND 1 IN (take.listed, newer.listed)), "
     "(SELECT newer.name FROM older JOIN jobs AS newer ON newer.fold = older.fold "
     "WHERE older.number = jobs.number), "
+    "(SELECT take.name FROM finals JOIN jobs AS take ON take.number = finals.source "
+    "WHERE finals.number = jobs.number), "
+    f"{BESIDE}, "
     "(SELECT moves.name FROM moves WHERE moves.number = jobs.number), "
     "CASE jobs.state WHEN 'saved' THEN (SELECT delivered FROM deliveries WHERE job = jobs.number) END, "
     "(SELECT project FROM projects WHERE job = jobs.number)"
@@ -241,6 +265,7 @@ def entry(row: Row, tariffs: Mapping[int, Tariff]) -> JobEntry:
         "unnamed": bool(cells["unnamed"]),
         "stale": bool(cells["stale"]),
         "in_manifest": bool(cells["in_manifest"]),
+        "is_beside": bool(cells["is_beside"]),
         "tariff": tariffs[cells["tariff"]],
         "state": State(cells["state"]),
         "crashes": cells["crashes"] or 0,

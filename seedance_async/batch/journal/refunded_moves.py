@@ -99,8 +99,7 @@ class RefundedMoves(LinkMoves):
         )
         if is_allowed:
             self.file.write(f"UPDATE jobs SET {AGAIN} WHERE number = ?", number)
-            self.counts[State.FAILED] -= 1
-            self.counts[State.PLANNED] += 1
+            self.recount(number, State.FAILED, State.PLANNED)
         return RefundedFailure(
             entry=self._entries("number = ?", number, after=0, limit=1)[0],
             rerolls=rerolls + is_allowed,

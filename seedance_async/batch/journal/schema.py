@@ -55,8 +55,13 @@ and the ``task`` that it is of. ``edges`` has the numbers of both jobs.
 
 ``rerolls`` has the folds of jobs that a run was told to make anew, until a run has come to its end with them.
 
+``finals`` has, for each final, the ``source``: the number of the kept take that it is made of.
+
 ``refunds`` has how often a job, known by its ``fold`` and its request, was made anew because it failed and
 was refunded; how often in a row it failed in the words of ``error``; and the last ``post`` that was counted.
+
+``unpriced`` has the attempts of which nobody said what they cost, and whose jobs were planned anew since: by
+``post`` and ``place``, what was asked for. What they may have cost stays held under a cap.
 
 ``urls_at``  is when the server gave the URLs in ``tasks``.
 
@@ -204,12 +209,18 @@ CHECKS: Final[Mapping[str, Mapping[str, str]]] = {
         "files": _optional(_list("files"), "files"),
     },
     "rerolls": {"fold": _name("fold")},
+    "finals": {"number": _whole("number", 1), "source": _whole("source", 1)},
     "refunds": {
         "fold": _name("fold"),
         "rerolls": _whole("rerolls", 0),
         "alike": _whole("alike", 1),
         "error": _optional(_text("error"), "error"),
         "post": _whole("post", 1),
+    },
+    "unpriced": {
+        "post": _whole("post", 1),
+        "place": _whole("place", 0, MOST_JOBS - 1),
+        "tariff": _whole("tariff", 1),
     },
     "projects": {"job": _whole("job", 1), "project": _name("project")},
     "deliveries": {
@@ -266,6 +277,16 @@ CREATE TABLE IF NOT EXISTS moves (
 
 CREATE TABLE IF NOT EXISTS rerolls (fold TEXT PRIMARY KEY, {_constraints("rerolls")}) WITHOUT ROWID;
 
+CREATE TABLE IF NOT EXISTS finals (
+    number INTEGER PRIMARY KEY,
+    source INTEGER NOT NULL,
+    {_constraints("finals")}
+);
+
+CREATE TRIGGER IF NOT EXISTS finals_of_deleted AFTER DELETE ON jobs BEGIN
+    DELETE FROM finals WHERE number = old.number OR source = old.number;
+END;
+
 CREATE TABLE IF NOT EXISTS refunds (
     fold TEXT NOT NULL,
     digest BLOB NOT NULL,
@@ -275,6 +296,14 @@ CREATE TABLE IF NOT EXISTS refunds (
     post INTEGER NOT NULL,
     PRIMARY KEY (fold, digest),
     {_constraints("refunds")}
+) WITHOUT ROWID;
+
+CREATE TABLE IF NOT EXISTS unpriced (
+    post INTEGER NOT NULL,
+    place INTEGER NOT NULL,
+    tariff INTEGER NOT NULL,
+    PRIMARY KEY (post, place),
+    {_constraints("unpriced")}
 ) WITHOUT ROWID;
 
 CREATE TABLE IF NOT EXISTS deliveries (
@@ -303,6 +332,8 @@ CREATE TRIGGER IF NOT EXISTS names_of_deleted AFTER DELETE ON jobs BEGIN
 END;
 
 CREATE INDEX IF NOT EXISTS former_names_by_number ON former_names (number);
+CREATE INDEX IF NOT EXISTS jobs_not_listed ON jobs (state) WHERE listed = 0;
+CREATE INDEX IF NOT EXISTS finals_by_source ON finals (source);
 CREATE INDEX IF NOT EXISTS older_by_fold ON older (fold);
 CREATE INDEX IF NOT EXISTS moves_by_fold ON moves (fold);
 """

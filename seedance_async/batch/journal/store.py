@@ -16,7 +16,7 @@ from seedance_async.batch.journal.queries import KIND_COLUMNS
 from seedance_async.batch.journal.records import as_json
 from seedance_async.batch.journal.refunded_moves import RefundedMoves
 from seedance_async.batch.journal.schema import MAX_NUMBER, OPEN_RUN
-from seedance_async.batch.journal.take_moves import AGAIN, TakeMoves
+from seedance_async.batch.journal.take_moves import TakeMoves
 from seedance_async.batch.journal.transactions import transaction
 from seedance_async.batch.states import State
 from seedance_async.errors import JournalError
@@ -126,10 +126,11 @@ class Store(RefundedMoves, TakeMoves):
         ended = "listed = 1 AND state IN ('failed', 'refused')"
         is_open = "fold IN (SELECT fold FROM rerolls)"
         rows = self.file.rows(f"SELECT name FROM jobs WHERE {ended} AND {is_open} ORDER BY number")
-        self.file.write("DROP TABLE IF EXISTS temp.again")
-        self.file.write(f"CREATE TEMP TABLE again AS SELECT fold FROM jobs WHERE {ended} AND NOT {is_open}")
-        self.file.write(f"UPDATE jobs SET {AGAIN} WHERE {ended} AND NOT {is_open}")
-        self.file.write("INSERT INTO rerolls SELECT fold FROM temp.again")
+        again = self.file.rows(f"SELECT number, fold FROM jobs WHERE {ended} AND NOT {is_open}")
+        self.plan_again([number for number, _ in again])
+        self.file.write(
+            "INSERT INTO rerolls SELECT value FROM json_each(?)", as_json([fold for _, fold in again])
+        )
         self.recall()
         return [name for (name,) in rows]
 

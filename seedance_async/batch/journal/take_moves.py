@@ -32,6 +32,12 @@ AGAIN: Final = (
 )
 """How a job that failed or was refused is planned anew; what it cost stays in the sums."""
 
+_UNPRICED: Final = (
+    "INSERT OR IGNORE INTO unpriced SELECT post, place, tariff FROM jobs "
+    "WHERE state = 'failed' AND credits_used IS NULL AND number IN (SELECT value FROM json_each(?))"
+)
+"""What nobody said the price of is held as long as the batch lives, though the job forgets that attempt."""
+
 _UNENDED: Final = f"state NOT IN ({', '.join(repr(str(state)) for state in sorted(ENDED))})"
 
 
@@ -243,7 +249,14 @@ class TakeMoves(LinkMoves):
             self._copy(number, name)
             self.file.write("UPDATE jobs SET unnamed = 0 WHERE number = ?", number)
         else:
-            self.file.write(f"UPDATE jobs SET {AGAIN} WHERE number = ?", number)
+            self.plan_again([number])
+
+    def plan_again(self, numbers: Sequence[int]) -> None:
+        """Plan jobs anew that failed or were refused, under new keys; part of a transaction."""
+        cell = as_json(list(numbers))
+        self.file.write(_UNPRICED, cell)
+        again = f"UPDATE jobs SET {AGAIN} WHERE number IN (SELECT value FROM json_each(?))"
+        self.file.write(again, cell)
 
     def _copy(self, number: int, name: str) -> int:
         """Plan a job that asks for the same as another one."""
@@ -265,6 +278,7 @@ class TakeMoves(LinkMoves):
         self.file.write(
             "INSERT INTO inputs (job, ref, path) SELECT ?, ref, path FROM inputs WHERE job = ?", copy, number
         )
+        self.file.write("INSERT INTO finals SELECT ?, source FROM finals WHERE number = ?", copy, number)
         projects.copy(self.file, number, copy)
         return int(copy)
 
@@ -298,6 +312,7 @@ class TakeMoves(LinkMoves):
             self.file.write("INSERT INTO older VALUES (?, ?, 1)", failed, fold(name))
             self.file.write("UPDATE jobs SET unnamed = 0 WHERE number = ?", failed)
             self.file.write("UPDATE jobs SET unnamed = ? WHERE number = ?", unnamed, saved)
+        self.recall()
 
     def ordered_takes(self) -> list[int]:
         """Further takes that are planned and were not sent."""

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from seedance_async.batch.states import State
 from seedance_async.filenames import fold
 
 if TYPE_CHECKING:
@@ -34,22 +35,23 @@ def note(store: TakeMoves, number: int, name: str) -> None:
     )
 
 
-def settle(store: TakeMoves) -> int:
+def settle(store: TakeMoves) -> tuple[int, int]:
     """Give jobs the names of those in whose place they stand, once it is known which are gone.
 
     Returns:
-        How many jobs that are gone gave their names up.
+        How many jobs that are gone gave their names up, and how many of these to jobs that were made before.
     """
-    given_up = 0
+    given_up, found = 0, 0
     rows = store.file.rows(
-        "SELECT number, misnamed.name FROM temp.misnamed JOIN jobs USING (number) WHERE listed = 1"
+        "SELECT number, misnamed.name, state FROM temp.misnamed JOIN jobs USING (number) WHERE listed = 1"
     )
-    for number, name in rows:
+    for number, name, state in rows:
         holder = store.file.row("SELECT number, listed, unnamed FROM jobs WHERE fold = ?", fold(name))
         if holder is not None and holder[1:] != (0, 1):
             continue
         if holder is not None:
             store.set_aside(holder[0], store.free_name(f"{name}-before-edit"))
             given_up += 1
+            found += state != State.PLANNED
         store.rename(number, name, at_once=True, recognised=False)
-    return given_up
+    return given_up, found

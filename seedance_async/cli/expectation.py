@@ -1,0 +1,48 @@
+"""What one job is expected to cost and to take, said before it is paid, and the most that it may cost."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from seedance_async.cli.estimate import SOURCES, recorded_prices
+from seedance_async.credit_format import credit_count
+from seedance_async.errors import CreditCapError
+from seedance_async.prices import Tariff, price_of
+from seedance_async.time_format import format_range
+
+if TYPE_CHECKING:
+    from seedance_async.cli.connection import Connection
+    from seedance_async.models import Request
+    from seedance_async.prices import Price
+    from seedance_async.scheduling.duration import Duration
+
+
+def expected_price(request: Request, connection: Connection) -> Price | None:
+    """What its POST costs by what the account was charged before, else by what is published; or None."""
+    tariff = Tariff(request.kind, tasks=getattr(request, "batch_count", 1))
+    return price_of(tariff, {}, recorded_prices(connection))
+
+
+def expectation(price: Price | None, duration: Duration) -> str:
+    """One line with the credits and the time, each with as much certainty as there is."""
+    time = format_range(duration.quantile(0.1), duration.quantile(0.9))
+    if price is None:
+        return f"expected: {time}; nobody has reported a price of this"
+    amount = credit_count(price.high)
+    if price.low != price.high:
+        amount = f"{price.low:,.10g} to {amount}"
+    return f"expected: {amount} ({SOURCES[price.source]}), {time}"
+
+
+def check_cap(price: Price | None, cap: float | None) -> None:
+    """Refuse a job that may cost more than the cap.
+
+    Raises:
+        CreditCapError: it may, or nobody knows. Nothing was sent.
+    """
+    if cap is None:
+        return
+    if price is None:
+        raise CreditCapError("nobody has reported a price of this, so --max-credits cannot be kept")
+    if price.high > cap:
+        raise CreditCapError(f"it may cost {credit_count(price.high)}, and --max-credits is {cap:,.10g}")
