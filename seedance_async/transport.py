@@ -22,7 +22,6 @@ import asyncio
 import random
 import sys
 import traceback
-from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Final, Protocol, TypeVar
 
 import aiohttp
@@ -50,6 +49,7 @@ from seedance_async.logs import Log
 from seedance_async.models import RetryPolicy, Timeouts
 from seedance_async.network_failures import SESSIONS, foreign_failure, network_failure
 from seedance_async.observer import Observer
+from seedance_async.outages import Outages
 from seedance_async.protocol import Call, Failure, Outcome, Reply, redirect_failure
 from seedance_async.route import MAX_HEADER_BYTES, MAX_HEADERS, Route
 from seedance_async.usage import Usage
@@ -70,8 +70,6 @@ log: Log = Log(__name__)
 MAX_BODY_BYTES: Final = 4 * 1024 * 1024
 """An answer of this API is under 2 kB; more than this is not an answer."""
 
-OUTAGE: Final = 3
-"""Requests in a row without an answer that are worth a warning."""
 
 READ_HEADERS: Final = ("date", "location", "retry-after", "x-request-id")
 """The headers of an answer that are read."""
@@ -104,7 +102,7 @@ class Transport:
     observer: Observer = field(factory=Observer, repr=False)
     _numbers: int = 0
     _moved: bool = False
-    _unanswered: int = 0
+    _outages: Outages = field(factory=Outages)
     _answered: bool = False
     _timeout: ClientTimeout = field(init=False, repr=False)
     _network_problems: tuple[type[Exception], ...] = field(init=False, repr=False)
@@ -242,7 +240,7 @@ class Transport:
                 said = outcome.error.message if isinstance(outcome, Failure) else "ok"
                 took = anyio.current_time() - began
                 log.debug("#%d %s %s: %s in %.2f s", number, call.method, call.path, said, took)
-            self._warn_of_outage(outcome)
+            self._outages.note(outcome, patience=self.policy.max_elapsed)
             return outcome
         finally:
             slot.settle(refused=refused, retry_after=wait, arrives_within=arrives_within)
@@ -255,17 +253,6 @@ class Transport:
         return not _has_media(call) or not self.references.refused(
             explained=slot.explains_refusal(), retry_after=failure.retry_after
         )
-
-    def _warn_of_outage(self, outcome: object) -> None:
-        """Warn once in an outage: a program that looks at warnings only must not seem to hang."""
-        unanswered = isinstance(outcome, Failure) and isinstance(outcome.error, ConnectionFailedError)
-        self._unanswered = self._unanswered + 1 if unanswered else 0
-        if isinstance(outcome, Failure) and self._unanswered == OUTAGE:
-            longest = self.policy.max_elapsed
-            until = datetime.fromtimestamp(clocks.wall_now() + longest, UTC).astimezone()
-            message = "%d requests in a row were not answered (%s); trying on until %s, for %g s from now"
-            values = (OUTAGE, outcome.error.message, f"{until:%H:%M:%S}", longest)
-            log.warning(message, *values, extra={"outage": True})
 
     async def _exchange(self, call: Call, attempt: Attempt) -> Reply | Failure | None:
         """One exchange; None if the attempt's slot was too old.

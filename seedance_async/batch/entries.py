@@ -211,19 +211,20 @@ class Entries:
 
 
 def _files(fields: Mapping[str, object]) -> Iterator[tuple[str, LocalFile]]:
-    for name in MEDIA_FIELDS:
-        value = fields.get(name)
-        for each in value if isinstance(value, list) else [value]:
-            if isinstance(each, LocalFile):
-                yield name, each
+    return ((name, each) for name, each in _media(fields) if isinstance(each, LocalFile))
 
 
 def _links(fields: Mapping[str, object]) -> Iterator[tuple[str, Link]]:
+    for name, each in _media(fields):
+        if isinstance(each, str) and (link := parse_link(each)) is not None:
+            yield name, link
+
+
+def _media(fields: Mapping[str, object]) -> Iterator[tuple[str, object]]:
+    """What stands where a URL is asked for, each with its field."""
     for name in MEDIA_FIELDS:
         value = fields.get(name)
-        for each in value if isinstance(value, list) else [value]:
-            if isinstance(each, str) and (link := parse_link(each)) is not None:
-                yield name, link
+        yield from ((name, each) for each in (value if isinstance(value, list) else [value]))
 
 
 def _as_asked(fields: Mapping[str, object]) -> Mapping[str, object]:

@@ -34,20 +34,11 @@ addEventListener("hashchange", filter);
 search.addEventListener("input", filter);
 filter();
 
-// A prompt is copied as it was sent. Where the clipboard is closed to pages, the old way is tried.
-const copied = (text) => {
-  const field = document.createElement("textarea");
-  field.value = text;
-  document.body.append(field);
-  field.select();
-  const done = document.execCommand("copy");
-  field.remove();
-  return done;
-};
+// A prompt is copied as it was sent.
 for (const button of document.querySelectorAll(".copy")) {
   button.addEventListener("click", async () => {
     const text = button.closest("figure").querySelector("figcaption p").textContent;
-    const done = await navigator.clipboard.writeText(text).then(() => true, () => copied(text));
+    const done = await copied(text);
     button.textContent = done ? "copied" : "not allowed";
     setTimeout(() => { button.textContent = "copy"; }, 1500);
   });

@@ -45,8 +45,11 @@ _LEGEND: Final = {
 }
 _CURRENT: Final = ' aria-current="page"'
 _RATIO: Final = re.compile(r"([0-9]{1,4}):([0-9]{1,4})")
-_STYLE: Final = resources.files("seedance_async.batch").joinpath("gallery.css").read_text(encoding="utf-8")
-_SCRIPT: Final = resources.files("seedance_async.batch").joinpath("gallery.js").read_text(encoding="utf-8")
+_HERE: Final = resources.files("seedance_async.batch")
+_STYLE: Final = _HERE.joinpath("gallery.css").read_text(encoding="utf-8")
+_SCRIPT: Final = "".join(
+    _HERE.joinpath(f"{name}.js").read_text(encoding="utf-8") for name in ("clipboard", "gallery")
+)
 
 
 @frozen(kw_only=True)

@@ -10,15 +10,15 @@ from typing import TYPE_CHECKING, Final
 
 from anyio import to_thread
 
-from seedance_async.batch import results
+from seedance_async.batch import pages, results
 from seedance_async.batch.ledger import Ledger
+from seedance_async.batch.pages import PAGE
 from seedance_async.batch.queue import Post
-from seedance_async.batch.run import PAGE
 from seedance_async.batch.states import State
 from seedance_async.logs import Log
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable, Sequence
+    from collections.abc import AsyncIterator, Sequence
     from pathlib import Path
 
     from seedance_async.batch.jobs import JobResult
@@ -34,9 +34,9 @@ SHOWN: Final = 10
 
 async def begun(journal: Journal) -> AsyncIterator[Post]:
     """What earlier runs left on its way: first what is paid, then what may be."""
-    async for job in _pages(journal, journal.store.to_collect):
+    async for job in pages.entries(journal, journal.store.to_collect):
         yield Post((job,))
-    async for job in _pages(journal, journal.store.to_send_again):
+    async for job in pages.entries(journal, journal.store.to_send_again):
         members = await journal.do(journal.store.members, job.number)
         if members and members[0].number == job.number:  # the others go with their first
             yield Post(tuple(members))
@@ -44,13 +44,13 @@ async def begun(journal: Journal) -> AsyncIterator[Post]:
 
 async def planned(journal: Journal) -> AsyncIterator[list[JobEntry]]:
     """The manifest's jobs that were never sent."""
-    async for job in _pages(journal, journal.store.to_send):
+    async for job in pages.entries(journal, journal.store.to_send):
         yield [job]
 
 
 async def ended(journal: Journal, directory: Path) -> AsyncIterator[JobResult]:
     """The manifest's jobs that an earlier run ended."""
-    async for entry in _pages(journal, journal.store.ended_earlier):
+    async for entry in pages.entries(journal, journal.store.ended_earlier):
         yield results.result(entry, directory, earlier=True)
 
 
@@ -58,8 +58,8 @@ async def left_over(journal: Journal, directory: Path, run: Run) -> AsyncIterato
     """Jobs that a run was stopped before."""
     if run.stopped is None:
         return
-    async for entry in _pages(journal, journal.store.still_open):
-        if not run.has_delivered(entry.number):
+    async for entry in pages.entries(journal, journal.store.still_open):
+        if not run.delivery.has_delivered(entry.number):
             error = run.stopped.about(idempotency_key=entry.key, task_id=next(iter(entry.task_ids), None))
             yield results.result(entry, directory, error=error)
 
@@ -114,12 +114,3 @@ def shown_names(names: Sequence[str]) -> str:
 def _without_files(jobs: Sequence[tuple[int, tuple[str, ...]]], directory: Path) -> list[int]:
     """The jobs of which a file is missing."""
     return [number for number, files in jobs if not all(os.path.lexists(directory / file) for file in files)]
-
-
-async def _pages(journal: Journal, read: Callable[..., list[JobEntry]]) -> AsyncIterator[JobEntry]:
-    """Every row that ``read`` gives, a page at a time."""
-    last = 0
-    while page := await journal.do(read, after=last, limit=PAGE):
-        for row in page:
-            yield row
-        last = page[-1].number

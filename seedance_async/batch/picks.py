@@ -23,7 +23,7 @@ from contextlib import contextmanager
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Final, Literal, TypeAlias, TypeGuard
 
-from attrs import evolve, frozen
+from attrs import asdict, evolve, frozen
 
 from seedance_async.batch import results_reading as reading
 from seedance_async.file_lock import try_lock
@@ -137,14 +137,7 @@ def write(
 
 def line(pick: Pick) -> str:
     """A pick's line."""
-    facts = {
-        "name": pick.name,
-        "task_ids": pick.task_ids,
-        "pick": pick.pick,
-        "note": pick.note,
-        "at": pick.at,
-    }
-    return json.dumps(facts, ensure_ascii=False) + "\n"
+    return json.dumps(asdict(pick), ensure_ascii=False) + "\n"
 
 
 def _pick(facts: dict[str, object]) -> Pick | None:

@@ -4,24 +4,27 @@ The order of the steps is the promise of the package::
 
     intent on disk -> POST -> ids on disk -> polled -> result on disk -> files -> saved on disk -> delivered
 
-``Run._run`` reads like it, from ``_make`` (in flight) to ``_save`` and ``_deliver``. When a run is stopped,
+``Run._run`` reads like it, from ``_make`` (in flight) to ``_save`` and ``Delivery``. When a run is stopped,
 nothing more is sent, and what is paid is still collected, except under a key that is refused.
 """
 
 from __future__ import annotations
 
 from functools import partial
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
 import anyio
 from attrs import evolve
 
 from seedance_async import clocks
-from seedance_async.batch import results
+from seedance_async.batch import pages
 from seedance_async.batch.canaries import Canaries
 from seedance_async.batch.collecting import Collector, End
+from seedance_async.batch.delivering import Delivery
 from seedance_async.batch.queue import JobQueue, Post
+from seedance_async.batch.reading_ahead import ReadingAhead
 from seedance_async.batch.refunded import RefundedJobs
+from seedance_async.batch.saving import DOWNLOADS
 from seedance_async.batch.sending import Parts, Sender
 from seedance_async.batch.sources import Sources
 from seedance_async.batch.states import State
@@ -35,7 +38,6 @@ from seedance_async.errors import (
     SeedanceError,
     UnauthorizedError,
 )
-from seedance_async.foreign import as_reported
 from seedance_async.logs import Log
 from seedance_async.signals import Signal
 from seedance_async.stream import Stream
@@ -58,17 +60,13 @@ if TYPE_CHECKING:
 
 log: Log = Log(__name__)
 
-DOWNLOADS: Final = 4
-"""Jobs whose files are fetched at the same time."""
-
-PAGE: Final = 200
-"""Jobs that are read from the journal at a time."""
-
-UNENDED: Final = frozenset({State.PLANNED, State.SUBMITTING, State.ACCEPTED})
-
 
 class Run:
-    """One run. Made for a journal that has begun it, and used once."""
+    """One run. Made for a journal that has begun it, and used once.
+
+    Attributes:
+        delivery: what the caller gets.
+    """
 
     def __init__(
         self,
@@ -106,15 +104,12 @@ class Run:
             project=options.project,
         )
         self._under_way = 0  # posts that were handed out, and whose jobs may come back to the queue
-        self._handled: set[int] = set()  # the reading may list one of these as planned meanwhile
         self._suspect: Post | None = None
         self._journal_failure: JournalError | None = None
-        self._reading = anyio.CancelScope()
-        self._is_read = False
-        self._source_problem: BaseException | None = None
+        self._reading = ReadingAhead(self._queue, self._changed)
         self._downloads = anyio.Semaphore(DOWNLOADS)
         self._older_saved = anyio.Event()
-        self._delivered_open: set[int] = set()
+        self.delivery: Delivery = Delivery(self._stream, journal, directory)
 
     @property
     def stopped(self) -> SeedanceError | None:
@@ -155,14 +150,6 @@ class Run:
         self._stream.stop(error, collect=not isinstance(error, UnauthorizedError))
         self._changed.set()
 
-    def has_delivered(self, number: int) -> bool:
-        """Whether a job that has not ended was delivered all the same, with the reason."""
-        return number in self._delivered_open
-
-    async def deliver_earlier(self, entry: JobEntry) -> None:
-        """Deliver a job that an earlier run has ended."""
-        await self._stream.deliver(results.result(entry, self._directory, earlier=True))
-
     # --- the promise
 
     async def _run(self, post: Post) -> None:
@@ -171,7 +158,7 @@ class Run:
             for job, error in await self._make(post):
                 if job.state is State.COMPLETED:
                     job, error = await self._save(job)  # noqa: PLW2901 - the same job, further on
-                await self._deliver(job, error)
+                await self.delivery.deliver(job, error)
         except JournalError as failure:
             self.stop(failure)
 
@@ -236,7 +223,7 @@ class Run:
         """How the jobs of a post that was not accepted end; a 429 or a risen price alone fails no job."""
         ends: list[End] = []
         for job in post.jobs:
-            entry = await self._entry(job.number)
+            entry = await self._journal.do(self._journal.store.entry, job.number)
             if entry.state is State.PLANNED:
                 self._ledger.release(job.number)
             if entry.state is not State.PLANNED or isinstance(error, MediaError):
@@ -248,7 +235,7 @@ class Run:
 
     def _requeue(self, entry: JobEntry) -> None:
         """Let a job wait for another turn. Its key was not refused for good, so it is as good as new."""
-        self._handled.add(entry.number)
+        self._reading.handled.add(entry.number)
         self._queue.add(evolve(entry, key=None))
 
     # --- collecting
@@ -282,7 +269,7 @@ class Run:
         failed = {job.number for job, _ in ends if job.state is State.FAILED}
         if not failed or not self._options.reroll_refunded or self.stopped is not None:
             return ends
-        self._handled |= failed
+        self._reading.handled |= failed
         planned = {entry.number: entry for entry in await self._refunded.plan(failed)}
         for entry in planned.values():
             self._requeue(entry)
@@ -298,48 +285,19 @@ class Run:
                 self._queue.add(each)
         return [(job, None) for job in blocked]
 
-    # --- saving and delivering
-
     async def _save(self, job: JobEntry) -> End:
         """Files, and saved on disk."""
-        store = self._journal.store
-        if await self._journal.do(store.is_preceded, job.number):
+        if await self._journal.do(self._journal.store.is_preceded, job.number):
             await self._older_saved.wait()
         async with self._downloads:
-            try:
-                await self._journal.check_place()
-                files = await self._saver.save(job)
-                await self._journal.check_place()
-            except JournalError:
-                raise
-            except SeedanceError as problem:
-                await self._journal.do(store.note, job.number, problem.message)
-                job = await self._entry(job.number)
+            job, error = await self._saver.save_on_record(job)
+            if job.state is State.SAVED:
+                self._trials.saved(job)
+                self._stop_for_canaries()
+            else:
                 self._trials.not_ended(job)
-                self._changed.set()
-                return job, problem
-            error = results.failure_among(job.tasks, job)
-            save = partial(store.save, now=clocks.wall_now(), delivered=files.delivered)
-            await self._journal.do(save, job.number, files.names, error and error.message)
-            await self._saver.mover.settle(job.number)
-            saved = await self._entry(job.number)
-            self._trials.saved(saved)
-            self._stop_for_canaries()
             self._changed.set()
-            return saved, error
-
-    async def _deliver(self, entry: JobEntry, error: SeedanceError | None) -> None:
-        if entry.state in UNENDED:
-            self._delivered_open.add(entry.number)
-        try:
-            await self._journal.do(results.add, self._directory, entry)
-        except OSError as problem:  # a copy of the journal only; the end of the run writes it anew
-            log.warning("%s is not in %s: %s", entry.name, results.RESULTS, problem)
-        if not await self._stream.deliver(results.result(entry, self._directory, error=error)):
-            log.debug("%s ended after its caller had left", entry.name)
-
-    async def _entry(self, number: int) -> JobEntry:
-        return await self._journal.do(self._journal.store.entry, number)
+            return job, error
 
     # --- handing out
 
@@ -349,33 +307,13 @@ class Run:
         await self._sources.hold_begun()  # before any job waits in the queue
         async with anyio.create_task_group() as readers:
             readers.start_soon(self._save_left_over, readers)
-            readers.start_soon(self._read, planned)
+            readers.start_soon(self._reading.run, planned, lambda: self.stopped is not None)
             await self._hand_out_begun(begun)
             self._stop_for_canaries()
             await self._hand_out_planned()
             self._stream.no_more_to_come()
-            self._reading.cancel()  # a source may wait for ever
-        if self._source_problem is not None:
-            raise self._source_problem
-
-    async def _read(self, planned: AsyncIterable[list[JobEntry]]) -> None:
-        """Read the planned jobs into the queue, a bounded way ahead."""
-        try:
-            with self._reading:
-                async for jobs in planned:
-                    for job in jobs:
-                        if job.number not in self._handled:
-                            self._queue.add(job)
-                    self._changed.set()
-                    while self._queue.is_full and self.stopped is None:
-                        await self._changed.wait()
-                    if self.stopped is not None:
-                        break
-        except BaseException as problem:  # no cancellation of ours is lost: the task ends here
-            self._source_problem = as_reported(problem, code="the source of the jobs")
-        finally:
-            self._is_read = True
-            self._changed.set()
+            self._reading.end()
+        self._reading.raise_problem()
 
     async def _hand_out_begun(self, begun: AsyncIterable[Post]) -> None:
         async for post in begun:
@@ -384,7 +322,7 @@ class Run:
                 self._stop_for_canaries()
                 await self._reserve_begun(post)
             if self.stopped is None:
-                self._handled.update(post.numbers)
+                self._reading.handled.update(post.numbers)
                 self._suspect = post if post.is_suspect else None
                 await self._hand_out(post)
             while (
@@ -412,12 +350,12 @@ class Run:
             if post is not None:
                 await self._hand_out_held(post)
             elif self._is_waited_for():
-                if self._is_read and not self._queue:
+                if self._reading.is_ended and not self._queue:
                     self._stream.no_more_to_come()  # but what is under way may come back
                 await self._changed.wait()
-            elif self._queue and (self._is_read or self._queue.is_full):
+            elif self._queue and (self._reading.is_ended or self._queue.is_full):
                 self.stop(self._queue.stuck())
-            elif self._is_read:
+            elif self._reading.is_ended:
                 return
             else:
                 await self._changed.wait()
@@ -442,28 +380,20 @@ class Run:
 
     async def _save_left_over(self, savers: TaskGroup) -> None:
         """Fetch the files of jobs that an earlier run saw completed; of older results first."""
-        places = anyio.Semaphore(DOWNLOADS)
+        places, to_save = anyio.Semaphore(DOWNLOADS), self._journal.store.to_save
         try:
-            async for job in self._left_over(renamed=True):
+            async for job in pages.entries(self._journal, partial(to_save, renamed=True)):
                 await places.acquire()
                 await self._save_one(job, places)
         finally:
             self._older_saved.set()
-        async for job in self._left_over(renamed=False):
+        async for job in pages.entries(self._journal, partial(to_save, renamed=False)):
             await places.acquire()
             savers.start_soon(self._save_one, job, places)
 
-    async def _left_over(self, *, renamed: bool) -> AsyncGenerator[JobEntry]:
-        last = 0
-        to_save = partial(self._journal.store.to_save, renamed=renamed, limit=PAGE)
-        while jobs := await self._journal.do(to_save, after=last):
-            for job in jobs:
-                yield job
-            last = jobs[-1].number
-
     async def _save_one(self, job: JobEntry, places: anyio.Semaphore) -> None:
         try:
-            await self._deliver(*await self._save(job))
+            await self.delivery.deliver(*await self._save(job))
         except JournalError as failure:
             self.stop(failure)
         finally:

@@ -17,20 +17,18 @@ from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator, Iterab
 from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
-from typing import Self
+from typing import Self, TypeAlias
 
 import anyio
-from anyio import to_thread
 
 from seedance_async import arguments, clocks
-from seedance_async.batch import names, on_record, refunded, reroll
+from seedance_async.batch import names, on_record
 from seedance_async.batch.account_check import check_account
 from seedance_async.batch.finish import changes_fault
-from seedance_async.batch.finishing import Finishing, chosen, finishing_of
-from seedance_async.batch.intake import take_manifest, take_stream
 from seedance_async.batch.jobs import Job, JobResult
-from seedance_async.batch.journal import Changes, JobEntry, Journal, Rerolled, before_anything_is_sent
+from seedance_async.batch.journal import JobEntry, Journal, before_anything_is_sent
 from seedance_async.batch.ledger import Ledger
+from seedance_async.batch.preparing import Preparation
 from seedance_async.batch.reroll import takes_fault, words_fault
 from seedance_async.batch.run import Run
 from seedance_async.batch.run_options import PlanOptions, RunOptions, refuse
@@ -42,7 +40,6 @@ from seedance_async.batch.survey import DURATIONS
 from seedance_async.client import SeedanceClient
 from seedance_async.errors import (
     ClientStateError,
-    ConfigurationError,
     JournalError,
     ManifestError,
     SeedanceError,
@@ -53,6 +50,12 @@ from seedance_async.models.display import shown
 from seedance_async.models.rules import optional, true_or_false, whole_number
 from seedance_async.prompts.lint import codes_fault, read_codes
 from seedance_async.retry import KEY_TRUSTED
+
+Jobs: TypeAlias = str | os.PathLike[str] | Iterable[Job | Request] | AsyncIterable[Job | Request]
+"""The path of a manifest, or jobs or requests."""
+
+Ready: TypeAlias = tuple[AsyncIterator[list[JobEntry]], AsyncIterator[JobResult]]
+"""The jobs to send, and the results on record."""
 
 
 class BatchRunner:
@@ -158,7 +161,7 @@ class BatchRunner:
         self._template = names.Template(output_name)
         self._embed = embed
         self._share_posts = share_posts and max_in_flight is None
-        self._plan_options = PlanOptions(
+        options = PlanOptions(
             until=until,
             reroll=(reroll,) if isinstance(reroll, str) else tuple(reroll),
             takes=takes,
@@ -168,23 +171,18 @@ class BatchRunner:
             retry_failed=retry_failed,
             reroll_refunded=reroll_refunded,
         )
-        self._finishing: Finishing | None = None
-        self._later = 0
-        self._chosen: list[int] = []
-        self._rerolled = Rerolled()
+        self._preparation = Preparation(self._directory, options, has_store=client.has_media_store)
+        self._reroll_refunded = reroll_refunded
         self._canary, self._accept_delivery = canary, accept_delivery
         self._project = project
         self._resubmit_uncertain = resubmit_uncertain
         self._replay_window = float("inf") if resubmit_uncertain else replay_window
         self._ledger = Ledger(cap=max_credits)
-        self._changes = Changes()
         self._stopped: SeedanceError | None = None
         self._busy = False
         self._is_done = False
         self._refused = False
-        self._prepared: (
-            tuple[str | os.PathLike[str], AsyncIterator[list[JobEntry]], AsyncIterator[JobResult]] | None
-        ) = None
+        self._prepared: tuple[str | os.PathLike[str], Ready] | None = None
         self._run: Run | None = None
         self._journal: Journal | None = None
         self._last: Summary | None = None
@@ -247,10 +245,10 @@ class BatchRunner:
             credits_refunded=store.credits_refunded,
             credits_reserved=self._ledger.reserved,
             max_credits=self._max_credits,
-            changes=self._changes,
+            changes=self._preparation.changes,
             stopped=self._run.stopped if self._run else self._stopped,
-            later=self._later,
-            rerolled=self._rerolled.takes,
+            later=self._preparation.later,
+            rerolled=self._preparation.rerolled.takes,
             others={state: store.others[state] for state in State if store.others[state]},
         )
 
@@ -271,19 +269,17 @@ class BatchRunner:
             ...     print(result.name, result.state)
         """
         journal = self.journal
-        self._prepared = (manifest, *await self._make_ready(journal, manifest))
+        self._prepared = manifest, await self._make_ready(journal, manifest)
         return run_plan(
             await journal.do(journal.store.tally),
             prices=self._ledger.prices,
             recorded=await self._client.running_engine().recorded_prices(),
-            later=self._later,
+            later=self._preparation.later,
             spent=journal.store.credits_used - journal.store.credits_refunded,
             max_credits=self._max_credits,
         )
 
-    async def run(
-        self, jobs: str | os.PathLike[str] | Iterable[Job | Request] | AsyncIterable[Job | Request]
-    ) -> AsyncGenerator[JobResult]:
+    async def run(self, jobs: Jobs) -> AsyncGenerator[JobResult]:
         """Take every job to its end, and yield each once: as it ends, or because an earlier run ended it.
 
         Args:
@@ -322,27 +318,19 @@ class BatchRunner:
             if self._run is run:  # else the batch was closed before this generator was
                 await self._leave(journal, run)
 
-    async def _start(
-        self,
-        journal: Journal,
-        jobs: str | os.PathLike[str] | Iterable[Job | Request] | AsyncIterable[Job | Request],
-    ) -> tuple[Run, AsyncIterator[JobResult]]:
+    async def _start(self, journal: Journal, jobs: Jobs) -> tuple[Run, AsyncIterator[JobResult]]:
         """Start a run; return it, and the results that earlier ones have ended."""
         if self._prepared is None:
             planned, known = await self._make_ready(journal, jobs)
         else:
-            (manifest, planned, known), self._prepared = self._prepared, None
+            (manifest, (planned, known)), self._prepared = self._prepared, None
             if manifest != jobs:
                 raise ClientStateError(f"{shown(manifest)} was prepared, and is what has to be run first")
         run = self._run = self._prepare(journal)
         run.start(on_record.begun(journal), planned)
         return run, known
 
-    async def _make_ready(
-        self,
-        journal: Journal,
-        jobs: str | os.PathLike[str] | Iterable[Job | Request] | AsyncIterable[Job | Request],
-    ) -> tuple[AsyncIterator[list[JobEntry]], AsyncIterator[JobResult]]:
+    async def _make_ready(self, journal: Journal, jobs: Jobs) -> Ready:
         """Do what comes before the first POST; return the jobs to send, and the results on record."""
         if self._busy:
             raise ClientStateError("a batch does one run at a time")
@@ -356,30 +344,13 @@ class BatchRunner:
             raise
         return planned, known
 
-    async def _plan(
-        self,
-        journal: Journal,
-        jobs: str | os.PathLike[str] | Iterable[Job | Request] | AsyncIterable[Job | Request],
-    ) -> tuple[AsyncIterator[list[JobEntry]], AsyncIterator[JobResult]]:
+    async def _plan(self, journal: Journal, jobs: Jobs) -> Ready:
         """Take the jobs of a manifest, or make ready to; return those to send, and the results on record."""
         if isinstance(jobs, str | os.PathLike):
-            options, has_store = self._plan_options, self._client.has_media_store
-            self._finishing = await to_thread.run_sync(
-                finishing_of, self._directory, options.finish, options.until
-            )
-            self._changes = await take_manifest(journal, jobs, options, self._finishing, has_store=has_store)
-            await self._choose(journal)  # before anything of the journal is changed for the run
-            self._chosen = await reroll.chosen(journal, options.reroll, self._directory)
+            await self._preparation.take(journal, jobs)
             return on_record.planned(journal), on_record.ended(journal, self._directory)
-        if option := self._about_a_manifest():
-            raise ConfigurationError(f"{option}= chooses among the jobs of a manifest; give the path of one")
-        return self._streamed(journal, jobs), _nothing()
-
-    def _about_a_manifest(self) -> str | None:
-        """An option that was given and needs a manifest, if any."""
-        options = self._plan_options
-        given = {"until": options.until, "reroll": options.reroll or None, "finish": options.finish}
-        return next((name for name, value in given.items() if value is not None), None)
+        self._preparation.check_without_manifest()
+        return self._preparation.stream(journal, jobs, self._deliver_earlier), _nothing()
 
     async def _leave(self, journal: Journal, run: Run) -> None:
         """End a run, in good order."""
@@ -396,35 +367,13 @@ class BatchRunner:
         now = clocks.wall_now()
         oldest = now - self._replay_window
         await journal.do(journal.store.begin_run, replayable_since=oldest, account=account, now=now)
-        if self._plan_options.retry_failed:
-            reroll.report_unfinished(await journal.do(journal.store.plan_ended_again))
-        most = self._plan_options.reroll_refunded
-        async for failures in refunded.plan_earlier(journal, most=most):
-            refunded.report(failures, most=most)
-        await self._make_anew(journal)
-        await journal.do(journal.store.sort_linked)
-        await self._choose(journal)
+        await self._preparation.plan(journal)
         await self._saver(journal).mover.settle_all()
         await on_record.fetch_missing_again(journal, self._directory)
         self._ledger = await journal.do(on_record.ledger, journal.store, self._max_credits)
 
-    async def _make_anew(self, journal: Journal) -> None:
-        """Plan further takes of the jobs that were chosen; they go on record with the order itself."""
-        self._rerolled = Rerolled()
-        if self._chosen:
-            self._rerolled = await journal.do(journal.store.reroll, self._chosen, self._plan_options.takes)
-        reroll.report_unfinished(self._rerolled.unfinished)
-
     def _saver(self, journal: Journal) -> Saver:
         return Saver(self._client, journal, self._directory, self._template, embed=self._embed)
-
-    async def _choose(self, journal: Journal) -> None:
-        """Leave the jobs for later that the run is not to send."""
-        until = self._plan_options.until
-        later = await journal.do(journal.store.choose, *chosen(until, self._finishing))
-        if later is None:
-            raise ConfigurationError(f"no job of the manifest has a name that matches {until!r}")
-        self._later = later
 
     def _prepare(self, journal: Journal) -> Run:
         engine = self._client.running_engine()
@@ -440,26 +389,15 @@ class BatchRunner:
                 replay_window=self._replay_window,
                 pay_twice=self._resubmit_uncertain,
                 project=self._project or engine.project or self._directory.name,
-                reroll_refunded=self._plan_options.reroll_refunded,
+                reroll_refunded=self._reroll_refunded,
                 canary=self._canary,
                 accept_delivery=self._accept_delivery,
             ),
         )
 
-    async def _streamed(
-        self, journal: Journal, jobs: Iterable[Job | Request] | AsyncIterable[Job | Request]
-    ) -> AsyncIterator[list[JobEntry]]:
-        """A program's jobs that were never sent, as they come; those that ended earlier are delivered."""
-        has_store = self._client.has_media_store
-        async for numbers in take_stream(journal, jobs, at_end=self._note_changes, has_store=has_store):
-            await journal.do(journal.store.sort_linked, numbers)
-            for entry in await journal.do(journal.store.ended_earlier_of, numbers):
-                if self._run is not None:
-                    await self._run.deliver_earlier(entry)
-            yield await journal.do(journal.store.to_send_of, numbers)
-
-    def _note_changes(self, changes: Changes) -> None:
-        self._changes = changes
+    async def _deliver_earlier(self, entry: JobEntry) -> None:
+        if self._run is not None:
+            await self._run.delivery.deliver_earlier(entry)
 
 
 async def _nothing() -> AsyncIterator[JobResult]:

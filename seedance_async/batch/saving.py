@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from anyio import to_thread
 from attrs import frozen
@@ -13,8 +13,9 @@ from attrs import frozen
 from seedance_async import clocks
 from seedance_async.batch.moving import Mover
 from seedance_async.batch.places import place_of
+from seedance_async.batch.results import failure_among
 from seedance_async.downloads.measuring import measure
-from seedance_async.errors import DownloadError
+from seedance_async.errors import DownloadError, JournalError, SeedanceError
 from seedance_async.models import Delivered
 from seedance_async.safe_files import leads_out, replacing
 
@@ -25,6 +26,9 @@ if TYPE_CHECKING:
     from seedance_async.batch.names import Template
     from seedance_async.client import SeedanceClient
     from seedance_async.models import Task
+
+DOWNLOADS: Final = 4
+"""Jobs whose files are fetched at the same time."""
 
 
 @frozen
@@ -63,6 +67,31 @@ class Saver:
         self._template = template
         self._embed = embed
         self.mover: Mover = Mover(journal, directory, template)
+
+    async def save_on_record(self, job: JobEntry) -> tuple[JobEntry, SeedanceError | None]:
+        """Save every file of a completed job, and put down that they are; or why they are not.
+
+        Returns:
+            The job, and what went wrong with one of its tasks or with its files.
+
+        Raises:
+            JournalError: it cannot be put down.
+        """
+        store = self._journal.store
+        try:
+            await self._journal.check_place()
+            files = await self.save(job)
+            await self._journal.check_place()
+        except JournalError:
+            raise
+        except SeedanceError as problem:
+            await self._journal.do(store.note, job.number, problem.message)
+            return await self._journal.do(store.entry, job.number), problem
+        error = failure_among(job.tasks, job)
+        save = partial(store.save, now=clocks.wall_now(), delivered=files.delivered)
+        await self._journal.do(save, job.number, files.names, error and error.message)
+        await self.mover.settle(job.number)
+        return await self._journal.do(store.entry, job.number), error
 
     async def save(self, entry: JobEntry) -> Saved:
         """Fetch every file of a completed job, measure it, and put a sidecar beside it.

@@ -1,4 +1,3 @@
-"use strict";
 // Text of prompts, names, notes and errors goes into the page as text only: by textContent, value and properties.
 
 const TOKEN = location.pathname.split("/")[1];
@@ -271,19 +270,10 @@ for (const button of $$("nav [data-filter]")) {
 $("#reload").addEventListener("click", () => load("read again"));
 $("#more").addEventListener("click", () => { shown += STEP; draw(); });
 
-const copied = (text) => {
-  const field = document.createElement("textarea");
-  field.value = text;
-  document.body.append(field);
-  field.select();
-  const done = document.execCommand("copy");
-  field.remove();
-  return done;
-};
 for (const button of $$(".copy")) {
   button.addEventListener("click", async () => {
     const text = $("code", button.parentElement).textContent;
-    const done = await navigator.clipboard.writeText(text).then(() => true, () => copied(text));
+    const done = await copied(text);
     tell(done ? "the command is copied" : "the browser does not allow copying", !done);
   });
 }

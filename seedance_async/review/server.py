@@ -183,7 +183,8 @@ def _source() -> str:
     page, style, script = (
         here.joinpath(f"page.{suffix}").read_text(encoding="utf-8") for suffix in ("html", "css", "js")
     )
-    return page.replace("/* STYLE */", style).replace("/* SCRIPT */", script)
+    clipboard = resources.files("seedance_async.batch").joinpath("clipboard.js").read_text(encoding="utf-8")
+    return page.replace("/* STYLE */", style).replace("/* SCRIPT */", clipboard + script)
 
 
 async def _takes(request: web.Request) -> web.Response:

@@ -10,13 +10,12 @@ from attrs import frozen
 
 from seedance_async.cli.app import execute
 from seedance_async.cli.sandbox import variables
+from seedance_async.sandbox import Sandbox
 from tests.canary import clean
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Coroutine
+    from collections.abc import AsyncIterator, Callable, Coroutine
     from typing import Any
-
-    from seedance_async.sandbox import Sandbox
 
     Type = Callable[..., Coroutine[Any, Any, "Ending"]]
 
@@ -33,6 +32,13 @@ class Ending:
     def lines(self) -> list[str]:
         """What it wrote to stdout."""
         return self.out.splitlines()
+
+
+@pytest.fixture
+async def sandbox() -> AsyncIterator[Sandbox]:
+    """A sandbox on the real clock, for processes, in which a minute passes in 0.15 s."""
+    async with Sandbox(speed=400) as sandbox:
+        yield sandbox
 
 
 @pytest.fixture

@@ -6,7 +6,6 @@ import json
 import os
 import pty
 import signal
-import sys
 from typing import TYPE_CHECKING
 
 import anyio
@@ -16,35 +15,18 @@ from seedance_async.cli.sandbox import variables
 from seedance_async.exit_codes import ExitCode
 from seedance_async.sandbox import Fault, Sandbox
 from tests.canary import clean
+from tests.cli.processes import SEEDANCE, manifest
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
     from pathlib import Path
 
     from anyio.abc import Process
-
-SEEDANCE = [sys.executable, "-m", "seedance_async"]
 
 
 @pytest.fixture
 def anyio_backend() -> str:
     """Child processes live on the real clock."""
     return "asyncio"
-
-
-@pytest.fixture
-async def sandbox() -> AsyncIterator[Sandbox]:
-    """A sandbox in which a minute passes in 0.15 s."""
-    async with Sandbox(speed=400) as sandbox:
-        yield sandbox
-
-
-def manifest(directory: Path, count: int) -> Path:
-    """So many pictures."""
-    path = directory / "jobs.jsonl"
-    job = {"model": "nano-banana-pro", "prompt": "A boat", "output_format": "jpeg"}
-    path.write_text("".join(json.dumps({**job, "name": f"boat-{n}"}) + "\n" for n in range(count)))
-    return path
 
 
 async def started(*arguments: object, sandbox: Sandbox | None = None) -> Process:

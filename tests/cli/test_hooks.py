@@ -18,13 +18,12 @@ from seedance_async.cli import hooks
 from seedance_async.cli.hooks import Hook, environment_without, parse_command, parse_kinds
 from seedance_async.cli.sandbox import variables
 from seedance_async.errors import ConfigurationError
-from seedance_async.sandbox import Sandbox
+from tests.cli.processes import SEEDANCE, manifest
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
     from subprocess import CompletedProcess
 
-SEEDANCE = [sys.executable, "-m", "seedance_async"]
+    from seedance_async.sandbox import Sandbox
 
 RECORDER = """
 import json, os, sys
@@ -38,13 +37,6 @@ with open({log!r}, "a") as log:
 def anyio_backend() -> str:
     """Child processes live on the real clock."""
     return "asyncio"
-
-
-@pytest.fixture
-async def sandbox() -> AsyncIterator[Sandbox]:
-    """A sandbox in which a minute passes in 0.15 s."""
-    async with Sandbox(speed=400) as sandbox:
-        yield sandbox
 
 
 @pytest.fixture
@@ -64,14 +56,6 @@ def told(directory: Path) -> list[dict[str, Any]]:
 def kinds(directory: Path) -> list[str]:
     """The names of these events."""
     return [each["event"]["event"] for each in told(directory)]
-
-
-def manifest(directory: Path, count: int = 2, prompt: str = "A boat") -> Path:
-    """So many pictures."""
-    path = directory / "jobs.jsonl"
-    job = {"model": "nano-banana-pro", "prompt": prompt, "output_format": "jpeg"}
-    path.write_text("".join(json.dumps({**job, "name": f"boat-{n}"}) + "\n" for n in range(count)))
-    return path
 
 
 async def batch(sandbox: Sandbox, directory: Path, *flags: object) -> CompletedProcess[bytes]:

@@ -12,6 +12,7 @@ from seedance_async import NanoBananaPro, RetryPolicy, SeedanceClient, SeedanceE
 from seedance_async.cli.record import parse_instant
 from seedance_async.exit_codes import ExitCode
 from seedance_async.record.limits import DAY
+from tests.rooms.records import keep_record
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -25,9 +26,7 @@ NOW = datetime(2026, 6, 3, 10, 30, tzinfo=timezone(timedelta(hours=2)))
 @pytest.fixture(autouse=True)
 def directory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A state directory of the test's own, and a record of a sandbox's account in it."""
-    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
-    monkeypatch.setenv("SEEDANCE_RECORD", "on")
-    return tmp_path / "state" / "seedance_async"
+    return keep_record(tmp_path, monkeypatch)
 
 
 @pytest.fixture

@@ -10,17 +10,31 @@ from typing import TYPE_CHECKING
 
 import anyio
 
-from seedance_async import Forecast, RateLimit, SeedanceClient
+from seedance_async import Forecast, NanoBananaPro, RateLimit, SeedanceClient
 from seedance_async.record import Reader, record_path
 from tests.batch.helpers import charged
 from tests.canary import clean
 
 if TYPE_CHECKING:
+    import pytest
     from anyio.abc import Process
 
     from seedance_async.sandbox import Sandbox
 
 PROGRAM = Path(__file__).with_name("record_process.py")
+
+BOAT = NanoBananaPro(prompt="A paper boat on a pond")
+SINKS = NanoBananaPro(prompt="A paper boat that sinks [[sandbox:fail]]")
+
+
+def keep_record(directory: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Keep the record of a sandbox's account, in a state directory of the test's own; returns it.
+
+    The request budget is not there: it lives in real time.
+    """
+    monkeypatch.setenv("XDG_STATE_HOME", str(directory / "state"))
+    monkeypatch.setenv("SEEDANCE_RECORD", "on")
+    return directory / "state" / "seedance_async"
 
 
 def client_of(sandbox: Sandbox) -> SeedanceClient:

@@ -32,7 +32,7 @@ from seedance_async import (
     UncertainSubmissionError,
     clocks,
 )
-from seedance_async.record import Asked, Reader, account, record_path
+from seedance_async.record import Asked, Reader, account
 from seedance_async.record.limits import DAY
 from seedance_async.record.store import Store
 from seedance_async.sandbox import Conditions, Fault, Sandbox
@@ -40,40 +40,23 @@ from seedance_async.sandbox.faults import NAMED
 from tests.batch.helpers import PRICE, pictures, run_once
 from tests.canary import KEYS
 from tests.faults.helpers import client_for
-from tests.rooms.records import refunded, spent_in
+from tests.rooms.records import BOAT, SINKS, keep_record, refunded, spent_in
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Iterator
+    from collections.abc import Iterator
     from pathlib import Path
 
     from seedance_async import JobResult, Submission
     from seedance_async.record.store import Answer, Opened
 
-BOAT = NanoBananaPro(prompt="A paper boat on a pond")
-SINKS = NanoBananaPro(prompt="A paper boat that sinks [[sandbox:fail]]")
 DELAY = Fault(effect="delay", on="submit", moment="before", seconds=20)
 HASTY = RetryPolicy(max_elapsed=30.0, max_server_errors=1, conflict_wait=30.0)
 
 
 @pytest.fixture(autouse=True)
 def directory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A state directory of the test's own; not for the request budget, which lives in real time there."""
-    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
-    monkeypatch.setenv("SEEDANCE_RECORD", "on")
-    return tmp_path / "state" / "seedance_async"
-
-
-@pytest.fixture
-async def sandbox() -> AsyncIterator[Sandbox]:
-    """An account with money."""
-    async with Sandbox() as running:
-        yield running
-
-
-@pytest.fixture
-def reader(sandbox: Sandbox) -> Reader:
-    """The record of the account."""
-    return Reader(record_path(client_for(sandbox).account))
+    """A state directory of the test's own."""
+    return keep_record(tmp_path, monkeypatch)
 
 
 # --- what is written

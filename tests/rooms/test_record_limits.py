@@ -13,7 +13,6 @@ from seedance_async import (
     CreditCapError,
     CreditLimits,
     Kind,
-    NanoBananaPro,
     RetryPolicy,
     SeedanceError,
     Submission,
@@ -21,22 +20,19 @@ from seedance_async import (
     UncertainSubmissionError,
     clocks,
 )
-from seedance_async.record import Asked, Reader, record_path
+from seedance_async.record import Asked, Reader
 from seedance_async.record.limits import DAY
 from seedance_async.record.store import Opened, Store
 from seedance_async.sandbox import Fault, Sandbox
 from tests.batch.helpers import PRICE
 from tests.faults.helpers import client_for
-from tests.rooms.records import spent_in
+from tests.rooms.records import BOAT, SINKS, keep_record, spent_in
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
     from pathlib import Path
 
     from seedance_async import SeedanceClient
 
-BOAT = NanoBananaPro(prompt="A paper boat on a pond")
-SINKS = NanoBananaPro(prompt="A paper boat that sinks [[sandbox:fail]]")
 LOST = Fault(effect="reset", on="submit", moment="before", count=None)
 NOON = 20_620 * DAY + 43_200.0
 HASTY = RetryPolicy(max_elapsed=0.5)
@@ -45,21 +41,7 @@ HASTY = RetryPolicy(max_elapsed=0.5)
 @pytest.fixture(autouse=True)
 def _directory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A state directory of the test's own."""
-    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
-    monkeypatch.setenv("SEEDANCE_RECORD", "on")
-
-
-@pytest.fixture
-async def sandbox() -> AsyncIterator[Sandbox]:
-    """An account with money."""
-    async with Sandbox() as running:
-        yield running
-
-
-@pytest.fixture
-def reader(sandbox: Sandbox) -> Reader:
-    """The record of the account."""
-    return Reader(record_path(client_for(sandbox).account))
+    keep_record(tmp_path, monkeypatch)
 
 
 async def test_a_refund_stated_on_a_completed_task_makes_no_room(sandbox: Sandbox, reader: Reader) -> None:
