@@ -224,7 +224,6 @@ class SeedanceClient:
         self._engine.check()
         return self._engine
 
-    @property
     def allowance(self) -> Allowance:
         """What may be sent now, and when more: ``unspent`` of ``requests`` are left of the period.
 

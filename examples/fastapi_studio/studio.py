@@ -164,7 +164,7 @@ class Studio:
 
     def gauges(self) -> dict[str, object]:
         """Credits and the request budget, as they are now."""
-        usage, allowance = self.client.usage, self.client.allowance
+        usage, allowance = self.client.usage, self.client.allowance()
         return {
             "requests_free": allowance.unspent,
             "requests_most": allowance.requests,
@@ -183,7 +183,7 @@ class Studio:
             f"seedance_refusals_total {usage.refusals}",
             f"seedance_credits_used_total {usage.credits_used:g}",
             f"seedance_credits_refunded_total {usage.credits_refunded:g}",
-            f"seedance_requests_free {self.client.allowance.unspent}",
+            f"seedance_requests_free {self.client.allowance().unspent}",
             *(
                 f'seedance_tasks_total{{model="{model}",status="{status}"}} {count}'
                 for (model, status), count in FINISHED.items()

@@ -162,8 +162,8 @@ class Entries:
     def _beside_matrix(self, filled: Mapping[str, object], spot: Spot) -> Iterator[Problem]:
         """What is wrong with an entry whatever its matrix should have put into it."""
         plain = {name: value for name, value in filled.items() if name not in MATRIX_FIELDS}
-        composed, problems = with_prompt(*preamble.assets_of(plain))
-        for name, reason in _job(self._with_files(composed), spot, self._ignored, problems).problems:
+        composed, found = with_prompt(*preamble.assets_of(plain))
+        for name, reason in _job(self._with_files(composed), spot, self._ignored, found).problems:
             if name in plain and "{" not in str(plain[name]):
                 yield name, reason
 

@@ -40,27 +40,30 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from os import PathLike
 
-__all__ = ["STDIN", "Line", "entries_of", "fingerprint", "read", "read_file"]
+__all__ = ["STDIN", "Line", "entries_of", "fingerprint", "read"]
 
 MAX_LINE_BYTES: Final = wire.MAX_BODY_BYTES
 CHUNK_CHARACTERS: Final = 65_536
 
 
-def entries_of(source: str | PathLike[str], ignored: frozenset[str] = frozenset()) -> Entries:
+def entries_of(
+    source: str | PathLike[str], ignored: frozenset[str] = frozenset(), *, base: Path | None = None
+) -> Entries:
     """What makes jobs of the entries of a manifest; once it is read, its assets are known to it.
 
     Args:
-        source: path of the manifest.
+        source: path of it.
         ignored: codes of rules that no prompt is held to.
+        base: the directory that paths of local files are relative to; else the manifest's own.
     """
-    return Entries(base_of(source), ignored)
+    return Entries(base or base_of(source), ignored)
 
 
 def read(source: str | PathLike[str], entries: Entries | None = None) -> Iterator[Line]:
     """Read a manifest; ``-`` is standard input.
 
     Args:
-        source: its path.
+        source: path of it.
         entries: makes jobs of its entries; else of its own.
 
     Raises:

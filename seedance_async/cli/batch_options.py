@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Final, Literal
 
-from attrs import frozen
+from attrs import field, fields, frozen
 from cyclopts import Parameter
 
 from seedance_async.batch import names
@@ -15,6 +15,13 @@ from seedance_async.errors import ConfigurationError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+
+
+ENGINE_OPTIONS: Final = frozenset({"engine", "max_credits", "as_json"})
+"""The options that go with ``--engine``."""
+
+SPELLINGS: Final = {"set_fields": "--set"}
+"""Flags that are not called as their option is."""
 
 
 def flag(help_text: str) -> Parameter:
@@ -87,6 +94,13 @@ class Options:
         str | None,
         Parameter(help="Whose costs these are in seedance spend; else SEEDANCE_PROJECT, else DIR's name."),
     ] = None
+    engine: Annotated[
+        str | None,
+        Parameter(
+            help="Enqueue for the workers of a distributed engine, postgresql://… or sqlite:///FILE, and "
+            "follow; see seedance worker."
+        ),
+    ] = field(default=None, repr=False)
     sandbox: Annotated[bool, flag("Play it through in a sandbox: no key, no network, no money.")] = False
     on_event: Annotated[
         str | None,
@@ -101,6 +115,12 @@ class Options:
     as_json: Annotated[
         bool, Parameter(name="--json", negative=(), show_default=False, help="Events for programs on stdout.")
     ] = False
+
+    def not_for_an_engine(self) -> list[str]:
+        """The flags that were given and do not go with ``--engine``."""
+        others = [each for each in fields(Options) if each.name not in ENGINE_OPTIONS]
+        given = [each.name for each in others if getattr(self, each.name) != each.default]
+        return [SPELLINGS.get(name, f"--{name.replace('_', '-')}") for name in given]
 
     def changes(self) -> dict[str, object] | None:
         """The fields that finals have changed; None if no finals are asked for.

@@ -11,7 +11,7 @@ from cyclopts import Parameter
 
 from seedance_async.batch.finish import parse_changes
 from seedance_async.batch.jobs import Job
-from seedance_async.cli.expand import plain
+from seedance_async.batch.plain_jobs import plain_line
 from seedance_async.cli.output import write_data, write_message
 from seedance_async.daemon_thread import DaemonThread
 from seedance_async.errors import ConfigurationError
@@ -99,7 +99,7 @@ async def build(
         scene, asked = await _questions()
     builder = _builder(scene or "", asked)
     request = builder.request(**parse_changes(set_fields))
-    write_data(plain(Job(request, name=name)) if as_json else request.prompt)
+    write_data(plain_line(Job(request, name=name)) if as_json else request.prompt)
     for finding in lint_prompt(request):
         write_message(str(finding))
     return ExitCode.OK

@@ -18,7 +18,7 @@ from seedance_async import wire
 from seedance_async.batch import manifest as manifests
 from seedance_async.batch.finish import parse_changes
 from seedance_async.batch.manifest_source import SUFFIXES, opened
-from seedance_async.cli.expand import plain
+from seedance_async.batch.plain_jobs import plain_line
 from seedance_async.cli.output import write_data, write_message
 from seedance_async.cli.prompt_findings import Ignore, codes, finding_fields, rule_count
 from seedance_async.daemon_thread import DaemonThread
@@ -248,7 +248,7 @@ class _Manifest:
                 request = fixed_request(line.job.request, lint_prompt(line.job.request, ignore=left_out))
                 jobs, changed = jobs + 1, changed + (request != line.job.request)
                 code = max(code, _code(lint_prompt(request, ignore=left_out)))
-                file.write(f"{plain(evolve(line.job, request=request), line.ignored)}\n")
+                file.write(f"{plain_line(evolve(line.job, request=request), line.ignored)}\n")
         write_message(f"{target}: {changed:,} of {jobs:,} prompts fixed")
         return code
 

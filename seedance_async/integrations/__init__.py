@@ -1,4 +1,4 @@
-"""Integrations with web frameworks: what they share, and a module for each of them.
+"""Integrations: this package inside other programs' frameworks, each in a room of its own.
 
-``fastapi`` and ``aiohttp`` need the framework of their name; nothing else of the package imports them.
+Each needs the extra of its name; nothing else of the package imports them.
 """

@@ -22,11 +22,10 @@ handler go on to its end, and the POST is in the account's record.
 from __future__ import annotations
 
 import json
-from collections.abc import AsyncIterator, Callable
-from typing import Final, TypeVar
+from collections.abc import AsyncIterator, Awaitable, Callable
+from typing import Final, TypeAlias, TypeVar
 
 from aiohttp import web
-from aiohttp.typedefs import Handler
 
 from seedance_async import wire
 from seedance_async.client import SeedanceClient
@@ -52,6 +51,9 @@ __all__ = [
 ]
 
 log: Log = Log(__name__)
+
+# aiohttp's own alias names its classes by forward references, which nothing outside of aiohttp resolves.
+Handler: TypeAlias = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 CLIENT: Final = web.AppKey("seedance", SeedanceClient)
 """The key of the application's client: ``request.app[CLIENT]``."""

@@ -28,12 +28,13 @@ import asyncio
 import signal
 import threading
 from collections.abc import AsyncGenerator, Callable, Generator, Mapping
-from contextlib import AbstractAsyncContextManager, asynccontextmanager, contextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, contextmanager, nullcontext
 from types import FrameType
 from typing import Annotated, Any, Final, TypeAlias
 
 import anyio
 from fastapi import Depends, FastAPI, Header, Request, Response
+from starlette.requests import HTTPConnection
 from starlette.types import Lifespan, Receive, Scope, Send
 
 from seedance_async.client import SeedanceClient
@@ -75,8 +76,8 @@ def lifespan_with(
 
     Args:
         make_client: makes the client, once an application; each worker process has one of its own.
-        inner: a lifespan of yours, entered once the client is open and left before it is closed. What it
-            yields is part of the state, too; ``request.state.seedance`` is the client.
+        inner: a lifespan of yours, entered once the client is open, as ``app.state.seedance``, and left
+            before it is closed. What it yields is part of the state, too.
     """
 
     @asynccontextmanager
@@ -85,13 +86,9 @@ def lifespan_with(
             ending = anyio.Event()
             group.start_soon(_close_at, ending, client)
             with _told_of_the_end(ending):
-                state: dict[str, Any] = {STATE: client}
-                if inner is None:
-                    yield state
-                else:
-                    app.state.seedance = client  # for the inner one, which sees no request
-                    async with inner(app) as more:
-                        yield {**(more or {}), **state}
+                app.state.seedance = client  # for the inner one, which sees no request
+                async with inner(app) if inner is not None else nullcontext({}) as more:
+                    yield {**(more or {}), STATE: client}
             group.cancel_scope.cancel()
 
     return with_client
@@ -101,9 +98,9 @@ lifespan: Final[WithClient] = lifespan_with(SeedanceClient)
 """Keeps a client open that is made of the environment: ``FastAPI(lifespan=lifespan)``."""
 
 
-def get_client(request: Request) -> SeedanceClient:
+def get_client(connection: HTTPConnection) -> SeedanceClient:
     """The application's client. A test puts another one there by ``app.dependency_overrides[get_client]``."""
-    client: SeedanceClient = getattr(request.state, STATE)
+    client: SeedanceClient = getattr(connection.state, STATE)
     return client
 
 

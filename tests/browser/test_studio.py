@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 
     from playwright.sync_api import Browser, Locator
 
+pytestmark = pytest.mark.timeout(180)  # four processes and a browser are started for the first of them
 STUDIO = Path(__file__).parents[2] / "examples" / "fastapi_studio" / "studio.py"
 ASK = (
     "([url, headers, body]) => fetch(url, {method: 'POST', headers, body})"

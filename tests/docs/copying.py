@@ -8,13 +8,16 @@ language means:
     is typed. No command may end with an error, and nothing on stderr may look like one.
 ``text``
     is what the block before it ends with on stdout, but for times, counts of requests and places.
+``console``
+    has commands behind "$ ", and all that they print on stdout. They may end with an error.
 ``sh``
     needs something of the reader's, a key or a bucket: its syntax is checked.
 others
     are saved as the file that the line before them names, "`jobs.jsonl`:". Python that is not named is run
     against a sandbox, and may ``await`` at its top, unless the line after it says of which file it is a copy.
 
-Blocks about developing this package stand below "## Develop", where copying ends: ``.ci/run`` runs those.
+A page that makes no environment is read in one that is active. Blocks about developing this package stand
+below "## Develop", where copying ends: ``.ci/run`` runs those.
 """
 
 from __future__ import annotations
@@ -28,6 +31,7 @@ import subprocess
 import sys
 import tempfile
 from contextlib import suppress
+from itertools import zip_longest
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
@@ -41,12 +45,13 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
 ROOT: Final = Path(__file__).parents[2]
-GUIDES: Final = sorted(page.relative_to(ROOT).as_posix() for page in ROOT.glob("examples/**/README.md"))
+GUIDES: Final = sorted(page.relative_to(ROOT).as_posix() for page in ROOT.glob("examples/*/README.md"))
 
 MARK: Final = "\x1e"
 LOOKS_LIKE_AN_ERROR: Final = re.compile(
     r"\b(error|traceback|exception|not found|no such|denied|cannot|failed|unrecognized|usage:)", re.IGNORECASE
 )
+WRONG_ANYWHERE: Final = re.compile(r"traceback|command not found|unrecognized", re.IGNORECASE)
 TOP_LEVEL_AWAIT: Final = """
 import ast, asyncio, inspect, sys
 code = compile(sys.stdin.read(), "block", "exec", flags=ast.PyCF_ALLOW_TOP_LEVEL_AWAIT)
@@ -74,7 +79,7 @@ class Block:
     def saved_as(self) -> str | None:
         """The file that it is, where the line before it names one."""
         named = re.search(r"`([\w./-]+\.\w+)`(?:\s\([^)]*\))?:$", self.before)
-        return named[1] if named and self.language not in {"bash", "sh", "text"} else None
+        return named[1] if named and self.language not in {"bash", "console", "sh", "text"} else None
 
     @property
     def is_copy_of(self) -> str | None:
@@ -128,13 +133,24 @@ def copy_page(page: str, directory: Path, *, install: bool = False) -> list[Said
     if install:
         subprocess.run(["git", "clone", "--quiet", str(ROOT), str(here)], check=True)
     else:
-        shutil.copytree(ROOT / "examples", here / "examples")
-        (here / ".venv").symlink_to(sys.prefix)
-    blocks = blocks_of((ROOT / page).read_text(encoding="utf-8"))
-    said = _type(blocks, here, _variables(home, install=install), install=install)
-    for part, following in zip(said, [*blocks[1:], None], strict=True):
+        _take_over(here)
+    text = (ROOT / page).read_text(encoding="utf-8")
+    blocks, variables = blocks_of(text), _variables(home, install=install)
+    if "python3 -m venv" not in text:
+        variables["PATH"] = f"{Path(sys.executable).parent}{os.pathsep}{variables['PATH']}"
+    said = _type(blocks, here, variables, install=install)
+    for part, following in zip_longest(said, blocks[1:]):
         _judge(page, part, following)
     return said
+
+
+def _take_over(here: Path) -> None:
+    """A copy of the examples, beside links to the rest of the repository and to this environment."""
+    shutil.copytree(ROOT / "examples", here / "examples")
+    for path in ROOT.iterdir():
+        if not path.name.startswith(".") and not (here / path.name).exists():
+            (here / path.name).symlink_to(path)
+    (here / ".venv").symlink_to(sys.prefix)
 
 
 def _variables(home: Path, *, install: bool) -> dict[str, str]:
@@ -175,6 +191,11 @@ def _lines(block: Block, *, install: bool) -> Iterator[str]:
     match block.language:
         case "bash":
             yield block.source if install else _without_installing(block.source)
+        case "console":
+            commands = [
+                line.removeprefix("$ ") for line in block.source.splitlines() if line.startswith("$ ")
+            ]
+            yield from (f"{{ {command}\n}} || true" for command in commands)
         case "sh":
             yield f"bash -n <<'END-OF-BLOCK'\n{block.source}END-OF-BLOCK"
         case _ if block.saved_as:
@@ -199,17 +220,23 @@ def _without_installing(source: str) -> str:
 def _judge(page: str, said: Said, following: Block | None) -> None:
     """Compare what a block wrote with what the page shows, and look for errors."""
     where = f"{page}:{said.block.line}"
-    found = [line for line in said.stderr.splitlines() if LOOKS_LIKE_AN_ERROR.search(line)]
+    wrong = WRONG_ANYWHERE if said.block.language == "console" else LOOKS_LIKE_AN_ERROR
+    found = [line for line in said.stderr.splitlines() if wrong.search(line)]
     assert not found, f"{where}: {found}\n{said.stdout}\n{said.stderr}"
-    if said.block.language != "text" and following and following.language == "text":
-        shown = [_comparable(line) for line in following.source.splitlines()]
+    if said.block.language == "console":
+        shown = [_comparable(line) for line in said.block.source.splitlines() if not line.startswith("$ ")]
         printed = [_comparable(line) for line in said.stdout.splitlines()]
+        assert shown == printed, f"{where}: it printed\n{said.stdout}\n{said.stderr}"
+    if said.block.language != "text" and following and following.language == "text":
+        shown = [_comparable(line) for line in following.source.strip().splitlines()]
+        printed = [_comparable(line) for line in said.stdout.strip().splitlines()]
         assert shown == printed[-len(shown) :], f"{where}: it printed\n{said.stdout}\n{said.stderr}"
 
 
 def _comparable(line: str) -> str:
     """A line of output without what differs between runs: where files are, how long, how many requests."""
     line = re.sub(r"file:///\S*?/([^/\s]+/[^/\s]+)$", r"file:///…/\1", line.rstrip())
+    line = re.sub(r"it saw \d+ requests", "it saw # requests", line)
     if not line.startswith(("time ", "requests ")):
         return line
     if " to " in line:  # ranges of an estimate

@@ -25,14 +25,14 @@ def test_whoever_copies_the_readme_has_files_and_no_error(tmp_path: Path) -> Non
     copy_page("README.md", tmp_path)
 
     here = tmp_path / "repository"
-    for gallery in ("demo-out", "pond", "film"):
+    for gallery in ("demo-out", "pond", "harbour"):
         assert (here / gallery / "gallery.html").is_file()
     for pattern in (
         "demo-out/01-*.mp4",
         "out/sd2_*.mp4",
         "pond/boat.mp4",
         "pond/fox-3.png",
-        "film/shot-2.mp4",
+        "harbour/shot-2.mp4",
     ):
         assert list(here.glob(pattern)), pattern
 

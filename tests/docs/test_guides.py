@@ -168,7 +168,7 @@ def test_the_backend_submits(tmp_path: Path) -> None:
     )
 
     with serving(program) as origin:
-        status, answer = ask("POST", f"{origin}/clips?prompt=A%20paper%20boat")
+        status, answer = ask("POST", f"{origin}/clips", {"prompt": "A paper boat"})
 
     assert 202 == status
     assert str(answer["id"]).startswith("sd2_")

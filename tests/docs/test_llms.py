@@ -1,4 +1,4 @@
-"""Tests of ``examples/llms.txt``, the page for coding agents: what it names exists, and it names every guide."""
+"""Tests of ``examples/llms.txt``, an index for coding agents: what it names exists, no guide is missing."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Tests of the guide to prompts: its table is the code's, its scene is clean. That it runs, copying tests."""
+"""Tests of the guide to prompts: its table is the code's, and its example is clean."""
 
 from __future__ import annotations
 

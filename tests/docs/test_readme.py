@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 MOST_WORDS = 1500
-NOT_YET = {"fastapi_studio", "aiohttp_backend.py", "testing_your_app", "workers", "agents"}
+NOT_YET = {"workers", "agents"}
 """Places of ``examples/`` that are linked before they are there."""
 DEMO = (
     "python3 -m venv .venv && .venv/bin/pip install '.[cli,sandbox]' && .venv/bin/seedance demo -o demo-out"

@@ -6,6 +6,7 @@ import re
 import tomllib
 from importlib.util import find_spec
 
+import seedance_async
 from seedance_async import RateLimit, RetryPolicy, Timeouts
 from seedance_async.cli.app import build
 from seedance_async.client import BASE_URL
@@ -38,6 +39,14 @@ def test_every_code_of_the_api_has_its_class_in_the_table() -> None:
     table = {line[1].strip().strip("`"): line[2].strip().strip("`") for line in lines}
 
     assert {code: error.__name__ for code, error in BY_CODE.items()}.items() <= table.items()
+
+
+def test_every_error_is_on_the_page_of_errors() -> None:
+    """With its class, for whoever searches for it."""
+    names = {name for name in seedance_async.__all__ if name.endswith("Error")}
+
+    assert len(names) > 20
+    assert [] == sorted(name for name in names if f"`{name}`" not in text(ERRORS))
 
 
 def test_the_defaults_are_those_of_the_code() -> None:
