@@ -20,9 +20,6 @@ INTEGERS: Final = frozenset({"seed", "batch_count", "repeat"})
 LISTS: Final = frozenset({"media_urls", "image_urls"})
 """How the text of a cell is read; ``duration`` and all others stay text."""
 
-SHOTS: Final = "shots"
-"""A field of a manifest's lines that is a list of texts, which only JSON can part."""
-
 ASKED_SEED: Final = "asked_seed"
 """In a line of ``results.jsonl`` the request's own seed, or null; ``seed`` there is the one that was used."""
 

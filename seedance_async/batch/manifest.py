@@ -40,7 +40,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from os import PathLike
 
-__all__ = ["STDIN", "Line", "entries_of", "fingerprint", "read", "read_file"]
+__all__ = ["STDIN", "Line", "entries_of", "fingerprint", "read"]
 
 MAX_LINE_BYTES: Final = wire.MAX_BODY_BYTES
 CHUNK_CHARACTERS: Final = 65_536
