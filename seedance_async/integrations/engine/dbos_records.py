@@ -58,19 +58,19 @@ ACTIVE: Final = frozenset({"ENQUEUED", "PENDING", "DELAYED"})
 class Steps(Protocol):
     """What a worker does at each step. Values are JSON."""
 
-    async def begin(self, intent: dict[str, Any]) -> dict[str, Any]:
+    async def begin(self, intent: dict[str, Any], /) -> dict[str, Any]:
         """Make ready to send; with ``state`` if the job ends here."""
         ...
 
-    async def post(self, intent: dict[str, Any], begun: dict[str, Any]) -> dict[str, Any]:
+    async def post(self, intent: dict[str, Any], begun: dict[str, Any], /) -> dict[str, Any]:
         """Send; the outcome so far."""
         ...
 
-    async def collect(self, intent: dict[str, Any], posted: dict[str, Any]) -> dict[str, Any]:
+    async def collect(self, intent: dict[str, Any], posted: dict[str, Any], /) -> dict[str, Any]:
         """Wait for the tasks and save their files; the outcome."""
         ...
 
-    async def pass_on(self, intent: dict[str, Any], outcome: dict[str, Any]) -> None:
+    async def pass_on(self, intent: dict[str, Any], outcome: dict[str, Any], /) -> None:
         """Tell what takes the job's output."""
         ...
 
