@@ -199,15 +199,16 @@ class Budget:
                 self._say_again()
             wait = self._closed_for(anyio.current_time())
             if wait != 0.0:
-                wait = min(inf if wait is None else wait, YIELD_CHECK if self._others_first else longest)
+                wait = min(inf if wait is None else wait, longest)
                 await self._changed_signal.wait(None if wait == inf else wait)
 
     def _closed_for(self, now: float) -> float | None:
         """Seconds until all but our own spacing allows a request; None until something changes."""
         opens = self._window.opens(now, slots=self._slots)
-        if opens is None or self._room_for_unanswered <= 0 or self._others_first:
+        if opens is None or self._room_for_unanswered <= 0:
             return None
-        return max(0.0, max(opens, self._pace.closed_until, self._others_spacing()) - now)
+        closed_for = max(0.0, max(opens, self._pace.closed_until, self._others_spacing()) - now)
+        return closed_for or (YIELD_CHECK if self._others_first else 0.0)
 
     def _others_spacing(self) -> float:
         """When we may follow another process, if the last request let through was not ours."""

@@ -160,9 +160,10 @@ class SharedMemory:
 
     def _lets_others_go(self, now: float) -> bool:
         """Whether we wait until another one has taken its slot: it is looked for more often then."""
-        mine = Waiting(self._state.wait, len(self._claims(now)))
-        others = self._state.others_wait
-        return bool(mine.wait) and others_first(mine, others, in_a_row=self._state.in_a_row)
+        mine, others = Waiting(self._state.wait, len(self._claims(now))), self._state.others_wait
+        theirs = sum(claim > now for claim in self._state.others)
+        is_free = mine.slots + theirs < self._limit.requests
+        return bool(mine.wait) and is_free and others_first(mine, others, in_a_row=self._state.in_a_row)
 
     def _has_news(self, now: float) -> bool:
         """Whether we have something to write, or to say again."""

@@ -29,6 +29,9 @@ if TYPE_CHECKING:
     from seedance_async.sandbox.options import WindowName
 
 
+pytestmark = pytest.mark.timeout(180)
+"""Minutes of four processes are some 10 s of work, and the machine may have more to do."""
+
 LIMIT = RateLimit(requests=30, period=60.0)
 MINUTE = 60.0
 
