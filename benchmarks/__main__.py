@@ -15,8 +15,11 @@ if TYPE_CHECKING:
 
     from benchmarks.report import Table
 
-BENCHMARKS: Final = ("schedule", "budget", "overhead", "start", "batch")
+BENCHMARKS: Final = ("schedule", "budget", "interactive", "overhead", "start", "batch")
 """Modules of this package with a ``run(size: Size) -> list[Table]``."""
+
+ON_DEMAND: Final = ("web",)
+"""The same, which run only when they are named: they need an extra, or take a minute."""
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -34,7 +37,11 @@ def main(arguments: Sequence[str] | None = None) -> None:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
     parser.add_argument(
-        "names", nargs="*", metavar="NAME", choices=[[], *BENCHMARKS], help=", ".join(BENCHMARKS)
+        "names",
+        nargs="*",
+        metavar="NAME",
+        choices=[[], *BENCHMARKS, *ON_DEMAND],
+        help=", ".join((*BENCHMARKS, *ON_DEMAND)),
     )
     parser.set_defaults(size=Size.USUAL)
     sizes = parser.add_mutually_exclusive_group()

@@ -22,6 +22,13 @@ if TYPE_CHECKING:
     from seedance_async.batch.states import State
     from seedance_async.batch.summary import Summary
     from seedance_async.client import SeedanceClient
+    from seedance_async.client_events import (
+        AttemptEnded,
+        ClientEvent,
+        RetryPlanned,
+        SubmissionAccepted,
+        TaskFinished,
+    )
     from seedance_async.completions import Completion
     from seedance_async.errors import (
         ApiError,
@@ -88,6 +95,9 @@ if TYPE_CHECKING:
         VideoOutput,
         VideoResolution,
     )
+    from seedance_async.prompts.builder import PromptBuilder
+    from seedance_async.prompts.findings import Finding
+    from seedance_async.prompts.lint import lint_prompt
     from seedance_async.scheduling.duration import Duration
     from seedance_async.scheduling.forecast import Forecast
     from seedance_async.usage import Usage
@@ -96,10 +106,12 @@ __version__ = "0.1.0"
 
 __all__ = [
     "ApiError",
+    "AttemptEnded",
     "BaseRequest",
     "BatchRunner",
     "CanaryError",
     "Changes",
+    "ClientEvent",
     "ClientStateError",
     "Completion",
     "ConfigurationError",
@@ -109,6 +121,7 @@ __all__ = [
     "Delivered",
     "DownloadError",
     "Duration",
+    "Finding",
     "Forecast",
     "GptImage2",
     "IdempotencyConflictError",
@@ -136,11 +149,13 @@ __all__ = [
     "OutputFormat",
     "OutputImage",
     "OutputMissingError",
+    "PromptBuilder",
     "QualityTier",
     "RateLimit",
     "RateLimitedError",
     "RecordError",
     "Request",
+    "RetryPlanned",
     "RetryPolicy",
     "RunPlan",
     "Seedance2Video",
@@ -151,9 +166,11 @@ __all__ = [
     "StandingLimitError",
     "State",
     "Submission",
+    "SubmissionAccepted",
     "Summary",
     "Task",
     "TaskFailedError",
+    "TaskFinished",
     "Timeouts",
     "UnauthorizedError",
     "UncertainInternalServerError",
@@ -168,6 +185,7 @@ __all__ = [
     "VideoOutput",
     "VideoResolution",
     "WaitTimeoutError",
+    "lint_prompt",
     "read_request",
 ]
 
@@ -180,6 +198,7 @@ _ROOMS: Final = {
     "batch.states": {"State"},
     "batch.summary": {"Summary"},
     "client": {"SeedanceClient"},
+    "client_events": {"AttemptEnded", "ClientEvent", "RetryPlanned", "SubmissionAccepted", "TaskFinished"},
     "completions": {"Completion"},
     "media.inspection": {"InputFile"},
     "media.publisher": {"MediaStore"},
@@ -190,6 +209,9 @@ _ROOMS: Final = {
         "Seedance2Video", "Submission", "Task", "Timeouts", "VideoAspectRatio", "VideoChannel", "VideoMode",
         "VideoOutput", "VideoResolution",
     },
+    "prompts.builder": {"PromptBuilder"},
+    "prompts.findings": {"Finding"},
+    "prompts.lint": {"lint_prompt"},
     "scheduling.duration": {"Duration"},
     "scheduling.forecast": {"Forecast"},
     "usage": {"Usage"},

@@ -7,7 +7,7 @@ exists from opening to closing. This is what callers see of it.
 from __future__ import annotations
 
 import os
-from collections.abc import AsyncGenerator, AsyncIterable, Iterable, Sequence
+from collections.abc import AsyncGenerator, AsyncIterable, Callable, Iterable
 from pathlib import Path
 from types import TracebackType
 from typing import Final, Self, TypeVar, cast
@@ -18,8 +18,11 @@ from aiohttp import ClientSession
 from seedance_async import arguments
 from seedance_async.arguments import check
 from seedance_async.base_url import read_base_url
-from seedance_async.budget.file_memory import memory_of
+from seedance_async.budget.allowance import Allowance
+from seedance_async.budget.memories import memory_of
 from seedance_async.budget.references import reference_budget
+from seedance_async.budget.shared import read_shared_budget
+from seedance_async.client_events import ClientEvent
 from seedance_async.completions import Completion, CompletionRun, checked, grouped
 from seedance_async.engine import Engine, handing_over
 from seedance_async.errors import (
@@ -45,6 +48,7 @@ from seedance_async.models import (
     time_scale,
 )
 from seedance_async.models.rules import optional, true_or_false, whole_number
+from seedance_async.observer import Observer
 from seedance_async.record import Recording, account_record
 from seedance_async.route import read_route
 from seedance_async.scheduling.duration import Duration
@@ -59,6 +63,7 @@ from seedance_async.setting_sources import (
     usable,
 )
 from seedance_async.usage import Usage
+from seedance_async.waiting import wait_for_all
 
 log: Log = Log(__name__)
 
@@ -101,6 +106,11 @@ class SeedanceClient:
         project: whose costs the POSTs are in the record; else ``SEEDANCE_PROJECT``.
         media_store: where local files become https URLs: ``s3://bucket/prefix``, ``gs://…`` or ``az://…``
             (the extra ``store``), or a ``MediaStore`` of yours. Else ``SEEDANCE_MEDIA_STORE``.
+        shared_budget: a server by which all hosts of the account share its limits, ``postgresql://…`` (the
+            extra ``postgres``) or ``redis://…`` (the extra ``redis``; Valkey, too). Else
+            ``SEEDANCE_SHARED_BUDGET``, else the processes of this machine share them by a file.
+        on_event: called with every ``ClientEvent`` (see ``client_events``), in the client's loop. It has to
+            return at once; what it raises is logged.
 
     Raises:
         ConfigurationError: no API key, or an unusable option. Nothing was sent.
@@ -125,6 +135,8 @@ class SeedanceClient:
         credit_limits: CreditLimits | None = None,
         project: str | None = None,
         media_store: str | MediaStore | None = None,
+        shared_budget: str | None = None,
+        on_event: Callable[[ClientEvent], object] | None = None,
     ) -> None:
         key = read_api_key(api_key)
         address = base_url or os.environ.get("SEEDANCE_BASE_URL") or BASE_URL
@@ -147,7 +159,11 @@ class SeedanceClient:
         if isinstance(route, ConfigurationError):
             raise route
         self._route = route
+        server = read_shared_budget(shared_budget)
+        del shared_budget  # as above
+        self._shared_budget = usable(server)
         self._usage = Usage()
+        self._observer = Observer(on_event)
         scale = from_environment("SEEDANCE_TIME_SCALE", time_scale, 1.0)
         self._forecasts = option("forecasts", forecasts, Forecast(scale=scale))
         self._record = account_record(
@@ -207,6 +223,15 @@ class SeedanceClient:
             raise ClientStateError("the client is not open; use `async with SeedanceClient() as client:`")
         self._engine.check()
         return self._engine
+
+    @property
+    def allowance(self) -> Allowance:
+        """What may be sent now, and when more: ``unspent`` of ``requests`` are left of the period.
+
+        Raises:
+            ClientStateError: the client is not open here.
+        """
+        return self.running_engine().dispatcher.allowance()
 
     def expected_end(self, *, waiting: int = 0) -> float:
         """The instant of the loop's clock by which all that this client has to do is expected to be over.
@@ -269,14 +294,12 @@ class SeedanceClient:
         task_id = _task_id(task)
         patience = self._timeouts.wait if timeout is None else timeout
         try:
-            with anyio.fail_after(patience):
+            with self._observer.work("wait", task_ids=task_id), anyio.fail_after(patience):
                 return await engine.final(task_id)
         except TimeoutError as late:
             if isinstance(late, SeedanceError):
                 raise
-            message = (
-                f"the task is not final after {patience:g} s; it goes on at the server, wait for it again"
-            )
+            message = f"the task is not final after {patience:g} s; it goes on, wait for it again"
             raise WaitTimeoutError(message, task_id=task_id) from None
 
     async def generate(self, request: BaseRequest[OutputT], *, timeout: float | None = None) -> Task[OutputT]:
@@ -290,8 +313,7 @@ class SeedanceClient:
         checked(request)
         if getattr(request, "batch_count", 1) > 1:
             raise ValidationError([("batch_count", "makes several tasks; use generate_all to get them all")])
-        tasks = await self.generate_all(request, timeout=timeout)
-        return tasks[0]
+        return (await self.generate_all(request, timeout=timeout))[0]
 
     async def generate_all(
         self, request: BaseRequest[OutputT], *, timeout: float | None = None
@@ -307,33 +329,17 @@ class SeedanceClient:
             TaskFailedError: no task of it completed.
             SeedanceError: see ``submit`` and ``wait``.
         """
+        asked = checked(request)
         check("the call", timeout=(arguments.patience, timeout))  # after the POST it would be paid
-        submission = await self.submit(checked(request))
-        until = None if timeout is None else anyio.current_time() + timeout
-        with handing_over(submission):
-            tasks = await self._wait_for_all(submission.task_ids, until)
-        if not any(task.is_completed for task in tasks):
-            raise TaskFailedError(tasks[0], idempotency_key=submission.idempotency_key)
+        with self._observer.work("generate", asked) as work:
+            submission = await self.submit(asked)
+            work.accepted(submission)
+            until = None if timeout is None else anyio.current_time() + timeout
+            with handing_over(submission):
+                tasks = await wait_for_all(self.wait, submission.task_ids, until=until)
+            if not any(task.is_completed for task in tasks):
+                raise TaskFailedError(tasks[0], idempotency_key=submission.idempotency_key)
         return cast("list[Task[OutputT]]", tasks)  # by the documents, which say what each model makes
-
-    async def _wait_for_all(self, task_ids: Sequence[str], until: float | None) -> list[Task]:
-        """Every task, all of them watched at the same time; the first error ends the waiting."""
-        tasks: dict[str, Task] = {}
-        errors: list[SeedanceError] = []
-
-        async def wait(task_id: str) -> None:
-            try:
-                tasks[task_id] = await self.wait(task_id, timeout=_left_until(until))
-            except SeedanceError as error:
-                errors.append(error)
-                waiters.cancel_scope.cancel()
-
-        async with anyio.create_task_group() as waiters:
-            for task_id in task_ids:
-                waiters.start_soon(wait, task_id)
-        for error in errors:
-            raise error
-        return [tasks[task_id] for task_id in task_ids]
 
     async def as_completed(
         self,
@@ -415,6 +421,7 @@ class SeedanceClient:
         """Open the client in the running loop."""
         if self._engine is not None or self._closed:
             raise ClientStateError("a client is opened once; make a new one")
+        shared = self._shared_budget
         engine = Engine(
             base_url=self._base_url,
             key=self._key,
@@ -423,13 +430,16 @@ class SeedanceClient:
             timeouts=self._timeouts,
             usage=self._usage,
             forecast=self._forecasts,
-            memory=memory_of(self.account, self._base_url, self._rate_limit),
-            references=reference_budget(self.account, self._base_url, self._reference_limit, self._usage),
+            memory=memory_of(self.account, self._base_url, self._rate_limit, shared),
+            references=reference_budget(
+                self.account, self._base_url, self._reference_limit, shared, usage=self._usage
+            ),
             record=self._record,
             project=self._project,
             session=self._session,
             route=self._route,
             media=self._media,
+            observer=self._observer,
         )
         self._route.warn()
         await engine.open()
@@ -458,7 +468,3 @@ class SeedanceClient:
 def _task_id(task: Submission | Task | str) -> str:
     check("the call", task_id=(arguments.task, task))
     return str.__str__(task) if isinstance(task, str) else task.id
-
-
-def _left_until(deadline: float | None) -> float | None:
-    return None if deadline is None else max(0.0, deadline - anyio.current_time())

@@ -27,6 +27,7 @@ from seedance_async.errors import (
 )
 from seedance_async.logs import Log
 from seedance_async.models import Request, Submission, Task, media
+from seedance_async.observer import Work
 from seedance_async.stream import Stream
 
 log: Log = Log(__name__)
@@ -116,11 +117,12 @@ class CompletionRun:
     async def _complete(self, group: RequestGroup) -> None:
         """Take one group from its POST to its completions."""
         async with self._stream.place:
-            completions = await self._submit_and_collect(group)
+            with self._engine.observer.work("generate", group.request) as work:
+                completions = await self._submit_and_collect(group, work)
         for completion in completions:
             await self._stream.deliver(completion)
 
-    async def _submit_and_collect(self, group: RequestGroup) -> list[Completion]:
+    async def _submit_and_collect(self, group: RequestGroup, work: Work) -> list[Completion]:
         try:
             await self._engine.media.prepare(group.request)  # before its turn: an upload takes long
         except SeedanceError as error:
@@ -135,6 +137,7 @@ class CompletionRun:
                 return self._failed(group, error)
             if submission is None:
                 return _not_accepted(group, SeedanceError("not answered before the client closed"))
+            work.accepted(submission)
             self._accepted(group, submission)
             followers = self._engine.follow(submission.task_ids)
         return _collected(group, submission, await self._stream.outcomes(followers))

@@ -12,7 +12,7 @@ from __future__ import annotations
 import inspect
 import types
 import typing
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from datetime import datetime
 from enum import Enum
 from typing import ClassVar, Final, Self, get_args, get_origin
@@ -27,6 +27,10 @@ _SIMPLE: Final[dict[object, dict[str, object]]] = {
     type(None): {"type": "null"},
     datetime: {"type": "string", "format": "date-time"},
 }
+
+
+BOUNDS: Final = "seedance_async.bounds"
+"""The metadata of a field that states its bounds in words of JSON schema."""
 
 
 class Convertible:
@@ -71,13 +75,37 @@ class Convertible:
 
     @classmethod
     def _validated(cls, value: object) -> Self:
-        """What pydantic was given, as one of this class; a ``ValueError`` becomes its 422."""
+        """What pydantic was given, as one of this class; a ``ValueError`` becomes its 422.
+
+        One with ``problems`` becomes an error of pydantic's for each, in the place of its field.
+        """
         if isinstance(value, cls):
             return value
         if cls.readable and isinstance(value, Mapping):
-            return cls.from_dict(value)
+            try:
+                return cls.from_dict(value)
+            except ValueError as refused:
+                raise by_field(refused, value, cls.__name__) from None
         body = f" as a JSON object; declare it as Annotated[{cls.__name__}, Body()]" if cls.readable else ""
         raise ValueError(f"must be a {cls.__name__}{body}; got {type(value).__name__}")
+
+
+def by_field(refused: ValueError, value: Mapping[str, object], title: str) -> ValueError:
+    """The error of pydantic for what a request was refused for: each problem in the place of its field."""
+    from pydantic_core import InitErrorDetails, PydanticCustomError, ValidationError  # noqa: PLC0415 - as above
+
+    problems: Iterable[tuple[str, str]] | None = getattr(refused, "problems", None)
+    if problems is None:
+        return refused
+    lines = [
+        InitErrorDetails(
+            type=PydanticCustomError("seedance_rule", "{reason}", {"reason": reason}),
+            loc=(name,),
+            input=value.get(name),
+        )
+        for name, reason in problems
+    ]
+    return ValidationError.from_exception_data(title, lines)
 
 
 def _as_json(value: object) -> object:
@@ -128,7 +156,15 @@ def _object_schema(kind: type[Convertible]) -> dict[str, object]:
         "title": kind.__name__,
         "description": inspect.cleandoc(kind.__doc__ or ""),
         "type": "object",
-        "properties": {field.name: _schema_of(hints[field.name]) for field in fields},
+        "properties": {field.name: _field_schema(field, hints[field.name]) for field in fields},
         "required": [field.name for field in fields if field.default is attrs.NOTHING],
     }
     return {**schema, "additionalProperties": False} if kind.readable else schema
+
+
+def _field_schema(field: attrs.Attribute[object], hint: object) -> dict[str, object]:
+    """The schema of a field's type, with its bounds, and its default where that is one for all."""
+    schema = {**_schema_of(hint), **field.metadata.get(BOUNDS, {})}
+    if isinstance(field.default, str | int | float | bool):
+        schema["default"] = field.default
+    return schema

@@ -46,6 +46,7 @@ if TYPE_CHECKING:
     from seedance_async.credentials import ApiKey
     from seedance_async.media import Publisher
     from seedance_async.models import Kind, RateLimit, Request, RetryPolicy, Timeouts
+    from seedance_async.observer import Observer
     from seedance_async.record import AccountRecord, Entry
     from seedance_async.route import Route
     from seedance_async.scheduling.forecast import Forecast
@@ -81,11 +82,14 @@ class Engine:
         session: ClientSession | None,
         route: Route,
         media: Publisher,
+        observer: Observer,
     ) -> None:
         self.media = media
+        self.observer = observer
         self.timeouts = timeouts
         self.references: ReferenceBudget = references
-        self.dispatcher: Dispatcher = Dispatcher(Budget(rate_limit, memory=memory), Schedule(forecast))
+        self._budget = Budget(rate_limit, memory=memory)
+        self.dispatcher: Dispatcher = Dispatcher(self._budget, Schedule(forecast), Schedule(forecast))
         self.downloads: Downloads = Downloads(timeouts, trusted=base_url, route=route)
         self.transport: Transport = Transport(
             base_url=base_url,
@@ -98,6 +102,7 @@ class Engine:
             session=open_session(session),
             callers_session=session,
             route=route,
+            observer=observer,
         )
         self._forecast = forecast
         self._usage = usage
@@ -184,8 +189,14 @@ class Engine:
         call = await self._call(request, key)  # first: uploads take long, and nobody need wait for them
         reference = await self.references.acquire() if any(media(request)) else None
         try:
-            with self.dispatcher.room.one_posting(), self.posts.one():
-                return await self.send(call, request.kind, history=retry.History(minted=key is None))
+            with (
+                self.observer.work("submit", request) as work,
+                self.dispatcher.room.one_posting(),
+                self.posts.one(),
+            ):
+                submission = await self.send(call, request.kind, history=retry.History(minted=key is None))
+                work.accepted(submission)
+                return submission
         finally:
             if reference is not None:
                 reference.settle()
@@ -243,6 +254,7 @@ class Engine:
             )
             submission = evolve(accepted, idempotency_key=key)
             self._usage.accepted(submission)
+            self.observer.accepted(submission)
             self.poller.register(submission, kind)
             with handing_over(submission):
                 await entry.accepted(submission)
@@ -322,7 +334,7 @@ class Engine:
             if task.is_final and not task.lacks_output:
                 return task
             self.poller.register_foreign(task, age=age)
-        follower = self.poller.follow(task_id)
+        follower = self.poller.follow(task_id, is_awaited=True)
         try:
             outcome = await follower.outcome()
         finally:
@@ -372,6 +384,8 @@ class Engine:
                     self.transport, self.dispatcher, self._forecast, self.start, record=self._record
                 )
                 self._record.start()
+                workers.start_soon(self._budget.serve)
+                workers.start_soon(self.references.serve)
                 workers.start_soon(self.dispatcher.run)
                 ready.set_result(None)
                 await self._closing.wait()

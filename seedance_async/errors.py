@@ -374,9 +374,11 @@ class JournalError(SeedanceError):
 
     Attributes:
         nothing_sent: True if the run was refused because of it before anything was sent.
+        is_locked: True if another runner works there; once it has ended, a run may go on.
     """
 
     nothing_sent: bool = False
+    is_locked: bool = False
 
 
 class RecordError(SeedanceError):

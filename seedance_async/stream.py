@@ -11,36 +11,29 @@ at once, but for the POSTs on the wire: their answers name what is paid, so thes
 
 from __future__ import annotations
 
-from contextlib import asynccontextmanager, nullcontext
+from contextlib import nullcontext
 from typing import TYPE_CHECKING, Final, Generic, TypeVar
 
 import anyio
-from anyio import lowlevel
 
 from seedance_async.foreign import as_reported
+from seedance_async.turns import Turns
 
 if TYPE_CHECKING:
     from collections.abc import (
         AsyncGenerator,
-        AsyncIterator,
         Awaitable,
         Callable,
-        Sequence,
     )
     from contextlib import AbstractAsyncContextManager
 
     from anyio.abc import TaskGroup
 
-    from seedance_async.budget.gate import Slot
     from seedance_async.engine import Engine
     from seedance_async.errors import SeedanceError
-    from seedance_async.models import Kind, Task
-    from seedance_async.scheduling.dispatcher import Turn
-    from seedance_async.scheduling.poller import Follower
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
-Answer = TypeVar("Answer")
 
 READ_AHEAD: Final = 2000
 """Items between the source and their results: enough to see the longest kinds first, and bounded."""
@@ -49,7 +42,7 @@ BUFFERED: Final = 100
 """Results that wait for the caller before the coroutines that bring more wait, too."""
 
 
-class Stream(Generic[Result]):
+class Stream(Turns, Generic[Result]):
     """One run of many items through a client. Made in an open client, started once.
 
     Args:
@@ -58,20 +51,13 @@ class Stream(Generic[Result]):
 
     Attributes:
         place: entered by a coroutine while its item is in flight.
-        stopped: why nothing more is submitted; None while that is not so.
-        left: whether the caller has left; nobody listens to results any more.
     """
 
     def __init__(self, engine: Engine, *, max_in_flight: int | None) -> None:
         self.place: AbstractAsyncContextManager[object] = (
             nullcontext() if max_in_flight is None else anyio.Semaphore(max_in_flight, fast_acquire=True)
         )
-        self.stopped: SeedanceError | None = None
-        self.left: bool = False
-        self._engine = engine
-        self._turns: set[Turn] = set()
-        self._waits: set[anyio.CancelScope] = set()
-        self._followers: set[Follower] = set()
+        super().__init__(engine)
         # Fast: what the source has at once is known to the schedule at once.
         self._ahead = anyio.Semaphore(READ_AHEAD, fast_acquire=True)
         self._may_grow = False
@@ -111,81 +97,6 @@ class Stream(Generic[Result]):
 
     # --- for the coroutines
 
-    @asynccontextmanager
-    async def turn(
-        self, kind: Kind, then: Sequence[Kind] = (), *, with_media: bool = False
-    ) -> AsyncIterator[Slot | None]:
-        """Wait until the schedule submits an item of this kind; its POST counts as under way in the block.
-
-        Args:
-            kind: of the item.
-            then: the kinds of items that wait for its result, and for each other, one after the other.
-            with_media: it brings reference media, whose number the server may limit.
-
-        Yields:
-            The slot to send it with; None if the stream was stopped before.
-        """
-        reference: Slot | None = None
-        try:
-            while True:
-                reference = await self._reference() if with_media else None
-                async with self._scheduled(kind, then) as slot:
-                    limited = with_media and reference is None and self._engine.references.applies
-                    if slot is None or not limited:
-                        yield slot
-                        return
-                    slot.cancel()  # the limit was learned meanwhile
-        finally:
-            if reference is not None:
-                reference.settle()
-
-    async def _reference(self) -> Slot | None:
-        """A slot for reference media where they are limited; None also if the stream is stopped meanwhile."""
-        if self.stopped is None:
-            with anyio.CancelScope() as wait:
-                self._waits.add(wait)
-                try:
-                    return await self._engine.references.acquire()
-                finally:
-                    self._waits.remove(wait)
-        return None
-
-    @asynccontextmanager
-    async def _scheduled(self, kind: Kind, then: Sequence[Kind]) -> AsyncIterator[Slot | None]:
-        if self.stopped is not None:
-            yield None
-            return
-        turn = self._engine.dispatcher.turn(kind, then)
-        self._turns.add(turn)
-        try:
-            async with turn as slot:
-                self._turns.discard(turn)
-                if slot is not None and (self.left or self.stopped is not None):  # in the very same moment
-                    slot.cancel()
-                    slot = None  # noqa: PLW2901 - nothing may be sent any more
-                yield slot
-        finally:
-            self._turns.discard(turn)
-
-    async def protect(self, post: Awaitable[Answer]) -> Answer | None:
-        """Await a POST that no cancellation ends, but for that after the grace; then the answer is None."""
-        answers = []
-        with self._engine.posts.one(self):
-            answers.append(await post)
-        if not answers:
-            await lowlevel.checkpoint()  # the stream may be cancelled, too
-        return answers[0] if answers else None
-
-    async def outcomes(self, followers: Sequence[Follower]) -> list[Task | SeedanceError]:
-        """The end of each task that is followed: the final task, or the error that ended the waiting."""
-        self._followers.update(followers)
-        try:
-            return [await follower.outcome() for follower in followers]
-        finally:
-            self._followers.difference_update(followers)
-            for follower in followers:
-                follower.stop()
-
     async def deliver(self, result: Result) -> bool:
         """Hand a result to the caller, once there is room for it; False if the caller has left."""
         try:
@@ -202,14 +113,8 @@ class Stream(Generic[Result]):
         Then tasks are not polled any more, and POSTs on the wire are waited for no longer than
         ``on_wire.GRACE``.
         """
-        self.stopped = self.stopped or error
-        for turn in list(self._turns):
-            self._engine.dispatcher.withdraw(turn)
-        for wait in self._waits:
-            wait.cancel()
+        super().stop(error, collect=collect)
         if not collect:
-            for follower in self._followers:
-                follower.end(error.about(task_id=follower.task_id))
             self._coroutines.start_soon(self.last_answers)
 
     def no_more_to_come(self) -> None:
@@ -223,10 +128,6 @@ class Stream(Generic[Result]):
         self.left = True
         self._scope.cancel()
         self._results.close()
-
-    async def last_answers(self) -> None:
-        """Give this stream's POSTs on the wire their grace."""
-        await self._engine.posts.last_answers(self)
 
     @property
     def is_finished(self) -> bool:
@@ -246,7 +147,7 @@ class Stream(Generic[Result]):
         except BaseException as problem:
             if self._engine.is_ending:
                 raise
-            self._problem, self._ended_by_itself = as_reported(_first(problem), code="the run"), True
+            self._problem, self._ended_by_itself = as_reported(first_problem(problem), code="the run"), True
         finally:
             self.no_more_to_come()
             self._incoming.close()
@@ -260,7 +161,7 @@ class Stream(Generic[Result]):
         try:
             await feed()
         except BaseException as problem:  # no cancellation of ours is lost: the task ends here
-            self._problem = as_reported(_first(problem), code="the source of the run")
+            self._problem = as_reported(first_problem(problem), code="the source of the run")
         finally:
             self.no_more_to_come()
 
@@ -270,7 +171,7 @@ class Stream(Generic[Result]):
         except BaseException as problem:  # of one item: the others are brought to their end
             if self._is_ending():
                 raise
-            self._problem = self._problem or as_reported(_first(problem), code="a job of the run")
+            self._problem = self._problem or as_reported(first_problem(problem), code="a job of the run")
         finally:
             self._ahead.release()
 
@@ -280,6 +181,6 @@ class Stream(Generic[Result]):
         return own or self._engine.is_ending
 
 
-def _first(problem: BaseException) -> BaseException:
+def first_problem(problem: BaseException) -> BaseException:
     """The first real problem of a group of groups."""
-    return _first(problem.exceptions[0]) if isinstance(problem, BaseExceptionGroup) else problem
+    return first_problem(problem.exceptions[0]) if isinstance(problem, BaseExceptionGroup) else problem

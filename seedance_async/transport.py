@@ -20,7 +20,6 @@ from __future__ import annotations
 
 import asyncio
 import random
-import ssl
 import sys
 import traceback
 from typing import TYPE_CHECKING, Final, Protocol, TypeVar
@@ -48,9 +47,11 @@ from seedance_async.fault_points import fault_point
 from seedance_async.foreign import as_reported, cancellations, is_stray, place
 from seedance_async.logs import Log
 from seedance_async.models import RetryPolicy, Timeouts
+from seedance_async.network_failures import SESSIONS, foreign_failure, network_failure
+from seedance_async.observer import Observer
 from seedance_async.outages import Outages
 from seedance_async.protocol import Call, Failure, Outcome, Reply, redirect_failure
-from seedance_async.route import MAX_HEADER_BYTES, MAX_HEADERS, UNTRUSTED, Route, proxy_failure
+from seedance_async.route import MAX_HEADER_BYTES, MAX_HEADERS, Route
 from seedance_async.usage import Usage
 from seedance_async.wire import encodable
 
@@ -68,12 +69,6 @@ log: Log = Log(__name__)
 
 MAX_BODY_BYTES: Final = 4 * 1024 * 1024
 """An answer of this API is under 2 kB; more than this is not an answer."""
-
-_SESSIONS: Final = "code that the aiohttp session runs"
-_WHEN: Final = {
-    Outcome.NOT_SENT: "before the request was sent",
-    Outcome.UNKNOWN: "before a whole answer arrived",
-}
 
 READ_HEADERS: Final = ("date", "location", "retry-after", "x-request-id")
 """The headers of an answer that are read."""
@@ -103,6 +98,7 @@ class Transport:
     session: ClientSession = field(repr=False)
     callers_session: ClientSession | None = field(default=None, repr=False)
     route: Route = field(factory=Route)
+    observer: Observer = field(factory=Observer, repr=False)
     _numbers: int = 0
     _moved: bool = False
     _outages: Outages = field(factory=Outages)
@@ -146,7 +142,7 @@ class Transport:
             first_sent = clocks.wall_now() - history.age
             while True:
                 in_doubt = True
-                outcome = await self._attempt(call, read, slot)
+                outcome = await self._attempt(call, read, slot, resends=history.attempts)
                 if outcome is None:
                     in_doubt = history.uncertain
                     slot = await self._slot_again(call, history)
@@ -190,6 +186,7 @@ class Transport:
                 extra = {"retry_in": seconds, "retry_for": policy.max_elapsed}
                 log.info("%s %s: %s; again in %.1f s", call.method, call.path, reason, seconds, extra=extra)
                 self.usage.retries += 1
+                self.observer.retry(call, failure, seconds)
                 await anyio.sleep(seconds)
 
     def _patience(self, failure: Failure, history: retry.History) -> RetryPolicy:
@@ -209,11 +206,11 @@ class Transport:
         except SeedanceError:
             raise
         except Exception as problem:  # the session's: here waits nobody whose it would be
-            return _foreign_failure(problem, sent=True, final=True)
+            return foreign_failure(problem, sent=True, final=True)
         return outcome
 
     async def _attempt(
-        self, call: Call, read: Callable[[Reply], Answer | Failure], slot: Slot
+        self, call: Call, read: Callable[[Reply], Answer | Failure], slot: Slot, *, resends: int = 0
     ) -> Answer | Failure | None:
         """One attempt within a slot; None if the slot was too old, and nothing was sent."""
         self._numbers += 1
@@ -225,12 +222,14 @@ class Transport:
         try:
             if _has_media(call):
                 self.references.sent()
-            reply = await self._exchange(call, Attempt(slot))
-            if reply is None:
+            with self.observer.attempt(call, self.base_url, number=number, resends=resends) as watch:
+                reply = await self._exchange(call, Attempt(slot))
+                outcome = self._read(reply, read) if isinstance(reply, Reply) else reply
+                watch.ended(reply, outcome)
+            if outcome is None:
                 slot.cancel()
                 return None
             self._answered = self._answered or isinstance(reply, Reply)
-            outcome = self._read(reply, read) if isinstance(reply, Reply) else reply
             if not _is_unanswered(outcome):
                 arrives_within = 0.0
             if isinstance(outcome, Failure):
@@ -276,21 +275,21 @@ class Transport:
         except self._network_problems as problem:
             if attempt.too_old:
                 return None
-            return attempt.reply or _failure(
+            return attempt.reply or network_failure(
                 problem, f"{self.base_url.host}{self.route.hint}", sent=attempt.sent
             )
         except SeedanceError as refused:
             outcome = Outcome.UNKNOWN if attempt.sent else Outcome.NOT_SENT
             return attempt.reply or Failure(error=refused, outcome=outcome, final=True)
         except BaseException as passing:
-            fault = as_reported(passing, code=_SESSIONS) if is_stray(passing, since=since) else passing
+            fault = as_reported(passing, code=SESSIONS) if is_stray(passing, since=since) else passing
             where = place(passing)
             _leave_frames(passing, before)
             harmless = call.method == "GET" or (self.callers_session is None and not attempt.sent)
             if not isinstance(fault, Exception) or (harmless and fault is passing):
                 raise
-            log.warning("%s failed: %s", _SESSIONS, where)
-            return attempt.reply or _foreign_failure(fault, sent=attempt.sent, final=not attempt.sent)
+            log.warning("%s failed: %s", SESSIONS, where)
+            return attempt.reply or foreign_failure(fault, sent=attempt.sent, final=not attempt.sent)
         finally:
             current.reset(token)
 
@@ -408,44 +407,6 @@ async def _read_capped(response: ClientResponse) -> bytes:
             raise aiohttp.ClientPayloadError(f"the answer is longer than {MAX_BODY_BYTES} bytes")
         chunks.append(chunk)
     return b"".join(chunks)
-
-
-def _failure(problem: Exception, host: str, *, sent: bool) -> Failure:
-    """Judge by whether anything was sent: aiohttp's classes mix what came before and after."""
-    outcome = Outcome.UNKNOWN if sent else Outcome.NOT_SENT
-    broken_trust = isinstance(problem, aiohttp.ClientConnectorCertificateError | ssl.SSLCertVerificationError)
-    error: SeedanceError
-    if isinstance(problem, aiohttp.ClientResponseError) and sent:
-        # aiohttp reports garbage as "status 400"; the API has said no such thing.
-        error = UnexpectedReplyError(f"{host} sent something that is not HTTP")
-    else:
-        error = ConnectionFailedError(f"{_phrase(problem, outcome)} ({host})")
-    unresolved = isinstance(problem, aiohttp.ClientConnectorDNSError)
-    return Failure(error=error, outcome=outcome, final=broken_trust, unresolved=unresolved)
-
-
-def _foreign_failure(problem: BaseException, *, sent: bool, final: bool) -> Failure:
-    """The failure of a request for a fault in the code of a caller's session."""
-    outcome = Outcome.UNKNOWN if sent else Outcome.NOT_SENT
-    error = SeedanceError(f"{_SESSIONS} raised {type(problem).__name__} {_WHEN[outcome]}")
-    error.__cause__ = problem
-    return Failure(error=error, outcome=outcome, final=final)
-
-
-def _phrase(problem: Exception, outcome: Outcome) -> str:
-    """What happened, in words of ours: foreign texts may quote headers."""
-    when = _WHEN[outcome]
-    if isinstance(problem, aiohttp.ClientConnectorDNSError):
-        return "the host name could not be resolved: check its spelling and the network"
-    if isinstance(problem, aiohttp.ClientHttpProxyError | aiohttp.ClientProxyConnectionError):
-        return proxy_failure(problem)
-    if isinstance(problem, aiohttp.ClientConnectorCertificateError):
-        return UNTRUSTED
-    if isinstance(problem, TimeoutError):
-        return f"no answer in time, {when}"
-    if isinstance(problem, aiohttp.ClientConnectorError):
-        return f"could not connect: {problem.os_error.strerror or type(problem.os_error).__name__}"
-    return f"connection lost {when} ({type(problem).__name__})"
 
 
 def _has_media(call: Call) -> bool:

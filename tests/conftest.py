@@ -19,8 +19,9 @@ from hypothesis import settings
 from seedance_async.sandbox.virtual_time import VirtualLoop
 from tests.canary import SECRETS, files_with_a_key
 from tests.rooms.s3 import bucket, s3_endpoint
+from tests.servers import postgres_server, postgres_url, redis_server, redis_url
 
-__all__ = ["bucket", "s3_endpoint"]
+__all__ = ["bucket", "postgres_server", "postgres_url", "redis_server", "redis_url", "s3_endpoint"]
 
 if TYPE_CHECKING:
     from collections.abc import Generator, Iterator

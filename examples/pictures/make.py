@@ -48,7 +48,7 @@ def live_frames(folder: Path) -> list[str]:
     fcntl.ioctl(child_terminal, termios.TIOCSWINSZ, struct.pack("HHHH", LINES, COLUMNS, 0, 0))
     command = [sys.executable, "-m", "seedance_async", "demo", "--jobs", str(JOBS), "-o", folder.name]
     variables = {**os.environ, "TERM": "xterm-256color", "COLORTERM": "truecolor"}
-    with subprocess.Popen(  # noqa: S603 - this interpreter
+    with subprocess.Popen(
         command,
         cwd=folder.parent,
         env=variables,

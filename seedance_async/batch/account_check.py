@@ -51,7 +51,7 @@ async def check_account(
         if probes:  # one 404 may be a replica's lag, or an answer's mistake: it may know others
             probes += await journal.do(store.accepted_ids, limit=PROBES)
     is_same = known == account  # then a poll that fails otherwise is the run's to deal with
-    if probes and not await _finds_one(client, probes, unless_known=is_same):
+    if probes and not await finds_one(client, probes, unless_known=is_same):
         message = f"{here} does not know the tasks of the batch in {directory}"
         raise JournalError(f"{message}: {advice(known, account)}")
     doubts = 0 if known == account else await journal.do(store.doubts, account)
@@ -95,7 +95,8 @@ def is_of_sandbox(account: str) -> bool:
     return is_sandbox(origin.scheme, origin.hostname or "")
 
 
-async def _finds_one(client: SeedanceClient, task_ids: Sequence[str], *, unless_known: bool) -> bool:
+async def finds_one(client: SeedanceClient, task_ids: Sequence[str], *, unless_known: bool) -> bool:
+    """Whether the account has one of these tasks; ``unless_known``: also where no answer says that not."""
     for task_id in task_ids:
         if await _finds(client, task_id, unless_known=unless_known):
             return True

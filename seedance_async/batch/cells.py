@@ -58,15 +58,22 @@ def cell(name: str, text: str) -> object:
         return None
     if name in {*INTEGERS, ASKED_SEED} and re.fullmatch(r"\s*-?[0-9]{1,18}\s*", text):
         return int(text)
+    if name == "shots":
+        return _json_list(text)
     return _list(text) if name in LISTS else text
+
+
+def _json_list(text: str) -> object:
+    """A list in a cell as JSON has it; any other text stays one."""
+    try:
+        return wire.loads(text.encode(errors="surrogateescape"))
+    except ValueError:
+        return text
 
 
 def _list(text: str) -> object:
     if text.lstrip().startswith("["):
-        try:
-            return wire.loads(text.encode(errors="surrogateescape"))
-        except ValueError:
-            return text
+        return _json_list(text)
     parts = ((_BETWEEN_PATHS.split(part) if _is_path(part) else [part]) for part in split_urls(text))
     return [url for part in parts for url in part if url]
 

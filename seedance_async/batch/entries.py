@@ -1,8 +1,10 @@
 """The entries of a manifest, whatever it is written in: what is common to all, and the jobs each stands for.
 
 Every job has ``model`` and the request's fields under the API's own names, and may have ``name``, ``repeat``
-and ``project``. What a run adds in ``results.jsonl`` is recognised and ignored. See ``preamble`` for defaults
-and assets, and ``matrix`` for entries that stand for several jobs.
+and ``project``; ``shots`` and ``style``, which become parts of its prompt, see ``prompts.in_manifests``; and
+``lint``, the codes of rules that its prompt is not held to. What a run adds in ``results.jsonl`` is
+recognised and ignored. See ``preamble`` for defaults and assets, and ``matrix`` for entries that stand for
+several jobs.
 """
 
 from __future__ import annotations
@@ -22,6 +24,8 @@ from seedance_async.media.written import as_written
 from seedance_async.models import MEDIA_FIELDS, REQUEST_TYPES, Link, LocalFile
 from seedance_async.models.display import shown
 from seedance_async.models.links import parse_link
+from seedance_async.prompts.in_manifests import PROMPT_FIELDS, with_prompt
+from seedance_async.prompts.lint import errors_of, read_codes
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
@@ -31,6 +35,9 @@ MOST_NAMES: Final = 1_000
 """Names of jobs that are remembered for messages about names that are not there."""
 
 OWN_FIELDS: Final = ("name", "model", "repeat", "project")
+LINT: Final = "lint"
+"""Codes of rules that an entry's prompt is not held to, such as ``-P15``."""
+
 RESULT_FIELDS: Final = (
     "state", "task_ids", "idempotency_key", "credits_used", "credits_refunded", "urls", "files", "error",
     "line", "stale", "in_manifest", "older_of", "final_of", "delivered", "mismatches",
@@ -51,6 +58,7 @@ class Line:
         model: where it has, as far as that can be read.
         links: where it has, those to other jobs, each with its field.
         files: the local files that it names, with their fields.
+        ignored: the codes of rules that its prompt is not held to.
     """
 
     number: int
@@ -61,6 +69,12 @@ class Line:
     model: str | None = field(default=None, kw_only=True)
     links: tuple[tuple[str, Link], ...] = field(default=(), kw_only=True)
     files: tuple[tuple[str, LocalFile], ...] = field(default=(), kw_only=True)
+    ignored: frozenset[str] = field(default=frozenset(), kw_only=True)
+
+    @property
+    def called(self) -> str:
+        """What to call its job in a message."""
+        return self.name or f"job-{self.place:06d}"
 
 
 @frozen
@@ -88,10 +102,12 @@ class Entries:
 
     Args:
         base: the directory that paths of local files are relative to.
+        ignored: codes of rules that no prompt is held to.
     """
 
-    def __init__(self, base: Path) -> None:
+    def __init__(self, base: Path, ignored: frozenset[str] = frozenset()) -> None:
         self._base = base
+        self._ignored = ignored
         self._preamble = Preamble()
         self._spots: dict[str, Spot] = {}
         self._names: dict[str, str] = {}
@@ -115,7 +131,7 @@ class Entries:
         if fields and fields.keys() <= set(PREAMBLE_FIELDS):
             yield from self.prepare(fields, dict.fromkeys(PREAMBLE_FIELDS, spot))
             return
-        filled = self._preamble.fill(_as_asked(fields))
+        filled = self._preamble.resolve(self._preamble.fill(_as_asked(fields)))
         try:
             expanded = expand(filled, sorted(FIELDS_OF.get(str(filled.get("model")), ())))
         except MatrixError as error:
@@ -123,15 +139,16 @@ class Entries:
             return
         seen = set[tuple[Problem, ...]]()
         for each in expanded:
-            marked = self._with_files(each)
-            line = _job(marked, spot)
+            composed, problems = with_prompt(*preamble.assets_of(self._preamble.resolve(each)))
+            marked = self._with_files(composed)
+            line = _job(marked, spot, self._ignored, problems)
             if files := tuple(_files(marked)):
                 line = evolve(line, files=files)
             if line.name is not None and len(self._names) < MOST_NAMES:
                 self._names[line.name] = str(each.get("model"))
             if line.problems:
-                yield from self._defaults_at_fault(line, fields, each, spot)
-                line = self._without_defaults(line, fields, each, spot)
+                yield from self._defaults_at_fault(line, fields, composed, spot)
+                line = self._without_defaults(line, fields, composed, spot)
             # A matrix may make the same mistake ten thousand times; each of its names is used all the same.
             yield evolve(line, problems=()) if line.problems in seen else line
             if line.problems:
@@ -145,7 +162,8 @@ class Entries:
     def _beside_matrix(self, filled: Mapping[str, object], spot: Spot) -> Iterator[Problem]:
         """What is wrong with an entry whatever its matrix should have put into it."""
         plain = {name: value for name, value in filled.items() if name not in MATRIX_FIELDS}
-        for name, reason in _job(self._with_files(plain), spot).problems:
+        composed, found = with_prompt(*preamble.assets_of(plain))
+        for name, reason in _job(self._with_files(composed), spot, self._ignored, found).problems:
             if name in plain and "{" not in str(plain[name]):
                 yield name, reason
 
@@ -218,13 +236,23 @@ def _as_asked(fields: Mapping[str, object]) -> Mapping[str, object]:
     return others if asked is None else {**others, "seed": asked}
 
 
-def _job(fields: Mapping[str, object], spot: Spot) -> Line:
-    """The job that these fields describe, or everything that is wrong with them."""
+def _job(
+    fields: Mapping[str, object], spot: Spot, ignored: frozenset[str], found: Iterable[Problem] = ()
+) -> Line:
+    """The job that these fields describe, or everything that is wrong with them.
+
+    Args:
+        fields: of the job, its prompt composed.
+        spot: where it stands.
+        ignored: codes of rules that no prompt is held to.
+        found: what is wrong with it already.
+    """
     name, model, repeat, project = (fields.get(own) for own in OWN_FIELDS)
     repeat = 1 if repeat is None else repeat
     unusable = list(name_problems(name))
-    problems = [*unusable, *repeat_problems(repeat), *project_problems(project)]
-    line = Line(spot.number, place=spot.place, name=None if unusable else name)  # type: ignore[arg-type]  # text, or there were problems
+    own_codes, lint_problems = read_codes(fields.get(LINT) or (), LINT)
+    problems = [*unusable, *repeat_problems(repeat), *project_problems(project), *lint_problems, *found]
+    line = Line(spot.number, place=spot.place, name=None if unusable else name, ignored=own_codes)  # type: ignore[arg-type]  # text, or there were problems
     if not isinstance(model, str):
         got = "" if model is None else f"; got {shown(model)}"
         problems.append(("model", f"is required: {', '.join(REQUEST_TYPES)}{got}"))
@@ -236,7 +264,11 @@ def _job(fields: Mapping[str, object], spot: Spot) -> Line:
         job = Job(request, name=name, repeat=repeat, project=project)  # type: ignore[arg-type]  # checked by Job itself
     except ValidationError as error:
         return evolve(line, problems=(*problems, *(each for each in error.problems if each not in problems)))
-    return evolve(line, job=job)
+    if "state" not in fields:  # a line of results.jsonl was held to them when it was sent
+        problems += [
+            ("prompt", f"{each.code}: {each.words}") for each in errors_of(request, ignored | own_codes)
+        ]
+    return evolve(line, problems=tuple(problems)) if problems else evolve(line, job=job)
 
 
-_NOT_OF_THE_REQUEST: Final = frozenset({*OWN_FIELDS, *RESULT_FIELDS})
+_NOT_OF_THE_REQUEST: Final = frozenset({*OWN_FIELDS, *RESULT_FIELDS, *PROMPT_FIELDS, LINT})

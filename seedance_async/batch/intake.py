@@ -18,6 +18,7 @@ from anyio import lowlevel, to_thread
 from seedance_async.batch import manifest
 from seedance_async.batch.jobs import Job
 from seedance_async.batch.journal import Broken, Changes, Draft, Journal, Planner, drafts
+from seedance_async.batch.run_options import ALL_JOBS, PlanOptions
 from seedance_async.daemon_thread import DaemonThread
 from seedance_async.errors import ManifestError, ValidationError, place_of
 from seedance_async.logs import Log
@@ -28,9 +29,11 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Iterator, Sequence
     from os import PathLike
 
+    from seedance_async.batch.entries import Entries
     from seedance_async.batch.finishing import Finishing
     from seedance_async.batch.journal import LineProblem
     from seedance_async.batch.manifest import Line
+    from seedance_async.prompts.batch_lint import BatchLint
 
 log: Log = Log(__name__)
 
@@ -59,19 +62,22 @@ MOST_BROKEN: Final = 100_000
 async def take_manifest(
     journal: Journal,
     source: str | PathLike[str],
+    options: PlanOptions = ALL_JOBS,
     finishing: Finishing | None = None,
     *,
     has_store: bool = True,
-    adopts: bool = True,
+    lint: BatchLint | None = None,
 ) -> Changes:
     """Plan every job of a manifest, and the finals that are to be made of its takes.
 
     Args:
         journal: to plan them in.
         source: path of the manifest.
+        options: whether renamed jobs take over what was made of them, each of which is told; and which rules
+            its prompts are not held to.
         finishing: makes finals of its takes, if that is asked for.
         has_store: whether there is a place where local files become URLs.
-        adopts: whether renamed jobs take over what was made of them; each is told.
+        lint: looks at every job as well; then the manifest is read also where it is known.
 
     Raises:
         ManifestError: with everything that is wrong, line by line. Nothing was sent.
@@ -79,11 +85,15 @@ async def take_manifest(
     """
     fingerprint = await to_thread.run_sync(manifest.fingerprint, source) if finishing is None else None
     is_known = fingerprint is not None and fingerprint == await journal.fact("manifest")
-    if is_known and not journal.store.has_inputs:  # files may have changed where the manifest has not
+    if (
+        is_known and not journal.store.has_inputs and lint is None
+    ):  # files may have changed where the manifest has not
         return Changes()
-    planner = await journal.do(partial(Planner, journal.store, whole=True, adopts=adopts))
+    planner = await journal.do(partial(Planner, journal.store, whole=True, adopts=options.adopt))
     try:
-        await _take_all(journal, planner, source, finishing, has_store=has_store)
+        entries = manifest.entries_of(source, options.ignored)
+        lines = _looked_at(manifest.read(source, entries), lint)
+        await _take_all(journal, planner, lines, entries, source, finishing, has_store=has_store)
         changes = await journal.do(planner.finish, manifest=fingerprint or "")
         if finishing is not None:
             await journal.do(finishing.find, journal.store)
@@ -103,14 +113,15 @@ async def take_manifest(
 async def _take_all(
     journal: Journal,
     planner: Planner,
+    lines: Iterator[Line],
+    entries: Entries,
     source: str | PathLike[str],
     finishing: Finishing | None,
     *,
     has_store: bool,
 ) -> None:
     inspector = Inspector(await journal.do(journal.store.known_inputs))
-    entries = manifest.entries_of(source)
-    read = _drafts_and_problems(manifest.read(source, entries), inspector)
+    read = _drafts_and_problems(lines, inspector)
     problems: list[LineProblem] = []
     broken = 0
     empty = is_whole = True
@@ -137,6 +148,14 @@ async def _take_all(
     if problems:
         once = dict.fromkeys(problems)  # the jobs of a matrix have their line and their mistakes in common
         raise ManifestError(sorted(once, key=lambda problem: problem[0]), source=str(source))
+
+
+def _looked_at(lines: Iterator[Line], lint: BatchLint | None) -> Iterator[Line]:
+    """The lines, each job of which was looked at on the way."""
+    for line in lines:
+        if lint is not None and line.job is not None:
+            lint.add(line.called, line.job.request, line.ignored)
+        yield line
 
 
 def _drafts_and_problems(

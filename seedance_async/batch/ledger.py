@@ -21,14 +21,15 @@ Pure. Source: the vendor's ``credits_used`` and ``credits_refunded``; prices are
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final, Self
 
-from seedance_async.prices import documented_price
+import attrs
+
+from seedance_async.models import Kind
+from seedance_async.prices import Tariff, documented_price
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Hashable, Mapping
-
-    from seedance_async.prices import Tariff
 
 MOST_IN_DOUBT: Final = 2
 """New POSTs whose answers were lost for good, beside which a cap allows no other."""
@@ -58,6 +59,34 @@ class Ledger:
         self._awaited: set[Hashable] = set()
         self._in_doubt: dict[Hashable, Tariff] = {}
         self._assumed: dict[Hashable, float] = {}
+
+    def dump(self) -> dict[str, object]:
+        """All of it but the cap as JSON has it, for where several hosts share one; jobs are texts there."""
+        return {
+            "spent": self.spent,
+            "prices": [[_cells(tariff), price] for tariff, price in self.prices.items()],
+            "reserved": [[job, _cells(tariff), held] for job, (tariff, held) in self._reserved.items()],
+            "first_of": [[_cells(tariff), job] for tariff, job in self._first_of.items()],
+            "awaited": sorted(map(str, self._awaited)),
+            "in_doubt": [[job, _cells(tariff)] for job, tariff in self._in_doubt.items()],
+            "assumed": dict(self._assumed),
+        }
+
+    @classmethod
+    def load(cls, document: Mapping[str, Any], *, cap: float | None) -> Self:
+        """The ledger that ``dump`` has made a document of, under this cap."""
+        prices = {_tariff(cells): price for cells, price in document["prices"]}
+        ledger = cls(cap=cap, spent=document["spent"], prices=prices)
+        ledger._reserved = {job: (_tariff(cells), held) for job, cells, held in document["reserved"]}
+        ledger._first_of = {_tariff(cells): job for cells, job in document["first_of"]}
+        ledger._awaited = set(document["awaited"])
+        ledger._in_doubt = {job: _tariff(cells) for job, cells in document["in_doubt"]}
+        ledger._assumed = dict(document["assumed"])
+        return ledger
+
+    def will_know(self, tariff: Tariff) -> bool:
+        """Whether an answer is still to come that may let a job of this tariff through."""
+        return bool(self._awaited) or tariff in self._first_of
 
     @property
     def reserved(self) -> float:
@@ -252,3 +281,12 @@ class Ledger:
     def _end_first(self, job: Hashable, tariff: Tariff) -> None:
         if self._first_of.get(tariff) == job:
             del self._first_of[tariff]
+
+
+def _cells(tariff: Tariff) -> list[object]:
+    return [*attrs.asdict(tariff.kind).values(), tariff.tasks]
+
+
+def _tariff(cells: list[Any]) -> Tariff:
+    *kind, tasks = cells
+    return Tariff(Kind(**dict(zip(attrs.fields_dict(Kind), kind, strict=True))), tasks)

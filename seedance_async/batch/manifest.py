@@ -27,12 +27,13 @@ import attrs
 from seedance_async import wire
 from seedance_async.batch import manifest_toml
 from seedance_async.batch.cells import ASKED_SEED, cell
-from seedance_async.batch.entries import OWN_FIELDS, RESULT_FIELDS, Entries, Line, Spot
+from seedance_async.batch.entries import LINT, OWN_FIELDS, RESULT_FIELDS, Entries, Line, Spot
 from seedance_async.batch.manifest_csv import DOUBLE, SINGLE, Row, Rows
 from seedance_async.batch.manifest_source import STDIN, base_of, fingerprint, opened
 from seedance_async.batch.manifest_toml import TomlError
 from seedance_async.models import REQUEST_TYPES
 from seedance_async.models.display import shown_url
+from seedance_async.prompts.in_manifests import PROMPT_FIELDS
 from seedance_async.suggestions import suggestion
 
 if TYPE_CHECKING:
@@ -45,23 +46,44 @@ MAX_LINE_BYTES: Final = wire.MAX_BODY_BYTES
 CHUNK_CHARACTERS: Final = 65_536
 
 
-def entries_of(source: str | PathLike[str]) -> Entries:
-    """What makes jobs of the entries of a manifest; once it is read, its assets are known to it."""
-    return Entries(base_of(source))
+def entries_of(
+    source: str | PathLike[str], ignored: frozenset[str] = frozenset(), *, base: Path | None = None
+) -> Entries:
+    """What makes jobs of the entries of a manifest; once it is read, its assets are known to it.
+
+    Args:
+        source: path of it.
+        ignored: codes of rules that no prompt is held to.
+        base: the directory that paths of local files are relative to; else the manifest's own.
+    """
+    return Entries(base or base_of(source), ignored)
 
 
 def read(source: str | PathLike[str], entries: Entries | None = None) -> Iterator[Line]:
     """Read a manifest; ``-`` is standard input.
 
     Args:
-        source: its path.
+        source: path of it.
         entries: makes jobs of its entries; else of its own.
 
     Raises:
         ManifestError: it cannot be opened. What is wrong inside it comes out line by line instead.
     """
     with opened(source) as file:
-        yield from _reader(source, file)(file, entries or entries_of(source))
+        yield from read_file(file, source, entries)
+
+
+def read_file(
+    file: io.BufferedReader, source: str | PathLike[str], entries: Entries | None = None
+) -> Iterator[Line]:
+    """Read a manifest that is open already.
+
+    Args:
+        file: at its beginning.
+        source: where it is from, by which its form is told and paths in it are found.
+        entries: makes jobs of its entries; else of its own.
+    """
+    yield from _reader(source, file)(file, entries or entries_of(source))
 
 
 def _reader(
@@ -353,7 +375,8 @@ _COLUMNS: Final = frozenset(
     chain(
         OWN_FIELDS,
         RESULT_FIELDS,
-        [ASKED_SEED],
+        PROMPT_FIELDS,
+        [ASKED_SEED, LINT],
         *((at.name for at in attrs.fields(kind)) for kind in REQUEST_TYPES.values()),
     )
 )

@@ -2,7 +2,8 @@
 
 Defaults are filled in where an entry has no value of its own and its model has the field, so that stills and
 clips can share them; those in a table of a model's name are for that model. An asset is a URL, a local file,
-or the output of a job; ``$name`` stands for it wherever a URL is asked for.
+or the output of a job; ``$name`` stands for it wherever a URL is asked for. Its role, if it has one, is said
+in the prompt of every job that it is used in.
 
 Pure.
 """
@@ -17,17 +18,21 @@ from attrs import field, frozen
 
 from seedance_async.models import MEDIA_FIELDS, REQUEST_TYPES
 from seedance_async.models.links import MAKERS, SIGN, Link, parse_link
+from seedance_async.prompts.forms import Asset
 from seedance_async.suggestions import suggestion
 
 Problem: TypeAlias = tuple[str, str]
 """Field and reason."""
 
 PREAMBLE_FIELDS: Final = ("defaults", "assets")
-OF_EVERY_MODEL: Final = frozenset({"model", "repeat", "project"})
+OF_EVERY_MODEL: Final = frozenset({"model", "repeat", "project", "style", "lint"})
 FIELDS_OF: Final[Mapping[str, frozenset[str]]] = {
     model: frozenset(at.name for at in attrs.fields(kind)) for model, kind in REQUEST_TYPES.items()
 }
 """The request's fields, by model."""
+
+ROLES_OF: Final = "\0roles of "
+"""Begins the name of the field beside a field of media that has their roles; no manifest has such a name."""
 
 _SOURCES: Final = ("url", "file", "job")
 _MOST_LISTED: Final = 10
@@ -43,20 +48,42 @@ class Preamble:
         defaults: by field.
         for_model: by model and field.
         assets: what each stands for, as a field of a request has it.
+        roles: what those are for that have a role.
     """
 
     defaults: Mapping[str, object] = field(factory=dict)
     for_model: Mapping[str, Mapping[str, object]] = field(factory=dict)
     assets: Mapping[str, str] = field(factory=dict)
+    roles: Mapping[str, str] = field(factory=dict)
 
     def fill(self, fields: Mapping[str, object]) -> dict[str, object]:
-        """An entry with the defaults, and with what its assets stand for."""
+        """An entry with the defaults."""
         model = str(fields.get("model") or self.defaults.get("model"))
         known = OF_EVERY_MODEL | FIELDS_OF.get(model, frozenset())
         defaults = {name: value for name, value in self.defaults.items() if name in known}
-        filled = {**defaults, **self.for_model.get(model, {}), **fields}
-        filled.update({name: self._resolved(filled[name]) for name in MEDIA_FIELDS if name in filled})
-        return filled
+        return {**defaults, **self.for_model.get(model, {}), **fields}
+
+    def resolve(self, fields: Mapping[str, object]) -> dict[str, object]:
+        """The fields of an entry with what its assets stand for, and their roles beside them.
+
+        Called before its matrix is multiplied out, for values to stand in URLs and roles, and once more
+        after that, for a matrix may choose among assets.
+        """
+        resolved = dict(fields)
+        for name in MEDIA_FIELDS if self.assets else ():
+            if name in fields:
+                roles = self._roles(fields[name], fields.get(ROLES_OF + name))
+                if any(roles):
+                    resolved[ROLES_OF + name] = roles
+                resolved[name] = self._resolved(fields[name])
+        return resolved
+
+    def _roles(self, value: object, before: object) -> list[str]:
+        """The role of each of a field's assets, empty for none, where those before are known."""
+        values = value if isinstance(value, list) else [value]
+        known = before if isinstance(before, list) else [""] * len(values)
+        names = [each.removeprefix(SIGN) if isinstance(each, str) else "" for each in values]
+        return [self.roles.get(name, str(role)) for name, role in zip(names, known, strict=False)]
 
     def about_names(self, value: object, jobs: Mapping[str, str]) -> str:
         """What to add to the message about a field with ``$NAME`` in it that stands for nothing.
@@ -99,6 +126,7 @@ class Preamble:
             {**self.defaults, **other.defaults},
             {**self.for_model, **other.for_model},
             {**self.assets, **other.assets},
+            {**{name: role for name, role in self.roles.items() if name not in other.assets}, **other.roles},
         )
 
     def _resolved(self, value: object) -> object:
@@ -107,6 +135,25 @@ class Preamble:
         if isinstance(value, str) and value.startswith(SIGN):
             return self.assets.get(value.removeprefix(SIGN), value)
         return value
+
+
+def assets_of(fields: Mapping[str, object]) -> tuple[dict[str, object], list[Asset]]:
+    """The fields of a job without the roles beside them, and its media with their roles.
+
+    Args:
+        fields: resolved.
+    """
+    plain = {name: value for name, value in fields.items() if not name.startswith(ROLES_OF)}
+    assets: list[Asset] = []
+    if len(plain) == len(fields):
+        return plain, assets
+    for name in MEDIA_FIELDS:
+        value = plain.get(name)
+        values = value if isinstance(value, list) else [] if value is None else [value]
+        roles = fields.get(ROLES_OF + name)
+        known = roles if isinstance(roles, list) else [""] * len(values)
+        assets += [Asset(name, str(each), role or None) for each, role in zip(values, known, strict=False)]
+    return plain, assets
 
 
 def read(document: Mapping[str, object]) -> tuple[Preamble, list[Problem]]:
@@ -130,13 +177,16 @@ def read(document: Mapping[str, object]) -> tuple[Preamble, list[Problem]]:
         else:
             problems.append(("defaults", f"{name!r:.60} is not a field of any model{_meant(name)}"))
     assets: dict[str, str] = {}
+    roles: dict[str, str] = {}
     for name, value in _table(document, "assets", problems).items():
         try:
             assets[name] = _asset(value)
+            if (role := _role(value)) is not None:
+                roles[name] = role
         except ValueError as problem:
             problems.append((f"assets.{name}", str(problem)))
             assets[name] = _AT_FAULT
-    return Preamble(general, for_model, assets), problems
+    return Preamble(general, for_model, assets, roles), problems
 
 
 def _meant(name: str) -> str:
@@ -175,3 +225,16 @@ def _asset(value: object) -> str:
             return text
         case _:
             raise ValueError("must have one of url, file and job, as text")
+
+
+def _role(asset: object) -> str | None:
+    """What an asset is for; None if nobody says.
+
+    Raises:
+        ValueError: it is no text; the message says why.
+    """
+    role = asset.get("role") if isinstance(asset, dict) else None
+    if role is not None and not (isinstance(role, str) and role.strip()):
+        reason = "what it is for, such as 'the lead, in a red parka'"
+        raise ValueError(f"role must be text that says {reason}; got {role!r:.60}")
+    return role

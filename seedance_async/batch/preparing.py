@@ -59,7 +59,7 @@ class Preparation:
             finishing_of, self._directory, options.finish, options.until
         )
         self.changes = await take_manifest(
-            journal, manifest, self._finishing, has_store=self._has_store, adopts=options.adopt
+            journal, manifest, options, self._finishing, has_store=self._has_store
         )
         await self._choose(journal)
         self._anew = await reroll.chosen(journal, options.reroll, self._directory)

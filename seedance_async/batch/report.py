@@ -21,7 +21,7 @@ from seedance_async.batch.trials import mismatches_of
 from seedance_async.safe_files import OWNER, replacing
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
     from pathlib import Path
 
     from seedance_async.batch.journal import JobEntry, Milestones, Store
@@ -65,6 +65,39 @@ async def write_gallery_of(journal: Journal, directory: Path, *, jobs_on_a_page:
     return directory / gallery.page_name(1)
 
 
+def write_gallery_of_entries(
+    entries: Sequence[JobEntry], directory: Path, *, jobs_on_a_page: int = PAGE
+) -> Path:
+    """Write the gallery of jobs that are in no journal; else as ``write_gallery``. Blocking."""
+    pages = [entries[start : start + jobs_on_a_page] for start in range(0, len(entries), jobs_on_a_page)]
+    counts = Counter(entry.state for entry in entries)
+    for number, page in enumerate(pages or [[]], start=1):
+        facts = gallery.Page(
+            number=number,
+            counts={str(state): count for state in ORDER if (count := counts[state])},
+            credits=sum(entry.credits_used or 0.0 for entry in entries),
+            refunded=sum(entry.credits_refunded or 0.0 for entry in entries),
+            states=[{entry.state for entry in each} for each in pages or [[]]],
+        )
+        text = gallery.render(map(card, page), title=directory.resolve().name, page=facts)
+        _write_page(directory, number, text)
+    _remove_pages(directory, after=len(pages or [[]]))
+    return directory / gallery.page_name(1)
+
+
+def _write_page(directory: Path, number: int, text: str) -> None:
+    with replacing(directory / gallery.page_name(number), OWNER) as file:
+        file.write(text.encode(errors="replace"))
+
+
+def _remove_pages(directory: Path, *, after: int) -> None:
+    """Remove the pages of a gallery that was longer."""
+    for path in directory.glob("gallery-*.html"):
+        number = re.fullmatch(r"gallery-([0-9]+)\.html", path.name)
+        if number and int(number[1]) > after:
+            path.unlink()
+
+
 @define
 class _Totals:
     """What is known of all jobs together."""
@@ -100,12 +133,12 @@ class _Writer:
     def page(self) -> bool:
         """Write the next page; False, and pages of a longer gallery removed, when there are none left."""
         if self._number == len(self._totals.states):
-            self._remove_others()
+            _remove_pages(self._directory, after=self._number)
             return False
         self._number += 1
         entries = self._store.entries(after=self._last, limit=self._size)
         self._last = entries[-1].number if entries else 0
-        self._write(gallery.page_name(self._number), self._render(entries))
+        _write_page(self._directory, self._number, self._render(entries))
         return True
 
     def _render(self, entries: list[JobEntry]) -> str:
@@ -123,16 +156,6 @@ class _Writer:
         title = self._directory.resolve().name
         svg = chart.draw(self._totals.course) if self._number == 1 else ""
         return gallery.render(map(card, entries), title=title, page=page, chart=svg)
-
-    def _write(self, name: str, text: str) -> None:
-        with replacing(self._directory / name, OWNER) as file:
-            file.write(text.encode(errors="replace"))
-
-    def _remove_others(self) -> None:
-        for path in self._directory.glob("gallery-*.html"):
-            number = re.fullmatch(r"gallery-([0-9]+)\.html", path.name)
-            if number and int(number[1]) > self._number:
-                path.unlink()
 
 
 def card(entry: JobEntry) -> gallery.Card:

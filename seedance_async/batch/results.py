@@ -19,10 +19,10 @@ from seedance_async.batch.jobs import JobResult
 from seedance_async.batch.journal.records import as_json
 from seedance_async.batch.trials import mismatches_of
 from seedance_async.errors import SeedanceError, TaskFailedError, UnexpectedReplyError
-from seedance_async.safe_files import OWNER, append, create
+from seedance_async.safe_files import OWNER, append, create, replacing
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Sequence
     from pathlib import Path
 
     from seedance_async.batch.journal import JobEntry, Store
@@ -118,6 +118,12 @@ def add(directory: Path, entry: JobEntry) -> None:
     """Add the line of a job that has just ended."""
     with append(directory / RESULTS, OWNER) as file:
         file.write(line(entry).encode())
+
+
+def write_all(directory: Path, entries: Iterable[JobEntry]) -> None:
+    """Write the file anew, of jobs that are in no journal. Blocking."""
+    with replacing(directory / RESULTS, OWNER) as file:
+        file.writelines(line(entry).encode() for entry in entries)
 
 
 class Rewriting:

@@ -166,12 +166,13 @@ class Run:
         """In flight: intent on disk, POST, ids on disk, polled, result on disk."""
         try:
             async with self._stream.place:
-                answer, followers = await self._submit(post)
-                if isinstance(answer, SeedanceError):
-                    ends = await self._not_accepted(post, answer)
-                else:
-                    outcomes = await self._stream.outcomes(followers)
-                    ends = await self._collect(post, answer, outcomes)
+                with self._engine.observer.work("job", job_name=post.name, model=post.kind.model or ""):
+                    answer, followers = await self._submit(post)
+                    if isinstance(answer, SeedanceError):
+                        ends = await self._not_accepted(post, answer)
+                    else:
+                        outcomes = await self._stream.outcomes(followers)
+                        ends = await self._collect(post, answer, outcomes)
                 self._trials.ended(post, [job for job, _ in ends])
                 ends = await self._make_anew(ends)
             return [*ends, *await self._pass_on(ends)]

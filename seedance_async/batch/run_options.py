@@ -19,6 +19,7 @@ class PlanOptions:
         reroll: names, or patterns of names, of jobs that are made anew.
         takes: how many new ones of each.
         adopt: whether renamed jobs take over what was made of them.
+        ignored: codes of rules that no prompt is held to.
         finish: the kept takes, made again with these fields changed, instead; None for the manifest's jobs.
         retry_failed: whether what failed or was refused is sent anew.
         reroll_refunded: how often a job that failed and was refunded is made anew, over all runs.
@@ -28,6 +29,7 @@ class PlanOptions:
     reroll: tuple[str, ...] = ()
     takes: int = 1
     adopt: bool = True
+    ignored: frozenset[str] = frozenset()
     finish: Mapping[str, object] | None = None
     retry_failed: bool = False
     reroll_refunded: int = 0

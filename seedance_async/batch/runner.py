@@ -48,6 +48,7 @@ from seedance_async.errors import (
 from seedance_async.models import Request
 from seedance_async.models.display import shown
 from seedance_async.models.rules import optional, true_or_false, whole_number
+from seedance_async.prompts.lint import codes_fault, read_codes
 from seedance_async.retry import KEY_TRUSTED
 
 Jobs: TypeAlias = str | os.PathLike[str] | Iterable[Job | Request] | AsyncIterable[Job | Request]
@@ -86,6 +87,8 @@ class BatchRunner:
         takes: how many new ones of each, 1 to 10,000.
         adopt: let a job of a manifest that is new, and asks for the same as one that is gone from it, take
             over its result; False pays for a new one.
+        ignore: codes of rules, such as ``["P02"]``, that a manifest's prompts are not held to; see
+            ``lint_prompt``. What is certain to be wrong by the others refuses the line.
         canary: send the first job of each kind alone, and the others once it is saved and measured. Where it
             is not what was asked for, or costs more than expected, the run stops: ``summary.stopped`` is a
             ``CanaryError``. The next run pays for no second one.
@@ -119,6 +122,7 @@ class BatchRunner:
         reroll: Sequence[str] = (),
         takes: int = 1,
         adopt: bool = True,
+        ignore: str | Sequence[str] = (),
         canary: bool = False,
         accept_delivery: bool = False,
         finish: Mapping[str, object] | None = None,
@@ -142,6 +146,7 @@ class BatchRunner:
                 "reroll": words_fault(reroll),
                 "takes": takes_fault(takes, reroll),
                 "adopt": true_or_false(adopt),
+                "ignore": codes_fault(ignore),
                 "canary": true_or_false(canary),
                 "accept_delivery": true_or_false(accept_delivery),
                 "finish": changes_fault(finish),
@@ -161,6 +166,7 @@ class BatchRunner:
             reroll=(reroll,) if isinstance(reroll, str) else tuple(reroll),
             takes=takes,
             adopt=adopt,
+            ignored=read_codes(ignore, "ignore")[0],
             finish=finish,
             retry_failed=retry_failed,
             reroll_refunded=reroll_refunded,

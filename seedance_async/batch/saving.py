@@ -126,7 +126,7 @@ class Saver:
             )
             for path in saved:
                 name = path.relative_to(self._directory).as_posix()
-                files[name] = await to_thread.run_sync(_described, path, entry, task, saved[0])
+                files[name] = await to_thread.run_sync(described, path, entry, task, saved[0])
         return Saved(tuple(files), tuple(files.values()))
 
     async def _renewed(self, number: int, known: dict[str, Task], task_id: str) -> Task:
@@ -143,8 +143,12 @@ class Saver:
         return target if place is None else target.with_name(f"{target.name}-{place}")
 
 
-def _described(path: Path, entry: JobEntry, task: Task, main: Path) -> Delivered | None:
-    """What a file is, which stands beside it then."""
+def described(path: Path, entry: JobEntry, task: Task, main: Path) -> Delivered | None:
+    """What a saved file is, which stands beside it from then on. Blocking.
+
+    Raises:
+        DownloadError: it cannot be described there.
+    """
     delivered = measure(path)
     try:
         _describe(path, entry, task, main, delivered)

@@ -35,6 +35,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from os import PathLike
 
+    from seedance_async.prompts.batch_lint import BatchLint
+
 SHARED_MEMORY: Final = "/dev/shm"  # noqa: S108 - a directory of our own is made in it
 DURATIONS: Final = 500
 """Finished tasks that are learned from."""
@@ -83,6 +85,7 @@ async def survey(
     options: PlanOptions = ALL_JOBS,
     *,
     has_store: bool = True,
+    lint: BatchLint | None = None,
 ) -> Survey:
     """Survey a manifest, beside what its directory knows.
 
@@ -91,6 +94,7 @@ async def survey(
         directory: of the batch, if it has begun.
         options: which jobs are counted as to be sent.
         has_store: whether there is a place where local files become URLs; else those are a mistake.
+        lint: looks at every prompt as well.
 
     Raises:
         ConfigurationError: no name matches a pattern.
@@ -102,7 +106,7 @@ async def survey(
         try:
             finishing = await to_thread.run_sync(finishing_of, directory, options.finish, options.until)
             changes = await take_manifest(
-                journal, manifest, finishing, has_store=has_store, adopts=options.adopt
+                journal, manifest, options, finishing, has_store=has_store, lint=lint
             )
             rerolls = await reroll.chosen(journal, options.reroll, directory or copy)
             if options.retry_failed:

@@ -33,17 +33,21 @@ class Allowance:
         """Seconds between two requests when the allowance is spent evenly."""
         return self.period / self.requests
 
+    @property
+    def unspent(self) -> int:
+        """Requests of the period that are not spent; of these, ``free`` may leave at once."""
+        return self.requests - len(self.returns)
+
     def instant(self, index: int, *, now: float) -> float:
         """When the request number ``index`` from now, counted from 0, can leave if all slots are used."""
         periods, place = divmod(index, self.requests)
-        late = place - (self.requests - len(self.returns))
+        late = place - self.unspent
         return (self.returns[late] if late >= 0 else now) + periods * self.period
 
     def until(self, instant: float, *, now: float) -> int:
         """How many requests can leave between ``now`` and an instant not before it, both included."""
         periods, rest = divmod(instant - now, self.period)
-        open_now = self.requests - len(self.returns)
-        return int(periods) * self.requests + open_now + bisect_right(self.returns, now + rest)
+        return int(periods) * self.requests + self.unspent + bisect_right(self.returns, now + rest)
 
 
 def most_unanswered(requests: int) -> int:

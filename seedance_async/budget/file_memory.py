@@ -39,12 +39,21 @@ from hashlib import blake2b
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, Literal
 
-from attrs import evolve, frozen
+from attrs import Factory, evolve, frozen
 from cattrs import BaseValidationError, Converter
 
 from seedance_async.budget.lock import inode_of, locked
-from seedance_async.budget.memory import BudgetMemory, BudgetState, NoMemory
-from seedance_async.budget.pace import Pace
+from seedance_async.budget.memory import (
+    CHECK_EVERY,
+    LONGEST_PERIOD,
+    SETTLING,
+    SLACK,
+    BudgetState,
+    LocalMemory,
+    bounded,
+)
+from seedance_async.budget.pace import Pace, stricter
+from seedance_async.budget.turns import WAIT_LASTS, Wait
 from seedance_async.clocks import boot_time
 from seedance_async.logs import Log
 from seedance_async.models import RateLimit
@@ -63,11 +72,7 @@ _warned: set[tuple[str, Path | None]] = set()  # what was warned of in this proc
 _IMPOSSIBLE: Final = "the request budget's file says what cannot be; the most careful reading of it is used"
 
 FALLBACK_SHARE: Final = 1 / 3  # of the window, for a process that cannot see the others
-LONGEST_PERIOD: Final = 3600.0  # s; a longer one in the file is not believed
 MOST_BYTES: Final = 1 << 24  # of the file; ours has some 40 a request
-SLACK: Final = 0.05  # s; what clocks and floats may differ by
-CHECK_EVERY: Final = 0.5  # s
-SETTLING: Final = 1.0  # s, for those who check to be heard
 LOCK_WARNING: Final = 1.0  # s for which a lock is kept until it is worth a word
 
 
@@ -114,6 +119,8 @@ class Page:
         slots: by budget, in how many seconds from then its slots come back.
         pace: what was learned, instants in seconds from then.
         period: the longest window of those who wrote; none of their slots returns after two of it.
+        waits: by budget, the number of what it waits with, and in how many seconds that is not true any more.
+        in_a_row: see ``BudgetState``.
     """
 
     version: Literal[1]
@@ -121,9 +128,11 @@ class Page:
     slots: dict[str, list[float]]
     pace: Pace
     period: float = 0.0
+    waits: dict[str, tuple[int, float]] = Factory(dict)
+    in_a_row: int = 0
 
 
-class FileMemory:
+class FileMemory(LocalMemory):
     """Remembers an account in a file."""
 
     check_every: float | None = CHECK_EVERY
@@ -152,6 +161,7 @@ class FileMemory:
         self._clock = clock or MachineClock()
         self._me = secrets.token_hex(8)
         self._theirs: dict[str, list[float]] = {}
+        self._waits: dict[str, tuple[int, float]] = {}  # of others, and until when
         self._state = BudgetState()
         self._inode: int | None = None  # of the file we wrote last
         self._saved: tuple[float, ...] = ()  # claims we wrote there
@@ -221,7 +231,7 @@ class FileMemory:
         if page is not None:
             self._read(page, present, replaced=replaced or self._is_missing(page))
             if self._unsaved_pace:
-                self._state.pace = _stricter(self._state.pace, known)
+                self._state.pace = stricter(self._state.pace, known)
         elif not is_empty or self._inode is not None:
             self._tell("the request budget's file was lost or damaged; nothing is sent for one period")
             self._close_for(self._period)
@@ -233,6 +243,8 @@ class FileMemory:
             if (alive := [slot for slot in slots if slot > now])
         }
         self._state.others = tuple(sorted(slot for slots in self._theirs.values() for slot in slots))
+        self._waits = {budget: each for budget, each in self._waits.items() if each[1] > now}
+        self._state.others_wait = tuple(Wait.of(number) for number, _ in self._waits.values())
 
     def _close_for(self, seconds: float) -> None:
         pace = self._state.pace
@@ -250,14 +262,20 @@ class FileMemory:
         if self._period > self._limit.period:
             self._tell(f"another process counts its requests by {self._period:g} s: it is waited for")
         latest = 2 * self._period
-        if present.precedes(page.written) or any(_bounded(s, latest) != s for s in page.slots.values()):
+        if present.precedes(page.written) or any(bounded(s, latest) != s for s in page.slots.values()):
             self._tell(_IMPOSSIBLE)
         theirs = {
-            budget: [written_at + slot for slot in _bounded(slots, latest)]
+            budget: [written_at + slot for slot in bounded(slots, latest)]
             for budget, slots in page.slots.items()
             if budget != self._me
         }
         self._theirs = {**self._theirs, **theirs} if replaced else theirs
+        self._waits = {
+            budget: (number, written_at + min(seconds, WAIT_LASTS))
+            for budget, (number, seconds) in page.waits.items()
+            if budget != self._me
+        }
+        self._state.in_a_row = page.in_a_row
         pace = page.pace.moved(written_at)
         self._state.pace = pace.bounded(self._state.now + SLACK, self._limit)
         if self._state.pace != pace:
@@ -280,12 +298,15 @@ class FileMemory:
 
     def _page(self, now: float, present: ClockReading) -> Page:
         slots = {**self._theirs, self._me: self._state.claims}
+        waits = {**self._waits, self._me: (int(self._state.wait), now + WAIT_LASTS)}
         return Page(
             version=1,
             written=present,
             slots={budget: [slot - now for slot in theirs] for budget, theirs in slots.items()},
             pace=self._state.pace.moved(-now),
             period=self._period,
+            waits={budget: (number, until - now) for budget, (number, until) in waits.items() if number},
+            in_a_row=self._state.in_a_row,
         )
 
     def _give_up(self, error: Exception) -> None:
@@ -330,21 +351,6 @@ def _parsed(content: bytes) -> Page | None:
         return None
 
 
-def _bounded(slots: list[float], latest: float) -> list[float]:
-    """Seconds until slots return; those that cannot be are taken for the latest."""
-    return [slot if -SLACK <= slot <= latest + SLACK else latest for slot in slots]
-
-
-def _stricter(one: Pace, other: Pace) -> Pace:
-    """The later lesson of the two, with the later end of their pauses."""
-    later = one if one.refused_at >= other.refused_at else other
-    return evolve(
-        later,
-        closed_until=max(one.closed_until, other.closed_until),
-        granted_at=max(one.granted_at, other.granted_at),
-    )
-
-
 def _room(limit: RateLimit) -> int:
     """Bytes that the file needs at most, as long as its processes agree on the limit."""
     return 4096 + 32 * min(limit.requests, 10_000)
@@ -356,8 +362,3 @@ def _boot_id() -> str:
         return Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii").strip()
     except OSError:
         return ""
-
-
-def memory_of(account: str, base_url: URL, limit: RateLimit) -> BudgetMemory:
-    """Where the stamps and lessons of an account's limit are kept; a sandbox's for the process only."""
-    return FileMemory(account, limit=limit) if outlives_a_process(base_url) else NoMemory()

@@ -28,6 +28,7 @@ from attrs import define, field
 from seedance_async.budget.allowance import Allowance, most_unanswered
 from seedance_async.budget.memory import NoMemory
 from seedance_async.budget.pace import Pace, counter_could_refuse, pause
+from seedance_async.budget.turns import YIELD_CHECK, Wait, after, others_first
 from seedance_async.budget.window import Window
 from seedance_async.clocks import boot_time
 from seedance_async.signals import Signal
@@ -73,6 +74,12 @@ class Budget:
         self._window = Window(limit)
         self._pace = Pace()
         self._share = 1.0
+        self._spacing_for_now = 0.0
+        self._others_first = False
+        self._in_a_row = 0
+        self._acquiring = 0
+        self._interactive = False
+        self._committing = anyio.Lock(fast_acquire=True)
         self._sent: deque[float] = deque()  # of the last two periods
         self._spacing: float | None = None
         self._bucket = _bucket(limit, None)
@@ -83,17 +90,34 @@ class Budget:
         """Call ``listener`` whenever a slot was settled or cancelled: the allowance is another one then."""
         self._listeners.append(listener)
 
+    async def serve(self) -> None:
+        """Keep in touch with those who share the account; ends by cancellation."""
+        await self._memory.serve(self._heard)
+
+    def hurry(self, interactive: bool) -> None:
+        """Say whether a slot is wanted for somebody who waits for it; their slots go first, see `turns`."""
+        if interactive != self._interactive:
+            self._interactive = interactive
+            if self._acquiring:
+                self._say_again()
+
     async def acquire(self) -> Slot:
         """Wait until one more request may leave, and take its slot.
 
         Settle or cancel the slot in any case: until then it counts as a request on the wire.
         """
-        while True:
-            await self._open()
-            await self._token()
-            slot = await self._slot()
-            if slot is not None:
-                return slot
+        self._acquiring += 1
+        try:
+            while True:
+                await self._open()
+                await self._token()
+                slot = await self._slot()
+                if slot is not None:
+                    return slot
+        except BaseException:
+            self._acquiring -= 1
+            self._say_again()
+            raise
 
     def is_open(self) -> bool:
         """True when ``acquire`` would not have to wait."""
@@ -110,7 +134,7 @@ class Budget:
         """
         openings = self._openings(now)
         free = bisect_right(openings, now)
-        slots, interval = self._slots, self._pace.interval(self._limit)
+        slots, interval = self._slots, self._interval
         listed = min(slots, FORESEEN)
         return Allowance(
             free=max(0, min(free, self._room_for_unanswered)),
@@ -137,7 +161,7 @@ class Budget:
 
     def _openings(self, now: float) -> list[float]:
         """When the next requests may leave, one for each of the first slots that are not on the wire."""
-        interval = self._pace.interval(self._limit) or 0.0
+        interval = self._interval or 0.0
         earliest = max(self._pace.closed_until, self._pace.granted_at + interval)
         openings = []
         for opening in self._window.openings(now, slots=self._slots, most=FORESEEN):
@@ -152,22 +176,36 @@ class Budget:
         return min(self._pace.slots(self._limit), max(1, int(self._limit.requests * self._share)))
 
     @property
+    def _interval(self) -> float | None:
+        """Seconds between two requests; None where the window alone decides."""
+        return max(self._pace.interval(self._limit) or 0.0, self._spacing_for_now) or None
+
+    @property
+    def _wait(self) -> Wait:
+        """What others are told that we wait with: nothing where it is not they who keep us from sending."""
+        if not self._acquiring or self._room_for_unanswered <= 0:
+            return Wait.NONE
+        return Wait.INTERACTIVE if self._interactive else Wait.SCHEDULED
+
+    @property
     def _room_for_unanswered(self) -> int:
         return most_unanswered(self._limit.requests) - self._window.held
 
     async def _open(self) -> None:
         """Wait until window, pause and the requests on the wire allow one more."""
-        while (wait := self._closed_for(anyio.current_time())) != 0.0:
-            longest = self._memory.check_every
-            await self._changed_signal.wait(min(inf if wait is None else wait, longest) if longest else wait)
-            if longest:
-                with self._remembered():  # which writes our slots down again
-                    pass
+        while self._closed_for(anyio.current_time()) != 0.0:
+            longest = self._memory.check_every or inf
+            if longest < inf:
+                self._say_again()
+            wait = self._closed_for(anyio.current_time())
+            if wait != 0.0:
+                wait = min(inf if wait is None else wait, YIELD_CHECK if self._others_first else longest)
+                await self._changed_signal.wait(None if wait == inf else wait)
 
     def _closed_for(self, now: float) -> float | None:
-        """Seconds until all but our own spacing allows a request; None until some slot is settled."""
+        """Seconds until all but our own spacing allows a request; None until something changes."""
         opens = self._window.opens(now, slots=self._slots)
-        if opens is None or self._room_for_unanswered <= 0:
+        if opens is None or self._room_for_unanswered <= 0 or self._others_first:
             return None
         return max(0.0, max(opens, self._pace.closed_until, self._others_spacing()) - now)
 
@@ -176,12 +214,12 @@ class Budget:
         ours = self._sent[-1] if self._sent else -inf
         if self._pace.granted_at < ours + FLOAT_ERROR:
             return -inf
-        return self._pace.granted_at + (self._pace.interval(self._limit) or 0.0)
+        return self._pace.granted_at + (self._interval or 0.0)
 
     async def _token(self) -> None:
         """Wait for our own spacing."""
         await self._bucket.acquire()
-        interval = self._pace.interval(self._limit)
+        interval = self._interval
         if interval != self._spacing:
             self._spacing = interval
             self._bucket = _bucket(self._limit, interval)
@@ -191,15 +229,36 @@ class Budget:
         """A slot, unless the gate closed meanwhile; as long as the memory is locked, there is none."""
         wait = LOCK_WAIT
         while True:
-            with self._remembered() as state:
-                if state.certain:
-                    return self._take(state.now)
-            await anyio.sleep(wait)
-            wait = min(2 * wait, LONGEST_LOCK_WAIT)
+            async with self._committing:
+                with self._remembered() as state:
+                    slot = self._take(state.now) if state.certain else None
+                if state.certain and (slot is None or await self._is_ours(slot)):
+                    return slot
+            if not state.certain:
+                await anyio.sleep(wait)
+                wait = min(2 * wait, LONGEST_LOCK_WAIT)
+
+    async def _is_ours(self, slot: Slot) -> bool:
+        """Whether the slot is ours; else, or where that is not heard, it is given back."""
+        try:
+            if await self._memory.commit():
+                return True
+        except BaseException:
+            self._give_back(slot)
+            raise
+        self._give_back(slot)
+        return False
+
+    def _give_back(self, slot: Slot) -> None:
+        self._sent.pop()
+        self._acquiring += 1
+        slot.cancel()
 
     def _take(self, now: float) -> Slot | None:
         if self._closed_for(now) != 0.0:
             return None
+        self._in_a_row = after(self._in_a_row, self._wait)
+        self._acquiring -= 1
         self._window.take(now)
         self._pace = self._pace.granted(now)
         self._sent.append(now)
@@ -224,9 +283,24 @@ class Budget:
             self._window.others = state.others
             self._pace = state.pace.at(state.now)
             self._share = state.share
+            self._spacing_for_now = state.spacing
+            self._in_a_row = state.in_a_row
+            self._others_first = others_first(self._wait, state.others_wait, in_a_row=state.in_a_row)
             yield state
             state.claims = self._window.claims(state.now)
             state.pace = self._pace
+            state.in_a_row = self._in_a_row
+            state.wait = self._wait
+
+    def _say_again(self) -> None:
+        """Write down our slots, and what we wait with."""
+        with self._remembered():
+            pass
+
+    def _heard(self) -> None:
+        """Others have changed what is remembered."""
+        self._say_again()
+        self._changed()
 
     def _changed(self) -> None:
         for listener in self._listeners:

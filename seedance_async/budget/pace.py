@@ -149,6 +149,16 @@ class Pace:
         return max(interval or narrowest(limit, cause), mean)
 
 
+def stricter(one: Pace, other: Pace) -> Pace:
+    """The later lesson of the two, with the later end of their pauses."""
+    later = one if one.refused_at >= other.refused_at else other
+    return evolve(
+        later,
+        closed_until=max(one.closed_until, other.closed_until),
+        granted_at=max(one.granted_at, other.granted_at),
+    )
+
+
 def _within(value: float, least: float, most: float, otherwise: float) -> float:
     """``value`` if it lies between the two; what is not a number lies nowhere."""
     return value if least <= value <= most else otherwise

@@ -15,8 +15,8 @@ from typing import TYPE_CHECKING, Final
 
 import anyio
 
-from seedance_async.budget.file_memory import memory_of
 from seedance_async.budget.gate import Budget
+from seedance_async.budget.memories import memory_of
 from seedance_async.budget.pace import LONGEST_PAUSE, ROUNDING
 from seedance_async.logs import Log
 from seedance_async.models import RateLimit
@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 
     from seedance_async.budget.gate import Slot
     from seedance_async.budget.memory import BudgetMemory
+    from seedance_async.budget.shared import SharedBudget
     from seedance_async.usage import Usage
 
 log: Log = Log(__name__)
@@ -61,6 +62,10 @@ class ReferenceBudget:
     @property
     def _others_refused(self) -> bool:
         return self._usage.refusals > self._refusals
+
+    async def serve(self) -> None:
+        """Keep in touch with those who share the account; ends by cancellation."""
+        await self._budget.serve()
 
     async def acquire(self) -> Slot | None:
         """Wait until one more POST with media may leave; None where nothing is known to limit them.
@@ -98,7 +103,9 @@ class ReferenceBudget:
         return True
 
 
-def reference_budget(account: str, base_url: URL, limit: RateLimit | None, usage: Usage) -> ReferenceBudget:
-    """An account's; all its programs on this machine share one whose limit was told."""
-    memory = memory_of(f"{account} references", base_url, limit) if limit else None
+def reference_budget(
+    account: str, base_url: URL, limit: RateLimit | None, shared: SharedBudget | None, *, usage: Usage
+) -> ReferenceBudget:
+    """An account's; all its programs that share its budget share this one, if its limit was told."""
+    memory = memory_of(f"{account} references", base_url, limit, shared) if limit else None
     return ReferenceBudget(limit, usage=usage, memory=memory)

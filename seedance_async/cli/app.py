@@ -18,10 +18,14 @@ from seedance_async.cli import (
     export,
     fields,
     generate,
+    mcp,
+    prompt,
     record,
     review,
     sandbox,
+    skill,
     tasks,
+    worker,
 )
 from seedance_async.cli.connection import Connection
 from seedance_async.cli.exits import code_of, lines_of
@@ -38,7 +42,8 @@ ABOUT = """Seedance videos and images in bulk: nothing paid twice, nothing paid 
 Start with `seedance demo`: no key, no network, no money."""
 
 ORDER: Final = (
-    "demo generate fields batch review expand export estimate status wait download tasks spend sandbox"
+    "demo generate fields batch worker review prompt expand export estimate status wait download tasks spend "
+    "sandbox skill mcp"
 )
 """The commands in the order in which a newcomer needs them, for the help."""
 
@@ -58,9 +63,11 @@ def build() -> App:
     app.command(demo.demo)
     app.command(generate.app())
     app.command(batch.batch, usage="Usage: seedance batch MANIFEST --output DIR [OPTIONS]")
+    app.command(worker.worker, usage="Usage: seedance worker --engine URL --output DIR [OPTIONS]")
     app.command(estimate.estimate)
     app.command(expand.expand)
     app.command(fields.fields)
+    app.command(prompt.app())
     app.command(export.export, usage="Usage: seedance export DIR [OPTIONS]")
     app.command(review.review)
     app.command(tasks.status)
@@ -69,6 +76,8 @@ def build() -> App:
     app.command(record.tasks)
     app.command(record.spend)
     app.command(sandbox.sandbox)
+    app.command(skill.skill)
+    app.command(mcp.mcp)
     app.register_install_completion_command(
         help="Install completion for this shell (bash, zsh, fish, PowerShell), and print where it is."
     )

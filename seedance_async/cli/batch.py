@@ -85,10 +85,16 @@ async def batch(
         raise ConfigurationError(_what_is_missing(manifest, options))
     options, media, connection = options or Options(), media or Media(), connection or Connection()
     _check(output, options, connection)
+    if options.engine is not None:
+        _check_for_engine(output, options, media, connection)
     media.check()
     check_there(manifest)
     if dry_run or output is None:
         return await _estimate(manifest, output, options, media, connection)
+    if options.engine is not None:
+        from seedance_async.cli import engine  # noqa: PLC0415 - an extra
+
+        return await engine.EngineCommand(manifest, output, options.engine, options).run()
     return await _Command(manifest, output, options, media, connection).run()
 
 
@@ -145,13 +151,30 @@ def _check(output: Path | None, options: Options, connection: Connection) -> Non
         raise ConfigurationError("--reroll-refunded must be 0 or more: how often a job is made anew at most")
     if fault := takes_fault(options.takes, options.reroll):
         raise ConfigurationError(f"--takes {fault}")
-    options.changes()
+    options.plan()
     if output is None:
         return
     check_writable(output)
     if is_demo_directory(output):
         reason = "belongs to `seedance demo`, which begins it anew each time; name another directory"
         raise ConfigurationError(f"--output {output}: {reason}")
+
+
+def _check_for_engine(output: Path | None, options: Options, media: Media, connection: Connection) -> None:
+    """See that the flags go with an engine, whose workers do the sending.
+
+    Raises:
+        ConfigurationError: they do not.
+    """
+    if foreign := options.not_for_an_engine():
+        reason = "with it go --max-credits, --json and --dry-run"
+        raise ConfigurationError(f"not with --engine: {', '.join(foreign)}; {reason}")
+    if foreign := [*connection.flags(), *media.flags()]:
+        reason = "what the API is sent, and from where, is a matter of `seedance worker`"
+        raise ConfigurationError(f"not with --engine: {', '.join(foreign)}; {reason}")
+    if output is not None and (output / JOURNAL).exists():
+        reason = "has a batch of this host only; name another directory"
+        raise ConfigurationError(f"--output {output} {reason}")
 
 
 class _Command:
@@ -223,6 +246,7 @@ class _Command:
             reroll=plan.reroll,
             takes=plan.takes,
             adopt=plan.adopt,
+            ignore=sorted(plan.ignored),
             finish=plan.finish,
             canary=options.canary,
             accept_delivery=options.accept_delivery,

@@ -199,7 +199,7 @@ class EventDisplay:
         directory: Path,
         emit: Callable[[str, Mapping[str, object]], None] | None = None,
     ) -> None:
-        self._emit = emit or _write_event
+        self._emit = emit or write_event
         self._origin = {"manifest": manifest, "directory": str(directory)}
         self._ticker = Ticker(self, EVENT_INTERVAL)
         self._monitor: Monitor
@@ -225,7 +225,7 @@ class EventDisplay:
 
     def job_ended(self, result: JobResult) -> None:
         """Write all of it."""
-        self._emit("job", _job_fields(result))
+        self._emit("job", job_fields(result))
 
     def stopping(self, reason: str) -> None:
         """Write why."""
@@ -246,7 +246,8 @@ class EventDisplay:
 # --- events
 
 
-def _write_event(name: str, fields: Mapping[str, object]) -> None:
+def write_event(name: str, fields: Mapping[str, object]) -> None:
+    """Write an event to stdout."""
     write_data(json.dumps({"event": name, **fields}))
 
 
@@ -264,7 +265,8 @@ def _numbers(status: Status) -> dict[str, object]:
     }
 
 
-def _job_fields(result: JobResult) -> dict[str, object]:
+def job_fields(result: JobResult) -> dict[str, object]:
+    """A job as its event has it."""
     return {
         "name": result.name,
         "model": result.model,

@@ -2,18 +2,26 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Final, Literal
 
-from attrs import frozen
+from attrs import field, fields, frozen
 from cyclopts import Parameter
 
 from seedance_async.batch import names
 from seedance_async.batch.finish import parse_changes
 from seedance_async.batch.run_options import PlanOptions
+from seedance_async.cli.prompt_findings import Ignore, codes
 from seedance_async.errors import ConfigurationError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+
+
+ENGINE_OPTIONS: Final = frozenset({"engine", "max_credits", "as_json"})
+"""The options that go with ``--engine``."""
+
+SPELLINGS: Final = {"set_fields": "--set"}
+"""Flags that are not called as their option is."""
 
 
 def flag(help_text: str) -> Parameter:
@@ -59,6 +67,7 @@ class Options:
     no_adopt: Annotated[
         bool, flag("Pay for a job that is renamed, in the place of taking over what was made of it.")
     ] = False
+    ignore: Ignore = ()
     canary: Annotated[
         bool, flag("Send the first job of each kind alone; stop (6) if it is not what was asked for.")
     ] = False
@@ -85,6 +94,13 @@ class Options:
         str | None,
         Parameter(help="Whose costs these are in seedance spend; else SEEDANCE_PROJECT, else DIR's name."),
     ] = None
+    engine: Annotated[
+        str | None,
+        Parameter(
+            help="Enqueue for the workers of a distributed engine, postgresql://… or sqlite:///FILE, and "
+            "follow; see seedance worker."
+        ),
+    ] = field(default=None, repr=False)
     sandbox: Annotated[bool, flag("Play it through in a sandbox: no key, no network, no money.")] = False
     on_event: Annotated[
         str | None,
@@ -99,6 +115,12 @@ class Options:
     as_json: Annotated[
         bool, Parameter(name="--json", negative=(), show_default=False, help="Events for programs on stdout.")
     ] = False
+
+    def not_for_an_engine(self) -> list[str]:
+        """The flags that were given and do not go with ``--engine``."""
+        others = [each for each in fields(Options) if each.name not in ENGINE_OPTIONS]
+        given = [each.name for each in others if getattr(self, each.name) != each.default]
+        return [SPELLINGS.get(name, f"--{name.replace('_', '-')}") for name in given]
 
     def changes(self) -> dict[str, object] | None:
         """The fields that finals have changed; None if no finals are asked for.
@@ -128,6 +150,7 @@ class Options:
             reroll=tuple(self.reroll or ()),
             takes=self.takes,
             adopt=not self.no_adopt,
+            ignored=codes(self.ignore),
             finish=self.changes(),
             retry_failed=self.retry_failed,
             reroll_refunded=self.reroll_refunded,
@@ -165,3 +188,4 @@ class Options:
         }
         yield from ((name, str(value)) for name, value in given.items() if value is not None)
         yield from (("--set", text) for text in self.set_fields)
+        yield from (("--ignore", code) for code in self.ignore)

@@ -18,10 +18,13 @@ from seedance_async.cli.connection import Connection
 from seedance_async.cli.output import write_data, write_message
 from seedance_async.cli.paths import output_flag
 from seedance_async.cli.plan_words import cap_words, credit_fields, credits_words, jobs_words, range_words
+from seedance_async.cli.prompt_findings import Ignore, codes, rule_count
 from seedance_async.errors import ConfigurationError, RecordError
 from seedance_async.exit_codes import ExitCode
 from seedance_async.models import RateLimit, time_scale
 from seedance_async.prices import NOTHING_RECORDED
+from seedance_async.prompts import Level
+from seedance_async.prompts.batch_lint import BatchLint
 from seedance_async.record import Reader, record_path
 from seedance_async.scheduling.forecast import Forecast
 from seedance_async.time_format import format_range
@@ -62,6 +65,7 @@ async def estimate(
         Path | None,
         output_flag("A batch's directory, if it has begun: what is left of it, by what it has learned."),
     ] = None,
+    ignore: Ignore = (),
     connection: Connection | None = None,
     as_json: Annotated[
         bool, Parameter(name="--json", negative=(), show_default=False, help="One JSON object.")
@@ -70,7 +74,12 @@ async def estimate(
     """Estimate the requests, minutes and credits that a manifest will take. Nothing is sent."""
     connection = connection or Connection()
     return await print_estimate(
-        manifest, output, connection.rate_limit, recorded=recorded_prices(connection), as_json=as_json
+        manifest,
+        output,
+        connection.rate_limit,
+        options=PlanOptions(ignored=codes(ignore)),
+        recorded=recorded_prices(connection),
+        as_json=as_json,
     )
 
 
@@ -103,7 +112,9 @@ async def print_estimate(
     """
     text = rate_limit or os.environ.get("SEEDANCE_RATE_LIMIT")
     limit = RateLimit.parse(text) if text else RateLimit()
-    found = await survey(manifest, directory, options, has_store=has_store)
+    lint = BatchLint(options.ignored)
+    found = await survey(manifest, directory, options, has_store=has_store, lint=lint)
+    prompts = lint.summary()
     scale = scale or time_scale(os.environ.get("SEEDANCE_TIME_SCALE") or "1")
     forecast = Forecast(scale=scale)
     for kind, seconds in found.durations:
@@ -121,12 +132,15 @@ async def print_estimate(
         found.tally, prices=found.prices, recorded=recorded, spent=found.spent, max_credits=max_credits
     )
     if as_json:
-        write_data(json.dumps(_document(found, expected, plan, limit)))
+        told = [rule_count(each, prompts.jobs) for each in prompts.at_least(Level.WARNING)]
+        write_data(json.dumps({**_document(found, expected, plan, limit), "prompts": told}))
     else:
         for subject, line in _lines(found, expected, plan, limit, speed=1 / scale):
             write_data(f"{subject:<9} {line}".rstrip())
         if options.reroll_refunded:
             write_data(f"{'rerolls':<9} {REROLLS.format(times(options.reroll_refunded))}")
+        for each in prompts.at_least(Level.WARNING):
+            write_data(f"{'prompts':<9} {each.words(prompts.jobs)}")
     return ExitCode.OK
 
 

@@ -2,21 +2,17 @@
 
 from __future__ import annotations
 
-import json
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 from cyclopts import Parameter
 
-from seedance_async import wire
 from seedance_async.batch import manifest as manifests
 from seedance_async.batch.manifest_source import is_read_once
+from seedance_async.batch.plain_jobs import plain_line
 from seedance_async.batch.survey import survey
 from seedance_async.cli.output import write_data
 from seedance_async.errors import ManifestError
 from seedance_async.exit_codes import ExitCode
-
-if TYPE_CHECKING:
-    from seedance_async.batch.jobs import Job
 
 
 async def expand(
@@ -35,20 +31,9 @@ async def expand(
     for line in manifests.read(manifest):
         problems += [(line.number, field, reason) for field, reason in line.problems]
         if line.job is not None:
-            jobs.append(_plain(line.job))
+            jobs.append(plain_line(line.job, line.ignored))
     if problems:
         raise ManifestError(problems, source=manifest)
     for job in jobs:
         write_data(job)
     return ExitCode.OK
-
-
-def _plain(job: Job) -> str:
-    own = {
-        "name": job.name,
-        "model": job.request.model,
-        "repeat": job.repeat if job.repeat > 1 else None,
-        "project": job.project,
-    }
-    given = {name: value for name, value in own.items() if value is not None}
-    return json.dumps({**given, **json.loads(wire.encode(job.request))}, ensure_ascii=False)

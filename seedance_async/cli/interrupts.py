@@ -13,7 +13,7 @@ import math
 import os
 import signal
 from contextlib import contextmanager, suppress
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, Protocol
 
 import anyio
 
@@ -21,8 +21,6 @@ from seedance_async.exit_codes import ExitCode
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-
-    from seedance_async.cli.batch_display import Display
 
 SIGNALS: Final = tuple(
     signal.Signals[name] for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name)
@@ -35,6 +33,16 @@ STOPPING: Final = (
 )
 
 
+class Interruptible(Protocol):
+    """What is told of a signal."""
+
+    def stopping(self, reason: str) -> None:
+        """Nothing more is sent."""
+
+    def stop(self) -> None:
+        """The process ends at once."""
+
+
 class _Interruption:
     """What the signals do to a run.
 
@@ -43,7 +51,7 @@ class _Interruption:
         display: says so, and leaves the terminal in order before the second one ends the process.
     """
 
-    def __init__(self, scope: anyio.CancelScope, display: Display) -> None:
+    def __init__(self, scope: anyio.CancelScope, display: Interruptible) -> None:
         self._scope = scope
         self._display = display
         self._cancelled_at = math.inf
@@ -60,7 +68,7 @@ class _Interruption:
 
 
 @contextmanager
-def interruptible(display: Display) -> Iterator[anyio.CancelScope]:
+def interruptible(display: Interruptible) -> Iterator[anyio.CancelScope]:
     """Cancel what is inside at the first signal, and end the process at the second."""
     loop = asyncio.get_running_loop()
     heeded = [number for number in SIGNALS if signal.getsignal(number) is not signal.SIG_IGN]

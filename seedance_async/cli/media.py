@@ -59,6 +59,11 @@ class Media:
         self.check()
         return self.media_store if self.publish_with is None else PublishCommand(self.publish_with)
 
+    def flags(self) -> list[str]:
+        """Those that were given."""
+        named = {"--media-store": self.media_store, "--publish-with": self.publish_with}
+        return [name for name, value in named.items() if value is not None]
+
     def words(self) -> list[str]:
         """The flags as somebody would type them again."""
         named = {"--media-store": self.media_store, "--publish-with": self.publish_with}

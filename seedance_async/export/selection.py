@@ -98,7 +98,7 @@ def select(results: Mapping[str, Result], picks: Mapping[TaskIds, Pick]) -> Sele
     chosen = {each.name: each for each in (finals.get(result.name, result) for result in wanted)}
     jobs = {each.name: job for each in wanted if (job := _awaited(each, results)) is not None}
     return Selection(
-        shots=tuple(shot for result in _in_order(chosen.values(), results) for shot in _shots(result)),
+        shots=tuple(shot for result in _in_order(chosen.values(), results) for shot in shots_of(result)),
         kept=bool(kept),
         unsaved=tuple(
             name
@@ -179,7 +179,7 @@ def _line(result: Result) -> int:
     return line if isinstance(line, int) else 0
 
 
-def _shots(result: Result) -> Iterator[Shot]:
+def shots_of(result: Result) -> Iterator[Shot]:
     """Its clips; where it has none, its pictures. A clip's last frame is no picture of its own."""
     clips = [file for file in result.files if suffix(file) in CLIPS]
     pictures = [file for file in result.files if suffix(file) in PICTURES]

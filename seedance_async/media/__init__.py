@@ -10,6 +10,7 @@ secrets: they stand in what is sent and in a journal, and nowhere else.
 
 from seedance_async.media.inspection import InputFile, Inspector, inspect
 from seedance_async.media.kept_urls import KeptUrls
+from seedance_async.media.object_store import ObjectStore
 from seedance_async.media.publisher import NO_STORE, MediaStore, Publisher
 from seedance_async.media.settings import read_media_store
 
@@ -19,6 +20,7 @@ __all__ = [
     "Inspector",
     "KeptUrls",
     "MediaStore",
+    "ObjectStore",
     "Publisher",
     "inspect",
     "read_media_store",

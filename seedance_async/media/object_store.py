@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import io
+import mimetypes
 import os
 import re
 from datetime import timedelta
@@ -21,6 +22,7 @@ from seedance_async.models.display import without_queries
 from seedance_async.network import is_loopback
 
 if TYPE_CHECKING:
+    from pathlib import Path
     from typing import BinaryIO
 
     from seedance_async.media.inspection import InputFile
@@ -97,7 +99,24 @@ class ObjectStore:
                     obstore.put(self._store, file.key, reader, attributes={"Content-Type": file.media_type})
             return obstore.sign(self._store, "GET", file.key, SIGNED_FOR)
         except (obstore.exceptions.BaseError, OSError, ValueError) as problem:
-            raise self._told(problem, file) from None  # its text has the whole exchange
+            raise self._told(problem, file.path) from None  # its text has the whole exchange
+
+    async def save(self, path: Path, key: str) -> None:
+        """Put a file under a name of ours, in the place of what is there.
+
+        Raises:
+            MediaError: the store refused it, or cannot be reached.
+        """
+        await to_thread.run_sync(self._save, path, key)
+
+    def _save(self, path: Path, key: str) -> None:
+        import obstore  # noqa: PLC0415 - as above
+
+        media_type = mimetypes.guess_type(path.name)[0] or "application/octet-stream"
+        try:
+            obstore.put(self._store, key, path, attributes={"Content-Type": media_type})
+        except (obstore.exceptions.BaseError, OSError, ValueError) as problem:
+            raise self._told(problem, path) from None
 
     def _has(self, file: InputFile) -> bool:
         """Whether the store has the content. Who may not look uploads it."""
@@ -108,13 +127,13 @@ class ObjectStore:
         except (FileNotFoundError, obstore.exceptions.PermissionDeniedError):
             return False
 
-    def _told(self, problem: Exception, file: InputFile) -> MediaError:
+    def _told(self, problem: Exception, path: Path) -> MediaError:
         text = str(problem)
         if CHANGED in text:
-            return MediaError(f"{str(file.path)!r:.300} has changed while it was uploaded")
+            return MediaError(f"{str(path)!r:.300} has changed while it was uploaded")
         said = reason(text)
         advice = next((what for sign, what in ADVICE.items() if sign in said), self._keys)
-        return MediaError(f"{self._url} did not take {file.path.name!r:.100}: {said}; {advice}")
+        return MediaError(f"{self._url} did not take {path.name!r:.100}: {said}; {advice}")
 
 
 def _opened(url: str, keys: str, *, is_s3: bool) -> Any:  # noqa: ANN401 - one of obstore's classes

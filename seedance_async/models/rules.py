@@ -11,7 +11,7 @@ from __future__ import annotations
 import math
 import re
 import unicodedata
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from enum import Enum
 from operator import is_
 from types import NoneType
@@ -19,6 +19,7 @@ from typing import Final, TypeAlias
 
 import attrs
 
+from seedance_async.convertible import BOUNDS
 from seedance_async.errors import ValidationError
 from seedance_async.models.display import shown, shown_url
 from seedance_async.models.links import SIGN, parse_link
@@ -32,15 +33,17 @@ Rule: TypeAlias = Callable[[object], str | None]
 
 @attrs.frozen
 class StatedRule:
-    """A rule that can say what it accepts, for tables of fields and for help.
+    """A rule that can say what it accepts: in words, and for forms in JSON schema.
 
     Attributes:
         accepts: the values, in a few words.
         check: the rule itself.
+        bounds: words of JSON schema, such as ``{"minimum": 4, "maximum": 15}``.
     """
 
     accepts: str
     check: Rule
+    bounds: Mapping[str, int] = attrs.field(factory=dict)
 
     def __call__(self, value: object) -> str | None:
         """The reason why a value is refused, or None."""
@@ -61,9 +64,9 @@ _ASSET_URL: Final = re.compile(r"asset\s*://", re.IGNORECASE)
 IN_APP_LABEL: Final = re.compile(r"@\s*(?:图片|图像|视频|影片|音频|素材|圖片|圖像|視頻|音頻|音訊)\s*[0-9]+")
 
 
-def ruled(rule: Rule) -> dict[str, Rule]:
+def ruled(rule: Rule) -> dict[str, object]:
     """Metadata of an attrs field that has to obey ``rule``."""
-    return {_RULE: rule}
+    return {_RULE: rule, BOUNDS: rule.bounds if isinstance(rule, StatedRule) else {}}
 
 
 def accepted(field: attrs.Attribute[object]) -> str:
@@ -150,13 +153,14 @@ def whole_number(low: int, high: int | None = None, *, of: str = "") -> StatedRu
     wanted = f"whole number of {of}" if of else "whole number"
     span = f"from {low} up" if high is None else f"from {low} to {high}"
     maximum = math.inf if high is None else high
+    bounds = {"minimum": low} if high is None else {"minimum": low, "maximum": high}
 
     def check(value: object) -> str | None:
         if isinstance(value, int) and not isinstance(value, bool) and low <= value <= maximum:
             return None
         return f"must be a {wanted} {span}; got {shown(value)}"
 
-    return StatedRule(span.removeprefix("from "), check)
+    return StatedRule(span.removeprefix("from "), check, bounds)
 
 
 def seconds(value: object) -> str | None:
@@ -175,8 +179,8 @@ def credit_amount(value: object) -> str | None:
 
 def optional(rule: Rule) -> StatedRule:
     """Rule: None, or a value that ``rule`` allows."""
-    accepts = rule.accepts if isinstance(rule, StatedRule) else ""
-    return StatedRule(accepts, lambda value: None if value is None else rule(value))
+    accepts, bounds = (rule.accepts, rule.bounds) if isinstance(rule, StatedRule) else ("", {})
+    return StatedRule(accepts, lambda value: None if value is None else rule(value), bounds)
 
 
 def prompt(max_characters: int) -> StatedRule:
@@ -191,7 +195,9 @@ def prompt(max_characters: int) -> StatedRule:
             return f"must have 3 to {max_characters} characters; got {len(value)}"
         return _prompt_content_fault(value)
 
-    return StatedRule(f"3 to {max_characters} characters", check)
+    return StatedRule(
+        f"3 to {max_characters} characters", check, {"minLength": 3, "maxLength": max_characters}
+    )
 
 
 def media_url(*, only_pictures: bool = False) -> StatedRule:
@@ -242,7 +248,8 @@ def media_urls(maximum: int, *, only_pictures: bool = False) -> StatedRule:
             faults.insert(0, f"may hold at most {maximum} URLs; got {len(value)}")
         return "; ".join(faults) or None
 
-    return StatedRule(f"1 to {maximum} {'pictures' if only_pictures else 'pictures and clips'}", check)
+    accepts = f"1 to {maximum} {'pictures' if only_pictures else 'pictures and clips'}"
+    return StatedRule(accepts, check, {"maxItems": maximum})
 
 
 def split_urls(text: str) -> list[str]:

@@ -5,10 +5,14 @@ budget, and only then chooses, because the best request may have changed while i
 may go:
 
 * the direct lane, first come first served: single submits, ``get_task`` from a web handler, and retries;
-* the schedule: jobs waiting for their submit and tasks waiting for a poll, by ``Schedule.decide``.
+* the polls of tasks that a caller waits for, by a schedule of their own: a batch beside them does not make
+  them any rarer;
+* the schedule of the batches: jobs waiting for their submit and tasks waiting for a poll.
 
-The direct lane goes first. So that a flood there cannot starve what is already paid, every fifth slot is
-offered to the schedule (measured: a 4:1 weight bounds the wait of both sides, strict priority starves polls).
+They go in this order. So that a flood in the direct lane cannot starve what is already paid, every fifth slot
+is offered to the polls first, and every fifth to the batches (measured: a 4:1 weight bounds the wait of both
+sides, strict priority starves polls). With whom the first two lanes share an account elsewhere, their batches
+leave them the next slot, too (`budget.turns`).
 
 Whoever waits holds a future of its slot: a ``Turn`` for a job, one a poll for a task.
 """
@@ -29,12 +33,14 @@ if TYPE_CHECKING:
     from collections.abc import Hashable, Sequence
     from types import TracebackType
 
+    from seedance_async.budget.allowance import Allowance
     from seedance_async.budget.gate import Budget, Slot
     from seedance_async.errors import SeedanceError
     from seedance_async.models import Kind
     from seedance_async.scheduling.schedule import Schedule
 
-DIRECT_IN_A_ROW: Final = 4
+IN_A_ROW: Final = 4
+"""Slots that a lane may go without, while others have them."""
 
 PollTurn: TypeAlias = "Future[Slot | None]"
 
@@ -42,18 +48,26 @@ PollTurn: TypeAlias = "Future[Slot | None]"
 class Dispatcher:
     """Gives the slots of one budget to direct callers, waiting jobs and tasks that are due.
 
+    Args:
+        budget: whose slots.
+        schedule: of batches.
+        awaited: schedule of tasks that a caller waits for.
+
     Attributes:
         room: whether the server has room for another job. While it has none, no waiting job is submitted.
     """
 
-    def __init__(self, budget: Budget, schedule: Schedule) -> None:
+    def __init__(self, budget: Budget, schedule: Schedule, awaited: Schedule) -> None:
         self._budget = budget
         self._schedule = schedule
+        self._awaited = awaited
+        self._awaited_tasks: set[Hashable] = set()
         self._direct: deque[Future[Slot]] = deque()
         self._jobs: set[Turn] = set()
         self._polls: dict[Hashable, PollTurn] = {}
         self._open_sources = 0
-        self._in_a_row = 0
+        self._since_poll = 0  # direct ones, since a poll that a caller waits for
+        self._since_batch = 0  # others, since one of a batch
         self._taking = False
         self._end: SeedanceError | None = None
         self._changed = Signal()
@@ -64,6 +78,7 @@ class Dispatcher:
         """Serve for ever; ends by cancellation."""
         while True:
             await self._something_worth_sending()
+            self._budget.hurry(interactive=self._is_awaited(anyio.current_time()))
             self._taking = True
             slot = await self._budget.acquire()
             self._taking = False
@@ -84,10 +99,13 @@ class Dispatcher:
         if self._end is not None:
             raise self._end.about()
         if self._nobody_waits() and self._budget.is_open():
-            self._in_a_row += self._has_scheduled_work()
+            self._since_poll += bool(self._awaited_tasks)
+            self._since_batch += self._has_batch()
+            self._budget.hurry(interactive=True)
             return await self._budget.acquire()
         turn: Future[Slot] = Future()
         self._direct.append(turn)
+        self._budget.hurry(interactive=True)
         self._changed.set()
         try:
             return await turn.wait()
@@ -139,10 +157,28 @@ class Dispatcher:
 
     # --- tasks that wait for a poll
 
-    def watch(self, task: Hashable, kind: Kind, *, started_at: float, then: Sequence[Kind] = ()) -> None:
-        """Let the schedule decide when this task is polled, again and again."""
+    def watch(
+        self,
+        task: Hashable,
+        kind: Kind,
+        *,
+        started_at: float,
+        then: Sequence[Kind] = (),
+        is_awaited: bool = False,
+    ) -> None:
+        """Let the schedule decide when this task is polled, again and again.
+
+        Args:
+            task: that is running.
+            kind: of it.
+            started_at: when it was accepted.
+            then: of jobs that wait for its result, and for each other, one after the other.
+            is_awaited: a caller waits for it, who has no batch.
+        """
         self._polls[task] = Future()
-        self._schedule.watch(task, kind, started_at, then)
+        if is_awaited:
+            self._awaited_tasks.add(task)
+        self._schedule_of(task).watch(task, kind, started_at, then)
         self.room.start_running()
         self._changed.set()
 
@@ -162,7 +198,7 @@ class Dispatcher:
         """The task was not final at this instant; it may be chosen again."""
         if task in self._polls:
             self._polls[task] = Future()
-            self._schedule.polled(task, at)
+            self._schedule_of(task).polled(task, at)
             self._changed.set()
 
     def forget(self, task: Hashable) -> None:
@@ -170,8 +206,13 @@ class Dispatcher:
         turn = self._polls.pop(task, None)
         if turn is not None:
             turn.set_result(None)
-            self._schedule.forget(task)
+            self._schedule_of(task).forget(task)
+            self._awaited_tasks.discard(task)
             self.room.end_running()
+
+    def allowance(self) -> Allowance:
+        """What may be sent from now on, if nothing else happens."""
+        return self._budget.allowance(anyio.current_time())
 
     def expected_end(self, *, waiting: int = 0) -> float:
         """The instant by which all that is known here is expected to be over.
@@ -180,65 +221,105 @@ class Dispatcher:
             waiting: jobs that wait for their submit, those not offered yet included.
         """
         now = anyio.current_time()
+        allowance = self._budget.allowance(now)
         further = max(0, waiting - len(self._jobs))
-        return self._schedule.expected_end(now, self._budget.allowance(now), further=further)
+        batch = self._schedule.expected_end(now, allowance, further=further)
+        return max(batch, self._awaited.expected_end(now, allowance)) if self._awaited_tasks else batch
+
+    def _schedule_of(self, task: Hashable) -> Schedule:
+        return self._awaited if task in self._awaited_tasks else self._schedule
 
     def _expect_more(self) -> None:
         self._schedule.expect_more(self._open_sources > 0)
         self._changed.set()
 
     def _budget_changed(self) -> None:
-        if self._direct or self._has_scheduled_work():
+        if self._direct or self._jobs or self._polls:
             self._changed.set()
 
-    def _has_scheduled_work(self) -> bool:
-        return bool(self._jobs or self._polls)
+    def _has_batch(self) -> bool:
+        return bool(self._jobs) or len(self._polls) > len(self._awaited_tasks)
 
     def _nobody_waits(self) -> bool:
         """True when a direct caller may take a slot by itself, without waking the loop first."""
-        return not self._direct and not self._taking and self._in_a_row < DIRECT_IN_A_ROW
+        in_a_row = max(self._since_poll, self._since_batch)
+        return not self._direct and not self._taking and in_a_row < IN_A_ROW
 
     async def _something_worth_sending(self) -> None:
         while not self._direct:
             now = anyio.current_time()
-            match self._schedule.decide(now, self._budget.allowance(now), room=self.room.for_a_new_job):
-                case Sleep(None):
-                    await self._changed.wait()
-                case Sleep(until) if until is not None and until > now:
-                    await self._changed.wait(until - now)
-                case _:
-                    return
+            allowance = self._budget.allowance(now)
+            decisions = [
+                self._awaited.decide(now, _with_one(allowance)),
+                self._schedule.decide(now, allowance, room=self.room.for_a_new_job),
+            ]
+            waits = [decision.until for decision in decisions if isinstance(decision, Sleep)]
+            until = min((wait for wait in waits if wait is not None), default=None)
+            if len(waits) < len(decisions) or (until is not None and until <= now):
+                return
+            await self._changed.wait(None if until is None else until - now)
+
+    def _is_awaited(self, now: float) -> bool:
+        """Whether the next slot would be for somebody who waits for it."""
+        allowance = _with_one(self._budget.allowance(now))
+        return bool(self._direct) or not isinstance(self._awaited.decide(now, allowance), Sleep)
 
     def _grant(self, slot: Slot) -> bool:
         """Give the slot to whoever should have it now; False when nobody wants it any more."""
-        if self._in_a_row < DIRECT_IN_A_ROW and self._grant_direct(slot):
-            self._in_a_row += 1
+        if self._since_batch >= IN_A_ROW and self._grant_batch(slot):
             return True
-        self._in_a_row = 0
-        return self._grant_scheduled(slot) or self._grant_direct(slot)
+        if self._since_poll >= IN_A_ROW and self._grant_awaited(slot):
+            return True
+        return self._grant_direct(slot) or self._grant_awaited(slot) or self._grant_batch(slot)
 
     def _grant_direct(self, slot: Slot) -> bool:
         if not self._direct:
             return False
+        self._since_poll += 1
+        self._since_batch += 1
         self._direct.popleft().set_result(slot)
         return True
 
-    def _grant_scheduled(self, slot: Slot) -> bool:
+    def _grant_awaited(self, slot: Slot) -> bool:
+        self._since_poll = 0
         now = anyio.current_time()
-        allowance = self._budget.allowance(now)
-        with_this_one = evolve(allowance, free=allowance.free + 1)
-        match self._schedule.decide(now, with_this_one, room=self.room.for_a_new_job):
+        match self._awaited.decide(now, _with_one_more(self._budget.allowance(now))):
+            case Poll(task):
+                self._since_batch += 1
+                self._grant_poll(task, slot)
+                return True
+            case _:
+                return False
+
+    def _grant_batch(self, slot: Slot) -> bool:
+        self._since_batch = 0
+        now = anyio.current_time()
+        allowance = _with_one_more(self._budget.allowance(now))
+        match self._schedule.decide(now, allowance, room=self.room.for_a_new_job):
             case Submit(Turn() as turn):
                 self._schedule.withdraw(turn)
                 self._jobs.remove(turn)
                 self.room.posting += 1
                 turn.set_result(slot)
             case Poll(task):
-                self._schedule.polling(task)
-                self._polls[task].set_result(slot)
+                self._grant_poll(task, slot)
             case _:
                 return False
         return True
+
+    def _grant_poll(self, task: Hashable, slot: Slot) -> None:
+        self._schedule_of(task).polling(task)
+        self._polls[task].set_result(slot)
+
+
+def _with_one(allowance: Allowance) -> Allowance:
+    """The same, as if one slot were free: what is worth it waits at the gate, ahead of others' batches."""
+    return evolve(allowance, free=max(1, allowance.free))
+
+
+def _with_one_more(allowance: Allowance) -> Allowance:
+    """The same, with a slot that was taken and may still be given."""
+    return evolve(allowance, free=allowance.free + 1)
 
 
 class Turn(Future["Slot | None"]):

@@ -110,7 +110,14 @@ class Poller:
         """True for tasks that this client submitted, or that somebody waits for already."""
         return task_id in self._starts or task_id in self._watched
 
-    def follow(self, task_id: str, *, patience: float | None = None, then: Sequence[Kind] = ()) -> Follower:
+    def follow(
+        self,
+        task_id: str,
+        *,
+        patience: float | None = None,
+        then: Sequence[Kind] = (),
+        is_awaited: bool = False,
+    ) -> Follower:
         """Wait for a task to be final; ``stop`` the follower in any case.
 
         Args:
@@ -118,8 +125,9 @@ class Poller:
             patience: seconds from now after which a task that is not final ends in ``WaitTimeoutError``, once
                 a poll has shown it; None for no end.
             then: kinds of the jobs that wait for its result, and for each other, one after the other.
+            is_awaited: a caller waits for it, who has no batch.
         """
-        watched = self._watched.get(task_id) or self._watch(task_id, then)
+        watched = self._watched.get(task_id) or self._watch(task_id, then, is_awaited=is_awaited)
         until = inf if patience is None else anyio.current_time() + patience
         follower = Follower(self, task_id, until)
         watched.followers.add(follower)
@@ -145,17 +153,18 @@ class Poller:
         start = self._starts.pop(task.id, None)
         if start is None:
             return
-        self._transport.usage.finished(task)
         elapsed = anyio.current_time() - start.at
+        self._transport.usage.finished(task)
+        self._transport.observer.finished(task, seconds=elapsed)
         if task.is_completed and task.duration and elapsed and task.duration <= elapsed + LAG:
             # Else the server's clock is wrong. It may be so by less, and no task takes longer than it took.
             self._forecast.observe(start.kind, min(task.duration, elapsed))
 
-    def _watch(self, task_id: str, then: Sequence[Kind]) -> _Watched:
+    def _watch(self, task_id: str, then: Sequence[Kind], *, is_awaited: bool) -> _Watched:
         now = anyio.current_time()
         start = self._starts.get(task_id) or Start(Kind.of_task_id(task_id), now)
         watched = self._watched[task_id] = _Watched(task_id, start.at, running_at=start.at)
-        self._dispatcher.watch(watched, start.kind, started_at=start.at, then=then)
+        self._dispatcher.watch(watched, start.kind, started_at=start.at, then=then, is_awaited=is_awaited)
         self._start(partial(self._follow_to_the_end, watched))
         return watched
 

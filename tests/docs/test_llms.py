@@ -1,4 +1,4 @@
-"""Tests of ``examples/llms.txt``, the page for coding agents: what it names exists, and no guide is missing."""
+"""Tests of ``examples/llms.txt``, the page for coding agents: its names exist, and all guides are in it."""
 
 from __future__ import annotations
 

@@ -11,7 +11,7 @@ import sys
 import urllib.error
 import urllib.request
 from contextlib import contextmanager
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from tests.canary import clean
 
@@ -33,14 +33,14 @@ def run(*command: str | Path, directory: Path) -> list[str]:
 
 
 @contextmanager
-def serving(program: Path) -> Iterator[str]:
+def serving(program: Path, **variables: str) -> Iterator[str]:
     """Run a Python program that serves, as long as it is needed; yields where it is."""
     with subprocess.Popen(
         [*SANDBOX, str(program)],
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
-        env={**os.environ, "PORT": "0", "PYTHONUNBUFFERED": "1"},
+        env={**os.environ, **variables, "PORT": "0", "PYTHONUNBUFFERED": "1"},
         start_new_session=True,
     ) as process:
         assert process.stdout is not None
@@ -52,10 +52,12 @@ def serving(program: Path) -> Iterator[str]:
             process.communicate(timeout=20)
 
 
-def ask(method: str, url: str) -> tuple[int, dict[str, object]]:
+def ask(method: str, url: str, body: object = None) -> tuple[int, dict[str, Any]]:
     """One HTTP exchange: its status and its JSON, or no JSON."""
+    data = None if body is None else json.dumps(body).encode()
+    request = urllib.request.Request(url, data, {"Content-Type": "application/json"}, method=method)
     try:
-        with urllib.request.urlopen(urllib.request.Request(url, method=method), timeout=30) as answer:
+        with urllib.request.urlopen(request, timeout=30) as answer:
             return answer.status, json.load(answer)
     except urllib.error.HTTPError as refused:
         with refused:

@@ -31,7 +31,7 @@ PROMISED = {
     "NotFoundError", "IdempotencyConflictError", "RateLimitedError", "InternalServerError",
     "ServiceBusyError", "TaskFailedError", "WaitTimeoutError", "ConnectionFailedError",
     "UnexpectedReplyError", "UncertainSubmissionError", "CreditCapError", "JournalError", "ManifestError",
-    "DownloadError", "ValidationError",
+    "DownloadError", "ValidationError", "PromptBuilder", "lint_prompt",
 }  # fmt: skip
 
 MODULES = sorted(
@@ -223,7 +223,21 @@ def test_the_requests_and_errors_need_no_http_stack() -> None:
     assert loaded == "False"
 
 
-@pytest.mark.parametrize("extra", ["cyclopts", "rich", "PIL", "av", "fastapi", "opentimelineio", "obstore"])
+@pytest.mark.parametrize(
+    "extra",
+    [
+        "cyclopts",
+        "rich",
+        "PIL",
+        "av",
+        "fastapi",
+        "opentimelineio",
+        "obstore",
+        "asyncpg",
+        "redis",
+        "opentelemetry",
+    ],
+)
 def test_the_client_needs_no_extra(extra: str) -> None:
     """Core dependencies are enough for everything at the door."""
     run(

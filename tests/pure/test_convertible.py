@@ -134,25 +134,51 @@ def test_a_request_is_a_body_and_a_task_an_answer(request_: Any) -> None:  # noq
 
 
 @pytest.mark.parametrize(
-    ("body", "words"),
+    ("body", "field", "words"),
     [
-        ({}, "prompt: is required"),
-        ({"prompt": FOX, "duration": 99}, "duration: must be a whole number"),
-        ({"prompt": FOX, "generate_audio": "false"}, "generate_audio: must be true or false"),
-        ({"prompt": FOX, "qualty_tier": "pro"}, "did you mean 'quality_tier'"),
-        ([FOX], "must be a "),
-        (FOX, "must be a "),
+        ({}, ["prompt"], "is required"),
+        ({"prompt": FOX, "duration": 99}, ["duration"], "must be a whole number"),
+        ({"prompt": FOX, "generate_audio": "false"}, ["generate_audio"], "must be true or false"),
+        ({"prompt": FOX, "qualty_tier": "pro"}, ["qualty_tier"], "did you mean 'quality_tier'"),
+        ([FOX], [], "must be a "),
+        (FOX, [], "must be a "),
     ],
 )
-def test_a_wrong_body_is_a_422_that_says_what_is_wrong(body: object, words: str) -> None:
+def test_a_wrong_body_is_a_422_that_says_what_is_wrong(body: object, field: list[str], words: str) -> None:
     """In the words of the class; nothing is converted silently, as "false" to true."""
     client = application(Seedance2Video)
 
     answer = client.post("/clips", json=body)
 
     assert 422 == answer.status_code
-    assert words in answer.text
+    (problem,) = answer.json()["detail"]
+    assert ["body", *field] == problem["loc"]
+    assert words in problem["msg"]
     assert [] == client.app.state.seen  # type: ignore[attr-defined]
+
+
+def test_a_body_is_refused_with_every_problem_in_its_place() -> None:
+    """Those of single fields, of combinations, and unknown fields, in each request of a list."""
+    client = application(list[Seedance2Video])
+    wrong = {"prompt": "a", "resolution": "4k", "duration": 99, "promt": FOX}
+
+    answer = client.post("/clips", json=[{"prompt": FOX}, wrong])
+
+    places = {tuple(problem["loc"]) for problem in answer.json()["detail"]}
+    assert {("body", 1, name) for name in wrong} == places
+    assert [] == client.app.state.seen  # type: ignore[attr-defined]
+
+
+def test_the_schema_of_a_request_has_its_bounds_and_defaults() -> None:
+    """A form that is made of it refuses what the class would refuse."""
+    fields = pydantic.TypeAdapter(Seedance2Video).json_schema()["properties"]
+
+    assert {"minLength": 3, "maxLength": 10_000, "type": "string"} == fields["prompt"]
+    assert {"type": "integer", "minimum": 4, "maximum": 15, "default": 5} == fields["duration"]
+    assert 12 == fields["media_urls"]["maxItems"]
+    assert fields["generate_audio"]["default"] is True
+    assert (-1, 2**32 - 1) == (fields["seed"]["minimum"], fields["seed"]["maximum"])
+    assert "default" not in fields["mode"]  # it follows from the media
 
 
 def test_a_body_of_any_model_says_which_it_is() -> None:

@@ -359,7 +359,9 @@ def _named(table: str, number: object, name: object) -> str:
 def _refusal(problem: sqlite3.Error, directory: Path) -> JournalError:
     if getattr(problem, "sqlite_errorcode", 0) in {sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED}:
         holder = _read_holder(directory)
-        return JournalError(f"another runner works in {directory} (process {holder}); one at a time")
+        refused = JournalError(f"another runner works in {directory} (process {holder}); one at a time")
+        refused.is_locked = True
+        return refused
     return JournalError(
         not_permitted(directory)
         or f"{directory / JOURNAL} cannot be used: {problem}; nothing was changed and nothing was sent"

@@ -1,29 +1,22 @@
 """An application as a user writes it: bodies and answers of the package's, one client for all handlers."""
 
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 from typing import Annotated
 
-from fastapi import Body, Depends, FastAPI, Request
+from fastapi import Body, FastAPI
 
-from seedance_async import NanoBananaPro, Seedance2Video, SeedanceClient, Submission, Task
+from seedance_async import NanoBananaPro, Seedance2Video, Submission, Task
+from seedance_async.integrations.fastapi import (
+    Client,
+    EventResponse,
+    LastEventId,
+    error_handlers,
+    error_responses,
+    lifespan,
+    task_events,
+)
 
-
-@asynccontextmanager
-async def lifespan(_: FastAPI) -> AsyncIterator[dict[str, SeedanceClient]]:
-    """Open the client with the application."""
-    async with SeedanceClient() as client:
-        yield {"client": client}
-
-
-def the_client(request: Request) -> SeedanceClient:
-    """The client of the application."""
-    client: SeedanceClient = request.state.client
-    return client
-
-
-Client = Annotated[SeedanceClient, Depends(the_client)]
-app = FastAPI(lifespan=lifespan)
+app = FastAPI(lifespan=lifespan, exception_handlers=error_handlers, responses=error_responses)
 
 
 @app.post("/clips", status_code=202)
@@ -56,3 +49,9 @@ async def walk_out(picture: Annotated[NanoBananaPro, Body()], client: Client) ->
 async def status(task_id: str, client: Client) -> Task:
     """Say how a task stands."""
     return await client.get_task(task_id)
+
+
+@app.get("/tasks/{task_id}/events")
+async def events(task_id: str, client: Client, last: LastEventId = None) -> EventResponse:
+    """Tell when a task is final."""
+    return EventResponse(task_events(client, task_id, last_event_id=last))

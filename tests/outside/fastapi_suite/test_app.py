@@ -100,3 +100,19 @@ def test_a_handler_that_fails_leaves_the_client_to_the_others(url: str) -> None:
     """Every later request is answered."""
     assert (200, "no more rows") == asked(f"{url}/walk-outs", FOX)
     assert 200 == asked(f"{url}/pictures", FOX)[0]
+
+
+def test_an_error_is_a_problem_document(url: str) -> None:
+    """With the status that says whose turn it is."""
+    status, problem = asked(f"{url}/tasks/sd2_nobody")
+
+    assert (404, "NotFoundError") == (status, problem["title"])
+
+
+def test_events_tell_when_a_task_is_final(url: str) -> None:
+    """Then the stream ends."""
+    _, submission = asked(f"{url}/clips", FOX)
+    with urllib.request.urlopen(f"{url}/tasks/{submission['id']}/events", timeout=60) as stream:
+        told = [line for line in stream.read().decode().splitlines() if line.startswith("event")]
+
+    assert ["event: task", "event: end"] == told

@@ -1,0 +1,37 @@
+"""The plain form of a job: the fields of its line in a manifest, with nothing left to fill in.
+
+Pure.
+"""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, cast
+
+from seedance_async import wire
+
+if TYPE_CHECKING:
+    from seedance_async.batch.jobs import Job
+
+
+def plain(job: Job, ignored: frozenset[str] = frozenset()) -> dict[str, object]:
+    """A job as an entry of a manifest, which reads back as the same job.
+
+    Args:
+        job: of the line.
+        ignored: the codes of rules that its prompt is not held to.
+    """
+    own = {
+        "name": job.name,
+        "model": job.request.model,
+        "repeat": job.repeat if job.repeat > 1 else None,
+        "project": job.project,
+        "lint": " ".join(f"-{code}" for code in sorted(ignored)) or None,
+    }
+    given = {name: value for name, value in own.items() if value is not None}
+    return {**given, **cast("dict[str, object]", json.loads(wire.encode(job.request)))}
+
+
+def plain_line(job: Job, ignored: frozenset[str] = frozenset()) -> str:
+    """As ``plain``, as a line of a manifest without its end."""
+    return json.dumps(plain(job, ignored), ensure_ascii=False)

@@ -1,0 +1,122 @@
+"""A store in PostgreSQL: one row a name, replaced by one statement that waits for the row's lock.
+
+One connection, made when it is first needed and again after it broke. The table is made where it is missing;
+who may not make tables finds its definition in `TABLE`.
+"""
+
+from __future__ import annotations
+
+from contextlib import suppress
+from typing import TYPE_CHECKING, Any, Final
+
+from seedance_async.budget.store import MOST_CHARACTERS, Kept, StoreAwayError
+from seedance_async.errors import ConfigurationError
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
+TABLE: Final = """
+CREATE TABLE IF NOT EXISTS seedance_budget (
+    account text PRIMARY KEY, version bigint NOT NULL, page text NOT NULL
+)
+"""
+
+_MOMENT: Final = """
+    extract(epoch FROM clock_timestamp())::float8 AS at,
+    extract(epoch FROM pg_postmaster_start_time())::text AS server,
+    extract(epoch FROM clock_timestamp() - pg_postmaster_start_time())::float8 AS up_for
+"""
+_READ: Final = f"""
+SELECT version, CASE WHEN length(page) > {MOST_CHARACTERS} THEN '' ELSE page END AS page, {_MOMENT}
+FROM (SELECT) AS always LEFT JOIN seedance_budget ON account = $1
+"""
+# After a power cut a minute has passed, so nobody waits for the disk. The setting is this transaction's only.
+_REPLACE: Final = f"""
+WITH quick AS MATERIALIZED (SELECT set_config('synchronous_commit', 'off', true))
+INSERT INTO seedance_budget AS kept (account, version, page)
+SELECT $1::text, extract(epoch FROM clock_timestamp()) * 1000000, $3::text FROM quick
+WHERE $2::bigint = 0 OR EXISTS (SELECT FROM seedance_budget WHERE account = $1)
+ON CONFLICT (account) DO UPDATE SET version = kept.version + 1, page = excluded.page
+WHERE kept.version = $2::bigint
+RETURNING version, page, {_MOMENT}
+"""
+
+
+class PostgresStore:
+    """The table ``seedance_budget`` of a database.
+
+    Args:
+        url: where the database is, as libpq takes it.
+
+    Raises:
+        ConfigurationError: asyncpg is not installed.
+    """
+
+    def __init__(self, url: str) -> None:
+        self._url = url
+        self._connection: Any = None
+        try:
+            import asyncpg  # noqa: F401, PLC0415 - an extra
+        except ImportError:
+            message = 'a budget in PostgreSQL needs asyncpg: pip install "seedance-async[postgres]"'
+            raise ConfigurationError(message) from None
+
+    async def read(self, name: str) -> Kept:
+        """What is kept; see ``Store``."""
+        row = await self._ask(lambda connection: connection.fetchrow(_READ, name))
+        return _kept(row)
+
+    async def replace(self, name: str, version: int, text: str) -> Kept | None:
+        """Write, if what is kept has this version; see ``Store``."""
+        row = await self._ask(lambda connection: connection.fetchrow(_REPLACE, name, version, text))
+        return None if row is None else _kept(row)
+
+    async def close(self) -> None:
+        """Close the connection at once: nothing is under way."""
+        connection, self._connection = self._connection, None
+        if connection is not None:
+            connection.terminate()
+
+    async def _ask(self, question: Callable[[Any], Awaitable[Any]]) -> Any:  # noqa: ANN401 - a row
+        import asyncpg  # noqa: PLC0415 - as above
+
+        try:
+            if self._connection is None:
+                self._connection = await self._connect()
+            return await question(self._connection)
+        except (OSError, TimeoutError, asyncpg.PostgresError, asyncpg.InterfaceError, ValueError) as problem:
+            await self.close()
+            raise StoreAwayError(type(problem).__name__) from None  # its text may quote the URL
+        except BaseException:
+            await self.close()  # an answer that nobody waits for any more must not be taken for another's
+            raise
+
+    async def _connect(self) -> Any:  # noqa: ANN401 - asyncpg says nothing of its types
+        import asyncpg  # noqa: PLC0415 - as above
+
+        # Without a cache of statements: poolers between us and the server give each to another connection.
+        connection = await asyncpg.connect(self._url, statement_cache_size=0)
+        try:
+            if await connection.fetchval("SELECT to_regclass('seedance_budget')::text") is None:
+                await _create(connection)
+        except BaseException:
+            connection.terminate()
+            raise
+        return connection
+
+
+async def _create(connection: Any) -> None:  # noqa: ANN401 - as above
+    import asyncpg  # noqa: PLC0415 - as above
+
+    with suppress(asyncpg.UniqueViolationError):  # another process made it in the same moment
+        await connection.execute(TABLE)
+
+
+def _kept(row: Any) -> Kept:  # noqa: ANN401 - as above
+    return Kept(
+        version=row["version"] or 0,
+        text=row["page"],
+        at=row["at"],
+        server=row["server"],
+        up_for=row["up_for"],
+    )

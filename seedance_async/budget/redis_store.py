@@ -1,0 +1,97 @@
+"""A store in Redis or Valkey: one hash a name, read and replaced by one script, which nothing comes between.
+
+What nobody has touched for a day is forgotten, for all that a budget says is over then but lessons that are
+soon learned again.
+"""
+
+from __future__ import annotations
+
+from contextlib import suppress
+from typing import TYPE_CHECKING, Any, Final
+
+from seedance_async.budget.store import MOST_CHARACTERS, Kept, StoreAwayError
+from seedance_async.errors import ConfigurationError
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable
+
+PREFIX: Final = "seedance:budget:"
+KEPT_FOR: Final = 24 * 3600
+"""Seconds."""
+
+_SCRIPT: Final = f"""
+local wanted, version = tonumber(ARGV[1]), tonumber(redis.call('HGET', KEYS[1], 'version') or 0)
+local now, info, written = redis.call('TIME'), redis.pcall('INFO', 'server'), 0
+if wanted == version then
+    version = version > 0 and version + 1 or now[1] * 1000000 + now[2]
+    written = 1
+    redis.call('HSET', KEYS[1], 'version', string.format('%.0f', version), 'page', ARGV[2])
+    redis.call('EXPIRE', KEYS[1], {KEPT_FOR})
+end
+local kept = redis.call('HGET', KEYS[1], 'page')
+if kept and #kept > {MOST_CHARACTERS} then kept = '' end
+if type(info) == 'table' then info = '' end
+return {{written, version, kept, now[1], now[2],
+    string.match(info, 'run_id:(%w+)') or '', string.match(info, 'uptime_in_seconds:(%d+)') or '0'}}
+"""
+_READ_ONLY: Final = -1  # a version that nothing has
+
+
+class RedisStore:
+    """The keys ``seedance:budget:…`` of a database.
+
+    Args:
+        url: ``redis://`` or ``rediss://``, as redis-py takes it.
+
+    Raises:
+        ConfigurationError: redis-py is not installed, or cannot read the URL.
+    """
+
+    def __init__(self, url: str) -> None:
+        try:
+            from redis.asyncio import Redis  # noqa: PLC0415 - an extra
+        except ImportError:
+            message = 'a budget in Redis needs redis-py: pip install "seedance-async[redis]"'
+            raise ConfigurationError(message) from None
+        try:
+            self._redis: Any = Redis.from_url(url)
+        except (ValueError, TypeError, AttributeError):
+            problem = True
+        else:
+            problem = False
+        if problem:  # raised here, where the other error, which quotes the URL, is no context of it
+            raise ConfigurationError("the shared budget's URL is none that redis-py can read")
+        self._script = self._redis.register_script(_SCRIPT)
+
+    async def read(self, name: str) -> Kept:
+        """What is kept; see ``Store``."""
+        _, kept = await self._run(name, _READ_ONLY, "")
+        return kept
+
+    async def replace(self, name: str, version: int, text: str) -> Kept | None:
+        """Write, if what is kept has this version; see ``Store``."""
+        written, kept = await self._run(name, version, text)
+        return kept if written else None
+
+    async def close(self) -> None:
+        """Close the connections."""
+        from redis.exceptions import RedisError  # noqa: PLC0415 - as above
+
+        with suppress(OSError, RedisError):  # it is gone, which is what was asked for
+            await self._redis.aclose()
+
+    async def _run(self, name: str, version: int, text: str) -> tuple[bool, Kept]:
+        from redis.exceptions import RedisError  # noqa: PLC0415 - as above
+
+        asked: Awaitable[list[Any]] = self._script(keys=[PREFIX + name], args=[version, text])
+        try:
+            written, kept_version, page, seconds, microseconds, run_id, up_for = await asked
+        except (OSError, TimeoutError, RedisError, ValueError) as problem:
+            raise StoreAwayError(type(problem).__name__) from None  # its text may quote the URL
+        return bool(written), Kept(
+            version=kept_version,
+            text=None if page is None else page.decode(errors="replace"),
+            at=int(seconds) + int(microseconds) / 1e6,
+            server=run_id.decode(),
+            up_for=float(up_for),
+        )

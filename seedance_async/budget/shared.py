@@ -1,0 +1,96 @@
+"""A budget that all hosts of an account share: what the URL of its server says.
+
+The URL may hold a password, and so may what a library says of a wrong one: errors are made anew, and returned
+to be raised where nobody holds the URL.
+"""
+
+from __future__ import annotations
+
+import os
+from functools import partial
+from typing import TYPE_CHECKING, Final
+from urllib.parse import SplitResult, urlsplit
+
+from seedance_async.budget.postgres_store import PostgresStore
+from seedance_async.budget.redis_store import RedisStore
+from seedance_async.budget.shared_memory import SharedMemory, fingerprint
+from seedance_async.errors import ConfigurationError
+from seedance_async.models.display import shown
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from seedance_async.budget.store import Store
+    from seedance_async.models import RateLimit
+
+VARIABLE: Final = "SEEDANCE_SHARED_BUDGET"
+EXAMPLES: Final = "postgresql://user:password@host/database or redis://:password@host:6379/0"
+
+_STORES: Final[dict[str, Callable[[str], Store]]] = {
+    "postgresql": PostgresStore,
+    "postgres": PostgresStore,
+    "redis": RedisStore,
+    "rediss": RedisStore,
+}
+
+
+class SharedBudget:
+    """A server that keeps budgets.
+
+    Args:
+        open_store: makes a connection to it, which is opened when it is first used.
+        shown: its address without a password.
+    """
+
+    def __init__(self, open_store: Callable[[], Store], shown: str) -> None:
+        self._open_store = open_store
+        self._shown = shown
+
+    def __repr__(self) -> str:
+        return f"SharedBudget({self._shown!r})"
+
+    def memory(self, account: str, limit: RateLimit) -> SharedMemory:
+        """Where the stamps and lessons of an account's limit are kept; for one event loop."""
+        return SharedMemory(fingerprint(account), self._open_store(), limit=limit, shown=self._shown)
+
+
+def read_shared_budget(given: object) -> SharedBudget | ConfigurationError | None:
+    """The server that was given, else the environment's; None if there is none."""
+    if given is not None and not isinstance(given, str):
+        return ConfigurationError(f"shared_budget must be a URL such as {EXAMPLES}; got {shown(given)}")
+    url = (given if given is not None else os.environ.get(VARIABLE, "")).strip()
+    if not url and given is None:
+        return None
+    address = _address(url)
+    if address is None:
+        message = f"shared_budget (or {VARIABLE}) must look like {EXAMPLES}; escape @ / ? # in a password"
+        return ConfigurationError(message)
+    open_store = partial(_STORES[address.scheme], url)
+    try:
+        open_store()
+    except ConfigurationError as problem:
+        message = problem.message
+    else:
+        return SharedBudget(
+            open_store, f"{address.scheme}://{address.netloc.rpartition('@')[2]}{address.path}"
+        )
+    return ConfigurationError(message)
+
+
+def _address(url: str) -> SplitResult | None:
+    """The parts of a URL; None if it is none of a server that we know."""
+    try:
+        parts = urlsplit(url)
+    except ValueError:
+        return None
+    behind = f"{parts.path}{parts.query}{parts.fragment}"
+    if parts.scheme not in _STORES or "@" in behind or parts.fragment:
+        return None
+    hosts = parts.netloc.rpartition("@")[2].split(",")  # libpq takes several
+    return parts if all(map(_is_host, hosts)) and (parts.netloc or parts.path.strip("/")) else None
+
+
+def _is_host(text: str) -> bool:
+    """Whether this may be a host with or without a port; libpq takes none at all for a socket."""
+    _, colon, port = ("", "", "") if text.endswith("]") else text.rpartition(":")
+    return not colon or port.isdecimal()

@@ -1,0 +1,277 @@
+"""The memory of a budget at a server, PostgreSQL or Redis, shared by all processes and hosts of an account.
+
+The law is the file's (`file_memory`): who wants a slot writes his claim beside those of others, and owns it
+if nobody has written meanwhile; else he decides again on what is there now. A request's claim moves to its
+answer, pauses and lessons are everybody's, and what a dead process has claimed ends by itself.
+
+All instants are the server's. How its clock and the loop's differ is learned anew with every answer, up to
+the time that it took; that time is always added so that slots come back later rather than earlier.
+
+What is not known is taken to be the worst that can be, for as long as that can last:
+
+- the server is **away**: of what is free as far as is known, this process uses an equal share, at most
+  `FALLBACK_SHARE`; so all of them together never use more than the window. It is asked again twice a second.
+- the server is **back**, after that or as **another one** (restarted, failed over, its clock set): its last
+  stamps may be lost, and others write theirs again. What was known here is put back, nothing is sent until
+  they have, and requests go one by one for one period;
+- **nothing is kept**: the same, where the server has not been up for longer than claims last.
+"""
+
+from __future__ import annotations
+
+import secrets
+from contextlib import contextmanager
+from hashlib import blake2b
+from math import inf
+from typing import TYPE_CHECKING, Final
+
+import anyio
+from attrs import evolve
+
+from seedance_async.budget.memory import SETTLING, BudgetState
+from seedance_async.budget.pace import LEEWAY, Pace, stricter
+from seedance_async.budget.shared_page import Entry, SharedPage, merged, parsed
+from seedance_async.budget.shared_view import Away, Known, Offset, restated
+from seedance_async.budget.store import StoreAwayError
+from seedance_async.budget.turns import WAIT_LASTS, YIELD_CHECK, Wait
+from seedance_async.logs import Log
+from seedance_async.signals import Signal
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from seedance_async.budget.store import Kept, Store
+    from seedance_async.models import RateLimit
+
+_log: Log = Log(__name__)
+
+FALLBACK_SHARE: Final = 1 / 4  # of what is free, for a process that cannot reach the server
+PATIENCE: Final = 2.0  # s for an answer
+ASK_AGAIN: Final = 0.5  # s, while it is away
+REJOINING: Final = PATIENCE + ASK_AGAIN  # s until others, too, have noticed that it is back
+BEAT: Final = 1.0  # s until the server is asked again, where somebody waits or slots of ours are taken
+IDLE: Final = 5.0  # s, else
+GOODBYE: Final = 1.0  # s for the last writing
+
+
+class SharedMemory:
+    """Remembers an account at a server.
+
+    Args:
+        name: the account's there, see `fingerprint`.
+        store: the server.
+        limit: the account's limit.
+        shown: the server's address for messages, without a password.
+    """
+
+    check_every: float | None
+
+    def __init__(self, name: str, store: Store, *, limit: RateLimit, shown: str) -> None:
+        self._name = name
+        self._store = store
+        self._limit = limit
+        self._shown = shown
+        self.check_every = self._beat = min(BEAT, limit.period / 4)
+        self._me = secrets.token_hex(8)
+        self._state = BudgetState()
+        self._known: Known | None = None
+        self._away: Away | None = None
+        self._read_pace = Pace()  # the pace of the page, on the loop's clock
+        self._heard = 0  # pages of others
+        self._changes = 0  # of ours
+        self._is_urgent = False  # whether they are more than that slots come back earlier
+        self._written = 0  # of them, those that the server has
+        self._written_at = self._asked_at = -inf
+        self._one_at_a_time = anyio.Lock()
+        self._wake = Signal()
+
+    @contextmanager
+    def open(self, clock: Callable[[], float]) -> Iterator[BudgetState]:
+        """The state as far as it is known; what is changed is written soon, or by ``commit``."""
+        now, state = clock(), self._state
+        state.now, state.others = now, ()
+        if self._known is not None:
+            self._show(self._known, now)
+        if self._away is not None:
+            state.others = self._away.others(state.others, now, self._limit)
+        claims, told = self._claims(now), self._told()
+        yield state
+        if self._told() != told:
+            self._is_urgent = True
+            self._wake.set()
+        if self._is_urgent or self._claims(now) != claims:
+            self._changes += 1
+
+    async def commit(self) -> bool:
+        """Whether the last change holds for everybody, or, while the server is away, for our share."""
+        if self._away is not None:
+            return True
+        decided_on = self._version
+        async with self._one_at_a_time:
+            return decided_on == self._version and await self._exchange()
+
+    async def serve(self, changed: Callable[[], object]) -> None:
+        """Write down what has changed, and read what others have, until cancelled."""
+        try:
+            while True:
+                while (rest := self._rest(anyio.current_time())) > 0.0:
+                    await self._wake.wait(rest)
+                heard = self._heard
+                async with self._one_at_a_time:
+                    await self._exchange()
+                if heard != self._heard:
+                    changed()
+        finally:
+            with anyio.move_on_after(GOODBYE, shield=True):
+                if self._changes != self._written and self._away is None:
+                    async with self._one_at_a_time:
+                        await self._exchange()
+                await self._store.close()
+
+    def _show(self, known: Known, now: float) -> None:
+        """Say what is known, as of now."""
+        state, offset = self._state, known.offset
+        theirs = known.others(self._me, now)
+        state.others = tuple(sorted(claim - offset.low for entry in theirs for claim in entry.claims))
+        said = [entry for entry in theirs if entry.seen_at > now + offset.low - WAIT_LASTS]
+        state.others_wait = tuple(Wait.of(entry.wait) for entry in said)
+        is_paced = now + offset.low < known.page.paced_until
+        state.spacing = LEEWAY * self._limit.period / self._limit.requests if is_paced else 0.0
+
+    def _claims(self, now: float) -> list[float]:
+        return [claim for claim in self._state.claims if claim > now]
+
+    def _told(self) -> tuple[object, ...]:
+        """What others should hear at once, where it is another than before."""
+        return self._state.pace.closed_until, self._state.wait is Wait.INTERACTIVE
+
+    def _rest(self, now: float) -> float:
+        """Seconds until the server should be asked, or told, again."""
+        if self._away is not None:
+            return self._asked_at + ASK_AGAIN - now
+        if self._is_urgent:
+            return 0.0
+        if self._state.wait is Wait.SCHEDULED and Wait.INTERACTIVE in self._state.others_wait:
+            return self._asked_at + YIELD_CHECK - now
+        is_busy = self._state.wait or self._claims(now)
+        return self._asked_at + (self._beat if is_busy else IDLE) - now
+
+    def _has_news(self, now: float) -> bool:
+        """Whether we have something to write, or to say again."""
+        said_for = self._beat if self._state.wait else IDLE
+        return self._changes != self._written or now - self._written_at >= said_for
+
+    @property
+    def _version(self) -> int | None:
+        """Of the page that is known."""
+        return None if self._known is None else self._known.version
+
+    async def _exchange(self) -> bool:
+        """Write our entry, if there is need, or read; True if it was written on top of all that is known."""
+        self._asked_at = anyio.current_time()
+        try:
+            with anyio.fail_after(PATIENCE):
+                is_written = self._has_news(self._asked_at) and await self._write()
+                return is_written or await self._read()
+        except (StoreAwayError, TimeoutError) as problem:
+            self._lose(str(problem) or "no answer in time")
+            return False
+
+    async def _write(self) -> bool:
+        """Write our page in the place of the one that is known, unless there is another."""
+        known, changes, pace = self._known, self._changes, self._state.pace
+        if known is None or self._away is not None:
+            return False
+        asked_at, urgent = anyio.current_time(), self._is_urgent
+        page, self._is_urgent = self._outgoing(known, asked_at), False
+        kept = await self._store.replace(self._name, known.version, page.text())
+        if kept is None:
+            self._is_urgent |= urgent
+            return False
+        offset = Offset.between(asked_at, kept.at, anyio.current_time())
+        if known.is_another(kept, offset):
+            return False  # it has taken what it cannot know better: read it, and look what may be lost
+        self._known = Known(kept.version, page, offset, kept.server)
+        self._written, self._written_at, self._read_pace = changes, anyio.current_time(), pace
+        return True
+
+    async def _read(self) -> bool:
+        """Learn what is kept; False: it is not what our last change was decided on."""
+        asked_at = anyio.current_time()
+        kept = await self._store.read(self._name)
+        self._learn(kept, Offset.between(asked_at, kept.at, anyio.current_time()))
+        return False
+
+    def _outgoing(self, known: Known, now: float) -> SharedPage:
+        """The page that is known, with our entry in it."""
+        high = known.offset.high
+        claims = tuple(claim + high for claim in self._state.claims if claim > now)
+        ours = Entry(claims=claims, seen_at=now + high, wait=int(self._state.wait))
+        return evolve(
+            known.page,
+            server=known.server,
+            entries={**known.page.alive(now + known.offset.low), self._me: ours},
+            pace=restated(self._state.pace, read=self._read_pace, kept=known.page.pace, seconds=high),
+            in_a_row=self._state.in_a_row,
+        )
+
+    def _learn(self, kept: Kept, offset: Offset) -> None:
+        """Take over what is kept, and put back what may be lost."""
+        known, now = self._known, anyio.current_time()
+        found = parsed(kept.text or "")
+        page = (found or SharedPage(server=kept.server)).bounded(kept.at, self._limit)
+        is_another = known is not None and known.is_another(kept, offset)
+        is_lost = known is not None and known.had_slots(self._me, now) and self._me not in page.entries
+        pace = self._read_pace = page.pace.moved(-offset.low)
+        if known is not None and (is_another or is_lost or found is None):
+            page = merged(page, known.entries_at(offset, now))
+            pace = stricter(pace, self._state.pace)
+        elif self._changes != self._written:  # a lesson of ours is on its way, but no slot
+            pace = evolve(stricter(pace, self._state.pace), granted_at=pace.granted_at)
+        if is_another or is_lost or self._away is not None or not _is_believable(kept, found, page):
+            page = evolve(page, paced_until=kept.at + self._limit.period)
+            is_damaged = found is None and kept.text is not None
+            wait = self._limit.period if is_damaged else min(REJOINING, self._limit.period)
+            pace = _closed(pace, now + wait)
+            self._is_urgent = True
+            _log.info("the shared request budget at %s may have lost slots; they go one by one", self._shown)
+            self._changes += 1
+        elif found is None:
+            pace = _closed(pace, now + min(SETTLING, self._limit.period))
+            self._changes += 1
+        self._heard += known is None or known.version != kept.version
+        self._known, self._away = Known(kept.version, page, offset, kept.server), None
+        self._state.pace, self._state.in_a_row = pace, page.in_a_row
+
+    def _lose(self, reason: str) -> None:
+        """The server is away."""
+        if self._away is not None:
+            return
+        known, now = self._known, anyio.current_time()
+        budgets = 1 if known is None else len(known.page.alive(now + known.offset.low))
+        share = min(FALLBACK_SHARE, 1 / max(1, budgets))
+        self._away = Away(share, () if known is None else known.ours(self._me))
+        self._heard += 1
+        _log.warning(
+            "the shared request budget at %s cannot be reached (%s); until it can, this process uses at most "
+            "%.0f%% of the limit",
+            self._shown,
+            reason,
+            100 * share,
+        )
+
+
+def _is_believable(kept: Kept, found: SharedPage | None, page: SharedPage) -> bool:
+    """Whether what is kept, or that nothing is, says all that there was."""
+    if found is None:
+        return kept.text is None and kept.up_for > 2 * page.period
+    return page.server == kept.server
+
+
+def _closed(pace: Pace, until: float) -> Pace:
+    return evolve(pace, closed_until=max(pace.closed_until, until))
+
+
+def fingerprint(account: str) -> str:
+    """What an account is called at a server: a hash of its name, which has no key in it either."""
+    return blake2b(account.encode(), digest_size=16, person=b"seedance-budget").hexdigest()

@@ -1,0 +1,108 @@
+"""The view that a process has of a shared page: by which clocks, what of it is others', and while it is away.
+
+Pure.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+from attrs import evolve, frozen
+
+from seedance_async.budget.shared_page import Entry, SharedPage
+
+if TYPE_CHECKING:
+    from seedance_async.budget.pace import Pace
+    from seedance_async.budget.store import Kept
+    from seedance_async.models import RateLimit
+
+STEP: Final = 1.0  # s by which two clocks do not drift apart between two answers
+
+
+@frozen
+class Offset:
+    """The server's clock less the loop's, which lies between these two."""
+
+    low: float
+    high: float
+
+    @classmethod
+    def between(cls, asked_at: float, at: float, heard_at: float) -> Offset:
+        """What an answer shows that was asked for and heard at these instants of the loop's clock."""
+        return cls(at - heard_at, at - asked_at)
+
+    def differs(self, other: Offset) -> bool:
+        """Whether one of the clocks was set in between."""
+        return self.low > other.high + STEP or self.high < other.low - STEP
+
+
+@frozen
+class Known:
+    """The page of the last answer.
+
+    Attributes:
+        version: of the page at the server.
+        page: as it was, or as we wrote it.
+        offset: the server's clock less the loop's.
+        server: which it was.
+    """
+
+    version: int
+    page: SharedPage
+    offset: Offset
+    server: str
+
+    def is_another(self, kept: Kept, offset: Offset) -> bool:
+        """Whether another server answers, or a clock was set."""
+        return kept.server != self.server or offset.differs(self.offset)
+
+    def others(self, me: str, now: float) -> list[Entry]:
+        """The entries of other budgets that still say something."""
+        alive = self.page.alive(now + self.offset.low)
+        return [entry for budget, entry in alive.items() if budget != me]
+
+    def ours(self, me: str) -> tuple[float, ...]:
+        """Until when slots of ours are taken in it, by the loop's clock."""
+        entry = self.page.entries.get(me, Entry())
+        return tuple(claim - self.offset.low for claim in entry.claims)
+
+    def had_slots(self, me: str, now: float) -> bool:
+        """Whether slots of ours are taken in it."""
+        return any(claim > now for claim in self.ours(me))
+
+    def entries_at(self, offset: Offset, now: float) -> dict[str, Entry]:
+        """The entries on a server's clock that differs from the loop's by another offset."""
+        seconds = offset.high - self.offset.low
+        alive = self.page.alive(now + self.offset.low)
+        return {budget: entry.later(seconds) for budget, entry in alive.items()}
+
+
+@frozen
+class Away:
+    """The time in which the server cannot be reached.
+
+    Attributes:
+        share: of what is free that this process may use.
+        claims: until when slots of ours were taken, when it began.
+    """
+
+    share: float
+    claims: tuple[float, ...]
+
+    def others(self, known: tuple[float, ...], now: float, limit: RateLimit) -> tuple[float, ...]:
+        """The slots of others, and as many besides that of those free our share is left."""
+        theirs = [claim for claim in known if claim > now]
+        free = max(0, limit.requests - len(theirs) - sum(claim > now for claim in self.claims))
+        ours = max(int(free * self.share), free == limit.requests)
+        return (*sorted([*theirs, *[now + limit.period] * (free - ours)]),)
+
+
+def restated(pace: Pace, *, read: Pace, kept: Pace, seconds: float) -> Pace:
+    """A pace on the server's clock; instants that are as they were read stay as they are kept."""
+    moved = pace.moved(seconds)
+    return evolve(
+        moved,
+        refused_at=kept.refused_at if pace.refused_at == read.refused_at else moved.refused_at,
+        closed_until=kept.closed_until if pace.closed_until == read.closed_until else moved.closed_until,
+        granted_at=kept.granted_at if pace.granted_at == read.granted_at else moved.granted_at,
+    )

@@ -1,0 +1,92 @@
+"""``seedance mcp``: the MCP server, for agents that make batches and spend what a person has allowed."""
+
+from __future__ import annotations
+
+import os
+import shlex
+import sys
+from importlib.util import find_spec
+from pathlib import Path  # noqa: TC003 - cyclopts reads the annotations
+from typing import TYPE_CHECKING, Annotated, Final
+
+import anyio
+from cyclopts import Parameter
+
+from seedance_async.cli.connection import KEY_VARIABLE, Connection
+from seedance_async.cli.output import write_data, write_message
+from seedance_async.errors import ConfigurationError
+from seedance_async.exit_codes import ExitCode
+
+if TYPE_CHECKING:
+    from seedance_async import SeedanceClient
+    from seedance_async.integrations.mcp.settings import Settings
+
+NEEDED: Final = "mcp>=2.3"
+LAST_PORT: Final = 65535
+
+
+async def mcp(
+    *,
+    workspace: Annotated[
+        Path | None,
+        Parameter(help="The one folder of files; else SEEDANCE_MCP_WORKSPACE, else the current one."),
+    ] = None,
+    http: Annotated[
+        bool, Parameter(negative=(), show_default=False, help="Over HTTP at 127.0.0.1, with a token.")
+    ] = False,
+    port: Annotated[int, Parameter(show_default=False, help="With --http; else one that is free.")] = 0,
+    connection: Connection | None = None,
+) -> int:
+    """Serve an agent over MCP: it plans, a person's limit decides, it submits and waits.
+
+    Over stdin and stdout, until the client leaves; with --http until Ctrl-C, and
+    then the URL and the token are printed. SEEDANCE_MCP_UNASKED_CREDITS_DAY says
+    what may be spent in a day without asking a person, else each plan asks. Needs
+    the extra mcp. To see it work without a key:
+
+      seedance sandbox --speed 20 -- seedance mcp
+    """
+    if not find_spec("mcp"):
+        command = shlex.join([sys.executable, "-m", "pip", "install", NEEDED])
+        raise ConfigurationError(f"seedance mcp needs the package of its extra, mcp: {command}")
+    if not 0 <= port <= LAST_PORT:
+        raise ConfigurationError(f"--port must be 0 to {LAST_PORT}; got {port}")
+    if port and not http:
+        raise ConfigurationError("--port goes with --http")
+    # Looked up only now: the protocol's library takes a second to load, and may be missing.
+    from seedance_async.integrations.mcp.settings import read_settings  # noqa: PLC0415 - as above
+
+    settings = read_settings(workspace)
+    try:
+        await (_serve_http(settings, connection, port) if http else _serve_stdio(settings, connection))
+    except anyio.get_cancelled_exc_class():
+        write_message("mcp: ended; batches that were running go on with the next server")
+    return ExitCode.OK  # the client's leaving, and Ctrl-C, are how it is meant to end
+
+
+async def _serve_stdio(settings: Settings, connection: Connection | None) -> None:
+    from seedance_async.integrations.mcp.desk import Desk  # noqa: PLC0415 - as above
+    from seedance_async.integrations.mcp.server import serve_stdio  # noqa: PLC0415 - as above
+
+    async with Desk(settings, _client(connection or Connection())) as desk:
+        await serve_stdio(desk)
+
+
+async def _serve_http(settings: Settings, connection: Connection | None, port: int) -> None:
+    from seedance_async.integrations.mcp.desk import Desk  # noqa: PLC0415 - as above
+    from seedance_async.integrations.mcp.server import listening, serve_http  # noqa: PLC0415 - as above
+
+    with listening(port) as listener:
+        async with Desk(settings, _client(connection or Connection())) as desk:
+            write_data(listener.url)
+            write_data(f"Authorization: Bearer {listener.token}")
+            write_message("mcp: give a client this URL and this header; Ctrl-C ends it")
+            await serve_http(desk, listener)
+
+
+def _client(connection: Connection) -> SeedanceClient | None:
+    """The client; None where there is no key: the tools then say what to ask the person for."""
+    if connection.api_key or os.environ.get(KEY_VARIABLE):
+        return connection.client(somebody_waits=False)
+    write_message(f"mcp: {KEY_VARIABLE} is not set, so nothing can be planned or sent")
+    return None

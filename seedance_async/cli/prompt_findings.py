@@ -1,0 +1,69 @@
+"""Findings of the prompt rules on the command line: the flag that leaves rules out, and their JSON."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated, TypeAlias
+
+from cyclopts import Parameter
+
+from seedance_async.errors import ConfigurationError
+from seedance_async.prompts.lint import read_codes
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
+    from seedance_async.prompts import Finding
+    from seedance_async.prompts.batch_lint import RuleCount
+
+Ignore: TypeAlias = Annotated[
+    tuple[str, ...],
+    Parameter(
+        name="--ignore",
+        negative=(),
+        show_default=False,
+        help="A rule that no prompt is held to, such as P15; may be repeated.",
+    ),
+]
+
+
+def codes(ignore: Iterable[str]) -> frozenset[str]:
+    """The rules that are left out.
+
+    Raises:
+        ConfigurationError: one of them is no rule.
+    """
+    found, problems = read_codes(" ".join(ignore), "--ignore")
+    if problems:
+        raise ConfigurationError("; ".join(f"{name} {reason}" for name, reason in problems))
+    return found
+
+
+def finding_fields(finding: Finding) -> Mapping[str, object]:
+    """A finding as JSON."""
+    return {
+        "code": finding.code,
+        "level": finding.level.value,
+        "place": list(finding.place),
+        "excerpt": finding.excerpt,
+        "reason": finding.reason,
+        "fix": finding.fix,
+    }
+
+
+def rule_count(count: RuleCount, total: int) -> Mapping[str, object]:
+    """What a rule has found in a batch, as JSON.
+
+    Args:
+        count: of the rule.
+        total: how many jobs there are.
+    """
+    return {
+        "code": count.code,
+        "level": count.level.value,
+        "about": count.about,
+        "jobs": count.jobs,
+        "share": round(count.jobs / max(1, total), 4),
+        "fixable": count.fixable,
+        "first": count.first,
+        "example": finding_fields(count.example),
+    }

@@ -1,0 +1,36 @@
+"""The end of a job, and the jobs that take its output: they are told, and go into the queue.
+
+Blocking: call it in threads.
+"""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING
+
+from seedance_async.integrations.engine.dbos_records import BEGIN
+from seedance_async.integrations.engine.intents import Intent
+from seedance_async.integrations.engine.outcomes import FINAL, Outcome
+
+if TYPE_CHECKING:
+    import sqlalchemy as sa
+
+    from seedance_async.integrations.engine.dbos_records import Records
+    from seedance_async.integrations.engine.tables import Tables
+
+
+def end_job(tables: Tables, records: Records, key: str, outcome: Outcome) -> None:
+    """Tell what takes a job's output, if the job has come to its end, and let it be taken in hand."""
+    if outcome.state not in FINAL:
+        return
+
+    def release(connection: sa.Connection, intent: str) -> None:
+        records.enqueue(connection, Intent.load(json.loads(intent)))
+
+    released = tables.end_links(key, outcome.final_tasks, release)
+    known = records.look(released)
+    for job in released:
+        if (
+            record := known.get(job)
+        ) and not record.is_active:  # it had no output to take before, and has now
+            records.set_back(job, BEGIN)

@@ -1,0 +1,218 @@
+"""The batches and the jobs of an engine, in its database: who shares a cap, and what is sent.
+
+Every method is one transaction and may be repeated, because it is when the database was away meanwhile.
+Blocking: call it in threads.
+"""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import sqlalchemy as sa
+from attrs import frozen
+
+from seedance_async.batch.ledger import Ledger
+from seedance_async.batch.states import State
+from seedance_async.integrations.engine.database import batches, facts, jobs, now_of, pages
+from seedance_async.integrations.engine.intents import Intent
+from seedance_async.integrations.engine.link_tables import LinkTables
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+
+    from seedance_async.prices import Tariff
+
+T = TypeVar("T")
+
+
+@frozen(kw_only=True)
+class JobRow:
+    """A job as the tables have it."""
+
+    intent: Intent
+    generation: int
+    state: State
+    refusals: int
+
+
+class Tables(LinkTables):
+    """All tables of one database."""
+
+    def fact(self, name: str) -> str | None:
+        """A fact that is remembered under a name."""
+        with self.transaction() as connection:
+            return connection.scalar(sa.select(facts.c.value).where(facts.c.name == name))
+
+    def remember(self, name: str, value: str) -> None:
+        """Remember a fact under a name."""
+        with self.transaction() as connection:
+            connection.execute(sa.delete(facts).where(facts.c.name == name))
+            connection.execute(sa.insert(facts).values(name=name, value=value))
+
+    # --- batches
+
+    def open_batch(self, name: str, *, nonce: bytes, cap: float | None) -> bytes:
+        """Begin a batch, or go on with it under this cap; the nonce that it was begun with."""
+        with self.transaction() as connection:
+            known = connection.scalar(sa.select(batches.c.nonce).where(batches.c.name == name))
+            if known is None:
+                new = {"name": name, "nonce": nonce, "cap": cap, "ledger": json.dumps(Ledger().dump())}
+                connection.execute(sa.insert(batches).values(**new))
+                return nonce
+            again = sa.update(batches).where(batches.c.name == name).values(cap=cap, stopped=None)
+            connection.execute(again)
+            return bytes(known)
+
+    def stop(self, batch: str, why: Mapping[str, object]) -> None:
+        """Let nothing more of a batch be sent until it is enqueued again; the first reason stays."""
+        with self.transaction() as connection:
+            stop = sa.update(batches).where(batches.c.name == batch, batches.c.stopped.is_(None))
+            connection.execute(stop.values(stopped=json.dumps(why)))
+
+    def stopped(self, batch: str) -> Mapping[str, Any] | None:
+        """Why nothing more of a batch is sent."""
+        with self.transaction() as connection:
+            why = connection.scalar(sa.select(batches.c.stopped).where(batches.c.name == batch))
+            return None if why is None else json.loads(why)
+
+    def book(self, batch: str, change: Callable[[Ledger], T]) -> T:
+        """Change the ledger of a batch, alone; what ``change`` has returned."""
+        with self.transaction() as connection:
+            return self._book(connection, batch, change)
+
+    def _book(self, connection: sa.Connection, batch: str, change: Callable[[Ledger], T]) -> T:
+        row = sa.select(batches.c.ledger, batches.c.cap).where(batches.c.name == batch).with_for_update()
+        document, cap = connection.execute(row).one()
+        ledger = Ledger.load(json.loads(document), cap=cap)
+        answer = change(ledger)
+        changed = json.dumps(ledger.dump())
+        connection.execute(sa.update(batches).where(batches.c.name == batch).values(ledger=changed))
+        return answer
+
+    # --- jobs
+
+    def jobs_named(self, batch: str, folds: Sequence[str]) -> dict[tuple[str, bytes], JobRow]:
+        """The newest generation of each job with these names, by folded name and digest."""
+        found: dict[tuple[str, bytes], JobRow] = {}
+        with self.transaction() as connection:
+            which = (jobs.c.batch == batch) & jobs.c.fold.in_(folds)
+            for row in connection.execute(sa.select(jobs).where(which).order_by(jobs.c.generation)):
+                found[row.fold, bytes(row.digest)] = _job(row)
+        return found
+
+    def jobs_of(self, batch: str) -> list[JobRow]:
+        """Every job of a batch, in the order of its manifest."""
+        with self.transaction() as connection:
+            which = sa.select(jobs).where(jobs.c.batch == batch).order_by(jobs.c.number, jobs.c.key)
+            return [_job(row) for row in connection.execute(which)]
+
+    def states(self, keys: Sequence[str]) -> dict[str, State]:
+        """Where jobs stand, by their keys."""
+        found: dict[str, State] = {}
+        which = sa.select(jobs.c.key, jobs.c.state)
+        with self.transaction() as connection:
+            for page in pages(keys):
+                for key, state in connection.execute(which.where(jobs.c.key.in_(page))):
+                    found[key] = State(state)
+        return found
+
+    def add(self, connection: sa.Connection, intent: Intent, **values: object) -> None:
+        """Put down a job, unless it is there; part of a transaction."""
+        if connection.scalar(sa.select(jobs.c.key).where(jobs.c.key == intent.key)) is None:
+            row = {
+                "key": intent.key,
+                "batch": intent.batch,
+                "number": intent.number,
+                "intent": json.dumps(intent.dump()),
+                "state": State.PLANNED,
+            }
+            connection.execute(sa.insert(jobs).values(**row, **values))
+
+    def mark(self, key: str, state: State, **values: object) -> None:
+        """Say where a job stands."""
+        with self.transaction() as connection:
+            self._mark(connection, key, state, **values)
+
+    def _mark(self, connection: sa.Connection, key: str, state: State, **values: object) -> None:
+        connection.execute(sa.update(jobs).where(jobs.c.key == key).values(state=state, **values))
+
+    def begin(self, key: str, body: str) -> tuple[str, float]:
+        """Keep the bytes of a job that is about to be sent; those of its first POST, and the instant."""
+        with self.transaction() as connection:
+            kept = connection.scalar(sa.select(jobs.c.body).where(jobs.c.key == key))
+            self._mark(connection, key, State.SUBMITTING, body=kept or body)
+            return kept or body, now_of(connection)
+
+    def body(self, key: str) -> str | None:
+        """The bytes that a job was sent with; None before its first POST."""
+        with self.transaction() as connection:
+            return connection.scalar(sa.select(jobs.c.body).where(jobs.c.key == key))
+
+    def refused(self, key: str) -> int:
+        """Count a refusal of a job's key that another day may mend; how many there were in a row."""
+        with self.transaction() as connection:
+            more = sa.update(jobs).where(jobs.c.key == key).values(refusals=jobs.c.refusals + 1)
+            connection.execute(more)
+            return int(connection.scalar(sa.select(jobs.c.refusals).where(jobs.c.key == key)) or 0)
+
+    def accepted_ids(self, *, limit: int) -> list[str]:
+        """Some tasks that were accepted."""
+        with self.transaction() as connection:
+            which = sa.select(jobs.c.task_id).where(jobs.c.task_id.is_not(None)).limit(limit)
+            return [str(task_id) for (task_id,) in connection.execute(which)]
+
+    def has_doubts(self) -> bool:
+        """Whether any job may be paid of which no task is known."""
+        doubtful = jobs.c.state.in_([State.SUBMITTING, State.UNCERTAIN])
+        with self.transaction() as connection:
+            return connection.scalar(sa.select(jobs.c.key).where(doubtful).limit(1)) is not None
+
+    # --- credits
+
+    def settle(self, key: str, batch: str, tariff: Tariff, credits_used: float | None, task_id: str) -> None:
+        """A job was accepted and charged; booked once, whoever says it how often."""
+
+        def settle(ledger: Ledger) -> None:
+            if not ledger.is_held(key):  # its reservation was given up by somebody taken for dead
+                ledger.hold(key, tariff)
+            ledger.settle(key, credits_used)
+
+        with self.transaction() as connection:
+            if self._claim(connection, key, jobs.c.settled):
+                self._book(connection, batch, settle)
+            self._mark(connection, key, State.ACCEPTED, task_id=task_id, refusals=0)
+
+    def conclude(
+        self,
+        key: str,
+        batch: str,
+        tariff: Tariff,
+        *,
+        booked: float | None,
+        charged: float | None,
+        refunded: float,
+    ) -> None:
+        """The tasks of a job are final; booked once."""
+
+        def conclude(ledger: Ledger) -> None:
+            ledger.conclude(key, tariff, booked=booked, charged=charged)
+            ledger.refund(key, refunded, charged=charged)
+
+        with self.transaction() as connection:
+            if self._claim(connection, key, jobs.c.concluded):
+                self._book(connection, batch, conclude)
+
+    def _claim(self, connection: sa.Connection, key: str, done: sa.Column[bool]) -> bool:
+        """Whether something of a job was not done yet; it counts as done from then on."""
+        claim = sa.update(jobs).where(jobs.c.key == key, done.is_(False)).values({done: True})
+        return connection.execute(claim).rowcount == 1
+
+
+def _job(row: sa.Row[Any]) -> JobRow:
+    return JobRow(
+        intent=Intent.load(json.loads(row.intent)),
+        generation=row.generation,
+        state=State(row.state),
+        refusals=row.refusals,
+    )

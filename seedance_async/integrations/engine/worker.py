@@ -1,0 +1,415 @@
+"""A worker of the distributed engine: what it does at each step of a job, through one client.
+
+The steps are ordered as the promise of the package is::
+
+    intent on record -> POST -> ids on record -> polled -> files -> saved on record
+
+Between two of them the process may die. Whoever goes on finds the bytes that may have left, and sends the
+very same again under the same key, or the ids to collect. What an error proves about the money is decided
+where the one-host batch decides it, in ``batch.verdicts``.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from contextlib import AsyncExitStack, asynccontextmanager
+from functools import partial
+from typing import TYPE_CHECKING, Any, Final, ParamSpec, TypeVar
+
+import anyio
+from attrs import evolve
+
+from seedance_async import clocks, posts, retry
+from seedance_async.batch import results
+from seedance_async.batch.canaries import Canaries
+from seedance_async.batch.queue import JobQueue
+from seedance_async.batch.sources import FRESH
+from seedance_async.batch.states import State
+from seedance_async.batch.verdicts import Outlook, Verdict, is_stored_refusal, verdict
+from seedance_async.errors import (
+    ClientStateError,
+    ConnectionFailedError,
+    DownloadError,
+    SeedanceError,
+    UnauthorizedError,
+)
+from seedance_async.fault_points import fault_point
+from seedance_async.integrations.engine.database import patiently
+from seedance_async.integrations.engine.ends import end_job
+from seedance_async.integrations.engine.intents import Intent
+from seedance_async.integrations.engine.link_tables import found_output
+from seedance_async.integrations.engine.outcomes import Outcome, error_facts
+from seedance_async.logs import Log
+from seedance_async.protocol import Call, Failure
+from seedance_async.protocol import Outcome as Proof
+from seedance_async.refunds import at_most_charged, given_back
+from seedance_async.signals import Signal
+from seedance_async.turns import Turns
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Callable, Sequence
+
+    from seedance_async.batch.ledger import Ledger
+    from seedance_async.budget.gate import Slot
+    from seedance_async.client import SeedanceClient
+    from seedance_async.integrations.engine.dbos_records import Records
+    from seedance_async.integrations.engine.files import FileSaver
+    from seedance_async.integrations.engine.link_tables import LinkRow
+    from seedance_async.integrations.engine.tables import Tables
+    from seedance_async.models import Submission, Task
+
+log: Log = Log(__name__)
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+PRICE_WAIT: Final = 0.3
+"""Seconds between two looks whether the cap lets a job through, whose price another host waits to learn."""
+
+AWAY_WAIT: Final = 0.5
+"""Seconds between two attempts at a database that does not answer."""
+
+DIED: Final = Failure(error=ConnectionFailedError("the worker that sent it has died"), outcome=Proof.NOT_SENT)
+WAITED_IN_VAIN: Final = "made of {links}: its source has no such output"
+
+
+class JobSteps:
+    """The steps of the jobs that one worker has in hand.
+
+    Args:
+        client: open.
+        tables: of the engine.
+        records: of the engine, to enqueue what waited for a job.
+        files: saves them.
+        replay_window: seconds for which a key is taken to be remembered by the server.
+
+    Attributes:
+        fatal: what ends the worker, once it is set: a key that is refused.
+    """
+
+    def __init__(
+        self,
+        client: SeedanceClient,
+        tables: Tables,
+        records: Records,
+        files: FileSaver,
+        *,
+        replay_window: float,
+    ) -> None:
+        self._engine = client.running_engine()
+        self._tables = tables
+        self._records = records
+        self._files = files
+        self._replay_window = replay_window
+        self._turns = Turns(self._engine)
+        self._outlook = Outlook()
+        self._tasks: dict[str, asyncio.Task[Any]] = {}
+        self._begun: dict[str, tuple[AsyncExitStack, Slot]] = {}  # of jobs that were begun here, and not sent
+        self._sending: set[str] = set()
+        self._price_lock = anyio.Lock()
+        self._one_sent = Signal()
+        self.fatal: SeedanceError | None = None
+        self.ended: anyio.Event = anyio.Event()
+
+    # --- a job comes and goes
+
+    def enter(self, key: str) -> None:
+        """A job is taken in hand by the running task."""
+        task = asyncio.current_task()
+        assert task is not None  # noqa: S101 - steps run in tasks
+        self._tasks[key] = task
+
+    async def leave(self, key: str) -> None:
+        """It is not any more; a slot that it has not used is given back."""
+        self._tasks.pop(key, None)
+        self._sent(key)
+        if turn := self._begun.pop(key, None):
+            stack, slot = turn
+            slot.cancel()
+            with anyio.CancelScope(shield=True):
+                await stack.aclose()
+
+    def _sent(self, key: str) -> None:
+        """The end of a job's POST is on record."""
+        self._sending.discard(key)
+        self._one_sent.set()
+
+    async def stop(self) -> None:
+        """Send nothing more, give what is on the wire a moment, and leave the rest to others."""
+        self._turns.stop(ClientStateError("the worker ends"))
+        await self._turns.last_answers()
+        with anyio.move_on_after(5.0):  # answers that have arrived are on their way to the record
+            while self._sending:
+                await self._one_sent.wait()
+        tasks = list(self._tasks.values())
+        for task in tasks:
+            task.cancel()
+        if tasks:
+            await asyncio.wait(tasks, timeout=5.0)
+
+    # --- the steps
+
+    async def begin(self, intent_document: dict[str, Any]) -> dict[str, Any]:
+        """Credits are reserved, a turn is taken, and the exact bytes are on record."""
+        intent = Intent.load(intent_document)
+        if problem := await self._obstacle(intent):
+            return await self._ended(intent, problem)
+        body = await self._do(self._tables.body, intent.key)
+        if body is None:
+            urls = await self._urls(intent)
+            if isinstance(urls, Outcome):
+                return await self._ended(intent, urls)
+            body = posts.resolved(intent.body.encode(), urls).decode()
+        if capped := await self._reserve(intent):
+            return await self._ended(intent, capped)
+        turn = await self._turn(intent, body)
+        try:
+            body, at = await self._do(self._tables.begin, intent.key, body)
+        except BaseException:
+            turn[1].cancel()
+            raise
+        self._begun[intent.key] = turn
+        fault_point("after_intent")
+        return {"body": body, "at": at}
+
+    async def post(self, intent_document: dict[str, Any], begun: dict[str, Any]) -> dict[str, Any]:
+        """Sent; what was accepted is on record when this returns, or what the refusal proves."""
+        intent = Intent.load(intent_document)
+        self._sending.add(intent.key)
+        try:
+            submission = await self._send(intent, begun)
+        except SeedanceError as error:
+            return await self._ended(intent, await self._not_accepted(intent, error))
+        fault_point("before_record")
+        self._outlook.accepted()
+        used, ids = submission.credits_used, submission.task_ids
+        await self._do(self._tables.settle, intent.key, intent.batch, intent.tariff, used, ids[0])
+        accepted_at = clocks.wall_now()
+        fault_point("after_record")
+        return Outcome(state=State.ACCEPTED, task_ids=ids, credits_used=used, accepted_at=accepted_at).dump()
+
+    async def collect(self, intent_document: dict[str, Any], posted: dict[str, Any]) -> dict[str, Any]:
+        """The tasks are final, and their files are in place."""
+        intent, accepted = Intent.load(intent_document), Outcome.load(posted)
+        self._sent(intent.key)
+        entry = accepted.entry(intent)
+        assert entry.submission is not None  # noqa: S101 - it was accepted
+        age = max(0.0, clocks.wall_now() - (accepted.accepted_at or 0.0))
+        self._engine.resume(entry.submission, intent.request.kind, age=age)
+        ends = await self._turns.outcomes(self._engine.follow(entry.task_ids))
+        if errors := [end for end in ends if isinstance(end, SeedanceError)]:
+            await self._heed_key(intent, errors[0])
+            return await self._ended(intent, evolve(accepted, error=error_facts(errors[0])))
+        tasks = [end for end in ends if not isinstance(end, SeedanceError)]
+        finished = await self._finished(intent, accepted, tasks)
+        if finished.state is State.COMPLETED:
+            finished = await self._saved(intent, finished)
+        return await self._ended(intent, finished)
+
+    async def pass_on(self, intent_document: dict[str, Any], outcome_document: dict[str, Any]) -> None:
+        """What takes the job's output is told, and enqueued if it waits for nothing else."""
+        intent, outcome = Intent.load(intent_document), Outcome.load(outcome_document)
+        await self._do(end_job, self._tables, self._records, intent.key, outcome)
+
+    # --- begin
+
+    async def _obstacle(self, intent: Intent) -> Outcome | None:
+        """Why a job may not be sent now, because others before it were not."""
+        why = await self._do(self._tables.stopped, intent.batch)
+        return None if why is None else Outcome(state=State.PLANNED, was_sent=False, error=why)
+
+    async def _urls(self, intent: Intent) -> dict[str, str] | Outcome:
+        """The URL of each link, not older than ``FRESH``; blocked where a source has none."""
+        rows = await self._do(self._tables.links_of, intent.key)
+        missing = [row.text for row in rows if row.url is None]
+        if missing:
+            state = State.BLOCKED if all(row.ended_at is not None for row in rows) else State.PLANNED
+            reason = SeedanceError(WAITED_IN_VAIN.format(links=", ".join(missing)))
+            return Outcome(state=state, was_sent=False, error=error_facts(reason))
+        return {row.text: await self._fresh(intent, row) for row in rows}
+
+    async def _fresh(self, intent: Intent, row: LinkRow) -> str:
+        """The URL of a link, asked for anew where it may have expired; the old one where that fails."""
+        url, ended_at = str(row.url), row.ended_at or 0.0
+        if await self._do(self._tables.now) - ended_at < FRESH or row.task_id is None:
+            return url
+        try:
+            task = await self._engine.task(row.task_id)
+        except SeedanceError as problem:
+            log.warning("the URL of %s could not be renewed: %s", row.text, problem.message)
+            return url
+        found = found_output(row.renew_as or row.text, [task])
+        if found is None:
+            return url
+        await self._do(self._tables.renew_link, intent.key, row.text, found[1])
+        return found[1]
+
+    async def _reserve(self, intent: Intent) -> Outcome | None:
+        """Hold what the job may cost, once the cap allows it; why it never will, if so."""
+        entry = intent.entry()
+
+        def reserve(ledger: Ledger) -> SeedanceError | bool:
+            if ledger.is_held(intent.key):  # begun before, by a worker that died
+                ledger.await_price(intent.key)
+                return True
+            if ledger.reserve(intent.key, entry.tariff):
+                return True
+            if ledger.will_know(entry.tariff):
+                return False
+            queue = JobQueue(ledger, share_posts=False, canaries=Canaries())
+            queue.add(entry)
+            return queue.cap_reached()
+
+        answer = await self._do(self._tables.book, intent.batch, reserve)
+        if answer is False:  # one of the worker's jobs asks at a time
+            async with self._price_lock:
+                while answer is False:
+                    await anyio.sleep(PRICE_WAIT * (1.0 + random.random()))  # noqa: S311 - guards nothing
+                    answer = await self._do(self._tables.book, intent.batch, reserve)
+        if isinstance(answer, SeedanceError):
+            return Outcome(state=State.PLANNED, was_sent=False, error=error_facts(answer))
+        return None
+
+    async def _turn(self, intent: Intent, body: str) -> tuple[AsyncExitStack, Slot]:
+        """The schedule's turn for a job, which goes on until its POST has its answer."""
+        stack = AsyncExitStack()
+        with_media = posts.has_media(body.encode())
+        turn = self._turns.turn(intent.request.kind, with_media=with_media)
+        slot = await stack.enter_async_context(turn)
+        if slot is None:
+            await anyio.sleep_forever()  # the worker ends, and cancels this
+        assert slot is not None  # noqa: S101
+        return stack, slot
+
+    # --- post
+
+    @asynccontextmanager
+    async def _turn_of(self, intent: Intent, body: str) -> AsyncIterator[tuple[Slot, bool]]:
+        """The turn that ``begin`` took just now, and True; else its own: the POST may have left before."""
+        begun = self._begun.pop(intent.key, None)
+        stack, slot = begun or await self._turn(intent, body)
+        async with stack:
+            yield slot, begun is not None
+
+    async def _send(self, intent: Intent, begun: dict[str, Any]) -> Submission:
+        """The POST itself, the same bytes under the same key at every attempt of every worker.
+
+        Raises:
+            SeedanceError: as ``retry`` decides; StaleKeyError for a key that the server may have forgotten.
+        """
+        body = begun["body"]
+        call = Call(method="POST", path=intent.path, body=body.encode(), idempotency_key=intent.key)
+        async with self._turn_of(intent, body) as (slot, is_new):
+            try:
+                age = 0.0 if is_new else await self._do(self._tables.now) - begun["at"]
+                history = retry.History(uncertain=not is_new, age=max(0.0, age), trust=self._replay_window)
+                stale = None if is_new else retry.outlived(call, DIED, history)
+            except BaseException:
+                slot.cancel()
+                raise
+            if stale is not None:
+                slot.cancel()
+                raise stale
+            send = self._engine.send(
+                call, intent.request.kind, history=history, slot=slot, project=self._project(intent)
+            )
+            submission = await self._turns.protect(send)
+        if submission is None:
+            await anyio.sleep_forever()  # not answered before the worker ends: another asks again
+        assert submission is not None  # noqa: S101
+        return submission
+
+    def _project(self, intent: Intent) -> str | None:
+        return intent.project or self._engine.project or intent.batch or None
+
+    async def _not_accepted(self, intent: Intent, error: SeedanceError) -> Outcome:
+        """Where an error leaves a job, with its credits booked so."""
+        if isinstance(error, ClientStateError):
+            await anyio.sleep_forever()  # the client is closed: the worker ends, and another asks
+        state, proven = State.SUBMITTING, verdict(error)
+        match proven:
+            case Verdict.UNCERTAIN:
+                state = State.UNCERTAIN
+            case Verdict.UNPAID:
+                state = State.PLANNED
+                if is_stored_refusal(intent.key, error):
+                    await self._do(self._tables.refused, intent.key)
+            case Verdict.REFUSED:
+                state = State.REFUSED
+            case Verdict.NOTHING:
+                pass
+
+        def book(ledger: Ledger) -> None:
+            if proven in {Verdict.UNPAID, Verdict.REFUSED}:
+                ledger.release(intent.key)
+                return
+            if proven is Verdict.UNCERTAIN:
+                ledger.lost(intent.key)
+            ledger.doubt(intent.key)
+
+        await self._do(self._tables.book, intent.batch, book)
+        await self._heed(intent, error)
+        return Outcome(state=state, error=error_facts(error))
+
+    async def _heed(self, intent: Intent, error: SeedanceError) -> None:
+        """Stop the batch if its next POST would meet the same."""
+        if self._outlook.failed(error, is_new=True, now=anyio.current_time()):
+            await self._do(self._tables.stop, intent.batch, error_facts(error))
+        await self._heed_key(intent, error)
+
+    async def _heed_key(self, intent: Intent, error: SeedanceError) -> None:
+        """Stop the batch and the worker if the key is refused."""
+        if isinstance(error, UnauthorizedError):
+            await self._do(self._tables.stop, intent.batch, error_facts(error))
+            self.fatal = self.fatal or error
+            self.ended.set()
+
+    # --- collect
+
+    async def _finished(self, intent: Intent, accepted: Outcome, tasks: Sequence[Task]) -> Outcome:
+        """What the final tasks say, with its credits booked."""
+        booked = accepted.credits_used
+        charged = _charged(booked, tasks)
+        returned = [given_back(task) for task in tasks if task.credits_refunded is not None]
+        refunded = at_most_charged(sum(returned), charged) if returned else None
+        conclude = partial(self._tables.conclude, booked=booked, charged=charged, refunded=refunded or 0.0)
+        await self._do(conclude, intent.key, intent.batch, intent.tariff)
+        state = State.COMPLETED if any(task.is_completed for task in tasks) else State.FAILED
+        outcome = evolve(
+            accepted,
+            state=state,
+            tasks=tuple(task.raw for task in tasks),
+            credits_used=charged,
+            credits_refunded=refunded,
+            ended_at=clocks.wall_now(),
+        )
+        error = results.failure_among(tasks, outcome.entry(intent))
+        return evolve(outcome, error=None if error is None else error_facts(error))
+
+    async def _saved(self, intent: Intent, finished: Outcome) -> Outcome:
+        """The files are in place; else why not."""
+        try:
+            files = await self._files.save(finished.entry(intent))
+        except DownloadError as problem:
+            return evolve(finished, error=error_facts(problem))
+        return evolve(finished, state=State.SAVED, files=tuple(files), delivered=tuple(files.values()))
+
+    # ---
+
+    async def _ended(self, intent: Intent, outcome: Outcome) -> dict[str, Any]:
+        """The outcome of a job as its record has it; where it stands is known at once."""
+        await self._do(self._tables.mark, intent.key, outcome.state)
+        return outcome.dump()
+
+    async def _do(self, operation: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> T:
+        """Do something in the database, however long it is away."""
+        return await patiently(operation, *args, **kwargs)
+
+
+def _charged(booked: float | None, tasks: Sequence[Task]) -> float | None:
+    """What the tasks say, where the answer to the POST said nothing, or less than one of them."""
+    stated = [task.credits_used for task in tasks if task.credits_used is not None]
+    if not stated or (booked is not None and max(stated) <= booked):
+        return booked
+    return sum(stated)

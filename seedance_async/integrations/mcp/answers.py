@@ -1,0 +1,202 @@
+"""Answers to an agent: short JSON with the next call in it, and errors that say whether money has moved.
+
+What comes from elsewhere, names of jobs and words of the API, is cut, without controls, and without queries
+in URLs, which may be signatures. Pure.
+"""
+
+from __future__ import annotations
+
+import json
+import unicodedata
+from collections.abc import Mapping, Sequence
+from typing import Final, Literal, TypeAlias
+
+from seedance_async.errors import (
+    ClientStateError,
+    ConfigurationError,
+    CreditCapError,
+    DownloadError,
+    InsufficientCreditsError,
+    JournalError,
+    ManifestError,
+    MediaError,
+    NotFoundError,
+    RecordError,
+    SeedanceError,
+    StandingLimitError,
+    TaskFailedError,
+    UnauthorizedError,
+    UncertainSubmissionError,
+    ValidationError,
+)
+from seedance_async.models.display import without_queries
+
+MOST_BYTES: Final = 1_900
+"""Of an answer: two kilobytes, less what the protocol puts around it."""
+
+MOST_TEXT: Final = 240
+"""Characters of one text in it."""
+
+Money: TypeAlias = Literal["no", "nothing new", "maybe"]
+"""Whether a call that failed has spent: no; nothing beside what was spent before; or nobody knows."""
+
+MOST_ENTRIES: Final = 40
+"""Of a list in an answer; more would not fit."""
+
+MOST_WORDS: Final = 200
+"""Names or ids in one call."""
+
+LEFT_OUT: Final = "left_out"
+
+
+class RefusedError(Exception):
+    """A call that is refused, with what to do instead.
+
+    Attributes:
+        kind: the class of the error, as an agent sees it.
+        message: what is wrong.
+        what_to_do: instead.
+        next_call: as it would be written; None where there is none.
+        money_moved: whether it has spent.
+        facts: whatever else the answer says.
+    """
+
+    def __init__(
+        self,
+        kind: str,
+        message: str,
+        *,
+        what_to_do: str,
+        next_call: str | None = None,
+        money_moved: Money = "no",
+        facts: Mapping[str, object] | None = None,
+    ) -> None:
+        super().__init__(message)
+        self.kind = kind
+        self.message = message
+        self.what_to_do = what_to_do
+        self.next_call = next_call
+        self.money_moved: Money = money_moved
+        self.facts: Mapping[str, object] = facts or {}
+
+
+def wrong_arguments(message: str) -> RefusedError:
+    """That arguments make no sense."""
+    return RefusedError("InvalidArguments", message, what_to_do="correct the arguments and call again")
+
+
+def words_of(names: Sequence[object]) -> tuple[str, ...]:
+    """Names or ids, as they were given.
+
+    Raises:
+        RefusedError: they are none.
+    """
+    words = [name for name in names if isinstance(name, str) and name.strip() and name.isprintable()]
+    if not words or len(words) != len(names) or len(words) > MOST_WORDS:
+        raise wrong_arguments(f"a list of 1 to {MOST_WORDS} names without control characters is needed")
+    return tuple(words)
+
+
+_ADVICE: Final[tuple[tuple[type[SeedanceError], Money, str], ...]] = (
+    (UncertainSubmissionError, "maybe", "wait for the batch: it is sent again under its key, not paid twice"),
+    (StandingLimitError, "no", "tell the person: a limit that they have set is reached"),
+    (CreditCapError, "nothing new", "tell the person what it still costs; they can go on with the command"),
+    (InsufficientCreditsError, "no", "tell the person to top up the account; then submit this plan again"),
+    (UnauthorizedError, "no", "ask the person to correct SEEDANCE_API_KEY in the server's environment"),
+    (ManifestError, "no", "correct what is listed, and call plan again"),
+    (ValidationError, "no", "correct what is listed, and call again"),
+    (MediaError, "no", "correct the local file, and call again"),
+    (ConfigurationError, "no", "tell the person: a setting of the server has to be corrected"),
+    (JournalError, "nothing new", "tell the person: the batch's directory needs attention; never delete it"),
+    (RecordError, "no", "tell the person: the account's record cannot be read"),
+    (DownloadError, "nothing new", "call again: what was made stays made, only its file is fetched anew"),
+    (TaskFailedError, "nothing new", "look at the prompt or the picture before you plan it again"),
+    (NotFoundError, "no", "use an id that list_tasks shows"),
+    (ClientStateError, "no", "tell the person: the server has to be started anew"),
+)
+"""What to do about an error, and whether it has spent; the first class that fits."""
+
+
+def text_of(value: object, most: int = MOST_TEXT) -> str:
+    """A text on one line, cut, without controls and marks of direction, and without queries in URLs."""
+    drawn = (each if unicodedata.category(each)[0] != "C" else " " for each in str(value))
+    line = " ".join("".join(drawn).split())
+    clean = without_queries(line)
+    return clean if len(clean) <= most else f"{clean[: most - 1]}…"
+
+
+def fitted(document: Mapping[str, object], *, lists: Sequence[str] = ()) -> str:
+    """An answer as JSON of at most ``MOST_BYTES``.
+
+    Args:
+        document: its fields, in their order.
+        lists: fields that are lists, of which the longest is cut at its end until all fits; how many entries
+            that took away stands in ``left_out``.
+    """
+    kept = {name: value for name, value in document.items() if value is not None}
+    given = {name: value for name in lists if isinstance(value := kept.get(name), Sequence)}
+    rest: dict[str, list[object]] = {name: list(value[:MOST_ENTRIES]) for name, value in given.items()}
+    left_out = sum(len(value) - len(rest[name]) for name, value in given.items())
+    while len((text := _dumped(kept, rest, left_out)).encode()) > MOST_BYTES:
+        longest = max(rest.values(), key=lambda entries: len(_json(entries)), default=[])
+        if not longest:
+            return _json({name: _cut(value) for name, value in kept.items() if name not in rest})
+        longest.pop()
+        left_out += 1
+    return text
+
+
+def _dumped(kept: Mapping[str, object], rest: Mapping[str, object], left_out: int) -> str:
+    more = {LEFT_OUT: left_out} if left_out else {}
+    return _json({**kept, **rest, **more})
+
+
+def _json(value: object) -> str:
+    return json.dumps(value, ensure_ascii=False, separators=(",", ":"), default=str)
+
+
+def _cut(value: object) -> object:
+    return text_of(value, 120) if isinstance(value, str) else value if len(_json(value)) < 120 else "…"
+
+
+def refused(refusal: RefusedError) -> str:
+    """A refusal as an answer."""
+    return fitted(
+        {
+            "error": refusal.kind,
+            "message": text_of(refusal.message, 400),
+            "what_to_do": refusal.what_to_do,
+            "next": refusal.next_call,
+            "money_moved": refusal.money_moved,
+            **refusal.facts,
+        },
+        lists=[name for name, value in refusal.facts.items() if isinstance(value, list)],
+    )
+
+
+def explained(error: SeedanceError) -> dict[str, object]:
+    """An error of the library, as an answer has it."""
+    found = ((money, what) for kind, money, what in _ADVICE if isinstance(error, kind))
+    money, what_to_do = next(found, ("maybe" if error.idempotency_key else "no", "call again later"))
+    wrong = problems_of(error)
+    shown = [text_of(each) for each in wrong[:MOST_ENTRIES]]
+    return {
+        "error": type(error).__name__,
+        "message": text_of(f"{len(wrong)} things are wrong" if wrong else error.message, 400),
+        "wrong": [*shown, *wrong[MOST_ENTRIES:]] or None,
+        "what_to_do": what_to_do,
+        "money_moved": money,
+        "task_id": error.task_id,
+        "idempotency_key": error.idempotency_key,
+    }
+
+
+def problems_of(error: SeedanceError) -> list[str]:
+    """What is wrong in a manifest or a request, one text each."""
+    match error:
+        case ManifestError():
+            return [f"job {line}, {field}: {reason}" for line, field, reason in error.problems]
+        case ValidationError():
+            return [f"{field}: {reason}" for field, reason in error.problems]
+        case _:
+            return []

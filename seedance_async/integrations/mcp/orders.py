@@ -1,0 +1,303 @@
+"""The record of plans: what was planned, what was allowed for it and by whom, and how far it has come.
+
+One file of JSON lines an account, beside the account's record and so outside of every workspace: whoever can
+write there needs no agent. A line is written and synced before what it allows is done. So a server that is
+killed at any instant forgets no permission, and gives none twice; several servers take turns under a lock.
+
+Blocking.
+"""
+
+from __future__ import annotations
+
+import errno
+import json
+import os
+import stat
+import time
+from contextlib import contextmanager
+from hashlib import blake2b
+from typing import TYPE_CHECKING, Any, Final
+
+import attrs
+from attrs import evolve, field, frozen
+
+from seedance_async import clocks
+from seedance_async.budget.file_memory import state_directory
+from seedance_async.errors import ConfigurationError
+from seedance_async.file_lock import try_lock
+from seedance_async.record.limits import day_of
+from seedance_async.safe_files import BINARY, NOT_THROUGH_LINKS, OWNER
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+    from pathlib import Path
+    from typing import BinaryIO
+
+PATIENCE: Final = 5.0  # s for which another server may keep the lock; it needs milliseconds
+PAUSE: Final = 0.01  # s
+ROUNDING: Final = 1e-6  # credits
+
+
+@frozen(kw_only=True)
+class Allowed:
+    """What was allowed for a plan.
+
+    Attributes:
+        credits: that it may cost.
+        asked: whether a person was asked; else it was below what may be spent unasked.
+        day: the day of UTC that it counts on, in days since 1970.
+    """
+
+    credits: float
+    asked: bool
+    day: int
+
+
+@frozen(kw_only=True)
+class Order:
+    """A plan on record.
+
+    Attributes:
+        plan_id: of it.
+        batch_id: the batch that it runs in: its own, or the one that it makes jobs anew of.
+        workspace: that it belongs to.
+        digest: of its manifest and inputs, as they were planned.
+        jobs: that it sends.
+        credits: that it costs at most, as far as prices are known.
+        unpriced: jobs whose price nobody knows.
+        spent: what the batch had cost before.
+        reroll: names, or patterns, of jobs that it makes anew; empty for a plan of jobs.
+        takes: how many new ones of each.
+        allowed: None until it is submitted.
+        begun: whether jobs that are made anew are in the batch's journal, so that none is ordered twice.
+        ended: whether it came to its end.
+    """
+
+    plan_id: str
+    batch_id: str
+    workspace: str
+    digest: str
+    jobs: int
+    credits: float
+    unpriced: int = 0
+    spent: float = 0.0
+    reroll: tuple[str, ...] = ()
+    takes: int = 1
+    allowed: Allowed | None = None
+    begun: bool = False
+    ended: bool = False
+
+    @property
+    def cap(self) -> float:
+        """Most credits that its batch may cost over all its runs."""
+        return self.spent + (self.allowed.credits if self.allowed else 0.0)
+
+
+@frozen
+class Above:
+    """A plan that may not be spent on unasked.
+
+    Attributes:
+        left: credits that may still be spent unasked today.
+    """
+
+    left: float
+
+
+@frozen
+class _State:
+    """What the file says."""
+
+    orders: dict[str, Order] = field(factory=dict[str, Order])
+
+    def unasked_on(self, day: int) -> float:
+        allowed = (order.allowed for order in self.orders.values())
+        return sum(each.credits for each in allowed if each and not each.asked and each.day == day)
+
+
+def orders_path(account: str) -> Path:
+    """The file of an account, in the state directory.
+
+    Raises:
+        ConfigurationError: the user has no home directory, and no variable names a place.
+    """
+    name = blake2b(account.encode(), digest_size=16, person=b"seedance-mcp").hexdigest()
+    try:
+        return state_directory() / f"mcp-{name}.jsonl"
+    except RuntimeError as problem:
+        raise ConfigurationError(
+            f"there is no place for the record of plans ({problem}): set SEEDANCE_STATE_DIR"
+        ) from None
+
+
+class Orders:
+    """The record of plans of one account.
+
+    Args:
+        path: of its file.
+        workspace: whose plans are found; the allowance of a day counts those of all.
+
+    Every method raises ``ConfigurationError`` where the file cannot be used.
+    """
+
+    def __init__(self, path: Path, workspace: Path) -> None:
+        self.path = path
+        self.workspace = str(workspace)
+
+    def plan(self, order: Order) -> None:
+        """Write a plan down."""
+        facts = {
+            "event": "planned", "plan": order.plan_id, "batch": order.batch_id, "workspace": order.workspace,
+            "digest": order.digest, "jobs": order.jobs, "credits": order.credits, "unpriced": order.unpriced,
+            "spent": order.spent, "reroll": list(order.reroll), "takes": order.takes,
+        }  # fmt: skip
+        with self._locked() as file:
+            _write(file, facts)
+
+    def find(self, plan_id: str) -> Order | None:
+        """A plan of this workspace."""
+        with self._locked() as file:
+            order = _read(file).orders.get(plan_id)
+        return order if order is not None and order.workspace == self.workspace else None
+
+    def of_batch(self, batch_id: str) -> list[Order]:
+        """The plans of a batch of this workspace, in the order in which they were made."""
+        with self._locked() as file:
+            found = list(_read(file).orders.values())
+        return [each for each in found if each.batch_id == batch_id and each.workspace == self.workspace]
+
+    def left_unasked(self, most: float) -> float:
+        """Credits that may still be spent today without a person being asked.
+
+        Args:
+            most: a day.
+        """
+        with self._locked() as file:
+            spent = _read(file).unasked_on(day_of(clocks.wall_now()))
+        return max(0.0, most - spent)
+
+    def allow(self, plan_id: str, *, granted: float | None, unasked_a_day: float) -> Order | Above | None:
+        """Allow a plan, once: whoever comes second gets what was allowed before.
+
+        Args:
+            plan_id: of the plan.
+            granted: credits that a person has allowed; None where nobody was asked.
+            unasked_a_day: credits that may be spent in a day without asking.
+
+        Returns:
+            The plan as it is allowed now; ``Above`` where a person has to be asked; None where there is none.
+        """
+        with self._locked() as file:
+            state = _read(file)
+            order = state.orders.get(plan_id)
+            if order is None or order.workspace != self.workspace:
+                return None
+            if order.allowed is not None:
+                return order
+            day = day_of(clocks.wall_now())
+            if granted is None:
+                left = max(0.0, unasked_a_day - state.unasked_on(day))
+                if order.unpriced or order.credits > left + ROUNDING:
+                    return Above(left)
+            allowed = Allowed(
+                credits=order.credits if granted is None else granted, asked=granted is not None, day=day
+            )
+            facts = {"event": "allowed", "plan": plan_id, **attrs.asdict(allowed)}
+            _write(file, facts)
+            return evolve(order, allowed=allowed)
+
+    def begun(self, plan_id: str) -> None:
+        """Note that what a plan makes anew is in the batch's journal."""
+        self._note("begun", plan_id)
+
+    def ended(self, plan_id: str) -> None:
+        """Note that a plan came to its end."""
+        self._note("ended", plan_id)
+
+    def _note(self, event: str, plan_id: str) -> None:
+        with self._locked() as file:
+            _write(file, {"event": event, "plan": plan_id})
+
+    @contextmanager
+    def _locked(self) -> Iterator[BinaryIO]:
+        """The file, open for this process alone."""
+        try:
+            self.path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+            with _opened(self.path) as file:
+                deadline = time.monotonic() + PATIENCE
+                while not try_lock(file.fileno()):
+                    if time.monotonic() > deadline:
+                        raise ConfigurationError(f"another process keeps {self.path} locked")
+                    time.sleep(PAUSE)
+                yield file
+        except OSError as problem:
+            raise ConfigurationError(
+                f"the record of plans {self.path} cannot be used: {problem.strerror or problem}"
+            ) from problem
+
+
+def _opened(path: Path) -> BinaryIO:
+    """The file, made if it is missing, and not through a link."""
+    flags = os.O_RDWR | os.O_CREAT | os.O_APPEND | NOT_THROUGH_LINKS | BINARY
+    file = os.fdopen(os.open(path, flags, OWNER), "a+b")
+    found = os.fstat(file.fileno())
+    if not stat.S_ISREG(found.st_mode) or found.st_nlink > 1:
+        file.close()
+        raise OSError(errno.EEXIST, "not a regular file of its own", str(path))
+    return file
+
+
+def _write(file: BinaryIO, facts: Mapping[str, object]) -> None:
+    """Add a line, and have it on the disk; a half one before it, of a power cut, is ended first."""
+    separator = b""
+    if file.seek(0, os.SEEK_END):
+        file.seek(-1, os.SEEK_END)
+        separator = b"" if file.read(1) == b"\n" else b"\n"
+    file.write(separator + json.dumps(facts, ensure_ascii=False).encode() + b"\n")
+    file.flush()
+    os.fsync(file.fileno())
+
+
+def _read(file: BinaryIO) -> _State:
+    """What the lines say. A half one allowed nothing: what a line allows is done only once it is synced."""
+    state = _State()
+    file.seek(0)
+    for line in file:
+        try:
+            _take(state.orders, json.loads(line))
+        except (ValueError, KeyError, TypeError, AttributeError):
+            continue
+    return state
+
+
+def _take(orders: dict[str, Order], facts: Mapping[str, Any]) -> None:
+    plan_id = facts["plan"]
+    match facts["event"]:
+        case "planned":
+            orders.setdefault(plan_id, _planned(facts))
+        case "allowed":
+            allowed = Allowed(
+                credits=float(facts["credits"]), asked=bool(facts["asked"]), day=int(facts["day"])
+            )
+            orders[plan_id] = evolve(orders[plan_id], allowed=allowed)
+        case "begun":
+            orders[plan_id] = evolve(orders[plan_id], begun=True)
+        case "ended":
+            orders[plan_id] = evolve(orders[plan_id], begun=True, ended=True)
+        case _:  # of a later version
+            pass
+
+
+def _planned(facts: Mapping[str, Any]) -> Order:
+    return Order(
+        plan_id=str(facts["plan"]),
+        batch_id=str(facts["batch"]),
+        workspace=str(facts["workspace"]),
+        digest=str(facts["digest"]),
+        jobs=int(facts["jobs"]),
+        credits=float(facts["credits"]),
+        unpriced=int(facts["unpriced"]),
+        spent=float(facts["spent"]),
+        reroll=tuple(map(str, facts["reroll"])),
+        takes=int(facts["takes"]),
+    )

@@ -1,0 +1,93 @@
+"""The settings of the MCP server, which stand in its environment: no argument of a tool changes them.
+
+``SEEDANCE_MCP_UNASKED_CREDITS_DAY`` is what plans may cost in a UTC day, all of them together, without a
+person being asked; 0 where it is not set, so that each plan asks. ``SEEDANCE_MCP_WORKSPACE`` is the folder
+that all files are in, else the current one. ``SEEDANCE_MAX_CREDITS_DAY`` and ``SEEDANCE_MAX_CREDITS_MONTH``
+hold beside them, for all that this machine sends, whoever has allowed it.
+"""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Final
+
+from attrs import frozen
+
+from seedance_async.errors import ConfigurationError
+
+UNASKED: Final = "SEEDANCE_MCP_UNASKED_CREDITS_DAY"
+WORKSPACE: Final = "SEEDANCE_MCP_WORKSPACE"
+TOKEN: Final = "SEEDANCE_MCP_TOKEN"  # noqa: S105 - the name of a variable
+LEAST_TOKEN: Final = 20
+"""Characters of a token of the user's own."""
+
+
+@frozen(kw_only=True)
+class Settings:
+    """What the person who starts the server has set.
+
+    Attributes:
+        workspace: the folder that all files are in, resolved.
+        unasked_a_day: credits that plans may cost in a UTC day without a person being asked.
+    """
+
+    workspace: Path
+    unasked_a_day: float = 0.0
+
+
+def read_settings(workspace: Path | None = None) -> Settings:
+    """The settings of the environment.
+
+    Args:
+        workspace: else the environment's, else the current folder.
+
+    Raises:
+        ConfigurationError: one makes no sense.
+    """
+    text = os.environ.get(WORKSPACE, "").strip()
+    folder = workspace or (Path(text) if text else Path())
+    try:
+        root = folder.expanduser().resolve(strict=True)
+    except (OSError, RuntimeError, ValueError) as problem:
+        raise ConfigurationError(f"the workspace {folder} is no folder: {problem}") from None
+    if not root.is_dir():
+        raise ConfigurationError(f"the workspace {root} is no folder")
+    if root == Path(root.anchor) or root == _home():
+        raise ConfigurationError(
+            f"the workspace {root} would open everything in it to an agent: name a folder for this work, "
+            f"with --workspace or {WORKSPACE}"
+        )
+    return Settings(workspace=root, unasked_a_day=_credits(UNASKED))
+
+
+def read_token() -> str | None:
+    """The token of the environment, for the server over HTTP; None where none is set.
+
+    Raises:
+        ConfigurationError: it is too short, or cannot stand in a header.
+    """
+    token = os.environ.get(TOKEN, "").strip()
+    if not token:
+        return None
+    if len(token) < LEAST_TOKEN or not token.isascii() or not token.isprintable() or " " in token:
+        raise ConfigurationError(f"{TOKEN} must be {LEAST_TOKEN} or more printable ASCII characters")
+    return token
+
+
+def _home() -> Path | None:
+    try:
+        return Path.home().resolve()
+    except (OSError, RuntimeError):
+        return None
+
+
+def _credits(variable: str) -> float:
+    text = os.environ.get(variable, "").strip()
+    try:
+        amount = float(text or 0)
+    except ValueError:
+        amount = -1.0
+    if not 0 <= amount < float("inf"):
+        raise ConfigurationError(f"{variable} must be a number of credits, 0 or more; got {text!r:.60}")
+    return amount

@@ -1,0 +1,174 @@
+"""How a batch stands, as an answer has it: counts, newest files, what went wrong, and when to come back."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+import anyio
+from anyio import to_thread
+from attrs import frozen
+
+from seedance_async.batch.states import State
+from seedance_async.client import SeedanceClient
+from seedance_async.credit_format import credit_count
+from seedance_async.errors import CreditCapError, SeedanceError, StandingLimitError
+from seedance_async.integrations.mcp.answers import RefusedError, explained, text_of
+from seedance_async.integrations.mcp.orders import Order
+from seedance_async.integrations.mcp.running import Running, counts_on_disk, open_jobs
+from seedance_async.integrations.mcp.workspace import Workspace
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
+    from seedance_async.batch.jobs import JobResult
+    from seedance_async.batch.summary import Summary
+
+LONGEST_PAUSE: Final = 300
+"""Seconds that an agent is told to stay away at most."""
+
+ELSEWHERE_PAUSE: Final = 30
+SHOWN: Final = 8
+
+
+@frozen
+class Standing:
+    """How a batch stands now.
+
+    Args:
+        client: open.
+        workspace: of the batch.
+        order: the plan that it runs for.
+        running: its newest run in this process, if any.
+    """
+
+    _client: SeedanceClient
+    _workspace: Workspace
+    _order: Order
+    _running: Running | None
+
+    @property
+    def is_stopped_by_cap(self) -> bool:
+        """Whether it needs more credits than were allowed."""
+        stopped = self._stopped
+        return isinstance(stopped, CreditCapError) and not isinstance(stopped, StandingLimitError)
+
+    async def facts(self) -> dict[str, object]:
+        """What there is to tell."""
+        running = self._running
+        if running is not None and running.summary is not None:
+            return self._of_run(running, running.summary)
+        return await self._on_disk()
+
+    @property
+    def _stopped(self) -> Exception | None:
+        running = self._running
+        if running is None or not running.is_over or running.is_elsewhere:
+            return None
+        return running.stopped
+
+    def _of_run(self, running: Running, summary: Summary) -> dict[str, object]:
+        stopped = self._stopped
+        state = "running"
+        if running.is_over:
+            state = "stopped" if stopped is not None or open_jobs(summary.counts) else "ended"
+        told = {
+            "state": state,
+            "counts": {str(key): count for key, count in summary.counts.items()},
+            "credits": _credits(summary),
+            "newest": [self._saved(result) for result in reversed(running.newest)],
+            "problems": [_failed(result) for result in reversed(running.failures)],
+            "why": None if stopped is None else why(stopped),
+            **(self._when(summary) if state == "running" else {}),
+            "next": self._next(state),
+        }
+        return _given(told)
+
+    async def _on_disk(self) -> dict[str, object]:
+        """Of a batch that does not run here: it ended, was never sent, or runs somewhere else."""
+        order, stopped = self._order, self._stopped
+        counts, jobs = await to_thread.run_sync(counts_on_disk, self._workspace.batch(order.batch_id))
+        state = self._state(is_begun=bool(jobs), has_ended=len(jobs) >= order.jobs and not open_jobs(counts))
+        saved = [each for each in jobs if each.state == State.SAVED][-SHOWN:]
+        told = {
+            "state": state,
+            "counts": dict(counts),
+            "newest": [{"name": text_of(each.name, 60), "files": list(each.files)} for each in saved],
+            "why": None if stopped is None else why(stopped),
+            "come_back_in": ELSEWHERE_PAUSE if state == "elsewhere" else None,
+            "next": self._next(state),
+        }
+        return _given(told)
+
+    def _state(self, *, is_begun: bool, has_ended: bool) -> str:
+        """Of a batch that does not run here.
+
+        Args:
+            is_begun: whether it has results.
+            has_ended: whether all its jobs have come to their end; says nothing of jobs that are made anew.
+        """
+        if self._order.ended:
+            return "ended"
+        if self._stopped is not None:
+            return "stopped"
+        if self._order.allowed is not None:
+            return "elsewhere"
+        if not is_begun:
+            return "planned"
+        return "ended" if has_ended else "elsewhere"  # a person has run it from the command line
+
+    def _next(self, state: str) -> str:
+        batch, plan = self._order.batch_id, self._order.plan_id
+        return {
+            "running": f'wait("{batch}")',
+            "ended": f'look("{batch}")',
+            "planned": f'submit("{plan}")',
+            "elsewhere": f'another process works on it; wait("{batch}") later',
+            "stopped": f'do what "why" says, then submit("{plan}"): it goes on, and nothing is paid twice',
+        }[state]
+
+    def _when(self, summary: Summary) -> dict[str, object]:
+        """When to come back, by the forecast."""
+        waiting = summary.counts.get(State.PLANNED, 0)
+        left = max(0.0, self._client.expected_end(waiting=waiting) - anyio.current_time())
+        return {"seconds_left": round(left), "come_back_in": min(LONGEST_PAUSE, max(1, round(left)))}
+
+    def _saved(self, result: JobResult) -> dict[str, object]:
+        return _given(
+            {
+                "name": text_of(result.name, 60),
+                "files": [self._workspace.shown(path) for path in result.files],
+                "mismatches": list(result.mismatches),
+            }
+        )
+
+
+def progress(summary: Summary) -> str:
+    """How a batch stands, on one line."""
+    counts = ", ".join(f"{count} {state}" for state, count in summary.counts.items())
+    return f"{counts}; {credit_count(summary.credits_used - summary.credits_refunded)}"
+
+
+def why(stopped: Exception) -> dict[str, object]:
+    """What stopped a batch, in few words."""
+    if isinstance(stopped, SeedanceError):
+        told = explained(stopped)
+        return {name: told[name] for name in ("error", "message", "what_to_do", "money_moved")}
+    if isinstance(stopped, RefusedError):
+        return {"error": stopped.kind, "message": stopped.message, "what_to_do": stopped.what_to_do}
+    return {"error": type(stopped).__name__, "what_to_do": "tell the person; the server's log says more"}
+
+
+def _credits(summary: Summary) -> dict[str, object]:
+    refunded = summary.credits_refunded or None
+    return _given({"used": summary.credits_used, "refunded": refunded, "cap": summary.max_credits})
+
+
+def _failed(result: JobResult) -> dict[str, object]:
+    error = None if result.error is None else text_of(result.error.message, 160)
+    return _given({"name": text_of(result.name, 60), "state": str(result.state), "error": error})
+
+
+def _given(facts: Mapping[str, object]) -> dict[str, object]:
+    """The facts without those that say nothing."""
+    empty: Iterable[object] = (None, [], {})
+    return {name: value for name, value in facts.items() if value not in empty}

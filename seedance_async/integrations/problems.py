@@ -1,0 +1,138 @@
+"""The answer of a web backend to each error of the tree: one table, for every framework. Pure.
+
+The body is a problem document of RFC 9457 (``application/problem+json``)::
+
+    {"title": "ValidationError", "status": 422, "detail": "…", "idempotency_key": "…", "task_id": "sd2_…",
+     "errors": [{"field": "duration", "detail": "…"}]}
+
+``title`` is the class's name, for programs; ``detail`` is for people. ``idempotency_key`` and ``task_id`` are
+there where they are known: by those, what was paid is collected. ``errors`` are the problems of a request,
+field by field.
+
+A status tells the backend's own client whose turn it is: 4xx, its own; 402, whoever pays; 502 and 504, the
+vendor's; 503, try again; 500, whoever runs the backend. What a 500 is about, and a refused key, is not told
+to strangers: it may name files of the machine.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from typing import Final
+
+from attrs import field, frozen
+
+from seedance_async import errors
+from seedance_async.errors import SeedanceError
+
+MEDIA_TYPE: Final = "application/problem+json"
+
+STATUS: Final[dict[type[SeedanceError], int]] = {
+    errors.ValidationError: 422,
+    errors.ManifestError: 422,
+    errors.MediaError: 422,
+    errors.InvalidRequestError: 422,
+    errors.NotFoundError: 404,
+    errors.IdempotencyConflictError: 409,
+    errors.InsufficientCreditsError: 402,
+    errors.CreditCapError: 402,
+    errors.UnauthorizedError: 502,  # not 401: it is the backend's key that is refused, not its client's
+    errors.RateLimitedError: 503,  # not 429: the account's limit is everybody's, not this client's
+    errors.ServiceBusyError: 503,
+    errors.ClientStateError: 503,
+    errors.InternalServerError: 502,
+    errors.ApiError: 502,
+    errors.UncertainSubmissionError: 502,
+    errors.UnexpectedReplyError: 502,
+    errors.TaskFailedError: 502,
+    errors.OutputMissingError: 502,
+    errors.DownloadError: 502,
+    errors.CanaryError: 502,
+    errors.ConnectionFailedError: 504,
+    errors.WaitTimeoutError: 504,
+    errors.ConfigurationError: 500,
+    errors.JournalError: 500,
+    errors.RecordError: 500,
+    SeedanceError: 500,
+}
+"""The status of each class; a class that is not there has that of its base."""
+
+PRIVATE: Final = "this application cannot use the API at the moment; its log says why"
+
+RETRY_AFTER: Final = 5.0
+"""Seconds that a client is asked to wait for a 503 of which no more is known."""
+
+
+@frozen(kw_only=True)
+class Problem:
+    """An answer.
+
+    Attributes:
+        status: of HTTP.
+        document: the body, as JSON values.
+        headers: beside the type of the content.
+    """
+
+    status: int
+    document: dict[str, object]
+    headers: dict[str, str] = field(factory=dict)
+
+    @property
+    def body(self) -> bytes:
+        """The body in bytes."""
+        return json.dumps(self.document, ensure_ascii=False).encode()
+
+
+def problem_of(error: SeedanceError) -> Problem:
+    """The answer that tells of an error."""
+    status = status_of(type(error))
+    document: dict[str, object] = {
+        "title": type(error).__name__,
+        "status": status,
+        "detail": PRIVATE if is_private(error) else error.message,
+    }
+    handles = {"idempotency_key": error.idempotency_key, "task_id": error.task_id}
+    document |= {name: value for name, value in handles.items() if value is not None}
+    if isinstance(error, errors.ValidationError):
+        document["errors"] = [{"field": name, "detail": reason} for name, reason in error.problems]
+    return Problem(status=status, document=document, headers=_headers(error, status))
+
+
+def status_of(kind: type[SeedanceError]) -> int:
+    """The status for a class of errors."""
+    return next(STATUS[base] for base in kind.__mro__ if base in STATUS)
+
+
+def is_private(error: SeedanceError) -> bool:
+    """Whether an error is told to whoever runs the backend only; it belongs in the log."""
+    return status_of(type(error)) == 500 or isinstance(error, errors.UnauthorizedError)
+
+
+def _headers(error: SeedanceError, status: int) -> dict[str, str]:
+    if status != 503:
+        return {}
+    asked_for = error.retry_after if isinstance(error, errors.ApiError) else None
+    return {"Retry-After": str(math.ceil(asked_for or RETRY_AFTER))}
+
+
+SCHEMA: Final[dict[str, object]] = {
+    "title": "Problem",
+    "type": "object",
+    "properties": {
+        "title": {"type": "string"},
+        "status": {"type": "integer"},
+        "detail": {"type": "string"},
+        "idempotency_key": {"type": "string"},
+        "task_id": {"type": "string"},
+        "errors": {
+            "type": "array",
+            "items": {
+                "type": "object",
+                "properties": {"field": {"type": "string"}, "detail": {"type": "string"}},
+                "required": ["field", "detail"],
+            },
+        },
+    },
+    "required": ["title", "status", "detail"],
+}
+"""The JSON schema of a problem document."""

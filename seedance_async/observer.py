@@ -1,0 +1,262 @@
+"""The observer of a client: it tells the caller's hook and OpenTelemetry of what happens.
+
+Whatever raises here is logged and changes nothing: an attempt may be paid.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Final, TypeVar
+
+import anyio
+
+from seedance_async import clocks
+from seedance_async.client_events import (
+    AttemptEnded,
+    ClientEvent,
+    RetryPlanned,
+    SubmissionAccepted,
+    TaskFinished,
+)
+from seedance_async.errors import ConfigurationError
+from seedance_async.foreign import place
+from seedance_async.logs import Log
+from seedance_async.protocol import Call, Failure, Reply
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Mapping
+    from contextlib import AbstractContextManager
+
+    from opentelemetry.trace import Span
+    from yarl import URL
+
+    from seedance_async.models import Request, Submission, Task
+    from seedance_async.telemetry import Telemetry
+
+Value = TypeVar("Value")
+
+log: Log = Log(__name__)
+
+TASKS: Final = "/tasks/"
+
+
+class Observer:
+    """Tells of one client.
+
+    Args:
+        hook: called with every event, in the client's loop; it has to return at once. None for no hook.
+    """
+
+    def __init__(self, hook: Callable[[ClientEvent], object] | None = None) -> None:
+        if hook is not None and not callable(hook):
+            raise ConfigurationError(f"on_event must be callable; got {type(hook).__name__}")
+        self._hook = hook
+        self._telemetry = _guarded(_telemetry)
+
+    @contextmanager
+    def attempt(self, call: Call, base_url: URL, *, number: int, resends: int) -> Iterator[AttemptWatch]:
+        """Watch one attempt: it is told of when the block ends, unless it was never sent."""
+        watch = AttemptWatch(call, number=number, resends=resends)
+        server: dict[str, str | int] = {"server.address": base_url.host or ""}
+        if base_url.port is not None:
+            server["server.port"] = base_url.port
+        with _entered(self._opening(watch, server, f"{base_url}{call.path}")) as span:
+            try:
+                yield watch
+            except BaseException as error:
+                watch.error = type(error).__name__
+                raise
+            finally:
+                if watch.was_sent:
+                    event = watch.event()
+                    if self._telemetry is not None and span is not None:
+                        telemetry, seen = self._telemetry, span
+                        _guarded(lambda: telemetry.attempt_ended(seen, event, server))
+                    self._tell(event)
+
+    @contextmanager
+    def work(self, name: str, request: Request | None = None, **facts: str) -> Iterator[Work]:
+        """Watch something that a caller waits for; attempts in the block belong to it.
+
+        Args:
+            name: of the span, such as ``generate``.
+            request: what is made.
+            facts: more attributes.
+        """
+        attributes = {f"seedance.{key.replace('_', '.')}": value for key, value in facts.items()}
+        if request is not None:
+            attributes["seedance.model"] = request.model
+        opening = None if self._telemetry is None else self._telemetry.work(f"seedance.{name}", attributes)
+        with _entered(opening) as span:
+            yield Work(span)
+
+    def retry(self, call: Call, failure: Failure, seconds: float) -> None:
+        """A call is sent again after so many seconds."""
+        self._tell(
+            RetryPlanned(
+                method=call.method,
+                route=route_of(call),
+                error=type(failure.error).__name__,
+                seconds=seconds,
+                idempotency_key=call.idempotency_key,
+            )
+        )
+
+    def accepted(self, submission: Submission) -> None:
+        """A POST was accepted."""
+        self._tell(
+            SubmissionAccepted(
+                model=submission.model,
+                task_ids=submission.task_ids,
+                credits_used=submission.credits_used,
+                balance=submission.remaining_credits,
+                idempotency_key=submission.idempotency_key,
+            )
+        )
+
+    def finished(self, task: Task, *, seconds: float) -> None:
+        """A task is final."""
+        self._tell(
+            TaskFinished(
+                task_id=task.id,
+                model=task.model,
+                status=task.status,
+                seconds=seconds,
+                credits_used=task.credits_used,
+                credits_refunded=task.credits_refunded,
+            )
+        )
+
+    def _tell(self, event: ClientEvent) -> None:
+        if (telemetry := self._telemetry) is not None:
+            _guarded(lambda: telemetry.told(event))
+        if (hook := self._hook) is not None:
+            _guarded(lambda: hook(event))
+
+    def _opening(
+        self, watch: AttemptWatch, server: Mapping[str, str | int], url: str
+    ) -> AbstractContextManager[Span] | None:
+        if self._telemetry is None:
+            return None
+        attributes: dict[str, str | int] = {
+            "http.request.method": watch.call.method,
+            "url.full": url,
+            "url.template": watch.route,
+            **server,
+        }
+        if watch.resends:
+            attributes["http.request.resend_count"] = watch.resends
+        return self._telemetry.attempt(watch.call.method, watch.route, attributes)
+
+
+class AttemptWatch:
+    """One attempt, while it is on the wire.
+
+    Attributes:
+        call: what is sent.
+        route: its path, without the id of a task.
+        resends: how often it was on the wire before.
+        error: the class of the error that it ended with.
+        was_sent: False once it is known that it was never sent.
+    """
+
+    def __init__(self, call: Call, *, number: int, resends: int) -> None:
+        self.call = call
+        self.route = route_of(call)
+        self.resends = resends
+        self.error: str | None = None
+        self.was_sent = True
+        self._status: int | None = None
+        self._number = number
+        self._began = anyio.current_time()
+        self._started_at = datetime.fromtimestamp(clocks.wall_now(), UTC)
+
+    def ended(self, reply: Reply | Failure | None, outcome: object) -> None:
+        """Note the end.
+
+        Args:
+            reply: what came over the wire; None if nothing was sent.
+            outcome: what was made of it.
+        """
+        self.was_sent = reply is not None
+        if isinstance(reply, Reply):
+            self._status = reply.status
+        if isinstance(outcome, Failure):
+            self.error = type(outcome.error).__name__
+
+    def event(self) -> AttemptEnded:
+        """What is told of it."""
+        is_poll = self.route != self.call.path
+        return AttemptEnded(
+            method=self.call.method,
+            route=self.route,
+            number=self._number,
+            resends=self.resends,
+            status=self._status,
+            error=self.error,
+            started_at=self._started_at,
+            seconds=anyio.current_time() - self._began,
+            idempotency_key=self.call.idempotency_key,
+            task_id=self.call.path.removeprefix(TASKS) if is_poll else None,
+        )
+
+
+class Work:
+    """Something that a caller waits for.
+
+    Args:
+        span: of OpenTelemetry, if there is any.
+    """
+
+    def __init__(self, span: Span | None) -> None:
+        self._span = span
+
+    def accepted(self, submission: Submission) -> None:
+        """Note what was paid for it."""
+        if (span := self._span) is None:
+            return
+        _guarded(lambda: span.set_attribute("seedance.task.ids", submission.task_ids))
+        if (credits_used := submission.credits_used) is not None:
+            _guarded(lambda: span.set_attribute("seedance.credits.used", credits_used))
+        if (key := submission.idempotency_key) is not None:
+            _guarded(lambda: span.set_attribute("seedance.idempotency_key", key))
+
+
+def route_of(call: Call) -> str:
+    """The path of a call, with ``{id}`` for the id of a task."""
+    return f"{TASKS}{{id}}" if call.path.startswith(TASKS) else call.path
+
+
+def _telemetry() -> Telemetry | None:
+    try:
+        from seedance_async.telemetry import Telemetry  # noqa: PLC0415 - an extra
+    except ImportError:
+        return None
+    return Telemetry()
+
+
+@contextmanager
+def _entered(opening: AbstractContextManager[Span] | None) -> Iterator[Span | None]:
+    """The block inside of a span; what processors of spans raise at its begin or end is logged."""
+    span = None if opening is None else _guarded(opening.__enter__)
+    if opening is None or span is None:
+        yield None
+        return
+    try:
+        yield span
+    except BaseException as error:
+        problem = error
+        _guarded(lambda: opening.__exit__(type(problem), problem, None))
+        raise
+    _guarded(lambda: opening.__exit__(None, None, None))
+
+
+def _guarded(foreign: Callable[[], Value]) -> Value | None:
+    """What code that is not ours returns; None, and a line in the log, where it raises."""
+    try:
+        return foreign()
+    except (Exception, asyncio.CancelledError) as problem:  # the latter out of a future: nothing here awaits
+        log.warning("a watcher of the client failed: %s", place(problem))
+        return None

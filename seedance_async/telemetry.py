@@ -1,0 +1,121 @@
+"""OpenTelemetry: the one module that knows it. Imported where ``opentelemetry-api`` is installed.
+
+Spans, by the tracer ``seedance_async``:
+
+| name | kind | of | |---|---|---| | ``seedance.generate`` | internal | a request, from its submit to the end
+of its tasks: ``generate``, ``as_completed`` | | ``seedance.submit`` | internal | a POST that a caller waits
+for, with its retries | | ``seedance.wait`` | internal | the waiting for a task by its id | | ``seedance.job``
+| internal | a job of a batch, from its intent to its result | | ``POST /video/seedance2``, ``GET
+/tasks/{id}`` | client | an attempt, child of the span that it is made for |
+
+Attempts follow the semantic conventions for HTTP clients 1.23 and later. The others have ``seedance.model``,
+``seedance.task.ids``, ``seedance.credits.used``, ``seedance.idempotency_key`` and, in a batch,
+``seedance.job.name``. No span has a prompt, the API key or the URL of a file; an error is named by its class.
+
+Metrics, by the meter ``seedance_async``: ``http.client.request.duration`` (s), ``seedance.client.retries``,
+``seedance.client.credits.used``, ``seedance.client.credits.refunded``, ``seedance.client.task.duration`` (s).
+"""
+
+from __future__ import annotations
+
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Final
+
+from opentelemetry import metrics, trace
+from opentelemetry.trace import Span, SpanKind, Status, StatusCode
+
+from seedance_async.client_events import AttemptEnded, RetryPlanned, SubmissionAccepted, TaskFinished
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+    from opentelemetry.util.types import AttributeValue
+
+    from seedance_async.client_events import ClientEvent
+
+NAME: Final = "seedance_async"
+REQUEST_SECONDS: Final = [0.005, 0.01, 0.025, 0.05, 0.075, 0.1, 0.25, 0.5, 0.75, 1, 2.5, 5, 7.5, 10]
+"""The buckets that the semantic conventions ask for."""
+
+TASK_SECONDS: Final = [15, 30, 60, 90, 120, 150, 180, 240, 300, 450, 600, 1200]
+
+
+class Telemetry:
+    """Spans and metrics of one client. Without an SDK in the process, all of it does nothing."""
+
+    def __init__(self) -> None:
+        self._tracer = trace.get_tracer(NAME)
+        meter = metrics.get_meter(NAME)
+        self._requests = meter.create_histogram(
+            "http.client.request.duration",
+            unit="s",
+            description="Duration of HTTP client requests.",
+            explicit_bucket_boundaries_advisory=REQUEST_SECONDS,
+        )
+        self._tasks = meter.create_histogram(
+            "seedance.client.task.duration",
+            unit="s",
+            description="From the acceptance of a task to its end.",
+            explicit_bucket_boundaries_advisory=TASK_SECONDS,
+        )
+        self._retries = meter.create_counter(
+            "seedance.client.retries", unit="{call}", description="Calls that were sent again."
+        )
+        self._used = meter.create_counter(
+            "seedance.client.credits.used", unit="{credit}", description="Credits charged."
+        )
+        self._refunded = meter.create_counter(
+            "seedance.client.credits.refunded", unit="{credit}", description="Credits given back."
+        )
+
+    @contextmanager
+    def work(self, name: str, attributes: Mapping[str, AttributeValue]) -> Iterator[Span]:
+        """A span of the caller's work, in which attempts become children."""
+        with self._span(name, SpanKind.INTERNAL, attributes) as span:
+            yield span
+
+    @contextmanager
+    def attempt(self, method: str, route: str, attributes: Mapping[str, AttributeValue]) -> Iterator[Span]:
+        """A span of one attempt."""
+        with self._span(f"{method} {route}", SpanKind.CLIENT, attributes) as span:
+            yield span
+
+    def attempt_ended(self, span: Span, event: AttemptEnded, server: Mapping[str, AttributeValue]) -> None:
+        """Say how an attempt has ended, in its span and in the metric."""
+        facts: dict[str, AttributeValue] = {}
+        if event.status is not None:
+            facts["http.response.status_code"] = event.status
+        if event.error is not None:
+            has_status = event.status is not None and event.status >= 400
+            facts["error.type"] = str(event.status) if has_status else event.error
+            span.set_status(Status(StatusCode.ERROR))
+        span.set_attributes(facts)
+        names = {"http.request.method": event.method, "url.template": event.route}
+        self._requests.record(event.seconds, {**names, **server, **facts})
+
+    def told(self, event: ClientEvent) -> None:
+        """Count what an event tells of."""
+        match event:
+            case RetryPlanned():
+                self._retries.add(1, {"http.request.method": event.method, "error.type": event.error})
+            case SubmissionAccepted():
+                self._used.add(event.credits_used or 0, {"seedance.model": event.model})
+            case TaskFinished():
+                names = {"seedance.model": event.model, "seedance.status": event.status}
+                self._tasks.record(event.seconds, names)
+                self._refunded.add(event.credits_refunded or 0, {"seedance.model": event.model})
+            case AttemptEnded():
+                pass  # counted with its span
+
+    @contextmanager
+    def _span(self, name: str, kind: SpanKind, attributes: Mapping[str, AttributeValue]) -> Iterator[Span]:
+        """A span that is current in the block. Exceptions are named, not recorded: texts may be private."""
+        with self._tracer.start_as_current_span(
+            name, kind=kind, attributes=attributes, record_exception=False, set_status_on_exception=False
+        ) as span:
+            try:
+                yield span
+            except BaseException as error:
+                span.set_attribute("error.type", type(error).__name__)
+                span.set_status(Status(StatusCode.ERROR))
+                raise

@@ -1,0 +1,131 @@
+"""Turns of the schedule for POSTs that belong together, until nothing more of them is to be sent."""
+
+from __future__ import annotations
+
+from contextlib import asynccontextmanager
+from typing import TYPE_CHECKING, TypeVar
+
+import anyio
+from anyio import lowlevel
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Awaitable, Sequence
+
+    from seedance_async.budget.gate import Slot
+    from seedance_async.engine import Engine
+    from seedance_async.errors import SeedanceError
+    from seedance_async.models import Kind, Task
+    from seedance_async.scheduling.dispatcher import Turn
+    from seedance_async.scheduling.poller import Follower
+
+Answer = TypeVar("Answer")
+
+
+class Turns:
+    """Turns for POSTs, and the following of their tasks.
+
+    Args:
+        engine: of the client.
+
+    Attributes:
+        stopped: why nothing more is submitted; None while that is not so.
+        left: whether the caller has left; nobody listens to results any more.
+    """
+
+    def __init__(self, engine: Engine) -> None:
+        self.stopped: SeedanceError | None = None
+        self.left: bool = False
+        self._engine = engine
+        self._turns: set[Turn] = set()
+        self._waits: set[anyio.CancelScope] = set()
+        self._followers: set[Follower] = set()
+
+    @asynccontextmanager
+    async def turn(
+        self, kind: Kind, then: Sequence[Kind] = (), *, with_media: bool = False
+    ) -> AsyncIterator[Slot | None]:
+        """Wait until the schedule submits an item of this kind; its POST counts as under way in the block.
+
+        Args:
+            kind: of the item.
+            then: the kinds of items that wait for its result, and for each other, one after the other.
+            with_media: it brings reference media, whose number the server may limit.
+
+        Yields:
+            The slot to send it with; None if the stream was stopped before.
+        """
+        reference: Slot | None = None
+        try:
+            while True:
+                reference = await self._reference() if with_media else None
+                async with self._scheduled(kind, then) as slot:
+                    limited = with_media and reference is None and self._engine.references.applies
+                    if slot is None or not limited:
+                        yield slot
+                        return
+                    slot.cancel()  # the limit was learned meanwhile
+        finally:
+            if reference is not None:
+                reference.settle()
+
+    async def _reference(self) -> Slot | None:
+        """A slot for reference media where they are limited; None also if the stream is stopped meanwhile."""
+        if self.stopped is None:
+            with anyio.CancelScope() as wait:
+                self._waits.add(wait)
+                try:
+                    return await self._engine.references.acquire()
+                finally:
+                    self._waits.remove(wait)
+        return None
+
+    @asynccontextmanager
+    async def _scheduled(self, kind: Kind, then: Sequence[Kind]) -> AsyncIterator[Slot | None]:
+        if self.stopped is not None:
+            yield None
+            return
+        turn = self._engine.dispatcher.turn(kind, then)
+        self._turns.add(turn)
+        try:
+            async with turn as slot:
+                self._turns.discard(turn)
+                if slot is not None and (self.left or self.stopped is not None):  # in the very same moment
+                    slot.cancel()
+                    slot = None  # noqa: PLW2901 - nothing may be sent any more
+                yield slot
+        finally:
+            self._turns.discard(turn)
+
+    async def protect(self, post: Awaitable[Answer]) -> Answer | None:
+        """Await a POST that no cancellation ends, but for that after the grace; then the answer is None."""
+        answers = []
+        with self._engine.posts.one(self):
+            answers.append(await post)
+        if not answers:
+            await lowlevel.checkpoint()  # the stream may be cancelled, too
+        return answers[0] if answers else None
+
+    async def outcomes(self, followers: Sequence[Follower]) -> list[Task | SeedanceError]:
+        """The end of each task that is followed: the final task, or the error that ended the waiting."""
+        self._followers.update(followers)
+        try:
+            return [await follower.outcome() for follower in followers]
+        finally:
+            self._followers.difference_update(followers)
+            for follower in followers:
+                follower.stop()
+
+    def stop(self, error: SeedanceError, *, collect: bool = True) -> None:
+        """Submit nothing more. What is accepted is still collected, unless ``collect`` is false."""
+        self.stopped = self.stopped or error
+        for turn in list(self._turns):
+            self._engine.dispatcher.withdraw(turn)
+        for wait in self._waits:
+            wait.cancel()
+        if not collect:
+            for follower in self._followers:
+                follower.end(error.about(task_id=follower.task_id))
+
+    async def last_answers(self) -> None:
+        """Give these POSTs on the wire their grace."""
+        await self._engine.posts.last_answers(self)

@@ -1,0 +1,239 @@
+"""Batches on the distributed engine: the same states, errors and rules of paying as on one host."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+from urllib.parse import unquote
+
+import anyio
+import pytest
+
+from seedance_async import (
+    ClientStateError,
+    ConfigurationError,
+    CreditCapError,
+    GptImage2,
+    InsufficientCreditsError,
+    Job,
+    ManifestError,
+    NanoBananaPro,
+    Seedance2Video,
+    StaleKeyError,
+    TaskFailedError,
+    UnauthorizedError,
+    UncertainSubmissionError,
+)
+from seedance_async.batch.states import State
+from seedance_async.errors import InvalidRequestError
+from seedance_async.exit_codes import ExitCode
+from seedance_async.integrations.engine import BatchEngine
+from seedance_async.sandbox import Sandbox
+from tests.engine.helpers import SPEED, client_of, made
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+    from pathlib import Path
+
+    from tests.rooms.s3 import Bucket
+
+
+@pytest.fixture
+def anyio_backend() -> str:
+    """The real clock: DBOS has threads of its own."""
+    return "asyncio"
+
+
+@pytest.fixture
+async def sandbox() -> AsyncIterator[Sandbox]:
+    """A fast one."""
+    async with Sandbox(speed=SPEED) as sandbox:
+        yield sandbox
+
+
+@pytest.fixture
+def sqlite_url(tmp_path: Path) -> str:
+    """A database without a server."""
+    return f"sqlite:///{tmp_path}/engine.sqlite"
+
+
+@pytest.fixture(params=["sqlite_url", "postgres_url"])
+def url(request: pytest.FixtureRequest) -> str:
+    """A database of either sort."""
+    return str(request.getfixturevalue(request.param))
+
+
+def picture(name: str, words: str = "") -> Job:
+    """A cheap job."""
+    return Job(NanoBananaPro(prompt=f"A boat called {name} {words}", output_format="jpeg"), name=name)
+
+
+async def test_every_job_is_made_once_however_often_it_is_enqueued(
+    sandbox: Sandbox, url: str, tmp_path: Path
+) -> None:
+    """Links are resolved, shared names make folders, and the second time all is there already."""
+    still = picture("still")
+    clip = Job(Seedance2Video(prompt="It sails", image_url=still.link("image"), duration=4), name="clip")
+    jobs = [still, clip, Job(GptImage2(prompt="A harbour at dawn"), name="harbour/dawn")]
+
+    first, summary = await made(sandbox, url, jobs, tmp_path / "out")
+    again, _ = await made(sandbox, url, jobs, tmp_path / "out")
+
+    assert {State.SAVED} == {result.state for result in first.values()}
+    assert (3, ExitCode.OK) == (len(sandbox.paid_tasks), summary.exit_code)
+    (sent,) = (record.body for record in sandbox.requests if b"It sails" in record.body)
+    assert first["still"].urls[0].encode() in sent, "the URL of the still stands in the link's place"
+    files = sorted(path.relative_to(tmp_path / "out").as_posix() for path in (tmp_path / "out").rglob("*.*"))
+    assert ["clip.mp4", "clip.mp4.json", "harbour/dawn.png", "harbour/dawn.png.json"] == [
+        name for name in files if "frame" not in name and "still" not in name
+    ]
+    assert {name: result.task_ids for name, result in first.items()} == {
+        name: result.task_ids for name, result in again.items()
+    }
+    assert all(result.earlier for result in again.values())
+
+
+async def test_errors_end_where_they_end_on_one_host(sandbox: Sandbox, url: str, tmp_path: Path) -> None:
+    """Failed, refused, uncertain and blocked, with the errors of their classes."""
+    failing = picture("failing", "[[sandbox:fail]]")
+    jobs = [
+        failing,
+        Job(Seedance2Video(prompt="It sails", image_url=failing.link("image"), duration=4), name="blocked"),
+        picture("refused", "[[fault:invalid_request*9]]"),
+        picture("lost", "[[fault:drop*99]]"),
+        picture("good"),
+    ]
+
+    results, summary = await made(sandbox, url, jobs, tmp_path / "out")
+
+    assert {
+        "failing": State.FAILED,
+        "blocked": State.BLOCKED,
+        "refused": State.REFUSED,
+        "lost": State.UNCERTAIN,
+        "good": State.SAVED,
+    } == {name: result.state for name, result in results.items()}
+    assert isinstance(results["failing"].error, TaskFailedError)
+    assert isinstance(results["refused"].error, InvalidRequestError)
+    assert isinstance(results["lost"].error, UncertainSubmissionError)
+    assert results["lost"].error.idempotency_key == results["lost"].idempotency_key is not None
+    assert results["blocked"].idempotency_key is None
+    assert ExitCode.UNCERTAIN == summary.exit_code
+
+
+async def test_without_credits_it_stops_and_goes_on_under_the_same_key(
+    sqlite_url: str, tmp_path: Path
+) -> None:
+    """402 proves that nothing was charged: the job stays planned, and goes on when it is enqueued again."""
+    async with Sandbox(speed=SPEED, credits=0) as sandbox:
+        stopped, before = await made(sandbox, sqlite_url, [picture("boat")], tmp_path / "out")
+        sandbox.top_up(1000)
+        results, after = await made(sandbox, sqlite_url, [picture("boat")], tmp_path / "out")
+
+    assert (State.PLANNED, ExitCode.OUT_OF_CREDITS) == (stopped["boat"].state, before.exit_code)
+    assert isinstance(before.stopped, InsufficientCreditsError)
+    assert (State.SAVED, ExitCode.OK) == (results["boat"].state, after.exit_code)
+    keys = {record.idempotency_key for record in sandbox.requests if record.endpoint == "submit"}
+    assert {results["boat"].idempotency_key} == keys
+
+
+async def test_a_cap_holds_and_a_higher_one_lets_the_rest_through(
+    sandbox: Sandbox, url: str, tmp_path: Path
+) -> None:
+    """The cap is one row: what is spent and reserved never exceeds it."""
+    jobs = [picture(f"boat-{number}") for number in range(4)]
+
+    capped, before = await made(sandbox, url, jobs, tmp_path / "out", max_credits=30)
+    paid = len(sandbox.paid_tasks)
+    results, after = await made(sandbox, url, jobs, tmp_path / "out", max_credits=100)
+
+    assert (2, ExitCode.OUT_OF_CREDITS) == (paid, before.exit_code)
+    left = [result for result in capped.values() if result.state is State.PLANNED]
+    assert [True, True] == [isinstance(result.error, CreditCapError) for result in left]
+    assert (4, ExitCode.OK, 48) == (len(sandbox.paid_tasks), after.exit_code, after.credits_used)
+    assert {State.SAVED} == {result.state for result in results.values()}
+
+
+async def test_a_lost_answer_is_asked_for_under_its_key_and_a_stale_one_is_not(
+    sandbox: Sandbox, sqlite_url: str, tmp_path: Path
+) -> None:
+    """The rule of twenty hours holds over runs: what is older stays uncertain, and nothing is sent."""
+    lost = picture("lost", "[[fault:drop*4]]")
+    first, _ = await made(sandbox, sqlite_url, [lost], tmp_path / "out")
+    posts = sum(record.endpoint == "submit" for record in sandbox.requests)
+
+    stale, _ = await made(sandbox, sqlite_url, [lost], tmp_path / "out", replay_window=0.0)
+    assert posts == sum(record.endpoint == "submit" for record in sandbox.requests)
+    collected, _ = await made(sandbox, sqlite_url, [lost], tmp_path / "out")
+
+    assert State.UNCERTAIN == first["lost"].state == stale["lost"].state
+    assert isinstance(stale["lost"].error, StaleKeyError)
+    assert (State.SAVED, 1) == (collected["lost"].state, len(sandbox.paid_tasks))
+    sent = {
+        (record.idempotency_key, record.body) for record in sandbox.requests if record.endpoint == "submit"
+    }
+    assert 1 == len(sent), "the same bytes under the same key, every time"
+
+
+async def test_a_refused_key_ends_the_worker(sandbox: Sandbox, sqlite_url: str, tmp_path: Path) -> None:
+    """401 stops everything; nothing is lost by it."""
+    with pytest.RaisesGroup(UnauthorizedError, flatten_subgroups=True):
+        await made(sandbox, sqlite_url, [picture("boat")], tmp_path / "out", key="sk_test_another")
+
+    results, _ = await made(sandbox, sqlite_url, [picture("boat")], tmp_path / "out")
+    assert State.SAVED == results["boat"].state
+
+
+async def test_the_jobs_of_one_account_are_not_sent_by_another(sqlite_url: str, tmp_path: Path) -> None:
+    """Under another key the server knows none of the idempotency keys: everything would be paid again."""
+    async with Sandbox(speed=SPEED) as sandbox:
+        await made(sandbox, sqlite_url, [picture("boat")], tmp_path / "out")
+    async with Sandbox(speed=SPEED) as other, BatchEngine(sqlite_url) as engine, client_of(other) as client:
+        with pytest.raises(ConfigurationError, match="another account"):
+            await engine.work(client, tmp_path / "out")
+
+    assert [] == [record for record in other.requests if record.endpoint == "submit"]
+
+
+async def test_the_key_is_not_in_the_database(sandbox: Sandbox, sqlite_url: str, tmp_path: Path) -> None:
+    """Nor in anything beside it."""
+    await made(sandbox, sqlite_url, [picture("boat", "[[fault:drop]]")], tmp_path / "out")
+
+    files = [path for path in tmp_path.rglob("*") if path.is_file()]
+    assert any(b"A boat called boat" in path.read_bytes() for path in files)
+    assert [] == [path for path in files if sandbox.api_key.encode() in path.read_bytes()]
+
+
+async def test_files_go_to_an_object_store(
+    sandbox: Sandbox, sqlite_url: str, bucket: Bucket, tmp_path: Path
+) -> None:
+    """Hosts need no directory in common."""
+    results, _ = await made(sandbox, sqlite_url, [picture("in/a/boat")], bucket.url)
+
+    assert ["in/a/boat.jpg"] == [file.as_posix() for file in results["in/a/boat"].files]
+    put = [unquote(key).removeprefix("a prefix/") for key in bucket.seen("PUT")]
+    assert ["in/a/boat.jpg", "in/a/boat.jpg.json"] == put
+
+
+async def test_local_files_are_refused_before_anything_is_enqueued(sqlite_url: str, tmp_path: Path) -> None:
+    """Another host does not have them."""
+    (tmp_path / "still.png").write_bytes(b"\x89PNG\r\n\x1a\n")
+    manifest = tmp_path / "jobs.jsonl"
+    manifest.write_text('{"model": "seedance2", "prompt": "It sails", "image_url": "still.png"}\n')
+
+    async with BatchEngine(sqlite_url) as engine:
+        with pytest.raises(ManifestError, match="line 1"):
+            await engine.enqueue(manifest)
+        assert [] == [result async for result in engine.results()]
+
+
+async def test_a_process_has_one_worker(sandbox: Sandbox, sqlite_url: str, tmp_path: Path) -> None:
+    """DBOS is one to a process; the second is told so, and the first goes on."""
+    async with (
+        BatchEngine(sqlite_url) as engine,
+        client_of(sandbox) as client,
+        anyio.create_task_group() as working,
+    ):
+        await working.start(engine.work, client, tmp_path)
+        with pytest.raises(ClientStateError, match="one DBOS"):
+            await engine.work(client, tmp_path)
+        working.cancel_scope.cancel()

@@ -1,0 +1,335 @@
+"""The budget that hosts share at a server: the file's law, whatever becomes of server and clocks."""
+
+from __future__ import annotations
+
+from collections import Counter
+from contextlib import asynccontextmanager
+from functools import partial
+from itertools import pairwise
+from typing import TYPE_CHECKING
+
+import anyio
+import pytest
+from attrs import evolve
+
+from benchmarks.account import Account, World, sustained, worst_window
+from benchmarks.shared_server import EPOCH, Server
+from seedance_async.budget.gate import Budget
+from seedance_async.budget.shared_memory import FALLBACK_SHARE, fingerprint
+from seedance_async.budget.shared_page import Entry, SharedPage, parsed
+from seedance_async.models import RateLimit
+from seedance_async.sandbox import virtual_time
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Callable, Coroutine
+    from contextlib import AbstractAsyncContextManager
+
+    from seedance_async.budget.gate import Slot
+
+
+LIMIT = RateLimit(requests=30, period=60.0)
+MINUTE = 60.0
+
+
+@asynccontextmanager
+async def serving(*budgets: Budget) -> AsyncIterator[tuple[Budget, ...]]:
+    """Budgets in touch with their server; at the end their processes are killed."""
+    async with anyio.create_task_group() as tasks:
+        for budget in budgets:
+            tasks.start_soon(budget.serve)
+        yield budgets
+        tasks.cancel_scope.cancel()
+
+
+def processes(server: Server, count: int) -> AbstractAsyncContextManager[tuple[Budget, ...]]:
+    """The budgets of so many processes."""
+    return serving(*(Budget(LIMIT, memory=server.memory(LIMIT)) for _ in range(count)))
+
+
+async def answered(slot: Slot) -> None:
+    """A request is answered after a tenth of a second."""
+    await anyio.sleep(0.1)
+    slot.settle()
+
+
+async def run_process(budget: Budget, world: World, *, seconds: float) -> None:
+    """One process at full load for so long; then it is killed."""
+    with anyio.move_on_after(seconds):
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(budget.serve)
+            await world.load(budget, seconds=seconds)
+            tasks.cancel_scope.cancel()
+
+
+def share(
+    *,
+    processes: int = 4,
+    minutes: float = 8,
+    server: Server | None = None,
+    trouble: Callable[[Server], Coroutine[None, None, None]] | None = None,
+    jitter: float = 0.3,
+) -> Account:
+    """Processes of one account at full load, and something that happens to their server; what arrived."""
+    account = Account(algorithm="sliding-log")
+    there = server or Server()
+
+    async def together() -> None:
+        async with anyio.create_task_group() as tasks:
+            for sender in range(processes):
+                world = World(account=account, jitter=jitter, seed=sender, sender=sender)
+                budget = Budget(LIMIT, memory=there.memory(LIMIT))
+                tasks.start_soon(partial(run_process, budget, world, seconds=minutes * MINUTE))
+            if trouble is not None:
+                tasks.start_soon(trouble, there)
+
+    virtual_time.run(together)
+    return account
+
+
+def shares(account: Account) -> list[float]:
+    """Of each process, its requests over an equal share."""
+    sent = Counter(arrival.sender for arrival in account.arrivals)
+    return [count * len(sent) / sent.total() for count in sent.values()]
+
+
+@pytest.mark.parametrize("processes", [1, 2, 4])
+def test_processes_share_the_window_evenly_and_use_all_of_it(processes: int) -> None:
+    """None is refused."""
+    account = share(processes=processes)
+
+    assert worst_window(account.arrivals) <= 30
+    assert not any(arrival.refused for arrival in account.arrivals)
+    assert sustained(account.arrivals) > 0.95 * 30
+    assert all(0.7 < each < 1.3 for each in shares(account))
+
+
+def test_a_slow_way_to_the_server_costs_its_time_only() -> None:
+    """A tenth of a second each way: another continent."""
+    account = share(server=Server(latency=0.1))
+
+    assert worst_window(account.arrivals) <= 30
+    assert sustained(account.arrivals) > 0.9 * 30
+
+
+async def restart(server: Server, *, keep: bool, away: float) -> None:
+    """Three and a half minutes in, the server goes away, and comes back."""
+    await anyio.sleep(3.5 * MINUTE + 0.123)
+    server.is_away = True
+    await anyio.sleep(away)
+    server.restart("second", keep=keep)
+    server.is_away = False
+
+
+@pytest.mark.parametrize("away", [0.0, 1.0, 20.0, 100.0])
+@pytest.mark.parametrize("keep", [True, False], ids=["with its data", "without"])
+def test_a_server_that_is_restarted_opens_no_window(keep: bool, away: float) -> None:
+    """And stops nobody for long."""
+    account = share(trouble=partial(restart, keep=keep, away=away))
+
+    assert worst_window(account.arrivals) <= 30
+    assert not any(arrival.refused for arrival in account.arrivals)
+    instants = [arrival.at for arrival in account.arrivals]
+    assert max(later - earlier for earlier, later in pairwise(instants)) < 2 * MINUTE
+
+
+@pytest.mark.parametrize("step", [3600.0, -3600.0])
+def test_a_server_whose_clock_is_set_opens_no_window(step: float) -> None:
+    """It is taken for another one."""
+
+    async def set_clock(server: Server) -> None:
+        await anyio.sleep(3.5 * MINUTE + 0.123)
+        server.clock = step
+
+    account = share(trouble=set_clock)
+
+    assert worst_window(account.arrivals) <= 30
+    assert not any(arrival.refused for arrival in account.arrivals)
+
+
+def test_a_page_that_is_deleted_opens_no_window() -> None:
+    """Who knows it writes it again."""
+
+    async def delete(server: Server) -> None:
+        for _ in range(5):
+            await anyio.sleep(1.7 * MINUTE + 0.123)
+            server.kept.clear()
+
+    account = share(trouble=delete)
+
+    assert worst_window(account.arrivals) <= 30
+
+
+async def test_away_all_processes_together_use_no_more_than_the_window(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """Each is told once, and goes on."""
+    server = Server(is_away=True)
+    account = Account(algorithm="sliding-log")
+    async with anyio.create_task_group() as tasks:
+        for sender in range(4):
+            world = World(account=account, jitter=0.3, seed=sender, sender=sender)
+            budget = Budget(LIMIT, memory=server.memory(LIMIT))
+            tasks.start_soon(partial(run_process, budget, world, seconds=6 * MINUTE))
+
+    assert worst_window(account.arrivals) <= 30
+    sent = Counter(arrival.sender for arrival in account.arrivals)
+    assert 4 == len(sent)
+    assert all(count >= 6 * int(30 * FALLBACK_SHARE) - 7 for count in sent.values())
+    assert 4 == sum("cannot be reached" in record.message for record in caplog.records)
+
+
+async def test_a_pause_holds_for_everybody() -> None:
+    """Also for a process that has nothing to send when it begins."""
+    server = Server()
+    async with processes(server, 2) as (one, other):
+        slot = await one.acquire()
+        slot.settle(refused=True, retry_after=40.0)
+        await anyio.sleep(1.0)
+        began = anyio.current_time()
+        (await other.acquire()).settle()
+
+    assert anyio.current_time() - began >= 39.0
+
+
+async def test_a_dead_process_frees_its_slots_after_two_periods() -> None:
+    """Nobody lives to see the answers of what it had on the wire."""
+    server = Server()
+    async with processes(server, 1) as (dead,):
+        for _ in range(6):
+            await dead.acquire()
+    async with processes(server, 1) as (heir,):
+        for _ in range(24):
+            (await heir.acquire()).settle()
+        began = anyio.current_time()
+        (await heir.acquire()).settle()
+
+    assert anyio.current_time() - began == pytest.approx(60.0, abs=1.0)
+
+
+async def test_an_interactive_request_goes_before_a_batch_elsewhere() -> None:
+    """Ten times: it has one of the first two slots that come back."""
+    server = Server()
+    order: list[str] = []
+
+    async def batch(budget: Budget) -> None:
+        while True:
+            slot = await budget.acquire()
+            order.append("batch")
+            await anyio.sleep(0.1)
+            slot.settle()
+
+    async with processes(server, 2) as (busy, quiet), anyio.create_task_group() as tasks:
+        tasks.start_soon(batch, busy)
+        quiet.hurry(interactive=True)
+        for turn in range(10):
+            await anyio.sleep(70.0 + 7.0 * turn)
+            before = len(order)
+            slot = await quiet.acquire()
+            assert len(order) - before <= 1
+            slot.settle()
+        tasks.cancel_scope.cancel()
+
+
+async def test_a_stream_of_interactive_requests_and_a_batch_starve_neither() -> None:
+    """The batch has a fifth at least."""
+    server = Server()
+    sent: Counter[str] = Counter()
+
+    async def send(name: str, budget: Budget) -> None:
+        async with anyio.create_task_group() as exchanges:
+            while True:
+                slot = await budget.acquire()
+                sent[name] += 1
+                exchanges.start_soon(answered, slot)
+
+    async with processes(server, 2) as (busy, quiet), anyio.create_task_group() as tasks:
+        quiet.hurry(interactive=True)
+        tasks.start_soon(send, "batch", busy)
+        tasks.start_soon(send, "interactive", quiet)
+        await anyio.sleep(10 * MINUTE)
+        tasks.cancel_scope.cancel()
+
+    assert 0.2 <= sent["batch"] / sent.total() <= 0.5
+
+
+async def test_idle_processes_hardly_ask_the_server() -> None:
+    """Each a read or two and a write in five seconds."""
+    server = Server()
+    async with processes(server, 4):
+        await anyio.sleep(10.0)
+        before = server.asked
+        await anyio.sleep(100.0)
+
+    assert server.asked - before <= 4 * 3 * 20
+
+
+DAMAGE = {
+    "no page": "hello",
+    "another layout": SharedPage().text().replace('"version":1', '"version":2'),
+    "half": SharedPage(entries={"another": Entry(claims=(1.0, 2.0))}).text()[:60],
+}
+
+
+@pytest.mark.parametrize("text", DAMAGE.values(), ids=DAMAGE)
+async def test_a_damaged_page_is_taken_for_a_full_window(text: str) -> None:
+    """Nothing is sent for one period."""
+    server = Server(kept={fingerprint("account"): (7, text)})
+    async with processes(server, 1) as (budget,):
+        (await budget.acquire()).settle()
+
+    assert 60.0 <= anyio.current_time() < 63.0
+
+
+@pytest.mark.parametrize("claim", [float("nan"), float("inf"), EPOCH + 1e9])
+async def test_a_slot_that_cannot_be_returns_as_late_as_any_can(claim: float) -> None:
+    """So whoever writes nonsense into the database stops us for two periods at most."""
+    entry = Entry(claims=(claim,) * 30, seen_at=EPOCH)
+    page = SharedPage(server="first", entries={"another": entry})
+    server = Server(kept={fingerprint("account"): (7, page.text())})
+    async with processes(server, 1) as (budget,):
+        (await budget.acquire()).settle()
+
+    assert 120.0 <= anyio.current_time() < 130.0
+
+
+async def test_the_key_and_the_account_are_not_told() -> None:
+    """The server sees a hash, and numbers."""
+    server = Server()
+    memory = server.memory(LIMIT, account="https://seedance2ai.io 0123abcd")
+    async with serving(Budget(LIMIT, memory=memory)) as (budget,):
+        (await budget.acquire()).settle()
+        await anyio.sleep(1.0)
+
+    (name,) = server.kept
+    assert "seedance" not in name
+    assert "0123abcd" not in f"{server.kept}"
+
+
+async def test_a_take_decided_on_an_older_page_is_decided_again() -> None:
+    """One slot is left, and two reach for it in the same moment."""
+    server = Server(latency=0.05)
+    async with processes(server, 2) as (one, other):
+        for _ in range(29):
+            (await one.acquire()).settle()
+        await anyio.sleep(2.0)
+        taken = []
+
+        async def take(budget: Budget) -> None:
+            (await budget.acquire()).settle()
+            taken.append(anyio.current_time())
+
+        began = anyio.current_time()
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(take, one)
+            tasks.start_soon(take, other)
+
+    assert 1 == sum(at < began + 10.0 for at in taken)
+
+
+def test_a_page_survives_its_text() -> None:
+    """As it was written."""
+    page = SharedPage(
+        server="a", entries={"b": Entry(claims=(1.5,), seen_at=2.0, wait=2)}, paced_until=3.0, in_a_row=2
+    )
+    assert page == parsed(page.text())
+    assert parsed(evolve(page, paced_until=float("-inf")).text()) is not None
