@@ -24,7 +24,7 @@ import aiohttp
 import anyio
 from attrs import define, field
 
-from benchmarks.report import Table
+from benchmarks.report import Size, Table
 from seedance_async.sandbox import Conditions, Sandbox
 
 if TYPE_CHECKING:
@@ -53,9 +53,9 @@ class Seen:
         self.ends[f"{'answers' if time.monotonic() < until else 'after SIGTERM'}: {what.strip()}"] += 1
 
 
-def run(*, quick: bool) -> list[Table]:
+def run(size: Size) -> list[Table]:
     """Run it for a minute, or a few seconds."""
-    seconds, users = (10.0, 40) if quick else (SECONDS, USERS)
+    seconds, users = (10.0, 40) if size is Size.QUICK else (SECONDS, USERS)
     return [asyncio.run(_run(seconds, users))]
 
 

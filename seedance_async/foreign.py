@@ -55,3 +55,21 @@ def place(problem: BaseException) -> str:
     frames = traceback.extract_tb(problem.__traceback__, limit=-1)
     where = [f" at {frame.filename}:{frame.lineno}, in {frame.name}" for frame in frames]
     return type(problem).__name__ + "".join(where)
+
+
+def leave_frames(passing: BaseException, before: BaseException | None) -> None:
+    """Let an exception go on as itself, without what the session put on it: its frames hold the key.
+
+    Args:
+        passing: whatever is neither an answer nor a failure.
+        before: what the caller was already handling; it is the caller's, and stays whole.
+    """
+    if isinstance(passing, Exception):  # a fault in somebody's code: where it was may be known
+        passing.add_note("".join(["raised at\n", *traceback.format_tb(passing.__traceback__)]))
+    inner = passing.__context__
+    if inner is not before and isinstance(inner, asyncio.CancelledError):
+        leave_frames(inner, before)  # anyio looks here for a cancellation of its own
+    elif inner is not before:
+        passing.__context__ = None
+    passing.__cause__ = passing.__traceback__ = None
+    passing.__suppress_context__ = False  # which setting a cause turns on

@@ -18,10 +18,8 @@ What this file guarantees, each for a reason:
 
 from __future__ import annotations
 
-import asyncio
 import random
 import sys
-import traceback
 from typing import TYPE_CHECKING, Final, Protocol, TypeVar
 
 import aiohttp
@@ -44,7 +42,7 @@ from seedance_async.errors import (
     UnexpectedReplyError,
 )
 from seedance_async.fault_points import fault_point
-from seedance_async.foreign import as_reported, cancellations, is_stray, place
+from seedance_async.foreign import as_reported, cancellations, is_stray, leave_frames, place
 from seedance_async.logs import Log
 from seedance_async.models import RetryPolicy, Timeouts
 from seedance_async.network_failures import SESSIONS, foreign_failure, network_failure
@@ -69,7 +67,6 @@ log: Log = Log(__name__)
 
 MAX_BODY_BYTES: Final = 4 * 1024 * 1024
 """An answer of this API is under 2 kB; more than this is not an answer."""
-
 
 READ_HEADERS: Final = ("date", "location", "retry-after", "x-request-id")
 """The headers of an answer that are read."""
@@ -285,7 +282,7 @@ class Transport:
         except BaseException as passing:
             fault = as_reported(passing, code=SESSIONS) if is_stray(passing, since=since) else passing
             where = place(passing)
-            _leave_frames(passing, before)
+            leave_frames(passing, before)
             harmless = call.method == "GET" or (self.callers_session is None and not attempt.sent)
             if not isinstance(fault, Exception) or (harmless and fault is passing):
                 raise
@@ -376,24 +373,6 @@ def _hand_over_key(cancelled: BaseException, key: str) -> None:
     cancelled.idempotency_key = key  # type: ignore[attr-defined]  # a handle for whoever catches it
     cancelled.add_note(message)
     log.warning("cancelled: %s", message)
-
-
-def _leave_frames(passing: BaseException, before: BaseException | None) -> None:
-    """Let an exception go on as itself, without what the session put on it: its frames hold the key.
-
-    Args:
-        passing: whatever is neither an answer nor a failure.
-        before: what the caller was already handling; it is the caller's, and stays whole.
-    """
-    if isinstance(passing, Exception):  # a fault in somebody's code: where it was may be known
-        passing.add_note("".join(["raised at\n", *traceback.format_tb(passing.__traceback__)]))
-    inner = passing.__context__
-    if inner is not before and isinstance(inner, asyncio.CancelledError):
-        _leave_frames(inner, before)  # anyio looks here for a cancellation of its own
-    elif inner is not before:
-        passing.__context__ = None
-    passing.__cause__ = passing.__traceback__ = None
-    passing.__suppress_context__ = False  # which setting a cause turns on
 
 
 async def _read_capped(response: ClientResponse) -> bytes:

@@ -58,7 +58,7 @@ def cell(name: str, text: str) -> object:
         return None
     if name in {*INTEGERS, ASKED_SEED} and re.fullmatch(r"\s*-?[0-9]{1,18}\s*", text):
         return int(text)
-    if name == SHOTS:
+    if name == "shots":
         return _json_list(text)
     return _list(text) if name in LISTS else text
 
