@@ -156,10 +156,8 @@ class BatchRunner:
         self._client = client
         self._given = Path(directory).absolute()  # wherever the process goes later
         self._directory = self._given.resolve()
-        self._max_credits = max_credits
-        self._max_in_flight = max_in_flight
+        self._max_credits, self._max_in_flight = max_credits, max_in_flight
         self._template = names.Template(output_name)
-        self._embed = embed
         self._share_posts = share_posts and max_in_flight is None
         options = PlanOptions(
             until=until,
@@ -172,16 +170,13 @@ class BatchRunner:
             reroll_refunded=reroll_refunded,
         )
         self._preparation = Preparation(self._directory, options, has_store=client.has_media_store)
-        self._reroll_refunded = reroll_refunded
-        self._canary, self._accept_delivery = canary, accept_delivery
-        self._project = project
+        self._canary, self._accept_delivery, self._reroll_refunded = canary, accept_delivery, reroll_refunded
+        self._embed, self._project = embed, project
         self._resubmit_uncertain = resubmit_uncertain
         self._replay_window = float("inf") if resubmit_uncertain else replay_window
         self._ledger = Ledger(cap=max_credits)
         self._stopped: SeedanceError | None = None
-        self._busy = False
-        self._is_done = False
-        self._refused = False
+        self._busy = self._is_done = self._refused = False
         self._prepared: tuple[str | os.PathLike[str], Ready] | None = None
         self._run: Run | None = None
         self._journal: Journal | None = None
