@@ -78,6 +78,8 @@ async def batch(
     Exit codes: 0 all saved; 1 some failed, were refused or are blocked; 2 a
     mistake, nothing sent; 3 stopped for credits; 4 key refused; 5 some are
     uncertain; 6 stopped by a canary; 130 interrupted.
+
+    Example: seedance batch jobs.jsonl -o boats --max-credits 200
     """
     if list_fields:
         return _list_fields()

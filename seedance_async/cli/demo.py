@@ -59,7 +59,10 @@ async def demo(
     ] = (Path("demo-out")),
     jobs: Annotated[int, Parameter(name="--jobs", help="How many clips and pictures to make.")] = 12,
 ) -> int:
-    """Make a small production with no key, no network and no money, and a gallery of it."""
+    """Make a small production with no key, no network and no money, and a gallery of it.
+
+    Example: seedance demo -o demo
+    """
     if jobs < 1:
         raise ConfigurationError("--jobs must be at least 1")
     manifest = demo_jobs(jobs)

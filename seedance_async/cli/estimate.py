@@ -71,7 +71,10 @@ async def estimate(
         bool, Parameter(name="--json", negative=(), show_default=False, help="One JSON object.")
     ] = False,
 ) -> int:
-    """Estimate the requests, minutes and credits that a manifest will take. Nothing is sent."""
+    """Estimate the requests, minutes and credits that a manifest will take. Nothing is sent.
+
+    Example: seedance estimate jobs.jsonl
+    """
     connection = connection or Connection()
     return await print_estimate(
         manifest,

@@ -96,6 +96,8 @@ def export(
 
     Exit codes: 0 written; 1 something could not be, or clips cannot be joined as
     they are; 2 a mistake, nothing written.
+
+    Example: seedance export boats --contact-sheet boats.jpg
     """
     targets = targets or Targets()
     if not targets.files and targets.dataset is None:

@@ -183,7 +183,7 @@ def _command(model: str, request_type: type[Request]) -> Callable[..., Coroutine
         )
 
     prompt, *own, _ = inspect.signature(command).parameters.values()
-    command.__doc__ = SUMMARIES[model]
+    command.__doc__ = f'{SUMMARIES[model]}\n\nExample: seedance generate {model} "A paper boat" -o out'
     command.__signature__ = inspect.Signature([prompt, *_flags(request_type), *own])  # type: ignore[attr-defined]  # as inspect documents it
     return command
 

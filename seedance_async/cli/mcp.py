@@ -45,6 +45,8 @@ async def mcp(
     the extra mcp. To see it work without a key:
 
       seedance sandbox --speed 20 -- seedance mcp
+
+    Example: seedance mcp --workspace film
     """
     if not find_spec("mcp"):
         command = shlex.join([sys.executable, "-m", "pip", "install", NEEDED])

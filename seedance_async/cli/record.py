@@ -78,6 +78,8 @@ def tasks(
     the end: the same request under that key collects it. States are as they
     were last seen; ask for the present one with seedance status ID, and fetch
     files with seedance download ID. Nothing is sent.
+
+    Example: seedance tasks --since yesterday
     """
     reader = _reader(connection)
     if forget_before is not None:
@@ -103,6 +105,8 @@ def spend(
     spent, charged, refunded, then how many POSTs are uncertain and what these
     may have cost, with tabs between. What an uncertain one of unknown price may
     have cost counts 0. Nothing is sent.
+
+    Example: seedance spend --by month
     """
     sums = _reader(connection).spending(by)
     whole = total(sums)

@@ -41,6 +41,8 @@ async def review(
 
       seedance batch MANIFEST -o DIR --reroll rejected
       seedance batch MANIFEST -o DIR --finish kept --set resolution=1080p
+
+    Example: seedance review boats
     """
     _check(directory, port)
     # Looked up only now: the HTTP stack takes longer to load than a help page to read.

@@ -66,6 +66,8 @@ async def sandbox(
     Without COMMAND it serves until Ctrl-C and writes the variables that point a client at it to stdout:
     paste them into another shell.
 
+    Example: seedance sandbox --speed 20 -- python script.py
+
     Args:
         command: Run this with the variables set and end with its exit code; put -- first if it has flags.
         host: Address to listen at.

@@ -49,6 +49,8 @@ async def status(
     """Ask once how tasks stand: a line each, of id, status, model and output URLs, with tabs between.
 
     A failed task is an answer like any other here; the exit code is 1 only if one could not be asked for.
+
+    Example: seedance status sd2_a1b2c3
     """
     errors = []
     connection = connection or Connection()
@@ -75,6 +77,8 @@ async def wait(
     """Wait until tasks are final and write a line for each as it gets there, like status does.
 
     The exit code is 1 if one of them failed.
+
+    Example: seedance wait sd2_a1b2c3 --timeout 600
     """
     connection = connection or Connection()
     async with connection.client() as client:
@@ -87,7 +91,10 @@ async def wait(
 async def download(
     task_ids: TaskIds, /, *, output: Output = Path(), connection: Connection | None = None
 ) -> int:
-    """Save the files of completed tasks and write their paths. A file that is there already is kept."""
+    """Save the files of completed tasks and write their paths. A file that is there already is kept.
+
+    Example: seedance download sd2_a1b2c3 -o clips
+    """
     connection = connection or Connection()
     async with connection.client() as client:
         errors = await save(client, task_ids, output)

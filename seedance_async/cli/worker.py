@@ -54,6 +54,8 @@ async def worker(
     account's key, and a budget that they share (SEEDANCE_SHARED_BUDGET).
 
     Exit codes: 130 ended by a signal; 2 a mistake, nothing sent; 4 key refused.
+
+    Example: seedance worker --engine postgresql://me@db/seedance -o clips
     """
     if engine is None or not output:
         missing = "--engine URL" if engine is None else "--output DIR"

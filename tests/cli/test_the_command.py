@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import shlex
 import signal
 import subprocess
 import sys
@@ -14,8 +15,9 @@ import pytest
 
 from seedance_async import __version__
 from seedance_async.cli import NEEDED
-from seedance_async.cli.app import execute
+from seedance_async.cli.app import build, execute
 from seedance_async.exit_codes import ExitCode
+from seedance_async.models import REQUEST_TYPES
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -221,3 +223,21 @@ def test_the_shell_completes_what_is_typed(tmp_path: Path) -> None:
     assert "batch" == completed("seedance", "bat")
     assert "--max-credits" == completed("seedance", "batch", "--max-c")
     assert "1080p 1080p-plus" == completed("seedance", "generate", "seedance2", "--resolution", "10")
+
+
+VERBS = [[name] for name in build() if not name.startswith("-") and name not in {"generate", "prompt"}]
+VERBS += [["generate", model] for model in REQUEST_TYPES] + [["prompt", "lint"], ["prompt", "build"]]
+
+
+@pytest.mark.parametrize("verb", VERBS, ids=" ".join)
+async def test_every_help_has_an_example_that_can_be_typed(
+    verb: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    """One line, which the command understands."""
+    assert ExitCode.OK == await execute([*verb, "--help"])
+
+    found = re.search(r"^Example: seedance (.+)$", capsys.readouterr().out, re.MULTILINE)
+    assert found
+    words = shlex.split(found[1].partition(" | ")[0])
+    assert verb == words[: len(verb)]
+    build().parse_args(words)
