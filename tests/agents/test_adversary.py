@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import json
 import os
+import shlex
 from typing import TYPE_CHECKING, Any
 
 import pytest
 from attrs import evolve
 from mcp.shared.exceptions import MCPError
 
+from seedance_async.cli.app import build as app
 from seedance_async.integrations.mcp.answers import fitted, text_of
 from seedance_async.integrations.mcp.orders import Above, Allowed, Order, Orders
 from tests.agents.agent import PRICE, Person, agent_of, pictures, serving
@@ -254,7 +256,50 @@ async def test_words_in_a_command_for_a_person_cannot_become_another_command(
         above = await agent("submit", plan_id=good["plan_id"])
 
     assert "ConfigurationError" == refused["error"]  # no job is called so
-    assert above["command"].endswith("--reroll 'boat-*'")
+    assert above["command"].endswith("'--reroll=boat-*'")
+
+
+async def test_a_name_that_looks_like_a_flag_is_none_in_a_command_for_a_person(
+    seedance_sandbox: Sandbox, tmp_path: Path
+) -> None:
+    """The command line reads it as the name of a job, and the cap and the directory stay what they were."""
+    flag = "--on-event=sh x.sh"
+    jobs = [pictures(1)[0], {**pictures(1)[0], "name": flag}]
+    async with (
+        serving(seedance_sandbox, tmp_path / "work", unasked=2 * PRICE) as server,
+        agent_of(server) as agent,
+    ):
+        batch = await agent.sent(jobs)
+        plan = await agent("reroll", batch_id=batch, names=["boat-0", flag])
+        above = await agent("submit", plan_id=plan["plan_id"])
+
+    _, command = above["command"].split(" && ")
+    _, bound, _ = app().parse_args(shlex.split(command)[1:], exit_on_error=False, print_error=False)
+    options = bound.arguments["options"]
+    assert ["boat-0", flag] == list(options.reroll)
+    assert not options.on_event
+
+
+async def test_a_command_for_a_person_is_whole_or_there_is_none(
+    seedance_sandbox: Sandbox, tmp_path: Path
+) -> None:
+    """Names that would not fit are refused, counted as they stand in an answer: quoted, escaped, in UTF-8."""
+    async with (
+        serving(seedance_sandbox, tmp_path / "work", unasked=PRICE) as server,
+        agent_of(server) as agent,
+    ):
+        batch = await agent.sent(pictures(1))
+        told = [
+            await agent("reroll", batch_id=batch, names=["*", letter * 200])
+            for letter in ("\U0001f6a4", "'", '"', "\\")
+        ]
+        most = await agent("reroll", batch_id=batch, names=["boat-*"] * 40)
+        above = await agent("submit", plan_id=most["plan_id"])
+
+    assert {"InvalidArguments", "ConfigurationError"} >= {answer["error"] for answer in told}
+    assert "InvalidArguments" == told[0]["error"] == told[1]["error"]
+    assert 40 == above["command"].count("'--reroll=boat-*'")
+    assert "--max-credits 24" in above["command"]
 
 
 async def test_arguments_of_the_wrong_kind_get_a_short_answer(
@@ -326,3 +371,12 @@ def test_an_answer_is_cut_and_cleaned_whatever_is_in_it() -> None:
     assert len(text) <= 240
     assert "none" not in document
     assert len(json.dumps(document, ensure_ascii=False).encode()) < 2000
+
+
+def test_a_command_is_never_cut() -> None:
+    """Half of one has no cap, or another directory: all else is cut for it."""
+    command = f"cd /work && seedance batch a -o {'b' * 1800} --max-credits 24"
+    document = json.loads(fitted({"error": "NeedsAPerson", "message": "m" * 400, "command": command}))
+
+    assert command == document["command"]
+    assert len(document["message"]) <= 120

@@ -7,6 +7,7 @@ asked, or told the command that does it.
 
 from __future__ import annotations
 
+import json
 import math
 import shlex
 from contextlib import AsyncExitStack
@@ -50,8 +51,8 @@ if TYPE_CHECKING:
 LONGEST_WAIT: Final = 25.0  # s; clients give up a call after a minute, some sooner
 TICK: Final = 2.0  # s between two notes of progress
 MOST_TAKES: Final = 20
-MOST_CHARACTERS: Final = 800
-"""Of the names of a reroll together: a person may get them in a command, which must not be cut."""
+MOST_BYTES: Final = 800
+"""Of the names of a reroll, as they stand in an answer: a person may get them in a command, never cut."""
 
 
 @frozen
@@ -135,7 +136,7 @@ class Desk:
         words = words_of(names)
         if not 1 <= takes <= MOST_TAKES:
             raise wrong_arguments(f"takes must be 1 to {MOST_TAKES}")
-        if sum(map(len, words)) > MOST_CHARACTERS:
+        if _length(words) > MOST_BYTES:
             raise wrong_arguments("the names are too long together: make several plans, or use a pattern")
         directory = await self._directory(batch_id)
         running = opened.batches.of(batch_id)
@@ -277,7 +278,7 @@ class Desk:
         words = ["seedance", "batch", f"{folder}/{MANIFEST}", "-o", folder]
         words += ["--max-credits", str(math.ceil(order.spent + order.credits))]
         if order.reroll:
-            words += ["--takes", str(order.takes), "--reroll", *order.reroll]
+            words += ["--takes", str(order.takes), *_anew(order.reroll)]
         return f"cd {shlex.quote(str(self.workspace.root))} && {shlex.join(words)}"
 
     # --- what became of it
@@ -396,6 +397,16 @@ class Desk:
             recorded=_recorded(client),
             has_store=client.has_media_store,
         )
+
+
+def _anew(names: Sequence[str]) -> list[str]:
+    """The words of a command that make these jobs anew: a name that looks like a flag stays a name."""
+    return [f"--reroll={name}" for name in names]
+
+
+def _length(names: Sequence[str]) -> int:
+    """Bytes that these names take up in an answer, as words of a command in JSON."""
+    return len(json.dumps(shlex.join(_anew(names)), ensure_ascii=False).encode())
 
 
 def _price(quoted: Quote) -> dict[str, object]:
