@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import shlex
+import shutil
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -113,6 +114,39 @@ async def test_a_plan_that_is_changed_while_no_server_runs_is_not_gone_on_with(
 
     assert ("stopped", "PlanChanged") == (told["state"], told["why"]["error"])
     assert posts == len([call for call in seedance_sandbox.requests if call.method == "POST"])
+
+
+@pytest.mark.parametrize("how", ["deleted", "another"])
+async def test_a_batch_whose_journal_was_replaced_is_not_paid_again(
+    seedance_sandbox: Sandbox, tmp_path: Path, how: str
+) -> None:
+    """Its cap is for what the first journal knows; with that one in its place the batch goes on."""
+    work = tmp_path / "work"
+    person = Person(max_credits=2 * PRICE)
+    async with serving(seedance_sandbox, work) as server, agent_of(server, person=person) as agent:
+        plan = await agent("plan", jobs=pictures(3))
+        other = await agent("plan", jobs=pictures(1, "kite"))
+        for each in (plan, other):
+            await agent("submit", plan_id=each["plan_id"])
+            await agent.ended(each["batch_id"])
+    folder, saved = work / plan["directory"], tmp_path / "saved"
+    paid = len(seedance_sandbox.paid_tasks)
+    saved.mkdir()
+    for path in [each for each in folder.iterdir() if each.name not in {"manifest.jsonl", "inputs"}]:
+        path.rename(saved / path.name)
+    if how == "another":
+        shutil.copy(work / other["directory"] / "journal.sqlite", folder)
+    async with serving(seedance_sandbox, work) as server, agent_of(server, person=person) as agent:
+        told = await agent("submit", plan_id=plan["plan_id"])
+        assert ("stopped", "JournalReplaced") == (told["state"], told["why"]["error"])
+        assert (how == "another") == (folder / "journal.sqlite").exists()
+        for path in saved.iterdir():
+            path.replace(folder / path.name)
+        await agent("submit", plan_id=plan["plan_id"])
+        back = await agent.ended(plan["batch_id"])
+
+    assert 3 == paid == len(seedance_sandbox.paid_tasks)
+    assert ("stopped", "CreditCapError") == (back["state"], back["why"]["error"])
 
 
 async def test_ids_are_not_paths_and_plans_of_others_are_not_found(
