@@ -413,3 +413,21 @@ def test_a_setting_that_makes_no_sense_stops_the_server(
     monkeypatch.setenv(name, value)
     with pytest.raises(ConfigurationError):
         read_settings()
+
+
+@pytest.mark.parametrize("where", [".", "above", "above/state"])
+def test_a_workspace_that_holds_a_home_or_the_record_of_plans_stops_the_server(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, where: str
+) -> None:
+    """Who can write there allows what he likes; a folder beside it is good."""
+    state, beside = tmp_path / "above" / "state", tmp_path / "above" / "work"
+    state.mkdir(parents=True)
+    beside.mkdir()
+    (tmp_path / "link").symlink_to(tmp_path / "above")
+    monkeypatch.setenv("SEEDANCE_STATE_DIR", str(tmp_path / "link" / "state"))
+    with pytest.raises(ConfigurationError, match="record of what was allowed"):
+        read_settings(tmp_path / where)
+    assert beside == read_settings(beside).workspace
+    monkeypatch.setenv("HOME", str(beside / "me"))
+    with pytest.raises(ConfigurationError, match="your home directory"):
+        read_settings(beside)
