@@ -79,7 +79,9 @@ def run_plan(
         max_credits: the cap over all runs.
     """
     counts = dict.fromkeys(State, 0)
-    low, high, unpriced = 0.0, 0.0, 0
+    low: float = 0  # whole as long as all prices are, as the vendor's are
+    high: float = 0
+    unpriced = 0
     for (tariff, state), count in tally.items():
         counts[state] += count
         if state not in {State.PLANNED, State.SUBMITTING}:
@@ -88,7 +90,7 @@ def run_plan(
         if price is None:
             unpriced += count
         else:
-            low += price.low * count if state is State.PLANNED else 0.0
+            low += price.low * count if state is State.PLANNED else 0
             high += price.high * count
     return RunPlan(
         counts={state: count for state, count in counts.items() if count},

@@ -110,7 +110,7 @@ class Options:
         ),
     ] = None
     on_event_for: Annotated[
-        str | None, Parameter(help="Only these events: started, job, progress, stopping, ended.")
+        str | None, Parameter(help="Only these events: started, planned, job, progress, stopping, ended.")
     ] = None
     as_json: Annotated[
         bool, Parameter(name="--json", negative=(), show_default=False, help="Events for programs on stdout.")

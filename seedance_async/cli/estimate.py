@@ -149,14 +149,20 @@ def times(count: int) -> str:
     return "once" if count == 1 else f"{count} times"
 
 
-def recorded_prices(connection: Connection) -> Mapping[Kind, float]:
-    """What the account was charged before; nothing where no key says which account it is."""
+def recorded_prices(connection: Connection, *, is_told: bool = True) -> Mapping[Kind, float]:
+    """What the account was charged before; nothing where no key says which account it is.
+
+    Args:
+        connection: whose.
+        is_told: whether it is told that the record cannot be read. A client that is opened tells it, too.
+    """
     if not (connection.api_key or os.environ.get("SEEDANCE_API_KEY")):
         return NOTHING_RECORDED
     try:
         return Reader(record_path(connection.account())).prices()
     except (ConfigurationError, RecordError) as problem:
-        write_message(f"prices charged before are not known: {problem.message}")
+        if is_told:
+            write_message(f"prices charged before are not known: {problem.message}")
         return NOTHING_RECORDED
 
 
