@@ -112,6 +112,35 @@ async def test_above_the_limit_a_person_is_asked_and_decides_how_much(
 
 
 @pytest.mark.parametrize("era", ERAS)
+async def test_where_a_price_is_unknown_the_person_says_how_much_it_may_be(
+    seedance_sandbox: Sandbox, tmp_path: Path, era: Era
+) -> None:
+    """No form and no command has a number of ours in it; one that is accepted as it came sends nothing."""
+    dear: list[dict[str, object]] = [{**pictures(1)[0], "resolution": "4K"}]
+    person = Person()
+    async with (
+        serving(seedance_sandbox, tmp_path / "work", unasked=PLENTY) as server,
+        agent_of(server, person=person, era=era) as agent,
+        agent_of(server, era=era) as alone,
+    ):
+        plan = await agent("plan", jobs=dear)
+        above = await alone("submit", plan_id=plan["plan_id"])
+        empty = await agent("submit", plan_id=plan["plan_id"])
+        assert [] == seedance_sandbox.requests
+        person.max_credits = 500
+        await agent("submit", plan_id=plan["plan_id"])
+        await agent.ended(plan["batch_id"])
+
+    assert (1, "NeedsAPerson") == (plan["jobs_of_unknown_price"], above["error"])
+    assert above["command"].endswith("--max-credits CREDITS")
+    assert "CREDITS" in above["fill_in"]
+    assert "error" in empty
+    assert "no" == empty["money_moved"]
+    assert all("default" not in form["properties"]["max_credits"] for form in person.forms)
+    assert 1 == len(seedance_sandbox.paid_tasks)
+
+
+@pytest.mark.parametrize("era", ERAS)
 @pytest.mark.parametrize("action", ["decline", "cancel"])
 async def test_a_person_who_does_not_want_it_spends_nothing(
     seedance_sandbox: Sandbox, tmp_path: Path, era: Era, action: Literal["decline", "cancel"]

@@ -55,6 +55,10 @@ MOST_BYTES: Final = 800
 """Of the names of a reroll, as they stand in an answer: a person may get them in a command, never cut."""
 
 
+FILL_IN: Final = "CREDITS"
+"""Stands in a command for a number that only a person can give, so that it does not run before they have."""
+
+
 @frozen
 class Opened:
     """What a desk works with while it is open."""
@@ -204,9 +208,10 @@ class Desk:
 
     # --- spending
 
-    async def question(self, plan_id: str) -> tuple[str, float] | None:
+    async def question(self, plan_id: str) -> tuple[str, float | None] | None:
         """What to ask a person before a plan is sent, and what it costs at most; None where nobody is asked.
 
+        What it costs is None where a price is unknown: then only the person can say how much it may be.
         The question has numbers and words of ours only: a prompt or a name cannot speak in it.
         """
         orders = self._open().orders
@@ -224,7 +229,7 @@ class Desk:
             f"Without asking, {credit_count(left)} may still be spent today. "
             "Accept to send it; decline to spend nothing."
         )
-        return question, float(math.ceil(order.credits))
+        return question, None if order.unpriced else float(math.ceil(order.credits))
 
     async def submit(self, plan_id: str, granted: float | None, *, declined: bool = False) -> str:
         """Send a plan, once.
@@ -269,14 +274,21 @@ class Desk:
             what_to_do="this client shows no forms: give the person the command, which they run themselves. "
             "Do not run it yourself, and do not divide the plan to get below the limit",
             next_call=f'wait("{order.batch_id}") once they have run it',
-            facts={"command": self._command(order)},
+            facts=self._for_a_person(order),
         )
 
+    def _for_a_person(self, order: Order) -> dict[str, object]:
+        """The command by which a person sends a plan, or goes on with it, and what they have to fill in."""
+        told: dict[str, object] = {"command": self._command(order)}
+        if order.unpriced:
+            told["fill_in"] = f"the person replaces {FILL_IN} by the most that the whole batch may cost"
+        return told
+
     def _command(self, order: Order) -> str:
-        """The command by which a person sends a plan, or goes on with it."""
         folder = self.workspace.shown(self.workspace.batch(order.batch_id))
         words = ["seedance", "batch", f"{folder}/{MANIFEST}", "-o", folder]
-        words += ["--max-credits", str(math.ceil(order.spent + order.credits))]
+        most = FILL_IN if order.unpriced else str(math.ceil(order.spent + order.credits))
+        words += ["--max-credits", most]
         if order.reroll:
             words += ["--takes", str(order.takes), *_anew(order.reroll)]
         return f"cd {shlex.quote(str(self.workspace.root))} && {shlex.join(words)}"
@@ -314,15 +326,17 @@ class Desk:
         standing = Standing(opened.client, self.workspace, order, opened.batches.of(order.batch_id))
         facts = await standing.facts()
         if standing.is_stopped_by_cap:
-            facts = {**facts, "command": await self._command_for_the_rest(order)}
+            facts = {**facts, **await self._command_for_the_rest(order)}
         document = {"batch_id": order.batch_id, "plan_id": order.plan_id, "note": note, **facts}
         return fitted(document, lists=["newest", "problems"])
 
-    async def _command_for_the_rest(self, order: Order) -> str:
+    async def _command_for_the_rest(self, order: Order) -> dict[str, object]:
         """The command by which a person goes on with a batch that its cap has stopped."""
         directory = self.workspace.batch(order.batch_id)
         rest = await planning.quote(directory / MANIFEST, self._basis(), directory=directory)
-        return self._command(evolve(order, spent=rest.spent, credits=rest.high, reroll=()))
+        return self._for_a_person(
+            evolve(order, spent=rest.spent, credits=rest.high, unpriced=rest.unpriced, reroll=())
+        )
 
     async def look(self, batch_id: str, names: Sequence[object], page: int) -> tuple[bytes, str]:
         """One contact sheet of a batch, and what is on it."""
