@@ -212,6 +212,26 @@ async def test_one_job_is_made_anew_once_and_what_it_had_stays(
     }
 
 
+async def test_a_reroll_that_was_priced_before_another_is_planned_anew(
+    seedance_sandbox: Sandbox, tmp_path: Path
+) -> None:
+    """Its cap would be spent already; so it is refused before it takes anything of the day's allowance."""
+    work = tmp_path / "work"
+    async with serving(seedance_sandbox, work, unasked=4 * PRICE) as server, agent_of(server) as agent:
+        batch = await agent.sent(pictures(2))
+        first, second = [await agent("reroll", batch_id=batch, names=["boat-0"]) for _ in range(2)]
+        await agent("submit", plan_id=first["plan_id"])
+        await agent.ended(batch)
+        refused = await agent("submit", plan_id=second["plan_id"])
+        anew = await agent("reroll", batch_id=batch, names=["boat-0"])
+        await agent("submit", plan_id=anew["plan_id"])
+        await agent.ended(batch)
+
+    assert ("PlanOutdated", "no") == (refused["error"], refused["money_moved"])
+    assert f'reroll("{batch}", ["boat-0"], takes=1)' == refused["next"]
+    assert 4 == len(seedance_sandbox.paid_tasks)
+
+
 async def test_a_server_that_is_left_in_the_middle_is_gone_on_with_by_the_next(
     seedance_sandbox: Sandbox, tmp_path: Path
 ) -> None:

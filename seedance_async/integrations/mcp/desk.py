@@ -252,6 +252,7 @@ class Desk:
             opened.batches.check_free(order)
             opened.batches.check_room()
             await to_thread.run_sync(check_unchanged, order, directory)
+            await self._check_current(order, directory)
         was_allowed = order.allowed is not None
         allowed = await to_thread.run_sync(
             lambda: opened.orders.allow(plan_id, granted=granted, unasked_a_day=self.settings.unasked_a_day)
@@ -264,6 +265,28 @@ class Desk:
             await opened.batches.go_on(allowed, directory)
         note = "submitted before: nothing is sent or paid a second time" if was_allowed else None
         return await self._standing(allowed, note=note)
+
+    async def _check_current(self, order: Order, directory: Path) -> None:
+        """See that what is made anew costs what it did when it was planned.
+
+        Its cap is on top of what the batch had cost then; after that it would take its part of the day's
+        allowance, and pay for nothing.
+
+        Raises:
+            RefusedError: its batch was gone on with since.
+        """
+        if not order.reroll:
+            return
+        options = PlanOptions(reroll=order.reroll, takes=order.takes)
+        now = await planning.quote(directory / MANIFEST, self._basis(), directory=directory, options=options)
+        if (now.spent, now.jobs) != (order.spent, order.jobs):
+            names = json.dumps(order.reroll, ensure_ascii=False)
+            raise RefusedError(
+                "PlanOutdated",
+                "the batch was gone on with since this plan was priced; nothing was sent for it",
+                what_to_do="call reroll again, and submit that plan",
+                next_call=f'reroll("{order.batch_id}", {names}, takes={order.takes})',
+            )
 
     def _above(self, order: Order, above: Above) -> RefusedError:
         unknown = f" and {order.unpriced} jobs of unknown price" if order.unpriced else ""
