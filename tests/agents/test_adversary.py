@@ -6,6 +6,7 @@ import json
 import os
 import shlex
 import shutil
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -13,8 +14,10 @@ from attrs import evolve
 from mcp.shared.exceptions import MCPError
 
 from seedance_async.cli.app import build as app
+from seedance_async.integrations.mcp.account import PAGE, row_of
 from seedance_async.integrations.mcp.answers import fitted, text_of
 from seedance_async.integrations.mcp.orders import Above, Allowed, Order, Orders
+from seedance_async.record import PostRecord, TaskRecord
 from tests.agents.agent import PRICE, Person, agent_of, pictures, serving
 
 if TYPE_CHECKING:
@@ -414,3 +417,26 @@ def test_a_command_is_never_cut() -> None:
 
     assert command == document["command"]
     assert len(document["message"]) <= 120
+
+
+def test_words_of_the_api_in_the_account_are_cut_and_cleaned() -> None:
+    """An id or a state is whatever the server has said."""
+    task = TaskRecord(id=f"\u202e{'t' * 500}", status=f"done\x1b[31m https://host/a?sig=canary {'y' * 500}")
+    told = row_of(PostRecord(key="k", state="accepted", model="m", tasks=(task,), sent_at=datetime.now(UTC)))
+    words = json.dumps(told, ensure_ascii=False)
+
+    assert words.isprintable()
+    assert "canary" not in words
+    assert len(words) < 300
+
+
+def test_a_page_of_the_account_leaves_no_row_out() -> None:
+    """Of requests with four tasks each, in batches with long names in another script."""
+    tasks = tuple(TaskRecord(id=f"{'g' * 23}{number}", status="completed") for number in range(4))
+    post = PostRecord(
+        key="k", state="accepted", model="nano-banana-pro", tasks=tasks, sent_at=datetime.now(UTC),
+        credits_used=123.45, project="\u8239" * 60,
+    )  # fmt: skip
+    page = {"tasks": [row_of(post)] * PAGE, "page": "100 of 100", "next": "list_tasks(days=366, page=101)"}
+
+    assert "left_out" not in json.loads(fitted(page, lists=["tasks"]))

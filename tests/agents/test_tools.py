@@ -368,16 +368,18 @@ async def test_the_record_is_paged_and_single_tasks_are_fetched(
     work = tmp_path / "work"
     async with serving(seedance_sandbox, work, unasked=PLENTY) as server, agent_of(server) as agent:
         batch = await agent.sent(pictures(12))
-        first, second = await agent("list_tasks"), await agent("list_tasks", page=2)
+        first, second, third = [await agent("list_tasks", page=page) for page in (1, 2, 3)]
         (task_id,) = second["tasks"][0]["ids"]
         fetched = await agent("download", task_ids=[task_id, "nbp_nobody"])
 
-    assert (10, 2) == (len(first["tasks"]), len(second["tasks"]))
+    pages = [first["tasks"], second["tasks"], third["tasks"]]
+    assert [5, 5, 2] == [len(page) for page in pages]
+    assert 12 == len({task for page in pages for row in page for task in row["ids"]})
     assert "list_tasks(days=1, page=2)" == first["next"]
     assert {batch} == {row["batch"] for row in first["tasks"]}
     assert (work / fetched["tasks"][0]["files"][0]).stat().st_size > 1000
     assert "NotFoundError" == fetched["tasks"][1]["error"]
-    assert "http" not in json.dumps([first, second, fetched])
+    assert "http" not in json.dumps([first, second, third, fetched])
     assert 12 == len(seedance_sandbox.paid_tasks)
 
 
