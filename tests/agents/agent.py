@@ -80,6 +80,7 @@ class Agent:
             self.picture = each.data.encode()
         answer: dict[str, Any] = json.loads(clean(told.text))
         assert bool(result.is_error) == ("error" in answer)
+        assert not result.is_error or {"what_to_do", "next", "money_moved"} <= answer.keys()
         return answer
 
     async def sent(self, jobs: list[dict[str, object]]) -> str:

@@ -13,7 +13,7 @@ from PIL import Image
 
 from seedance_async import BatchRunner, SeedanceClient
 from seedance_async.cli.media import PlayStore
-from seedance_async.errors import ConfigurationError
+from seedance_async.errors import ConfigurationError, JournalError
 from seedance_async.integrations.mcp.desk import Desk
 from seedance_async.integrations.mcp.server import build
 from seedance_async.integrations.mcp.settings import Settings, read_settings
@@ -381,6 +381,29 @@ async def test_the_record_is_paged_and_single_tasks_are_fetched(
     assert "NotFoundError" == fetched["tasks"][1]["error"]
     assert "http" not in json.dumps([first, second, third, fetched])
     assert 12 == len(seedance_sandbox.paid_tasks)
+
+
+async def test_a_batch_that_has_spent_is_told_of_also_where_its_rest_has_no_price(
+    seedance_sandbox: Sandbox, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An error of the estimate is none of the batch: its counts and why it stopped are what matters."""
+
+    async def fails(*_: object, **__: object) -> None:
+        raise JournalError("the journal is locked")
+
+    async with (
+        serving(seedance_sandbox, tmp_path / "work") as server,
+        agent_of(server, person=Person(max_credits=PRICE)) as agent,
+    ):
+        plan = await agent("plan", jobs=pictures(2))
+        monkeypatch.setattr("seedance_async.integrations.mcp.planning.quote", fails)
+        await agent("submit", plan_id=plan["plan_id"])
+        ended = await agent.ended(plan["batch_id"])
+        refused = await agent("plan", jobs=pictures(2))
+
+    assert ("stopped", "CreditCapError") == (ended["state"], ended["why"]["error"])
+    assert "command" not in ended
+    assert ("JournalError", "plan(…) once that is done") == (refused["error"], refused["next"])
 
 
 async def test_a_failed_job_is_told_with_its_reason(seedance_sandbox: Sandbox, tmp_path: Path) -> None:

@@ -59,7 +59,7 @@ class RefusedError(Exception):
         kind: the class of the error, as an agent sees it.
         message: what is wrong.
         what_to_do: instead.
-        next_call: as it would be written; None where there is none.
+        next_call: as it would be written; None for the same one, once what is wrong is mended.
         money_moved: whether it has spent.
         facts: whatever else the answer says.
     """
@@ -166,14 +166,19 @@ def _cut(name: str, value: object) -> object:
     return text_of(value, 120) if isinstance(value, str) else value if len(_json(value)) < 120 else "…"
 
 
-def refused(refusal: RefusedError) -> str:
-    """A refusal as an answer."""
+def refused(refusal: RefusedError, *, again: str) -> str:
+    """A refusal as an answer.
+
+    Args:
+        refusal: what is wrong.
+        again: the next call where the refusal names none.
+    """
     return fitted(
         {
             "error": refusal.kind,
             "message": text_of(refusal.message, 400),
             "what_to_do": refusal.what_to_do,
-            "next": refusal.next_call,
+            "next": refusal.next_call or again,
             "money_moved": refusal.money_moved,
             **refusal.facts,
         },

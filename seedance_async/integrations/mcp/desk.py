@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import json
 import math
-import shlex
 from contextlib import AsyncExitStack
 from functools import partial
 from typing import TYPE_CHECKING, Final, Self
@@ -24,10 +23,12 @@ from seedance_async.credit_format import credit_count
 from seedance_async.errors import SeedanceError
 from seedance_async.integrations.mcp import account, linting, pictures, planning
 from seedance_async.integrations.mcp.answers import RefusedError, fitted, text_of, words_of, wrong_arguments
+from seedance_async.integrations.mcp.commands import for_a_person, is_too_long
 from seedance_async.integrations.mcp.orders import Above, Order, Orders, orders_path
 from seedance_async.integrations.mcp.running import Batches, check_unchanged
 from seedance_async.integrations.mcp.standing import Standing, progress
 from seedance_async.integrations.mcp.workspace import MANIFEST, Workspace, unknown_plan
+from seedance_async.logs import Log
 from seedance_async.media import read_media_store
 from seedance_async.models import RateLimit, time_scale
 from seedance_async.prices import NOTHING_RECORDED
@@ -48,15 +49,11 @@ if TYPE_CHECKING:
 
     Report = Callable[[float, float, str], Awaitable[None]]
 
+log: Log = Log(__name__)
+
 LONGEST_WAIT: Final = 25.0  # s; clients give up a call after a minute, some sooner
 TICK: Final = 2.0  # s between two notes of progress
 MOST_TAKES: Final = 20
-MOST_BYTES: Final = 800
-"""Of the names of a reroll, as they stand in an answer: a person may get them in a command, never cut."""
-
-
-FILL_IN: Final = "CREDITS"
-"""Stands in a command for a number that only a person can give, so that it does not run before they have."""
 
 
 @frozen
@@ -140,7 +137,7 @@ class Desk:
         words = words_of(names)
         if not 1 <= takes <= MOST_TAKES:
             raise wrong_arguments(f"takes must be 1 to {MOST_TAKES}")
-        if _length(words) > MOST_BYTES:
+        if is_too_long(words):
             raise wrong_arguments("the names are too long together: make several plans, or use a pattern")
         directory = await self._directory(batch_id)
         running = opened.batches.of(batch_id)
@@ -247,6 +244,7 @@ class Desk:
                 "Declined",
                 "the person has declined; nothing was sent",
                 what_to_do="do not submit it again unless the person asks for it",
+                next_call=f'submit("{plan_id}"), only if the person asks for it',
             )
         if order.allowed is None:
             opened.batches.check_free(order)
@@ -297,24 +295,8 @@ class Desk:
             what_to_do="this client shows no forms: give the person the command, which they run themselves. "
             "Do not run it yourself, and do not divide the plan to get below the limit",
             next_call=f'wait("{order.batch_id}") once they have run it',
-            facts=self._for_a_person(order),
+            facts=for_a_person(order),
         )
-
-    def _for_a_person(self, order: Order) -> dict[str, object]:
-        """The command by which a person sends a plan, or goes on with it, and what they have to fill in."""
-        told: dict[str, object] = {"command": self._command(order)}
-        if order.unpriced:
-            told["fill_in"] = f"the person replaces {FILL_IN} by the most that the whole batch may cost"
-        return told
-
-    def _command(self, order: Order) -> str:
-        folder = self.workspace.shown(self.workspace.batch(order.batch_id))
-        words = ["seedance", "batch", f"{folder}/{MANIFEST}", "-o", folder]
-        most = FILL_IN if order.unpriced else str(math.ceil(order.spent + order.credits))
-        words += ["--max-credits", most]
-        if order.reroll:
-            words += ["--takes", str(order.takes), *_anew(order.reroll)]
-        return f"cd {shlex.quote(str(self.workspace.root))} && {shlex.join(words)}"
 
     # --- what became of it
 
@@ -354,10 +336,17 @@ class Desk:
         return fitted(document, lists=["newest", "problems"])
 
     async def _command_for_the_rest(self, order: Order) -> dict[str, object]:
-        """The command by which a person goes on with a batch that its cap has stopped."""
+        """The command by which a person goes on with a batch that its cap has stopped.
+
+        Empty where it cannot be made: how the batch stands is told all the same, as it has spent.
+        """
         directory = self.workspace.batch(order.batch_id)
-        rest = await planning.quote(directory / MANIFEST, self._basis(), directory=directory)
-        return self._for_a_person(
+        try:
+            rest = await planning.quote(directory / MANIFEST, self._basis(), directory=directory)
+        except SeedanceError as problem:
+            log.warning("what a batch still costs could not be estimated: %s", problem)
+            return {}
+        return for_a_person(
             evolve(order, spent=rest.spent, credits=rest.high, unpriced=rest.unpriced, reroll=())
         )
 
@@ -434,16 +423,6 @@ class Desk:
             recorded=_recorded(client),
             has_store=client.has_media_store,
         )
-
-
-def _anew(names: Sequence[str]) -> list[str]:
-    """The words of a command that make these jobs anew: a name that looks like a flag stays a name."""
-    return [f"--reroll={name}" for name in names]
-
-
-def _length(names: Sequence[str]) -> int:
-    """Bytes that these names take up in an answer, as words of a command in JSON."""
-    return len(json.dumps(shlex.join(_anew(names)), ensure_ascii=False).encode())
 
 
 def _price(quoted: Quote) -> dict[str, object]:
