@@ -8,6 +8,7 @@ import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
+import anyio
 import pytest
 from PIL import Image
 
@@ -406,6 +407,30 @@ async def test_a_batch_that_has_spent_is_told_of_also_where_its_rest_has_no_pric
     assert ("JournalError", "plan(…) once that is done") == (refused["error"], refused["next"])
 
 
+async def test_a_batch_that_is_slow_to_get_ready_keeps_nobody_waiting(
+    seedance_sandbox: Sandbox, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The call comes back before clients give it up, and says that the batch runs."""
+    is_ready, prepare = anyio.Event(), BatchRunner.prepare
+
+    async def slow(runner: BatchRunner, manifest: str) -> object:
+        await is_ready.wait()
+        return await prepare(runner, manifest)
+
+    monkeypatch.setattr(BatchRunner, "prepare", slow)
+    async with (
+        serving(seedance_sandbox, tmp_path / "work", unasked=PLENTY) as server,
+        agent_of(server) as agent,
+    ):
+        plan = await agent("plan", jobs=pictures(1))
+        told = await agent("submit", plan_id=plan["plan_id"])
+        is_ready.set()
+        ended = await agent.ended(plan["batch_id"])
+
+    assert ("running", 5) == (told["state"], told["come_back_in"])
+    assert ("ended", 1) == (ended["state"], len(seedance_sandbox.paid_tasks))
+
+
 async def test_a_failed_job_is_told_with_its_reason(seedance_sandbox: Sandbox, tmp_path: Path) -> None:
     """And is not sent again by waiting or submitting."""
     reef: dict[str, object] = {**pictures(1)[0], "name": "reef", "prompt": "A reef [[sandbox:fail]]"}
@@ -417,6 +442,12 @@ async def test_a_failed_job_is_told_with_its_reason(seedance_sandbox: Sandbox, t
         await agent("submit", plan_id=batch)
         ended = await agent.ended(batch)
 
+    async with serving(seedance_sandbox, tmp_path / "work") as server, agent_of(server) as agent:
+        later = await agent("wait", batch_id=batch)
+
+    assert {name: ended[name] for name in ("state", "counts", "newest", "problems")} == {
+        name: later[name] for name in ("state", "counts", "newest", "problems")
+    }
     assert ("ended", {"saved": 1, "failed": 1}) == (ended["state"], ended["counts"])
     assert ["reef"] == [problem["name"] for problem in ended["problems"]]
     assert 2 == len([call for call in seedance_sandbox.requests if call.method == "POST"])

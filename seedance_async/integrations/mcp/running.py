@@ -49,6 +49,9 @@ log: Log = Log(__name__)
 MOST_RUNNING: Final = 8
 """Batches at once; all share the account's limit, so more would not be faster."""
 
+PATIENCE: Final = 10.0
+"""Seconds that a call waits for a batch to be ready; clients give up a call that takes long."""
+
 NEWEST: Final = 8
 """Files and failures that are remembered for the next answer."""
 
@@ -161,7 +164,8 @@ class Batches:
         self.check_room()
         running = self._running[order.batch_id] = Running(order, directory)
         self._tasks.start_soon(self._run, running)
-        await running.ready.wait()
+        with anyio.move_on_after(PATIENCE):  # a large plan takes longer; whoever asks next sees it running
+            await running.ready.wait()
         return running
 
     async def _run(self, running: Running) -> None:
