@@ -33,11 +33,12 @@ PRICE = 12
 
 @define
 class Person:
-    """Who is asked: answers each form in the same way, and remembers the questions."""
+    """Who is asked: answers each form in the same way, and remembers the questions and the forms' fields."""
 
     action: Literal["accept", "decline", "cancel"] = "accept"
     max_credits: float | None = None
     questions: list[str] = field(factory=list)
+    forms: list[dict[str, Any]] = field(factory=list)
 
     async def answer(
         self,
@@ -46,6 +47,7 @@ class Person:
     ) -> ElicitResult | ErrorData:
         """Fill in a form."""
         self.questions.append(params.message)
+        self.forms.append(getattr(params, "requested_schema", {}))
         if self.action != "accept":
             return ElicitResult(action=self.action)
         given = {} if self.max_credits is None else {"max_credits": self.max_credits}
@@ -78,6 +80,7 @@ class Agent:
             self.picture = each.data.encode()
         answer: dict[str, Any] = json.loads(clean(told.text))
         assert bool(result.is_error) == ("error" in answer)
+        assert not result.is_error or {"what_to_do", "next", "money_moved"} <= answer.keys()
         return answer
 
     async def sent(self, jobs: list[dict[str, object]]) -> str:

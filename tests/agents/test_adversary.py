@@ -4,14 +4,20 @@ from __future__ import annotations
 
 import json
 import os
+import shlex
+import shutil
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 import pytest
 from attrs import evolve
 from mcp.shared.exceptions import MCPError
 
+from seedance_async.cli.app import build as app
+from seedance_async.integrations.mcp.account import PAGE, row_of
 from seedance_async.integrations.mcp.answers import fitted, text_of
 from seedance_async.integrations.mcp.orders import Above, Allowed, Order, Orders
+from seedance_async.record import PostRecord, TaskRecord
 from tests.agents.agent import PRICE, Person, agent_of, pictures, serving
 
 if TYPE_CHECKING:
@@ -111,6 +117,39 @@ async def test_a_plan_that_is_changed_while_no_server_runs_is_not_gone_on_with(
 
     assert ("stopped", "PlanChanged") == (told["state"], told["why"]["error"])
     assert posts == len([call for call in seedance_sandbox.requests if call.method == "POST"])
+
+
+@pytest.mark.parametrize("how", ["deleted", "another"])
+async def test_a_batch_whose_journal_was_replaced_is_not_paid_again(
+    seedance_sandbox: Sandbox, tmp_path: Path, how: str
+) -> None:
+    """Its cap is for what the first journal knows; with that one in its place the batch goes on."""
+    work = tmp_path / "work"
+    person = Person(max_credits=2 * PRICE)
+    async with serving(seedance_sandbox, work) as server, agent_of(server, person=person) as agent:
+        plan = await agent("plan", jobs=pictures(3))
+        other = await agent("plan", jobs=pictures(1, "kite"))
+        for each in (plan, other):
+            await agent("submit", plan_id=each["plan_id"])
+            await agent.ended(each["batch_id"])
+    folder, saved = work / plan["directory"], tmp_path / "saved"
+    paid = len(seedance_sandbox.paid_tasks)
+    saved.mkdir()
+    for path in [each for each in folder.iterdir() if each.name not in {"manifest.jsonl", "inputs"}]:
+        path.rename(saved / path.name)
+    if how == "another":
+        shutil.copy(work / other["directory"] / "journal.sqlite", folder)
+    async with serving(seedance_sandbox, work) as server, agent_of(server, person=person) as agent:
+        told = await agent("submit", plan_id=plan["plan_id"])
+        assert ("stopped", "JournalReplaced") == (told["state"], told["why"]["error"])
+        assert (how == "another") == (folder / "journal.sqlite").exists()
+        for path in saved.iterdir():
+            path.replace(folder / path.name)
+        await agent("submit", plan_id=plan["plan_id"])
+        back = await agent.ended(plan["batch_id"])
+
+    assert 3 == paid == len(seedance_sandbox.paid_tasks)
+    assert ("stopped", "CreditCapError") == (back["state"], back["why"]["error"])
 
 
 async def test_ids_are_not_paths_and_plans_of_others_are_not_found(
@@ -254,7 +293,50 @@ async def test_words_in_a_command_for_a_person_cannot_become_another_command(
         above = await agent("submit", plan_id=good["plan_id"])
 
     assert "ConfigurationError" == refused["error"]  # no job is called so
-    assert above["command"].endswith("--reroll 'boat-*'")
+    assert above["command"].endswith("'--reroll=boat-*'")
+
+
+async def test_a_name_that_looks_like_a_flag_is_none_in_a_command_for_a_person(
+    seedance_sandbox: Sandbox, tmp_path: Path
+) -> None:
+    """The command line reads it as the name of a job, and the cap and the directory stay what they were."""
+    flag = "--on-event=sh x.sh"
+    jobs = [pictures(1)[0], {**pictures(1)[0], "name": flag}]
+    async with (
+        serving(seedance_sandbox, tmp_path / "work", unasked=2 * PRICE) as server,
+        agent_of(server) as agent,
+    ):
+        batch = await agent.sent(jobs)
+        plan = await agent("reroll", batch_id=batch, names=["boat-0", flag])
+        above = await agent("submit", plan_id=plan["plan_id"])
+
+    _, command = above["command"].split(" && ")
+    _, bound, _ = app().parse_args(shlex.split(command)[1:], exit_on_error=False, print_error=False)
+    options = bound.arguments["options"]
+    assert ["boat-0", flag] == list(options.reroll)
+    assert not options.on_event
+
+
+async def test_a_command_for_a_person_is_whole_or_there_is_none(
+    seedance_sandbox: Sandbox, tmp_path: Path
+) -> None:
+    """Names that would not fit are refused, counted as they stand in an answer: quoted, escaped, in UTF-8."""
+    async with (
+        serving(seedance_sandbox, tmp_path / "work", unasked=PRICE) as server,
+        agent_of(server) as agent,
+    ):
+        batch = await agent.sent(pictures(1))
+        told = [
+            await agent("reroll", batch_id=batch, names=["*", letter * 200])
+            for letter in ("\U0001f6a4", "'", '"', "\\")
+        ]
+        most = await agent("reroll", batch_id=batch, names=["boat-*"] * 40)
+        above = await agent("submit", plan_id=most["plan_id"])
+
+    assert {"InvalidArguments", "ConfigurationError"} >= {answer["error"] for answer in told}
+    assert "InvalidArguments" == told[0]["error"] == told[1]["error"]
+    assert 40 == above["command"].count("'--reroll=boat-*'")
+    assert "--max-credits 24" in above["command"]
 
 
 async def test_arguments_of_the_wrong_kind_get_a_short_answer(
@@ -326,3 +408,35 @@ def test_an_answer_is_cut_and_cleaned_whatever_is_in_it() -> None:
     assert len(text) <= 240
     assert "none" not in document
     assert len(json.dumps(document, ensure_ascii=False).encode()) < 2000
+
+
+def test_a_command_is_never_cut() -> None:
+    """Half of one has no cap, or another directory: all else is cut for it."""
+    command = f"cd /work && seedance batch a -o {'b' * 1800} --max-credits 24"
+    document = json.loads(fitted({"error": "NeedsAPerson", "message": "m" * 400, "command": command}))
+
+    assert command == document["command"]
+    assert len(document["message"]) <= 120
+
+
+def test_words_of_the_api_in_the_account_are_cut_and_cleaned() -> None:
+    """An id or a state is whatever the server has said."""
+    task = TaskRecord(id=f"\u202e{'t' * 500}", status=f"done\x1b[31m https://host/a?sig=canary {'y' * 500}")
+    told = row_of(PostRecord(key="k", state="accepted", model="m", tasks=(task,), sent_at=datetime.now(UTC)))
+    words = json.dumps(told, ensure_ascii=False)
+
+    assert words.isprintable()
+    assert "canary" not in words
+    assert len(words) < 300
+
+
+def test_a_page_of_the_account_leaves_no_row_out() -> None:
+    """Of requests with four tasks each, in batches with long names in another script."""
+    tasks = tuple(TaskRecord(id=f"{'g' * 23}{number}", status="completed") for number in range(4))
+    post = PostRecord(
+        key="k", state="accepted", model="nano-banana-pro", tasks=tasks, sent_at=datetime.now(UTC),
+        credits_used=123.45, project="\u8239" * 60,
+    )  # fmt: skip
+    page = {"tasks": [row_of(post)] * PAGE, "page": "100 of 100", "next": "list_tasks(days=366, page=101)"}
+
+    assert "left_out" not in json.loads(fitted(page, lists=["tasks"]))

@@ -53,6 +53,23 @@ def test_every_command_and_flag_that_it_names_exists() -> None:
         assert set() == {word for word in words if word.startswith("-") and word != "-"} - known, line
 
 
+def test_it_explains_every_exit_code() -> None:
+    """Also that of a run which stopped for what it saw, and must not be repeated blindly."""
+    (told,) = re.findall(r"^Exit codes: (.*?)\. ", TEXT, re.MULTILINE | re.DOTALL)
+
+    assert list(ExitCode) == [int(number) for number in re.findall(r"(?:^|·\s)(\d+) ", told)]
+
+
+def test_the_example_is_made_real_in_a_directory_of_its_own() -> None:
+    """A directory that has a batch of the sandbox belongs to its account, and goes on with no other."""
+    real = re.findall(
+        r"For real: without `--sandbox`, and with a directory of\s+its own \(`(-o \S+)`\)", TEXT
+    )
+
+    assert 1 == len(real)
+    assert real[0] not in [" ".join(pair) for pair in zip(EXAMPLE.split(), EXAMPLE.split()[1:], strict=False)]
+
+
 @pytest.mark.timeout(180)
 def test_the_worked_example_runs_word_for_word(tmp_path: Path) -> None:
     """As it stands there, in a shell, on the sandbox: the files are made, looked at, and one made anew."""

@@ -8,12 +8,13 @@ import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
+import anyio
 import pytest
 from PIL import Image
 
 from seedance_async import BatchRunner, SeedanceClient
 from seedance_async.cli.media import PlayStore
-from seedance_async.errors import ConfigurationError
+from seedance_async.errors import ConfigurationError, JournalError
 from seedance_async.integrations.mcp.desk import Desk
 from seedance_async.integrations.mcp.server import build
 from seedance_async.integrations.mcp.settings import Settings, read_settings
@@ -112,6 +113,35 @@ async def test_above_the_limit_a_person_is_asked_and_decides_how_much(
 
 
 @pytest.mark.parametrize("era", ERAS)
+async def test_where_a_price_is_unknown_the_person_says_how_much_it_may_be(
+    seedance_sandbox: Sandbox, tmp_path: Path, era: Era
+) -> None:
+    """No form and no command has a number of ours in it; one that is accepted as it came sends nothing."""
+    dear: list[dict[str, object]] = [{**pictures(1)[0], "resolution": "4K"}]
+    person = Person()
+    async with (
+        serving(seedance_sandbox, tmp_path / "work", unasked=PLENTY) as server,
+        agent_of(server, person=person, era=era) as agent,
+        agent_of(server, era=era) as alone,
+    ):
+        plan = await agent("plan", jobs=dear)
+        above = await alone("submit", plan_id=plan["plan_id"])
+        empty = await agent("submit", plan_id=plan["plan_id"])
+        assert [] == seedance_sandbox.requests
+        person.max_credits = 500
+        await agent("submit", plan_id=plan["plan_id"])
+        await agent.ended(plan["batch_id"])
+
+    assert (1, "NeedsAPerson") == (plan["jobs_of_unknown_price"], above["error"])
+    assert above["command"].endswith("--max-credits CREDITS")
+    assert "CREDITS" in above["fill_in"]
+    assert "error" in empty
+    assert "no" == empty["money_moved"]
+    assert all("default" not in form["properties"]["max_credits"] for form in person.forms)
+    assert 1 == len(seedance_sandbox.paid_tasks)
+
+
+@pytest.mark.parametrize("era", ERAS)
 @pytest.mark.parametrize("action", ["decline", "cancel"])
 async def test_a_person_who_does_not_want_it_spends_nothing(
     seedance_sandbox: Sandbox, tmp_path: Path, era: Era, action: Literal["decline", "cancel"]
@@ -181,6 +211,26 @@ async def test_one_job_is_made_anew_once_and_what_it_had_stays(
     assert {"boat-0.png", "boat-0-take-1.png", "boat-1.png"} == {
         path.name for path in (work / "seedance" / batch).glob("*.png")
     }
+
+
+async def test_a_reroll_that_was_priced_before_another_is_planned_anew(
+    seedance_sandbox: Sandbox, tmp_path: Path
+) -> None:
+    """Its cap would be spent already; so it is refused before it takes anything of the day's allowance."""
+    work = tmp_path / "work"
+    async with serving(seedance_sandbox, work, unasked=4 * PRICE) as server, agent_of(server) as agent:
+        batch = await agent.sent(pictures(2))
+        first, second = [await agent("reroll", batch_id=batch, names=["boat-0"]) for _ in range(2)]
+        await agent("submit", plan_id=first["plan_id"])
+        await agent.ended(batch)
+        refused = await agent("submit", plan_id=second["plan_id"])
+        anew = await agent("reroll", batch_id=batch, names=["boat-0"])
+        await agent("submit", plan_id=anew["plan_id"])
+        await agent.ended(batch)
+
+    assert ("PlanOutdated", "no") == (refused["error"], refused["money_moved"])
+    assert f'reroll("{batch}", ["boat-0"], takes=1)' == refused["next"]
+    assert 4 == len(seedance_sandbox.paid_tasks)
 
 
 async def test_a_server_that_is_left_in_the_middle_is_gone_on_with_by_the_next(
@@ -319,17 +369,66 @@ async def test_the_record_is_paged_and_single_tasks_are_fetched(
     work = tmp_path / "work"
     async with serving(seedance_sandbox, work, unasked=PLENTY) as server, agent_of(server) as agent:
         batch = await agent.sent(pictures(12))
-        first, second = await agent("list_tasks"), await agent("list_tasks", page=2)
+        first, second, third = [await agent("list_tasks", page=page) for page in (1, 2, 3)]
         (task_id,) = second["tasks"][0]["ids"]
         fetched = await agent("download", task_ids=[task_id, "nbp_nobody"])
 
-    assert (10, 2) == (len(first["tasks"]), len(second["tasks"]))
+    pages = [first["tasks"], second["tasks"], third["tasks"]]
+    assert [5, 5, 2] == [len(page) for page in pages]
+    assert 12 == len({task for page in pages for row in page for task in row["ids"]})
     assert "list_tasks(days=1, page=2)" == first["next"]
     assert {batch} == {row["batch"] for row in first["tasks"]}
     assert (work / fetched["tasks"][0]["files"][0]).stat().st_size > 1000
     assert "NotFoundError" == fetched["tasks"][1]["error"]
-    assert "http" not in json.dumps([first, second, fetched])
+    assert "http" not in json.dumps([first, second, third, fetched])
     assert 12 == len(seedance_sandbox.paid_tasks)
+
+
+async def test_a_batch_that_has_spent_is_told_of_also_where_its_rest_has_no_price(
+    seedance_sandbox: Sandbox, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An error of the estimate is none of the batch: its counts and why it stopped are what matters."""
+
+    async def fails(*_: object, **__: object) -> None:
+        raise JournalError("the journal is locked")
+
+    async with (
+        serving(seedance_sandbox, tmp_path / "work") as server,
+        agent_of(server, person=Person(max_credits=PRICE)) as agent,
+    ):
+        plan = await agent("plan", jobs=pictures(2))
+        monkeypatch.setattr("seedance_async.integrations.mcp.planning.quote", fails)
+        await agent("submit", plan_id=plan["plan_id"])
+        ended = await agent.ended(plan["batch_id"])
+        refused = await agent("plan", jobs=pictures(2))
+
+    assert ("stopped", "CreditCapError") == (ended["state"], ended["why"]["error"])
+    assert "command" not in ended
+    assert ("JournalError", "plan(…) once that is done") == (refused["error"], refused["next"])
+
+
+async def test_a_batch_that_is_slow_to_get_ready_keeps_nobody_waiting(
+    seedance_sandbox: Sandbox, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The call comes back before clients give it up, and says that the batch runs."""
+    is_ready, prepare = anyio.Event(), BatchRunner.prepare
+
+    async def slow(runner: BatchRunner, manifest: str) -> object:
+        await is_ready.wait()
+        return await prepare(runner, manifest)
+
+    monkeypatch.setattr(BatchRunner, "prepare", slow)
+    async with (
+        serving(seedance_sandbox, tmp_path / "work", unasked=PLENTY) as server,
+        agent_of(server) as agent,
+    ):
+        plan = await agent("plan", jobs=pictures(1))
+        told = await agent("submit", plan_id=plan["plan_id"])
+        is_ready.set()
+        ended = await agent.ended(plan["batch_id"])
+
+    assert ("running", 5) == (told["state"], told["come_back_in"])
+    assert ("ended", 1) == (ended["state"], len(seedance_sandbox.paid_tasks))
 
 
 async def test_a_failed_job_is_told_with_its_reason(seedance_sandbox: Sandbox, tmp_path: Path) -> None:
@@ -343,6 +442,12 @@ async def test_a_failed_job_is_told_with_its_reason(seedance_sandbox: Sandbox, t
         await agent("submit", plan_id=batch)
         ended = await agent.ended(batch)
 
+    async with serving(seedance_sandbox, tmp_path / "work") as server, agent_of(server) as agent:
+        later = await agent("wait", batch_id=batch)
+
+    assert {name: ended[name] for name in ("state", "counts", "newest", "problems")} == {
+        name: later[name] for name in ("state", "counts", "newest", "problems")
+    }
     assert ("ended", {"saved": 1, "failed": 1}) == (ended["state"], ended["counts"])
     assert ["reef"] == [problem["name"] for problem in ended["problems"]]
     assert 2 == len([call for call in seedance_sandbox.requests if call.method == "POST"])
@@ -413,3 +518,21 @@ def test_a_setting_that_makes_no_sense_stops_the_server(
     monkeypatch.setenv(name, value)
     with pytest.raises(ConfigurationError):
         read_settings()
+
+
+@pytest.mark.parametrize("where", [".", "above", "above/state"])
+def test_a_workspace_that_holds_a_home_or_the_record_of_plans_stops_the_server(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, where: str
+) -> None:
+    """Who can write there allows what he likes; a folder beside it is good."""
+    state, beside = tmp_path / "above" / "state", tmp_path / "above" / "work"
+    state.mkdir(parents=True)
+    beside.mkdir()
+    (tmp_path / "link").symlink_to(tmp_path / "above")
+    monkeypatch.setenv("SEEDANCE_STATE_DIR", str(tmp_path / "link" / "state"))
+    with pytest.raises(ConfigurationError, match="record of what was allowed"):
+        read_settings(tmp_path / where)
+    assert beside == read_settings(beside).workspace
+    monkeypatch.setenv("HOME", str(beside / "me"))
+    with pytest.raises(ConfigurationError, match="your home directory"):
+        read_settings(beside)

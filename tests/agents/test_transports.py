@@ -47,6 +47,14 @@ async def sandbox() -> AsyncIterator[Sandbox]:
         yield running
 
 
+@pytest.fixture
+def work(tmp_path: Path) -> Path:
+    """The workspace, beside the state directory."""
+    folder = tmp_path / "work"
+    folder.mkdir()
+    return folder
+
+
 @frozen
 class Host:
     """What a person has set up for a server."""
@@ -121,30 +129,30 @@ async def works(agent: Agent, sandbox: Sandbox, workspace: Path) -> None:
 
 @pytest.mark.parametrize("era", ERAS)
 async def test_over_stdio_an_agent_makes_looks_at_and_fetches_pictures(
-    sandbox: Sandbox, tmp_path: Path, era: Era
+    sandbox: Sandbox, work: Path, era: Era
 ) -> None:
     """In both versions of the protocol."""
-    async with Host(sandbox, tmp_path).stdio(era) as (agent, _):
-        await works(agent, sandbox, tmp_path)
+    async with Host(sandbox, work).stdio(era) as (agent, _):
+        await works(agent, sandbox, work)
 
 
 @pytest.mark.parametrize("era", ERAS)
 async def test_over_http_an_agent_makes_looks_at_and_fetches_pictures(
-    sandbox: Sandbox, tmp_path: Path, era: Era
+    sandbox: Sandbox, work: Path, era: Era
 ) -> None:
     """With the token that was printed."""
-    with Host(sandbox, tmp_path).http() as (url, header, _):
+    with Host(sandbox, work).http() as (url, header, _):
         async with http_agent(url, header, era) as agent:
-            await works(agent, sandbox, tmp_path)
+            await works(agent, sandbox, work)
 
 
 @pytest.mark.parametrize("era", ERAS)
 @pytest.mark.parametrize("transport", ["stdio", "http"])
 async def test_above_the_limit_the_form_asks_and_without_forms_the_command_is_told(
-    sandbox: Sandbox, tmp_path: Path, era: Era, transport: str
+    sandbox: Sandbox, work: Path, era: Era, transport: str
 ) -> None:
     """Over both transports, in both versions of the protocol."""
-    host, person = Host(sandbox, tmp_path, unasked=0), Person()
+    host, person = Host(sandbox, work, unasked=0), Person()
 
     async def asks(agent: Agent) -> None:
         plan = await agent("plan", jobs=pictures(1))
@@ -174,11 +182,11 @@ async def test_above_the_limit_the_form_asks_and_without_forms_the_command_is_to
 
 
 async def test_a_server_that_is_killed_after_a_post_left_pays_nothing_twice(
-    sandbox: Sandbox, tmp_path: Path
+    sandbox: Sandbox, work: Path
 ) -> None:
     """The POST was charged and its answer never came; the next server sends the same bytes under its key."""
     hangs: dict[str, object] = {**pictures(1)[0], "name": "hangs", "prompt": "A boat [[fault:hang]]"}
-    host = Host(sandbox, tmp_path, unasked=3 * PRICE)
+    host = Host(sandbox, work, unasked=3 * PRICE)
     with host.http() as (url, header, process):
         async with http_agent(url, header, "auto") as agent:
             plan = await agent("plan", jobs=[*pictures(2), hangs])
@@ -202,10 +210,10 @@ async def test_a_server_that_is_killed_after_a_post_left_pays_nothing_twice(
 
 
 async def test_a_stdio_server_that_is_killed_is_gone_on_with_by_the_next(
-    sandbox: Sandbox, tmp_path: Path
+    sandbox: Sandbox, work: Path
 ) -> None:
     """Also in the middle of making jobs anew: no second take is ordered."""
-    host = Host(sandbox, tmp_path)
+    host = Host(sandbox, work)
     async with host.stdio("auto") as (agent, _):
         batch = await agent.sent(pictures(3))
         anew = await agent("reroll", batch_id=batch, names=["*"])
@@ -223,11 +231,11 @@ async def test_a_stdio_server_that_is_killed_is_gone_on_with_by_the_next(
 
 
 async def test_over_http_nobody_without_the_token_or_from_elsewhere_gets_through(
-    sandbox: Sandbox, tmp_path: Path
+    sandbox: Sandbox, work: Path
 ) -> None:
     """No header, another token, another host, another page."""
     call = {"jsonrpc": "2.0", "id": 1, "method": "tools/list", "params": {}}
-    with Host(sandbox, tmp_path).http() as (url, header, _):
+    with Host(sandbox, work).http() as (url, header, _):
         known = {"Authorization": header, "Accept": "application/json, text/event-stream"}
         tries: dict[str, dict[str, str]] = {
             "none": {},
@@ -246,14 +254,14 @@ async def test_over_http_nobody_without_the_token_or_from_elsewhere_gets_through
 
 
 def test_a_client_that_dies_in_the_middle_of_an_answer_ends_the_server_in_good_order(
-    tmp_path: Path,
+    work: Path,
 ) -> None:
     """No traceback, and no process that is left behind."""
     address = {"SEEDANCE_API_KEY": "sk_test_sandbox", "SEEDANCE_BASE_URL": "http://127.0.0.1:9/api/v1"}
     environment = {**os.environ, **address}
     hello = {"protocolVersion": "2025-11-25", "capabilities": {}, "clientInfo": {"name": "x", "version": "1"}}
     with subprocess.Popen(
-        [*MCP, "--workspace", str(tmp_path)], env=environment,
+        [*MCP, "--workspace", str(work)], env=environment,
         stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
     ) as process:  # fmt: skip
         assert process.stdin is not None
@@ -274,7 +282,7 @@ def test_a_client_that_dies_in_the_middle_of_an_answer_ends_the_server_in_good_o
     assert "Traceback" not in said
 
 
-def test_a_server_that_cannot_start_says_why_and_sends_nothing(tmp_path: Path) -> None:
+def test_a_server_that_cannot_start_says_why_and_sends_nothing(tmp_path: Path, work: Path) -> None:
     """Whoever reads the host's log finds a line, not a traceback."""
     environment = {**os.environ, "SEEDANCE_API_KEY": "sk_test_sandbox", "HOME": str(tmp_path)}
     tries = {
@@ -283,7 +291,7 @@ def test_a_server_that_cannot_start_says_why_and_sends_nothing(tmp_path: Path) -
     }
     for words, reason in tries.items():
         ending = subprocess.run(
-            [*MCP, *words], env={**environment, "SEEDANCE_MCP_TOKEN": TOKEN}, cwd=tmp_path / "..", timeout=30,
+            [*MCP, *words], env={**environment, "SEEDANCE_MCP_TOKEN": TOKEN}, cwd=work, timeout=30,
             capture_output=True, text=True, check=False,
         )  # fmt: skip
         assert (2, "") == (ending.returncode, ending.stdout)

@@ -23,7 +23,9 @@ if TYPE_CHECKING:
     from seedance_async.integrations.mcp.workspace import Workspace
     from seedance_async.record import PostRecord
 
-PAGE: Final = 10
+PAGE: Final = 5
+"""So few that all of them fit into an answer: one that was cut would be on no page."""
+
 DAYS: Final = 366
 MOST_DOWNLOADS: Final = 5
 PATIENCE: Final = 25.0  # s
@@ -92,13 +94,15 @@ def _rows(reader: Reader, days: float, page: int) -> tuple[list[dict[str, object
         newest.append(post)
         total += 1
     wanted = list(reversed(newest))[(page - 1) * PAGE :] if total > (page - 1) * PAGE else []
-    return [_row(post) for post in wanted], total
+    return [row_of(post) for post in wanted], total
 
 
-def _row(post: PostRecord) -> dict[str, object]:
+def row_of(post: PostRecord) -> dict[str, object]:
+    """What is told of one request to the account; ids and states are the API's words."""
+    states = dict.fromkeys(task.status or post.state for task in post.tasks)
     return {
-        "ids": [task.id for task in post.tasks],
-        "state": ", ".join(task.status or post.state for task in post.tasks) or post.state,
+        "ids": [text_of(task.id, 60) for task in post.tasks],
+        "state": text_of(", ".join(states) or post.state, 40),
         "model": post.model,
         "sent": post.sent_at.isoformat(timespec="minutes"),
         "credits": post.credits_used,

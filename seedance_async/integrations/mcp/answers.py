@@ -48,6 +48,9 @@ MOST_WORDS: Final = 200
 
 LEFT_OUT: Final = "left_out"
 
+WHOLE: Final = frozenset({"command", "next", "plan_id", "batch_id"})
+"""Fields that are never cut: half a command is another one, which may be without its cap."""
+
 
 class RefusedError(Exception):
     """A call that is refused, with what to do instead.
@@ -56,7 +59,7 @@ class RefusedError(Exception):
         kind: the class of the error, as an agent sees it.
         message: what is wrong.
         what_to_do: instead.
-        next_call: as it would be written; None where there is none.
+        next_call: as it would be written; None for the same one, once what is wrong is mended.
         money_moved: whether it has spent.
         facts: whatever else the answer says.
     """
@@ -128,7 +131,7 @@ def text_of(value: object, most: int = MOST_TEXT) -> str:
 
 
 def fitted(document: Mapping[str, object], *, lists: Sequence[str] = ()) -> str:
-    """An answer as JSON of at most ``MOST_BYTES``.
+    """An answer as JSON of at most ``MOST_BYTES``, if what is never cut leaves room for that.
 
     Args:
         document: its fields, in their order.
@@ -142,7 +145,7 @@ def fitted(document: Mapping[str, object], *, lists: Sequence[str] = ()) -> str:
     while len((text := _dumped(kept, rest, left_out)).encode()) > MOST_BYTES:
         longest = max(rest.values(), key=lambda entries: len(_json(entries)), default=[])
         if not longest:
-            return _json({name: _cut(value) for name, value in kept.items() if name not in rest})
+            return _json({name: _cut(name, value) for name, value in kept.items() if name not in rest})
         longest.pop()
         left_out += 1
     return text
@@ -157,18 +160,25 @@ def _json(value: object) -> str:
     return json.dumps(value, ensure_ascii=False, separators=(",", ":"), default=str)
 
 
-def _cut(value: object) -> object:
+def _cut(name: str, value: object) -> object:
+    if name in WHOLE:
+        return value
     return text_of(value, 120) if isinstance(value, str) else value if len(_json(value)) < 120 else "…"
 
 
-def refused(refusal: RefusedError) -> str:
-    """A refusal as an answer."""
+def refused(refusal: RefusedError, *, again: str) -> str:
+    """A refusal as an answer.
+
+    Args:
+        refusal: what is wrong.
+        again: the next call where the refusal names none.
+    """
     return fitted(
         {
             "error": refusal.kind,
             "message": text_of(refusal.message, 400),
             "what_to_do": refusal.what_to_do,
-            "next": refusal.next_call,
+            "next": refusal.next_call or again,
             "money_moved": refusal.money_moved,
             **refusal.facts,
         },

@@ -7,8 +7,8 @@ asked, or told the command that does it.
 
 from __future__ import annotations
 
+import json
 import math
-import shlex
 from contextlib import AsyncExitStack
 from functools import partial
 from typing import TYPE_CHECKING, Final, Self
@@ -23,10 +23,12 @@ from seedance_async.credit_format import credit_count
 from seedance_async.errors import SeedanceError
 from seedance_async.integrations.mcp import account, linting, pictures, planning
 from seedance_async.integrations.mcp.answers import RefusedError, fitted, text_of, words_of, wrong_arguments
+from seedance_async.integrations.mcp.commands import for_a_person, is_too_long
 from seedance_async.integrations.mcp.orders import Above, Order, Orders, orders_path
 from seedance_async.integrations.mcp.running import Batches, check_unchanged
 from seedance_async.integrations.mcp.standing import Standing, progress
 from seedance_async.integrations.mcp.workspace import MANIFEST, Workspace, unknown_plan
+from seedance_async.logs import Log
 from seedance_async.media import read_media_store
 from seedance_async.models import RateLimit, time_scale
 from seedance_async.prices import NOTHING_RECORDED
@@ -47,11 +49,11 @@ if TYPE_CHECKING:
 
     Report = Callable[[float, float, str], Awaitable[None]]
 
+log: Log = Log(__name__)
+
 LONGEST_WAIT: Final = 25.0  # s; clients give up a call after a minute, some sooner
 TICK: Final = 2.0  # s between two notes of progress
 MOST_TAKES: Final = 20
-MOST_CHARACTERS: Final = 800
-"""Of the names of a reroll together: a person may get them in a command, which must not be cut."""
 
 
 @frozen
@@ -135,7 +137,7 @@ class Desk:
         words = words_of(names)
         if not 1 <= takes <= MOST_TAKES:
             raise wrong_arguments(f"takes must be 1 to {MOST_TAKES}")
-        if sum(map(len, words)) > MOST_CHARACTERS:
+        if is_too_long(words):
             raise wrong_arguments("the names are too long together: make several plans, or use a pattern")
         directory = await self._directory(batch_id)
         running = opened.batches.of(batch_id)
@@ -203,9 +205,10 @@ class Desk:
 
     # --- spending
 
-    async def question(self, plan_id: str) -> tuple[str, float] | None:
+    async def question(self, plan_id: str) -> tuple[str, float | None] | None:
         """What to ask a person before a plan is sent, and what it costs at most; None where nobody is asked.
 
+        What it costs is None where a price is unknown: then only the person can say how much it may be.
         The question has numbers and words of ours only: a prompt or a name cannot speak in it.
         """
         orders = self._open().orders
@@ -223,7 +226,7 @@ class Desk:
             f"Without asking, {credit_count(left)} may still be spent today. "
             "Accept to send it; decline to spend nothing."
         )
-        return question, float(math.ceil(order.credits))
+        return question, None if order.unpriced else float(math.ceil(order.credits))
 
     async def submit(self, plan_id: str, granted: float | None, *, declined: bool = False) -> str:
         """Send a plan, once.
@@ -241,11 +244,13 @@ class Desk:
                 "Declined",
                 "the person has declined; nothing was sent",
                 what_to_do="do not submit it again unless the person asks for it",
+                next_call=f'submit("{plan_id}"), only if the person asks for it',
             )
         if order.allowed is None:
             opened.batches.check_free(order)
             opened.batches.check_room()
             await to_thread.run_sync(check_unchanged, order, directory)
+            await self._check_current(order, directory)
         was_allowed = order.allowed is not None
         allowed = await to_thread.run_sync(
             lambda: opened.orders.allow(plan_id, granted=granted, unasked_a_day=self.settings.unasked_a_day)
@@ -259,6 +264,28 @@ class Desk:
         note = "submitted before: nothing is sent or paid a second time" if was_allowed else None
         return await self._standing(allowed, note=note)
 
+    async def _check_current(self, order: Order, directory: Path) -> None:
+        """See that what is made anew costs what it did when it was planned.
+
+        Its cap is on top of what the batch had cost then; after that it would take its part of the day's
+        allowance, and pay for nothing.
+
+        Raises:
+            RefusedError: its batch was gone on with since.
+        """
+        if not order.reroll:
+            return
+        options = PlanOptions(reroll=order.reroll, takes=order.takes)
+        now = await planning.quote(directory / MANIFEST, self._basis(), directory=directory, options=options)
+        if (now.spent, now.jobs) != (order.spent, order.jobs):
+            names = json.dumps(order.reroll, ensure_ascii=False)
+            raise RefusedError(
+                "PlanOutdated",
+                "the batch was gone on with since this plan was priced; nothing was sent for it",
+                what_to_do="call reroll again, and submit that plan",
+                next_call=f'reroll("{order.batch_id}", {names}, takes={order.takes})',
+            )
+
     def _above(self, order: Order, above: Above) -> RefusedError:
         unknown = f" and {order.unpriced} jobs of unknown price" if order.unpriced else ""
         return RefusedError(
@@ -268,17 +295,8 @@ class Desk:
             what_to_do="this client shows no forms: give the person the command, which they run themselves. "
             "Do not run it yourself, and do not divide the plan to get below the limit",
             next_call=f'wait("{order.batch_id}") once they have run it',
-            facts={"command": self._command(order)},
+            facts=for_a_person(order),
         )
-
-    def _command(self, order: Order) -> str:
-        """The command by which a person sends a plan, or goes on with it."""
-        folder = self.workspace.shown(self.workspace.batch(order.batch_id))
-        words = ["seedance", "batch", f"{folder}/{MANIFEST}", "-o", folder]
-        words += ["--max-credits", str(math.ceil(order.spent + order.credits))]
-        if order.reroll:
-            words += ["--takes", str(order.takes), "--reroll", *order.reroll]
-        return f"cd {shlex.quote(str(self.workspace.root))} && {shlex.join(words)}"
 
     # --- what became of it
 
@@ -313,15 +331,24 @@ class Desk:
         standing = Standing(opened.client, self.workspace, order, opened.batches.of(order.batch_id))
         facts = await standing.facts()
         if standing.is_stopped_by_cap:
-            facts = {**facts, "command": await self._command_for_the_rest(order)}
+            facts = {**facts, **await self._command_for_the_rest(order)}
         document = {"batch_id": order.batch_id, "plan_id": order.plan_id, "note": note, **facts}
         return fitted(document, lists=["newest", "problems"])
 
-    async def _command_for_the_rest(self, order: Order) -> str:
-        """The command by which a person goes on with a batch that its cap has stopped."""
+    async def _command_for_the_rest(self, order: Order) -> dict[str, object]:
+        """The command by which a person goes on with a batch that its cap has stopped.
+
+        Empty where it cannot be made: how the batch stands is told all the same, as it has spent.
+        """
         directory = self.workspace.batch(order.batch_id)
-        rest = await planning.quote(directory / MANIFEST, self._basis(), directory=directory)
-        return self._command(evolve(order, spent=rest.spent, credits=rest.high, reroll=()))
+        try:
+            rest = await planning.quote(directory / MANIFEST, self._basis(), directory=directory)
+        except SeedanceError as problem:
+            log.warning("what a batch still costs could not be estimated: %s", problem)
+            return {}
+        return for_a_person(
+            evolve(order, spent=rest.spent, credits=rest.high, unpriced=rest.unpriced, reroll=())
+        )
 
     async def look(self, batch_id: str, names: Sequence[object], page: int) -> tuple[bytes, str]:
         """One contact sheet of a batch, and what is on it."""

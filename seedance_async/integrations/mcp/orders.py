@@ -69,7 +69,8 @@ class Order:
         reroll: names, or patterns, of jobs that it makes anew; empty for a plan of jobs.
         takes: how many new ones of each.
         allowed: None until it is submitted.
-        begun: whether jobs that are made anew are in the batch's journal, so that none is ordered twice.
+        begun: whether its jobs are in the batch's journal, so that none is ordered twice.
+        journal: the mark of that journal; empty before that.
         ended: whether it came to its end.
     """
 
@@ -85,6 +86,7 @@ class Order:
     takes: int = 1
     allowed: Allowed | None = None
     begun: bool = False
+    journal: str = ""
     ended: bool = False
 
     @property
@@ -206,17 +208,22 @@ class Orders:
             _write(file, facts)
             return evolve(order, allowed=allowed)
 
-    def begun(self, plan_id: str) -> None:
-        """Note that what a plan makes anew is in the batch's journal."""
-        self._note("begun", plan_id)
+    def begun(self, plan_id: str, journal: str) -> None:
+        """Note that the jobs of a plan are in the batch's journal, before any of them is sent.
+
+        Args:
+            plan_id: of the plan.
+            journal: what that journal is recognised by.
+        """
+        self._note("begun", plan_id, journal=journal)
 
     def ended(self, plan_id: str) -> None:
         """Note that a plan came to its end."""
         self._note("ended", plan_id)
 
-    def _note(self, event: str, plan_id: str) -> None:
+    def _note(self, event: str, plan_id: str, **facts: str) -> None:
         with self._locked() as file:
-            _write(file, {"event": event, "plan": plan_id})
+            _write(file, {"event": event, "plan": plan_id, **facts})
 
     @contextmanager
     def _locked(self) -> Iterator[BinaryIO]:
@@ -281,7 +288,7 @@ def _take(orders: dict[str, Order], facts: Mapping[str, Any]) -> None:
             )
             orders[plan_id] = evolve(orders[plan_id], allowed=allowed)
         case "begun":
-            orders[plan_id] = evolve(orders[plan_id], begun=True)
+            orders[plan_id] = evolve(orders[plan_id], begun=True, journal=str(facts["journal"]))
         case "ended":
             orders[plan_id] = evolve(orders[plan_id], begun=True, ended=True)
         case _:  # of a later version

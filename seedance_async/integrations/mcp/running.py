@@ -5,10 +5,14 @@ server or the one after it; its journal and the record of plans know how far it 
 
 What is made anew is ordered once: the order is in the batch's journal before the record says ``begun``. A
 server that dies before that repeats the order, which the journal knows; one that dies after it gives none.
+
+The record also says which journal that was, before anything is sent. Another one in its place knows nothing
+of what was paid, and would pay all of it again under new keys: it is refused.
 """
 
 from __future__ import annotations
 
+import hashlib
 from collections import Counter, deque
 from contextlib import aclosing
 from typing import TYPE_CHECKING, Final
@@ -17,6 +21,7 @@ import anyio
 from anyio import to_thread
 
 from seedance_async.batch import results_reading
+from seedance_async.batch.journal.remains import JOURNAL
 from seedance_async.batch.report import write_gallery_of
 from seedance_async.batch.runner import BatchRunner
 from seedance_async.batch.states import ENDED, State
@@ -34,6 +39,7 @@ if TYPE_CHECKING:
     from anyio.abc import TaskGroup
 
     from seedance_async.batch.jobs import JobResult
+    from seedance_async.batch.journal import Journal
     from seedance_async.batch.summary import Summary
     from seedance_async.client import SeedanceClient
     from seedance_async.integrations.mcp.orders import Order, Orders
@@ -42,6 +48,9 @@ log: Log = Log(__name__)
 
 MOST_RUNNING: Final = 8
 """Batches at once; all share the account's limit, so more would not be faster."""
+
+PATIENCE: Final = 10.0
+"""Seconds that a call waits for a batch to be ready; clients give up a call that takes long."""
 
 NEWEST: Final = 8
 """Files and failures that are remembered for the next answer."""
@@ -155,7 +164,8 @@ class Batches:
         self.check_room()
         running = self._running[order.batch_id] = Running(order, directory)
         self._tasks.start_soon(self._run, running)
-        await running.ready.wait()
+        with anyio.move_on_after(PATIENCE):  # a large plan takes longer; whoever asks next sees it running
+            await running.ready.wait()
         return running
 
     async def _run(self, running: Running) -> None:
@@ -183,10 +193,16 @@ class Batches:
             reroll=order.reroll if makes_anew else (),
             takes=order.takes if makes_anew else 1,
         )
+        known = await to_thread.run_sync(self._journals_of, order)
+        if known and not (running.directory / JOURNAL).exists():
+            raise _replaced()  # before a new one is made in its place
         async with runner:
+            mark = await _mark_of(runner.journal)
+            if known and mark not in known:
+                raise _replaced()
             await runner.prepare(manifest)
-            if makes_anew:
-                await to_thread.run_sync(self._orders.begun, order.plan_id)
+            if not order.begun:
+                await to_thread.run_sync(self._orders.begun, order.plan_id, mark)
             running.runner = runner
             running.ready.set()
             async with aclosing(runner.run(manifest)) as results:
@@ -196,11 +212,32 @@ class Batches:
             if runner.summary.stopped is None and not open_jobs(runner.summary.counts):
                 await to_thread.run_sync(self._orders.ended, order.plan_id)
 
+    def _journals_of(self, order: Order) -> set[str]:
+        """The marks of the journals that plans of a batch have begun in: one, or none yet. Blocking."""
+        plans = self._orders.of_batch(order.batch_id)
+        return {plan.journal for plan in plans if plan.journal}
+
     async def _write_gallery(self, runner: BatchRunner, directory: Path) -> None:
         try:
             await write_gallery_of(runner.journal, directory)
         except (OSError, JournalError) as problem:  # what is saved is saved
             log.warning("the gallery could not be written: %s", problem)
+
+
+async def _mark_of(journal: Journal) -> str:
+    """What a journal is recognised by: a hash of what its keys are derived from."""
+    nonce = await journal.fact("nonce")
+    return hashlib.sha256(f"seedance-mcp {nonce}".encode()).hexdigest()[:32]
+
+
+def _replaced() -> RefusedError:
+    return RefusedError(
+        "JournalReplaced",
+        "the batch's journal is gone, or another is in its place: what was paid is not known any more",
+        what_to_do="tell the person to put the journal back into the batch's directory. Never plan these "
+        "jobs again: they may be paid already",
+        money_moved="nothing new",
+    )
 
 
 def check_unchanged(order: Order, directory: Path) -> None:

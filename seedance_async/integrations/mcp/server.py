@@ -32,10 +32,11 @@ from seedance_async.integrations.mcp.answers import (
 )
 from seedance_async.integrations.mcp.settings import read_token
 from seedance_async.integrations.mcp.tools import TOOLS, text
+from seedance_async.integrations.mcp.workspace import PLAN_ID
 from seedance_async.logs import Log
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Iterator
+    from collections.abc import AsyncIterator, Iterator, Mapping
 
     from mcp_types import CallToolResult, InputRequiredResult
     from starlette.types import ASGIApp, Receive, Scope, Send
@@ -48,6 +49,9 @@ HOST: Final = "127.0.0.1"
 PATH: Final = "/mcp"
 MOST_BODY_BYTES: Final = 4 * 2**20
 GRACE: Final = 2  # s for open connections at the end
+
+LOOK_INTO_RECORD: Final = "list_tasks()"
+"""The next call where money may have moved: what was asked of the account is on record."""
 
 INSTRUCTIONS: Final = """Makes Seedance videos and images in batches, with paid credits.
 Order of calls: lint_prompt (the prompt guide), plan (checks and prices, spends nothing), submit (spends, once
@@ -68,7 +72,7 @@ class Server(MCPServer["Desk"]):
         try:
             return await super().call_tool(name, arguments, context)
         except ToolError as failure:
-            return text(_told(failure), is_error=True)
+            return text(_told(failure, _again(name, arguments)), is_error=True)
 
 
 def build(desk: Desk) -> Server:
@@ -184,18 +188,26 @@ class Guarded:
         return scope["type"] == "http" and len(given) == 1 and hmac.compare_digest(given[0], self._expected)
 
 
-def _told(failure: ToolError) -> str:
-    """A failure as an answer; what is unexpected is logged, and only its class is told."""
+def _told(failure: ToolError, again: str) -> str:
+    """A failure as an answer; what is unexpected is logged, and only its class is told.
+
+    Args:
+        failure: of a call.
+        again: the same call, to be made once what is wrong is mended: ``submit`` of a plan and ``wait`` for a
+            batch go on with it, and pay nothing twice.
+    """
     cause = failure.__cause__
     match cause:
         case RefusedError():
-            return refused(cause)
+            return refused(cause, again=again)
         case SeedanceError():
-            return fitted(explained(cause), lists=["wrong"])
+            told = explained(cause)
+            is_known = told["money_moved"] != "maybe"
+            return fitted({**told, "next": again if is_known else LOOK_INTO_RECORD}, lists=["wrong"])
         case ValidationError():
-            return _about_arguments(cause)
+            return refused(_about_arguments(cause), again=again)
         case _ if not isinstance(failure, UnexpectedToolError):  # there is no such tool
-            return refused(wrong_arguments(text_of(failure)))
+            return refused(wrong_arguments(text_of(failure)), again="one of the tools that are listed")
         case _:
             pass
     log.critical("a tool broke off", exc_info=cause or failure)
@@ -204,13 +216,21 @@ def _told(failure: ToolError) -> str:
             "error": type(cause or failure).__name__,
             "message": "the server made a mistake; its log says more",
             "what_to_do": "tell the person; call wait for the batch before anything else is sent",
+            "next": LOOK_INTO_RECORD,
             "money_moved": "maybe",
         }
     )
 
 
-def _about_arguments(problem: ValidationError) -> str:
+def _again(name: str, arguments: Mapping[str, object]) -> str:
+    """A call as it is made again, with the id that it named, and without what may be wrong in the rest."""
+    given = str(arguments.get("plan_id") or arguments.get("batch_id") or "")
+    words = f'"{given}"' if PLAN_ID.fullmatch(given) else "…"
+    return f"{name}({words}) once that is done"
+
+
+def _about_arguments(problem: ValidationError) -> RefusedError:
     """What is wrong with arguments, without repeating them."""
     found = problem.errors(include_url=False, include_input=False, include_context=False)
     wrong = [text_of(f"{'.'.join(map(str, each['loc']))}: {each['msg']}") for each in found]
-    return refused(wrong_arguments("some are missing or of the wrong kind", wrong=wrong))
+    return wrong_arguments("some are missing or of the wrong kind", wrong=wrong)

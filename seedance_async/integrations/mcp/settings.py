@@ -2,18 +2,21 @@
 
 ``SEEDANCE_MCP_UNASKED_CREDITS_DAY`` is what plans may cost in a UTC day, all of them together, without a
 person being asked; 0 where it is not set, so that each plan asks. ``SEEDANCE_MCP_WORKSPACE`` is the folder
-that all files are in, else the current one. ``SEEDANCE_MAX_CREDITS_DAY`` and ``SEEDANCE_MAX_CREDITS_MONTH``
-hold beside them, for all that this machine sends, whoever has allowed it.
+that all files are in, else the current one; it may hold neither the home directory nor the state directory.
+``SEEDANCE_MAX_CREDITS_DAY`` and ``SEEDANCE_MAX_CREDITS_MONTH`` hold beside them, for all that this machine
+sends, whoever has allowed it.
 """
 
 from __future__ import annotations
 
 import os
+from contextlib import suppress
 from pathlib import Path
 from typing import Final
 
 from attrs import frozen
 
+from seedance_async.budget.file_memory import state_directory
 from seedance_async.errors import ConfigurationError
 
 UNASKED: Final = "SEEDANCE_MCP_UNASKED_CREDITS_DAY"
@@ -53,10 +56,10 @@ def read_settings(workspace: Path | None = None) -> Settings:
         raise ConfigurationError(f"the workspace {folder} is no folder: {problem}") from None
     if not root.is_dir():
         raise ConfigurationError(f"the workspace {root} is no folder")
-    if root == Path(root.anchor) or root == _home():
+    if root == Path(root.anchor) or any(place.is_relative_to(root) for place in _private_places()):
         raise ConfigurationError(
-            f"the workspace {root} would open everything in it to an agent: name a folder for this work, "
-            f"with --workspace or {WORKSPACE}"
+            f"the workspace {root} would open everything in it to an agent, also your home directory or the "
+            f"record of what was allowed: name a folder for this work, with --workspace or {WORKSPACE}"
         )
     return Settings(workspace=root, unasked_a_day=_credits(UNASKED))
 
@@ -75,11 +78,13 @@ def read_token() -> str | None:
     return token
 
 
-def _home() -> Path | None:
-    try:
-        return Path.home().resolve()
-    except (OSError, RuntimeError):
-        return None
+def _private_places() -> list[Path]:
+    """Folders that no workspace may hold: the home directory, and that of the record of plans."""
+    places: list[Path] = []
+    for place_of in (Path.home, state_directory):
+        with suppress(OSError, RuntimeError):  # a user without a home directory
+            places.append(place_of().resolve())
+    return places
 
 
 def _credits(variable: str) -> float:

@@ -8,7 +8,7 @@ import anyio
 from anyio import to_thread
 from attrs import frozen
 
-from seedance_async.batch.states import State
+from seedance_async.batch.states import ENDED, State
 from seedance_async.client import SeedanceClient
 from seedance_async.credit_format import credit_count
 from seedance_async.errors import CreditCapError, SeedanceError, StandingLimitError
@@ -21,12 +21,14 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
     from seedance_async.batch.jobs import JobResult
+    from seedance_async.batch.results_reading import Result
     from seedance_async.batch.summary import Summary
 
 LONGEST_PAUSE: Final = 300
 """Seconds that an agent is told to stay away at most."""
 
 ELSEWHERE_PAUSE: Final = 30
+SHORT_PAUSE: Final = 5
 SHOWN: Final = 8
 
 
@@ -84,17 +86,26 @@ class Standing:
         return _given(told)
 
     async def _on_disk(self) -> dict[str, object]:
-        """Of a batch that does not run here: it ended, was never sent, or runs somewhere else."""
+        """Of a batch that does not run here, or not yet: it ended, was never sent, or runs somewhere else."""
         order, stopped = self._order, self._stopped
-        counts, jobs = await to_thread.run_sync(counts_on_disk, self._workspace.batch(order.batch_id))
+        directory = self._workspace.batch(order.batch_id)
+        counts, jobs = await to_thread.run_sync(counts_on_disk, directory)
         state = self._state(is_begun=bool(jobs), has_ended=len(jobs) >= order.jobs and not open_jobs(counts))
         saved = [each for each in jobs if each.state == State.SAVED][-SHOWN:]
+        failed = [each for each in jobs if each.state in set(ENDED) - {State.SAVED}][-SHOWN:]
         told = {
             "state": state,
             "counts": dict(counts),
-            "newest": [{"name": text_of(each.name, 60), "files": list(each.files)} for each in saved],
+            "newest": [
+                {
+                    "name": text_of(each.name, 60),
+                    "files": [self._workspace.shown(directory / name) for name in each.files],
+                }
+                for each in reversed(saved)
+            ],
+            "problems": [_failed(each) for each in reversed(failed)],
             "why": None if stopped is None else why(stopped),
-            "come_back_in": ELSEWHERE_PAUSE if state == "elsewhere" else None,
+            "come_back_in": {"elsewhere": ELSEWHERE_PAUSE, "running": SHORT_PAUSE}.get(state),
             "next": self._next(state),
         }
         return _given(told)
@@ -108,6 +119,8 @@ class Standing:
         """
         if self._order.ended:
             return "ended"
+        if self._running is not None and not self._running.is_over:
+            return "running"  # and gets ready
         if self._stopped is not None:
             return "stopped"
         if self._order.allowed is not None:
@@ -163,9 +176,10 @@ def _credits(summary: Summary) -> dict[str, object]:
     return _given({"used": summary.credits_used, "refunded": refunded, "cap": summary.max_credits})
 
 
-def _failed(result: JobResult) -> dict[str, object]:
-    error = None if result.error is None else text_of(result.error.message, 160)
-    return _given({"name": text_of(result.name, 60), "state": str(result.state), "error": error})
+def _failed(result: JobResult | Result) -> dict[str, object]:
+    error = result.error if isinstance(result.error, str | None) else result.error.message
+    told = None if error is None else text_of(error, 160)
+    return _given({"name": text_of(result.name, 60), "state": str(result.state), "error": told})
 
 
 def _given(facts: Mapping[str, object]) -> dict[str, object]:

@@ -65,6 +65,8 @@ async def ask_person(plan_id: str, ctx: Context[Any, Any]) -> NotAsked | Elicit[
     if question is None or not _shows_forms(ctx):
         return NotAsked()
     message, most = question
+    if most is None:  # a number that is filled in already would be accepted unread
+        return Elicit(message, Permission)
     form = create_model(
         "Permission",
         __base__=Permission,
