@@ -115,7 +115,7 @@ async def test_the_gallery_counts_jobs_and_names_the_rest(tmp_path: Path) -> Non
         await run_once(sandbox, out, manifest, reroll=["boat"])
     page = (await write_gallery(out)).read_text()
 
-    assert "<p>1 nano-banana-pro · 1 older or gone from the manifest · 24 credits · a sandbox's: " in page
+    assert "<p>1 nano-banana-pro · 1 older or gone from the manifest · 24 credits · a sandbox" in page
     assert "all <b>2</b>" in page
 
 
