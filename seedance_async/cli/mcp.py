@@ -10,10 +10,12 @@ from pathlib import Path  # noqa: TC003 - cyclopts reads the annotations
 from typing import TYPE_CHECKING, Annotated, Final
 
 import anyio
+from anyio import to_thread
 from cyclopts import Parameter
 
 from seedance_async.cli.connection import KEY_VARIABLE, Connection
 from seedance_async.cli.output import write_data, write_message
+from seedance_async.credit_format import credit_count
 from seedance_async.errors import ConfigurationError
 from seedance_async.exit_codes import ExitCode
 
@@ -35,6 +37,12 @@ async def mcp(
         bool, Parameter(negative=(), show_default=False, help="Over HTTP at 127.0.0.1, with a token.")
     ] = False,
     port: Annotated[int, Parameter(show_default=False, help="With --http; else one that is free.")] = 0,
+    allow: Annotated[
+        str | None, Parameter(help="Allow the plan of this id, as a person, and end; with --max-credits.")
+    ] = None,
+    max_credits: Annotated[
+        float | None, Parameter(help="With --allow: most credits that the plan may cost.")
+    ] = None,
     connection: Connection | None = None,
 ) -> int:
     """Serve an agent over MCP: it plans, a person's limit decides, it submits and waits.
@@ -59,11 +67,35 @@ async def mcp(
     from seedance_async.integrations.mcp.settings import read_settings  # noqa: PLC0415 - as above
 
     settings = read_settings(workspace)
+    if allow is not None or max_credits is not None:
+        await _allow(settings, connection, allow, max_credits)
+        return ExitCode.OK
     try:
         await (_serve_http(settings, connection, port) if http else _serve_stdio(settings, connection))
     except anyio.get_cancelled_exc_class():
         write_message("mcp: ended; batches that were running go on with the next server")
     return ExitCode.OK  # the client's leaving, and Ctrl-C, are how it is meant to end
+
+
+async def _allow(
+    settings: Settings, connection: Connection | None, plan_id: str | None, most: float | None
+) -> None:
+    """Put a person's permission on record; the server sends the plan, if it is what was planned."""
+    from seedance_async.integrations.mcp.orders import Order, Orders, orders_path  # noqa: PLC0415 - as above
+
+    if plan_id is None or most is None or not 0 < most < float("inf"):
+        raise ConfigurationError("--allow PLAN goes with --max-credits CREDITS, a number above 0")
+    client = _client(connection or Connection())
+    if client is None:
+        raise ConfigurationError(f"--allow needs {KEY_VARIABLE}: plans are on record by account")
+    orders = Orders(orders_path(client.account), settings.workspace)
+    allowed = await to_thread.run_sync(lambda: orders.allow(plan_id, granted=most, unasked_a_day=0.0))
+    if not isinstance(allowed, Order) or allowed.allowed is None:
+        raise ConfigurationError(
+            f"--allow {plan_id!r:.60}: no plan of {settings.workspace} has this id, for this API key"
+        )
+    most_now = credit_count(allowed.allowed.credits)  # of a plan that was allowed before, what it was then
+    write_message(f"mcp: plan {plan_id} ({allowed.jobs:,} jobs) may cost up to {most_now}; submit sends it")
 
 
 async def _serve_stdio(settings: Settings, connection: Connection | None) -> None:

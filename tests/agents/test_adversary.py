@@ -281,7 +281,7 @@ async def test_instructions_in_names_and_prompts_reach_no_form_and_move_nothing(
 async def test_words_in_a_command_for_a_person_cannot_become_another_command(
     seedance_sandbox: Sandbox, tmp_path: Path
 ) -> None:
-    """Patterns of a reroll stand in it as words of a shell, whatever they hold."""
+    """Patterns of a reroll do not stand in it, whatever they hold."""
     async with (
         serving(seedance_sandbox, tmp_path / "work", unasked=PRICE) as server,
         agent_of(server) as agent,
@@ -293,13 +293,13 @@ async def test_words_in_a_command_for_a_person_cannot_become_another_command(
         above = await agent("submit", plan_id=good["plan_id"])
 
     assert "ConfigurationError" == refused["error"]  # no job is called so
-    assert above["command"].endswith("'--reroll=boat-*'")
+    assert "boat" not in above["command"]
 
 
 async def test_a_name_that_looks_like_a_flag_is_none_in_a_command_for_a_person(
     seedance_sandbox: Sandbox, tmp_path: Path
 ) -> None:
-    """The command line reads it as the name of a job, and the cap and the directory stay what they were."""
+    """It has the id of the plan, and the plan's credits as its cap."""
     flag = "--on-event=sh x.sh"
     jobs = [pictures(1)[0], {**pictures(1)[0], "name": flag}]
     async with (
@@ -310,17 +310,16 @@ async def test_a_name_that_looks_like_a_flag_is_none_in_a_command_for_a_person(
         plan = await agent("reroll", batch_id=batch, names=["boat-0", flag])
         above = await agent("submit", plan_id=plan["plan_id"])
 
-    _, command = above["command"].split(" && ")
-    _, bound, _ = app().parse_args(shlex.split(command)[1:], exit_on_error=False, print_error=False)
-    options = bound.arguments["options"]
-    assert ["boat-0", flag] == list(options.reroll)
-    assert not options.on_event
+    _, bound, _ = app().parse_args(shlex.split(above["command"])[1:], exit_on_error=False, print_error=False)
+    assert {
+        "workspace": tmp_path / "work", "allow": plan["plan_id"], "max_credits": 2 * PRICE
+    } == bound.arguments  # fmt: skip
 
 
 async def test_a_command_for_a_person_is_whole_or_there_is_none(
     seedance_sandbox: Sandbox, tmp_path: Path
 ) -> None:
-    """Names that would not fit are refused, counted as they stand in an answer: quoted, escaped, in UTF-8."""
+    """Names that would not fit are refused, counted as they stand in an answer: escaped, in UTF-8."""
     async with (
         serving(seedance_sandbox, tmp_path / "work", unasked=PRICE) as server,
         agent_of(server) as agent,
@@ -328,15 +327,13 @@ async def test_a_command_for_a_person_is_whole_or_there_is_none(
         batch = await agent.sent(pictures(1))
         told = [
             await agent("reroll", batch_id=batch, names=["*", letter * 200])
-            for letter in ("\U0001f6a4", "'", '"', "\\")
+            for letter in ("\U0001f6a4", '"' * 2, "\\" * 2)
         ]
         most = await agent("reroll", batch_id=batch, names=["boat-*"] * 40)
         above = await agent("submit", plan_id=most["plan_id"])
 
-    assert {"InvalidArguments", "ConfigurationError"} >= {answer["error"] for answer in told}
-    assert "InvalidArguments" == told[0]["error"] == told[1]["error"]
-    assert 40 == above["command"].count("'--reroll=boat-*'")
-    assert "--max-credits 24" in above["command"]
+    assert {"InvalidArguments"} == {answer["error"] for answer in told}
+    assert above["command"].endswith("--max-credits 12")
 
 
 async def test_arguments_of_the_wrong_kind_get_a_short_answer(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import io
 import json
+import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
@@ -13,8 +14,10 @@ import pytest
 from PIL import Image
 
 from seedance_async import BatchRunner, SeedanceClient
+from seedance_async.cli.app import execute
 from seedance_async.cli.media import PlayStore
 from seedance_async.errors import ConfigurationError, JournalError
+from seedance_async.exit_codes import ExitCode
 from seedance_async.integrations.mcp.desk import Desk
 from seedance_async.integrations.mcp.server import build
 from seedance_async.integrations.mcp.settings import Settings, read_settings
@@ -165,20 +168,40 @@ async def test_a_person_who_does_not_want_it_spends_nothing(
 
 @pytest.mark.parametrize("era", ERAS)
 async def test_without_forms_the_command_is_told_and_a_person_can_run_it(
-    seedance_sandbox: Sandbox, tmp_path: Path, era: Era
+    seedance_sandbox: Sandbox, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, era: Era
 ) -> None:
-    """A plan is a batch's directory: what the command line makes of it, the agent sees and looks at."""
+    """It allows the plan, and sends nothing; the server sends what was planned, up to the person's cap."""
     work = tmp_path / "work"
+    monkeypatch.setenv("SEEDANCE_API_KEY", seedance_sandbox.api_key)
+    monkeypatch.setenv("SEEDANCE_BASE_URL", seedance_sandbox.base_url)
     async with serving(seedance_sandbox, work) as server, agent_of(server, era=era) as agent:
         plan = await agent("plan", jobs=pictures(2))
         refused = await agent("submit", plan_id=plan["plan_id"])
         assert ("NeedsAPerson", "no") == (refused["error"], refused["money_moved"])
+        expected = f"seedance mcp --workspace {work} --allow {plan['plan_id']} --max-credits 24"
+        assert expected == refused["command"]
+        for _ in range(2):
+            assert ExitCode.OK == await execute(shlex.split(refused["command"])[1:])
         assert [] == seedance_sandbox.requests
+        submitted = await agent("submit", plan_id=plan["plan_id"])
+        ended = await agent.ended(plan["batch_id"])
+        seen = await agent("look", batch_id=plan["batch_id"])
+
+    assert ("running", None) == (submitted["state"], submitted.get("note"))
+    assert ("ended", {"saved": 2}) == (ended["state"], ended["counts"])
+    assert 24 == ended["credits"]["cap"]
+    assert ["boat-1", "boat-0"] == seen["shown"]
+    assert 2 == len(seedance_sandbox.paid_tasks)
+
+
+async def test_a_plan_is_a_batch_that_a_person_can_run_without_the_server(
+    seedance_sandbox: Sandbox, tmp_path: Path
+) -> None:
+    """What the command line makes of its directory, the agent sees and looks at."""
+    work = tmp_path / "work"
+    async with serving(seedance_sandbox, work) as server, agent_of(server) as agent:
+        plan = await agent("plan", jobs=pictures(2))
         folder = work / plan["directory"]
-        expected = (
-            f"seedance batch {plan['directory']}/manifest.jsonl -o {plan['directory']} --max-credits 24"
-        )
-        assert refused["command"] == f"cd {work} && {expected}"
         async with (
             SeedanceClient(seedance_sandbox.api_key, seedance_sandbox.base_url) as client,
             BatchRunner(client, folder, max_credits=24) as batch,
@@ -190,6 +213,29 @@ async def test_without_forms_the_command_is_told_and_a_person_can_run_it(
     assert ("ended", {"saved": 2}) == (ended["state"], ended["counts"])
     assert ["boat-1", "boat-0"] == seen["shown"]
     assert 2 == len(seedance_sandbox.paid_tasks)
+
+
+async def test_what_was_changed_after_a_person_has_allowed_it_is_not_sent(
+    seedance_sandbox: Sandbox, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A command allows what was planned; without a number, or for no plan of this workspace, nothing."""
+    work = tmp_path / "work"
+    monkeypatch.setenv("SEEDANCE_API_KEY", seedance_sandbox.api_key)
+    monkeypatch.setenv("SEEDANCE_BASE_URL", seedance_sandbox.base_url)
+    async with serving(seedance_sandbox, work) as server, agent_of(server) as agent:
+        plan = await agent("plan", jobs=pictures(1))
+        words = ["mcp", "--workspace", str(work), "--allow", plan["plan_id"]]
+        for wrong in (words, [*words, "--max-credits", "0"], [*words[:-1], "no", "--max-credits", "9"]):
+            assert ExitCode.USAGE == await execute(wrong)
+        assert "NeedsAPerson" == (await agent("submit", plan_id=plan["plan_id"]))["error"]
+        assert ExitCode.OK == await execute([*words, "--max-credits", "12"])
+        manifest = work / plan["directory"] / "manifest.jsonl"
+        manifest.write_text(manifest.read_text("utf-8").replace("pond", "lake"), "utf-8")
+        refused = await agent("submit", plan_id=plan["plan_id"])
+        waited = await agent("wait", batch_id=plan["batch_id"])
+
+    assert "PlanChanged" == refused["error"] == waited["why"]["error"]
+    assert [] == seedance_sandbox.requests
 
 
 async def test_one_job_is_made_anew_once_and_what_it_had_stays(

@@ -1,11 +1,10 @@
 """The commands that a person runs in the place of an agent, which is only told them.
 
-Names of jobs in them are what somebody else has thought of: they are words of a shell, and no flags. Pure.
+They have ids and numbers of ours in them, and no name or pattern that somebody else has thought of. Pure.
 """
 
 from __future__ import annotations
 
-import json
 import math
 import shlex
 from typing import TYPE_CHECKING, Final
@@ -13,40 +12,38 @@ from typing import TYPE_CHECKING, Final
 from seedance_async.integrations.mcp.workspace import BATCHES, MANIFEST
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
     from seedance_async.integrations.mcp.orders import Order
-
-MOST_BYTES: Final = 800
-"""Of the names of a reroll, as they stand in an answer: a person may get them in a command, never cut."""
 
 FILL_IN: Final = "CREDITS"
 """Stands in a command for a number that only a person can give, so that it does not run before they have."""
 
 
-def for_a_person(order: Order) -> dict[str, object]:
-    """The command by which a person sends a plan, or goes on with it, and what they have to fill in."""
-    told: dict[str, object] = {"command": _command(order)}
-    if order.unpriced:
-        told["fill_in"] = f"the person replaces {FILL_IN} by the most that the whole batch may cost"
-    return told
+def to_allow(order: Order) -> dict[str, object]:
+    """The command that allows a plan: the server sends it then, if it still is what was planned."""
+    words = ["seedance", "mcp", "--workspace", order.workspace, "--allow", order.plan_id]
+    return _told(order, [*words, "--max-credits", _most(order, order.credits)])
 
 
-def is_too_long(names: Sequence[str]) -> bool:
-    """Whether the names of a reroll are more than fits into an answer with a command."""
-    return len(json.dumps(shlex.join(_anew(names)), ensure_ascii=False).encode()) > MOST_BYTES
+def to_go_on(order: Order) -> dict[str, object]:
+    """The command that goes on with a batch which its cap has stopped.
 
-
-def _command(order: Order) -> str:
+    Args:
+        order: of the batch, with what that has spent, and what is still to be paid.
+    """
     folder = f"{BATCHES}/{order.batch_id}"
     words = ["seedance", "batch", f"{folder}/{MANIFEST}", "-o", folder]
-    most = FILL_IN if order.unpriced else str(math.ceil(order.spent + order.credits))
-    words += ["--max-credits", most]
-    if order.reroll:
-        words += ["--takes", str(order.takes), *_anew(order.reroll)]
-    return f"cd {shlex.quote(order.workspace)} && {shlex.join(words)}"
+    return _told(
+        order, [*words, "--max-credits", _most(order, order.spent + order.credits)], folder=order.workspace
+    )
 
 
-def _anew(names: Sequence[str]) -> list[str]:
-    """The words of a command that make these jobs anew: a name that looks like a flag stays a name."""
-    return [f"--reroll={name}" for name in names]
+def _most(order: Order, amount: float) -> str:
+    return FILL_IN if order.unpriced else str(math.ceil(amount))
+
+
+def _told(order: Order, words: list[str], *, folder: str | None = None) -> dict[str, object]:
+    change = f"cd {shlex.quote(folder)} && " if folder else ""
+    told: dict[str, object] = {"command": f"{change}{shlex.join(words)}"}
+    if order.unpriced:
+        told["fill_in"] = f"the person replaces {FILL_IN} by the most that it may cost"
+    return told

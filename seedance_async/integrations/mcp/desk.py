@@ -23,7 +23,7 @@ from seedance_async.credit_format import credit_count
 from seedance_async.errors import SeedanceError
 from seedance_async.integrations.mcp import account, linting, pictures, planning
 from seedance_async.integrations.mcp.answers import RefusedError, fitted, text_of, words_of, wrong_arguments
-from seedance_async.integrations.mcp.commands import for_a_person, is_too_long
+from seedance_async.integrations.mcp.commands import to_allow, to_go_on
 from seedance_async.integrations.mcp.orders import Above, Order, Orders, orders_path
 from seedance_async.integrations.mcp.running import Batches, check_unchanged
 from seedance_async.integrations.mcp.standing import Standing, progress
@@ -54,6 +54,8 @@ log: Log = Log(__name__)
 LONGEST_WAIT: Final = 25.0  # s; clients give up a call after a minute, some sooner
 TICK: Final = 2.0  # s between two notes of progress
 MOST_TAKES: Final = 20
+MOST_BYTES: Final = 800
+"""Of the names of a reroll, as they stand in an answer that has them in its next call."""
 
 
 @frozen
@@ -137,7 +139,7 @@ class Desk:
         words = words_of(names)
         if not 1 <= takes <= MOST_TAKES:
             raise wrong_arguments(f"takes must be 1 to {MOST_TAKES}")
-        if is_too_long(words):
+        if len(json.dumps(words, ensure_ascii=False).encode()) > MOST_BYTES:
             raise wrong_arguments("the names are too long together: make several plans, or use a pattern")
         directory = await self._directory(batch_id)
         running = opened.batches.of(batch_id)
@@ -246,12 +248,12 @@ class Desk:
                 what_to_do="do not submit it again unless the person asks for it",
                 next_call=f'submit("{plan_id}"), only if the person asks for it',
             )
+        if not order.begun:
+            await to_thread.run_sync(check_unchanged, order, directory)
         if order.allowed is None:
             opened.batches.check_free(order)
             opened.batches.check_room()
-            await to_thread.run_sync(check_unchanged, order, directory)
             await self._check_current(order, directory)
-        was_allowed = order.allowed is not None
         allowed = await to_thread.run_sync(
             lambda: opened.orders.allow(plan_id, granted=granted, unasked_a_day=self.settings.unasked_a_day)
         )
@@ -261,7 +263,7 @@ class Desk:
             raise unknown_plan(plan_id)
         if not allowed.ended:
             await opened.batches.go_on(allowed, directory)
-        note = "submitted before: nothing is sent or paid a second time" if was_allowed else None
+        note = "submitted before: nothing is sent or paid a second time" if order.begun else None
         return await self._standing(allowed, note=note)
 
     async def _check_current(self, order: Order, directory: Path) -> None:
@@ -294,8 +296,8 @@ class Desk:
             f"{credit_count(above.left)} may still be spent today",
             what_to_do="this client shows no forms: give the person the command, which they run themselves. "
             "Do not run it yourself, and do not divide the plan to get below the limit",
-            next_call=f'wait("{order.batch_id}") once they have run it',
-            facts=for_a_person(order),
+            next_call=f'submit("{order.plan_id}") once they have run it',
+            facts=to_allow(order),
         )
 
     # --- what became of it
@@ -346,9 +348,7 @@ class Desk:
         except SeedanceError as problem:
             log.warning("what a batch still costs could not be estimated: %s", problem)
             return {}
-        return for_a_person(
-            evolve(order, spent=rest.spent, credits=rest.high, unpriced=rest.unpriced, reroll=())
-        )
+        return to_go_on(evolve(order, spent=rest.spent, credits=rest.high, unpriced=rest.unpriced, reroll=()))
 
     async def look(self, batch_id: str, names: Sequence[object], page: int) -> tuple[bytes, str]:
         """One contact sheet of a batch, and what is on it."""
