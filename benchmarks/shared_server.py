@@ -32,6 +32,7 @@ class Server:
         life: its name, since it was started last.
         since: when that was, by the loop's clock.
         is_away: nobody reaches it.
+        is_read_only: it refuses what it is told, as a standby, or where its disk is full.
         kept: version and text by name.
         asked: questions that it has answered.
     """
@@ -41,6 +42,7 @@ class Server:
     life: str = "first"
     since: float = -1e6
     is_away: bool = False
+    is_read_only: bool = False
     kept: dict[str, tuple[int, str]] = field(factory=dict)
     asked: int = 0
     dice: random.Random = field(factory=lambda: random.Random(0))
@@ -88,6 +90,8 @@ class Line:
         """Write, if what is kept has this version; see ``Store``."""
         await self._travel()
         self.server.asked += 1
+        if self.server.is_read_only:
+            raise StoreAwayError("read only")
         before = self.server.look(name)
         if before.version == version:
             self.server.kept[name] = (before.version + 1 if version else int(1e6 * before.at), text)

@@ -152,6 +152,12 @@ class Engine:
         if asyncio.get_running_loop() is not self._loop:
             raise ClientStateError("the client belongs to another event loop; make one in each loop")
 
+    def _check_about(self, task_id: str) -> None:
+        try:
+            self.check()
+        except ClientStateError as closed:
+            raise closed.about(task_id=task_id) from closed.__cause__
+
     def start(self, work: Callable[[*Values], Awaitable[None]], *values: *Values) -> None:
         """Run ``work`` in the engine's task group, which nothing that comes out of it ends."""
         self._workers.start_soon(self._guard, partial(work, *values))
@@ -187,7 +193,9 @@ class Engine:
     async def submit(self, request: Request, *, key: str | None = None) -> Submission:
         """Send the POST of a caller who waits for it here; it counts among those under way."""
         call = await self._call(request, key)  # first: uploads take long, and nobody need wait for them
-        reference = await self.references.acquire() if any(media(request)) else None
+        reference = None
+        if any(media(request)):
+            reference = await self.dispatcher.until_closed(self.references.acquire())
         try:
             with (
                 self.observer.work("submit", request) as work,
@@ -240,11 +248,11 @@ class Engine:
         async def before_again(failure: protocol.Failure) -> None:
             entry.retried()
             if with_media:
-                await self._reference_again()
+                await self.dispatcher.until_closed(self._reference_again())
             if on_retry is not None and failure.outcome is not protocol.Outcome.UNKNOWN:
                 on_retry()
             if isinstance(failure.error, ServiceBusyError):
-                await self.dispatcher.room.wait()
+                await self.dispatcher.until_closed(self.dispatcher.room.wait())
 
         key = str(call.idempotency_key)
         read = partial(self._read_submission, key=key, kind=kind)
@@ -254,10 +262,12 @@ class Engine:
             )
             submission = evolve(accepted, idempotency_key=key)
             self._usage.accepted(submission)
-            self.observer.accepted(submission)
             self.poller.register(submission, kind)
             with handing_over(submission):
-                await entry.accepted(submission)
+                try:
+                    await entry.accepted(submission)
+                finally:  # after it: a hook may end the process
+                    self.observer.accepted(submission)
         return submission
 
     async def _reference_again(self) -> None:
@@ -296,7 +306,7 @@ class Engine:
                 return slot
             slot.cancel()
             slot = None
-            await entry.room()
+            await self.dispatcher.until_closed(entry.room())
 
     def _read_submission(
         self, reply: protocol.Reply, *, key: str, kind: Kind
@@ -333,6 +343,7 @@ class Engine:
             task, age = await self._task_and_age(task_id)
             if task.is_final and not task.lacks_output:
                 return task
+            self._check_about(task_id)  # it may have been closed meanwhile
             self.poller.register_foreign(task, age=age)
         follower = self.poller.follow(task_id, is_awaited=True)
         try:

@@ -81,6 +81,10 @@ class Slots(Protocol):
         """Wait for a slot to send one request, ahead of scheduled work."""
         ...
 
+    async def until_closed(self, wait: Awaitable[Answer]) -> Answer | None:
+        """What a wait gives; None where the client is closed meanwhile, which the next ``slot`` tells."""
+        ...
+
 
 @define(kw_only=True)
 class Transport:
@@ -185,7 +189,7 @@ class Transport:
                 log.info("%s %s: %s; again in %.1f s", call.method, call.path, reason, seconds, extra=extra)
                 self.usage.retries += 1
                 self.observer.retry(call, failure, seconds)
-                await anyio.sleep(seconds)
+                await self.slots.until_closed(anyio.sleep(seconds))
 
     def _patience(self, failure: Failure, history: retry.History) -> RetryPolicy:
         """The policy; less patient with a name that never led anywhere, for a call that cannot be paid."""

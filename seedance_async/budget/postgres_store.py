@@ -7,13 +7,10 @@ who may not make tables finds its definition in `TABLE`.
 from __future__ import annotations
 
 from contextlib import suppress
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
 
 from seedance_async.budget.store import MOST_CHARACTERS, Kept, StoreAwayError
 from seedance_async.errors import ConfigurationError
-
-if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
 
 TABLE: Final = """
 CREATE TABLE IF NOT EXISTS seedance_budget (
@@ -63,13 +60,14 @@ class PostgresStore:
 
     async def read(self, name: str) -> Kept:
         """What is kept; see ``Store``."""
-        row = await self._ask(lambda connection: connection.fetchrow(_READ, name))
-        return _kept(row)
+        kept = await self._ask(_READ, name)
+        if kept is None:
+            raise StoreAwayError("no row")
+        return kept
 
     async def replace(self, name: str, version: int, text: str) -> Kept | None:
         """Write, if what is kept has this version; see ``Store``."""
-        row = await self._ask(lambda connection: connection.fetchrow(_REPLACE, name, version, text))
-        return None if row is None else _kept(row)
+        return await self._ask(_REPLACE, name, version, text)
 
     async def close(self) -> None:
         """Close the connection at once: nothing is under way."""
@@ -77,14 +75,14 @@ class PostgresStore:
         if connection is not None:
             connection.terminate()
 
-    async def _ask(self, question: Callable[[Any], Awaitable[Any]]) -> Any:  # noqa: ANN401 - a row
-        import asyncpg  # noqa: PLC0415 - as above
-
+    async def _ask(self, question: str, *values: object) -> Kept | None:
+        """The row that answers; None if there is none."""
         try:
             if self._connection is None:
                 self._connection = await self._connect()
-            return await question(self._connection)
-        except (OSError, TimeoutError, asyncpg.PostgresError, asyncpg.InterfaceError, ValueError) as problem:
+            row = await self._connection.fetchrow(question, *values)
+            return None if row is None else _kept(row)
+        except Exception as problem:  # a driver has more kinds than it documents; none ends the client
             await self.close()
             raise StoreAwayError(type(problem).__name__) from None  # its text may quote the URL
         except BaseException:
@@ -108,7 +106,9 @@ class PostgresStore:
 async def _create(connection: Any) -> None:  # noqa: ANN401 - as above
     import asyncpg  # noqa: PLC0415 - as above
 
-    with suppress(asyncpg.UniqueViolationError):  # another process made it in the same moment
+    # Another process made it in the same moment: which of these it is depends on how far that one was.
+    made_meanwhile = (asyncpg.UniqueViolationError, asyncpg.DuplicateTableError, asyncpg.DuplicateObjectError)
+    with suppress(*made_meanwhile):
         await connection.execute(TABLE)
 
 

@@ -7,13 +7,10 @@ soon learned again.
 from __future__ import annotations
 
 from contextlib import suppress
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
 
 from seedance_async.budget.store import MOST_CHARACTERS, Kept, StoreAwayError
 from seedance_async.errors import ConfigurationError
-
-if TYPE_CHECKING:
-    from collections.abc import Awaitable
 
 PREFIX: Final = "seedance:budget:"
 KEPT_FOR: Final = 24 * 3600
@@ -55,13 +52,15 @@ class RedisStore:
             raise ConfigurationError(message) from None
         try:
             self._redis: Any = Redis.from_url(url)
-        except (ValueError, TypeError, AttributeError):
+            pool: Any = self._redis.connection_pool
+            pool.make_connection()  # connects nowhere, but takes the URL's options
+            self._script = self._redis.register_script(_SCRIPT)
+        except Exception:  # whatever it says of the URL
             problem = True
         else:
             problem = False
         if problem:  # raised here, where the other error, which quotes the URL, is no context of it
             raise ConfigurationError("the shared budget's URL is none that redis-py can read")
-        self._script = self._redis.register_script(_SCRIPT)
 
     async def read(self, name: str) -> Kept:
         """What is kept; see ``Store``."""
@@ -75,23 +74,23 @@ class RedisStore:
 
     async def close(self) -> None:
         """Close the connections."""
-        from redis.exceptions import RedisError  # noqa: PLC0415 - as above
-
-        with suppress(OSError, RedisError):  # it is gone, which is what was asked for
+        with suppress(Exception):  # it is gone, which is what was asked for
             await self._redis.aclose()
 
     async def _run(self, name: str, version: int, text: str) -> tuple[bool, Kept]:
-        from redis.exceptions import RedisError  # noqa: PLC0415 - as above
-
-        asked: Awaitable[list[Any]] = self._script(keys=[PREFIX + name], args=[version, text])
         try:
-            written, kept_version, page, seconds, microseconds, run_id, up_for = await asked
-        except (OSError, TimeoutError, RedisError, ValueError) as problem:
+            return _answer(await self._script(keys=[PREFIX + name], args=[version, text]))
+        except Exception as problem:  # a driver has more kinds than it documents; none ends the client
             raise StoreAwayError(type(problem).__name__) from None  # its text may quote the URL
-        return bool(written), Kept(
-            version=kept_version,
-            text=None if page is None else page.decode(errors="replace"),
-            at=int(seconds) + int(microseconds) / 1e6,
-            server=run_id.decode(),
-            up_for=float(up_for),
-        )
+
+
+def _answer(fields: list[Any]) -> tuple[bool, Kept]:
+    """What the script gives back."""
+    written, version, page, seconds, microseconds, run_id, up_for = fields
+    return bool(written), Kept(
+        version=version,
+        text=None if page is None else page.decode(errors="replace"),
+        at=int(seconds) + int(microseconds) / 1e6,
+        server=run_id.decode(),
+        up_for=float(up_for),
+    )

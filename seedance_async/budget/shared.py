@@ -15,7 +15,6 @@ from seedance_async.budget.postgres_store import PostgresStore
 from seedance_async.budget.redis_store import RedisStore
 from seedance_async.budget.shared_memory import SharedMemory, fingerprint
 from seedance_async.errors import ConfigurationError
-from seedance_async.models.display import shown
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -57,7 +56,8 @@ class SharedBudget:
 def read_shared_budget(given: object) -> SharedBudget | ConfigurationError | None:
     """The server that was given, else the environment's; None if there is none."""
     if given is not None and not isinstance(given, str):
-        return ConfigurationError(f"shared_budget must be a URL such as {EXAMPLES}; got {shown(given)}")
+        kind = type(given).__name__  # a driver's own URL shows its password
+        return ConfigurationError(f"shared_budget must be a URL such as {EXAMPLES}, as str; got {kind}")
     url = (given if given is not None else os.environ.get(VARIABLE, "")).strip()
     if not url and given is None:
         return None

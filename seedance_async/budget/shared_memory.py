@@ -9,8 +9,11 @@ the time that it took; that time is always added so that slots come back later r
 
 What is not known is taken to be the worst that can be, for as long as that can last:
 
-- the server is **away**: of what is free as far as is known, this process uses an equal share, at most
-  `FALLBACK_SHARE`; so all of them together never use more than the window. It is asked again twice a second.
+- the server is **away**, or cannot be written to: of what is free as far as is known, this process uses an
+  equal share, at most `FALLBACK_SHARE`, so processes that all lose it together use no more than the window.
+  Where only this one has lost it, the others use the whole window, and its share comes on top of that. One
+  that has heard nothing for a while sends one request at a time for the first period: what it knows is old.
+  The server is asked again twice a second.
 - the server is **back**, after that or as **another one** (restarted, failed over, its clock set): its last
   stamps may be lost, and others write theirs again. What was known here is put back, nothing is sent until
   they have, and requests go one by one for one period;
@@ -81,7 +84,8 @@ class SharedMemory:
         self._changes = 0  # of ours
         self._is_urgent = False  # whether they are more than that slots come back earlier
         self._written = 0  # of them, those that the server has
-        self._written_at = self._asked_at = -inf
+        self._written_at = self._asked_at = self._heard_at = -inf
+        self._has_rejoined = False  # and nobody was told yet
         self._one_at_a_time = anyio.Lock()
         self._wake = Signal()
 
@@ -180,11 +184,31 @@ class SharedMemory:
         self._asked_at = anyio.current_time()
         try:
             with anyio.fail_after(PATIENCE):
-                is_written = self._has_news(self._asked_at) and await self._write()
-                return is_written or await self._read()
+                if self._away is not None:
+                    await self._rejoin(self._away)
+                    return False
+                if self._has_news(self._asked_at) and await self._write():
+                    return True
+                await self._read()
         except (StoreAwayError, TimeoutError) as problem:
             self._lose(str(problem) or "no answer in time")
-            return False
+        return False
+
+    async def _rejoin(self, away: Away) -> None:
+        """Read and write again: the server is back only once it keeps what it is told."""
+        before = self._state.pace.closed_until
+        await self._read()
+        read = self._state.pace
+        try:
+            await self._write()
+        except BaseException:  # it can be read, and not written: a standby, a full disk
+            self._away = away
+            self._heard += 1
+            if self._state.pace.refused_at == read.refused_at:  # else a 429 has come meanwhile
+                self._state.pace = evolve(
+                    self._state.pace, closed_until=max(before, self._read_pace.closed_until)
+                )
+            raise
 
     async def _write(self) -> bool:
         """Write our page in the place of the one that is known, unless there is another."""
@@ -201,15 +225,19 @@ class SharedMemory:
         if known.is_another(kept, offset):
             return False  # it has taken what it cannot know better: read it, and look what may be lost
         self._known = Known(kept.version, page, offset, kept.server)
-        self._written, self._written_at, self._read_pace = changes, anyio.current_time(), pace
+        self._heard_at = self._written_at = anyio.current_time()
+        self._written, self._read_pace = changes, pace
+        if self._has_rejoined:
+            self._has_rejoined = False
+            _log.info("the shared request budget at %s may have lost slots; they go one by one", self._shown)
         return True
 
-    async def _read(self) -> bool:
-        """Learn what is kept; False: it is not what our last change was decided on."""
+    async def _read(self) -> None:
+        """Learn what is kept; our last change was not decided on it."""
         asked_at = anyio.current_time()
         kept = await self._store.read(self._name)
-        self._learn(kept, Offset.between(asked_at, kept.at, anyio.current_time()))
-        return False
+        self._heard_at = anyio.current_time()
+        self._learn(kept, Offset.between(asked_at, kept.at, self._heard_at))
 
     def _outgoing(self, known: Known, now: float) -> SharedPage:
         """The page that is known, with our entry in it."""
@@ -242,8 +270,7 @@ class SharedMemory:
             is_damaged = found is None and kept.text is not None
             wait = self._limit.period if is_damaged else min(REJOINING, self._limit.period)
             pace = _closed(pace, now + wait)
-            self._is_urgent = True
-            _log.info("the shared request budget at %s may have lost slots; they go one by one", self._shown)
+            self._is_urgent = self._has_rejoined = True
             self._changes += 1
         elif found is None:
             pace = _closed(pace, now + min(SETTLING, self._limit.period))
@@ -259,7 +286,12 @@ class SharedMemory:
         known, now = self._known, anyio.current_time()
         budgets = 1 if known is None else len(known.page.alive(now + known.offset.low))
         share = min(FALLBACK_SHARE, 1 / max(1, budgets))
-        self._away = Away(share, () if known is None else known.ours(self._me))
+        is_unsure = self._asked_at - self._heard_at > 2 * self._beat
+        self._away = Away(
+            share,
+            () if known is None else known.ours(self._me),
+            unsure_until=now + self._limit.period if is_unsure else -inf,
+        )
         self._heard += 1
         _log.warning(
             "the shared request budget at %s cannot be reached (%s); until it can, this process uses at most "

@@ -5,6 +5,7 @@ Pure.
 
 from __future__ import annotations
 
+from math import inf
 from typing import TYPE_CHECKING, Final
 
 from attrs import evolve, frozen
@@ -16,7 +17,7 @@ if TYPE_CHECKING:
     from seedance_async.budget.store import Kept
     from seedance_async.models import RateLimit
 
-STEP: Final = 1.0  # s by which two clocks do not drift apart between two answers
+STEP: Final = 0.1  # s by which two clocks do not drift apart between two answers
 
 
 @frozen
@@ -84,16 +85,20 @@ class Away:
     Attributes:
         share: of what is free that this process may use.
         claims: until when slots of ours were taken, when it began.
+        unsure_until: others may have slots until then that are not known.
     """
 
     share: float
     claims: tuple[float, ...]
+    unsure_until: float = -inf
 
     def others(self, known: tuple[float, ...], now: float, limit: RateLimit) -> tuple[float, ...]:
         """The slots of others, and as many besides that of those free our share is left."""
         theirs = [claim for claim in known if claim > now]
         free = max(0, limit.requests - len(theirs) - sum(claim > now for claim in self.claims))
         ours = max(int(free * self.share), free == limit.requests)
+        if now < self.unsure_until:
+            ours = min(1, free)
         return (*sorted([*theirs, *[now + limit.period] * (free - ours)]),)
 
 

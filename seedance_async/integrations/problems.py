@@ -10,8 +10,8 @@ there where they are known: by those, what was paid is collected. ``errors`` are
 field by field.
 
 A status tells the backend's own client whose turn it is: 4xx, its own; 402, whoever pays; 502 and 504, the
-vendor's; 503, try again; 500, whoever runs the backend. What a 500 is about, and a refused key, is not told
-to strangers: it may name files of the machine.
+vendor's; 503, try again; 500, whoever runs the backend. What a 500 is about, a refused key, or a standing
+limit, is not told to strangers: it may name files of the machine, or what the account spends.
 """
 
 from __future__ import annotations
@@ -105,7 +105,8 @@ def status_of(kind: type[SeedanceError]) -> int:
 
 def is_private(error: SeedanceError) -> bool:
     """Whether an error is told to whoever runs the backend only; it belongs in the log."""
-    return status_of(type(error)) == 500 or isinstance(error, errors.UnauthorizedError)
+    of_the_machine = errors.UnauthorizedError | errors.StandingLimitError
+    return status_of(type(error)) == 500 or isinstance(error, of_the_machine)
 
 
 def _headers(error: SeedanceError, status: int) -> dict[str, str]:

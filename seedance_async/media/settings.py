@@ -8,7 +8,6 @@ from typing import Final
 from seedance_async.errors import ConfigurationError
 from seedance_async.media.object_store import EXAMPLES, ObjectStore
 from seedance_async.media.publisher import MediaStore
-from seedance_async.models.display import shown
 
 VARIABLE: Final = "SEEDANCE_MEDIA_STORE"
 
@@ -25,6 +24,7 @@ def read_media_store(given: object) -> MediaStore | None:
         return given
     if isinstance(given, str):
         return ObjectStore(given.strip())
+    kind = type(given).__name__  # its repr may show a password
     raise ConfigurationError(
-        f"media_store must be {EXAMPLES}, or an object with an async publish(file); got {shown(given)}"
+        f"media_store must be {EXAMPLES}, or an object with an async publish(file); got {kind}"
     )

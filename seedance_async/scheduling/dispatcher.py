@@ -20,7 +20,7 @@ Whoever waits holds a future of its slot: a ``Turn`` for a job, one a poll for a
 from __future__ import annotations
 
 from collections import deque
-from typing import TYPE_CHECKING, Final, TypeAlias
+from typing import TYPE_CHECKING, Final, TypeAlias, TypeVar
 
 import anyio
 from attrs import evolve
@@ -30,7 +30,7 @@ from seedance_async.scheduling.schedule import Poll, Sleep, Submit
 from seedance_async.signals import Future, Signal
 
 if TYPE_CHECKING:
-    from collections.abc import Hashable, Sequence
+    from collections.abc import Awaitable, Hashable, Sequence
     from types import TracebackType
 
     from seedance_async.budget.allowance import Allowance
@@ -38,6 +38,8 @@ if TYPE_CHECKING:
     from seedance_async.errors import SeedanceError
     from seedance_async.models import Kind
     from seedance_async.scheduling.schedule import Schedule
+
+Value = TypeVar("Value")
 
 IN_A_ROW: Final = 4
 """Slots that a lane may go without, while others have them."""
@@ -63,6 +65,8 @@ class Dispatcher:
         self._awaited = awaited
         self._awaited_tasks: set[Hashable] = set()
         self._direct: deque[Future[Slot]] = deque()
+        self._at_the_gate = 0  # direct callers who take their slot by themselves
+        self._until_closed: set[anyio.CancelScope] = set()
         self._jobs: set[Turn] = set()
         self._polls: dict[Hashable, PollTurn] = {}
         self._open_sources = 0
@@ -101,8 +105,7 @@ class Dispatcher:
         if self._nobody_waits() and self._budget.is_open():
             self._since_poll += bool(self._awaited_tasks)
             self._since_batch += self._has_batch()
-            self._budget.hurry(interactive=True)
-            return await self._budget.acquire()
+            return await self._slot_by_itself()
         turn: Future[Slot] = Future()
         self._direct.append(turn)
         self._budget.hurry(interactive=True)
@@ -116,9 +119,36 @@ class Dispatcher:
                 self._direct.remove(turn)
             raise
 
+    async def _slot_by_itself(self) -> Slot:
+        """Without the loop. Although the budget is open, it may take a while: others share it."""
+        self._at_the_gate += 1
+        self._budget.hurry(interactive=True)
+        try:
+            slot = await self.until_closed(self._budget.acquire())
+        finally:
+            self._at_the_gate -= 1
+            if self._taking:  # for somebody else, who need not be in such a hurry
+                self._budget.hurry(interactive=self._is_awaited(anyio.current_time()))
+        return await self.slot() if slot is None else slot  # closed meanwhile: it says so
+
+    async def until_closed(self, wait: Awaitable[Value]) -> Value | None:
+        """What a wait gives; None where the dispatcher is closed meanwhile, which the next ``slot`` tells."""
+        scope = anyio.CancelScope()
+        if self._end is not None:
+            scope.cancel()
+        self._until_closed.add(scope)
+        try:
+            with scope:
+                return await wait
+        finally:
+            self._until_closed.discard(scope)
+        return None
+
     def close(self, error: SeedanceError) -> None:
-        """Refuse everybody who waits in the direct lane, and whoever comes to it later."""
+        """Refuse everybody who waits for a slot of his own, and whoever does later."""
         self._end = error
+        for scope in self._until_closed:
+            scope.cancel()
         while self._direct:
             self._direct.popleft().set_error(error.about())
 
@@ -262,7 +292,8 @@ class Dispatcher:
     def _is_awaited(self, now: float) -> bool:
         """Whether the next slot would be for somebody who waits for it."""
         allowance = _with_one(self._budget.allowance(now))
-        return bool(self._direct) or not isinstance(self._awaited.decide(now, allowance), Sleep)
+        is_direct = self._at_the_gate > 0 or bool(self._direct)
+        return is_direct or not isinstance(self._awaited.decide(now, allowance), Sleep)
 
     def _grant(self, slot: Slot) -> bool:
         """Give the slot to whoever should have it now; False when nobody wants it any more."""

@@ -75,7 +75,10 @@ def test_a_wait_that_the_server_asked_for_is_passed_on() -> None:
     assert {} == problem_of(errors.WaitTimeoutError("late")).headers
 
 
-@pytest.mark.parametrize("kind", [errors.JournalError, errors.ConfigurationError, errors.UnauthorizedError])
+@pytest.mark.parametrize(
+    "kind",
+    [errors.JournalError, errors.ConfigurationError, errors.UnauthorizedError, errors.StandingLimitError],
+)
 def test_strangers_are_not_told_of_the_machine(kind: type[SeedanceError]) -> None:
     """Its message may name files, or the account."""
     problem = problem_of(kind("/home/somebody/.local/state is full"))

@@ -18,6 +18,7 @@ from benchmarks.shared_server import EPOCH, Server
 from seedance_async.budget.gate import Budget
 from seedance_async.budget.shared_memory import FALLBACK_SHARE, fingerprint
 from seedance_async.budget.shared_page import Entry, SharedPage, parsed
+from seedance_async.budget.shared_view import Offset
 from seedance_async.models import RateLimit
 from seedance_async.sandbox import virtual_time
 
@@ -180,6 +181,15 @@ def test_a_server_whose_clock_is_set_opens_no_window(step: float) -> None:
     assert not any(arrival.refused for arrival in account.arrivals)
 
 
+@pytest.mark.parametrize(("seconds", "is_set"), [(0.02, False), (0.2, True), (-0.2, True)])
+def test_a_clock_that_is_set_by_a_fifth_of_a_second_is_noticed(seconds: float, is_set: bool) -> None:
+    """By less than that, clocks drift, and answers take as long."""
+    before = Offset.between(10.0, EPOCH + 10.0, 10.01)
+    after = Offset.between(15.0, EPOCH + 15.0 + seconds, 15.01)
+
+    assert is_set == after.differs(before)
+
+
 def test_a_page_that_is_deleted_opens_no_window() -> None:
     """Who knows it writes it again."""
 
@@ -210,6 +220,53 @@ async def test_away_all_processes_together_use_no_more_than_the_window(
     assert 4 == len(sent)
     assert all(count >= 6 * int(30 * FALLBACK_SHARE) - 7 for count in sent.values())
     assert 4 == sum("cannot be reached" in record.message for record in caplog.records)
+
+
+@pytest.mark.parametrize("begins_so", [False, True], ids=["after a while", "from the beginning"])
+def test_a_server_that_can_only_be_read_is_as_one_away(
+    begins_so: bool, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Each process goes on with its share, is told once, and has the whole window again afterwards."""
+    caplog.set_level("INFO")
+    server = Server(is_read_only=begins_so)
+
+    async def refuse(server: Server) -> None:
+        await anyio.sleep(2 * MINUTE + 0.123)
+        server.is_read_only = True
+        await anyio.sleep(6 * MINUTE)
+        told.extend(record.levelname for record in caplog.records if "shared" in record.message)
+        server.is_read_only = False
+
+    told: list[str] = []
+    account = share(minutes=14, server=server, trouble=refuse)
+
+    assert worst_window(account.arrivals) <= 30
+    meanwhile = [arrival.at for arrival in account.arrivals if 4 * MINUTE < arrival.at < 8 * MINUTE]
+    assert len(meanwhile) > 4 * 15
+    assert max(later - earlier for earlier, later in pairwise(meanwhile)) < MINUTE
+    assert ["WARNING"] * 4 == told
+    assert 4 == sum("may have lost slots" in record.message for record in caplog.records)
+    assert sum(arrival.at > 11 * MINUTE for arrival in account.arrivals) > 3 * 27
+
+
+async def test_who_knows_nothing_new_when_the_server_goes_sends_one_at_a_time() -> None:
+    """Three that were idle, while a fourth has used the window since they asked last."""
+    server = Server()
+    account = Account(algorithm="sliding-log")
+
+    async def load(budget: Budget, sender: int) -> None:
+        world = World(account=account, jitter=0.3, seed=sender, sender=sender)
+        await world.load(budget, seconds=MINUTE / 2)
+
+    async with processes(server, 4) as (busy, *idle), anyio.create_task_group() as tasks:
+        await anyio.sleep(11.0)
+        tasks.start_soon(load, busy, 0)
+        await anyio.sleep(3.0)
+        server.is_away = True
+        for sender, budget in enumerate(idle, 1):
+            tasks.start_soon(load, budget, sender)
+
+    assert 30 <= worst_window(account.arrivals) <= 33
 
 
 async def test_a_pause_holds_for_everybody() -> None:

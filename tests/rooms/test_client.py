@@ -6,6 +6,7 @@ import asyncio
 import json
 import logging
 import os
+from contextlib import contextmanager
 from itertools import pairwise
 from typing import TYPE_CHECKING
 
@@ -42,6 +43,7 @@ from seedance_async import (
     VideoOutput,
     WaitTimeoutError,
 )
+from seedance_async.downloads import Downloads
 from seedance_async.sandbox import Behaviour, Conditions, Fault, Sandbox
 from seedance_async.sandbox.faults import NAMED
 from seedance_async.scheduling.dispatcher import Dispatcher
@@ -634,6 +636,29 @@ async def test_a_client_that_is_not_open_says_how() -> None:
         await SeedanceClient("sk_test").get_task("sd2_a")
 
 
+class Told:
+    """How a call of a client that was closed ended.
+
+    Attributes:
+        error: it alone.
+        seconds: after the beginning.
+    """
+
+    error: SeedanceError
+    seconds: float
+
+
+@contextmanager
+def closing_under(kind: type[SeedanceError]) -> Iterator[Told]:
+    """A task group in which one call is ended by an error of this kind."""
+    told, began = Told(), anyio.current_time()
+    with pytest.raises(ExceptionGroup) as ended:
+        yield told
+    (error,) = ended.value.exceptions
+    assert isinstance(error, kind)
+    told.error, told.seconds = error, anyio.current_time() - began
+
+
 async def test_a_closed_client_refuses_and_ends_those_who_wait() -> None:
     """Nobody hangs: neither later calls nor those under way."""
     async with Sandbox(conditions=SECONDS) as sandbox:
@@ -670,6 +695,60 @@ async def test_nobody_queues_for_a_slot_of_a_closed_client() -> None:
             await anyio.sleep(0.2)  # less than its pause
             await client.aclose()
     assert ["the client is closed; make a new one"] == [error.message for error in errors]
+
+
+async def test_closing_ends_the_pause_before_a_retry() -> None:
+    """However long the server has asked for."""
+    busy = Fault(effect="status", on="task", status=503, headers={"Retry-After": "100"})
+    async with Sandbox(faults=[busy]) as sandbox, client_for(sandbox) as client:
+        with closing_under(ClientStateError) as told:
+            async with anyio.create_task_group() as callers:
+                callers.start_soon(client.get_task, "sd2_a")
+                await anyio.sleep(5.0)
+                await client.aclose()
+
+    assert told.seconds < 10.0
+    assert 1 == len(sandbox.requests)
+
+
+async def test_closing_ends_the_wait_for_a_check_of_media() -> None:
+    """The second clip would wait for a minute."""
+    limit = RateLimit(requests=1, period=60.0)
+    async with (
+        Sandbox() as sandbox,
+        SeedanceClient(sandbox.api_key, sandbox.base_url, reference_limit=limit) as client,
+    ):
+        clip = Seedance2Video(prompt="A boat", image_url="https://example.com/a.png")
+        await client.submit(clip)
+        with closing_under(ClientStateError) as told:
+            async with anyio.create_task_group() as callers:
+                callers.start_soon(client.submit, clip)
+                await anyio.sleep(5.0)
+                await client.aclose()
+
+    assert told.seconds < 10.0
+    assert 1 == len(sandbox.paid_tasks)
+
+
+async def test_who_begins_to_wait_while_the_client_closes_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of another client's task, the first answer comes when nobody polls any more."""
+
+    async def slowly(_: object) -> None:
+        await anyio.sleep(30.0)
+
+    monkeypatch.setattr(Downloads, "close", slowly)
+    slow = Fault(effect="delay", on="task", moment="before", seconds=10.0)
+    async with Sandbox(conditions=SECONDS) as sandbox, client_for(sandbox) as other:
+        task_id = (await other.submit(VIDEO)).id
+        sandbox.faults.add(slow)
+        async with client_for(sandbox) as client:
+            with closing_under(ClientStateError) as told:
+                async with anyio.create_task_group() as callers:
+                    callers.start_soon(client.wait, task_id)
+                    await anyio.sleep(5.0)
+                    await client.aclose()
+
+    assert task_id == told.error.task_id
 
 
 async def test_a_client_that_broke_down_says_so(

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 from PIL import Image
+from yarl import URL
 
 from seedance_async import (
     ConfigurationError,
@@ -240,11 +241,13 @@ def test_an_address_that_is_not_https_is_refused(monkeypatch: pytest.MonkeyPatch
         read_media_store("s3://bucket")
 
 
-@pytest.mark.parametrize("store", [7, PlayStore, object()])
+@pytest.mark.parametrize("store", [7, PlayStore, object(), URL("s3://me:hunter2@bucket")])
 def test_what_cannot_publish_is_no_store(store: object) -> None:
     """Such as a class in the place of an object."""
-    with pytest.raises(ConfigurationError, match="an object with an async publish"):
+    with pytest.raises(ConfigurationError, match="an object with an async publish") as refused:
         read_media_store(store)
+
+    assert "hunter2" not in repr(refused.value)
 
 
 # --- what is a path

@@ -27,8 +27,10 @@ from seedance_async import (
     Kind,
     NanoBananaPro,
     RetryPolicy,
+    SeedanceClient,
     SeedanceError,
     StandingLimitError,
+    SubmissionAccepted,
     UncertainSubmissionError,
     clocks,
 )
@@ -46,7 +48,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-    from seedance_async import JobResult, Submission
+    from seedance_async import ClientEvent, JobResult, Submission
     from seedance_async.record.store import Answer, Opened
 
 DELAY = Fault(effect="delay", on="submit", moment="before", seconds=20)
@@ -73,6 +75,24 @@ async def test_the_intent_is_written_before_a_byte_leaves(sandbox: Sandbox, read
 
     assert ("submitting", (), None) == (sent.state, sent.tasks, sent.credits_used)
     assert ("accepted", 12.0, sent.key) == (answered.state, answered.credits_used, answered.key)
+
+
+async def test_what_was_paid_is_written_before_a_hook_is_told(sandbox: Sandbox, reader: Reader) -> None:
+    """It may end the process, as a handler of a signal does that is called in it."""
+
+    class EndedError(BaseException):
+        """Nothing that is caught on the way."""
+
+    def end(event: ClientEvent) -> None:
+        if isinstance(event, SubmissionAccepted):
+            raise EndedError
+
+    async with SeedanceClient(sandbox.api_key, sandbox.base_url, on_event=end) as client:
+        with pytest.raises(EndedError):
+            await client.submit(BOAT)
+    (post,) = reader.posts()
+
+    assert ("accepted", (sandbox.paid_tasks[0].id,)) == (post.state, tuple(task.id for task in post.tasks))
 
 
 async def test_tasks_ids_and_ends_are_those_of_the_sandbox(sandbox: Sandbox, reader: Reader) -> None:

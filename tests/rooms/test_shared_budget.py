@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import anyio
 import asyncpg
 import pytest
+from yarl import URL
 
 from seedance_async import ConfigurationError, RateLimit, SeedanceClient, SeedanceError
 from seedance_async.sandbox import Conditions, Sandbox
@@ -142,6 +143,9 @@ async def test_the_environment_says_where_it_is(redis_url: str, monkeypatch: pyt
         "redis://:hun?ter2@host:6379/0",
         "redis://:hunter2@host:many/0",
         "redis://:hunter2@host:6379/0?socket_timeout=hunter2",
+        "redis://:hunter2@host:6379/0?timeout=5",
+        "redis://:hunter2@host:6379/0?retry=hunter2",
+        "redis://:hunter2@host:6379/0?encoding=hunter2",
         "postgresql://user:hunter2@host:many/database",
         "postgresql://user:hun#ter2@host/database",
         "postgresql://[user:hunter2@host/database",
@@ -157,10 +161,16 @@ def test_a_url_that_is_none_is_refused_without_its_password(url: str) -> None:
     assert "ter2" not in told
 
 
-def test_what_is_no_url_is_refused() -> None:
-    """By its type."""
-    with pytest.raises(ConfigurationError, match="shared_budget must be a URL"):
-        SeedanceClient("sk_test_1", "http://127.0.0.1:1/api/v1", shared_budget=5)  # type: ignore[arg-type]
+@pytest.mark.parametrize(
+    "given", [5, b"redis://:hunter2@host", URL("redis://:hunter2@host")], ids=["int", "bytes", "URL"]
+)
+def test_what_is_no_text_is_refused_by_its_type(given: object) -> None:
+    """Its repr may have the password."""
+    with pytest.raises(ConfigurationError, match="shared_budget must be a URL") as refused:
+        SeedanceClient("sk_test_1", "http://127.0.0.1:1/api/v1", shared_budget=given)  # type: ignore[arg-type]
+
+    assert f"got {type(given).__name__}" in str(refused.value)
+    assert "hunter2" not in repr(refused.value)
 
 
 @pytest.mark.parametrize(

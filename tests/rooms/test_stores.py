@@ -176,6 +176,20 @@ async def test_who_may_not_ask_for_the_servers_name_still_shares(redis_url: str,
     await admin.aclose()
 
 
+async def test_a_url_over_which_the_answer_stumbles_is_as_a_server_away(redis_url: str) -> None:
+    """What is raised then is of no kind that a driver is known for, and ends nothing."""
+    async with opened(f"{redis_url}?decode_responses=true") as store:
+        with pytest.raises(StoreAwayError):
+            await store.read("account")
+
+
+async def test_a_server_of_another_role_is_as_one_away(postgres_url: str) -> None:
+    """An error of asyncpg's that is neither the server's nor the interface's."""
+    async with opened(f"{postgres_url}?target_session_attrs=standby") as store:
+        with pytest.raises(StoreAwayError, match="TargetServerAttributeNotMatched"):
+            await store.read("account")
+
+
 async def _delete(url: str) -> None:
     if url.startswith("redis"):
         from redis.asyncio import Redis as Client
