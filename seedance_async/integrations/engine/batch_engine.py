@@ -60,7 +60,8 @@ class BatchEngine:
     Args:
         url: ``postgresql://user@host/database``, or ``sqlite:///path`` for the processes of one host.
         batch: which of several batches in that database; each has names, keys and a cap of its own.
-        max_credits: most credits the batch may cost, refunds deducted; None for no cap. Set by ``enqueue``.
+        max_credits: most credits the batch may cost, refunds deducted. ``enqueue`` sets it, for all who
+            enqueue into the batch; None leaves the cap that the batch has, or has it begin without one.
         replay_window: seconds for which a job whose answer was lost is sent again under its key, by ``work``.
 
     Raises:
@@ -166,6 +167,7 @@ class BatchEngine:
         entries = await read_jobs(jobs)
         put = partial(enqueue, tables, records, self._batch, entries, cap=self._max_credits)
         self._followed = await to_thread.run_sync(put)
+        self._max_credits = await self._at_once(tables.cap, self._batch)
         return [intent.key for intent in self._followed]
 
     def follow(self) -> Follower:
