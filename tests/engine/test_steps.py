@@ -21,7 +21,7 @@ from seedance_async.batch.states import State
 from seedance_async.batch.verdicts import UNCERTAIN_IN_A_ROW
 from seedance_async.errors import StandingLimitError
 from seedance_async.integrations.engine.addresses import EngineAddress, engine_address
-from seedance_async.integrations.engine.dbos_records import Record, Records
+from seedance_async.integrations.engine.dbos_records import QUEUE, RETURNED, Record, Records
 from seedance_async.integrations.engine.ends import end_job
 from seedance_async.integrations.engine.outcomes import Outcome
 from seedance_async.integrations.engine.planning import enqueue, read_jobs
@@ -56,6 +56,7 @@ class Queue:
     known: dict[str, Record] = field(factory=dict)
     enqueued: list[str] = field(factory=list)
     set_back_to: dict[str, int] = field(factory=dict)
+    into: dict[str, str] = field(factory=dict)
 
     def enqueue(self, _: sa.Connection, intent: Intent) -> None:
         """Keep that it was."""
@@ -65,9 +66,14 @@ class Queue:
         """What the test has said of them."""
         return {key: self.known[key] for key in keys if key in self.known}
 
-    def set_back(self, key: str, step: int) -> None:
+    def set_back(self, key: str, step: int, *, queue: str = QUEUE) -> None:
         """Keep that it was."""
         self.set_back_to[key] = step
+        self.into[key] = queue
+
+    def next_step(self, _: str) -> int:
+        """Nothing is on record."""
+        return 1
 
 
 @pytest.fixture
@@ -405,3 +411,17 @@ async def test_a_refusal_is_counted_once_however_often_it_is_said(tables: Tables
         counts += [row.refusals for row in tables.jobs_of("")]
 
     assert [1, 2] == counts
+
+
+async def test_a_job_that_broke_down_and_is_waited_for_goes_into_the_queue_without_a_limit(
+    tables: Tables, queue: Queue
+) -> None:
+    """All places may be taken by those that wait to learn its price."""
+    jobs = [Job(STILL, name="boat"), Job(STILL, name="other")]
+    awaited, other = await planned(tables, queue, jobs, cap=100)
+    assert tables.book("", lambda ledger: ledger.reserve(awaited.key, awaited.tariff))
+    queue.known = dict.fromkeys((awaited.key, other.key), Record(is_active=False, output=None))
+
+    await planned(tables, queue, jobs, cap=100)
+
+    assert {awaited.key: RETURNED, other.key: QUEUE} == queue.into

@@ -191,6 +191,10 @@ class Tables(LinkTables):
         """It is certain that a job was not sent: nothing is reserved for it."""
         self.book(batch, lambda ledger: ledger.release(key))
 
+    def is_held(self, key: str, batch: str) -> bool:
+        """Whether credits are reserved for a job."""
+        return self.book(batch, lambda ledger: ledger.is_held(key))
+
     def settle(
         self, key: str, batch: str, tariff: Tariff, credits_used: float | None, task_ids: Sequence[str]
     ) -> None:
