@@ -6,6 +6,7 @@ tables is the worker that takes over.
 
 from __future__ import annotations
 
+import threading
 from contextlib import asynccontextmanager
 from functools import partial
 from typing import TYPE_CHECKING, Any, cast
@@ -14,13 +15,17 @@ import anyio
 import pytest
 from anyio import to_thread
 from attrs import define, field
+from sqlalchemy.exc import InternalError
+from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 
 from seedance_async import GptImage2, Job, NanoBananaPro, Seedance2Video, Submission
 from seedance_async.batch.ledger import Ledger
 from seedance_async.batch.states import State
 from seedance_async.batch.verdicts import UNCERTAIN_IN_A_ROW
-from seedance_async.errors import StandingLimitError
+from seedance_async.errors import ClientStateError, SeedanceError, StandingLimitError
+from seedance_async.integrations.engine import BatchEngine
 from seedance_async.integrations.engine.addresses import EngineAddress, engine_address
+from seedance_async.integrations.engine.database import EngineAwayError, patiently
 from seedance_async.integrations.engine.dbos_records import QUEUE, RETURNED, Record, Records
 from seedance_async.integrations.engine.ends import end_job
 from seedance_async.integrations.engine.outcomes import Outcome
@@ -425,3 +430,81 @@ async def test_a_job_that_broke_down_and_is_waited_for_goes_into_the_queue_witho
     await planned(tables, queue, jobs, cap=100)
 
     assert {awaited.key: RETURNED, other.key: QUEUE} == queue.into
+
+
+# --- what ends, and what is waited for
+
+
+async def test_a_closed_client_leaves_a_job_to_another_worker(
+    client: SeedanceClient, tables: Tables, queue: Queue, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its tasks have come to no end: the step does not return, and nothing is put down."""
+    (intent,) = await planned(tables, queue, [Job(STILL, name="boat")])
+    steps = worker(client, tables)
+    asked = anyio.Event()
+
+    async def outcomes(followers: Sequence[Any]) -> list[SeedanceError]:
+        asked.set()
+        return [ClientStateError("the client is closed") for _ in followers]
+
+    async with in_hand(steps, intent):
+        posted = await steps.post(intent.dump(), await steps.begin(intent.dump()))
+        monkeypatch.setattr(steps._turns, "outcomes", outcomes)
+        ended: list[Outcome] = []
+
+        async def end(_: Intent, outcome: Outcome) -> dict[str, Any]:
+            ended.append(outcome)
+            return {}
+
+        monkeypatch.setattr(steps, "_ended", end)
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(steps.collect, intent.dump(), posted)
+            await asked.wait()
+            await anyio.wait_all_tasks_blocked()
+            tasks.cancel_scope.cancel()
+
+    assert [] == ended
+    assert {intent.key: State.ACCEPTED} == tables.states([intent.key])
+
+
+@pytest.mark.parametrize(
+    "problem",
+    [
+        InternalError("UPDATE", {}, Exception("cannot execute UPDATE in a read-only transaction")),
+        PoolTimeoutError("no connection is free"),
+    ],
+)
+async def test_a_database_that_fails_over_is_waited_for(tables: Tables, problem: Exception) -> None:
+    """What would end a job's workflow is a database that is away."""
+    attempts: list[int] = []
+
+    def fact() -> str:
+        attempts.append(1)
+        with tables.reached():
+            if len(attempts) == 1:
+                raise problem
+        return "found"
+
+    assert "found" == await patiently(fact)
+    assert 2 == len(attempts)
+
+
+async def test_a_database_that_goes_away_while_jobs_are_enqueued_is_waited_for(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """And nothing is enqueued twice."""
+    async with BatchEngine(f"sqlite:///{tmp_path}/other.sqlite") as engine:
+        tables, _ = engine._parts
+        end, has_failed = tables.open_links, threading.Event()
+
+        def open_links(keys: Sequence[str]) -> dict[str, set[str]]:
+            if not has_failed.is_set():  # some are in the queue already
+                has_failed.set()
+                raise EngineAwayError("it is away")
+            return end(keys)
+
+        monkeypatch.setattr(tables, "open_links", open_links)
+        keys = await engine.enqueue([Job(STILL, name="boat"), Job(STILL, name="other")])
+
+        assert has_failed.is_set()
+        assert list(keys) == [row.intent.key for row in tables.jobs_of("")]

@@ -161,13 +161,14 @@ class BatchEngine:
 
         Raises:
             ManifestError: with everything that is wrong. Nothing was enqueued.
-            ConfigurationError: the database cannot be reached.
+
+        While the database is away it waits. Left before it returns, some of the jobs may be enqueued.
         """
         tables, records = self._parts
         entries = await read_jobs(jobs)
         put = partial(enqueue, tables, records, self._batch, entries, cap=self._max_credits)
-        self._followed = await to_thread.run_sync(put)
-        self._max_credits = await self._at_once(tables.cap, self._batch)
+        self._followed = await patiently(put)
+        self._max_credits = await patiently(tables.cap, self._batch)
         return [intent.key for intent in self._followed]
 
     def follow(self) -> Follower:

@@ -207,6 +207,8 @@ class JobSteps:
         age = max(0.0, clocks.wall_now() - (accepted.accepted_at or 0.0))
         self._engine.resume(entry.submission, intent.request.kind, age=age)
         ends = await self._turns.outcomes(self._engine.follow(entry.task_ids))
+        if any(isinstance(end, ClientStateError) for end in ends):
+            await anyio.sleep_forever()  # the client is closed: the worker ends, and another collects
         if errors := [end for end in ends if isinstance(end, SeedanceError)]:
             await self._heed_key(intent, errors[0])
             return await self._ended(intent, evolve(accepted, error=error_facts(errors[0])))
