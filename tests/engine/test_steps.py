@@ -22,7 +22,13 @@ from seedance_async import GptImage2, Job, NanoBananaPro, Seedance2Video, Submis
 from seedance_async.batch.ledger import Ledger
 from seedance_async.batch.states import State
 from seedance_async.batch.verdicts import UNCERTAIN_IN_A_ROW
-from seedance_async.errors import ClientStateError, SeedanceError, StandingLimitError
+from seedance_async.errors import (
+    ClientStateError,
+    ConfigurationError,
+    ConnectionFailedError,
+    SeedanceError,
+    StandingLimitError,
+)
 from seedance_async.integrations.engine import BatchEngine
 from seedance_async.integrations.engine.addresses import EngineAddress, engine_address
 from seedance_async.integrations.engine.database import EngineAwayError, patiently
@@ -135,6 +141,11 @@ async def planned(
     entries = await read_jobs(jobs)
     put = partial(enqueue, tables, cast("Records", queue), "", entries, cap=cap)
     return await to_thread.run_sync(put)
+
+
+def account_of(client: SeedanceClient) -> str:
+    """Whose key a client has."""
+    return client.running_engine().account
 
 
 def posts(sandbox: Sandbox) -> int:
@@ -317,7 +328,7 @@ async def test_answers_that_were_lost_to_others_hold_nobody_up(
     second = worker(client, tables, replay_window=0.0)
     for intent in lost:
         tables.book("", partial(_hold, intent=intent))
-        begun = {"body": intent.body, "at": tables.now() - 90_000.0}
+        begun = {"body": intent.body, "at": tables.now() - 90_000.0, "account": account_of(client)}
         async with in_hand(second, intent):
             outcome = Outcome.load(await second.post(intent.dump(), begun))
         assert (State.UNCERTAIN, 0) == (outcome.state, posts(sandbox))
@@ -396,7 +407,7 @@ async def test_a_post_of_the_future_has_no_known_age(
     """A clock was wrong: the key may be forgotten, so nothing is sent."""
     (intent,) = await planned(tables, queue, [Job(STILL, name="boat")])
     steps = worker(client, tables)
-    begun = {"body": intent.body, "at": tables.now() + 3600.0}
+    begun = {"body": intent.body, "at": tables.now() + 3600.0, "account": account_of(client)}
     async with in_hand(steps, intent):
         outcome = Outcome.load(await steps.post(intent.dump(), begun))
 
@@ -410,7 +421,7 @@ async def test_a_refusal_is_counted_once_however_often_it_is_said(tables: Tables
     (intent,) = await planned(tables, queue, [Job(STILL, name="boat")])
     counts = []
     for _ in range(2):
-        tables.begin(intent.key, intent.body)
+        tables.begin(intent.key, intent.body, "an account")
         tables.refused(intent.key)
         tables.refused(intent.key)
         counts += [row.refusals for row in tables.jobs_of("")]
@@ -508,3 +519,61 @@ async def test_a_database_that_goes_away_while_jobs_are_enqueued_is_waited_for(
 
         assert has_failed.is_set()
         assert list(keys) == [row.intent.key for row in tables.jobs_of("")]
+
+
+# --- two accounts
+
+
+async def test_what_another_account_may_have_sent_is_not_sent_again(
+    sandbox: Sandbox, client: SeedanceClient, tables: Tables, queue: Queue
+) -> None:
+    """Under the second key the server knows nothing of the first POST; the worker ends, and says why."""
+    (intent,) = await planned(tables, queue, [Job(STILL, name="boat")])
+    first = worker(client, tables)
+    async with in_hand(first, intent):
+        begun = await first.begin(intent.dump())
+
+    async with Sandbox(speed=SPEED) as other, client_of(other) as theirs:
+        second = worker(theirs, tables)
+        async with in_hand(second, intent), anyio.create_task_group() as tasks:
+            tasks.start_soon(second.post, intent.dump(), begun)
+            with anyio.fail_after(10):
+                await second.ended.wait()
+            tasks.cancel_scope.cancel()
+        assert isinstance(second.fatal, ConfigurationError)
+        assert "another account" in second.fatal.message
+        assert (0, 0) == (posts(other), posts(sandbox))
+    assert {intent.key: State.SUBMITTING} == tables.states([intent.key])
+
+
+@pytest.mark.parametrize("is_away", [False, True])
+async def test_another_key_of_the_same_account_goes_on_once_a_task_shows_it(
+    sandbox: Sandbox,
+    client: SeedanceClient,
+    tables: Tables,
+    queue: Queue,
+    monkeypatch: pytest.MonkeyPatch,
+    *,
+    is_away: bool,
+) -> None:
+    """Where the API cannot be asked for one, nothing is proven: the job stays as it is."""
+    done, boat = await planned(tables, queue, [Job(STILL, name="done"), Job(STILL, name="boat")])
+    first, second = worker(client, tables), worker(client, tables)
+    async with in_hand(first, done):
+        await first.post(done.dump(), await first.begin(done.dump()))
+    async with in_hand(first, boat):
+        begun = await first.begin(boat.dump())
+    monkeypatch.setattr(type(client.running_engine()), "account", f"{account_of(client)}0")
+    if is_away:
+        monkeypatch.setattr(client, "get_task", _unreachable)
+
+    async with in_hand(second, boat):
+        outcome = Outcome.load(await second.post(boat.dump(), begun))
+
+    expected = (State.SUBMITTING, 1) if is_away else (State.ACCEPTED, 2)
+    assert expected == (outcome.state, posts(sandbox))
+    assert (second.fatal is None, tables.stopped("")) == (True, None)
+
+
+async def _unreachable(_: str) -> None:
+    raise ConnectionFailedError("it is away")

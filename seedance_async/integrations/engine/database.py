@@ -94,6 +94,7 @@ jobs = sa.Table(
     sa.Column("state", sa.Text, nullable=False),
     sa.Column("body", sa.Text),  # as it is sent, from the first POST on
     sa.Column("refusals", sa.Integer, nullable=False, default=0),  # of its key, one after the other
+    sa.Column("account", sa.Text),  # that it is sent with, from the first POST on
     sa.Column("task_id", sa.Text),  # of all its tasks, with spaces between them
     sa.Column("settled", sa.Boolean, nullable=False, default=False),
     sa.Column("concluded", sa.Boolean, nullable=False, default=False),

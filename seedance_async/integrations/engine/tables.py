@@ -149,11 +149,11 @@ class Tables(LinkTables):
     def _mark(self, connection: sa.Connection, key: str, state: State, **values: object) -> None:
         connection.execute(sa.update(jobs).where(jobs.c.key == key).values(state=state, **values))
 
-    def begin(self, key: str, body: str) -> tuple[str, float]:
+    def begin(self, key: str, body: str, account: str) -> tuple[str, float]:
         """Keep the bytes of a job that is about to be sent; those of its first POST, and the instant."""
         with self.transaction() as connection:
             kept = connection.scalar(sa.select(jobs.c.body).where(jobs.c.key == key))
-            self._mark(connection, key, State.SUBMITTING, body=kept or body)
+            self._mark(connection, key, State.SUBMITTING, body=kept or body, account=account)
             return kept or body, now_of(connection)
 
     def body(self, key: str) -> str | None:
@@ -167,10 +167,12 @@ class Tables(LinkTables):
             sent = sa.update(jobs).where(jobs.c.key == key, jobs.c.state != State.PLANNED)
             connection.execute(sent.values(refusals=jobs.c.refusals + 1, state=State.PLANNED))
 
-    def accepted_ids(self, *, limit: int) -> list[str]:
-        """A task of each of some jobs that were accepted."""
+    def accepted_ids(self, *, limit: int, account: str | None = None) -> list[str]:
+        """A task of each of some jobs that were accepted, by this account if one is given."""
+        which = sa.select(jobs.c.task_id).where(jobs.c.task_id.is_not(None)).limit(limit)
+        if account is not None:
+            which = which.where(jobs.c.account == account)
         with self.transaction() as connection:
-            which = sa.select(jobs.c.task_id).where(jobs.c.task_id.is_not(None)).limit(limit)
             return [ids.split()[0] for (ids,) in connection.execute(which)]
 
     def accepted(self, key: str) -> tuple[str, ...]:

@@ -12,7 +12,6 @@ where the one-host batch decides it, in ``batch.verdicts``.
 from __future__ import annotations
 
 import asyncio
-import math
 import random
 from contextlib import AsyncExitStack, asynccontextmanager
 from functools import partial
@@ -37,11 +36,12 @@ from seedance_async.errors import (
     UnauthorizedError,
 )
 from seedance_async.fault_points import fault_point
+from seedance_async.integrations.engine.accounts import foreign
 from seedance_async.integrations.engine.database import patiently
 from seedance_async.integrations.engine.ends import end_job
 from seedance_async.integrations.engine.intents import Intent
 from seedance_async.integrations.engine.link_tables import found_output
-from seedance_async.integrations.engine.outcomes import Outcome, error_facts
+from seedance_async.integrations.engine.outcomes import Outcome, charged_for, error_facts
 from seedance_async.logs import Log
 from seedance_async.protocol import Call, Failure
 from seedance_async.protocol import Outcome as Proof
@@ -90,7 +90,7 @@ class JobSteps:
         replay_window: seconds for which a key is taken to be remembered by the server.
 
     Attributes:
-        fatal: what ends the worker, once it is set: a key that is refused.
+        fatal: what ends the worker, once it is set: a key that is refused, or another account's.
     """
 
     def __init__(
@@ -102,6 +102,7 @@ class JobSteps:
         *,
         replay_window: float,
     ) -> None:
+        self._client = client
         self._engine = client.running_engine()
         self._tables = tables
         self._records = records
@@ -172,9 +173,10 @@ class JobSteps:
         if problem := await self._obstacle(intent):  # of a job that was sent in the meantime
             await self._do(self._tables.release, intent.key, intent.batch)
             return await self._ended(intent, problem)
-        body, at = await self._do(self._tables.begin, intent.key, body)
+        account = self._engine.account
+        body, at = await self._do(self._tables.begin, intent.key, body, account)
         fault_point("after_intent")
-        return {"body": body, "at": at}
+        return {"body": body, "at": at, "account": account}
 
     async def post(self, intent_document: dict[str, Any], begun: dict[str, Any]) -> dict[str, Any]:
         """Sent; what was accepted is on record when this returns, or what the refusal proves."""
@@ -186,6 +188,7 @@ class JobSteps:
         self._sending.add(intent.key)
         try:
             if not is_new:
+                await self._check_account(begun["account"])
                 await self._hold_again(intent)
             submission = await self._send(intent, begun)
         except SeedanceError as error:
@@ -300,6 +303,17 @@ class JobSteps:
 
     # --- post
 
+    async def _check_account(self, account: str) -> None:
+        """See that what another worker may have sent is this account's; else end this worker.
+
+        Raises:
+            SeedanceError: nothing is proven, because the API could not be asked.
+        """
+        if problem := await foreign(self._client, self._tables, account):
+            self.fatal = self.fatal or problem
+            self.ended.set()
+            await anyio.sleep_forever()  # the worker ends, and one with the account's key takes the job
+
     async def _hold_again(self, intent: Intent) -> None:
         """See that what another worker may have sent is reserved: a refusal that it met has given that up.
 
@@ -337,7 +351,7 @@ class JobSteps:
         call = Call(method="POST", path=intent.path, body=body.encode(), idempotency_key=intent.key)
         async with self._turn_of(intent, body) as (slot, is_new):
             try:
-                age = 0.0 if is_new else _age(begun["at"], await self._do(self._tables.now))
+                age = 0.0 if is_new else clocks.age(begun["at"], await self._do(self._tables.now))
                 history = retry.History(uncertain=not is_new, age=age, trust=self._replay_window)
                 stale = None if is_new else retry.outlived(call, DIED, history)
             except BaseException:
@@ -410,7 +424,7 @@ class JobSteps:
     async def _finished(self, intent: Intent, accepted: Outcome, tasks: Sequence[Task]) -> Outcome:
         """What the final tasks say, with its credits booked."""
         booked = accepted.credits_used
-        charged = _charged(booked, tasks)
+        charged = charged_for(booked, tasks)
         returned = [given_back(task) for task in tasks if task.credits_refunded is not None]
         refunded = at_most_charged(sum(returned), charged) if returned else None
         conclude = partial(self._tables.conclude, booked=booked, charged=charged, refunded=refunded or 0.0)
@@ -445,17 +459,3 @@ class JobSteps:
     async def _do(self, operation: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> T:
         """Do something in the database, however long it is away."""
         return await patiently(operation, *args, **kwargs)
-
-
-def _age(begun: float, now: float) -> float:
-    """Seconds since a POST may have left; infinite where that was in the future, so a clock was wrong."""
-    age = now - begun
-    return math.inf if age < -clocks.TOLERANCE else max(0.0, age)
-
-
-def _charged(booked: float | None, tasks: Sequence[Task]) -> float | None:
-    """What the tasks say, where the answer to the POST said nothing, or less than one of them."""
-    stated = [task.credits_used for task in tasks if task.credits_used is not None]
-    if not stated or (booked is not None and max(stated) <= booked):
-        return booked
-    return sum(stated)
