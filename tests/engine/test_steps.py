@@ -10,6 +10,7 @@ import threading
 from contextlib import asynccontextmanager
 from functools import partial
 from typing import TYPE_CHECKING, Any, cast
+from urllib.parse import unquote
 
 import anyio
 import pytest
@@ -20,6 +21,7 @@ from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 
 from seedance_async import GptImage2, Job, NanoBananaPro, Seedance2Video, Submission
 from seedance_async.batch.ledger import Ledger
+from seedance_async.batch.names import DEFAULT, Template
 from seedance_async.batch.states import State
 from seedance_async.batch.verdicts import UNCERTAIN_IN_A_ROW
 from seedance_async.errors import (
@@ -34,7 +36,9 @@ from seedance_async.integrations.engine.addresses import EngineAddress, engine_a
 from seedance_async.integrations.engine.database import EngineAwayError, patiently
 from seedance_async.integrations.engine.dbos_records import QUEUE, RETURNED, Record, Records
 from seedance_async.integrations.engine.ends import end_job
+from seedance_async.integrations.engine.files import FileSaver
 from seedance_async.integrations.engine.outcomes import Outcome
+from seedance_async.integrations.engine.places import read_place
 from seedance_async.integrations.engine.planning import enqueue, read_jobs
 from seedance_async.integrations.engine.tables import Tables
 from seedance_async.integrations.engine.worker import JobSteps
@@ -49,6 +53,7 @@ if TYPE_CHECKING:
 
     from seedance_async import SeedanceClient
     from seedance_async.integrations.engine.intents import Intent
+    from tests.rooms.s3 import Bucket
 
 STILL = NanoBananaPro(prompt="A boat", output_format="jpeg")
 PRICE = 12.0
@@ -135,11 +140,11 @@ async def in_hand(steps: JobSteps, intent: Intent) -> AsyncIterator[None]:
 
 
 async def planned(
-    tables: Tables, queue: Queue, jobs: Sequence[Job], *, cap: float | None = None
+    tables: Tables, queue: Queue, jobs: Sequence[Job], *, batch: str = "", cap: float | None = None
 ) -> list[Intent]:
     """Jobs as ``enqueue`` puts them down."""
     entries = await read_jobs(jobs)
-    put = partial(enqueue, tables, cast("Records", queue), "", entries, cap=cap)
+    put = partial(enqueue, tables, cast("Records", queue), batch, entries, cap=cap)
     return await to_thread.run_sync(put)
 
 
@@ -577,3 +582,23 @@ async def test_another_key_of_the_same_account_goes_on_once_a_task_shows_it(
 
 async def _unreachable(_: str) -> None:
     raise ConnectionFailedError("it is away")
+
+
+# --- files
+
+
+async def test_jobs_of_the_same_name_in_two_batches_have_files_of_their_own(
+    client: SeedanceClient, tables: Tables, queue: Queue, bucket: Bucket
+) -> None:
+    """An object store has no names that are taken: the second file would replace the first."""
+    files = FileSaver(client, read_place(bucket.url), Template(DEFAULT), embed=False)
+    saved = []
+    for batch in ("", "spring", "../autumn"):
+        (intent,) = await planned(tables, queue, [Job(STILL, name="boat")], batch=batch)
+        task = await client.wait(await client.submit(STILL))
+        outcome = Outcome(state=State.COMPLETED, tasks=(task.raw,), task_ids=(task.id,))
+        saved += list(await files.save(outcome.entry(intent)))
+
+    assert ["boat.jpg", "spring/boat.jpg", "5ec1f7/autumn/boat.jpg"] == saved
+    put = {unquote(key).removeprefix("a prefix/") for key in bucket.seen("PUT")}
+    assert {*saved, *(f"{name}.json" for name in saved)} <= put

@@ -56,7 +56,8 @@ class BatchEngine:
 
     Args:
         url: ``postgresql://user@host/database``, or ``sqlite:///path`` for the processes of one host.
-        batch: which of several batches in that database; each has names, keys and a cap of its own.
+        batch: which of several batches in that database; each has names, keys and a cap of its own, and a
+            folder of its name for its files. The files of the batch without a name are in no such folder.
         max_credits: most credits the batch may cost, refunds deducted. ``enqueue`` sets it, for all who
             enqueue into the batch; None leaves the cap that the batch has, or has it begin without one.
         replay_window: seconds for which a job whose answer was lost is sent again under its key, by ``work``.

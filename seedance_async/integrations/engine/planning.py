@@ -137,7 +137,8 @@ def _planned(tables: Tables, batch: str, nonce: bytes, entries: Sequence[JobEntr
             planned[name] = Planned(intent=row.intent, digest=entry.digest, generation=generation, known=row)
             continue
         key = keys.derive(nonce, name=entry.name, generation=generation, digest=entry.digest)
-        label = f"{entry.name}-{key[:8]}" if name in taken else entry.name
+        own = f"{entry.name}-{key[:8]}" if name in taken else entry.name
+        label = f"{batch}/{own}" if batch else own  # an object store would overwrite another batch's files
         intent = Intent(
             key=key,
             batch=batch,
