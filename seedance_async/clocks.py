@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 import time
+from math import inf
 from typing import Final
 
 TOLERANCE: Final = 300.0
@@ -18,3 +19,9 @@ def wall_now() -> float:
 def boot_time() -> float:
     """Seconds since the machine was started, suspended ones included on Linux; knows no steps."""
     return time.clock_gettime(time.CLOCK_BOOTTIME) if sys.platform == "linux" else time.monotonic()
+
+
+def age(begun: float, now: float) -> float:
+    """Seconds since an instant; infinite where that is in the future: a clock was wrong, nobody knows."""
+    seconds = now - begun
+    return inf if seconds < -TOLERANCE else max(0.0, seconds)

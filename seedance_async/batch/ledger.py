@@ -149,6 +149,10 @@ class Ledger:
         if job in self._reserved:
             self._in_doubt[job] = self._reserved[job][0]
 
+    def begin_run(self) -> None:
+        """What was lost in earlier runs says nothing about present prices, and holds nobody up."""
+        self._in_doubt.clear()
+
     def covers(self, job: Hashable) -> bool:
         """Whether a job that was reserved may still be sent: the price may have risen since."""
         return self.cap is None or job not in self._reserved or self.spent + self.reserved <= self.cap

@@ -138,7 +138,9 @@ class EngineCommand:
                 await self._follow(engine)
         follower = self._follower
         if follower is None:
-            write_message("interrupted before anything was enqueued")
+            write_message(
+                "interrupted; the workers go on with what was enqueued before. To enqueue the rest, run again"
+            )
             return ExitCode.INTERRUPTED
         page = await to_thread.run_sync(self._write, follower)
         summary = follower.summary

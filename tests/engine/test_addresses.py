@@ -37,6 +37,8 @@ def test_an_address_is_shown_without_its_password(url: str, shown: str) -> None:
         f"mysql://studio:{SECRET}@db/jobs",
         f"postgresql://studio:{SECRET}@db",
         f"postgresql://studio:{SECRET}@db:port/jobs",
+        f"postgresql://studio:12/{SECRET}@db/jobs",
+        f"postgresql://studio:12/{SECRET}/@db",
         f"postgresql//studio:{SECRET}@db/jobs",
         f"sqlite:///{SECRET}/there/is/no/such/directory",
         f"sqlite://{SECRET}",

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import threading
 from typing import TYPE_CHECKING
 from urllib.parse import unquote
 
 import anyio
 import pytest
+import sqlalchemy as sa
+from sqlalchemy import event
 
 from seedance_async import (
     ClientStateError,
@@ -26,14 +29,17 @@ from seedance_async import (
 from seedance_async.batch.states import State
 from seedance_async.errors import InvalidRequestError
 from seedance_async.exit_codes import ExitCode
-from seedance_async.integrations.engine import BatchEngine
+from seedance_async.integrations.engine import BatchEngine, dbos_records
+from seedance_async.integrations.engine.lives import FileLives
 from seedance_async.sandbox import Sandbox
 from tests.engine.helpers import SPEED, client_of, made
+from tests.engine.kills import until
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
     from pathlib import Path
 
+    from seedance_async.integrations.engine.tables import Tables
     from tests.rooms.s3 import Bucket
 
 
@@ -256,3 +262,94 @@ async def test_hosts_that_begin_at_the_same_time_do_not_fail(postgres_url: str) 
 
     assert 4 == len(keys)
     assert 1 == len(set(keys))
+
+
+async def test_a_job_whose_price_all_others_wait_for_is_taken_all_the_same(
+    sandbox: Sandbox, sqlite_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its worker has died, and the only place of the next one is taken by a job that waits for its price."""
+    monkeypatch.setattr(dbos_records, "JOBS_AT_ONCE", 1)
+    jobs = [picture("first"), picture("second")]
+    async with (
+        BatchEngine(sqlite_url, max_credits=100) as engine,
+        client_of(sandbox) as client,
+        anyio.create_task_group() as working,
+    ):
+        first, second = await engine.enqueue(jobs)
+        tables, records = engine._parts
+        (intent,) = [row.intent for row in tables.jobs_of("") if row.intent.key == first]
+        assert tables.book("", lambda ledger: ledger.reserve(first, intent.tariff))
+        _let_a_worker_have(tables, first, "another")
+        lives = FileLives(tmp_path / "engine.sqlite.workers", "another")
+        lives.connect()
+        await working.start(engine.work, client, tmp_path / "out")
+        await until(lambda: len(records.owners()) > 1)
+
+        lives.close()
+        with anyio.fail_after(20):
+            results = [result async for result in engine.results()]
+        working.cancel_scope.cancel()
+
+    assert {(first, State.SAVED), (second, State.SAVED)} == {
+        (result.idempotency_key, result.state) for result in results
+    }
+    assert 2 == len(sandbox.paid_tasks)
+
+
+def _let_a_worker_have(tables: Tables, key: str, worker: str) -> None:
+    taken = "UPDATE workflow_status SET status = 'PENDING', executor_id = :worker WHERE workflow_uuid = :key"
+    with tables.transaction() as connection:
+        assert 1 == connection.execute(sa.text(taken), {"worker": worker, "key": key}).rowcount
+
+
+async def test_a_job_that_is_set_back_twice_is_back(
+    sandbox: Sandbox, sqlite_url: str, tmp_path: Path
+) -> None:
+    """Whoever is second finds it so."""
+    await made(sandbox, sqlite_url, [picture("boat")], tmp_path / "out")
+    async with BatchEngine(sqlite_url) as engine:
+        (key,) = await engine.enqueue([picture("boat")])
+        _, records = engine._parts
+        for _ in range(2):
+            await anyio.to_thread.run_sync(records.set_back, key, dbos_records.COLLECT)
+        assert records.look([key])[key].is_active
+        with pytest.raises(Exception, match="nobody"):
+            await anyio.to_thread.run_sync(records.set_back, "nobody", dbos_records.COLLECT)
+
+
+async def test_two_sources_that_end_together_release_what_takes_both(postgres_url: str) -> None:
+    """The second of two transactions sees what the first one has written."""
+    first, second = picture("first"), picture("second")
+    clip = Seedance2Video(
+        prompt="It sails", image_url=first.link("image"), end_image_url=second.link("image"), duration=4
+    )
+    async with BatchEngine(postgres_url) as engine:
+        *sources, taker = await engine.enqueue([first, second, Job(clip, name="clip")])
+        tables, _ = engine._parts
+        released: list[str] = []
+        is_done, may_end = threading.Event(), threading.Event()
+        ended: list[str] = []
+
+        def commit(_: sa.Connection) -> None:
+            if not is_done.is_set():  # the first of the two
+                is_done.set()
+                may_end.wait(30)
+
+        def end(source: str) -> None:
+            released.extend(tables.end_links(source, (), lambda *_: None))
+            ended.append(source)
+
+        event.listen(tables.engine, "commit", commit)
+        async with anyio.create_task_group() as ends:
+            ends.start_soon(anyio.to_thread.run_sync, end, sources[0])
+            await until(is_done.is_set)
+            ends.start_soon(anyio.to_thread.run_sync, end, sources[1])
+            await until(lambda: bool(ended) or _waits_for_a_lock(tables))
+            may_end.set()
+
+    assert [taker] == released
+
+
+def _waits_for_a_lock(tables: Tables) -> bool:
+    with tables.transaction() as connection:
+        return connection.scalar(sa.text("SELECT 1 FROM pg_locks WHERE NOT granted LIMIT 1")) is not None

@@ -10,7 +10,8 @@
 The states, the errors and the rules of paying are those of the one-host batch. From the bottom up:
 ``intents`` and ``outcomes`` are what a job's workflow is given and returns (pure); ``tables`` is what several
 jobs share; ``dbos_records`` is DBOS, ``lives`` says which workers are alive; ``worker`` does the steps,
-``planning`` and ``following`` are the two ends; ``batch_engine`` is the door. Needs the extra ``dbos``.
+``accounts`` says whose jobs they are, ``planning`` and ``following`` are the two ends; ``batch_engine`` is
+the door. Needs the extra ``dbos``.
 """
 
 from __future__ import annotations

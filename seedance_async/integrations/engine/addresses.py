@@ -59,6 +59,8 @@ def _postgres(text: str) -> EngineAddress | ConfigurationError:
     database = parts.path.removeprefix("/")
     if parts.scheme not in {"postgresql", "postgres"} or not database or parts.fragment:
         return refusal
+    if "@" in database or "/" in database:  # the rest of a password with a bare "/", which would be shown
+        return refusal
     user = f"{unquote(parts.username)}@" if parts.username else ""
     place = f"[{host}]" if ":" in host else host
     at = f"{place}:{port}" if port else place

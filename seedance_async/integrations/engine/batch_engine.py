@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import secrets
 import socket
-from collections.abc import AsyncGenerator, AsyncIterable, Callable, Iterable, Sequence
+from collections.abc import AsyncGenerator, AsyncIterable, Iterable, Sequence
 from functools import partial
 from types import TracebackType
 from typing import Final, ParamSpec, Self, TypeVar
@@ -17,10 +17,10 @@ from sqlalchemy.exc import DBAPIError
 
 from seedance_async import arguments
 from seedance_async.batch import names
-from seedance_async.batch.account_check import advice, finds_one
 from seedance_async.batch.jobs import Job, JobResult
 from seedance_async.client import SeedanceClient
-from seedance_async.errors import ClientStateError, ConfigurationError
+from seedance_async.errors import ClientStateError
+from seedance_async.integrations.engine.accounts import check_account
 from seedance_async.integrations.engine.addresses import engine_address
 from seedance_async.integrations.engine.database import AWAY_WAIT, EngineAwayError, patiently
 from seedance_async.integrations.engine.dbos_records import Records, Runner, restore_threads
@@ -50,17 +50,16 @@ BEAT: Final = 1.0
 BEATS_AFTER_A_START: Final = 3
 """So many beats after the database has started until others are looked at: the living lock their names."""
 
-PROBES: Final = 3
-"""Tasks that are asked for to see whether another key belongs to the same account."""
-
 
 class BatchEngine:
     """A batch over hosts, kept in one database.
 
     Args:
         url: ``postgresql://user@host/database``, or ``sqlite:///path`` for the processes of one host.
-        batch: which of several batches in that database; each has names, keys and a cap of its own.
-        max_credits: most credits the batch may cost, refunds deducted; None for no cap. Set by ``enqueue``.
+        batch: which of several batches in that database; each has names, keys and a cap of its own, and a
+            folder of its name for its files. The files of the batch without a name are in no such folder.
+        max_credits: most credits the batch may cost, refunds deducted. ``enqueue`` sets it, for all who
+            enqueue into the batch; None leaves the cap that the batch has, or has it begin without one.
         replay_window: seconds for which a job whose answer was lost is sent again under its key, by ``work``.
 
     Raises:
@@ -160,12 +159,14 @@ class BatchEngine:
 
         Raises:
             ManifestError: with everything that is wrong. Nothing was enqueued.
-            ConfigurationError: the database cannot be reached.
+
+        While the database is away it waits. Left before it returns, some of the jobs may be enqueued.
         """
         tables, records = self._parts
         entries = await read_jobs(jobs)
         put = partial(enqueue, tables, records, self._batch, entries, cap=self._max_credits)
-        self._followed = await to_thread.run_sync(put)
+        self._followed = await patiently(put)
+        self._max_credits = await patiently(tables.cap, self._batch)
         return [intent.key for intent in self._followed]
 
     def follow(self) -> Follower:
@@ -214,7 +215,7 @@ class BatchEngine:
         tables, records = self._parts
         arguments.check("work", output_name=(arguments.text, output_name), embed=(true_or_false, embed))
         files = FileSaver(client, read_place(directory), names.Template(output_name), embed=embed)
-        await self._check_account(client, tables)
+        await check_account(client, tables, self.shown)
         steps = JobSteps(client, tables, records, files, replay_window=self._replay_window)
         name = f"{socket.gethostname()}-{os.getpid()}-{secrets.token_hex(8)}"
         runner = Runner(self._address, name, steps)
@@ -261,25 +262,6 @@ class BatchEngine:
             if path is None
             else FileLives(path.with_name(f"{path.name}.workers"), name)
         )
-
-    async def _check_account(self, client: SeedanceClient, tables: Tables) -> None:
-        """See that the jobs of this database are this account's: under another one they would be paid again.
-
-        Raises:
-            ConfigurationError: they are not.
-        """
-        account = client.running_engine().account
-        known = await self._at_once(tables.fact, "account")
-        if known is not None and known != account:
-            ids = await self._at_once(partial(tables.accepted_ids, limit=PROBES))
-            is_foreign = not await finds_one(client, ids, unless_known=False) if ids else False
-            if is_foreign or (not ids and await self._at_once(tables.has_doubts)):
-                message = f"the jobs in {self.shown} were sent with another account"
-                raise ConfigurationError(f"{message}: {advice(known, account)}")
-        await self._at_once(tables.remember, "account", account)
-
-    async def _at_once(self, operation: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> T:
-        return await to_thread.run_sync(partial(operation, *args, **kwargs))
 
 
 async def _watch(lives: Lives, records: Records, name: str, is_trusted: bool) -> None:

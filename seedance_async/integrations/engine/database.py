@@ -17,7 +17,14 @@ import anyio
 import sqlalchemy as sa
 from anyio import to_thread
 from sqlalchemy import event
-from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError
+from sqlalchemy.exc import (
+    DBAPIError,
+    InterfaceError,
+    InternalError,
+    OperationalError,
+    SQLAlchemyError,
+)
+from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 
 from seedance_async.errors import ConfigurationError
 from seedance_async.logs import Log
@@ -37,8 +44,12 @@ T = TypeVar("T")
 PAGE: Final = 500
 """Keys that are asked for at a time."""
 
-BROKEN: Final = (OperationalError, InterfaceError)
-"""The errors of a connection that is broken, or was never made, and of a transaction to be repeated."""
+BROKEN: Final = (OperationalError, InterfaceError, InternalError, PoolTimeoutError)
+"""The errors of a connection that is broken, or was never made, and of a transaction to be repeated.
+
+``InternalError``: a server that takes no writes after a failover. ``PoolTimeoutError``: every connection of
+the pool waits for a host that is gone.
+"""
 
 AWAY_WAIT: Final = 0.5
 """Seconds between two attempts at a database that does not answer."""
@@ -46,7 +57,12 @@ AWAY_WAIT: Final = 0.5
 PATIENCE: Final = 10
 """Seconds until a connection is given up."""
 
-KEEPALIVES: Final = {"keepalives_idle": 10, "keepalives_interval": 5, "keepalives_count": 3}
+KEEPALIVES: Final = {
+    "keepalives_idle": 10,
+    "keepalives_interval": 5,
+    "keepalives_count": 3,
+    "tcp_user_timeout": 25_000,  # ms, for what was sent and is not acknowledged
+}
 """By which this end notices a host that is gone; without them it takes hours."""
 
 metadata = sa.MetaData()
@@ -78,7 +94,8 @@ jobs = sa.Table(
     sa.Column("state", sa.Text, nullable=False),
     sa.Column("body", sa.Text),  # as it is sent, from the first POST on
     sa.Column("refusals", sa.Integer, nullable=False, default=0),  # of its key, one after the other
-    sa.Column("task_id", sa.Text),
+    sa.Column("account", sa.Text),  # that it is sent with, from the first POST on
+    sa.Column("task_id", sa.Text),  # of all its tasks, with spaces between them
     sa.Column("settled", sa.Boolean, nullable=False, default=False),
     sa.Column("concluded", sa.Boolean, nullable=False, default=False),
     sa.Index("seedance_jobs_by_name", "batch", "fold"),
@@ -145,12 +162,13 @@ class Database:
             yield connection
 
     @contextmanager
-    def reached(self, kinds: tuple[type[DBAPIError], ...] = BROKEN) -> Iterator[None]:
+    def reached(self, kinds: tuple[type[SQLAlchemyError], ...] = BROKEN) -> Iterator[None]:
         """Say of a database that cannot be reached which one it is, without its password."""
         try:
             yield
         except kinds as problem:
-            reason = str(problem.orig).strip().splitlines() or [type(problem.orig).__name__]
+            cause = getattr(problem, "orig", None) or problem
+            reason = str(cause).strip().splitlines() or [type(cause).__name__]
             message = f"the engine's database {self._shown} cannot be used: {reason[-1]}"
         else:
             return

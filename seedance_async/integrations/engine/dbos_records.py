@@ -21,7 +21,7 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any, Final, Generic, Protocol, TypeVar
 
 from attrs import frozen
-from dbos import DBOS, DBOSClient, DBOSConfig, DBOSPortableJSONSerializer, EnqueueOptions
+from dbos import DBOS, DBOSClient, DBOSConfig, DBOSPortableJSONSerializer, EnqueueOptions, error
 
 from seedance_async.errors import ClientStateError
 from seedance_async.integrations.engine.database import pages
@@ -36,6 +36,10 @@ if TYPE_CHECKING:
 
 APPLICATION: Final = "seedance"
 QUEUE: Final = "seedance"
+RETURNED: Final = "seedance.returned"
+"""The queue of what a worker had in hand when it died, without a limit: all jobs that the others have in hand
+may wait to learn the price of one of these."""
+
 WORKFLOW: Final = "seedance.job"
 VERSION: Final = "1"
 """Of the steps above: workers of another one leave each other's jobs alone."""
@@ -48,6 +52,8 @@ STEPS: Final = {"begin": BEGIN, "post": POST, "collect": COLLECT}
 
 JOBS_AT_ONCE: Final = 50
 """Jobs that one worker has in hand: more than any budget of thirty requests a minute feeds."""
+
+QUEUES: Final = [QUEUE, RETURNED]
 
 POLL: Final = 0.5
 """Seconds between two looks into the queue."""
@@ -180,9 +186,14 @@ class Records:
                 found[flow.workflow_id] = Record(flow.status in ACTIVE, output)
         return found
 
-    def set_back(self, key: str, step: int) -> None:
-        """Let workers take a job again that has ended, from a step on."""
-        self._client.rewind_workflow(key, start_step=step, queue_name=QUEUE)
+    def set_back(self, key: str, step: int, *, queue: str = QUEUE) -> None:
+        """Let workers take a job again that has ended, from a step on; one that is back already stays so."""
+        try:
+            self._client.rewind_workflow(key, start_step=step, queue_name=queue)
+        except error.DBOSException:
+            record = self.look([key]).get(key)
+            if record is None or not record.is_active:  # else somebody else was faster
+                raise
 
     def next_step(self, key: str) -> int:
         """The first step of a job that is not on record, or has broken down."""
@@ -194,18 +205,18 @@ class Records:
     def owners(self) -> set[str]:
         """The workers that have jobs in hand, or had when they died."""
         flows = self._client.list_workflows(
-            status="PENDING", queue_name=QUEUE, load_input=False, load_output=False
+            status="PENDING", queue_name=QUEUES, load_input=False, load_output=False
         )
         return {str(flow.executor_id) for flow in flows if flow.executor_id}
 
     def give_back(self, owner: str) -> list[str]:
         """Let others take what a dead worker had in hand."""
         flows = self._client.list_workflows(
-            status="PENDING", queue_name=QUEUE, executor_id=owner, load_input=False, load_output=False
+            status="PENDING", queue_name=QUEUES, executor_id=owner, load_input=False, load_output=False
         )
         keys = [flow.workflow_id for flow in flows]
         if keys:
-            self._client.resume_workflows(keys, queue_name=QUEUE)
+            self._client.resume_workflows(keys, queue_name=RETURNED)
         return keys
 
 
@@ -244,11 +255,12 @@ class Runner(Generic[S]):
             log_level="CRITICAL",
         )
         DBOS(config=config)
-        DBOS.listen_queues([QUEUE])
+        DBOS.listen_queues(QUEUES)
         DBOS.launch()
         await DBOS.register_queue_async(
             QUEUE, worker_concurrency=JOBS_AT_ONCE, polling_interval_sec=POLL, on_conflict="always_update"
         )
+        await DBOS.register_queue_async(RETURNED, polling_interval_sec=POLL, on_conflict="always_update")
 
     def close(self) -> None:
         """Take no more jobs; what was in hand is for others. Blocking."""

@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING
 
+from seedance_async.batch.states import State
 from seedance_async.integrations.engine.dbos_records import BEGIN
 from seedance_async.integrations.engine.intents import Intent
 from seedance_async.integrations.engine.outcomes import FINAL, Outcome
@@ -15,7 +16,7 @@ from seedance_async.integrations.engine.outcomes import FINAL, Outcome
 if TYPE_CHECKING:
     import sqlalchemy as sa
 
-    from seedance_async.integrations.engine.dbos_records import Records
+    from seedance_async.integrations.engine.dbos_records import Record, Records
     from seedance_async.integrations.engine.tables import Tables
 
 
@@ -30,7 +31,12 @@ def end_job(tables: Tables, records: Records, key: str, outcome: Outcome) -> Non
     released = tables.end_links(key, outcome.final_tasks, release)
     known = records.look(released)
     for job in released:
-        if (
-            record := known.get(job)
-        ) and not record.is_active:  # it had no output to take before, and has now
+        if (record := known.get(job)) and _was_never_paid(record):  # it had no output to take, and has now
             records.set_back(job, BEGIN)
+
+
+def _was_never_paid(record: Record) -> bool:
+    """Whether a job has ended without a charge: one whose source was edited may be paid already."""
+    if record.is_active or record.output is None:
+        return False
+    return Outcome.load(record.output).state in {State.PLANNED, State.BLOCKED}

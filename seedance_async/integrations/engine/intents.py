@@ -33,7 +33,8 @@ class Intent:
         key: its idempotency key, which is the id of its workflow.
         batch: that it belongs to.
         number: its place in the manifest, from 1.
-        label: what its files are called after: its name, or one that no other job of the batch has.
+        label: what its files are called after: its name, or one that no other job of the batch has; below a
+            folder of the batch's name, if it has one.
         body: of the POST; links stand in it as they were written.
         project: whose costs it is; None for the worker's.
     """

@@ -6,7 +6,7 @@ classes as whoever runs one. Pure.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 import attrs
@@ -119,3 +119,11 @@ def restored(
         said = {name: facts[name] for name in ("code", "status", "request_id") if name in facts}
         return kind(facts["message"], **said, idempotency_key=key, task_id=task_id)
     return kind(facts["message"], idempotency_key=key, task_id=task_id)
+
+
+def charged_for(booked: float | None, tasks: Sequence[Task]) -> float | None:
+    """What the tasks say, where the answer to the POST said nothing, or less than one of them."""
+    stated = [task.credits_used for task in tasks if task.credits_used is not None]
+    if not stated or (booked is not None and max(stated) <= booked):
+        return booked
+    return sum(stated)

@@ -22,7 +22,7 @@ from seedance_async.batch.journal import Changes, JobEntry, Journal
 from seedance_async.batch.states import State
 from seedance_async.errors import ManifestError
 from seedance_async.filenames import fold
-from seedance_async.integrations.engine.dbos_records import BEGIN, COLLECT, POST
+from seedance_async.integrations.engine.dbos_records import BEGIN, COLLECT, POST, QUEUE, RETURNED
 from seedance_async.integrations.engine.ends import end_job
 from seedance_async.integrations.engine.intents import Intent
 from seedance_async.integrations.engine.outcomes import Outcome
@@ -137,7 +137,8 @@ def _planned(tables: Tables, batch: str, nonce: bytes, entries: Sequence[JobEntr
             planned[name] = Planned(intent=row.intent, digest=entry.digest, generation=generation, known=row)
             continue
         key = keys.derive(nonce, name=entry.name, generation=generation, digest=entry.digest)
-        label = f"{entry.name}-{key[:8]}" if name in taken else entry.name
+        own = f"{entry.name}-{key[:8]}" if name in taken else entry.name
+        label = f"{batch}/{own}" if batch else own  # an object store would overwrite another batch's files
         intent = Intent(
             key=key,
             batch=batch,
@@ -180,7 +181,13 @@ def _take_up_again(tables: Tables, records: Records, jobs: Sequence[Planned]) ->
         if job.intent.key in sources and record.output is not None:
             end_job(tables, records, job.intent.key, Outcome.load(record.output))
         if step := _step_of(tables, records, job, record):
-            records.set_back(job.intent.key, step)
+            records.set_back(job.intent.key, step, queue=_queue_of(tables, job.intent, record))
+
+
+def _queue_of(tables: Tables, intent: Intent, record: Record) -> str:
+    """The queue for a job that goes on: others may wait to learn the price of one that has broken down."""
+    is_awaited = record.output is None and tables.is_held(intent.key, intent.batch)
+    return RETURNED if is_awaited else QUEUE
 
 
 def _step_of(tables: Tables, records: Records, job: Planned, record: Record) -> int | None:

@@ -53,16 +53,28 @@ class Tables(LinkTables):
     # --- batches
 
     def open_batch(self, name: str, *, nonce: bytes, cap: float | None) -> bytes:
-        """Begin a batch, or go on with it under this cap; the nonce that it was begun with."""
+        """Begin a batch, or go on with it; the nonce that it was begun with.
+
+        Args:
+            name: of the batch.
+            nonce: for a new batch.
+            cap: that holds from now on; None leaves the one that it has, which another program may have set.
+        """
         with self.alone() as connection:
             known = connection.scalar(sa.select(batches.c.nonce).where(batches.c.name == name))
             if known is None:
                 new = {"name": name, "nonce": nonce, "cap": cap, "ledger": json.dumps(Ledger().dump())}
                 connection.execute(sa.insert(batches).values(**new))
                 return nonce
-            again = sa.update(batches).where(batches.c.name == name).values(cap=cap, stopped=None)
-            connection.execute(again)
+            values = {"stopped": None} if cap is None else {"stopped": None, "cap": cap}
+            connection.execute(sa.update(batches).where(batches.c.name == name).values(**values))
+            self._book(connection, name, Ledger.begin_run)
             return bytes(known)
+
+    def cap(self, batch: str) -> float | None:
+        """The cap of a batch; None where it has none."""
+        with self.transaction() as connection:
+            return connection.scalar(sa.select(batches.c.cap).where(batches.c.name == batch))
 
     def stop(self, batch: str, why: Mapping[str, object]) -> None:
         """Let nothing more of a batch be sent until it is enqueued again; the first reason stays."""
@@ -137,11 +149,11 @@ class Tables(LinkTables):
     def _mark(self, connection: sa.Connection, key: str, state: State, **values: object) -> None:
         connection.execute(sa.update(jobs).where(jobs.c.key == key).values(state=state, **values))
 
-    def begin(self, key: str, body: str) -> tuple[str, float]:
+    def begin(self, key: str, body: str, account: str) -> tuple[str, float]:
         """Keep the bytes of a job that is about to be sent; those of its first POST, and the instant."""
         with self.transaction() as connection:
             kept = connection.scalar(sa.select(jobs.c.body).where(jobs.c.key == key))
-            self._mark(connection, key, State.SUBMITTING, body=kept or body)
+            self._mark(connection, key, State.SUBMITTING, body=kept or body, account=account)
             return kept or body, now_of(connection)
 
     def body(self, key: str) -> str | None:
@@ -149,18 +161,25 @@ class Tables(LinkTables):
         with self.transaction() as connection:
             return connection.scalar(sa.select(jobs.c.body).where(jobs.c.key == key))
 
-    def refused(self, key: str) -> int:
-        """Count a refusal of a job's key that another day may mend; how many there were in a row."""
+    def refused(self, key: str) -> None:
+        """A job that was sent is planned again; a refusal of its key is counted, once for each POST."""
         with self.transaction() as connection:
-            more = sa.update(jobs).where(jobs.c.key == key).values(refusals=jobs.c.refusals + 1)
-            connection.execute(more)
-            return int(connection.scalar(sa.select(jobs.c.refusals).where(jobs.c.key == key)) or 0)
+            sent = sa.update(jobs).where(jobs.c.key == key, jobs.c.state != State.PLANNED)
+            connection.execute(sent.values(refusals=jobs.c.refusals + 1, state=State.PLANNED))
 
-    def accepted_ids(self, *, limit: int) -> list[str]:
-        """Some tasks that were accepted."""
+    def accepted_ids(self, *, limit: int, account: str | None = None) -> list[str]:
+        """A task of each of some jobs that were accepted, by this account if one is given."""
+        which = sa.select(jobs.c.task_id).where(jobs.c.task_id.is_not(None)).limit(limit)
+        if account is not None:
+            which = which.where(jobs.c.account == account)
         with self.transaction() as connection:
-            which = sa.select(jobs.c.task_id).where(jobs.c.task_id.is_not(None)).limit(limit)
-            return [str(task_id) for (task_id,) in connection.execute(which)]
+            return [ids.split()[0] for (ids,) in connection.execute(which)]
+
+    def accepted(self, key: str) -> tuple[str, ...]:
+        """The tasks of a job; none before it was accepted."""
+        with self.transaction() as connection:
+            ids = connection.scalar(sa.select(jobs.c.task_id).where(jobs.c.key == key))
+            return tuple((ids or "").split())
 
     def has_doubts(self) -> bool:
         """Whether any job may be paid of which no task is known."""
@@ -170,7 +189,17 @@ class Tables(LinkTables):
 
     # --- credits
 
-    def settle(self, key: str, batch: str, tariff: Tariff, credits_used: float | None, task_id: str) -> None:
+    def release(self, key: str, batch: str) -> None:
+        """It is certain that a job was not sent: nothing is reserved for it."""
+        self.book(batch, lambda ledger: ledger.release(key))
+
+    def is_held(self, key: str, batch: str) -> bool:
+        """Whether credits are reserved for a job."""
+        return self.book(batch, lambda ledger: ledger.is_held(key))
+
+    def settle(
+        self, key: str, batch: str, tariff: Tariff, credits_used: float | None, task_ids: Sequence[str]
+    ) -> None:
         """A job was accepted and charged; booked once, whoever says it how often."""
 
         def settle(ledger: Ledger) -> None:
@@ -181,7 +210,9 @@ class Tables(LinkTables):
         with self.transaction() as connection:
             if self._claim(connection, key, jobs.c.settled):
                 self._book(connection, batch, settle)
-            self._mark(connection, key, State.ACCEPTED, task_id=task_id, refusals=0)
+            elif credits_used is not None:  # else what it costs may be held until its tasks tell
+                self._book(connection, batch, lambda ledger: ledger.release(key))
+            self._mark(connection, key, State.ACCEPTED, task_id=" ".join(task_ids), refusals=0)
 
     def conclude(
         self,

@@ -30,16 +30,18 @@ from seedance_async.batch.verdicts import Outlook, Verdict, is_stored_refusal, v
 from seedance_async.errors import (
     ClientStateError,
     ConnectionFailedError,
+    CreditCapError,
     DownloadError,
     SeedanceError,
     UnauthorizedError,
 )
 from seedance_async.fault_points import fault_point
+from seedance_async.integrations.engine.accounts import foreign
 from seedance_async.integrations.engine.database import patiently
 from seedance_async.integrations.engine.ends import end_job
 from seedance_async.integrations.engine.intents import Intent
 from seedance_async.integrations.engine.link_tables import found_output
-from seedance_async.integrations.engine.outcomes import Outcome, error_facts
+from seedance_async.integrations.engine.outcomes import Outcome, charged_for, error_facts
 from seedance_async.logs import Log
 from seedance_async.protocol import Call, Failure
 from seedance_async.protocol import Outcome as Proof
@@ -71,6 +73,9 @@ AWAY_WAIT: Final = 0.5
 """Seconds between two attempts at a database that does not answer."""
 
 DIED: Final = Failure(error=ConnectionFailedError("the worker that sent it has died"), outcome=Proof.NOT_SENT)
+NOT_COVERED: Final = (
+    "it may be paid already; sent again it may be charged, and the {limit} does not allow for that"
+)
 WAITED_IN_VAIN: Final = "made of {links}: its source has no such output"
 
 
@@ -85,7 +90,7 @@ class JobSteps:
         replay_window: seconds for which a key is taken to be remembered by the server.
 
     Attributes:
-        fatal: what ends the worker, once it is set: a key that is refused.
+        fatal: what ends the worker, once it is set: a key that is refused, or another account's.
     """
 
     def __init__(
@@ -97,6 +102,7 @@ class JobSteps:
         *,
         replay_window: float,
     ) -> None:
+        self._client = client
         self._engine = client.running_engine()
         self._tables = tables
         self._records = records
@@ -163,28 +169,34 @@ class JobSteps:
             body = posts.resolved(intent.body.encode(), urls).decode()
         if capped := await self._reserve(intent):
             return await self._ended(intent, capped)
-        turn = await self._turn(intent, body)
-        try:
-            body, at = await self._do(self._tables.begin, intent.key, body)
-        except BaseException:
-            turn[1].cancel()
-            raise
-        self._begun[intent.key] = turn
+        self._begun[intent.key] = await self._turn(intent, body)  # whatever happens, ``leave`` gives it back
+        if problem := await self._obstacle(intent):  # of a job that was sent in the meantime
+            await self._do(self._tables.release, intent.key, intent.batch)
+            return await self._ended(intent, problem)
+        account = self._engine.account
+        body, at = await self._do(self._tables.begin, intent.key, body, account)
         fault_point("after_intent")
-        return {"body": body, "at": at}
+        return {"body": body, "at": at, "account": account}
 
     async def post(self, intent_document: dict[str, Any], begun: dict[str, Any]) -> dict[str, Any]:
         """Sent; what was accepted is on record when this returns, or what the refusal proves."""
         intent = Intent.load(intent_document)
+        is_new = intent.key in self._begun
+        if not is_new and (ids := await self._do(self._tables.accepted, intent.key)):
+            found = Outcome(state=State.ACCEPTED, task_ids=ids, accepted_at=begun["at"])
+            return await self._ended(intent, found)
         self._sending.add(intent.key)
         try:
+            if not is_new:
+                await self._check_account(begun["account"])
+                await self._hold_again(intent)
             submission = await self._send(intent, begun)
         except SeedanceError as error:
-            return await self._ended(intent, await self._not_accepted(intent, error))
+            return await self._ended(intent, await self._not_accepted(intent, error, is_new=is_new))
         fault_point("before_record")
         self._outlook.accepted()
         used, ids = submission.credits_used, submission.task_ids
-        await self._do(self._tables.settle, intent.key, intent.batch, intent.tariff, used, ids[0])
+        await self._do(self._tables.settle, intent.key, intent.batch, intent.tariff, used, ids)
         accepted_at = clocks.wall_now()
         fault_point("after_record")
         return Outcome(state=State.ACCEPTED, task_ids=ids, credits_used=used, accepted_at=accepted_at).dump()
@@ -198,6 +210,8 @@ class JobSteps:
         age = max(0.0, clocks.wall_now() - (accepted.accepted_at or 0.0))
         self._engine.resume(entry.submission, intent.request.kind, age=age)
         ends = await self._turns.outcomes(self._engine.follow(entry.task_ids))
+        if any(isinstance(end, ClientStateError) for end in ends):
+            await anyio.sleep_forever()  # the client is closed: the worker ends, and another collects
         if errors := [end for end in ends if isinstance(end, SeedanceError)]:
             await self._heed_key(intent, errors[0])
             return await self._ended(intent, evolve(accepted, error=error_facts(errors[0])))
@@ -250,9 +264,7 @@ class JobSteps:
         entry = intent.entry()
 
         def reserve(ledger: Ledger) -> SeedanceError | bool:
-            if ledger.is_held(intent.key):  # begun before, by a worker that died
-                ledger.await_price(intent.key)
-                return True
+            ledger.release(intent.key)  # of a worker that died before it could send: the cap is asked anew
             if ledger.reserve(intent.key, entry.tariff):
                 return True
             if ledger.will_know(entry.tariff):
@@ -261,15 +273,22 @@ class JobSteps:
             queue.add(entry)
             return queue.cap_reached()
 
-        answer = await self._do(self._tables.book, intent.batch, reserve)
+        answer = await self._once_known(intent, reserve)
+        if isinstance(answer, SeedanceError):
+            return Outcome(state=State.PLANNED, was_sent=False, error=error_facts(answer))
+        return None
+
+    async def _once_known(
+        self, intent: Intent, attempt: Callable[[Ledger], SeedanceError | bool]
+    ) -> SeedanceError | bool:
+        """Change the batch's ledger; while that is False, again: a price is still to be learnt."""
+        answer = await self._do(self._tables.book, intent.batch, attempt)
         if answer is False:  # one of the worker's jobs asks at a time
             async with self._price_lock:
                 while answer is False:
                     await anyio.sleep(PRICE_WAIT * (1.0 + random.random()))  # noqa: S311 - guards nothing
-                    answer = await self._do(self._tables.book, intent.batch, reserve)
-        if isinstance(answer, SeedanceError):
-            return Outcome(state=State.PLANNED, was_sent=False, error=error_facts(answer))
-        return None
+                    answer = await self._do(self._tables.book, intent.batch, attempt)
+        return answer
 
     async def _turn(self, intent: Intent, body: str) -> tuple[AsyncExitStack, Slot]:
         """The schedule's turn for a job, which goes on until its POST has its answer."""
@@ -284,6 +303,35 @@ class JobSteps:
 
     # --- post
 
+    async def _check_account(self, account: str) -> None:
+        """See that what another worker may have sent is this account's; else end this worker.
+
+        Raises:
+            SeedanceError: nothing is proven, because the API could not be asked.
+        """
+        if problem := await foreign(self._client, self._tables, account):
+            self.fatal = self.fatal or problem
+            self.ended.set()
+            await anyio.sleep_forever()  # the worker ends, and one with the account's key takes the job
+
+    async def _hold_again(self, intent: Intent) -> None:
+        """See that what another worker may have sent is reserved: a refusal that it met has given that up.
+
+        Raises:
+            CreditCapError: the cap does not allow for another charge.
+        """
+
+        def hold(ledger: Ledger) -> SeedanceError | bool:
+            if ledger.cap is None or ledger.is_held(intent.key):
+                return True
+            if ledger.reserve(intent.key, intent.tariff):
+                return True
+            return not ledger.will_know(intent.tariff) and CreditCapError(NOT_COVERED.format(limit="cap"))
+
+        answer = await self._once_known(intent, hold)
+        if isinstance(answer, SeedanceError):
+            raise answer
+
     @asynccontextmanager
     async def _turn_of(self, intent: Intent, body: str) -> AsyncIterator[tuple[Slot, bool]]:
         """The turn that ``begin`` took just now, and True; else its own: the POST may have left before."""
@@ -296,14 +344,15 @@ class JobSteps:
         """The POST itself, the same bytes under the same key at every attempt of every worker.
 
         Raises:
-            SeedanceError: as ``retry`` decides; StaleKeyError for a key that the server may have forgotten.
+            SeedanceError: as ``retry`` decides; StaleKeyError for a key that the server may have forgotten;
+                CreditCapError where a standing limit stops what may have been sent before.
         """
         body = begun["body"]
         call = Call(method="POST", path=intent.path, body=body.encode(), idempotency_key=intent.key)
         async with self._turn_of(intent, body) as (slot, is_new):
             try:
-                age = 0.0 if is_new else await self._do(self._tables.now) - begun["at"]
-                history = retry.History(uncertain=not is_new, age=max(0.0, age), trust=self._replay_window)
+                age = 0.0 if is_new else clocks.age(begun["at"], await self._do(self._tables.now))
+                history = retry.History(uncertain=not is_new, age=age, trust=self._replay_window)
                 stale = None if is_new else retry.outlived(call, DIED, history)
             except BaseException:
                 slot.cancel()
@@ -314,7 +363,12 @@ class JobSteps:
             send = self._engine.send(
                 call, intent.request.kind, history=history, slot=slot, project=self._project(intent)
             )
-            submission = await self._turns.protect(send)
+            try:
+                submission = await self._turns.protect(send)
+            except CreditCapError as reached:
+                if is_new:
+                    raise
+                raise CreditCapError(NOT_COVERED.format(limit="limit")) from reached
         if submission is None:
             await anyio.sleep_forever()  # not answered before the worker ends: another asks again
         assert submission is not None  # noqa: S101
@@ -323,7 +377,7 @@ class JobSteps:
     def _project(self, intent: Intent) -> str | None:
         return intent.project or self._engine.project or intent.batch or None
 
-    async def _not_accepted(self, intent: Intent, error: SeedanceError) -> Outcome:
+    async def _not_accepted(self, intent: Intent, error: SeedanceError, *, is_new: bool) -> Outcome:
         """Where an error leaves a job, with its credits booked so."""
         if isinstance(error, ClientStateError):
             await anyio.sleep_forever()  # the client is closed: the worker ends, and another asks
@@ -344,17 +398,17 @@ class JobSteps:
             if proven in {Verdict.UNPAID, Verdict.REFUSED}:
                 ledger.release(intent.key)
                 return
-            if proven is Verdict.UNCERTAIN:
+            if proven is Verdict.UNCERTAIN and is_new:
                 ledger.lost(intent.key)
             ledger.doubt(intent.key)
 
         await self._do(self._tables.book, intent.batch, book)
-        await self._heed(intent, error)
+        await self._heed(intent, error, is_new=is_new)
         return Outcome(state=state, error=error_facts(error))
 
-    async def _heed(self, intent: Intent, error: SeedanceError) -> None:
+    async def _heed(self, intent: Intent, error: SeedanceError, *, is_new: bool) -> None:
         """Stop the batch if its next POST would meet the same."""
-        if self._outlook.failed(error, is_new=True, now=anyio.current_time()):
+        if self._outlook.failed(error, is_new=is_new, now=anyio.current_time()):
             await self._do(self._tables.stop, intent.batch, error_facts(error))
         await self._heed_key(intent, error)
 
@@ -370,7 +424,7 @@ class JobSteps:
     async def _finished(self, intent: Intent, accepted: Outcome, tasks: Sequence[Task]) -> Outcome:
         """What the final tasks say, with its credits booked."""
         booked = accepted.credits_used
-        charged = _charged(booked, tasks)
+        charged = charged_for(booked, tasks)
         returned = [given_back(task) for task in tasks if task.credits_refunded is not None]
         refunded = at_most_charged(sum(returned), charged) if returned else None
         conclude = partial(self._tables.conclude, booked=booked, charged=charged, refunded=refunded or 0.0)
@@ -405,11 +459,3 @@ class JobSteps:
     async def _do(self, operation: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> T:
         """Do something in the database, however long it is away."""
         return await patiently(operation, *args, **kwargs)
-
-
-def _charged(booked: float | None, tasks: Sequence[Task]) -> float | None:
-    """What the tasks say, where the answer to the POST said nothing, or less than one of them."""
-    stated = [task.credits_used for task in tasks if task.credits_used is not None]
-    if not stated or (booked is not None and max(stated) <= booked):
-        return booked
-    return sum(stated)
