@@ -8,6 +8,7 @@ README.md, beside this file, says what is where.
 from __future__ import annotations
 
 import json
+import logging
 import os
 import sqlite3
 import time
@@ -48,6 +49,8 @@ from seedance_async.integrations.fastapi import (
     lifespan_with,
 )
 
+log = logging.getLogger(__name__)
+
 HERE = Path(__file__).parent
 DIRECTORY = Path(os.environ.get("STUDIO_DIRECTORY", "studio")).resolve()
 HOSTS = ["127.0.0.1", "localhost", *os.environ.get("STUDIO_HOSTS", "").split()]
@@ -85,6 +88,13 @@ class Cards:
             (before,) = db.execute("SELECT facts FROM cards WHERE key = ?", (key,)).fetchone()
             update = f"UPDATE cards SET state = ?, facts = ?, changed = {NEXT} WHERE key = ?"  # noqa: S608
             db.execute(update, (state, json.dumps({**json.loads(before), **facts}), key))
+
+    def expire(self) -> None:
+        """Give up what is unanswered for so long that, sent again, it might be paid a second time."""
+        for card in self.since(0):
+            is_unanswered = card["state"] in {SENDING, OPEN} and "task_ids" not in card
+            if is_unanswered and time.time() - card["asked_at"] > KEY_TRUSTED:
+                self.set(card["key"], FAILED, reason="left unanswered: look for it in your account")
 
     def reopen(self, key: str) -> dict[str, Any] | None:
         """Let a card that is open go on; None for any other."""
@@ -130,9 +140,13 @@ class Studio:
 
     async def add(self, key: str, request: AnyRequest) -> None:
         """Begin a card, or go on with one that is open; under the same key, nothing is paid twice."""
+        card = None
         if await to_thread.run_sync(self.cards.add, key, request):
             self._group.start_soon(self._work, key, request, None)
-        elif card := await to_thread.run_sync(self.cards.reopen, key):
+        else:
+            await to_thread.run_sync(self.cards.expire)
+            card = await to_thread.run_sync(self.cards.reopen, key)
+        if card is not None:
             self._group.start_soon(
                 self._work, key, REQUEST.validate_python(card["request"]), card.get("task_ids")
             )
@@ -140,12 +154,10 @@ class Studio:
 
     async def resume(self) -> None:
         """Go on with what an earlier process has left."""
+        await to_thread.run_sync(self.cards.expire)
         for card in await to_thread.run_sync(self.cards.since, 0):
-            request = REQUEST.validate_python(card["request"])
-            is_old = time.time() - card["asked_at"] > KEY_TRUSTED
-            if card["state"] == SENDING and is_old:  # sent again, it might be paid a second time
-                await self._set(card["key"], FAILED, reason="left unanswered: look for it in your account")
-            elif card["state"] in {SENDING, RUNNING}:
+            if card["state"] in {SENDING, RUNNING}:
+                request = REQUEST.validate_python(card["request"])
                 self._group.start_soon(self._work, card["key"], request, card.get("task_ids"))
 
     async def events(self, last: int, told: Told) -> None:
@@ -192,6 +204,13 @@ class Studio:
         return "\n".join(lines) + "\n"
 
     async def _work(self, key: str, request: AnyRequest, task_ids: list[str] | None) -> None:
+        """Take one card as far as it goes. What the disk refuses leaves it as it is, for the next process."""
+        try:
+            await self._make(key, request, task_ids)
+        except (sqlite3.Error, OSError):
+            log.exception("the card %s is left as it is", key)
+
+    async def _make(self, key: str, request: AnyRequest, task_ids: list[str] | None) -> None:
         """Submit, wait, download. A closed client leaves the card as it is, for the next process."""
         try:
             if task_ids is None:
@@ -297,4 +316,5 @@ async def metrics(studio: OurStudio) -> PlainTextResponse:
 
 
 if __name__ == "__main__":
-    uvicorn.run(app, port=int(os.environ.get("PORT", "8000")))
+    # Longer than POSTs on the wire get for their answers; then listeners that do not read are dropped.
+    uvicorn.run(app, port=int(os.environ.get("PORT", "8000")), timeout_graceful_shutdown=15)

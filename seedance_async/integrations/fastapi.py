@@ -19,7 +19,8 @@ are.
 Whoever goes away loses nothing that was paid: the handler goes on to its end, and the POST is in the
 account's record. When the server is told to end (SIGINT, SIGTERM), the client is closed at once: those who
 wait for a task are answered 503 with its id, streams of events end, POSTs on the wire get ten seconds for
-their answers. So the server need not wait for listeners, and needs no ``timeout_graceful_shutdown``.
+their answers. Only a listener that does not read keeps a server from ending: uvicorn needs a
+``timeout_graceful_shutdown``, such as 15 s, which is longer than those ten.
 """
 
 from __future__ import annotations
