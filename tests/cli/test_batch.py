@@ -126,7 +126,7 @@ async def test_what_a_failed_job_blocks_is_told_and_goes_on_when_it_is_made_anew
     assert re.search(r"^blocked b: it takes '\$a\.image', and 'a' has failed", ending.err, re.MULTILINE)
     assert "--retry-failed" in ending.err
     assert "to go on" not in ending.err
-    assert (ExitCode.FAILED, "1 failed") == (again.code, account(again.out)["jobs"].rpartition(", ")[2])
+    assert (ExitCode.OK, "2: 2 saved") == (again.code, account(again.out)["jobs"].rpartition(", ")[2])
 
 
 async def test_everything_wrong_with_a_manifest_is_told_at_once_and_nothing_is_sent(
@@ -412,7 +412,7 @@ async def test_ctrl_c_stops_it_in_good_order_with_130(
 
 
 @pytest.mark.parametrize(
-    "moment", ["seedance_async.batch.runner.Journal.open", "seedance_async.batch.runner.take_manifest"]
+    "moment", ["seedance_async.batch.runner.Journal.open", "seedance_async.batch.preparing.take_manifest"]
 )
 async def test_ctrl_c_before_the_first_job_ends_with_130_and_the_way_to_go_on(
     moment: str, seedance: Type, tmp_path: Path, seedance_sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch
