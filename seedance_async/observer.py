@@ -164,10 +164,10 @@ class AttemptWatch:
 
     def __init__(self, call: Call, *, number: int, resends: int) -> None:
         self.call = call
-        self.route = route_of(call)
+        self.route: str = route_of(call)
         self.resends = resends
         self.error: str | None = None
-        self.was_sent = True
+        self.was_sent: bool = True
         self._status: int | None = None
         self._number = number
         self._began = anyio.current_time()

@@ -65,14 +65,14 @@ KEEPALIVES: Final = {
 }
 """By which this end notices a host that is gone; without them it takes hours."""
 
-metadata = sa.MetaData()
-facts = sa.Table(
+metadata: sa.MetaData = sa.MetaData()
+facts: sa.Table = sa.Table(
     "seedance_facts",
     metadata,
     sa.Column("name", sa.Text, primary_key=True),
     sa.Column("value", sa.Text, nullable=False),
 )
-batches = sa.Table(
+batches: sa.Table = sa.Table(
     "seedance_batches",
     metadata,
     sa.Column("name", sa.Text, primary_key=True),
@@ -81,7 +81,7 @@ batches = sa.Table(
     sa.Column("ledger", sa.Text, nullable=False),
     sa.Column("stopped", sa.Text),
 )
-jobs = sa.Table(
+jobs: sa.Table = sa.Table(
     "seedance_jobs",
     metadata,
     sa.Column("key", sa.Text, primary_key=True),
@@ -100,7 +100,7 @@ jobs = sa.Table(
     sa.Column("concluded", sa.Boolean, nullable=False, default=False),
     sa.Index("seedance_jobs_by_name", "batch", "fold"),
 )
-links = sa.Table(
+links: sa.Table = sa.Table(
     "seedance_links",
     metadata,
     sa.Column("job", sa.Text, primary_key=True),

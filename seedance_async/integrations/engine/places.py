@@ -38,7 +38,7 @@ class SharedDirectory:
 
     def __init__(self, path: Path) -> None:
         self._path = path.absolute()
-        self.shown = str(path)
+        self.shown: str = str(path)
 
     @asynccontextmanager
     async def directory(self) -> AsyncIterator[Path]:
@@ -51,7 +51,7 @@ class StorePrefix:
 
     def __init__(self, url: str) -> None:
         self._store = ObjectStore(url)
-        self.shown = url
+        self.shown: str = url
 
     @asynccontextmanager
     async def directory(self) -> AsyncIterator[Path]:

@@ -77,7 +77,7 @@ class Desk:
 
     def __init__(self, settings: Settings, client: SeedanceClient | None) -> None:
         self.settings = settings
-        self.workspace = Workspace(settings.workspace)
+        self.workspace: Workspace = Workspace(settings.workspace)
         self._client = client
         self._opened: Opened | None = None
         self._stack = AsyncExitStack()

@@ -144,7 +144,7 @@ class Orders:
 
     def __init__(self, path: Path, workspace: Path) -> None:
         self.path = path
-        self.workspace = str(workspace)
+        self.workspace: str = str(workspace)
 
     def plan(self, order: Order) -> None:
         """Write a plan down."""
