@@ -60,7 +60,11 @@ async def test_takes_of_a_picture_share_posts_and_stay_jobs_of_their_own(tmp_pat
         assert 10 == len({result.task_ids for result in results.values()}) == len(sandbox.paid_tasks)
         assert 10 == len({result.files for result in results.values()})
         assert {PRICE} == {result.credits_used for result in results.values()}
-        assert [1, 4, 4, 1] == list(Counter(task.idempotency_key for task in sandbox.paid_tasks).values())
+        first, *others = Counter(task.idempotency_key for task in sandbox.paid_tasks).values()
+        assert (1, [1, 4, 4]) == (
+            first,
+            sorted(others),
+        )  # the others leave at once
         assert (10 * PRICE, 0) == (batch.summary.credits_used, batch.summary.credits_reserved)
 
 
