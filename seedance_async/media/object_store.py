@@ -12,7 +12,7 @@ import mimetypes
 import os
 import re
 from datetime import timedelta
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, Literal
 from urllib.parse import urlsplit
 
 from anyio import to_thread
@@ -101,22 +101,58 @@ class ObjectStore:
         except (obstore.exceptions.BaseError, OSError, ValueError) as problem:
             raise self._told(problem, file.path) from None  # its text has the whole exchange
 
-    async def save(self, path: Path, key: str) -> None:
-        """Put a file under a name of ours, in the place of what is there.
+    async def save(self, path: Path, key: str, *, replaces: bool = False) -> None:
+        """Put a file under a name of ours, never over other content.
+
+        Args:
+            path: of the file.
+            key: the name, below the store's prefix.
+            replaces: whether it takes the place of what is there all the same.
 
         Raises:
-            MediaError: the store refused it, or cannot be reached.
+            MediaError: there is another file of that name, or the store refused it, or cannot be reached.
         """
-        await to_thread.run_sync(self._save, path, key)
+        await to_thread.run_sync(self._save, path, key, replaces)
 
-    def _save(self, path: Path, key: str) -> None:
+    def _save(self, path: Path, key: str, replaces: bool) -> None:
         import obstore  # noqa: PLC0415 - as above
 
+        if not replaces and (is_equal := self._equals(path, key)) is not None:
+            if not is_equal:
+                raise self._taken(key)
+            return
         media_type = mimetypes.guess_type(path.name)[0] or "application/octet-stream"
+        mode: Literal["overwrite", "create"] = "overwrite" if replaces else "create"
         try:
-            obstore.put(self._store, key, path, attributes={"Content-Type": media_type})
+            obstore.put(self._store, key, path, attributes={"Content-Type": media_type}, mode=mode)
+        except obstore.exceptions.AlreadyExistsError:  # another worker's, a moment ago
+            if not self._equals(path, key):
+                raise self._taken(key) from None
         except (obstore.exceptions.BaseError, OSError, ValueError) as problem:
             raise self._told(problem, path) from None
+
+    def _equals(self, path: Path, key: str) -> bool | None:
+        """Whether what the store has under a name is this file; None if it has nothing there."""
+        import obstore  # noqa: PLC0415 - as above
+
+        try:
+            if obstore.head(self._store, key)["size"] != path.stat().st_size:
+                return False
+            theirs = hashlib.sha256()
+            for chunk in obstore.get(self._store, key):
+                theirs.update(chunk)
+        except FileNotFoundError:
+            return None
+        except (obstore.exceptions.BaseError, OSError, ValueError) as problem:
+            raise self._told(problem, path) from None
+        with path.open("rb") as ours:
+            return hashlib.file_digest(ours, "sha256").digest() == theirs.digest()
+
+    def _taken(self, key: str) -> MediaError:
+        return MediaError(
+            f"{self._url} has another file named {key!r:.200}, which was not replaced. Give the workers "
+            "another prefix or --output-name, and run the batch again"
+        )
 
     def _has(self, file: InputFile) -> bool:
         """Whether the store has the content. Who may not look uploads it."""

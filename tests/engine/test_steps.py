@@ -15,7 +15,7 @@ from urllib.parse import unquote
 import anyio
 import pytest
 from anyio import to_thread
-from attrs import define, field
+from attrs import define, evolve, field
 from sqlalchemy.exc import InternalError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 
@@ -28,6 +28,7 @@ from seedance_async.errors import (
     ClientStateError,
     ConfigurationError,
     ConnectionFailedError,
+    DownloadError,
     SeedanceError,
     StandingLimitError,
 )
@@ -602,3 +603,24 @@ async def test_jobs_of_the_same_name_in_two_batches_have_files_of_their_own(
     assert ["boat.jpg", "spring/boat.jpg", "5ec1f7/autumn/boat.jpg"] == saved
     put = {unquote(key).removeprefix("a prefix/") for key in bucket.seen("PUT")}
     assert {*saved, *(f"{name}.json" for name in saved)} <= put
+
+
+async def test_a_file_of_another_job_is_not_replaced_in_a_store(
+    client: SeedanceClient, tables: Tables, queue: Queue, bucket: Bucket
+) -> None:
+    """Two databases may have jobs of one name and one place; the same file again is no other one."""
+    files = FileSaver(client, read_place(bucket.url), Template(DEFAULT), embed=False)
+    (intent,) = await planned(tables, queue, [Job(STILL, name="boat")])
+    entries = []
+    for prompt in ("A boat", "A whale"):
+        task = await client.wait(await client.submit(evolve(STILL, prompt=prompt)))
+        outcome = Outcome(state=State.COMPLETED, tasks=(task.raw,), task_ids=(task.id,))
+        entries.append(outcome.entry(intent))
+    boat, whale = entries
+
+    await files.save(boat)
+    with pytest.raises(DownloadError, match="another file named"):
+        await files.save(whale)
+    assert ["boat.jpg"] == list(await files.save(boat))
+
+    assert 1 == [unquote(key) for key in bucket.seen("PUT")].count("a prefix/boat.jpg")

@@ -58,14 +58,15 @@ class StorePrefix:
         """A temporary directory, whose files go into the store.
 
         Raises:
-            DownloadError: the store did not take one.
+            DownloadError: the store did not take one, or has another file of its name, which stays.
         """
         with tempfile.TemporaryDirectory(prefix="seedance-") as name:
             base = Path(name)
             yield base
             for path in await to_thread.run_sync(_files, base):
+                describes = path.suffix == ".json" and path.with_suffix("").is_file()  # which went before it
                 try:
-                    await self._store.save(path, path.relative_to(base).as_posix())
+                    await self._store.save(path, path.relative_to(base).as_posix(), replaces=describes)
                 except MediaError as problem:
                     raise DownloadError(problem.message) from problem
 
