@@ -35,7 +35,6 @@ import secrets
 import time
 from contextlib import contextmanager
 from functools import cache
-from hashlib import blake2b
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, Literal
 
@@ -58,6 +57,7 @@ from seedance_async.clocks import boot_time
 from seedance_async.logs import Log
 from seedance_async.models import RateLimit
 from seedance_async.network import is_sandbox
+from seedance_async.state_files import account_name, state_directory
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -153,8 +153,7 @@ class FileMemory(LocalMemory):
             directory: where the file goes; by default `state_directory`.
             clock: in the place of the machine's.
         """
-        name = blake2b(account.encode(), digest_size=16, person=b"seedance-budget").hexdigest()
-        self._name = f"budget-{name}.json"
+        self._name = f"{account_name(account, 'budget')}.json"
         self._directory = directory
         self._limit = limit or RateLimit()
         self._period = self._limit.period
@@ -324,18 +323,6 @@ class FileMemory(LocalMemory):
         if (message, self._directory) not in _warned:
             _warned.add((message, self._directory))
             _log.warning("%s", message, extra={"directory": str(self._directory)})
-
-
-def state_directory() -> Path:
-    """``$SEEDANCE_STATE_DIR``, else ``seedance_async`` in ``$XDG_STATE_HOME``, else in ``~/.local/state``.
-
-    Raises:
-        RuntimeError: none of them is set and the user has no home directory.
-    """
-    if own := os.environ.get("SEEDANCE_STATE_DIR"):
-        return Path(own)
-    state = os.environ.get("XDG_STATE_HOME")
-    return (Path(state) if state else Path.home() / ".local" / "state") / "seedance_async"
 
 
 def outlives_a_process(base_url: URL) -> bool:

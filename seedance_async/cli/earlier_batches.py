@@ -17,8 +17,9 @@ from yarl import URL
 
 from seedance_async.batch.journal.remains import has_sent
 from seedance_async.batch.manifest import fingerprint
-from seedance_async.budget.file_memory import outlives_a_process, state_directory
+from seedance_async.budget.file_memory import outlives_a_process
 from seedance_async.budget.lock import locked
+from seedance_async.state_files import state_directory
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

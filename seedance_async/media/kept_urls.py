@@ -17,9 +17,10 @@ from typing import TYPE_CHECKING, Final
 from anyio import to_thread
 
 from seedance_async import clocks
-from seedance_async.budget.file_memory import outlives_a_process, state_directory
+from seedance_async.budget.file_memory import outlives_a_process
 from seedance_async.logs import Log
 from seedance_async.safe_files import OWNER, replacing
+from seedance_async.state_files import state_directory
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

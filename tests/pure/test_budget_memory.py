@@ -24,13 +24,13 @@ from seedance_async.budget.file_memory import (
     ClockReading,
     FileMemory,
     MachineClock,
-    state_directory,
 )
 from seedance_async.budget.gate import Budget
 from seedance_async.budget.lock import locked
 from seedance_async.credentials import ApiKey
 from seedance_async.models import RateLimit
 from seedance_async.sandbox import virtual_time
+from seedance_async.state_files import state_directory
 
 if TYPE_CHECKING:
     from collections.abc import Callable

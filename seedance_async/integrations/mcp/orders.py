@@ -15,18 +15,17 @@ import os
 import stat
 import time
 from contextlib import contextmanager
-from hashlib import blake2b
 from typing import TYPE_CHECKING, Any, Final
 
 import attrs
 from attrs import evolve, field, frozen
 
 from seedance_async import clocks
-from seedance_async.budget.file_memory import state_directory
 from seedance_async.errors import ConfigurationError
 from seedance_async.file_lock import try_lock
 from seedance_async.record.limits import day_of
 from seedance_async.safe_files import BINARY, NOT_THROUGH_LINKS, OWNER
+from seedance_async.state_files import account_file
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -123,13 +122,7 @@ def orders_path(account: str) -> Path:
     Raises:
         ConfigurationError: the user has no home directory, and no variable names a place.
     """
-    name = blake2b(account.encode(), digest_size=16, person=b"seedance-mcp").hexdigest()
-    try:
-        return state_directory() / f"mcp-{name}.jsonl"
-    except RuntimeError as problem:
-        raise ConfigurationError(
-            f"there is no place for the record of plans ({problem}): set SEEDANCE_STATE_DIR"
-        ) from None
+    return account_file(account, "mcp", ".jsonl", what="the record of plans")
 
 
 class Orders:

@@ -16,8 +16,8 @@ from typing import Final
 
 from attrs import frozen
 
-from seedance_async.budget.file_memory import state_directory
 from seedance_async.errors import ConfigurationError
+from seedance_async.state_files import state_directory
 
 UNASKED: Final = "SEEDANCE_MCP_UNASKED_CREDITS_DAY"
 WORKSPACE: Final = "SEEDANCE_MCP_WORKSPACE"
