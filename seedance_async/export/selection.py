@@ -19,13 +19,13 @@ from __future__ import annotations
 import posixpath
 from typing import TYPE_CHECKING
 
-from attrs import frozen
+from attrs import evolve, frozen
 
 from seedance_async.batch.gallery import CLIPS, PICTURES
 from seedance_async.batch.states import State
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping
+    from collections.abc import Collection, Iterable, Iterator, Mapping
 
     from seedance_async.batch.picks import Pick, TaskIds
     from seedance_async.batch.results_reading import Result
@@ -97,19 +97,27 @@ def select(results: Mapping[str, Result], picks: Mapping[TaskIds, Pick]) -> Sele
     finals = _finals(saved, picks)
     chosen = {each.name: each for each in (finals.get(result.name, result) for result in wanted)}
     jobs = {each.name: job for each in wanted if (job := _awaited(each, results)) is not None}
-    return Selection(
+    selection = Selection(
         shots=tuple(shot for result in _in_order(chosen.values(), results) for shot in shots_of(result)),
         kept=bool(kept),
-        unsaved=tuple(
-            name
-            for name, each in results.items()
-            if _is_current(each) and each.state != State.SAVED and name not in jobs.values()
-        ),
+        unsaved=tuple(_unsaved(results, beside=jobs.values())),
         earlier=tuple((take, job, results[job].state) for take, job in jobs.items()),
-        parted=() if kept else tuple(_parted(finals.values(), newest, results)),
-        rejected=0 if kept else len(newest) - len(wanted),
-        gone=0 if kept else sum(_is_gone(each) and _choice(each, picks) != "reject" for each in saved),
     )
+    if kept:
+        return selection
+    return evolve(
+        selection,
+        parted=tuple(_parted(finals.values(), newest, results)),
+        rejected=len(newest) - len(wanted),
+        gone=sum(_is_gone(each) and _choice(each, picks) != "reject" for each in saved),
+    )
+
+
+def _unsaved(results: Mapping[str, Result], beside: Collection[str]) -> Iterator[str]:
+    """The jobs of which nothing is handed over, as they have not been saved yet."""
+    for name, each in results.items():
+        if _is_current(each) and each.state != State.SAVED and name not in beside:
+            yield name
 
 
 def _choice(result: Result, picks: Mapping[TaskIds, Pick]) -> str | None:

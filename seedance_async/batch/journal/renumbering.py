@@ -24,7 +24,7 @@ from seedance_async.filenames import fold
 from seedance_async.models.links import Link
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Iterable, Iterator, Mapping
 
     from seedance_async.batch.journal.file import File
     from seedance_async.batch.journal.take_moves import TakeMoves
@@ -111,26 +111,40 @@ def renumbered(lines: Iterable[_Line], gone: Iterable[bytes]) -> list[int]:
     lines = list(lines)
     left, found = Counter(gone), set[int]()
     _serve([line for line in lines if line.is_new], left, found)  # they would be paid for
-    made = {line.own: line for line in lines if not line.is_new}
-    before: dict[int, _Line] = {}  # by the number of a line, the one whose result it asks for
-    for line in lines:
-        other = made.get(line.meant) if line.meant is not None and line.number not in found else None
-        if other is not None and other.number != line.number:
-            before[line.number] = other
-            del made[other.own]
+    before = _asked_of_each_other([line for line in lines if line.number not in found], lines)
     _serve([line for line in lines if line.number not in before.keys() | found], left, found)
-    after = {other.number: line for line in lines if (other := before.get(line.number)) is not None}
+    served = before.keys() | found
     numbers: list[int] = []
+    for row in _rows(lines, before):
+        if row[0].number in served or (len(row) > 1 and row[-1].is_new):
+            numbers += [each.number for each in row if not each.is_new]
+    return sorted(numbers)
+
+
+def _asked_of_each_other(asking: Iterable[_Line], lines: Iterable[_Line]) -> dict[int, _Line]:
+    """By the number of a line, the one whose result it asks for; each result goes to one line only."""
+    made = {line.own: line for line in lines if not line.is_new}
+    before: dict[int, _Line] = {}
+    for line in asking:
+        other = made.get(line.meant) if line.meant is not None else None
+        if other is not None and other.number != line.number:
+            before[line.number] = made.pop(other.own)
+    return before
+
+
+def _rows(lines: Iterable[_Line], before: Mapping[int, _Line]) -> Iterator[list[_Line]]:
+    """The lines in rows, in which each but the first asks for the result of the one in front of it."""
+    after = {before[line.number].number: line for line in lines if line.number in before}
     seen: set[int] = set()
     for line in sorted(lines, key=lambda line: line.number in before):  # what begins a row comes first
         row: list[_Line] = []
-        while line.number not in seen:
-            seen.add(line.number)
-            row.append(line)
-            line = after.get(line.number, line)  # noqa: PLW2901 - along the row
-        if row and (row[0].number in before.keys() | found or (len(row) > 1 and row[-1].is_new)):
-            numbers += [each.number for each in row if not each.is_new]
-    return sorted(numbers)
+        following: _Line | None = line
+        while following is not None and following.number not in seen:
+            seen.add(following.number)
+            row.append(following)
+            following = after.get(following.number)
+        if row:
+            yield row
 
 
 def _serve(lines: Iterable[_Line], left: Counter[bytes], found: set[int]) -> None:
