@@ -27,7 +27,7 @@ class AttemptEnded(Convertible):
     Attributes:
         method: ``GET`` for a poll, ``POST`` for a submit.
         route: the path, with ``{id}`` for the id of a task.
-        number: of the client's attempts, from 1.
+        number: of this attempt among all of the client, from 1.
         resends: how often the same call was on the wire before.
         status: of HTTP; None where no answer arrived.
         error: the class of the error that it ended with, such as ``RateLimitedError``; None for an answer as
@@ -55,10 +55,10 @@ class RetryPlanned(Convertible):
     """A call failed and is sent again.
 
     Attributes:
-        method: as above.
-        route: as above.
-        error: the class of the error.
-        seconds: until then, at least.
+        method: ``GET`` or ``POST``.
+        route: the path, with ``{id}`` for the id of a task.
+        error: the class of the error, such as ``RateLimitedError``.
+        seconds: from now until it is sent again, at least.
         idempotency_key: of a POST.
     """
 

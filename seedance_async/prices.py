@@ -19,6 +19,8 @@ from seedance_async.models import Kind
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from seedance_async.models import Request
+
 Source = Literal["learned", "recorded", "documented", "observed"]
 
 
@@ -40,6 +42,11 @@ class Tariff:
 
     kind: Kind
     tasks: int = 1
+
+    @classmethod
+    def of(cls, request: Request) -> Tariff:
+        """The tariff of a request's POST."""
+        return cls(request.kind, getattr(request, "batch_count", 1))
 
 
 @frozen

@@ -50,7 +50,15 @@ def append(path: Path, mode: int = ALL) -> BinaryIO:
         OSError: the name is not a regular file's, or the file has a second name.
     """
     flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND | NOT_THROUGH_LINKS | BINARY
-    file = os.fdopen(os.open(path, flags, mode), "ab")
+    return regular(os.fdopen(os.open(path, flags, mode), "ab"), path)
+
+
+def regular(file: BinaryIO, path: Path) -> BinaryIO:
+    """An open file, if it is a regular one without a second name; else it is closed.
+
+    Raises:
+        OSError: it is something else.
+    """
     found = os.fstat(file.fileno())
     if not stat.S_ISREG(found.st_mode) or found.st_nlink > 1:
         file.close()

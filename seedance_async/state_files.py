@@ -31,8 +31,17 @@ def account_name(account: str, kind: str) -> str:
         account: its name, ``ApiKey.account``.
         kind: such as ``record``; at most seven characters.
     """
-    digest = blake2b(account.encode(), digest_size=16, person=f"seedance-{kind}".encode()).hexdigest()
-    return f"{kind}-{digest}"
+    return f"{kind}-{account_digest(account, kind)}"
+
+
+def account_digest(account: str, kind: str) -> str:
+    """A hash of an account's name, another one for each kind; 32 hexadecimal digits.
+
+    Args:
+        account: its name, ``ApiKey.account``.
+        kind: as in ``account_name``.
+    """
+    return blake2b(account.encode(), digest_size=16, person=f"seedance-{kind}".encode()).hexdigest()
 
 
 def account_file(account: str, kind: str, suffix: str, *, what: str) -> Path:

@@ -2,11 +2,12 @@
 
 Spans, by the tracer ``seedance_async``:
 
-| name | kind | of | |---|---|---| | ``seedance.generate`` | internal | a request, from its submit to the end
-of its tasks: ``generate``, ``as_completed`` | | ``seedance.submit`` | internal | a POST that a caller waits
-for, with its retries | | ``seedance.wait`` | internal | the waiting for a task by its id | | ``seedance.job``
-| internal | a job of a batch, from its intent to its result | | ``POST /video/seedance2``, ``GET
-/tasks/{id}`` | client | an attempt, child of the span that it is made for |
+* ``seedance.generate`` (internal): a request, from its submit to the end of its tasks; ``generate`` and
+  ``as_completed``
+* ``seedance.submit`` (internal): a POST that a caller waits for, with its retries
+* ``seedance.wait`` (internal): the waiting for a task by its id
+* ``seedance.job`` (internal): a job of a batch, from its intent to its result
+* ``POST /video/seedance2``, ``GET /tasks/{id}`` (client): an attempt, child of the span that it is made for
 
 Attempts follow the semantic conventions for HTTP clients 1.23 and later. The others have ``seedance.model``,
 ``seedance.task.ids``, ``seedance.credits.used``, ``seedance.idempotency_key`` and, in a batch,

@@ -22,9 +22,9 @@ class RunPlan(Convertible):
     Attributes:
         counts: jobs in each state, without those for a later run; the ``planned`` ones are sent.
         later: jobs that are left for a later run.
-        credits_low: the least that these cost of which anybody knows a price, beside what is spent.
-        credits_high: the most, with what POSTs of earlier runs cost that nobody has seen the answer to:
-            they are sent again under their keys, and may be paid already.
+        credits_low: credits that the ``planned`` jobs of known price cost at least.
+        credits_high: credits that they cost at most, with the POSTs of earlier runs whose answer was lost:
+            these are sent again under their keys, and may be paid already.
         unpriced: jobs of which nobody knows the price.
         credits_spent: charged and not refunded by earlier runs.
         max_credits: the cap over all runs; None without one.
@@ -40,7 +40,7 @@ class RunPlan(Convertible):
 
     @property
     def to_send(self) -> int:
-        """Jobs that are sent for the first time, or anew."""
+        """Jobs that are sent for the first time, or again under a new key."""
         return self.counts.get(State.PLANNED, 0)
 
     @property

@@ -81,7 +81,7 @@ class BudgetMemory(Protocol):
 
 
 class LocalMemory:
-    """What a memory need not do whose blocks nobody else can come between."""
+    """The two methods that do nothing, for memories whose ``open`` block is never interrupted by others."""
 
     async def commit(self) -> bool:
         """True: the block has seen to it."""

@@ -1,7 +1,7 @@
-"""A budget that all hosts of an account share: what the URL of its server says.
+"""The setting ``shared_budget``: the URL of the server by which all hosts share an account's budget.
 
-The URL may hold a password, and so may what a library says of a wrong one: errors are made anew, and returned
-to be raised where nobody holds the URL.
+The URL may hold a password, and so may a library's error about it. So errors get a text of our own, and are
+returned, to be raised in a frame that does not hold the URL.
 """
 
 from __future__ import annotations

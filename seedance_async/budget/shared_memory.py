@@ -1,13 +1,15 @@
 """The memory of a budget at a server, PostgreSQL or Redis, shared by all processes and hosts of an account.
 
-The law is the file's (`file_memory`): who wants a slot writes his claim beside those of others, and owns it
-if nobody has written meanwhile; else he decides again on what is there now. A request's claim moves to its
-answer, pauses and lessons are everybody's, and what a dead process has claimed ends by itself.
+The rules are those of the file (`file_memory`): a process that wants a slot writes its claim next to the
+claims of others. The slot is its own if nobody else wrote in the meantime; otherwise it reads the page again
+and decides again. When the answer to a request arrives, its claim is moved to that instant. Pauses and
+lessons hold for all processes. The claims of a dead process expire without any action.
 
-All instants are the server's. How its clock and the loop's differ is learned anew with every answer, up to
-the time that it took; that time is always added so that slots come back later rather than earlier.
+All instants are in seconds of the server's clock. Every answer shows how far that clock and the loop's clock
+differ, except for the time that the answer took. That time is always counted so that slots come back later,
+never earlier.
 
-What is not known is taken to be the worst that can be, for as long as that can last:
+Where something is unknown, the worst case is assumed for as long as it can last:
 
 - the server is **away**, or cannot be written to: of what is free as far as is known, this process uses an
   equal share, at most `FALLBACK_SHARE`, so processes that all lose it together use no more than the window.
@@ -24,7 +26,6 @@ from __future__ import annotations
 
 import secrets
 from contextlib import contextmanager
-from hashlib import blake2b
 from math import inf
 from typing import TYPE_CHECKING, Final
 
@@ -39,6 +40,7 @@ from seedance_async.budget.store import StoreAwayError
 from seedance_async.budget.turns import WAIT_LASTS, YIELD_CHECK, Wait, Waiting, others_first
 from seedance_async.logs import Log
 from seedance_async.signals import Signal
+from seedance_async.state_files import account_digest
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -315,4 +317,4 @@ def _closed(pace: Pace, until: float) -> Pace:
 
 def fingerprint(account: str) -> str:
     """What an account is called at a server: a hash of its name, which has no key in it either."""
-    return blake2b(account.encode(), digest_size=16, person=b"seedance-budget").hexdigest()
+    return account_digest(account, "budget")

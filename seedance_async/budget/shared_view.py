@@ -1,4 +1,4 @@
-"""The view that a process has of a shared page: by which clocks, what of it is others', and while it is away.
+"""What one process knows of the shared page: its clock offset, the slots of others, and its share without it.
 
 Pure.
 """
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from seedance_async.budget.store import Kept
     from seedance_async.models import RateLimit
 
-STEP: Final = 0.1  # s by which two clocks do not drift apart between two answers
+MOST_DRIFT: Final = 0.1  # s; a larger difference between two answers means that a clock was set
 
 
 @frozen
@@ -34,7 +34,7 @@ class Offset:
 
     def differs(self, other: Offset) -> bool:
         """Whether one of the clocks was set in between."""
-        return self.low > other.high + STEP or self.high < other.low - STEP
+        return self.low > other.high + MOST_DRIFT or self.high < other.low - MOST_DRIFT
 
 
 @frozen
@@ -93,7 +93,13 @@ class Away:
     unsure_until: float = -inf
 
     def others(self, known: tuple[float, ...], now: float, limit: RateLimit) -> tuple[float, ...]:
-        """The slots of others, and as many besides that of those free our share is left."""
+        """Until when slots are not ours to use: those of others, and the free ones beyond our share.
+
+        Args:
+            known: until when slots of others are taken, by the loop's clock.
+            now: of the loop's clock.
+            limit: the account's limit.
+        """
         theirs = [claim for claim in known if claim > now]
         free = max(0, limit.requests - len(theirs) - sum(claim > now for claim in self.claims))
         ours = max(int(free * self.share), free == limit.requests)

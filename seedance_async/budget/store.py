@@ -1,7 +1,7 @@
-"""A place outside of this host for small texts, each replaced only by who has read it: the shared budget's.
+"""The interface of a server for shared budgets: one small text an account, replaced only if unchanged.
 
-One operation suffices. It is atomic at the server, so nobody keeps a lock while he thinks, and a process that
-is stopped in the middle stops nobody.
+That one operation is enough. It is atomic at the server, so no process holds a lock while it decides, and a
+process that is stopped in the middle stops nobody.
 """
 
 from __future__ import annotations
@@ -58,5 +58,5 @@ class Store(Protocol):
         ...
 
     async def close(self) -> None:
-        """Close the connection; fails never."""
+        """Close the connection; never raises."""
         ...

@@ -1,9 +1,10 @@
 """The order of those who wait for slots of one account in several processes: interactive ones go first.
 
-Everybody who waits says so beside the stamps. A process that does scheduled work, a batch's, takes no slot
-while an interactive one waits elsewhere, which is for as long as that one needs to take its own. So that a
-stream of these cannot starve what is already paid, every fifth slot is the other way round. And among equals
-who has much more than another that waits lets that one go first: chance alone would not share evenly.
+Each process that waits writes so next to its claims. A process with scheduled work (a batch) takes no slot
+while a process with interactive work waits. A steady stream of interactive requests must not stop work that
+is already paid, so every fifth slot goes to scheduled work first. Between processes with the same kind of
+work, one that has many more slots than another one that waits lets that one go first: chance alone would not
+share evenly.
 
 Pure.
 """
@@ -20,12 +21,12 @@ if TYPE_CHECKING:
 
 INTERACTIVE_IN_A_ROW: Final = 4
 FAIR: Final = 0.7
-"""Of our slots another one may have without being let go first."""
+"""A process goes before us if it has fewer slots than this share of ours, less one."""
 
 WAIT_LASTS: Final = 3.0
-"""Seconds for which a wait is believed that nobody has said again: its process may be dead."""
+"""Seconds after which a wait that was not written again is ignored: its process may be dead."""
 YIELD_CHECK: Final = 0.1
-"""Seconds after which who lets another one go first looks whether it has gone."""
+"""Seconds between two looks whether the process that we let go first has taken its slot."""
 
 
 class Wait(IntEnum):

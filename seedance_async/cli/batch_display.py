@@ -29,6 +29,7 @@ from rich.table import Table
 from rich.text import Text
 
 from seedance_async.batch.states import State
+from seedance_async.batch.summary import SETTLED
 from seedance_async.cli.output import is_live, terminal, without_controls, write_data, write_message
 from seedance_async.cli.plan_words import plan_fields, plan_line
 from seedance_async.cli.progress import LINE_INTERVAL, LiveView, Ticker
@@ -304,7 +305,7 @@ def status_line(status: Status) -> str:
     if not status.is_planned:
         return _reading(status)
     summary, limit = status.summary, status.limit
-    ended = status.count(State.SAVED, State.FAILED, State.REFUSED, State.BLOCKED)
+    ended = status.count(*SETTLED)
     return " · ".join(
         [
             f"[{ended}/{summary.total}] {_words(summary.counts)}",

@@ -17,7 +17,7 @@ from anyio import to_thread
 from seedance_async.batch import results
 from seedance_async.batch.manifest_source import is_read_once
 from seedance_async.batch.report import write_gallery_of_entries
-from seedance_async.batch.states import ENDED, State
+from seedance_async.batch.summary import SETTLED
 from seedance_async.cli.batch_display import (
     EVENT_INTERVAL,
     SHOWN_STATES,
@@ -70,7 +70,7 @@ class FollowDisplay:
         if self._as_json:
             write_event("progress", self._numbers(summary))
         else:
-            ended = sum(summary.counts.get(state, 0) for state in {*ENDED, State.BLOCKED})
+            ended = sum(summary.counts.get(state, 0) for state in SETTLED)
             write_message(f"[{ended}/{summary.total}] {_counts(summary)} · {_credits(summary)}")
 
     def job_ended(self, result: JobResult) -> None:
@@ -176,8 +176,7 @@ class EngineCommand:
     def _write_advice(self, summary: Summary, code: ExitCode) -> None:
         if summary.stopped is not None:
             write_message(f"stopped: {summary.stopped.message}")
-        left = sum(count for state, count in summary.counts.items() if state not in {*ENDED, State.BLOCKED})
-        if not left:
+        if not summary.left:
             return
         write_message(LEFT if code == ExitCode.INTERRUPTED else "to go on with what is left:")
         cap = self._options.max_credits

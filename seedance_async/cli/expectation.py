@@ -19,8 +19,7 @@ if TYPE_CHECKING:
 
 def expected_price(request: Request, connection: Connection) -> Price | None:
     """What its POST costs by what the account was charged before, else by what is published; or None."""
-    tariff = Tariff(request.kind, tasks=getattr(request, "batch_count", 1))
-    return price_of(tariff, {}, recorded_prices(connection, is_told=False))
+    return price_of(Tariff.of(request), {}, recorded_prices(connection, is_told=False))
 
 
 def expectation(price: Price | None, duration: Duration) -> str:

@@ -54,7 +54,7 @@ def _table(model: str) -> Iterator[str]:
         for field in fields_of(model)
     ]
     widths = [max(len(row[column]) for row in [COLUMNS, *rows]) for column in (0, 1)]
-    yield f"{model}"
+    yield model
     for name, default, accepts in [COLUMNS, *rows]:
         yield f"  {name:{widths[0]}}  {default:{widths[1]}}  {accepts}"
     for rule in CONFLICTS[model]:

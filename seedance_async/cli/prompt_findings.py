@@ -1,4 +1,4 @@
-"""Findings of the prompt rules on the command line: the flag that leaves rules out, and their JSON."""
+"""Findings of the prompt rules on the command line: the flag that leaves rules out, and counts as JSON."""
 
 from __future__ import annotations
 
@@ -12,7 +12,6 @@ from seedance_async.prompts.lint import read_codes
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
-    from seedance_async.prompts import Finding
     from seedance_async.prompts.batch_lint import RuleCount
 
 Ignore: TypeAlias = Annotated[
@@ -38,18 +37,6 @@ def codes(ignore: Iterable[str]) -> frozenset[str]:
     return found
 
 
-def finding_fields(finding: Finding) -> Mapping[str, object]:
-    """A finding as JSON."""
-    return {
-        "code": finding.code,
-        "level": finding.level.value,
-        "place": list(finding.place),
-        "excerpt": finding.excerpt,
-        "reason": finding.reason,
-        "fix": finding.fix,
-    }
-
-
 def rule_count(count: RuleCount, total: int) -> Mapping[str, object]:
     """What a rule has found in a batch, as JSON.
 
@@ -65,5 +52,5 @@ def rule_count(count: RuleCount, total: int) -> Mapping[str, object]:
         "share": round(count.jobs / max(1, total), 4),
         "fixable": count.fixable,
         "first": count.first,
-        "example": finding_fields(count.example),
+        "example": count.example.to_dict(),
     }

@@ -20,7 +20,7 @@ from seedance_async.batch.finish import parse_changes
 from seedance_async.batch.manifest_source import SUFFIXES, opened
 from seedance_async.batch.plain_jobs import plain_line
 from seedance_async.cli.output import write_data, write_message
-from seedance_async.cli.prompt_findings import Ignore, codes, finding_fields, rule_count
+from seedance_async.cli.prompt_findings import Ignore, codes, rule_count
 from seedance_async.daemon_thread import DaemonThread
 from seedance_async.errors import ConfigurationError, ManifestError
 from seedance_async.exit_codes import ExitCode
@@ -149,7 +149,10 @@ def _lint_text(
     found = lint_prompt(request, ignore=ignored, model=word)
     fixed = fixed_text(text, found)
     if as_json:
-        document = {"findings": [*map(finding_fields, found)], "fixed": None if fixed == text else fixed}
+        document = {
+            "findings": [finding.to_dict() for finding in found],
+            "fixed": None if fixed == text else fixed,
+        }
         write_data(json.dumps(document, ensure_ascii=False))
     else:
         for finding in found:
@@ -255,7 +258,7 @@ class _Manifest:
 
 def _detail(line: Line, finding: Finding) -> Mapping[str, object]:
     about = {"line": line.number, "name": line.called}
-    return {**about, **finding_fields(finding), "text": f"{finding}{_way_out(finding)}"}
+    return {**about, **finding.to_dict(), "text": f"{finding}{_way_out(finding)}"}
 
 
 def _shares(summary: LintSummary) -> dict[str, float]:

@@ -1,4 +1,6 @@
-"""Integrations: this package inside other programs' frameworks, each in a room of its own.
+"""Integrations: this package inside other programs: web frameworks, agents (``mcp``), workers (``engine``).
 
-Each needs the extra of its name; nothing else of the package imports them.
+``fastapi``, ``mcp`` and ``engine`` need extra packages; ``aiohttp`` needs none. ``events``, ``problems`` and
+``results_tail`` are shared by the web frameworks; ``bodies`` is for FastAPI and pydantic. Of the rest of the
+package only ``cli`` imports any of this, and only when a command needs it.
 """

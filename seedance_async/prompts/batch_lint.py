@@ -10,9 +10,10 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING, Final
 
+import attrs
 from attrs import define, evolve, field, frozen
 
-from seedance_async.models import GptImage2
+from seedance_async.convertible import BOUNDS
 from seedance_async.prompts import words
 from seedance_async.prompts.findings import Finding, Level, excerpt
 from seedance_async.prompts.lint import lint_prompt
@@ -28,8 +29,7 @@ MOST_REMEMBERED: Final = 100_000
 """Requests, and names of figures, that are compared with those that come after them."""
 
 NEAR_THE_LIMIT: Final = 0.95
-LONGEST_PROMPT: Final = 10_000
-LONGEST_OF_GPT_IMAGE: Final = 20_000
+"""Share of the characters that a prompt may have, above which B02 warns."""
 
 ABOUT: Final = {**{rule.code: rule.about for rule in RULES}, **BATCH_RULES}
 LEVELS: Final = {
@@ -194,7 +194,7 @@ class BatchLint:
 
 
 def _long(request: Request) -> Iterator[Finding]:
-    most = LONGEST_OF_GPT_IMAGE if isinstance(request, GptImage2) else LONGEST_PROMPT
+    most = attrs.fields(type(request)).prompt.metadata[BOUNDS]["maxLength"]
     length = len(request.prompt)
     if length > NEAR_THE_LIMIT * most:
         reason = f"the prompt has {length:,} of {most:,} characters: what is on the way may cut it, silently"

@@ -18,7 +18,7 @@ from seedance_async.prompts import words
 from seedance_async.prompts.findings import Level
 from seedance_async.prompts.forms import Asset, tidy
 from seedance_async.prompts.lint import lint_prompt
-from seedance_async.prompts.parts import COUNTS, PLACES, Parts
+from seedance_async.prompts.parts import PLACES, Parts
 
 REFERENCE_KINDS: Final = ("character", "style", "camera motion")
 CANNOT_ARISE: Final = frozenset({"P04", "P05", "P08", "P10"})
@@ -165,7 +165,7 @@ class PromptBuilder:
         if problems:
             raise ValidationError(problems, subject="people")
         people = {**dict(self.parts.people), **{place: tidy(who) for place, who in places.items()}}
-        return evolve(self, parts=evolve(self.parts, people=tuple(people.items())[: len(COUNTS) - 1]))
+        return evolve(self, parts=evolve(self.parts, people=tuple(people.items())))
 
     def style(self, *style: str, drawn: bool | None = None) -> Self:
         """Name the look.

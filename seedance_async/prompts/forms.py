@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Final
 
 from attrs import frozen
 
-from seedance_async.prompts.rules_text import ORDINALS
+from seedance_async.prompts import words
 from seedance_async.prompts.subject import is_clip
 
 if TYPE_CHECKING:
@@ -122,7 +122,7 @@ def _which(assets: Sequence[Asset], place: int) -> str | None:
     nouns = {at: _noun(assets[at].medium) for at in listed}
     noun = "reference" if "reference" in nouns.values() else nouns[place]
     alike = [at for at in listed if noun == "reference" or nouns[at] == noun]
-    return None if len(alike) < 2 else f"{ORDINALS[alike.index(place)]} supplied {noun}"
+    return None if len(alike) < 2 else f"{words.ORDINALS[alike.index(place)]} supplied {noun}"
 
 
 def compose(before: Sequence[str], scene: str, shots: Sequence[str], after: Sequence[str]) -> str:

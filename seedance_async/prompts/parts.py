@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from attrs import field, frozen
+from attrs import frozen
 
 from seedance_async.prompts import words
 from seedance_async.prompts.forms import Asset, compose, role_sentences, sentence
@@ -51,7 +51,7 @@ class Parts:
     is_fixed: bool = False
     signs: tuple[tuple[str, str], ...] = ()
     own_safeguards: tuple[str, ...] = ()
-    has_usual: bool = field(default=True)
+    has_usual: bool = True
 
     @property
     def prompt(self) -> str:

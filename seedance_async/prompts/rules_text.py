@@ -21,11 +21,6 @@ if TYPE_CHECKING:
 
     from seedance_async.prompts.subject import Subject
 
-ORDINALS: Final = (
-    "first", "second", "third", "fourth", "fifth", "sixth", "seventh", "eighth", "ninth", "tenth", "eleventh",
-    "twelfth",
-)  # fmt: skip
-
 DASHES_OF_A_UUID: Final = 4
 
 _IDS: Final = re.compile(
@@ -111,11 +106,13 @@ def _label(subject: Subject, span: tuple[int, int], word: str, number: int) -> H
 
 def _in_words(subject: Subject, word: str, number: int) -> str | None:
     """What a label stands for among the media that are sent; None if that does not show."""
-    if word not in _PICTURE_WORDS | _CLIP_WORDS or not 1 <= number <= len(ORDINALS):
+    if word not in _PICTURE_WORDS | _CLIP_WORDS or not 1 <= number <= len(words.ORDINALS):
         return None
-    if subject.request is None:
-        return f"the {ORDINALS[number - 1]} supplied {'clip' if word in _CLIP_WORDS else 'picture'}"
     wants_clip = word in _CLIP_WORDS
+    noun = "clip" if wants_clip else "picture"
+    which = f"the {words.ORDINALS[number - 1]} supplied {noun}"
+    if subject.request is None:
+        return which
     if subject.clip is not None and subject.clip.image_url is not None:
         frames = ("opening", "closing")[: len(subject.media)]
         return (
@@ -125,8 +122,7 @@ def _in_words(subject: Subject, word: str, number: int) -> str | None:
     of_the_kind = sum(kind is wants_clip for kind in kinds)
     if None in kinds or number > of_the_kind:
         return None
-    noun = "clip" if wants_clip else "picture"
-    return f"the supplied {noun}" if of_the_kind == 1 else f"the {ORDINALS[number - 1]} supplied {noun}"
+    return f"the supplied {noun}" if of_the_kind == 1 else which
 
 
 def unfilled(subject: Subject) -> Iterator[Hit]:

@@ -105,11 +105,6 @@ class Subject:
         start = max(self.text.rfind(mark, 0, place) for mark in _CLAUSE_ENDS) + 1
         return self.text[start:place]
 
-    def after(self, place: int) -> str:
-        """What stands from a place to the end of its clause."""
-        ends = [end for mark in _CLAUSE_ENDS if (end := self.text.find(mark, place)) >= 0]
-        return self.text[place : min(ends, default=len(self.text))]
-
     def is_denied(self, place: int) -> bool:
         """Whether a place is denied: by a word before it in its part of the clause, or heads a list that is.
 

@@ -39,6 +39,11 @@ class Words:
         return self._pattern.finditer(text)
 
 
+ORDINALS: Final = (
+    "first", "second", "third", "fourth", "fifth", "sixth", "seventh", "eighth", "ninth", "tenth", "eleventh",
+    "twelfth",
+)  # fmt: skip
+
 ENGLISH: Final = frozenset(
     [
         "the", "an", "of", "in", "and", "with", "on", "at", "to", "is", "are", "his", "her", "its", "their",
@@ -117,7 +122,7 @@ CAMERA_MOVES: Final[dict[str, Words]] = {
         "panning (?:shot|left|right|across|up|down)", "camera (?:slowly |gently )?pans?",
         "pans? (?:slowly |gently )?(?:left|right|across|over|along|around)",
     ),
-    "whip": Words("whip[ -]?pans?", "whip[ -]?pans"),
+    "whip": Words("whip[ -]?pans?"),
     "tilt": Words(
         "(?:slow|quick|gentle|camera) tilts?", "tilts? (?:up|down)", "tilting (?:up|down)", "tilts",
     ),

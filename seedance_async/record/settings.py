@@ -83,11 +83,16 @@ def _recording(given: Recording | None) -> Recording | None:
 
 def _limits() -> CreditLimits:
     return CreditLimits(
-        day=_credits("SEEDANCE_MAX_CREDITS_DAY"), month=_credits("SEEDANCE_MAX_CREDITS_MONTH")
+        day=credits_of("SEEDANCE_MAX_CREDITS_DAY"), month=credits_of("SEEDANCE_MAX_CREDITS_MONTH")
     )
 
 
-def _credits(variable: str) -> float | None:
+def credits_of(variable: str) -> float | None:
+    """The credits that a variable of the environment names; None where it is not set.
+
+    Raises:
+        ConfigurationError: it is no number, or below 0.
+    """
     text = os.environ.get(variable, "").strip()
     if not text:
         return None
@@ -96,5 +101,5 @@ def _credits(variable: str) -> float | None:
     except ValueError:
         amount = -1.0
     if not 0 <= amount < float("inf"):
-        raise ConfigurationError(f"{variable} must be a number of credits, 0 or more; got {text!r}")
+        raise ConfigurationError(f"{variable} must be a number of credits, 0 or more; got {text!r:.60}")
     return amount

@@ -167,7 +167,7 @@ def is_over(out: Path, copy: Path) -> bool:
         (jobs,), (orders,) = (
             journal.execute(f"SELECT count(*) FROM {table}").fetchone() for table in ("jobs", "rerolls")
         )
-    return jobs > 2 and orders == 0
+    return bool(jobs > 2 and orders == 0)
 
 
 async def test_takes_killed_at_any_moment_pay_once_and_end_with_their_names(tmp_path: Path) -> None:

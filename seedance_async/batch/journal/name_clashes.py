@@ -1,4 +1,4 @@
-"""What is said of lines of a manifest whose names are in each other's way. Pure."""
+"""Messages for lines of a manifest that have the same name, or would have the same result. Pure."""
 
 from __future__ import annotations
 

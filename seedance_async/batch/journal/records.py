@@ -67,7 +67,7 @@ def drafts(
     """
     request, files = job.request, files or {}
     body = posts.resolved(wire.encode(request), {text: ref for text, (ref, _) in files.items()})
-    tariff = Tariff(request.kind, getattr(request, "batch_count", 1))
+    tariff = Tariff.of(request)
     digest = keys.digest(request.path, body)
     linked = {link: name for name, link in links(request)}
     for take in range(1, job.repeat + 1):

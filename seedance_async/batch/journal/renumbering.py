@@ -1,13 +1,13 @@
-"""Jobs whose sources are renumbered: in the same words they ask for the output of another job by now.
+"""Jobs whose sources are renumbered: the text of a link is the same, and now it names another job.
 
-Whoever puts a still in before the others, and numbers all anew, leaves ``$still-2.image`` in the line of the
-second clip; but what that clip was made of is called ``still-3`` now. Its result belongs to the line that
-asks for that. So such a job is set aside, as an edited one is, and ``adoption`` gives its result to the line
-that asks for what it was made of.
+An example: somebody inserts a new still before the others and renumbers all of them. The line of the second
+clip still says ``$still-2.image``, but the still that this clip was made of is called ``still-3`` now. The
+clip's result belongs to the line that asks for ``$still-3.image``. So the job is set aside like an edited
+one, and ``adoption`` gives its result to that line.
 
-That is done only where no more has to be paid for it: where the results of jobs that are gone, or of each
-other, serve the lines, or where a line is served that was to be paid for. Else a job is stale, and is told to
-be: nothing is made again by itself.
+This is done only if nothing more has to be paid: every line gets the result of a job that is gone or of
+another such job, or a line gets a result that would otherwise be paid for. In all other cases the job is
+reported as stale, and nothing is made again unless the user asks for it.
 """
 
 from __future__ import annotations

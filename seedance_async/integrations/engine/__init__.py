@@ -7,11 +7,13 @@
 
     seedance worker --engine postgresql://studio@db/seedance -o /shared/clips   # on each host
 
-The states, the errors and the rules of paying are those of the one-host batch. From the bottom up:
-``intents`` and ``outcomes`` are what a job's workflow is given and returns (pure); ``tables`` is what several
-jobs share; ``dbos_records`` is DBOS, ``lives`` says which workers are alive; ``worker`` does the steps,
-``accounts`` says whose jobs they are, ``planning`` and ``following`` are the two ends; ``batch_engine`` is
-the door. Needs the extra ``dbos``.
+The states, the errors and the rules of paying are those of the one-host batch. Needs the extra ``dbos``.
+
+From the bottom up: ``intents`` and ``outcomes`` are the input and the output of a job's workflow (pure);
+``addresses`` reads the URL; ``database``, ``link_tables`` and ``tables`` are what several jobs share;
+``dbos_records`` is all use of DBOS; ``lives`` says which workers are alive; ``ends`` releases the jobs that
+wait for an output; ``places`` and ``files`` save results; ``accounts`` checks whose jobs they are; ``worker``
+does the steps; ``planning`` enqueues and ``following`` watches; ``batch_engine`` is what programs import.
 """
 
 from __future__ import annotations

@@ -42,7 +42,7 @@ P = ParamSpec("P")
 T = TypeVar("T")
 
 PAGE: Final = 500
-"""Keys that are asked for at a time."""
+"""Keys or jobs in one statement or transaction."""
 
 BROKEN: Final = (OperationalError, InterfaceError, InternalError, PoolTimeoutError)
 """The errors of a connection that is broken, or was never made, and of a transaction to be repeated.
@@ -193,9 +193,9 @@ async def patiently(operation: Callable[P, T], /, *args: P.args, **kwargs: P.kwa
             await anyio.sleep(AWAY_WAIT)
 
 
-def pages(keys: Sequence[str]) -> Iterator[Sequence[str]]:
-    """Keys, a handful at a time."""
-    return (keys[start : start + PAGE] for start in range(0, len(keys), PAGE))
+def pages(values: Sequence[T]) -> Iterator[Sequence[T]]:
+    """Values in groups of at most ``PAGE``."""
+    return (values[start : start + PAGE] for start in range(0, len(values), PAGE))
 
 
 def now_of(connection: sa.Connection) -> float:

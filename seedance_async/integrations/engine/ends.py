@@ -1,4 +1,4 @@
-"""The end of a job, and the jobs that take its output: they are told, and go into the queue.
+"""Releases the jobs that wait for another job's output, once that job has come to its end.
 
 Blocking: call it in threads.
 """

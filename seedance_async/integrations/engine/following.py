@@ -125,7 +125,7 @@ class Follower:
                 end_job(self._tables, self._records, key, outcome)  # where it ended as its taker was enqueued
         active = {key for key, record in found.items() if record.is_active}
         ended += [
-            self._waits_in_vain(key, waits)
+            self._never_released(key, waits)
             for key in _stuck(waits, active, set(found), {k for k, *_ in ended})
         ]
         why = self._tables.stopped(self._batch)
@@ -143,7 +143,7 @@ class Follower:
         entry = outcome.entry(self._open[key])
         return key, outcome, entry, outcome.failure(entry)
 
-    def _waits_in_vain(
+    def _never_released(
         self, key: str, waits: Mapping[str, Collection[str]]
     ) -> tuple[str, Outcome, JobEntry, SeedanceError | None]:
         names = {intent.key: intent.name for intent in self._intents or ()}

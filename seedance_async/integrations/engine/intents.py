@@ -33,9 +33,14 @@ class Intent:
         key: its idempotency key, which is the id of its workflow.
         batch: that it belongs to.
         number: its place in the manifest, from 1.
+        name: of the job, as its manifest or program names it.
         label: what its files are called after: its name, or one that no other job of the batch has; below a
             folder of the batch's name, if it has one.
-        body: of the POST; links stand in it as they were written.
+        line: of the manifest, from 1; for a program's job, its place.
+        take: which take of its name it is, from 1.
+        model: the API's name of the model.
+        path: of the POST.
+        body: of the POST, JSON; links stand in it as they were written.
         project: whose costs it is; None for the worker's.
     """
 
@@ -63,14 +68,12 @@ class Intent:
     @cached_property
     def request(self) -> Request:
         """The request as a value; what is sent is the body."""
-        fields = json.loads(self.body)
-        fields.pop("model", None)
-        return wire.build(self.model, fields)
+        return wire.build(self.model, json.loads(self.body))
 
     @property
     def tariff(self) -> Tariff:
         """What its price goes by."""
-        return Tariff(self.request.kind, getattr(self.request, "batch_count", 1))
+        return Tariff.of(self.request)
 
     @property
     def links(self) -> tuple[Link, ...]:

@@ -42,10 +42,13 @@ class Outcome:
         error: why it came no further, as ``error_facts`` has it.
         task_ids: of what was accepted.
         tasks: final, as the server sent them.
+        credits_used: charged for all its tasks; None if nobody said.
+        credits_refunded: given back; None if nobody said.
         files: below the directory or the prefix of the workers, with ``/``.
         delivered: what each of these turned out to be.
-        accepted_at: wall instant.
-        ended_at: wall instant.
+        accepted_at: when its POST was accepted, in seconds since 1970 by the worker's clock; for one
+            that another worker sent, when that began to send it, by the database's clock.
+        ended_at: when its tasks were final, by the worker's clock.
     """
 
     state: State

@@ -19,9 +19,11 @@ from attrs import frozen
 from seedance_async.batch import keys
 from seedance_async.batch.intake import take_manifest, take_stream
 from seedance_async.batch.journal import Changes, JobEntry, Journal
+from seedance_async.batch.pages import entries as all_entries
 from seedance_async.batch.states import State
 from seedance_async.errors import ManifestError
 from seedance_async.filenames import fold
+from seedance_async.integrations.engine.database import pages
 from seedance_async.integrations.engine.dbos_records import BEGIN, COLLECT, POST, QUEUE, RETURNED
 from seedance_async.integrations.engine.ends import end_job
 from seedance_async.integrations.engine.intents import Intent
@@ -33,9 +35,7 @@ if TYPE_CHECKING:
     from seedance_async.integrations.engine.tables import JobRow, Tables
     from seedance_async.models import Request
 
-PAGE: Final = 500
 LOCAL_FILE: Final = "is a file of this host, which the workers' hosts do not have: name an https URL"
-
 
 GOES_ON_FROM: Final = {
     State.PLANNED: BEGIN,  # it is certain that nothing was charged
@@ -72,11 +72,7 @@ async def read_jobs(
 
 
 async def _entries(journal: Journal, source: object) -> list[JobEntry]:
-    entries: list[JobEntry] = []
-    while page := await journal.do(
-        journal.store.entries, after=entries[-1].number if entries else 0, limit=PAGE
-    ):
-        entries += page
+    entries = [entry async for entry in all_entries(journal, journal.store.entries)]
     is_file = isinstance(source, str | os.PathLike)
     if local := [
         (entry.line, next(iter(entry.inputs.values())), LOCAL_FILE) for entry in entries if entry.inputs
@@ -95,6 +91,9 @@ class Planned:
     """One job, as it is to be enqueued.
 
     Attributes:
+        intent: what its workflow is given.
+        digest: of its request, by which it is found again.
+        generation: how many keys its name and request have had, from 1.
         known: as the tables have it already; None for a new one.
     """
 
@@ -114,11 +113,11 @@ def enqueue(
     """
     nonce = tables.open_batch(batch, nonce=secrets.token_bytes(keys.NONCE_BYTES), cap=cap)
     planned: dict[str, Planned] = {}
-    for start in range(0, len(entries), PAGE):
-        planned |= _planned(tables, batch, nonce, entries[start : start + PAGE])
+    for page in pages(entries):
+        planned |= _planned(tables, batch, nonce, page)
     jobs = list(planned.values())
-    for start in range(0, len(jobs), PAGE):
-        _put(tables, records, jobs[start : start + PAGE], planned)
+    for group in pages(jobs):
+        _put(tables, records, group, planned)
     _take_up_again(tables, records, jobs)
     return [job.intent for job in jobs]
 

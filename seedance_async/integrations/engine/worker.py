@@ -69,14 +69,11 @@ T = TypeVar("T")
 PRICE_WAIT: Final = 0.3
 """Seconds between two looks whether the cap lets a job through, whose price another host waits to learn."""
 
-AWAY_WAIT: Final = 0.5
-"""Seconds between two attempts at a database that does not answer."""
-
 DIED: Final = Failure(error=ConnectionFailedError("the worker that sent it has died"), outcome=Proof.NOT_SENT)
 NOT_COVERED: Final = (
     "it may be paid already; sent again it may be charged, and the {limit} does not allow for that"
 )
-WAITED_IN_VAIN: Final = "made of {links}: its source has no such output"
+NO_SUCH_OUTPUT: Final = "made of {links}: its source has no such output"
 
 
 class JobSteps:
@@ -239,7 +236,7 @@ class JobSteps:
         missing = [row.text for row in rows if row.url is None]
         if missing:
             state = State.BLOCKED if all(row.ended_at is not None for row in rows) else State.PLANNED
-            reason = SeedanceError(WAITED_IN_VAIN.format(links=", ".join(missing)))
+            reason = SeedanceError(NO_SUCH_OUTPUT.format(links=", ".join(missing)))
             return Outcome(state=state, was_sent=False, error=error_facts(reason))
         return {row.text: await self._fresh(intent, row) for row in rows}
 

@@ -2,7 +2,8 @@
 
 From the bottom up: ``settings`` reads what the person has set; ``workspace`` is the one folder that files are
 in; ``orders`` is the durable record of plans and of what was allowed for each; ``planning`` turns jobs into a
-plan with a price; ``running`` takes plans through the API; ``pictures`` draws what is looked at; ``answers``
-keeps what is said short; ``desk`` is all of that behind one door. Only ``tools`` and ``server`` know the
-protocol's library.
+plan with a price, and ``linting`` compares their prompts with the guide; ``running`` runs plans, and
+``standing`` reports how far they are; ``pictures`` draws contact sheets; ``account`` lists and downloads
+single tasks; ``answers`` keeps answers short, ``commands`` writes what a person runs; ``desk`` has a method
+for each tool. Only ``tools`` and ``server`` use the protocol's library.
 """

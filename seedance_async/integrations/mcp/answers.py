@@ -59,7 +59,7 @@ class RefusedError(Exception):
         kind: the class of the error, as an agent sees it.
         message: what is wrong.
         what_to_do: instead.
-        next_call: as it would be written; None for the same one, once what is wrong is mended.
+        next_call: as it would be written; None for the same call, after the fault is corrected.
         money_moved: whether it has spent.
         facts: whatever else the answer says.
     """

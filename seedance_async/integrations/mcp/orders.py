@@ -9,10 +9,8 @@ Blocking.
 
 from __future__ import annotations
 
-import errno
 import json
 import os
-import stat
 import time
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Final
@@ -24,7 +22,7 @@ from seedance_async import clocks
 from seedance_async.errors import ConfigurationError
 from seedance_async.file_lock import try_lock
 from seedance_async.record.limits import day_of
-from seedance_async.safe_files import BINARY, NOT_THROUGH_LINKS, OWNER
+from seedance_async.safe_files import BINARY, NOT_THROUGH_LINKS, OWNER, regular
 from seedance_async.state_files import account_file
 
 if TYPE_CHECKING:
@@ -239,12 +237,7 @@ class Orders:
 def _opened(path: Path) -> BinaryIO:
     """The file, made if it is missing, and not through a link."""
     flags = os.O_RDWR | os.O_CREAT | os.O_APPEND | NOT_THROUGH_LINKS | BINARY
-    file = os.fdopen(os.open(path, flags, OWNER), "a+b")
-    found = os.fstat(file.fileno())
-    if not stat.S_ISREG(found.st_mode) or found.st_nlink > 1:
-        file.close()
-        raise OSError(errno.EEXIST, "not a regular file of its own", str(path))
-    return file
+    return regular(os.fdopen(os.open(path, flags, OWNER), "a+b"), path)
 
 
 def _write(file: BinaryIO, facts: Mapping[str, object]) -> None:

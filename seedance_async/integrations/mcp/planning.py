@@ -23,6 +23,7 @@ from attrs import field, frozen
 from seedance_async import clocks
 from seedance_async.batch import estimate as batch_estimate
 from seedance_async.batch import manifest as manifests
+from seedance_async.batch.manifest_source import SUFFIXES
 from seedance_async.batch.plain_jobs import plain
 from seedance_async.batch.run_options import ALL_JOBS, PlanOptions
 from seedance_async.batch.run_plan import RunPlan, run_plan
@@ -52,7 +53,6 @@ MOST_PROBLEMS: Final = 1_000
 """So many are counted; reading ends there."""
 
 MOST_MANIFEST_BYTES: Final = 32 * 2**20
-SUFFIXES: Final = frozenset({".jsonl", ".ndjson", ".json", ".csv", ".tsv", ".toml"})
 CHUNK: Final = 2**20  # bytes
 _NEW: Final = ".new-"
 """How a plan that is being made is called, until it is whole."""

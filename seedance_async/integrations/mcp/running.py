@@ -13,18 +13,18 @@ of what was paid, and would pay all of it again under new keys: it is refused.
 from __future__ import annotations
 
 import hashlib
-from collections import Counter, deque
+from collections import deque
 from contextlib import aclosing
 from typing import TYPE_CHECKING, Final
 
 import anyio
 from anyio import to_thread
 
-from seedance_async.batch import results_reading
 from seedance_async.batch.journal.remains import JOURNAL
 from seedance_async.batch.report import write_gallery_of
 from seedance_async.batch.runner import BatchRunner
-from seedance_async.batch.states import ENDED, State
+from seedance_async.batch.states import State
+from seedance_async.batch.summary import SETTLED
 from seedance_async.errors import JournalError, SeedanceError
 from seedance_async.integrations.mcp.answers import RefusedError
 from seedance_async.integrations.mcp.planning import digest_of
@@ -259,18 +259,6 @@ def check_unchanged(order: Order, directory: Path) -> None:
         )
 
 
-def counts_on_disk(directory: Path) -> tuple[Mapping[str, int], list[results_reading.Result]]:
-    """How a batch stands by its results, which any process may have written. Blocking.
-
-    Raises:
-        OSError: they cannot be read.
-    """
-    found = results_reading.read(directory)
-    jobs = [each for each in found.values() if each.in_manifest and each.older_of is None]
-    return Counter(each.state for each in jobs), jobs
-
-
 def open_jobs(counts: Mapping[State, int] | Mapping[str, int]) -> int:
     """Jobs that have not come to their end."""
-    settled = {*map(str, ENDED), str(State.BLOCKED)}
-    return sum(count for state, count in counts.items() if str(state) not in settled)
+    return sum(count for state, count in counts.items() if state not in SETTLED)

@@ -193,7 +193,7 @@ def _told(failure: ToolError, again: str) -> str:
 
     Args:
         failure: of a call.
-        again: the same call, to be made once what is wrong is mended: ``submit`` of a plan and ``wait`` for a
+        again: the same call, to be made after the fault is corrected: ``submit`` of a plan and ``wait`` for a
             batch go on with it, and pay nothing twice.
     """
     cause = failure.__cause__

@@ -17,6 +17,7 @@ from typing import Final
 from attrs import frozen
 
 from seedance_async.errors import ConfigurationError
+from seedance_async.record.settings import credits_of
 from seedance_async.state_files import state_directory
 
 UNASKED: Final = "SEEDANCE_MCP_UNASKED_CREDITS_DAY"
@@ -61,7 +62,7 @@ def read_settings(workspace: Path | None = None) -> Settings:
             f"the workspace {root} would open everything in it to an agent, also your home directory or the "
             f"record of what was allowed: name a folder for this work, with --workspace or {WORKSPACE}"
         )
-    return Settings(workspace=root, unasked_a_day=_credits(UNASKED))
+    return Settings(workspace=root, unasked_a_day=credits_of(UNASKED) or 0.0)
 
 
 def read_token() -> str | None:
@@ -85,14 +86,3 @@ def _private_places() -> list[Path]:
         with suppress(OSError, RuntimeError):  # a user without a home directory
             places.append(place_of().resolve())
     return places
-
-
-def _credits(variable: str) -> float:
-    text = os.environ.get(variable, "").strip()
-    try:
-        amount = float(text or 0)
-    except ValueError:
-        amount = -1.0
-    if not 0 <= amount < float("inf"):
-        raise ConfigurationError(f"{variable} must be a number of credits, 0 or more; got {text!r:.60}")
-    return amount

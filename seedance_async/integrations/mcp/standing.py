@@ -2,23 +2,26 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from typing import TYPE_CHECKING, Final
 
 import anyio
 from anyio import to_thread
 from attrs import frozen
 
+from seedance_async.batch.results_reading import read
 from seedance_async.batch.states import ENDED, State
 from seedance_async.client import SeedanceClient
 from seedance_async.credit_format import credit_count
 from seedance_async.errors import CreditCapError, SeedanceError, StandingLimitError
 from seedance_async.integrations.mcp.answers import RefusedError, explained, text_of
 from seedance_async.integrations.mcp.orders import Order
-from seedance_async.integrations.mcp.running import Running, counts_on_disk, open_jobs
+from seedance_async.integrations.mcp.running import Running, open_jobs
 from seedance_async.integrations.mcp.workspace import Workspace
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
+    from pathlib import Path
 
     from seedance_async.batch.jobs import JobResult
     from seedance_async.batch.results_reading import Result
@@ -89,7 +92,7 @@ class Standing:
         """Of a batch that does not run here, or not yet: it ended, was never sent, or runs somewhere else."""
         order, stopped = self._order, self._stopped
         directory = self._workspace.batch(order.batch_id)
-        counts, jobs = await to_thread.run_sync(counts_on_disk, directory)
+        counts, jobs = await to_thread.run_sync(_counts_on_disk, directory)
         state = self._state(is_begun=bool(jobs), has_ended=len(jobs) >= order.jobs and not open_jobs(counts))
         saved = [each for each in jobs if each.state == State.SAVED][-SHOWN:]
         failed = [each for each in jobs if each.state in set(ENDED) - {State.SAVED}][-SHOWN:]
@@ -153,6 +156,17 @@ class Standing:
                 "mismatches": list(result.mismatches),
             }
         )
+
+
+def _counts_on_disk(directory: Path) -> tuple[Mapping[str, int], list[Result]]:
+    """How a batch stands by its results, which any process may have written. Blocking.
+
+    Raises:
+        OSError: they cannot be read.
+    """
+    found = read(directory)
+    jobs = [each for each in found.values() if each.in_manifest and each.older_of is None]
+    return Counter(each.state for each in jobs), jobs
 
 
 def progress(summary: Summary) -> str:
