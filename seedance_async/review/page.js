@@ -10,8 +10,9 @@ let filter = "all";
 let shown = STEP;
 let current = 0; // place among the takes that the filter lets through
 let said = 0;
-let writes = Promise.resolve();
 let unsaved = null; // the note that is being typed: what writes it down, and when
+const queue = []; // changes to write; the first one is under way
+let written = Promise.resolve(); // when the queue is empty
 
 const tell = (text, trouble = false) => {
   const status = $("#status");
@@ -103,6 +104,7 @@ const card = (take) => {
   article.addEventListener("pointerdown", () => makeCurrent(take));
   article.addEventListener("focusin", () => makeCurrent(take));
   take.article = article;
+  note.value = take.note;
   refresh(take);
   return article;
 };
@@ -113,8 +115,6 @@ const refresh = (take) => {
   for (const button of $$(".choices button", take.article)) {
     button.setAttribute("aria-pressed", String(button.dataset.pick === take.pick));
   }
-  const note = $("textarea", take.article);
-  if (document.activeElement !== note) note.value = take.note;
 };
 
 const draw = () => {
@@ -169,7 +169,36 @@ const save = (take, note) => {
   if (unsaved) clearTimeout(unsaved.timer);
   unsaved = { take, note, timer: setTimeout(flush, 600) };
 };
-addEventListener("pagehide", flush);
+
+// --- what is not written when the page is left
+
+// The browser sends these requests after the page is gone, but a page that is loaded again may ask for the
+// takes before they arrive. So it finds the changes here, too, and writes them first.
+const LEFT = `left-${TOKEN}`;
+const LEFT_LASTS = 10000; // ms; somebody may have changed more since
+
+const leave = () => {
+  flush();
+  const bodies = queue.map(bodyOf);
+  try {
+    if (bodies.length) sessionStorage.setItem(LEFT, JSON.stringify({ at: Date.now(), bodies }));
+  } catch { /* a browser that keeps nothing for pages */ }
+  const latest = new Map();
+  for (const body of bodies.slice(1)) latest.set(body.name, { ...latest.get(body.name), ...body });
+  queue.splice(1);
+  for (const body of latest.values()) post(body).catch(() => {});
+};
+addEventListener("pagehide", leave);
+
+const writeLeft = async () => {
+  let left = null;
+  try {
+    left = JSON.parse(sessionStorage.getItem(LEFT));
+    sessionStorage.removeItem(LEFT);
+  } catch { /* as above */ }
+  if (!left || Date.now() - left.at > LEFT_LASTS) return;
+  for (const body of left.bodies) await post(body).catch((problem) => tell(`${body.name}: ${problem.message}`, true));
+};
 
 // --- what a person does
 
@@ -188,21 +217,32 @@ const choose = (take, pick) => write(take, { pick: take.pick === pick ? null : p
 // Writes go one after the other, so the last one is the last on record as well.
 const write = (take, change) => {
   if (!take.task_ids.length) { tell(`${take.name} has no take that could be picked`, true); return; }
-  writes = writes.then(() => writeNow(take, change));
+  queue.push({ take, change });
+  if (queue.length === 1) written = writeAll();
 };
 
-const writeNow = async (take, change) => {
+const writeAll = async () => {
+  for (; queue.length; queue.shift()) await writeNow(queue[0]);
+};
+
+const bodyOf = ({ take, change }) => ({ name: take.name, task_ids: take.task_ids, ...change });
+
+const post = (body) => {
+  const headers = { "Content-Type": "application/json", "X-Review-Token": TOKEN };
+  return ask("picks", { method: "POST", headers, body: JSON.stringify(body), keepalive: true });
+};
+
+const writeNow = async (job) => {
+  const { take, change } = job;
   const turn = ++said;
   try {
-    const body = JSON.stringify({ name: take.name, task_ids: take.task_ids, ...change });
-    const headers = { "Content-Type": "application/json", "X-Review-Token": TOKEN };
-    const written = await ask("picks", { method: "POST", headers, body, keepalive: true });
+    const pick = await post(bodyOf(job));
     take.stays = true;
-    Object.assign(take, { pick: written.pick, note: written.note });
-    const word = { keep: "kept", reject: "rejected" }[written.pick] || "undecided";
+    Object.assign(take, { pick: pick.pick, note: pick.note });
+    const word = { keep: "kept", reject: "rejected" }[pick.pick] || "undecided";
     if (turn === said) tell("note" in change ? `the note on ${take.name} is written down` : `${take.name}: ${word}`);
   } catch (problem) {
-    tell(`${take.name}: ${problem.message}`, true);
+    tell(`${take.name}: ${problem.message}`, true); // a note stays as it was typed
   }
   refresh(take);
   count();
@@ -210,7 +250,7 @@ const writeNow = async (take, change) => {
 
 const load = async (words) => {
   flush();
-  await writes;
+  await written;
   const before = visible()[current];
   try {
     const found = await ask("takes");
@@ -278,4 +318,4 @@ for (const button of $$(".copy")) {
   });
 }
 
-load("");
+writeLeft().then(() => load(""));

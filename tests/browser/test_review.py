@@ -167,6 +167,36 @@ def test_a_note_is_written_when_the_page_is_left_in_the_middle_of_it(opened: Wat
     assert {"boat": (None, "half a th")} == served.picks()
 
 
+def test_a_page_that_is_loaded_again_shows_what_was_not_yet_written(opened: Watched, served: Served) -> None:
+    """Also what waits for another write, and if that one never arrives."""
+    opened.page.route("**/picks", lambda _: None, times=1)
+    card(opened, "boat").locator("[data-pick=keep]").click()
+    card(opened, "three").locator("[data-pick=reject]").click()
+    card(opened, "boat").locator("textarea").fill("half a th")
+    opened.page.reload()
+
+    expect(card(opened, "boat").locator("textarea")).to_have_value("half a th")
+    assert {"boat": ("keep", "half a th"), "three": ("reject", "")} == served.picks()
+
+
+def test_a_note_that_cannot_be_written_stays_as_it_was_typed(opened: Watched, served: Served) -> None:
+    """It is written with the next change of it."""
+    opened.page.route("**/picks", lambda route: route.abort())
+    note = card(opened, "boat").locator("textarea")
+    note.fill("the wake is")
+    note.blur()
+    says(opened, "does not answer")
+    expect(note).to_have_value("the wake is")
+    opened.page.unroute_all()
+    opened.trouble.clear()
+    pick(opened, "boat", "keep")
+    expect(note).to_have_value("the wake is")
+    note.fill("the wake is right")
+    says(opened, SAVED)
+
+    assert {"boat": ("keep", "the wake is right")} == served.picks()
+
+
 @pytest.mark.parametrize(
     ("name", "words"),
     [
