@@ -17,6 +17,7 @@ import pytest
 from seedance_async.batch.journal.store import MOST_CRASHES
 from seedance_async.fault_points import EXIT_CODE, POINTS
 from seedance_async.sandbox import Sandbox
+from tests.forked import run_python
 
 if TYPE_CHECKING:
     from subprocess import CompletedProcess
@@ -81,7 +82,7 @@ def chain(tmp_path: Path) -> Path:
 async def run_batch(sandbox: Sandbox, manifest: Path, *, fault_point: str = "") -> CompletedProcess[bytes]:
     """Run the batch until it ends or dies."""
     environment = {**os.environ, "SEEDANCE_FAULT_POINT": fault_point}
-    return await anyio.run_process(command(sandbox, manifest), env=environment, check=False)
+    return await run_python(command(sandbox, manifest)[1:], env=environment)
 
 
 def judge(sandbox: Sandbox, out: Path, *, jobs: int, tasks: int) -> None:

@@ -6,12 +6,10 @@ import json
 import logging
 import os
 import sqlite3
-import sys
 from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import anyio
 import pytest
 from attrs import evolve
 
@@ -23,6 +21,7 @@ from seedance_async.batch.survey import survey
 from seedance_async.fault_points import EXIT_CODE
 from seedance_async.sandbox import Conditions, Fault, Sandbox
 from tests.batch.helpers import PRICE, charged, opened, pictures, results_of, run_once, states, submits
+from tests.forked import run_python
 
 if TYPE_CHECKING:
     from subprocess import CompletedProcess
@@ -246,9 +245,9 @@ class TestCrashes:
         """Run the batch, with one reroll, until it ends or dies."""
         out, speed = str(manifest.parent / "out"), str(sandbox.conditions.speed)
         options = json.dumps({"reroll_refunded": 1})
-        command = [sys.executable, str(PROGRAM), sandbox.base_url, out, str(manifest), speed, options]
+        command = [str(PROGRAM), sandbox.base_url, out, str(manifest), speed, options]
         environment = {**os.environ, "SEEDANCE_FAULT_POINT": fault_point}
-        return await anyio.run_process(command, env=environment, check=False)
+        return await run_python(command, env=environment)
 
     @pytest.mark.parametrize("hit", [1, 2])
     @pytest.mark.parametrize(

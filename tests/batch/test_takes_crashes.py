@@ -18,6 +18,7 @@ import pytest
 
 from seedance_async.fault_points import EXIT_CODE, MOVE_POINTS, POINTS
 from seedance_async.sandbox import Sandbox
+from tests.forked import run_python
 
 if TYPE_CHECKING:
     from subprocess import CompletedProcess
@@ -51,10 +52,10 @@ async def run_batch(
     **options: Any,  # noqa: ANN401 - whatever a runner takes
 ) -> CompletedProcess[bytes]:
     """Run the batch until it ends or dies."""
-    command = [sys.executable, str(PROGRAM), sandbox.base_url, str(manifest.parent / "out"), str(manifest)]
+    command = [str(PROGRAM), sandbox.base_url, str(manifest.parent / "out"), str(manifest)]
     command += [str(sandbox.conditions.speed), json.dumps(options)]
     environment = {**os.environ, "SEEDANCE_FAULT_POINT": fault_point}
-    return await anyio.run_process(command, env=environment, check=False)
+    return await run_python(command, env=environment)
 
 
 def by_name(out: Path) -> dict[str, dict[str, Any]]:

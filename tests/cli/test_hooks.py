@@ -19,6 +19,7 @@ from seedance_async.cli.hooks import Hook, environment_without, parse_command, p
 from seedance_async.cli.sandbox import variables
 from seedance_async.errors import ConfigurationError
 from tests.cli.processes import SEEDANCE, manifest
+from tests.forked import run_python
 
 if TYPE_CHECKING:
     from subprocess import CompletedProcess
@@ -61,14 +62,14 @@ def kinds(directory: Path) -> list[str]:
 async def batch(sandbox: Sandbox, directory: Path, *flags: object) -> CompletedProcess[bytes]:
     """Run `seedance batch` on the manifest."""
     command = [
-        *SEEDANCE,
+        *SEEDANCE[1:],
         "batch",
         str(directory / "jobs.jsonl"),
         "-o",
         str(directory / "out"),
         *map(str, flags),
     ]
-    return await anyio.run_process(command, env={**os.environ, **variables(sandbox)}, check=False)
+    return await run_python(command, env={**os.environ, **variables(sandbox)})
 
 
 async def test_each_event_is_json_on_standard_input_in_its_order(

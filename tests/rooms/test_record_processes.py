@@ -6,7 +6,6 @@ import itertools
 import json
 import os
 import signal
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -16,6 +15,7 @@ import pytest
 from seedance_async import NanoBananaPro
 from seedance_async.sandbox import Conditions, Sandbox
 from tests.batch.helpers import PRICE, pictures, run_once
+from tests.forked import run_python
 from tests.rooms.record_process import SPEED
 from tests.rooms.records import client_of, reader_of, refunded, script, spent_in, texts_of
 
@@ -52,9 +52,7 @@ async def paid(sandbox: Sandbox, tasks: int) -> None:
 async def seedance(sandbox: Sandbox, *arguments: str) -> list[str]:
     """Run the command, and return the lines it wrote."""
     environment = {**os.environ, "SEEDANCE_API_KEY": sandbox.api_key, "SEEDANCE_BASE_URL": sandbox.base_url}
-    ending = await anyio.run_process(
-        [sys.executable, "-m", "seedance_async", *arguments], env=environment, check=False
-    )
+    ending = await run_python(["-m", "seedance_async", *arguments], env=environment)
     assert 0 == ending.returncode, ending.stderr
     return ending.stdout.decode().splitlines()
 
