@@ -184,11 +184,11 @@ async def test_a_slash_that_makes_no_folder_is_refused(
     assert [] == seedance_sandbox.requests
 
 
-@pytest.mark.parametrize("name", ["雪", "été", "雪/山", "🛶", "boat-雪"])
 @pytest.mark.parametrize("locale", ["C", "POSIX"])
-def test_a_name_that_the_locale_lacks_is_written_in_ascii(locale: str, name: str, tmp_path: Path) -> None:
-    """Under its record it is the same job, and the next run, in whichever locale, pays for nothing."""
-    jobs = [{**json.loads(GOOD), "name": each} for each in (name, "plain")]
+def test_names_that_the_locale_lacks_are_written_in_ascii(locale: str, tmp_path: Path) -> None:
+    """Under its record each is the same job, and the next run, in whichever locale, pays for nothing."""
+    names = ["雪", "été", "雪/山", "🛶", "boat-雪", "plain"]
+    jobs = [{**json.loads(GOOD), "name": name} for name in names]
     (tmp_path / "jobs.jsonl").write_text("".join(json.dumps(job) + "\n" for job in jobs))
     words = [sys.executable, "-m", "seedance_async", "batch", "jobs.jsonl", "-o", "out", "--sandbox"]
     old = {"LC_ALL": locale, "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0", "PYTHONPATH": str(Path.cwd())}
@@ -197,11 +197,11 @@ def test_a_name_that_the_locale_lacks_is_written_in_ascii(locale: str, name: str
         for environment in (os.environ | old, {**os.environ, "PYTHONPATH": old["PYTHONPATH"]})
     ]
 
-    found = [str(file) for job in (name, "plain") for file in results(tmp_path / "out")[job]["files"]]  # type: ignore[attr-defined]
+    found = [str(file) for name in names for file in results(tmp_path / "out")[name]["files"]]  # type: ignore[attr-defined]
     assert [ExitCode.OK, ExitCode.OK] == [run.returncode for run in runs], runs[0].stderr
     assert all(file.isascii() and (tmp_path / "out" / file).exists() for file in found)
     assert found[-1] == "plain.jpg"
-    assert 2 == (tmp_path / "out" / "sandbox.jsonl").read_text().count('"body"')
+    assert len(names) == (tmp_path / "out" / "sandbox.jsonl").read_text().count('"body"')
     assert b"Traceback" not in runs[0].stderr + runs[1].stderr
 
 
