@@ -102,7 +102,7 @@ async def test_the_counts_of_a_run_are_those_of_the_file(tmp_path: Path) -> None
             await results_of(batch, manifest)
             store = batch.journal.store
             kept = {state: store.counts[state] for state in State}, {s: store.others[s] for s in State}
-            await batch.journal.do(store.recall)
+            await batch.journal.do(store.reload)
             assert kept == ({s: store.counts[s] for s in State}, {s: store.others[s] for s in State})
     assert (2, 2) == (sum(kept[0].values()), sum(kept[1].values()))
 
