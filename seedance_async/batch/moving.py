@@ -14,8 +14,8 @@ import anyio
 from anyio import to_thread
 
 from seedance_async.batch import file_moves, results
+from seedance_async.batch.file_paths import path_of
 from seedance_async.batch.names import Template
-from seedance_async.batch.places import place_of
 from seedance_async.errors import DownloadError
 from seedance_async.fault_points import fault_point
 from seedance_async.logs import Log
@@ -146,10 +146,10 @@ class Mover:
     def _by_template(self, entry: JobEntry, file: str, before: str, name: str) -> Iterator[str]:
         for template in self._templates:
             for task_id in entry.task_ids:
-                stem = str(place_of(entry, template, name=before, task_id=task_id))
+                stem = str(path_of(entry, template, name=before, task_id=task_id))
                 rest = file.removeprefix(stem)
                 if rest != file and rest[:1] in {".", "-"}:
-                    yield f"{place_of(entry, template, name=name, task_id=task_id)}{rest}"
+                    yield f"{path_of(entry, template, name=name, task_id=task_id)}{rest}"
 
     async def _tell(self, number: int) -> None:
         """Add the job's line to the results, which name its files; the end of the run writes all anew."""

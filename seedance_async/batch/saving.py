@@ -11,8 +11,8 @@ from anyio import to_thread
 from attrs import frozen
 
 from seedance_async import clocks
+from seedance_async.batch.file_paths import path_of
 from seedance_async.batch.moving import Mover
-from seedance_async.batch.places import place_of
 from seedance_async.batch.results import failure_among
 from seedance_async.downloads.measuring import measure
 from seedance_async.errors import DownloadError, JournalError, SeedanceError
@@ -138,7 +138,7 @@ class Saver:
 
     def _target(self, entry: JobEntry, task: Task, place: int | None) -> Path:
         """Where a task's files go, without extension; tasks of one job are numbered."""
-        place_on_disk = place_of(entry, self._template, name=entry.name_on_disk, task_id=task.id)
+        place_on_disk = path_of(entry, self._template, name=entry.name_on_disk, task_id=task.id)
         target = self._directory / place_on_disk
         return target if place is None else target.with_name(f"{target.name}-{place}")
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Final
 
 from attrs import asdict
 
-from seedance_async.batch.delivery import file_mismatches, price_mismatch, wish_of
+from seedance_async.batch.mismatches import file_mismatches, price_mismatch, wish_of
 from seedance_async.batch.states import State
 from seedance_async.errors import CanaryError
 from seedance_async.logs import Log

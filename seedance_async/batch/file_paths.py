@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from seedance_async.batch.names import Template
 
 
-def place_of(entry: JobEntry, template: Template, *, name: str, task_id: str) -> PurePosixPath:
+def path_of(entry: JobEntry, template: Template, *, name: str, task_id: str) -> PurePosixPath:
     """Where a task's files go, without extension, relative to the directory.
 
     Args:
