@@ -63,8 +63,8 @@ def is_free(directory: Path, file: str, target: str, *, begun: bool = False) -> 
     source, aim = directory / file, directory / target
     if os.path.lexists(aim):
         return _are_same(source, aim) or (begun and not os.path.lexists(source))
-    beside = _sidecar(aim)
-    return not os.path.lexists(beside) or _is_same_story(_story(_sidecar(source)), _story(beside))
+    sidecar = _sidecar(aim)
+    return not os.path.lexists(sidecar) or _is_same_story(_story(_sidecar(source)), _story(sidecar))
 
 
 def rename_all(directory: Path, moves: Mapping[str, str], name: str) -> None:

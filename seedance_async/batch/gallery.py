@@ -66,7 +66,7 @@ class Card:
         differs: how the files differ from the request.
         state: the job's state; left out, it follows from ``error``.
         marks: notes that are always visible, such as that it was removed from the manifest.
-        beside: whether it is another take of a job, or was removed from the manifest.
+        is_extra: whether it is another take of a job, or was removed from the manifest.
         facts: further details, by name.
     """
 
@@ -84,7 +84,7 @@ class Card:
         default=Factory(lambda self: "saved" if self.error is None else "failed", takes_self=True)
     )
     marks: tuple[str, ...] = ()
-    beside: bool = False
+    is_extra: bool = False
     facts: Mapping[str, str] = field(factory=dict)
 
     @property
@@ -107,7 +107,7 @@ class Page:
         states: for each page, the states on it.
         refunded: credits refunded, on all pages.
         of_sandbox: whether credits and times come from a sandbox.
-        beside: number of cards in each state that are not jobs of the manifest.
+        extras: number of cards in each state that are not jobs of the manifest.
     """
 
     number: int
@@ -116,13 +116,13 @@ class Page:
     states: Sequence[Iterable[str]]
     refunded: float = 0.0
     of_sandbox: bool = False
-    beside: Mapping[str, int] = field(factory=dict)
+    extras: Mapping[str, int] = field(factory=dict)
 
     @property
     def jobs(self) -> dict[str, int]:
         """Number of jobs of the manifest in each state."""
         return {
-            state: jobs for state, count in self.counts.items() if (jobs := count - self.beside.get(state, 0))
+            state: jobs for state, count in self.counts.items() if (jobs := count - self.extras.get(state, 0))
         }
 
 
@@ -131,8 +131,8 @@ def whole(cards: Iterable[Card]) -> Page:
     cards = list(cards)
     counts = Counter(card.state for card in cards)
     used, refunded = sum(card.credits or 0 for card in cards), sum(card.refunded for card in cards)
-    beside = Counter(card.state for card in cards if card.beside)
-    return Page(number=1, counts=counts, credits=used, refunded=refunded, states=[counts], beside=beside)
+    extras = Counter(card.state for card in cards if card.is_extra)
+    return Page(number=1, counts=counts, credits=used, refunded=refunded, states=[counts], extras=extras)
 
 
 def page_name(number: int) -> str:
@@ -193,8 +193,8 @@ def _hash(text: str) -> str:
 
 
 def _summary(cards: Sequence[Card], page: Page) -> str:
-    models = Counter(card.model for card in cards if not card.beside)
-    total, others = sum(page.jobs.values()), sum(page.beside.values())
+    models = Counter(card.model for card in cards if not card.is_extra)
+    total, others = sum(page.jobs.values()), sum(page.extras.values())
     words = [f"{total:,} job{'' if total == 1 else 's'}"]
     if len(page.states) == 1 and models:
         words = [f"{count} {model}" for model, count in models.most_common()]

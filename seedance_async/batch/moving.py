@@ -1,9 +1,9 @@
-"""The renaming of a batch's files after the names that their jobs have now.
+"""The renaming of a batch's files to the present names of their jobs.
 
-The journal says which files are still called after a former name. Their new paths are put down there before
-the first of them is renamed, and confirmed after the last, so a later run completes what an earlier one has
-begun. An older result gives its names up when a newer one is about to be saved under them: until then it is
-the newest that there is. What was adopted by another job follows at once.
+The journal has the files that still have a former name. Their new paths are stored there before the first
+file is renamed, and confirmed after the last one, so a later run completes what an earlier one has begun. The
+files of an older result are renamed when a newer one is about to be saved under the name; until then they are
+the newest. The files of a job that was adopted under another name are renamed at once.
 """
 
 from __future__ import annotations
@@ -32,16 +32,16 @@ PAGE: Final = 200
 """Jobs that are read from the journal at a time."""
 
 ATTEMPTS: Final = 5
-"""So often other names are chosen where files of strangers come in the way of each."""
+"""Most renamings in a row to reach a job's present name; one that was begun before is completed first."""
 
 
 class Mover:
-    """Gives the files of jobs the names that they should have.
+    """Renames the files of jobs.
 
     Args:
-        journal: of the batch.
-        directory: of the batch.
-        template: what files are called.
+        journal: the batch's journal.
+        directory: the batch directory.
+        template: template of file names.
     """
 
     def __init__(self, journal: Journal, directory: Path, template: Template) -> None:
@@ -51,7 +51,7 @@ class Mover:
         self._lock = anyio.Lock()
 
     async def settle_all(self) -> None:
-        """Rename whatever is to be renamed now, and whatever an earlier run has begun to rename."""
+        """Rename all files that are to be renamed now, including those that an earlier run has begun."""
         last = 0
         while page := await self._journal.do(self._journal.store.due_moves, after=last, limit=PAGE):
             await self._journal.check_place()
@@ -60,7 +60,7 @@ class Mover:
             last = page[-1]
 
     async def settle(self, number: int) -> None:
-        """Rename the files of a job, if they are to be renamed now; a failure leaves them to a later run."""
+        """Rename the files of a job, if they are to be renamed now; after a failure, a later run does it."""
         if not await self._journal.do(self._journal.store.is_due, number):
             return
         try:
@@ -70,11 +70,11 @@ class Mover:
             log.warning("%s", problem.message)
 
     async def make_way(self, name: str, number: int) -> None:
-        """Take a name away from the files of older results.
+        """Rename the files of older results that have the name of a job.
 
         Args:
-            name: of the job that is about to be saved.
-            number: of that job.
+            name: the name of the job that is about to be saved.
+            number: the number of that job.
 
         Raises:
             DownloadError: a file cannot be renamed.
@@ -87,18 +87,18 @@ class Mover:
                 await self._move(other)
 
     async def _move(self, number: int, *, behind: frozenset[int] = frozenset()) -> None:
-        """Give the files of a job its name, whatever they are called after.
+        """Rename the files of a job to its present name.
 
         Args:
-            number: of the job.
-            behind: jobs that wait for this one to go out of their way.
+            number: the number of the job.
+            behind: jobs whose renaming waits for this one.
         """
         store = self._journal.store
         entry = await self._journal.do(store.entry, number)
         if entry.saved_as is None:
             return
         for other in await self._journal.do(store.in_the_way, entry.name, number):
-            if other in behind:  # names are swapped: one has to stand aside
+            if other in behind:  # the names are swapped: one gets a temporary name
                 await self._rename(other, f"{entry.name}-moving")
             else:
                 await self._move(other, behind=behind | {number})
@@ -106,10 +106,10 @@ class Mover:
             if (await self._journal.do(store.entry, number)).saved_as is None:
                 break
             await self._rename(number, entry.name)
-        await self._tell(number)
+        await self._add_to_results(number)
 
     async def _rename(self, number: int, name: str) -> None:
-        """Go on to rename the files of a job; a renaming that was begun comes first."""
+        """Rename the files of a job to ``name``, or complete a renaming that was begun before."""
         store = self._journal.store
         entry = await self._journal.do(store.entry, number)
         move = await self._journal.do(store.move_of, number)
@@ -140,7 +140,7 @@ class Mover:
         )
 
     def _renamed(self, entry: JobEntry, file: str, before: str, name: str) -> str:
-        """The path of a file under another job name; the same where it is called after neither."""
+        """Return the path of a file under another job name; unchanged if its path fits no template."""
         return next(self._by_template(entry, file, before, name), file)
 
     def _by_template(self, entry: JobEntry, file: str, before: str, name: str) -> Iterator[str]:
@@ -151,8 +151,8 @@ class Mover:
                 if rest != file and rest[:1] in {".", "-"}:
                     yield f"{path_of(entry, template, name=name, task_id=task_id)}{rest}"
 
-    async def _tell(self, number: int) -> None:
-        """Add the job's line to the results, which name its files; the end of the run writes all anew."""
+    async def _add_to_results(self, number: int) -> None:
+        """Add the job's new line to ``results.jsonl``, which is rewritten at the end of the run."""
         entry = await self._journal.do(self._journal.store.entry, number)
         try:
             await self._journal.do(results.add, self._directory, entry)

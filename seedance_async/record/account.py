@@ -123,8 +123,8 @@ class AccountRecord:
         if self.has_limits:
             raise StandingLimitError(
                 f"a standing limit of credits is set, and the account's record {store.path}, by which it is "
-                f"counted, cannot be used ({reason}): nothing was sent. Make room, or mend the file; moved "
-                "away, it begins anew with nothing spent"
+                f"counted, cannot be used ({reason}): nothing was sent. Free some disk space, or repair the "
+                "file; if you move it away, a new record begins with nothing spent"
             )
         if store.path not in _warned:
             _warned.add(store.path)

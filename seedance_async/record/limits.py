@@ -105,7 +105,7 @@ class Refusal:
         """The error message: the limit, its use, and the price of the POST."""
         window, standing = self.window, self.standing
         held = f", {standing.uncertain:g} are held for what is uncertain" if standing.uncertain else ""
-        costs = "has a price that nobody knows yet" if self.price is None else f"costs {self.price:g}"
+        costs = "has a price that is not known yet" if self.price is None else f"costs {self.price:g}"
         return (
             f"the standing limit of {credit_count(window.most)} a {window.name} is reached "
             f"(SEEDANCE_MAX_CREDITS_{window.name.upper()}): {standing.spent:g} are spent{held}, "

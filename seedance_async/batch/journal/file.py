@@ -74,7 +74,7 @@ class File:
             JournalError: it failed, and nothing of it was stored.
         """
         if os.getpid() != self._pid:
-            raise JournalError("the journal was opened in the parent process; open it anew after a fork")
+            raise JournalError("the journal was opened in the parent process; open it again after a fork")
         if self._broken is not None:
             raise self._broken
         try:

@@ -103,7 +103,7 @@ class LinkRows(InputRows):
         )
         return [number for (number,) in rows]
 
-    # --- what a job is made for
+    # --- dependent jobs
 
     def production(self, numbers: Sequence[int], *, whole: bool = False) -> list[tuple[int, Tariff]]:
         """Return the planned jobs, with tariffs, that these jobs need in addition to be of use.

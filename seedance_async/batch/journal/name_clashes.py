@@ -19,6 +19,6 @@ def used_twice(name: str, other: str, where: str) -> str:
 def same_result(name: str, other: str, where: str) -> str:
     """Return the message for a line whose name and request are those that another line's job had before."""
     return (
-        f"{name!r:.80} is what {other!r:.80}, at {where}, was called before, and both ask for the same: one "
-        "result is there for them. Leave one out, or give it a name that is new, and it is made for itself"
+        f"{name!r:.80} is the former name of {other!r:.80}, at {where}, and both ask for the same: there is "
+        "only one result for them. Leave one out, or give it a new name, and it is made separately"
     )

@@ -228,8 +228,8 @@ def _check_no_run_is_open(connection: Connection, path: Path) -> None:
     if row is not None and row[0]:
         raise JournalError(
             f"{path.with_name(LOG)} is missing, and a run of this batch has not ended: what it sent and paid "
-            f"is recorded there only, so nothing is sent. Put the file back beside {JOURNAL}; if it is lost, "
-            "look for the jobs among the account's tasks, and begin elsewhere with those that are not there"
+            f"is recorded there only, so nothing is sent. Put the file back next to {JOURNAL}; if it is "
+            "lost, look for the jobs among the account's tasks, and run only the missing ones elsewhere"
         )
 
 

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Final
 from seedance_async import posts, wire
 from seedance_async.batch import keys
 from seedance_async.batch.journal.link_rows import LinkRows
-from seedance_async.batch.journal.records import BESIDE, damage
+from seedance_async.batch.journal.records import EXTRA, damage
 from seedance_async.batch.journal.schema import MAX_NUMBER
 from seedance_async.batch.states import MOVES, State
 from seedance_async.errors import JournalError
@@ -66,7 +66,7 @@ class PostRows(LinkRows):
 
     def recount(self, number: int, before: State, after: State) -> None:
         """Update the counts after a job has changed its state in the file."""
-        is_job = self.file.row(f"SELECT 1 FROM jobs WHERE number = ? AND NOT ({BESIDE})", number) is not None
+        is_job = self.file.row(f"SELECT 1 FROM jobs WHERE number = ? AND NOT ({EXTRA})", number) is not None
         counts = self.counts if is_job else self.others
         counts[before] -= 1
         counts[after] += 1
@@ -76,7 +76,7 @@ class PostRows(LinkRows):
         rows = [self._job(number, "name, path, body, digest, state") for number in numbers]
         names, paths, bodies, digests, states = map(list, zip(*rows, strict=True))
         if set(states) != {State.PLANNED}:
-            raise JournalError(f"jobs {numbers} are {states}; only what is planned is sent anew")
+            raise JournalError(f"jobs {numbers} are {states}; only planned jobs can get a new POST")
         if len(set(digests)) > 1:
             raise JournalError(f"jobs {numbers} do not ask for the same, so they cannot share a POST")
         if keys.digest(paths[0], bodies[0]) != digests[0]:

@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Final
 from attrs import frozen
 
 from seedance_async.batch.journal.records import (
-    BESIDE,
     ENTRY_COLUMNS,
+    EXTRA,
     JobEntry,
     damage,
     entry,
@@ -40,11 +40,11 @@ class Milestones:
     """The state of a job and the times of its changes, in seconds of the wall clock, or None.
 
     Attributes:
-        is_beside: whether it is another take of a job, or was removed from the manifest.
+        is_extra: whether it is another take of a job, or was removed from the manifest.
     """
 
     number: int
-    is_beside: bool
+    is_extra: bool
     state: State
     intended_at: float | None
     accepted_at: float | None
@@ -255,15 +255,15 @@ class Queries:
     def course(self, *, after: int, limit: int) -> list[Milestones]:
         """Return a page of the states of all jobs, with their times."""
         rows = self.file.rows(
-            f"SELECT number, {BESIDE}, jobs.state, "
+            f"SELECT number, {EXTRA}, jobs.state, "
             "CASE WHEN jobs.state IN ('planned', 'blocked') THEN NULL ELSE intended_at END, "
             f"accepted_at, ended_at FROM {_JOBS} WHERE number > ? ORDER BY number LIMIT ?",
             after,
             limit,
         )
         return [
-            Milestones(number, bool(is_beside), State(state), *instants)
-            for number, is_beside, state, *instants in rows
+            Milestones(number, bool(is_extra), State(state), *instants)
+            for number, is_extra, state, *instants in rows
         ]
 
     def durations(self, *, limit: int) -> list[tuple[Kind, float]]:

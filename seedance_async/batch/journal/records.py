@@ -133,7 +133,7 @@ class JobEntry:
             the final.
         older_of: the name of the job of which it is an older or a further result; None for a job itself.
         final_of: the name of the take of which it is the final; None for any other job.
-        is_beside: whether it is another take of a job, or was removed from the manifest.
+        is_extra: whether it is another take of a job, or was removed from the manifest.
         saved_as: the name that its files have, if it differs from its own.
         delivered: the measured properties of each file; None for a file that could not be measured.
         project: the project to which its costs belong, if its manifest names one.
@@ -167,7 +167,7 @@ class JobEntry:
     in_manifest: bool = True
     older_of: str | None = None
     final_of: str | None = None
-    is_beside: bool = False
+    is_extra: bool = False
     saved_as: str | None = None
     delivered: tuple[Delivered | None, ...] = ()
     project: str | None = None
@@ -224,11 +224,11 @@ class JobEntry:
         return tuple(url for task in self.tasks for url in task.urls)
 
 
-BESIDE: Final = "jobs.listed = 0 OR jobs.number IN (SELECT number FROM older)"
+EXTRA: Final = "jobs.listed = 0 OR jobs.number IN (SELECT number FROM older)"
 """SQL: whether a row of ``jobs`` is another take of a job, or was removed from the manifest."""
 
 _IS_THERE: Final = (
-    f"({BESIDE}) AND EXISTS (SELECT 1 FROM tasks JOIN jobs AS maker ON maker.post = tasks.post "
+    f"({EXTRA}) AND EXISTS (SELECT 1 FROM tasks JOIN jobs AS maker ON maker.post = tasks.post "
     "WHERE tasks.id = links.task AND maker.number NOT IN (SELECT number FROM older) "
     "AND links.task IN (SELECT value FROM json_each(maker.task_ids)))"
 )
@@ -254,7 +254,7 @@ ENTRY_COLUMNS: Final = (
     "WHERE older.number = jobs.number), "
     "(SELECT take.name FROM finals JOIN jobs AS take ON take.number = finals.source "
     "WHERE finals.number = jobs.number), "
-    f"{BESIDE}, "
+    f"{EXTRA}, "
     "(SELECT moves.name FROM moves WHERE moves.number = jobs.number), "
     "CASE jobs.state WHEN 'saved' THEN (SELECT delivered FROM deliveries WHERE job = jobs.number) END, "
     "(SELECT project FROM projects WHERE job = jobs.number)"
@@ -279,7 +279,7 @@ def entry(row: Row, tariffs: Mapping[int, Tariff]) -> JobEntry:
         "unnamed": bool(cells["unnamed"]),
         "stale": bool(cells["stale"]),
         "in_manifest": bool(cells["in_manifest"]),
-        "is_beside": bool(cells["is_beside"]),
+        "is_extra": bool(cells["is_extra"]),
         "tariff": tariffs[cells["tariff"]],
         "state": State(cells["state"]),
         "crashes": cells["crashes"] or 0,
@@ -337,7 +337,7 @@ def as_json(value: object) -> str:
 
 def damage(what: str) -> JournalError:
     """Return the error for a damaged part of the journal."""
-    return JournalError(f"the journal is damaged: {what} cannot be what stands there; {REMEDY}")
+    return JournalError(f"the journal is damaged: {what} cannot be right; {REMEDY}")
 
 
 def _list(cell: str | None, what: str) -> list[object]:

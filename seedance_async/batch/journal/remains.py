@@ -70,9 +70,9 @@ def check_results_are_known(directory: Path, knows: Callable[[str], bool]) -> No
         key = facts.get("idempotency_key")
         if facts.get("task_ids") and isinstance(key, str) and not knows(key):
             raise JournalError(
-                f"{RESULTS} tells of {facts.get('name')!r:.80}, paid under the key {key:.40}, and {JOURNAL} "
-                "knows nothing of it: it is an older copy, or another batch's, and would pay again. Put the "
-                f"one that belongs to {RESULTS} in its place, or take another directory"
+                f"{RESULTS} lists {facts.get('name')!r:.80}, paid under the key {key:.40}, and {JOURNAL} "
+                "does not know it: the journal is an older copy, or another batch's, and would pay again. Put "
+                f"the journal that belongs to {RESULTS} in its place, or use another directory"
             )
 
 
