@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from seedance_async.batch import results
+from seedance_async.batch.journal.remains import RESULTS
 from seedance_async.batch.states import State
 from seedance_async.logs import Log
 
@@ -37,7 +38,7 @@ class Delivery:
         try:
             await self._journal.do(results.add, self._directory, entry)
         except OSError as problem:  # only a copy of the journal; rewritten at the end of the run
-            log.warning("%s is not in %s: %s", entry.name, results.RESULTS, problem)
+            log.warning("%s is not in %s: %s", entry.name, RESULTS, problem)
         if not await self._stream.deliver(results.result(entry, self._directory, error=error)):
             log.debug("%s ended after its caller had left", entry.name)
 

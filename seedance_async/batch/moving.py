@@ -15,6 +15,7 @@ from anyio import to_thread
 
 from seedance_async.batch import file_moves, results
 from seedance_async.batch.file_paths import path_of
+from seedance_async.batch.journal.remains import RESULTS
 from seedance_async.batch.names import Template
 from seedance_async.errors import DownloadError
 from seedance_async.fault_points import fault_point
@@ -157,4 +158,4 @@ class Mover:
         try:
             await self._journal.do(results.add, self._directory, entry)
         except OSError as problem:
-            log.warning("%s is not in %s: %s", entry.name, results.RESULTS, problem)
+            log.warning("%s is not in %s: %s", entry.name, RESULTS, problem)

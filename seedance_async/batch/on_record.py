@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Final
 from anyio import to_thread
 
 from seedance_async.batch import pages, results
+from seedance_async.batch.journal.remains import RESULTS
 from seedance_async.batch.ledger import Ledger
 from seedance_async.batch.pages import PAGE
 from seedance_async.batch.queue import Post
@@ -97,7 +98,7 @@ async def rewrite_results(journal: Journal, directory: Path) -> None:
         if rewriting.stale:
             log.warning("%s", _stale(rewriting.stale))
     except OSError as problem:  # only a copy of the journal; the lines appended so far are kept
-        log.warning("%s could not be rewritten: %s", results.RESULTS, problem)
+        log.warning("%s could not be rewritten: %s", RESULTS, problem)
 
 
 def _stale(names: list[str]) -> str:

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Final
 from seedance_async.batch.cells import ASKED_SEED
 from seedance_async.batch.jobs import JobResult
 from seedance_async.batch.journal.records import as_json
+from seedance_async.batch.journal.remains import RESULTS
 from seedance_async.batch.trials import mismatches_of
 from seedance_async.errors import SeedanceError, TaskFailedError, UnexpectedReplyError
 from seedance_async.safe_files import OWNER, append, create, replacing
@@ -28,7 +29,6 @@ if TYPE_CHECKING:
     from seedance_async.batch.journal import JobEntry, Store
     from seedance_async.models import Task
 
-RESULTS: Final = "results.jsonl"
 PAGE: Final = 500
 
 

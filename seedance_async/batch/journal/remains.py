@@ -71,7 +71,7 @@ def check_results_are_known(directory: Path, knows: Callable[[str], bool]) -> No
         if facts.get("task_ids") and isinstance(key, str) and not knows(key):
             raise JournalError(
                 f"{RESULTS} lists {facts.get('name')!r:.80}, paid under the key {key:.40}, and {JOURNAL} "
-                "does not know it: the journal is an older copy, or another batch's, and would pay again. Put "
+                "does not know it: the journal is an older copy or another batch's, and would pay again. Put "
                 f"the journal that belongs to {RESULTS} in its place, or use another directory"
             )
 
