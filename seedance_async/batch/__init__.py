@@ -1,6 +1,6 @@
-"""Bulk runs: many jobs into one directory, each paid once and none lost.
+"""Batches: many jobs run into one directory; each job is paid once, and no paid result is lost.
 
-From the bottom up: ``states``, ``keys``, ``ledger`` and ``names`` decide and touch nothing; ``journal`` is
-the durable record; ``manifest`` and ``intake`` bring jobs into it; ``feed`` and ``run`` take them through the
-API; ``saving`` and ``results`` put down what came of them; ``runner`` is the door.
+From the bottom up: ``states``, ``keys``, ``ledger`` and ``names`` are pure; ``journal`` is the durable
+record; ``manifest`` and ``intake`` store jobs in it; ``queue``, ``sending`` and ``run`` take them through the
+API; ``saving`` and ``results`` store the results; ``runner`` is the public interface.
 """

@@ -1,8 +1,8 @@
-"""The check that a batch goes on under the account that it was begun with.
+"""The check that a batch continues with the account with which it began.
 
-A journal knows the account of its last run. Another one may be the same by another key or another address,
-which a few of the batch's tasks show: an account finds its own. A sandbox may have been started anew since,
-without a memory of what it accepted; its polls would be answered 404 until nobody waits any more.
+A journal stores the API key's fingerprint and the origin of its last run. Another key or origin may belong to
+the same account; polling a few of the batch's tasks shows it, because an account finds only its own tasks. A
+sandbox may have been restarted without its state; then every poll would be answered with 404.
 """
 
 from __future__ import annotations
@@ -21,22 +21,25 @@ if TYPE_CHECKING:
     from seedance_async.client import SeedanceClient
 
 PROBES: Final = 3
-"""Tasks that are asked for to see whether another key belongs to the same account."""
+"""Number of tasks that are polled to find out whether another key belongs to the same account."""
 
 
 async def check_account(
     client: SeedanceClient, journal: Journal, directory: Path, *, pay_twice: bool = False
 ) -> str:
-    """Whose key the client has, once it is sure that the batch is of the same account.
+    """Check that the batch belongs to the client's account.
 
     Args:
-        client: open.
-        journal: of the batch.
-        directory: of the batch.
+        client: an open client.
+        journal: the batch's journal.
+        directory: the batch directory.
         pay_twice: whether jobs that may be paid under another key may be paid again.
 
+    Returns:
+        The client's account: origin and fingerprint of the key.
+
     Raises:
-        JournalError: it is another one, or may be, and there is something to lose.
+        JournalError: it is or may be another account, and results could be lost or paid twice.
     """
     engine, store = client.running_engine(), journal.store
     account = engine.account
@@ -48,9 +51,9 @@ async def check_account(
         probes = await journal.do(store.accepted_ids, limit=PROBES)
     else:
         probes = await journal.do(store.running_ids, limit=1) if is_of_sandbox(account) else []
-        if probes:  # one 404 may be a replica's lag, or an answer's mistake: it may know others
+        if probes:  # a single 404 may be due to a lagging replica: try others, too
             probes += await journal.do(store.accepted_ids, limit=PROBES)
-    is_same = known == account  # then a poll that fails otherwise is the run's to deal with
+    is_same = known == account  # then polls that fail in other ways are left to the run
     if probes and not await finds_one(client, probes, unless_known=is_same):
         message = f"{here} does not know the tasks of the batch in {directory}"
         raise JournalError(f"{message}: {advice(known, account)}")
@@ -65,11 +68,11 @@ async def check_account(
 
 
 def advice(begun: str, now: str) -> str:
-    """What to do about a batch that was begun with one account and meets another. Pure.
+    """Return advice for a batch that began with one account and continues with another. Pure.
 
     Args:
-        begun: the account as the journal has it, ``ORIGIN DIGITS``.
-        now: the client's, in the same form.
+        begun: the account in the journal, ``ORIGIN FINGERPRINT``.
+        now: the client's account, in the same form.
     """
     (began_at, first_key), (_, key) = begun.rsplit(" ", 1), now.rsplit(" ", 1)
     if is_of_sandbox(begun) != is_of_sandbox(now):
@@ -84,20 +87,23 @@ def advice(begun: str, now: str) -> str:
 
 
 def _name(begun: str, now: str) -> str:
-    """What the client talks to, beside what the batch was begun with."""
+    """Return the name of the client's account or sandbox for a message."""
     origin, key = now.rsplit(" ", 1)
     same_key = key == begun.rsplit(" ", 1)[1]
     return f"the sandbox at {origin}" if same_key and is_of_sandbox(now) else f"this API key, at {origin},"
 
 
 def is_of_sandbox(account: str) -> bool:
-    """Whether an account, as a journal has it, is a sandbox's. Pure."""
+    """Whether an account, in the form of the journal, belongs to a sandbox. Pure."""
     origin = urlsplit(account.rsplit(" ", 1)[0])
     return is_sandbox(origin.scheme, origin.hostname or "")
 
 
 async def finds_one(client: SeedanceClient, task_ids: Sequence[str], *, unless_known: bool) -> bool:
-    """Whether the account has one of these tasks; ``unless_known``: also where no answer says that not."""
+    """Whether the account has one of these tasks.
+
+    With ``unless_known``, errors other than 404 count as found; otherwise they are raised.
+    """
     for task_id in task_ids:
         if await _finds(client, task_id, unless_known=unless_known):
             return True
@@ -105,7 +111,7 @@ async def finds_one(client: SeedanceClient, task_ids: Sequence[str], *, unless_k
 
 
 async def _finds(client: SeedanceClient, task_id: str, *, unless_known: bool) -> bool:
-    """Whether the account has a task; ``unless_known``: also where no answer says that it has not."""
+    """Whether the account has a task; see ``finds_one``."""
     try:
         await client.get_task(task_id)
     except NotFoundError:

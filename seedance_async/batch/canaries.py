@@ -1,17 +1,18 @@
-"""The canaries of one run: of each kind one job goes alone, and the others wait for what comes of it.
+"""The canaries of one run: one job of each kind is sent alone, and the others wait for its result.
 
     unproven ──sent──> out ──saved, as asked──> proven
       ^                 │ └──saved, otherwise─> mismatch: the run stops
       └──not made───────┤
                         └──no known end──────> held: nothing more of the kind is sent in this run
 
-A canary that failed or was refused says nothing about what is delivered, so the next job of its kind is the
-canary. One whose outcome is unknown may be paid, or become it: nothing is paid beside it, and the next run
-asks for it again. What is saved already, by whatever run, is not paid for once more: of it the newest result
-is the canary, as it shows what is delivered now. An older take, or a job that is gone, shows nothing: it was
-made anew, or is not wanted. And a mismatch stops a run only if there is something of its kind to be sent.
+If a canary failed or was refused, nothing is known about the delivery, and the next job of its kind becomes
+the canary. If its outcome is unknown, it may be paid: nothing else of its kind is sent, and the next run
+replays or polls it. If a result of the kind is saved already, by any run, the newest one serves as the canary
+and no other is paid. Older takes and jobs removed from the manifest do not count. A mismatch stops a run only
+if there is something of its kind to be sent.
 
-Where the delivery is accepted, one job still goes alone, but nothing stops or holds the others.
+If the delivery is accepted (``accepts``), one job still goes alone, but no mismatch stops or holds the
+others.
 
 Pure.
 """
@@ -31,16 +32,16 @@ if TYPE_CHECKING:
 
 
 SHOWN: Final = 5
-"""Canaries that are named in a message."""
+"""Most canaries that are named in a message."""
 
 
 @define
 class Canaries:
-    """Which kinds are proven, and what is under way to prove others.
+    """The kinds that are proven, and the canaries that are under way.
 
     Attributes:
-        is_on: whether there are canaries at all; else everything is let through.
-        accepts: whether a mismatch stops nothing.
+        is_on: whether canaries are used; if not, every job may be sent.
+        accepts: whether mismatches are accepted and do not stop the run.
     """
 
     is_on: bool = False
@@ -57,17 +58,17 @@ class Canaries:
         return self.is_proven(kind) or not (kind in self._held or kind in self._out.values())
 
     def is_proven(self, kind: Kind) -> bool:
-        """Whether jobs of this kind need not go alone."""
+        """Whether jobs of this kind need not be sent alone."""
         return not self.is_on or kind in self._proven
 
     @property
     def are_out(self) -> bool:
-        """Whether the end of a canary is awaited."""
+        """Whether a canary is under way."""
         return bool(self._out)
 
     @property
     def error(self) -> CanaryError | None:
-        """What is told of the mismatches; None while there are none that stop the run."""
+        """The error that reports the mismatches; None while there are none that stop the run."""
         if not self._mismatches or self.accepts:
             return None
         more = len(self._mismatches) - SHOWN
@@ -78,7 +79,7 @@ class Canaries:
         return error
 
     def holding(self, kinds: Iterable[Kind]) -> CanaryError | None:
-        """Why nothing of these kinds can be sent; None if one of them can."""
+        """Return why nothing of these kinds can be sent; None if one of them can."""
         waiting = set(kinds)
         if any(map(self.lets, waiting)):
             return None
@@ -86,7 +87,7 @@ class Canaries:
         return CanaryError("; ".join(reasons[:SHOWN])) if reasons else None
 
     def sent(self, number: int, kind: Kind) -> None:
-        """A job is handed out; of a kind that is not proven, it is a canary."""
+        """Note that a job is sent; if its kind is not proven, the job is a canary."""
         if not self.is_proven(kind):
             self._out[number] = kind
 
@@ -95,21 +96,21 @@ class Canaries:
         return number in self._out
 
     def not_made(self, number: int) -> None:
-        """A canary failed, was refused or was not sent after all: another one takes its place."""
+        """Note that a canary failed, was refused or was not sent: another job takes its place."""
         self._out.pop(number, None)
 
     def held(self, number: int, reason: str) -> None:
-        """A canary has no end that is known in this run."""
+        """Note that a canary's outcome will not be known in this run."""
         kind = self._out.pop(number, None)
         if kind is not None and not self.accepts:
             self._held[kind] = reason
 
     def found(self, kind: Kind, problems: Sequence[str]) -> None:
-        """What earlier runs have saved is judged; a mismatch counts once something of the kind is to be sent.
+        """Note the judgement of a saved result; a mismatch counts once a job of its kind is to be sent.
 
         Args:
-            kind: of its work.
-            problems: in how far it is not what was asked for; none if it is.
+            kind: its kind.
+            problems: the differences from what was asked for; empty if there are none.
         """
         if self.accepts or not problems:
             self._judged += 1
@@ -118,18 +119,18 @@ class Canaries:
             self._found[kind] = problems
 
     def wanted(self, kind: Kind) -> None:
-        """A job of this kind is to be sent."""
+        """Note that a job of this kind is to be sent."""
         if kind in self._found:
             self._judged += 1
             self._judge(kind, self._found.pop(kind))
 
     def judged(self, number: int, kind: Kind, problems: Sequence[str]) -> None:
-        """A canary is saved, measured and priced.
+        """Note the judgement of a canary that is saved and measured.
 
         Args:
-            number: of the job.
-            kind: of its work.
-            problems: in how far it is not what was asked for; none if it is.
+            number: the number of its job.
+            kind: its kind.
+            problems: the differences from what was asked for; empty if there are none.
         """
         self._out.pop(number, None)
         self._judged += 1

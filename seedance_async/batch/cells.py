@@ -1,7 +1,7 @@
-"""Requests and fields made of text, as the cells of a table and environment variables have them. Pure.
+"""The conversion of text, such as the cells of a table, to the fields of a request. Pure.
 
-A cell is read by the field it belongs to: ``true`` and ``false``, whole numbers, and lists of URLs. What
-cannot be read stays text, and the field's own rule says what is wrong with it.
+Each cell is converted for its field: ``true`` and ``false``, whole numbers, and lists of URLs. Text that
+cannot be converted is kept, and the validation of the field reports it.
 """
 
 from __future__ import annotations
@@ -18,20 +18,20 @@ from seedance_async.models.rules import split_urls
 BOOLEANS: Final = frozenset({"generate_audio", "fixed_lens"})
 INTEGERS: Final = frozenset({"seed", "batch_count", "repeat"})
 LISTS: Final = frozenset({"media_urls", "image_urls"})
-"""How the text of a cell is read; ``duration`` and all others stay text."""
+"""The fields whose text is converted; ``duration`` and all others stay text."""
 
 ASKED_SEED: Final = "asked_seed"
-"""In a line of ``results.jsonl`` the request's own seed, or null; ``seed`` there is the one that was used."""
+"""Field of ``results.jsonl`` with the request's own seed, or null; ``seed`` is the one that was used."""
 
 _BETWEEN_PATHS: Final = re.compile(r"[,;]")
-"""What parts the paths of local files, too; one with a comma or a blank in it stands in a JSON list."""
+"""Separators of local paths besides white space; a path that contains one must be in a JSON list."""
 
 
 def read_request(fields: Mapping[str, object]) -> Request:
-    """The request that a dict, or a row of a table, stands for: ``model`` and the fields by the API's names.
+    """Return the request for a dict or a row of a table with ``model`` and the API's field names.
 
-    Text is read as in a CSV manifest, and an empty one counts as left out, so that ``csv.DictReader``, a form
-    or a spreadsheet can be passed on as they are::
+    Text is converted as in a CSV manifest, and empty text counts as left out, so the rows of
+    ``csv.DictReader``, a form or a spreadsheet can be passed unchanged::
 
         with open("jobs.csv", newline="") as file:
             requests = [read_request(row) for row in csv.DictReader(file)]
@@ -40,7 +40,7 @@ def read_request(fields: Mapping[str, object]) -> Request:
         fields: ``model``, such as ``seedance2``, and fields of that model. None counts as left out.
 
     Raises:
-        ValidationError: with every problem, unknown fields and the names that were probably meant included.
+        ValidationError: with every problem, including unknown fields and suggestions for them.
     """
     given = {name: value for name, value in fields.items() if value is not None and value != ""}
     model = given.pop("model", None)
@@ -51,7 +51,7 @@ def read_request(fields: Mapping[str, object]) -> Request:
 
 
 def cell(name: str, text: str) -> object:
-    """What a cell stands for; what cannot be read stays text, for the field's own rule to name."""
+    """Return the value of a cell for a field; text that cannot be converted is returned unchanged."""
     if name in BOOLEANS:
         return {"true": True, "false": False}.get(text.strip().lower(), text)
     if name == ASKED_SEED and not text.strip():
@@ -64,7 +64,7 @@ def cell(name: str, text: str) -> object:
 
 
 def _json_list(text: str) -> object:
-    """A list in a cell as JSON has it; any other text stays one."""
+    """Decode a cell as JSON; return the text unchanged if that fails."""
     try:
         return wire.loads(text.encode(errors="surrogateescape"))
     except ValueError:
@@ -79,5 +79,5 @@ def _list(text: str) -> object:
 
 
 def _is_path(text: str) -> bool:
-    """Whether it is neither a URL nor a link: either may have commas in it."""
+    """Whether a text is neither a URL nor a link, which may contain commas."""
     return "://" not in text and not text.startswith("$")

@@ -1,12 +1,12 @@
-"""Chart of a batch for its gallery: jobs by state over time, and below them the requests against the limit.
+"""The chart of a batch for its gallery: jobs by state over time, and the requests against the limit.
 
-Everything is counted in slots of the wall clock, which double in length whenever there are too many of them:
-a million jobs cost no more memory than a few hundred. Time in which nothing was counted for longer than a
-period of the limit is left out, so the night between two runs takes no room.
+Events are counted in slots of the wall clock, which double in length whenever there are too many of them, so
+memory does not grow with the batch. Times without events that are longer than the limit's period are left
+out, such as the night between two runs.
 
-The picture is SVG, with classes in place of colours: the gallery's style has those, for light and dark pages.
+The chart is SVG, with classes instead of colours: the gallery's style sheet has light and dark colours.
 
-Pure: instants are seconds of the wall clock since 1970.
+Pure: times are seconds of the wall clock since 1970.
 """
 
 from __future__ import annotations
@@ -30,12 +30,12 @@ FACT: Final = "requests"
 """Name under which the journal keeps the count of requests."""
 
 JOBS: Final = ("saved", "lost", "running", "waiting")
-"""What a job can be, from the bottom of the chart to its top; together they are all jobs, always."""
+"""The states of jobs in the chart, from bottom to top; each job is in exactly one."""
 
 REQUESTS: Final = ("submits", "polls")
 
 MOST_SLOTS: Final = 300
-LAST_SLOT: Final = 2**53  # what is later was never measured, and no float could count it
+LAST_SLOT: Final = 2**53  # larger numbers cannot be valid, nor represented exactly as a float
 
 WIDTH: Final = 1400.0
 JOBS_HEIGHT: Final = 132.0
@@ -46,13 +46,13 @@ TIMES_HEIGHT: Final = 24.0
 
 @frozen
 class Point:
-    """How a batch stood at the end of a slot.
+    """The state of a batch at the end of a slot.
 
     Attributes:
-        slot: its number, from 1970 on.
-        place: of the slot on the axis, in slots from the left.
-        skipped: slots that are left out just before it.
-        counts: its jobs, and the requests of the period that ended then.
+        slot: number of the slot since 1970.
+        place: position of the slot on the axis, in slots from the left.
+        skipped: number of slots left out before it.
+        counts: the jobs in each state, and the requests of the period that ended then.
     """
 
     slot: int
@@ -63,12 +63,12 @@ class Point:
 
 @define
 class Course:
-    """What happened to a batch, counted in slots of time.
+    """The events of a batch, counted in slots of time.
 
     Attributes:
-        limit: the account's.
-        jobs: how many there are.
-        slot: length of a slot, seconds; a second of a period of 60 s at first.
+        limit: the account's rate limit.
+        jobs: number of jobs.
+        slot: length of a slot in seconds; at first a sixtieth of the limit's period.
     """
 
     limit: RateLimit = field(factory=RateLimit)
@@ -77,7 +77,7 @@ class Course:
     _slots: dict[int, Counter[str]] = field(factory=dict, init=False)
 
     def add_job(self, *, sent_at: float | None, ended_at: float | None, lost: bool) -> None:
-        """Take in one job; None stands for what has not happened."""
+        """Add one job; None stands for an event that has not happened."""
         self.jobs += 1
         if sent_at is not None:
             self.count(sent_at, sent=1)
@@ -87,12 +87,12 @@ class Course:
     def count(self, at: float, **events: int) -> None:
         """Count ``submits``, ``polls``, or jobs ``sent``, ``saved`` or ``lost``.
 
-        A count of 0 says no more than that the batch was running.
+        A count of 0 only marks that the batch was running.
         """
         self._add(int(at // self.slot), events)
 
     def points(self) -> list[Point]:
-        """The batch at the end of every slot in which something was counted."""
+        """Return the state of the batch at the end of every slot with events."""
         total: Counter[str] = Counter()
         points: list[Point] = []
         for slot in sorted(self._slots):
@@ -107,20 +107,20 @@ class Course:
         return last.place + 1 + gap - skipped, skipped
 
     def dump(self) -> str:
-        """The requests as the journal keeps them; it knows the jobs by itself."""
+        """Return the counts of requests as JSON, for the journal; those of jobs follow from its rows."""
         rows = [[slot, *(events[name] for name in REQUESTS)] for slot, events in sorted(self._slots.items())]
         return json.dumps([[self.limit.requests, self.limit.period, self.slot], *rows])
 
     @classmethod
     def load(cls, text: str | None, *, limit: RateLimit | None = None) -> Self:
-        """The course with the requests that ``dump`` kept; an empty one if there are none.
+        """Return a course with the requests that ``dump`` stored; an empty one for None.
 
         Args:
-            text: what was kept.
-            limit: the account's, if it is known; else the one that was kept.
+            text: the result of ``dump``.
+            limit: the account's rate limit; None takes the stored one.
 
         Raises:
-            JournalError: what was kept is damaged.
+            JournalError: the text is damaged.
         """
         if text is None:
             return cls(limit or RateLimit())
@@ -142,7 +142,7 @@ class Course:
 
     def _jobs(self, total: Counter[str]) -> dict[str, int]:
         over = total["saved"] + total["lost"]
-        sent = max(total["sent"], over)  # within a slot a job may be counted as over first
+        sent = max(total["sent"], over)  # within a slot, a job's end may be counted before its sending
         running, waiting = sent - over, self.jobs - sent
         return {"saved": total["saved"], "lost": total["lost"], "running": running, "waiting": waiting}
 
@@ -167,7 +167,7 @@ def _counted(slot: object, submits: object, polls: object) -> tuple[int, Mapping
 
 
 def draw(course: Course) -> str:
-    """The chart as SVG; empty if there is nothing to see."""
+    """Return the chart as SVG; empty if there are fewer than two points."""
     points = course.points()
     if len(points) < 2:
         return ""
@@ -190,7 +190,7 @@ def draw(course: Course) -> str:
 def _areas(
     points: Sequence[Point], layers: Sequence[str], *, top: float, height: float, full: float
 ) -> Iterator[str]:
-    """Layers on top of each other. Each is filled down to the ground, so the highest is drawn first."""
+    """Yield stacked areas. Each is filled down to the base line, so the highest is drawn first."""
     ground = top + height
     for count in range(len(layers), 0, -1):
         path = f"M0 {ground:g}"
@@ -217,7 +217,7 @@ def _draw_requests(course: Course, points: Sequence[Point]) -> Iterator[str]:
 
 
 def _pauses(course: Course, points: Sequence[Point]) -> Iterator[str]:
-    """A mark where time is left out, which is between two runs as a rule."""
+    """Yield a mark where time is left out, usually between two runs."""
     for point in points:
         if point.skipped:
             x, text = _x(point, points), format_seconds(point.skipped * course.slot)
@@ -226,7 +226,7 @@ def _pauses(course: Course, points: Sequence[Point]) -> Iterator[str]:
 
 
 def _times(seconds: float, *, bottom: float) -> Iterator[str]:
-    """The time spent running, at each quarter."""
+    """Yield the labels of the time axis, one for each quarter."""
     for quarter in range(1, 5):
         x, anchor = quarter / 4 * WIDTH, "end" if quarter == 4 else "middle"
         text = format_seconds(quarter / 4 * seconds)
@@ -235,7 +235,7 @@ def _times(seconds: float, *, bottom: float) -> Iterator[str]:
 
 
 def _hints(points: Sequence[Point], *, height: float) -> Iterator[str]:
-    """What a tooltip says of every slot."""
+    """Yield the tooltip of every slot."""
     width = WIDTH / _length(points)
     for point in points:
         text = f"{_text(point, JOBS)}; {_text(point, REQUESTS)}".rstrip("; ")

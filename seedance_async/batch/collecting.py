@@ -1,4 +1,4 @@
-"""The ends of a post's jobs: what was found out about their tasks, on disk and in the ledger."""
+"""The recording of the outcomes of a post's tasks, in the journal and in the ledger."""
 
 from __future__ import annotations
 
@@ -20,26 +20,27 @@ if TYPE_CHECKING:
     from seedance_async.batch.sending import Parts
 
 End: TypeAlias = "tuple[JobEntry, SeedanceError | None]"
-"""A job as the journal has it now, and what went wrong."""
+"""A job as the journal has it now, and its error, if any."""
 
 
 class Collector:
-    """Records what became of the tasks of one run."""
+    """Records the outcomes of the tasks of one run."""
 
     def __init__(self, journal: Journal, ledger: Ledger) -> None:
         self._journal = journal
         self._ledger = ledger
 
     async def record(self, post: Post, parts: Parts, outcomes: Sequence[Task | SeedanceError]) -> list[End]:
-        """Put down how each job of a post has ended.
+        """Store how each job of a post has ended.
 
         Args:
-            post: that was accepted.
+            post: an accepted post.
             parts: each job's part of the answer.
-            outcomes: of all tasks, in the order of the parts.
+            outcomes: the outcomes of all tasks, in the order of the parts.
 
         Returns:
-            The jobs. One that the answer names no task for is planned, where that proves it unpaid.
+            The jobs with their errors. A job without a task in the answer is planned again if that proves it
+            unpaid, and uncertain otherwise.
         """
         rest = iter(outcomes)
         by_number = {number: [next(rest) for _ in part.task_ids] for number, part in parts.items() if part}
@@ -65,7 +66,7 @@ class Collector:
         return entry, results.failure_among(tasks, entry)
 
     async def _unfinished(self, job: JobEntry, error: SeedanceError) -> End:
-        """It is paid, and its end was not seen: it stays accepted, and the next run polls again."""
+        """Note that the end of a paid job was not seen: it stays accepted, and the next run polls again."""
         await self._journal.do(self._journal.store.note, job.number, error.message)
         self._ledger.doubt(job.number)
         entry = await self._entry(job.number)
@@ -74,7 +75,7 @@ class Collector:
         return entry, error
 
     async def _left_out(self, job: JobEntry) -> End:
-        """The answer to a shared POST names no task for this job."""
+        """Update the ledger for a job without a task in the answer to its shared POST."""
         entry = await self._entry(job.number)
         if entry.state is State.PLANNED:
             self._ledger.release(job.number)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from seedance_async.batch import results
+from seedance_async.batch.journal.remains import RESULTS
 from seedance_async.batch.states import State
 from seedance_async.logs import Log
 
@@ -31,20 +32,20 @@ class Delivery:
         self._open: set[int] = set()
 
     async def deliver(self, entry: JobEntry, error: SeedanceError | None) -> None:
-        """Deliver a job that has come to its end in this run, or comes no further in it."""
+        """Deliver a job that has ended in this run, or makes no more progress in it."""
         if entry.state in UNENDED:
             self._open.add(entry.number)
         try:
             await self._journal.do(results.add, self._directory, entry)
-        except OSError as problem:  # a copy of the journal only; the end of the run writes it anew
-            log.warning("%s is not in %s: %s", entry.name, results.RESULTS, problem)
+        except OSError as problem:  # only a copy of the journal; rewritten at the end of the run
+            log.warning("%s is not in %s: %s", entry.name, RESULTS, problem)
         if not await self._stream.deliver(results.result(entry, self._directory, error=error)):
             log.debug("%s ended after its caller had left", entry.name)
 
     async def deliver_earlier(self, entry: JobEntry) -> None:
-        """Deliver a job that an earlier run has ended."""
+        """Deliver a job that ended in an earlier run."""
         await self._stream.deliver(results.result(entry, self._directory, earlier=True))
 
     def has_delivered(self, number: int) -> bool:
-        """Whether a job that has not ended was delivered all the same, with the reason."""
+        """Whether a job that has not ended was delivered already, with its error."""
         return number in self._open

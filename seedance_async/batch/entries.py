@@ -1,10 +1,10 @@
-"""The entries of a manifest, whatever it is written in: what is common to all, and the jobs each stands for.
+"""The conversion of a manifest's entries to jobs, the same for all file formats.
 
-Every job has ``model`` and the request's fields under the API's own names, and may have ``name``, ``repeat``
-and ``project``; ``shots`` and ``style``, which become parts of its prompt, see ``prompts.in_manifests``; and
-``lint``, the codes of rules that its prompt is not held to. What a run adds in ``results.jsonl`` is
-recognised and ignored. See ``preamble`` for defaults and assets, and ``matrix`` for entries that stand for
-several jobs.
+Every entry has ``model`` and the request's fields under the API's names. It may have ``name``, ``repeat`` and
+``project``; ``shots`` and ``style``, which become parts of its prompt, see ``prompts.in_manifests``; and
+``lint``, the codes of rules that are not applied to its prompt. The fields that a run adds in
+``results.jsonl`` are ignored. See ``preamble`` for defaults and assets, and ``matrix`` for entries that
+describe several jobs.
 """
 
 from __future__ import annotations
@@ -32,33 +32,33 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 MOST_NAMES: Final = 1_000
-"""Names of jobs that are remembered for messages about names that are not there."""
+"""Most job names that are kept for suggestions in messages about unknown names."""
 
 OWN_FIELDS: Final = ("name", "model", "repeat", "project")
 LINT: Final = "lint"
-"""Codes of rules that an entry's prompt is not held to, such as ``-P15``."""
+"""Field with the codes of rules that are not applied to an entry's prompt, such as ``-P15``."""
 
 RESULT_FIELDS: Final = (
     "state", "task_ids", "idempotency_key", "credits_used", "credits_refunded", "urls", "files", "error",
     "line", "stale", "in_manifest", "older_of", "final_of", "delivered", "mismatches",
 )  # fmt: skip
-"""What a run adds to a job's line in ``results.jsonl``."""
+"""The fields that a run adds to a job's line in ``results.jsonl``."""
 
 
 @frozen
 class Line:
-    """One job of a manifest, or what is wrong with it.
+    """One job of a manifest, or its problems.
 
     Attributes:
-        number: the line where it begins, from 1.
-        place: the number in the name of a job without one: its line, or its place among rows or elements.
+        number: the line where its entry begins, from 1.
+        place: the number in the name of a job without one: its line, or its position among rows or elements.
         job: None if there are problems.
         problems: as ``(field, reason)``.
-        name: of the job, if it has one that can be used, also where the job has problems.
-        model: where it has, as far as that can be read.
-        links: where it has, those to other jobs, each with its field.
+        name: the job's name, if it has a valid one, also if there are problems.
+        model: if there are problems, the model, as far as it can be read.
+        links: if there are problems, the links to other jobs, each with its field.
         files: the local files that it names, with their fields.
-        ignored: the codes of rules that its prompt is not held to.
+        ignored: the codes of rules that are not applied to its prompt.
     """
 
     number: int
@@ -73,18 +73,18 @@ class Line:
 
     @property
     def called(self) -> str:
-        """What to call its job in a message."""
+        """The name of its job for messages."""
         return self.name or f"job-{self.place:06d}"
 
 
 @frozen
 class Spot:
-    """Where an entry stands in its manifest.
+    """The position of an entry in its manifest.
 
     Attributes:
         number: the line where it begins, from 1.
         place: the number in the name of a job without one.
-        prefix: of the fields' names in messages, such as ``[0].`` in an array.
+        prefix: prefix of field names in messages, such as ``[0].`` in an array.
     """
 
     number: int
@@ -92,17 +92,17 @@ class Spot:
     prefix: str = ""
 
     def line(self, problems: Iterable[Problem]) -> Line:
-        """A line with nothing but what is wrong with it."""
+        """Return a line without a job, with these problems."""
         prefixed = tuple((f"{self.prefix}{name}", reason) for name, reason in problems)
         return Line(self.number, place=self.place, problems=prefixed)
 
 
 class Entries:
-    """Makes jobs of the entries of one manifest, in their order.
+    """Converts the entries of one manifest to jobs, in their order.
 
     Args:
         base: the directory that paths of local files are relative to.
-        ignored: codes of rules that no prompt is held to.
+        ignored: codes of rules that are not applied to any prompt.
     """
 
     def __init__(self, base: Path, ignored: frozenset[str] = frozenset()) -> None:
@@ -114,11 +114,11 @@ class Entries:
         self._reported = set[tuple[str, str]]()
 
     def prepare(self, document: Mapping[str, object], spots: Mapping[str, Spot]) -> Iterator[Line]:
-        """Take up defaults and assets, for the entries after them; yields what is wrong with them.
+        """Add defaults and assets for the entries that follow, and yield lines with their problems.
 
         Args:
-            document: with ``defaults``, ``assets`` or both.
-            spots: where these tables begin, by name; of those within them also, as ``defaults.seedance2``.
+            document: has ``defaults``, ``assets`` or both.
+            spots: the positions of these tables by name, also of nested ones, such as ``defaults.seedance2``.
         """
         found, problems = preamble.read(document)
         self._preamble = self._preamble.extended(found)
@@ -127,7 +127,7 @@ class Entries:
             yield self._spot(name).line([(name, reason)])
 
     def jobs(self, fields: Mapping[str, object], spot: Spot) -> Iterator[Line]:
-        """The jobs that an entry stands for, or everything that is wrong with it."""
+        """Yield the jobs that an entry describes, or all of its problems."""
         if fields and fields.keys() <= set(PREAMBLE_FIELDS):
             yield from self.prepare(fields, dict.fromkeys(PREAMBLE_FIELDS, spot))
             return
@@ -149,18 +149,19 @@ class Entries:
             if line.problems:
                 yield from self._defaults_at_fault(line, fields, composed, spot)
                 line = self._without_defaults(line, fields, composed, spot)
-            # A matrix may make the same mistake ten thousand times; each of its names is used all the same.
+            # A matrix may repeat the same problem ten thousand times: it is reported once, but every job's
+            # name is still needed.
             yield evolve(line, problems=()) if line.problems in seen else line
             if line.problems:
                 seen.add(line.problems)
 
     @property
     def assets(self) -> Mapping[str, str]:
-        """What each asset stands for, of those that were declared so far."""
+        """The values of the assets that were declared so far."""
         return self._preamble.assets
 
     def _beside_matrix(self, filled: Mapping[str, object], spot: Spot) -> Iterator[Problem]:
-        """What is wrong with an entry whatever its matrix should have put into it."""
+        """Yield the problems of an entry that do not depend on its invalid matrix."""
         plain = {name: value for name, value in filled.items() if name not in MATRIX_FIELDS}
         composed, problems = with_prompt(*preamble.assets_of(plain))
         for name, reason in _job(self._with_files(composed), spot, self._ignored, problems).problems:
@@ -168,13 +169,13 @@ class Entries:
                 yield name, reason
 
     def _spot(self, table: str) -> Spot:
-        """Where a table of defaults or assets is; where the one around it is, for want of its own place."""
+        """Return the position of a table of defaults or assets; if unknown, that of the table around it."""
         return self._spots.get(table) or self._spots.get(table.partition(".")[0]) or Spot(1, 1)
 
     def _defaults_at_fault(
         self, line: Line, own: Mapping[str, object], filled: Mapping[str, object], spot: Spot
     ) -> Iterator[Line]:
-        """What is wrong with a job because of a default: reported once, where the default stands."""
+        """Yield the problems that a default causes, once, at the position of the default."""
         for problem in line.problems:
             table = self._table_of(problem[0], own, filled)
             if table is not None and problem not in self._reported:
@@ -185,7 +186,7 @@ class Entries:
     def _without_defaults(
         self, line: Line, own: Mapping[str, object], filled: Mapping[str, object], spot: Spot
     ) -> Line:
-        """A line with the problems of its own fields, and with hints about the names in them."""
+        """Return a line with the problems of its own fields only, with suggestions for unknown names."""
         mine = [each for each in line.problems if self._table_of(each[0], own, filled) is None]
         hinted = [(name, reason + self._about_names(name, filled)) for name, reason in mine]
         model = filled.get("model")
@@ -204,7 +205,7 @@ class Entries:
         return self._preamble.about_names(filled.get(name), self._names) if name in MEDIA_FIELDS else ""
 
     def _with_files(self, fields: Mapping[str, object]) -> Mapping[str, object]:
-        """The fields, with what names a local file marked as one."""
+        """Return the fields with paths of local files as ``LocalFile`` values."""
         given = [name for name in MEDIA_FIELDS if name in fields]
         files = {name: as_written(fields[name], self._base) for name in given}
         return {**fields, **files} if files else fields
@@ -221,14 +222,14 @@ def _links(fields: Mapping[str, object]) -> Iterator[tuple[str, Link]]:
 
 
 def _media(fields: Mapping[str, object]) -> Iterator[tuple[str, object]]:
-    """What stands where a URL is asked for, each with its field."""
+    """Yield the values of all media fields, each with its field."""
     for name in MEDIA_FIELDS:
         value = fields.get(name)
         yield from ((name, each) for each in (value if isinstance(value, list) else [value]))
 
 
 def _as_asked(fields: Mapping[str, object]) -> Mapping[str, object]:
-    """A line of ``results.jsonl`` with the seed of its request in the place of the one that was used."""
+    """Return a line of ``results.jsonl`` with its request's own seed instead of the one that was used."""
     if ASKED_SEED not in fields:
         return fields
     others = {name: value for name, value in fields.items() if name not in {"seed", ASKED_SEED}}
@@ -239,20 +240,20 @@ def _as_asked(fields: Mapping[str, object]) -> Mapping[str, object]:
 def _job(
     fields: Mapping[str, object], spot: Spot, ignored: frozenset[str], found: Iterable[Problem] = ()
 ) -> Line:
-    """The job that these fields describe, or everything that is wrong with them.
+    """Return a line with the job that these fields describe, or with all of its problems.
 
     Args:
-        fields: of the job, its prompt composed.
-        spot: where it stands.
-        ignored: codes of rules that no prompt is held to.
-        found: what is wrong with it already.
+        fields: the job's fields, with its prompt composed.
+        spot: the position of its entry.
+        ignored: codes of rules that are not applied to any prompt.
+        found: problems that were found before.
     """
     name, model, repeat, project = (fields.get(own) for own in OWN_FIELDS)
     repeat = 1 if repeat is None else repeat
     unusable = list(name_problems(name))
     own_codes, lint_problems = read_codes(fields.get(LINT) or (), LINT)
     problems = [*unusable, *repeat_problems(repeat), *project_problems(project), *lint_problems, *found]
-    line = Line(spot.number, place=spot.place, name=None if unusable else name, ignored=own_codes)  # type: ignore[arg-type]  # text, or there were problems
+    line = Line(spot.number, place=spot.place, name=None if unusable else name, ignored=own_codes)  # type: ignore[arg-type]  # text, or there are problems
     if not isinstance(model, str):
         got = "" if model is None else f"; got {shown(model)}"
         problems.append(("model", f"is required: {', '.join(REQUEST_TYPES)}{got}"))
@@ -264,7 +265,7 @@ def _job(
         job = Job(request, name=name, repeat=repeat, project=project)  # type: ignore[arg-type]  # checked by Job itself
     except ValidationError as error:
         return evolve(line, problems=(*problems, *(each for each in error.problems if each not in problems)))
-    if "state" not in fields:  # a line of results.jsonl was held to them when it was sent
+    if "state" not in fields:  # a line of results.jsonl was checked when it was sent
         problems += [
             ("prompt", f"{each.code}: {each.words}") for each in errors_of(request, ignored | own_codes)
         ]

@@ -1,14 +1,14 @@
-"""The estimate of requests, minutes and credits for a batch, as ranges that say where they come from.
+"""The estimate of requests, minutes and credits for a batch, as ranges.
 
-Time and requests are not calculated but simulated: the schedule itself decides, without a network, about
-tasks whose durations are drawn from what the forecast believes. Eight simulations with other random numbers
-give the range. A deviation has two parts, because a forecast may be wrong about a whole kind: half of the
-variance is common to all tasks of a kind, half is each task's own.
+Time and requests are not calculated but simulated: the real schedule runs without a network, on tasks with
+durations drawn from the forecast. Eight simulations with different seeds give the range. A deviation has two
+parts, because a forecast may be wrong about a whole kind: half of the variance is common to all tasks of a
+kind, half is independent for each task.
 
-A large batch is limited by the account's allowance, not by the tasks, so a simulation of its first
-``MOST_PLAYED`` jobs gives the requests a job, and the rest is multiplied.
+A large batch is limited by the account's rate limit, not by the tasks, so only about ``MOST_PLAYED`` jobs are
+simulated, and their requests per job are extrapolated.
 
-Pure: chance comes from a seed.
+Pure: the random numbers come from fixed seeds.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ ANSWER: Final = 0.5  # s from sending a request to its answer
 
 @frozen
 class Range:
-    """At least so much, at most so much, if it goes as usual."""
+    """The least and the most of several simulations, or a bound on either side."""
 
     low: float
     high: float
@@ -47,10 +47,10 @@ class Range:
 
 @frozen(kw_only=True)
 class Cost:
-    """What the jobs of one tariff cost.
+    """The cost of the jobs of one tariff.
 
     Attributes:
-        price: of each; None if nobody knows.
+        price: price of each job; None if unknown.
     """
 
     tariff: Tariff
@@ -60,16 +60,16 @@ class Cost:
 
 @frozen(kw_only=True)
 class Estimate:
-    """What a batch will take.
+    """The estimate for a batch.
 
     Attributes:
-        jobs: to be submitted.
-        running: submitted already, and not finished.
-        needed: POSTs, and one poll for each task: the fewest requests that can do it.
-        requests: POSTs and polls. More than are needed, as slots of the window that are free are used to
-            poll early: they cost nothing, and results are in hand sooner.
-        seconds: from the first request to the last result.
-        costs: by tariff, the largest group first.
+        jobs: number of jobs to be submitted.
+        running: number of jobs submitted already and not finished.
+        needed: the fewest possible requests: all POSTs, and one poll for each task.
+        requests: POSTs and polls. More than needed, because free slots of the window are used to poll early:
+            that costs nothing and gives results sooner.
+        seconds: time from the first request to the last result.
+        costs: costs by tariff, the largest group first.
     """
 
     jobs: int
@@ -93,13 +93,13 @@ def estimate(
     """Estimate a batch.
 
     Args:
-        waiting: how many jobs of each tariff are to be submitted.
-        posts: in how many POSTs these go out, by what each asks for; None for one a job.
-        running: how many are submitted already; they are taken to have begun just now.
-        forecast: what is believed about durations.
-        limit: the account's.
-        prices: those charged already.
-        recorded: what the account was charged for one task of each kind, in whatever it did before.
+        waiting: number of jobs of each tariff that are to be submitted.
+        posts: number of POSTs for these, by the tariff of each POST; None for one per job.
+        running: number of jobs submitted already; they are assumed to have begun just now.
+        forecast: forecast of durations.
+        limit: the account's rate limit.
+        prices: prices that this batch was charged.
+        recorded: prices of one task of each kind in the account record.
     """
     sizes = sorted(waiting.items(), key=lambda size: -size[1])
     sent = waiting if posts is None else posts
@@ -123,7 +123,7 @@ def _tasks(sizes: Mapping[Tariff, int]) -> int:
 def _simulate_all(
     waiting: Mapping[Tariff, int], running: Mapping[Tariff, int], forecast: Forecast, limit: RateLimit
 ) -> tuple[Range, Range]:
-    """The requests and the seconds of several simulations: the least and the most of each."""
+    """Return the ranges of requests and seconds of several simulations."""
     played, under_way = _sample(waiting), _sample(running)
     more = sum(waiting.values()) - len(played)
     requests, seconds = [], []
@@ -143,21 +143,21 @@ def _simulate_all(
 
 
 def _sample(sizes: Mapping[Tariff, int]) -> list[Tariff]:
-    """About ``MOST_PLAYED`` jobs at most, each tariff in proportion and none left out."""
+    """Return about ``MOST_PLAYED`` jobs at most, in proportion to the tariffs, with at least one of each."""
     share = min(1.0, MOST_PLAYED / max(1, sum(sizes.values())))
     return [tariff for tariff, size in sizes.items() for _ in range(math.ceil(size * share))]
 
 
 @define
 class _RandomDurations:
-    """Durations in one simulation: a deviation common to all tasks of a kind, and each task's own."""
+    """The durations of one simulation: each with a deviation common to its kind, and one of its own."""
 
     belief: Forecast
     chance: random.Random
     common: dict[Kind, float] = field(factory=dict)
 
     def tasks(self, tariff: Tariff) -> list[SimulatedTask]:
-        """The tasks of one POST."""
+        """Return the simulated tasks of one POST."""
         return [SimulatedTask(tariff.kind, self._draw(tariff.kind)) for _ in range(tariff.tasks)]
 
     def _draw(self, kind: Kind) -> float:

@@ -1,8 +1,8 @@
-"""Renaming of the files of a job, each with its sidecar: never over another file, and repeatable at any step.
+"""The renaming of a job's files with their sidecars; it never overwrites other files, and can be repeated.
 
-A file gets its new name as a second one, its sidecar is written anew beside that, and then the old names are
-taken away. So a process that ends in between leaves the file under one of its names at least, and whoever
-repeats the renaming finds which steps are done. A file that somebody has deleted is passed over.
+A file first gets its new name as a second hard link, then its sidecar is written next to it, and then the old
+names are removed. So if the process dies in between, the file has at least one of its names, and a repeated
+renaming finds which steps are done. A deleted file is skipped.
 
 Blocking: call it in worker threads.
 """
@@ -30,13 +30,13 @@ MOST_SIDECAR_BYTES: Final = 1024 * 1024
 def targets(
     directory: Path, files: Sequence[str], wanted: Sequence[str], intended: Sequence[str]
 ) -> list[str]:
-    """The paths that files get: those wanted, or numbered ones where somebody else's file is in the way.
+    """Choose the new paths of files: those wanted, or numbered ones if another file has the name.
 
     Args:
-        directory: of the batch.
-        files: as they are called now, below the directory.
-        wanted: what each of them is to be called.
-        intended: what was chosen before, if anything was; kept as far as it still can be.
+        directory: the batch directory.
+        files: the present paths, below the directory.
+        wanted: the wanted path of each.
+        intended: the paths chosen before, if any; kept if they are still free.
     """
     chosen: list[str] = []
     for place, (file, name) in enumerate(zip(files, wanted, strict=True)):
@@ -49,33 +49,34 @@ def targets(
 
 
 def is_free(directory: Path, file: str, target: str, *, begun: bool = False) -> bool:
-    """Whether a file can be called so, or is already.
+    """Whether a file can get a path, or has it already.
 
     Args:
-        directory: of the batch.
-        file: as it was called before, below the directory.
-        target: what it is to be called.
-        begun: whether it may have been renamed so: then it is what is found there in its place.
+        directory: the batch directory.
+        file: the former path, below the directory.
+        target: the new path.
+        begun: whether the renaming may have been done before: then a file at ``target`` with none at ``file``
+            is this file.
     """
     if file == target:
         return True
     source, aim = directory / file, directory / target
     if os.path.lexists(aim):
         return _are_same(source, aim) or (begun and not os.path.lexists(source))
-    beside = _sidecar(aim)
-    return not os.path.lexists(beside) or _is_same_story(_story(_sidecar(source)), _story(beside))
+    sidecar = _sidecar(aim)
+    return not os.path.lexists(sidecar) or _is_same_story(_story(_sidecar(source)), _story(sidecar))
 
 
 def rename_all(directory: Path, moves: Mapping[str, str], name: str) -> None:
-    """Rename files that can be called so, each with its sidecar.
+    """Rename files to free paths, each with its sidecar.
 
     Args:
-        directory: of the batch.
-        moves: new path by the old one, below the directory.
-        name: of the job, as the sidecars have it from now on.
+        directory: the batch directory.
+        moves: new path by old path, below the directory.
+        name: the job name that is written into the sidecars.
 
     Raises:
-        DownloadError: a file cannot be renamed; whatever is left can be done later.
+        DownloadError: a file cannot be renamed; the call can be repeated later.
     """
     renamed = {Path(file).name: Path(target).name for file, target in moves.items()}
     for file, target in moves.items():
@@ -109,7 +110,7 @@ def _rename(source: Path, target: Path, name: str, renamed: Mapping[str, str]) -
 
 
 def _link(source: Path, target: Path) -> None:
-    """Give a file a second name, if it is there and has it not; on a file system without, another one."""
+    """Give a file a second name, if it exists and does not have it yet; without hard links, rename it."""
     if os.path.lexists(target) or not _is_ours(source):
         return
     try:
@@ -123,7 +124,7 @@ def _link(source: Path, target: Path) -> None:
 
 
 def _is_ours(path: Path) -> bool:
-    """Whether it is a file, or a link that somebody has put in its place; no folder."""
+    """Whether a path is a file or a symbolic link, and not a directory."""
     return path.is_symlink() or path.is_file()
 
 
@@ -139,7 +140,7 @@ def _sidecar(path: Path) -> Path:
 
 
 def _story(sidecar: Path) -> dict[str, object] | None:
-    """What a sidecar says; None for anything else, and for one that is reached through a link."""
+    """Return the content of a sidecar; None if it is a link or not a valid sidecar."""
     with suppress(OSError, ValueError, RecursionError):
         handle = os.open(sidecar, os.O_RDONLY | NOT_THROUGH_LINKS | BINARY)
         with os.fdopen(handle, "rb") as file:
@@ -151,7 +152,7 @@ def _story(sidecar: Path) -> dict[str, object] | None:
 
 
 def _is_same_story(one: dict[str, object] | None, other: dict[str, object] | None) -> bool:
-    """Whether two sidecars are of one file; the first may be gone already."""
+    """Whether two sidecars belong to the same file; the first may be deleted already."""
     if other is None:
         return False
     return one is None or (one["task_id"], one.get("sha256")) == (other["task_id"], other.get("sha256"))
@@ -164,7 +165,7 @@ def _numbered(path: str) -> Iterator[str]:
 
 
 def _check_inside(directory: Path, *files: str) -> None:
-    """See that no link takes a file out of the directory.
+    """Check that no symbolic link leads out of the directory.
 
     Raises:
         DownloadError: one does.

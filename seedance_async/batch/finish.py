@@ -1,12 +1,12 @@
-"""Finals: the kept takes of a batch made again with some fields changed, each as a job of its own.
+"""Finals: new jobs that make the kept takes of a batch again with some fields changed.
 
-A final asks for what its take was made of, with the changed fields and the seed of the take, where the model
-has one. Pictures have none, nor have clips of the ``mini`` tier and of the ``real`` channel: drafts that are
-to be finished are best made at ``standard`` 720p. That the same seed shows the same scene at another tier or
-resolution is a hope; the vendor promises nothing of it.
+A final has the request of its take, with the changed fields and the seed of the take, if the model has a seed
+field. Pictures have none, nor do clips of the ``mini`` tier and the ``real`` channel: drafts to be finished
+are best made at ``standard`` 720p. The vendor does not promise that the same seed gives the same scene at
+another tier or resolution.
 
-A final is called ``NAME-final``. Its name and its request are its identity, as of any job: asked for once
-more it is the same job, and with other fields it is an edited one.
+A final is named ``NAME-final``. Like any job it is identified by its name and request: the same order again
+gives the same job, and other fields make it an edited one.
 
 Pure.
 """
@@ -34,13 +34,13 @@ from seedance_async.suggestions import suggestion
 SUFFIX: Final = "-final"
 LARGEST_SEED: Final = 2**32 - 1
 SHOWN: Final = 5
-"""Names in a message."""
+"""Most names in a message."""
 
 DERIVED: Final = ("mode", "type")
-"""Fields that follow from the media, where these are changed."""
+"""Fields that are derived again if media fields are changed."""
 
 CHANCE: Final = frozenset({"quality_tier", "channel", "resolution", "aspect_ratio", "duration"})
-"""Fields beside which a seed may mean something else."""
+"""Fields whose change may give another scene for the same seed."""
 
 _FIELDS: Final = sorted({at.name for kind in REQUEST_TYPES.values() for at in attrs.fields(kind)})
 _FINAL: Final = re.compile(r".+-final(?:-[0-9]+)?(?:-(?:take|before-edit)(?:-[0-9]+)?)*", re.DOTALL)
@@ -48,15 +48,16 @@ _FINAL: Final = re.compile(r".+-final(?:-[0-9]+)?(?:-(?:take|before-edit)(?:-[0-
 
 @frozen(kw_only=True)
 class KeptTake:
-    """A take that is kept, as it was asked for.
+    """A kept take, with its request.
 
     Attributes:
-        name: of its job now.
-        fields: of its request, by the API's names; links and local files in them as in the journal.
-        number: of its job in the journal.
-        files: its local files: by what stands for the content in the fields, the path.
-        faults: why no final of it can be made, whatever fields are changed, as field and reason.
-        seed: that the API reported, or that was asked for; None if no seed is known.
+        name: the present name of its job.
+        model: its model.
+        fields: the request's fields by the API's names; links and local files are as in the journal.
+        number: the number of its job in the journal.
+        files: its local files: the path, by content reference in the fields.
+        faults: reasons why no final of it can be made at all, as field and reason.
+        seed: the seed that the API reported, or that was requested; None if unknown.
     """
 
     name: str
@@ -70,15 +71,15 @@ class KeptTake:
 
 @frozen(kw_only=True)
 class Finals:
-    """The jobs that finish kept takes.
+    """The finals of kept takes.
 
     Attributes:
-        jobs: in the order of the takes.
-        takes: what each of them is made of.
-        seeded: how many of them have their take's seed.
-        without_field: names of takes whose finals have no field for a seed.
-        without_seed: names of takes of which no seed is known.
-        so_already: names of takes that are made with these very fields; nothing is to be made of them.
+        jobs: the finals, in the order of the takes.
+        takes: the take of each final.
+        seeded: number of finals with the seed of their take.
+        without_field: names of takes whose finals have no seed field.
+        without_seed: names of takes whose seed is unknown.
+        so_already: names of takes that already have these field values; they get no final.
     """
 
     jobs: tuple[Job, ...]
@@ -90,10 +91,10 @@ class Finals:
 
 
 def parse_changes(texts: Iterable[str]) -> dict[str, object]:
-    """The changed fields that ``FIELD=VALUE`` texts stand for; values are read as the cells of a CSV are.
+    """Return the changed fields of ``FIELD=VALUE`` texts; values are converted like cells of a CSV file.
 
     Raises:
-        ConfigurationError: with everything that is wrong.
+        ConfigurationError: with every problem.
     """
     changes: dict[str, object] = {}
     problems = []
@@ -115,14 +116,14 @@ def parse_changes(texts: Iterable[str]) -> dict[str, object]:
 
 
 def field_fault(name: object) -> str | None:
-    """Why a word is no field that can be changed; None if it is one."""
+    """Return why a field cannot be changed; None if it can."""
     if name in {"name", "model", "repeat", "project"}:
         return "cannot be changed: a final is a job of its own, of the same model"
     return None if name in _FIELDS else f"is not a field of a request{suggestion(str(name), _FIELDS)}"
 
 
 def changes_fault(changes: object) -> str | None:
-    """Why something is no mapping of changed fields; None if it is, or is None."""
+    """Return why a value is not a mapping of changed fields; None if it is one, or is None."""
     if changes is None:
         return None
     if not isinstance(changes, Mapping) or not changes:
@@ -131,7 +132,7 @@ def changes_fault(changes: object) -> str | None:
 
 
 def seed_of(tasks: Sequence[Task], fields: Mapping[str, object]) -> int | None:
-    """The seed of a take: the one that the API reports, else the one that was asked for; None if unknown."""
+    """Return the seed that the API reported for a take, or else the requested one; None if unknown."""
     reported = [task.output.seed for task in tasks if isinstance(task.output, VideoOutput)]
     for seed in (*reported, fields.get("seed")):
         if isinstance(seed, int) and not isinstance(seed, bool) and 0 <= seed <= LARGEST_SEED:
@@ -140,12 +141,12 @@ def seed_of(tasks: Sequence[Task], fields: Mapping[str, object]) -> int | None:
 
 
 def finishing_jobs(takes: Iterable[KeptTake], changes: Mapping[str, object]) -> Finals:
-    """The jobs that make takes again with changed fields, named ``NAME-final``.
+    """Return the jobs that make takes again with changed fields, named ``NAME-final``.
 
     Raises:
-        ValidationError: a take cannot be made again, or a changed request breaks a rule; with every problem,
-            each with the names it is of. None is made then: which are worth paying for without the others,
-            nobody knows but who keeps them.
+        ValidationError: a take cannot be made again, or a changed request is invalid; with every problem, and
+            the takes it applies to. Then no final is made: only the user can decide whether some of them are
+            worth paying for without the others.
     """
     made = _made(takes, changes)
     new = [each for each in made if each.is_new]
@@ -161,19 +162,19 @@ def finishing_jobs(takes: Iterable[KeptTake], changes: Mapping[str, object]) -> 
 
 
 def is_final(name: str) -> bool:
-    """Whether a job that stands in no manifest was made by finishing another, by its name."""
+    """Whether the name of a job that is not in the manifest has the form of a final's."""
     return _FINAL.fullmatch(name) is not None
 
 
 def final_names(
     wanted: Sequence[tuple[str, bytes]], known: Mapping[str, bytes], listed: Collection[str]
 ) -> list[str]:
-    """The names of finals: each as on record, where the same was asked for before; else one that is free.
+    """Return the names of finals: that of a known final with the same request, or else a free one.
 
     Args:
-        wanted: for each final the name it should have, and the digest of its request.
-        known: digests of the finals on record, by their names.
-        listed: folded names of jobs that the manifest has; none of them is given.
+        wanted: for each final the wanted name and the digest of its request.
+        known: digests of the known finals, by name.
+        listed: folded names of jobs that the manifest lists; they are not used.
     """
     names: dict[int, str] = {}
     used = set(listed)
@@ -189,51 +190,53 @@ def final_names(
 
 
 def _own_name(name: str, same: Sequence[str], used: Collection[str]) -> str | None:
-    """The name that a final should have, if it is that of one on record that asks for the same."""
+    """Return the wanted name if a known final of this name has the same request."""
     return name if name in same and fold(name) not in used else None
 
 
 def _name_of_the_same(_: str, same: Sequence[str], used: Collection[str]) -> str | None:
-    """The name of any other final on record that asks for the same."""
+    """Return the name of any other known final with the same request."""
     return next((each for each in same if fold(each) not in used), None)
 
 
 def _new_name(name: str, _: Sequence[str], used: Collection[str]) -> str | None:
-    """A name that nothing has."""
+    """Return a free name."""
     return next(each for each in _numbered(name) if fold(each) not in used)
 
 
 def notes(finals: Finals, changes: Mapping[str, object]) -> list[str]:
-    """What a person should know of finals before they are paid for, a line each."""
-    told = []
+    """Return warnings about finals before they are paid for."""
+    warnings = []
     if finals.without_field:
-        told.append(
+        warnings.append(
             f"made without a seed, for which there is no field in pictures, in the mini tier and in the real "
             f"channel, so another scene may come: {shown_names(finals.without_field)}"
         )
     if finals.without_seed:
-        told.append(f"made with a new seed, as none is on record: {shown_names(finals.without_seed)}")
+        warnings.append(f"made with a new seed, as none is on record: {shown_names(finals.without_seed)}")
     if finals.seeded and CHANCE & changes.keys():
-        told.append(
+        warnings.append(
             "that a seed shows the same scene with other fields is a hope, not a promise of the vendor's"
         )
     if finals.so_already:
-        told.append(f"left out, as they are made with these fields already: {shown_names(finals.so_already)}")
-    return told
+        warnings.append(
+            f"left out, as they are made with these fields already: {shown_names(finals.so_already)}"
+        )
+    return warnings
 
 
 def shown_names(names: Sequence[str]) -> str:
-    """Some of the names, and how many more there are."""
+    """Return the first names, and the number of the others."""
     more = f" and {len(names) - SHOWN:,} more" if len(names) > SHOWN else ""
     return f"{', '.join(f'{name:.80}' for name in names[:SHOWN])}{more}"
 
 
 @frozen
 class _Made:
-    """A take, and the job that finishes it.
+    """A take and its final.
 
     Attributes:
-        is_new: whether the job asks for anything that the take did not.
+        is_new: whether the final's request differs from the take's.
     """
 
     take: KeptTake
@@ -247,10 +250,10 @@ class _Made:
 
 
 def _made(takes: Iterable[KeptTake], changes: Mapping[str, object]) -> list[_Made]:
-    """The takes with the jobs that finish them.
+    """Return the takes with their finals.
 
     Raises:
-        ValidationError: with every problem, each with the names it is of.
+        ValidationError: with every problem, and the takes it applies to.
     """
     made: list[_Made] = []
     names_of: dict[tuple[str, str], list[str]] = {}
@@ -265,9 +268,9 @@ def _made(takes: Iterable[KeptTake], changes: Mapping[str, object]) -> list[_Mad
         for problem in problems:
             names_of.setdefault(problem, []).append(take.name)
     if names_of:
-        told = [(name, f"{reason} ({shown_names(names)})") for (name, reason), names in names_of.items()]
+        named = [(name, f"{reason} ({shown_names(names)})") for (name, reason), names in names_of.items()]
         good = [each.take.name for each in made]
-        raise ValidationError([*told, *_way_out(good)], subject="--finish kept")
+        raise ValidationError([*named, *_way_out(good)], subject="--finish kept")
     return made
 
 
@@ -282,7 +285,7 @@ def _finished(take: KeptTake, changes: Mapping[str, object]) -> _Made:
 
 
 def _with_seed(take: KeptTake, fields: Mapping[str, object], *, keeps_seed: bool) -> Request:
-    """The request, with the seed of its take where it may have one."""
+    """Return the request, with the seed of its take if it may have one."""
     if not keeps_seed or take.seed is None:
         return wire.build(take.model, fields)
     try:
@@ -294,7 +297,7 @@ def _with_seed(take: KeptTake, fields: Mapping[str, object], *, keeps_seed: bool
 
 
 def _way_out(good: Sequence[str]) -> Iterator[tuple[str, str]]:
-    """How to finish only the takes with which nothing is wrong, if there are any."""
+    """Yield advice on how to finish only the takes without problems, if there are any."""
     if good:
         way = "none is made as long as one cannot be; --until PATTERN finishes some of the takes, by name"
         yield "until", f"{way}; {shown_names(good)} can be so"
@@ -309,7 +312,7 @@ def _seed(job: Job) -> int | None:
 
 
 def _lacks_seed(take: KeptTake) -> bool:
-    """Whether its model has a field for a seed, and none is known."""
+    """Whether the model has a seed field, and the take's seed is unknown."""
     return take.seed is None and "seed" in {at.name for at in attrs.fields(REQUEST_TYPES[take.model])}
 
 

@@ -1,4 +1,4 @@
-"""The planning of finals into a journal, beside the manifest whose takes they finish."""
+"""The planning of finals in a journal, while the manifest of their takes is read."""
 
 from __future__ import annotations
 
@@ -37,11 +37,11 @@ NONE_KEPT: Final = "nothing is kept: open `seedance review DIR`, keep some takes
 
 @frozen
 class _Known:
-    """The jobs on record that are called as finals are.
+    """The jobs of the journal whose names have the form of a final's.
 
     Attributes:
-        own: digests of the finals, by their names.
-        listed: folded names of those that the manifest has.
+        own: digests of the finals, by name.
+        listed: folded names of those that the manifest lists.
     """
 
     own: Mapping[str, bytes]
@@ -49,7 +49,7 @@ class _Known:
 
     @classmethod
     def of(cls, known: Sequence[Named]) -> Self:
-        """What is known of these."""
+        """Divide these jobs into finals and jobs of the manifest."""
         unlisted = [each for each in known if not each.listed]
         return cls(
             own={each.name: each.digest for each in unlisted if finish.is_final(each.name)},
@@ -61,12 +61,12 @@ class Finishing:
     """The finals that one run is to make.
 
     Args:
-        kept: the picks that keep their takes.
+        kept: the picks of the kept takes.
         changes: the changed fields.
-        pattern: of the names of takes that are finished; None for all that are kept.
+        pattern: pattern of the names of takes to finish; None for all kept takes.
 
     Attributes:
-        numbers: of the jobs, once they are planned and found.
+        numbers: the numbers of the finals' jobs, once ``find`` has found them.
     """
 
     def __init__(self, kept: Sequence[Pick], changes: Mapping[str, object], pattern: str | None) -> None:
@@ -80,17 +80,20 @@ class Finishing:
     def plan(
         self, store: Store, planner: Planner, inspector: Inspector, *, has_store: bool
     ) -> list[LineProblem]:
-        """Plan the finals, all or none; part of reading a manifest whole, in the journal's thread.
+        """Plan the finals, all or none. Runs in the journal's thread, in the transaction of the manifest.
 
         Args:
-            store: of the journal.
+            store: the journal's store.
             planner: has read the manifest.
-            inspector: looks at the local files of the takes.
-            has_store: whether there is a place where these become URLs.
+            inspector: checks the local files of the takes.
+            has_store: whether a media store is configured.
+
+        Returns:
+            The problems of the drafts.
 
         Raises:
             ConfigurationError: there is nothing to finish.
-            ValidationError: with everything that is wrong about the requests; see ``finishing_jobs``.
+            ValidationError: with every problem of the requests; see ``finishing_jobs``.
         """
         known = _Known.of(journal_finals.named_like_finals(store))
         takes = [
@@ -110,9 +113,9 @@ class Finishing:
         return planner.take_finals([_draft(job, take, name) for (job, take), name in named]).problems
 
     def find(self, store: Store) -> None:
-        """Find the numbers of the jobs, and put down what each is made of.
+        """Find the numbers of the finals, and store the take of each.
 
-        They may be renamed ones, which is known when all is read.
+        Called after the manifest is read, because only then renamed jobs are known.
         """
         self.numbers = journal_finals.numbers_of(store, [*self._listed, *self._made])
         journal_finals.note_sources(store, self._made)
@@ -120,7 +123,7 @@ class Finishing:
     def _without_listed(
         self, store: Store, jobs: Sequence[tuple[Job, finish.KeptTake]]
     ) -> list[tuple[Job, finish.KeptTake]]:
-        """The finals without those that the manifest asks for itself, in whatever name: each is one job."""
+        """Return the finals without those whose request the manifest lists, under any name."""
         listed = journal_finals.listed_by_digest(store, [_digest(job) for job, _ in jobs])
         left: list[tuple[Job, finish.KeptTake]] = []
         for job, take in jobs:
@@ -134,7 +137,7 @@ class Finishing:
         return left
 
     def _entries(self, store: Store, known: _Known) -> list[JobEntry]:
-        """The kept takes, without those that are finals themselves or have no output."""
+        """Return the kept takes, without those that are finals or have no output."""
         chosen = self._chosen(store)
         _note_left_out("they are finals themselves", [each for each in chosen if each.name in known.own])
         _note_left_out("nothing came of them", [each for each in chosen if each.state not in HAS_OUTPUT])
@@ -144,7 +147,7 @@ class Finishing:
         return found
 
     def _chosen(self, store: Store) -> list[JobEntry]:
-        """The kept takes whose names match the pattern, if there is one."""
+        """Return the kept takes whose names match the pattern, if there is one."""
         found = list(journal_finals.entries_of(store, (pick.task_ids for pick in self._kept)))
         if not found:
             raise ConfigurationError(NONE_KEPT)
@@ -160,7 +163,7 @@ class Finishing:
 def finishing_of(
     directory: Path | None, changes: Mapping[str, object] | None, pattern: str | None
 ) -> Finishing | None:
-    """What a run with these options finishes; None where it finishes nothing. Blocking.
+    """Return the finals of a run with these options; None if ``changes`` is None. Blocking.
 
     Raises:
         ConfigurationError: nothing is kept, or the picks cannot be read.
@@ -180,7 +183,7 @@ def finishing_of(
 
 
 def chosen(pattern: str | None, finishing: Finishing | None) -> tuple[str | None, Sequence[int] | None]:
-    """What a run sends, as ``Store.choose`` takes it: finals are chosen by their takes' names already."""
+    """Return the arguments of ``Store.choose``: with finals, the pattern was applied to the takes already."""
     return (pattern, None) if finishing is None else (None, finishing.numbers)
 
 
@@ -204,14 +207,14 @@ def _take(store: Store, entry: JobEntry, faults: Sequence[tuple[str, str]]) -> f
 
 
 def _source_faults(store: Store, entry: JobEntry) -> list[tuple[str, str]]:
-    """What a take was made of and is not there any more: a final of anything else is another clip."""
+    """Return the links of a take whose sources have changed: its final would be another clip."""
     reason = "which was made anew or is gone since: keep a take of what is there"
     changed = journal_finals.changed_sources(store, entry.number)
     return [(field_of(entry.body, text), f"takes {text!r:.80}, {reason}") for text in changed]
 
 
 def _file_faults(entry: JobEntry, inspector: Inspector, *, has_store: bool) -> list[tuple[str, str]]:
-    """Why the local files of a take cannot be sent once more."""
+    """Return why the local files of a take cannot be sent again."""
     found: list[tuple[str, str]] = []
     for ref, path in entry.inputs.items():
         fault = inspector.fault(ref, path) if has_store else f"{path!r:.300} {NO_STORE}"

@@ -1,14 +1,14 @@
-"""HTML pages with everything a batch made: clips that play under the pointer, pictures, prompts, failures.
+"""The HTML pages of a batch's gallery: clips that play under the pointer, pictures, prompts and failures.
 
-A page links its files, relative to itself, and holds no more than text: it opens from disk, and the
-directory can be moved or zipped as a whole. Prompts, names and errors are foreign text and may hold markup:
-all of it is escaped, links other than to files at or below the page are dropped, and the content policy lets
-nothing run but this module's own script, which it names by its hash.
+A page contains only text and relative links to its files, so it opens from disk, and the directory can be
+moved or zipped as a whole. Prompts, names and errors are untrusted and may contain markup: all text is
+escaped, links that lead out of the page's directory are dropped, and the content security policy allows only
+this module's script, identified by its hash.
 
-A batch of many thousand jobs becomes many pages, so that neither writing nor reading one needs much memory;
-on a page, clips and pictures are loaded when they come into view. A filter goes along from page to page.
+A large batch is divided into many pages, so that writing or viewing one needs little memory. Clips and
+pictures are loaded when they come into view. A chosen filter is kept from page to page.
 
-Pure: what to show comes in, the page comes out.
+Pure: data in, HTML out.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ from seedance_async.time_format import format_seconds
 
 CLIPS: Final = frozenset({".mp4", ".webm", ".mov", ".mkv"})
 PICTURES: Final = frozenset({".png", ".jpg", ".jpeg", ".webp", ".gif", ".avif", ".heic", ".heif"})
-WIDEST: Final = 3.2  # width to height; beyond it a card would fill a row alone
+WIDEST: Final = 3.2  # width to height; a wider card would fill a row
 NARROWEST: Final = 0.5
 
 _LEGEND: Final = {
@@ -57,17 +57,17 @@ class Card:
     """One job as a page shows it.
 
     Attributes:
-        files: as POSIX paths relative to the page, the main one first.
-        shape: width to height such as ``16:9``; anything else is shown as a square.
-        credits: what was charged; None if not known.
-        refunded: what of it was given back.
-        seconds: how long the server worked on it; None if not known.
-        error: why there are no files, or not all of them.
-        differs: in how far the files are not what was asked for.
-        state: the journal's word; left out, it follows from ``error``.
-        marks: what is to be seen at once, such as that it is gone from the manifest.
-        beside: whether it is no job of the manifest but an older take of one, or gone from it.
-        facts: what else there is to know, by name.
+        files: POSIX paths relative to the page, the main file first.
+        shape: aspect ratio such as ``16:9``; anything else is shown as a square.
+        credits: what was charged; None if unknown.
+        refunded: credits that were refunded.
+        seconds: how long the server worked on it; None if unknown.
+        error: why files are missing.
+        differs: how the files differ from the request.
+        state: the job's state; left out, it follows from ``error``.
+        marks: notes that are always visible, such as that it was removed from the manifest.
+        is_extra: whether it is another take of a job, or was removed from the manifest.
+        facts: further details, by name.
     """
 
     name: str
@@ -84,12 +84,12 @@ class Card:
         default=Factory(lambda self: "saved" if self.error is None else "failed", takes_self=True)
     )
     marks: tuple[str, ...] = ()
-    beside: bool = False
+    is_extra: bool = False
     facts: Mapping[str, str] = field(factory=dict)
 
     @property
     def ratio(self) -> float:
-        """Width to height as a number, within what a card can take."""
+        """Width divided by height, limited to what a card can show."""
         match = _RATIO.fullmatch(self.shape)
         if match is None or int(match[2]) == 0:
             return 1.0
@@ -98,16 +98,16 @@ class Card:
 
 @frozen(kw_only=True)
 class Page:
-    """Which of a gallery's pages a page is.
+    """The facts about a page and its gallery.
 
     Attributes:
-        number: from 1.
-        counts: cards of each state on all pages.
-        beside: how many of them are no jobs of the manifest.
-        credits: charged, of all pages.
-        states: for each page, the states that are found on it.
-        refunded: credits that were given back.
-        of_sandbox: whether credits and times are a sandbox's.
+        number: number of the page, from 1.
+        counts: number of cards in each state, on all pages.
+        credits: credits charged, on all pages.
+        states: for each page, the states on it.
+        refunded: credits refunded, on all pages.
+        of_sandbox: whether credits and times come from a sandbox.
+        extras: number of cards in each state that are not jobs of the manifest.
     """
 
     number: int
@@ -116,38 +116,38 @@ class Page:
     states: Sequence[Iterable[str]]
     refunded: float = 0.0
     of_sandbox: bool = False
-    beside: Mapping[str, int] = field(factory=dict)
+    extras: Mapping[str, int] = field(factory=dict)
 
     @property
     def jobs(self) -> dict[str, int]:
-        """How many jobs of the manifest there are of each state."""
+        """Number of jobs of the manifest in each state."""
         return {
-            state: jobs for state, count in self.counts.items() if (jobs := count - self.beside.get(state, 0))
+            state: jobs for state, count in self.counts.items() if (jobs := count - self.extras.get(state, 0))
         }
 
 
 def whole(cards: Iterable[Card]) -> Page:
-    """The page that is everything."""
+    """Return the facts of a gallery with one page."""
     cards = list(cards)
     counts = Counter(card.state for card in cards)
     used, refunded = sum(card.credits or 0 for card in cards), sum(card.refunded for card in cards)
-    beside = Counter(card.state for card in cards if card.beside)
-    return Page(number=1, counts=counts, credits=used, refunded=refunded, states=[counts], beside=beside)
+    extras = Counter(card.state for card in cards if card.is_extra)
+    return Page(number=1, counts=counts, credits=used, refunded=refunded, states=[counts], extras=extras)
 
 
 def page_name(number: int) -> str:
-    """The file name of a page."""
+    """Return the file name of a page."""
     return "gallery.html" if number == 1 else f"gallery-{number}.html"
 
 
 def render(cards: Iterable[Card], *, title: str, page: Page | None = None, chart: str = "") -> str:
-    """A page as HTML.
+    """Return a page as HTML.
 
     Args:
-        cards: of this page.
-        title: foreign text.
-        page: of several pages; left out, this is the only one.
-        chart: SVG of our own making.
+        cards: the cards of this page.
+        title: untrusted text.
+        page: facts of the page; None if it is the only one.
+        chart: trusted SVG.
     """
     cards = list(cards)
     page = page or whole(cards)
@@ -193,8 +193,8 @@ def _hash(text: str) -> str:
 
 
 def _summary(cards: Sequence[Card], page: Page) -> str:
-    models = Counter(card.model for card in cards if not card.beside)
-    total, others = sum(page.jobs.values()), sum(page.beside.values())
+    models = Counter(card.model for card in cards if not card.is_extra)
+    total, others = sum(page.jobs.values()), sum(page.extras.values())
     words = [f"{total:,} job{'' if total == 1 else 's'}"]
     if len(page.states) == 1 and models:
         words = [f"{count} {model}" for model, count in models.most_common()]
@@ -220,7 +220,7 @@ def _chart(chart: str) -> str:
 
 
 def _filter(page: Page) -> str:
-    """What the page can be narrowed down by."""
+    """Return the buttons and the search field that filter the page."""
     everything = {"": sum(page.counts.values()), **page.counts}
     buttons = "".join(
         f'<button type="button" data-state="{html.escape(state)}" aria-pressed="false">'
@@ -281,7 +281,7 @@ def _picture(card: Card, file: str) -> str:
 
 
 def _details(card: Card, files: Sequence[str]) -> str:
-    """What is not shown before somebody asks."""
+    """Return the details, which are hidden until they are opened."""
     facts = dict(card.facts)
     if card.error is not None:
         facts = {"error": card.error, **facts}
@@ -305,9 +305,9 @@ def _notes(card: Card) -> list[str]:
     return [note for note in notes if note]
 
 
-@lru_cache(maxsize=64)  # a card asks for its few files again and again
+@lru_cache(maxsize=64)  # a card uses the links of its few files several times
 def _link(file: str) -> str:
-    """The file's path as a link that cannot leave the page's directory; empty if it would."""
+    """Return a relative link to a file; empty if it would lead out of the page's directory."""
     path = PurePosixPath(file)
     if not file or path.is_absolute() or ".." in path.parts or "\\" in file:
         return ""

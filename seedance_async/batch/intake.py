@@ -1,8 +1,8 @@
-"""The intake of jobs: from a manifest or a program into the journal.
+"""The intake of jobs from a manifest or a program into the journal.
 
-A manifest is read whole before anything is sent, so that everything wrong with it is said at once; one whose
-bytes are those of the last run is not read again. Jobs from a program are taken as they come, a bounded way
-ahead: its iterable may be endless, or wait for results.
+A manifest is read completely before anything is sent, so that all problems are reported at once; a manifest
+with the same bytes as in the last run is not read again. Jobs from a program are read a bounded way ahead of
+sending: the iterable may be endless, or wait for results.
 """
 
 from __future__ import annotations
@@ -45,18 +45,18 @@ DRIFTS: Final = (
 ADOPTED: Final = "%r is %r renamed: its result is taken over; --no-adopt pays for a new one"
 
 CHUNK: Final = 500
-"""Jobs to a transaction; a sync of the disk for each would take a second for two hundred."""
+"""Jobs per transaction; with one fsync per job, two hundred jobs would take a second."""
 
 STREAM_CHUNK: Final = 100
 
 SHOWN: Final = 10
-"""Renamed jobs of which each is told."""
+"""Most renamed jobs that are logged one by one."""
 
 MOST_PROBLEMS: Final = 10_000
-"""So many problems are listed; a file in which more is wrong is another kind of file."""
+"""Most problems that are listed; a file with more is probably not a manifest."""
 
 MOST_BROKEN: Final = 100_000
-"""Lines without a job that are remembered: a matrix may make one mistake ten thousand times."""
+"""Most invalid lines that are kept; a matrix may repeat one problem ten thousand times."""
 
 
 async def take_manifest(
@@ -68,24 +68,27 @@ async def take_manifest(
     has_store: bool = True,
     lint: BatchLint | None = None,
 ) -> Changes:
-    """Plan every job of a manifest, and the finals that are to be made of its takes.
+    """Plan every job of a manifest, and the finals of its takes.
 
     Args:
-        journal: to plan them in.
+        journal: where they are planned.
         source: path of the manifest.
-        options: whether renamed jobs take over what was made of them, each of which is told; and which rules
-            its prompts are not held to.
-        finishing: makes finals of its takes, if that is asked for.
-        has_store: whether there is a place where local files become URLs.
-        lint: looks at every job as well; then the manifest is read also where it is known.
+        options: whether renamed jobs adopt earlier results, which is logged; and which rules are not applied
+            to prompts.
+        finishing: plans finals of its takes; None for none.
+        has_store: whether a media store is configured.
+        lint: gets every job; then the manifest is read even if it is unchanged.
+
+    Returns:
+        The differences from the manifest of the last run.
 
     Raises:
-        ManifestError: with everything that is wrong, line by line. Nothing was sent.
-        ConfigurationError, ValidationError: of the finals; see ``Finishing.plan``. Nothing was sent.
+        ManifestError: with every problem, line by line. Nothing was sent.
+        ConfigurationError, ValidationError: about the finals; see ``Finishing.plan``. Nothing was sent.
     """
     fingerprint = await to_thread.run_sync(manifest.fingerprint, source) if finishing is None else None
     is_known = fingerprint is not None and fingerprint == await journal.fact("manifest")
-    may_differ = journal.store.has_inputs  # files may have changed where the manifest has not
+    may_differ = journal.store.has_inputs  # local files may have changed although the manifest has not
     if is_known and not may_differ and lint is None:
         return Changes()
     planner = await journal.do(partial(Planner, journal.store, whole=True, adopts=options.adopt))
@@ -96,12 +99,12 @@ async def take_manifest(
         changes = await journal.do(planner.finish, manifest=fingerprint or "")
         if finishing is not None:
             await journal.do(finishing.find, journal.store)
-    except BaseException:  # else a run of another manifest, or of an earlier one, would send what was planned
+    except BaseException:  # otherwise a later run would send what was planned here
         await journal.do(planner.abandon)
         raise
     if changes.drifts:
         log.warning(DRIFTS)
-    renamed = [job for job in planner.adopted if job.before != job.name]  # else only its links are
+    renamed = [job for job in planner.adopted if job.before != job.name]  # of others only links changed
     for job in renamed[:SHOWN]:
         log.warning(ADOPTED, job.name, job.before)
     if len(renamed) > SHOWN:
@@ -141,16 +144,16 @@ async def _take_all(
     if finishing is not None and not problems:
         plan = partial(finishing.plan, has_store=has_store)
         problems += await journal.do(plan, journal.store, planner, inspector)
-    if is_whole:  # else a link may name a job that was not read
+    if is_whole:  # otherwise a link may name a job that was not read
         problems += await journal.do(planner.link_problems, entries.assets)
     problems += await journal.do(planner.input_problems, inspector.gone, has_store=has_store)
     if problems:
-        once = dict.fromkeys(problems)  # the jobs of a matrix have their line and their mistakes in common
+        once = dict.fromkeys(problems)  # the jobs of a matrix share their line and their problems
         raise ManifestError(sorted(once, key=lambda problem: problem[0]), source=str(source))
 
 
 def _looked_at(lines: Iterator[Line], lint: BatchLint | None) -> Iterator[Line]:
-    """The lines, each job of which was looked at on the way."""
+    """Yield the lines, after adding each job to ``lint``."""
     for line in lines:
         if lint is not None and line.job is not None:
             lint.add(line.called, line.job.request, line.ignored)
@@ -188,17 +191,17 @@ async def take_stream(
     at_end: Callable[[Changes], None],
     has_store: bool = True,
 ) -> AsyncIterator[list[int]]:
-    """Plan jobs as they come, and yield the numbers of each handful.
+    """Plan jobs as they come, and yield the numbers of each chunk.
 
     Args:
-        journal: to plan them in.
-        source: of the jobs.
-        at_end: called with what has changed since the last run, once the source is exhausted.
-        has_store: whether there is a place where local files become URLs.
+        journal: where they are planned.
+        source: the jobs.
+        at_end: called with the differences from the last run, once the source is exhausted.
+        has_store: whether a media store is configured.
 
     Raises:
-        ManifestError: a name came twice, a link leads to no job before it, or a local file is no use.
-        ValidationError: something that is no job came.
+        ManifestError: a name was used twice, a link names no earlier job, or a local file cannot be used.
+        ValidationError: an item is not a job or request.
     """
     planner = await journal.do(partial(Planner, journal.store, whole=False))
     inspector = Inspector(await journal.do(journal.store.known_inputs))
@@ -206,11 +209,11 @@ async def take_stream(
     async for chunk in _chunks(source):
         jobs = [(number, _job(item, number)) for number, item in enumerate(chunk, start=place + 1)]
         files = await _files(jobs, inspector, has_store=has_store)
-        asked = chain.from_iterable(
+        drafted = chain.from_iterable(
             drafts(job, line=number, place=number, files=files.get(number)) for number, job in jobs
         )
         place += len(chunk)
-        while some := list(islice(asked, CHUNK)):
+        while some := list(islice(drafted, CHUNK)):
             taken = await journal.do(planner.take, some)
             if taken.problems:
                 raise ManifestError(taken.problems, source="jobs", is_file=False)
@@ -225,7 +228,7 @@ async def take_stream(
 async def _files(
     jobs: Sequence[tuple[int, Job]], inspector: Inspector, *, has_store: bool
 ) -> dict[int, dict[str, tuple[str, str]]]:
-    """The local files of a program's jobs, by the job's number.
+    """Return the local files of a program's jobs, by the job's number.
 
     Raises:
         ManifestError: they cannot be used.
@@ -247,7 +250,7 @@ async def _files(
 async def _chunks(
     source: Iterable[Job | Request] | AsyncIterable[Job | Request],
 ) -> AsyncIterator[list[Job | Request]]:
-    """A handful at a time from a list or generator, one by one from what may have to wait."""
+    """Yield chunks of an ordinary iterable, and single items of an asynchronous one, which may wait."""
     if isinstance(source, AsyncIterable):
         async for item in source:
             yield [item]
@@ -264,7 +267,7 @@ async def _chunks(
 
 
 def _taken(items: Iterator[Job | Request]) -> tuple[list[Job | Request], BaseException | None]:
-    """A handful, and what ended the source in it: what came before a failure is asked for all the same."""
+    """Return a chunk, and the exception that ended the source; the items before it are still used."""
     chunk: list[Job | Request] = []
     try:
         while len(chunk) < STREAM_CHUNK:

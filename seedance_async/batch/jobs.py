@@ -1,4 +1,4 @@
-"""A job of a batch: what is asked for, and what became of it."""
+"""The public values of a batch: a job, and its result."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ FILES = (
     ".jpg",
     ".webp",
 )
-"""How the files of a batch end: a folder of such a name could take the place of one."""
+"""Suffixes of a batch's files: a folder with such a name could conflict with a file."""
 
 
 @frozen
@@ -40,14 +40,15 @@ class Job(Convertible):
     """One generation of a batch.
 
     Attributes:
-        request: what is asked for.
-        name: unique within the batch, differing in more than case; names its files, and a ``/`` in it makes
-            a folder. Left out, it is ``job-000001`` by the job's place.
-        repeat: so many takes of the same request, 1 to 10,000, each a job of its own: ``name``, ``name-2``, …
-        project: whose costs it is in the account's record; else the batch's. No part of what is asked for.
+        request: the request.
+        name: unique within the batch, regardless of case; its files are named after it, and a ``/`` in it
+            makes a folder. Left out, it is ``job-000001`` and so on, by the job's position.
+        repeat: number of takes of the request, 1 to 10,000, each a separate job: ``name``, ``name-2``, …
+        project: the project to which its costs belong in the account record; None for that of the batch. It
+            is not part of the request.
 
     Raises:
-        ValidationError: with everything that is wrong.
+        ValidationError: with every problem.
     """
 
     request: Request
@@ -67,11 +68,11 @@ class Job(Convertible):
             raise ValidationError(problems, subject="Job")
 
     def link(self, output: LinkedOutput, place: int = 1) -> Link:
-        """What this job makes, to stand for a URL in another job of the batch.
+        """Return a link to an output of this job, to be used as a URL in another job of the batch.
 
         Args:
-            output: ``video`` or ``last_frame`` of a clip, ``image`` of a picture.
-            place: which of several pictures, from 1.
+            output: ``video`` or ``last_frame`` for a clip, ``image`` for a picture.
+            place: number of the picture, from 1.
 
         Raises:
             ValidationError: the job has no name, or makes no such output.
@@ -99,7 +100,7 @@ def _request_problems(request: object) -> Iterator[tuple[str, str]]:
 
 
 def name_problems(name: object) -> Iterator[tuple[str, str]]:
-    """Why ``name`` cannot name a job, if so."""
+    """Yield why ``name`` is not a valid job name, if so."""
     if name is None:
         return
     if not isinstance(name, str) or not name.strip():
@@ -113,7 +114,7 @@ def name_problems(name: object) -> Iterator[tuple[str, str]]:
 
 
 def _folder_problems(name: str) -> Iterator[tuple[str, str]]:
-    """Why the ``/`` of a name cannot make folders, if so."""
+    """Yield why the parts of a name with ``/`` cannot be folders, if so."""
     *folders, last = (part.strip() for part in name.split("/"))
     if not last or any(part in {"", ".", ".."} for part in (*folders, last)):
         yield "name", f"has a / that makes no folder: an empty part, . or .. is none; got {shown_url(name)}"
@@ -122,13 +123,13 @@ def _folder_problems(name: str) -> Iterator[tuple[str, str]]:
 
 
 def repeat_problems(repeat: object) -> Iterator[tuple[str, str]]:
-    """Why ``repeat`` is no number of takes, if so."""
+    """Yield why ``repeat`` is not a valid number of takes, if so."""
     if not isinstance(repeat, int) or isinstance(repeat, bool) or not 1 <= repeat <= MAX_REPEAT:
         yield "repeat", f"must be a whole number from 1 to {MAX_REPEAT}; got {repeat!r:.60}"
 
 
 def project_problems(project: object) -> Iterator[tuple[str, str]]:
-    """Why ``project`` cannot be whose costs a job is, if so."""
+    """Yield why ``project`` is not a valid project, if so."""
     if project is None:
         return
     if not isinstance(project, str) or not project.strip() or "\x00" in project:
@@ -139,27 +140,27 @@ def project_problems(project: object) -> Iterator[tuple[str, str]]:
 
 @frozen(kw_only=True)
 class JobResult(Convertible):
-    """What became of a job.
+    """The result of a job.
 
     Attributes:
-        name: of the job.
-        state: where it stands. ``saved`` is the good end; ``planned`` was not sent, and ``error`` says why.
-        model: the API's word for it.
-        task_ids: of the accepted tasks.
-        idempotency_key: the key it was sent under; None if it never was.
-        credits_used: what it was charged; None if nobody said.
-        credits_refunded: what was given back; None if nobody said.
-        urls: the output files at the server, which forgets them sooner or later.
-        files: the output files here.
-        error: why it is not saved, or which of several tasks failed; None if all is well.
-        earlier: True if an earlier run had ended it already.
-        stale: True if something that it was made of was made again since. It is not made again by itself.
-        in_manifest: False if it is gone from the manifest; an older result goes with its job.
-        older_of: the name of the job that it is an older or a further result of; None for a job itself.
-        final_of: the name of the take that it is the final of; None for any other job.
-        seed: that the server says it has used; None if it says none.
-        delivered: what each of ``files`` turned out to be; None for one that could not be measured.
-        mismatches: in how far that is not what was asked for, such as ``720x1280, asked for 1080x1920``.
+        name: the job's name.
+        state: its state. ``saved`` is success; a ``planned`` job was not sent, and ``error`` has the reason.
+        model: the API's name of the model.
+        task_ids: ids of its accepted tasks.
+        idempotency_key: the key under which it was sent; None if it never was.
+        credits_used: credits charged; None if not reported.
+        credits_refunded: credits refunded; None if not reported.
+        urls: URLs of the output files at the server; they expire.
+        files: paths of the saved output files.
+        error: why it is not saved, or which of several tasks failed; None if there is no problem.
+        earlier: True if it ended in an earlier run.
+        stale: True if a source that it was made of was made again since. It is not made again automatically.
+        in_manifest: False if it was removed from the manifest; an older result counts with its job.
+        older_of: the name of the job of which it is an older or a further result; None for a job itself.
+        final_of: the name of the take of which it is the final; None for any other job.
+        seed: the seed that the server reports; None if it reports none.
+        delivered: the measured properties of each of ``files``; None for a file that could not be measured.
+        mismatches: differences from the request, such as ``720x1280, asked for 1080x1920``.
     """
 
     name: str

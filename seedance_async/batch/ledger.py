@@ -1,20 +1,19 @@
-"""The ledger, the arithmetic of credits: what is spent and reserved, and whether a job may be sent.
+"""The ledger: the arithmetic of credits, and the decision whether a job may be sent under the cap.
 
-The law: ``spent + reserved <= cap``. Nobody publishes prices, so they are learned from the answers'
-``credits_used``, for each *tariff* apart. What the next job of a tariff reserves is the highest price seen of
-it, or, before the first and where nothing was charged so far, the highest that is documented.
+The invariant is ``spent + reserved <= cap``. Prices are not published, so they are learned from
+``credits_used`` in the answers, separately for each *tariff*. The next job of a tariff reserves the highest
+price seen for it; if none was seen, or it was 0, the highest price that users have documented.
 
-A price may rise at any POST, so under a cap one POST at a time is on the wire whose price is awaited: the
-next one leaves when the answer is booked, or when it is known that none will come. Where an answer states no
-price, that of the finished task is awaited. A tariff of which nobody knows a price has one job under way at a
-time without a cap, too; under a cap it reserves everything that is left, and is not sent at all if others
-were charged more.
+A price may rise at any POST. So under a cap only one POST whose price is awaited is on the wire at a time:
+the next one is sent when the answer is booked, or when it is known that none will come. If an answer has no
+price, that of the finished task is awaited. A tariff without any known price has one job under way at a time,
+also without a cap; under a cap that job reserves all that is left, and is not sent if others were charged
+more.
 
-A job whose outcome is uncertain keeps its reservation: it may have been paid. The law can be broken by one
-POST only, whose answer charges more than anybody was charged before. Then every reservation of the tariff
-rises with it, and jobs that have not left yet are not covered any more. Where answers are lost, nobody knows
-what was charged: beside so many POSTs without an answer (`MOST_IN_DOUBT`) no new one leaves, until one of the
-tariff is answered, so these can break it, too.
+An uncertain job keeps its reservation, because it may have been paid. The invariant can be broken by a POST
+that is charged more than any before. Then all reservations of the tariff rise, and jobs that were not sent
+yet may no longer be covered. It can also be broken by POSTs whose answers were lost, because their charge is
+unknown: with `MOST_IN_DOUBT` of them, no new POST is sent until one of the tariff is answered.
 
 Pure. Source: the vendor's ``credits_used`` and ``credits_refunded``; prices are not documented.
 """
@@ -32,16 +31,16 @@ if TYPE_CHECKING:
     from collections.abc import Collection, Hashable, Mapping
 
 MOST_IN_DOUBT: Final = 2
-"""New POSTs whose answers were lost for good, beside which a cap allows no other."""
+"""Number of new POSTs with lost answers at which a cap allows no further POST."""
 
 
 class Ledger:
-    """What a batch has spent and may still spend, in credits.
+    """The credits that a batch has spent, has reserved, and may still spend.
 
     Args:
         cap: most credits that the batch may cost; None for no limit.
         spent: credits charged and not refunded so far.
-        prices: the highest price seen of each tariff.
+        prices: the highest price seen for each tariff.
     """
 
     def __init__(
@@ -61,7 +60,7 @@ class Ledger:
         self._assumed: dict[Hashable, float] = {}
 
     def dump(self) -> dict[str, object]:
-        """All of it but the cap as JSON has it, for where several hosts share one; jobs are texts there."""
+        """Return everything but the cap as a JSON document, to share it between hosts (jobs are texts)."""
         return {
             "spent": self.spent,
             "prices": [[_cells(tariff), price] for tariff, price in self.prices.items()],
@@ -74,7 +73,7 @@ class Ledger:
 
     @classmethod
     def load(cls, document: Mapping[str, Any], *, cap: float | None) -> Self:
-        """The ledger that ``dump`` has made a document of, under this cap."""
+        """Return the ledger from a document of ``dump``, with this cap."""
         prices = {_tariff(cells): price for cells, price in document["prices"]}
         ledger = cls(cap=cap, spent=document["spent"], prices=prices)
         ledger._reserved = {job: (_tariff(cells), held) for job, cells, held in document["reserved"]}
@@ -85,7 +84,7 @@ class Ledger:
         return ledger
 
     def will_know(self, tariff: Tariff) -> bool:
-        """Whether an answer is still to come that may let a job of this tariff through."""
+        """Whether an answer is still awaited after which a job of this tariff may be sent."""
         return bool(self._awaited) or tariff in self._first_of
 
     @property
@@ -98,67 +97,67 @@ class Ledger:
         """Credits that are neither spent nor reserved; never below zero, infinite without a cap."""
         return float("inf") if self.cap is None else max(0.0, self.cap - self.spent - self.reserved)
 
-    def affords(self, tariff: Tariff, *, beside: Collection[Hashable] = ()) -> bool:
+    def affords(self, tariff: Tariff, *, same_post: Collection[Hashable] = ()) -> bool:
         """Whether one more job of this tariff may be sent now.
 
         Args:
-            tariff: of the job.
-            beside: the jobs that it would share a POST with.
+            tariff: the job's tariff.
+            same_post: the jobs with which it would share a POST.
         """
-        if self.is_awaiting(beside):
+        if self.is_awaiting(same_post):
             return False
         if tariff not in self.prices and (tariff in self._first_of or self.left <= 0):
             return False
         return self.expects(tariff) <= self.left
 
     def expects(self, tariff: Tariff) -> float:
-        """What a job of this tariff may cost, as far as anybody knows."""
+        """Return the expected price of a job of this tariff, in credits; 0 if unknown."""
         return self.prices.get(tariff) or documented_price(tariff)
 
-    def is_awaiting(self, beside: Collection[Hashable] = ()) -> bool:
-        """Whether the price of some POST has to be known before another one leaves: under a cap only."""
-        return self.cap is not None and (not self._awaited.issubset(beside) or self.is_in_doubt)
+    def is_awaiting(self, same_post: Collection[Hashable] = ()) -> bool:
+        """Whether, under a cap, the price of another POST must be known before the next one is sent."""
+        return self.cap is not None and (not self._awaited.issubset(same_post) or self.is_in_doubt)
 
     @property
     def is_in_doubt(self) -> bool:
-        """Whether so many new POSTs are without an answer that no price is known any more."""
+        """Whether the answers of so many new POSTs were lost that prices count as unknown."""
         return len(self._in_doubt) >= MOST_IN_DOUBT
 
-    def reserve(self, job: Hashable, tariff: Tariff, *, beside: Collection[Hashable] = ()) -> bool:
-        """Hold the price of a job that is about to be sent; False, and nothing held, if it cannot be."""
-        if not self.affords(tariff, beside=beside):
+    def reserve(self, job: Hashable, tariff: Tariff, *, same_post: Collection[Hashable] = ()) -> bool:
+        """Reserve the price of a job that is about to be sent; return False if the cap does not allow it."""
+        if not self.affords(tariff, same_post=same_post):
             return False
         self.hold(job, tariff)
         self.await_price(job)
         return True
 
     def await_price(self, job: Hashable) -> None:
-        """A job that is reserved is about to be sent: its answer says what it costs."""
+        """Note that a reserved job is about to be sent, so its price is awaited."""
         self._awaited.add(job)
 
     def retried(self, job: Hashable) -> None:
-        """An attempt at a job was not charged: it keeps its reservation, and others need not wait for it."""
+        """Note that an attempt was not charged and is repeated: others need not wait for its price."""
         self._awaited.discard(job)
 
     def lost(self, job: Hashable) -> None:
-        """The answer to a new POST was lost: it may be charged, and nobody knows how much.
+        """Note that the answer to a new POST was lost: it may have been charged an unknown amount.
 
         Args:
-            job: the one that stands for the POST.
+            job: the job that stands for the POST.
         """
         if job in self._reserved:
             self._in_doubt[job] = self._reserved[job][0]
 
     def begin_run(self) -> None:
-        """What was lost in earlier runs says nothing about present prices, and holds nobody up."""
+        """Forget the lost answers of earlier runs: they say nothing about present prices."""
         self._in_doubt.clear()
 
     def covers(self, job: Hashable) -> bool:
-        """Whether a job that was reserved may still be sent: the price may have risen since."""
+        """Whether a reserved job may still be sent, as prices may have risen since."""
         return self.cap is None or job not in self._reserved or self.spent + self.reserved <= self.cap
 
     def hold(self, job: Hashable, tariff: Tariff) -> None:
-        """Hold the price of a job that may have been paid already, whether or not it fits."""
+        """Reserve the price of a job that may have been paid already, even if it exceeds the cap."""
         if tariff in self.prices:
             price = self.expects(tariff)
         else:
@@ -170,19 +169,23 @@ class Ledger:
         """Whether the price of a job is reserved."""
         return job in self._reserved
 
-    def hold_ahead(self, jobs: Mapping[Hashable, Tariff], *, beside: Collection[Hashable]) -> bool:
-        """Reserve what other jobs will cost, all of it or nothing.
+    def hold_ahead(self, jobs: Mapping[Hashable, Tariff], *, sources: Collection[Hashable]) -> bool:
+        """Reserve the expected prices of jobs that are sent later, all of them or none.
 
         Args:
-            jobs: to be sent later. Those of an unknown price wait for it to be known.
-            beside: what they are made of; of an unknown price it holds everything that is left.
+            jobs: the jobs. Those without a known price are not reserved.
+            sources: the jobs on which they depend. If one of these has an unknown price, it has reserved all
+                that is left, and gives up as much as is missing.
+
+        Returns:
+            Whether the cap allows it.
         """
         held = {
             job: (tariff, self.expects(tariff)) for job, tariff in jobs.items() if job not in self._reserved
         }
         missing = sum(price for _, price in held.values()) - self.left
         if missing > 0:
-            first = next((job for job in beside if job in self._first_of.values()), None)
+            first = next((job for job in sources if job in self._first_of.values()), None)
             if first is None or self._reserved[first][1] - missing < self.expects(self._reserved[first][0]):
                 return False
             tariff, price = self._reserved[first]
@@ -191,12 +194,12 @@ class Ledger:
         return True
 
     def settle(self, job: Hashable, credits_used: float | None) -> None:
-        """The job was accepted and charged. A job without a reservation changes nothing.
+        """Book the charge of an accepted job. Without a reservation, nothing is booked.
 
         Args:
-            job: one that was reserved.
-            credits_used: what the answer said; None if it said nothing. Then the known price is booked until
-                the tasks tell, see ``conclude``, and an unknown one stays reserved under a cap.
+            job: the job.
+            credits_used: the charge in the answer; None if it had none. Then a known price is booked until
+                the tasks report theirs, see ``conclude``; an unknown one stays reserved under a cap.
         """
         self._in_doubt.pop(job, None)
         if job not in self._reserved:
@@ -217,13 +220,13 @@ class Ledger:
         self.spent += credits_used or 0.0
 
     def conclude(self, job: Hashable, tariff: Tariff, *, booked: float | None, charged: float | None) -> None:
-        """The tasks of a job are final: what they say may be more than what was booked.
+        """Correct the charge of a job whose tasks are final, as these may report another one.
 
         Args:
-            job: that was settled, or is reserved still.
-            tariff: of the job.
-            booked: what the answer to its POST said.
-            charged: the most that any answer said.
+            job: a job that was settled, or is still reserved.
+            tariff: its tariff.
+            booked: the charge in the answer to its POST.
+            charged: the final charge; None if it was never reported.
         """
         self._awaited.discard(job)
         earlier = self._assumed.pop(job, booked)
@@ -236,16 +239,16 @@ class Ledger:
             self.spent += charged - earlier
 
     def doubt(self, job: Hashable) -> None:
-        """The job's outcome stays unknown: its price stays held, but nobody waits to learn it."""
+        """Note that a job's outcome stays unknown: its price stays reserved, but is no longer awaited."""
         self._awaited.discard(job)
         if job in self._reserved:
             self._end_first(job, self._reserved[job][0])
 
     def pay_again(self, *jobs: Hashable) -> float | None:
-        """Count what jobs of unknown outcome may have cost as spent, and hold as much for another attempt.
+        """Book the reserved price of uncertain jobs as spent, and keep it reserved for another attempt.
 
         Returns:
-            What is counted; None, and nothing is, if the cap does not allow as much again.
+            The credits booked; None, without a change, if the cap does not allow that much again.
         """
         held = sum(self._reserved[job][1] for job in jobs)
         if held > self.left:
@@ -254,7 +257,7 @@ class Ledger:
         return held
 
     def release(self, job: Hashable) -> None:
-        """It is proven that the job was not charged. A job without a reservation changes nothing."""
+        """Release the reservation of a job that was proved not to be charged."""
         self._awaited.discard(job)
         self._in_doubt.pop(job, None)
         if job in self._reserved:
@@ -262,20 +265,20 @@ class Ledger:
             self._end_first(job, tariff)
 
     def refund(self, job: Hashable, credits_refunded: float, *, charged: float | None) -> None:
-        """The server gave a job's credits back, at most what it was charged.
+        """Book the refund of a job, at most what it was charged.
 
         Args:
-            job: that failed.
-            credits_refunded: what the server says; 0 if nothing.
-            charged: what the job was charged; None if that was never stated.
+            job: a failed job.
+            credits_refunded: the refund that the server reports; 0 for none.
+            charged: the job's charge; None if it was never reported.
         """
-        if job not in self._reserved:  # what was never booked cannot be given back
+        if job not in self._reserved:  # its charge was booked, or it has none
             self.spent -= min(credits_refunded, charged or 0.0)
         elif 0 < self.expects(self._reserved[job][0]) <= credits_refunded:
-            self.release(job)  # nobody said what it was charged: as much, as far as anybody knows
+            self.release(job)  # the charge is unknown, and the refund covers its expected price
 
     def _learn(self, tariff: Tariff, credits_used: float) -> None:
-        """A job was charged so much: every reservation of its tariff is at least that."""
+        """Update the price of a tariff by a charge, and raise lower reservations of the tariff to it."""
         self._in_doubt = {other: own for other, own in self._in_doubt.items() if own != tariff}
         price = self.prices[tariff] = max(credits_used, self.prices.get(tariff, 0.0))
         for job, (own, held) in self._reserved.items():

@@ -1,14 +1,14 @@
-"""Reader of a batch's input file, a job at a time: JSON lines, CSV, a JSON array, or TOML.
+"""Reader of a batch's input file, one job at a time: JSON lines, CSV, a JSON array, or TOML.
 
-What an entry may have is told in ``entries``; a ``results.jsonl`` is a manifest too.
+``entries`` documents the fields of an entry. A ``results.jsonl`` is also a valid manifest.
 
-Only one job is in memory at a time, so a million lines cost no memory; a JSON array is split into elements as
-it is read. Nothing is raised for what is wrong: problems are yielded in place of jobs, with their line and
-field, so that all of them can be reported at once.
+Only one job is in memory at a time (except for TOML); a JSON array is split into elements as it is read.
+Problems are not raised but yielded instead of jobs, with their line and field, so that all of them can be
+reported at once.
 
-CSV has text only. A cell is read by the field it belongs to: ``true`` and ``false``, whole numbers, and lists
-with blanks, commas or semicolons between the URLs (or a JSON list). An empty cell is left out, and so are
-blank rows. Whether the delimiter is a comma, a semicolon or a tab follows from the header.
+CSV has only text. A cell is converted for its field: ``true`` and ``false``, whole numbers, and lists of URLs
+separated by white space, commas or semicolons (or a JSON list). Empty cells and blank rows are ignored. The
+delimiter (comma, semicolon or tab) is derived from the header.
 """
 
 from __future__ import annotations
@@ -49,12 +49,12 @@ CHUNK_CHARACTERS: Final = 65_536
 def entries_of(
     source: str | PathLike[str], ignored: frozenset[str] = frozenset(), *, base: Path | None = None
 ) -> Entries:
-    """What makes jobs of the entries of a manifest; once it is read, its assets are known to it.
+    """Return the converter of a manifest's entries to jobs, which also collects its assets.
 
     Args:
-        source: path of it.
-        ignored: codes of rules that no prompt is held to.
-        base: the directory that paths of local files are relative to; else the manifest's own.
+        source: path of the manifest.
+        ignored: codes of rules that are not applied to any prompt.
+        base: the directory that paths of local files are relative to; None for the manifest's.
     """
     return Entries(base or base_of(source), ignored)
 
@@ -63,11 +63,11 @@ def read(source: str | PathLike[str], entries: Entries | None = None) -> Iterato
     """Read a manifest; ``-`` is standard input.
 
     Args:
-        source: path of it.
-        entries: makes jobs of its entries; else of its own.
+        source: path of the manifest.
+        entries: converts its entries; None for a new converter.
 
     Raises:
-        ManifestError: it cannot be opened. What is wrong inside it comes out line by line instead.
+        ManifestError: it cannot be opened. Problems of its content are yielded line by line instead.
     """
     with opened(source) as file:
         yield from read_file(file, source, entries)
@@ -76,12 +76,12 @@ def read(source: str | PathLike[str], entries: Entries | None = None) -> Iterato
 def read_file(
     file: io.BufferedReader, source: str | PathLike[str], entries: Entries | None = None
 ) -> Iterator[Line]:
-    """Read a manifest that is open already.
+    """Read a manifest from an open file.
 
     Args:
-        file: at its beginning.
-        source: where it is from, by which its form is told and paths in it are found.
-        entries: makes jobs of its entries; else of its own.
+        file: positioned at its beginning.
+        source: its path, for the file format and for relative paths in it.
+        entries: converts its entries; None for a new converter.
     """
     yield from _reader(source, file)(file, entries or entries_of(source))
 
@@ -89,7 +89,7 @@ def read_file(
 def _reader(
     source: str | PathLike[str], file: io.BufferedReader
 ) -> Callable[[io.BufferedReader, Entries], Iterator[Line]]:
-    """The reader for the file: by its suffix if that is clear, else by how it begins."""
+    """Return the reader for the file, by its suffix or its first bytes."""
     head = file.peek(4096)[:4096].removeprefix(codecs.BOM_UTF8)
     suffix = Path(source).suffix.lower()
     if foreign := _foreign(head):
@@ -108,7 +108,7 @@ def _reader(
 
 
 def _foreign(head: bytes) -> str | None:
-    """What a file is that is no text in UTF-8, by its first bytes, and what to do about it."""
+    """Return why a file is not UTF-8 text, by its first bytes, and what to do about it; None if it may be."""
     if head.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
         return "is UTF-16; save it as UTF-8"
     if head.startswith((b"PK\x03\x04", b"\xd0\xcf\x11\xe0")):
@@ -137,7 +137,7 @@ def _json_lines(file: io.BufferedReader, entries: Entries) -> Iterator[Line]:
 
 
 def _bounded_lines(file: io.BufferedReader) -> Iterator[bytes]:
-    """Each line; of one that is too long, its beginning."""
+    """Yield each line, or the beginning of a line that is too long."""
     while line := file.readline(MAX_LINE_BYTES + 1):
         rest = line
         while not rest.endswith(b"\n") and rest:
@@ -201,10 +201,10 @@ class _ArraySplitter:
         self._decoder = json.JSONDecoder()
 
     def elements(self) -> Iterator[tuple[int, str]]:
-        """Every element's text, and the line at which it begins.
+        """Yield the line at which each element begins, and its text.
 
         Raises:
-            ValueError: the text is no JSON array.
+            ValueError: the text is not a JSON array.
         """
         self._skip("[")
         if self._skip("]", or_else=""):
@@ -230,7 +230,7 @@ class _ArraySplitter:
         return found == token
 
     def _next_token(self) -> str:
-        """The next character that is not white space; empty at the end."""
+        """Move to the next character that is not white space, and return it; empty at the end."""
         while True:
             blank = _BLANK.match(self._buffer, self._at)
             self._move_to(blank.end() if blank else self._at)
@@ -289,7 +289,7 @@ def _table(rows: Rows, entries: Entries) -> Iterator[Line]:
 
 
 def _header(rows: Rows) -> tuple[str, Row | None]:
-    """The delimiter, and the first row that is not blank; None if there is none."""
+    """Return the delimiter, and the first row that is not blank (None if there is none)."""
     given = None
     while line := rows.line():
         if given is None and (found := _DELIMITER_LINE.fullmatch(line)):
@@ -304,7 +304,7 @@ def _header(rows: Rows) -> tuple[str, Row | None]:
 
 
 def _header_problems(columns: tuple[str, ...]) -> Iterator[tuple[str, str]]:
-    """Columns that are no field or several times there, a missing one, and a first row that is no header."""
+    """Yield the problems of a header: unknown, repeated or missing columns, or no header at all."""
     has_model = any("'model'" in _about_column(cell) for cell in columns) or "model" in columns
     if not has_model and not _COLUMNS & set(columns):
         yield "csv", f"{_READ_AS_CSV}, and it begins with {shown_url(columns[0])}. {_OTHERWISE}"
@@ -319,7 +319,7 @@ def _header_problems(columns: tuple[str, ...]) -> Iterator[tuple[str, str]]:
 
 
 def _about_column(cell: str) -> str:
-    """What to add about a word that is no column: the quotes around it, or what was meant."""
+    """Return a hint about an unknown column: wrong quotes around it, or the name that was meant."""
     bare = cell.strip(_QUOTES)
     if bare == cell or bare not in _COLUMNS:
         return suggestion(bare, _COLUMNS)
@@ -337,7 +337,7 @@ def _row_jobs(row: Row, columns: tuple[str, ...], entries: Entries, spot: Spot) 
     cells = {
         name: text
         for name, text in zip(columns, row.cells, strict=False)
-        if text.strip() or name == ASKED_SEED  # that none was asked for says something
+        if text.strip() or name == ASKED_SEED  # empty means that no seed was requested
     }
     if foreign := [name for name, text in cells.items() if _NOT_UTF8.search(text)]:
         return iter([spot.line((name, _SAVE_AS_UTF8) for name in foreign)])
@@ -349,7 +349,7 @@ _ONE_A_LINE: Final = (
     "array [{…}, {…}]"
 )
 _DELIMITER_LINE: Final = re.compile(r"sep=([^\w\s\"]|\t)\r?\n?", re.IGNORECASE)
-"""A first line that Excel understands, and writes no header into."""
+"""A first line that declares the delimiter for Excel, before the header."""
 
 _READ_AS_CSV: Final = "the manifest is read as CSV, whose first row names the columns, as model,prompt does"
 _OTHERWISE: Final = (
@@ -359,7 +359,7 @@ _OTHERWISE: Final = (
 _COMMA_INSIDE: Final = "A cell with the delimiter inside stands in quotes"
 _QUOTES: Final = f"{DOUBLE}{SINGLE}`"
 _LINE_OF_JSON: Final = re.compile(r": line 1 column (\d+) \(char \d+\)$")
-"""Where a text of one line has its fault; the line that it stands at in the manifest is another one."""
+"""The position in an error message of the JSON parser; its line number is not that of the manifest."""
 
 _NOT_UTF8: Final = re.compile(r"[\udc80-\udcff]")
 _SAVE_AS_UTF8: Final = "is not UTF-8; save the file as 'CSV UTF-8'"

@@ -1,11 +1,11 @@
-"""Strict reader of CSV, as RFC 4180 defines it: rows of cells, or what is wrong with a quote and where.
+"""Strict reader of CSV as defined in RFC 4180, which reports wrong quotes with their position.
 
-Each row becomes a paid job, so nothing is guessed. Python's own reader takes a stray quote for text, or lets
-a cell run on over the rows below it, and several jobs become one whose prompt holds them all. Here a quote
-opens a cell or it is refused; a cell that goes on over what looks like rows is refused; and reading goes on
-in the line below, so that whatever else is wrong is found, too.
+Each row becomes a paid job, so nothing is guessed. Python's own reader accepts a stray quote as text, or lets
+a cell continue over the rows below, so that several jobs become one with a wrong prompt. Here a quote must
+open a cell, and a quoted cell that contains what looks like further rows is refused. After a problem, reading
+continues in the next line, so that all problems are found.
 
-Beyond the RFC, because people write so: blanks around a cell are not part of it, inside quotes they are.
+Beyond the RFC, because it is common: blanks around a cell are ignored, except inside quotes.
 
 Only one row is in memory at a time. Pure.
 """
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from collections.abc import Collection, Iterator
 
 DOUBLE: Final = "“”„‟«»"
-"""What word processors make of a double quote."""
+"""Characters that word processors use instead of a double quote."""
 
 SINGLE: Final = "'\u2018\u2019\u201a\u201b"
 
@@ -32,12 +32,12 @@ DOUBLED: Final = 'quote the whole cell and double each " inside it, as in "24"" 
 
 @frozen
 class Row:
-    """One row, or what is wrong with it.
+    """One row, or its problem.
 
     Attributes:
         number: the line where it begins, from 1.
-        cells: without the empty ones at the end, which spreadsheets add; none in a blank row.
-        fault: as ``(place of the cell from 0, reason)``.
+        cells: its cells, without the empty ones at the end, which spreadsheets add; empty for a blank row.
+        fault: the problem as ``(index of the cell from 0, reason)``; None if there is none.
     """
 
     number: int
@@ -50,7 +50,7 @@ class Rows:
 
     Args:
         text: opened with ``newline=""``.
-        longest: characters of the longest row.
+        longest: most characters of a row.
     """
 
     def __init__(self, text: TextIO, *, longest: int) -> None:
@@ -60,23 +60,23 @@ class Rows:
         self._again: deque[str] = deque()
 
     def line(self) -> str:
-        """The next line with its end, empty at the end of all; of one that is too long, its beginning."""
+        """Return the next line with its line end; empty at the end of the text; a long line is cut."""
         line = self._again.popleft() if self._again else self._read()
         self.number += bool(line)
         return line
 
     def unread(self, *lines: str) -> None:
-        """Put the lines back that were read last."""
+        """Put back the lines that were read last."""
         self._again.extendleft(reversed(lines))
         self.number -= len(lines)
 
     def rows(self, delimiter: str, *, words: Collection[str] = (), at: int | None = None) -> Iterator[Row]:
-        """Every row that is left.
+        """Yield all remaining rows.
 
         Args:
-            delimiter: between two cells.
-            words: what may stand in one column, in lower case, by which a swallowed row is recognised.
-            at: the place of that column.
+            delimiter: the character between two cells.
+            words: the possible values of one column, in lower case, to recognise a row inside a cell.
+            at: index of that column.
         """
         while first := self.line():
             yield self._row(first, delimiter, words, at)
@@ -117,7 +117,7 @@ class _Cell:
 
 @define
 class _Parser:
-    """One row as it is read, a line at a time."""
+    """The parser of one row, which gets its lines one by one."""
 
     delimiter: str
     cells: list[_Cell] = field(factory=list[_Cell])
@@ -125,14 +125,14 @@ class _Parser:
 
     @property
     def is_open(self) -> bool:
-        """Whether the last cell goes on in the next line."""
+        """Whether the last cell continues in the next line."""
         return bool(self._open)
 
     def take(self, line: str) -> tuple[int, str] | None:
-        """Read one more line; what is wrong with it, if something is."""
+        """Parse one more line; return its problem, or None."""
         if self._open:
             self._open.append(line)
-            if line.count('"') % 2 == 0:  # nothing of it closes the cell
+            if line.count('"') % 2 == 0:  # no quote in it closes the cell
                 return None
             line = "".join(self._open)
             self._open.clear()
@@ -155,7 +155,7 @@ class _Parser:
             place += 1
 
     def foreign_quote(self) -> tuple[int, str] | None:
-        """The cell that begins with another program's quote, and does not end with one."""
+        """Return the problem of a cell that begins with a wrong quote character and does not end with one."""
         for place, cell in enumerate(self.cells):
             mark = cell.text[:1]
             if cell.quoted or not mark:
@@ -167,14 +167,14 @@ class _Parser:
         return None
 
     def row(self) -> tuple[str, ...]:
-        """The cells' texts."""
+        """Return the texts of the cells, without empty ones at the end."""
         cells = [cell.text for cell in self.cells]
         while cells and not cells[-1].strip():
             cells.pop()
         return tuple(cells)
 
     def _closes_later(self, place: int) -> bool:
-        """Whether it looks as if a cell in single quotes was split at a delimiter inside."""
+        """Whether a cell in single quotes seems to be split at a delimiter inside it."""
         if self.cells[place].text[-1] in SINGLE:
             return False
         later = (cell for cell in self.cells[place + 1 :] if not cell.quoted)
@@ -221,7 +221,7 @@ def _hint(line: str) -> str:
 
 
 def _swallowed(cells: list[_Cell], delimiter: str, words: Collection[str], at: int) -> tuple[int, str] | None:
-    """The cell that holds, below its first line or at its end, what looks like a row of its own."""
+    """Return the problem of a cell that contains what looks like another row; None if there is none."""
     for place, cell in enumerate(cells):
         first, *below = cell.text.splitlines() or [""]
         split = [[""] * place + first.split(delimiter), *(line.split(delimiter) for line in below)]

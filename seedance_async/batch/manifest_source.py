@@ -1,7 +1,7 @@
-"""The bytes of a manifest: a file, standard input, or a pipe, which can be read only once.
+"""The source of a manifest's bytes: a file, standard input, or a pipe, which can be read only once.
 
-A pipe (``<(…)``, ``/dev/stdin``, a named one) is opened once and read once, so nothing is there to recognise
-it by when it comes again.
+A pipe (``<(…)``, ``/dev/stdin``, a named pipe) has no fingerprint by which it could be recognised in the next
+run, because it is opened and read only once.
 """
 
 from __future__ import annotations
@@ -27,15 +27,15 @@ if TYPE_CHECKING:
 
 STDIN: Final = "-"
 STDIN_NAMES: Final = frozenset({STDIN, "/dev/stdin", "/dev/fd/0", "/proc/self/fd/0"})
-"""Names of standard input. It may be a socket, which a path does not open."""
+"""Names of standard input. It may be a socket, which cannot be opened by a path."""
 
 SUFFIXES: Final = frozenset({".jsonl", ".ndjson", ".json", ".csv", ".tsv", ".toml"})
 MOST_NAMES: Final = 5_000
-"""Names in a directory that are searched for the one that was meant."""
+"""Most names in a directory that are searched for a suggestion."""
 
 
 def fingerprint(source: str | PathLike[str]) -> str | None:
-    """The digest of a manifest, equal if it is read again unchanged; None for what is read only once.
+    """Return the SHA-256 digest of a manifest; None for a pipe or standard input.
 
     Raises:
         ManifestError: it cannot be opened.
@@ -47,7 +47,7 @@ def fingerprint(source: str | PathLike[str]) -> str | None:
 
 
 def is_read_once(source: str | PathLike[str]) -> bool:
-    """Whether the manifest is a pipe, or standard input; False also where there is none."""
+    """Whether the manifest is a pipe or standard input; False also if it does not exist."""
     if os.fspath(source) in STDIN_NAMES:
         return True
     try:
@@ -58,15 +58,15 @@ def is_read_once(source: str | PathLike[str]) -> bool:
 
 
 def base_of(source: str | PathLike[str]) -> Path:
-    """The directory that paths in a manifest are relative to: its own, or the current one for a pipe."""
+    """Return the directory for relative paths: the manifest's, or the current one for a pipe."""
     return Path.cwd() if is_read_once(source) else Path(source).absolute().parent
 
 
 def check_there(source: str | PathLike[str]) -> None:
-    """See that there is a manifest of this name, without opening it: a pipe can be opened only once.
+    """Check that the manifest exists, without opening it, because a pipe can be opened only once.
 
     Raises:
-        ManifestError: there is none, or it is a directory.
+        ManifestError: it does not exist, or is a directory.
     """
     if os.fspath(source) in STDIN_NAMES:
         return
@@ -80,7 +80,7 @@ def check_there(source: str | PathLike[str]) -> None:
 
 @contextmanager
 def opened(source: str | PathLike[str]) -> Generator[io.BufferedReader]:
-    """Open a manifest to be read once from its beginning; a named pipe is waited for.
+    """Open a manifest to read it once from its beginning; opening a named pipe waits for its writer.
 
     Raises:
         ManifestError: it cannot be opened.
@@ -94,7 +94,7 @@ def opened(source: str | PathLike[str]) -> Generator[io.BufferedReader]:
 
 
 def _why_not(path: Path, problem: OSError | ValueError) -> str:
-    """Why a manifest cannot be opened, and which file may have been meant."""
+    """Return why a manifest cannot be opened, with a suggestion."""
     match problem:
         case FileNotFoundError() if not path.parent.is_dir():
             return f"there is no such file, and no directory {path.parent}"
@@ -116,21 +116,21 @@ def _why_not(path: Path, problem: OSError | ValueError) -> str:
 
 
 def _names(directory: Path) -> list[str]:
-    """Some names in a directory; none where it cannot be read."""
+    """Return at most ``MOST_NAMES`` names in a directory; none if it cannot be read."""
     with suppress(OSError), os.scandir(directory) as entries:
         return sorted(entry.name for entry in islice(entries, MOST_NAMES))
     return []
 
 
 def _stdin() -> io.BufferedReader:
-    """Standard input, in a buffer of its own that may be closed.
+    """Return standard input with a separate buffer that may be closed.
 
-    The interpreter locks the buffer of ``sys.stdin`` at its end, and dies where a thread still waits in it.
+    At its exit the interpreter locks the buffer of ``sys.stdin``, and aborts if a thread still reads from it.
     """
     if sys.stdin is None:
         raise ValueError("standard input is closed")
     try:
         number = sys.stdin.fileno()
-    except io.UnsupportedOperation:  # something in memory was put in its place
+    except io.UnsupportedOperation:  # sys.stdin was replaced by an object in memory
         return io.BufferedReader(io.BytesIO(sys.stdin.buffer.read()))
     return io.BufferedReader(io.FileIO(number, closefd=False))

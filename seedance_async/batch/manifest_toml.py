@@ -1,7 +1,7 @@
 """Reader of manifests in TOML: ``[defaults]``, ``[assets]`` and ``[[jobs]]``.
 
-TOML is read whole, so it is for productions and not for a million lines. Its parser tells no lines; that of a
-job is the one where its ``[[jobs]]`` stands.
+A TOML file is read into memory as a whole, so it is not meant for a million jobs. The parser reports no line
+numbers; the line of a job is that of its ``[[jobs]]`` header.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ _AT_LINE: Final = re.compile(r"\(at line (\d+), column (\d+)\)")
 
 
 class TomlError(Exception):
-    """What is wrong with a file, and at which line."""
+    """A problem of a TOML manifest, with its line."""
 
     def __init__(self, line: int, field: str, reason: str) -> None:
         super().__init__(reason)
@@ -33,10 +33,13 @@ class TomlError(Exception):
 
 
 def read(text: str) -> tuple[dict[str, object], list[tuple[int, dict[str, object]]], dict[str, int]]:
-    """The document without its jobs, each job with its line, and the lines of the other tables by name.
+    """Parse a manifest.
+
+    Returns:
+        The document without its jobs; each job with its line; and the lines of the other tables by name.
 
     Raises:
-        TomlError: it is no TOML, or has something else on top.
+        TomlError: it is not valid TOML, or has an unknown table or key at the top level.
     """
     try:
         document: dict[str, object] = tomllib.loads(text)
@@ -53,7 +56,7 @@ def read(text: str) -> tuple[dict[str, object], list[tuple[int, dict[str, object
 
 
 def _syntax_error(text: str, problem: str) -> TomlError:
-    """The parser's message, with its line as a number and not in words once more."""
+    """Return the error for a message of the parser, with its line number taken out of the text."""
     found = _AT_LINE.search(problem)
     if found is None:  # at the end of the document
         return TomlError(text.count("\n", 0, len(text.rstrip())) + 1, "toml", problem)
@@ -63,7 +66,7 @@ def _syntax_error(text: str, problem: str) -> TomlError:
 
 
 def _table_lines(text: str) -> dict[str, int]:
-    """The lines at which the tables of defaults and assets begin, by name, such as ``assets.mira``."""
+    """Return the lines of the tables of defaults and assets, by name, such as ``assets.mira``."""
     return {
         re.sub(r"[\s\"']", "", found[1]): text.count("\n", 0, found.start()) + 1
         for found in _TABLE.finditer(text)
@@ -71,6 +74,6 @@ def _table_lines(text: str) -> dict[str, int]:
 
 
 def _lines(text: str, jobs: int) -> Iterator[int]:
-    """The line of each job; 1 where they are not written as tables of their own."""
+    """Return the line of each job; 1 for all if they are not written as ``[[jobs]]`` tables."""
     starts = [text.count("\n", 0, header.start()) + 1 for header in _HEADER.finditer(text)]
     return iter(starts if len(starts) == jobs else [1] * jobs)

@@ -1,9 +1,9 @@
-"""The jobs that one entry of a manifest stands for: its defaults filled in, its matrix multiplied out.
+"""The expansion of an entry with a matrix into its jobs.
 
-A ``matrix`` declares names, each with values; the entry stands for a job for every combination. Names in
-``zip`` move together instead. A value stands wherever ``{name}`` does, and in the request's field of that
-name where the entry has none. Everything else in braces stays as it is: braces mark dialogue in prompts. A
-job is named after its values, so that another value renames nothing.
+A ``matrix`` declares names, each with a list of values; the entry makes one job for every combination. The
+values of names in ``zip`` are combined by position instead. A value replaces ``{name}`` everywhere, and fills
+the request's field of that name if the entry does not have it. Other text in braces is kept, because braces
+mark dialogue in prompts. A job is named after its values, so that adding a value does not rename other jobs.
 
 Pure.
 """
@@ -27,7 +27,7 @@ Problem: TypeAlias = tuple[str, str]
 
 MATRIX_FIELDS: Final = ("matrix", "zip")
 MOST_JOBS: Final = 10_000
-"""Jobs that one matrix may make; a million is a mistake."""
+"""Most jobs that one matrix may make; more are probably a mistake."""
 
 _NAME: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 _PLACEHOLDER: Final = re.compile(r"\{([A-Za-z_][A-Za-z0-9_]*)\}")
@@ -36,7 +36,7 @@ _LONGEST_PART: Final = 40
 
 
 class MatrixError(Exception):
-    """What is wrong with a matrix, as ``(field, reason)``."""
+    """The problems of a matrix, as ``(field, reason)``."""
 
     def __init__(self, problems: Sequence[Problem]) -> None:
         super().__init__(problems)
@@ -45,7 +45,7 @@ class MatrixError(Exception):
 
 @frozen
 class _Value:
-    """One value of a declared name: what stands in the request, and in the name of the job."""
+    """One value of a declared name: ``value`` for the request, and ``part`` for the name of the job."""
 
     value: object
     part: str
@@ -55,14 +55,14 @@ Choice: TypeAlias = "dict[str, _Value]"
 
 
 def expand(fields: Mapping[str, object], known: Sequence[str]) -> Iterator[dict[str, object]]:
-    """The jobs that an entry stands for; the entry itself if it has no matrix.
+    """Return the fields of all jobs of an entry; those of the entry itself if it has no matrix.
 
     Args:
-        fields: of the entry.
+        fields: the fields of the entry.
         known: names of the fields that its request may have.
 
     Raises:
-        MatrixError: with everything that is wrong; before the first job.
+        MatrixError: with every problem, before the first job.
     """
     plain = {name: value for name, value in fields.items() if name not in MATRIX_FIELDS}
     declared = [fields[name] for name in MATRIX_FIELDS if fields.get(name) is not None]
@@ -98,7 +98,7 @@ def _size_problems(
 
 
 def _read(where: str, declared: object, problems: list[Problem]) -> dict[str, list[_Value]]:
-    """The values of each name, by name."""
+    """Return the values by name, and add problems to ``problems``."""
     if declared is None:
         return {}
     if not isinstance(declared, dict) or not declared:
@@ -136,7 +136,7 @@ def _words(given: list[object] | dict[str, object]) -> list[tuple[object, object
 
 
 def _part(word: object) -> str:
-    """A value as a part of a name."""
+    """Return a value as a part of a job name."""
     return _NOT_IN_A_NAME.sub("-", str(word)).strip("-")[:_LONGEST_PART] or "x"
 
 
@@ -149,7 +149,7 @@ def _job(fields: Mapping[str, object], choice: Choice, known: Sequence[str]) -> 
 
 
 def _name(given: object, choice: Choice) -> object:
-    """The name with the values in it, and behind it those that it does not mention."""
+    """Return the name with its placeholders replaced, followed by the values that it does not mention."""
     if given is not None and not isinstance(given, str):
         return given
     text = given or ""
@@ -160,14 +160,14 @@ def _name(given: object, choice: Choice) -> object:
 
 
 def _filled(value: object, choice: Choice) -> object:
-    """A field's value with the chosen values in the place of their names."""
+    """Return a field's value with its placeholders replaced."""
     if isinstance(value, list):
         return [_filled(each, choice) for each in value]
     if not isinstance(value, str):
         return value
     whole = _PLACEHOLDER.fullmatch(value)
     if whole and whole[1] in choice:
-        return choice[whole[1]].value  # a number stays one
+        return choice[whole[1]].value  # keeps the type of a number
     return _PLACEHOLDER.sub(
         lambda found: str(choice[found[1]].value) if found[1] in choice else found[0], value
     )

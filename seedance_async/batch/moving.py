@@ -1,9 +1,9 @@
-"""The renaming of a batch's files after the names that their jobs have now.
+"""The renaming of a batch's files to the present names of their jobs.
 
-The journal says which files are still called after a former name. Their new paths are put down there before
-the first of them is renamed, and confirmed after the last, so a later run completes what an earlier one has
-begun. An older result gives its names up when a newer one is about to be saved under them: until then it is
-the newest that there is. What was adopted by another job follows at once.
+The journal has the files that still have a former name. Their new paths are stored there before the first
+file is renamed, and confirmed after the last one, so a later run completes what an earlier one has begun. The
+files of an older result are renamed when a newer one is about to be saved under the name; until then they are
+the newest. The files of a job that was adopted under another name are renamed at once.
 """
 
 from __future__ import annotations
@@ -14,8 +14,9 @@ import anyio
 from anyio import to_thread
 
 from seedance_async.batch import file_moves, results
+from seedance_async.batch.file_paths import path_of
+from seedance_async.batch.journal.remains import RESULTS
 from seedance_async.batch.names import Template
-from seedance_async.batch.places import place_of
 from seedance_async.errors import DownloadError
 from seedance_async.fault_points import fault_point
 from seedance_async.logs import Log
@@ -32,16 +33,16 @@ PAGE: Final = 200
 """Jobs that are read from the journal at a time."""
 
 ATTEMPTS: Final = 5
-"""So often other names are chosen where files of strangers come in the way of each."""
+"""Most renamings in a row to reach a job's present name; one that was begun before is completed first."""
 
 
 class Mover:
-    """Gives the files of jobs the names that they should have.
+    """Renames the files of jobs.
 
     Args:
-        journal: of the batch.
-        directory: of the batch.
-        template: what files are called.
+        journal: the batch's journal.
+        directory: the batch directory.
+        template: template of file names.
     """
 
     def __init__(self, journal: Journal, directory: Path, template: Template) -> None:
@@ -51,7 +52,7 @@ class Mover:
         self._lock = anyio.Lock()
 
     async def settle_all(self) -> None:
-        """Rename whatever is to be renamed now, and whatever an earlier run has begun to rename."""
+        """Rename all files that are to be renamed now, including those that an earlier run has begun."""
         last = 0
         while page := await self._journal.do(self._journal.store.due_moves, after=last, limit=PAGE):
             await self._journal.check_place()
@@ -60,7 +61,7 @@ class Mover:
             last = page[-1]
 
     async def settle(self, number: int) -> None:
-        """Rename the files of a job, if they are to be renamed now; a failure leaves them to a later run."""
+        """Rename the files of a job, if they are to be renamed now; after a failure, a later run does it."""
         if not await self._journal.do(self._journal.store.is_due, number):
             return
         try:
@@ -70,11 +71,11 @@ class Mover:
             log.warning("%s", problem.message)
 
     async def make_way(self, name: str, number: int) -> None:
-        """Take a name away from the files of older results.
+        """Rename the files of older results that have the name of a job.
 
         Args:
-            name: of the job that is about to be saved.
-            number: of that job.
+            name: the name of the job that is about to be saved.
+            number: the number of that job.
 
         Raises:
             DownloadError: a file cannot be renamed.
@@ -87,18 +88,18 @@ class Mover:
                 await self._move(other)
 
     async def _move(self, number: int, *, behind: frozenset[int] = frozenset()) -> None:
-        """Give the files of a job its name, whatever they are called after.
+        """Rename the files of a job to its present name.
 
         Args:
-            number: of the job.
-            behind: jobs that wait for this one to go out of their way.
+            number: the number of the job.
+            behind: jobs whose renaming waits for this one.
         """
         store = self._journal.store
         entry = await self._journal.do(store.entry, number)
         if entry.saved_as is None:
             return
         for other in await self._journal.do(store.in_the_way, entry.name, number):
-            if other in behind:  # names are swapped: one has to stand aside
+            if other in behind:  # the names are swapped: one gets a temporary name
                 await self._rename(other, f"{entry.name}-moving")
             else:
                 await self._move(other, behind=behind | {number})
@@ -106,10 +107,10 @@ class Mover:
             if (await self._journal.do(store.entry, number)).saved_as is None:
                 break
             await self._rename(number, entry.name)
-        await self._tell(number)
+        await self._add_to_results(number)
 
     async def _rename(self, number: int, name: str) -> None:
-        """Go on to rename the files of a job; a renaming that was begun comes first."""
+        """Rename the files of a job to ``name``, or complete a renaming that was begun before."""
         store = self._journal.store
         entry = await self._journal.do(store.entry, number)
         move = await self._journal.do(store.move_of, number)
@@ -140,21 +141,21 @@ class Mover:
         )
 
     def _renamed(self, entry: JobEntry, file: str, before: str, name: str) -> str:
-        """The path of a file under another job name; the same where it is called after neither."""
+        """Return the path of a file under another job name; unchanged if its path fits no template."""
         return next(self._by_template(entry, file, before, name), file)
 
     def _by_template(self, entry: JobEntry, file: str, before: str, name: str) -> Iterator[str]:
         for template in self._templates:
             for task_id in entry.task_ids:
-                stem = str(place_of(entry, template, name=before, task_id=task_id))
+                stem = str(path_of(entry, template, name=before, task_id=task_id))
                 rest = file.removeprefix(stem)
                 if rest != file and rest[:1] in {".", "-"}:
-                    yield f"{place_of(entry, template, name=name, task_id=task_id)}{rest}"
+                    yield f"{path_of(entry, template, name=name, task_id=task_id)}{rest}"
 
-    async def _tell(self, number: int) -> None:
-        """Add the job's line to the results, which name its files; the end of the run writes all anew."""
+    async def _add_to_results(self, number: int) -> None:
+        """Add the job's new line to ``results.jsonl``, which is rewritten at the end of the run."""
         entry = await self._journal.do(self._journal.store.entry, number)
         try:
             await self._journal.do(results.add, self._directory, entry)
         except OSError as problem:
-            log.warning("%s is not in %s: %s", entry.name, results.RESULTS, problem)
+            log.warning("%s is not in %s: %s", entry.name, RESULTS, problem)

@@ -1,4 +1,4 @@
-"""Templates for the paths of a batch's files: checked once, then filled with safe names. Pure."""
+"""The templates for the paths of a batch's files: validated once, then filled with safe names. Pure."""
 
 from __future__ import annotations
 
@@ -23,24 +23,24 @@ FIELDS: Final[Mapping[str, str]] = {
     "take": "1, or which repetition of its line the job is",
     "ext": "mp4, png, jpg, …: what the file is; at the end only",
 }
-"""What a template may use, and what it stands for."""
+"""The fields of a template, with their meaning."""
 
 DISTINCT: Final = frozenset({"name", "index", "task_id"})
-"""Fields that differ from job to job; without one of them, several jobs would share a file name."""
+"""Fields that differ between jobs; without one of them, several jobs would have the same file name."""
 
 DEFAULT: Final = "{name}.{ext}"
 
 
 @frozen
 class Template:
-    """Where a job's files go, below the output directory.
+    """The template of the paths of a job's files, below the output directory.
 
     Args:
-        text: a relative path with ``{fields}``. Its own ``/`` make folders; a field's value never does: those
-            of a job's name stand in front of all that. ``.{ext}`` may end it or be left out.
+        text: a relative path with ``{fields}``. A ``/`` in it makes a folder, but not one in a field's value;
+            folders in a job's name come before this path. ``.{ext}`` at the end may be left out.
 
     Raises:
-        ConfigurationError: an unknown field, no field of ``DISTINCT``, or a path out of the directory.
+        ConfigurationError: it has an unknown field, no field of ``DISTINCT``, or leads out of the directory.
     """
 
     text: str = field(default=DEFAULT)
@@ -51,10 +51,10 @@ class Template:
             raise ConfigurationError(f"output name {self.text!r}: {'; '.join(problems)}")
 
     def render(self, **values: str) -> PurePosixPath:
-        """The relative path of a file without its extension.
+        """Return the relative path of a file without its extension.
 
         Args:
-            values: one for each of ``FIELDS`` but ``ext``.
+            values: one value for each of ``FIELDS`` except ``ext``.
         """
         safe_values = {name: safe(value) for name, value in values.items()}
         parts = [part.format(**safe_values) for part in _without_ext(self.text).split("/")]
@@ -84,6 +84,6 @@ def _problems(text: str) -> Iterator[str]:
 
 
 def _is_plain(part: str) -> bool:
-    """Whether a part of a template survives being made safe; a field stands for a letter."""
+    """Whether a part of a template is a safe file name, with a letter in the place of each field."""
     shape = re.sub(r"\{[a-z_]+\}", "x", part)
     return bool(shape) and shape == safe(shape)

@@ -1,6 +1,6 @@
-"""What a batch's journal has for a run: what is under way, planned and ended, and what its files are now.
+"""The journal's data for a run: posts under way, planned and ended jobs, the ledger, and the results file.
 
-Rows are read a page at a time, so that memory does not grow with the batch.
+Rows are read in pages, so that memory does not grow with the batch.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Final
 from anyio import to_thread
 
 from seedance_async.batch import pages, results
+from seedance_async.batch.journal.remains import RESULTS
 from seedance_async.batch.ledger import Ledger
 from seedance_async.batch.pages import PAGE
 from seedance_async.batch.queue import Post
@@ -29,33 +30,33 @@ if TYPE_CHECKING:
 log: Log = Log(__name__)
 
 SHOWN: Final = 10
-"""Names in a message."""
+"""Most names in a message."""
 
 
 async def begun(journal: Journal) -> AsyncIterator[Post]:
-    """What earlier runs left on its way: first what is paid, then what may be."""
+    """Yield the posts that earlier runs left under way: first accepted ones, then those without an answer."""
     async for job in pages.entries(journal, journal.store.to_collect):
         yield Post((job,))
     async for job in pages.entries(journal, journal.store.to_send_again):
         members = await journal.do(journal.store.members, job.number)
-        if members and members[0].number == job.number:  # the others go with their first
+        if members and members[0].number == job.number:  # one post for all its members
             yield Post(tuple(members))
 
 
 async def planned(journal: Journal) -> AsyncIterator[list[JobEntry]]:
-    """The manifest's jobs that were never sent."""
+    """Yield the manifest's planned jobs that can be sent, as lists of one."""
     async for job in pages.entries(journal, journal.store.to_send):
         yield [job]
 
 
 async def ended(journal: Journal, directory: Path) -> AsyncIterator[JobResult]:
-    """The manifest's jobs that an earlier run ended."""
+    """Yield the results of the manifest's jobs that ended in earlier runs."""
     async for entry in pages.entries(journal, journal.store.ended_earlier):
         yield results.result(entry, directory, earlier=True)
 
 
 async def left_over(journal: Journal, directory: Path, run: Run) -> AsyncIterator[JobResult]:
-    """Jobs that a run was stopped before."""
+    """Yield the jobs that are still open after a run was stopped, with the reason as their error."""
     if run.stopped is None:
         return
     async for entry in pages.entries(journal, journal.store.still_open):
@@ -65,7 +66,7 @@ async def left_over(journal: Journal, directory: Path, run: Run) -> AsyncIterato
 
 
 def ledger(store: Store, cap: float | None) -> Ledger:
-    """The ledger by what the journal knows: what is spent, what may be, and what jobs cost."""
+    """Return the ledger for the journal's charges, uncertain jobs and prices."""
     spent = store.credits_used - store.credits_refunded + store.credits_doubted
     opened = Ledger(cap=cap, spent=spent, prices=store.prices())
     for number, tariff, state in store.unpriced():
@@ -76,7 +77,7 @@ def ledger(store: Store, cap: float | None) -> Ledger:
 
 
 async def fetch_missing_again(journal: Journal, directory: Path) -> None:
-    """Have the files of saved jobs fetched again that somebody has deleted."""
+    """Set saved jobs with deleted files back to completed, so that the files are downloaded again."""
     last, found = 0, 0
     while page := await journal.do(journal.store.saved_files, after=last, limit=PAGE):
         missing = await to_thread.run_sync(_without_files, page, directory)
@@ -89,15 +90,15 @@ async def fetch_missing_again(journal: Journal, directory: Path) -> None:
 
 
 async def rewrite_results(journal: Journal, directory: Path) -> None:
-    """Write ``results.jsonl`` as the journal stands, and say which jobs are stale."""
+    """Rewrite ``results.jsonl`` from the journal, and log which jobs are stale."""
     try:
         rewriting = results.Rewriting(journal.store, directory)
         while await journal.do(rewriting.page):
             pass
         if rewriting.stale:
             log.warning("%s", _stale(rewriting.stale))
-    except OSError as problem:  # a copy of the journal only; what was appended so far stays
-        log.warning("%s could not be written anew: %s", results.RESULTS, problem)
+    except OSError as problem:  # only a copy of the journal; the lines appended so far are kept
+        log.warning("%s could not be rewritten: %s", RESULTS, problem)
 
 
 def _stale(names: list[str]) -> str:
@@ -106,11 +107,11 @@ def _stale(names: list[str]) -> str:
 
 
 def shown_names(names: Sequence[str]) -> str:
-    """The first of these names, and how many more there are."""
+    """Return the first names, and the number of the others."""
     more = f" and {len(names) - SHOWN} more" if len(names) > SHOWN else ""
     return f"{', '.join(names[:SHOWN])}{more}"
 
 
 def _without_files(jobs: Sequence[tuple[int, tuple[str, ...]]], directory: Path) -> list[int]:
-    """The jobs of which a file is missing."""
+    """Return the numbers of the jobs with a missing file."""
     return [number for number, files in jobs if not all(os.path.lexists(directory / file) for file in files)]

@@ -1,4 +1,4 @@
-"""The journal's rows for a run, read a page at a time: memory does not grow with the batch."""
+"""A generator over the journal's rows that reads them in pages, so that memory stays bounded."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ PAGE: Final = 200
 
 
 async def entries(journal: Journal, read: Callable[..., list[JobEntry]]) -> AsyncGenerator[JobEntry]:
-    """Every row that ``read`` gives."""
+    """Yield all rows of a query that returns them in pages."""
     last = 0
     while page := await journal.do(read, after=last, limit=PAGE):
         for row in page:

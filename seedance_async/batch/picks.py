@@ -1,15 +1,14 @@
-"""Picks: which takes of a batch a person wants to keep, which to reject, and what was noted about them.
+"""Picks: the takes of a batch that a user wants to keep or reject, with notes about them.
 
-They stand in ``picks.jsonl`` beside the results, and nothing else changes by them: a pick is a record, not a
-rename. A line is a whole pick,
+They are stored in ``picks.jsonl`` next to the results; a pick changes no other file. A line is a whole pick,
 
     {"name": "boat", "task_ids": ["sd2_…"], "pick": "keep", "note": "the wake is right", "at": "2026-…Z"}
 
-and a later line about the same take replaces it. A take is known by its task ids, not by the name of its job:
-so a pick stays with what was seen when the job is made anew, and says nothing about the new take.
+and a later line about the same take replaces it. A take is identified by its task ids, not by the name of its
+job: so when a job is made again, the pick stays with the old take, and does not apply to the new one.
 
-The file only grows, a line at a time under a lock, so several pages may write at once; a half last line,
-which a power cut may leave, and lines that are none are read past.
+Lines are only appended, under a lock, so several pages may write at the same time. Invalid lines, such as an
+incomplete last line after a power cut, are skipped.
 
 Blocking.
 """
@@ -40,24 +39,25 @@ PICKS: Final = "picks.jsonl"
 MOST_NOTE_CHARACTERS: Final = 10_000
 
 LOCK_TRIES: Final = 200
-LOCK_WAIT: Final = 0.01  # s; a line is written in less
+LOCK_WAIT: Final = 0.01  # s between two tries; writing a line takes less
 
 Choice: TypeAlias = Literal["keep", "reject"]
 CHOICES: Final[tuple[Choice, ...]] = ("keep", "reject")
 
 TaskIds: TypeAlias = tuple[str, ...]
-"""What a take is known by."""
+"""The identity of a take."""
 
 
 @frozen(kw_only=True)
 class Pick:
-    """What a person thinks of a take.
+    """A user's decision about a take.
 
     Attributes:
-        name: of the job, when it was picked.
-        task_ids: of the take.
-        pick: None while it is undecided.
-        at: when, in ISO 8601, UTC.
+        name: the name of its job when it was picked.
+        task_ids: the take's task ids.
+        pick: None while undecided.
+        note: a text by the user.
+        at: time of the decision, in ISO 8601, UTC.
     """
 
     name: str
@@ -68,12 +68,12 @@ class Pick:
 
 
 def is_choice(value: object) -> TypeGuard[Choice | None]:
-    """Whether something, whatever it is, can stand as a pick; None stands for undecided. Pure."""
+    """Whether any value is a valid pick; None means undecided. Pure."""
     return value is None or (isinstance(value, str) and value in CHOICES)
 
 
 def parse(lines: Iterable[bytes]) -> dict[TaskIds, Pick]:
-    """The last pick of each take, in the order in which they were first picked. Pure."""
+    """Return the last pick of each take, in the order in which takes were first picked. Pure."""
     found: dict[TaskIds, Pick] = {}
     for line in lines:
         pick = _pick(reading.json_object(line))
@@ -83,7 +83,7 @@ def parse(lines: Iterable[bytes]) -> dict[TaskIds, Pick]:
 
 
 def load(directory: Path) -> dict[TaskIds, Pick]:
-    """The picks of a batch; none where nobody has picked yet.
+    """Return the picks of a batch; empty if there is no file.
 
     Raises:
         OSError: the file cannot be read, or is a link.
@@ -92,7 +92,7 @@ def load(directory: Path) -> dict[TaskIds, Pick]:
 
 
 def kept(directory: Path) -> tuple[Pick, ...]:
-    """The picks that keep their takes.
+    """Return the picks of the kept takes.
 
     Raises:
         OSError: the file cannot be read.
@@ -108,14 +108,14 @@ def write(
     pick: Choice | Literal["as it is"] | None = "as it is",
     note: str | None = None,
 ) -> Pick:
-    """Write down what somebody thinks of a take; what is not given stays as it is on record.
+    """Store a decision about a take, and return the whole pick; values that are not given are kept.
 
     Args:
-        directory: of the batch.
-        name: of its job now.
-        task_ids: of the take; one at least.
-        pick: None takes it back.
-        note: the empty text takes it back.
+        directory: the batch directory.
+        name: the present name of its job.
+        task_ids: the take's task ids; at least one.
+        pick: None makes it undecided.
+        note: empty text deletes the note.
 
     Raises:
         OSError: the file cannot be written, is a link, or stays locked.
@@ -129,14 +129,14 @@ def write(
             note=known.note if note is None else encodable(note),
             at=datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z"),
         )
-        file.write(_begun_anew(directory / PICKS) + line(changed).encode())
+        file.write(_missing_line_end(directory / PICKS) + line(changed).encode())
         file.flush()
         os.fsync(file.fileno())
     return changed
 
 
 def line(pick: Pick) -> str:
-    """A pick's line."""
+    """Return a pick as a line of the file."""
     return json.dumps(asdict(pick), ensure_ascii=False) + "\n"
 
 
@@ -168,12 +168,12 @@ def _locked(path: Path) -> Iterator[BinaryIO]:
 def _has_lock(file: BinaryIO) -> bool:
     try:
         return try_lock(file.fileno())
-    except OSError:  # a file system without locks: a line is still appended in one piece
+    except OSError:  # a file system without locks: a line is still appended with one write
         return True
 
 
-def _begun_anew(path: Path) -> bytes:
-    """A line end, where the last line has none: it was cut, and would take the next one with it."""
+def _missing_line_end(path: Path) -> bytes:
+    """Return a line end if the last line is incomplete; else the next line would be joined to it."""
     with path.open("rb") as written:
         if written.seek(0, os.SEEK_END) == 0:
             return b""

@@ -1,4 +1,4 @@
-"""The plain form of a job: the fields of its line in a manifest, with nothing left to fill in.
+"""The plain form of a job: the fields of its line in a manifest, with everything expanded.
 
 Pure.
 """
@@ -15,11 +15,11 @@ if TYPE_CHECKING:
 
 
 def plain(job: Job, ignored: frozenset[str] = frozenset()) -> dict[str, object]:
-    """A job as an entry of a manifest, which reads back as the same job.
+    """Return a job as an entry of a manifest, from which the same job is read.
 
     Args:
-        job: of the line.
-        ignored: the codes of rules that its prompt is not held to.
+        job: the job.
+        ignored: codes of rules that are not applied to its prompt.
     """
     own = {
         "name": job.name,
@@ -33,5 +33,5 @@ def plain(job: Job, ignored: frozenset[str] = frozenset()) -> dict[str, object]:
 
 
 def plain_line(job: Job, ignored: frozenset[str] = frozenset()) -> str:
-    """As ``plain``, as a line of a manifest without its end."""
+    """Return the result of ``plain`` as a line of JSON, without a line end."""
     return json.dumps(plain(job, ignored), ensure_ascii=False)

@@ -1,9 +1,9 @@
-"""What holds for every entry of a manifest: default fields, and assets to refer to by name.
+"""The preamble of a manifest: default fields, and assets that entries refer to by name.
 
-Defaults are filled in where an entry has no value of its own and its model has the field, so that stills and
-clips can share them; those in a table of a model's name are for that model. An asset is a URL, a local file,
-or the output of a job; ``$name`` stands for it wherever a URL is asked for. Its role, if it has one, is said
-in the prompt of every job that it is used in.
+A default is used if an entry does not have the field and its model knows it, so stills and clips can share
+defaults; those in a table with a model's name apply to that model only. An asset is a URL, a local file, or
+the output of a job; ``$name`` refers to it in every media field. If it has a role, the prompt of every job
+that uses it mentions the role.
 
 Pure.
 """
@@ -32,12 +32,12 @@ FIELDS_OF: Final[Mapping[str, frozenset[str]]] = {
 """The request's fields, by model."""
 
 ROLES_OF: Final = "\0roles of "
-"""Begins the name of the field beside a field of media that has their roles; no manifest has such a name."""
+"""Prefix of an internal field with the roles of a media field's values; a manifest cannot have this name."""
 
 _SOURCES: Final = ("url", "file", "job")
 _MOST_LISTED: Final = 10
 _AT_FAULT: Final = "https://asset.invalid/"
-"""What stands in for an asset in which something is wrong: that is told once, and not of each job again."""
+"""Value of an invalid asset, so that its problem is reported once, and not again for each job."""
 
 
 @frozen
@@ -45,10 +45,10 @@ class Preamble:
     """The defaults and assets of a manifest.
 
     Attributes:
-        defaults: by field.
-        for_model: by model and field.
-        assets: what each stands for, as a field of a request has it.
-        roles: what those are for that have a role.
+        defaults: default values by field.
+        for_model: default values by model and field.
+        assets: by name, the value that replaces ``$name`` in a request.
+        roles: by name of an asset, its role, if it has one.
     """
 
     defaults: Mapping[str, object] = field(factory=dict)
@@ -57,17 +57,17 @@ class Preamble:
     roles: Mapping[str, str] = field(factory=dict)
 
     def fill(self, fields: Mapping[str, object]) -> dict[str, object]:
-        """An entry with the defaults."""
+        """Return an entry's fields with the defaults added."""
         model = str(fields.get("model") or self.defaults.get("model"))
         known = OF_EVERY_MODEL | FIELDS_OF.get(model, frozenset())
         defaults = {name: value for name, value in self.defaults.items() if name in known}
         return {**defaults, **self.for_model.get(model, {}), **fields}
 
     def resolve(self, fields: Mapping[str, object]) -> dict[str, object]:
-        """The fields of an entry with what its assets stand for, and their roles beside them.
+        """Return an entry's fields with its assets replaced, and their roles in additional internal fields.
 
-        Called before its matrix is multiplied out, for values to stand in URLs and roles, and once more
-        after that, for a matrix may choose among assets.
+        Called before the matrix is expanded, because URLs and roles may contain placeholders, and again
+        afterwards, because a matrix may choose among assets.
         """
         resolved = dict(fields)
         for name in MEDIA_FIELDS if self.assets else ():
@@ -79,18 +79,18 @@ class Preamble:
         return resolved
 
     def _roles(self, value: object, before: object) -> list[str]:
-        """The role of each of a field's assets, empty for none, where those before are known."""
+        """Return the role of each value of a field (empty for none), keeping roles found before."""
         values = value if isinstance(value, list) else [value]
         known = before if isinstance(before, list) else [""] * len(values)
         names = [each.removeprefix(SIGN) if isinstance(each, str) else "" for each in values]
         return [self.roles.get(name, str(role)) for name, role in zip(names, known, strict=False)]
 
     def about_names(self, value: object, jobs: Mapping[str, str]) -> str:
-        """What to add to the message about a field with ``$NAME`` in it that stands for nothing.
+        """Return a hint about unknown ``$NAME`` values of a field, for an error message.
 
         Args:
-            value: of the field, filled in.
-            jobs: the models of jobs that are known by now, by name.
+            value: the field's value, with assets replaced.
+            jobs: the models of the jobs read so far, by name.
         """
         values = value if isinstance(value, list) else [value]
         names = [
@@ -115,13 +115,13 @@ class Preamble:
         return f"; the declared assets are {', '.join(names[:_MOST_LISTED])}{more}"
 
     def default_table(self, name: str, model: object) -> str | None:
-        """The table of the default that a field of an entry gets; None if there is no default."""
+        """Return the name of the table with a field's default; None if there is no default."""
         if name in self.for_model.get(str(model), {}):
             return f"defaults.{model}"
         return "defaults" if name in self.defaults else None
 
     def extended(self, other: Preamble) -> Preamble:
-        """Both as one; where both have something, the other one's counts."""
+        """Return both combined; the other one takes precedence."""
         return Preamble(
             {**self.defaults, **other.defaults},
             {**self.for_model, **other.for_model},
@@ -138,10 +138,10 @@ class Preamble:
 
 
 def assets_of(fields: Mapping[str, object]) -> tuple[dict[str, object], list[Asset]]:
-    """The fields of a job without the roles beside them, and its media with their roles.
+    """Return the fields of a job without the internal fields of roles, and its media with their roles.
 
     Args:
-        fields: resolved.
+        fields: fields from ``Preamble.resolve``.
     """
     plain = {name: value for name, value in fields.items() if not name.startswith(ROLES_OF)}
     assets: list[Asset] = []
@@ -157,7 +157,7 @@ def assets_of(fields: Mapping[str, object]) -> tuple[dict[str, object], list[Ass
 
 
 def read(document: Mapping[str, object]) -> tuple[Preamble, list[Problem]]:
-    """The preamble of a document, and what is wrong with it."""
+    """Return the preamble of a document, and its problems."""
     problems: list[Problem] = []
     general: dict[str, object] = {}
     for_model: dict[str, Mapping[str, object]] = {}
@@ -202,10 +202,10 @@ def _table(document: Mapping[str, object], name: str, problems: list[Problem]) -
 
 
 def _asset(value: object) -> str:
-    """What an asset stands for.
+    """Return the URL, path or link of an asset.
 
     Raises:
-        ValueError: it is no asset; the message says why.
+        ValueError: it is not a valid asset; the message says why.
     """
     if isinstance(value, str):
         return value
@@ -228,10 +228,10 @@ def _asset(value: object) -> str:
 
 
 def _role(asset: object) -> str | None:
-    """What an asset is for; None if nobody says.
+    """Return the role of an asset; None if it has none.
 
     Raises:
-        ValueError: it is no text; the message says why.
+        ValueError: it is not text; the message says why.
     """
     role = asset.get("role") if isinstance(asset, dict) else None
     if role is not None and not (isinstance(role, str) and role.strip()):

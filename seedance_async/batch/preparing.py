@@ -1,4 +1,4 @@
-"""The preparation of a run: which jobs it is to send, and what is planned for it to make anew."""
+"""The preparation of a run: the choice of jobs to send, and the planning of jobs to make again."""
 
 from __future__ import annotations
 
@@ -24,17 +24,17 @@ if TYPE_CHECKING:
 
 
 class Preparation:
-    """What comes before the first POST of each run of a batch.
+    """The steps before the first POST of a run.
 
     Args:
-        directory: of the batch.
-        options: which jobs are to be sent.
-        has_store: whether there is a place where local files become URLs.
+        directory: the batch directory.
+        options: the choice of jobs.
+        has_store: whether a media store is configured.
 
     Attributes:
-        changes: how the manifest differs from the one of the run before.
-        later: jobs that are left for a later run.
-        rerolled: new takes that this run was told to make.
+        changes: the differences from the manifest of the previous run.
+        later: number of jobs left for a later run.
+        rerolled: the new takes that this run is to make.
     """
 
     def __init__(self, directory: Path, options: PlanOptions, *, has_store: bool) -> None:
@@ -45,14 +45,14 @@ class Preparation:
         self._options = options
         self._has_store = has_store
         self._finishing: Finishing | None = None
-        self._anew: list[int] = []
+        self._to_reroll: list[int] = []
 
     async def take(self, journal: Journal, manifest: str | PathLike[str]) -> None:
-        """Take the jobs of a manifest, and see which are meant; beyond that nothing is planned for the run.
+        """Plan the jobs of a manifest, and find those that the options name. No re-rolls are planned yet.
 
         Raises:
-            ManifestError: with everything that is wrong in the manifest.
-            ConfigurationError: an option means no job of it.
+            ManifestError: with every problem of the manifest.
+            ConfigurationError: an option matches no job of it.
         """
         options = self._options
         self._finishing = await to_thread.run_sync(
@@ -62,13 +62,13 @@ class Preparation:
             journal, manifest, options, self._finishing, has_store=self._has_store
         )
         await self._choose(journal)
-        self._anew = await reroll.chosen(journal, options.reroll, self._directory)
+        self._to_reroll = await reroll.chosen(journal, options.reroll, self._directory)
 
     def check_without_manifest(self) -> None:
-        """See that no option was given that chooses among the jobs of a manifest.
+        """Check that no option was given that needs a manifest.
 
         Raises:
-            ConfigurationError: one was.
+            ConfigurationError: one was given.
         """
         options = self._options
         given = {"until": options.until, "reroll": options.reroll or None, "finish": options.finish}
@@ -76,13 +76,13 @@ class Preparation:
             raise ConfigurationError(f"{option}= chooses among the jobs of a manifest; give the path of one")
 
     async def plan(self, journal: Journal) -> None:
-        """Plan what is to be made anew, once the run is on record, and leave for later what is not wanted."""
+        """Plan jobs to be made again, after the run has begun in the journal, and choose the jobs to send."""
         if self._options.retry_failed:
             reroll.report_unfinished(await journal.do(journal.store.plan_ended_again))
         most = self._options.reroll_refunded
         async for failures in refunded.plan_earlier(journal, most=most):
             refunded.report(failures, most=most)
-        await self._make_anew(journal)
+        await self._reroll(journal)
         await journal.do(journal.store.sort_linked)
         await self._choose(journal)
 
@@ -92,7 +92,7 @@ class Preparation:
         jobs: Iterable[Job | Request] | AsyncIterable[Job | Request],
         deliver: Callable[[JobEntry], Awaitable[None]],
     ) -> AsyncIterator[list[JobEntry]]:
-        """A program's jobs that were never sent, as they come; those that ended earlier are delivered."""
+        """Yield a program's jobs to be sent, as they come, and deliver those that ended earlier."""
         async for numbers in take_stream(journal, jobs, at_end=self._note, has_store=self._has_store):
             await journal.do(journal.store.sort_linked, numbers)
             for entry in await journal.do(journal.store.ended_earlier_of, numbers):
@@ -102,15 +102,15 @@ class Preparation:
     def _note(self, changes: Changes) -> None:
         self.changes = changes
 
-    async def _make_anew(self, journal: Journal) -> None:
-        """Plan further takes of the jobs that were chosen; they go on record with the order itself."""
+    async def _reroll(self, journal: Journal) -> None:
+        """Plan further takes of the chosen jobs; stored in one transaction with the order itself."""
         self.rerolled = Rerolled()
-        if self._anew:
-            self.rerolled = await journal.do(journal.store.reroll, self._anew, self._options.takes)
+        if self._to_reroll:
+            self.rerolled = await journal.do(journal.store.reroll, self._to_reroll, self._options.takes)
         reroll.report_unfinished(self.rerolled.unfinished)
 
     async def _choose(self, journal: Journal) -> None:
-        """Leave the jobs for later that the run is not to send."""
+        """Choose the jobs that the run sends, and count those left for later."""
         until = self._options.until
         later = await journal.do(journal.store.choose, *chosen(until, self._finishing))
         if later is None:

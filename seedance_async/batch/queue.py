@@ -1,9 +1,9 @@
-"""The jobs of a run that wait to be sent, and which of them go next in one POST.
+"""The queue of a run's planned jobs, and the choice of the jobs of the next POST.
 
-Jobs wait by tariff, because the ledger judges by tariff: while the price of one is unknown, or does not fit
-under the cap any more, jobs of the others go on. While the canary of a kind is out, the others of the kind
-wait for it. Of those that may go, the first in the manifest goes, and the next ones of its tariff with it
-where they may share its POST.
+There is one queue per tariff, because the ledger decides by tariff: while the price of one tariff is unknown,
+or exceeds the cap, jobs of the others can be sent. While the canary of a kind is under way, the other jobs of
+the kind wait. Of the jobs that may be sent, the first in the manifest is next, together with the next ones of
+its tariff if they may share its POST.
 
 Pure.
 """
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from seedance_async.prices import Tariff
 
 CAPACITY: Final = 2000
-"""Jobs that wait here at most: enough for the schedule to see the longest kinds, and bounded."""
+"""Most jobs in the queue: enough for the schedule to find the longest kinds, and bounded."""
 
 
 @frozen
@@ -38,66 +38,66 @@ class Post:
     """One POST of a batch and the jobs it serves.
 
     Attributes:
-        jobs: all of one tariff, in one state, and asked for under one key if they ever were.
+        jobs: all of the same tariff and state, and sent under the same key, if they were sent.
     """
 
     jobs: tuple[JobEntry, ...]
 
     @property
     def number(self) -> int:
-        """The job that stands for the POST in the journal: the first."""
+        """The number of the first job, which stands for the POST in the journal."""
         return self.jobs[0].number
 
     @property
     def numbers(self) -> tuple[int, ...]:
-        """Of all its jobs."""
+        """The numbers of all its jobs."""
         return tuple(job.number for job in self.jobs)
 
     @property
     def name(self) -> str:
-        """What to call it in a message."""
+        """The names of its jobs, for messages."""
         return ", ".join(job.name for job in self.jobs)
 
     @property
     def state(self) -> State:
-        """Where its jobs stand."""
+        """The state of its jobs."""
         return self.jobs[0].state
 
     @property
     def kind(self) -> Kind:
-        """The class of work they belong to."""
+        """The kind of its jobs."""
         return self.jobs[0].kind
 
     @property
     def has_media(self) -> bool:
-        """Whether it brings pictures or clips for the server to fetch."""
+        """Whether it has pictures or clips that the server has to fetch."""
         return any(self.jobs[0].request_fields.get(name) for name in MEDIA_FIELDS)
 
     @property
     def project(self) -> str | None:
-        """Whose costs its jobs are, where their manifest says so."""
+        """The project to which its costs belong, if the manifest names one."""
         return self.jobs[0].project
 
     @property
     def refused_key(self) -> str | None:
-        """The key that it was refused under before, and is sent again under; None if there is none."""
+        """The key under which it was refused before and is sent again; None if there is none."""
         return self.jobs[0].key if self.state is State.PLANNED else None
 
     @property
     def is_suspect(self) -> bool:
-        """Whether more than one run died while it was under way, and it is to be sent again."""
+        """Whether it has no answer, and more than one run died while it was under way."""
         return self.state is not State.ACCEPTED and any(job.crashes > 1 for job in self.jobs)
 
     def age(self, now: float) -> float:
-        """Seconds since its first POST under its key, by the wall clock; 0 if there was none.
+        """Return the seconds since its first POST under its key, by the wall clock; 0 if there was none.
 
-        Infinite where that was in the future: a clock was wrong, and nobody knows the age.
+        Infinite if that time is in the future, because a clock was wrong and the age is unknown.
         """
         age = now - (self.jobs[0].intended_at or now)
         return inf if age < -clocks.TOLERANCE else max(0.0, age)
 
-    def anew(self) -> Post:
-        """The same jobs, to be asked for under a new key."""
+    def with_new_key(self) -> Post:
+        """Return a post with the same jobs, to be sent under a new key."""
         return Post(
             tuple(evolve(job, state=State.PLANNED, key=None, post=None, place=None) for job in self.jobs)
         )
@@ -105,18 +105,18 @@ class Post:
     def may_take(self, job: JobEntry) -> bool:
         """Whether it may serve one more job."""
         first = self.jobs[0]
-        # Those that were refused together are sent together: else they would not get their key again.
+        # Jobs that were refused together are sent together: otherwise they would not get the same key.
         same = (job.digest, job.post, job.project) == (first.digest, first.post, first.project)
         return is_shareable(job.tariff) and same and len(self.jobs) < posts.MOST_JOBS
 
 
 def is_shareable(tariff: Tariff) -> bool:
-    """Whether jobs of this tariff may share a POST with their equals."""
+    """Whether equal jobs of this tariff may share a POST."""
     return posts.is_shareable(tariff.kind.model, tariff.tasks)
 
 
 def posts_for(tariff: Tariff, jobs: int) -> Counter[Tariff]:
-    """How many POSTs a number of jobs that ask for the same go out in, by what each asks for."""
+    """Return the number of POSTs for a number of equal jobs, by the tariff of each POST."""
     if not is_shareable(tariff):
         return Counter({tariff: jobs})
     full, rest = divmod(jobs, posts.MOST_JOBS)
@@ -125,12 +125,12 @@ def posts_for(tariff: Tariff, jobs: int) -> Counter[Tariff]:
 
 
 class JobQueue:
-    """The planned jobs of one run that were not handed out yet.
+    """The planned jobs of one run that were not taken yet.
 
     Args:
         ledger: decides whether a job may be sent, and reserves its price.
-        share_posts: whether jobs that ask for the same may share a POST.
-        canaries: decide of which kinds jobs may be sent; else of all.
+        share_posts: whether equal jobs may share a POST.
+        canaries: decide which kinds may be sent; None for no restriction.
     """
 
     def __init__(self, ledger: Ledger, *, share_posts: bool, canaries: Canaries | None = None) -> None:
@@ -138,9 +138,9 @@ class JobQueue:
         self._canaries = canaries or Canaries()
         self._share_posts = share_posts
         self._waiting: dict[Tariff, deque[JobEntry]] = {}
-        self._held: deque[JobEntry] = deque()  # their price was reserved with that of what they are made of
+        self._held: deque[JobEntry] = deque()  # their prices were reserved together with their sources'
         self._set_aside: list[JobEntry] = []
-        self._left = 0.0  # under the cap, as they were set aside
+        self._left = 0.0  # credits left under the cap when they were set aside
         self._count = 0
 
     def __len__(self) -> int:
@@ -152,7 +152,7 @@ class JobQueue:
         return self._count >= CAPACITY
 
     def add(self, job: JobEntry) -> None:
-        """Let a job wait."""
+        """Add a job to the queue."""
         self._canaries.wanted(job.kind)
         waiting = (
             self._held if self._ledger.is_held(job.number) else self._waiting.setdefault(job.tariff, deque())
@@ -161,7 +161,7 @@ class JobQueue:
         self._count += 1
 
     def set_aside(self, post: Post) -> None:
-        """Take a post back that the cap allows, but not what its jobs are made for; until it allows more."""
+        """Put back a post whose dependent jobs exceed the cap, until more credits are left than now."""
         for job in post.jobs:
             self._ledger.release(job.number)
         self._set_aside += post.jobs
@@ -169,8 +169,8 @@ class JobQueue:
         self._left = self._ledger.left
 
     def take(self) -> Post | None:
-        """The next POST that the ledger lets through, its price reserved; None if there is none."""
-        self._consider_again()
+        """Return the next post that may be sent, with its price reserved; None if there is none."""
+        self._restore_set_aside()
         held = next((job for job in self._held if self._canaries.lets(job.kind)), None)
         if held is not None and not self._ledger.is_awaiting():
             self._count -= 1
@@ -183,11 +183,11 @@ class JobQueue:
         tariff = min(heads, key=lambda head: head.number).tariff
         post = Post((self._take_one(tariff),))
         while self._share_posts and self._next_may_join(post, tariff):
-            post = Post((*post.jobs, self._take_one(tariff, beside=post.numbers)))
+            post = Post((*post.jobs, self._take_one(tariff, same_post=post.numbers)))
         return post
 
-    def _consider_again(self) -> None:
-        """Let what was set aside wait again, once the cap allows more than it did then."""
+    def _restore_set_aside(self) -> None:
+        """Return the jobs set aside to the queue, once more credits are left than at that time."""
         if self._set_aside and self._ledger.left > self._left:
             again, self._set_aside = self._set_aside, []
             self._count -= len(again)
@@ -195,7 +195,7 @@ class JobQueue:
                 self.add(job)
 
     def stuck(self) -> SeedanceError:
-        """Why nothing that waits here can be sent: its canaries, else the cap."""
+        """Return why no job in the queue can be sent: its canaries, or else the cap."""
         waiting = [job.kind for job in (*self._held, *self._set_aside)]
         waiting += [tariff.kind for tariff in self._waiting]
         return self._canaries.holding(waiting) or self.cap_reached()
@@ -204,16 +204,16 @@ class JobQueue:
         return self._canaries.lets(tariff.kind) and self._ledger.affords(tariff)
 
     def cap_reached(self) -> CreditCapError:
-        """Why nothing that waits here can be sent."""
+        """Return the error for jobs that the cap does not allow."""
         ledger = self._ledger
         if ledger.is_in_doubt:
             return CreditCapError(
-                "the answers to several jobs were lost, and nobody knows what they cost: under a cap no more "
-                "are sent until one is answered; run again to ask for them"
+                "the answers to several jobs were lost, so their cost is unknown: under a cap no more are "
+                "sent until one is answered; run again to send them again under their keys"
             )
         tariffs = {*self._waiting, *(job.tariff for job in self._set_aside)}
         least = min(map(ledger.expects, tariffs))
-        price = f"costs {least:g}" if least else "has a price that nobody knows yet"
+        price = f"costs {least:g}" if least else "has a price that is not known yet"
         made_for = "" if self._waiting else " beside what it is made for"
         return CreditCapError(
             f"the cap of {credit_count(ledger.cap or 0)} is reached: {ledger.spent:g} are spent, "
@@ -224,13 +224,13 @@ class JobQueue:
         waiting = self._waiting.get(tariff)
         if waiting is None or not post.may_take(waiting[0]) or not self._canaries.is_proven(tariff.kind):
             return False
-        return self._ledger.affords(tariff, beside=post.numbers)
+        return self._ledger.affords(tariff, same_post=post.numbers)
 
-    def _take_one(self, tariff: Tariff, *, beside: tuple[int, ...] = ()) -> JobEntry:
+    def _take_one(self, tariff: Tariff, *, same_post: tuple[int, ...] = ()) -> JobEntry:
         waiting = self._waiting[tariff]
         job = waiting.popleft()
         if not waiting:
             del self._waiting[tariff]
         self._count -= 1
-        self._ledger.reserve(job.number, tariff, beside=beside)
+        self._ledger.reserve(job.number, tariff, same_post=same_post)
         return job

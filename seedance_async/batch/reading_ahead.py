@@ -1,4 +1,4 @@
-"""The planned jobs of a run, read into its queue a bounded way ahead of what is sent."""
+"""The reader that fills a run's queue with planned jobs, a bounded way ahead of sending."""
 
 from __future__ import annotations
 
@@ -20,12 +20,13 @@ class ReadingAhead:
     """Reads the planned jobs of one run.
 
     Args:
-        queue: of the run.
-        changed: set when the run may go on with what was read; waited for while the queue is full.
+        queue: the run's queue.
+        changed: set after jobs were read; awaited while the queue is full.
 
     Attributes:
-        is_ended: whether there is nothing more to come.
-        handled: jobs that wait or were sent; the source may list one of these as planned meanwhile.
+        is_ended: whether all jobs were read.
+        handled: numbers of jobs that were queued or sent by the run itself; they are skipped, because the
+            source may list them as planned again.
     """
 
     def __init__(self, queue: JobQueue, changed: Signal) -> None:
@@ -37,7 +38,7 @@ class ReadingAhead:
         self._problem: BaseException | None = None
 
     async def run(self, planned: AsyncIterable[list[JobEntry]], is_stopped: Callable[[], bool]) -> None:
-        """Read until there are no more, or until the run is stopped or ends."""
+        """Read until there are no more jobs, the run is stopped, or ``end`` is called."""
         try:
             with self._scope:
                 async for jobs in planned:
@@ -49,17 +50,17 @@ class ReadingAhead:
                         await self._changed.wait()
                     if is_stopped():
                         break
-        except BaseException as problem:  # no cancellation of ours is lost: the task ends here
+        except BaseException as problem:  # also a cancellation: this task ends here in any case
             self._problem = as_reported(problem, code="the source of the jobs")
         finally:
             self.is_ended = True
             self._changed.set()
 
     def end(self) -> None:
-        """Read no more: a source may wait for ever."""
+        """Stop reading, even if the source waits for ever."""
         self._scope.cancel()
 
     def raise_problem(self) -> None:
-        """Raise what went wrong in the source, if anything did."""
+        """Raise the exception of the source, if there was one."""
         if self._problem is not None:
             raise self._problem

@@ -1,10 +1,10 @@
-"""The jobs of a run that failed, were refunded, and are made anew by themselves: ``reroll_refunded``.
+"""The automatic repetition of jobs that failed and were refunded (``reroll_refunded``).
 
-The server gave all credits of such a job back, so another attempt costs what the first one would have. It is
-sent under a key of its own, and under the cap. How often that was done is in the journal, written in the same
-transaction that plans the job anew: no crash makes it happen more often.
+The server refunded all credits of such a job, so another attempt costs what the first one would have cost. It
+is sent under a new key, and under the cap. The number of repetitions is stored in the transaction that plans
+the job again, so a crash cannot increase it.
 
-What was refused never comes here, nor what was charged and not refunded.
+Refused jobs are not repeated, nor are jobs that were charged and not refunded.
 """
 
 from __future__ import annotations
@@ -27,11 +27,11 @@ REPEATED: Final = (
 
 
 class RefundedJobs:
-    """What is made anew in one run.
+    """The repetition of refunded jobs in one run.
 
     Args:
-        journal: of the batch.
-        most: how often a job is made anew, over all runs; 0 for never.
+        journal: the batch's journal.
+        most: how often one job is repeated, over all runs; 0 for never.
     """
 
     def __init__(self, journal: Journal, *, most: int) -> None:
@@ -39,7 +39,7 @@ class RefundedJobs:
         self._most = most
 
     async def plan(self, failed: Iterable[int]) -> list[JobEntry]:
-        """Plan those of these jobs anew that were refunded, and may be; each as it stands then."""
+        """Plan again those of these jobs that were refunded and may be repeated; return their new entries."""
         store = self._journal.store
         failures = await self._journal.do(store.plan_refunded_again, sorted(failed), most=self._most)
         report(failures, most=self._most)
@@ -47,11 +47,11 @@ class RefundedJobs:
 
 
 async def plan_earlier(journal: Journal, *, most: int) -> AsyncIterator[list[RefundedFailure]]:
-    """Plan those jobs of the manifest anew that earlier runs left failed and refunded; a page at a time.
+    """Plan again the manifest's jobs that failed and were refunded in earlier runs; yield them in pages.
 
     Args:
-        journal: of the batch.
-        most: how often a job is made anew, over all runs; 0 for never.
+        journal: the batch's journal.
+        most: how often one job is repeated, over all runs; 0 for never.
     """
     store, last = journal.store, 0
     while most and (page := await journal.do(store.refunded, after=last)):
@@ -60,7 +60,7 @@ async def plan_earlier(journal: Journal, *, most: int) -> AsyncIterator[list[Ref
 
 
 def report(failures: Sequence[RefundedFailure], *, most: int) -> None:
-    """Log what is made anew, and what there is no sense in making anew."""
+    """Log which jobs are made again, and which have failed twice with the same error."""
     for failure in failures:
         name = failure.entry.name
         if failure.times_alike == 2 and failure.is_new:

@@ -1,8 +1,9 @@
-"""Gallery of a batch, written from its journal.
+"""The writer of a batch's gallery, from its journal.
 
-The journal is read twice, a page of jobs at a time: once for the totals and the chart, which the first page
-needs, and once for the pages. So a million jobs take no more memory than one page of them.
-Only the owner may read the pages, as it is with the journal: prompts stand in them.
+The journal is read twice, in pages: once for the totals and the chart, which the first page of the gallery
+needs, and once for the pages. So memory does not grow with the batch.
+
+Only the owner may read the pages, as with the journal, because they contain prompts.
 """
 
 from __future__ import annotations
@@ -27,27 +28,27 @@ if TYPE_CHECKING:
     from seedance_async.batch.journal import JobEntry, Milestones, Store
 
 PAGE: Final = 500
-"""Jobs on a page: some 600 kB of text, and a browser lays it out in a blink."""
+"""Jobs on a page of the gallery: about 600 kB of HTML."""
 
 ON_THE_CARD: Final = frozenset({"prompt", "aspect_ratio", "image_size"})
-"""Fields of a request that are not repeated among its facts."""
+"""Fields of a request that the card shows, so they are not repeated among the facts."""
 
 ORDER: Final = (State.SAVED, *(state for state in State if state is not State.SAVED))
-"""Order in which the states are listed."""
+"""The order of states in lists."""
 
 LOST: Final = frozenset({State.FAILED, State.REFUSED, State.UNCERTAIN})
-"""States in which the chart counts a job as lost."""
+"""States that the chart counts as lost."""
 
 
 async def write_gallery(directory: Path, *, jobs_on_a_page: int = PAGE) -> Path:
     """Write the gallery of a batch that is not running, and return its first page.
 
     Args:
-        directory: of the batch; the pages are put beside its files.
-        jobs_on_a_page: most of them.
+        directory: the batch directory; the pages are written into it.
+        jobs_on_a_page: most jobs per page.
 
     Raises:
-        JournalError: there is no journal that can be used, or a runner works in the directory.
+        JournalError: the journal cannot be used, or a runner works in the directory.
         OSError: a page cannot be written.
     """
     journal = await Journal.open(directory)
@@ -58,7 +59,7 @@ async def write_gallery(directory: Path, *, jobs_on_a_page: int = PAGE) -> Path:
 
 
 async def write_gallery_of(journal: Journal, directory: Path, *, jobs_on_a_page: int = PAGE) -> Path:
-    """Write the gallery of a batch whose journal is open already; else as ``write_gallery``."""
+    """Write the gallery of a batch whose journal is open; otherwise like ``write_gallery``."""
     writer = await journal.do(_Writer, journal.store, directory, jobs_on_a_page)
     while await journal.do(writer.page):
         pass
@@ -68,7 +69,7 @@ async def write_gallery_of(journal: Journal, directory: Path, *, jobs_on_a_page:
 def write_gallery_of_entries(
     entries: Sequence[JobEntry], directory: Path, *, jobs_on_a_page: int = PAGE
 ) -> Path:
-    """Write the gallery of jobs that are in no journal; else as ``write_gallery``. Blocking."""
+    """Write the gallery of jobs that are not in a journal; otherwise like ``write_gallery``. Blocking."""
     pages = [entries[start : start + jobs_on_a_page] for start in range(0, len(entries), jobs_on_a_page)]
     counts = Counter(entry.state for entry in entries)
     for number, page in enumerate(pages or [[]], start=1):
@@ -91,7 +92,7 @@ def _write_page(directory: Path, number: int, text: str) -> None:
 
 
 def _remove_pages(directory: Path, *, after: int) -> None:
-    """Remove the pages of a gallery that was longer."""
+    """Remove the further pages of an earlier, longer gallery."""
     for path in directory.glob("gallery-*.html"):
         number = re.fullmatch(r"gallery-([0-9]+)\.html", path.name)
         if number and int(number[1]) > after:
@@ -100,11 +101,11 @@ def _remove_pages(directory: Path, *, after: int) -> None:
 
 @define
 class _Totals:
-    """What is known of all jobs together."""
+    """The totals over all jobs."""
 
     course: chart.Course
     counts: Counter[State] = field(factory=Counter)
-    beside: Counter[State] = field(factory=Counter)
+    extras: Counter[State] = field(factory=Counter)
     states: list[set[State]] = field(factory=list)
 
     def add(self, job: Milestones, *, page: int) -> None:
@@ -112,12 +113,12 @@ class _Totals:
             self.states.append(set())
         self.states[page].add(job.state)
         self.counts[job.state] += 1
-        self.beside[job.state] += job.is_beside
+        self.extras[job.state] += job.is_extra
         self.course.add_job(sent_at=_sent_at(job), ended_at=_ended_at(job), lost=job.state in LOST)
 
 
 class _Writer:
-    """Writes the pages of one gallery, one after the other, in the journal's thread."""
+    """Writes the pages of one gallery, one per call, in the journal's thread."""
 
     def __init__(self, store: Store, directory: Path, jobs_on_a_page: int) -> None:
         self._store = store
@@ -131,7 +132,7 @@ class _Writer:
         self._last = 0
 
     def page(self) -> bool:
-        """Write the next page; False, and pages of a longer gallery removed, when there are none left."""
+        """Write the next page; after the last one, remove old further pages and return False."""
         if self._number == len(self._totals.states):
             _remove_pages(self._directory, after=self._number)
             return False
@@ -147,7 +148,7 @@ class _Writer:
         page = gallery.Page(
             number=self._number,
             counts=counts,
-            beside={str(state): count for state, count in self._totals.beside.items() if count},
+            extras={str(state): count for state, count in self._totals.extras.items() if count},
             credits=store.credits_used,
             refunded=store.credits_refunded,
             of_sandbox=is_of_sandbox(store.fact("account") or ""),
@@ -159,7 +160,7 @@ class _Writer:
 
 
 def card(entry: JobEntry) -> gallery.Card:
-    """A job as the gallery shows it."""
+    """Return the card of a job."""
     fields = entry.request_fields
     durations = [task.duration for task in entry.tasks if task.duration is not None]
     return gallery.Card(
@@ -174,14 +175,14 @@ def card(entry: JobEntry) -> gallery.Card:
         error=entry.error,
         state=entry.state,
         marks=tuple(_marks(entry)),
-        beside=entry.is_beside,
+        is_extra=entry.is_extra,
         differs="; ".join(mismatches_of(entry)),
         facts=dict(_facts(entry, fields)),
     )
 
 
 def _marks(entry: JobEntry) -> Iterator[str]:
-    """What is to be seen of a job at once, beside its state."""
+    """Yield the notes that a card always shows."""
     if not entry.in_manifest:
         yield "not in the manifest"
     elif entry.older_of is not None:
@@ -193,7 +194,7 @@ def _marks(entry: JobEntry) -> Iterator[str]:
 
 
 def _facts(entry: JobEntry, fields: dict[str, object]) -> Iterator[tuple[str, str]]:
-    """What there is to know of a job, by name."""
+    """Yield the facts about a job, by name."""
     yield from ((name, text) for name, text in _course(entry).items() if text)
     for name, value in fields.items():
         if name == "seed" and value != entry.seed and entry.seed is not None:
@@ -203,7 +204,7 @@ def _facts(entry: JobEntry, fields: dict[str, object]) -> Iterator[tuple[str, st
 
 
 def _course(entry: JobEntry) -> dict[str, str | None]:
-    """What became of a job; nothing, where there is nothing to say."""
+    """Return facts about a job's result by name; empty or None for those that do not apply."""
     return {
         "task": "\n".join(entry.task_ids),
         "idempotency key": entry.key,
@@ -223,7 +224,7 @@ def _delivered(entry: JobEntry) -> str:
 
 
 def _fact_text(name: str, value: object) -> str:
-    if "url" in name:  # it may be signed, and a page is given away more easily than a journal
+    if "url" in name:  # a URL may be signed, and users share pages more easily than a journal
         return f"{len(value)} given" if isinstance(value, list) else "given"
     return str(value).lower() if isinstance(value, bool) else str(value)
 

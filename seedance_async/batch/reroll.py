@@ -1,7 +1,7 @@
-"""The choice of jobs to make anew: names, patterns of names, and the word for what a review has rejected.
+"""The choice of jobs to make again: by names, patterns of names, or the word for all rejected takes.
 
-Ambiguity never becomes money: a word that means no job of the manifest, or that could mean two things, is an
-error before anything is sent.
+A word that matches no job of the manifest, or has two meanings, is an error before anything is sent, so that
+nothing is paid by mistake.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ PAGE: Final = 5000
 
 
 def words_fault(words: object) -> str | None:
-    """Why these are no names of jobs; None if they are."""
+    """Return why a value is not a list of names; None if it is one."""
     given = [words] if isinstance(words, str) else words
     if isinstance(given, Sequence) and all(isinstance(word, str) and word.strip() for word in given):
         return None
@@ -49,17 +49,17 @@ def words_fault(words: object) -> str | None:
 
 
 def takes_fault(takes: object, words: object) -> str | None:
-    """Why there can be no such number of takes; None if there can."""
+    """Return why a number of takes is not valid; None if it is."""
     if fault := whole_number(1, MAX_REPEAT)(takes):
         return fault
     return None if takes == 1 or words else "says how many new takes of which jobs; name them with reroll"
 
 
 async def _rejected(journal: Journal, directory: Path) -> frozenset[int]:
-    """The numbers of the jobs whose newest result is rejected, by the journal: results may be old ones.
+    """Return the numbers of the jobs whose newest result, according to the journal, was rejected.
 
     Raises:
-        ConfigurationError: nobody has picked anything, or the picks cannot be read.
+        ConfigurationError: there are no picks, or they cannot be read.
     """
     try:
         found = await to_thread.run_sync(picks.load, directory)
@@ -77,15 +77,15 @@ async def _rejected(journal: Journal, directory: Path) -> frozenset[int]:
 
 
 async def chosen(journal: Journal, words: Sequence[str], directory: Path) -> list[int]:
-    """The numbers of the jobs that are to be made anew, in their order.
+    """Return the numbers of the jobs that are to be made again, in ascending order.
 
     Args:
-        journal: with the manifest planned.
+        journal: a journal in which the manifest is planned.
         words: names, patterns of names (``still-*``), or ``rejected``.
-        directory: of the batch, with its review.
+        directory: the batch directory, with the picks of its review.
 
     Raises:
-        ConfigurationError: with every word that means no job, or more than one thing.
+        ConfigurationError: with every word that matches no job, or has two meanings.
     """
     if not words:
         return []
@@ -102,14 +102,14 @@ async def chosen(journal: Journal, words: Sequence[str], directory: Path) -> lis
 
 
 def report_unfinished(names: Sequence[str]) -> None:
-    """Say of which jobs no other take is begun, if any."""
+    """Log the jobs of which no further take is begun, if any."""
     if names:
         log.warning("%s: %s", on_record.shown_names(names), UNFINISHED)
 
 
 @frozen
 class _Meant:
-    """What words mean among the jobs that were looked at so far."""
+    """The jobs that words match, among those that were examined so far."""
 
     words: frozenset[str]
     rejected: frozenset[int]
@@ -118,8 +118,8 @@ class _Meant:
     names: list[str] = field(factory=list[str])
 
     def look_at(self, number: int, name: str) -> None:
-        """Take in one job."""
-        if len(self.names) < PAGE:  # so many are searched for one that was meant
+        """Examine one job."""
+        if len(self.names) < PAGE:  # most names that are searched for a suggestion
             self.names.append(name)
         if name in self.words:
             self.exactly[name] = number
@@ -130,7 +130,7 @@ class _Meant:
             self.alike.setdefault(REJECTED, set()).add(number)
 
     def problems(self) -> Iterator[str]:
-        """What is unclear."""
+        """Yield the problems of words."""
         if REJECTED in self.exactly:
             yield f"{REJECTED!r} is a job's name and the word for what was rejected; rename the job"
         for word in sorted(self.words - self.exactly.keys() - self.alike.keys() - {REJECTED}):
@@ -139,9 +139,9 @@ class _Meant:
             yield f"no job of the manifest has a name that matches {word!r:.80}{hint}"
 
     def numbers(self) -> list[int]:
-        """Of the jobs that are meant. A word that is a job's very name means no other one."""
+        """Return the numbers of the matching jobs. A word that is a job's exact name is not a pattern."""
         if REJECTED in self.words and REJECTED not in self.alike:
-            log.warning("no job of the manifest is rejected, so none is made anew for that")
+            log.warning("no job of the manifest is rejected, so %r selects none", REJECTED)
         meant: Collection[set[int]] = [
             {self.exactly[word]} if word in self.exactly else self.alike.get(word, set())
             for word in self.words

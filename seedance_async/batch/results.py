@@ -1,12 +1,12 @@
 """``results.jsonl``: a line for each job, for programs and for the next manifest.
 
-The journal is the truth and this file its picture. While a batch runs, a line is added whenever a job ends; a
-later line of a job replaces an earlier one. When the run is over, the whole file is written anew from the
-journal, a line a job in the order of the manifest, and put in place at once.
+The journal is authoritative; this file is a copy of it. While a batch runs, a line is appended whenever a job
+ends; a later line of a job replaces an earlier one. At the end of the run the whole file is rewritten from
+the journal, one line per job in the order of their numbers, and replaced atomically.
 
-A line holds what became of the job and, beside it, the request's own fields, so it can be fed in again. The
-``seed`` is the one that the server says it has used; the request's own is kept as ``asked_seed``, by which it
-stays the same request when it is fed in.
+A line has the job's result and the request's own fields, so the file can be used as a manifest. ``seed`` is
+the seed that the server reports; that of the request is kept as ``asked_seed``, so that the same request is
+read from the line.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Final
 from seedance_async.batch.cells import ASKED_SEED
 from seedance_async.batch.jobs import JobResult
 from seedance_async.batch.journal.records import as_json
+from seedance_async.batch.journal.remains import RESULTS
 from seedance_async.batch.trials import mismatches_of
 from seedance_async.errors import SeedanceError, TaskFailedError, UnexpectedReplyError
 from seedance_async.safe_files import OWNER, append, create, replacing
@@ -28,20 +29,19 @@ if TYPE_CHECKING:
     from seedance_async.batch.journal import JobEntry, Store
     from seedance_async.models import Task
 
-RESULTS: Final = "results.jsonl"
 PAGE: Final = 500
 
 
 def result(
     entry: JobEntry, directory: Path, *, error: SeedanceError | None = None, earlier: bool = False
 ) -> JobResult:
-    """The result that a caller gets of a job's entry.
+    """Return the public result for a job's entry.
 
     Args:
-        entry: of the journal.
-        directory: of the batch, in which its files are.
-        error: the very exception, where this run met it.
-        earlier: whether an earlier run ended the job.
+        entry: the journal's entry.
+        directory: the batch directory, which has its files.
+        error: the exception, if it was raised in this run; None makes one from the stored message.
+        earlier: whether the job ended in an earlier run.
     """
     return JobResult(
         name=entry.name,
@@ -66,7 +66,7 @@ def result(
 
 
 def _error_on_record(entry: JobEntry) -> SeedanceError | None:
-    """What an earlier run met; only its words were kept."""
+    """Return an error with the message that the journal stores; None if there is none."""
     if not entry.error:
         return None
     task_id = next(iter(entry.task_ids), None)
@@ -74,7 +74,7 @@ def _error_on_record(entry: JobEntry) -> SeedanceError | None:
 
 
 def failure_among(tasks: Sequence[Task], entry: JobEntry) -> SeedanceError | None:
-    """The error of the first of a job's tasks that failed; else why there are fewer than it asked for."""
+    """Return the error of a job's first failed task, or of missing tasks; None if there is none."""
     for task in tasks:
         if task.is_failed:
             return TaskFailedError(task, idempotency_key=entry.key)
@@ -89,7 +89,7 @@ def failure_among(tasks: Sequence[Task], entry: JobEntry) -> SeedanceError | Non
 
 
 def line(entry: JobEntry) -> str:
-    """A job's line."""
+    """Return a job's line."""
     facts = {
         "name": entry.name,
         "model": entry.model,
@@ -115,22 +115,22 @@ def line(entry: JobEntry) -> str:
 
 
 def add(directory: Path, entry: JobEntry) -> None:
-    """Add the line of a job that has just ended."""
+    """Append the line of a job that has just ended. Blocking."""
     with append(directory / RESULTS, OWNER) as file:
         file.write(line(entry).encode())
 
 
 def write_all(directory: Path, entries: Iterable[JobEntry]) -> None:
-    """Write the file anew, of jobs that are in no journal. Blocking."""
+    """Write the whole file for jobs that are not in a journal. Blocking."""
     with replacing(directory / RESULTS, OWNER) as file:
         file.writelines(line(entry).encode() for entry in entries)
 
 
 class Rewriting:
-    """The file, written anew a page at a time, in the journal's thread.
+    """The rewriting of the file in pages, in the journal's thread.
 
     Attributes:
-        stale: the names of jobs that are made of something that was made again since.
+        stale: the names of stale jobs, except older results.
     """
 
     def __init__(self, store: Store, directory: Path) -> None:
@@ -142,7 +142,7 @@ class Rewriting:
         create(self._part, OWNER).close()
 
     def page(self) -> bool:
-        """Write the next jobs; False, and the file in place, when there are none left."""
+        """Write the next page of jobs; after the last one, replace the file and return False."""
         entries = self._store.entries(after=self._last, limit=PAGE)
         with append(self._part, OWNER) as file:
             file.writelines(line(entry).encode() for entry in entries)

@@ -1,7 +1,7 @@
-"""Reader of ``results.jsonl``, for whoever looks at a batch without its journal, which may be locked.
+"""Reader of ``results.jsonl``, for programs that do not open the journal, which may be locked.
 
-A later line of a job replaces an earlier one; what is no line of a result, such as a half last one, is read
-past. The file is the journal's picture: while a batch runs, it is behind by as much as has just ended.
+A later line of a job replaces an earlier one; invalid lines, such as an incomplete last one, are skipped. The
+file is a copy of the journal: while a batch runs, it may lack the latest changes.
 
 Blocking.
 """
@@ -22,21 +22,21 @@ from seedance_async.batch.journal.remains import RESULTS
 from seedance_async.safe_files import BINARY, NOT_THROUGH_LINKS
 
 MOST_LINE_BYTES: Final = 8 * 2**20
-"""Of one line; a longer one is none of ours."""
+"""Most bytes of a line; longer ones are not results."""
 
 _LATER: Final = re.compile(r"(.+?)-(?:take-[0-9]+|before-edit(?:-[0-9]+)?|final(?:-[0-9]+)?)", re.DOTALL)
 
 
 @frozen(kw_only=True)
 class Result:
-    """One job's line, as far as it is what it should be.
+    """One job's line; fields of a wrong type have their default values.
 
     Attributes:
-        files: below the directory, with ``/``, as they are listed; nothing is known of them.
-        in_manifest: False where the line says that the job is gone from the manifest.
-        older_of: the job that this is an earlier take of, where the line says so.
-        final_of: the take that this is the final of, where the line says so.
-        fields: everything else that stands in the line, the request's fields among it.
+        files: paths below the directory, with ``/``, as listed; not checked.
+        in_manifest: False if the job was removed from the manifest.
+        older_of: the job of which this is another take, if any.
+        final_of: the take of which this is the final, if any.
+        fields: all other fields of the line, including the request's.
     """
 
     name: str
@@ -55,11 +55,11 @@ class Result:
 
 @frozen
 class Reading:
-    """What a file of results says.
+    """The content of a results file.
 
     Attributes:
-        results: by the names of the jobs, in the order in which these are first named.
-        unreadable: the numbers of lines that are no line of a result, from 1; blank ones are passed over.
+        results: the results by job name, in the order of the names' first lines.
+        unreadable: numbers of the invalid lines, from 1; blank lines are not counted.
     """
 
     results: dict[str, Result]
@@ -67,7 +67,7 @@ class Reading:
 
 
 def read(directory: Path) -> dict[str, Result]:
-    """The results of a batch by the names of its jobs; none where there is no file yet.
+    """Return the results of a batch by job name; empty if there is no file.
 
     Raises:
         OSError: the file cannot be read, or is a link.
@@ -76,7 +76,7 @@ def read(directory: Path) -> dict[str, Result]:
 
 
 def read_whole(directory: Path) -> Reading:
-    """As ``read``, with the lines that were read past.
+    """Return the results like ``read``, with the numbers of invalid lines.
 
     Raises:
         OSError: the file cannot be read, or is a link.
@@ -85,12 +85,12 @@ def read_whole(directory: Path) -> Reading:
 
 
 def parse(lines: Iterable[bytes]) -> dict[str, Result]:
-    """The results that lines tell of, by the names of the jobs. Pure."""
+    """Return the results in lines, by job name. Pure."""
     return parse_whole(lines).results
 
 
 def parse_whole(lines: Iterable[bytes]) -> Reading:
-    """As ``parse``, with the lines that were read past. Pure."""
+    """Return the results like ``parse``, with the numbers of invalid lines. Pure."""
     found: dict[str, Result] = {}
     unreadable: list[int] = []
     for number, line in enumerate(lines, start=1):
@@ -103,11 +103,11 @@ def parse_whole(lines: Iterable[bytes]) -> Reading:
 
 
 def first_name(name: str, results: Mapping[str, Result]) -> str:
-    """The job that an earlier take, a version before an edit, or a final was made of; else the job itself.
+    """Return the job from which an earlier take, a version before an edit, or a final comes.
 
     Args:
-        name: of a result.
-        results: by the jobs' names; a name says nothing where there is no job that it could be a take of.
+        name: the name of a result; returned if it comes from no other job.
+        results: the results by job name. The form of a name counts only if the other job exists.
     """
     seen = {name}
     while (before := _before(name, results)) is not None and before not in seen:
@@ -118,15 +118,15 @@ def first_name(name: str, results: Mapping[str, Result]) -> str:
 
 def _before(name: str, results: Mapping[str, Result]) -> str | None:
     found = _LATER.fullmatch(name)
-    told = (results[name].older_of, results[name].final_of) if name in results else ()
-    return next((each for each in (*told, found and found[1]) if each in results), None)
+    stated = (results[name].older_of, results[name].final_of) if name in results else ()
+    return next((each for each in (*stated, found and found[1]) if each in results), None)
 
 
 def lines_of(path: Path) -> Iterator[bytes]:
-    """The lines of a file; none where it is missing.
+    """Yield the lines of a file; none if it is missing.
 
     Raises:
-        OSError: it cannot be read, or is a link or no regular file.
+        OSError: it cannot be read, is a link, or is not a regular file.
     """
     try:
         file = os.fdopen(os.open(path, os.O_RDONLY | NOT_THROUGH_LINKS | BINARY), "rb")
@@ -140,7 +140,7 @@ def lines_of(path: Path) -> Iterator[bytes]:
 
 
 def json_object(line: bytes) -> dict[str, object]:
-    """The object that a line holds; an empty one for anything else."""
+    """Decode the JSON object of a line; return an empty one for anything else."""
     try:
         found = wire.loads_answer(line)
     except ValueError:
@@ -149,7 +149,7 @@ def json_object(line: bytes) -> dict[str, object]:
 
 
 def texts(value: object) -> tuple[str, ...]:
-    """The texts of a list, if it has nothing else; else none."""
+    """Return a list of texts as a tuple; empty for any other value."""
     if isinstance(value, list) and all(isinstance(each, str) for each in value):
         return tuple(value)
     return ()
@@ -185,10 +185,10 @@ def _amount(value: object) -> float | None:
 
 
 class Cached:
-    """The results of a directory, read again only when the file has changed.
+    """The results of a directory, read again only if the file has changed.
 
     Args:
-        directory: of the batch.
+        directory: the batch directory.
     """
 
     def __init__(self, directory: Path) -> None:
@@ -196,7 +196,7 @@ class Cached:
         self._known: tuple[tuple[int, ...] | None, dict[str, Result]] = (None, {})
 
     def results(self) -> dict[str, Result]:
-        """The results as they are now; may be asked for by several threads.
+        """Return the present results; may be called from several threads.
 
         Raises:
             OSError: the file cannot be read.
@@ -218,11 +218,11 @@ def _version(path: Path) -> tuple[int, ...] | None:
 
 
 def plain_path(directory: Path, listed: str) -> Path | None:
-    """The file of a result, if it is a plain one in or below the directory, reached over no link; else None.
+    """Return the path of a result's file; None unless it is a regular file reached without links.
 
     Args:
-        directory: resolved.
-        listed: as a result lists it.
+        directory: the batch directory, resolved.
+        listed: the path in the result.
     """
     relative = PurePosixPath(listed)
     if not listed or "\0" in listed or "\\" in listed or relative.is_absolute() or ".." in relative.parts:

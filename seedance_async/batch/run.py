@@ -1,11 +1,11 @@
-"""One run of a batch: a coroutine for every POST and the jobs it serves, from the intent to the caller.
+"""One run of a batch: a coroutine for every POST and its jobs, from the intent to the delivered result.
 
 The order of the steps is the promise of the package::
 
     intent on disk -> POST -> ids on disk -> polled -> result on disk -> files -> saved on disk -> delivered
 
-``Run._run`` reads like it, from ``_make`` (in flight) to ``_save`` and ``Delivery``. When a run is stopped,
-nothing more is sent, and what is paid is still collected, except under a key that is refused.
+``Run._run`` follows it, from ``_make`` (in flight) to ``_save`` and ``Delivery``. When a run is stopped, no
+more POSTs are sent; the results of accepted ones are still collected, unless the API key is refused.
 """
 
 from __future__ import annotations
@@ -62,10 +62,10 @@ log: Log = Log(__name__)
 
 
 class Run:
-    """One run. Made for a journal that has begun it, and used once.
+    """One run. Created after the run has begun in the journal, and used once.
 
     Attributes:
-        delivery: what the caller gets.
+        delivery: delivers results to the caller.
     """
 
     def __init__(
@@ -103,7 +103,7 @@ class Run:
             pay_twice=options.pay_twice,
             project=options.project,
         )
-        self._under_way = 0  # posts that were handed out, and whose jobs may come back to the queue
+        self._under_way = 0  # posts that were started and whose jobs may return to the queue
         self._suspect: Post | None = None
         self._journal_failure: JournalError | None = None
         self._reading = ReadingAhead(self._queue, self._changed)
@@ -113,29 +113,30 @@ class Run:
 
     @property
     def stopped(self) -> SeedanceError | None:
-        """Why no more jobs are sent, a failure of the journal before all; None while that is not so."""
+        """Why no more jobs are sent, with precedence for a journal failure; None if the run goes on."""
         return self._journal_failure or self._trials.latest(self._stream.stopped)
 
     def start(self, begun: AsyncIterable[Post], planned: AsyncIterable[list[JobEntry]]) -> None:
-        """Begin to work, in the client's task group.
+        """Start the run in the client's task group.
 
         Args:
-            begun: what an earlier run has sent already; it goes first, and past the ledger.
-            planned: jobs to be sent, a handful at a time; read a bounded way ahead.
+            begun: posts that an earlier run has sent; they go first, without a new reservation.
+            planned: chunks of jobs to be sent; read a bounded way ahead.
         """
         self._stream.start(partial(self._feed, begun, planned))
 
     async def results(self) -> AsyncGenerator[JobResult]:
-        """Each job as it ends.
+        """Yield each job as it ends.
 
         Raises:
-            SeedanceError: the journal failed, or the source of the jobs did; after what was paid was yielded.
+            SeedanceError: the journal or the source of the jobs failed; raised after all results were
+            yielded.
         """
         async for result in self._stream.results():
             yield result
 
     async def leave(self) -> None:
-        """End a run that was started. POSTs on the wire get a moment for their answer."""
+        """End a run that was started, after a short grace period for POSTs on the wire."""
         if not self._stream.is_finished:
             self.stop(SeedanceError("the caller left"))
         with anyio.CancelScope(shield=True):
@@ -144,8 +145,8 @@ class Run:
             await self._stream.finished()
 
     def stop(self, error: SeedanceError) -> None:
-        """Send nothing more; what is accepted is still collected, unless the key is refused."""
-        if isinstance(error, JournalError):  # whatever has stopped the run before: its caller must be told
+        """Send nothing more; accepted jobs are still collected, unless the API key is refused."""
+        if isinstance(error, JournalError):  # to be raised even if the run was stopped before
             self._journal_failure = self._journal_failure or error
         self._stream.stop(error, collect=not isinstance(error, UnauthorizedError))
         self._changed.set()
@@ -153,7 +154,7 @@ class Run:
     # --- the promise
 
     async def _run(self, post: Post) -> None:
-        """Take a post and its jobs along the promise; see the top of the file."""
+        """Take a post and its jobs through all steps; see the top of the file."""
         try:
             for job, error in await self._make(post):
                 if job.state is State.COMPLETED:
@@ -174,14 +175,14 @@ class Run:
                         outcomes = await self._stream.outcomes(followers)
                         ends = await self._collect(post, answer, outcomes)
                 self._trials.ended(post, [job for job, _ in ends])
-                ends = await self._make_anew(ends)
+                ends = await self._repeat_refunded(ends)
             return [*ends, *await self._pass_on(ends)]
         finally:
             self._under_way -= 1
             self._changed.set()
 
     async def _submit(self, post: Post) -> tuple[Parts | SeedanceError, list[Follower]]:
-        """The jobs' parts of the answer, whose tasks are followed from now on; else why there are none."""
+        """Return the jobs' parts of the answer and the followers of their tasks, or why there are none."""
         then = await self._sources.path_after(post)
         if post.state is State.ACCEPTED:
             parts: Parts | SeedanceError = {job.number: self._resumed(job) for job in post.jobs}
@@ -207,7 +208,7 @@ class Run:
         return answer or SeedanceError("not answered before the run ended; the next run asks again")
 
     def _judge(self, post: Post, answer: Parts | SeedanceError | None) -> None:
-        """Stop if the next post would meet the same as this one."""
+        """Stop the run if the next post would probably fail in the same way."""
         if self._suspect is post:
             self._suspect = None
         if isinstance(answer, SeedanceError):
@@ -220,7 +221,7 @@ class Run:
         self._changed.set()
 
     async def _not_accepted(self, post: Post, error: SeedanceError) -> list[End]:
-        """How the jobs of a post that was not accepted end; a 429 or a risen price alone fails no job."""
+        """Return the ends of a post's jobs that was not accepted; a 429 or a risen price fails no job."""
         ends: list[End] = []
         for job in post.jobs:
             entry = await self._journal.do(self._journal.store.entry, job.number)
@@ -230,18 +231,18 @@ class Run:
                 ends.append((entry, error))
             elif isinstance(error, RateLimitedError | CreditCapError) and self.stopped is None:
                 self._requeue(entry)
-            # Else it is delivered at the end, among all that was not sent.
+            # Otherwise it is delivered at the end, with all jobs that were not sent.
         return ends
 
     def _requeue(self, entry: JobEntry) -> None:
-        """Let a job wait for another turn. Its key was not refused for good, so it is as good as new."""
+        """Return a planned job to the queue, as one without a refused key."""
         self._reading.handled.add(entry.number)
         self._queue.add(evolve(entry, key=None))
 
     # --- collecting
 
     def _resumed(self, job: JobEntry) -> Submission | None:
-        """What an earlier run was answered; its tasks are as old as that."""
+        """Return the submission of a job accepted in an earlier run, and resume its tasks with their age."""
         if job.submission is not None:
             age = max(0.0, clocks.wall_now() - (job.accepted_at or 0.0))
             self._engine.resume(job.submission, job.kind, age=age)
@@ -254,7 +255,7 @@ class Run:
         return self._engine.follow(ids, then=then)
 
     async def _collect(self, post: Post, parts: Parts, outcomes: Sequence[Task | SeedanceError]) -> list[End]:
-        """Result on disk; what was not accepted with the others waits for another turn."""
+        """Store the results; jobs that the POST did not start return to the queue."""
         ends = await self._collector.record(post, parts, outcomes)
         self._changed.set()
         for entry, error in ends:
@@ -264,8 +265,8 @@ class Run:
                 self.stop(error)
         return [end for end in ends if end[0].state is not State.PLANNED]
 
-    async def _make_anew(self, ends: list[End]) -> list[End]:
-        """Let what failed and was refunded wait for another turn, where it may; the rest of the ends."""
+    async def _repeat_refunded(self, ends: list[End]) -> list[End]:
+        """Return failed and refunded jobs to the queue if they may be repeated; return the other ends."""
         failed = {job.number for job, _ in ends if job.state is State.FAILED}
         if not failed or not self._options.reroll_refunded or self.stopped is not None:
             return ends
@@ -276,17 +277,17 @@ class Run:
         return [end for end in ends if end[0].number not in planned]
 
     async def _pass_on(self, ends: Sequence[End]) -> list[End]:
-        """Let the jobs that take what these made be sent; returns those that wait for it in vain."""
+        """Queue the jobs for which these were the last sources; return the jobs that are blocked now."""
         blocked: list[JobEntry] = []
         for job, _ in ends:
-            ready, in_vain = await self._sources.pass_on(job.number)
-            blocked += in_vain
+            ready, newly_blocked = await self._sources.pass_on(job.number)
+            blocked += newly_blocked
             for each in ready:
                 self._queue.add(each)
         return [(job, None) for job in blocked]
 
     async def _save(self, job: JobEntry) -> End:
-        """Files, and saved on disk."""
+        """Download the files, and store that the job is saved."""
         if await self._journal.do(self._journal.store.is_preceded, job.number):
             await self._older_saved.wait()
         async with self._downloads:
@@ -299,7 +300,7 @@ class Run:
             self._changed.set()
             return job, error
 
-    # --- handing out
+    # --- starting posts
 
     async def _feed(self, begun: AsyncIterable[Post], planned: AsyncIterable[list[JobEntry]]) -> None:
         """Start a coroutine for every post, as soon as it may be sent."""
@@ -325,25 +326,24 @@ class Run:
                 self._reading.handled.update(post.numbers)
                 self._suspect = post if post.is_suspect else None
                 await self._hand_out(post)
-            while (
-                self._suspect and self.stopped is None
-            ):  # alone: should the run die again, it is known of what
+            # A suspect post is sent alone: if the run dies again, its cause is known.
+            while self._suspect and self.stopped is None:
                 await self._changed.wait()
 
     def _stop_for_canaries(self) -> None:
-        """Send nothing more if a canary is not as asked; what is accepted is still collected."""
+        """Stop the run if a canary does not match its request; accepted jobs are still collected."""
         if mismatch := self._trials.canaries.error:
             self.stop(mismatch)
 
     async def _reserve_begun(self, post: Post) -> None:
-        """A POST in doubt may be charged when it is sent again: it waits its turn as any other does."""
+        """Wait until a POST without an answer may be replayed: it may be charged then, like a new one."""
         while self._ledger.is_awaiting() and self.stopped is None:
             await self._changed.wait()
         for number in post.numbers:
             self._ledger.await_price(number)
 
     async def _hand_out_planned(self) -> None:
-        """Hand out every job that the ledger lets through, until there are none, or none that it does."""
+        """Start all posts that may be sent, until there are no more jobs, or none that the cap allows."""
         self._stop_for_canaries()
         while self.stopped is None:
             post = self._queue.take()
@@ -351,7 +351,7 @@ class Run:
                 await self._hand_out_held(post)
             elif self._is_waited_for():
                 if self._reading.is_ended and not self._queue:
-                    self._stream.no_more_to_come()  # but what is under way may come back
+                    self._stream.no_more_to_come()  # apart from jobs that return to the queue
                 await self._changed.wait()
             elif self._queue and (self._reading.is_ended or self._queue.is_full):
                 self.stop(self._queue.stuck())
@@ -362,11 +362,11 @@ class Run:
             self._stop_for_canaries()
 
     def _is_waited_for(self) -> bool:
-        """Whether what is out decides about what is left: it may come back, or is a canary of it."""
+        """Whether a post under way may still change the queue: its jobs may return, or it is a canary."""
         return bool(self._under_way or (self._queue and self._trials.canaries.are_out))
 
     async def _hand_out_held(self, post: Post) -> None:
-        """Hand out a post if the cap allows what its jobs are made for as well; else it waits aside."""
+        """Start a post if the cap also allows the jobs that depend on it; otherwise set it aside."""
         if not await self._sources.hold_production(post):
             self._queue.set_aside(post)
             return
@@ -379,7 +379,7 @@ class Run:
         await self._stream.spawn(self._run, post)
 
     async def _save_left_over(self, savers: TaskGroup) -> None:
-        """Fetch the files of jobs that an earlier run saw completed; of older results first."""
+        """Download the files of jobs completed in earlier runs, those of older results first."""
         places, to_save = anyio.Semaphore(DOWNLOADS), self._journal.store.to_save
         try:
             async for job in pages.entries(self._journal, partial(to_save, renamed=True)):

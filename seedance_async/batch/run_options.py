@@ -1,4 +1,4 @@
-"""The options of one run of a batch, as its parts need them."""
+"""The options of one run of a batch, grouped for the modules that use them."""
 
 from __future__ import annotations
 
@@ -12,17 +12,17 @@ from seedance_async.errors import ConfigurationError
 
 @frozen(kw_only=True)
 class PlanOptions:
-    """Which jobs of a manifest a run is to send; what ``BatchRunner`` takes under the same names.
+    """The choice of a manifest's jobs for a run; ``BatchRunner`` has arguments of the same names.
 
     Attributes:
-        until: only jobs whose names match this pattern, and what they take; None for all.
-        reroll: names, or patterns of names, of jobs that are made anew.
-        takes: how many new ones of each.
-        adopt: whether renamed jobs take over what was made of them.
-        ignored: codes of rules that no prompt is held to.
-        finish: the kept takes, made again with these fields changed, instead; None for the manifest's jobs.
-        retry_failed: whether what failed or was refused is sent anew.
-        reroll_refunded: how often a job that failed and was refunded is made anew, over all runs.
+        until: send only jobs whose names match this pattern, and their sources; None for all.
+        reroll: names, or patterns of names, of jobs that are made again.
+        takes: number of new takes of each.
+        adopt: whether renamed jobs adopt their earlier results.
+        ignored: codes of rules that are not applied to any prompt.
+        finish: make the kept takes again with these fields changed, instead of the manifest's jobs; or None.
+        retry_failed: whether failed and refused jobs are sent again.
+        reroll_refunded: how often a job that failed and was refunded is repeated, over all runs.
     """
 
     until: str | None = None
@@ -40,17 +40,17 @@ ALL_JOBS: Final = PlanOptions()
 
 @frozen(kw_only=True)
 class RunOptions:
-    """How a batch is run.
+    """The options for the execution of a run.
 
     Attributes:
-        max_in_flight: most jobs submitted and not finished at once; None for no bound.
-        share_posts: whether jobs that ask for the same may share a POST.
-        replay_window: seconds for which a key is taken to be remembered by the server.
-        pay_twice: whether a job of unknown outcome may take a new key where its own leads no further.
-        project: whose costs the POSTs are in the account's record.
-        reroll_refunded: how often a job that failed and was refunded is made anew, over all runs.
-        canary: whether of each kind one job goes alone.
-        accept_delivery: whether its delivery stops nothing.
+        max_in_flight: most jobs submitted and not finished at once; None for no limit.
+        share_posts: whether equal jobs may share a POST.
+        replay_window: seconds for which the server is assumed to remember an idempotency key.
+        pay_twice: whether an uncertain job may get a new key if its own can never be accepted.
+        project: the project to which the costs belong in the account record.
+        reroll_refunded: how often a job that failed and was refunded is repeated, over all runs.
+        canary: whether one job of each kind is sent alone first.
+        accept_delivery: whether the run goes on after a canary's mismatch.
     """
 
     max_in_flight: int | None
@@ -64,10 +64,13 @@ class RunOptions:
 
 
 def refuse(faults: Mapping[str, str | None]) -> None:
-    """Refuse options with all that is wrong about them, by name.
+    """Raise an error with the problems of all options.
+
+    Args:
+        faults: by option, its problem; None if it is valid.
 
     Raises:
-        ConfigurationError: something is.
+        ConfigurationError: an option is invalid.
     """
     found = [f"{name} {fault}" for name, fault in faults.items() if fault is not None]
     if found:

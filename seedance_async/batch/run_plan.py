@@ -1,4 +1,4 @@
-"""What a run of a manifest is about to send and what that may cost, told before its first POST. Pure."""
+"""The plan of a run: the jobs it is about to send and their cost, known before its first POST. Pure."""
 
 from __future__ import annotations
 
@@ -17,17 +17,17 @@ if TYPE_CHECKING:
 
 @frozen(kw_only=True)
 class RunPlan(Convertible):
-    """What a run is about to send, and what that may cost.
+    """The jobs that a run is about to send, and their cost.
 
     Attributes:
-        counts: jobs in each state, without those for a later run; the ``planned`` ones are sent.
-        later: jobs that are left for a later run.
-        credits_low: credits that the ``planned`` jobs of known price cost at least.
-        credits_high: credits that they cost at most, with the POSTs of earlier runs whose answer was lost:
-            these are sent again under their keys, and may be paid already.
-        unpriced: jobs of which nobody knows the price.
-        credits_spent: charged and not refunded by earlier runs.
-        max_credits: the cap over all runs; None without one.
+        counts: number of jobs in each state, without those for a later run; the ``planned`` ones are sent.
+        later: number of jobs left for a later run.
+        credits_low: least cost of the ``planned`` jobs with a known price.
+        credits_high: most cost of these, including the POSTs of earlier runs without an answer: they are
+            replayed under their keys, and may be paid already.
+        unpriced: number of jobs without a known price.
+        credits_spent: charged and not refunded in earlier runs.
+        max_credits: the cap over all runs; None for no cap.
     """
 
     counts: Mapping[State, int]
@@ -40,17 +40,17 @@ class RunPlan(Convertible):
 
     @property
     def to_send(self) -> int:
-        """Jobs that are sent for the first time, or again under a new key."""
+        """Number of jobs that are sent for the first time, or again under a new key."""
         return self.counts.get(State.PLANNED, 0)
 
     @property
     def total(self) -> int:
-        """Jobs in all."""
+        """Number of all jobs."""
         return sum(self.counts.values()) + self.later
 
     @property
     def fits_cap(self) -> bool | None:
-        """Whether the cap is enough for all of it; None if that is not sure, or there is no cap."""
+        """Whether the cap suffices for all jobs; None if that is not certain, or there is no cap."""
         if self.max_credits is None:
             return None
         if self.credits_spent + self.credits_low > self.max_credits:
@@ -68,18 +68,18 @@ def run_plan(
     spent: float = 0.0,
     max_credits: float | None = None,
 ) -> RunPlan:
-    """The plan of a run.
+    """Return the plan of a run.
 
     Args:
-        tally: how many of the jobs that are wanted now stand in each state, by tariff.
-        prices: that this batch was charged.
-        recorded: what the account was charged for one task of each kind, in whatever it did before.
-        later: jobs that are not wanted yet.
+        tally: number of chosen jobs by tariff and state.
+        prices: the prices that this batch was charged.
+        recorded: prices of one task of each kind in the account record.
+        later: number of jobs left for a later run.
         spent: credits charged and not refunded so far.
         max_credits: the cap over all runs.
     """
     counts = dict.fromkeys(State, 0)
-    low: float = 0  # whole as long as all prices are, as the vendor's are
+    low: float = 0  # stays an integer if all prices are integers, as the vendor's are
     high: float = 0
     unpriced = 0
     for (tariff, state), count in tally.items():

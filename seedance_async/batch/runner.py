@@ -1,13 +1,13 @@
-"""The batch runner: bulk runs that may end at any instruction and be run again.
+"""The batch runner: bulk runs that may be interrupted at any instruction and resumed.
 
-Nothing is paid twice, and nothing paid is lost.
+No job is paid twice, and no paid result is lost.
 
     async with BatchRunner(client, "out", max_credits=500) as batch:
         async for result in batch.run("jobs.jsonl"):
             print(result.name, result.state)
 
-The directory is the batch: its journal knows what was asked for, sent, accepted and saved. Running it again
-goes on from there, in this process or the next, whatever ended the last one.
+The directory is the batch: its journal stores which jobs were planned, sent, accepted and saved. Another run
+resumes from there, in this process or another one, however the last one ended.
 """
 
 from __future__ import annotations
@@ -55,53 +55,54 @@ Jobs: TypeAlias = str | os.PathLike[str] | Iterable[Job | Request] | AsyncIterab
 """The path of a manifest, or jobs or requests."""
 
 Ready: TypeAlias = tuple[AsyncIterator[list[JobEntry]], AsyncIterator[JobResult]]
-"""The jobs to send, and the results on record."""
+"""The jobs to send, and the results of jobs that ended in earlier runs."""
 
 
 class BatchRunner:
     """One batch directory, opened.
 
     Args:
-        client: an open client; the batch shares its budget with whatever else it does.
-        directory: where journal, results and files are; made if missing.
-        max_credits: most credits the batch may cost over all its runs, refunds deducted; None for no cap.
-        max_in_flight: most jobs submitted and not finished at once; None for as many as the budget feeds.
-        output_name: where files go below the directory; see ``names.Template``.
-        replay_window: seconds for which a job whose answer was lost is sent again under its key.
-        resubmit_uncertain: send also those again that are older than that, or that runs have died of; under a
-            new key where the server says no more than that it knows theirs. They may be paid twice.
-        retry_failed: send those anew that failed or were refused in earlier runs, under new keys; once, as
-            ``reroll`` does. What they cost so far stays in the sums, what they cost now comes to it.
-        reroll_refunded: make a job anew that failed and was fully refunded, at most so often over all runs,
-            under new keys and the cap. Never one that was refused, or not refunded.
-        embed: put each job's prompt into its files' own metadata; False keeps them as the server made them.
-        share_posts: let up to four ``GptImage2`` jobs that ask for the same, such as the takes of one, go out
-            in one POST. Each stays a job of its own, but ends with the last of them. Posts are not shared
-            under a ``max_in_flight``.
-        until: send only jobs of a manifest whose names match this pattern (``still-*``), and what they
-            take. A run without it goes on.
-        reroll: names of jobs of a manifest that are made anew, or patterns of names, or ``rejected``. What
-            each has stays as ``NAME-take-1``, …. Of a job that is not finished, or that a run made anew which
-            has not come to its end, no other take is begun: a run that was killed may be repeated as it was.
-            The order ends when the batch is closed: another run before begins no further take.
-        takes: how many new ones of each, 1 to 10,000.
-        adopt: let a job of a manifest that is new, and asks for the same as one that is gone from it, take
-            over its result; False pays for a new one.
-        ignore: codes of rules, such as ``["P02"]``, that a manifest's prompts are not held to; see
-            ``lint_prompt``. What is certain to be wrong by the others refuses the line.
-        canary: send the first job of each kind alone, and the others once it is saved and measured. Where it
-            is not what was asked for, or costs more than expected, the run stops: ``summary.stopped`` is a
-            ``CanaryError``. The next run pays for no second one.
-        accept_delivery: go on all the same; differences are only warned of.
-        finish: make the takes again that are kept (see ``seedance review``), with these fields changed and
-            their seed, each as a job ``NAME-final``; nothing else of the manifest is sent, and ``until``
-            chooses among the names of the takes. See ``batch.finish``.
-        project: whose costs the POSTs are in the account's record; else the client's, else the directory's
-            name.
+        client: an open client; the batch shares the client's request budget.
+        directory: the directory of the journal, results and files; created if missing.
+        max_credits: most credits that the batch may cost over all its runs, minus refunds; None for no cap.
+        max_in_flight: most jobs submitted and not finished at once; None for as many as the budget allows.
+        output_name: template of file paths below the directory; see ``names.Template``.
+        replay_window: seconds for which a job without an answer is sent again under its key.
+        resubmit_uncertain: also send again jobs without an answer that are older, or during which runs have
+            died; under a new key if the server only reports that it knows the old one. They may be paid
+            twice.
+        retry_failed: send jobs that failed or were refused in earlier runs again, under new keys; once, like
+            ``reroll``. Their earlier and new costs are both counted.
+        reroll_refunded: how often, over all runs, a job that failed and was fully refunded is sent again,
+            under a new key and the cap. Refused jobs and those without a refund are not sent again.
+        embed: write each job's prompt into its files' metadata; False keeps the server's bytes unchanged.
+        share_posts: let up to four equal ``GptImage2`` jobs, such as takes of one job, share one POST. Each
+            is still a separate job, but all of them end when the last one does. Posts are not shared if
+            ``max_in_flight`` is set.
+        until: send only jobs of a manifest whose names match this pattern (``still-*``), and their sources. A
+            later run without it sends the others.
+        reroll: names, or patterns of names, of jobs of a manifest that are made again, or ``rejected``.
+            Earlier results are kept as ``NAME-take-1``, …. A job that is not finished, or whose last re-roll
+            no run has finished, gets no further take, so a run that was killed can be repeated unchanged. The
+            order is completed when the batch is closed: another run before that begins no further take.
+        takes: number of new takes of each, 1 to 10,000.
+        adopt: let a new job of a manifest adopt the result of a removed job with the same request; False pays
+            for a new one.
+        ignore: codes of rules, such as ``["P02"]``, that are not applied to a manifest's prompts; see
+            ``lint_prompt``. Prompts with errors by the other rules are refused.
+        canary: send the first job of each kind alone, and the others after it is saved and measured. If it
+            differs from the request, or costs more than expected, the run stops: ``summary.stopped`` is a
+            ``CanaryError``. The next run does not pay for another canary.
+        accept_delivery: only warn of such differences, and go on.
+        finish: make the kept takes again (see ``seedance review``) with these fields changed and with their
+            seeds, each as a job ``NAME-final``. No other jobs of the manifest are sent, and ``until`` chooses
+            among the names of the takes. See ``batch.finish``.
+        project: the project to which the costs belong in the account record; None for the client's project,
+            or else the directory's name.
 
     Raises:
-        ConfigurationError: an option makes no sense.
-        JournalError: on entering; another process works there, or the journal cannot be used.
+        ConfigurationError: an option is invalid.
+        JournalError: on entering: another process uses the directory, or the journal cannot be used.
     """
 
     def __init__(
@@ -154,7 +155,7 @@ class BatchRunner:
             }
         )
         self._client = client
-        self._given = Path(directory).absolute()  # wherever the process goes later
+        self._given = Path(directory).absolute()  # the process may change its working directory
         self._directory = self._given.resolve()
         self._max_credits, self._max_in_flight = max_credits, max_in_flight
         self._template = names.Template(output_name)
@@ -183,12 +184,12 @@ class BatchRunner:
         self._last: Summary | None = None
 
     async def __aenter__(self) -> Self:
-        """Open the journal, and learn from it how long jobs take."""
+        """Open the journal, and add its durations to the client's forecast."""
         journal = await Journal.open(self._directory, given=self._given)
         try:
             for kind, seconds in await journal.do(journal.store.durations, limit=DURATIONS):
                 self._client.forecasts.observe(kind, seconds)
-        except BaseException:  # nobody would close it
+        except BaseException:  # __aexit__ will not be called
             with anyio.CancelScope(shield=True):
                 await journal.close(keep_unused=False)
             raise
@@ -201,16 +202,16 @@ class BatchRunner:
         _error: BaseException | None,
         _traceback: TracebackType | None,
     ) -> None:
-        """End what still runs, and close the journal.
+        """End a run that is still going on, and close the journal.
 
-        Where a run came to its end, and nothing went wrong since, the order to make jobs anew ends, too:
-        whoever repeats the command before gets no other takes.
+        If the last run ended normally and no exception is raised, the order to re-roll jobs is completed:
+        only after that the same command makes further takes.
         """
         journal = self.journal
         try:
             if self._run is not None:
                 await self._leave(journal, self._run)
-            self._last = self.summary  # before further takes of an order become older ones
+            self._last = self.summary  # before close_rerolls changes further takes to older ones
             if self._is_done and _error is None:
                 await journal.do(journal.store.close_rerolls)
         finally:
@@ -219,7 +220,7 @@ class BatchRunner:
 
     @property
     def journal(self) -> Journal:
-        """The open journal; what displays and reports read from.
+        """The open journal, from which displays and reports read.
 
         Raises:
             ClientStateError: the batch is not open.
@@ -230,7 +231,7 @@ class BatchRunner:
 
     @property
     def summary(self) -> Summary:
-        """How the batch stands: while it runs, and as it stood when it was closed."""
+        """The present state of the batch; after closing, its state at that time."""
         if self._last is not None:
             return self._last
         store = self.journal.store
@@ -248,13 +249,13 @@ class BatchRunner:
         )
 
     async def prepare(self, manifest: str | os.PathLike[str]) -> RunPlan:
-        """Do all that comes before the first POST of a manifest; ``run`` with the same path goes on with it.
+        """Do everything that comes before the first POST of a manifest; ``run`` with the same path continues.
 
         Returns:
-            How many of its jobs the run is to send, and what that may cost.
+            The number of jobs that the run will send, and their cost.
 
         Raises:
-            ManifestError: with everything that is wrong in the manifest. Nothing was sent.
+            ManifestError: with every problem of the manifest. Nothing was sent.
             JournalError: the journal cannot be written, or belongs to another account. Nothing was sent.
 
         Example:
@@ -275,18 +276,18 @@ class BatchRunner:
         )
 
     async def run(self, jobs: Jobs) -> AsyncGenerator[JobResult]:
-        """Take every job to its end, and yield each once: as it ends, or because an earlier run ended it.
+        """Run every job, and yield its result once, also if it ended in an earlier run.
 
         Args:
-            jobs: the path of a manifest (``-`` is standard input), or jobs or requests in any iterable.
+            jobs: the path of a manifest (``-`` is standard input), or an iterable of jobs or requests.
 
         Yields:
-            A result for every job, in the order in which they end. A job that could not be sent comes last,
-            as ``planned``, and its error says why, as ``summary.stopped`` does.
+            A result for every job, in the order in which they end. Jobs that could not be sent come last, as
+            ``planned``; their error and ``summary.stopped`` have the reason.
 
         Raises:
-            ManifestError: with everything that is wrong in the manifest. Nothing was sent.
-            JournalError: the journal cannot be written any more, or belongs to another account.
+            ManifestError: with every problem of the manifest. Nothing was sent.
+            JournalError: the journal can no longer be written, or belongs to another account.
         """
         journal = self.journal
         if not isinstance(jobs, str | os.PathLike):
@@ -299,22 +300,22 @@ class BatchRunner:
                 yield result
             async for result in on_record.left_over(journal, self._directory, run):
                 yield result
-            if run.stopped is None:  # else what was asked for anew is still under way
+            if run.stopped is None:  # otherwise re-rolls may still be under way
                 await journal.do(journal.store.promote)
                 await self._saver(journal).mover.settle_all()
             await on_record.rewrite_results(journal, self._directory)
             if isinstance(run.stopped, JournalError):
                 raise run.stopped
             self._is_done = run.stopped is None
-        except (ManifestError, ValidationError):  # of a program's jobs; a manifest's are refused before
+        except (ManifestError, ValidationError):  # raised for a program's jobs; a manifest is checked before
             self._refused = True
             raise
         finally:
-            if self._run is run:  # else the batch was closed before this generator was
+            if self._run is run:  # otherwise the batch was closed before this generator
                 await self._leave(journal, run)
 
     async def _start(self, journal: Journal, jobs: Jobs) -> tuple[Run, AsyncIterator[JobResult]]:
-        """Start a run; return it, and the results that earlier ones have ended."""
+        """Start a run; return it, and the results of jobs that ended in earlier runs."""
         if self._prepared is None:
             planned, known = await self._make_ready(journal, jobs)
         else:
@@ -326,7 +327,7 @@ class BatchRunner:
         return run, known
 
     async def _make_ready(self, journal: Journal, jobs: Jobs) -> Ready:
-        """Do what comes before the first POST; return the jobs to send, and the results on record."""
+        """Do everything before the first POST; return the jobs to send, and the results of earlier runs."""
         if self._busy:
             raise ClientStateError("a batch does one run at a time")
         self._busy, self._is_done = True, False
@@ -340,7 +341,7 @@ class BatchRunner:
         return planned, known
 
     async def _plan(self, journal: Journal, jobs: Jobs) -> Ready:
-        """Take the jobs of a manifest, or make ready to; return those to send, and the results on record."""
+        """Plan the jobs of a manifest, or prepare to read those of a program; returns as ``_make_ready``."""
         if isinstance(jobs, str | os.PathLike):
             await self._preparation.take(journal, jobs)
             return on_record.planned(journal), on_record.ended(journal, self._directory)
@@ -348,14 +349,14 @@ class BatchRunner:
         return self._preparation.stream(journal, jobs, self._deliver_earlier), _nothing()
 
     async def _leave(self, journal: Journal, run: Run) -> None:
-        """End a run, in good order."""
+        """End a run, and store that it ended normally."""
         await run.leave()
         self._stopped, self._run, self._busy = run.stopped, None, False
-        with suppress(JournalError):  # raised already, by whatever failed first
+        with suppress(JournalError):  # the first failure of the journal was raised already
             await journal.do(journal.store.end_run)
 
     async def _begin(self, journal: Journal) -> None:
-        """Start a run on record, once it is sure whose batch this is."""
+        """Check the account, begin a run in the journal, and do everything else before the first POST."""
         account = await check_account(
             self._client, journal, self._directory, pay_twice=self._resubmit_uncertain
         )

@@ -1,4 +1,4 @@
-"""The files of completed jobs: fetched, named and described, with fresh URLs where they have expired."""
+"""The saving of completed jobs: their files are downloaded, measured, and described by sidecars."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ from anyio import to_thread
 from attrs import frozen
 
 from seedance_async import clocks
+from seedance_async.batch.file_paths import path_of
 from seedance_async.batch.moving import Mover
-from seedance_async.batch.places import place_of
 from seedance_async.batch.results import failure_among
 from seedance_async.downloads.measuring import measure
 from seedance_async.errors import DownloadError, JournalError, SeedanceError
@@ -28,16 +28,16 @@ if TYPE_CHECKING:
     from seedance_async.models import Task
 
 DOWNLOADS: Final = 4
-"""Jobs whose files are fetched at the same time."""
+"""Most jobs whose files are downloaded at the same time."""
 
 
 @frozen
 class Saved:
-    """The files of a job.
+    """The saved files of a job.
 
     Attributes:
-        names: relative to the directory, with ``/``.
-        delivered: what each of them turned out to be; None for one that could not be measured.
+        names: paths relative to the directory, with ``/``.
+        delivered: the measured properties of each; None for a file that could not be measured.
     """
 
     names: tuple[str, ...]
@@ -48,14 +48,14 @@ class Saver:
     """Saves the files of jobs into a batch directory.
 
     Args:
-        client: whose downloads are used, and who is asked for fresh URLs.
-        journal: where those are recorded.
-        directory: the batch.
-        template: what files are called.
-        embed: put each job's prompt into its files' own metadata.
+        client: downloads the files and polls for fresh URLs.
+        journal: the batch's journal.
+        directory: the batch directory.
+        template: template of file names.
+        embed: write each job's prompt into its files' metadata.
 
     Attributes:
-        mover: gives files other names.
+        mover: renames files.
     """
 
     def __init__(
@@ -69,13 +69,13 @@ class Saver:
         self.mover: Mover = Mover(journal, directory, template)
 
     async def save_on_record(self, job: JobEntry) -> tuple[JobEntry, SeedanceError | None]:
-        """Save every file of a completed job, and put down that they are; or why they are not.
+        """Save every file of a completed job, and store that in the journal, or why they are not saved.
 
         Returns:
-            The job, and what went wrong with one of its tasks or with its files.
+            The job's new entry, and the error of a failed task or file, if any.
 
         Raises:
-            JournalError: it cannot be put down.
+            JournalError: the journal cannot be written.
         """
         store = self._journal.store
         try:
@@ -94,9 +94,9 @@ class Saver:
         return await self._journal.do(store.entry, job.number), error
 
     async def save(self, entry: JobEntry) -> Saved:
-        """Fetch every file of a completed job, measure it, and put a sidecar beside it.
+        """Download every file of a completed job, measure it, and write a sidecar next to it.
 
-        An older result makes way first.
+        The files of an older result with the same name are renamed first.
 
         Returns:
             The files, in the order of the tasks and their outputs.
@@ -130,24 +130,23 @@ class Saver:
         return Saved(tuple(files), tuple(files.values()))
 
     async def _renewed(self, number: int, known: dict[str, Task], task_id: str) -> Task:
-        """A task with fresh URLs, by one poll; they go on record."""
+        """Poll a task for fresh URLs, store them in the journal, and return the task."""
         known[task_id] = await self._client.get_task(task_id)
         renew = partial(self._journal.store.renew, now=clocks.wall_now())
         await self._journal.do(renew, number, list(known.values()))
         return known[task_id]
 
     def _target(self, entry: JobEntry, task: Task, place: int | None) -> Path:
-        """Where a task's files go, without extension; tasks of one job are numbered."""
-        place_on_disk = place_of(entry, self._template, name=entry.name_on_disk, task_id=task.id)
-        target = self._directory / place_on_disk
+        """Return the path of a task's files, without extension; several tasks of one job are numbered."""
+        target = self._directory / path_of(entry, self._template, name=entry.name_on_disk, task_id=task.id)
         return target if place is None else target.with_name(f"{target.name}-{place}")
 
 
 def described(path: Path, entry: JobEntry, task: Task, main: Path) -> Delivered | None:
-    """What a saved file is, which stands beside it from then on. Blocking.
+    """Measure a saved file, write its sidecar, and return its properties. Blocking.
 
     Raises:
-        DownloadError: it cannot be described there.
+        DownloadError: the sidecar cannot be written.
     """
     delivered = measure(path)
     try:
@@ -158,10 +157,10 @@ def described(path: Path, entry: JobEntry, task: Task, main: Path) -> Delivered 
 
 
 def _describe(path: Path, entry: JobEntry, task: Task, main: Path, delivered: Delivered | None) -> None:
-    """Put a file's story beside it, as JSON: what made it, under which ids, and what it should read like.
+    """Write a file's sidecar, a JSON file with its origin, ids, measured properties and request.
 
-    A clip's last frame comes with the clip: its ``main_file`` has the task's credits, and the frame has 0, so
-    whoever adds up the sidecars counts no task twice.
+    A task may have several files, such as a clip and its last frame. Only the main file has the task's
+    credits, and the others have 0, so that a sum over all sidecars counts no task twice.
     """
     with path.open("rb") as file:
         digest = hashlib.file_digest(file, "sha256").hexdigest()

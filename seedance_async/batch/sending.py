@@ -1,8 +1,8 @@
-"""The sending of a batch's POSTs: each between its two records, and what each way of failing leaves behind.
+"""The sending of a batch's POSTs, with the journal's records before and after each.
 
     intent on disk -> POST -> ids on disk
 
-What an error proves about the money is decided in ``verdicts``.
+``verdicts`` decides what an error proves about a charge.
 """
 
 from __future__ import annotations
@@ -33,21 +33,21 @@ if TYPE_CHECKING:
 log: Log = Log(__name__)
 
 Parts: TypeAlias = "dict[int, Submission | None]"
-"""By number of the job, its part of an accepted POST; None for one that the answer names no task for."""
+"""By number of a job, its part of an accepted POST; None for a job without a task in the answer."""
 
 
 class Sender:
     """Sends the posts of one run.
 
     Args:
-        engine: to send through.
-        journal: to keep record in.
-        ledger: learns what the jobs cost.
-        stream: of the run; once it is stopped, nothing is sent under another key.
-        changed: set when the ledger knows more than before.
-        replay_window: seconds for which a key is taken to be remembered by the server.
-        pay_twice: whether a job of unknown outcome may take a new key where its own leads no further.
-        project: whose costs the POSTs are in the account's record.
+        engine: sends the POSTs.
+        journal: the batch's journal.
+        ledger: gets the charges.
+        stream: the run's stream; once it is stopped, nothing is sent under a new key.
+        changed: set when the ledger has changed.
+        replay_window: seconds for which the server is assumed to remember an idempotency key.
+        pay_twice: whether an uncertain job may get a new key if its own can never be accepted.
+        project: the project to which the costs belong in the account record.
     """
 
     def __init__(
@@ -72,24 +72,24 @@ class Sender:
         self._project = project
 
     async def post(self, post: Post, slot: Slot, urls: Mapping[str, str]) -> Parts | SeedanceError:
-        """Send a post between its two records; where it leaves its jobs is on disk when this returns.
+        """Send a post; when this returns, the new states of its jobs are on disk.
 
         Args:
             post: the post.
-            slot: to send it with.
-            urls: of its local files.
+            slot: the budget's slot for its first attempt.
+            urls: URLs of its local files, by content reference.
 
         Returns:
-            The jobs' parts of the answer, else why there are none.
+            The jobs' parts of the answer, or the error if it was not accepted.
 
         Raises:
-            JournalError: where it leaves its jobs could not be recorded.
+            JournalError: the new states could not be stored.
         """
         if not all(map(self._ledger.covers, post.numbers)):
             slot.cancel()
             return _not_covered(post)
         try:
-            submission = await self._send_as_it_can_be(post, slot, urls)
+            submission = await self._send_under_usable_key(post, slot, urls)
             return await self._record_acceptance(post, submission)
         except SeedanceError as error:
             await self._record_failure(post, error)
@@ -97,8 +97,8 @@ class Sender:
         finally:
             self._changed.set()
 
-    async def _send_as_it_can_be(self, post: Post, slot: Slot, urls: Mapping[str, str]) -> Submission:
-        """Send it under its key, and under a new one where that can never be accepted any more."""
+    async def _send_under_usable_key(self, post: Post, slot: Slot, urls: Mapping[str, str]) -> Submission:
+        """Send a post under its key, and under a new one if its own can never be accepted."""
         try:
             return await self._send(post, slot, urls)
         except SeedanceError as error:
@@ -110,13 +110,13 @@ class Sender:
             give_up = partial(self._journal.store.postpone, key=None, doubted=doubted)
             await self._journal.do(give_up, post.number, error.message)
         try:
-            return await self._send(post.anew(), None, urls)
+            return await self._send(post.with_new_key(), None, urls)
         except (*UNPAID, CreditCapError) as error:
             error.idempotency_key = post.refused_key or error.idempotency_key
             raise
 
     def _may_pay_twice(self, post: Post, error: SeedanceError) -> bool:
-        """Whether a job of unknown outcome met, again, an answer that its key may give for ever."""
+        """Whether ``pay_twice`` is on, and an uncertain post got an error that its key may repeat."""
         in_doubt = post.state is State.SUBMITTING and isinstance(error.__cause__, STORABLE)
         return self._pay_twice and in_doubt
 
@@ -138,7 +138,7 @@ class Sender:
         try:
             return await send(project=post.project or self._project)
         except CreditCapError as reached:
-            if begun:  # a limit that stops it now says nothing about its first attempt
+            if begun:  # a limit that stops this attempt proves nothing about the first one
                 raise _not_covered(post) from reached
             raise
 
@@ -163,13 +163,13 @@ class Sender:
         return parts
 
     async def _record_failure(self, post: Post, error: SeedanceError) -> None:
-        """Put the jobs where their error proves them to be."""
+        """Store the state that the error proves for the jobs of a post."""
         store, number = self._journal.store, post.number
         proven = verdict(error)
         match proven:
             case Verdict.UNCERTAIN:
                 await self._journal.do(store.doubt, number, error.message)
-                self._lost(post)
+                self._note_lost_answer(post)
             case Verdict.UNPAID:
                 await self._journal.do(store.postpone, number, error.message, key=error.idempotency_key)
             case Verdict.REFUSED:
@@ -180,14 +180,14 @@ class Sender:
         for each in post.numbers:
             (self._ledger.release if is_unpaid else self._ledger.doubt)(each)
 
-    def _lost(self, post: Post) -> None:
-        """One that was in doubt before this run says nothing about present prices, and holds nobody up."""
+    def _note_lost_answer(self, post: Post) -> None:
+        """Note a lost answer in the ledger, except for a post of an earlier run, whose price may be old."""
         if post.state is State.PLANNED:
             self._ledger.lost(post.number)
 
 
 def _not_covered(post: Post) -> CreditCapError:
-    """The cap does not allow what a post may cost; one in doubt may be paid, or be charged now."""
+    """Return the error for a post whose price exceeds the cap; without an answer, it may be paid already."""
     if post.state is State.PLANNED:
         return CreditCapError("its price has risen since it was reserved")
     return CreditCapError(

@@ -1,6 +1,6 @@
-"""What the jobs of a run take from elsewhere: outputs of other jobs, and local files; with fresh URLs.
+"""The inputs of a run's jobs: outputs of other jobs (links) and local files, with fresh URLs.
 
-Asks the journal only where there are links at all.
+The journal is queried only if the batch has links.
 """
 
 from __future__ import annotations
@@ -25,11 +25,11 @@ if TYPE_CHECKING:
 log: Log = Log(__name__)
 
 FRESH: Final = 3600.0
-"""Seconds for which an output's URL is given to other jobs; how long it works is documented nowhere."""
+"""Seconds for which an output's URL is used for other jobs; its real lifetime is not documented."""
 
 
 def files_of(post: Post) -> dict[str, str]:
-    """The local files of a post that is to be sent for the first time; else its bytes are those on record."""
+    """Return the local files of a post that is sent for the first time; for others the bytes are stored."""
     if post.state is not State.PLANNED:
         return {}
     jobs = (job for job in post.jobs if job.post is None)
@@ -37,12 +37,12 @@ def files_of(post: Post) -> dict[str, str]:
 
 
 class Sources:
-    """What links mean for one run.
+    """The links and local files of one run's jobs.
 
     Args:
-        engine: to ask for fresh URLs.
-        journal: knows the links.
-        ledger: reserves what jobs are made for.
+        engine: polls for fresh URLs, and publishes local files.
+        journal: has the links.
+        ledger: reserves the cost of dependent jobs.
     """
 
     def __init__(self, engine: Engine, journal: Journal, ledger: Ledger) -> None:
@@ -51,29 +51,29 @@ class Sources:
         self._ledger = ledger
 
     async def path_after(self, post: Post) -> tuple[Kind, ...]:
-        """The kinds of the longest line of jobs that wait for this post, one after the other."""
+        """Return the kinds of the longest chain of jobs that depend on this post, in order."""
         store = self._journal.store
         return await self._journal.do(store.path_after, post.numbers) if store.has_links else ()
 
     async def hold_production(self, post: Post) -> bool:
-        """Whether the cap allows for what the jobs of a post are made for, too; it is reserved then."""
+        """Reserve the cost of the jobs that depend on a post; return False if the cap does not allow it."""
         store = self._journal.store
         if self._ledger.cap is None or not store.has_links:
             return True
         others = await self._journal.do(store.production, post.numbers)
-        return self._ledger.hold_ahead(dict(others), beside=post.numbers)
+        return self._ledger.hold_ahead(dict(others), sources=post.numbers)
 
     async def hold_begun(self) -> None:
-        """Reserve what productions still cost of which a part is paid, before anything new is begun."""
+        """Reserve the cost of planned jobs whose sources are partly paid, before anything new is sent."""
         store = self._journal.store
         if self._ledger.cap is None or not store.has_links:
             return
         for number in await self._journal.do(store.begun):
             production = await self._journal.do(store.production, [number], whole=True)
-            self._ledger.hold_ahead(dict(production), beside=())
+            self._ledger.hold_ahead(dict(production), sources=())
 
     async def outdated(self, post: Post) -> set[int]:
-        """The jobs whose output a post takes, and whose URLs may have expired."""
+        """Return the sources of a post whose URLs may have expired."""
         store = self._journal.store
         if not store.has_links:
             return set()
@@ -81,7 +81,7 @@ class Sources:
         return set(await self._journal.do(find, post.numbers))
 
     async def publish(self, post: Post) -> MediaError | None:
-        """Put the local files of a post where the API can fetch them; why that is not possible, if so."""
+        """Upload a post's local files to the media store; return the error if that fails."""
         if not (files := files_of(post)):
             return None
         try:
@@ -93,11 +93,11 @@ class Sources:
         return None
 
     def file_urls(self, post: Post) -> dict[str, str] | None:
-        """The URLs of a post's local files; None where they have to be published again."""
+        """Return the URLs of a post's local files; None if they must be published again."""
         return self._engine.media.fresh(files_of(post))
 
     async def renew(self, numbers: Collection[int]) -> None:
-        """Ask for the URLs of jobs anew; where that fails, those on record have to do."""
+        """Poll for fresh URLs of jobs; if that fails, the stored ones are used."""
         for number in numbers:
             await self._renew(number)
 
@@ -113,7 +113,7 @@ class Sources:
             await self._journal.do(partial(store.renew, now=clocks.wall_now()), number, tasks)
 
     async def pass_on(self, number: int) -> tuple[list[JobEntry], list[JobEntry]]:
-        """A job has come as far as it comes in this run: what can be sent now, and what waits in vain."""
+        """Return the jobs that can be sent after a job has ended in this run, and those that are blocked."""
         store = self._journal.store
         if not store.has_links:
             return [], []

@@ -1,4 +1,4 @@
-"""The states of a job, and the moves between them that the journal allows.
+"""The states of a job, and the changes between them that the journal allows.
 
     planned ──> submitting ──> accepted ──> completed ──> saved
      │ ^          │  │  ^          └──> failed
@@ -6,17 +6,16 @@
      v            └──> refused
     blocked
 
-``submitting`` is written before the POST leaves, so it means "may have been accepted". A job goes back from
-there to ``planned`` only on proof that nothing was charged: the call never left, or the API refused it for a
-reason that another day may mend (no credits, a revoked key). Without proof it becomes ``uncertain``, and from
-there only the same bytes under the same key lead on.
+``submitting`` is stored before the POST is sent, so it means "may have been accepted". A job goes back from
+there to ``planned`` only on proof that nothing was charged: the call was never sent, or the API refused it
+for a temporary reason (no credits, a revoked key). Without proof it becomes ``uncertain``, and from there it
+can only be sent again with the same bytes under the same key.
 
-``blocked`` is a planned job that has a link to a job which came to no output. Each run decides that anew.
+``blocked`` is a planned job with a link to a job that has no output. Each run decides this again.
 
-What has failed or was refused is planned again only because somebody says so: by ``retry_failed``, by
-``reroll_refunded``, or by another request in its line of the manifest. What is saved becomes completed again
-where a file of it is found missing at the start of a run. Those are no moves that every run makes, so they
-are not in its table.
+A failed or refused job is planned again only by ``retry_failed``, ``reroll``, ``reroll_refunded``, or another
+request in its line of the manifest. A saved job becomes completed again if one of its files is missing at the
+start of a run. These changes are special orders, so they are not in the table.
 
 Pure.
 """
@@ -28,7 +27,7 @@ from typing import Final
 
 
 class State(StrEnum):
-    """Where a job stands, in the journal's words."""
+    """The state of a job in the journal."""
 
     PLANNED = "planned"
     SUBMITTING = "submitting"
@@ -36,13 +35,13 @@ class State(StrEnum):
     COMPLETED = "completed"
     SAVED = "saved"
     FAILED = "failed"
-    """The server gave up on every task of it."""
+    """All of its tasks failed."""
     REFUSED = "refused"
     """The API refused the request; nothing was charged."""
     UNCERTAIN = "uncertain"
-    """Nobody can know whether the server accepted it."""
+    """It cannot be known whether the server accepted it."""
     BLOCKED = "blocked"
-    """Never sent, because a job whose output it takes has none."""
+    """Not sent, because one of its sources has no output."""
 
 
 MOVES: Final[dict[State, frozenset[State]]] = {
@@ -59,10 +58,10 @@ MOVES: Final[dict[State, frozenset[State]]] = {
 """For each state, the states a job may take next."""
 
 ENDED: Final = frozenset({State.SAVED, State.FAILED, State.REFUSED})
-"""States in which nothing is left to do, unless somebody asks for it anew."""
+"""States in which nothing is left to do, unless the user orders it again."""
 
 HAS_OUTPUT: Final = frozenset({State.COMPLETED, State.SAVED})
-"""States in which there is something for other jobs to take."""
+"""States in which a job has an output for other jobs."""
 
 NEVER_PAID: Final = frozenset({State.PLANNED, State.REFUSED, State.BLOCKED})
 """States in which it is certain that no credit was spent on the job."""

@@ -1,4 +1,4 @@
-"""How a batch stands, as one value, and the exit code that says so."""
+"""The summary of a batch, and the exit code that follows from it."""
 
 from __future__ import annotations
 
@@ -20,25 +20,25 @@ from seedance_async.errors import (
 from seedance_async.exit_codes import ExitCode
 
 SETTLED: Final = frozenset({*ENDED, State.BLOCKED})
-"""States that another run leaves as they are."""
+"""States that another run does not change."""
 
 
 @frozen(kw_only=True)
 class Summary(Convertible):
-    """How a batch stands.
+    """The state of a batch.
 
     Attributes:
-        counts: jobs in each state, over all runs; each by its newest result.
-        others: what there is beside them, in each state: older and further takes of the jobs, and jobs that
-            are gone from the manifest.
+        counts: number of jobs in each state, over all runs; each by its newest result.
+        others: number of other results in each state: older and further takes, and jobs removed from the
+            manifest.
         credits_used: charged so far, over all runs.
-        credits_refunded: given back so far, over all runs.
+        credits_refunded: refunded so far, over all runs.
         credits_reserved: held for jobs whose price is not known yet.
-        max_credits: the cap; None without one.
-        changes: how the manifest differs from the one of the run before.
-        stopped: why no more jobs were sent; None if that did not happen.
-        later: jobs that were left for a later run, because they are not wanted yet.
-        rerolled: new takes of jobs that this run was told to make anew.
+        max_credits: the cap; None for no cap.
+        changes: the differences from the manifest of the previous run.
+        stopped: why no more jobs were sent; None if the run was not stopped.
+        later: number of jobs left for a later run, because they were not chosen.
+        rerolled: number of new takes that this run was ordered to make.
     """
 
     counts: Mapping[State, int]
@@ -54,23 +54,23 @@ class Summary(Convertible):
 
     @property
     def total(self) -> int:
-        """Jobs in all."""
+        """Number of all jobs."""
         return sum(self.counts.values())
 
     @property
     def left(self) -> dict[State, int]:
-        """How much another run would go on with, in each state; of the others, too."""
+        """Number of jobs and other results in each state that another run would continue with."""
         sums = {state: self.counts.get(state, 0) + self.others.get(state, 0) for state in State}
         return {state: count for state, count in sums.items() if count and state not in SETTLED}
 
     @property
     def exit_code(self) -> ExitCode:
-        """What the command line ends with.
+        """The exit code of the command line.
 
-        0: every job that was wanted is saved. 1: some failed, were refused or blocked, or could not be
-        finished. 3: stopped for credits. 4: the key was refused. 5: uncertain jobs remain. 6: stopped by a
-        canary. What became of older takes, and of jobs gone from the manifest, is no part of it; only a run
-        that was stopped before all was done never ends with 0.
+        0: every chosen job is saved. 1: some failed, were refused or blocked, or could not be finished. 3:
+        stopped for credits. 4: the key was refused. 5: uncertain jobs remain. 6: stopped by a canary. Older
+        takes and jobs removed from the manifest do not count, except that a run that was stopped with any of
+        them left does not end with 0.
         """
         if isinstance(self.stopped, UnauthorizedError):
             return ExitCode.KEY_REFUSED

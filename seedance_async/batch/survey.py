@@ -1,7 +1,7 @@
-"""What a manifest asks for, and what a batch directory knows of it already; nothing is sent or changed.
+"""The survey of a manifest together with its batch directory; nothing is sent or changed.
 
-The manifest is planned on trial, by the very code of a run, into a copy of the directory's journal or into an
-empty one. So whatever a run would find wrong is found now, and what earlier runs have done is known.
+The manifest is planned, with the code of a real run, into a copy of the directory's journal or into an empty
+one. So all problems that a run would find are found, and the results of earlier runs are known.
 """
 
 from __future__ import annotations
@@ -37,9 +37,9 @@ if TYPE_CHECKING:
 
     from seedance_async.prompts.batch_lint import BatchLint
 
-SHARED_MEMORY: Final = "/dev/shm"  # noqa: S108 - a directory of our own is made in it
+SHARED_MEMORY: Final = "/dev/shm"  # noqa: S108 - a private directory is created in it
 DURATIONS: Final = 500
-"""Finished tasks that are learned from."""
+"""Most finished tasks from which durations are learned."""
 
 
 @frozen(kw_only=True)
@@ -47,11 +47,11 @@ class Survey:
     """A batch as it would begin now.
 
     Attributes:
-        tally: how many jobs of each tariff stand in each state.
-        alike: by tariff, how often planned jobs ask for the same, and how many such groups there are.
-        changes: how the manifest differs from the one of the last run.
-        prices: credits that were charged, by tariff.
-        durations: what tasks took, in seconds, oldest first.
+        tally: number of jobs by tariff and state.
+        alike: groups of planned jobs with equal requests: tariff, jobs per group, and number of groups.
+        changes: the differences from the manifest of the last run.
+        prices: the highest price charged for each tariff, in credits.
+        durations: durations of finished tasks in seconds, oldest first.
         spent: credits charged and not refunded so far.
     """
 
@@ -63,7 +63,7 @@ class Survey:
     spent: float
 
     def jobs(self, *states: State) -> dict[Tariff, int]:
-        """How many jobs of each tariff stand in any of these states."""
+        """Return the number of jobs in any of these states, by tariff."""
         jobs: dict[Tariff, int] = {}
         for (tariff, state), count in self.tally.items():
             if state in states:
@@ -71,7 +71,7 @@ class Survey:
         return jobs
 
     def posts(self) -> Counter[Tariff]:
-        """How many POSTs the planned jobs go out in where those that ask for the same share them."""
+        """Return the number of POSTs for the planned jobs, by tariff, if equal jobs share them."""
         posts: Counter[Tariff] = Counter()
         for tariff, jobs, groups in self.alike:
             for each, count in posts_for(tariff, jobs).items():
@@ -87,18 +87,18 @@ async def survey(
     has_store: bool = True,
     lint: BatchLint | None = None,
 ) -> Survey:
-    """Survey a manifest, beside what its directory knows.
+    """Survey a manifest together with its batch directory.
 
     Args:
         manifest: its path; ``-`` is standard input.
-        directory: of the batch, if it has begun.
-        options: which jobs are counted as to be sent.
-        has_store: whether there is a place where local files become URLs; else those are a mistake.
-        lint: looks at every prompt as well.
+        directory: the batch directory, if there is one.
+        options: the choice of jobs to be sent.
+        has_store: whether a media store is configured; without one, local files are a problem.
+        lint: gets every job, to check its prompt.
 
     Raises:
         ConfigurationError: no name matches a pattern.
-        ManifestError: with everything that is wrong, line by line.
+        ManifestError: with every problem, line by line.
         JournalError: the directory's journal cannot be read.
     """
     with before_anything_is_sent(), _copied(directory) as copy:
@@ -136,10 +136,10 @@ def _look(journal: Journal, changes: Changes) -> Survey:
 
 @contextmanager
 def _copied(directory: Path | None) -> Iterator[Path]:
-    """A directory of its own with a copy of the journal, if there is one.
+    """Create a temporary directory with a copy of the journal, if there is one.
 
     Raises:
-        ConfigurationError: there is no place for it.
+        ConfigurationError: no temporary directory can be created.
         JournalError: the journal cannot be copied.
     """
     with _scratch(directory) as name:
@@ -147,7 +147,7 @@ def _copied(directory: Path | None) -> Iterator[Path]:
         try:
             if directory is not None:
                 check_nothing_is_left(directory)
-                # First, as the journal knows of what stands in the results, and of more with each moment.
+                # Before the journal, which a run may change meanwhile: it must not be older than the results.
                 (copy / RESULTS).write_bytes(last_of_results(directory))
             for file in directory.glob(f"{JOURNAL}*") if directory else ():
                 shutil.copyfile(file, copy / file.name)
@@ -158,7 +158,7 @@ def _copied(directory: Path | None) -> Iterator[Path]:
 
 
 def _scratch(directory: Path | None) -> tempfile.TemporaryDirectory[str]:
-    """A directory for a while, wherever there is room for one: a read-only container may have no /tmp."""
+    """Create a temporary directory where that is possible: a read-only container may have no /tmp."""
     for place in (None, SHARED_MEMORY, directory):
         with suppress(OSError):
             return tempfile.TemporaryDirectory(prefix="seedance-survey-", dir=place)

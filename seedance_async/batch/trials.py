@@ -1,7 +1,7 @@
-"""The trials of a run: every job is compared with what was asked, and of each kind a canary is sent first.
+"""The checks of a run's deliveries: every job is compared with its request, and canaries are judged.
 
-What a canary is expected to cost is written down before it is sent: afterwards the account's record knows
-its own charge, and would find it as expected.
+The expected price of a canary is stored before it is sent: afterwards the account record has the canary's own
+price, which would always match.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Final
 
 from attrs import asdict
 
-from seedance_async.batch.delivery import file_mismatches, price_mismatch, wish_of
+from seedance_async.batch.mismatches import file_mismatches, price_mismatch, wish_of
 from seedance_async.batch.states import State
 from seedance_async.errors import CanaryError
 from seedance_async.logs import Log
@@ -31,23 +31,23 @@ if TYPE_CHECKING:
 log: Log = Log(__name__)
 
 EXPECTED: Final = "canary_prices"
-"""The fact of what canaries were expected to cost, by tariff."""
+"""Name of the journal's fact with the expected prices of canaries, by tariff."""
 
 ENDED_WITHOUT: Final = frozenset({State.FAILED, State.REFUSED, State.PLANNED, State.BLOCKED})
-"""States in which a canary has nothing to measure, and never will."""
+"""States in which a canary gives nothing to measure."""
 
 TO_SEND: Final = frozenset({State.PLANNED, State.SUBMITTING})
 """States of jobs that a run sends, for the first time or again."""
 
 
 class Trials:
-    """The trials of one run.
+    """The checks of one run's deliveries.
 
     Args:
-        engine: knows what the account was charged before.
-        journal: of the batch.
-        ledger: knows what this batch was charged before.
-        canaries: which jobs go alone.
+        engine: has the prices of the account record.
+        journal: the batch's journal.
+        ledger: has the prices of this batch.
+        canaries: the canaries of the run.
     """
 
     def __init__(self, engine: Engine, journal: Journal, ledger: Ledger, canaries: Canaries) -> None:
@@ -59,7 +59,7 @@ class Trials:
         self._recorded: Mapping[Kind, float] = {}
 
     async def load(self) -> None:
-        """Judge what is saved already of the kinds to be sent, and take what is under way for canaries."""
+        """Judge the saved results of the kinds to be sent, and count jobs under way as canaries."""
         if not self.canaries.is_on:
             return
         store = self._journal.store
@@ -76,7 +76,7 @@ class Trials:
             self.canaries.sent(number, kind)
 
     async def sent(self, post: Post) -> None:
-        """A post is about to be handed out: what a canary may cost is on record before it leaves."""
+        """Note a post that is about to be sent; the expected price of a canary is stored first."""
         if self.canaries.is_proven(post.kind):
             return
         tariff = post.jobs[0].tariff
@@ -89,7 +89,7 @@ class Trials:
             self.canaries.sent(number, post.kind)
 
     def ended(self, post: Post, entries: Iterable[JobEntry]) -> None:
-        """The jobs of a post have come as far as they do before their files are fetched."""
+        """Note the states of a post's jobs before their files are downloaded."""
         ends = {entry.number: entry for entry in entries}
         for job in post.jobs:
             end = ends.get(job.number)
@@ -99,7 +99,7 @@ class Trials:
                 self.not_ended(end)
 
     def not_ended(self, entry: JobEntry) -> None:
-        """A job's end is not known, or its files could not be saved: the next run sees to it."""
+        """Note that a job's outcome is unknown, or its files could not be saved; the next run continues."""
         what = "is not known yet" if entry.state is not State.COMPLETED else "could not be saved yet"
         self.canaries.held(
             entry.number,
@@ -108,11 +108,11 @@ class Trials:
         )
 
     def latest(self, stopped: SeedanceError | None) -> SeedanceError | None:
-        """Why a run has stopped, as it is known by now: canaries that were out may have come since."""
+        """Return the newest reason why a run has stopped: more canaries may have been judged since."""
         return self.canaries.error or stopped if isinstance(stopped, CanaryError) else stopped
 
     def saved(self, entry: JobEntry) -> None:
-        """A job is saved: warn of what is not as asked, and judge it if it is a canary."""
+        """Log the mismatches of a saved job, and judge it if it is a canary."""
         for problem in delivery_problems(entry):
             log.warning("%s", problem)
         if self.canaries.is_out(entry.number) and not self.canaries.is_proven(entry.kind):
@@ -130,7 +130,7 @@ class Trials:
 
 
 def delivery_problems(entry: JobEntry) -> list[str]:
-    """In how far the files of a job are not what was asked for, and what it cost; one text at most."""
+    """Return a text with the mismatches of a job's files and its charge; empty if there are none."""
     found = mismatches_of(entry)
     if not found:
         return []
@@ -139,7 +139,7 @@ def delivery_problems(entry: JobEntry) -> list[str]:
 
 
 def mismatches_of(entry: JobEntry) -> Sequence[str]:
-    """In how far the files of a job are not what was asked for."""
+    """Return the differences of a job's files from its request."""
     return file_mismatches(wish_of(entry.model, entry.request_fields), entry.delivered)
 
 
@@ -157,7 +157,7 @@ def _key(tariff: Tariff) -> str:
 
 
 def _read(fact: str | None) -> dict[str, Price]:
-    """What an earlier run has expected; nothing where that cannot be read."""
+    """Decode the expected prices of earlier runs; empty if they cannot be read."""
     try:
         document = json.loads(fact or "{}")
         return {key: Price(**price) for key, price in document.items()}

@@ -1,12 +1,12 @@
-"""What the error of a POST proves about the money, and so where its jobs go.
+"""The conclusions from a POST's error: whether it was charged, and the next state of its jobs.
 
-Only the API's own refusal, or a call that never left, takes a job back to *planned* or *refused*. Everything
-else leaves it *submitting* or makes it *uncertain*, to be asked for again with the same bytes under the same
-key.
+Only a refusal by the API, or proof that the call was never sent, makes a job *planned* or *refused*. Every
+other error leaves it *submitting* or makes it *uncertain*, to be sent again with the same bytes under the
+same key.
 
-A refused key is asked under once more before another is made: a proxy may have delivered the POST twice, and
-the refusal be the answer to the copy. If it is refused again, the server may be one that gives its first
-answer for ever, so the job tries a new key at once; if that is refused, too, it stays with the old one.
+A refused key is used once more before a new one: a proxy may have delivered the POST twice, and the refusal
+may be the answer to the second copy. If it is refused again, the server may repeat its first answer for ever,
+so the job is sent under a new key at once; if that is refused, too, the job keeps the old one.
 
 Pure.
 """
@@ -36,32 +36,32 @@ UNPAID: Final = (
     InsufficientCreditsError, NotFoundError, UnauthorizedError, RateLimitedError, ConnectionFailedError,
     StandingLimitError,
 )  # fmt: skip
-"""What says that nothing was charged, for a reason that another day may mend."""
+"""Errors that prove that nothing was charged, for a temporary reason."""
 
 STORABLE: Final = (
     IdempotencyConflictError, InsufficientCreditsError, InternalServerError, NotFoundError
 )  # fmt: skip
-"""What a server may answer for ever under one key, because it stores its answers or rejects repeated keys."""
+"""Errors that a server may repeat for one key, because it stores its answers or rejects repeated keys."""
 
 RECURRING: Final = (
     InsufficientCreditsError, UnauthorizedError, NotFoundError, ConnectionFailedError, JournalError,
     ClientStateError, StandingLimitError,
 )  # fmt: skip
-"""What the next POST would meet, too: no credits, a revoked key, nothing gets through."""
+"""Errors that the next POST would probably get, too: no credits, a revoked key, no connection."""
 
 UNCERTAIN_IN_A_ROW: Final = 5
-"""So many new jobs without an answer, and none accepted in between: nothing gets through at present.
+"""Number of new posts without an answer, with none accepted in between, after which the run stops.
 
-Those that were in doubt already say nothing about the present. Their keys may be closed for ever, and would
-keep all others from being asked for, in every run.
+Posts of earlier runs do not count: the server may never answer under their keys again, and then they would
+stop every run.
 """
 
 REFUSED_FOR: Final = 3600.0
-"""Seconds of nothing but 429, no job accepted in between, after which no more are sent in this run."""
+"""Seconds of 429 answers, with no post accepted in between, after which the run stops."""
 
 
 class Verdict(Enum):
-    """What the error of a POST proves."""
+    """What the error of a POST proves about a charge."""
 
     UNCERTAIN = "nobody can know whether it was accepted"
     UNPAID = "not charged; it may be sent again another day"
@@ -70,8 +70,8 @@ class Verdict(Enum):
 
 
 def verdict(error: SeedanceError) -> Verdict:
-    """What an error of a POST proves."""
-    if isinstance(error, UncertainSubmissionError):  # first: its subclasses are API errors as well
+    """Return what an error of a POST proves."""
+    if isinstance(error, UncertainSubmissionError):  # first: its subclasses are API errors, too
         return Verdict.UNCERTAIN
     if isinstance(error, UNPAID):
         return Verdict.UNPAID
@@ -79,30 +79,30 @@ def verdict(error: SeedanceError) -> Verdict:
 
 
 def is_stored_refusal(refused_key: str | None, error: SeedanceError) -> bool:
-    """Whether a key that was refused before is refused again, in words that a server may have stored."""
+    """Whether a key that was refused before is refused again, with an error that a server may store."""
     stored = isinstance(error, InsufficientCreditsError | NotFoundError)
     return stored and refused_key is not None and refused_key == error.idempotency_key
 
 
 class Outlook:
-    """Whether the next POST of a run is worth sending, by what became of the last ones."""
+    """The decision whether the next POST of a run is worth sending, from the outcomes of the last ones."""
 
     def __init__(self) -> None:
         self._lost_in_a_row = 0
         self._refused_since: float | None = None
 
     def accepted(self) -> None:
-        """A POST was accepted."""
+        """Note that a POST was accepted."""
         self._lost_in_a_row = 0
         self._refused_since = None
 
     def failed(self, error: SeedanceError, *, is_new: bool, now: float) -> bool:
-        """A POST has failed; true if the next one would meet the same.
+        """Note that a POST has failed; return whether the run should stop.
 
         Args:
-            error: of the POST.
+            error: the error of the POST.
             is_new: whether it was sent for the first time.
-            now: the loop's clock.
+            now: time of the event loop's clock, in seconds.
         """
         if isinstance(error, UncertainSubmissionError):
             self._lost_in_a_row += is_new
@@ -111,7 +111,7 @@ class Outlook:
         return recurs or lost or self._refused_too_long(error, now)
 
     def _refused_too_long(self, error: SeedanceError, now: float) -> bool:
-        """A 429 alone fails no job; but a run must end, even if somebody else spends the account for ever."""
+        """Whether there were only 429 answers for too long: then the run must end, although no job failed."""
         if not isinstance(error, RateLimitedError):
             return False
         if self._refused_since is None:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import anyio
 from anyio import to_thread
 
-from seedance_async.batch.delivery import file_mismatches
+from seedance_async.batch.mismatches import file_mismatches
 from seedance_async.cli.output import write_data, write_message
 from seedance_async.cli.progress import Progress
 from seedance_async.credit_format import format_credits
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from seedance_async import SeedanceClient
-    from seedance_async.batch.delivery import Wish
+    from seedance_async.batch.mismatches import Wish
     from seedance_async.models import Task
 
 

@@ -18,7 +18,7 @@ import attrs
 from cyclopts import App, Group, Parameter
 
 from seedance_async import wire
-from seedance_async.batch.delivery import wish_of
+from seedance_async.batch.mismatches import wish_of
 from seedance_async.cli.collect import save, wait_for_all, write_final
 from seedance_async.cli.connection import Connection
 from seedance_async.cli.expectation import check_cap, expectation, expected_price

@@ -5,13 +5,14 @@
     session       the HTTP session without credentials, and the hosts it may connect to
     part          the incomplete file under its temporary name
     placement     the complete file under its final name
-    metadata      prompt and origin inside of MP4, PNG and JPEG files           (pure)
-    codings       which words of Content-Encoding change the bytes, undone   (pure)
+    measuring     size, length, frame rate and sound of saved files
+    metadata      prompt and origin in the metadata of MP4, PNG and JPEG files  (pure)
+    codings       the decoding of content codings (``Content-Encoding``)        (pure)
     resume        which bytes of an answer continue an incomplete file          (pure)
-    wholeness     whether a file ends where its format says                     (pure)
-    naming        file types and file names                                     (pure)
+    wholeness     whether a file is complete according to its format            (pure)
+    naming        outputs of a task and their file names                        (pure)
 
-Downloads go to other hosts than the API and spend nothing of the request budget.
+Files come from other hosts than the API, so downloads do not use the request budget.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
-"""Decoding of an answer's content codings, of which none was asked for. Pure.
+"""Decoding of a body's content codings, which some servers use although none was requested. Pure.
 
-Stores label files with words that name no coding: ``aws-chunked``, which an upload leaves behind, ``UTF-8``,
-``binary``, ``none``, or nothing at all. Only a registered coding changes the bytes; and what begins like a
-picture or clip is not coded, whatever the label.
+Object stores may send values that are not codings: ``aws-chunked`` (left over from an upload), ``UTF-8``,
+``binary``, ``none``, or an empty value. Only registered codings are decoded, and a body that begins like a
+picture or clip is not coded, whatever the header says.
 
 Sources: RFC 9110, section 8.4.1; the IANA registry of content codings.
 """
@@ -19,10 +19,10 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
 
 ZLIB: Final = {"gzip": 31, "x-gzip": 31, "deflate": 15}
-"""The codings that can be decoded, with zlib's number for their format."""
+"""The codings that can be decoded, with zlib's ``wbits`` for their format."""
 
 RAW_DEFLATE: Final = -15
-"""Deflate without zlib's header, as some servers send it under the same name."""
+"""zlib's ``wbits`` for deflate without a zlib header, which some servers also call ``deflate``."""
 
 OTHERS: Final = frozenset({"br", "zstd", "compress", "x-compress", "dcb", "dcz", "exi", "pack200-gzip"})
 PIECE_BYTES: Final = 1024 * 1024
@@ -36,17 +36,17 @@ Decode: TypeAlias = "Callable[[bytes], Iterator[bytes]]"
 
 
 def decoder(header: str, head: bytes) -> Decode | None:
-    """A function that decodes the next bytes of a body, in pieces of at most ``PIECE_BYTES``.
+    """Return a function that decodes the next bytes of a body, in pieces of at most ``PIECE_BYTES``.
 
     Args:
         header: ``Content-Encoding``, a list in the order in which codings were applied.
         head: the first bytes of the body.
 
     Returns:
-        None for a body that is not coded.
+        The function, which raises ``CodingError`` for invalid bytes; None for a body that is not coded.
 
     Raises:
-        CodingError: a coding cannot be decoded here. The function raises it for bytes that are not so coded.
+        CodingError: a coding is not supported.
     """
     words = [word.strip().lower() for word in header.split(",")]
     named = [word for word in words if word in ZLIB or word in OTHERS]
@@ -66,7 +66,7 @@ def decoder(header: str, head: bytes) -> Decode | None:
 
 
 class _Inflater:
-    """One of zlib's codings, undone."""
+    """The decoder of one of zlib's codings."""
 
     def __init__(self, coding: str) -> None:
         self._coding = coding
@@ -79,7 +79,7 @@ class _Inflater:
             if self._coding == "deflate" and data[0] & 15 != zlib.DEFLATED:
                 self._stream = zlib.decompressobj(RAW_DEFLATE)
         piece = bytes(PIECE_BYTES)
-        while data or len(piece) == PIECE_BYTES:  # a full piece: more of it may wait inside
+        while data or len(piece) == PIECE_BYTES:  # after a full piece, zlib may hold more output
             try:
                 piece = self._stream.decompress(data, PIECE_BYTES)
             except zlib.error as problem:

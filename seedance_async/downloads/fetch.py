@@ -1,8 +1,8 @@
 """Download of one file, from its URL to its final name, in several attempts.
 
-An attempt resumes the previous one, of this process or an earlier one. The length is verified, the type by
-the first bytes, and the end by the file's own format. A full or broken disk ends the download at once;
-failures of the network and files that are not whole are retried.
+An attempt resumes the previous one, also that of an earlier process. The length, the type (by the first
+bytes) and the completeness (by the file format) are verified. A full or broken disk ends the download at
+once; network failures and incomplete files are retried.
 """
 
 from __future__ import annotations
@@ -54,7 +54,7 @@ class Fetch:
         session: sends the requests.
         folder: an existing directory.
         task_id: id of the task.
-        seed: that the server says it has used, if any.
+        seed: the seed that the server reports, if any.
         prompt: written into the files' metadata; None keeps the server's bytes unchanged.
         max_bytes: a larger file is refused.
     """
@@ -103,7 +103,7 @@ class Fetch:
             best_size = max(best_size, part.size)
             url = shown_url(source.url)
             if failures == ATTEMPTS:
-                # Not from aiohttp's error, which has the whole URL.
+                # Not chained to aiohttp's error, which contains the whole signed URL.
                 raise stale(f"could not download {url}: {reason}") from AttemptError(reason)
             log.info("download of %s broke at byte %d (%s), retrying", url, part.size, reason)
             await anyio.sleep(FIRST_PAUSE * 2.0 ** (failures - 1))
@@ -134,7 +134,7 @@ class Fetch:
     async def _start(
         self, source: Source, part: Part, head: bytes, version: Version | None, length: int | None
     ) -> Path | None:
-        """Write the first bytes of a file; its path if it was saved before, else None."""
+        """Write the first bytes of a file; return its path if it was saved before, otherwise None."""
         suffix = kind_of(head)
         if suffix is None:
             reason = f"{shown_url(source.url)} is not a picture or clip: it begins with {head[:16]!r}"
@@ -149,7 +149,7 @@ class Fetch:
         return None
 
     def _accepted(self, length: int | None) -> int | None:
-        """The length of the whole file in bytes; None if not stated."""
+        """Return the stated length of the whole file, after checking it against ``max_bytes``."""
         if length is not None and length > self._max_bytes:
             raise DownloadError(f"the file claims {length} bytes, more than {self._max_bytes}")
         return length
@@ -180,12 +180,12 @@ class Fetch:
         fault_point("mid_download")
 
     def _finish(self, source: Source, part: Part, length: int | None) -> Path:
-        """Give a part its metadata and its final name, if it is whole. Blocking.
+        """Check that a part is complete, give it metadata and its final name, and return the path. Blocking.
 
         Args:
             source: the output.
-            part: as many bytes as arrived.
-            length: what the server stated.
+            part: the received bytes.
+            length: the length that the server stated; None if it stated none.
         """
         part.sync()
         with part.reader() as file:
@@ -195,7 +195,7 @@ class Fetch:
             part.reset()
             raise DownloadError(f"{part.path.name} was changed by somebody else")
         if lacks is not None:
-            part.reset()  # a proxy may keep such a copy under the validators of the whole file
+            part.reset()  # a proxy may have cached an incomplete copy under the validators of the whole file
             raise AttemptError(f"the file is not whole: {lacks}")
         origin = self._origin(source, part.size)
         complete = (
@@ -213,7 +213,7 @@ class Fetch:
         return Origin(task_id=self._task_id, output=source.number, source_bytes=length, seed=self._seed)
 
     async def _on_disk(self, function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
-        """Call a blocking function in a worker thread; an error of the disk ends the download."""
+        """Call a blocking function in a worker thread; an ``OSError`` ends the download."""
         try:
             return await to_thread.run_sync(partial(function, *args, **kwargs))
         except OSError as problem:

@@ -1,10 +1,10 @@
-"""The measuring of saved files: size, length, frames a second and sound, by what their own format says.
+"""The measuring of saved files: size, length, frame rate and sound, as stated in their headers.
 
-What the readers of metadata know is read here: MP4, MOV, PNG, JPEG, and beside them WebP, GIF, AVIF and HEIC.
-For WebM, MKV and MP4 in fragments PyAV is asked, where it is installed: only what stands at the beginning of
-the file, never a frame. What cannot be read is None: a file that was paid for is never lost for that.
+MP4, MOV, PNG, JPEG, WebP, GIF, AVIF and HEIC are read here. For WebM, MKV and fragmented MP4, PyAV is used if
+it is installed; it reads only headers, never frames. A property that cannot be read is None, and never an
+error, so that no paid file is lost.
 
-Foreign bytes are bounded: an index or a table that is larger than any clip's of 15 s by far is not read.
+Reading untrusted bytes is bounded: an index or table far larger than that of a 15 s clip is not read.
 
 Blocking: call it in worker threads.
 
@@ -34,23 +34,23 @@ if TYPE_CHECKING:
 log: Log = Log(__name__)
 
 MAX_INDEX_BYTES: Final = 4 * 1024**2
-"""Largest index of an MP4 or AVIF that is measured; that of a clip of 15 s has some 20 kB."""
+"""Largest index of an MP4 or AVIF that is read; that of a 15 s clip has about 20 kB."""
 
 MAX_RUNS: Final = 100_000
-"""Most entries of a table of durations; one is usual."""
+"""Most entries of a table of durations; usually there is one."""
 
 PATIENCE: Final = 5.0
-"""Seconds for which PyAV may open a file, or read once."""
+"""Timeout of PyAV in seconds, for opening a file and for each read."""
 
 FRAME_HEADERS: Final = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
-"""Markers of a JPEG's frame header; the three others are tables, and one that is reserved."""
+"""Markers of a JPEG's frame header; the three excluded ones are two tables and a reserved one."""
 
 QUARTER_TURN: Final = 0
-"""The first number of a matrix that turns a picture by a quarter."""
+"""The first number of a transformation matrix that rotates by 90 degrees."""
 
 
 def measure(path: Path) -> Delivered | None:
-    """What a file is, by its own format; None where that cannot be read."""
+    """Return the properties of a file; None if they cannot be read."""
     kind = path.suffix[1:].lower()
     try:
         with path.open("rb") as file:
@@ -65,7 +65,7 @@ def measure(path: Path) -> Delivered | None:
 
 
 def read(file: BinaryIO, kind: str) -> Delivered | None:
-    """What a file of a kind that is read here is; None where that cannot be read."""
+    """Return the properties of a file without PyAV; None if they cannot be read."""
     try:
         found = READERS[kind](file) if kind in READERS else None
     except (MetadataError, ValueError, ArithmeticError, struct.error) as problem:
@@ -117,7 +117,7 @@ def _webp(file: BinaryIO) -> Delivered:
 
 
 def _avif(file: BinaryIO) -> Delivered:
-    """The largest of the items' sizes: tiles and thumbnails are smaller than the picture."""
+    """Return the largest size of an item: tiles and thumbnails are smaller than the picture."""
     properties = _inside(_index(file, b"meta")[4:], b"iprp", b"ipco")
     sizes = [struct.unpack_from(">II", box.content, 4) for box in properties if box.kind == b"ispe"]
     if not sizes:
@@ -154,7 +154,7 @@ def _video_track(track: bytes) -> Delivered:
 
 
 def _timing(track: bytes) -> tuple[int, float]:
-    """Frames and seconds of a track; none where its samples are in fragments."""
+    """Return the number of frames and seconds of a track; 0 if its samples are in fragments."""
     head = _content(track, b"mdia", b"mdhd")
     (ticks_per_second,) = struct.unpack_from(">I", head, 20 if head[0] else 12)
     table = _content(track, b"mdia", b"minf", b"stbl", b"stts")
@@ -167,7 +167,7 @@ def _timing(track: bytes) -> tuple[int, float]:
 
 
 def _in_bounds(number: float) -> float | None:
-    """A number to three digits; None for one that says nothing."""
+    """Round a number to three decimals; return None if it is out of range."""
     rounded = round(number, 3)
     return rounded if 0 < rounded < TOO_MUCH else None
 
@@ -177,7 +177,7 @@ def _handler(track: bytes) -> bytes:
 
 
 def _index(file: BinaryIO, kind: bytes) -> bytes:
-    """The content of the first box of a kind at the top of a file."""
+    """Return the content of the first top-level box of a kind."""
     found = next((section for section in mp4.sections(file) if section.kind == kind), None)
     if found is None or found.stop - found.content > MAX_INDEX_BYTES:
         raise MetadataError(f"no {kind!r}, or one that is too large")
@@ -185,14 +185,14 @@ def _index(file: BinaryIO, kind: bytes) -> bytes:
 
 
 def _inside(content: bytes, *path: bytes) -> list[mp4.Box]:
-    """The boxes in the first box at a path."""
+    """Return the boxes in the first box at a path."""
     for kind in path:
         content = _first(mp4.boxes(content), kind)
     return mp4.boxes(content)
 
 
 def _content(content: bytes, *path: bytes) -> bytes:
-    """The content of the first box at a path."""
+    """Return the content of the first box at a path."""
     *parents, last = path
     found = _first(_inside(content, *parents), last)
     if not found:
@@ -207,7 +207,7 @@ def _first(boxes: Iterable[mp4.Box], kind: bytes) -> bytes:
     raise MetadataError(f"no {kind!r}")
 
 
-# --- what is left to PyAV
+# --- formats that PyAV reads
 
 
 def _measured_by_pyav(path: Path, demuxer: str) -> Delivered | None:
@@ -216,13 +216,13 @@ def _measured_by_pyav(path: Path, demuxer: str) -> Delivered | None:
     try:
         found = next(_opened_by_pyav(path, demuxer), None)
         return found if found is not None and _is_possible(found) else None
-    except Exception as problem:  # foreign code on foreign bytes: only the measure is lost
+    except Exception as problem:  # any failure of the library only means that nothing was measured
         log.debug("%s cannot be measured: %r", path.name, problem)
         return None
 
 
 def _opened_by_pyav(path: Path, demuxer: str) -> Iterator[Delivered]:
-    """By the named demuxer only: others follow references to other files and hosts."""
+    """Open a file with the named demuxer only: others follow references to other files and hosts."""
     import av  # noqa: PLC0415 - an extra, and slow to load
 
     options = {"protocol_whitelist": "file"}
@@ -242,7 +242,7 @@ READERS: Final[Mapping[str, Callable[[BinaryIO], Delivered]]] = {
     "mp4": _clip, "mov": _clip, "png": _png, "jpg": _jpeg, "gif": _gif, "webp": _webp,
     "avif": _avif, "heic": _avif, "heif": _avif,
 }  # fmt: skip
-"""By extension, which follows from a file's first bytes (``file_types.kind_of``)."""
+"""The readers by extension, which follows from a file's first bytes (``file_types.kind_of``)."""
 
 DEMUXERS: Final[Mapping[str, str]] = {"mp4": "mov", "mov": "mov", "webm": "matroska", "mkv": "matroska"}
-"""FFmpeg's names of the formats that are left to it."""
+"""FFmpeg's demuxers by extension, for the formats that PyAV reads."""

@@ -1,4 +1,4 @@
-"""Types of result files, by their first bytes, and their names; the server's are not used. Pure."""
+"""The outputs of a task and the names of their files; the server's file names are not used. Pure."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from seedance_async.models import Task
 
 MAX_NAME_BYTES: Final = 200
-"""Of 255 that file systems allow; the rest is for ``-last-frame`` and temporary extensions."""
+"""Most bytes of a name: file systems allow 255, and ``-last-frame`` and temporary extensions are added."""
 
 
 @frozen
@@ -23,7 +23,7 @@ class Source:
     """One output of a task.
 
     Attributes:
-        url: its address.
+        url: its URL.
         stem: the name of its file, without extension.
         number: number of the output in the task, from 1.
     """
@@ -34,7 +34,7 @@ class Source:
 
 
 def sources(task: Task, name: str | None) -> list[Source]:
-    """Every output of a task, in the order of ``task.urls``.
+    """Return all outputs of a task, in the order of ``task.urls``.
 
     Raises:
         ValidationError: ``name`` is not a plain file name of at most ``MAX_NAME_BYTES``.

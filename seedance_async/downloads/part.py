@@ -1,12 +1,12 @@
-"""Incomplete files: ``kite.part``, with the version of its content beside it in ``kite.part.json``.
+"""Incomplete files: ``kite.part``, with the version of its content next to it in ``kite.part.json``.
 
-A part is locked while it is written (where the file system has locks), and another process may resume it
-after this one was killed. So the order of writes matters: the version is deleted before the part is
-emptied, and written before the part's first byte. Links may have been placed in a shared directory: neither
-file is written through a symbolic or hard link.
+A part is locked while it is written (if the file system has locks), and another process may resume it after
+this one was killed. So the order of writes matters: the version is deleted before the part is emptied, and
+written before the part's first byte. An attacker may have placed links in a shared directory, so neither file
+is written through a symbolic or hard link.
 
-After a power cut a file can have its length and not its bytes. The missing bytes are pages of zeros. Media
-are compressed and have none, so a part with such a page is not used.
+After a power cut a file may have its full length, but pages of zeros instead of its last bytes. Media are
+compressed and contain no such pages, so a part with one is not used.
 
 Blocking: call it in worker threads.
 """
@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 log: Log = Log(__name__)
 
 MAX_PARTS: Final = 100
-"""Most downloads of one file at the same time; each has a part of its own."""
+"""Most simultaneous downloads of one file; each has a separate part."""
 
 PAGE: Final = 4096
 PIECE_BYTES: Final = 1024 * 1024
@@ -47,8 +47,8 @@ class Part:
     Attributes:
         path: its path.
         copy_path: path for a changed copy of it, which is removed together with it.
-        size: bytes that it has.
-        version: version of the file that they belong to; None if it cannot be resumed.
+        size: its size in bytes.
+        version: the version of the file to which its bytes belong; None if it cannot be resumed.
     """
 
     def __init__(self, path: Path, handle: int) -> None:
@@ -64,7 +64,7 @@ class Part:
 
     @classmethod
     def open(cls, folder: Path, stem: str) -> Self:
-        """The first part for ``stem`` that nobody else is writing, created if missing.
+        """Open the first part for ``stem`` that is not locked, created if missing.
 
         Raises:
             OSError: it cannot be created, its name is not a regular file's, or all parts are in use.
@@ -81,10 +81,10 @@ class Part:
         raise OSError(errno.EBUSY, f"{stem} is being downloaded {MAX_PARTS} times already")
 
     def start(self, version: Version | None, length: int | None) -> None:
-        """Empty it, for a file of ``length`` bytes, None if unknown.
+        """Empty it, to receive a file of ``length`` bytes (None if unknown).
 
         Raises:
-            OSError: the disk has not that much room, or is broken.
+            OSError: the disk has too little space, or is broken.
         """
         self.reset()
         self._check_free_space(length or 0)
@@ -97,7 +97,7 @@ class Part:
         """Keep the first ``start`` bytes, and write after them.
 
         Raises:
-            OSError: the disk has no room for the rest, or is broken.
+            OSError: the disk has too little space for the rest, or is broken.
         """
         self._truncate(start)
         self._check_free_space(self.version.length - start if self.version else 0)
@@ -112,7 +112,7 @@ class Part:
         """Append bytes.
 
         Raises:
-            OSError: the disk is full or broken. The part is emptied then, which frees its room.
+            OSError: the disk is full or broken. Then the part is emptied, to free its space.
         """
         with self._reset_on_error():
             remaining = memoryview(data)
@@ -122,7 +122,7 @@ class Part:
                 remaining = remaining[written:]
 
     def sync(self) -> None:
-        """Flush it to the disk.
+        """Call fsync on it.
 
         Raises:
             OSError: as ``write``.
@@ -132,25 +132,25 @@ class Part:
 
     @contextmanager
     def reader(self) -> Generator[BinaryIO]:
-        """Its bytes, from the first."""
+        """Yield a reader of its bytes, positioned at the first."""
         with os.fdopen(os.dup(self._handle), "rb") as file:
             file.seek(0)
             yield file
 
     def close(self) -> None:
-        """Close and unlock it; it is removed unless it can be resumed."""
+        """Close and unlock it, and delete it unless it can be resumed."""
         if not self._closed and (not self.size or self.version is None):
             with suppress(OSError):
                 self.remove()
         self._close()
 
     def remove(self) -> None:
-        """Close and remove it, with its version and its copy."""
-        if sys.platform == "win32":  # an open file keeps its name there
+        """Close and delete it, with its version and its copy."""
+        if sys.platform == "win32":  # an open file cannot be deleted there
             self._close()
         for path in (self.copy_path, self.path, self._version_path):
             path.unlink(missing_ok=True)
-        self._close()  # unlocked last: until then nobody else uses the name
+        self._close()  # unlocked last, so that no other process uses the name before
 
     def _close(self) -> None:
         if not self._closed:
@@ -191,7 +191,7 @@ class Part:
 
 
 def _open_locked(path: Path) -> int | None:
-    """The handle of the file, created if missing; None if somebody else has locked it."""
+    """Open and lock the file, created if missing, and return its handle; None if it is locked already."""
     while True:
         handle = os.open(path, os.O_RDWR | os.O_CREAT | NOT_THROUGH_LINKS | BINARY, ALL)
         with ExitStack() as on_failure:
@@ -202,7 +202,7 @@ def _open_locked(path: Path) -> int | None:
             if not _lock(handle):
                 return None
             if found.st_nlink > 1:
-                # Saved by a process that died before unlinking it, or placed here; the other name stays.
+                # Saved by a process that died before unlinking it, or a planted link; the other name stays.
                 path.unlink(missing_ok=True)
             elif _is_at(path, found):
                 on_failure.pop_all()
@@ -210,7 +210,7 @@ def _open_locked(path: Path) -> int | None:
 
 
 def _is_at(path: Path, found: os.stat_result) -> bool:
-    """Whether ``path`` is still this file; it was saved and unlinked if another had the lock before us."""
+    """Whether ``path`` is still this file; the previous holder of the lock may have saved and unlinked it."""
     try:
         return os.path.samestat(path.lstat(), found)
     except FileNotFoundError:
@@ -218,7 +218,7 @@ def _is_at(path: Path, found: os.stat_result) -> bool:
 
 
 def _lock(handle: int) -> bool:
-    """Whether nobody else has locked the file; True also where the file system has no locks."""
+    """Lock the file; return False if another process has locked it, True also if there are no locks."""
     try:
         return try_lock(handle)
     except OSError:

@@ -1,7 +1,8 @@
-"""Placement of a complete part: its metadata inserted, and a final name that no other file has.
+"""Placement of a complete part: its metadata is inserted, and it gets a final name that no other file has.
 
-A name is taken with a hard link, which fails instead of overwriting. A file that was saved before is found,
-not saved again: it is whole, and has the same bytes, or the same origin in its metadata.
+The name is created as a hard link, which fails instead of overwriting. A file that was saved before is found
+and not saved again: it is complete, and has the same first bytes and size, or the same origin in its
+metadata.
 
 Blocking: call it in worker threads.
 """
@@ -31,12 +32,12 @@ MAX_NAMES = 10_000
 
 
 def find_saved(target: Path, head: bytes, origin: Origin) -> Path | None:
-    """The file of that origin, if an earlier download saved it under ``target`` or a numbered variant.
+    """Return the file of this origin, if it was saved before under ``target`` or a numbered variant.
 
     Args:
-        target: the path it would have.
+        target: the wanted path.
         head: the first bytes at the server.
-        origin: the origin it would have in its metadata.
+        origin: the origin that its metadata would have.
     """
     return next((path for path in _existing_names(target) if _is_saved(path, head, origin)), None)
 
@@ -45,7 +46,7 @@ def put_in_place(path: Path, target: Path) -> Path:
     """Give a complete file the name ``target``, or a numbered variant if another file has it.
 
     Returns:
-        The final path. If an identical file has it already, ``path`` is left as it is.
+        The final path. If an identical file has it already, ``path`` is not changed.
 
     Raises:
         OSError: the file system refuses, or no name is free.
@@ -66,7 +67,7 @@ def put_in_place(path: Path, target: Path) -> Path:
 
 
 def with_metadata(part: Part, kind: str, *, prompt: str, origin: Origin) -> Path:
-    """A copy of the part with prompt and origin in its metadata; the part itself if it cannot carry them."""
+    """Return the path of a copy with prompt and origin in its metadata, or of the part if that fails."""
     try:
         with part.reader() as file, create(part.copy_path) as copy:
             change = plan_insertion(file, kind, prompt=prompt, origin=origin)

@@ -1,9 +1,9 @@
 """Decisions about resuming a download: which range to request, and what an answer contains. Pure.
 
-A download is resumed if the bytes on disk and those still missing are of the same version of the file. A
-version is identified by the server's headers (a strong ``ETag``, else ``Last-Modified``, and always the
-length), not by the URL: the next URL of the same file has another signature in its query. With ``If-Range``
-the server decides, and sends the whole file if it has another version.
+A download is resumed if the bytes on disk and the missing ones belong to the same version of the file. A
+version is identified by the server's headers (a strong ``ETag``, or else ``Last-Modified``, and always the
+length), not by the URL: a renewed URL of the same file has another signature in its query. With ``If-Range``
+the server compares versions, and sends the whole file if it has another one.
 
 Source: RFC 9110, sections 8.8.1 (weak validators are not sufficient), 13.1.5, 14.2 to 14.4 and 15.5.17.
 """
@@ -26,12 +26,12 @@ CONTENT_RANGE: Final = re.compile(r"bytes ([0-9]{1,18})-([0-9]{1,18})/([0-9]{1,1
 
 @frozen(kw_only=True)
 class Version:
-    """Identity of a file's content at the server: all parts of a download must agree in it.
+    """The identity of a file's content at the server, which must be the same for all parts of a download.
 
     Attributes:
-        length: of the whole file, in bytes.
-        etag: a strong one only.
-        last_modified: the header as received.
+        length: length of the whole file, in bytes.
+        etag: a strong ``ETag``; None if there is none.
+        last_modified: the header as received; None if there is none.
     """
 
     length: int
@@ -40,7 +40,7 @@ class Version:
 
     @classmethod
     def from_headers(cls, headers: Mapping[str, str], *, length: int | None) -> Version | None:
-        """The version in the headers of a whole file; None if they do not identify it."""
+        """Return the version from the headers of a whole file; None if they do not identify it."""
         etag, day = headers.get("ETag", ""), headers.get("Last-Modified", "")
         strong = etag if STRONG_ETAG.fullmatch(etag) else None
         dated = day if PRINTABLE.fullmatch(day) else None
@@ -50,7 +50,7 @@ class Version:
 
     @classmethod
     def from_json(cls, text: bytes) -> Version | None:
-        """The version that ``to_json`` wrote; None for anything else, for example a truncated text."""
+        """Return the version that ``to_json`` wrote; None for anything else, such as truncated text."""
         try:
             match json.loads(text):
                 case {"length": int(length), **validators}:
@@ -62,21 +62,21 @@ class Version:
             return None
 
     def to_json(self) -> bytes:
-        """The content of the file beside a part."""
+        """Return the content of the version file."""
         validators = {"ETag": self.etag, "Last-Modified": self.last_modified}
         known = {name: value for name, value in validators.items() if value}
         return json.dumps({"length": self.length, **known}).encode()
 
     def resume_offset(self, have: int) -> int:
-        """The first byte to request when the first ``have`` are on disk.
+        """Return the first byte to request when the first ``have`` bytes are on disk.
 
-        If all of them are, the last byte is requested again: a server with the same version always has it,
-        so 416 always means that the version is another.
+        If all bytes are on disk, the last one is requested again: a server with the same version always has
+        it, so 416 always means another version.
         """
         return min(have, self.length - 1)
 
     def range_headers(self, have: int) -> dict[str, str]:
-        """Headers that request the missing bytes when the first ``have`` are on disk."""
+        """Return the headers that request the missing bytes when the first ``have`` are on disk."""
         validator = self.etag or self.last_modified or ""
         return {"Range": f"bytes={self.resume_offset(have)}-", "If-Range": validator}
 
@@ -110,7 +110,7 @@ class Remainder:
 
 @frozen
 class Mismatch:
-    """The bytes on disk and those of the server do not belong together: start again."""
+    """The bytes on disk do not belong to the server's version: the download starts again."""
 
     reason: str
 
@@ -121,7 +121,7 @@ Interpretation: TypeAlias = FullBody | Remainder | Mismatch
 def interpret(
     version: Version | None, have: int, *, status: int, headers: Mapping[str, str]
 ) -> Interpretation:
-    """The meaning of a 200, 206 or 416 for a part with ``have`` bytes of ``version``."""
+    """Interpret a 200, 206 or 416 answer for a part with ``have`` bytes of ``version``."""
     if status == 200:
         return FullBody()
     if version is None or not have:

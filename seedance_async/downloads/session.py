@@ -1,9 +1,9 @@
 """HTTP session for result files: no credentials, and connections to public addresses only.
 
 Output URLs come from the server and are not trusted: only https to public addresses is allowed, for the URL
-and for every redirect. An address is checked when connecting, so a second DNS answer cannot replace it; where
-a proxy resolves the names, what is private by its form is refused. If the API itself is a sandbox, its files
-may be at loopback, and at the API's own host, too.
+and for every redirect. An address is checked when connecting, so a second DNS answer cannot replace it. If a
+proxy resolves the names, only names that are private by their form can be refused. If the API is a sandbox,
+its files may also be at loopback and at the API's own host.
 """
 
 from __future__ import annotations
@@ -62,10 +62,10 @@ class AttemptError(Exception):
 
 
 class Body:
-    """The bytes of an answer, decoded where they are coded.
+    """The body of an answer, with content codings decoded.
 
     Attributes:
-        length: of the whole body in bytes, by the server; None if not stated, or if it is coded.
+        length: the length in bytes that the server stated; None if it stated none, or if the body is coded.
     """
 
     def __init__(self, response: ClientResponse) -> None:
@@ -76,10 +76,10 @@ class Body:
         self._pieces: Iterator[bytes] = iter(())
 
     async def head(self) -> bytes:
-        """The first ``HEAD_BYTES`` or more; fewer only if there are no more. To be read first, or not at all.
+        """Read at least ``HEAD_BYTES``, or all bytes if there are fewer. Must be the first read.
 
         Raises:
-            AttemptError: they cannot be decoded.
+            AttemptError: the body cannot be decoded.
         """
         head = b""
         while len(head) < HEAD_BYTES and (chunk := await self._stream.read(CHUNK_BYTES)):
@@ -97,10 +97,10 @@ class Body:
         return head
 
     async def read(self) -> bytes:
-        """The next bytes; none at the end.
+        """Read the next bytes; empty at the end.
 
         Raises:
-            AttemptError: they cannot be decoded.
+            AttemptError: the body cannot be decoded.
         """
         while True:
             try:
@@ -119,8 +119,8 @@ class DownloadSession:
 
     Args:
         timeouts: ``connect`` and ``download_idle`` are used.
-        trusted: the API's base URL; one of a sandbox permits plain http from loopback and from its own host.
-        route: by which proxy, if any, and to which networks that are not public.
+        trusted: the API's base URL; that of a sandbox allows plain http from loopback and from its own host.
+        route: the proxy, if any, and the private networks that are allowed.
     """
 
     def __init__(self, timeouts: Timeouts, *, trusted: URL, route: Route) -> None:
@@ -134,16 +134,16 @@ class DownloadSession:
         self._sessions: dict[bool, ClientSession] = {}
 
     async def close(self) -> None:
-        """Close what was opened."""
+        """Close the sessions that were opened."""
         for session in self._sessions.values():
             await session.close()
 
     @asynccontextmanager
     async def get(self, address: str, *, headers: Mapping[str, str]) -> AsyncGenerator[ClientResponse]:
-        """The answer, 200, 206 or 416, after at most five redirects, each of which is checked.
+        """Yield the answer (200, 206 or 416), after at most five redirects, each of which is checked.
 
         Raises:
-            DownloadError: the URL is not allowed, or has expired; another one may do (``gone``).
+            DownloadError: the URL is not allowed, or has expired; a renewed one may work (``gone``).
             AttemptError: any other answer; the next attempt may succeed.
         """
         url = _parsed(address)
@@ -161,7 +161,7 @@ class DownloadSession:
         raise stale(reason) from AttemptError(reason)
 
     def reason(self, problem: Exception) -> str:
-        """What went wrong in an attempt, without the URL's query and a proxy's password."""
+        """Return why an attempt failed, without the URL's query and a proxy's password."""
         if isinstance(problem, aiohttp.ClientConnectorCertificateError | ssl.SSLCertVerificationError):
             return UNTRUSTED
         if isinstance(problem, aiohttp.ClientProxyConnectionError | aiohttp.ClientHttpProxyError):
@@ -172,7 +172,7 @@ class DownloadSession:
         return f"{reason}{self._route.hint}" if isinstance(problem, aiohttp.ClientConnectorError) else reason
 
     async def _answer(self, url: URL, headers: Mapping[str, str], proxy: Proxy) -> ClientResponse:
-        """The answer to one request, up to its headers, within a limit of time."""
+        """Send one request, and return the answer when its headers have arrived, with a timeout."""
         session = self._session(by_proxy=proxy.url is not None)
         with anyio.fail_after((self._timeout.sock_connect or 0.0) + self.idle_timeout):
             return await session.get(
@@ -190,7 +190,7 @@ class DownloadSession:
     def _check_allowed(self, url: URL, *, by_proxy: bool) -> None:
         """Refuse a URL that is not allowed, before anything is sent to it.
 
-        An old URL may lead to a login page of any kind, so the API is asked for another one here, too.
+        The error has ``gone`` set, because an expired URL may redirect to any login page.
         """
         host = url.host or ""
         is_own = is_loopback(host) or host == self._host
@@ -201,13 +201,13 @@ class DownloadSession:
         address = parse_address(host.strip("[]").partition("%")[0])
         if address is not None:
             allowed = self._route.allows(address)
-        else:  # whatever resolves the name decides: our resolver, or the proxy
+        else:  # our resolver checks the address; for a proxy only the name can be checked
             allowed = not (by_proxy or is_loopback(host)) or public_host_fault(host) is None
         if not allowed:
             raise stale(f"refused {shown_url(str(url))}: the host is not a public one")
 
     def _session(self, *, by_proxy: bool) -> ClientSession:
-        """The session for requests that go directly, or by a proxy, whose address need not be public."""
+        """Return the session for direct requests, or that for a proxy, which may have a private address."""
         if by_proxy not in self._sessions:
             resolver = None if by_proxy else PublicResolver(local=self._local, route=self._route)
             self._sessions[by_proxy] = aiohttp.ClientSession(
@@ -220,11 +220,11 @@ class DownloadSession:
 
 
 class PublicResolver(AbstractResolver):
-    """DNS resolver that gives the connector only addresses it has checked to be public.
+    """DNS resolver that returns only public addresses.
 
     Args:
         local: allow every address, for a sandbox.
-        route: networks that are allowed, too.
+        route: has further networks that are allowed.
     """
 
     def __init__(self, *, local: bool, route: Route | None = None) -> None:
@@ -235,7 +235,7 @@ class PublicResolver(AbstractResolver):
     async def resolve(
         self, host: str, port: int = 0, family: socket.AddressFamily | int = 0
     ) -> list[ResolveResult]:
-        """The public addresses of a host.
+        """Return the public addresses of a host.
 
         Raises:
             OSError: none of them is public.
@@ -260,10 +260,10 @@ class PublicResolver(AbstractResolver):
 
 
 def _parsed(address: str, *, base: URL | None = None) -> URL:
-    """``address`` as a URL whose parts are all valid; yarl parses host and port only when they are read.
+    """Parse a URL and check all of its parts, because yarl parses host and port only when they are read.
 
     Raises:
-        DownloadError: it is not a URL (``gone``: a renewed one may be).
+        DownloadError: it is not a valid URL (``gone``: a renewed one may be).
     """
     try:
         if not address.isprintable():
@@ -277,7 +277,7 @@ def _parsed(address: str, *, base: URL | None = None) -> URL:
 
 
 def _quoted(address: str) -> str:
-    """A URL in which no character stands that would end it on the wire: blanks, say. The rest is kept."""
+    """Quote characters that are not allowed in a URL, such as spaces; all others are kept."""
     authority, rest = re.match(r"((?:[^:/?#]+:)?//[^/?#]*)?(.*)", address).groups("")  # type: ignore[union-attr]  # empty at least
     if not authority.isascii():
         authority = str(URL(authority)).rstrip("/")  # the host as IDNA writes it
@@ -285,7 +285,7 @@ def _quoted(address: str) -> str:
 
 
 def stale(message: str) -> DownloadError:
-    """An error of this URL; another one of the same file may do better."""
+    """Return an error with ``gone`` set: a renewed URL of the same file may work."""
     error = DownloadError(message)
     error.gone = True
     return error

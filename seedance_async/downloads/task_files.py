@@ -1,6 +1,6 @@
-"""Downloads of all output files of a task, concurrently, with its URLs renewed once if they give no file.
+"""Download of all output files of a task, concurrently, with its URLs renewed once if they give no file.
 
-However many tasks are saved at the same time, at most ``MAX_CONCURRENT_FILES`` are transferred.
+At most ``MAX_CONCURRENT_FILES`` are transferred at the same time, for all tasks together.
 """
 
 from __future__ import annotations
@@ -36,10 +36,10 @@ if TYPE_CHECKING:
     Renew = Callable[[str], Awaitable[Task]]
 
 MAX_FILE_BYTES: Final = 4 * 1024**3
-"""Largest file accepted: forty times a 4k clip of 15 s, which has some 100 MB."""
+"""Largest file accepted: forty times a 4k clip of 15 s, which has about 100 MB."""
 
 MAX_CONCURRENT_FILES: Final = 6
-"""Files transferred at the same time: as many as browsers open connections to one host."""
+"""Most files transferred at the same time: the number of connections that browsers open to one host."""
 
 
 class Downloads:
@@ -47,8 +47,8 @@ class Downloads:
 
     Args:
         timeouts: ``connect`` and ``download_idle`` are used.
-        trusted: the API's base URL; one of a sandbox permits plain http from loopback and from its own host.
-        route: by which proxy, if any, and to which networks that are not public.
+        trusted: the API's base URL; that of a sandbox allows plain http from loopback and from its own host.
+        route: the proxy, if any, and the private networks that are allowed.
         max_bytes: a larger file is refused.
     """
 
@@ -80,13 +80,13 @@ class Downloads:
             directory: created if missing.
             name: file name without extension; None for the task's id.
             prompt: written into the files' metadata; None keeps the server's bytes unchanged.
-            renew: gets a task from the API by its id; called once at most.
+            renew: gets a task from the API by its id; called at most once.
 
         Returns:
             The path of each file, whether it was saved now or before.
 
         Raises:
-            DownloadError: the task has no files, or one of them could not be saved; all others were.
+            DownloadError: the task has no files, or one of them could not be saved; the others were tried.
             ValidationError: ``name`` is not a plain file name.
         """
         renewal = _Renewal(task, renew)
@@ -136,7 +136,7 @@ class Downloads:
 
 
 class _Renewal:
-    """A task with renewed URLs, requested once for all of its files."""
+    """The renewal of a task's URLs, requested at most once for all of its files."""
 
     def __init__(self, expired: Task, renew: Renew) -> None:
         self._expired = expired
@@ -145,10 +145,10 @@ class _Renewal:
         self._lock = anyio.Lock()
 
     async def task(self) -> Task:
-        """The renewed task.
+        """Return the renewed task.
 
         Raises:
-            DownloadError: the API did not answer with it.
+            DownloadError: the API refused, could not be reached, or gave an unexpected reply.
             SeedanceError: the request failed in another way.
         """
         async with self._lock:
@@ -170,7 +170,7 @@ class _Renewal:
 
 
 async def _save_renewed(source: Source, fetch: Fetch, renewal: _Renewal) -> Path:
-    """Save a file from its URL; where that gives none, from the one that the API has for it now."""
+    """Save a file from its URL, or from a renewed one if the URL is refused or has expired."""
     try:
         return await fetch.save(source)
     except DownloadError as error:
@@ -184,7 +184,7 @@ async def _save_renewed(source: Source, fetch: Fetch, renewal: _Renewal) -> Path
     if source.number > len(urls):
         raise DownloadError(f"the task no longer has output number {source.number}")
     if urls[source.number - 1] == source.url and isinstance(problem.__cause__, AttemptError):
-        raise problem  # it was tried often enough
+        raise problem  # the same URL was tried often enough
     return await fetch.save(evolve(source, url=urls[source.number - 1]))
 
 

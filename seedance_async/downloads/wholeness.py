@@ -1,21 +1,21 @@
-"""Decision whether a file is whole, by what its own format says. Pure.
+"""The check whether a file is complete, according to its format. Pure.
 
-The end of a transfer proves little: without a length it looks like a break, and an intermediary that keeps a
-broken copy states the copy's length. The formats say where they end:
+The end of a transfer proves little: without a stated length it looks like a broken connection, and a proxy
+that has cached an incomplete copy states the length of the copy. The file formats show where they end:
 
     png    the chunks, up to IEND
-    jpg    the segments, up to EOI; one in a thumbnail is inside of a segment and does not count
+    jpg    the segments, up to EOI; that of a thumbnail is inside a segment and does not count
     gif    the blocks, up to the trailer
     webp   the size in the RIFF header
     mp4    the boxes fill the file; the samples that moov lists are in it; a fragment's data follow it
            (and mov, avif, heic and heif)
     webm   the elements fill the file (and mkv)
 
-Bytes after the end of a picture are allowed; and after an MP4 that has all of its samples, if the transfer
-stated the same length. An MP4 without index (``moov``, or ``meta`` in AVIF and HEIC) is
-whole only if its boxes state their sizes and the transfer stated the same length.
+Bytes after the end of a picture are allowed; also after an MP4 with all of its samples, if the transfer
+stated the same length. An MP4 without index (``moov``, or ``meta`` in AVIF and HEIC) is complete only if its
+boxes state their sizes and the transfer stated the same length.
 
-Only structure is read, and of a JPEG the picture: a large clip is not read again.
+Only the structure is read (of a JPEG, the whole picture), so a large clip is not read again.
 
 Sources: PNG (ISO/IEC 15948), section 5; ITU-T T.81, annex B; GIF89a, appendix A; RFC 9649 for WebP; ISO/IEC
 14496-12, sections 4.2, 8.1 to 8.8; RFC 8794 and RFC 9559 for WebM.
@@ -36,12 +36,12 @@ if TYPE_CHECKING:
     from typing import BinaryIO
 
 MAX_STEPS: Final = 1_000_000
-"""Most blocks or elements that are looked at; only a hostile file has more."""
+"""Most blocks or elements that are read; only a malicious file has more."""
 
 MAX_SEGMENTS: Final = 10_000
 PIECE_BYTES: Final = 64 * 1024
 MARKER: Final = re.compile(rb"\xff([^\xff\x00\x01\xd0-\xd8])")
-"""A marker that begins a segment or ends the picture: not a stuffed byte, a restart or the start."""
+"""A marker that begins a segment or ends the picture; not a stuffed byte, a restart or the start marker."""
 
 EOI: Final = b"\xd9"
 TO_THE_END: Final = bytes(4)
@@ -55,12 +55,12 @@ CLUSTER: Final = 0x1F43B675
 
 
 def missing(file: BinaryIO, kind: str, *, length_stated: bool) -> str | None:
-    """What a file lacks to be whole; None if it is whole.
+    """Return why a file is not complete; None if it is.
 
     Args:
         file: the file to read; its position changes.
-        kind: its extension, one of ``kind_of``.
-        length_stated: the server stated the length, and as many bytes arrived.
+        kind: its extension, from ``kind_of``.
+        length_stated: whether the server stated the length, and as many bytes arrived.
     """
     try:
         if kind in BOXES:
@@ -90,7 +90,7 @@ def _check_jpeg(file: BinaryIO) -> None:
 
 
 def _next_marker(file: BinaryIO, offset: int) -> tuple[bytes, int]:
-    """The next marker at or after ``offset``, and the offset behind it."""
+    """Return the next marker at or after ``offset``, and the offset behind it."""
     while True:
         file.seek(offset)
         piece = file.read(PIECE_BYTES)
@@ -143,7 +143,7 @@ def _check_webm(file: BinaryIO) -> None:
             return
         identifier, offset = _variable_integer(file, offset, with_marker=True)
         length, offset = _variable_integer(file, offset)
-        # An element of unknown size, written live, ends with its last child, so its children are walked.
+        # An element of unknown size (from live recording) ends with its last child, so its children are read.
         if length is not None:
             offset += length
         elif identifier not in {SEGMENT, CLUSTER}:
@@ -154,7 +154,7 @@ def _check_webm(file: BinaryIO) -> None:
 
 
 def _variable_integer(file: BinaryIO, offset: int, *, with_marker: bool = False) -> tuple[int | None, int]:
-    """An integer of EBML and the offset behind it; None for the value that means unknown."""
+    """Return an EBML integer (None for the value that means unknown) and the offset behind it."""
     first = read_exactly(file, offset, 1)[0]
     width = 9 - first.bit_length()
     if width > 8:
@@ -185,7 +185,7 @@ def _check_mp4(file: BinaryIO, *, length_stated: bool) -> None:
 
 
 def _last_sections(file: BinaryIO) -> tuple[dict[bytes, mp4.Section], MetadataError | None]:
-    """The last box of each kind, and why the rest of the file is none, if there is such a rest."""
+    """Return the last box of each kind, and the error at the first invalid box, if there is one."""
     last: dict[bytes, mp4.Section] = {}
     try:
         for section in mp4.sections(file):
@@ -196,13 +196,13 @@ def _last_sections(file: BinaryIO) -> tuple[dict[bytes, mp4.Section], MetadataEr
 
 
 def _content(file: BinaryIO, section: mp4.Section) -> bytes:
-    """The content of an index; nothing of one that is too large to be read at once."""
+    """Return the content of an index; empty if it is too large to be read at once."""
     length = section.stop - section.content
     return read_exactly(file, section.content, length) if length <= mp4.MAX_MOOV_BYTES else b""
 
 
 def _sample_ends(moov: bytes) -> Iterator[int]:
-    """For each chunk of samples that ``moov`` lists, the offset at which the chunk ends at the earliest."""
+    """Yield, for each chunk of samples that ``moov`` lists, the least offset at which it can end."""
     for tables in _sample_tables(moov):
         offsets = _numbers(tables, b"stco", "I") + _numbers(tables, b"co64", "Q")
         (uniform,) = struct.unpack_from(">I", tables.get(b"stsz", bytes(8)), 4)
@@ -214,7 +214,7 @@ def _sample_ends(moov: bytes) -> Iterator[int]:
 
 
 def _sample_tables(moov: bytes) -> Iterator[dict[bytes, bytes]]:
-    """The sample tables of each track: content by kind."""
+    """Yield the sample tables of each track: content by kind."""
     for track in mp4.boxes(moov):
         found = [track] if track.kind == mp4.TABLES[0] else []
         for kind in mp4.TABLES[1:]:
@@ -223,7 +223,7 @@ def _sample_tables(moov: bytes) -> Iterator[dict[bytes, bytes]]:
 
 
 def _samples_per_chunk(tables: Mapping[bytes, bytes]) -> Iterator[int]:
-    """The number of samples in each chunk, without end: the last entry of ``stsc`` goes on."""
+    """Yield the number of samples in each chunk, endlessly: the last entry of ``stsc`` has no end."""
     numbers = _numbers(tables, b"stsc", "I", each=3)
     runs = list(zip(numbers[::3], numbers[1::3], strict=True))
     for (chunk, count), (next_chunk, _) in pairwise(runs):
@@ -234,7 +234,7 @@ def _samples_per_chunk(tables: Mapping[bytes, bytes]) -> Iterator[int]:
 def _numbers(
     tables: Mapping[bytes, bytes], kind: bytes, width: str, *, at: int = 4, each: int = 1
 ) -> tuple[int, ...]:
-    """All numbers of a table, ``each`` to an entry; its count of entries stands ``at`` an offset."""
+    """Return all numbers of a table, ``each`` per entry; ``at`` is the offset of its count of entries."""
     table = tables.get(kind)
     if table is None:
         return ()

@@ -1,16 +1,16 @@
-"""The account record: the durable record of all that this machine asked of an account.
+"""The account record: the durable record of every POST that this machine sent for one account.
 
-Every POST is in it, whoever sends it, a script, a command, a batch or a server: its intent before it leaves,
-the task ids and the credits after, and how each task ended when a poll has seen it. So what a script asked
-for that died is found again (``seedance tasks``), what was spent is added up (``seedance spend``), and
-standing limits hold over all of them.
+It holds the POSTs of all scripts, commands, batches and servers: the intent before the POST is sent, the task
+ids and the credits after it, and how each task ended, once a poll has seen it. With it, the tasks of a script
+that died can be found (``seedance tasks``), spending can be summed (``seedance spend``), and standing limits
+apply to all programs together.
 
-It has no prompts, unless that is asked for, no URLs and no API key. Its size is about 400 bytes a POST, and
-``seedance tasks --forget-before`` trims it.
+It holds no URLs and no API key, and prompts only on request. A POST takes about 400 bytes;
+``seedance tasks --forget-before`` deletes old ones.
 
-It is looser than a batch's journal, and costs less: a commit survives the process, whatever ends it, but not
-always a power cut. Where the file cannot be written, a warning says so once, and POSTs leave all the same;
-only a limit that cannot be checked stops them, because one that a full disk lifts would be none.
+It is less durable than a batch's journal, and cheaper: a commit survives any death of the process, but not
+always a power cut. If the file cannot be written, one warning is logged, and POSTs are still sent. Only a
+limit that cannot be checked stops them: otherwise a full disk would switch the limit off.
 """
 
 from seedance_async.record.account import AccountRecord, Entry

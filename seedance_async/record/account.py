@@ -1,8 +1,9 @@
-"""The record of one account, from an event loop.
+"""The asynchronous interface to the record of one account.
 
-SQLite runs in one thread of its own, so that the loop never waits for a disk; what is asked of it first is
-done first. Whoever sends a POST waits until its intent is written: well under a millisecond, and at most for
-``PATIENCE``, where a disk hangs. After that nobody waits until the disk has answered again.
+SQLite runs in one thread of its own, so that the event loop never waits for a disk. Operations run in the
+order in which they were requested. A POST waits until its intent is written: usually well under a
+millisecond, and at most ``PATIENCE`` if the disk hangs. From then on operations do not wait at all, until the
+disk answers.
 """
 
 from __future__ import annotations
@@ -34,39 +35,39 @@ if TYPE_CHECKING:
 log: Log = Log(__name__)
 
 PATIENCE: Final = 5.0
-"""Seconds for which a POST waits for the record where no limit is set, if the disk hangs."""
+"""Longest time in seconds that a POST waits for the record if no limit is set and the disk hangs."""
 
-PATIENCE_IN_VAIN: Final = 0.05
-"""As ``PATIENCE``, once the record has failed, until it works again."""
+PATIENCE_AFTER_FAILURE: Final = 0.05
+"""Like ``PATIENCE``, after the record has failed and until it works again."""
 
 PATIENCE_UNDER_LIMITS: Final = 10.0
-"""As ``PATIENCE``, where a limit is to be checked: without an answer the POST does not leave."""
+"""Like ``PATIENCE``, if a limit has to be checked: without an answer the POST is not sent."""
 
-LOGGED_POSTS: Final = 1000
-"""POSTs whose records, some 15 kB each, are in the log before it is copied into the file and used anew."""
+CHECKPOINT_POSTS: Final = 1000
+"""Number of POSTs between two checkpoints of the write-ahead log; each adds about 15 kB to the log."""
 
-MOST_MISSED: Final = 1000
-"""Answers that wait for a disk that cannot be written to."""
+MAX_POSTPONED: Final = 1000
+"""Most operations that are kept for a retry while the disk cannot be written to."""
 
 FIRST_PAUSE: Final = 0.02
 LONGEST_PAUSE: Final = 0.5
-"""Seconds between two looks at whether the POST before has ended."""
+"""Seconds between two checks whether the POST before has ended."""
 
 T = TypeVar("T")
 
-_warned: set[Path] = set()  # the files that were warned of in this process
+_warned: set[Path] = set()  # the files for which this process has logged a warning
 
 
 class AccountRecord:
-    """The record of one account, from an event loop; one that is off does nothing.
+    """The record of one account, for use in an event loop. A record that is switched off does nothing.
 
     Args:
-        path: of its file; None for a record that is off.
-        limits: standing limits that POSTs have to stay under.
-        with_prompts: whether prompts are written down.
+        path: path of its file; None switches the record off.
+        limits: the standing limits that POSTs must not exceed.
+        with_prompts: whether prompts are stored.
 
     Attributes:
-        has_limits: whether any is set.
+        has_limits: whether a limit is set.
     """
 
     def __init__(self, path: Path | None, limits: CreditLimits, *, with_prompts: bool = False) -> None:
@@ -75,27 +76,27 @@ class AccountRecord:
         self._patience = PATIENCE_UNDER_LIMITS if limits.are_set else PATIENCE
         self._store = Store(path, limits, patience=self._patience / 4) if path else None
         self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="seedance-record")
-        self._has_answered: Callable[[], bool] = lambda: True  # else the disk hangs
+        self._has_answered: Callable[[], bool] = lambda: True  # False: the last operation still hangs
         self._posts = 0
         self._failure: Exception | None = None
-        self._missed: deque[Callable[[], object]] = deque(maxlen=MOST_MISSED)
+        self._postponed: deque[Callable[[], object]] = deque(maxlen=MAX_POSTPONED)
 
     def start(self) -> None:
-        """Begin to open the file, so that the first POST finds it open. Nobody is warned before that."""
+        """Begin to open the file, so that it is open at the first POST. A failure is reported only then."""
         if self._store is not None:
             self.begin(self._store.open)
 
     def entry(self, asked: Asked) -> Entry:
-        """The entry of a POST that is about to leave; nothing is written yet."""
+        """Return the entry of a POST that is about to be sent; nothing is written yet."""
         return Entry(self, self._store, asked)
 
     async def finished(self, task: Task) -> None:
-        """Write down how a task ended, and what was refunded, before anybody learns of it."""
+        """Store how a task ended and what was refunded; awaited before the caller gets the task."""
         if self._store is not None:
             await self.do(partial(self._store.finish, task), later=True)
 
     async def prices(self) -> Mapping[Kind, float]:
-        """The highest price seen of one task of each kind; nothing where that cannot be read."""
+        """Return the highest price seen for one task of each kind; empty if it cannot be read."""
         if self._store is None:
             return {}
         try:
@@ -105,25 +106,25 @@ class AccountRecord:
             return {}
 
     async def close(self) -> None:
-        """Write down what is left to, and close the file."""
+        """Finish the operations that were requested, and close the file."""
         if self._store is not None:
             await self.do(self._store.close)
         self._thread.shutdown(wait=False)
 
-    # --- for the entries
+    # --- called by the entries
 
     def check_failure(self, store: Store) -> None:
-        """An intent could not be written: warn once for each file, and stop the POST under a limit.
+        """Handle an intent that could not be written: warn once per file, or stop the POST under a limit.
 
         Raises:
-            StandingLimitError: there is a limit, and it cannot be checked.
+            StandingLimitError: a limit is set, and it cannot be checked.
         """
         reason = "it does not answer" if self._failure is None else str(self._failure)
         if self.has_limits:
             raise StandingLimitError(
                 f"a standing limit of credits is set, and the account's record {store.path}, by which it is "
-                f"counted, cannot be used ({reason}): nothing was sent. Make room, or mend the file; moved "
-                "away, it begins anew with nothing spent"
+                f"counted, cannot be used ({reason}): nothing was sent. Free some disk space, or repair the "
+                "file; if you move it away, a new record begins with nothing spent"
             )
         if store.path not in _warned:
             _warned.add(store.path)
@@ -135,20 +136,20 @@ class AccountRecord:
             )
 
     def count_post(self, store: Store) -> None:
-        """Copy the log into the file every ``LOGGED_POSTS``, beside the work; closing the file does, too."""
+        """Run a checkpoint every ``CHECKPOINT_POSTS``, in another thread. Closing the file runs one, too."""
         self._posts += 1
-        if self._posts % LOGGED_POSTS == 0:
+        if self._posts % CHECKPOINT_POSTS == 0:
             asyncio.get_running_loop().run_in_executor(None, store.checkpoint)
 
     async def do(self, operation: Callable[[], T], *, later: bool = False) -> T | None:
-        """Do something in the record's thread; None if it does not work, or not in time."""
+        """Run an operation in the record's thread; return None if it fails or takes too long."""
         return await self.answer(self.begin(operation, later=later))
 
     def begin(self, operation: Callable[[], T], *, later: bool = False) -> asyncio.Future[T | None]:
-        """Do something in the record's thread, after all that was asked for before; need not be awaited.
+        """Queue an operation for the record's thread. Its future need not be awaited.
 
-        With ``later``, what fails because the disk is full or somebody keeps the file locked is done before
-        the next operation that works.
+        With ``later``, an operation that fails because the disk is full or the file is locked is repeated
+        before the next operation.
         """
         return asyncio.get_running_loop().run_in_executor(self._thread, self._guarded, operation, later)
 
@@ -156,31 +157,33 @@ class AccountRecord:
     def _works(self) -> bool:
         return self.has_limits or self._failure is None
 
-    async def answer(self, asked: asyncio.Future[T | None]) -> T | None:
-        """What an operation gives, unless the disk hangs: what was asked for is done all the same."""
+    async def answer(self, future: asyncio.Future[T | None]) -> T | None:
+        """Return the result of an operation; None if the disk hangs (the operation stays queued)."""
         if self._has_answered() or self.has_limits:
             with anyio.CancelScope(shield=True):
-                await asyncio.wait([asked], timeout=self._patience if self._works else PATIENCE_IN_VAIN)
-            self._has_answered = asked.done
-        return asked.result() if asked.done() else None
+                await asyncio.wait(
+                    [future], timeout=self._patience if self._works else PATIENCE_AFTER_FAILURE
+                )
+            self._has_answered = future.done
+        return future.result() if future.done() else None
 
     def _guarded(self, operation: Callable[[], T], later: bool) -> T | None:
         try:
-            while self._missed:
-                self._missed[0]()
-                self._missed.popleft()
-            done = operation()
-        except (sqlite3.Error, OSError, ValueError) as problem:  # ValueError: text that is none
+            while self._postponed:
+                self._postponed[0]()
+                self._postponed.popleft()
+            result = operation()
+        except (sqlite3.Error, OSError, ValueError) as problem:  # ValueError: text that is not valid Unicode
             self._failure = problem
             if later and isinstance(problem, sqlite3.OperationalError | OSError):
-                self._missed.append(operation)
+                self._postponed.append(operation)
             return None
         self._failure = None
-        return done
+        return result
 
 
 class Entry:
-    """One POST in the record, while it is sent."""
+    """The record's entry of one POST, while the POST is sent."""
 
     def __init__(self, record: AccountRecord, store: Store | None, asked: Asked) -> None:
         self._record = record
@@ -190,18 +193,21 @@ class Entry:
         self._is_accepted = False
 
     async def intend(self) -> bool:
-        """Write the POST down, if the limits allow it; False where another one has to end first.
+        """Store the intent of the POST if the limits allow it.
 
-        A caller that leaves meanwhile sends nothing, and holds nothing.
+        If the caller is cancelled meanwhile, nothing is sent and no credits stay held.
+
+        Returns:
+            False if another POST has to end first; then nothing was stored.
 
         Raises:
-            StandingLimitError: the limits do not allow it, or cannot be checked; nothing may be sent.
+            StandingLimitError: the limits do not allow the POST, or cannot be checked; it must not be sent.
         """
         if (store := self._store) is None:
             return True
-        asking: asyncio.Future[Answer | None] = self._record.begin(lambda: self._intend(store))
+        future: asyncio.Future[Answer | None] = self._record.begin(lambda: self._intend(store))
         try:
-            answer: Answer | None = await self._record.answer(asking)
+            answer: Answer | None = await self._record.answer(future)
         except BaseException:
             self._give_up(store, "not sent", is_unpaid=True)
             raise
@@ -210,21 +216,21 @@ class Entry:
         return self._may_leave(answer)
 
     async def room(self) -> None:
-        """Wait until the limits allow the POST, or never will.
+        """Wait until the limits allow the POST.
 
         Raises:
-            StandingLimitError: they do not, or cannot be checked.
+            StandingLimitError: they will not allow it, or cannot be checked.
         """
         if (store := self._store) is None:
             return
         pause = FIRST_PAUSE
-        while not self._may_leave(await self._record.do(lambda: store.look(self._asked))):
+        while not self._may_leave(await self._record.do(lambda: store.check_limits(self._asked))):
             await anyio.sleep(pause)
             pause = min(LONGEST_PAUSE, 2 * pause)
 
     @contextmanager
     def sending(self) -> Iterator[None]:
-        """Write down how the POST that is sent in this block ends, unless it is accepted."""
+        """Store how the POST that is sent in this block ended, if it was not accepted."""
         try:
             yield
         except BaseException as error:
@@ -233,13 +239,13 @@ class Entry:
             raise
 
     def retried(self) -> None:
-        """An attempt has failed, and another one follows: others need not wait for its answer."""
+        """Store that an attempt failed and another one follows: other POSTs no longer wait for this one."""
         store = self._store
         if store is not None and self._record.has_limits:
             self._record.begin(lambda: self._with_opened(store.retried))
 
     async def accepted(self, submission: Submission) -> None:
-        """Write down what it was answered."""
+        """Store the answer to the POST."""
         self._is_accepted = True
         if (store := self._store) is not None:
             await self._record.do(lambda: store.accept(self._asked, self._opened, submission), later=True)
@@ -261,13 +267,15 @@ class Entry:
         self._record.begin(lambda: self._with_opened(give_up), later=True)
 
     def _with_opened(self, operation: Callable[[Opened], None]) -> None:
-        """Do something with the row of the POST, if it could be written; for the record's thread."""
+        """Call an operation with the row of the POST, if there is one. Runs in the record's thread."""
         if self._opened is not None:
             operation(self._opened)
 
 
 def _proves_unpaid(error: BaseException) -> bool:
-    """Whether what ended a POST shows that it was not charged: refused, or never on the wire."""
+    """Whether an exception proves that the POST was not charged: it was refused, or never on the wire."""
     if isinstance(error, anyio.get_cancelled_exc_class()):
-        return getattr(error, "idempotency_key", None) is None  # which the transport adds where it may be
+        return (
+            getattr(error, "idempotency_key", None) is None
+        )  # the transport sets it if it may have been sent
     return isinstance(error, SeedanceError) and not isinstance(error, UncertainSubmissionError)

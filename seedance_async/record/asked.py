@@ -1,4 +1,4 @@
-"""What a POST asks for, as far as the record is concerned. Pure."""
+"""The properties of a POST that the account record stores. Pure."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ from seedance_async.prices import Tariff
 
 @frozen(kw_only=True)
 class Asked:
-    """What a POST asks for, as far as the record is concerned.
+    """The properties of a POST that the account record stores.
 
     Attributes:
         key: its idempotency key.
         kind: the class of work.
-        tasks: how many tasks it is to start.
-        project: whose costs it belongs to; None for nobody's.
-        prompt: None where prompts are not recorded.
+        tasks: number of tasks that it starts.
+        project: the project that its costs belong to; None for no project.
+        prompt: None if prompts are not recorded.
     """
 
     key: str
@@ -30,14 +30,14 @@ class Asked:
 
     @property
     def tariff(self) -> Tariff:
-        """What its price goes by."""
+        """The kind and number of tasks, which determine the price."""
         return Tariff(self.kind, self.tasks)
 
     @classmethod
     def of_body(
         cls, body: bytes | None, *, key: str, kind: Kind, project: str | None, with_prompt: bool
     ) -> Asked:
-        """What a POST of this body asks for."""
+        """Return the properties of a POST with this JSON body."""
         fields = json.loads(body or b"{}")
         prompt = fields.get("prompt") if with_prompt else None
         return cls(key=key, kind=kind, tasks=fields.get("batch_count") or 1, project=project, prompt=prompt)

@@ -1,17 +1,18 @@
-"""Standing limits: the most credits of a day and of a month, and whether a POST may leave under them.
+"""Standing limits: the most credits per day and per month, and whether a POST may be sent under them.
 
-The law is that of a batch's ledger, over all that this machine sends: what is spent, what is held for POSTs
-whose price is not known yet, and what the next one may cost, stay below each limit together.
+The rule is that of a batch's ledger, applied to everything this machine sends: the credits spent, the credits
+held for POSTs whose price is not known yet, and the credits that the next POST may cost together stay within
+each limit.
 
-* The next POST holds the highest price seen of its kind. Before the first, it holds all that is left, and is
-  not sent at all where others were charged more than that.
-* A price may rise at any POST, so while one is on the wire whose price is awaited, the next one waits.
-* What a POST under way holds may turn out to be free; so a POST that would fit without it waits, too.
-* A POST whose outcome nobody knows holds its price until it is collected under its key.
+* The next POST holds the highest price seen for its kind. Before the first price of a kind is known, it holds
+  all that is left, and it is not sent if the documented price is more than that.
+* A price may rise at any POST. While a POST is on the wire and its price is awaited, the next one waits.
+* Credits held for a POST under way may be released. A POST that would fit without them waits, too.
+* An uncertain POST holds its price until its outcome is found under its idempotency key.
 
-A day is a day of UTC, and so is the first of a month: the same for all processes, whatever their time zone. A
-POST counts on the day on which it was sent first, and its refund takes it back there. What a wrong clock has
-put into the future counts as well.
+Days and months are those of UTC, the same for all processes, whatever their time zone. A POST counts on the
+day on which it was last sent without an answer, and its refund is booked on the same day. Days in the future,
+recorded under a wrong clock, count as well.
 
 Pure.
 """
@@ -36,12 +37,12 @@ ROUNDING: Final = 1e-6  # credits
 
 @frozen(kw_only=True)
 class Window:
-    """One limit, and the days over which it holds.
+    """One limit, and the period it applies to.
 
     Attributes:
         name: ``day`` or ``month``.
-        most: credits.
-        first_day: the first day that counts, in days since 1970.
+        most: the limit, in credits.
+        first_day: the first day of the period, in days since 1970.
     """
 
     name: str
@@ -51,12 +52,13 @@ class Window:
 
 @frozen(kw_only=True)
 class Standing:
-    """How one limit stands, in credits.
+    """The use of one limit so far, in credits.
 
     Attributes:
+        window: the limit.
         spent: charged and not refunded.
         uncertain: held for POSTs of unknown outcome or price.
-        under_way: held for POSTs that some process is sending.
+        under_way: held for POSTs that a process is sending now.
     """
 
     window: Window
@@ -66,13 +68,17 @@ class Standing:
 
     @property
     def left(self) -> float:
-        """What the next POST may cost."""
+        """The most that the next POST may cost."""
         return self.window.most - self.spent - self.uncertain - self.under_way
 
 
 @frozen
 class Hold:
-    """The POST may leave, and so much is held for it."""
+    """The POST may be sent.
+
+    Attributes:
+        credits: held for it; None if no price is known and no limit is set.
+    """
 
     credits: float | None
 
@@ -84,10 +90,11 @@ class Wait:
 
 @frozen(kw_only=True)
 class Refusal:
-    """The limit does not allow it.
+    """The POST would exceed a limit.
 
     Attributes:
-        price: what it would cost, as believed; None if nobody knows.
+        standing: the limit and its use.
+        price: the expected price of the POST; None if unknown.
     """
 
     standing: Standing
@@ -95,10 +102,10 @@ class Refusal:
 
     @property
     def reason(self) -> str:
-        """What is reached, and by what."""
+        """The error message: the limit, its use, and the price of the POST."""
         window, standing = self.window, self.standing
         held = f", {standing.uncertain:g} are held for what is uncertain" if standing.uncertain else ""
-        costs = "has a price that nobody knows yet" if self.price is None else f"costs {self.price:g}"
+        costs = "has a price that is not known yet" if self.price is None else f"costs {self.price:g}"
         return (
             f"the standing limit of {credit_count(window.most)} a {window.name} is reached "
             f"(SEEDANCE_MAX_CREDITS_{window.name.upper()}): {standing.spent:g} are spent{held}, "
@@ -115,12 +122,12 @@ Decision: TypeAlias = Hold | Wait | Refusal
 
 
 def day_of(instant: float) -> int:
-    """The day of UTC of an instant of the wall clock, in days since 1970."""
+    """Return the UTC day of an instant (in seconds since 1970), in days since 1970."""
     return int(instant // DAY)
 
 
 def windows(limits: CreditLimits, now: float) -> Iterator[Window]:
-    """The limits that are set, with the days they hold over now."""
+    """Yield the limits that are set, with their present periods; the longest period last."""
     if limits.day is not None:
         yield Window(name="day", most=limits.day, first_day=day_of(now))
     if limits.month is not None:
@@ -131,12 +138,12 @@ def windows(limits: CreditLimits, now: float) -> Iterator[Window]:
 def decide(
     standings: Sequence[Standing], *, charged: float | None, documented: float, awaiting: bool
 ) -> Decision:
-    """Whether a POST may leave.
+    """Decide whether a POST may be sent.
 
     Args:
-        standings: of every limit that is set; at least one.
-        charged: the highest price seen of what it asks for; None before the first.
-        documented: the most that others were charged for it, 0 if nobody has told.
+        standings: the use of every limit that is set; at least one.
+        charged: the highest price seen for such a POST; None before the first.
+        documented: the most that others are documented to have paid for it; 0 if unknown.
         awaiting: whether a POST is on the wire whose price is awaited.
     """
     if awaiting:

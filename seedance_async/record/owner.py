@@ -1,8 +1,8 @@
-"""The process that sends a POST, told apart from all others, and whether it still lives.
+"""The identity of the process that sends a POST, and a check whether it is still running.
 
-A process id alone is used again after a while, and means another process in another container; so the name
-of a process has the machine's boot, the namespace of its ids, and the instant at which it was started.
-Elsewhere than on Linux nothing of that is known.
+Process ids are reused, and the same id means another process in another container. So the name of a process
+contains the machine's boot id, the namespace of its process ids, and its start time. Only Linux offers these;
+on other systems the name is empty.
 """
 
 from __future__ import annotations
@@ -13,13 +13,13 @@ from pathlib import Path
 
 
 def this_process() -> str:
-    """The name of this process; empty where processes cannot be told apart."""
+    """Return the name of this process; empty if the system cannot identify processes."""
     started = _started(os.getpid())
     return f"{_space()} {os.getpid()} {started}" if started else ""
 
 
 def is_alive(owner: str) -> bool | None:
-    """Whether the process of this name still runs; None where that cannot be known."""
+    """Whether the process of this name is still running; None if that cannot be determined."""
     space, _, process = owner.rpartition(" ")[0].rpartition(" ")
     if not space or space != _space() or not process.isdigit():
         return None
@@ -27,18 +27,18 @@ def is_alive(owner: str) -> bool | None:
 
 
 def _started(process: int) -> str:
-    """When a process was started, in ticks since the boot; empty if it has ended, or nothing is known."""
+    """Return the start time of a process in ticks since the boot; empty if it has ended or is unknown."""
     try:
         fields = Path(f"/proc/{process}/stat").read_text(encoding="ascii", errors="replace")
     except OSError:
         return ""
-    state, *rest = fields.rpartition(")")[2].split()  # the name before may have blanks and brackets
+    state, *rest = fields.rpartition(")")[2].split()  # the command name may contain spaces and brackets
     return "" if state in {"Z", "X"} else rest[18]
 
 
 @cache
 def _space() -> str:
-    """The boot, and the namespace that process ids belong to; empty where the system does not say."""
+    """Return the boot id and the namespace of process ids; empty if the system does not provide them."""
     try:
         boot = Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii").strip()
         return f"{boot} {Path('/proc/self/ns/pid').stat().st_ino}"

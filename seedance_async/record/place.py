@@ -1,4 +1,4 @@
-"""The place of an account's record: one file beside the one that shares the account's request budget."""
+"""The path of an account's record: a file next to the one that shares the account's request budget."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ if TYPE_CHECKING:
 
 
 def record_path(account: str) -> Path:
-    """The file of the account of this name (``ApiKey.account``), in the state directory.
+    """Return the path for the account of this name (``ApiKey.account``), in the state directory.
 
     Raises:
-        ConfigurationError: the user has no home directory, and no variable names a place.
+        ConfigurationError: the user has no home directory, and no environment variable names a directory.
     """
     return account_file(account, "record", ".sqlite", what="the account's record")

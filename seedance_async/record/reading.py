@@ -1,6 +1,6 @@
-"""The reading and the trimming of an account's record, for the commands and for estimates.
+"""Queries on an account's record, and the deletion of old entries, for the commands and for estimates.
 
-Blocking: call it in a thread, or where nothing else runs.
+Blocking: call it in a thread, or where no event loop runs.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from seedance_async.record.values import By
 
 PATIENCE: Final = 5.0
-"""Seconds to wait for a process that writes."""
+"""Seconds to wait for another process that holds the write lock."""
 
 _GROUPS: Final[dict[By, str]] = {
     "day": "date(day * 86400, 'unixepoch')",
@@ -39,16 +39,16 @@ _GROUPS: Final[dict[By, str]] = {
 
 
 class Reader:
-    """The record in a file; one that does not exist yet is empty.
+    """Reads a record's file; a file that does not exist yet counts as empty.
 
-    Every method raises ``RecordError`` where the file cannot be read.
+    Every method raises ``RecordError`` if the file cannot be read.
     """
 
     def __init__(self, path: Path) -> None:
         self.path = path
 
     def posts(self, *, since: datetime | None = None) -> Iterator[PostRecord]:
-        """The POSTs sent since an instant, in the order in which they were."""
+        """Yield the POSTs that were first sent at or after an instant, in their order."""
         after = 0.0 if since is None else since.timestamp()
         now = clocks.wall_now()
         with self._connection() as connection:
@@ -73,7 +73,7 @@ class Reader:
                 )
 
     def spending(self, by: By) -> list[Spending]:
-        """The sums of all POSTs, by the UTC day or month on which they were sent, or by model or project."""
+        """Return the sums of all POSTs per UTC day or month of sending, or per model or project."""
         group = _GROUPS[by]
         with self._connection() as connection:
             rows = connection.execute(
@@ -96,28 +96,27 @@ class Reader:
         return [each for each in found if each.posts or each.uncertain]
 
     def prices(self) -> dict[Kind, float]:
-        """The highest price seen of one task of each kind."""
+        """Return the highest price seen for one task of each kind, in credits."""
         with self._connection() as connection:
             rows = connection.execute("SELECT kind, high FROM prices").fetchall()
         return {_kind(text): high for text, high in rows}
 
     def forget(self, *, before: datetime) -> int:
-        """Take out what was sent before the UTC day of an instant, and return how many POSTs that were.
+        """Delete the settled POSTs that were sent before the UTC day of an instant, and return their number.
 
-        The present month stays, because limits count in it; so do prices, and POSTs that may be paid and are
-        not settled.
+        Kept are the present month, which limits need; the prices; and POSTs whose cost is not settled.
         """
         month = datetime.fromtimestamp(clocks.wall_now(), UTC).replace(day=1)
         day = min(day_of(before.timestamp()), day_of(month.timestamp()))
         with self._connection() as connection:
             with transaction(connection):
-                gone = "SELECT id FROM posts WHERE day < ? AND settled = 1"
-                connection.execute(f"DELETE FROM tasks WHERE post IN ({gone})", (day,))
+                old = "SELECT id FROM posts WHERE day < ? AND settled = 1"
+                connection.execute(f"DELETE FROM tasks WHERE post IN ({old})", (day,))
                 deleted = connection.execute(
                     "DELETE FROM posts WHERE day < ? AND settled = 1", (day,)
                 ).rowcount
                 connection.execute("DELETE FROM days WHERE day < ?", (day,))
-            with suppress(sqlite3.Error):  # somebody reads: the room is used again all the same
+            with suppress(sqlite3.Error):  # another process is reading: SQLite reuses the free pages anyway
                 connection.execute("VACUUM")
         return deleted
 
@@ -135,7 +134,7 @@ class Reader:
 
 
 def total(sums: list[Spending]) -> Spending:
-    """The sum of sums."""
+    """Return the sum of several sums."""
     whole = Spending(group=None)
     for each in sums:
         whole = evolve(
@@ -162,9 +161,9 @@ def _tasks(connection: sqlite3.Connection, post: int) -> tuple[TaskRecord, ...]:
 
 
 def _state(state: str, owner: str, touched_at: float, now: float) -> str:
-    """What a process that died was sending is uncertain."""
-    is_left = state == SUBMITTING and not is_being_sent(owner, touched_at, now)
-    return UNCERTAIN if is_left else state
+    """Return the state of a POST: uncertain if the process that was sending it has died."""
+    is_abandoned = state == SUBMITTING and not is_being_sent(owner, touched_at, now)
+    return UNCERTAIN if is_abandoned else state
 
 
 def _kind(text: str) -> Kind:

@@ -1,28 +1,27 @@
-"""The file of an account's record: its tables, and its opening.
+"""The schema of an account record's file, and how the file is opened.
 
-One row of ``posts`` is one POST under one key, however often it went on the wire. ``…_at`` are seconds of the
-wall clock since 1970, UTC, and order nothing: that is what ``id`` is for, because clocks jump.
+One row of ``posts`` is one POST under one idempotency key, however many attempts it took. Columns ``…_at``
+are seconds of the wall clock since 1970, UTC. They are not used for ordering, because clocks jump; ``id`` is.
 
-``sent_at``   is when it was sent first: a server remembers a key from then on.
+``sent_at``   is when it was first sent: the server remembers the key from then on.
 
-``day``       is the day of UTC on which it counts: of ``sent_at``, or of the last time that it was
-sent again for want of an answer.
+``day``       is the UTC day on which it counts: that of ``sent_at``, or that of the last retry or replay.
 
-``kind``      is what the price goes by, a JSON list.
+``kind``      is what the price depends on, a JSON list.
 
-``settled``   is 0 while it is not known what it cost.
+``settled``   is 0 until it is known what the POST cost.
 
-``held``      are the credits that it may cost, as believed when it was sent.
+``held``      is the number of credits that it may cost, as expected when it was sent.
 
-``owner``     is the process that sends it, ``touched_at`` when it did so last, and ``awaited`` is 1 until its
-first attempt has ended.
+``owner``     is the process that sends it, ``touched_at`` the time of its last attempt, and ``awaited`` is 1
+until its first attempt has ended.
 
-``days`` has the sums of each day of UTC, so that a limit is checked in no time; ``prices`` has the highest
-price of a task of each kind.
+``days`` has the sums of each UTC day, so that checking a limit is fast; ``prices`` has the highest price of a
+task of each kind.
 
-Many processes write to the file, each for less than a millisecond. Write-ahead log, synchronous NORMAL:
-a commit is in the operating system's hands when it returns, so that no death of a process loses it, and a
-POST does not wait for the disk.
+Many processes write to the file, each for less than a millisecond. It uses a write-ahead log with synchronous
+NORMAL: when a commit returns, the operating system has the data, so the death of a process loses nothing, and
+a POST does not wait for the disk.
 """
 
 from __future__ import annotations
@@ -42,7 +41,7 @@ if TYPE_CHECKING:
 
 APPLICATION_ID: Final = 0x5EED_ACC7
 VERSION: Final = 1
-PAUSE: Final = 0.005  # s, until a file that somebody makes just now is tried again
+PAUSE: Final = 0.005  # s, before opening is retried while another process creates the file
 
 TABLES: Final = (
     """
@@ -86,22 +85,22 @@ TABLES: Final = (
 )
 
 HELD: Final = "COALESCE((SELECT high FROM prices WHERE prices.kind = posts.kind) * posts.tasks, posts.held)"
-"""What a POST that is not settled may cost: by the price that is known by now, else as it was believed."""
+"""SQL for the cost of a POST that is not settled: by the price known now, else by the price expected then."""
 
 
 def connect(path: Path, *, patience: float) -> sqlite3.Connection:
-    """Open the record, made if it is missing, readable for its owner only.
+    """Open the record, created if missing, readable for its owner only.
 
     Args:
         path: the file.
         patience: seconds to wait for other processes.
 
     Raises:
-        OSError: it cannot be made, or is no file of its own.
-        sqlite3.Error: it is damaged, foreign, or of a newer version.
+        OSError: the file cannot be created, or is a link or not a regular file.
+        sqlite3.Error: the file is damaged, not a record, or of another version.
     """
     path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-    _own(path)
+    _create_private(path)
     until = time.monotonic() + patience
     while True:
         connection = sqlite3.connect(path, timeout=patience, isolation_level=None)
@@ -117,20 +116,20 @@ def connect(path: Path, *, patience: float) -> sqlite3.Connection:
 
 
 def _is_busy(problem: BaseException) -> bool:
-    """Whether another process makes the file, or puts it away, just now; SQLite does not wait for that."""
+    """Whether another process is creating or closing the file; SQLite does not wait for that by itself."""
     code = getattr(problem, "sqlite_errorcode", sqlite3.SQLITE_OK)
     return code & 0xFF in {sqlite3.SQLITE_BUSY, sqlite3.SQLITE_PROTOCOL}
 
 
 def connect_to_nothing() -> sqlite3.Connection:
-    """An empty record, in memory."""
+    """Return a connection to an empty record in memory."""
     connection = sqlite3.connect(":memory:", isolation_level=None)
     _prepare(connection)
     return connection
 
 
-def _own(path: Path) -> None:
-    """Make the file before SQLite does, which takes the mode of its log from it."""
+def _create_private(path: Path) -> None:
+    """Create the file with private permissions before SQLite opens it: the log gets the same permissions."""
     flags = os.O_RDWR | os.O_CREAT | NOT_THROUGH_LINKS
     file = os.open(path, flags, 0o600)
     try:
@@ -146,12 +145,12 @@ def _own(path: Path) -> None:
 def _prepare(connection: sqlite3.Connection) -> None:
     connection.execute("PRAGMA synchronous = NORMAL")
     connection.execute("PRAGMA wal_autocheckpoint = 0")  # not while a POST waits; see ``Store.checkpoint``
-    connection.execute("PRAGMA journal_size_limit = 1048576").fetchall()  # a log that was copied is cut
+    connection.execute("PRAGMA journal_size_limit = 1048576").fetchall()  # for the log, after a checkpoint
     with transaction(connection, "BEGIN"):
         is_ours = _is_ours(connection)
     if is_ours:
         return
-    connection.execute("PRAGMA page_size = 1024")  # whole pages are written, and rows are short
+    connection.execute("PRAGMA page_size = 1024")  # SQLite writes whole pages, and rows are short
     connection.execute("PRAGMA journal_mode = WAL").fetchall()
     with transaction(connection):
         if not _is_ours(connection):  # another process may have been faster
@@ -163,7 +162,7 @@ def _prepare(connection: sqlite3.Connection) -> None:
 
 @contextmanager
 def transaction(connection: sqlite3.Connection, begin: str = "BEGIN IMMEDIATE") -> Iterator[None]:
-    """Do what is in the block whole or not at all."""
+    """Run the block as one transaction: commit at its end, roll back on an exception."""
     connection.execute(begin)
     try:
         yield
@@ -175,10 +174,10 @@ def transaction(connection: sqlite3.Connection, begin: str = "BEGIN IMMEDIATE") 
 
 
 def _is_ours(connection: sqlite3.Connection) -> bool:
-    """Whether the file is a record; false if it is empty.
+    """Whether the file is a record of this version; false if it is empty.
 
     Raises:
-        sqlite3.DatabaseError: it is something else.
+        sqlite3.DatabaseError: it is another file, or a record of another version.
     """
     (mark,) = connection.execute("PRAGMA application_id").fetchone()
     (version,) = connection.execute("PRAGMA user_version").fetchone()

@@ -1,9 +1,9 @@
 """The settings of an account's record: whether it is kept, with prompts or without, and standing limits.
 
-Arguments of the client come first, then the environment's ``SEEDANCE_RECORD`` (``on``, ``off``, ``prompts``)
-and ``SEEDANCE_MAX_CREDITS_DAY`` and ``SEEDANCE_MAX_CREDITS_MONTH``. Where nothing is said, a record is kept
-of every account that the request budget is remembered of; so not of a sandbox at loopback, unless
-``SEEDANCE_STATE_DIR`` names a place. A limit counts in the record, so it has one kept everywhere.
+The client's arguments take precedence over the environment variables ``SEEDANCE_RECORD`` (``on``, ``off``,
+``prompts``), ``SEEDANCE_MAX_CREDITS_DAY`` and ``SEEDANCE_MAX_CREDITS_MONTH``. Without either, a record is
+kept for every account whose request budget is stored in a file; that excludes a sandbox at loopback, unless
+``SEEDANCE_STATE_DIR`` is set. A standing limit needs the record, so setting one keeps a record in every case.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 log: Log = Log(__name__)
 
 Recording: TypeAlias = bool | Literal["prompts"]
-"""Whether a record is kept; ``prompts`` keeps the prompts, too."""
+"""Whether a record is kept; ``prompts`` stores the prompts, too."""
 
 _WORDS: Final[dict[str, Recording]] = {
     "on": True, "true": True, "yes": True, "1": True,
@@ -37,16 +37,16 @@ _WORDS: Final[dict[str, Recording]] = {
 def account_record(
     account: str, base_url: URL, *, recording: Recording | None, limits: CreditLimits | None
 ) -> AccountRecord:
-    """The record of an account, not opened yet; one that is off where none is to be kept.
+    """Return the record of an account, not opened yet; switched off if none is to be kept.
 
     Args:
         account: its name, see ``ApiKey.account``.
-        base_url: of its API.
-        recording: else the environment's.
-        limits: else the environment's.
+        base_url: base URL of its API.
+        recording: None takes the environment's setting.
+        limits: None takes the environment's limits.
 
     Raises:
-        ConfigurationError: a setting makes no sense.
+        ConfigurationError: a setting is invalid, or a limit is set and the record is off or has no path.
     """
     chosen = _recording(recording)
     limits = _limits() if limits is None else limits
@@ -88,10 +88,10 @@ def _limits() -> CreditLimits:
 
 
 def credits_of(variable: str) -> float | None:
-    """The credits that a variable of the environment names; None where it is not set.
+    """Return the number of credits in an environment variable; None if it is not set.
 
     Raises:
-        ConfigurationError: it is no number, or below 0.
+        ConfigurationError: it is not a number, or below 0.
     """
     text = os.environ.get(variable, "").strip()
     if not text:

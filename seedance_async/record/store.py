@@ -1,7 +1,8 @@
-"""The writing of an account's record: one method is one transaction.
+"""The writes to an account's record: one method is one transaction.
 
-Everything here runs in the record's own thread. A file that fails is let go, and opened anew for the next
-transaction: disks get room again. So is one that somebody has moved away.
+Everything here runs in the record's own thread, except where noted. After an error the file is closed, and
+opened again for the next transaction, because the cause may pass (a full disk). A file that was moved or
+deleted is opened again, too.
 """
 
 from __future__ import annotations
@@ -41,7 +42,7 @@ if TYPE_CHECKING:
     from seedance_async.record.limits import Window
 
 SENDING: Final = 900.0
-"""Seconds after its last attempt for which a living process is taken to be sending a POST still."""
+"""Seconds after its last attempt during which a running process is assumed to be still sending a POST."""
 
 ON_WIRE: Final = 120.0
 """Seconds for which the price of a POST that was sent is awaited."""
@@ -53,8 +54,8 @@ class Opened:
 
     Attributes:
         row: its id.
-        key: its idempotency key: in a file that was begun anew, the id may be another POST's.
-        is_new: whether this POST opened it; else an earlier one under its key did.
+        key: its idempotency key; compared too, because a new file may use the same id for another POST.
+        is_new: whether this POST created the row; otherwise an earlier one under the same key did.
     """
 
     row: int
@@ -66,11 +67,11 @@ Answer: TypeAlias = Opened | Wait | Refusal
 
 
 class Store:
-    """The record's file, for writing.
+    """Writes to the record's file.
 
     Args:
-        path: of the file.
-        limits: that POSTs have to stay under.
+        path: the file.
+        limits: the standing limits that POSTs must not exceed.
         patience: seconds to wait for other processes.
     """
 
@@ -80,14 +81,14 @@ class Store:
         self._patience = patience
         self._connection: sqlite3.Connection | None = None
         self._file: os.stat_result | None = None
-        self._me = this_process()
+        self._owner = this_process()
 
     def open(self) -> sqlite3.Connection:
-        """Open the file, unless it is open; anew, if its name has come to mean another one.
+        """Return the open connection; open the file first if it is not open, or if its path was replaced.
 
         Raises:
-            OSError: it cannot be made.
-            sqlite3.Error: it cannot be used.
+            OSError: the file cannot be created.
+            sqlite3.Error: the file cannot be used.
         """
         if self._connection is not None and not self._is_moved():
             return self._connection
@@ -97,14 +98,14 @@ class Store:
         return self._connection
 
     def close(self) -> None:
-        """Let go of the file; the last process to do so tidies its log up."""
+        """Close the file. If no other process has it open, SQLite copies the write-ahead log into it."""
         connection, self._connection = self._connection, None
         if connection is not None:
             with suppress(sqlite3.Error):
                 connection.close()
 
     def checkpoint(self) -> None:
-        """Copy the log into the file itself; from any thread, because no POST should wait for the disk."""
+        """Copy the write-ahead log into the file. May run in any thread, so that no POST has to wait."""
         with suppress(sqlite3.Error, OSError), closing(connect(self.path, patience=0)) as connection:
             connection.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchall()
 
@@ -127,12 +128,12 @@ class Store:
     # --- one POST
 
     def intend(self, asked: Asked) -> Answer:
-        """A POST is about to leave: write it down, and hold its price, if the limits allow it."""
+        """Store a POST that is about to be sent, and hold its price, if the limits allow it."""
         with self._transaction() as connection:
             now = clocks.wall_now()
             earlier = _earlier(connection, asked.key, now)
             if earlier is not None:
-                self._take_up(connection, earlier, now)
+                self._resend(connection, earlier, now)
                 return Opened(earlier, asked.key, is_new=False)
             decision = self._decide(connection, asked, now)
             if not isinstance(decision, Hold):
@@ -140,13 +141,13 @@ class Store:
             row = self._insert(connection, asked, now, decision.credits)
             return Opened(row, asked.key, is_new=True)
 
-    def look(self, asked: Asked) -> Decision:
-        """Whether a POST may leave now; nothing is written down."""
+    def check_limits(self, asked: Asked) -> Decision:
+        """Decide whether a POST may be sent now; nothing is stored."""
         with self._transaction() as connection:
             return self._decide(connection, asked, clocks.wall_now())
 
     def retried(self, opened: Opened) -> None:
-        """An attempt has failed, and another one follows, today: nobody need wait for its answer."""
+        """Store that an attempt has failed and another one follows now: its price is no longer awaited."""
         with self._transaction() as connection:
             now = clocks.wall_now()
             connection.execute(
@@ -156,7 +157,10 @@ class Store:
             )
 
     def give_up(self, opened: Opened, *, error: str, is_unpaid: bool) -> None:
-        """A POST has ended without being accepted; what an earlier one under its key did stays in doubt."""
+        """Store that a POST ended without being accepted.
+
+        It is refused if it is proved unpaid and no earlier POST had the same key; otherwise uncertain.
+        """
         unpaid = is_unpaid and opened.is_new
         with self._transaction() as connection:
             connection.execute(
@@ -165,23 +169,27 @@ class Store:
             )
 
     def accept(self, asked: Asked, opened: Opened | None, submission: Submission) -> None:
-        """A POST was accepted. ``opened`` is None where its intent could not be written."""
+        """Store that a POST was accepted. ``opened`` is None if its intent could not be written."""
         with self._transaction() as connection:
             row = None if opened is None else _open_row(connection, opened)
             started_under = _key_of_task(connection, submission.task_ids[0])
-            if started_under == asked.key:  # the answer to an earlier POST, given once more
+            if started_under == asked.key:  # a replay: the server repeated the answer to an earlier POST
                 if row is not None and opened is not None and opened.is_new:
                     _settle(connection, row, REFUSED, "answered as an earlier POST was")
                 return
-            if row is None:  # it could not be written, or it was accepted, and the server forgot the key
-                row = self._insert(connection, asked, clocks.wall_now(), _believed(connection, asked))
+            if (
+                row is None
+            ):  # no intent was written, or the POST was accepted before and the server forgot the key
+                row = self._insert(connection, asked, clocks.wall_now(), _expected_price(connection, asked))
             if started_under is None:
                 self._book_acceptance(connection, row, asked.kind, submission)
-            else:  # only the same key is a replay: this POST may have been charged, and its task is not known
-                _doubt(connection, row, "answered with a task that a POST under another key had started")
+            else:  # not a replay, as the keys differ: it may have been charged, and its own task is unknown
+                _set_uncertain(
+                    connection, row, "answered with a task that a POST under another key had started"
+                )
 
     def finish(self, task: Task) -> None:
-        """A poll has seen the end of a task; one that is not of this record changes nothing."""
+        """Store the end of a task as a poll has seen it; a task that is not in this record is ignored."""
         with self._transaction() as connection:
             known = connection.execute(
                 "SELECT post, status, credits_refunded FROM tasks WHERE id = ?", (task.id,)
@@ -198,12 +206,12 @@ class Store:
 
     # --- parts of a transaction
 
-    def _take_up(self, connection: sqlite3.Connection, row: int, now: float) -> None:
-        """A POST is sent again. It may be charged now, so it counts today, but never earlier than before."""
+    def _resend(self, connection: sqlite3.Connection, row: int, now: float) -> None:
+        """Store that a POST is sent again. It may be charged only now, so it counts on the later day."""
         connection.execute(
             "UPDATE posts SET state = ?, owner = ?, touched_at = ?, awaited = 1, day = max(day, ?) "
             "WHERE id = ? AND state <> ?",
-            (SUBMITTING, self._me, now, day_of(now), row, ACCEPTED),
+            (SUBMITTING, self._owner, now, day_of(now), row, ACCEPTED),
         )
 
     def _insert(self, connection: sqlite3.Connection, asked: Asked, now: float, held: float | None) -> int:
@@ -218,7 +226,7 @@ class Store:
             "day": day_of(now),
             "state": SUBMITTING,
             "held": held,
-            "owner": self._me,
+            "owner": self._owner,
             "touched_at": now,
         }
         marks = ", ".join(f":{name}" for name in values)
@@ -244,7 +252,7 @@ class Store:
     def _decide(self, connection: sqlite3.Connection, asked: Asked, now: float) -> Decision:
         limits = list(windows(self._limits, now))
         if not limits:
-            return Hold(_believed(connection, asked))
+            return Hold(_expected_price(connection, asked))
         open_posts = [_Open.of(row, now) for row in connection.execute(_OPEN, (limits[-1].first_day,))]
         return decide(
             [_standing(connection, window, open_posts) for window in limits],
@@ -259,10 +267,10 @@ class _Open:
     """A POST that is not settled.
 
     Attributes:
-        day: on which it was sent.
+        day: the UTC day on which it counts, in days since 1970.
         held: credits that it may cost.
-        is_sent: whether some process is sending it now.
-        is_awaited: whether it is on the wire for the first time.
+        is_sent: whether a process is sending it now.
+        is_awaited: whether its first attempt is on the wire.
     """
 
     day: int
@@ -283,14 +291,14 @@ _OPEN: Final = (
 
 
 def is_being_sent(owner: str, touched_at: float, now: float) -> bool:
-    """Whether a POST without an answer is being sent by somebody, else its outcome is uncertain."""
+    """Whether a process is still sending a POST that has no answer; otherwise its outcome is uncertain."""
     alive = is_alive(owner)
     lease = ON_WIRE if alive is None else SENDING
     return alive is not False and -clocks.TOLERANCE <= now - touched_at < lease
 
 
 def kind_text(kind: Kind) -> str:
-    """A kind as it stands in the file."""
+    """Return a kind as it is stored in the file."""
     return json.dumps([kind.model, kind.quality_tier, kind.channel, kind.resolution, kind.seconds])
 
 
@@ -308,7 +316,7 @@ def _standing(connection: sqlite3.Connection, window: Window, open_posts: list[_
 
 
 def _earlier(connection: sqlite3.Connection, key: str, now: float) -> int | None:
-    """The row of a POST under this key that the server may still remember; none that was refused."""
+    """Return the row of a POST under this key if the server may still remember it and it was not refused."""
     row = connection.execute(
         "SELECT id, state, sent_at FROM posts WHERE key = ? ORDER BY id DESC LIMIT 1", (key,)
     ).fetchone()
@@ -318,7 +326,7 @@ def _earlier(connection: sqlite3.Connection, key: str, now: float) -> int | None
 
 
 def _open_row(connection: sqlite3.Connection, opened: Opened) -> int | None:
-    """The row of a POST, unless it was accepted before, or is gone with its file."""
+    """Return the row of a POST; None if it was accepted before, or if its file was replaced."""
     found = connection.execute(
         "SELECT id FROM posts WHERE id = ? AND key = ? AND state <> ?", (opened.row, opened.key, ACCEPTED)
     ).fetchone()
@@ -330,20 +338,20 @@ def _charged(connection: sqlite3.Connection, asked: Asked) -> float | None:
     return None if row is None else row[0] * asked.tasks
 
 
-def _believed(connection: sqlite3.Connection, asked: Asked) -> float | None:
+def _expected_price(connection: sqlite3.Connection, asked: Asked) -> float | None:
     return _charged(connection, asked) or documented_price(asked.tariff) or None
 
 
 def _key_of_task(connection: sqlite3.Connection, task_id: str) -> str | None:
-    """The key of the POST that was answered with a task; None if none was."""
+    """Return the key of the POST that started a task; None if the record has no such task."""
     found = connection.execute(
         "SELECT posts.key FROM tasks JOIN posts ON posts.id = tasks.post WHERE tasks.id = ?", (task_id,)
     ).fetchone()
     return None if found is None else str(found[0])
 
 
-def _doubt(connection: sqlite3.Connection, row: int, error: str) -> None:
-    """A POST has ended, and whether it was charged is not known: its price stays held."""
+def _set_uncertain(connection: sqlite3.Connection, row: int, error: str) -> None:
+    """Store that a POST has ended and may have been charged: its price stays held."""
     connection.execute(
         "UPDATE posts SET state = ?, settled = 0, error = ? WHERE id = ?", (UNCERTAIN, error, row)
     )
@@ -359,7 +367,7 @@ def _charge(connection: sqlite3.Connection, row: int, used: float) -> None:
 
 
 def _book(connection: sqlite3.Connection, row: int, *, used: float, refunded: float) -> None:
-    """Add to the sums of the day of a POST."""
+    """Add credits to the sums of the day on which a POST counts."""
     connection.execute(
         "INSERT INTO days (day, used, refunded) SELECT day, ?1, ?2 FROM posts WHERE id = ?3 "
         "ON CONFLICT (day) DO UPDATE SET used = used + ?1, refunded = refunded + ?2",
@@ -376,7 +384,7 @@ def _learn(connection: sqlite3.Connection, kind: str, price: float) -> None:
 
 
 def _book_end(connection: sqlite3.Connection, row: int) -> None:
-    """Book what the ends of a POST's tasks say: what was charged, where its answer did not, and refunds."""
+    """Book what a POST's finished tasks report: refunds, and the charge if the POST's answer had none."""
     kind, used, booked = connection.execute(
         "SELECT kind, credits_used, credits_refunded FROM posts WHERE id = ?", (row,)
     ).fetchone()
@@ -390,7 +398,7 @@ def _book_end(connection: sqlite3.Connection, row: int) -> None:
         _charge(connection, row, used)
         _learn(connection, kind, used / tasks)
     if used is None:
-        if returned == tasks:  # what was never booked cannot be given back, but it costs nothing any more
+        if returned == tasks:  # no charge was booked, so no refund can be; but all was refunded: cost is 0
             connection.execute("UPDATE posts SET settled = 1 WHERE id = ?", (row,))
         return
     refunded = at_most_charged(refunded, used)

@@ -1,4 +1,4 @@
-"""What is read from an account's record: POSTs, their tasks, and sums of credits."""
+"""The values that are read from an account's record: POSTs, their tasks, and sums of credits."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Final, Literal, TypeAlias
 from attrs import field, frozen
 
 By: TypeAlias = Literal["day", "month", "model", "project"]
-"""What sums are made by."""
+"""The property by which sums are grouped."""
 
 ACCEPTED: Final = "accepted"
 REFUSED: Final = "refused"
@@ -21,9 +21,9 @@ class TaskRecord:
     """A task of an accepted POST.
 
     Attributes:
-        status: how it ended, as the poll said that saw it; None before.
-        credits_refunded: given back.
-        ended_at: when that was seen.
+        status: the final status that a poll has seen; None before.
+        credits_refunded: as reported by the server.
+        ended_at: when the final status was seen.
     """
 
     id: str
@@ -38,17 +38,17 @@ class PostRecord:
 
     Attributes:
         key: its idempotency key.
-        state: ``submitting`` while a process sends it; ``accepted``; ``refused``, which includes that it
-            never left: it was not charged; ``uncertain``, where nobody can know: the same request under its
-            key collects it.
-        model: what it was sent for.
-        tasks: those that it started.
-        sent_at: when it was sent first.
-        credits_used: what it was charged; None if nobody said so far.
-        credits_held: what it may have been charged at most where that is not known, as far as anybody knows.
+        state: ``submitting`` while a process sends it; ``accepted``; ``refused`` if it was not charged, also
+            if it was never sent; ``uncertain`` if the outcome is unknown: sending the same request again
+            under its key finds it out.
+        model: its model.
+        tasks: the tasks that it started.
+        sent_at: when it was first sent.
+        credits_used: the charge; None if it is not known yet.
+        credits_held: the expected charge while the real one is not known; None if settled or without a price.
         project: None if it had none.
         prompt: None unless prompts are recorded.
-        error: why it was not accepted, the name of an exception.
+        error: why it was not accepted: the name of an exception, or a sentence.
     """
 
     key: str
@@ -64,7 +64,7 @@ class PostRecord:
 
     @property
     def credits_refunded(self) -> float:
-        """What was given back of all its tasks."""
+        """The refunds of all its tasks."""
         return sum(task.credits_refunded for task in self.tasks)
 
 
@@ -73,12 +73,12 @@ class Spending:
     """The sums of some POSTs.
 
     Attributes:
-        group: the day, month, model or project; None for POSTs that have none.
-        posts: those that were accepted.
+        group: the day, month, model or project; None for POSTs without one, and for the sum of all.
+        posts: number of accepted POSTs.
         credits_used: charged.
-        credits_refunded: given back.
-        uncertain: POSTs of which it is not known whether, or how much, they were charged.
-        credits_uncertain: what these may have been charged, as far as anybody knows.
+        credits_refunded: refunded.
+        uncertain: number of POSTs whose charge is not known.
+        credits_uncertain: the expected charges of these.
     """
 
     group: str | None
@@ -90,5 +90,5 @@ class Spending:
 
     @property
     def credits_spent(self) -> float:
-        """Charged and not given back."""
+        """Charged and not refunded."""
         return self.credits_used - self.credits_refunded

@@ -203,7 +203,7 @@ def test_a_sum_stays_within_what_a_journal_holds(near: int, amount: float, tmp_p
     with opened_store(tmp_path) as store:
         store.remember("credits_used", MAX_NUMBER - near)
         store.remember("credits_refunded", MAX_NUMBER - near)
-        store.recall()
+        store.reload()
         (number,) = in_flight(store)
         submission = accepted({"id": "nbp_0", "credits_used": amount})
         assert submission is not None

@@ -261,9 +261,9 @@ def test_jobs_of_one_post_do_not_wait_for_each_other() -> None:
     ledger.reserve(1, PICTURE)
 
     assert not ledger.affords(PICTURE)
-    assert ledger.affords(PICTURE, beside=(1,))
-    assert ledger.reserve(2, PICTURE, beside=(1,))
-    assert not ledger.affords(PICTURE, beside=(1,))
+    assert ledger.affords(PICTURE, same_post=(1,))
+    assert ledger.reserve(2, PICTURE, same_post=(1,))
+    assert not ledger.affords(PICTURE, same_post=(1,))
 
 
 @pytest.mark.case(184)

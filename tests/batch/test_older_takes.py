@@ -102,7 +102,7 @@ async def test_the_counts_of_a_run_are_those_of_the_file(tmp_path: Path) -> None
             await results_of(batch, manifest)
             store = batch.journal.store
             kept = {state: store.counts[state] for state in State}, {s: store.others[s] for s in State}
-            await batch.journal.do(store.recall)
+            await batch.journal.do(store.reload)
             assert kept == ({s: store.counts[s] for s in State}, {s: store.others[s] for s in State})
     assert (2, 2) == (sum(kept[0].values()), sum(kept[1].values()))
 
@@ -192,7 +192,7 @@ async def test_no_line_is_dropped_that_is_called_as_a_job_was(names: tuple[str, 
 
         assert 3 == len(sandbox.paid_tasks)
     assert (2, "name") == (line, field)
-    assert f"{names[1]!r} is what {names[0]!r}, at line 1, was called before" in reason
+    assert f"{names[1]!r} is the former name of {names[0]!r}, at line 1, and both ask for the same" in reason
     assert {"saved": 2} == states(results)
     assert made[0]["a"].task_ids == results["a"].task_ids
     assert {"a": None, "b": None, "a-before-edit-2": "a"} == {

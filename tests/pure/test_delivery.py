@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, get_args
 import pytest
 
 from seedance_async import Delivered, GptImage2, NanoBananaPro, Seedance2Video, wire
-from seedance_async.batch.delivery import mismatches, price_mismatch, wish_of
+from seedance_async.batch.mismatches import mismatches, price_mismatch, wish_of
 from seedance_async.models import VideoAspectRatio, VideoResolution
 from seedance_async.models.requests import ImageAspectRatio, ImageResolution, ImageSize
 from seedance_async.prices import Price

@@ -1,12 +1,12 @@
-"""The journal: the durable record of a batch, of what was asked for, sent under which key, and accepted.
+"""The journal: the durable record of a batch's jobs, POSTs, idempotency keys and results.
 
-The order of writing is what matters: the intent (key, path, exact bytes) is on the disk before a POST leaves,
-and the accepted task ids are before anybody learns of them. So at any instruction a process may end, and the
-next one finds for each job either that nothing was sent, or the very bytes and key to ask again with, or the
-ids to collect.
+The order of writes matters: the intent (key, path, exact bytes) is on disk before a POST is sent, and the
+accepted task ids are on disk before the caller gets them. So the process may die at any instruction, and the
+next one finds for each job one of three: nothing was sent; the exact bytes and the key to send again; or the
+task ids to poll.
 
-SQLite runs in one dedicated thread, one whole transaction a call. A caller that is cancelled meanwhile does
-not stop the thread; what was begun will be written.
+SQLite runs in one dedicated thread; each call is one transaction. Cancelling the caller does not stop the
+thread: a transaction that was requested is completed.
 """
 
 from __future__ import annotations
@@ -62,7 +62,7 @@ __all__ = [
 
 @contextmanager
 def before_anything_is_sent() -> Iterator[None]:
-    """A part of a run that sends nothing: an error of the journal in it says so."""
+    """Mark a ``JournalError`` raised in this block as raised before anything was sent."""
     try:
         yield
     except JournalError as error:
@@ -71,10 +71,10 @@ def before_anything_is_sent() -> Iterator[None]:
 
 
 class Journal:
-    """The journal of one batch directory, from an event loop.
+    """The journal of one batch directory, for use in an event loop.
 
     Attributes:
-        store: what to do with it; each of its methods is called through ``do``.
+        store: the operations on it; call each of its methods through ``do``.
     """
 
     def __init__(self, directory: Path, given: Path | None) -> None:
@@ -87,20 +87,20 @@ class Journal:
 
     @classmethod
     async def open(cls, directory: Path, *, given: Path | None = None) -> Self:
-        """Open the journal of a directory, making both if missing.
+        """Open the journal of a directory, creating both if missing.
 
         Args:
-            directory: its own path.
-            given: the path that it was asked for by, with links in it.
+            directory: its path with symbolic links resolved.
+            given: the path that the caller gave, which may contain symbolic links.
 
         Raises:
-            JournalError: held by another process, damaged, foreign, or of a newer version.
+            JournalError: it is locked by another process, damaged, not a journal, or of a newer version.
         """
         journal = cls(directory, given)
         try:
             with before_anything_is_sent():
                 await journal.do(journal._open)
-        except BaseException:  # a cancelled caller leaves before the file is open; nobody else would close it
+        except BaseException:  # the caller may be cancelled while the file is being opened: close it here
             closing = asyncio.get_running_loop().run_in_executor(journal._thread, journal._abandon)
             journal._thread.shutdown(wait=False)
             with anyio.CancelScope(shield=True):
@@ -109,40 +109,40 @@ class Journal:
         return journal
 
     async def do(self, operation: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> T:
-        """Do something in the journal's thread, after all that was asked for before.
+        """Run an operation in the journal's thread, after those requested before, and return its result.
 
-        Once asked for it is done: a cancelled caller leaves, the operation stays.
+        The operation is completed even if the caller is cancelled.
         """
         loop = asyncio.get_running_loop()
-        done = loop.run_in_executor(self._thread, partial(operation, *args, **kwargs))
-        # Against anyio's cancellation the scope, against asyncio's own the shield.
+        future = loop.run_in_executor(self._thread, partial(operation, *args, **kwargs))
+        # The scope protects against anyio's cancellation, the shield against asyncio's.
         with anyio.CancelScope(shield=True):
-            await asyncio.shield(done)
-        return done.result()
+            await asyncio.shield(future)
+        return future.result()
 
     async def check_place(self) -> None:
-        """See that the directory is still where it was opened.
+        """Check that the directory's path still leads to the directory that was opened.
 
         Raises:
-            JournalError: it is not.
+            JournalError: it does not.
         """
         await self.do(self.store.file.space.check_place)
 
     async def fact(self, name: str) -> str | None:
-        """A fact that was remembered under a name; None if there is none."""
+        """Return the fact that is stored under a name; None if there is none."""
         return await self.do(self.store.fact, name)
 
     async def remember(self, name: str, value: str) -> None:
-        """Remember a fact under a name, in the place of an earlier one."""
+        """Store a fact under a name, replacing an earlier one."""
         await self.do(self.store.remember, name, value)
 
     async def close(self, *, keep_unused: bool = True, refused: bool = False) -> None:
-        """Close the file, after all that was asked before.
+        """Close the file, after the operations requested before.
 
         Args:
-            keep_unused: False takes a journal away again that was made by this opening and has begun no run,
-                and the directories that were made for it.
-            refused: what it was to run was refused: a run that has sent nothing is as none.
+            keep_unused: False deletes the journal if ``open`` created it and no run has begun in it, together
+                with the directories that were created for it.
+            refused: the run was refused; one that has sent nothing then counts as not begun.
         """
         try:
             await self.do(self._close, keep_unused=keep_unused, refused=refused)
@@ -165,7 +165,7 @@ class Journal:
             reason = not_permitted(self._directory) if isinstance(problem, PermissionError) else None
             reason = reason or f"{self._directory} cannot hold a batch: {problem}"
             raise JournalError(reason) from problem
-        except ValueError as problem:  # text that is none, in SQLite's own tables
+        except ValueError as problem:  # invalid UTF-8 in SQLite's own tables
             raise JournalError(f"the journal is damaged: {problem!s:.300}") from problem
 
     def _abandon(self) -> None:

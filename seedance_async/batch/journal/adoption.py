@@ -1,10 +1,13 @@
-"""The adoption of results by renamed jobs: what is paid under a name that is gone is not paid again.
+"""The adoption of results by renamed jobs, so that a job is not paid again under a new name.
 
-A job that is new in a manifest and asks for exactly what a job asked for that is gone from it is taken for
-that job under another name. So is one that asks for what a job asked for before it was edited: whoever puts a
-shot in between renumbers all that come after it. So is a job whose links differ only because their sources
-have other names now, and one whose links read the same though their sources do, see ``renumbering``. Only
-what may be paid is taken over, and each result once.
+A new job of a manifest *adopts* the row of a job that may be paid, in these cases:
+
+* it has exactly the request of a job that the manifest no longer lists;
+* it has the request that another job had before it was edited (inserting a shot renumbers all later ones);
+* its links differ only because their sources were renamed;
+* its links read the same although their sources were renamed, see ``renumbering``.
+
+Each result is adopted once.
 """
 
 from __future__ import annotations
@@ -32,10 +35,11 @@ _MAY_BE_PAID: Final = "('saved', 'completed', 'accepted', 'submitting', 'uncerta
 
 @frozen
 class Adopted:
-    """A job under its new name.
+    """A job that was found under a new name.
 
     Attributes:
         before: its former name.
+        name: its new name.
         is_added: whether no job had the new name before.
     """
 
@@ -45,16 +49,17 @@ class Adopted:
 
 
 def adopt(store: TakeMoves) -> tuple[list[Adopted], int]:
-    """Give the jobs that are gone the names of new ones that ask for the same; part of a transaction.
+    """Let new jobs adopt the results of jobs with the same request. Part of a transaction.
 
     Args:
-        store: of the journal, with the numbers of all jobs of the manifest in ``temp.listed``, of those that
-            this reading has put there in ``temp.added``, and of those that were set aside for an edit in
-            ``temp.edited``, with the name they had.
+        store: the journal's store. ``temp.listed`` has the numbers of all jobs of the manifest,
+        ``temp.added``
+            those that this reading has inserted, and ``temp.edited`` those that were set aside by an edit,
+            with their former names.
 
     Returns:
-        Those that were taken over, the longest known first; and how many lines ask for something else now,
-        though their words are the same.
+        The adopted jobs, in the order of adoption; and the number of jobs that were set aside because their
+        unchanged links now name other jobs.
     """
     file = store.file
     file.write("DROP TABLE IF EXISTS temp.gone")
@@ -73,23 +78,23 @@ def adopt(store: TakeMoves) -> tuple[list[Adopted], int]:
         "AND (edited.number IS NOT NULL OR number NOT IN (SELECT number FROM older))"
     )
     adopted: list[Adopted] = []
-    while rows := _that_ask_for_the_same(file):
+    while rows := _new_jobs_with_known_requests(file):
         for number, name, digest in rows:
-            gone = _one_that_asked_for(file, digest)
+            gone = _gone_job(file, digest)
             if gone is not None:
-                adopted.append(_take_over(store, gone, number, name))
-    parted = 0
+                adopted.append(_adopt_one(store, gone, number, name))
+    set_aside = 0
     while True:
-        for source in adopted:  # grows
+        for source in adopted:  # the list grows in the loop
             adopted += _adopt_takers(store, source, adopted)
         former = {fold(each.name): each.before for each in adopted if each.before != each.name}
         if not former or not (more := set_aside_renumbered(store, former)):
-            return adopted, parted
-        parted += more
+            return adopted, set_aside
+        set_aside += more
 
 
 def _adopt_takers(store: TakeMoves, source: Adopted, adopted: Sequence[Adopted]) -> list[Adopted]:
-    """Take over jobs that differ from ones that are gone in nothing but the new names of their sources."""
+    """Adopt jobs whose requests differ from the earlier ones only by the new names of their sources."""
     file = store.file
     former = {fold(each.name): each.before for each in adopted}
     takers = file.rows(
@@ -101,15 +106,15 @@ def _adopt_takers(store: TakeMoves, source: Adopted, adopted: Sequence[Adopted])
     found = []
     for number, name, path, body in takers:
         texts = former_texts(file, number, former)
-        gone = _one_that_asked_for(file, keys.digest(path, posts.resolved(body, texts)))
+        gone = _gone_job(file, keys.digest(path, posts.resolved(body, texts)))
         if gone is not None:
-            found.append(_take_over(store, gone, number, name))
+            found.append(_adopt_one(store, gone, number, name))
             _rewrite(file, gone[0], body, keys.digest(path, body), texts)
     return found
 
 
 def _rewrite(file: File, number: int, body: bytes, digest: bytes, texts: Mapping[str, str]) -> None:
-    """Write the links of a job that was taken over as its new line does; what was sent stays."""
+    """Store the links of an adopted job as its new line writes them; the URLs that were sent stay."""
     links = file.rows("SELECT text, source, output, place, url, task FROM links WHERE job = ?", number)
     now: dict[str, str] = {before: text for text, before in texts.items()}
     file.write("DELETE FROM links WHERE job = ?", number)
@@ -122,8 +127,8 @@ def _rewrite(file: File, number: int, body: bytes, digest: bytes, texts: Mapping
     file.write("UPDATE jobs SET body = ?, digest = ? WHERE number = ?", body, digest, number)
 
 
-def _one_that_asked_for(file: File, digest: bytes) -> Row | None:
-    """A job that is gone and asked for this; one with a result before all."""
+def _gone_job(file: File, digest: bytes) -> Row | None:
+    """Return a job of ``temp.gone`` with this request, preferably a saved one; None if there is none."""
     return file.row(
         "SELECT number, name, fold, edited, ordered FROM temp.gone WHERE digest = ? "
         "ORDER BY state <> 'saved', number LIMIT 1",
@@ -131,8 +136,8 @@ def _one_that_asked_for(file: File, digest: bytes) -> Row | None:
     )
 
 
-def _that_ask_for_the_same(file: File) -> list[Row]:
-    """New jobs that ask for what a job that is gone asked for; not more than there are of these."""
+def _new_jobs_with_known_requests(file: File) -> list[Row]:
+    """Return new jobs with the request of a job in ``temp.gone``; at most as many as there are of these."""
     return file.rows(
         "SELECT number, name, digest FROM jobs WHERE number IN (SELECT number FROM temp.added) "
         "AND state = 'planned' AND digest IN (SELECT digest FROM temp.gone) ORDER BY number "
@@ -140,13 +145,13 @@ def _that_ask_for_the_same(file: File) -> list[Row]:
     )
 
 
-def _take_over(store: TakeMoves, gone: Row, new: int, name: str) -> Adopted:
-    """Let a job that is gone stand in the place of a new one."""
+def _adopt_one(store: TakeMoves, gone: Row, new: int, name: str) -> Adopted:
+    """Replace a new job by the row of a job in ``temp.gone``, which gets its name and line."""
     number, before, former, was_edited, is_ordered = gone
     file = store.file
     ((*columns, folded),) = file.rows("SELECT unnamed, line, take, fold FROM jobs WHERE number = ?", new)
     edited = file.row("SELECT 1 FROM temp.edited WHERE fold = ?", folded)
-    # Its older results go with it; of a job that was edited only those of the same request are its.
+    # Its older results go with it; of an edited job only those with the same request.
     file.write(
         "UPDATE older SET fold = ? WHERE fold = ? AND (? = 0 OR number IN "
         "(SELECT number FROM jobs WHERE digest = (SELECT digest FROM jobs WHERE number = ?)))",
@@ -159,7 +164,7 @@ def _take_over(store: TakeMoves, gone: Row, new: int, name: str) -> Adopted:
     file.write("DELETE FROM temp.gone WHERE number = ?", number)
     projects.copy(file, new, number)
     file.write("DELETE FROM jobs WHERE number = ?", new)
-    # Not recognised by its former names: a job of such a name that comes back is another one.
+    # Not recognised by its former names: a job that comes back under such a name is another one.
     file.write("DELETE FROM former_names WHERE number = ?", number)
     store.rename(number, name, at_once=True, recognised=False)
     file.write(
@@ -171,7 +176,7 @@ def _take_over(store: TakeMoves, gone: Row, new: int, name: str) -> Adopted:
 
 
 def _move_orders(file: File, former: str, folded: str, number: int, *, is_ordered: bool) -> None:
-    """Let a job that is taken over keep what was ordered anew of it, and how often that was done."""
+    """Move the open re-rolls and the counts of refunds of an adopted job to its new name."""
     if is_ordered:
         file.write("INSERT OR IGNORE INTO rerolls VALUES (?)", folded)
     file.write(

@@ -1,4 +1,4 @@
-"""The lines of a manifest in which something is wrong: no jobs, but their names and links count. Pure."""
+"""The invalid lines of a manifest: they are no jobs, but their names and links are checked. Pure."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ if TYPE_CHECKING:
 
 @frozen
 class Broken:
-    """A line that stands for no job because something is wrong in it.
+    """An invalid line of a manifest.
 
     Attributes:
-        line: where it stands, from 1.
-        name: of the job that it should be; None where it has none that can be used.
-        model: as far as that can be read.
-        links: to other jobs, each with its field.
+        line: its number, from 1.
+        name: the job name in it; None if it has no valid one.
+        model: its model; None if that cannot be read.
+        links: its links to other jobs, each with its field.
     """
 
     line: int
@@ -33,10 +33,10 @@ class Broken:
 
 @define
 class BrokenLines:
-    """All lines of a manifest in which something is wrong, so far.
+    """The invalid lines of a manifest that were read so far.
 
     Attributes:
-        linked: those that take what others make.
+        linked: those that have links.
     """
 
     linked: list[Broken] = field(factory=list[Broken])
@@ -46,25 +46,25 @@ class BrokenLines:
         return bool(self._named)
 
     def add(self, broken: Broken, *, is_named: bool = True) -> None:
-        """Take in one; ``is_named`` unless its name is another line's."""
+        """Add a line; ``is_named`` is False if another line has its name already."""
         if broken.links:
             self.linked.append(broken)
         if is_named and broken.name is not None:
             self._named[fold(broken.name)] = broken
 
     def get(self, name: str) -> Broken | None:
-        """The line that has a name, in whatever letter case."""
+        """Return the line with this name, compared without case; None if there is none."""
         return self._named.get(fold(name))
 
     def names(self) -> list[str]:
-        """Of all that have one."""
+        """Return the names of all lines that have one."""
         return [str(each.name) for each in self._named.values()]
 
     def in_cycles(self, sources: Mapping[str, set[str]]) -> Iterator[tuple[Broken, list[str]]]:
-        """The first line of each cycle that such lines are part of, and the folded names around it.
+        """Yield, for each cycle that contains invalid lines, the first of these and the cycle's folded names.
 
         Args:
-            sources: by folded name of a job, those that it takes something of.
+            sources: by folded name of a job, the folded names of the jobs that its links name.
         """
         graph = dict(sources)
         while True:

@@ -1,12 +1,12 @@
-"""The disk that a journal lies on: its free space, and whether other machines see the same files.
+"""The disk of a journal: its free space, and whether it is a network file system.
 
-A full disk refuses every write, also to a file that is there already. A job must not be paid when its id
-could not be written down, so room is asked for before each POST; and a reserve file is held, which is given
-up when a record of something paid finds the disk full after all.
+A full disk refuses every write, also to an existing file. A job must not be paid if its task id cannot be
+stored, so the free space is checked before each POST. In addition a reserve file is kept; it is deleted if
+the disk is full when a paid result has to be stored.
 
-Two runners of one batch would pay for its jobs twice, and it is SQLite's lock that keeps the second one out.
-Its authors warn that many network file systems only pretend to lock. Linux says what a directory is on;
-where nothing says it, nothing is assumed.
+Two runners of one batch would pay for its jobs twice; SQLite's lock prevents that. But its authors warn that
+locks do not work on many network file systems. On Linux the file system of a directory can be found out; on
+other systems it is not checked.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ log: Log = Log(__name__)
 
 RESERVE: Final = "journal.reserve"
 RESERVE_BYTES: Final = 1024 * 1024
-"""Some two hundred records, more than can be on the wire at once."""
+"""About two hundred results, more than can be on the wire at once."""
 
 LEAST_FREE_BYTES: Final = 16 * 1024 * 1024
 
@@ -35,15 +35,15 @@ SHARED: Final = frozenset(
     {"afs", "beegfs", "ceph", "cifs", "gfs2", "glusterfs", "gpfs", "lustre", "nfs", "nfs4", "ocfs2", "smb3"}
     | {f"fuse.{name}" for name in ("ceph", "gcsfuse", "glusterfs", "juicefs", "rclone", "s3fs", "sshfs")}
 )
-"""File systems that several machines use at a time."""
+"""File systems that several machines may have mounted at the same time."""
 
 
 class Space:
-    """The disk under a batch directory.
+    """The disk of a batch directory.
 
     Args:
-        directory: its own path.
-        given: the path that it was asked for by, where that has links in it.
+        directory: its path with symbolic links resolved.
+        given: the path that the caller gave, if it contains symbolic links.
     """
 
     def __init__(self, directory: Path, *, given: Path | None = None) -> None:
@@ -53,7 +53,7 @@ class Space:
         self._found: os.stat_result | None = None
 
     def load(self) -> None:
-        """Hold the directory, and write the reserve file, if there is room for it and its name is free."""
+        """Remember the directory's identity, and write the reserve file if there is space for it."""
         self._found = self._directory.stat()
         if self._is_there() or self._free() < LEAST_FREE_BYTES:
             return
@@ -66,17 +66,17 @@ class Space:
             os.fsync(file.fileno())
 
     def drop(self) -> bool:
-        """Give the reserve up; False if it is gone already."""
+        """Delete the reserve file; return False if there was none."""
         there = self._is_there()
         if there:
             self._reserve.unlink()
         return there
 
     def check(self) -> None:
-        """See that what is about to be paid can be recorded.
+        """Check that there is space to store the answer to the next POST.
 
         Raises:
-            JournalError: it may not be.
+            JournalError: there is too little space, or the directory was moved.
         """
         self.check_place()
         free = self._free()
@@ -87,10 +87,10 @@ class Space:
             )
 
     def check_place(self) -> None:
-        """See that the directory's paths still lead to the directory that was opened.
+        """Check that the directory's paths still lead to the directory that was opened.
 
         Raises:
-            JournalError: it was moved, replaced or removed; what would be written there would be lost to the
+            JournalError: it was moved, replaced or removed, so files written now would not belong to the
             batch.
         """
         if not self.is_in_place():
@@ -120,7 +120,7 @@ def _leads_to(path: Path, found: os.stat_result) -> bool:
 
 
 def shared_file_system(directory: Path, mounts: Path = MOUNTS) -> str | None:
-    """The kind of file system, if several machines use it at a time; None if not, or if it is not known."""
+    """Return the type of the file system if it is in ``SHARED``; None if it is not, or is unknown."""
     try:
         lines = mounts.read_text(errors="surrogateescape").splitlines()
     except OSError:
@@ -138,5 +138,5 @@ def _depth(place: Path) -> int:
 
 
 def _unescaped(text: str) -> str:
-    """The kernel writes spaces, tabs, line ends and backslashes in octal."""
+    """Decode the octal escapes with which the kernel writes spaces, tabs, line ends and backslashes."""
     return re.sub(r"\\([0-7]{3})", lambda octal: chr(int(octal[1], 8)), text)

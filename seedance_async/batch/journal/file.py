@@ -1,8 +1,8 @@
-"""One connection and its transactions, and what becomes of one that fails.
+"""The journal's database connection, its transactions, and the handling of failed writes.
 
-Where the disk is full, the reserve file is given up, once. After any other failure of the file, an
-input/output error above all, nothing more is written: what a failed sync has left behind is not known, and
-trying again would only look like success.
+If the disk is full, the reserve file is deleted, once, and the transaction repeated. After any other failure
+of the file, such as an input/output error, nothing more is written: what a failed fsync has left on disk is
+unknown, and a repeated one may report success wrongly.
 """
 
 from __future__ import annotations
@@ -30,15 +30,15 @@ _NO_DAMAGE: Final = frozenset(
         sqlite3.SQLITE_FULL, sqlite3.SQLITE_NOMEM, sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED,
     }
 )  # fmt: skip
-"""Why a file cannot be read that may be whole: nobody should take a copy in its place for that."""
+"""Errors that do not prove damage, so the message does not advise to restore a copy of the file."""
 
 
 class File:
-    """The connection of a journal, in the thread that opened it.
+    """The connection of a journal, for use in the thread that opened it.
 
     Args:
         connection: prepared by ``opening``.
-        space: the disk it lies on.
+        space: the journal's disk.
     """
 
     def __init__(self, connection: Connection, space: Space) -> None:
@@ -49,7 +49,7 @@ class File:
         self._pid = os.getpid()
 
     def rows(self, sql: str, *parameters: object) -> list[Row]:
-        """The rows that a query gives, within a transaction or without.
+        """Return the rows of a query, inside or outside a transaction.
 
         Raises:
             JournalError: the file cannot be read.
@@ -60,21 +60,21 @@ class File:
             raise self._unreadable(problem) from problem
 
     def row(self, sql: str, *parameters: object) -> Row | None:
-        """The first row that a query gives."""
+        """Return the first row of a query; None if there is none."""
         return next(iter(self.rows(sql, *parameters)), None)
 
     def write(self, sql: str, *parameters: object) -> None:
-        """Change something; part of a transaction."""
+        """Execute a statement that changes rows. Part of a transaction."""
         self.connection.execute(sql, parameters)
 
     def transaction(self, operation: Callable[[], T]) -> T:
-        """Do an operation whole or not at all; when this returns it is on the disk.
+        """Run an operation as one transaction and return its result; then the changes are on disk.
 
         Raises:
-            JournalError: it is not done.
+            JournalError: it failed, and nothing of it was stored.
         """
         if os.getpid() != self._pid:
-            raise JournalError("the journal was opened in the parent process; open it anew after a fork")
+            raise JournalError("the journal was opened in the parent process; open it again after a fork")
         if self._broken is not None:
             raise self._broken
         try:
@@ -84,50 +84,48 @@ class File:
             if full and not self._nested and self.space.drop():
                 return self.transaction(operation)
             failure = JournalError(f"the journal could not be written: {problem}")
-            refused = isinstance(problem, sqlite3.IntegrityError)  # the file is sound, and has kept a cell so
+            refused = isinstance(problem, sqlite3.IntegrityError)  # a constraint: the file itself is intact
             self._broken = None if full or refused else failure
             raise failure from problem
-        except OSError as problem:  # the directory is gone, say
+        except OSError as problem:  # for example, the directory was deleted
             raise JournalError(f"the journal could not be written: {problem}") from problem
 
     def checkpoint(self) -> None:
-        """Copy what is in the log into the file itself, synced; the log stays."""
+        """Copy the write-ahead log into the file, with fsync; the log is kept."""
         try:
             self.connection.execute("PRAGMA wal_checkpoint(FULL)").fetchall()
         except sqlite3.Error as problem:
             raise JournalError(f"the journal could not be written: {problem}") from problem
 
     def begin(self) -> None:
-        """Make all transactions up to ``end`` one.
+        """Begin one transaction that includes all further ones up to ``end``.
 
         Raises:
-            JournalError: nothing can be written.
+            JournalError: the file cannot be written.
         """
         self.transaction(lambda: None)
         self.connection.execute("BEGIN IMMEDIATE")
         self._nested = True
 
     def end(self, *, keep: bool) -> None:
-        """Write down all that was done since ``begin``, or none of it. Without a ``begin``, nothing happens.
+        """Commit or roll back everything since ``begin``. Without a ``begin``, do nothing.
 
         Raises:
-            JournalError: it could not be written, and nothing of it is.
+            JournalError: the commit failed, and nothing was stored.
         """
         if not self._nested:
             return
         try:
             self.transaction(lambda: self.connection.execute("COMMIT" if keep else "ROLLBACK"))
         except JournalError:
-            with suppress(sqlite3.Error):  # SQLite may have rolled back by itself
+            with suppress(sqlite3.Error):  # SQLite may have rolled back already
                 self.connection.execute("ROLLBACK")
             raise
         finally:
             self._nested = False
 
     def _unreadable(self, problem: sqlite3.Error) -> JournalError:
-        code = (
-            getattr(problem, "sqlite_errorcode", 0) & 0xFF
-        )  # Python's own errors, of text that is none, have 0
+        code = getattr(problem, "sqlite_errorcode", 0) & 0xFF  # 0 for Python's own errors: invalid UTF-8
         if code in _NO_DAMAGE:
             return JournalError(f"the journal cannot be read: {problem}; nothing was sent because of it")
         failure = JournalError(f"the journal is damaged: {problem!s:.300}; {REMEDY}")
@@ -138,10 +136,10 @@ class File:
     def _attempt(self, operation: Callable[[], T]) -> T:
         self.connection.execute("BEGIN IMMEDIATE")
         try:
-            done = operation()
+            result = operation()
             self.connection.execute("COMMIT")
         except BaseException:
-            with suppress(sqlite3.Error):  # SQLite may have rolled back by itself, as when the disk is full
+            with suppress(sqlite3.Error):  # SQLite may have rolled back already, as when the disk is full
                 self.connection.execute("ROLLBACK")
             raise
-        return done
+        return result

@@ -1,4 +1,4 @@
-"""What planning finals asks of a journal: the takes they are made of, and the finals on record.
+"""The journal's queries for the planning of finals: the takes they are made of, and existing finals.
 
 Everything here runs in the journal's own thread.
 """
@@ -24,8 +24,9 @@ class Named:
     """A job whose name may be that of a final.
 
     Attributes:
-        digest: of its request.
-        listed: whether the manifest that is being read has it.
+        name: its name.
+        digest: digest of its request.
+        listed: whether it is in the manifest that is being read.
     """
 
     name: str
@@ -34,7 +35,7 @@ class Named:
 
 
 def entries_of(store: Queries, tasks: Iterable[Sequence[str]]) -> Iterator[JobEntry]:
-    """The jobs that were made by these tasks, by all of a job's task ids, in the order of their numbers."""
+    """Yield the jobs with exactly these task ids (a sequence per job), in the order of their numbers."""
     cells = as_json([as_json(ids) for ids in tasks])
     rows = store.file.rows(
         "SELECT number FROM jobs WHERE task_ids IN (SELECT value FROM json_each(?)) ORDER BY number", cells
@@ -44,7 +45,7 @@ def entries_of(store: Queries, tasks: Iterable[Sequence[str]]) -> Iterator[JobEn
 
 
 def changed_sources(store: Queries, number: int) -> list[str]:
-    """The links of a job whose sources are gone, or were made anew since it was sent."""
+    """Return the links of a job whose sources were removed, or made again since the job was sent."""
     rows = store.file.rows(
         "SELECT links.text FROM links LEFT JOIN jobs AS source ON source.fold = links.source "
         "WHERE links.job = ? AND NOT ifnull("
@@ -55,13 +56,13 @@ def changed_sources(store: Queries, number: int) -> list[str]:
 
 
 def matches(store: Queries, name: str, pattern: str) -> bool:
-    """Whether a name is like a pattern, as ``--until`` has it."""
+    """Whether a name matches a pattern of ``--until``."""
     row = store.file.row("SELECT ? GLOB ?", name, pattern)
     return row is not None and bool(row[0])
 
 
 def named_like_finals(store: Queries) -> list[Named]:
-    """The jobs with names that a final might have, while a manifest is being read."""
+    """Return the jobs whose names have the form of a final's, while a manifest is being read."""
     rows = store.file.rows(
         "SELECT name, digest, number IN (SELECT number FROM temp.listed) FROM jobs "
         "WHERE unnamed = 0 AND name LIKE '%-final%' ORDER BY number"
@@ -70,7 +71,7 @@ def named_like_finals(store: Queries) -> list[Named]:
 
 
 def listed_by_digest(store: Queries, digests: Iterable[bytes]) -> dict[bytes, list[str]]:
-    """The names of the jobs of the manifest that is being read, by what they ask for; only such as these."""
+    """Return, by digest, the names of the jobs with these requests in the manifest that is being read."""
     found: dict[bytes, list[str]] = {}
     for digest in set(digests):
         rows = store.file.rows(
@@ -81,7 +82,7 @@ def listed_by_digest(store: Queries, digests: Iterable[bytes]) -> dict[bytes, li
 
 
 def numbers_of(store: Queries, names: Iterable[str]) -> list[int]:
-    """The jobs with these names, in the order of their numbers."""
+    """Return the numbers of the jobs with these names, in ascending order."""
     rows = store.file.rows(
         "SELECT number FROM jobs WHERE fold IN (SELECT value FROM json_each(?)) ORDER BY number",
         as_json([fold(name) for name in names]),
@@ -90,11 +91,11 @@ def numbers_of(store: Queries, names: Iterable[str]) -> list[int]:
 
 
 def note_sources(store: Queries, sources: Mapping[str, int]) -> None:
-    """Put down which takes finals are made of.
+    """Store which takes finals are made of.
 
     Args:
-        store: of the journal.
-        sources: by the name of each final, the number of its take.
+        store: the journal's store.
+        sources: by name of a final, the number of its take.
     """
     insert = (
         "INSERT OR REPLACE INTO finals SELECT number, ?2 FROM jobs WHERE fold = ?1 AND number <> ?2 "

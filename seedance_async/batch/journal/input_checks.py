@@ -1,4 +1,4 @@
-"""The checks of local files that take the whole manifest: which are gone, and whether there is a store."""
+"""The checks of local files that need the whole manifest: unreadable files, and a missing media store."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ PAGE: Final = 500
 def problems(
     store: Queries, gone: Mapping[str, str], *, has_store: bool, fresh: bool
 ) -> Iterator[tuple[int, str, str]]:
-    """What keeps local files of jobs from being sent: line, field and reason.
+    """Yield the reasons why local files cannot be sent: line, field and reason.
 
     Args:
-        store: of the journal.
-        gone: by path, why files cannot be read that earlier runs knew.
-        has_store: whether there is a place where files become URLs; where there is none, this is told once.
-        fresh: whether the journal is; else the lines of this reading are in a table of their own.
+        store: the journal's store.
+        gone: by path, why a file that earlier runs read cannot be read now.
+        has_store: whether a media store is configured; if not, one problem is reported for all files.
+        fresh: whether the journal had no jobs before; otherwise this reading's lines are in ``temp.listed``.
     """
     if has_store and not gone:
         return
@@ -43,7 +43,7 @@ def problems(
 
 
 def _unsent(store: Queries, *, fresh: bool) -> Iterator[tuple[int, bytes, str, str]]:
-    """The local files of jobs that are to be sent: line, body, what stands for the content, and path."""
+    """Yield the local files of jobs that are still to be sent: line, body, content reference, and path."""
     line, listed = (
         ("jobs.line", "") if fresh else ("listed.line", "JOIN temp.listed AS listed USING (number)")
     )

@@ -1,6 +1,6 @@
-"""The rows of local files in jobs: by which content each is known, where it is, and which URL went for it.
+"""The rows of local files in jobs: a reference to the content, the path, and the URL that was sent for it.
 
-Part of ``Store``; what changes something runs within a transaction of its.
+Part of ``Store``; methods that change rows run inside one of its transactions.
 """
 
 from __future__ import annotations
@@ -26,28 +26,28 @@ class InputRows(Queries):
     has_inputs: bool = False
 
     def write_inputs(self, number: int, inputs: Mapping[str, str]) -> None:
-        """Put these files in the place of those that a job had: by what stands for the content, the path."""
+        """Replace the local files of a job; ``inputs`` has the paths by content reference."""
         self.file.write("DELETE FROM inputs WHERE job = ?", number)
         self.has_inputs = self.has_inputs or bool(inputs)
         for ref, path in inputs.items():
             self.file.write("INSERT INTO inputs (job, ref, path) VALUES (?, ?, ?)", number, ref, path)
 
     def place_inputs(self, number: int, inputs: Mapping[str, str]) -> None:
-        """Put down where the files of a job are now: it stays the same job when they are moved."""
+        """Store the present paths of a job's files: moving files does not change the job."""
         for ref, path in inputs.items():
             self.file.write("UPDATE inputs SET path = ? WHERE job = ? AND ref = ?", path, number, ref)
 
     def known_inputs(self) -> dict[str, str]:
-        """By path, the content of files that a job was sent with."""
+        """Return, by path, the content references of files that were sent with a job."""
         if not self.has_inputs:
             return {}
         return dict(self.file.rows("SELECT path, ref FROM inputs WHERE url IS NOT NULL ORDER BY job"))
 
     def resolve_inputs(self, number: int, urls: Mapping[str, str]) -> None:
-        """Put down which URL goes in the place of each local file of a job that is about to be sent.
+        """Store the URL that replaces each local file of a job that is about to be sent.
 
         Raises:
-            JournalError: there is none for one of them.
+            JournalError: one of them has no URL.
         """
         if not self.has_inputs:
             return
@@ -58,14 +58,14 @@ class InputRows(Queries):
                 self.file.write("UPDATE inputs SET url = ? WHERE job = ? AND ref = ?", urls[ref], number, ref)
 
     def input_urls(self, number: int) -> dict[str, str | None]:
-        """The URLs that went, or are about to go, in the place of a job's local files."""
+        """Return the URLs sent, or to be sent, for a job's local files, by content reference."""
         if not self.has_inputs:
             return {}
         return dict(self.file.rows("SELECT ref, url FROM inputs WHERE job = ?", number))
 
 
 def with_marks(fields: Mapping[str, object]) -> dict[str, object]:
-    """The fields of a stored request, in which what stands for local files is marked as files are."""
+    """Return the fields of a stored request with its content references as ``LocalFile`` values."""
     return {name: _marked(value) if name in MEDIA_FIELDS else value for name, value in fields.items()}
 
 

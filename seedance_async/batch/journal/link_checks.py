@@ -1,4 +1,4 @@
-"""The checks of links that take other jobs to see: unknown names, outputs that are not made, and cycles."""
+"""The checks of links against other jobs: unknown names, outputs that a job does not make, and cycles."""
 
 from __future__ import annotations
 
@@ -26,19 +26,19 @@ if TYPE_CHECKING:
 
 PAGE: Final = 500
 LONG_CHAIN: Final = 4
-"""Links; users report that from there on a chain of last frames has visibly drifted."""
+"""Number of links; users report visible drift in chains of last frames of this length and more."""
 
 CANDIDATES: Final = 5000
-"""Names that are searched for one that was meant."""
+"""Most names that are searched for a suggestion."""
 
 
 @frozen
-class Beside:
-    """What links may name beside the jobs of the journal.
+class OtherNames:
+    """The names in a manifest that are not jobs of the journal.
 
     Attributes:
-        broken: lines of the manifest in which something is wrong.
-        assets: what each asset stands for. None is a job, but that is a likely mistake.
+        broken: the invalid lines of the manifest.
+        assets: the value of each asset. A link cannot name an asset, but that is a likely mistake.
     """
 
     broken: BrokenLines = field(factory=BrokenLines)
@@ -46,17 +46,17 @@ class Beside:
 
 
 def problems(
-    store: Queries, *, checked: str = "1", there: str = "1", beside: Beside | None = None
+    store: Queries, *, checked: str = "1", there: str = "1", others: OtherNames | None = None
 ) -> Iterator[tuple[int, str, str]]:
-    """What is wrong with the links of jobs: line, field and reason.
+    """Yield the problems of links: line, field and reason.
 
     Args:
-        store: of the journal.
-        checked: a condition on ``jobs``: those whose links are checked.
-        there: a condition on ``jobs``: those that a link may name.
-        beside: what else a link may name, and whose links are checked as well.
+        store: the journal's store.
+        checked: SQL condition on ``jobs``: those whose links are checked.
+        there: SQL condition on ``jobs``: those that a link may name.
+        others: the names that are not jobs; the links of its invalid lines are checked, too.
     """
-    beside = beside or Beside()
+    others = others or OtherNames()
     after = 0
     columns = (
         "jobs.number, jobs.name, jobs.line, jobs.body, links.text, source.name, source.tariff, source.number"
@@ -75,32 +75,32 @@ def problems(
             if name is not None:
                 reason = _not_made_by_tariff(link, name, store.tariff(tariff))
             else:
-                reason = _not_made_beside(store, link, there, beside)
+                reason = _not_made_by_others(store, link, there, others)
             if reason:
                 yield line, field_of(body, text), reason
         yield from _cycles(store, {number: (line, body) for number, _, line, body, *_ in rows})
         after = rows[-1][0]
-    yield from _of_broken(store, there, beside)
+    yield from _of_broken(store, there, others)
 
 
-def _of_broken(store: Queries, there: str, beside: Beside) -> Iterator[tuple[int, str, str]]:
-    """What is wrong with the links of lines that are no jobs, and the cycles that they are part of."""
-    for broken in beside.broken.linked:
+def _of_broken(store: Queries, there: str, others: OtherNames) -> Iterator[tuple[int, str, str]]:
+    """Yield the problems of links in invalid lines, and the cycles that contain such lines."""
+    for broken in others.broken.linked:
         for name, link in broken.links:
             row = store.file.row(f"SELECT name, tariff FROM jobs WHERE fold = ? AND {there}", fold(link.job))
             if row is None:
-                reason = _not_made_beside(store, link, there, beside)
+                reason = _not_made_by_others(store, link, there, others)
             else:
                 reason = _not_made_by_tariff(link, row[0], store.tariff(row[1]))
             if reason:
                 yield broken.line, name, reason
-    for broken, ring in beside.broken.in_cycles(_sources_of_broken(store, there, beside.broken)):
+    for broken, ring in others.broken.in_cycles(_sources_of_broken(store, there, others.broken)):
         name = next(name for name, link in broken.links if fold(link.job) == ring[1])
-        yield broken.line, name, _waits([_name_of(store, each, beside.broken) for each in ring])
+        yield broken.line, name, _waits([_name_of(store, each, others.broken) for each in ring])
 
 
 def _sources_of_broken(store: Queries, there: str, broken: BrokenLines) -> dict[str, set[str]]:
-    """All that broken lines take, and what that takes in turn, by folded names."""
+    """Return the direct and indirect sources of invalid lines: the sources by name, all folded."""
     graph: dict[str, set[str]] = {}
     left = [fold(each.name) for each in broken.linked if each.name is not None]
     while left:
@@ -123,18 +123,18 @@ def _name_of(store: Queries, folded: str, broken: BrokenLines) -> str:
     return folded if row is None else str(row[0])
 
 
-def _not_made_beside(store: Queries, link: Link, there: str, beside: Beside) -> str | None:
-    """Why something that is no job of the journal does not make what a link takes; None if it does."""
-    broken = beside.broken.get(link.job)
+def _not_made_by_others(store: Queries, link: Link, there: str, others: OtherNames) -> str | None:
+    """Return why a link that names no job of the journal is wrong; None if an invalid line fits it."""
+    broken = others.broken.get(link.job)
     if broken is not None:
         return _not_made(link, str(broken.name), broken.model)
-    if link.job in beside.assets:
-        return _no_job(link, beside.assets[link.job])
-    return _unknown(store, link, there, beside.broken.names())
+    if link.job in others.assets:
+        return _no_job(link, others.assets[link.job])
+    return _unknown(store, link, there, others.broken.names())
 
 
 def _no_job(link: Link, asset: str) -> str:
-    """An asset stands for one picture or clip already, so nothing is taken of it."""
+    """Return the reason why a link must not name an asset, which is a single picture or clip already."""
     reason = f"{str(link)!r:.80}: {link.job!r:.80} is an asset and no job, so write {SIGN + link.job!r:.80}"
     made = parse_link(asset)
     if made is None or (made.output, made.place) == (link.output, link.place):
@@ -143,7 +143,7 @@ def _no_job(link: Link, asset: str) -> str:
 
 
 def unknown(store: Queries, draft: Draft) -> Iterator[tuple[int, str, str]]:
-    """The links of a draft to jobs that are not on record: line, field and reason."""
+    """Yield the links of a draft to jobs that are not in the journal: line, field and reason."""
     for link, name in draft.links.items():
         if store.file.row("SELECT 1 FROM jobs WHERE fold = ?", fold(link.job)) is None:
             yield (
@@ -159,14 +159,14 @@ def _unknown(store: Queries, link: Link, there: str, others: Sequence[str] = ())
 
 
 def _not_made_by_tariff(link: Link, name: str, tariff: Tariff) -> str | None:
-    """Why a job does not make what a link takes of it; None if it does."""
+    """Return why a job does not make the output that a link names; None if it does."""
     if reason := _not_made(link, name, tariff.kind.model):
         return reason
     return f"{str(link)!r:.80}: {name!r:.80} makes {tariff.tasks} only" if link.place > tariff.tasks else None
 
 
 def _not_made(link: Link, name: str, model: str | None) -> str | None:
-    """Why a model does not make what a link takes; None if it does, or if it cannot be known."""
+    """Return why a model does not make the output that a link names; None if it does, or is unknown."""
     made = [output for output, models in MAKERS.items() if model in models]
     if not made or link.output in made:
         return None
@@ -174,7 +174,7 @@ def _not_made(link: Link, name: str, model: str | None) -> str | None:
 
 
 def _cycles(store: Queries, jobs: dict[int, tuple[int, bytes]]) -> Iterator[tuple[int, str, str]]:
-    """A cycle among what these jobs take, and what that takes in turn."""
+    """Yield the cycles among these jobs and their direct and indirect sources."""
     graph = _sources(store, list(jobs))
     while True:
         try:
@@ -193,8 +193,8 @@ def _cycles(store: Queries, jobs: dict[int, tuple[int, bytes]]) -> Iterator[tupl
             return
 
 
-def _waits(way: Sequence[str]) -> str:
-    return f"waits for itself: {' -> '.join(f'{name!r:.40}' for name in way)}"
+def _waits(cycle: Sequence[str]) -> str:
+    return f"waits for itself: {' -> '.join(f'{name!r:.40}' for name in cycle)}"
 
 
 def _sources(store: Queries, numbers: Sequence[int]) -> dict[int, set[int]]:
@@ -212,7 +212,7 @@ def _sources(store: Queries, numbers: Sequence[int]) -> dict[int, set[int]]:
 
 
 def drifts(store: Queries) -> bool:
-    """Whether clips begin with the last frame of the one before, ``LONG_CHAIN`` or more in a row."""
+    """Whether there is a chain of ``LONG_CHAIN`` or more clips that each begin with another's last frame."""
     row = store.file.row(
         "WITH RECURSIVE chain (job, length) AS (SELECT job, 1 FROM links WHERE output = 'last_frame' UNION "
         "SELECT links.job, length + 1 FROM chain JOIN jobs ON jobs.number = chain.job "
@@ -225,7 +225,7 @@ def drifts(store: Queries) -> bool:
 
 
 def field_of(body: bytes, text: str) -> str:
-    """The field of a request in which a link or a ref stands; the first one with any link for no text."""
+    """Return the field that holds a link or content reference; for empty ``text`` the first with any link."""
     fields = json.loads(body)
     for name in MEDIA_FIELDS:
         value = fields.get(name) or ()

@@ -1,4 +1,4 @@
-"""The moves of jobs that take the output of others: which can be sent, which wait in vain, which are left."""
+"""The state changes of jobs with links: which can be sent, which are blocked, which are left for later."""
 
 from __future__ import annotations
 
@@ -17,33 +17,33 @@ _NOT_YET: Final = "it takes the output of a job that has not ended; run again to
 
 
 class LinkMoves(PostRows):
-    """The links of one batch, as its jobs go on."""
+    """The state changes that follow from links."""
 
     @transaction
     def sort_linked(self, numbers: Sequence[int] | None = None) -> None:
-        """Which planned jobs wait for others in vain, as a run begins; else they are planned (again).
+        """Block the planned jobs whose sources cannot deliver; called when a run begins.
 
         Args:
-            numbers: of the jobs in question; None for all.
+            numbers: the jobs to check; None checks all, after it has made blocked jobs planned again.
         """
         if numbers is None:
             self._passed, self._held_back = 0, set()
             for (blocked,) in self.file.rows("SELECT number FROM jobs WHERE state = ?", State.BLOCKED):
                 self._move(blocked, State.PLANNED, "error = NULL")
         for number in self.waiting() if numbers is None else numbers:
-            is_planned = self._job(number, "state") == (State.PLANNED,)  # it may be blocked by now
+            is_planned = self._job(number, "state") == (State.PLANNED,)  # may have been blocked in this loop
             if is_planned and (reason := self.obstacle(number)):
                 blocked = self.block(number, reason)
                 marks = ", ".join("?" * len(blocked))
-                # They ended before this run, as far as it is concerned.
+                # For the present run they count as ended before it.
                 self.file.write(f"UPDATE jobs SET run = ? WHERE number IN ({marks})", self.run - 1, *blocked)
 
     @transaction
     def pass_on(self, number: int) -> tuple[list[JobEntry], list[JobEntry]]:
-        """A job has come as far as it comes in this run: what becomes of those that take its output.
+        """Update the jobs that take the output of a job which has ended, for this run.
 
         Returns:
-            The jobs that can be sent now, and those that are blocked.
+            The jobs that can be sent now, and those that are blocked now.
         """
         ready: list[int] = []
         blocked: list[int] = []
@@ -57,10 +57,10 @@ class LinkMoves(PostRows):
         return [self.entry(each) for each in ready], [self.entry(each) for each in blocked]
 
     def block(self, number: int, reason: str) -> list[int]:
-        """Block a planned job, and all that take something from it; returns them. Part of a transaction."""
+        """Block a planned job and all jobs that depend on it, and return them. Part of a transaction."""
         self._move(number, State.BLOCKED, "error = ?", reason)
         blocked = [number]
-        for each in blocked:  # grows
+        for each in blocked:  # the list grows in the loop
             for taker in self.takers(each):
                 self._move(taker, State.BLOCKED, "error = ?", self.obstacle(taker) or reason)
                 blocked.append(taker)
@@ -68,6 +68,6 @@ class LinkMoves(PostRows):
 
     @transaction
     def choose(self, pattern: str | None, only: Sequence[int] | None = None) -> int | None:
-        """Send in this run all jobs, or only those that ``want`` names; how many are left for later."""
+        """Choose the jobs of this run: all, or those that ``want`` finds; return how many are left."""
         self._chosen = "1"
         return 0 if pattern is None and only is None else self.want(pattern or "*", only)

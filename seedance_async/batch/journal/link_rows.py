@@ -1,7 +1,7 @@
-"""The rows of links: what jobs take from other jobs, when they may be sent, and what stands in their way.
+"""The rows of links: which outputs jobs take from other jobs, when they may be sent, and what prevents it.
 
-A link names its source as people do, so it follows the name: whichever job has it now is the source. Part of
-``Store``; what changes something runs within a transaction of its.
+A link refers to its source by name: whichever job has the name now is the source. Part of ``Store``; methods
+that change rows run inside one of its transactions.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ class LinkRows(InputRows):
     has_links: bool = False
 
     def write_links(self, number: int, links: Collection[Link]) -> None:
-        """Put these links in the place of those that a job had."""
+        """Replace the links of a job."""
         self.file.write("DELETE FROM links WHERE job = ?", number)
         self.has_links = self.has_links or bool(links)
         for link in links:
@@ -52,7 +52,7 @@ class LinkRows(InputRows):
     # --- sending
 
     def _resolve(self, number: int) -> None:
-        """Put down which URL goes in the place of each link of a job that is about to be sent."""
+        """Store the URL that replaces each link of a job that is about to be sent."""
         for text, link, tasks in self._linked(number):
             task, url = link.task(tasks), link.url(tasks)
             if task is None or url is None:
@@ -62,7 +62,7 @@ class LinkRows(InputRows):
             )
 
     def _as_sent(self, number: int, body: bytes) -> bytes:
-        """A job's body with the URLs that went, or are about to go, in the place of its links and files."""
+        """Return a job's body in which its links and local files are replaced by their stored URLs."""
         return posts.resolved(self._resolved(number, body, "url"), self._file_urls(number))
 
     def _file_urls(self, number: int) -> dict[str, str]:
@@ -73,15 +73,16 @@ class LinkRows(InputRows):
         return known
 
     def _as_identified(self, number: int, body: bytes) -> bytes:
-        """What a job's key is derived from: its body with the link and the task of each URL in its place.
+        """Return the body that a job's key is derived from: each link is replaced by its text and task id.
 
-        The URL itself is another one at each poll, and that of a local file at each signing. A journal that
-        is put back asks for it anew, and must find the key under which the job was paid.
+        URLs are not used, because they change: those of outputs at each poll, those of local files at each
+        signing. An older copy of the journal that is restored must derive the key under which the job was
+        paid.
         """
         return self._resolved(number, body, "text || ' ' || task")
 
     def _resolved(self, number: int, body: bytes, value: str) -> bytes:
-        """A job's body with this of each link in its place; ``value`` is SQL, none of it from outside."""
+        """Return a job's body with each link replaced by ``value``, a trusted SQL expression."""
         found: dict[str, str | None] = dict(
             self.file.rows(f"SELECT text, {value} FROM links WHERE job = ?", number)
         )
@@ -91,7 +92,7 @@ class LinkRows(InputRows):
         return posts.resolved(body, known)
 
     def outdated_sources(self, numbers: Sequence[int], *, since: float) -> list[int]:
-        """Jobs that these have links to, and whose URLs the server gave before ``since``."""
+        """Return the sources of these planned jobs whose URLs were received before ``since``."""
         marks = ", ".join("?" * len(numbers))
         rows = self.file.rows(
             "SELECT DISTINCT edges.source FROM edges JOIN jobs ON jobs.number = edges.job "
@@ -102,16 +103,17 @@ class LinkRows(InputRows):
         )
         return [number for (number,) in rows]
 
-    # --- what a job is made for
+    # --- dependent jobs
 
     def production(self, numbers: Sequence[int], *, whole: bool = False) -> list[tuple[int, Tariff]]:
-        """What has to be made beside these jobs, so that they are not made in vain. Planned jobs only.
+        """Return the planned jobs, with tariffs, that these jobs need in addition to be of use.
 
-        That is the first of the jobs that are made of them and that nothing is made of, with all it takes.
+        These are the first job that depends on them and on which no other job depends, and its direct and
+        indirect sources.
 
         Args:
-            numbers: of the jobs.
-            whole: give these, too.
+            numbers: the jobs.
+            whole: include these jobs in the result.
         """
         takers = self._reached(numbers, "source", "job")
         last = min((job for job in takers if not takers[job]), default=None)
@@ -123,7 +125,7 @@ class LinkRows(InputRows):
         return [(number, self.tariff(tariff)) for number, tariff in rows]
 
     def begun(self) -> list[int]:
-        """The planned jobs that take something from a job that is paid."""
+        """Return the planned jobs that have a link to a job that was sent."""
         rows = self.file.rows(
             "SELECT DISTINCT edges.job FROM edges JOIN jobs ON jobs.number = edges.job "
             "JOIN jobs AS source ON source.number = edges.source "
@@ -133,10 +135,10 @@ class LinkRows(InputRows):
         return [job for (job,) in rows]
 
     def path_after(self, numbers: Sequence[int]) -> tuple[Kind, ...]:
-        """The kinds of the longest line of planned jobs that wait for these, one after the other."""
+        """Return the kinds of the longest chain of planned jobs that depend on these, in order."""
         takers = self._reached(numbers, "source", "job")
         paths: dict[int, tuple[int, ...]] = {}
-        for job in TopologicalSorter(takers).static_order():  # what nothing is made of comes first
+        for job in TopologicalSorter(takers).static_order():  # the ends of chains come first
             after = max((paths[taker] for taker in takers[job]), key=len, default=())
             paths[job] = after if job in numbers else (job, *after)
         longest = max((paths[number] for number in numbers), key=len)
@@ -144,7 +146,10 @@ class LinkRows(InputRows):
         return tuple(self.tariff(row[0]).kind for row in rows if row is not None)
 
     def _reached(self, numbers: Sequence[int], here: str, there: str) -> dict[int, set[int]]:
-        """The jobs reached from these over edges to planned jobs, each with those that it leads to."""
+        """Return the graph of planned jobs that these lead to: for each job, the next ones.
+
+        ``here`` and ``there`` are the columns of ``edges`` that give the direction.
+        """
         marks = ", ".join("?" * len(numbers))
         steps = (
             f"reached JOIN edges ON edges.{here} = reached.number "
@@ -165,7 +170,7 @@ class LinkRows(InputRows):
     # --- waiting
 
     def obstacle(self, number: int) -> str | None:
-        """Why a job cannot be sent in this run; None if it can be, now or when its sources are done."""
+        """Return why a job cannot be sent in this run; None if it can, now or once its sources are done."""
         query = (
             "SELECT links.text, source.name, source.state, source.tasks FROM links "
             "LEFT JOIN jobs AS source ON source.fold = links.source WHERE links.job = ?"
@@ -179,7 +184,7 @@ class LinkRows(InputRows):
         return None
 
     def takers(self, number: int) -> list[int]:
-        """The planned jobs that have a link to this one."""
+        """Return the planned jobs that have a link to this one."""
         rows = self.file.rows(
             "SELECT job FROM edges JOIN jobs ON jobs.number = job "
             "WHERE source = ? AND listed = 1 AND state = ?",
@@ -189,7 +194,7 @@ class LinkRows(InputRows):
         return [job for (job,) in rows]
 
     def waiting(self) -> list[int]:
-        """The planned jobs that have links."""
+        """Return the planned jobs that have links."""
         rows = self.file.rows(
             "SELECT DISTINCT job FROM links JOIN jobs ON jobs.number = links.job WHERE state = ?",
             State.PLANNED,
@@ -197,19 +202,19 @@ class LinkRows(InputRows):
         return [job for (job,) in rows]
 
     def is_ready(self, number: int) -> bool:
-        """Whether a job is chosen for this run, and every job that it takes something from has an output."""
+        """Whether a job is chosen for this run, and each of its sources has an output."""
         such = f"number = ? AND {self._chosen} AND {READY}"
         return self.file.row(f"SELECT 1 FROM jobs WHERE {such}", number) is not None
 
     def want(self, pattern: str, only: Sequence[int] | None = None) -> int | None:
-        """Send in this run only jobs whose names match this pattern, and what they take.
+        """Choose for this run only the jobs whose names match a pattern, and their sources.
 
         Args:
-            pattern: of a name, with ``*``, ``?`` and ``[…]``.
-            only: numbers of the jobs among which such names are looked for; None for all.
+            pattern: a pattern of names, with ``*``, ``?`` and ``[…]``.
+            only: numbers of the jobs to search; None for all.
 
         Returns:
-            How many jobs are left for a later run; None, and all are chosen, if no name matches it.
+            The number of jobs left for a later run; None if no name matches (then the choice is unchanged).
         """
         self.file.write("DROP TABLE IF EXISTS temp.wanted")
         self.file.write("CREATE TEMP TABLE wanted (number INTEGER PRIMARY KEY)")
@@ -231,7 +236,7 @@ class LinkRows(InputRows):
         return int(row[0]) if row else 0
 
     def _linked(self, number: int) -> Iterator[tuple[str, Link, tuple[Task, ...]]]:
-        """Every link of a job, with the tasks of its source."""
+        """Yield every link of a job, with the tasks of its source."""
         query = (
             "SELECT links.text, source.name, source.tasks FROM links "
             "LEFT JOIN jobs AS source ON source.fold = links.source WHERE links.job = ?"
@@ -241,10 +246,10 @@ class LinkRows(InputRows):
 
 
 def link_of(text: str) -> Link:
-    """The link of a row.
+    """Return the link of a row.
 
     Raises:
-        JournalError: it is none.
+        JournalError: the text is not a link.
     """
     link = parse_link(text)
     if link is None:
@@ -259,4 +264,4 @@ _WITHOUT_OUTPUT: Final[Mapping[str | None, str]] = {
     State.UNCERTAIN: "is uncertain",
     State.BLOCKED: "is blocked",
 }
-"""By state of a source, why its links lead to nothing in this run."""
+"""By state of a source, why it gives no output in this run."""

@@ -1,14 +1,14 @@
-"""Messages for lines of a manifest that have the same name, or would have the same result. Pure."""
+"""The messages for two lines of a manifest with the same name or the same result. Pure."""
 
 from __future__ import annotations
 
 
 class ResultTakenError(Exception):
-    """Another line of the manifest stands already for the one result that a line asks for; says which."""
+    """The result that a line asks for belongs to another line of the manifest, which the message names."""
 
 
 def used_twice(name: str, other: str, where: str) -> str:
-    """Why a line cannot have a name that another line has."""
+    """Return the message for a line whose name another line has."""
     if name == other:
         same = f"{name!r:.80} is the name of the job at {where} too"
     else:
@@ -17,8 +17,8 @@ def used_twice(name: str, other: str, where: str) -> str:
 
 
 def same_result(name: str, other: str, where: str) -> str:
-    """Why a line cannot have a name that another one's job had when it was made."""
+    """Return the message for a line whose name and request are those that another line's job had before."""
     return (
-        f"{name!r:.80} is what {other!r:.80}, at {where}, was called before, and both ask for the same: one "
-        "result is there for them. Leave one out, or give it a name that is new, and it is made for itself"
+        f"{name!r:.80} is the former name of {other!r:.80}, at {where}, and both ask for the same: there is "
+        "only one result for them. Leave one out, or give it a new name, and it is made separately"
     )

@@ -1,13 +1,13 @@
-"""The opening of a journal: who may open it, and what the file must be.
+"""The opening and closing of a journal: its lock, its settings, and the checks of the file.
 
-One process, one connection. The connection keeps SQLite's exclusive lock from the beginning to the end, so a
-second runner is refused at once, and the kernel lifts the lock however the first one ends. With that lock
-there is no shared memory file, and neither of SQLite's troubles with several writers of one write-ahead log
-can occur. The holder's process id stands beside the journal, for the message only.
+One process uses the journal, with one connection. The connection holds SQLite's exclusive lock until it is
+closed, so a second runner is refused at once, and the kernel releases the lock however the first one ends.
+With this lock SQLite needs no shared memory file, and has no concurrent writers of the write-ahead log. The
+process id of the lock's holder is stored in a file next to the journal, only for the error message.
 
-Write-ahead log and ``synchronous=FULL``: a commit is on the disk when it returns. (With NORMAL, measured by
-simulated power cuts, all of the last fifty were lost.) The file is made readable for its owner alone, before
-SQLite opens it, because the log takes its mode from it: prompts and signed URLs stand in it.
+With a write-ahead log and ``synchronous=FULL``, a commit is on disk when it returns. (With NORMAL, simulated
+power cuts lost all of the last fifty commits.) The file contains prompts and signed URLs. It is created with
+access for its owner only, before SQLite opens it: the log gets the same permissions.
 """
 
 from __future__ import annotations
@@ -51,23 +51,23 @@ log: Log = Log(__name__)
 CACHE_KIB: Final = 16_384
 CHECKPOINT_PAGES: Final = 4_000
 UNPUBLISHED: Final = APPLICATION_ID - 1
-"""The mark of journals that versions before the first published one wrote."""
+"""The application id of journals that unpublished versions wrote."""
 
 
 class Cursor(Protocol):
-    """What is used of a cursor."""
+    """The methods of a database cursor that are used here."""
 
     def fetchone(self) -> Any:  # noqa: ANN401 - a row of whatever was selected
-        """The next row, or None."""
+        """Return the next row, or None."""
         ...
 
     def fetchall(self) -> list[Any]:
-        """All rows that are left."""
+        """Return all remaining rows."""
         ...
 
 
 class Connection(Protocol):
-    """What is used of a connection; the standard library's is one, and the power-cut test brings another."""
+    """The methods of a database connection that are used; a power-cut test has its own implementation."""
 
     def execute(self, sql: str, parameters: Sequence[object] = ..., /) -> Cursor:
         """Run one statement."""
@@ -78,21 +78,21 @@ class Connection(Protocol):
         ...
 
     def close(self) -> None:
-        """Let go of the file."""
+        """Close the file."""
         ...
 
 
 def open_file(directory: Path) -> Connection:
-    """Open the journal of a batch directory, making both if missing.
+    """Open the journal of a batch directory, creating both if missing.
 
     Raises:
-        JournalError: in use by another process, damaged, foreign, or from a newer version.
+        JournalError: it is in use by another process, damaged, not a journal, or of a newer version.
     """
     directory.mkdir(parents=True, exist_ok=True)
     path = directory / JOURNAL
     _check_other_machines(directory)
     remains.check_nothing_is_left(directory)
-    _own(path)
+    _create_private(path)
     inode = path.stat().st_ino
     has_log = remains.has_log(directory)
     if (directory / HOLDER).exists() and path.stat().st_size > 0 and not has_log:
@@ -120,7 +120,7 @@ def open_file(directory: Path) -> Connection:
 
 
 def prepare(connection: Connection) -> None:
-    """Take the lock, see that the file is a journal of ours, and make its tables if it is empty."""
+    """Take the lock, check that the file is a journal, and create its tables if it is empty."""
     connection.execute("PRAGMA locking_mode = EXCLUSIVE")
     for setting in (
         "synchronous = FULL",
@@ -130,8 +130,7 @@ def prepare(connection: Connection) -> None:
     ):
         connection.execute(f"PRAGMA {setting}").fetchall()
     if _recognise(connection) is None:
-        # Without a log yet: what the batch is stands in the file itself, synced, before anything refers to
-        # it.
+        # Before there is a write-ahead log: so the nonce is in the file itself, with fsync, before any use.
         connection.execute("BEGIN IMMEDIATE")
         make_tables(connection)
         connection.execute("COMMIT")
@@ -145,10 +144,10 @@ def prepare(connection: Connection) -> None:
 
 
 def check(connection: Connection) -> None:
-    """See that every page and every cell is sound, and that no row contradicts another.
+    """Check every page, every cell's constraint, and the consistency of rows with one another.
 
     Raises:
-        JournalError: says what is damaged, and where.
+        JournalError: names what is damaged, and where.
     """
     (verdict,) = connection.execute("PRAGMA quick_check(1)").fetchone()
     if verdict != "ok":
@@ -162,18 +161,18 @@ def check(connection: Connection) -> None:
 
 
 def close(connection: Connection, directory: Path) -> None:
-    """Close the journal: everything into the one file, and nobody named as its holder."""
-    with suppress(sqlite3.Error):  # what the log holds is read from there the next time
+    """Close the journal: copy the log into the file, and delete the holder's process id."""
+    with suppress(sqlite3.Error):  # if it fails, the next run reads the log
         connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
     connection.close()
     (directory / HOLDER).unlink(missing_ok=True)
 
 
 def discard(connection: Connection, directory: Path) -> None:
-    """Take a journal away that was made for nothing, and close it.
+    """Delete a journal that was created but not used, and close it.
 
-    It is deleted before its lock is let go: nobody can begin to work in it any more. The log goes first under
-    the lock, or closing would delete by its name that of a journal which somebody else has made since.
+    It is deleted while its lock is held, so that no other process can begin to use it. The log is deleted
+    first, also under the lock: otherwise closing could delete the log of a new journal of the same name.
     """
     with suppress(sqlite3.Error, OSError):
         (mode,) = connection.execute("PRAGMA journal_mode = DELETE").fetchone()
@@ -184,10 +183,10 @@ def discard(connection: Connection, directory: Path) -> None:
 
 
 def _check_same_file(path: Path, inode: int) -> None:
-    """See that the file whose lock was taken is the one that the path leads to.
+    """Check that the path still leads to the file that is locked.
 
     Raises:
-        JournalError: it was deleted while it was opened; what would be recorded in it would be lost.
+        JournalError: the file was deleted while it was being opened; anything written to it would be lost.
     """
     try:
         if path.stat().st_ino == inode:
@@ -198,10 +197,10 @@ def _check_same_file(path: Path, inode: int) -> None:
 
 
 def _check_other_machines(directory: Path) -> None:
-    """Where the lock may be this machine's own, the name of the holder has to do.
+    """Check the holder's name on network file systems, whose locks other machines may not see.
 
     Raises:
-        JournalError: a runner on another machine has not ended in good order, or not ended.
+        JournalError: a runner on another machine is running, or has died.
     """
     kind = shared_file_system(directory, MOUNTS)
     if kind is None:
@@ -220,28 +219,28 @@ def _check_other_machines(directory: Path) -> None:
 
 
 def _check_no_run_is_open(connection: Connection, path: Path) -> None:
-    """See that no run was under way when the log was lost, for what it sent is on record there only.
+    """Check that no run was under way when the log was lost: only the log has what that run sent.
 
     Raises:
-        JournalError: there was one.
+        JournalError: there was such a run.
     """
     row = connection.execute("SELECT value FROM meta WHERE name = ?", (OPEN_RUN,)).fetchone()
     if row is not None and row[0]:
         raise JournalError(
             f"{path.with_name(LOG)} is missing, and a run of this batch has not ended: what it sent and paid "
-            f"is recorded there only, so nothing is sent. Put the file back beside {JOURNAL}; if it is lost, "
-            "look for the jobs among the account's tasks, and begin elsewhere with those that are not there"
+            f"is recorded there only, so nothing is sent. Put the file back next to {JOURNAL}; if it is "
+            "lost, look for the jobs among the account's tasks, and run only the missing ones elsewhere"
         )
 
 
 def _knows(connection: Connection, key: str) -> bool:
-    """Whether something was sent under a key."""
+    """Whether a POST was sent under a key."""
     query = "SELECT 1 FROM posts WHERE key = ? AND state <> 'planned'"
     return connection.execute(query, (key,)).fetchone() is not None
 
 
 def _sync(directory: Path) -> None:
-    """Make the names in a directory last; where it cannot be opened, as on Windows, the system sees to it."""
+    """Call fsync on a directory, so that its entries survive a power cut; not possible on Windows."""
     with suppress(OSError):
         handle = os.open(directory, os.O_RDONLY)
         try:
@@ -250,11 +249,10 @@ def _sync(directory: Path) -> None:
             os.close(handle)
 
 
-def _own(path: Path) -> None:
-    """Make the file for the owner's eyes only, or mend its mode.
+def _create_private(path: Path) -> None:
+    """Create the file with access for its owner only, or correct its permissions.
 
-    A file that exists is not opened here: closing it again would drop the locks that SQLite holds on it for
-    the whole process.
+    An existing file is not opened here: closing it would release SQLite's locks on it in this process.
     """
     try:
         os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_RDWR, 0o600))
@@ -269,10 +267,10 @@ def _own(path: Path) -> None:
 
 
 def _recognise(connection: Connection) -> int | None:
-    """The version of a journal; None for an empty file.
+    """Return the version of a journal; None for an empty file.
 
     Raises:
-        JournalError: it is neither, or of a version to come.
+        JournalError: it is another kind of file, or of an unpublished or newer version.
     """
     (application,) = connection.execute("PRAGMA application_id").fetchone()
     (version,) = connection.execute("PRAGMA user_version").fetchone()
@@ -292,9 +290,9 @@ def _recognise(connection: Connection) -> int | None:
 
 
 def _temp_store() -> str:
-    """Where what exceeds a query's cache goes: into a file, or into memory where SQLite has no place for one.
+    """Return SQLite's ``temp_store``: ``FILE``, or ``MEMORY`` if no directory for temporary files has space.
 
-    A read-only container may have no directory for temporary files, or a very small one.
+    A read-only container may have no such directory, or a very small one.
     """
     if os.name != "posix":
         return "FILE"
@@ -307,9 +305,9 @@ def _temp_store() -> str:
 
 
 def make_tables(connection: Connection) -> None:
-    """Make an empty file a journal, with a nonce of its own."""
+    """Create the tables of a journal in an empty file, with a new nonce."""
     _execute_all(connection, TABLES + ADDITIONS)
-    # The nonce is on the disk before any key can be made of it.
+    # The nonce is on disk before any key is derived from it.
     facts = {"nonce": secrets.token_bytes(NONCE_BYTES), "run": 0, "credits_used": 0, "credits_refunded": 0}
     connection.executemany("INSERT INTO meta VALUES (?, ?)", facts.items())
     connection.execute(f"PRAGMA application_id = {APPLICATION_ID}")
@@ -318,7 +316,7 @@ def make_tables(connection: Connection) -> None:
 
 def _execute_all(connection: Connection, statements: str) -> None:
     statement = ""
-    for part in statements.split(";")[:-1]:  # but a trigger has statements within
+    for part in statements.split(";")[:-1]:  # a trigger contains semicolons itself
         statement += f"{part};"
         if sqlite3.complete_statement(statement):
             connection.execute(statement)
@@ -341,7 +339,7 @@ _ROW_NAMES: Final = {
 
 
 def _broken_cell(connection: Connection) -> JournalError | None:
-    """Which cell it is that a constraint forbids: SQLite names the table only."""
+    """Return the error for a cell that violates its constraint: SQLite itself names only the table."""
     for table, checks in CHECKS.items():
         row_name = _ROW_NAMES.get(table, "id, id")
         for column, constraint in checks.items():
@@ -369,7 +367,7 @@ def _refusal(problem: sqlite3.Error, directory: Path) -> JournalError:
 
 
 def not_permitted(directory: Path) -> str | None:
-    """Why this user may not work in a batch directory; None if nothing forbids it."""
+    """Return why this user has no access to the files of a batch directory; None if it has."""
     files = (JOURNAL, LOG, f"{JOURNAL}-journal", HOLDER, RESERVE)
     return refusal((directory, *(directory / name for name in files)))
 

@@ -1,7 +1,7 @@
-"""Why files of a batch cannot be used by this user, and how they can be; none of that is damage.
+"""The message for batch files that this user has no permission to use, with its remedy.
 
-A batch that was run with ``sudo``, or by somebody else, is whole. Whoever took it for damaged would delete
-the record of what is paid, and pay again.
+The files of a batch that was run with ``sudo`` or by another user are not damaged. A user who believed so
+might delete the record of what is paid, and pay again.
 
 Blocking.
 """
@@ -22,10 +22,10 @@ KEEP: Final = (
 
 
 def refusal(paths: Iterable[Path]) -> str | None:
-    """Which of these files this user may not read and write, why, and what to do; None if there is none.
+    """Return a message for the first file that this user may not read and write; None if there is none.
 
     Args:
-        paths: of a batch, its directory first; those that do not exist are passed over.
+        paths: the batch directory, then its files; files that do not exist are skipped.
     """
     directory, *files = paths
     for path in (directory, *files):
@@ -55,7 +55,7 @@ def _own_id() -> int:
 
 
 def _user(number: int) -> str:
-    """The name of a user, else the number."""
+    """Return the name of a user, or the number if there is no name."""
     try:
         import pwd  # noqa: PLC0415 - Windows has none
 

@@ -1,16 +1,16 @@
-"""The planning of a manifest's jobs, matched with what earlier runs left behind.
+"""The planning of a manifest's jobs, and their matching with the jobs of earlier runs.
 
-A job is recognised by its name. With the same request it is the same job and keeps its state; with another
-it is *edited*: what was never charged is simply replaced, what was sent stays under ``…-before-edit`` and is
-collected, and the name is planned anew. A job without a name is recognised by its request alone, so that a
-line put in at the top does not turn every following job into another one and pay for it again; see
-``unnamed_jobs`` for what it is called.
+A job is recognised by its name. With the same request it is the same job and keeps its state. With another
+request it is *edited*: if it was never charged, it is replaced; if it was sent, the sent job is kept under
+``…-before-edit`` and its result is collected, and a new job is planned under the name. A job without a name
+is recognised by its request only: otherwise a line inserted at the top would change the names of all
+following jobs, and they would be paid again. See ``unnamed_jobs`` for their names.
 
-What the manifest no longer lists is forgotten if it was never sent, else kept; and a new job that asks for
-the same takes it over, see ``adoption``.
+A job that the manifest no longer lists is deleted if it was never sent, and kept otherwise; a new job with
+the same request adopts it, see ``adoption``.
 
-A million lines must not cost memory. That no name comes twice is asked of the file's own index; which
-earlier jobs are still listed is kept in a temporary table.
+Memory use does not grow with the manifest: the file's unique index detects names that are used twice, and a
+temporary table has the jobs that are still listed.
 """
 
 from __future__ import annotations
@@ -46,11 +46,11 @@ _INSERT: Final = (
     "VALUES (?, ?, ?, 1, ?, ?, ?, ?, ?, ?, 'planned', 0)"
 )
 
-_PLACE_ANEW: Final = (
+_UPDATE_LINES: Final = (
     "UPDATE jobs SET line = listed.line FROM temp.listed AS listed "
     "WHERE listed.number = jobs.number AND listed.line IS NOT jobs.line AND listed.line IS NOT NULL"
 )
-"""Lines may stand elsewhere in the manifest than they did."""
+"""Updates the line numbers of jobs that have moved in the manifest."""
 
 _KEEP_ORDERED: Final = (
     "INSERT OR IGNORE INTO temp.listed SELECT further.number, further.line FROM older "
@@ -58,21 +58,21 @@ _KEEP_ORDERED: Final = (
     "JOIN temp.listed AS listed ON listed.number = newest.number "
     "WHERE older.ordered = 1 AND further.digest = newest.digest"
 )
-"""Further takes that are still to be made are wanted as long as their job is, and asks for the same."""
+"""Keeps ordered takes that are not made yet listed, as long as their job is listed with the same request."""
 
 _NO_OLDER_RESULTS: Final = "DELETE FROM older WHERE number IN (SELECT number FROM temp.listed)"
-"""What stands in the manifest by itself is a job of its own, whatever it was before."""
+"""A job that the manifest lists is no longer an older result of another job."""
 
 PAGE: Final = 500
 
 
 @frozen
 class Taken:
-    """What became of some drafts.
+    """The result of planning some drafts.
 
     Attributes:
-        numbers: of the jobs they stand for.
-        problems: of the drafts that stand for none.
+        numbers: the numbers of their jobs.
+        problems: the problems of drafts that did not become jobs.
     """
 
     numbers: list[int] = field(factory=list[int])
@@ -80,22 +80,23 @@ class Taken:
 
 
 class Planner:
-    """One reading of a manifest into a journal. Made and used in the journal's thread.
+    """One reading of a manifest into a journal. To be created and used in the journal's thread.
 
     Args:
-        store: of the journal.
-        whole: nothing of it is to be on record before it is finished. Else each handful is, as it comes.
-        adopts: whether new jobs take over the results of jobs that are gone; only of a whole manifest.
+        store: the journal's store.
+        whole: store everything in one transaction, when the manifest is finished. Otherwise each call of
+            ``take`` is a transaction.
+        adopts: whether new jobs adopt the results of removed jobs; has an effect only with ``whole``.
 
     Attributes:
-        adopted: the jobs that were taken over, once the manifest is finished.
+        adopted: the adopted jobs, once the manifest is finished.
     """
 
     def __init__(self, store: Store, *, whole: bool, adopts: bool = True) -> None:
         self._store = store
         self._file = store.file
         self._fresh = store.file.row("SELECT 1 FROM jobs LIMIT 1") is None
-        self._see_that_all_are_recognised()
+        self._check_names_and_digests()
         self._whole = whole
         self._adopts = whole and adopts and not self._fresh
         self.adopted: list[Adopted] = []
@@ -116,61 +117,61 @@ class Planner:
         self._file.write("CREATE TEMP TABLE edited (number INTEGER PRIMARY KEY, name TEXT, fold TEXT)")
 
     def take(self, drafts: Sequence[Draft | Broken]) -> Taken:
-        """Plan a handful of jobs, in the order of their lines; a name is used once, also by a broken line."""
+        """Plan some jobs, in the order of their lines. A name may be used once, also by an invalid line."""
         try:
             return self._file.transaction(lambda: self._take(drafts))
         except BaseException:
-            self._store.recall()
+            self._store.reload()
             raise
 
     def take_finals(self, drafts: Sequence[Draft]) -> Taken:
-        """Plan finals of kept takes, once all jobs of the manifest are taken."""
-        self._file.transaction(self._part_finals)
+        """Plan finals of kept takes, after all jobs of the manifest."""
+        self._file.transaction(self._forget_listed_finals)
         self._has_finals = True
         return self.take(drafts)
 
     def link_problems(self, assets: Mapping[str, str] | None = None) -> list[LineProblem]:
-        """What is wrong with the links, once all jobs are taken.
+        """Return the problems of links; to be called after all jobs were planned.
 
         Args:
-            assets: what each asset of the manifest stands for.
+            assets: the value of each asset of the manifest.
         """
         listed = "1" if self._fresh else "number IN (SELECT number FROM temp.listed)"
-        beside = link_checks.Beside(self._broken, assets or {})
-        return list(link_checks.problems(self._store, checked=listed, there=listed, beside=beside))
+        others = link_checks.OtherNames(self._broken, assets or {})
+        return list(link_checks.problems(self._store, checked=listed, there=listed, others=others))
 
     def input_problems(self, gone: Mapping[str, str], *, has_store: bool) -> list[LineProblem]:
-        """What keeps local files of jobs that are to be sent from it, once all jobs are taken.
+        """Return why local files cannot be sent; to be called after all jobs were planned.
 
         Args:
-            gone: by path, why files cannot be read that earlier runs knew.
-            has_store: whether there is a place where files become URLs.
+            gone: by path, why a file that earlier runs read cannot be read now.
+            has_store: whether a media store is configured.
         """
         return list(input_checks.problems(self._store, gone, has_store=has_store, fresh=self._fresh))
 
     def finish(self, *, manifest: str) -> Changes:
-        """The manifest is read to its end: forget what it no longer lists.
+        """Finish the reading: handle jobs that the manifest no longer lists, and return all changes.
 
         Args:
-            manifest: what its bytes are recognised by when it comes again unchanged.
+            manifest: fingerprint of the manifest's bytes, to recognise it unchanged in the next run.
         """
         try:
             changes = self._file.transaction(lambda: self._finish(manifest))
             self._file.end(keep=True)
         finally:
-            self._store.recall()
+            self._store.reload()
         return changes
 
     def abandon(self) -> None:
-        """The reading has ended before its end: where it was to be whole, nothing of it stays."""
+        """End the reading early; with ``whole``, nothing of it is stored."""
         self._file.end(keep=False)
-        self._store.recall()
+        self._store.reload()
 
-    def _see_that_all_are_recognised(self) -> None:
-        """A job whose name or request is not found any more would be taken for a new one, and paid again.
+    def _check_names_and_digests(self) -> None:
+        """Check that names and digests are intact: otherwise a job would count as new, and be paid again.
 
         Raises:
-            JournalError: there is one, by damage.
+            JournalError: one is damaged.
         """
         last = 0
         columns = "number, name, fold, unnamed, path, body, digest"
@@ -184,27 +185,27 @@ class Planner:
                     raise damage(f"the request of job {number} ({name!r:.80})")
             last = rows[-1][0]
 
-    def _part_finals(self) -> None:
-        """What the manifest asks for by itself is nobody's final, also if it was made as one."""
+    def _forget_listed_finals(self) -> None:
+        """Forget which finals the manifest lists: a listed job is not a final, even if it was made as one."""
         self._file.write("DELETE FROM finals WHERE number IN (SELECT number FROM temp.listed)")
 
     def _take(self, drafts: Sequence[Draft | Broken]) -> Taken:
         sound = [draft for draft in drafts if isinstance(draft, Draft)]
-        linked = not self._whole and any(draft.links for draft in sound)  # else all is checked at the end
+        linked = not self._whole and any(draft.links for draft in sound)  # with whole, checked at the end
         if self._fresh and not self._broken and len(sound) == len(drafts) and not linked:
             self._file.write("SAVEPOINT chunk")
             try:
                 return self._insert_all(sound)
-            except sqlite3.IntegrityError:  # a name comes twice: find out which
+            except sqlite3.IntegrityError:  # a name is used twice: find out which
                 self._file.write("ROLLBACK TO chunk")
-                self._store.recall()
+                self._store.reload()
         return self._take_linked(drafts) if linked else self._take_each(drafts)
 
     def _take_linked(self, drafts: Sequence[Draft | Broken]) -> Taken:
-        """Take jobs of a program one by one: what they link to has to be on record before them.
+        """Plan linked jobs of a program one by one: each job must come after the sources of its links.
 
         Raises:
-            ManifestError: it is not, or a job makes no such output; none of them stays on record.
+            ManifestError: a source is missing, or does not make the output; none of the jobs is stored.
         """
         problems: list[LineProblem] = []
         taken = Taken()
@@ -238,7 +239,7 @@ class Planner:
         return f"line {line}" if self._whole else place_of(line)
 
     def _namesake(self, name: str) -> tuple[int, str] | None:
-        """The line of this reading that has a name already, and how it writes it."""
+        """Return the line of this reading that has the same name, and its spelling; None if there is none."""
         if (broken := self._broken.get(name)) is not None:
             return broken.line, str(broken.name)
         row = self._file.row("SELECT number, line, name FROM jobs WHERE fold = ?", fold(name))
@@ -284,14 +285,14 @@ class Planner:
                 "AND number NOT IN (SELECT number FROM temp.listed) ORDER BY number LIMIT 1",
                 draft.digest,
             )
-        row, name = row or self._unnamed_in_its_place(draft), _name(draft)
+        row, name = row or self._unnamed_at_same_place(draft), _name(draft)
         number = self._insert(draft, self._store.free_name(name)) if row is None else self._keep(*row)
         if self._whole and not self._fresh:
             unnamed_jobs.note(self._store, number, name)
         return number
 
-    def _unnamed_in_its_place(self, draft: Draft) -> Row | None:
-        """The job of the same place, if it asks for the same in the words of an earlier version."""
+    def _unnamed_at_same_place(self, draft: Draft) -> Row | None:
+        """Return the job of the same place if an earlier version serialised the same request differently."""
         row = self._file.row(
             "SELECT number, listed, line, path, body FROM jobs WHERE unnamed = 1 AND fold = ?", _name(draft)
         )
@@ -322,10 +323,10 @@ class Planner:
         return self._insert(draft, name, new=False)
 
     def _by_history(self, name: str, draft: Draft) -> int | None:
-        """The newest job that once had this name and asks for this, whatever it is called: it may be paid.
+        """Return the newest job that once had this name and has this request; it may be paid.
 
         Raises:
-            ResultTakenError: another line stands for it.
+            ResultTakenError: it belongs to another line.
         """
         row = self._file.row(
             "SELECT number, name, line FROM former_names JOIN jobs USING (number) "
@@ -348,13 +349,13 @@ class Planner:
             self._file.write("INSERT OR IGNORE INTO temp.edited VALUES (?, ?, ?)", number, name, fold(name))
 
     def _take_back(self, number: int, name: str, draft: Draft) -> int:
-        """Give a job a name again that it had."""
+        """Give a job a name that it had before."""
         self._store.rename(number, name, at_once=True)
         self._file.write("UPDATE jobs SET listed = 1, line = ? WHERE number = ?", draft.line, number)
         return number
 
     def _listed_at(self, number: int, line: int) -> int | None:
-        """The line of this reading at which a job was listed already."""
+        """Return the line of this reading that lists a job; None if none does yet."""
         if self._fresh:
             return line
         row = self._file.row("SELECT line FROM temp.listed WHERE number = ?", number)
@@ -366,7 +367,7 @@ class Planner:
         return number
 
     def _replace(self, number: int, draft: Draft) -> int:
-        """Put another request in the place of one that was never charged."""
+        """Replace the request of a job that was never charged."""
         self._file.write(
             "UPDATE jobs SET listed = 1, line = ?, take = ?, tariff = ?, path = ?, body = ?, digest = ?, "
             "state = 'planned', post = NULL, place = NULL, ended_at = NULL, error = NULL WHERE number = ?",
@@ -381,7 +382,7 @@ class Planner:
         self._file.write(_INSERT, *self._row(draft, name))
         self._added += new
         number = self._last_number()
-        if self._adopts:  # not told by its number: that of a job which was deleted is given once more
+        if self._adopts:  # the number alone does not show it: SQLite reuses those of deleted jobs
             self._file.write("INSERT INTO temp.added VALUES (?)", number)
         if draft.links:
             self._store.write_links(number, draft.links)
@@ -404,13 +405,13 @@ class Planner:
         removed = 0
         if not self._fresh:
             if self._adopts:
-                self.adopted, parted = adopt(self._store)
-                self._edited += parted
+                self.adopted, set_aside = adopt(self._store)
+                self._edited += set_aside
             self._file.write(_NO_OLDER_RESULTS)
             if not self._has_finals:
-                self._part_finals()
+                self._forget_listed_finals()
             self._file.write(_KEEP_ORDERED)
-            self._file.write(_PLACE_ANEW)
+            self._file.write(_UPDATE_LINES)
             unlisted = "number NOT IN (SELECT number FROM temp.listed)"
             row = self._file.row(f"SELECT count(*) FROM jobs WHERE listed = 1 AND {unlisted}")
             removed = row[0] if row else 0
@@ -441,19 +442,19 @@ def _as_broken(draft: Draft | Broken) -> Broken:
 
 
 def _same_request(path: str, body: bytes, draft: Draft) -> bool:
-    """Whether a stored request is the draft's, written down by a version that wrote it otherwise.
+    """Whether a stored request equals the draft's, although another version serialised it differently.
 
-    Without this an update of the package would turn every job into an edited one, to be paid again.
+    Without this, an update of the package could make every job count as edited, and be paid again.
     """
     if path != draft.path:
         return False
     fields = wire.loads(body)
     try:
         marked = with_marks(dict(fields))  # type: ignore[call-overload]  # our own object
-        written_anew = wire.encode(wire.build(draft.tariff.kind.model or "", marked))
-    except ValueError:  # a rule has changed since
+        serialised = wire.encode(wire.build(draft.tariff.kind.model or "", marked))
+    except ValueError:  # the validation rules have changed since
         return False
-    return written_anew == draft.body
+    return serialised == draft.body
 
 
 def _name(draft: Draft) -> str:

@@ -1,6 +1,6 @@
-"""The rows of POSTs: making one for planned jobs, finding the one that serves a job, and closing it.
+"""The rows of POSTs: creating one for planned jobs, finding the one that serves a job, and closing it.
 
-Part of ``Store``; everything here runs within a transaction of its.
+Part of ``Store``; everything here runs inside one of its transactions.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Final
 from seedance_async import posts, wire
 from seedance_async.batch import keys
 from seedance_async.batch.journal.link_rows import LinkRows
-from seedance_async.batch.journal.records import BESIDE, damage
+from seedance_async.batch.journal.records import EXTRA, damage
 from seedance_async.batch.journal.schema import MAX_NUMBER
 from seedance_async.batch.states import MOVES, State
 from seedance_async.errors import JournalError
@@ -26,14 +26,14 @@ if TYPE_CHECKING:
 
 
 class PostRows(LinkRows):
-    """The posts of one batch, and the moves of the jobs they serve.
+    """The posts of one batch, and the state changes of the jobs they serve.
 
     Attributes:
-        counts: how many jobs of the manifest stand in each state.
-        others: how many others do: older and further takes of them, and jobs that are gone from it.
-        credits_used: charged so far, by all runs.
-        credits_refunded: given back so far, by all runs.
-        credits_doubted: perhaps charged, under keys that were given up by ``--resubmit-uncertain``.
+        counts: number of the manifest's jobs in each state.
+        others: number of other jobs in each state: other takes, and jobs removed from the manifest.
+        credits_used: charged so far, in all runs.
+        credits_refunded: refunded so far, in all runs.
+        credits_doubted: possibly charged under keys that ``--resubmit-uncertain`` gave up.
     """
 
     def __init__(self, file: File) -> None:
@@ -45,10 +45,10 @@ class PostRows(LinkRows):
         self.credits_used: float = 0.0
         self.credits_refunded: float = 0.0
         self.credits_doubted: float = 0.0
-        self.recall()
+        self.reload()
 
-    def recall(self) -> None:
-        """Read anew what is kept in memory."""
+    def reload(self) -> None:
+        """Read the values that are kept in memory from the file again."""
         facts: dict[str, object] = dict(self.file.rows("SELECT name, value FROM meta"))
         self._nonce = _nonce(facts.get("nonce"))
         self.run: int = int(_amount("run", facts.get("run")))
@@ -65,18 +65,18 @@ class PostRows(LinkRows):
         return Counter({State(state): jobs for state, jobs in self.file.rows(query)})
 
     def recount(self, number: int, before: State, after: State) -> None:
-        """Keep the counts as the file has them: a job has gone from one state to another."""
-        is_job = self.file.row(f"SELECT 1 FROM jobs WHERE number = ? AND NOT ({BESIDE})", number) is not None
+        """Update the counts after a job has changed its state in the file."""
+        is_job = self.file.row(f"SELECT 1 FROM jobs WHERE number = ? AND NOT ({EXTRA})", number) is not None
         counts = self.counts if is_job else self.others
         counts[before] -= 1
         counts[after] += 1
 
     def _make_post(self, numbers: Sequence[int], now: float, urls: Mapping[str, str]) -> None:
-        """Make planned jobs ready to be sent, all of them in one POST; ``urls`` are those of local files."""
-        asked = [self._job(number, "name, path, body, digest, state") for number in numbers]
-        names, paths, bodies, digests, states = map(list, zip(*asked, strict=True))
+        """Store the intent of one POST for planned jobs; ``urls`` are those of local files."""
+        rows = [self._job(number, "name, path, body, digest, state") for number in numbers]
+        names, paths, bodies, digests, states = map(list, zip(*rows, strict=True))
         if set(states) != {State.PLANNED}:
-            raise JournalError(f"jobs {numbers} are {states}; only what is planned is sent anew")
+            raise JournalError(f"jobs {numbers} are {states}; only planned jobs can get a new POST")
         if len(set(digests)) > 1:
             raise JournalError(f"jobs {numbers} do not ask for the same, so they cannot share a POST")
         if keys.digest(paths[0], bodies[0]) != digests[0]:
@@ -84,9 +84,9 @@ class PostRows(LinkRows):
         for number in numbers:
             self._resolve(number)
             self.resolve_inputs(number, urls)
-        asked_for = posts.body(self._as_identified(numbers[0], bodies[0]), len(numbers))
+        identity = posts.body(self._as_identified(numbers[0], bodies[0]), len(numbers))
         body = posts.body(self._as_sent(numbers[0], bodies[0]), len(numbers))
-        post = self._row_for(keys.joined(names), keys.digest(paths[0], asked_for), paths[0], body)
+        post = self._row_for(keys.joined(names), keys.digest(paths[0], identity), paths[0], body)
         self.file.write(
             "UPDATE posts SET state = ?, account = ?, crashes = 0, intended_at = ? WHERE id = ?",
             State.SUBMITTING,
@@ -98,10 +98,10 @@ class PostRows(LinkRows):
             self._move(number, State.SUBMITTING, "post = ?, place = ?", post, place)
 
     def _row_for(self, name: str, digest: bytes, path: str, body: bytes) -> int:
-        """The row of a POST that is to be sent: the planned one if it was refused before, else a new one.
+        """Return the row of a POST that is to be sent: an existing planned one with this body, or a new one.
 
-        A refused one whose links have other URLs by now is another POST: under its key it would be refused
-        for its body, and nothing was paid under that key.
+        If the links have other URLs now, the body differs, and the next generation of the key is used: the
+        server would refuse another body under the old key, and nothing was paid under it.
         """
         for generation in count(1):
             key = keys.derive(self._nonce, name=name, generation=generation, digest=digest)
@@ -117,10 +117,10 @@ class PostRows(LinkRows):
         raise AssertionError("count() does not end")
 
     def _post_of(self, number: int) -> tuple[int, str, bytes, str, int]:
-        """The POST that serves a job: row, path, body, key, and how many jobs it serves.
+        """Return the POST that serves a job: row, path, body, key, and the number of jobs it serves.
 
         Raises:
-            JournalError: it does not ask for what the job does.
+            JournalError: its body is not that of the job.
         """
         name, post, path, body, digest = self._job(number, "name, post, path, body, digest")
         if keys.digest(path, body) != digest:
@@ -132,12 +132,12 @@ class PostRows(LinkRows):
         return post, row[0], row[1], row[2], served
 
     def _doubt_about(self, submission: Submission, post: int, asked: int | None) -> str | None:
-        """Why an answer cannot be the whole answer to a POST; None if it can.
+        """Return why an answer cannot be the complete answer to a POST; None if it can.
 
         Args:
             submission: the answer.
-            post: the row of the POST; its tasks belong to it from now on.
-            asked: tasks that have to be named, where the answer does not account for those that are not.
+            post: the row of the POST; the answer's tasks are assigned to it.
+            asked: number of tasks that the answer must name; None if it need not name all.
         """
         named = submission.task_ids
         for task_id in named:
@@ -151,7 +151,7 @@ class PostRows(LinkRows):
         return None
 
     def _waiting_members(self, number: int) -> list[Row]:
-        """Number and place of each job that waits for the same answer as this one, itself included."""
+        """Return number and place of each job that waits for the same answer, including this one."""
         return self.file.rows(
             "SELECT number, place FROM jobs "
             "WHERE post = (SELECT post FROM jobs WHERE number = ?) AND state = ? ORDER BY place",
@@ -160,7 +160,7 @@ class PostRows(LinkRows):
         ) or [(number, 0)]
 
     def _close_post(self, number: int, state: State) -> None:
-        """A POST has come to an end; one that other jobs were accepted in stays accepted."""
+        """Set the final state of a job's POST; a POST in which other jobs were accepted stays accepted."""
         self.file.write(
             "UPDATE posts SET state = ? WHERE id = (SELECT post FROM jobs WHERE number = ?) AND state <> ?",
             state,
@@ -175,10 +175,10 @@ class PostRows(LinkRows):
         return row
 
     def _move(self, number: int, to: State, changes: str, *values: object) -> None:
-        """Make a legal move, and refuse any other.
+        """Change the state of a job.
 
         Raises:
-            JournalError: the table of states knows no such move.
+            JournalError: the table of states does not allow this change.
         """
         state = self._check_move(number, to)
         self.file.write(
@@ -197,11 +197,11 @@ _OTHERS: Final = (
     "SELECT state FROM jobs WHERE listed = 0 "
     "UNION ALL SELECT state FROM older JOIN jobs USING (number) WHERE listed = 1"
 )
-"""The states of all that is no job of the manifest, but something beside them."""
+"""The states of all rows that are not jobs of the manifest themselves."""
 
 
 def _jobs_served(single: bytes, body: bytes) -> int:
-    """How many jobs with this single body a POST serves; 0 if it asks for something else."""
+    """Return how many jobs with the body ``single`` a POST serves; 0 if its body is for something else."""
     asked = wire.loads(body)
     served = (jobs for jobs in range(1, posts.MOST_JOBS + 1) if asked == wire.loads(posts.body(single, jobs)))
     return next(served, 0)

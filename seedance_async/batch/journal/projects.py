@@ -1,6 +1,6 @@
-"""The rows of projects: whose costs a job is, where its line in the manifest says so.
+"""The rows of projects: the project to which a job's costs belong, if its line in the manifest names one.
 
-A project is no part of what is asked for: to change it edits no job.
+A project is not part of the request, so changing it does not edit the job.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ def any_at_all(file: File) -> bool:
 
 
 def put(file: File, number: int, project: str | None) -> None:
-    """Give a job this project; None takes away the one it has. Part of a transaction."""
+    """Set the project of a job; None removes it. Part of a transaction."""
     if project is None:
         file.write("DELETE FROM projects WHERE job = ?", number)
     else:
@@ -25,6 +25,6 @@ def put(file: File, number: int, project: str | None) -> None:
 
 
 def copy(file: File, source: int, target: int) -> None:
-    """Give a job the project of another one. Part of a transaction."""
+    """Copy the project of one job to another. Part of a transaction."""
     put(file, target, None)
     file.write("INSERT INTO projects SELECT ?, project FROM projects WHERE job = ?", target, source)

@@ -1,7 +1,7 @@
-"""What can be asked of a journal: what there is to do, and what is known.
+"""The read-only queries of a journal: jobs to be processed, and everything stored about them.
 
-Everything here runs in the journal's own thread and changes nothing. Whatever may be long comes a page at a
-time, in the order of the jobs' numbers.
+Everything here runs in the journal's own thread. Long results are read in pages, in the order of the jobs'
+numbers: ``after`` is the last number of the page before, ``limit`` the size of a page.
 """
 
 from __future__ import annotations
@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Final
 from attrs import frozen
 
 from seedance_async.batch.journal.records import (
-    BESIDE,
     ENTRY_COLUMNS,
+    EXTRA,
     JobEntry,
     damage,
     entry,
@@ -37,14 +37,14 @@ KIND_COLUMNS: Final = ", ".join(_KIND_FIELDS)
 
 @frozen
 class Milestones:
-    """The state of a job and how it came there; instants are seconds of the wall clock, or None.
+    """The state of a job and the times of its changes, in seconds of the wall clock, or None.
 
     Attributes:
-        is_beside: whether it is no job of the manifest but an older take of one, or gone from it.
+        is_extra: whether it is another take of a job, or was removed from the manifest.
     """
 
     number: int
-    is_beside: bool
+    is_extra: bool
     state: State
     intended_at: float | None
     accepted_at: float | None
@@ -52,10 +52,10 @@ class Milestones:
 
 
 class Queries:
-    """The jobs of one batch, to be asked about.
+    """The queries about the jobs of one batch.
 
     Attributes:
-        run: counts the runs of the batch from 1.
+        run: number of the present run, from 1; 0 before the first.
     """
 
     def __init__(self, file: File) -> None:
@@ -68,21 +68,21 @@ class Queries:
         self._chosen = "1"
 
     def fact(self, name: str) -> str | None:
-        """A fact about the batch, as it was remembered last."""
+        """Return the fact that is stored under a name; None if there is none."""
         row = self.file.row("SELECT value FROM meta WHERE name = ?", name)
         return None if row is None else str(row[0])
 
-    # --- what there is to do
+    # --- jobs to be processed
 
     def to_send(self, *, after: int, limit: int) -> list[JobEntry]:
-        """Jobs of the manifest that were never sent, or are to be sent anew, in order of their numbers."""
+        """Return planned jobs that can be sent now."""
         such = f"jobs.state = ? AND listed = 1 AND {self._chosen} AND {READY}"
         page = self._entries(such, State.PLANNED, after=after, limit=limit)
         self._passed = page[-1].number if page else inf
         return page
 
     def to_send_of(self, numbers: Sequence[int]) -> list[JobEntry]:
-        """Those of these jobs that can be sent, in order of their numbers; a few hundred at most."""
+        """Return those of these jobs that can be sent now; for a few hundred numbers at most."""
         such = f"number IN ({', '.join('?' * len(numbers))}) AND jobs.state = ?"
         planned = self._entries(such, *numbers, State.PLANNED, after=0, limit=len(numbers))
         ready = self._entries(f"{such} AND {READY}", *numbers, State.PLANNED, after=0, limit=len(numbers))
@@ -90,39 +90,39 @@ class Queries:
         return ready
 
     def has_passed(self, number: int) -> bool:
-        """Whether the reading of what there is to send is past this job: it does not come by itself."""
+        """Whether ``to_send`` has already passed this job, so that it will not return it."""
         return number <= self._passed or number in self._held_back
 
     def to_send_again(self, *, after: int, limit: int) -> list[JobEntry]:
-        """Jobs that were sent by an earlier run, and whose answer never came."""
+        """Return jobs that an earlier run sent without receiving an answer."""
         return self._entries(
             "jobs.state = ? AND run < ?", State.SUBMITTING, self.run, after=after, limit=limit
         )
 
     def members(self, number: int) -> list[JobEntry]:
-        """The jobs that the POST of this one serves and that still wait for its answer, by their places."""
+        """Return the jobs of this one's POST that still wait for its answer, in the order of their places."""
         same = "post = (SELECT post FROM jobs WHERE number = ?) AND jobs.state = ?"
         found = self._entries(same, number, State.SUBMITTING, after=0, limit=MOST_JOBS)
         return sorted(found, key=lambda job: job.place or 0)
 
     def to_collect(self, *, after: int, limit: int) -> list[JobEntry]:
-        """Accepted jobs whose tasks are to be followed."""
+        """Return accepted jobs, whose tasks are to be polled."""
         return self._entries("jobs.state = ?", State.ACCEPTED, after=after, limit=limit)
 
     def to_save(self, *, renamed: bool, after: int, limit: int) -> list[JobEntry]:
-        """Jobs that an earlier run saw completed, and whose files are still to be fetched.
+        """Return jobs that were completed in an earlier run and whose files are still to be downloaded.
 
         Args:
-            renamed: those that were renamed since; else the others.
-            after: the number of the last one that was read.
-            limit: most of them.
+            renamed: True for those that were renamed since, False for the others.
+            after: the number of the last job of the page before.
+            limit: size of the page.
         """
         which = "IN" if renamed else "NOT IN"
         such = f"jobs.state = ? AND run < ? AND number {which} (SELECT number FROM moves)"
         return self._entries(such, State.COMPLETED, self.run, after=after, limit=limit)
 
     def saved_files(self, *, after: int, limit: int) -> list[tuple[int, tuple[str, ...]]]:
-        """Number and files of the manifest's saved jobs, in order of their numbers."""
+        """Return number and files of the manifest's saved jobs."""
         rows = self.file.rows(
             "SELECT number, files FROM jobs WHERE +state = ? AND listed = 1 AND number > ? "
             "ORDER BY number LIMIT ?",
@@ -133,9 +133,9 @@ class Queries:
         return [(number, names(files, f"files of job {number}")) for number, files in rows]
 
     def newest_saved(self) -> list[JobEntry]:
-        """Of each tariff the saved job of the manifest that was accepted last, or final of one.
+        """Return, for each tariff, the saved job of the manifest, or its final, that was accepted last.
 
-        No older take, nor one that a final was made of: that is finished, whatever it was.
+        Older takes are excluded, and so are jobs with a saved final.
         """
         finished = "SELECT source FROM finals JOIN jobs AS final USING (number) WHERE final.state = 'saved'"
         rows = self.file.rows(
@@ -147,7 +147,7 @@ class Queries:
         return [self.entry(number) for number, _ in rows]
 
     def under_way(self) -> list[tuple[int, Kind]]:
-        """Number and kind of each job of the manifest that was sent and has neither files nor an end yet."""
+        """Return number and kind of the manifest's jobs that were sent and have neither failed nor files."""
         rows = self.file.rows(
             "SELECT number, tariff FROM jobs WHERE state IN (?, ?, ?) AND listed = 1",
             State.SUBMITTING,
@@ -156,37 +156,37 @@ class Queries:
         )
         return [(number, self.tariff(tariff).kind) for number, tariff in rows]
 
-    # --- what is known
+    # --- stored information
 
     def entry(self, number: int) -> JobEntry:
-        """Everything about one job."""
+        """Return everything that is stored about one job."""
         found = self._entries("number = ?", number, after=0, limit=1)
         if not found:
             raise JournalError(f"the journal has no job {number}")
         return found[0]
 
     def entries(self, *, after: int, limit: int) -> list[JobEntry]:
-        """All jobs in the order of their numbers, a page at a time."""
+        """Return a page of all jobs."""
         return self._entries("1", after=after, limit=limit)
 
     def ended_earlier(self, *, after: int, limit: int) -> list[JobEntry]:
-        """Jobs of the manifest that this run has nothing to do for."""
+        """Return jobs of the manifest that ended before this run."""
         return self._entries(_ENDED_EARLIER, self.run, *_NOTHING_TO_DO, after=after, limit=limit)
 
     def ended_earlier_of(self, numbers: Sequence[int]) -> list[JobEntry]:
-        """Those of these jobs that this run has nothing to do for."""
+        """Return those of these jobs that ended before this run."""
         marks = ", ".join("?" * len(numbers))
         condition = f"{_ENDED_EARLIER} AND number IN ({marks})"
         return self._entries(condition, self.run, *_NOTHING_TO_DO, *numbers, after=0, limit=len(numbers))
 
     def still_open(self, *, after: int, limit: int) -> list[JobEntry]:
-        """Jobs of the manifest that the API has not finished."""
+        """Return jobs of the manifest that were not sent yet, or that the API has not finished."""
         marks = ", ".join("?" * len(_OPEN))
         such = f"listed = 1 AND {self._chosen} AND +jobs.state IN ({marks})"
         return self._entries(such, *_OPEN, after=after, limit=limit)
 
     def accepted_ids(self, *, limit: int) -> list[str]:
-        """A task id of each of the jobs that were accepted last."""
+        """Return one task id of each of the last jobs that were accepted and have not failed."""
         rows = self.file.rows(
             f"SELECT {ENTRY_COLUMNS} FROM {_JOBS} WHERE jobs.state IN (?, ?, ?) ORDER BY number DESC LIMIT ?",
             State.ACCEPTED,
@@ -197,7 +197,7 @@ class Queries:
         return [job.task_ids[0] for job in (entry(row, self._tariffs) for row in rows)]
 
     def running_ids(self, *, limit: int) -> list[str]:
-        """A task id of each of the jobs that were accepted last and are not final yet."""
+        """Return one task id of each of the last jobs whose tasks are still running."""
         rows = self.file.rows(
             f"SELECT {ENTRY_COLUMNS} FROM {_JOBS} WHERE jobs.state = ? ORDER BY number DESC LIMIT ?",
             State.ACCEPTED,
@@ -206,7 +206,7 @@ class Queries:
         return [job.task_ids[0] for job in (entry(row, self._tariffs) for row in rows)]
 
     def doubts(self, account: str) -> int:
-        """How many jobs were sent with another API key than this one, and never answered."""
+        """Return the number of jobs that were sent with another API key and got no answer."""
         row = self.file.row(
             f"SELECT count(*) FROM {_JOBS} WHERE jobs.state IN (?, ?) AND account IS NOT ?",
             State.SUBMITTING,
@@ -216,9 +216,9 @@ class Queries:
         return int(row[0]) if row else 0
 
     def unpriced(self) -> list[tuple[int, Tariff, State]]:
-        """Jobs that may have cost an amount which is not known: number, tariff and state.
+        """Return number, tariff and state of jobs that may have been charged an unknown amount.
 
-        Attempts of jobs that were planned anew since are among them, under numbers below zero.
+        Earlier POSTs of jobs that were planned again since are included, under negative numbers.
         """
         rows = self.file.rows(
             "SELECT number, tariff, state FROM jobs "
@@ -229,7 +229,7 @@ class Queries:
         return [(number, self.tariff(tariff), State(state)) for number, tariff, state in rows]
 
     def tally(self) -> dict[tuple[Tariff, State], int]:
-        """How many jobs of the manifest there are of each tariff in each state."""
+        """Return the number of the manifest's jobs for each tariff and state."""
         rows = self.file.rows(
             "SELECT tariff, state, count(*) FROM jobs "
             f"WHERE listed = 1 AND {self._chosen} GROUP BY tariff, state"
@@ -237,7 +237,7 @@ class Queries:
         return {(self.tariff(tariff), State(state)): count for tariff, state, count in rows}
 
     def alike(self) -> list[tuple[Tariff, int, int]]:
-        """Planned jobs: by tariff, how often the same is asked for, and how many such groups there are."""
+        """Return groups of planned jobs with equal requests: tariff, jobs per group, and number of groups."""
         same = (
             "SELECT tariff, count(*) AS jobs FROM jobs "
             f"WHERE listed = 1 AND {self._chosen} AND state = ? GROUP BY tariff, digest"
@@ -248,26 +248,26 @@ class Queries:
         return [(self.tariff(tariff), jobs, groups) for tariff, jobs, groups in rows]
 
     def prices(self) -> dict[Tariff, float]:
-        """The highest price seen of each tariff."""
+        """Return the highest price seen for each tariff, in credits."""
         rows = self.file.rows("SELECT id, price FROM tariffs WHERE price IS NOT NULL")
         return {self.tariff(tariff): price for tariff, price in rows}
 
     def course(self, *, after: int, limit: int) -> list[Milestones]:
-        """When each job was sent and was over, in the order of their numbers, a page at a time."""
+        """Return a page of the states of all jobs, with their times."""
         rows = self.file.rows(
-            f"SELECT number, {BESIDE}, jobs.state, "
+            f"SELECT number, {EXTRA}, jobs.state, "
             "CASE WHEN jobs.state IN ('planned', 'blocked') THEN NULL ELSE intended_at END, "
             f"accepted_at, ended_at FROM {_JOBS} WHERE number > ? ORDER BY number LIMIT ?",
             after,
             limit,
         )
         return [
-            Milestones(number, bool(is_beside), State(state), *instants)
-            for number, is_beside, state, *instants in rows
+            Milestones(number, bool(is_extra), State(state), *instants)
+            for number, is_extra, state, *instants in rows
         ]
 
     def durations(self, *, limit: int) -> list[tuple[Kind, float]]:
-        """What the latest completed tasks took in seconds, oldest first."""
+        """Return kind and duration in seconds of the latest completed tasks, oldest first."""
         rows = self.file.rows(
             "SELECT number, tariff, tasks FROM jobs WHERE state IN (?, ?) ORDER BY ended_at DESC LIMIT ?",
             State.COMPLETED,
@@ -284,13 +284,13 @@ class Queries:
     # --- the file
 
     def tariff(self, tariff: int) -> Tariff:
-        """The tariff of a row."""
+        """Return the tariff with this row id."""
         if tariff not in self._tariffs:
             raise damage(f"tariff {tariff} of a job")
         return self._tariffs[tariff]
 
     def _read_tariffs(self) -> None:
-        """Read the table of tariffs: a few rows, kept in memory."""
+        """Read the table of tariffs into memory; it has few rows."""
         rows = self.file.rows(f"SELECT id, {KIND_COLUMNS}, tasks FROM tariffs")
         self._tariffs = {
             tariff: Tariff(Kind(**dict(zip(_KIND_FIELDS, kind, strict=True))), tasks)
@@ -312,10 +312,10 @@ READY: Final = (
     "NOT EXISTS (SELECT 1 FROM links LEFT JOIN jobs AS source ON source.fold = links.source "
     "WHERE links.job = jobs.number AND ifnull(source.state, '') NOT IN ('completed', 'saved'))"
 )
-"""Whether every job that a job takes something from has come to an output."""
+"""SQL: whether every source of a job has an output."""
 
 _JOBS: Final = "jobs LEFT JOIN posts ON posts.id = jobs.post"
 _NOTHING_TO_DO: Final = (*sorted(ENDED), State.UNCERTAIN, State.BLOCKED)
-# The plus keeps SQLite from using the index of states: these pages are read in the order of their numbers.
+# The plus keeps SQLite from using the index of states: these pages are read in the order of numbers.
 _ENDED_EARLIER: Final = f"listed = 1 AND run < ? AND +jobs.state IN ({', '.join('?' * len(_NOTHING_TO_DO))})"
 _OPEN: Final = (State.PLANNED, State.SUBMITTING, State.ACCEPTED)

@@ -1,4 +1,4 @@
-"""What goes into a journal and comes out of it, as values."""
+"""The values that are written to a journal and read from it."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from seedance_async.models import Delivered, Kind, Link, Submission, Task, links
 from seedance_async.prices import Tariff
 
 Row: TypeAlias = tuple[Any, ...]
-"""What is read; the columns selected say what is in it."""
+"""A row of a query; its cells are those that the query selects."""
 
 REMEDY: Final = (
     "nothing was sent because of it; put a copy of journal.sqlite from before in its place and run again "
@@ -29,16 +29,20 @@ REMEDY: Final = (
 
 @frozen(kw_only=True)
 class Draft:
-    """A job as it is asked for, serialised once and for all.
+    """A job of a manifest, with its request serialised.
 
     Attributes:
-        line: where it stands in the manifest, from 1.
-        place: what it is named after where it has no name.
-        take: counts the takes of one line from 1.
-        digest: of path and body, in which links stand as they were written.
-        links: to other jobs, with the field of each.
-        inputs: local files: by what stands for the content in the body, the path.
-        project: whose costs it is; None for the batch's.
+        line: its line in the manifest, from 1.
+        place: its position, from which its name is made if it has none.
+        name: its name; None if it has none of its own.
+        take: number of the take of the same line, from 1.
+        tariff: what its price depends on.
+        path: the API path of its POST.
+        body: the serialised request; links and content references stand in the place of URLs.
+        digest: digest of path and body.
+        links: its links to other jobs, with the field of each.
+        inputs: its local files: the path, by content reference in the body.
+        project: the project to which its costs belong; None for that of the batch.
     """
 
     line: int
@@ -57,13 +61,13 @@ class Draft:
 def drafts(
     job: Job, *, line: int, place: int, files: Mapping[str, tuple[str, str]] | None = None
 ) -> Iterator[Draft]:
-    """A draft for each take of a job. The first take bears the job's own name, whatever their number.
+    """Yield a draft for each take of a job. The first take always has the job's own name.
 
     Args:
-        job: what is asked for.
-        line: where it stands.
-        place: what it is named after where it has no name.
-        files: its local files: by the text in the request, what stands for the content, and the path.
+        job: the job.
+        line: its line in the manifest.
+        place: its position, from which its name is made if it has none.
+        files: its local files: by the text in the request, the content reference and the path.
     """
     request, files = job.request, files or {}
     body = posts.resolved(wire.encode(request), {text: ref for text, (ref, _) in files.items()})
@@ -89,16 +93,16 @@ def drafts(
 
 @frozen(kw_only=True)
 class Changes(Convertible):
-    """How a manifest differs from the one of the run before.
+    """The differences between a manifest and that of the previous run, as numbers of jobs.
 
     Attributes:
-        added: jobs that are new.
-        removed: jobs that are gone; those never sent are forgotten, what is paid is still collected.
-        edited: jobs whose request is another; what was sent before is kept under another name.
-        found: those of them whose new request was made before, for them or for a job that is gone: they have
-            its result, and nothing is paid for it.
-        adopted: jobs that are renamed, and keep what was made of them under their former name.
-        drifts: whether there is a long chain of clips, each begun with the last frame of the one before.
+        added: new jobs.
+        removed: removed jobs; those never sent are deleted, the results of those sent are still collected.
+        edited: jobs with another request; a job that was sent before is kept under another name.
+        found: edited jobs whose new request was made before, for them or for a removed job: they get that
+            result, and nothing is paid.
+        adopted: jobs that were found under another name and keep their results.
+        drifts: whether there is a long chain of clips, each beginning with the last frame of another.
     """
 
     added: int = 0
@@ -111,28 +115,28 @@ class Changes(Convertible):
 
 @frozen(kw_only=True)
 class JobEntry:
-    """One job, all that is known of it. ``…_at`` are seconds of the wall clock since 1970, UTC.
+    """Everything that is stored about one job. ``…_at`` are seconds of the wall clock since 1970, UTC.
 
     Attributes:
-        line: its place in the manifest when it was planned.
-        unnamed: its name follows from its place.
-        digest: of path and body: equal for jobs that ask for the same.
+        line: its line in the manifest when it was last listed.
+        unnamed: whether its name was made from its position.
+        digest: digest of path and body: equal for jobs with equal requests.
         post: the row of its POST; None if it was never sent, or is to be sent under a new key.
-        place: among the jobs that its POST serves, from 0.
-        key: of its POST.
-        intended_at: of its first POST under that key; None for a planned job.
-        crashes: runs that died while its POST was under way.
-        files: below the batch directory, with ``/``.
-        stale: whether something that it was made of was made again since.
-        inputs: its local files: by what stands for the content in the body, the path.
-        in_manifest: whether it stands in the manifest of the last run, or is another result of one that does,
-            or the final of one.
-        older_of: the name of the job that it is an older or a further result of; None for a job itself.
-        final_of: the name of the take that it is the final of; None for any other job.
-        is_beside: whether it is no job of the manifest but another take of one, or gone from it.
-        saved_as: the name that its files have, where that is not its own any more.
-        delivered: what each of its files turned out to be; None for one that could not be measured.
-        project: whose costs it is, where its manifest says so.
+        place: its position among the jobs of its POST, from 0.
+        key: the idempotency key of its POST.
+        intended_at: time of its first POST under that key; None for a planned or blocked job.
+        crashes: number of runs that died while its POST was under way.
+        files: paths below the batch directory, with ``/``.
+        stale: whether a source that it was made of was made again since.
+        inputs: its local files: the path, by content reference in the body.
+        in_manifest: whether the manifest of the last run lists it, or a job of which it is another result or
+            the final.
+        older_of: the name of the job of which it is an older or a further result; None for a job itself.
+        final_of: the name of the take of which it is the final; None for any other job.
+        is_extra: whether it is another take of a job, or was removed from the manifest.
+        saved_as: the name that its files have, if it differs from its own.
+        delivered: the measured properties of each file; None for a file that could not be measured.
+        project: the project to which its costs belong, if its manifest names one.
     """
 
     number: int
@@ -163,19 +167,19 @@ class JobEntry:
     in_manifest: bool = True
     older_of: str | None = None
     final_of: str | None = None
-    is_beside: bool = False
+    is_extra: bool = False
     saved_as: str | None = None
     delivered: tuple[Delivered | None, ...] = ()
     project: str | None = None
 
     @property
     def model(self) -> str:
-        """The API's word for the model."""
+        """The API's name of the model."""
         return str(self.tariff.kind.model)
 
     @property
     def name_on_disk(self) -> str:
-        """The name that its files are called after."""
+        """The name from which its file names are made."""
         return self.saved_as or self.name
 
     @property
@@ -185,7 +189,7 @@ class JobEntry:
 
     @property
     def submission(self) -> Submission | None:
-        """Its part of what was accepted; None before that."""
+        """Its part of the answer to its POST; None before the POST was accepted."""
         if not self.task_ids:
             return None
         return Submission(
@@ -197,21 +201,21 @@ class JobEntry:
 
     @property
     def stored_fields(self) -> dict[str, object]:
-        """The request as it is stored: what stands for the content of a local file is in its place."""
+        """The request as it is stored, with content references in the place of local files."""
         fields = json.loads(self.body)
         assert isinstance(fields, dict)  # noqa: S101 - our own bytes
         return fields
 
     @property
     def request_fields(self) -> dict[str, object]:
-        """The request under the API's own names, without the model, and with the paths of local files."""
+        """The request under the API's field names, without the model, and with the paths of local files."""
         fields = json.loads(posts.resolved(self.body, self.inputs))
         assert isinstance(fields, dict)  # noqa: S101 - our own bytes
         return fields
 
     @property
     def seed(self) -> int | None:
-        """The first seed that the server says it has used; None if it says none."""
+        """The first seed that the server reports; None if it reports none."""
         return next((task.seed for task in self.tasks if task.seed is not None), None)
 
     @property
@@ -220,17 +224,17 @@ class JobEntry:
         return tuple(url for task in self.tasks for url in task.urls)
 
 
-BESIDE: Final = "jobs.listed = 0 OR jobs.number IN (SELECT number FROM older)"
-"""Whether a row of ``jobs`` is no job of the manifest, but another take of one, or gone from it."""
+EXTRA: Final = "jobs.listed = 0 OR jobs.number IN (SELECT number FROM older)"
+"""SQL: whether a row of ``jobs`` is another take of a job, or was removed from the manifest."""
 
 _IS_THERE: Final = (
-    f"({BESIDE}) AND EXISTS (SELECT 1 FROM tasks JOIN jobs AS maker ON maker.post = tasks.post "
+    f"({EXTRA}) AND EXISTS (SELECT 1 FROM tasks JOIN jobs AS maker ON maker.post = tasks.post "
     "WHERE tasks.id = links.task AND maker.number NOT IN (SELECT number FROM older) "
     "AND links.task IN (SELECT value FROM json_each(maker.task_ids)))"
 )
-"""Whether a job that no line of the manifest stands for was made of a result that was not made again since.
+"""SQL: whether a job that no line of the manifest lists was made of a result that is still the newest.
 
-Its link goes by a name, which may be another job's by now.
+Its link names a source, and that name may belong to another job now; so the task id is looked up.
 """
 
 ENTRY_COLUMNS: Final = (
@@ -250,21 +254,21 @@ ENTRY_COLUMNS: Final = (
     "WHERE older.number = jobs.number), "
     "(SELECT take.name FROM finals JOIN jobs AS take ON take.number = finals.source "
     "WHERE finals.number = jobs.number), "
-    f"{BESIDE}, "
+    f"{EXTRA}, "
     "(SELECT moves.name FROM moves WHERE moves.number = jobs.number), "
     "CASE jobs.state WHEN 'saved' THEN (SELECT delivered FROM deliveries WHERE job = jobs.number) END, "
     "(SELECT project FROM projects WHERE job = jobs.number)"
 )
-"""Of ``jobs LEFT JOIN posts``, in the order of ``JobEntry``."""
+"""The columns of ``jobs LEFT JOIN posts`` in the order of ``JobEntry``."""
 
 _FIELDS: Final = tuple(attribute.name for attribute in attrs.fields(JobEntry))
 
 
 def entry(row: Row, tariffs: Mapping[int, Tariff]) -> JobEntry:
-    """An entry from a row of ``ENTRY_COLUMNS``.
+    """Return the entry for a row of ``ENTRY_COLUMNS``.
 
     Raises:
-        JournalError: a cell holds what it cannot; names it and the job.
+        JournalError: a cell is damaged; names the cell and the job.
     """
     cells = dict(zip(_FIELDS, row, strict=True))
     job = f"job {cells['number']} ({cells['name']!r:.80})"
@@ -275,14 +279,14 @@ def entry(row: Row, tariffs: Mapping[int, Tariff]) -> JobEntry:
         "unnamed": bool(cells["unnamed"]),
         "stale": bool(cells["stale"]),
         "in_manifest": bool(cells["in_manifest"]),
-        "is_beside": bool(cells["is_beside"]),
+        "is_extra": bool(cells["is_extra"]),
         "tariff": tariffs[cells["tariff"]],
         "state": State(cells["state"]),
         "crashes": cells["crashes"] or 0,
         "task_ids": names(cells["task_ids"], f"task_ids of {job}"),
         "tasks": tasks_of(cells["tasks"], f"tasks of {job}"),
         "files": names(cells["files"], f"files of {job}"),
-        "inputs": json.loads(cells["inputs"]),  # made by SQLite of texts
+        "inputs": json.loads(cells["inputs"]),  # generated by SQLite from text columns
         "delivered": delivered_of(cells["delivered"], f"delivered of {job}"),
     }
     if converted["state"] in {State.PLANNED, State.BLOCKED}:
@@ -291,10 +295,10 @@ def entry(row: Row, tariffs: Mapping[int, Tariff]) -> JobEntry:
 
 
 def names(cell: str | None, what: str) -> tuple[str, ...]:
-    """A list of names as the journal keeps it; empty where there is none.
+    """Decode a list of names from a cell; empty for NULL.
 
     Raises:
-        JournalError: it is something else.
+        JournalError: the cell is damaged; ``what`` names it.
     """
     found = _list(cell, what)
     if not all(isinstance(name, str) and name.strip() and "\0" not in name for name in found):
@@ -303,10 +307,10 @@ def names(cell: str | None, what: str) -> tuple[str, ...]:
 
 
 def tasks_of(cell: str | None, what: str) -> tuple[Task, ...]:
-    """Final tasks as the journal keeps them; empty where there are none.
+    """Decode final tasks from a cell; empty for NULL.
 
     Raises:
-        JournalError: it is something else.
+        JournalError: the cell is damaged; ``what`` names it.
     """
     try:
         return tuple(map(wire.task, _list(cell, what)))
@@ -315,10 +319,10 @@ def tasks_of(cell: str | None, what: str) -> tuple[Task, ...]:
 
 
 def delivered_of(cell: str | None, what: str) -> tuple[Delivered | None, ...]:
-    """Measures as the journal keeps them; empty where there are none.
+    """Decode the measured properties of files from a cell; empty for NULL.
 
     Raises:
-        JournalError: it is something else.
+        JournalError: the cell is damaged; ``what`` names it.
     """
     try:
         return tuple(each if each is None else Delivered.read(each) for each in _list(cell, what))
@@ -327,13 +331,13 @@ def delivered_of(cell: str | None, what: str) -> tuple[Delivered | None, ...]:
 
 
 def as_json(value: object) -> str:
-    """A value as the journal keeps it."""
+    """Encode a value as JSON for a cell."""
     return json.dumps(value, ensure_ascii=False, separators=(",", ":"))
 
 
 def damage(what: str) -> JournalError:
-    """The error for something in a journal that cannot have been written there."""
-    return JournalError(f"the journal is damaged: {what} cannot be what stands there; {REMEDY}")
+    """Return the error for a damaged part of the journal."""
+    return JournalError(f"the journal is damaged: {what} cannot be right; {REMEDY}")
 
 
 def _list(cell: str | None, what: str) -> list[object]:
@@ -342,7 +346,7 @@ def _list(cell: str | None, what: str) -> list[object]:
         if not isinstance(found, list):
             raise damage(what)
         if cell is not None and "\\u" in cell:
-            as_json(found).encode()  # half a character could be neither written nor sent
+            as_json(found).encode()  # fails for a lone surrogate, which could be neither stored nor sent
     except (ValueError, RecursionError) as problem:
         raise damage(what) from problem
     return found

@@ -1,7 +1,7 @@
-"""The moves of jobs that failed and were refunded: planned anew, a counted number of times.
+"""The state changes of jobs that failed and were refunded: they are planned again, a limited number of times.
 
-The count belongs to the name and the request of a job, not to its row: a job that leaves the manifest and
-comes back is still the same.
+The count belongs to the name and request of a job, not to its row, so it is kept for a job that is removed
+from the manifest and comes back.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 PAGE: Final = 500
 
 _REFUNDED: Final = f"state = '{State.FAILED}' AND listed = 1 AND credits_refunded >= credits_used"
-"""What is known to have cost nothing in the end. An amount that nobody stated is NULL, and proves nothing."""
+"""SQL: whether a job is proved to have cost nothing. An unknown amount is NULL, and proves nothing."""
 
 
 @frozen(kw_only=True)
@@ -30,11 +30,11 @@ class RefundedFailure:
     """A job that failed and was refunded.
 
     Attributes:
-        entry: as it stands now: planned, or failed still.
-        rerolls: how often it was made anew, in all runs, this time included.
-        times_alike: how often in a row it has failed in the same words.
-        error: these words.
-        is_new: whether it was not counted before.
+        entry: the job now: planned again, or still failed.
+        rerolls: how often it was planned again, in all runs, including this time.
+        times_alike: how often in a row it has failed with the same error.
+        error: that error.
+        is_new: whether this failure was counted for the first time.
     """
 
     entry: JobEntry
@@ -45,15 +45,15 @@ class RefundedFailure:
 
     @property
     def is_planned(self) -> bool:
-        """Whether it is to be made anew."""
+        """Whether it is planned again."""
         return self.entry.state is State.PLANNED
 
 
 class RefundedMoves(LinkMoves):
-    """The jobs of one batch that may be made anew."""
+    """The state changes of refunded jobs."""
 
     def refunded(self, *, after: int) -> list[int]:
-        """Jobs of the manifest that failed and were refunded, in order of their numbers, a page at a time."""
+        """Return a page of the manifest's jobs that failed and were refunded, in order of their numbers."""
         rows = self.file.rows(
             f"SELECT number FROM jobs WHERE {_REFUNDED} AND {self._chosen} AND number > ? "
             "ORDER BY number LIMIT ?",
@@ -64,14 +64,14 @@ class RefundedMoves(LinkMoves):
 
     @transaction
     def plan_refunded_again(self, numbers: Sequence[int], *, most: int) -> list[RefundedFailure]:
-        """Plan each of these jobs anew that failed and was refunded, and count that, as one.
+        """Plan and count again, in one transaction, those of these jobs that failed and were refunded.
 
         Args:
-            numbers: of jobs in any state.
-            most: how often a job may be made anew.
+            numbers: numbers of jobs in any state.
+            most: how often one job may be planned again.
 
         Returns:
-            Those that failed and were refunded, also where they were made anew often enough.
+            All that failed and were refunded, also those that have reached ``most``.
         """
         return [failure for number in numbers if (failure := self._plan_refunded(number, most))]
 
@@ -85,7 +85,7 @@ class RefundedMoves(LinkMoves):
         rerolls, alike, before, counted = self.file.row(
             "SELECT rerolls, alike, error, post FROM refunds WHERE fold = ? AND digest = ?", fold, digest
         ) or (0, 0, error, None)
-        if counted != post:  # else an earlier run has counted this failure
+        if counted != post:  # otherwise this failure was counted before
             alike = alike + 1 if error == before else 1
         is_allowed = rerolls < most
         self.file.write(

@@ -1,7 +1,8 @@
-"""Files that a batch leaves beside its journal, and whether the journal is the one that belongs to them.
+"""The files that a batch leaves next to its journal, and checks that the journal belongs to them.
 
-A journal that is missing, or older than the results beside it, does not know what is paid. Keys are made of
-its nonce, or of a generation that it counts, so its jobs would be sent as new ones.
+If the journal is missing or older than the results next to it, it does not have everything that was paid.
+Idempotency keys are derived from its nonce and its generation counters, so paid jobs would be sent under new
+keys and paid again.
 """
 
 from __future__ import annotations
@@ -28,22 +29,22 @@ HOLDER: Final = "journal.pid"
 RESULTS: Final = "results.jsonl"
 
 MOST_SEEN: Final = 2_000
-"""Files beside a missing journal, and lines of results, that are looked at."""
+"""Most files next to a missing journal, and most lines of results, that are examined."""
 
 MOST_SIDECAR_BYTES: Final = 1024 * 1024
 TAIL_BYTES: Final = 256 * 1024
-"""Of the results, which end with what an older journal lacks."""
+"""Number of bytes read at the end of the results: an older journal lacks the newest lines."""
 
 LOG_MAGIC: Final = (b"\x37\x7f\x06\x82", b"\x37\x7f\x06\x83")
 LEAST_LOG_BYTES: Final = 32 + 24 + 512
-"""Of a write-ahead log that holds something: its header, that of a page, and the smallest page."""
+"""Least size of a log with content: its header, the header of a page, and the smallest page."""
 
 
 def check_nothing_is_left(directory: Path) -> None:
-    """Take no directory for new that a batch has worked in: its journal is lost, and what it says is paid.
+    """Check that a directory without a journal has no files of a batch, whose journal would be lost.
 
     Raises:
-        JournalError: names what was found.
+        JournalError: there is such a file; names it.
     """
     if size(directory / JOURNAL) > 0:
         return
@@ -56,46 +57,46 @@ def check_nothing_is_left(directory: Path) -> None:
 
 
 def check_results_are_known(directory: Path, knows: Callable[[str], bool]) -> None:
-    """See that the journal is not older than the results beside it.
+    """Check that the journal is not older than the results next to it.
 
     Args:
-        directory: of the batch.
-        knows: whether something was sent under an idempotency key, by the journal.
+        directory: the batch directory.
+        knows: whether the journal has a POST that was sent under an idempotency key.
 
     Raises:
-        JournalError: it does not know of something that is paid.
+        JournalError: a paid result is not in the journal.
     """
     for facts in map(_facts, last_of_results(directory).splitlines()):
         key = facts.get("idempotency_key")
         if facts.get("task_ids") and isinstance(key, str) and not knows(key):
             raise JournalError(
-                f"{RESULTS} tells of {facts.get('name')!r:.80}, paid under the key {key:.40}, and {JOURNAL} "
-                "knows nothing of it: it is an older copy, or another batch's, and would pay again. Put the "
-                f"one that belongs to {RESULTS} in its place, or take another directory"
+                f"{RESULTS} lists {facts.get('name')!r:.80}, paid under the key {key:.40}, and {JOURNAL} "
+                "does not know it: the journal is an older copy or another batch's, and would pay again. Put "
+                f"the journal that belongs to {RESULTS} in its place, or use another directory"
             )
 
 
 def has_sent(directory: Path) -> bool:
-    """Whether a batch has sent something, by its journal, which another process may have open now."""
-    if has_log(directory):  # of a run that goes on, or has died: it was about to
+    """Whether a batch has sent a POST, according to its journal, which another process may have open."""
+    if has_log(directory):  # a run is going on, or has died: it may have sent something
         return True
     query = "SELECT 1 FROM jobs WHERE state NOT IN ('planned', 'refused', 'blocked') LIMIT 1"
     uri = f"{(directory / JOURNAL).absolute().as_uri()}?mode=ro&immutable=1"
     try:
         with closing(sqlite3.connect(uri, uri=True)) as connection:
             return connection.execute(query).fetchone() is not None
-    except sqlite3.Error:  # there is none, or it is none
+    except sqlite3.Error:  # there is no journal, or the file is not one
         return False
 
 
 def has_log(directory: Path) -> bool:
-    """Whether the log beside the journal is one: neither missing, nor cut to nothing, nor overwritten."""
+    """Whether the journal has a write-ahead log: the file is not missing, truncated or overwritten."""
     path = directory / LOG
     return size(path) >= LEAST_LOG_BYTES and _head(path, 4) in LOG_MAGIC
 
 
 def size(path: Path) -> int:
-    """Bytes of a file; 0 for one that is missing."""
+    """Return the size of a file in bytes; 0 if it is missing."""
     try:
         return path.stat().st_size
     except OSError:
@@ -103,10 +104,10 @@ def size(path: Path) -> int:
 
 
 def _left(directory: Path) -> Iterator[Path]:
-    """Files of a batch, other than its journal."""
+    """Yield files of a batch, other than its journal."""
     if size(directory / LOG) > 0:
         yield directory / LOG
-    # Made after the journal, and taken away when it is closed in good order.
+    # Created after the journal, and deleted when it is closed normally.
     yield from (path for name in (HOLDER, RESERVE) if _is_our_own(path := directory / name))
     if any(facts.keys() >= {"state", "task_ids", "idempotency_key"} for facts in _first_results(directory)):
         yield directory / RESULTS
@@ -117,7 +118,7 @@ def _left(directory: Path) -> Iterator[Path]:
 
 
 def _is_our_own(path: Path) -> bool:
-    """Whether it is a file, and no link that somebody has planted."""
+    """Whether a path is a regular file, and not a symbolic or hard link."""
     try:
         found = path.lstat()
     except OSError:
@@ -126,7 +127,7 @@ def _is_our_own(path: Path) -> bool:
 
 
 def _files(directory: Path) -> Iterator[Path]:
-    """The files of a directory, and those below it that belong to no other batch."""
+    """Yield the files in and below a directory, except in directories with a journal of their own."""
     for folder, folders, names in os.walk(directory):
         folders[:] = sorted(name for name in folders if size(Path(folder, name, JOURNAL)) == 0)
         yield from (Path(folder, name) for name in sorted(names))
@@ -145,8 +146,8 @@ def _is_sidecar(path: Path) -> bool:
 
 
 def _is_media(path: Path) -> bool:
-    """Whether a file was saved by this package, which wrote its origin into it."""
-    # Looked up only now: the room of downloads loads the HTTP stack.
+    """Whether this package saved a file, which then has its origin in its metadata."""
+    # Imported only here: the downloads package loads the HTTP stack.
     from seedance_async.downloads.metadata import FORMATS, read_origin  # noqa: PLC0415
 
     kind = path.suffix.removeprefix(".")
@@ -162,7 +163,7 @@ def _first_results(directory: Path) -> Iterator[dict[str, object]]:
 
 
 def last_of_results(directory: Path) -> bytes:
-    """The end of a batch's results, from anywhere in a line; empty where there are none."""
+    """Return the last ``TAIL_BYTES`` of a batch's results, which may begin inside a line; empty if none."""
     path = directory / RESULTS
     with suppress(OSError), path.open("rb") as results:
         results.seek(max(0, size(path) - TAIL_BYTES))
@@ -171,7 +172,7 @@ def last_of_results(directory: Path) -> bytes:
 
 
 def _facts(text: bytes) -> dict[str, object]:
-    """A JSON object; an empty one for anything else."""
+    """Decode a JSON object; return an empty one for anything else."""
     try:
         facts = json.loads(text)
     except (ValueError, RecursionError):

@@ -1,13 +1,13 @@
-"""Jobs whose sources are renumbered: the text of a link is the same, and now it names another job.
+"""The handling of jobs whose sources were renumbered: a link has the same text, but names another job now.
 
 An example: somebody inserts a new still before the others and renumbers all of them. The line of the second
 clip still says ``$still-2.image``, but the still that this clip was made of is called ``still-3`` now. The
 clip's result belongs to the line that asks for ``$still-3.image``. So the job is set aside like an edited
 one, and ``adoption`` gives its result to that line.
 
-This is done only if nothing more has to be paid: every line gets the result of a job that is gone or of
-another such job, or a line gets a result that would otherwise be paid for. In all other cases the job is
-reported as stale, and nothing is made again unless the user asks for it.
+This is done only if nothing more has to be paid: every line gets the result of a removed job or of another
+such job, or a line gets a result that would otherwise be paid for. In all other cases the job is reported as
+stale, and nothing is made again unless the user asks for it.
 """
 
 from __future__ import annotations
@@ -40,13 +40,14 @@ _IS_MADE_OF_ANOTHER: Final = (
 
 @frozen
 class _Line:
-    """A line of the manifest that takes something of a job with another name than before.
+    """A line of the manifest with a link to a renamed job.
 
     Attributes:
-        number: of the job that has its name now.
-        is_new: whether that is still to be made.
-        own: what it asks for in its words.
-        meant: that in the words of before; None if it takes something that was not there before.
+        number: the number of the line's job.
+        is_new: whether this job is still to be made.
+        own: digest of its request with its links as they are now.
+        meant: digest of the same request with the former names of the sources; None if a link names a source
+            that did not exist before.
     """
 
     number: int
@@ -56,14 +57,14 @@ class _Line:
 
 
 def set_aside_renumbered(store: TakeMoves, former: Mapping[str, str]) -> int:
-    """Set the jobs aside whose results other lines ask for; part of a transaction, after sources are adopted.
+    """Set aside the jobs whose results belong to other lines. Part of a transaction.
 
     Args:
-        store: of the journal, with the temporary tables of ``adoption``.
-        former: by the folded name of each job that was renamed, the name that it had.
+        store: the journal's store, with the temporary tables of ``adoption``.
+        former: by folded new name of each renamed job, its former name.
 
     Returns:
-        How many there are.
+        The number of jobs that were set aside.
     """
     lines = _lines(store.file, former)
     gone = [digest for (digest,) in store.file.rows("SELECT digest FROM temp.gone")] if lines else []
@@ -74,7 +75,7 @@ def set_aside_renumbered(store: TakeMoves, former: Mapping[str, str]) -> int:
 
 
 def former_texts(file: File, number: int, former: Mapping[str, str]) -> dict[str, str]:
-    """A job's links as they were written when their sources had their former names, by what they are now."""
+    """Return a job's links to renamed sources: by present text, the text with the source's former name."""
     rows = file.rows("SELECT text, source, output, place FROM links WHERE job = ?", number)
     return {
         text: str(Link(former[source], output, place))
@@ -102,15 +103,15 @@ def _lines(file: File, former: Mapping[str, str]) -> list[_Line]:
 
 
 def renumbered(lines: Iterable[_Line], gone: Iterable[bytes]) -> list[int]:
-    """The jobs whose results other lines ask for, where that costs nothing. Pure.
+    """Return the numbers of the jobs whose results can go to other lines at no cost. Pure.
 
     Args:
-        lines: of the manifest.
-        gone: what jobs asked for that are gone, once for each.
+        lines: the lines of the manifest.
+        gone: the digests of removed jobs' requests, one for each job.
     """
     lines = list(lines)
     left, found = Counter(gone), set[int]()
-    _serve([line for line in lines if line.is_new], left, found)  # they would be paid for
+    _serve([line for line in lines if line.is_new], left, found)  # first: otherwise these would be paid
     before = _asked_of_each_other([line for line in lines if line.number not in found], lines)
     _serve([line for line in lines if line.number not in before.keys() | found], left, found)
     served = before.keys() | found
@@ -122,7 +123,7 @@ def renumbered(lines: Iterable[_Line], gone: Iterable[bytes]) -> list[int]:
 
 
 def _asked_of_each_other(asking: Iterable[_Line], lines: Iterable[_Line]) -> dict[int, _Line]:
-    """By the number of a line, the one whose result it asks for; each result goes to one line only."""
+    """Return, by number of a line, the line whose result it asks for; each result goes to one line only."""
     made = {line.own: line for line in lines if not line.is_new}
     before: dict[int, _Line] = {}
     for line in asking:
@@ -133,10 +134,10 @@ def _asked_of_each_other(asking: Iterable[_Line], lines: Iterable[_Line]) -> dic
 
 
 def _rows(lines: Iterable[_Line], before: Mapping[int, _Line]) -> Iterator[list[_Line]]:
-    """The lines in rows, in which each but the first asks for the result of the one in front of it."""
+    """Yield the lines in rows, in which each line but the first asks for the result of the previous one."""
     after = {before[line.number].number: line for line in lines if line.number in before}
     seen: set[int] = set()
-    for line in sorted(lines, key=lambda line: line.number in before):  # what begins a row comes first
+    for line in sorted(lines, key=lambda line: line.number in before):  # the first lines of rows first
         row: list[_Line] = []
         following: _Line | None = line
         while following is not None and following.number not in seen:
@@ -148,7 +149,7 @@ def _rows(lines: Iterable[_Line], before: Mapping[int, _Line]) -> Iterator[list[
 
 
 def _serve(lines: Iterable[_Line], left: Counter[bytes], found: set[int]) -> None:
-    """Give lines the results of jobs that are gone, as far as there are any left."""
+    """Assign the results of removed jobs to lines, as long as there are any left."""
     for line in lines:
         if line.meant is not None and left[line.meant] > 0:
             left[line.meant] -= 1
@@ -156,7 +157,7 @@ def _serve(lines: Iterable[_Line], left: Counter[bytes], found: set[int]) -> Non
 
 
 def _set_aside(store: TakeMoves, number: int) -> None:
-    """Put a planned job in the place of one that was made, whose result becomes one that is gone."""
+    """Replace a job by a planned copy, and add the job itself to those whose results can be adopted."""
     file = store.file
     ((name, folded),) = file.rows("SELECT name, fold FROM jobs WHERE number = ?", number)
     store.set_aside(number, store.free_name(f"{name}-before-edit"))

@@ -1,75 +1,73 @@
-"""The tables of a journal, what their cells may hold, and how a file is recognised as one.
+"""The schema of a journal: its tables, the constraints on their cells, and its consistency checks.
 
-One row of ``jobs`` is one job, whatever becomes of it. Its ``number`` is the order in which jobs were first
-planned.
+One row of ``jobs`` is one job. Jobs are numbered in the order in which they were first planned.
 
-``fold``      is the name as a file system without case sees it; two jobs may not share it.
+``fold``      is the case-folded name; it is unique, because some file systems ignore case.
 
-``unnamed``   is 1 where the name was made from the place in the manifest; such jobs are recognised by digest.
+``unnamed``   is 1 if the name was made from the position in the manifest; such jobs are recognised by digest.
 
-``listed``    is 1 where the job stands in the manifest of the last run. What was sent stays, listed or not.
+``listed``    is 1 if the manifest of the last run lists the job. Jobs that were sent are kept in any case.
 
-``run``       is the run that last moved the job.
+``run``       is the run that last changed the job.
 
-``post``      is the POST it was sent in, or is to be sent in again; empty for a job that was never sent, or
+``post``      is the POST in which it was sent or is to be sent again; NULL for a job that was never sent, or
 is to be sent under a new key.
 
-``place``     is its place among the jobs that the POST serves, from 0.
+``place``     is its position among the jobs of the POST, from 0.
 
-One row of ``posts`` is one POST: exactly the bytes that leave, under which key. An ordinary job is a post
-with one member, however many tasks it asks for (``tariffs.tasks``); up to four equal jobs are the members of
-one.
+``urls_at``   is when the URLs in ``tasks`` were received.
 
-``state``     is that of its jobs until it is accepted; ``planned`` means that it is sent again as it is. A
-post that no job refers to was given up: it stays on record, and its key is not used again.
+One row of ``posts`` is one POST: its exact bytes and its idempotency key. An ordinary job is the only member
+of its post, however many tasks it asks for (``tariffs.tasks``); up to four equal jobs may be the members of
+one post.
 
-``generation``  counts the keys made for the same jobs and the same body from 1.
+``state``     is that of its jobs until it is accepted; ``planned`` means that it is to be sent again
+unchanged. A post that no job refers to was given up: it is kept, and its key is not used again.
 
-``crashes``   counts the runs that died while it was under way.
+``generation``  numbers the keys for the same jobs and the same body from 1.
 
-``account``   is whose API key it was sent with: origin and fingerprint.
+``crashes``   is the number of runs that died while it was under way.
 
-``answer``    is what the API said to it.
+``account``   identifies the API key with which it was sent: origin and fingerprint.
 
-``former_names`` has the names that jobs had before they were edited: what was paid is recognised by them.
+``answer``    is the answer of the API.
 
-``links`` has, for each job, the outputs of other jobs that stand in it for URLs: the link's ``text``, the
-``source`` (the ``fold`` of the job's name), and, once the job was sent, the ``url`` that went in its place
-and the ``task`` that it is of. ``edges`` has the numbers of both jobs.
+``former_names`` has earlier names of jobs, by which a paid result is found again.
 
-``inputs`` has, for each job, the local files in it: the ``ref`` that stands for the content in its body, the
-``path`` of a file that has it, and, once the job was sent, the ``url`` that went in the place of the ref.
+``links`` has the links of each job: the link's ``text``, the ``source`` (the ``fold`` of its name), and, once
+the job was sent, the ``url`` that replaced the link and the ``task`` of that output. ``edges`` has the
+numbers of both jobs.
 
-``projects`` has whose costs a job is, where its line in the manifest says so.
+``inputs`` has the local files of each job: the ``ref`` that identifies the content in the body, the ``path``
+of a file with this content, and, once the job was sent, the ``url`` that replaced the ref.
 
-``deliveries`` has what the files of a job were measured to be, in the order of its ``files``.
+``projects`` has the project to which a job's costs belong, if its line in the manifest names one.
 
-``tasks`` says which POST a task belongs to: a task id belongs to one only.
+``deliveries`` has the measured properties of a job's files, in the order of its ``files``.
 
-``older`` has the jobs that are an older or a further result of another one, the job with this ``fold``.
-``ordered`` is 1 for a further take until it was made; it is wanted as long as that job is.
+``tasks`` has the POST of each task: a task id belongs to one POST only.
 
-``moves`` has the jobs whose files are still called after the ``name`` that they had when they were saved.
-``at_once`` is 1 where they are renamed without waiting for a newer result. Once the renaming is begun,
-``target`` is the name they are renamed after, and ``files`` are the paths they get.
+``older`` has the jobs that are an older or a further result of another job, the one with this ``fold``.
+``ordered`` is 1 for a further take until it is made; it is listed as long as that job is.
 
-``rerolls`` has the folds of jobs that a run was told to make anew, until a run has come to its end with them.
+``moves`` has the jobs whose files still have the ``name`` under which they were saved. ``at_once`` is 1 if
+they are to be renamed without waiting for a newer result. Once the renaming has begun, ``target`` is the new
+name, and ``files`` has the new paths.
+
+``rerolls`` has the folds of jobs that a run was ordered to make again, until a run has finished them.
 
 ``finals`` has, for each final, the ``source``: the number of the kept take that it is made of.
 
-``refunds`` has how often a job, known by its ``fold`` and its request, was made anew because it failed and
-was refunded; how often in a row it failed in the words of ``error``; and the last ``post`` that was counted.
+``refunds`` has, by ``fold`` and request of a job, how often it was planned again after a refunded failure;
+how often in a row it failed with ``error``; and the last ``post`` that was counted.
 
-``unpriced`` has the attempts of which nobody said what they cost, and whose jobs were planned anew since: by
-``post`` and ``place``, what was asked for. What they may have cost stays held under a cap.
-
-``urls_at``  is when the server gave the URLs in ``tasks``.
+``unpriced`` has the ``post``, ``place`` and tariff of failed jobs with an unknown charge that were planned
+again since. What they may have cost stays held under a cap.
 
 ``…_at`` are seconds of the wall clock since 1970, UTC.
 
-What a cell may hold is said by CHECK constraints, which SQLite's own ``quick_check`` verifies when a journal
-is opened. Whatever a disk, a foreign program or a hand has put into one cell ends there, before anything is
-sent.
+CHECK constraints state what a cell may hold; SQLite's ``quick_check`` verifies them when a journal is opened.
+So a cell that the disk, another program or a user has damaged is found before anything is sent.
 """
 
 from __future__ import annotations
@@ -83,15 +81,15 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
 APPLICATION_ID: Final = 0x5EED_A5C3
-"""Marks the file; that of the unpublished versions before, which no version reads, was one less."""
+"""Identifies the file; unpublished versions, whose files cannot be read, used the next lower number."""
 
 VERSION: Final = 1
 
 OPEN_RUN: Final = "open_run"
-"""The fact that a run has begun and not ended in good order: its number, else empty."""
+"""Name of the fact that holds the number of a run that has begun and not ended normally; otherwise empty."""
 
 MAX_NUMBER: Final = 2**53
-"""No count, sum or instant of a journal is larger."""
+"""Upper limit of every count, sum and time in a journal."""
 
 
 def _optional(check: str, column: str) -> str:
@@ -237,7 +235,7 @@ CHECKS: Final[Mapping[str, Mapping[str, str]]] = {
         "price": _optional(_number("price"), "price"),
     },
 }
-"""By table and column, what the cell of a sound row fulfils."""
+"""By table and column, the condition that every cell fulfils."""
 
 
 def _constraints(table: str) -> str:
@@ -337,7 +335,7 @@ CREATE INDEX IF NOT EXISTS finals_by_source ON finals (source);
 CREATE INDEX IF NOT EXISTS older_by_fold ON older (fold);
 CREATE INDEX IF NOT EXISTS moves_by_fold ON moves (fold);
 """
-"""Tables that a journal without them is given when it is opened; it has nothing to be entered there."""
+"""Tables that are created when a journal without them is opened; they begin empty."""
 
 TABLES: Final = f"""
 CREATE TABLE meta (name TEXT PRIMARY KEY, value) WITHOUT ROWID;
@@ -442,4 +440,4 @@ CONTRADICTIONS: Final[Mapping[str, str]] = {
     "run": """
         SELECT number, name FROM jobs WHERE run > (SELECT value FROM meta WHERE name = 'run') LIMIT 1""",
 }
-"""By column of ``jobs``, how a row is found that contradicts other rows."""
+"""By column of ``jobs``, a query for a row that is inconsistent with other rows."""

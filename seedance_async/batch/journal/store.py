@@ -1,6 +1,6 @@
-"""The life of a job on disk: one function is one transaction, and only legal moves are made.
+"""The state changes of a job on disk: one method is one transaction, and only allowed changes are made.
 
-Everything here runs in the journal's own thread. An instant comes in as ``now``, seconds of the wall clock.
+Everything here runs in the journal's own thread. ``now`` is the time in seconds of the wall clock.
 """
 
 from __future__ import annotations
@@ -30,21 +30,21 @@ if TYPE_CHECKING:
     from seedance_async.prices import Tariff
 
 MOST_CRASHES: Final = 5
-"""Runs that may die while a job is being sent, before it is left alone."""
+"""Number of runs that may die while a job is being sent, before it is no longer sent automatically."""
 
 
 NO_FILES: Final[Mapping[str, str]] = {}
 
 
 class Store(RefundedMoves, TakeMoves):
-    """The jobs of one batch."""
+    """All operations on the jobs of one batch."""
 
     def has_begun(self) -> bool:
-        """Whether a run has begun here, or anything was meant to be sent; True where that cannot be read."""
+        """Whether a run has begun, or a POST was intended; True if that cannot be read."""
         return self.run > 0 or self.has_posts()
 
     def has_posts(self) -> bool:
-        """Whether anything was meant to be sent, in any run; True where that cannot be read."""
+        """Whether a POST was intended in any run; True if that cannot be read."""
         try:
             return self.file.row("SELECT 1 FROM posts LIMIT 1") is not None
         except JournalError:
@@ -53,21 +53,25 @@ class Store(RefundedMoves, TakeMoves):
     # --- a run
 
     def begin_run(self, *, replayable_since: float, account: str = "", now: float = inf) -> None:
-        """Start a run: whatever was sent since ``replayable_since`` and never answered is sent again.
+        """Start a run, in which POSTs without an answer since ``replayable_since`` are to be replayed.
 
-        What was sent before is uncertain: the server may have forgotten its key. So is what was sent with
-        another API key, which the server may keep idempotency keys apart by. So is a job whose POST was under
-        way in ``MOST_CRASHES`` runs when they died: it may be what they died of, and the others must not wait
-        for it for ever. Minus infinity sends even these again.
+        The following POSTs without an answer become uncertain instead, unless ``replayable_since`` is minus
+        infinity:
+
+        * older ones, because the server may have forgotten their idempotency keys;
+        * those sent with another API key, because the server may keep its idempotency keys separately;
+        * those that were under way when ``MOST_CRASHES`` runs died, because they may be the cause, and the
+          other jobs must not be held up for ever;
+        * those with a time after ``now``, because a clock was wrong and their age is unknown.
 
         Args:
             replayable_since: seconds of the wall clock.
             account: origin and fingerprint of the API key of this run; never the key.
-            now: seconds of the wall clock; what was sent later than that was sent by a wrong clock, and its
-                age is not known.
+            now: seconds of the wall clock.
         """
         self._begin_run(replayable_since, account, now)
-        # The log alone may be lost. That a run is open, and whose, is in the file before its first intent.
+        # The write-ahead log alone may be lost, so the file itself must show, before the first intent, that a
+        # run is open.
         self.file.checkpoint()
 
     @transaction
@@ -83,10 +87,10 @@ class Store(RefundedMoves, TakeMoves):
         self.remember_fact("run", self.run)
         self.remember_fact(OPEN_RUN, self.run)
         self._sort_unanswered(replayable_since, now, account)
-        self.recall()
+        self.reload()
 
     def _sort_unanswered(self, since: float, now: float, account: str) -> None:
-        """Which of the posts without an answer are sent again, and which are left alone."""
+        """Decide which of the posts without an answer are replayed, and which become uncertain."""
         careful = since > -inf
         most = MOST_CRASHES if careful else _NO_BOUND
         doubt = functools.partial(self._move_posts, State.SUBMITTING, State.UNCERTAIN)
@@ -103,7 +107,7 @@ class Store(RefundedMoves, TakeMoves):
     def _move_posts(
         self, before: State, after: State, error: str | None, condition: str, *values: object
     ) -> None:
-        """Move the posts that a condition holds for, and their jobs with them."""
+        """Change the state of the posts that fulfil a condition, and of their jobs."""
         such = f"SELECT id FROM posts WHERE {condition}"
         self.file.write(
             f"UPDATE jobs SET state = ?, error = coalesce(?, error) WHERE state = ? AND post IN ({such})",
@@ -116,12 +120,12 @@ class Store(RefundedMoves, TakeMoves):
 
     @transaction
     def plan_ended_again(self) -> list[str]:
-        """Plan each listed job anew that failed or was refused; what it cost so far stays in the sums.
+        """Plan all listed jobs again that failed or were refused; their earlier cost stays in the sums.
 
-        It is an order as a re-roll is, and open until a run has come to its end.
+        Like a re-roll, this order is stored and stays open until a run has finished it.
 
         Returns:
-            The names of those that an open order has made anew already: they are not planned.
+            The names of jobs that were not planned, because they belong to an open order.
         """
         ended = "listed = 1 AND state IN ('failed', 'refused')"
         is_open = "fold IN (SELECT fold FROM rerolls)"
@@ -131,12 +135,12 @@ class Store(RefundedMoves, TakeMoves):
         self.file.write(
             "INSERT INTO rerolls SELECT value FROM json_each(?)", as_json([fold for _, fold in again])
         )
-        self.recall()
+        self.reload()
         return [name for (name,) in rows]
 
     @transaction
     def complete_again(self, numbers: Sequence[int]) -> None:
-        """Files of these saved jobs are missing: they are to be fetched once more, which costs nothing."""
+        """Set saved jobs whose files are missing back to completed, so that these are downloaded again."""
         for number in numbers:
             self.file.write(
                 "UPDATE jobs SET state = ? WHERE number = ? AND state = ?",
@@ -144,32 +148,32 @@ class Store(RefundedMoves, TakeMoves):
                 number,
                 State.SAVED,
             )
-        self.recall()
+        self.reload()
 
     @transaction
     def end_run(self) -> None:
-        """The run ends in good order: what it leaves under way did not kill it."""
+        """Store that the run ended normally, so its POSTs under way do not count a crash."""
         self.remember_fact(OPEN_RUN, "")
 
     def leave(self) -> None:
-        """The journal is about to be closed, and its log with it: no run is open any more.
+        """Store that no run is open; called before the journal and its log are closed.
 
-        Also after a failure of the file: a run that is open without a log looks like one whose log was lost.
+        Also called after a failure of the file: an open run without a log would look like a lost log.
         """
         with suppress(sqlite3.Error):
             self.file.write("UPDATE meta SET value = '' WHERE name = ?", OPEN_RUN)
 
     @transaction
     def remember(self, name: str, value: object) -> None:
-        """Remember a fact about the batch."""
+        """Store a fact about the batch."""
         self.remember_fact(name, value)
 
     def remember_fact(self, name: str, value: object) -> None:
-        """Remember a fact; part of a transaction."""
+        """Store a fact about the batch. Part of a transaction."""
         self.file.write("INSERT OR REPLACE INTO meta VALUES (?, ?)", name, value)
 
     def tariff_id(self, tariff: Tariff) -> int:
-        """The row of a tariff, made if new; part of a transaction."""
+        """Return the row id of a tariff, inserted if new. Part of a transaction."""
         if tariff not in self._tariff_rows:
             kind = tariff.kind
             values = (
@@ -185,21 +189,21 @@ class Store(RefundedMoves, TakeMoves):
             self._tariffs[row], self._tariff_rows[tariff] = tariff, row
         return self._tariff_rows[tariff]
 
-    # --- a job's way
+    # --- the states of a job
 
     @transaction
     def intend(self, number: int, *others: int, now: float, urls: Mapping[str, str] = NO_FILES) -> Call:
-        """Write down that a job is about to be sent, and give the call: the same one for every attempt.
+        """Store the intent to send a job, and return the call, which is the same for every attempt.
 
         Args:
-            number: of the job. One that was sent before is sent again as it was, with all that its POST
-                serves.
-            others: planned jobs that ask for the same as this planned one, and are to share its POST.
-            now: the instant.
-            urls: of local files, by what stands for the content of each.
+            number: number of the job. If it was sent before, its POST is sent again unchanged, for all jobs
+                that it serves.
+            others: planned jobs with the same request that are to share the POST of this planned job.
+            now: the time.
+            urls: URLs of local files, by content reference.
 
         Raises:
-            JournalError: it could not be written; then nothing may be sent.
+            JournalError: the intent was not stored; nothing may be sent.
         """
         self.file.space.check()
         if self._job(number, "state") == (State.SUBMITTING,):
@@ -212,11 +216,11 @@ class Store(RefundedMoves, TakeMoves):
 
     @transaction
     def accept(self, number: int, submission: Submission, *, now: float) -> dict[int, Submission | None]:
-        """Write down what was accepted: from here on the tasks can be collected.
+        """Store that a POST was accepted: from here on its tasks can be polled.
 
         Returns:
-            For each job that the POST serves its own part. None for one that has no task: where the answer
-            says so it was not started, and is planned again; else nobody knows.
+            By number, each job's part of the submission. None for a job that got no task: it is planned again
+            if the answer shows that it was not started, and uncertain otherwise.
         """
         self._check_move(number, State.ACCEPTED)
         post, *_, served = self._post_of(number)
@@ -241,15 +245,15 @@ class Store(RefundedMoves, TakeMoves):
 
     @transaction
     def postpone(self, number: int, error: str, *, key: str | None, doubted: float | None = None) -> None:
-        """The server says that the jobs of a POST were not charged: they are planned again.
+        """Plan the jobs of a POST again, because the server reported that they were not charged.
 
         Args:
-            number: of one of the jobs.
-            error: why it was not accepted.
-            key: to ask under next: the one just used, or the one before it. None for one never used, because
-                the server may give its refusal for ever.
-            doubted: credits that may have been charged all the same under the key that is given up; None
-                where it is proven that there are none.
+            number: number of one of the jobs.
+            error: why the POST was not accepted.
+            key: the key to send under next: the one just used, or the one before it. None for a new key,
+                because the server may repeat its refusal under the old one for ever.
+            doubted: credits that may have been charged under the key that is given up; None if it is proved
+                that nothing was charged.
         """
         self._book("credits_doubted", doubted)
         given_up = State.REFUSED if doubted is None else State.UNCERTAIN
@@ -257,8 +261,8 @@ class Store(RefundedMoves, TakeMoves):
         self._close_post(number, given_up)
         again = self.file.row("SELECT id FROM posts WHERE key = ?", key)
         if again is not None:
-            # It stays on record, with what was sent under it: whoever doubts the refusal can collect with its
-            # key what a proxy may have delivered twice.
+            # The row is kept with its key and body: if a proxy delivered the POST twice, the user can still
+            # find the result under this key.
             self.file.write(
                 "UPDATE posts SET state = ?, intended_at = NULL WHERE id = ?", State.PLANNED, again[0]
             )
@@ -268,21 +272,21 @@ class Store(RefundedMoves, TakeMoves):
 
     @transaction
     def refuse(self, number: int, error: str, *, now: float) -> None:
-        """The API refused the request itself."""
+        """Store that the API refused the request."""
         self._close_post(number, State.REFUSED)
         for member, _ in self._waiting_members(number):
             self._move(member, State.REFUSED, "ended_at = ?, error = ?", now, error)
 
     @transaction
     def doubt(self, number: int, error: str) -> None:
-        """Asking came to an end without an answer."""
+        """Store that a POST ended without an answer: its jobs are uncertain."""
         self._close_post(number, State.UNCERTAIN)
         for member, _ in self._waiting_members(number):
             self._move(member, State.UNCERTAIN, "error = ?", error)
 
     @transaction
     def finish(self, number: int, tasks: Sequence[Task], error: str | None, *, now: float) -> State:
-        """Every task of the job is final: it is completed if one of them is, else failed."""
+        """Store that all tasks of a job are final; return its state: completed if one is, else failed."""
         state = State.COMPLETED if any(task.is_completed for task in tasks) else State.FAILED
         self._charge_more(number, tasks)
         (charged,) = self._job(number, "credits_used")
@@ -298,13 +302,13 @@ class Store(RefundedMoves, TakeMoves):
             refunded,
             error,
         )
-        if charged is not None:  # what was never booked cannot be given back
+        if charged is not None:  # a refund is booked only against a booked charge
             self._book("credits_refunded", refunded)
         return state
 
     @transaction
     def renew(self, number: int, tasks: Sequence[Task], *, now: float) -> None:
-        """The server was asked again for finished tasks: it gave new URLs."""
+        """Store finished tasks that were polled again, with new URLs."""
         raw = as_json([task.raw for task in tasks])
         self.file.write("UPDATE jobs SET tasks = ?, urls_at = ? WHERE number = ?", raw, now, number)
 
@@ -318,14 +322,14 @@ class Store(RefundedMoves, TakeMoves):
         now: float,
         delivered: Sequence[Delivered | None] = (),
     ) -> None:
-        """Every file of the job is in place; ``error`` is about tasks of it that have none."""
+        """Store that all files of a job are saved; ``error`` is about tasks without files."""
         measured = as_json([each and each.to_dict() for each in delivered])
         self.file.write("INSERT OR REPLACE INTO deliveries VALUES (?, ?)", number, measured)
         self._move(number, State.SAVED, "ended_at = ?, files = ?, error = ?", now, as_json(files), error)
 
     @transaction
     def note(self, number: int, error: str) -> None:
-        """Something went wrong that leaves the job where it stands."""
+        """Store an error that does not change the job's state."""
         self.file.write("UPDATE jobs SET error = ?, run = ? WHERE number = ?", error, self.run, number)
 
     def _accept(self, number: int, part: Submission, now: float) -> None:
@@ -339,7 +343,7 @@ class Store(RefundedMoves, TakeMoves):
         self._charge(number, part.credits_used)
 
     def _charge_more(self, number: int, tasks: Sequence[Task]) -> None:
-        """Charge what the tasks say, where the answer to the POST said nothing, or less for all its tasks."""
+        """Book the charge that the tasks report, if the answer to the POST had none, or a lower one."""
         used = _total(task.credits_used for task in tasks)
         (booked,) = self._job(number, "credits_used")
         if used is None:
@@ -350,7 +354,7 @@ class Store(RefundedMoves, TakeMoves):
             self._charge(number, used, booked=booked)
 
     def _whole(self, number: int, share: float, tasks: int) -> float:
-        """What the POST of a job was charged, by the job's share: tasks may state what all cost together."""
+        """Return the charge of a job's whole POST, from the job's share: a task may report that sum."""
         of_post = "SELECT count(*) FROM tasks WHERE post = (SELECT post FROM jobs WHERE number = ?)"
         row = self.file.row(of_post, number)
         return share * max(int(row[0]) if row else 0, tasks) / tasks
@@ -375,7 +379,7 @@ class Store(RefundedMoves, TakeMoves):
 
 
 def _total(amounts: Iterable[float | None]) -> float | None:
-    """The sum of what was stated; None where one was not."""
+    """Return the sum of all amounts; None if one of them is None."""
     stated = list(amounts)
     return None if None in stated else sum(amount for amount in stated if amount is not None)
 

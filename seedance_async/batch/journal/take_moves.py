@@ -1,11 +1,11 @@
 """The takes of jobs: older results under other names, files that are still to be renamed, and re-rolls.
 
-A job's name belongs to the newest of its results. Whatever takes a name away from a job that has files says
-so here in the same transaction, so that the files follow, whenever the process ends. They do when a newer
-result is about to be saved under the name: until then the older one is the newest that there is.
+A job's name belongs to its newest result. When a job with files loses its name, the pending renaming of its
+files is stored in the same transaction, so that it is done even if the process dies. The files are renamed
+when a newer result is about to be saved under the name; until then they are the newest.
 
-A re-roll stays on record until a run has come to its end with all that it makes. Until then the same jobs are
-not made anew once more, so a command that was killed may be repeated as it is.
+A re-roll is stored until a run has finished it. Until then the same jobs are not made again, so a command
+that was killed can be repeated unchanged.
 """
 
 from __future__ import annotations
@@ -30,25 +30,25 @@ AGAIN: Final = (
     "state = 'planned', post = NULL, place = NULL, accepted_at = NULL, ended_at = NULL, task_ids = NULL, "
     "tasks = NULL, credits_used = NULL, credits_refunded = NULL, error = NULL"
 )
-"""How a job that failed or was refused is planned anew; what it cost stays in the sums."""
+"""SQL that plans a failed or refused job again; its earlier cost stays in the sums."""
 
 _UNPRICED: Final = (
     "INSERT OR IGNORE INTO unpriced SELECT post, place, tariff FROM jobs "
     "WHERE state = 'failed' AND credits_used IS NULL AND number IN (SELECT value FROM json_each(?))"
 )
-"""What nobody said the price of is held as long as the batch lives, though the job forgets that attempt."""
+"""SQL that keeps the unknown charge of a failed job held, although the job forgets its earlier POST."""
 
 _UNENDED: Final = f"state NOT IN ({', '.join(repr(str(state)) for state in sorted(ENDED))})"
 
 
 @frozen(kw_only=True)
 class Rerolled:
-    """What became of the order to make jobs anew.
+    """The result of an order to make jobs again.
 
     Attributes:
-        takes: how many new ones are planned.
-        jobs: the names of the jobs that they are of.
-        unfinished: the names of jobs of which no other take is begun before those on their way are made.
+        takes: number of new takes that are planned.
+        jobs: the names of their jobs.
+        unfinished: the names of jobs without new takes, because earlier ones are not finished yet.
     """
 
     takes: int = 0
@@ -58,12 +58,12 @@ class Rerolled:
 
 @frozen(kw_only=True)
 class Move:
-    """The files of a job, on their way to other names.
+    """A pending renaming of a job's files.
 
     Attributes:
-        name: the job name that they are called after.
-        target: the one that they are to be called after, once that is begun; else None.
-        files: the paths that they get then, below the batch directory.
+        name: the job name that the files have now.
+        target: the job name that they get; None until the renaming has begun.
+        files: the paths that they get, below the batch directory; empty until the renaming has begun.
     """
 
     name: str
@@ -77,13 +77,13 @@ class TakeMoves(LinkMoves):
     # --- names, as parts of transactions
 
     def rename(self, number: int, name: str, *, at_once: bool, recognised: bool = True) -> None:
-        """Give a job another name, and have its files follow.
+        """Rename a job, and store that its files are to be renamed.
 
         Args:
-            number: of the job.
-            name: that no job has.
+            number: number of the job.
+            name: a name that no job has.
             at_once: whether its files are renamed without waiting for a newer result.
-            recognised: whether the job is to be recognised by the name that it had, too.
+            recognised: whether the job can still be found by its former name.
         """
         before, state = self._job(number, "name, state")
         if recognised:
@@ -100,14 +100,14 @@ class TakeMoves(LinkMoves):
             self.file.write(insert, number, before, fold(before), at_once)
 
     def set_aside(self, number: int, name: str) -> None:
-        """Let a job keep its record under another name, as an older result of the job that gets its own."""
+        """Rename a job, and make it an older result of the job that will get its present name."""
         (owner,) = self._job(number, "fold")
         self.rename(number, name, at_once=False)
         self.file.write("UPDATE jobs SET listed = 0 WHERE number = ?", number)
         self.file.write("INSERT INTO older VALUES (?, ?, 0)", number, owner)
 
     def free_name(self, name: str) -> str:
-        """The name, or the first of ``name-2``, ``name-3``, … that no job has."""
+        """Return the name, or the first of ``name-2``, ``name-3``, … that no job has."""
         return next(
             tried
             for number in count(1)
@@ -115,7 +115,7 @@ class TakeMoves(LinkMoves):
         )
 
     def _free_take(self, name: str) -> str:
-        """The first of ``name-take-1``, ``name-take-2``, … that no job has."""
+        """Return the first of ``name-take-1``, ``name-take-2``, … that no job has."""
         return next(tried for number in count(1) if not self._has_job(tried := f"{name}-take-{number}"))
 
     def _has_job(self, name: str) -> bool:
@@ -124,18 +124,18 @@ class TakeMoves(LinkMoves):
     # --- files that are to be renamed
 
     def move_of(self, number: int) -> Move | None:
-        """How far the renaming of a job's files is; None if they are called after it."""
+        """Return the pending renaming of a job's files; None if they have its name already."""
         row = self.file.row("SELECT name, target, files FROM moves WHERE number = ?", number)
         if row is None:
             return None
         return Move(name=row[0], target=row[1], files=names(row[2], f"moved files of job {number}"))
 
     def in_the_way(self, name: str, number: int) -> list[int]:
-        """The jobs whose files are called after this name, which is another job's now.
+        """Return the other saved jobs whose files still have the name of this job.
 
         Args:
-            name: of the job.
-            number: of the job.
+            name: name of the job.
+            number: number of the job.
         """
         rows = self.file.rows(
             "SELECT number FROM moves JOIN jobs USING (number) "
@@ -146,7 +146,7 @@ class TakeMoves(LinkMoves):
         return [each for (each,) in rows]
 
     def is_preceded(self, number: int) -> bool:
-        """Whether an older result is not saved yet that may have placed files under this job's name."""
+        """Whether an older result that may have files under this job's name is not saved yet."""
         row = self.file.row(
             "SELECT 1 FROM jobs JOIN moves ON moves.fold = jobs.fold AND moves.number <> jobs.number "
             "JOIN jobs AS older ON older.number = moves.number AND older.state = 'completed' "
@@ -156,7 +156,7 @@ class TakeMoves(LinkMoves):
         return row is not None
 
     def due_moves(self, *, after: int, limit: int) -> list[int]:
-        """The jobs whose files are to be renamed now, in order of their numbers, a page at a time."""
+        """Return a page of the jobs whose files are to be renamed now, in order of their numbers."""
         rows = self.file.rows(
             "SELECT number FROM moves JOIN jobs USING (number) WHERE state = 'saved' AND "
             "(at_once = 1 OR target IS NOT NULL OR EXISTS (SELECT 1 FROM jobs AS newer "
@@ -173,28 +173,28 @@ class TakeMoves(LinkMoves):
 
     @transaction
     def intend_move(self, number: int, target: str, files: Sequence[str]) -> None:
-        """Write down which paths the files of a job get, before the first of them does."""
+        """Store the new paths of a job's files, before the first file is renamed."""
         self.file.write(
             "UPDATE moves SET target = ?, files = ? WHERE number = ?", target, as_json(files), number
         )
 
     @transaction
     def confirm_move(self, number: int) -> None:
-        """The files have the paths that were written down."""
+        """Store that the files have the paths that ``intend_move`` stored."""
         (name,) = self._job(number, "name")
         row = self.file.row("SELECT target, files FROM moves WHERE number = ?", number)
         if row is None or row[0] is None:
             return
         self.file.write("UPDATE jobs SET files = ? WHERE number = ?", row[1], number)
         self.file.write("DELETE FROM moves WHERE number = ?", number)
-        if row[0] != name:  # it was renamed once more meanwhile
+        if row[0] != name:  # the job was renamed again meanwhile
             insert = "INSERT INTO moves (number, name, fold, at_once) VALUES (?, ?, ?, 1)"
             self.file.write(insert, number, row[0], fold(row[0]))
 
     # --- re-rolls
 
     def listed_names(self, *, after: int, limit: int) -> list[tuple[int, str]]:
-        """Number and name of the jobs of the manifest, a page at a time; not of their further takes."""
+        """Return a page of numbers and names of the manifest's jobs, without their further takes."""
         rows = self.file.rows(
             "SELECT number, name FROM jobs WHERE listed = 1 AND number > ? "
             "AND number NOT IN (SELECT number FROM older WHERE ordered = 1) ORDER BY number LIMIT ?",
@@ -204,7 +204,7 @@ class TakeMoves(LinkMoves):
         return [(number, name) for number, name in rows]
 
     def listed_by_tasks(self, tasks: Sequence[Sequence[str]]) -> list[int]:
-        """The jobs of the manifest whose newest results were made by these tasks, by all ids of each."""
+        """Return the manifest's jobs whose newest results have exactly these task ids, a sequence per job."""
         rows = self.file.rows(
             "SELECT number FROM jobs WHERE listed = 1 AND number NOT IN (SELECT number FROM older) "
             "AND task_ids IN (SELECT value FROM json_each(?))",
@@ -214,14 +214,14 @@ class TakeMoves(LinkMoves):
 
     @transaction
     def reroll(self, numbers: Sequence[int], takes: int) -> Rerolled:
-        """Plan further takes of jobs that have come to an end.
+        """Plan further takes of jobs that have ended.
 
-        A job that has a result keeps it as ``NAME-take-1``; the last of the new takes gets its name. One that
-        failed or was refused is planned anew in its place.
+        A result that exists is kept as ``NAME-take-1``, and the last of the new takes gets the job's name. A
+        job that failed or was refused is itself planned again.
 
         Args:
-            numbers: of jobs of the manifest.
-            takes: how many of each.
+            numbers: numbers of jobs of the manifest.
+            takes: number of takes per job.
         """
         rerolled = Rerolled()
         made = 0
@@ -235,7 +235,7 @@ class TakeMoves(LinkMoves):
                 self._take_anew(number, name, state, takes)
                 rerolled.jobs.append(name)
                 made += takes
-        self.recall()
+        self.reload()
         return Rerolled(takes=made, jobs=rerolled.jobs, unfinished=rerolled.unfinished)
 
     def _take_anew(self, number: int, name: str, state: State, takes: int) -> None:
@@ -252,14 +252,14 @@ class TakeMoves(LinkMoves):
             self.plan_again([number])
 
     def plan_again(self, numbers: Sequence[int]) -> None:
-        """Plan jobs anew that failed or were refused, under new keys; part of a transaction."""
+        """Plan jobs again that failed or were refused, under new keys. Part of a transaction."""
         cell = as_json(list(numbers))
         self.file.write(_UNPRICED, cell)
         again = f"UPDATE jobs SET {AGAIN} WHERE number IN (SELECT value FROM json_each(?))"
         self.file.write(again, cell)
 
     def copy(self, number: int, name: str) -> int:
-        """Plan a job that asks for the same as another one."""
+        """Plan a job with the same request as another one, and return its number."""
         columns = _COPIED.replace("listed", "1")
         self.file.write(
             f"INSERT INTO jobs (name, fold, {_COPIED}, state, run) "
@@ -284,7 +284,7 @@ class TakeMoves(LinkMoves):
 
     @transaction
     def close_rerolls(self) -> None:
-        """A run has come to its end: what it has made of re-rolls may be made anew once more."""
+        """Close the re-rolls that a run has finished, so that the same jobs can be made again."""
         ordered = "SELECT older.fold FROM older JOIN jobs USING (number) WHERE ordered = 1"
         self.file.write(
             f"DELETE FROM rerolls WHERE fold NOT IN (SELECT fold FROM jobs WHERE {_UNENDED}) "
@@ -296,7 +296,7 @@ class TakeMoves(LinkMoves):
 
     @transaction
     def promote(self) -> None:
-        """Where the last new take of a job came to nothing, give its name to the newest that is saved."""
+        """If the last new take of a job failed or was refused, give its name to the newest saved take."""
         rows = self.file.rows(
             "SELECT jobs.number, max(older.number) FROM jobs JOIN older ON older.fold = jobs.fold "
             "JOIN jobs AS take ON take.number = older.number AND take.state = 'saved' "
@@ -312,10 +312,10 @@ class TakeMoves(LinkMoves):
             self.file.write("INSERT INTO older VALUES (?, ?, 1)", failed, fold(name))
             self.file.write("UPDATE jobs SET unnamed = 0 WHERE number = ?", failed)
             self.file.write("UPDATE jobs SET unnamed = ? WHERE number = ?", unnamed, saved)
-        self.recall()
+        self.reload()
 
     def ordered_takes(self) -> list[int]:
-        """Further takes that are planned and were not sent."""
+        """Return the numbers of further takes that are planned and were not sent."""
         rows = self.file.rows(
             "SELECT number FROM older JOIN jobs USING (number) "
             "WHERE ordered = 1 AND listed = 1 AND state = 'planned' ORDER BY number"

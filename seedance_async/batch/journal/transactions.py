@@ -1,4 +1,4 @@
-"""A method as one transaction: whole or not at all, and what is kept in memory as the file has it."""
+"""A decorator that runs a method as one transaction, and reloads values kept in memory if it fails."""
 
 from __future__ import annotations
 
@@ -12,32 +12,30 @@ if TYPE_CHECKING:
     from seedance_async.batch.journal.file import File
 
 
-class Recalling(Protocol):
-    """What keeps something of a file in memory."""
+class Reloadable(Protocol):
+    """An object that keeps values of a file in memory."""
 
     file: File
 
-    def recall(self) -> None:
-        """Read that anew."""
+    def reload(self) -> None:
+        """Read these values from the file again."""
 
 
-S = TypeVar("S", bound=Recalling)
+S = TypeVar("S", bound=Reloadable)
 P = ParamSpec("P")
 T = TypeVar("T")
 
 
 def transaction(method: Callable[Concatenate[S, P], T]) -> Callable[Concatenate[S, P], T]:
-    """Make a method one transaction."""
+    """Run a method as one transaction."""
 
     @functools.wraps(method)
     def whole(self: S, /, *args: P.args, **kwargs: P.kwargs) -> T:
         try:
             return self.file.transaction(lambda: method(self, *args, **kwargs))
         except BaseException:
-            with suppress(
-                Exception
-            ):  # the file cannot be read any more: the first failure is the one to raise
-                self.recall()
+            with suppress(Exception):  # if the file cannot be read, the first failure is the one to raise
+                self.reload()
             raise
 
     return whole

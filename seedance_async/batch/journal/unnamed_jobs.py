@@ -1,7 +1,7 @@
-"""The names of jobs that have none of their own, where a line of the manifest asks for something else now.
+"""The names of jobs without a name of their own, after lines of the manifest were changed.
 
-Such a job is called after its place, and recognised by its request. Where the place is another job's now, and
-the one that was called after it is gone from the manifest, the name goes over as with an edit.
+Such a job is named after its position, and recognised by its request. If another job has the position now,
+and the job that had the name was removed from the manifest, the name passes to the new one as in an edit.
 """
 
 from __future__ import annotations
@@ -16,15 +16,15 @@ if TYPE_CHECKING:
 
 
 def begin(store: TakeMoves) -> None:
-    """Begin to note which jobs are not called after their place."""
+    """Create the empty table of jobs whose names do not follow from their positions."""
     store.file.write("DROP TABLE IF EXISTS temp.misnamed")
     store.file.write("CREATE TEMP TABLE misnamed (number INTEGER PRIMARY KEY, name TEXT)")
 
 
 def note(store: TakeMoves, number: int, name: str) -> None:
-    """Note a job without a name of its own, if it should be called so and another one is.
+    """Note that an unnamed job should have this name, if it has another one.
 
-    One that was made before keeps the name that it has, unless it lost another one by an edit.
+    A job that was made before keeps the name that it has, unless it lost another name by an edit.
     """
     store.file.write(
         "INSERT OR IGNORE INTO temp.misnamed SELECT number, ? FROM jobs WHERE number = ? AND fold <> ? "
@@ -36,10 +36,11 @@ def note(store: TakeMoves, number: int, name: str) -> None:
 
 
 def settle(store: TakeMoves) -> tuple[int, int]:
-    """Give jobs the names of those in whose place they stand, once it is known which are gone.
+    """Give the noted jobs the names of their positions, once it is known which jobs were removed.
 
     Returns:
-        How many jobs that are gone gave their names up, and how many of these to jobs that were made before.
+        The number of removed jobs that lost their names, and how many of these names went to jobs that were
+        made before.
     """
     given_up, found = 0, 0
     rows = store.file.rows(

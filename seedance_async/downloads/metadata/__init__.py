@@ -1,10 +1,10 @@
 """Metadata of result files: the prompt and the origin, inserted into MP4, MOV, PNG and JPEG.
 
 Two texts are inserted: the prompt, as the comment that players and viewers show, and the file's *origin*, by
-which a later download recognises it, and which has the seed. Pixels, samples and every box, chunk or segment
-that was there stay as they are. A change is one ``Splice``, so that a large clip is never held in memory.
+which a later download recognises it, and which has the seed. Pixels, samples and all existing boxes, chunks
+and segments are kept. A change is one ``Splice``, so that a large clip is never held in memory.
 
-Signed files (C2PA content credentials) are refused: an insertion breaks the signature, which is worth more.
+Signed files (C2PA content credentials) are refused, because an insertion would break the signature.
 
 Pure: reads a file, returns the change.
 """
@@ -35,12 +35,12 @@ FORMATS: Final[Mapping[str, Format]] = {"mp4": mp4, "mov": mp4, "png": png, "jpg
 
 
 def plan_insertion(file: BinaryIO, kind: str, *, prompt: str, origin: Origin) -> Splice:
-    """The change that inserts both texts into a file.
+    """Return the change that inserts both texts into a file.
 
     Args:
         file: the file to read; its position changes, its bytes do not.
         kind: ``mp4``, ``mov``, ``png`` or ``jpg``; others are refused.
-        prompt: becomes the comment.
+        prompt: stored as the comment.
         origin: stored under the name ``KEY``.
 
     Raises:
@@ -50,7 +50,7 @@ def plan_insertion(file: BinaryIO, kind: str, *, prompt: str, origin: Origin) ->
 
 
 def read_origin(file: BinaryIO, kind: str) -> Origin | None:
-    """The origin stored in a file; None if there is none, or the file cannot be read."""
+    """Return the origin stored in a file; None if there is none, or the file cannot be read."""
     try:
         return _format(kind).read_origin(file)
     except MetadataError:

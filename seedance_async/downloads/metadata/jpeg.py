@@ -1,8 +1,9 @@
 """JPEG metadata: the prompt as a comment, the origin in an application segment of our own.
 
-Of several comments some readers show the first (exiftool, exiv2), others the last (Pillow). So the prompt is
-the first one, whatever was there, and the last one, too, if there are others. JFIF and Exif must come first,
-so no comment is placed before them, unless one stood there already.
+If there are several comments, some readers show the first (exiftool, exiv2), others the last (Pillow). So the
+prompt becomes the first comment, and the last one, too, if there are others. JFIF and Exif segments must come
+first, so the prompt is placed after the leading application segments (a comment that precedes them is kept,
+and the prompt placed before it).
 
 Sources: ITU-T T.81, annex B; CIPA DC-007 for ``MPF``, whose offsets count from itself to pictures behind the
 first one; C2PA 2.1, A.3.1, for ``APP11``.
@@ -27,7 +28,7 @@ CREDENTIALS: Final = 0xEB
 """Marker of APP11, whose JUMBF boxes hold content credentials."""
 
 OURS: Final = 0xE9
-"""Marker of the segment with the origin; its name tells it from others with this marker."""
+"""Marker of the segment with the origin; a name distinguishes it from others with this marker."""
 
 SCAN: Final = 0xDA
 END: Final = 0xD9
@@ -50,7 +51,7 @@ class Segment:
 
 
 def plan_insertion(file: BinaryIO, *, prompt: str, origin: Origin) -> Splice:
-    """The insertion of both texts.
+    """Return the insertion of both texts.
 
     Raises:
         MetadataError: not a JPEG, one that an insertion would break, or a prompt of over 65,533 bytes.
@@ -75,7 +76,7 @@ def plan_insertion(file: BinaryIO, *, prompt: str, origin: Origin) -> Splice:
 
 
 def read_origin(file: BinaryIO) -> Origin | None:
-    """The origin stored in the file; None if there is none.
+    """Return the origin stored in the file; None if there is none.
 
     Raises:
         MetadataError: not a JPEG.
@@ -89,7 +90,7 @@ def read_origin(file: BinaryIO) -> Origin | None:
 
 
 def segments(file: BinaryIO) -> Iterator[Segment]:
-    """The segments before the picture's first scan."""
+    """Yield the segments before the picture's first scan."""
     if read_exactly(file, 0, 3) != b"\xff\xd8\xff":
         raise MetadataError("not a JPEG")
     offset = 2
@@ -97,7 +98,7 @@ def segments(file: BinaryIO) -> Iterator[Segment]:
         prefix, marker, size = struct.unpack(">BBH", read_exactly(file, offset, 4))
         if prefix != 0xFF or (size < 2 and marker != 0xFF):
             raise MetadataError(f"invalid segment at {offset}")
-        if marker == 0xFF:  # any number of these may stand before a marker
+        if marker == 0xFF:  # a marker may be preceded by any number of fill bytes
             offset += 1
             continue
         if marker in {SCAN, END}:

@@ -1,8 +1,8 @@
 """MP4 metadata: entries in ``moov/udta/meta/ilst``, the list that taggers and players read.
 
-The entries enlarge ``moov``. Sample tables (``stco``, ``co64``) hold the offsets of the samples in the file:
-where samples follow ``moov``, as in files made for streaming, these grow by as much. A file with other
-offsets from its start (fragments, items, encryption) is refused.
+The entries enlarge ``moov``. The sample tables (``stco``, ``co64``) hold the file offsets of the samples; if
+samples follow ``moov``, as in files made for streaming, their offsets are increased by the same amount. A
+file with other file offsets (fragments, items, encryption) is refused.
 
 Sources: ISO/IEC 14496-12, sections 4.2, 8.7.5 and 8.10; for the list, Apple's format as ffmpeg writes it;
 C2PA 2.1, A.5, for its ``uuid``.
@@ -23,10 +23,10 @@ if TYPE_CHECKING:
     from typing import BinaryIO
 
 MAX_MOOV_BYTES: Final = 64 * 1024**2
-"""Largest ``moov`` that is read into memory; that of a 15 s clip has some 20 kB."""
+"""Largest ``moov`` that is read into memory; that of a 15 s clip has about 20 kB."""
 
 MAX_BOXES: Final = 100_000
-"""Most boxes at the top level of a file; a clip has four, one in fragments two for each of them."""
+"""Most boxes at the top level of a file; a clip has four, a fragmented one two per fragment."""
 
 LIST: Final = (b"udta", b"meta", b"ilst")
 """The path from ``moov`` to the list."""
@@ -69,7 +69,7 @@ class Box:
 
 
 def plan_insertion(file: BinaryIO, *, prompt: str, origin: Origin) -> Splice:
-    """The replacement of ``moov`` by one with both texts.
+    """Return the replacement of ``moov`` by one with both texts.
 
     Raises:
         MetadataError: not an MP4 that can be parsed, or one that an insertion would break.
@@ -82,7 +82,7 @@ def plan_insertion(file: BinaryIO, *, prompt: str, origin: Origin) -> Splice:
 
 
 def read_origin(file: BinaryIO) -> Origin | None:
-    """The origin stored in the file; None if there is none.
+    """Return the origin stored in the file; None if there is none.
 
     Raises:
         MetadataError: not an MP4 that can be parsed.
@@ -100,7 +100,7 @@ def read_origin(file: BinaryIO) -> Origin | None:
 
 
 def _read_moov(file: BinaryIO) -> tuple[Section, bytes]:
-    """The only ``moov`` of a file, and its content."""
+    """Return the only ``moov`` of a file, and its content."""
     found = [section for section in sections(file) if _is_moov(file, section)]
     if len(found) != 1 or found[0].stop - found[0].start > MAX_MOOV_BYTES:
         raise MetadataError(f"{len(found)} moov, or one that is too large")
@@ -125,13 +125,13 @@ def _is_moov(file: BinaryIO, section: Section) -> bool:
 
 
 def _holds_items(file: BinaryIO, section: Section) -> bool:
-    """Whether a ``meta`` says where items lie, as in AVIF and HEIC; also if it is too large to be read."""
+    """Whether a ``meta`` has the locations of items, as in AVIF and HEIC; True also if it is too large."""
     length = section.stop - section.content
     return length > MAX_MOOV_BYTES or b"iloc" in read_exactly(file, section.content, length)
 
 
 def sections(file: BinaryIO) -> Iterator[Section]:
-    """The top-level boxes of a file.
+    """Yield the top-level boxes of a file.
 
     Raises:
         MetadataError: one is invalid, or ends behind the end of the file.
@@ -153,7 +153,7 @@ def sections(file: BinaryIO) -> Iterator[Section]:
 
 
 def boxes(content: bytes) -> list[Box]:
-    """The boxes inside a box. QuickTime may end a list with zeros; they become a box with an empty kind."""
+    """Return the boxes inside a box. Zeros at the end, as in QuickTime, become a box with an empty kind."""
     found, offset = [], 0
     while offset < len(content):
         if not any(content[offset : offset + 8]):
@@ -178,7 +178,7 @@ def _first(children: Iterable[Box], kind: bytes) -> Box | None:
 
 
 def _with_entries(content: bytes, path: tuple[bytes, ...], entries: bytes) -> bytes:
-    """A box's content with ``entries`` appended to the list at ``path``; missing boxes are created."""
+    """Return a box's content with ``entries`` appended to the list at ``path``; creates missing boxes."""
     children = boxes(content)
     if not path:  # the list itself; a file has one comment
         return b"".join(box.whole for box in children if box.kind not in {COMMENT, b""}) + entries
@@ -192,7 +192,7 @@ def _with_entries(content: bytes, path: tuple[bytes, ...], entries: bytes) -> by
 
 
 def _child_with_entries(old: Box | None, path: tuple[bytes, ...], entries: bytes) -> bytes:
-    """The box at the start of ``path``, with ``entries`` appended to the list at its end."""
+    """Return the first box of ``path``, with ``entries`` appended to the list at the end of the path."""
     kind, *rest = path
     content = old.content if old else _EMPTY_META if kind == b"meta" else b""
     head = _head_of_meta(content) if kind == b"meta" else 0
@@ -200,10 +200,10 @@ def _child_with_entries(old: Box | None, path: tuple[bytes, ...], entries: bytes
 
 
 def _head_of_meta(content: bytes) -> int:
-    """The number of bytes before the boxes in a ``meta``: the standard's has a version, QuickTime's has none.
+    """Return the size of the header in a ``meta``: 4 in the standard's, 0 in QuickTime's.
 
     Raises:
-        MetadataError: it is not for the list's kind of entries.
+        MetadataError: it has another handler than ``mdir``.
     """
     head = 0 if content[4:8] == b"hdlr" else 4
     children = boxes(content[head:])
@@ -235,7 +235,7 @@ _EMPTY_META: Final = bytes(4) + _box(b"hdlr", struct.pack(">8s4s4s8sx", b"", b"m
 
 
 def _shift_offsets(moov: bytearray, old: Section, *, by: int) -> None:
-    """Add ``by`` to the offset of every sample that lies behind the old ``moov``."""
+    """Add ``by`` to the offset of every sample behind the old ``moov``."""
     for kind, start, stop in _tables(moov, 8, len(moov), TABLES):
         width = "I" if kind == b"stco" else "Q"
         (count,) = struct.unpack(">I", moov[start + 4 : start + 8].rjust(4, b"\xff"))
@@ -254,7 +254,7 @@ def _shift_offsets(moov: bytearray, old: Section, *, by: int) -> None:
 def _tables(
     moov: bytearray, start: int, stop: int, path: tuple[bytes, ...]
 ) -> Iterator[tuple[bytes, int, int]]:
-    """Kind, and start and end of the content, of every sample table."""
+    """Yield kind, start and end of the content of every sample table."""
     offset = start
     for box in boxes(bytes(moov[start:stop])):
         end = offset + len(box.whole)

@@ -1,7 +1,9 @@
 """PNG metadata: ``iTXt`` chunks before the picture's first ``IDAT``.
 
 A viewer may stop reading texts where the picture begins, so they come before it. If a keyword occurs twice,
-readers keep the later one, so ours is last. In an animation, a frame's ``fcTL`` stays beside its ``IDAT``.
+readers keep the later one, so ours is last. In an animation, the texts are inserted before the first frame's
+``fcTL``, so that it stays next to its ``IDAT``.
+
 Sources: PNG (third edition), sections 5.3, 11.3.2 and 11.3.4; C2PA 2.1, A.3.3, for ``caBX``.
 """
 
@@ -21,11 +23,11 @@ if TYPE_CHECKING:
 SIGNATURE: Final = b"\x89PNG\r\n\x1a\n"
 CREDENTIALS: Final = b"caBX"
 MAX_TEXT_BYTES: Final = 1024 * 1024
-"""Longest text chunk that is read; ours have some hundred bytes."""
+"""Longest text chunk that is read; ours have about a hundred bytes."""
 
 
 def plan_insertion(file: BinaryIO, *, prompt: str, origin: Origin) -> Splice:
-    """The insertion of both texts.
+    """Return the insertion of both texts.
 
     Raises:
         MetadataError: not a PNG that can be read up to its picture, or it is signed.
@@ -42,7 +44,7 @@ def plan_insertion(file: BinaryIO, *, prompt: str, origin: Origin) -> Splice:
 
 
 def read_origin(file: BinaryIO) -> Origin | None:
-    """The origin stored in the file; None if there is none.
+    """Return the origin stored in the file; None if there is none.
 
     Raises:
         MetadataError: not a PNG that can be read up to its picture.
@@ -59,7 +61,7 @@ def read_origin(file: BinaryIO) -> Origin | None:
 
 
 def chunks(file: BinaryIO) -> Iterator[tuple[bytes, int, int]]:
-    """Kind, offset and content length of every chunk; ``IEND`` is the last one, whatever follows.
+    """Yield kind, offset and content length of every chunk up to ``IEND``.
 
     Raises:
         MetadataError: not a PNG, or it ends before or in a chunk.
@@ -82,5 +84,5 @@ def _text(keyword: str, text: str) -> bytes:
 
 
 def _head(keyword: str) -> bytes:
-    """The head of an ``iTXt`` content: keyword, no compression, no language, no translated keyword."""
+    """Return the head of an ``iTXt`` content: keyword, no compression, no language, no translated keyword."""
     return keyword.encode() + b"\0" + b"\0\0" + b"\0" + b"\0"

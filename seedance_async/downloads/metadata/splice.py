@@ -18,7 +18,7 @@ PIECE_BYTES: Final = 1024 * 1024
 
 
 class MetadataError(ValueError):
-    """The file cannot carry the texts, and is used unchanged. Never raised out of ``downloads``."""
+    """The texts cannot be inserted, and the file is used unchanged. Never raised out of ``downloads``."""
 
 
 @frozen(kw_only=True)
@@ -29,7 +29,7 @@ class Origin:
         task_id: the server's id of the task.
         output: number of the output in the task, from 1.
         source_bytes: size of the file at the server.
-        seed: that the server says it has used; None if it says none. Files are not told apart by it.
+        seed: the seed that the server reports; None if it reports none. Not part of comparisons.
     """
 
     task_id: str
@@ -38,13 +38,13 @@ class Origin:
     seed: int | None = field(default=None, eq=False)
 
     def to_json(self) -> str:
-        """The text stored in the file."""
+        """Return the text that is stored in the file."""
         fields = {name: value for name, value in asdict(self).items() if value is not None}
         return json.dumps(fields, separators=(",", ":"))
 
     @classmethod
     def from_json(cls, text: bytes) -> Origin | None:
-        """The origin that ``to_json`` wrote; None for any other text."""
+        """Return the origin that ``to_json`` wrote; None for any other text."""
         try:
             match json.loads(text):
                 case {"task_id": str(), "output": int(), "source_bytes": int()} as found:
@@ -63,7 +63,7 @@ class Origin:
 
 @frozen
 class Splice:
-    """Replacement of the bytes from ``start`` to ``stop``, excluded, by ``inserted``."""
+    """The replacement of the bytes from ``start`` up to, not including, ``stop`` by ``inserted``."""
 
     start: int
     stop: int
@@ -71,7 +71,7 @@ class Splice:
 
 
 def apply_splice(file: BinaryIO, change: Splice) -> Iterator[bytes]:
-    """The bytes of the changed file, in pieces of at most ``PIECE_BYTES`` and the inserted ones."""
+    """Yield the bytes of the changed file: the inserted ones, and the others in pieces of ``PIECE_BYTES``."""
     file.seek(0)
     remaining = change.start
     while remaining and (piece := file.read(min(remaining, PIECE_BYTES))):
@@ -84,12 +84,12 @@ def apply_splice(file: BinaryIO, change: Splice) -> Iterator[bytes]:
 
 
 def size_of(file: BinaryIO) -> int:
-    """The size of a file in bytes."""
+    """Return the size of a file in bytes; its position changes."""
     return file.seek(0, 2)
 
 
 def read_exactly(file: BinaryIO, start: int, count: int) -> bytes:
-    """``count`` bytes from ``start``.
+    """Read ``count`` bytes from ``start``.
 
     Raises:
         MetadataError: the file ends before that.
@@ -102,5 +102,5 @@ def read_exactly(file: BinaryIO, start: int, count: int) -> bytes:
 
 
 def to_utf8(text: str) -> bytes:
-    """``text`` in UTF-8; lone surrogates, which it cannot carry, become ``?``."""
+    """Encode text in UTF-8; lone surrogates, which cannot be encoded, become ``?``."""
     return text.encode("utf-8", "replace")

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from anyio import to_thread
 
-from seedance_async.batch.places import place_of
+from seedance_async.batch.file_paths import path_of
 from seedance_async.batch.saving import described
 from seedance_async.errors import DownloadError
 from seedance_async.safe_files import leads_out
@@ -57,7 +57,7 @@ class FileSaver:
         self, directory: Path, entry: JobEntry, task: Task, number: int | None
     ) -> dict[str, Delivered | None]:
         """The files of one task, by their names below the directory."""
-        target = directory / place_of(entry, self._template, name=entry.name_on_disk, task_id=task.id)
+        target = directory / path_of(entry, self._template, name=entry.name_on_disk, task_id=task.id)
         if number is not None:
             target = target.with_name(f"{target.name}-{number}")
         if await to_thread.run_sync(leads_out, target.parent, directory):

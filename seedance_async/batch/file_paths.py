@@ -1,4 +1,4 @@
-"""The place of a job's files below the batch directory, by the template of their names."""
+"""The paths of a job's files below the batch directory, by the template of their names."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ if TYPE_CHECKING:
     from seedance_async.batch.names import Template
 
 
-def place_of(entry: JobEntry, template: Template, *, name: str, task_id: str) -> PurePosixPath:
-    """Where a task's files go, without extension, relative to the directory.
+def path_of(entry: JobEntry, template: Template, *, name: str, task_id: str) -> PurePosixPath:
+    """Return the path of a task's files, without extension, relative to the directory.
 
     Args:
-        entry: of the job.
-        template: what files are called.
-        name: the job's own, or the one that its files are to be called after.
-        task_id: of the task.
+        entry: the job.
+        template: template of file names.
+        name: the job name that its files have or get.
+        task_id: id of the task.
     """
     *folders, last = name.split("/")
     path = PurePosixPath(*map(safe, folders)) / template.render(
@@ -34,7 +34,7 @@ def place_of(entry: JobEntry, template: Template, *, name: str, task_id: str) ->
 
 
 def _writable(path: PurePosixPath) -> PurePosixPath:
-    """The path, or one in ASCII where the names of files are in an encoding of this locale that lacks it."""
+    """Return the path, or one in ASCII if the file names' encoding in this locale cannot represent it."""
     try:
         os.fsencode(path)
     except UnicodeEncodeError:

@@ -1,24 +1,25 @@
-"""What a request asks of its files, and whether a measured file differs from that for certain.
+"""The comparison of delivered files with the request and its expected price.
 
-The vendor documents neither pixels nor tolerances, so a difference is one only where no reading of the
-request allows for it:
+The vendor documents neither pixel sizes nor tolerances, so a difference is reported only if no interpretation
+of the request allows it:
 
-*shape*: as the request's own field says. A start frame decides it where there is one; ``adaptive`` and
-``auto`` leave it open, and so do references that may be clips, because an edited clip keeps its own.
+*shape*: the aspect ratio that the request names. It is open if there is a start or end frame, for
+``adaptive`` and ``auto``, and if references may be clips, because an edited clip keeps its own shape.
 
-*resolution*: ``1080p`` may say how long the shorter side is, or the longer one in the frame of 16:9, or how
-many pixels there are; ``2K`` likewise, of a square. A file that is smaller than all of these, or larger,
-differs; ``1080p-plus`` and ``4k`` say the least only.
+*resolution*: ``1080p`` may mean the shorter side, the longer side of a 16:9 frame, or the number of pixels;
+``2K`` likewise, for a square. A file that is smaller than all of these, or larger than all, differs;
+``1080p-plus`` and ``4k`` have only a lower bound.
 
-*rounding*: models work in blocks. A side that is rounded to a multiple of 16 is right, and so is one that
-differs by three hundredths: published sizes of 720p in the same family of models go down to 1248x704.
+*rounding*: models work in blocks. A side may differ by rounding to a multiple of 16, or by 3 %: published
+sizes of 720p in the same family of models go down to 1248x704.
 
-*seconds*: to half a second, because encoders add a frame or two. Where a clip may be edited or extended they
-are open.
+*seconds*: with a tolerance of half a second, because encoders add a frame or two. Open if a clip may be
+edited or extended.
 
-*sound*: a track that was asked for and is not there. One beside ``generate_audio: false`` may be silent.
+*sound*: a difference only if sound was requested and there is no track; with ``generate_audio: false`` there
+may be a silent track.
 
-Only clips answer for a request of clips: the size of a last frame is promised nowhere.
+For a request of clips only the clips are compared: the size of a last frame is not documented.
 
 Pure. Source: the parameter tables of the vendor's llms.txt.
 """
@@ -40,29 +41,29 @@ CLIPS: Final = "seedance2"
 """The model that makes clips."""
 
 BLOCK: Final = 16
-"""Pixels that a side is rounded to."""
+"""Sides are rounded to multiples of this number of pixels."""
 
 TOLERANCE: Final = 0.03
-"""Share of a side that may be missing or too much."""
+"""Relative tolerance of a side."""
 
 SHAPE_TOLERANCE: Final = 0.06
-"""Largest share by which a shape may differ: documented shapes differ by 0.066 at least (3:4 and 4:5)."""
+"""Largest relative tolerance of a shape: documented shapes differ by at least 0.066 (3:4 and 4:5)."""
 
 SECONDS_TOLERANCE: Final = 0.5
 
 FRAMES: Final[Mapping[str, tuple[int, int]]] = {
     "720p": (1280, 720), "1080p": (1920, 1080), "1080p-plus": (1920, 1080), "4k": (3840, 2160),
 }  # fmt: skip
-"""The frame of 16:9 that a clip's resolution is named after."""
+"""The 16:9 frame of each resolution of clips."""
 
 NO_MOST: Final = frozenset({"1080p-plus", "4k"})
-"""Resolutions whose word says what it is at least."""
+"""Resolutions without an upper bound."""
 
 SIDES: Final[Mapping[str, int]] = {"1K": 1024, "2K": 2048, "4K": 4096}
-"""The side of a square picture that its resolution is named after."""
+"""The side of a square picture of each resolution."""
 
 SMALLER_FRAME: Final = (0.9375, 0.52734375)
-"""The frame of 16:9 that is called by the same word, in sides of that square: 3840x2160 is 4K, too."""
+"""The 16:9 frame of the same name, relative to the side of that square: 3840x2160 is also called 4K."""
 
 PICTURES: Final = (".png", ".jpg", ".jpeg", ".webp", ".gif", ".avif", ".heic", ".bmp")
 NAMED: Final[Mapping[Source, str]] = {
@@ -75,14 +76,14 @@ NAMED: Final[Mapping[Source, str]] = {
 
 @frozen(kw_only=True)
 class Wish:
-    """What a request asks of its files; what it leaves open is None.
+    """The properties of files that a request asks for; None for those that it leaves open.
 
     Attributes:
-        is_clip: whether clips are asked for.
-        shape: such as ``9:16``.
-        resolution: the request's own word.
+        is_clip: whether clips are requested.
+        shape: the aspect ratio, such as ``9:16``.
+        resolution: the value of the request's field.
         seconds: length of a clip.
-        sound: whether a sound track is asked for.
+        sound: whether a sound track is requested.
     """
 
     is_clip: bool
@@ -94,13 +95,13 @@ class Wish:
 
 @frozen
 class Bounds:
-    """The smallest and the largest size that a resolution may mean; without a largest one, there is none."""
+    """The smallest and the largest size (width, height) of a resolution; None for no upper bound."""
 
     least: tuple[float, float]
     most: tuple[float, float] | None
 
     def allow(self, width: int, height: int) -> bool:
-        """Whether a size is one of these, or rounded from one."""
+        """Whether a size is within the bounds, allowing for rounding."""
         sides = list(zip((width, height), self.least, self.most or self.least, strict=True))
         is_large = all(side > least - _slack(least) for side, least, _ in sides)
         is_small = self.most is None or all(side < most + _slack(most) for side, _, most in sides)
@@ -108,11 +109,11 @@ class Bounds:
 
 
 def wish_of(model: str, fields: Mapping[str, object]) -> Wish:
-    """What a request asks of its files.
+    """Return what a request asks of its files.
 
     Args:
-        model: the API's word for it.
-        fields: of the body that was sent, defaults included.
+        model: the API's name of the model.
+        fields: the fields of the body that was sent, including defaults.
     """
     is_clip = model == CLIPS
     shape = fields.get("image_size" if model == "nano-banana-pro" else "aspect_ratio")
@@ -130,20 +131,20 @@ def wish_of(model: str, fields: Mapping[str, object]) -> Wish:
 
 
 def mismatches(wish: Wish, delivered: Delivered) -> tuple[str, ...]:
-    """In how far a file is not what was asked for, each such as ``720x1280, asked for 1080x1920``."""
+    """Return the differences of a file from the request, such as ``720x1280, asked for 1080x1920``."""
     if wish.is_clip and not delivered.is_clip:
         return ()
     return tuple(_mismatches(wish, delivered))
 
 
 def file_mismatches(wish: Wish, files: Iterable[Delivered | None]) -> tuple[str, ...]:
-    """In how far any of a job's files is not what was asked for, each difference once."""
+    """Return the differences of all files of a job from the request, each once."""
     found = [text for file in files if file is not None for text in mismatches(wish, file)]
     return tuple(dict.fromkeys(found))
 
 
 def price_mismatch(charged: float | None, expected: Price | None) -> str | None:
-    """Why a charge is not what was expected; None if it is, or costs less, or nobody knew a price."""
+    """Return how a charge exceeds the expected price; None if it does not, or if one of them is unknown."""
     if charged is None or expected is None or charged <= expected.high:
         return None
     return f"cost {charged:g} credits, estimated {expected.high:g} {NAMED[expected.source]}"
@@ -175,7 +176,7 @@ def _differs_in_size(wish: Wish, delivered: Delivered) -> bool:
 
 
 def bounds(resolution: str, ratio: float) -> Bounds:
-    """The sizes that a resolution may mean in a shape, of width to height."""
+    """Return the possible sizes of a resolution for an aspect ratio (width / height)."""
     if resolution in FRAMES:
         width, height = FRAMES[resolution]
         heights = [_of_shorter(height, ratio), _of_longer(width, ratio), sqrt(width * height / ratio)]
@@ -189,12 +190,12 @@ def bounds(resolution: str, ratio: float) -> Bounds:
 
 
 def _of_shorter(side: float, ratio: float) -> float:
-    """The height of a size whose shorter side is this long."""
+    """Return the height of a size whose shorter side has this length."""
     return side / min(1.0, ratio)
 
 
 def _of_longer(side: float, ratio: float) -> float:
-    """The height of a size whose longer side is this long."""
+    """Return the height of a size whose longer side has this length."""
     return side / max(1.0, ratio)
 
 
@@ -203,7 +204,7 @@ def _slack(side: float) -> float:
 
 
 def _size_asked(wish: Wish, delivered: Delivered) -> str:
-    """In pixels where only one size can be meant, else in the request's own words."""
+    """Return the requested size: in pixels if there is only one, else in the request's terms."""
     if wish.resolution is None:
         return str(wish.shape)
     if wish.shape is None:
@@ -223,7 +224,7 @@ def _ratio(shape: str) -> float:
     return int(width) / int(height)
 
 
-# --- what decides
+# --- what the fields of a request leave open
 
 
 def _seconds(value: object) -> float | None:
@@ -235,7 +236,7 @@ def _starts_with_a_frame(fields: Mapping[str, object]) -> bool:
 
 
 def _may_hold_clips(urls: object) -> bool:
-    """Whether references may be clips: every one that is not known to be a picture."""
+    """Whether a reference may be a clip, which holds for all that are not known to be pictures."""
     return isinstance(urls, list) and not all(_is_picture(str(url)) for url in urls)
 
 
