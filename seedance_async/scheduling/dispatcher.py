@@ -12,7 +12,7 @@ may go:
 They go in this order. So that a flood in the direct lane cannot starve what is already paid, every fifth slot
 is offered to the polls first, and every fifth to the batches (measured: a 4:1 weight bounds the wait of both
 sides, strict priority starves polls). With whom the first two lanes share an account elsewhere, their batches
-leave them the next slot, too (`budget.turns`).
+leave them the next slot, too (`budget.priority`).
 
 Whoever waits holds a future of its slot: a ``Turn`` for a job, one a poll for a task.
 """
@@ -82,7 +82,7 @@ class Dispatcher:
         """Serve for ever; ends by cancellation."""
         while True:
             await self._something_worth_sending()
-            self._budget.hurry(interactive=self._is_awaited(anyio.current_time()))
+            self._budget.set_interactive(interactive=self._is_awaited(anyio.current_time()))
             self._taking = True
             slot = await self._budget.acquire()
             self._taking = False
@@ -108,7 +108,7 @@ class Dispatcher:
             return await self._slot_by_itself()
         turn: Future[Slot] = Future()
         self._direct.append(turn)
-        self._budget.hurry(interactive=True)
+        self._budget.set_interactive(interactive=True)
         self._changed.set()
         try:
             return await turn.wait()
@@ -122,13 +122,13 @@ class Dispatcher:
     async def _slot_by_itself(self) -> Slot:
         """Without the loop. Although the budget is open, it may take a while: others share it."""
         self._at_the_gate += 1
-        self._budget.hurry(interactive=True)
+        self._budget.set_interactive(interactive=True)
         try:
             slot = await self.until_closed(self._budget.acquire())
         finally:
             self._at_the_gate -= 1
             if self._taking:  # for somebody else, who need not be in such a hurry
-                self._budget.hurry(interactive=self._is_awaited(anyio.current_time()))
+                self._budget.set_interactive(interactive=self._is_awaited(anyio.current_time()))
         return await self.slot() if slot is None else slot  # closed meanwhile: it says so
 
     async def until_closed(self, wait: Awaitable[Value]) -> Value | None:
