@@ -1,4 +1,4 @@
-"""A job of a batch: what is asked for, and what became of it."""
+"""A job of a batch: its request, name and project; and its result."""
 
 from __future__ import annotations
 
@@ -41,13 +41,18 @@ class Job(Convertible):
 
     Attributes:
         request: what is asked for.
-        name: unique within the batch, differing in more than case; names its files, and a ``/`` in it makes
-            a folder. Left out, it is ``job-000001`` by the job's place.
-        repeat: so many takes of the same request, 1 to 10,000, each a job of its own: ``name``, ``name-2``, …
-        project: whose costs it is in the account's record; else the batch's. No part of what is asked for.
+        name: unique within the batch, also when case is ignored. Its files have this name, and a ``/`` in it
+            makes a folder. None: ``job-000001``, by the job's place.
+        repeat: how many takes of the request are made, 1 to 10,000; each is a separate job: ``name``,
+            ``name-2``, …
+        project: the project to which the account record assigns the costs; else the batch's. It is not part
+            of the request.
 
     Raises:
-        ValidationError: with everything that is wrong.
+        ValidationError: with every problem.
+
+    Example:
+        >>> Job(Seedance2Video(prompt="A paper boat crosses a pond"), name="boats/first", repeat=3)
     """
 
     request: Request
@@ -67,7 +72,7 @@ class Job(Convertible):
             raise ValidationError(problems, subject="Job")
 
     def link(self, output: LinkedOutput, place: int = 1) -> Link:
-        """What this job makes, to stand for a URL in another job of the batch.
+        """A link to an output of this job, for a URL field of another job of the batch.
 
         Args:
             output: ``video`` or ``last_frame`` of a clip, ``image`` of a picture.
@@ -139,27 +144,28 @@ def project_problems(project: object) -> Iterator[tuple[str, str]]:
 
 @frozen(kw_only=True)
 class JobResult(Convertible):
-    """What became of a job.
+    """The result of a job.
 
     Attributes:
-        name: of the job.
-        state: where it stands. ``saved`` is the good end; ``planned`` was not sent, and ``error`` says why.
-        model: the API's word for it.
-        task_ids: of the accepted tasks.
-        idempotency_key: the key it was sent under; None if it never was.
-        credits_used: what it was charged; None if nobody said.
-        credits_refunded: what was given back; None if nobody said.
-        urls: the output files at the server, which forgets them sooner or later.
-        files: the output files here.
-        error: why it is not saved, or which of several tasks failed; None if all is well.
-        earlier: True if an earlier run had ended it already.
-        stale: True if something that it was made of was made again since. It is not made again by itself.
-        in_manifest: False if it is gone from the manifest; an older result goes with its job.
-        older_of: the name of the job that it is an older or a further result of; None for a job itself.
-        final_of: the name of the take that it is the final of; None for any other job.
-        seed: that the server says it has used; None if it says none.
-        delivered: what each of ``files`` turned out to be; None for one that could not be measured.
-        mismatches: in how far that is not what was asked for, such as ``720x1280, asked for 1080x1920``.
+        name: the job's name.
+        state: the job's state. ``saved`` is success; ``planned`` means not sent, for the reason in ``error``.
+        model: the API's name of the model.
+        task_ids: ids of the accepted tasks.
+        idempotency_key: the key it was sent under; None if it was never sent.
+        credits_used: credits charged; None if not stated.
+        credits_refunded: credits given back; None if not stated.
+        urls: URLs of the output files at the server, which expire.
+        files: paths of the saved output files.
+        error: why it is not saved, or which of several tasks failed; None without a failure.
+        earlier: True if an earlier run has already ended the job.
+        stale: True if an input of it was made again since. The job is not made again automatically.
+        in_manifest: False if the job was removed from the manifest; an older result follows its job.
+        older_of: the name of the job of which this is an older or an additional take; None for the job
+            itself.
+        final_of: the name of the take of which this is the final version; None for any other job.
+        seed: the seed that the server states; None if it states none.
+        delivered: the measure of each of ``files``; None for a file that could not be measured.
+        mismatches: differences from the request, such as ``720x1280, asked for 1080x1920``.
     """
 
     name: str

@@ -38,6 +38,7 @@ from seedance_async.batch.states import State
 from seedance_async.batch.summary import Summary
 from seedance_async.batch.survey import DURATIONS
 from seedance_async.client import SeedanceClient
+from seedance_async.credit_format import credit_count
 from seedance_async.errors import (
     ClientStateError,
     JournalError,
@@ -59,49 +60,58 @@ Ready: TypeAlias = tuple[AsyncIterator[list[JobEntry]], AsyncIterator[JobResult]
 
 
 class BatchRunner:
-    """One batch directory, opened.
+    """The runner of one batch, whose journal, results and files are in one directory.
+
+    Use it with ``async with``. A batch that was interrupted is resumed by running it again.
 
     Args:
-        client: an open client; the batch shares its budget with whatever else it does.
-        directory: where journal, results and files are; made if missing.
-        max_credits: most credits the batch may cost over all its runs, refunds deducted; None for no cap.
-        max_in_flight: most jobs submitted and not finished at once; None for as many as the budget feeds.
-        output_name: where files go below the directory; see ``names.Template``.
+        client: an open client; the batch shares the client's budget with its other calls.
+        directory: the directory of the journal, the results and the files; created if missing.
+        max_credits: most credits the batch may cost over all its runs, minus refunds; None for no cap.
+        max_in_flight: most jobs submitted and not finished at a time; None for as many as the budget allows.
+        output_name: the template of the files' paths below the directory; see ``names.Template``.
         replay_window: seconds for which a job whose answer was lost is sent again under its key.
-        resubmit_uncertain: send also those again that are older than that, or that runs have died of; under a
-            new key where the server says no more than that it knows theirs. They may be paid twice.
-        retry_failed: send those anew that failed or were refused in earlier runs, under new keys; once, as
-            ``reroll`` does. What they cost so far stays in the sums, what they cost now comes to it.
-        reroll_refunded: make a job anew that failed and was fully refunded, at most so often over all runs,
-            under new keys and the cap. Never one that was refused, or not refunded.
-        embed: put each job's prompt into its files' own metadata; False keeps them as the server made them.
-        share_posts: let up to four ``GptImage2`` jobs that ask for the same, such as the takes of one, go out
-            in one POST. Each stays a job of its own, but ends with the last of them. Posts are not shared
-            under a ``max_in_flight``.
-        until: send only jobs of a manifest whose names match this pattern (``still-*``), and what they
-            take. A run without it goes on.
-        reroll: names of jobs of a manifest that are made anew, or patterns of names, or ``rejected``. What
-            each has stays as ``NAME-take-1``, …. Of a job that is not finished, or that a run made anew which
-            has not come to its end, no other take is begun: a run that was killed may be repeated as it was.
-            The order ends when the batch is closed: another run before begins no further take.
-        takes: how many new ones of each, 1 to 10,000.
-        adopt: let a job of a manifest that is new, and asks for the same as one that is gone from it, take
-            over its result; False pays for a new one.
-        ignore: codes of rules, such as ``["P02"]``, that a manifest's prompts are not held to; see
-            ``lint_prompt``. What is certain to be wrong by the others refuses the line.
-        canary: send the first job of each kind alone, and the others once it is saved and measured. Where it
-            is not what was asked for, or costs more than expected, the run stops: ``summary.stopped`` is a
-            ``CanaryError``. The next run pays for no second one.
-        accept_delivery: go on all the same; differences are only warned of.
-        finish: make the takes again that are kept (see ``seedance review``), with these fields changed and
-            their seed, each as a job ``NAME-final``; nothing else of the manifest is sent, and ``until``
-            chooses among the names of the takes. See ``batch.finish``.
-        project: whose costs the POSTs are in the account's record; else the client's, else the directory's
-            name.
+        resubmit_uncertain: also send jobs again whose key is older than that, or during whose POST several
+            runs have crashed; under a new key if the server only answers that it knows the old one. They may
+            be paid twice.
+        retry_failed: send jobs again that failed or were refused in earlier runs, once and under new keys, as
+            ``reroll`` does. What they have cost before remains in the totals.
+        reroll_refunded: how often, over all runs, a job that failed and was fully refunded is made again,
+            under new keys and the cap. A job that was refused or not fully refunded is never made again.
+        embed: write each job's prompt to the metadata of its files; False keeps the files as the server
+            sent them.
+        share_posts: send up to four equal ``GptImage2`` jobs, such as the takes of one, in one POST. Each
+            remains a separate job, but ends with the last of them. Not with ``max_in_flight``.
+        until: send only jobs of a manifest whose names match this pattern (``still-*``), and the jobs whose
+            output they use. A later run without it sends the others.
+        reroll: names of jobs of a manifest to make again, or patterns of names, or ``rejected``. The present
+            result of each is kept as ``NAME-take-1``, …. A job that is not finished, or whose new take was
+            begun by a run that did not end, gets no further take, so a run that was killed can be repeated
+            with the same arguments. Within one ``async with``, another run begins no further take.
+        takes: how many new takes of each, 1 to 10,000.
+        adopt: a new job of a manifest takes over the result of an equal one that was removed from it; False
+            pays for a new one.
+        ignore: codes of prompt rules that a manifest's prompts may break, such as ``["P02"]``; see
+            ``lint_prompt``. A prompt that certainly breaks another rule makes the manifest invalid.
+        canary: send the first job of each kind alone, and the others once it is saved and measured. If it is
+            not what was asked for, or costs more than expected, the run stops: ``summary.stopped`` is a
+            ``CanaryError``. The next run does not pay for it again.
+        accept_delivery: continue in spite of such differences, with a warning.
+        finish: make the kept takes (see ``seedance review``) again with these fields changed and the same
+            seed, each as a job ``NAME-final``. No other job of the manifest is sent, and ``until`` selects
+            among the names of the takes. See ``batch.finish``.
+        project: the project to which the account record assigns the costs; else the client's project, else
+            the name of the directory.
 
     Raises:
-        ConfigurationError: an option makes no sense.
-        JournalError: on entering; another process works there, or the journal cannot be used.
+        ConfigurationError: an option is not valid.
+        JournalError: on entering: another process uses the directory, or the journal cannot be used.
+
+    Example:
+        >>> jobs = [Job(Seedance2Video(prompt="A paper boat crosses a pond"), name="boat", repeat=2)]
+        >>> async with BatchRunner(client, "out", max_credits=100) as batch:
+        ...     async for result in batch.run(jobs):
+        ...         print(result.name, result.state, result.error or result.files)
     """
 
     def __init__(
@@ -181,6 +191,11 @@ class BatchRunner:
         self._run: Run | None = None
         self._journal: Journal | None = None
         self._last: Summary | None = None
+
+    def __repr__(self) -> str:
+        state = "not open" if self._journal is None else "running" if self._run else "open"
+        cap = "no cap" if self._max_credits is None else f"at most {credit_count(self._max_credits)}"
+        return f"<BatchRunner {str(self._directory)!r}, {state}, {cap}>"
 
     async def __aenter__(self) -> Self:
         """Open the journal, and learn from it how long jobs take."""

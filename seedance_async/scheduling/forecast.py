@@ -49,6 +49,7 @@ PRIOR_WORTH: Final = 0.5  # completions that the prior is worth; less forgets it
 BORROWED: Final = 1.0  # completions that a coarser kind's belief is worth
 MAX_SECONDS: Final = 1e9  # of a duration that is loaded; refuses infinity too
 RECENT: Final = 100  # completions of a kind that are kept for another process
+SHOWN_KINDS: Final = 3  # in a repr
 
 
 class Forecast:
@@ -67,8 +68,13 @@ class Forecast:
         self._beliefs: dict[Kind, Duration] = {}
         self._usual: dict[Kind, Duration] = {}
 
+    def __repr__(self) -> str:
+        learned = [f"{kind.words or 'any kind'}: {len(recent)}" for kind, recent in self._recent.items()]
+        more = f", and {len(learned) - SHOWN_KINDS} more" if len(learned) > SHOWN_KINDS else ""
+        return f"<Forecast, durations learned: {', '.join(learned[:SHOWN_KINDS]) or 'none'}{more}>"
+
     def of(self, kind: Kind) -> Duration:
-        """What is believed about the duration of a task of ``kind``."""
+        """The expected distribution of the duration of a task of ``kind``."""
         belief = self._beliefs.get(kind)
         if belief is None:
             is_known = any(level in self._evidence and self._evidence[level].count for level in _levels(kind))
