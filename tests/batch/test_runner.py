@@ -319,8 +319,7 @@ async def test_the_repr_tells_directory_state_and_cap(tmp_path: Path) -> None:
     async with Sandbox() as sandbox:
         async with opened(sandbox, tmp_path, max_credits=100) as batch:
             shown.append(repr(batch))
-            async for _ in batch.run(pictures(1)):
-                shown.append(repr(batch))
+            shown += [repr(batch) async for _ in batch.run(pictures(1))]
         shown.append(repr(batch))
 
     cap = f"<BatchRunner {str(tmp_path)!r}, {{}}, at most 100 credits>"
