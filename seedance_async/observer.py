@@ -74,7 +74,7 @@ class Observer:
                     if self._telemetry is not None and span is not None:
                         telemetry, seen = self._telemetry, span
                         _guarded(lambda: telemetry.attempt_ended(seen, event, server))
-                    self._tell(event)
+                    self._report(event)
 
     @contextmanager
     def work(self, name: str, request: Request | None = None, **facts: str) -> Iterator[Work]:
@@ -94,7 +94,7 @@ class Observer:
 
     def retry(self, call: Call, failure: Failure, seconds: float) -> None:
         """Report that a call will be sent again after at least ``seconds``."""
-        self._tell(
+        self._report(
             RetryPlanned(
                 method=call.method,
                 route=route_of(call),
@@ -106,7 +106,7 @@ class Observer:
 
     def accepted(self, submission: Submission) -> None:
         """Report an accepted POST."""
-        self._tell(
+        self._report(
             SubmissionAccepted(
                 model=submission.model,
                 task_ids=submission.task_ids,
@@ -118,7 +118,7 @@ class Observer:
 
     def finished(self, task: Task, *, seconds: float) -> None:
         """Report a final task."""
-        self._tell(
+        self._report(
             TaskFinished(
                 task_id=task.id,
                 model=task.model,
@@ -129,7 +129,7 @@ class Observer:
             )
         )
 
-    def _tell(self, event: ClientEvent) -> None:
+    def _report(self, event: ClientEvent) -> None:
         if (telemetry := self._telemetry) is not None:
             _guarded(lambda: telemetry.count(event))
         if (hook := self._hook) is not None:

@@ -84,7 +84,7 @@ class SharedMemory:
         self._known: Known | None = None
         self._away: Away | None = None
         self._read_pace = Pace()  # the pace of the page, on the loop's clock
-        self._heard = 0  # number of pages read that others had written
+        self._updates = 0  # number of pages read that others had written
         self._changes = 0  # number of our changes
         self._is_urgent = False  # whether they do more than make slots become free earlier
         self._written = 0  # how many of our changes the server has
@@ -124,10 +124,10 @@ class SharedMemory:
             while True:
                 while (rest := self._rest(anyio.current_time())) > 0.0:
                     await self._wake.wait(rest)
-                heard = self._heard
+                updates = self._updates
                 async with self._one_at_a_time:
                     await self._exchange()
-                if heard != self._heard:
+                if updates != self._updates:
                     changed()
         finally:
             with anyio.move_on_after(LAST_WRITE_TIMEOUT, shield=True):
@@ -207,7 +207,7 @@ class SharedMemory:
             await self._write()
         except BaseException:  # readable but not writable: a standby server, a full disk
             self._away = away
-            self._heard += 1
+            self._updates += 1
             if self._state.pace.refused_at == read.refused_at:  # else a 429 was received in the meantime
                 self._state.pace = evolve(
                     self._state.pace, closed_until=max(before, self._read_pace.closed_until)
@@ -272,7 +272,7 @@ class SharedMemory:
             pace = stricter(pace, self._state.pace)
         elif self._changes != self._written:  # a pace of ours is not written yet, but no slot
             pace = evolve(stricter(pace, self._state.pace), granted_at=pace.granted_at)
-        if is_another or is_lost or self._away is not None or not _is_believable(kept, found, page):
+        if is_another or is_lost or self._away is not None or not _is_complete(kept, found, page):
             page = evolve(page, paced_until=kept.at + self._limit.period)
             is_damaged = found is None and kept.text is not None
             wait = self._limit.period if is_damaged else min(REJOINING, self._limit.period)
@@ -282,7 +282,7 @@ class SharedMemory:
         elif found is None:
             pace = _closed(pace, now + min(SETTLING, self._limit.period))
             self._changes += 1
-        self._heard += known is None or known.version != kept.version
+        self._updates += known is None or known.version != kept.version
         self._known, self._away = Known(kept.version, page, offset, kept.server), None
         self._state.pace, self._state.in_a_row = pace, page.in_a_row
 
@@ -299,7 +299,7 @@ class SharedMemory:
             () if known is None else known.ours(self._me),
             unsure_until=now + self._limit.period if is_unsure else -inf,
         )
-        self._heard += 1
+        self._updates += 1
         _log.warning(
             "the shared request budget at %s cannot be reached (%s); until it can, this process uses at most "
             "%.0f%% of the limit",
@@ -309,7 +309,7 @@ class SharedMemory:
         )
 
 
-def _is_believable(kept: Kept, found: SharedPage | None, page: SharedPage) -> bool:
+def _is_complete(kept: Kept, found: SharedPage | None, page: SharedPage) -> bool:
     """Whether the stored page, or its absence, is complete: nothing can have been lost."""
     if found is None:
         return kept.text is None and kept.up_for > 2 * page.period

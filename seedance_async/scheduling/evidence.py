@@ -73,11 +73,11 @@ class Evidence:
         self._changes = 0
         return True
 
-    def mixed_with(self, belief: Sequence[float], *, worth: float) -> list[float]:
-        """The weights of all cells if ``belief`` counts as ``worth`` completions."""
+    def mixed_with(self, borrowed: Sequence[float], *, worth: float) -> list[float]:
+        """The weights of all cells if ``borrowed`` counts as ``worth`` completions."""
         total = self.weight + worth
         ours, theirs = 1 / (self._unit * total), worth / total
-        return [mass * ours + other * theirs for mass, other in zip(self._masses, belief, strict=True)]
+        return [mass * ours + other * theirs for mass, other in zip(self._masses, borrowed, strict=True)]
 
     def with_running(self, shares: Sequence[float], *, worth: float) -> Sequence[float]:
         """The weights if each running task adds one completion, spread over the durations still possible.

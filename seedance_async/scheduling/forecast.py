@@ -74,7 +74,7 @@ class Forecast:
         self._scale = scale
         self._evidence: dict[Kind, Evidence] = {}
         self._recent: dict[Kind, deque[float]] = {}
-        self._beliefs: dict[Kind, Duration] = {}
+        self._distributions: dict[Kind, Duration] = {}
         self._usual: dict[Kind, Duration] = {}
 
     def __repr__(self) -> str:
@@ -84,19 +84,19 @@ class Forecast:
 
     def of(self, kind: Kind) -> Duration:
         """The expected distribution of the duration of a task of ``kind``."""
-        belief = self._beliefs.get(kind)
-        if belief is None:
+        distribution = self._distributions.get(kind)
+        if distribution is None:
             is_known = any(level in self._evidence and self._evidence[level].count for level in _levels(kind))
-            belief = self.usual(kind) if is_known else self._believe(kind, surprise=SURPRISE)
-            self._beliefs[kind] = belief
-        return belief
+            distribution = self.usual(kind) if is_known else self._calculate(kind, surprise=SURPRISE)
+            self._distributions[kind] = distribution
+        return distribution
 
     def usual(self, kind: Kind) -> Duration:
         """The same for plans, without the unexpected durations that the prior allows for."""
-        belief = self._usual.get(kind)
-        if belief is None:
-            belief = self._usual[kind] = self._believe(kind, surprise=0.0)
-        return belief
+        distribution = self._usual.get(kind)
+        if distribution is None:
+            distribution = self._usual[kind] = self._calculate(kind, surprise=0.0)
+        return distribution
 
     def seen(self, kind: Kind) -> int:
         """How many tasks of exactly this kind have finished; at most ``RECENT``."""
@@ -154,18 +154,18 @@ class Forecast:
         if kind not in self._evidence:
             self._evidence[kind] = Evidence()
             self._usual.clear()
-            self._beliefs.clear()  # some of them may depend on it from now on
+            self._distributions.clear()  # some of them may depend on it from now on
         return self._evidence[kind]
 
     def _invalidate(self, evidence: Evidence) -> None:
         if evidence.needs_update():
             self.version += 1
             for reader in evidence.readers:
-                self._beliefs.pop(reader, None)
+                self._distributions.pop(reader, None)
                 self._usual.pop(reader, None)
             evidence.readers.clear()
 
-    def _believe(self, kind: Kind, *, surprise: float) -> Duration:
+    def _calculate(self, kind: Kind, *, surprise: float) -> Duration:
         distinct = self._distinct(kind)
         shares: Sequence[float] = _prior(kind.model, self._scale, surprise)
         worth = PRIOR_WORTH
