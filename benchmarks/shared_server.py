@@ -13,7 +13,7 @@ import anyio
 from attrs import define, field
 
 from seedance_async.budget.shared_memory import SharedMemory, fingerprint
-from seedance_async.budget.store import Kept, StoreAwayError
+from seedance_async.budget.store import Kept, StoreUnavailableError
 
 if TYPE_CHECKING:
     from seedance_async.models import RateLimit
@@ -68,7 +68,7 @@ class Server:
         """Be on the way to it, or back."""
         await anyio.sleep(self.dice.uniform(0.0, self.latency))
         if self.is_away:
-            raise StoreAwayError("nobody answers")
+            raise StoreUnavailableError("nobody answers")
 
 
 @define
@@ -91,7 +91,7 @@ class Line:
         await self._travel()
         self.server.asked += 1
         if self.server.is_read_only:
-            raise StoreAwayError("read only")
+            raise StoreUnavailableError("read only")
         before = self.server.look(name)
         if before.version == version:
             self.server.kept[name] = (before.version + 1 if version else int(1e6 * before.at), text)
@@ -104,5 +104,5 @@ class Line:
 
     async def _travel(self) -> None:
         if self.is_cut:
-            raise StoreAwayError("cut off")
+            raise StoreUnavailableError("cut off")
         await self.server.travel()

@@ -4,8 +4,8 @@
         task = await client.generate(Seedance2Video(prompt="A glass train crosses a snowy bridge"))
         await client.download(task, "out")
 
-Every promised name is here; each is imported when it is first used, so that a command which needs no network
-does not load the HTTP stack.
+All public names are here. Each is imported at its first use, so that a command that needs no network does not
+load the HTTP stack.
 """
 
 from __future__ import annotations

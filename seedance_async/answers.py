@@ -93,8 +93,8 @@ class Submission(Convertible):
         request_id: the provider's id of the work; None if not stated.
         batch_success: number of pictures of the batch that were started; None if not stated.
         batch_failed: number of pictures that were not; None if not stated.
-        is_consistent: every id and count of the batch could be read, no id comes twice, and ``id`` is one of
-            them. Else nothing follows from a task that is not named.
+        is_consistent: every id and count of the batch could be read, no id occurs twice, and ``id`` is one of
+            them. If False, the absence of a task from the answer proves nothing.
         idempotency_key: the key under which the POST was sent; set by the client, not by the server.
         raw: the answer as received.
     """
@@ -117,8 +117,8 @@ class Submission(Convertible):
 class Task(Convertible, Generic[OutputT_co]):
     """The state of a task when the server answered.
 
-    ``Task[VideoOutput]``, as ``generate`` returns for a ``Seedance2Video``, is one whose output is a clip, by
-    the vendor's documents. Only type checkers make the difference.
+    ``Task[VideoOutput]``, which ``generate`` returns for a ``Seedance2Video``, is a task whose output is a
+    clip according to the vendor's documentation. The difference exists for type checkers only.
 
     Attributes:
         id: the task's id.
@@ -146,22 +146,22 @@ class Task(Convertible, Generic[OutputT_co]):
 
     @property
     def is_completed(self) -> bool:
-        """The server has finished the work."""
+        """Whether the server has finished the work."""
         return self.status == COMPLETED
 
     @property
     def is_failed(self) -> bool:
-        """The server gave up."""
+        """Whether the task has failed."""
         return self.status == FAILED
 
     @property
     def is_final(self) -> bool:
-        """The status does not change any more."""
+        """Whether the status cannot change any more."""
         return self.status in FINAL_STATUSES
 
     @property
     def lacks_output(self) -> bool:
-        """The task is completed and has no URL to download."""
+        """Whether the task is completed without a URL to download."""
         return self.is_completed and not self.urls
 
     @property
@@ -171,7 +171,7 @@ class Task(Convertible, Generic[OutputT_co]):
 
     @property
     def seed(self) -> int | None:
-        """The seed that the server says it has used; None if it says none."""
+        """The seed that the server states it has used; None if it states none."""
         return self.output.seed if isinstance(self.output, VideoOutput) else None
 
     @property

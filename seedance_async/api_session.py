@@ -1,15 +1,15 @@
-"""The aiohttp session of the API calls: our own, also where it goes over a connector of the caller's.
+"""The aiohttp session for API calls: always our own, even if it uses the connector of a caller's session.
 
-A session of the caller's lends its way to the network, and nothing that decides what an exchange means. So the
-calls go through a session made here, over the caller's connector:
+A caller's session provides access to the network, but none of its settings that change the meaning of an
+exchange. So the calls go through a session made here, over the caller's connector:
 
 | of the caller's session | |
 |---|---|
 | connector (TLS, resolver, local address, limits) | used |
 | ``proxy``, ``proxy_auth``, and ``trust_env`` for proxies | used, by ``route`` |
-| ``headers`` | sent, but for those that are ours or frame the message (``OURS``) |
-| ``trace_configs`` | called; what a hook raises is logged, and the request goes on |
-| ``middlewares`` | called; a second request of theirs is refused, an answer that has arrived counts |
+| ``headers`` | sent, except those that the client sets or that describe the message (``OURS``) |
+| ``trace_configs`` | called; what a hook raises is logged, and the request continues |
+| ``middlewares`` | called; a second request of theirs is refused, an answer that has arrived is used |
 | all else: ``raise_for_status``, ``auth``, cookies, ``timeout``, ``version``, ``base_url``, limits of sizes, ``auto_decompress``, ``skip_auto_headers``, classes of requests and answers, ``json_serialize`` | not used |
 | closed, or made in another event loop | refused when the client is opened |
 """  # noqa: E501 - a row of a table
@@ -59,10 +59,10 @@ class Attempt:
     """One time a call goes on the wire.
 
     Attributes:
-        slot: of the budget, in which it goes.
+        slot: its slot of the budget.
         sent: whether a byte of it can have left.
         too_old: the process was stopped, or slow, between taking the slot and sending; nothing was sent.
-        reply: the answer, once it is here as a whole.
+        reply: the answer, once it is complete.
     """
 
     slot: Slot
@@ -71,7 +71,11 @@ class Attempt:
     reply: Reply | None = None
 
     def begin(self) -> None:
-        """Note that bytes leave now; refuse it in a slot that is too old, and a second time."""
+        """Note that bytes leave now.
+
+        Raises:
+            ServerDisconnectedError: of aiohttp: the slot is too old, or bytes have left before.
+        """
         self.too_old = not self.sent and not self.slot.is_fresh()
         if self.sent or self.too_old:
             raise aiohttp.ServerDisconnectedError
@@ -79,19 +83,20 @@ class Attempt:
 
 
 current: Final[ContextVar[Attempt | None]] = ContextVar("seedance_async_attempt", default=None)
-"""The attempt that a request is written for; set while the session works for it."""
+"""The attempt for which a request is written; set while the session works for it."""
 
 
 class AccountedRequest(aiohttp.ClientRequest):
-    """A request that notes when it is written, and is not written twice for one attempt.
+    """A request that records when it is written, and is not written twice for one attempt.
 
-    aiohttp repeats a GET whose kept-alive connection died, and a middleware may repeat anything; unbudgeted,
-    that could be the 31st request. And aiohttp hands out kept-alive connections on which something has come
-    in meanwhile, such as a second answer to the request before: it would be taken for the answer to this one.
+    aiohttp repeats a GET whose kept-alive connection was lost, and a middleware may repeat any request;
+    without a slot, that could be the 31st request. aiohttp also reuses kept-alive connections on which data
+    has arrived in the meantime, such as a second answer to the previous request, which would be read as the
+    answer to this one.
     """
 
     async def send(self, conn: Connection) -> ClientResponse:
-        """Write the request; called with the connection standing, so nothing has left before."""
+        """Write the request; called when the connection is established, so nothing has left before."""
         attempt = current.get()
         if conn.protocol is None or conn.protocol.should_close:
             raise aiohttp.ServerDisconnectedError
@@ -99,23 +104,23 @@ class AccountedRequest(aiohttp.ClientRequest):
             attempt.begin()
         response = await super().send(conn)
         if self.method == "POST":
-            # Its body is written in the next step of the loop, by a task begun just now.
+            # Its body is written in the next step of the loop, by a task that was just started.
             asyncio.get_running_loop().call_soon(fault_point, "after_send")
         return response
 
 
 def open_session(callers_session: ClientSession | None = None) -> ClientSession:
-    """A session for the API: no cookies, no foreign credentials, every wire attempt accounted for.
+    """Open a session for the API: without cookies and foreign credentials, and with every attempt recorded.
 
     Args:
-        callers_session: the caller's, whose connector and ways are used; see the top of the file.
+        callers_session: the caller's session, of which the connector and other parts are used, see above.
 
     Raises:
         ClientStateError: callers_session is closed, or belongs to another event loop.
     """
     jar = aiohttp.DummyCookieJar()
     if callers_session is None:
-        # The budget bounds what is on the wire. A second bound would let a request's time pass unsent.
+        # The budget limits the requests on the wire. Under a second limit, a request could time out unsent.
         connector: aiohttp.BaseConnector = aiohttp.TCPConnector(limit=0)
         return ClientSession(connector=connector, cookie_jar=jar, request_class=AccountedRequest)
     return ClientSession(
@@ -129,15 +134,15 @@ def open_session(callers_session: ClientSession | None = None) -> ClientSession:
 
 
 def middlewares_of(callers_session: ClientSession | None) -> Sequence[aiohttp.ClientMiddlewareType]:
-    """The middlewares of a session of the caller's."""
+    """The middlewares of a caller's session."""
     return tuple(getattr(callers_session, "_middlewares", ()))
 
 
 def write_ours(request: aiohttp.ClientRequest, url: URL, headers: Mapping[str, str]) -> None:
-    """Put our headers on a request, right before it leaves, whatever hooks and middlewares made of it.
+    """Set our headers on a request directly before it leaves, whatever hooks and middlewares have changed.
 
     Raises:
-        ConfigurationError: it would go elsewhere, and the key goes to the API only.
+        ConfigurationError: a middleware has changed its address; the key is sent to the API only.
     """
     if str(request.url) != str(url):
         raise ConfigurationError("a middleware of the session changed the address; nothing was sent there")
@@ -160,7 +165,7 @@ def _is_ours(name: str) -> bool:
 
 
 def _guarded(config: aiohttp.TraceConfig, callers_session: ClientSession) -> aiohttp.TraceConfig:
-    """The caller's hooks, which see their own session and cannot end a request."""
+    """The caller's hooks, called with the caller's session and unable to end a request."""
     guarded = aiohttp.TraceConfig(trace_config_ctx_factory=config.trace_config_ctx)  # type: ignore[arg-type]  # called as one
     for name in _SIGNALS:
         for hook in getattr(config, name):
@@ -176,6 +181,6 @@ def _contained(hook: Hook, callers_session: ClientSession) -> Hook:
         except BaseException as problem:
             if not isinstance(problem, Exception) and not is_stray(problem, since=since):
                 raise
-            log.warning("a trace hook of the session failed, and the request goes on: %s", place(problem))
+            log.warning("a trace hook of the session failed, and the request continues: %s", place(problem))
 
     return call

@@ -1,4 +1,4 @@
-"""Arguments of public calls, checked before anything is sent: a mistake must not show after a POST."""
+"""Checks of the arguments of public calls, made before anything is sent, as a POST is paid."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ if TYPE_CHECKING:
 
 
 def check(call: str, **arguments: tuple[Rule, object]) -> None:
-    """Refuse what breaks its rule, all at once.
+    """Check arguments against their rules.
 
     Raises:
-        ValidationError: names the arguments of ``call`` that are wrong.
+        ValidationError: names all arguments of ``call`` that break their rule.
     """
     faults = [
         (name, fault) for name, (rule, value) in arguments.items() if (fault := rule(value)) is not None
@@ -29,7 +29,7 @@ def check(call: str, **arguments: tuple[Rule, object]) -> None:
 def patience(value: object) -> str | None:
     """Rule: None, or seconds to wait, from 0 up."""
     if value is None or (isinstance(value, int | float) and not isinstance(value, bool) and value >= 0):
-        return None  # and not for NaN, which is not above anything
+        return None  # NaN fails this comparison, as it should
     return f"must be a number of seconds from 0 up, or None; got {shown(value)}"
 
 
@@ -46,7 +46,7 @@ def text(value: object) -> str | None:
 
 
 def path(value: object) -> str | None:
-    """Rule: a path, as text or an object that stands for one."""
+    """Rule: a path, as text or a path-like object."""
     return None if isinstance(value, str | os.PathLike) else f"must be a path; got {shown(value)}"
 
 
@@ -58,7 +58,7 @@ def task(value: object) -> str | None:
 
 
 def iterable(value: object) -> str | None:
-    """Rule: something to iterate over; neither a text nor a mapping is meant so."""
+    """Rule: an iterable or async iterable, but neither a text nor a mapping."""
     can_be_read = hasattr(value, "__iter__") or hasattr(value, "__aiter__") or hasattr(value, "__getitem__")
     if can_be_read and not isinstance(value, str | bytes | dict | type):
         return None

@@ -1,4 +1,4 @@
-"""The API's base URL: what is refused as one, and which redirect it follows. Pure."""
+"""The API's base URL: the check of a given one, and the redirect that is followed. Pure."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ if TYPE_CHECKING:
 VENDOR: Final = URL("https://seedance2ai.io/api/v1")
 _PATHS: Final = "|".join(re.escape(request_type.path) for request_type in REQUEST_TYPES.values())
 _CALL: Final = re.compile(rf"(?:{_PATHS}|/tasks(?:/[^/]*)?|(?<=/v1)/(?:video|image)(?:/[^/]*)?)/?$")
-"""The end of a path that is a call's, or the beginning of one; a gateway may be at any other."""
+"""The end of a path that belongs to a call, or to the beginning of one; a gateway may have any other path."""
 
 _FORM: Final = "base_url must look like https://host/path, without credentials or query"
 _QUOTED: Final = re.compile(r"""(["'`])(.*)\1""", re.DOTALL)
 _HOST: Final = re.compile(r"(?!sk_)[a-z0-9-]+(\.[a-z0-9-]+)+(:[0-9]+)?(/[\w./-]*)?", re.IGNORECASE)
-"""A host and a path that lack the scheme, and are not a key in the wrong place."""
+"""A host and a path without a scheme, but not an API key in the wrong place."""
 
 
 def read_base_url(
@@ -31,9 +31,10 @@ def read_base_url(
 ) -> URL | ConfigurationError:
     """The API's base URL: https, or http for a sandbox at loopback or at ``sandbox_hosts``.
 
-    An error, for a frame to raise that has not the text, which may hold a password, is returned for no URL,
-    another scheme, credentials, query or fragment in it, no host, and a path at which the API cannot be; and
-    for a live key that would leave this machine over http.
+    An error is returned for a text that is no URL, has another scheme, credentials, a query or a fragment, no
+    host, or a path at which the API cannot be; and if a live key would leave this machine over http. It is
+    returned, not raised, because the text may contain a password: the caller raises it from a stack frame
+    without the text.
     """
     if not isinstance(text, str):
         return ConfigurationError(f"base_url must be text; got a value of type {type(text).__name__}")
@@ -58,7 +59,7 @@ def read_base_url(
 
 
 def with_or_without_www(base_url: URL, location: str) -> URL | None:
-    """The base URL at its host with or without ``www.``, if that is where the redirect points."""
+    """The base URL with ``www.`` added or removed, if the redirect points there; else None."""
     try:
         target = URL(location)
     except ValueError:
@@ -71,7 +72,7 @@ def with_or_without_www(base_url: URL, location: str) -> URL | None:
 
 
 def _with_the_path(url: URL) -> URL:
-    """The URL at the API's path; on other hosts than the vendor's any path may be it, but for a call's."""
+    """The URL with the API's path; on other hosts than the vendor's, any path but that of a call is kept."""
     if (url.host or "").removeprefix("www.") == VENDOR.host:
         return url.with_path(VENDOR.path)
     path = _CALL.sub("", url.raw_path.rstrip("/"))
@@ -79,9 +80,9 @@ def _with_the_path(url: URL) -> URL:
 
 
 def _readable(text: str) -> URL | None:
-    """Nothing of a text that cannot be read is repeated: there is no telling where its password stands."""
+    """The URL in a text; None if there is none. Such a text is never shown, as it may contain a password."""
     text = text.strip().strip("\ufeff")
-    if quoted := _QUOTED.fullmatch(text):  # of an env file that quotes its values
+    if quoted := _QUOTED.fullmatch(text):  # copied from an env file with quoted values
         text = quoted[2].strip()
     try:
         return URL(text.rstrip("/"))
@@ -90,7 +91,7 @@ def _readable(text: str) -> URL | None:
 
 
 def _fault(url: URL) -> str | None:
-    """What is wrong with a URL as the API's, if something is; without anything of it that may be secret."""
+    """Why a URL cannot be the API's, without its secret parts; None if it can."""
     if not url.scheme and _HOST.fullmatch(str(url)):
         return f"{url} has no scheme; did you mean https://{url} ?"
     if not url.host:
@@ -106,7 +107,7 @@ def _fault(url: URL) -> str | None:
 
 
 def _shown(url: URL) -> str:
-    """A URL with a mark in the place of whatever may be secret."""
+    """A URL with ``…`` in place of every part that may be secret."""
     credentials = "…@" if url.raw_user or url.raw_password else ""
     port = f":{url.explicit_port}" if url.explicit_port else ""
     path = "/…" if "@" in url.path else url.raw_path

@@ -1,7 +1,6 @@
-"""The facade: one asyncio client for one account.
+"""The client: the public interface to an ``Engine``, which is open for one account in one event loop.
 
-All that a client does at the same time shares one budget, one schedule and one poller: the ``Engine``, which
-exists from opening to closing. This is what callers see of it.
+All calls of a client share the engine's one budget, one schedule and one poller.
 """
 
 from __future__ import annotations
@@ -9,7 +8,6 @@ from __future__ import annotations
 import os
 from collections.abc import AsyncGenerator, AsyncIterable, Callable, Iterable
 from pathlib import Path
-from types import TracebackType
 from typing import Final, Self, TypeVar, cast
 
 import anyio
@@ -33,7 +31,6 @@ from seedance_async.errors import (
     ValidationError,
     WaitTimeoutError,
 )
-from seedance_async.logs import Log
 from seedance_async.media import KeptUrls, MediaStore, Publisher, read_media_store
 from seedance_async.models import (
     BaseRequest,
@@ -65,57 +62,56 @@ from seedance_async.setting_sources import (
 from seedance_async.usage import Usage
 from seedance_async.waiting import wait_for_all
 
-log: Log = Log(__name__)
-
 OutputT = TypeVar("OutputT", bound=Output)
 
 BASE_URL: Final = "https://seedance2ai.io/api/v1"
 
 
 class SeedanceClient:
-    """An asyncio client of the Seedance 2 AI API.
+    """An asyncio client of the Seedance 2 AI API, for use with ``async with`` in one event loop.
+
+    Any number of asyncio tasks may use it at the same time. Where an argument is left out, the environment
+    variable named below is read.
 
     Args:
-        api_key: the account's key; else the environment's ``SEEDANCE_API_KEY``.
-        base_url: else ``SEEDANCE_BASE_URL``, else the vendor's. Https, or http for a sandbox: at loopback, or
-            at a host that the environment's ``SEEDANCE_SANDBOX_HOSTS`` names, such as ``sandbox,10.0.0.5``.
-        rate_limit: what the account may send; else ``SEEDANCE_RATE_LIMIT`` such as ``30/60``, else the
-            documented 30 requests in 60 seconds.
-        reference_limit: how many of these requests may bring pictures or clips; else
-            ``SEEDANCE_REFERENCE_LIMIT``. The vendor's site tells of ``3/60``, no document does: else none is
-            kept until the server's refusals show one (see ``budget.references``).
-        retry: when to send a call again.
-        timeouts: how long to wait for what.
-        session: an ``aiohttp.ClientSession`` of yours, open in this loop. The API calls go over its connector
-            with its proxies, trace hooks, middlewares and headers; its other settings change nothing
-            (``api_session`` lists them). It is never closed. Downloads go by a session of ours, and by the
-            proxy that yours has.
-        proxy: an HTTP proxy for the API and for downloads, such as ``http://user:password@proxy:3128``; or
-            ``env``, for the one that ``HTTPS_PROXY`` and ``NO_PROXY`` say; or ``none``. Else
-            ``SEEDANCE_PROXY``, else none. Hosts of this machine are never reached by it.
-        download_networks: networks such as ``198.18.0.0/15`` that files may come from although they are not
-            public: a proxy or VPN of this machine may answer every name with an address of one. Else
-            ``SEEDANCE_DOWNLOAD_NETWORKS``, with commas.
-        forecasts: what an earlier client learned about durations; ``Forecast.load`` reads it back. Else one
-            that knows nothing; where a sandbox runs faster, ``SEEDANCE_TIME_SCALE`` says how long one of the
-            vendor's seconds takes there, such as ``0.05``.
-        record: whether the account's record is kept (``seedance tasks``, ``seedance spend``); ``"prompts"``
-            keeps the prompts, too. Else ``SEEDANCE_RECORD``: ``on``, ``off`` or ``prompts``. Else it is kept,
-            without prompts; not of a sandbox at loopback, unless ``SEEDANCE_STATE_DIR`` is set.
-        credit_limits: standing limits; else ``SEEDANCE_MAX_CREDITS_DAY`` and ``SEEDANCE_MAX_CREDITS_MONTH``.
-        project: whose costs the POSTs are in the record; else ``SEEDANCE_PROJECT``.
+        api_key: the account's key. ``SEEDANCE_API_KEY``.
+        base_url: the API's URL: https, or http for a sandbox at loopback or at a host listed in
+            ``SEEDANCE_SANDBOX_HOSTS`` such as ``sandbox,10.0.0.5``. ``SEEDANCE_BASE_URL``, else the vendor.
+        rate_limit: how many requests the account may send. ``SEEDANCE_RATE_LIMIT`` such as ``30/60``, else
+            the documented 30 requests in 60 seconds.
+        reference_limit: how many of these may have reference media. ``SEEDANCE_REFERENCE_LIMIT``, else none
+            until refusals show one: only the vendor's site states it, as ``3/60`` (``budget.references``).
+        retry: when a call is sent again.
+        timeouts: limits of time in seconds.
+        session: your ``aiohttp.ClientSession``, open in this loop and never closed by the client. API calls
+            use its connector, proxies, trace hooks, middlewares and headers, and nothing else of it (see
+            ``api_session``); downloads use only its proxy.
+        proxy: an HTTP proxy for the API and for downloads, such as ``http://user:password@proxy:3128``;
+            ``env`` for that of ``HTTPS_PROXY`` and ``NO_PROXY``; ``none`` for no proxy. ``SEEDANCE_PROXY``,
+            else none. Hosts of this machine are always reached directly.
+        download_networks: non-public networks that files may come from, as some proxies and VPNs resolve all
+            names to one. ``SEEDANCE_DOWNLOAD_NETWORKS``, separated by commas, such as ``198.18.0.0/15``.
+        forecasts: durations learned by an earlier client, see ``Forecast.load``. Without, nothing is known,
+            and ``SEEDANCE_TIME_SCALE``, such as ``0.05``, is a faster sandbox's factor.
+        record: whether the account record is kept (``seedance tasks``, ``seedance spend``); ``"prompts"``
+            keeps the prompts too. ``SEEDANCE_RECORD``: ``on``, ``off`` or ``prompts``. Else it is kept
+            without prompts; of a sandbox at loopback only if ``SEEDANCE_STATE_DIR`` is set.
+        credit_limits: standing limits. ``SEEDANCE_MAX_CREDITS_DAY`` and ``SEEDANCE_MAX_CREDITS_MONTH``.
+        project: the project to which the record assigns the costs of a POST. ``SEEDANCE_PROJECT``.
         media_store: where local files become https URLs: ``s3://bucket/prefix``, ``gs://…`` or ``az://…``
-            (the extra ``store``), or a ``MediaStore`` of yours. Else ``SEEDANCE_MEDIA_STORE``.
-        shared_budget: a server by which all hosts of the account share its limits, ``postgresql://…`` (the
-            extra ``postgres``) or ``redis://…`` (the extra ``redis``; Valkey, too). Else
-            ``SEEDANCE_SHARED_BUDGET``, else the processes of this machine share them by a file.
-        on_event: called with every ``ClientEvent`` (see ``client_events``), in the client's loop. It has to
-            return at once; what it raises is logged.
+            (extra ``store``), or your own ``MediaStore``. ``SEEDANCE_MEDIA_STORE``.
+        shared_budget: a server through which all hosts of the account share its limits: ``postgresql://…``
+            (extra ``postgres``) or ``redis://…`` (extra ``redis``; also for Valkey).
+            ``SEEDANCE_SHARED_BUDGET``, else the processes of this machine share them through a file.
+        on_event: called in this loop with every ``ClientEvent``; must not block, its exceptions are logged.
 
     Raises:
-        ConfigurationError: no API key, or an unusable option. Nothing was sent.
+        ConfigurationError: there is no API key, or an option cannot be used. Nothing was sent.
 
-    Use it with ``async with``, in one event loop, from as many tasks as you like.
+    Example:
+        >>> async with SeedanceClient() as client:
+        ...     task = await client.generate(Seedance2Video(prompt="A paper boat crosses a pond"))
+        ...     await client.download(task, "out")
     """
 
     def __init__(
@@ -140,7 +136,7 @@ class SeedanceClient:
     ) -> None:
         key = read_api_key(api_key)
         address = base_url or os.environ.get("SEEDANCE_BASE_URL") or BASE_URL
-        del api_key, base_url  # what fails below shows this frame
+        del api_key, base_url  # a traceback from below shows this frame
         self._key = usable(key)
         found = read_base_url(address, sandbox_hosts=read_sandbox_hosts(), is_live=self._key.is_live)
         del address
@@ -155,7 +151,7 @@ class SeedanceClient:
             )
         self._session = session
         route = read_route(proxy, download_networks, base_url=self._base_url, session=session)
-        del proxy  # it may have a password, and what fails below shows this frame
+        del proxy  # it may contain a password, and a traceback from below shows this frame
         if isinstance(route, ConfigurationError):
             raise route
         self._route = route
@@ -180,44 +176,49 @@ class SeedanceClient:
         self._engine: Engine | None = None
         self._closed = False
 
+    def __repr__(self) -> str:
+        state = "closed" if self._closed else "not open" if self._engine is None else "open"
+        limit = f"{self._rate_limit.requests}/{self._rate_limit.period:g}"
+        return f"<SeedanceClient {self._base_url.origin()}, {state}, rate limit {limit}>"
+
     @property
     def account(self) -> str:
-        """Whose API key this is: the API's origin and the key's fingerprint; never the key."""
+        """The name of the account: the API's origin and the key's fingerprint, never the key itself."""
         return self._key.account(str(self._base_url.origin()))
 
     @property
     def usage(self) -> Usage:
-        """Requests sent, retries, 429s; credits used, refunded and last known. Counted from opening on."""
+        """Counts since opening: requests, polls, retries, 429s; credits used and refunded, last balance."""
         return self._usage
 
     @property
     def rate_limit(self) -> RateLimit:
-        """What the account may send."""
+        """How many requests the account may send."""
         return self._rate_limit
 
     @property
     def has_media_store(self) -> bool:
-        """Whether local files can become URLs."""
+        """Whether requests may refer to local files."""
         return self._media.has_store
 
     @property
     def forecasts(self) -> Forecast:
-        """What is known about durations: ``dump`` it, and the next client starts warm with ``forecasts=``."""
+        """What is known about durations; a later client can start with its ``dump``, see ``forecasts``."""
         return self._forecasts
 
     def forecast(self, request: Request) -> Duration:
-        """How long a request like this is expected to take: ``quantile(0.9)``, ``mean``, in seconds.
+        """How long a request like this is expected to take, in seconds: ``quantile(0.9)``, ``mean``.
 
-        Learned from the tasks this client saw finish, of this kind and its neighbours; before the first, a
-        prior: for clips 184 s, the median of 19 that a user reported; for pictures vaguely 90 s.
+        It is learned from finished tasks of this kind and of similar ones. Before the first, it is a prior:
+        for clips about 184 s, the median of 19 that a user reported; for pictures roughly 90 s.
         """
         return self._forecasts.of(request.kind)
 
     def running_engine(self) -> Engine:
-        """What runs while the client is open. ``BatchRunner`` drives it; other callers have no need to.
+        """The engine of an open client, for ``BatchRunner``; other callers do not need it.
 
         Raises:
-            ClientStateError: the client is not open here.
+            ClientStateError: the client is not open in this loop and process.
         """
         if self._engine is None:
             raise ClientStateError("the client is not open; use `async with SeedanceClient() as client:`")
@@ -225,39 +226,38 @@ class SeedanceClient:
         return self._engine
 
     def allowance(self) -> Allowance:
-        """What may be sent now, and when more: ``unspent`` of ``requests`` are left of the period.
-
-        Raises:
-            ClientStateError: the client is not open here.
-        """
+        """How many requests may be sent now, and when more: ``unspent`` of ``requests`` in this period."""
         return self.running_engine().dispatcher.allowance()
 
     def expected_end(self, *, waiting: int = 0) -> float:
-        """The instant of the loop's clock by which all that this client has to do is expected to be over.
+        """When all work of this client is expected to be finished, in seconds on the loop's clock.
 
         Args:
-            waiting: jobs that wait for their submit, those not handed to the client yet included.
+            waiting: how many jobs are not submitted yet, including those the client does not know yet.
         """
         return self.running_engine().dispatcher.expected_end(waiting=waiting)
 
     @property
     def base_url(self) -> str:
-        """Where the API is, as configured or as its own host redirected."""
+        """The API's URL: as configured, or as the API's own host redirected it to or from ``www.``."""
         return str(self._engine.transport.base_url if self._engine else self._base_url)
 
     async def submit(self, request: Request, *, idempotency_key: str | None = None) -> Submission:
-        """Send one POST and return what was accepted.
+        """Send one POST, and return the tasks that the server accepted.
 
         Args:
             request: what to make.
-            idempotency_key: 1 to 255 printable ASCII characters. Under a key used before, the same request is
-                answered with the first submission and not charged again. Left out, a new one is minted.
+            idempotency_key: 1 to 255 printable ASCII characters; None for a new key. Under a key used before,
+                the same request is answered with the first submission and not charged again.
 
         Raises:
-            UncertainSubmissionError: the POST left and its outcome is not known; the error has the key.
-            InvalidRequestError, UnauthorizedError, InsufficientCreditsError: refused, nothing charged.
-            IdempotencyConflictError: the key stands for another body.
-            SeedanceError: any other of the tree; whatever may have been paid can be collected by its key.
+            UncertainSubmissionError: the POST was sent and its outcome is unknown; the error has the key.
+            InvalidRequestError, UnauthorizedError, InsufficientCreditsError: refused, nothing was charged.
+            IdempotencyConflictError: the key was used with another body.
+            SeedanceError: any other error; what may have been paid can be collected with its key.
+
+        Example:
+            >>> submission = await client.submit(request, idempotency_key="order-17")
         """
         engine = self.running_engine()
         checked(request)
@@ -266,27 +266,24 @@ class SeedanceClient:
         return await engine.submit(request, key=idempotency_key)
 
     async def get_task(self, task_id: str) -> Task:
-        """Ask once how a task stands: one GET, ahead of scheduled work.
+        """Get the state of a task with one GET, which goes before scheduled work.
 
         Raises:
-            NotFoundError: no such task on this account.
-            SeedanceError: the question could not be answered; the task is not touched by that.
+            NotFoundError: there is no such task on this account.
+            SeedanceError: the state could not be read; the task itself is not affected.
         """
         return await self.running_engine().task(_task_id(task_id))
 
     async def wait(self, task: Submission | Task | str, *, timeout: float | None = None) -> Task:
-        """Wait until a task is final, sharing one poller with everybody else.
+        """Wait until a task is final, and return it, also if it failed (``is_failed``).
 
         Args:
             task: a submission (its first task), a task, or a task id.
-            timeout: seconds; else ``timeouts.wait``. The task itself goes on at the server.
-
-        Returns:
-            The final task; ``is_failed`` ones too.
+            timeout: seconds; else ``Timeouts.wait``. After it the task continues at the server.
 
         Raises:
-            WaitTimeoutError: not final in time; wait again by ``task_id``.
-            NotFoundError: no such task on this account.
+            WaitTimeoutError: the task was not final in time; wait again with ``task_id``.
+            NotFoundError: there is no such task on this account.
         """
         engine = self.running_engine()
         check("wait", timeout=(arguments.patience, timeout))
@@ -298,14 +295,14 @@ class SeedanceClient:
         except TimeoutError as late:
             if isinstance(late, SeedanceError):
                 raise
-            message = f"the task is not final after {patience:g} s; it goes on, wait for it again"
+            message = f"the task is not final after {patience:g} s; it continues, wait for it again"
             raise WaitTimeoutError(message, task_id=task_id) from None
 
     async def generate(self, request: BaseRequest[OutputT], *, timeout: float | None = None) -> Task[OutputT]:
-        """Submit a request and wait for its task.
+        """Submit a request, wait for its task, and return it completed.
 
         Raises:
-            TaskFailedError: the server gave the task up; the error has the task and its refund.
+            TaskFailedError: the task failed; the error has the task with the server's reason and refund.
             ValidationError: ``batch_count`` makes several tasks: use ``generate_all``.
             SeedanceError: see ``submit`` and ``wait``.
         """
@@ -317,19 +314,18 @@ class SeedanceClient:
     async def generate_all(
         self, request: BaseRequest[OutputT], *, timeout: float | None = None
     ) -> list[Task[OutputT]]:
-        """Submit a request and wait for every task of it, in the order the server names them.
+        """Submit a request, and return all its final tasks, in the order in which the server names them.
 
         Args:
             request: what to make.
-            timeout: seconds until all are final, counted from their acceptance; None waits for each as long
-                as ``Timeouts.wait`` says.
+            timeout: seconds after their acceptance until all are final; None: ``Timeouts.wait`` for each.
 
         Raises:
-            TaskFailedError: no task of it completed.
+            TaskFailedError: none of the tasks completed.
             SeedanceError: see ``submit`` and ``wait``.
         """
         asked = checked(request)
-        check("the call", timeout=(arguments.patience, timeout))  # after the POST it would be paid
+        check("the call", timeout=(arguments.patience, timeout))  # before the POST, which is paid
         with self._observer.work("generate", asked) as work:
             submission = await self.submit(asked)
             work.accepted(submission)
@@ -338,7 +334,7 @@ class SeedanceClient:
                 tasks = await wait_for_all(self.wait, submission.task_ids, until=until)
             if not any(task.is_completed for task in tasks):
                 raise TaskFailedError(tasks[0], idempotency_key=submission.idempotency_key)
-        return cast("list[Task[OutputT]]", tasks)  # by the documents, which say what each model makes
+        return cast("list[Task[OutputT]]", tasks)  # the API's documents state the output of each model
 
     async def as_completed(
         self,
@@ -347,23 +343,26 @@ class SeedanceClient:
         max_in_flight: int | None = None,
         share_posts: bool = False,
     ) -> AsyncGenerator[Completion]:
-        """Submit many requests and yield each result as it completes.
+        """Submit many requests, and yield the result of each as it ends.
+
+        Leaving the loop early sends no further POST. Paid tasks continue at the server: a warning in the log,
+        and a note on a cancellation, name their ids and keys. A POST that ends later is logged too.
 
         Args:
-            requests: any iterable or async iterable; it is read a bounded way ahead.
-            max_in_flight: most jobs submitted and not finished at once, at least 1; None for as many as the
-                request budget feeds.
-            share_posts: let up to four neighbouring ``GptImage2`` requests that are equal in every field go
-                out as one POST with ``batch_count``: 1.25 requests each where there are two. Results stay
-                one for each request. Posts are not shared under a ``max_in_flight``.
-                To collect a shared POST whose answer was lost, submit ``completion.posted`` under the error's
-                key, once: it has the ``batch_count`` that was sent.
+            requests: any iterable or async iterable; a limited number of requests is read ahead.
+            max_in_flight: most jobs submitted and not finished at a time, at least 1; None for as many as the
+                request budget allows.
+            share_posts: send up to four neighbouring ``GptImage2`` requests that are equal in every field as
+                one POST with ``batch_count``, to save requests; not with ``max_in_flight``. Each request
+                keeps its own result. To collect a shared POST whose answer was lost, submit
+                ``completion.posted``, which has that ``batch_count``, once under the key of the error.
 
         Yields:
-            A ``Completion`` for every request; one that did not work has an ``error`` instead of raising.
+            A ``Completion`` for every request; if it failed, with an ``error``, which is not raised.
 
-        Leaving early sends nothing more. What is paid goes on at the server: a warning in the log names its
-        task ids and keys, and so does a note on a cancellation. Each POST that ends later is logged, too.
+        Example:
+            >>> async for result in client.as_completed(requests, max_in_flight=20):
+            ...     print(result.index, result.error or "completed")
         """
         engine = self.running_engine()
         check(
@@ -393,21 +392,24 @@ class SeedanceClient:
     ) -> list[Path]:
         """Save every output file of a completed task.
 
-        A download that broke off is resumed, also by the next process. URLs that have expired are asked
-        for anew, once. Save as many tasks at the same time as you like: a few files move at once.
+        An interrupted download is resumed, also by a later process. If a URL has expired, the task is polled
+        once for a new one. Any number of calls may run at the same time; a few files are transferred at once.
 
         Args:
-            task: a completed task, or the id of one, or a submission (its first task).
-            directory: made if missing.
+            task: a completed task, the id of one, or a submission (its first task).
+            directory: created if missing.
             name: file name without extension; else the task id. Several files are numbered.
-            prompt: put into the files' own metadata, the picture and the sound being left as they are. Left
-                out, the files are byte for byte the server's.
+            prompt: written to the files' metadata, without changing picture or sound. None: the files are
+                stored as the server sent them, byte for byte.
 
         Returns:
-            The files, in the order of ``task.urls``. A file of ours that is there already is kept.
+            The files, in the order of ``task.urls``. A file saved by an earlier call is kept.
 
         Raises:
             DownloadError: a file could not be saved; the task stays finished and can be downloaded again.
+
+        Example:
+            >>> paths = await client.download(task, "out", name="boat")
         """
         engine = self.running_engine()
         names = {"name": (optional(arguments.text), name), "prompt": (optional(arguments.text), prompt)}
@@ -445,19 +447,14 @@ class SeedanceClient:
         self._engine = engine
         return self
 
-    async def __aexit__(
-        self,
-        _type: type[BaseException] | None,
-        _error: BaseException | None,
-        _traceback: TracebackType | None,
-    ) -> None:
+    async def __aexit__(self, *_exception: object) -> None:
         """Close the client; see ``aclose``."""
         await self.aclose()
 
     async def aclose(self) -> None:
-        """Stop all work and close what this client opened.
+        """Stop all work, and close what this client opened.
 
-        POSTs on the wire get a moment for their answer: it names what was paid.
+        It waits briefly for the answers to POSTs on the wire, because they name the tasks that were paid.
         """
         self._closed = True
         if self._engine is not None:

@@ -1,8 +1,8 @@
-"""Events of a client, for whoever watches it: what was sent, what was paid, what came to its end. Pure.
+"""The events of a client: attempts, retries, accepted submissions and finished tasks. Pure.
 
-``SeedanceClient(on_event=…)`` is called with each of them, in the order in which they happen::
+``SeedanceClient(on_event=…)`` calls a function with each event, in the order in which they happen::
 
-    def tell(event: ClientEvent) -> None:
+    def show(event: ClientEvent) -> None:
         if isinstance(event, TaskFinished):
             print(event.task_id, event.status, event.seconds)
 
@@ -22,20 +22,19 @@ from seedance_async.convertible import Convertible
 
 @frozen(kw_only=True)
 class AttemptEnded(Convertible):
-    """A request was on the wire once.
+    """An attempt has ended: a call was on the wire once.
 
     Attributes:
         method: ``GET`` for a poll, ``POST`` for a submit.
         route: the path, with ``{id}`` for the id of a task.
-        number: of this attempt among all of the client, from 1.
+        number: the number of the attempt in this client, from 1.
         resends: how often the same call was on the wire before.
-        status: of HTTP; None where no answer arrived.
-        error: the class of the error that it ended with, such as ``RateLimitedError``; None for an answer as
-            documented.
-        started_at: by this machine's clock.
-        seconds: until the answer was there, or known not to come.
-        idempotency_key: of a POST.
-        task_id: of a poll.
+        status: the HTTP status; None if no answer arrived.
+        error: the class of the error, such as ``RateLimitedError``; None for a documented answer.
+        started_at: when it began, by this machine's clock.
+        seconds: until the answer arrived, or was known not to come.
+        idempotency_key: the key of a POST.
+        task_id: the task of a poll.
     """
 
     method: str
@@ -52,14 +51,14 @@ class AttemptEnded(Convertible):
 
 @frozen(kw_only=True)
 class RetryPlanned(Convertible):
-    """A call failed and is sent again.
+    """A call has failed and will be sent again.
 
     Attributes:
         method: ``GET`` or ``POST``.
         route: the path, with ``{id}`` for the id of a task.
         error: the class of the error, such as ``RateLimitedError``.
-        seconds: from now until it is sent again, at least.
-        idempotency_key: of a POST.
+        seconds: the least time until it is sent again.
+        idempotency_key: the key of a POST.
     """
 
     method: str
@@ -75,10 +74,10 @@ class SubmissionAccepted(Convertible):
 
     Attributes:
         model: the API's name of the model.
-        task_ids: one to four.
-        credits_used: charged for all of them; None if the answer did not say.
-        balance: credits left on the account; None if the answer did not say.
-        idempotency_key: of the POST.
+        task_ids: one to four ids.
+        credits_used: credits charged for all of them; None if not stated.
+        balance: credits left on the account; None if not stated.
+        idempotency_key: the key of the POST.
     """
 
     model: str
@@ -90,15 +89,15 @@ class SubmissionAccepted(Convertible):
 
 @frozen(kw_only=True)
 class TaskFinished(Convertible):
-    """A task that this client had submitted, or waited for, is final.
+    """A task that this client submitted, or waited for, is final.
 
     Attributes:
-        task_id: its id.
+        task_id: the task's id.
         model: the API's name of the model.
         status: ``completed`` or ``failed``.
-        seconds: since it was accepted; for a task that was submitted elsewhere, as far as that is known.
-        credits_used: charged; None if the answer did not say.
-        credits_refunded: given back; None if the answer did not say.
+        seconds: since it was accepted; approximate for a task that was submitted elsewhere.
+        credits_used: credits charged; None if not stated.
+        credits_refunded: credits given back; None if not stated.
     """
 
     task_id: str

@@ -1,4 +1,4 @@
-"""Clocks that run on while the machine sleeps, unlike the loop's: the wall clock, and the time since boot."""
+"""Clocks that also run while the machine is suspended: the wall clock, and the time since boot."""
 
 from __future__ import annotations
 
@@ -12,16 +12,16 @@ TOLERANCE: Final = 300.0
 
 
 def wall_now() -> float:
-    """Seconds since 1970, UTC."""
+    """Seconds since the Unix epoch."""
     return time.time()
 
 
 def boot_time() -> float:
-    """Seconds since the machine was started, suspended ones included on Linux; knows no steps."""
+    """Seconds since boot, on Linux including the time suspended; this clock is never set."""
     return time.clock_gettime(time.CLOCK_BOOTTIME) if sys.platform == "linux" else time.monotonic()
 
 
 def age(begun: float, now: float) -> float:
-    """Seconds since an instant; infinite where that is in the future: a clock was wrong, nobody knows."""
+    """Seconds since an instant; infinite if it is in the future, as a clock was wrong then."""
     seconds = now - begun
     return inf if seconds < -TOLERANCE else max(0.0, seconds)

@@ -1,7 +1,7 @@
-"""What ``as_completed`` takes in and gives out: numbered requests, and one completion for each.
+"""The run of ``as_completed``: it numbers the requests, and yields one completion for each.
 
-Requests that are equal in every field may share a POST (``posts.py``). They are jobs of their own all the
-same: each has its own completion, task and share of the credits.
+Requests that are equal in every field may share a POST (``posts.py``). They remain separate jobs: each has
+its own completion, task and share of the credits.
 """
 
 from __future__ import annotations
@@ -35,16 +35,16 @@ log: Log = Log(__name__)
 
 @frozen(kw_only=True)
 class Completion(Convertible):
-    """How one request of ``as_completed`` ended.
+    """The result of one request of ``as_completed``.
 
     Attributes:
         index: place of the request in the source, from 0.
         request: the request itself.
-        submission: the accepted POST; None when it was not accepted.
-        tasks: the final tasks; one, or ``batch_count`` of them.
-        error: None when every task completed; else why not, with key and task id where known.
-        posted: the request as it was sent: with ``batch_count`` where equal ones shared the POST. It is what
-            belongs to ``error.idempotency_key``: submit it under that key, once for all that shared it.
+        submission: the accepted POST; None if it was not accepted.
+        tasks: the final tasks: one, or ``batch_count`` of them.
+        error: why not every task completed, with key and task id where known; None if all did.
+        posted: the request as it was sent, with ``batch_count`` if equal ones shared the POST. It belongs to
+            ``error.idempotency_key``: submit it under that key, once for all requests that shared it.
     """
 
     index: int
@@ -56,7 +56,7 @@ class Completion(Convertible):
 
     @property
     def urls(self) -> tuple[str, ...]:
-        """Output URLs of all tasks."""
+        """The output URLs of all tasks."""
         return tuple(url for task in self.tasks for url in task.urls)
 
 
@@ -73,7 +73,7 @@ class RequestGroup:
         return posts.combined(self.request, len(self.indices))
 
     def may_take(self, request: Request) -> bool:
-        """True for one more of the same, where a POST serves several."""
+        """Whether ``request`` may share the POST of this group."""
         shareable = posts.is_shareable(request.model, getattr(request, "batch_count", 1))
         return shareable and request == self.request and len(self.indices) < posts.MOST_JOBS
 
@@ -81,30 +81,30 @@ class RequestGroup:
 class CompletionRun:
     """One call of ``as_completed``: one coroutine for each group, from its POST to its completions.
 
-    A 401 or 402 stops the submits, because the next one would be refused as well; what is already paid is
-    still collected, and requests that were not sent say so.
+    A 401 or 402 stops further POSTs, because the next one would be refused as well. Tasks that are already
+    paid are still collected, and the completions of requests that were not sent have an error that says so.
     """
 
     def __init__(self, engine: Engine, *, max_in_flight: int | None) -> None:
         self._engine = engine
         self._stream: Stream[Completion] = Stream(engine, max_in_flight=max_in_flight)
-        self._untold: dict[int, str] = {}
+        self._unyielded: dict[int, str] = {}
 
     async def completions(self, groups: AsyncIterable[RequestGroup]) -> AsyncGenerator[Completion]:
-        """Yield a completion for every request, as they come."""
+        """Yield a completion for every request, as each ends."""
         self._stream.start(partial(self._feed, groups))
         async for completion in self._stream.results():
-            self._untold.pop(completion.index, None)
+            self._unyielded.pop(completion.index, None)
             yield completion
 
     def leave(self, error: BaseException) -> None:
-        """End because of ``error``; what is paid and not yielded is named in the log and a cancellation."""
+        """End because of ``error``; name paid work that was not yielded in the log and on a cancellation."""
         self._stream.leave()
-        names = dict.fromkeys(self._untold[index] for index in sorted(self._untold))  # each once
+        names = dict.fromkeys(self._unyielded[index] for index in sorted(self._unyielded))  # each once
         if not names:
             return
         message = (
-            f"as_completed was left with paid work under way, collect it with client.wait: {'; '.join(names)}"
+            f"as_completed was left with paid work running, collect it with client.wait: {'; '.join(names)}"
         )
         log.warning("%s", message)
         if isinstance(error, anyio.get_cancelled_exc_class()):
@@ -124,7 +124,7 @@ class CompletionRun:
 
     async def _submit_and_collect(self, group: RequestGroup, work: Work) -> list[Completion]:
         try:
-            await self._engine.media.prepare(group.request)  # before its turn: an upload takes long
+            await self._engine.media.prepare(group.request)  # before its turn, as an upload takes long
         except SeedanceError as error:
             return self._failed(group, error)
         with_media = any(media(group.request))
@@ -147,15 +147,15 @@ class CompletionRun:
             log.warning("accepted after its caller left: %s", _name_of_paid(submission))
         for index, part in zip(group.indices, posts.divide(submission, len(group.indices)), strict=True):
             if part is not None:
-                self._untold[index] = _name_of_paid(part)
+                self._unyielded[index] = _name_of_paid(part)
 
     def _failed(self, group: RequestGroup, error: SeedanceError) -> list[Completion]:
         if self._stream.left:
             log.warning("not accepted, after its caller left: %s", error)
         if isinstance(error, UncertainSubmissionError):
-            if (count := len(group.indices)) > 1:  # another body under this key would be refused
+            if (count := len(group.indices)) > 1:  # under this key, another body would be refused
                 error.message += f"; {count} pictures shared this POST, its request had batch_count={count}"
-            self._untold.update(dict.fromkeys(group.indices, str(error)))
+            self._unyielded.update(dict.fromkeys(group.indices, str(error)))
         if isinstance(error, UnauthorizedError | InsufficientCreditsError):
             self._stream.stop(error)
         return _not_accepted(group, error)
@@ -166,10 +166,10 @@ async def grouped(
 ) -> AsyncGenerator[RequestGroup]:
     """Number the requests of a source; with ``share_posts`` equal neighbours become one group.
 
-    An async source is never waited for just to see whether its next request is another of the same.
+    For an async source there are no groups, as it would have to be waited for to compare its next request.
 
     Raises:
-        ValidationError: one of them is no request.
+        ValidationError: an item is not a request.
     """
     share_posts = share_posts and not isinstance(source, AsyncIterable)
     held: RequestGroup | None = None
@@ -191,7 +191,7 @@ async def grouped(
 
 
 def checked(item: object, *, place: str = "request") -> Request:
-    """What a caller gave for a request, if it is one.
+    """Return ``item`` if it is a request.
 
     Raises:
         ValidationError: it is something else, such as a prompt.
@@ -212,7 +212,7 @@ async def _each(source: Iterable[Request] | AsyncIterable[Request]) -> AsyncGene
 
 
 def _not_sent(stopped: SeedanceError | None) -> SeedanceError:
-    """The error of a request that was not sent because of another one's."""
+    """The error of a request that was not sent because of the error of another one."""
     if stopped is None:
         return SeedanceError("not sent")
     message = f"not sent, because an earlier job was answered {stopped.message}"
@@ -228,7 +228,7 @@ def _not_accepted(group: RequestGroup, error: SeedanceError) -> list[Completion]
 def _collected(
     group: RequestGroup, submission: Submission, outcomes: Sequence[Task | SeedanceError]
 ) -> list[Completion]:
-    """Divide the end of a POST among the requests it served."""
+    """Divide the result of a POST among the requests it served."""
     parts = posts.divide(submission, len(group.indices))
     ends = dict(zip(submission.task_ids, outcomes, strict=True))
     completions = []
@@ -244,7 +244,7 @@ def _collected(
 
 
 def _left_out(group: RequestGroup, submission: Submission) -> SeedanceError:
-    """The error of a request that the answer to its POST names no task for."""
+    """The error of a request for which the answer to its POST names no task."""
     named, asked = len(submission.task_ids), len(group.indices)
     if posts.accounts_for(submission, asked):
         return UnexpectedReplyError(
@@ -268,7 +268,7 @@ def _shortfall(group: RequestGroup, part: Submission) -> SeedanceError | None:
 
 def _contradiction(submission: Submission, named: int, asked: int) -> SeedanceError:
     return UncertainSubmissionError(
-        f"the answer names {named} of {asked} tasks and does not say what became of the others: "
+        f"the answer names {named} of {asked} tasks and does not state the outcome of the others: "
         "they may be paid; send the request that was posted with this idempotency key to ask again",
         idempotency_key=submission.idempotency_key,
         task_id=submission.id,
@@ -276,7 +276,7 @@ def _contradiction(submission: Submission, named: int, asked: int) -> SeedanceEr
 
 
 def _error_among(ends: Sequence[Task | SeedanceError], part: Submission) -> SeedanceError | None:
-    """The first reason why not every task completed, with what was paid."""
+    """The first error among the outcomes, with key and task id of the paid POST; None if all completed."""
     for end in ends:
         if isinstance(end, Task) and not end.is_failed:
             continue

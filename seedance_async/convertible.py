@@ -1,10 +1,11 @@
-"""Values that convert to JSON, and that FastAPI and pydantic take as bodies and answers. Pure.
+"""A base class of values that convert to JSON, which FastAPI and pydantic accept as bodies and answers. Pure.
 
     @app.post("/clips", response_model=Task)
     async def make(clip: Annotated[Seedance2Video, Body()]) -> Task: ...
 
-A request is read from a JSON object by the rules of its class, so whatever is refused is refused before a
-request is spent; an answer is an instance already. pydantic is imported by pydantic only.
+A request is read from a JSON object by the rules of its class, so an invalid one is refused before anything
+is sent; an answer is always an instance already. pydantic is imported only when pydantic itself calls this
+class.
 """
 
 from __future__ import annotations
@@ -30,21 +31,21 @@ _SIMPLE: Final[dict[object, dict[str, object]]] = {
 
 
 BOUNDS: Final = "seedance_async.bounds"
-"""The metadata of a field that states its bounds in words of JSON schema."""
+"""The metadata key under which a field states its bounds as JSON schema keywords."""
 
 
 class Convertible:
     """A frozen attrs class with a conversion to plain JSON values.
 
     Attributes:
-        readable: whether one is made of a JSON object, too.
+        readable: whether an instance can also be made from a JSON object.
     """
 
     __slots__ = ()
     readable: ClassVar[bool] = False
 
     def to_dict(self) -> dict[str, object]:
-        """The fields as JSON has them; without ``raw``, which is as the server sent it."""
+        """The fields as JSON values; without ``raw``, which is the server's answer."""
         return {
             field.name: _as_json(getattr(self, field.name))
             for field in attrs.fields(type(self))  # type: ignore[arg-type]  # every subclass is attrs'
@@ -53,17 +54,17 @@ class Convertible:
 
     @classmethod
     def from_dict(cls, fields: Mapping[str, object]) -> Self:
-        """One of these fields; ``model``, where it is given, is this one's.
+        """An instance with these fields; ``model``, if it is given, must be that of the class.
 
         Raises:
             ValidationError: with every problem, field by field.
-            TypeError: answers are not made of JSON.
+            TypeError: the class is an answer, which cannot be made from JSON.
         """
         raise TypeError(f"a {cls.__name__} is not made of JSON: {sorted(fields)!r:.60}")
 
     @classmethod
     def __get_pydantic_core_schema__(cls, _source: object, _handler: object) -> object:
-        from pydantic_core import core_schema  # noqa: PLC0415 - whoever calls this has it
+        from pydantic_core import core_schema  # noqa: PLC0415 - called by pydantic, so it is installed
 
         return core_schema.no_info_plain_validator_function(
             cls._validated, serialization=core_schema.plain_serializer_function_ser_schema(_as_json)
@@ -75,9 +76,9 @@ class Convertible:
 
     @classmethod
     def _validated(cls, value: object) -> Self:
-        """What pydantic was given, as one of this class; a ``ValueError`` becomes its 422.
+        """An instance of what pydantic was given; a ``ValueError`` becomes its 422.
 
-        One with ``problems`` becomes an error of pydantic's for each, in the place of its field.
+        A ``ValueError`` with ``problems`` becomes a pydantic error for each of them, located at its field.
         """
         if isinstance(value, cls):
             return value
@@ -91,7 +92,7 @@ class Convertible:
 
 
 def by_field(refused: ValueError, value: Mapping[str, object], title: str) -> ValueError:
-    """The error of pydantic for what a request was refused for: each problem in the place of its field."""
+    """The pydantic error for an invalid request, with each problem located at its field."""
     from pydantic_core import InitErrorDetails, PydanticCustomError, ValidationError  # noqa: PLC0415 - as above
 
     problems: Iterable[tuple[str, str]] | None = getattr(refused, "problems", None)
@@ -127,7 +128,7 @@ def _as_json(value: object) -> object:
 
 
 def _schema_of(hint: object) -> dict[str, object]:
-    """The JSON schema of what ``_as_json`` makes of a value of this type."""
+    """The JSON schema of the result of ``_as_json`` for a value of this type."""
     if isinstance(hint, typing.TypeVar):
         hint = hint.__bound__
     arguments = get_args(hint)
@@ -163,7 +164,7 @@ def _object_schema(kind: type[Convertible]) -> dict[str, object]:
 
 
 def _field_schema(field: attrs.Attribute[object], hint: object) -> dict[str, object]:
-    """The schema of a field's type, with its bounds, and its default where that is one for all."""
+    """The schema of a field's type, with its bounds, and its default if that is a constant."""
     schema = {**_schema_of(hint), **field.metadata.get(BOUNDS, {})}
     if isinstance(field.default, str | int | float | bool):
         schema["default"] = field.default

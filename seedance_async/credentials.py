@@ -1,4 +1,4 @@
-"""API key as a value that is absent from reprs and pickles.
+"""The API key, as a value that never appears in reprs and pickles.
 
 A key in a plain ``str`` appears in reprs, tracebacks with locals and pickles. Here only ``reveal`` returns
 the text, and only the transport calls it, directly before it sends a request.
@@ -23,14 +23,14 @@ if TYPE_CHECKING:
 _DEFAULT_PORTS: Final = {"http": 80, "https": 443}
 _LOOPBACK: Final = "127.0.0.1"
 LIVE_PREFIX: Final = "sk_live_"
-"""How the vendor's own keys begin."""
+"""The prefix of the vendor's keys."""
 
 
 _AROUND: Final = re.compile(
     r"""(?P<quote>["'`]) (?P<quoted>.*) (?P=quote) | (?:Authorization:\s*)? Bearer (?:\s+(?P<bearer>.*))?""",
     re.IGNORECASE | re.VERBOSE | re.DOTALL,
 )
-"""What stands around a key and is certainly none of it: quotes of an env file, the words of the header."""
+"""Text around a key that is certainly not part of it: quotes of an env file, the words of the header."""
 
 _NEVER_IN_A_KEY: Final[dict[str, Callable[[str], bool]]] = {
     "spaces, control or non-ASCII characters": lambda text: re.search(r"[^\x21-\x7e]", text) is not None,
@@ -70,13 +70,13 @@ class ApiKey:
 
     @property
     def is_live(self) -> bool:
-        """Whether it is one of the real API, where it pays with real credits."""
+        """Whether it is a key of the real API, where requests cost real credits."""
         return self._text.startswith(LIVE_PREFIX)
 
     def account(self, origin: str) -> str:
-        """Name of the account at the API of ``origin``: one for each key, from which no key follows.
+        """The name of the account at the API of ``origin``, unique for each key, without revealing the key.
 
-        It is the origin in its normal form, and 16 hexadecimal digits that stand for the key.
+        It consists of the origin in its normal form, and 16 hexadecimal digits of the key's hash.
         """
         digits = hashlib.sha256(self._text.encode()).hexdigest()[:16]
         return f"{normal_origin(origin)} {digits}"
@@ -86,7 +86,7 @@ class ApiKey:
         return self._scrubber.body(body)
 
     def scrub_text(self, text: str) -> str:
-        """As ``scrub_body``, for the text of a header."""
+        """Like ``scrub_body``, for the text of a header."""
         return self._scrubber.text(text)
 
     def __repr__(self) -> str:
@@ -97,7 +97,7 @@ class ApiKey:
 
 
 def read_key(given: object) -> ApiKey | ConfigurationError:
-    """The key that was given, or what is wrong with it: an error for a frame to raise that has it not."""
+    """The key in ``given``, or an error for the caller to raise from a stack frame without the text."""
     if not isinstance(given, str):
         return ConfigurationError(f"api_key must be text; got a value of type {type(given).__name__}")
     fault = _fault(_without_surroundings(given))
@@ -111,7 +111,7 @@ def _without_surroundings(text: str) -> str:
 
 
 def _fault(text: str) -> str | None:
-    """Why this is no key, without a character of it."""
+    """Why ``text`` is not a key, without repeating any of it; None if it may be one."""
     if not text:
         return "the API key is empty"
     found = [what for what, stands in _NEVER_IN_A_KEY.items() if stands(text)]
@@ -119,10 +119,10 @@ def _fault(text: str) -> str | None:
 
 
 def normal_origin(origin: str) -> str:
-    """The one spelling of an origin under which budget and journal know its account.
+    """The normal form of an origin, which budget and journal use in the account's name.
 
-    Case, a trailing dot, the scheme's own port and ``www.`` make no difference, nor does the name by which
-    the loopback interface is called.
+    Case, a trailing dot, the default port of the scheme and ``www.`` make no difference, nor does the name
+    used for the loopback interface.
     """
     parts = urlsplit(origin.strip())
     host = _normal_host(parts.hostname or "")
@@ -142,8 +142,8 @@ def _normal_host(host: str) -> str:
 
 
 def _four_numbers(name: str) -> str:
-    """An IPv4 address in its usual form where ``name`` is a short or hexadecimal one, such as 127.1."""
+    """The usual form of an IPv4 address in a short or hexadecimal one, such as 127.1; else ``name``."""
     try:
         return socket.inet_ntoa(socket.inet_aton(name)) if name[:1].isdigit() else name
-    except (OSError, ValueError):  # ValueError: characters that no address has
+    except (OSError, ValueError):  # ValueError: characters that are not allowed in an address
         return name

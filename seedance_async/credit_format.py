@@ -1,4 +1,4 @@
-"""Credits as text, the same wherever they are shown: live, at the end of a run and in the gallery. Pure."""
+"""The text form of credits, the same everywhere: live, at the end of a run and in the gallery. Pure."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ def credit_count(amount: float) -> str:
 
 
 def format_credits(used: float, refunded: float | None = None, *, with_unit: bool = False) -> str:
-    """What was paid in the end, and where something was refunded, how that comes about.
+    """The net amount paid, and after a refund also both parts of it.
 
-    ``68 credits``, or ``44 credits (68 used, 24 refunded)``; without the unit, the numbers alone.
+    ``68 credits``, or ``44 credits (68 used, 24 refunded)``; without the unit, only the numbers.
     """
     parts = f" ({used:,.10g} used, {refunded:,.10g} refunded)" if refunded else ""
     paid = used - (refunded or 0.0)

@@ -1,7 +1,7 @@
-"""A thread for work that may never end, such as waiting for a line of standard input.
+"""A daemon thread for work that may never end, such as waiting for a line of standard input.
 
-The interpreter waits at its end for the threads of asyncio and anyio, and so would a process that was
-interrupted while one of them reads. For this one nobody waits.
+At its exit, the interpreter waits for the threads of asyncio and anyio, so a process that was interrupted
+while one of them reads would not end. It does not wait for this thread.
 """
 
 from __future__ import annotations
@@ -18,12 +18,12 @@ T = TypeVar("T")
 
 
 class DaemonThread(Executor):
-    """Runs each call in a daemon thread of its own; a caller that is cancelled leaves it behind."""
+    """An executor that runs each call in a new daemon thread, which continues if its caller is cancelled."""
 
     def submit(self, fn: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> Future[T]:
-        """Start a call."""
+        """Start a call, and return the future of its result."""
         future: Future[T] = Future()
-        future.set_running_or_notify_cancel()  # from here on nobody can cancel it
+        future.set_running_or_notify_cancel()  # it cannot be cancelled from here on
 
         def work() -> None:
             try:

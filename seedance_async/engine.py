@@ -1,8 +1,8 @@
-"""Everything of one client that is open: sessions, workers, and the loop that spends its budget.
+"""The engine: the open parts of one client, which are sessions, workers, and the loop that spends its budget.
 
-The workers live in a task group of the engine's own, in a task of its own. So a client may be opened in one
-task and closed in another, as web frameworks do, which a task group by itself forbids; and no worker outlives
-it.
+The workers run in a task group that the engine owns in a separate task. So a client may be opened in one task
+and closed in another, as web frameworks do, which a task group alone does not allow; and no worker outlives
+the engine.
 """
 
 from __future__ import annotations
@@ -59,11 +59,11 @@ Values = TypeVarTuple("Values")
 
 
 REMEMBERED_TASKS: Final = 20_000
-"""Tasks whose idempotency keys are kept, to recognise an answer that belongs to another POST."""
+"""The most tasks whose idempotency keys are kept, to recognise an answer that belongs to another POST."""
 
 
 class Engine:
-    """What stands between the opening and the closing of one client, in one loop and one process."""
+    """The open parts of one client, from its opening to its closing, in one loop and one process."""
 
     def __init__(
         self,
@@ -122,8 +122,8 @@ class Engine:
     async def open(self) -> None:
         """Start the workers."""
         ready: Future[None] = Future()
-        # The one bare task of the package: it owns the task group, so that opening and closing may happen in
-        # different tasks (an aiohttp cleanup context, a pytest fixture).
+        # The only asyncio task of the package outside a task group: it owns the task group, so that opening
+        # and closing may happen in different tasks (an aiohttp cleanup context, a pytest fixture).
         self._host = self._loop.create_task(self._run(ready), name="seedance-client")
         try:
             await ready.wait()
@@ -132,7 +132,7 @@ class Engine:
             raise
 
     async def close(self) -> None:
-        """Stop all work and close what was opened; POSTs on the wire get a moment for their answer."""
+        """Stop all work and close what was opened, after a short wait for answers to POSTs on the wire."""
         self._end = self._end or ClientStateError("the client is closed; make a new one")
         if os.getpid() == self._pid:
             self._closing.set()
@@ -140,10 +140,10 @@ class Engine:
                 await asyncio.wait([self._host])
 
     def check(self) -> None:
-        """Refuse use after closing, after a fork, and in another loop.
+        """Check that the engine is used before closing, in its process and in its loop.
 
         Raises:
-            ClientStateError: says which, and what to do.
+            ClientStateError: it is not; the message says which, and what to do.
         """
         if self._end is not None:
             raise self._end.about()
@@ -159,12 +159,12 @@ class Engine:
             raise closed.about(task_id=task_id) from closed.__cause__
 
     def start(self, work: Callable[[*Values], Awaitable[None]], *values: *Values) -> None:
-        """Run ``work`` in the engine's task group, which nothing that comes out of it ends."""
+        """Run ``work`` in the engine's task group; an exception from it does not end the group."""
         self._workers.start_soon(self._guard, partial(work, *values))
 
     @property
     def is_ending(self) -> bool:
-        """Whether the engine ends what was started in it."""
+        """Whether the engine is cancelling its workers."""
         return self._workers.cancel_scope.cancel_called
 
     async def _guard(self, work: Callable[[], Awaitable[None]]) -> None:
@@ -172,13 +172,13 @@ class Engine:
             await work()
         except (KeyboardInterrupt, SystemExit):
             raise
-        except BaseException as problem:  # no cancellation of ours is lost: the task ends here
+        except BaseException as problem:  # a cancellation of ours is not lost, as the task ends here
             if not self.is_ending:
                 log.critical("work of the client broke down; please report it", exc_info=problem)
 
     @property
     def account(self) -> str:
-        """Whose API key this is: the API's origin and the key's fingerprint; never the key."""
+        """The name of the account: the API's origin and the key's fingerprint, never the key itself."""
         return self.transport.key.account(self.origin)
 
     @property
@@ -187,12 +187,12 @@ class Engine:
         return str(self.transport.base_url.origin())
 
     async def end(self) -> ClientStateError:
-        """Why the client does not run any more, once it does not."""
+        """Wait until the engine has ended, and return the error that says why."""
         return (await self._ended.wait()).about()
 
     async def submit(self, request: Request, *, key: str | None = None) -> Submission:
-        """Send the POST of a caller who waits for it here; it counts among those under way."""
-        call = await self._call(request, key)  # first: uploads take long, and nobody need wait for them
+        """Send the POST of a caller that waits for it, and return the accepted submission."""
+        call = await self._call(request, key)  # first, as uploads take long and must not hold up other POSTs
         reference = None
         if any(media(request)):
             reference = await self.dispatcher.until_closed(self.references.acquire())
@@ -210,7 +210,7 @@ class Engine:
                 reference.settle()
 
     async def post(self, request: Request, *, slot: Slot) -> Submission:
-        """Send a request's POST. Its key is minted here, once: every retry goes under it."""
+        """Send the POST of a request under a new key, which all its retries use."""
         try:
             call = await self._call(request, None)
         except BaseException:
@@ -232,10 +232,15 @@ class Engine:
         project: str | None = None,
         on_retry: Callable[[], None] | None = None,
     ) -> Submission:
-        """Send a POST that exists already, byte for byte, and remember what was accepted.
+        """Send an existing POST, byte for byte, and record what was accepted.
 
-        ``project`` says whose costs it belongs to, else the client's. ``on_retry`` is called after an attempt
-        that was certainly not charged, before the next one.
+        Args:
+            call: the POST.
+            kind: the kind of its tasks.
+            history: its earlier attempts.
+            slot: a slot that is already taken; None to wait for one.
+            project: the project to which the record assigns its costs; else the client's.
+            on_retry: called before the next attempt, after one that was certainly not charged.
 
         Raises:
             CreditCapError: a standing limit does not allow it; nothing was sent.
@@ -266,22 +271,22 @@ class Engine:
             with handing_over(submission):
                 try:
                     await entry.accepted(submission)
-                finally:  # after it: a hook may end the process
+                finally:  # after the record, as a hook may end the process
                     self.observer.accepted(submission)
         return submission
 
     async def _reference_again(self) -> None:
-        """Wait until media may be checked once more, after an attempt that failed."""
+        """Wait until the media limit allows one more attempt, after one that failed."""
         slot = await self.references.acquire()
         if slot is not None:
             slot.settle(arrives_within=self.timeouts.arrival)
 
     async def recorded_prices(self) -> Mapping[Kind, float]:
-        """What one task of each kind cost the account at most, by its record."""
+        """The highest price of one task of each kind in the account record."""
         return await self._record.prices()
 
     def _asked(self, call: protocol.Call, kind: Kind, project: str | None) -> Asked:
-        """What a POST asks for, for the account's record."""
+        """The entry of a POST for the account record."""
         return Asked.of_body(
             call.body,
             key=str(call.idempotency_key),
@@ -291,9 +296,9 @@ class Engine:
         )
 
     async def _slot_on_record(self, entry: Entry, slot: Slot | None) -> Slot:
-        """A slot for a POST whose intent is on record.
+        """Record the intent of a POST, and return its slot.
 
-        Nobody keeps a slot while a standing limit makes it wait for another POST, which may need one.
+        While a standing limit makes it wait for another POST, it holds no slot, as the other may need one.
         """
         while True:
             slot = slot or await self.dispatcher.slot()
@@ -311,7 +316,7 @@ class Engine:
     def _read_submission(
         self, reply: protocol.Reply, *, key: str, kind: Kind
     ) -> Submission | protocol.Failure:
-        """Read the answer to a POST, and learn from it what the server can take."""
+        """Read the answer to a POST, and learn the server's capacity from it."""
         answer = protocol.read_submission(reply)
         if isinstance(answer, Submission) and not (
             protocol.is_of_model(answer, kind.model) and self._owns(key, answer.task_ids)
@@ -324,7 +329,7 @@ class Engine:
         return answer
 
     def _owns(self, key: str, task_ids: Sequence[str]) -> bool:
-        """Whether these tasks are new, or were named under this key before: a task belongs to one POST."""
+        """Whether these tasks are new, or belong to this key: a task belongs to one POST only."""
         if any(self._keys.get(task_id, key) != key for task_id in task_ids):
             return False
         self._keys.update(dict.fromkeys(task_ids, key))
@@ -333,17 +338,17 @@ class Engine:
         return True
 
     async def task(self, task_id: str) -> Task:
-        """One GET, in the direct lane."""
+        """Get a task with one GET, in the direct lane."""
         task, _ = await self._task_and_age(task_id)
         return task
 
     async def final(self, task_id: str) -> Task:
-        """The task once it is final, by the one poller."""
+        """Wait until a task is final, and return it."""
         if not self.poller.knows(task_id):
             task, age = await self._task_and_age(task_id)
             if task.is_final and not task.lacks_output:
                 return task
-            self._check_about(task_id)  # it may have been closed meanwhile
+            self._check_about(task_id)  # the engine may have been closed in the meantime
             self.poller.register_foreign(task, age=age)
         follower = self.poller.follow(task_id, is_awaited=True)
         try:
@@ -355,19 +360,19 @@ class Engine:
         return outcome
 
     def resume(self, submission: Submission, kind: Kind, *, age: float) -> None:
-        """Take up what another process submitted ``age`` seconds ago."""
+        """Register a submission that another process made ``age`` seconds ago."""
         self.poller.register(submission, kind, age=age)
 
     def follow(self, task_ids: Sequence[str], *, then: Sequence[Kind] = ()) -> list[Follower]:
-        """Wait for each of these tasks, as long as ``Timeouts.wait`` says.
+        """Follow each of these tasks, for as long as ``Timeouts.wait`` allows.
 
-        ``then`` are the kinds of the jobs that wait for their results, and for each other in turn.
+        ``then`` are the kinds of the jobs of which each waits for the result of the one before.
         """
         patience = self.timeouts.wait
         return [self.poller.follow(task_id, patience=patience, then=then) for task_id in task_ids]
 
     async def _task_and_age(self, task_id: str) -> tuple[Task, float]:
-        """A task, and how many seconds ago it was made by the server's own clock."""
+        """A task, and its age in seconds on the server's clock, at least 0."""
         ages = []
 
         def read(reply: protocol.Reply) -> Task | protocol.Failure:
@@ -387,7 +392,7 @@ class Engine:
         return task, max(0.0, *ages, 0.0)
 
     async def _run(self, ready: Future[None]) -> None:
-        """Own everything that is open, until asked to close."""
+        """Run the workers until the engine is closed, then close everything that is open."""
         try:
             async with anyio.create_task_group() as workers:
                 self._workers = workers
@@ -419,7 +424,7 @@ class Engine:
 
 @contextmanager
 def handing_over(submission: Submission) -> Iterator[None]:
-    """Add the handles of what was paid to whatever ends the block, cancellation included."""
+    """Add the key and task id of a paid submission to any exception of the block, also to a cancellation."""
     try:
         yield
     except BaseException as error:
@@ -428,8 +433,8 @@ def handing_over(submission: Submission) -> Iterator[None]:
                 setattr(error, name, value)
         if not isinstance(error, SeedanceError):
             ids = ", ".join(submission.task_ids)
-            message = f"task {ids} is paid and goes on; collect it with client.wait"
+            message = f"task {ids} is paid and continues; collect it with client.wait"
             error.add_note(message)
-            # A timeout or a web framework may swallow the exception, and its note with it.
+            # A timeout or a web framework may discard the exception together with its note.
             log.warning("%s", message)
         raise

@@ -14,7 +14,7 @@ report.
     │   ├── IdempotencyConflictError  409       ├── RateLimitedError         429
     │   ├── InternalServerError       500       └── ServiceBusyError         503
     ├── UncertainSubmissionError                a POST may have been accepted and paid; carries its key
-    │   ├── UncertainInternalServerError  500   ├── UncertainServiceBusyError  503   (of that class, too)
+    │   ├── UncertainInternalServerError  500   ├── UncertainServiceBusyError  503   (also of that class)
     │   └── StaleKeyError                       and its key is too old to send it again
     ├── ConnectionFailedError (ConnectionError) no usable answer arrived
     ├── UnexpectedReplyError                    an answer arrived that is not documented
@@ -23,9 +23,9 @@ report.
     ├── WaitTimeoutError (TimeoutError)         the task was still running at the caller's timeout
     ├── DownloadError                           a result file could not be saved; the task is still finished
     ├── ManifestError (ValueError)              the input file of a batch is wrong; nothing was sent
-    ├── CreditCapError                          the next job would pass the credit cap
-    │   └── StandingLimitError                  or a limit of the account, of a day or a month
-    ├── CanaryError                             a kind's first job came otherwise than asked, or did not come
+    ├── CreditCapError                          the next job would exceed the credit cap
+    │   └── StandingLimitError                  or the account's limit for a day or a month
+    ├── CanaryError                             a kind's first job was not as requested, or did not complete
     ├── RecordError                             the account's record cannot be read
     └── JournalError                            the durable record of a batch cannot be used
 
@@ -49,7 +49,7 @@ class SeedanceError(Exception):
         idempotency_key: key of the POST that the error is about, if it may have been sent. Sending the same
             request again under this key is safe; under a new key it may be paid twice.
         task_id: id of the task that the error is about, if known.
-        advice: what to do about such an error, unless the message says it; part of ``str(error)``.
+        advice: what to do about such an error, unless the message says so; part of ``str(error)``.
     """
 
     advice: ClassVar[str] = ""
@@ -83,17 +83,17 @@ class SeedanceError(Exception):
         return own
 
     def __reduce__(self) -> tuple[Callable[..., SeedanceError], tuple[object, ...]]:
-        """Support pickling: the constructors take other arguments than ``args``."""
+        """Support pickling, although the constructors take other arguments than ``args``."""
         return _restored, (type(self), self.args, self.__dict__)
 
 
 def _restored(kind: type[SeedanceError], args: tuple[object, ...], state: dict[str, object]) -> SeedanceError:
     """The unpickled or copied error."""
     error = kind.__new__(kind, *args)
-    error.args = args  # which OSError, the base of two of them, leaves to a constructor of its own
+    error.args = args  # OSError, the base class of two of them, sets it in its constructor only
     error.__dict__.update(state)
     if "__notes__" in state:
-        error.__notes__ = [*error.__notes__]  # what is added to a copy is the copy's
+        error.__notes__ = [*error.__notes__]  # a note added to the copy must not appear on the original
     return error
 
 
@@ -117,7 +117,7 @@ class ConfigurationError(SeedanceError):
 class MediaError(SeedanceError):
     """A local file is not usable, or could not be put where the API fetches it. Nothing was sent."""
 
-    advice = "nothing was sent or charged: mend it and run again"
+    advice = "nothing was sent or charged: correct it and run again"
 
 
 class ClientStateError(SeedanceError, RuntimeError):
@@ -168,8 +168,8 @@ class InsufficientCreditsError(ApiError):
     """402: the balance does not cover the job. Top up, then send it again.
 
     Attributes:
-        required_credits: the job's price, if stated (undocumented, seen by users).
-        available_credits: the account's balance, if stated (as above).
+        required_credits: the job's price, if stated (not documented, reported by users).
+        available_credits: the account's balance, if stated (likewise).
     """
 
     advice = "nothing was charged: top up, then send it again"
@@ -305,7 +305,7 @@ class DownloadError(SeedanceError):
     """A result file could not be saved. The task stays finished; download it again by its id.
 
     Attributes:
-        gone: the URL gives no file; polling the task again may give another one that does.
+        gone: there is no file at the URL; polling the task again may give a new URL.
     """
 
     advice = "the task stays finished: download it again by its task_id"
@@ -317,8 +317,8 @@ class ManifestError(SeedanceError, ValueError):
     """A batch's input file is wrong. Nothing was sent.
 
     Attributes:
-        problems: all problems, as ``(line, field, reason)``; lines count from 1. For jobs that a program
-            gave, the line is the place of the job among them, from 1.
+        problems: all problems, as ``(line, field, reason)``; lines count from 1. For jobs given by a
+            program, the line is the place of the job among them, from 1.
     """
 
     def __init__(
@@ -334,7 +334,7 @@ class ManifestError(SeedanceError, ValueError):
 
     @classmethod
     def unreadable(cls, source: str, reason: str) -> Self:
-        """The error of a manifest that cannot be opened at all, and so has no lines."""
+        """The error of a manifest that cannot be opened, without a line number."""
         error = cls([(1, "manifest", reason)], source=source)
         error.message = f"{source}: {reason}"
         error.args = (error.message,)
@@ -342,7 +342,7 @@ class ManifestError(SeedanceError, ValueError):
 
 
 def place_of(number: int) -> str:
-    """How a program writes the job of a list that is the ``number``-th, from 1."""
+    """The Python expression for the job with this number, from 1, in a list: ``jobs[0]``."""
     return f"jobs[{number - 1}]"
 
 
@@ -353,28 +353,28 @@ class CreditCapError(SeedanceError):
 
 
 class StandingLimitError(CreditCapError):
-    """A standing limit, of a day or a month, is reached or cannot be checked; nothing was sent."""
+    """A standing limit, for a day or a month, is reached or cannot be checked; nothing was sent."""
 
     advice = "raise the limit, or run again when its day or month is over"
 
 
 class CanaryError(SeedanceError):
-    """The first job of a kind is not what was asked for, costs more than expected, or has no known end.
+    """The first job of a kind is not what was requested, costs more than expected, or has an unknown outcome.
 
     Attributes:
-        mismatches: what came otherwise, and what it cost, a text each; none where an end is not known.
+        mismatches: each difference from the request or the price, as a text; empty if the outcome is unknown.
     """
 
-    advice = "to go on all the same, run again with accept_delivery=True (--accept-delivery)"
+    advice = "to continue nevertheless, run again with accept_delivery=True (--accept-delivery)"
     mismatches: tuple[str, ...] = ()
 
 
 class JournalError(SeedanceError):
-    """The journal is locked by another runner, damaged, foreign, or written by a newer version.
+    """The journal is locked by another runner, damaged, of another kind, or written by a newer version.
 
     Attributes:
-        nothing_sent: True if the run was refused because of it before anything was sent.
-        is_locked: True if another runner works there; once it has ended, a run may go on.
+        nothing_sent: whether the run was refused before anything was sent.
+        is_locked: whether another runner uses the directory; a run is possible once that has ended.
     """
 
     nothing_sent: bool = False
@@ -382,7 +382,7 @@ class JournalError(SeedanceError):
 
 
 class RecordError(SeedanceError):
-    """The account's record, which ``seedance tasks`` and ``seedance spend`` read, cannot be read."""
+    """The account record, on which ``seedance tasks`` and ``seedance spend`` are based, cannot be read."""
 
 
 BY_CODE: Final[dict[str, type[ApiError]]] = {

@@ -1,4 +1,4 @@
-"""Exit codes of the command line, which a batch's summary has too; scripts decide by these numbers."""
+"""The exit codes of the command line, also in a batch's summary; scripts depend on these numbers."""
 
 from __future__ import annotations
 
@@ -6,10 +6,10 @@ from enum import IntEnum
 
 
 class ExitCode(IntEnum):
-    """How a command ended."""
+    """The exit code of a command."""
 
     OK = 0
-    """Everything asked for is there."""
+    """Everything requested was done."""
     FAILED = 1
     """Something failed, was refused or could not be saved."""
     USAGE = 2
@@ -19,8 +19,8 @@ class ExitCode(IntEnum):
     KEY_REFUSED = 4
     """The API refused the key."""
     UNCERTAIN = 5
-    """A job may have been accepted and paid; nobody can know."""
+    """A job may have been accepted and paid; its outcome cannot be known."""
     CANARY = 6
-    """Stopped by a canary: the first job of a kind is not what was asked for."""
+    """Stopped by a canary: the first job of a kind is not what was requested."""
     INTERRUPTED = 130
     """Stopped by a signal; run the command again."""

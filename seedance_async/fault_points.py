@@ -8,18 +8,18 @@ point, immediately and without cleaning up. Without the variable a point does no
     after_send       a POST is sent completely, no answer is read
     after_body       an answer is read completely, and not yet processed
     before_record    a submission is accepted, its task ids are not on disk
-    after_record     its task ids are on disk, nobody is notified
+    after_record     its task ids are on disk, the caller is not notified
     mid_download     a part of a file is written
     before_rename    a file is complete under its temporary name
     after_rename     a file has its final name, and is not recorded
 
-Where files of an older result are renamed, to make way for a newer one:
+When the files of an older result are renamed so that a newer one can have their names:
 
     before_move      the new names are on disk in the journal, the files have their old ones
-    after_link       a file has its new name beside the old one
-    after_sidecar    so has its sidecar
-    after_unlink     a file has lost its old name
-    after_move       all files have their new names, and that is not recorded
+    after_link       a file has its new name in addition to the old one
+    after_sidecar    its sidecar has its new name too
+    after_unlink     the old name of a file is removed
+    after_move       all files have their new names, which is not recorded
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""The lock on an open file, which the kernel gives back when its holder closes the file or dies."""
+"""A lock on an open file, which the kernel releases when the holder closes the file or ends."""
 
 from __future__ import annotations
 
@@ -7,17 +7,17 @@ import sys
 if sys.platform == "win32":
 
     def try_lock(file: int) -> bool:  # noqa: ARG001
-        """Always True: on Windows nobody waits for anybody."""
+        """Return True: on Windows there is no lock."""
         return True
 
 else:
     import fcntl
 
     def try_lock(file: int) -> bool:
-        """Lock the file of this descriptor without waiting; False if somebody else keeps it.
+        """Lock the file of this descriptor without waiting; False if another process holds the lock.
 
         Raises:
-            OSError: its file system knows no locks.
+            OSError: its file system has no locks.
         """
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)

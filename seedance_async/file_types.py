@@ -6,10 +6,10 @@ import re
 from typing import Final
 
 HEAD_BYTES: Final = 64 * 1024
-"""Bytes at the start of a file that show its type, and in a clip made for streaming also its origin."""
+"""Bytes at the start of a file that show its type, and for a clip prepared for streaming also its origin."""
 
 MAGIC_BYTES: Final = 12
-"""Bytes that are needed to recognise every type; fewer are the beginning of a file that was cut."""
+"""Bytes that are needed to recognise every type; a shorter file is truncated."""
 
 MAGIC: Final = (
     (re.compile(rb"....(?:ftyp|styp)", re.DOTALL), "mp4"),
@@ -28,10 +28,10 @@ BRANDS: Final = {
     b"hevc": "heic", b"hevx": "heic", b"hevm": "heic", b"hevs": "heic",
     b"qt  ": "mov",
 }  # fmt: skip
-"""Extensions by the brand in ``ftyp``; every other is a clip's, and the container of all is that of MP4."""
+"""Extensions by the brand in ``ftyp``. Any other brand is a clip; all of them have the container of MP4."""
 
 GENERIC: Final = frozenset({b"mif1", b"mif2", b"msf1", b"miaf"})
-"""Brands of pictures in general: the compatible ones say which."""
+"""Brands of pictures in general; the compatible brands after them state the format."""
 
 
 def kind_of(head: bytes) -> str | None:
@@ -41,7 +41,7 @@ def kind_of(head: bytes) -> str | None:
 
 
 def _by_brand(head: bytes) -> str:
-    """The extension of a file of boxes, by its first one."""
+    """The extension of a file with MP4 boxes, by the brand in its first box."""
     start = 16 if head[:4] == b"\0\0\0\1" else 8  # a size of 64 bits
     size = int.from_bytes(head[8:16] if start == 16 else head[:4])
     brands = [head[place : place + 4] for place in range(start, min(size, len(head)), 4)]

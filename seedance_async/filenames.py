@@ -1,4 +1,4 @@
-"""File names made of foreign text that every file system accepts. Pure.
+"""File names made of foreign text, which every file system accepts. Pure.
 
 A job's name, or a server's id, becomes part of a path. The rules are the same on every system, so that a
 directory can be copied from one to another:
@@ -24,7 +24,7 @@ import unicodedata
 from typing import Final
 
 MAX_STEM_BYTES: Final = 150
-"""Of 255 that file systems allow; the rest is room for ``-last-frame``, a number and several extensions."""
+"""File systems allow 255; the rest is reserved for ``-last-frame``, a number and several extensions."""
 
 _FORBIDDEN: Final = frozenset('/\\<>:"|?*')
 _DEVICES: Final = re.compile(
@@ -33,7 +33,7 @@ _DEVICES: Final = re.compile(
 
 
 def fold(name: str) -> str:
-    """The form that two names share if a file system that ignores case takes them for one."""
+    """A form that is equal for two names if a file system that ignores case treats them as one."""
     return unicodedata.normalize("NFC", unicodedata.normalize("NFC", name).casefold())
 
 
@@ -55,7 +55,7 @@ def _digest(text: str) -> str:
 
 
 def in_ascii(part: str) -> str:
-    """A safe part of a path for file systems that know ASCII only; different parts stay different."""
+    """A safe part of a path for file systems that accept only ASCII; different parts stay different."""
     plain = part.encode("ascii", "replace").decode().replace("?", "_").lstrip(" .-")
     return part if part.isascii() else f"{_cut(plain, MAX_STEM_BYTES - 7)}-{_digest(part)}"
 

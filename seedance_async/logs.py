@@ -1,7 +1,7 @@
-"""Loggers that cannot fail: a filter or handler that raises loses its line only.
+"""Loggers that never raise: if a filter or handler raises, only that log line is lost.
 
-``logging`` protects a program from handlers that cannot write, and from nothing else: what a filter raises
-comes out of ``log.info`` in the task that logs, which all callers may share.
+``logging`` protects a program from handlers that cannot write, and from nothing else: an exception from a
+filter is raised by ``log.info`` in the task that logs, which all callers may share.
 """
 
 from __future__ import annotations
@@ -21,25 +21,25 @@ _STACK_LEVEL: Final = 3
 
 
 class Log:
-    """The logger of a module; ``logging`` knows it by the module's name.
+    """The logger of a module, with the module's name in ``logging``.
 
-    No method raises. A failure is shown on stderr, unless ``logging.raiseExceptions`` is off, as ``logging``
-    itself does it with handlers.
+    No method raises. A failure is printed to stderr unless ``logging.raiseExceptions`` is off, as ``logging``
+    does for handlers.
     """
 
     def __init__(self, name: str) -> None:
         self._logger = logging.getLogger(name)
 
     def debug(self, message: str, *values: object) -> None:
-        """Log what only a developer of this package wants to know."""
+        """Log details for developers of this package."""
         self._write(logging.DEBUG, message, values)
 
     def info(self, message: str, *values: object, extra: Mapping[str, object] | None = None) -> None:
-        """Log what goes on."""
+        """Log normal progress."""
         self._write(logging.INFO, message, values, extra)
 
     def warning(self, message: str, *values: object, extra: Mapping[str, object] | None = None) -> None:
-        """Log what somebody should look at."""
+        """Log a condition that should be looked at."""
         self._write(logging.WARNING, message, values, extra)
 
     def critical(self, message: str, *values: object, exc_info: BaseException | None = None) -> None:
@@ -47,7 +47,7 @@ class Log:
         self._write(logging.CRITICAL, message, values, exc_info=exc_info)
 
     def shows_debug(self) -> bool:
-        """Whether anybody reads what ``debug`` is given."""
+        """Whether messages of ``debug`` are shown."""
         return self._logger.isEnabledFor(logging.DEBUG)
 
     def _write(
@@ -60,7 +60,7 @@ class Log:
     ) -> None:
         try:
             self._logger.log(level, message, *values, extra=extra, exc_info=exc_info, stacklevel=_STACK_LEVEL)
-        except (Exception, asyncio.CancelledError):  # the latter out of a future: nothing here awaits
+        except (Exception, asyncio.CancelledError):  # the latter comes from a future, as nothing here awaits
             if logging.raiseExceptions and sys.stderr is not None:
-                with suppress(OSError, ValueError):  # stderr is gone, too
+                with suppress(OSError, ValueError):  # stderr is closed too
                     traceback.print_exc()

@@ -43,7 +43,7 @@ def public_url_fault(url: str) -> str | None:
     if _NOT_IN_A_URL.search(url):
         return "contains white space or other characters that must be percent-encoded"
     if _SECOND_URL.search(url, 1):
-        return "holds more than one URL; each stands for itself"
+        return "holds more than one URL; give each as a separate value"
     if url.endswith((",", ";")):
         return f"ends with {url[-1]!r}, which belongs to a list and not to a URL"
     try:
@@ -79,7 +79,7 @@ def is_loopback(host: str) -> bool:
 
 
 def is_sandbox(scheme: str, host: str) -> bool:
-    """Whether a base URL that was accepted is a sandbox's: plain http is accepted for nothing else."""
+    """Whether an accepted base URL is that of a sandbox: plain http is accepted for sandboxes only."""
     return scheme == "http" or is_loopback(host)
 
 
@@ -97,7 +97,7 @@ def parse_address(host: str) -> IPv4Address | IPv6Address | None:
 
 
 def is_public(address: IPv4Address | IPv6Address) -> bool:
-    """Whether an address is on the public internet; an IPv4 address inside an IPv6 one decides for it."""
+    """Whether an address is on the public internet; an IPv4 address inside an IPv6 one is decisive."""
     inner = _wrapped_address(address)
     if inner is not None:
         return is_public(inner)

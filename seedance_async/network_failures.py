@@ -1,4 +1,4 @@
-"""Failures of the network, and of code in a caller's session: what they are called, and what they prove."""
+"""Failures of the network and of code in a caller's session: their messages, and what they prove."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ _WHEN: Final = {
 
 
 def network_failure(problem: Exception, host: str, *, sent: bool) -> Failure:
-    """Judge by whether anything was sent: aiohttp's classes mix what came before and after."""
+    """The failure for an aiohttp error. ``sent`` decides, as aiohttp's classes do not show the phase."""
     outcome = Outcome.UNKNOWN if sent else Outcome.NOT_SENT
     broken_trust = isinstance(problem, aiohttp.ClientConnectorCertificateError | ssl.SSLCertVerificationError)
     error: SeedanceError
     if isinstance(problem, aiohttp.ClientResponseError) and sent:
-        # aiohttp reports garbage as "status 400"; the API has said no such thing.
+        # aiohttp reports an answer that is not HTTP as "status 400", which the API has not sent.
         error = UnexpectedReplyError(f"{host} sent something that is not HTTP")
     else:
         error = ConnectionFailedError(f"{_phrase(problem, outcome)} ({host})")
@@ -33,7 +33,7 @@ def network_failure(problem: Exception, host: str, *, sent: bool) -> Failure:
 
 
 def foreign_failure(problem: BaseException, *, sent: bool, final: bool) -> Failure:
-    """The failure of a request for a fault in the code of a caller's session."""
+    """The failure of a request because of an error in code of a caller's session."""
     outcome = Outcome.UNKNOWN if sent else Outcome.NOT_SENT
     error = SeedanceError(f"{SESSIONS} raised {type(problem).__name__} {_WHEN[outcome]}")
     error.__cause__ = problem
@@ -41,7 +41,7 @@ def foreign_failure(problem: BaseException, *, sent: bool, final: bool) -> Failu
 
 
 def _phrase(problem: Exception, outcome: Outcome) -> str:
-    """What happened, in words of ours: foreign texts may quote headers."""
+    """The message, in our own words, as foreign texts may quote headers."""
     when = _WHEN[outcome]
     if isinstance(problem, aiohttp.ClientConnectorDNSError):
         return "the host name could not be resolved: check its spelling and the network"

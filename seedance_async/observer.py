@@ -1,6 +1,6 @@
-"""The observer of a client: it tells the caller's hook and OpenTelemetry of what happens.
+"""The observer of a client: it reports events to the caller's hook and to OpenTelemetry.
 
-Whatever raises here is logged and changes nothing: an attempt may be paid.
+An exception from either is logged and has no other effect, as an attempt may be paid.
 """
 
 from __future__ import annotations
@@ -43,10 +43,10 @@ TASKS: Final = "/tasks/"
 
 
 class Observer:
-    """Tells of one client.
+    """The reporter of one client's events.
 
     Args:
-        hook: called with every event, in the client's loop; it has to return at once. None for no hook.
+        hook: called with every event in the client's loop; it must return at once. None for no hook.
     """
 
     def __init__(self, hook: Callable[[ClientEvent], object] | None = None) -> None:
@@ -57,7 +57,7 @@ class Observer:
 
     @contextmanager
     def attempt(self, call: Call, base_url: URL, *, number: int, resends: int) -> Iterator[AttemptWatch]:
-        """Watch one attempt: it is told of when the block ends, unless it was never sent."""
+        """Observe one attempt, which is reported at the end of the block unless it was never sent."""
         watch = AttemptWatch(call, number=number, resends=resends)
         server: dict[str, str | int] = {"server.address": base_url.host or ""}
         if base_url.port is not None:
@@ -74,16 +74,16 @@ class Observer:
                     if self._telemetry is not None and span is not None:
                         telemetry, seen = self._telemetry, span
                         _guarded(lambda: telemetry.attempt_ended(seen, event, server))
-                    self._tell(event)
+                    self._report(event)
 
     @contextmanager
     def work(self, name: str, request: Request | None = None, **facts: str) -> Iterator[Work]:
-        """Watch something that a caller waits for; attempts in the block belong to it.
+        """Observe work that a caller waits for; attempts in the block belong to it.
 
         Args:
-            name: of the span, such as ``generate``.
-            request: what is made.
-            facts: more attributes.
+            name: the name of the span, such as ``generate``.
+            request: the request it is about.
+            facts: further attributes.
         """
         attributes = {f"seedance.{key.replace('_', '.')}": value for key, value in facts.items()}
         if request is not None:
@@ -93,8 +93,8 @@ class Observer:
             yield Work(span)
 
     def retry(self, call: Call, failure: Failure, seconds: float) -> None:
-        """A call is sent again after so many seconds."""
-        self._tell(
+        """Report that a call will be sent again after at least ``seconds``."""
+        self._report(
             RetryPlanned(
                 method=call.method,
                 route=route_of(call),
@@ -105,8 +105,8 @@ class Observer:
         )
 
     def accepted(self, submission: Submission) -> None:
-        """A POST was accepted."""
-        self._tell(
+        """Report an accepted POST."""
+        self._report(
             SubmissionAccepted(
                 model=submission.model,
                 task_ids=submission.task_ids,
@@ -117,8 +117,8 @@ class Observer:
         )
 
     def finished(self, task: Task, *, seconds: float) -> None:
-        """A task is final."""
-        self._tell(
+        """Report a final task."""
+        self._report(
             TaskFinished(
                 task_id=task.id,
                 model=task.model,
@@ -129,9 +129,9 @@ class Observer:
             )
         )
 
-    def _tell(self, event: ClientEvent) -> None:
+    def _report(self, event: ClientEvent) -> None:
         if (telemetry := self._telemetry) is not None:
-            _guarded(lambda: telemetry.told(event))
+            _guarded(lambda: telemetry.count(event))
         if (hook := self._hook) is not None:
             _guarded(lambda: hook(event))
 
@@ -152,13 +152,13 @@ class Observer:
 
 
 class AttemptWatch:
-    """One attempt, while it is on the wire.
+    """The observation of one attempt, while it is on the wire.
 
     Attributes:
-        call: what is sent.
-        route: its path, without the id of a task.
-        resends: how often it was on the wire before.
-        error: the class of the error that it ended with.
+        call: the call that is sent.
+        route: its path, with ``{id}`` for the id of a task.
+        resends: how often the call was on the wire before.
+        error: the class of the error with which it ended; None without an error.
         was_sent: False once it is known that it was never sent.
     """
 
@@ -174,11 +174,11 @@ class AttemptWatch:
         self._started_at = datetime.fromtimestamp(clocks.wall_now(), UTC)
 
     def ended(self, reply: Reply | Failure | None, outcome: object) -> None:
-        """Note the end.
+        """Record the end of the attempt.
 
         Args:
-            reply: what came over the wire; None if nothing was sent.
-            outcome: what was made of it.
+            reply: the reply or the failure of the exchange; None if nothing was sent.
+            outcome: the answer or failure that was read from it.
         """
         self.was_sent = reply is not None
         if isinstance(reply, Reply):
@@ -187,7 +187,7 @@ class AttemptWatch:
             self.error = type(outcome.error).__name__
 
     def event(self) -> AttemptEnded:
-        """What is told of it."""
+        """The event that reports it."""
         is_poll = self.route != self.call.path
         return AttemptEnded(
             method=self.call.method,
@@ -204,17 +204,17 @@ class AttemptWatch:
 
 
 class Work:
-    """Something that a caller waits for.
+    """The observation of work that a caller waits for.
 
     Args:
-        span: of OpenTelemetry, if there is any.
+        span: its span of OpenTelemetry, if there is one.
     """
 
     def __init__(self, span: Span | None) -> None:
         self._span = span
 
     def accepted(self, submission: Submission) -> None:
-        """Note what was paid for it."""
+        """Add what was paid to the span."""
         if (span := self._span) is None:
             return
         _guarded(lambda: span.set_attribute("seedance.task.ids", submission.task_ids))
@@ -239,7 +239,7 @@ def _telemetry() -> Telemetry | None:
 
 @contextmanager
 def _entered(opening: AbstractContextManager[Span] | None) -> Iterator[Span | None]:
-    """The block inside of a span; what processors of spans raise at its begin or end is logged."""
+    """Run the block inside a span; exceptions of span processors at its start or end are logged."""
     span = None if opening is None else _guarded(opening.__enter__)
     if opening is None or span is None:
         yield None
@@ -254,9 +254,9 @@ def _entered(opening: AbstractContextManager[Span] | None) -> Iterator[Span | No
 
 
 def _guarded(foreign: Callable[[], Value]) -> Value | None:
-    """What code that is not ours returns; None, and a line in the log, where it raises."""
+    """The result of foreign code; None, and a line in the log, if it raises."""
     try:
         return foreign()
-    except (Exception, asyncio.CancelledError) as problem:  # the latter out of a future: nothing here awaits
-        log.warning("a watcher of the client failed: %s", place(problem))
+    except (Exception, asyncio.CancelledError) as problem:  # the latter: from a future
+        log.warning("an observer of the client failed: %s", place(problem))
         return None

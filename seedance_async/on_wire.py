@@ -1,4 +1,4 @@
-"""The POSTs on the wire, and the one grace for their answers when a client or a batch closes."""
+"""The POSTs on the wire, and the grace period for their answers when a client or a batch closes."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 GRACE: Final = 10.0
-"""Seconds that POSTs on the wire get for their answers at closing: an answer names what was paid."""
+"""Seconds for which answers to POSTs on the wire are awaited at closing, as they name what was paid."""
 
 
 class PostsOnWire:
-    """The POSTs on the wire, and the one grace for their answers when a client or a batch closes."""
+    """The set of the POSTs on the wire, each with its owner."""
 
     def __init__(self) -> None:
         self._owners: dict[anyio.CancelScope, object] = {}
@@ -25,7 +25,7 @@ class PostsOnWire:
 
     @contextmanager
     def one(self, owner: object = None) -> Iterator[None]:
-        """Count a POST. One with an owner is protected from cancellation until the grace is over."""
+        """Count a POST for the block. One with an owner is shielded from cancellation during the grace."""
         with anyio.CancelScope(shield=owner is not None) as scope:
             self._owners[scope] = owner
             try:
@@ -35,7 +35,7 @@ class PostsOnWire:
                 self._one_ended.set()
 
     async def last_answers(self, owner: object = None) -> None:
-        """Wait for the POSTs of an owner, or for all, but not long; those without an answer are cancelled."""
+        """Wait for an owner's POSTs, or all, for at most ``GRACE``; those still unanswered are cancelled."""
         with anyio.move_on_after(GRACE):
             while self._of(owner):
                 await self._one_ended.wait()

@@ -1,4 +1,4 @@
-"""Outages: how many requests in a row nobody has answered, and the one warning of each."""
+"""Outages: the number of consecutive requests without an answer, and one warning per outage."""
 
 from __future__ import annotations
 
@@ -13,24 +13,24 @@ from seedance_async.logs import Log
 from seedance_async.protocol import Failure
 
 log: Log = Log("seedance_async.transport")
-"""The transport's own: whoever watches its log for retries sees outages there."""
+"""The transport's logger, so that outages appear in the same log as retries."""
 
 OUTAGE: Final = 3
-"""Requests in a row without an answer that are worth a warning."""
+"""The number of consecutive requests without an answer that causes a warning."""
 
 
 @define
 class Outages:
-    """What is known of the connection to the API."""
+    """The state of the connection to the API."""
 
     _unanswered: int = 0
 
     def note(self, outcome: object, *, patience: float) -> None:
-        """Warn once in an outage: a program that looks at warnings only must not seem to hang.
+        """Count an attempt, and warn once per outage, so that a program does not seem to hang.
 
         Args:
-            outcome: of an attempt.
-            patience: seconds for which it is tried again.
+            outcome: the outcome of the attempt.
+            patience: seconds for which it will be retried.
         """
         unanswered = isinstance(outcome, Failure) and isinstance(outcome.error, ConnectionFailedError)
         self._unanswered = self._unanswered + 1 if unanswered else 0

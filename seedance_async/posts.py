@@ -1,8 +1,8 @@
-"""One POST and the one to four jobs it serves: its body, and how its answer is divided among them.
+"""One POST and the one to four jobs it serves: its body, and the division of its answer among them.
 
-The API's ``batch_count`` makes up to four pictures of one prompt in one request, so up to four jobs that are
-equal in every field may share a POST: 1.25 requests a job where there would be two. Each job has a *place*
-among them, from 0; it owns the task of that place and an equal share of the credits.
+With the API's ``batch_count``, one request makes up to four pictures of one prompt. So up to four jobs that
+are equal in every field may share a POST, which needs 1.25 requests per job instead of two. Each job has a
+*place* among them, from 0; the task of that place and an equal share of the credits belong to it.
 
 Pure. Source of the rule: the vendor's parameter table, ``batch_count`` 1 to 4, GPT Image 2 only.
 """
@@ -22,24 +22,24 @@ if TYPE_CHECKING:
     from seedance_async.models import Request, Submission
 
 MOST_JOBS: Final = 4
-"""Jobs that one POST can serve."""
+"""The most jobs that one POST can serve."""
 
 SHARED_MODEL: Final = GptImage2.model
 """The only model with a ``batch_count``."""
 
 
 def is_shareable(model: str | None, tasks: int) -> bool:
-    """Whether a job of this model, that asks for so many tasks, may share a POST with its equals."""
+    """Whether a job of this model with this number of tasks may share a POST with equal jobs."""
     return model == SHARED_MODEL and tasks == 1
 
 
 def combined(request: Request, jobs: int) -> Request:
-    """The request whose POST serves so many jobs that ask for ``request``."""
+    """The request whose POST serves ``jobs`` jobs with this request."""
     return evolve(request, batch_count=jobs) if jobs > 1 and isinstance(request, GptImage2) else request
 
 
 def body(single: bytes, jobs: int) -> bytes:
-    """The body of a POST that serves so many jobs, made of the body that serves one."""
+    """The body of a POST that serves ``jobs`` jobs, made from the body that serves one."""
     if jobs == 1:
         return single
     fields = {**json.loads(single), "batch_count": jobs}
@@ -47,17 +47,17 @@ def body(single: bytes, jobs: int) -> bytes:
 
 
 def has_media(body: bytes) -> bool:
-    """Whether a body brings pictures or clips for the server to fetch."""
+    """Whether a body refers to pictures or clips that the server has to fetch."""
     fields = json.loads(body)
     return any(fields.get(name) for name in MEDIA_FIELDS)
 
 
 def resolved(body: bytes, urls: Mapping[str, str]) -> bytes:
-    """A body with the URL of every link in the link's place.
+    """A body in which every link is replaced by its URL.
 
     Args:
-        body: as it was planned.
-        urls: by the text of each link.
+        body: the planned body.
+        urls: the URLs, by the text of the link.
     """
     if not urls:
         return body
@@ -74,9 +74,9 @@ def resolved(body: bytes, urls: Mapping[str, str]) -> bytes:
 def divide(submission: Submission, jobs: int) -> list[Submission | None]:
     """Each job's part of the answer to their POST, as if it had been sent alone.
 
-    None stands for a job that the answer names no task for; see ``accounts_for``. A POST that serves one job
-    is all that job's, however many tasks it has; if the answer names more tasks than there are jobs, the last
-    job has the rest, so that nothing paid is left out.
+    None stands for a job for which the answer names no task; see ``accounts_for``. A POST that serves one job
+    belongs to that job entirely, however many tasks it has. If the answer names more tasks than there are
+    jobs, the last job gets the rest, so that nothing paid is left out.
     """
     if jobs == 1:
         return [submission]
@@ -86,10 +86,10 @@ def divide(submission: Submission, jobs: int) -> list[Submission | None]:
 
 
 def accounts_for(submission: Submission, tasks: int) -> bool:
-    """Whether an answer says consistently what became of every task that was asked for.
+    """Whether an answer consistently accounts for every requested task.
 
-    Only then are those that it does not name known not to be charged: it says how many were started, names
-    as many, and these and the failed ones add up to what was asked for.
+    It does if it states how many tasks were started, names as many, and these and the failed ones add up to
+    the number requested. Only then is it known that tasks it does not name were not charged.
     """
     named = len(submission.task_ids)
     started, failed = submission.batch_success, submission.batch_failed or 0

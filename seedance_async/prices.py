@@ -1,8 +1,8 @@
-"""The probable price of a job, and who says so.
+"""The probable price of a job, and its source.
 
-The vendor publishes no price list. There are the examples of its documents, what users of the real API have
-seen, and what a batch has been charged itself; a price is the best of these, never a promise. The price of a
-class of work that nobody has reported is unknown, and it is not guessed.
+The vendor publishes no price list. The sources are the examples in its documentation, reports of users of the
+real API, and the charges of the batch itself; a price is taken from the best of these and is never certain.
+The price of a kind that nobody has reported is unknown; it is not guessed.
 
 Pure.
 """
@@ -28,16 +28,16 @@ NOTHING_RECORDED: Final[Mapping[Kind, float]] = {}
 
 
 EXAMPLE_SECONDS: Final = 5
-"""Length of the clip in the vendor's example."""
+"""The length of the clip in the vendor's example, in seconds."""
 
 
 @frozen
 class Tariff:
-    """What the price of a submission goes by.
+    """The properties of a submission that determine its price.
 
     Attributes:
-        kind: of the work.
-        tasks: how many tasks one submission starts, its ``batch_count``.
+        kind: the kind of its tasks.
+        tasks: how many tasks it starts, its ``batch_count``.
     """
 
     kind: Kind
@@ -51,15 +51,16 @@ class Tariff:
 
 @frozen
 class Price:
-    """Credits of one submission.
+    """The price of one submission, in credits.
 
     Attributes:
-        low: at least.
-        high: at most.
-        source: of the higher one: ``learned`` from this batch's own charges, ``recorded`` of other POSTs of
-            the account, ``documented`` in an example of the vendor's, or ``observed`` by users.
-        low_source: of the lower one; None if it is the same.
-        basis: what the source says, where the price is calculated from it.
+        low: the lowest price known.
+        high: the highest price known.
+        source: the source of the higher price: ``learned`` from this batch's own charges, ``recorded`` for
+            other POSTs of the account, ``documented`` in an example of the vendor's, or ``observed`` by
+            users.
+        low_source: the source of the lower price; None if it is the same.
+        basis: what the source states, if the price is calculated from it.
     """
 
     low: float
@@ -70,18 +71,18 @@ class Price:
 
     @property
     def sources(self) -> tuple[Source, Source]:
-        """Who says the lower one, and who says the higher one."""
+        """The sources of the lower and the higher price."""
         return self.low_source or self.source, self.source
 
 
 def price_of(
     tariff: Tariff, learned: Mapping[Tariff, float], recorded: Mapping[Kind, float] = NOTHING_RECORDED
 ) -> Price | None:
-    """The price of a submission; None if nobody knows.
+    """The price of a submission; None if it is unknown.
 
     Args:
-        tariff: what it goes by.
-        learned: prices that were charged already.
+        tariff: the properties of the submission.
+        learned: prices that were charged in this batch.
         recorded: what the account was charged for one task of each kind.
     """
     if (charged := learned.get(tariff)) is not None:
@@ -96,20 +97,20 @@ def price_of(
     )
     if one is None or tariff.tasks == 1:
         return one
-    # Nobody has reported what several pictures of one submission cost; that each costs the same is likely.
+    # The price of several pictures in one submission is not reported; probably each costs the same.
     low, high = one.low * tariff.tasks, one.high * tariff.tasks
     return evolve(one, low=low, high=high, basis=f"{one.high:g} for one")
 
 
 def most_of(jobs: Mapping[Tariff, int], learned: Mapping[Tariff, float]) -> tuple[float, int]:
-    """The most that jobs cost whose price is known, and how many there are whose price is not."""
+    """The highest total price of the jobs with a known price, and the number of jobs without one."""
     prices = [(count, price_of(tariff, learned)) for tariff, count in jobs.items()]
     unknown = sum(count for count, price in prices if price is None)
     return sum(count * price.high for count, price in prices if price is not None), unknown
 
 
 def documented_price(tariff: Tariff) -> float:
-    """The highest price that anybody has reported for a submission; 0 if nobody has."""
+    """The highest price reported for a submission; 0 if none is."""
     price = price_of(tariff, {})
     return 0.0 if price is None else price.high
 

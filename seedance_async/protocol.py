@@ -1,4 +1,4 @@
-"""Values of one exchange with the API: the call, the reply, and the answer or failure read from it.
+"""The values of one exchange with the API: the call, the reply, and the answer or failure read from it.
 
 A failure has two independent parts: *what* went wrong (an exception) and what that proves about the charge
 (an ``Outcome``), which decides whether a POST can be given up:
@@ -68,7 +68,7 @@ CONCLUSIVE_STATUSES: Final = frozenset({401, 402, 404, 409, 429})
 """Statuses whose meaning is used even if the envelope has an undocumented code."""
 
 OPEN_STATUSES: Final = frozenset({408, 409, 425, 499})
-"""4xx for "not now" or "gave up waiting", which do not say what became of the job."""
+"""4xx for "not now" or "gave up waiting", which do not state the outcome of the job."""
 
 
 class Outcome(Enum):
@@ -188,7 +188,7 @@ def _read(reply: Reply, structure: Callable[[object], Parsed]) -> Parsed | Failu
 def _envelope(data: object) -> Mapping[str, object] | None:
     """The vendor's ``{"error": {"code", "message"}}``; a task's own ``error`` is text or null.
 
-    None for one that names a task as well: it says that there is a job, and that there is none.
+    None if the answer also names a task, because it then contradicts itself.
     """
     if not isinstance(data, dict) or data.keys() & {"id", "task_id", "batch_task_ids"}:
         return None
@@ -207,10 +207,10 @@ def _from_envelope(reply: Reply, envelope: Mapping[str, object], data: object) -
 
 
 def _outcome(code: str, status: int) -> Outcome:
-    """The outcome by an envelope; unknown where the status contradicts it, or neither is conclusive.
+    """The outcome shown by an envelope; unknown if the status contradicts it, or neither is conclusive.
 
-    A definite code is taken in a 200 as well, which says no more than that there is an answer. A 202 says
-    that the job was accepted, and a 5xx that the server does not know.
+    A definitive code is also accepted with a 200, which only shows that there is an answer. A 202 means that
+    the job was accepted, and a 5xx that the server does not know.
     """
     if code in DEFINITIVE_CODES:
         return Outcome.REJECTED if status == 200 or 400 <= status < 500 else Outcome.UNKNOWN
@@ -249,7 +249,7 @@ def _add_amounts(error: InsufficientCreditsError, *sources: object) -> None:
 
 
 def _from_status(reply: Reply, *, why: str) -> Failure:
-    """The failure for a status without an envelope: an empty body is classified, another's body is not."""
+    """The failure for a status without an envelope; only an answer with an empty body is classified by it."""
     code = BY_STATUS.get(reply.status)
     if reply.status == 429 or (code is not None and not reply.body):
         error = _api_error(code or "rate_limited", reply, "(no error envelope)")
@@ -287,7 +287,7 @@ def is_of_model(answer: Submission, model: str | None) -> bool:
 
 
 def repeated_answer(answer: Submission) -> Failure:
-    """An answer that names a task of another POST: a proxy has repeated it, or mixed answers up."""
+    """The failure for an answer that names a task of another POST, repeated or mixed up by a proxy."""
     error = UnexpectedReplyError(f"the answer names {answer.id!r:.80}, which is the task of another POST")
     return Failure(error=error, outcome=Outcome.UNKNOWN)
 

@@ -1,7 +1,8 @@
-"""The credits that are believed to have been given back.
+"""The credits that are assumed to be refunded.
 
-A refund makes room under a cap or a standing limit, so one that is only stated is not enough: it counts for a
-task that failed, which is the only case that the vendor documents, and is at most what was charged.
+A refund allows further spending under a cap or a standing limit, so the server's statement alone is not
+enough: it counts only for a failed task, the only case that the vendor documents, and only up to the amount
+charged.
 
 Pure.
 """
@@ -20,5 +21,5 @@ def given_back(task: Task) -> float:
 
 
 def at_most_charged(refunded: float, charged: float | None) -> float:
-    """A refund, which is at most its charge; as stated where the charge is None, not known."""
+    """A refund, limited to the charge; unlimited if the charge is unknown (None)."""
     return refunded if charged is None else min(refunded, charged)

@@ -14,7 +14,7 @@ The rules for a POST (each one spends credits and has an idempotency key):
 * A server forgets a key after some time; then the same bytes are a new job. After a machine was suspended,
   the back-off continues although the key may be a day old. So the age of an uncertain key is measured by
   the wall clock, and limited.
-* A 500 may be stored under the key and be the answer for ever, so it is retried a few times only.
+* A 500 may be stored under the key as its permanent answer, so it is retried a few times only.
 
 A GET changes nothing, so it is retried after everything but a definite refusal.
 

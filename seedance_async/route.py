@@ -1,10 +1,10 @@
-"""How requests leave this machine: by which proxy, and to which networks that are not public.
+"""The route of requests out of this machine: the proxy, and the non-public networks that are allowed.
 
-One setting holds for the API and for downloads, as a file that was paid for must not stay behind where only a
-proxy leads out. Both speak https, so a proxy is asked to ``CONNECT`` and sees neither key nor prompt. This
-machine itself is never reached by a proxy.
+One setting applies to the API and to downloads, so that a paid file can also be fetched where a proxy is the
+only way out. Both use https, so a proxy gets a ``CONNECT`` and sees neither key nor prompt. This machine
+itself is never reached through a proxy.
 
-The proxy of the environment is used only if that is asked for; where it is set and not used, that is said.
+The proxy of the environment is used only on request; if it is set and not used, a warning says so.
 """
 
 from __future__ import annotations
@@ -36,10 +36,10 @@ FROM_ENVIRONMENT: Final = "env"
 NONE: Final = "none"
 
 MAX_HEADER_BYTES: Final = 256 * 1024
-"""Longest header of an answer that is read; a content security policy alone may have 9 kB."""
+"""The longest header of an answer that is accepted; a content security policy alone may have 9 kB."""
 
 MAX_HEADERS: Final = 1000
-"""Most headers of an answer that are read."""
+"""The most headers of an answer that are accepted."""
 
 UNTRUSTED: Final = (
     "the server's certificate is not trusted; mend the system's clock or certificates, or name the file of "
@@ -51,10 +51,10 @@ Network: TypeAlias = IPv4Network | IPv6Network
 
 @frozen
 class Proxy:
-    """An HTTP proxy, or none; its password is in no repr.
+    """An HTTP proxy, or none; its password does not appear in the repr.
 
     Attributes:
-        url: its address, without user and password; None for none.
+        url: its address, without user and password; None for no proxy.
     """
 
     url: URL | None = None
@@ -65,7 +65,7 @@ class Proxy:
         """The proxy at a URL such as ``http://user:password@proxy.example:3128``.
 
         Raises:
-            ConfigurationError: it is no such URL, which the message does not repeat.
+            ConfigurationError: the text is not such a URL; the message does not repeat it.
         """
         try:
             url = URL(text.strip())
@@ -82,7 +82,7 @@ class Proxy:
         return cls(bare, credentials)
 
     def headers(self) -> dict[str, str] | None:
-        """What it wants to see before it connects; a new dictionary, as aiohttp adds to it."""
+        """The headers of the ``CONNECT`` request; a new dictionary, as aiohttp adds to it. None for none."""
         return None if self._authorization is None else {"Proxy-Authorization": self._authorization}
 
 
@@ -91,13 +91,13 @@ DIRECT: Final = Proxy()
 
 @frozen(kw_only=True)
 class Route:
-    """Settings of the way out.
+    """The settings of the route.
 
     Attributes:
-        proxy: for every request that does not stay on this machine.
-        from_environment: take the proxy that ``HTTPS_PROXY`` and ``NO_PROXY`` say, by host.
-        networks: their addresses are allowed in downloads although they are not public.
-        unused: the variable of the environment that names a proxy which is not used; None if there is none.
+        proxy: the proxy of every request to another machine.
+        from_environment: whether the proxy is that of ``HTTPS_PROXY`` and ``NO_PROXY``, by host.
+        networks: non-public networks from which downloads are allowed.
+        unused: the environment variable that names a proxy which is not used; None if there is none.
     """
 
     proxy: Proxy = DIRECT
@@ -118,11 +118,11 @@ class Route:
 
     @property
     def hint(self) -> str:
-        """What a failed connection may be due to, to end a message with; empty if nothing is known."""
+        """A possible reason of a failed connection, for the end of a message; empty if none is known."""
         return f"; {self._advice}" if self.unused else ""
 
     def warn(self) -> None:
-        """Log that a proxy is set and not used, if that is so."""
+        """Log a warning if a proxy is set and not used."""
         if self.unused:
             log.warning("%s", self._advice)
 
@@ -141,10 +141,11 @@ def read_route(
     base_url: URL,
     session: ClientSession | None,
 ) -> Route | ConfigurationError:
-    """The way out by arguments; else by the caller's session; else by the environment.
+    """The route set by arguments; else by the caller's session; else by the environment.
 
     Returns:
-        An error if an argument or a variable cannot be used: raised here, its frames would show a password.
+        The route, or an error if an argument or a variable cannot be used. If the error were raised here, its
+        stack frames would show a password.
     """
     if fault := _type_fault(proxy, networks):
         return ConfigurationError(fault)
@@ -155,7 +156,7 @@ def read_route(
 
 
 def _type_fault(proxy: object, networks: object) -> str | None:
-    """What is wrong with the types of the arguments, without their values, which may hold a password."""
+    """Why the types of the arguments are wrong, without their values, which may contain a password."""
     if proxy is not None and not isinstance(proxy, str):
         return f"proxy must be text; got a value of type {type(proxy).__name__}"
     if networks is not None and not isinstance(networks, str | Iterable):
@@ -169,7 +170,7 @@ def _read_route(
     allowed = _networks(os.environ.get(NETWORKS_VARIABLE, "") if networks is None else networks)
     chosen = _chosen(proxy, session)
     if chosen == FROM_ENVIRONMENT:
-        _environment_proxy(host)  # it is usable, or that is said now
+        _environment_proxy(host)  # raises now if it cannot be used
         return Route(from_environment=True, networks=allowed)
     if chosen == NONE:
         return Route(networks=allowed)
@@ -187,7 +188,7 @@ def _chosen(proxy: str | None, session: ClientSession | None) -> str | None:
 
 
 def _proxy_of(session: ClientSession) -> str | None:
-    """The proxy that a session sends requests by; aiohttp has no other way to ask for it."""
+    """The proxy of a session, read from private attributes, as aiohttp has no public ones for it."""
     own, credentials = (getattr(session, name, None) for name in ("_default_proxy", "_default_proxy_auth"))
     if own is not None:
         url = URL(own)
@@ -198,7 +199,7 @@ def _proxy_of(session: ClientSession) -> str | None:
 
 
 def proxy_failure(problem: aiohttp.ClientProxyConnectionError | aiohttp.ClientHttpProxyError) -> str:
-    """What happened to a connection through a proxy."""
+    """The message for a failed connection through a proxy."""
     if isinstance(problem, aiohttp.ClientProxyConnectionError):
         return "the proxy could not be reached"
     wants = "; it wants a user name and a password" if problem.status == 407 else ""
@@ -206,7 +207,7 @@ def proxy_failure(problem: aiohttp.ClientProxyConnectionError | aiohttp.ClientHt
 
 
 def _environment_proxy(host: str) -> Proxy:
-    """The proxy that the environment has for an https request to a host, if any."""
+    """The environment's proxy for an https request to a host, or ``DIRECT``."""
     proxies = getproxies()
     text = proxies.get("https") or proxies.get("all")
     return Proxy.parse(text) if text and not proxy_bypass(host) else DIRECT

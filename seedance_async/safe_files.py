@@ -1,7 +1,7 @@
-"""Files written into a directory in which somebody else may have placed links: never through one of them.
+"""Safe writing of files in a directory where someone else may have placed links: no link is written through.
 
-A symbolic link is not followed; the other name of a hard link keeps its bytes. A file that cannot be written
-without following a link is refused with an ``OSError``, which the caller explains.
+A symbolic link is not followed, and the file behind the other name of a hard link is not changed. A file that
+cannot be written without following a link is refused with an ``OSError``, which the caller explains.
 
 Blocking.
 """
@@ -34,10 +34,10 @@ ALL: Final = 0o644
 
 
 def create(path: Path, mode: int = ALL) -> BinaryIO:
-    """Open a new file; whatever had its name is unlinked.
+    """Open a new file, after removing any file with its name.
 
     Raises:
-        OSError: the name is a directory's, or the file cannot be created.
+        OSError: the name belongs to a directory, or the file cannot be created.
     """
     path.unlink(missing_ok=True)
     return os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | BINARY, mode), "wb")
@@ -47,14 +47,14 @@ def append(path: Path, mode: int = ALL) -> BinaryIO:
     """Open a file to append to, created if missing.
 
     Raises:
-        OSError: the name is not a regular file's, or the file has a second name.
+        OSError: it is not a regular file, or the file has a second name.
     """
     flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND | NOT_THROUGH_LINKS | BINARY
     return regular(os.fdopen(os.open(path, flags, mode), "ab"), path)
 
 
 def regular(file: BinaryIO, path: Path) -> BinaryIO:
-    """An open file, if it is a regular one without a second name; else it is closed.
+    """Return an open file if it is a regular one without a second name; else close it.
 
     Raises:
         OSError: it is something else.
@@ -71,7 +71,7 @@ def replacing(path: Path, mode: int = ALL) -> Generator[BinaryIO]:
     """Write a file that gets its name once it is complete and synced; until then it is ``….part``.
 
     Raises:
-        OSError: it cannot be written; a file that had the name before stays as it was.
+        OSError: it cannot be written; an existing file of that name is unchanged.
     """
     part = path.with_name(f"{path.name}.part")
     with create(part, mode) as file:
@@ -82,7 +82,7 @@ def replacing(path: Path, mode: int = ALL) -> Generator[BinaryIO]:
 
 
 def sync_folder(folder: Path) -> None:
-    """Flush a directory entry to the disk, where the system can."""
+    """Flush a directory to the disk, if the system supports that."""
     try:
         handle = os.open(folder, os.O_RDONLY)
     except OSError:
@@ -106,7 +106,7 @@ def missing(directory: Path) -> list[Path]:
 
 
 def remove_empty(folders: Iterable[Path]) -> None:
-    """Remove directories, innermost first, as far as nothing is in them."""
+    """Remove directories, innermost first, until one is not empty."""
     with suppress(OSError):
         for folder in folders:
             folder.rmdir()

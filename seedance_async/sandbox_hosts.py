@@ -1,8 +1,8 @@
-"""Hosts of sandboxes in other containers, which the environment allows plain http for. Pure.
+"""The hosts of sandboxes in other containers, for which the environment allows plain http. Pure.
 
-Over plain http everybody on the way reads the API key, so it is for sandboxes only: at loopback, or at a host
-that ``SEEDANCE_SANDBOX_HOSTS`` names. A real API may be named there by mistake. So the vendor's own hosts are
-refused there, and a live key is sent over http to no host at all that is not loopback.
+With plain http, everyone on the network path can read the API key, so it is allowed for sandboxes only: at
+loopback, or at a host listed in ``SEEDANCE_SANDBOX_HOSTS``. A real API could be listed there by mistake, so
+the vendor's own hosts are refused, and a live key is never sent over http to a host that is not loopback.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ VENDOR_HOST: Final = "seedance2ai.io"
 
 
 def parse_sandbox_hosts(text: str) -> frozenset[str]:
-    """The hosts that the variable names, with commas between them.
+    """The hosts listed in the variable, separated by commas.
 
     Raises:
         ConfigurationError: one of them is not a host, or is the vendor's.
@@ -32,5 +32,5 @@ def parse_sandbox_hosts(text: str) -> frozenset[str]:
 
 
 def normal_host(host: str) -> str:
-    """The one spelling of a host: in lower case, without brackets and without a dot at its end."""
+    """The normal form of a host: in lower case, without brackets and without a dot at its end."""
     return host.strip().strip("[]").rstrip(".").lower()

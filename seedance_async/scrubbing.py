@@ -1,14 +1,14 @@
-"""Removal of a secret from what a server sends, however the server has encoded it. Pure.
+"""The removal of a secret from a server's answer, however the server has encoded it. Pure.
 
-The secret is looked for in decoded text: a body is parsed as JSON, and every string in it, keys of objects
-included, is checked as it is and with backslash escapes, percent encodings and HTML entities decoded, also
-one inside another. A body that is not JSON is checked as one text. Upper and lower case are not told apart,
-because some intermediaries change it. A NUL between two characters, as in UTF-16, is ignored, and so are
-characters that do not show. Base64 and hexadecimal digits are looked for as such, in Base64 also where other
-text was encoded with it, such as the user name of a Basic header.
+The secret is searched in decoded text: a body is parsed as JSON, and every string in it, including the keys
+of objects, is checked as it is and with backslash escapes, percent encodings and HTML entities decoded, also
+nested ones. A body that is not JSON is checked as one text. Case is ignored, because some intermediaries
+change it. A NUL between two characters, as in UTF-16, is ignored, and so are invisible characters. The Base64
+and hexadecimal forms are searched too; Base64 also if other text was encoded together with the secret, such
+as the user name of a Basic header.
 
-Not recognised: a piece of the secret, the secret divided over several strings or by visible characters, and
-whatever else has to be computed from it, such as a hash.
+Not recognised: a part of the secret, the secret divided over several strings or by visible characters, and
+any value computed from it in another way, such as a hash.
 """
 
 from __future__ import annotations
@@ -28,17 +28,17 @@ if TYPE_CHECKING:
 MASK: Final = "***"
 
 LAYERS: Final = 5
-"""Encodings inside one another that are decoded; each layer of a hostile 4 MiB body costs time."""
+"""How many nested encodings are decoded; each layer of a hostile 4 MiB body costs time."""
 
 INVISIBLE: Final = "\0\u00ad\u200b\u200c\u200d\u2060\ufeff"
 
 ENCODED: Final = re.compile(f"[\\\\%&{INVISIBLE}]")
-"""The characters without which a text is its own decoded form."""
+"""The characters of encodings: a text without them needs no decoding."""
 
 ENCODED_BYTES: Final = re.compile(rb"[\\%&\0\x80-\xff]")
 
 LEAST_ENCODED: Final = 8
-"""Characters of a secret whose Base64 is looked for: that of a shorter one may occur by chance."""
+"""The shortest secret, in characters, whose Base64 is searched: a shorter one may occur by chance."""
 
 ESCAPE: Final = re.compile(
     r"\\(?:u([0-9a-f]{4})|u\{([0-9a-f]{1,5})\}|x([0-9a-f]{2})|([\\/\"']))", re.IGNORECASE
@@ -46,7 +46,7 @@ ESCAPE: Final = re.compile(
 
 
 class Scrubber:
-    """Replaces one secret in foreign data.
+    """The replacement of one secret in foreign data.
 
     Args:
         secret: printable ASCII, not empty.
@@ -112,11 +112,11 @@ def _visible(text: str) -> str:
 
 
 def _spellings(secret: str) -> list[str]:
-    """The secret, and what is in a text that holds its Base64 or its hexadecimal digits."""
+    """The secret, its hexadecimal form, and those parts of its Base64 forms that are always the same."""
     if len(secret) < LEAST_ENCODED:
         return [secret]
     spellings = [secret, secret.encode().hex()]
-    for before in range(3):  # bytes that were encoded in one group with the first of ours
+    for before in range(3):  # bytes of other text encoded in one group with the first of ours
         digits = b64encode(bytes(before) + secret.encode()).decode()
         ours = digits[-(-before * 8 // 6) : (before + len(secret)) * 8 // 6]
         spellings += [ours, ours.translate(_URL_SAFE)]

@@ -1,4 +1,4 @@
-"""The idempotency keys that a caller gave: what cannot be one, or was sent with another request before."""
+"""The idempotency keys given by callers: their form, and the request that was sent under each."""
 
 from __future__ import annotations
 
@@ -17,17 +17,17 @@ REMEMBERED_KEYS: Final = 10_000
 
 
 class SentKeys:
-    """The keys that a client's callers gave, with what was sent under each."""
+    """The keys given by a client's callers, each with a digest of its request."""
 
     def __init__(self) -> None:
         self._digests: OrderedDict[str, bytes] = OrderedDict()
 
     def check(self, request: Request, key: object) -> None:
-        """Refuse a key that cannot stand in a header, or that was sent with another request.
+        """Check a key before a POST, and remember its request.
 
         Raises:
-            ValidationError: it cannot.
-            IdempotencyConflictError: it was.
+            ValidationError: the key is not allowed in a header.
+            IdempotencyConflictError: the key was sent with another request before.
         """
         if not isinstance(key, str) or not re.fullmatch(r"[\x21-\x7e]{1,255}", key):
             raise ValidationError(

@@ -1,6 +1,7 @@
-"""The sources of a client's settings: what was given, else the environment.
+"""The sources of a client's settings: arguments, else the environment.
 
-What may hold a secret is returned as an error and raised by ``usable``, in a frame that does not hold it.
+An error about a setting that may contain a secret is returned, and raised by ``usable``, from a stack frame
+that does not contain the secret.
 """
 
 from __future__ import annotations
@@ -28,7 +29,7 @@ Default = TypeVar("Default")
 
 
 def read_api_key(given: str | None) -> ApiKey | ConfigurationError:
-    """The key that was given, else that of the environment."""
+    """The key given, else that of the environment; or an error."""
     text = given if given is not None else os.environ.get("SEEDANCE_API_KEY")
     if not text:
         return ConfigurationError(
@@ -39,19 +40,23 @@ def read_api_key(given: str | None) -> ApiKey | ConfigurationError:
 
 
 def read_sandbox_hosts() -> frozenset[str]:
-    """Hosts other than this machine at which http is allowed."""
+    """The hosts, other than this machine, for which http is allowed."""
     return from_environment(sandbox_hosts.VARIABLE, sandbox_hosts.parse_sandbox_hosts, frozenset())
 
 
 def usable(found: Setting | ConfigurationError) -> Setting:
-    """What was found, or its error raised: by a frame that holds neither a key nor a password."""
+    """Return a setting, or raise its error, from a stack frame that contains neither a key nor a password."""
     if isinstance(found, ConfigurationError):
         raise found
     return found
 
 
 def option(name: str, value: object, default: Option) -> Option:
-    """An option, unless it is something else, such as a number of seconds for ``timeouts``."""
+    """An option, or its default if it is None.
+
+    Raises:
+        ConfigurationError: it is of another type, such as a number of seconds for ``timeouts``.
+    """
     if value is None:
         return default
     kind = type(default)
@@ -62,14 +67,18 @@ def option(name: str, value: object, default: Option) -> Option:
 
 
 def read_limit(name: str, given: object) -> RateLimit | None:
-    """The limit that was given, else that of the environment's variable of this name."""
+    """The limit given, else that of the environment variable of this name; None if neither is set."""
     if given is None:
         return from_environment(f"SEEDANCE_{name.upper()}", RateLimit.parse, None)
     return option(name, given, RateLimit())
 
 
 def from_environment(name: str, parse: Callable[[str], Setting], default: Default) -> Setting | Default:
-    """A setting of the environment; ``default`` where it is not set."""
+    """A setting of the environment; ``default`` if it is not set.
+
+    Raises:
+        ConfigurationError: it cannot be parsed; the message names the variable.
+    """
     text = os.environ.get(name)
     try:
         return parse(text) if text else default

@@ -10,7 +10,7 @@ Value = TypeVar("Value")
 
 
 class Future(Generic[Value]):
-    """A value that comes later; set once, and waiting does not consume it."""
+    """A value that is set later and once; waiting does not consume it."""
 
     def __init__(self) -> None:
         self._event = anyio.Event()
@@ -19,12 +19,12 @@ class Future(Generic[Value]):
 
     @property
     def is_done(self) -> bool:
-        """True once ``set_result`` or ``set_error`` was called."""
+        """Whether ``set_result`` or ``set_error`` was called."""
         return self._event.is_set()
 
     @property
     def has_result(self) -> bool:
-        """True once there is a value."""
+        """Whether there is a value."""
         return self.is_done and self._error is None
 
     def set_result(self, value: Value) -> None:
@@ -34,38 +34,38 @@ class Future(Generic[Value]):
             self._event.set()
 
     def set_error(self, error: Exception) -> None:
-        """Have every waiter raise this. Does nothing if the future is done."""
+        """Raise this error in every waiter. Does nothing if the future is done."""
         if not self.is_done:
             self._error = error
             self._event.set()
 
     async def wait(self) -> Value:
-        """The value, as soon as there is one.
+        """Wait for the value, and return it.
 
         Raises:
-            Exception: what ``set_error`` was given.
+            Exception: the error given to ``set_error``.
         """
         await self._event.wait()
         return self.result()
 
     def result(self) -> Value:
-        """The value of a future that is done, or its error raised; for code that must not await."""
+        """Return the value of a future that is done, or raise its error; for code that must not await."""
         if self._error is not None:
             raise self._error
         return self._value
 
 
 class Signal:
-    """Wakes everybody who waits for a change.
+    """A signal that wakes all coroutines that wait for a change.
 
-    It keeps nothing: check the condition, and wait without another ``await`` in between.
+    It has no memory: check the condition, then wait, without another ``await`` in between.
     """
 
     def __init__(self) -> None:
         self._event: anyio.Event | None = None
 
     def set(self) -> None:
-        """Something has changed: wake all who wait."""
+        """Wake all waiting coroutines."""
         if self._event is not None:
             self._event.set()
             self._event = None

@@ -1,6 +1,6 @@
-"""Files of this user that outlive a process: where they are, and what those of one account are called.
+"""The state files of this user, which outlive a process: their directory, and their names for an account.
 
-A name has a digest of the account, so that nothing in the directory says whose key it belongs to.
+A name contains a digest of the account, so that the directory does not show to which key it belongs.
 """
 
 from __future__ import annotations
@@ -25,36 +25,36 @@ def state_directory() -> Path:
 
 
 def account_name(account: str, kind: str) -> str:
-    """What a kind of file of an account is called, without its suffix.
+    """The name of an account's file, without its suffix.
 
     Args:
-        account: its name, ``ApiKey.account``.
-        kind: such as ``record``; at most seven characters.
+        account: the account's name, see ``ApiKey.account``.
+        kind: the kind of file, such as ``record``; at most seven characters.
     """
     return f"{kind}-{account_digest(account, kind)}"
 
 
 def account_digest(account: str, kind: str) -> str:
-    """A hash of an account's name, another one for each kind; 32 hexadecimal digits.
+    """A hash of an account's name, different for each kind of file; 32 hexadecimal digits.
 
     Args:
-        account: its name, ``ApiKey.account``.
+        account: the account's name, see ``ApiKey.account``.
         kind: as in ``account_name``.
     """
     return blake2b(account.encode(), digest_size=16, person=f"seedance-{kind}".encode()).hexdigest()
 
 
 def account_file(account: str, kind: str, suffix: str, *, what: str) -> Path:
-    """A file of an account in the state directory.
+    """The path of an account's file in the state directory.
 
     Args:
-        account: its name, ``ApiKey.account``.
+        account: the account's name, see ``ApiKey.account``.
         kind: as in ``account_name``.
-        suffix: with its dot.
-        what: it is, for the message where there is no place for it.
+        suffix: the suffix with its dot.
+        what: a name of the file for the error message.
 
     Raises:
-        ConfigurationError: the user has no home directory, and no variable names a place.
+        ConfigurationError: the user has no home directory, and no variable names a directory.
     """
     try:
         return state_directory() / f"{account_name(account, kind)}{suffix}"

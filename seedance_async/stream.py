@@ -1,12 +1,12 @@
-"""Many requests through one client: a coroutine for each POST, results as they come.
+"""A stream of many requests through one client: one coroutine per POST, and the results as they come.
 
-A stream reads its source a bounded way ahead and starts a coroutine for every item, so that a million
-requests cost no more memory than a few thousand. The coroutine says what becomes of an item; the stream has
-what it waits for: a place among those in flight, its turn to be submitted, protection for its POST, and the
-end of its tasks.
+A stream reads a limited number of items ahead from its source and starts a coroutine for each, so that a
+million requests need no more memory than a few thousand. The coroutine defines what happens with an item; the
+stream provides what it waits for: a place among those in flight, its turn to be submitted, protection for its
+POST, and the end of its tasks.
 
-A stream that is stopped submits nothing more, and what is accepted is still collected. One that is left ends
-at once, but for the POSTs on the wire: their answers name what is paid, so these are waited for.
+A stream that is stopped submits nothing more, and still collects what is accepted. A stream that is left ends
+at once, except for the POSTs on the wire, whose answers name what is paid.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Final, Generic, TypeVar
 import anyio
 
 from seedance_async.foreign import as_reported
-from seedance_async.turns import Turns
+from seedance_async.post_turns import PostTurns
 
 if TYPE_CHECKING:
     from collections.abc import (
@@ -36,18 +36,18 @@ Item = TypeVar("Item")
 Result = TypeVar("Result")
 
 READ_AHEAD: Final = 2000
-"""Items between the source and their results: enough to see the longest kinds first, and bounded."""
+"""The most items read but not finished: enough to know the longest kinds early, with bounded memory."""
 
 BUFFERED: Final = 100
-"""Results that wait for the caller before the coroutines that bring more wait, too."""
+"""The most results that wait for the caller; coroutines with further results wait for space."""
 
 
-class Stream(Turns, Generic[Result]):
-    """One run of many items through a client. Made in an open client, started once.
+class Stream(PostTurns, Generic[Result]):
+    """One run of many items through an open client; it is started once.
 
     Args:
-        engine: of the client.
-        max_in_flight: most items submitted and not finished at once; None for no bound but ``READ_AHEAD``.
+        engine: the client's engine.
+        max_in_flight: most items submitted and not finished at a time; None: limited by ``READ_AHEAD`` only.
 
     Attributes:
         place: entered by a coroutine while its item is in flight.
@@ -58,7 +58,7 @@ class Stream(Turns, Generic[Result]):
             nullcontext() if max_in_flight is None else anyio.Semaphore(max_in_flight, fast_acquire=True)
         )
         super().__init__(engine)
-        # Fast: what the source has at once is known to the schedule at once.
+        # Fast, so that the schedule knows at once all items that the source has ready.
         self._ahead = anyio.Semaphore(READ_AHEAD, fast_acquire=True)
         self._may_grow = False
         self._coroutines: TaskGroup
@@ -69,22 +69,22 @@ class Stream(Turns, Generic[Result]):
         self._incoming, self._results = anyio.create_memory_object_stream[Result](BUFFERED)
 
     def start(self, feed: Callable[[], Awaitable[None]]) -> None:
-        """Start to run ``feed`` in the client's task group: it reads the source, and calls ``spawn``."""
+        """Start ``feed``, which reads the source and calls ``spawn``, in the client's task group."""
         self._may_grow = True
         self._engine.dispatcher.open_source()
         self._engine.start(self._serve, feed)
 
     async def spawn(self, work: Callable[[Item], Awaitable[None]], item: Item) -> None:
-        """Run ``work`` for an item, once there is room for another coroutine; for ``feed`` to call."""
+        """Wait for room for another coroutine, and start ``work`` for an item; called by ``feed``."""
         await self._ahead.acquire()
         self._coroutines.start_soon(self._run, work, item)
 
     async def results(self) -> AsyncGenerator[Result]:
-        """What the coroutines ``deliver``, as it comes.
+        """Yield what the coroutines ``deliver``, as it comes.
 
         Raises:
             SeedanceError: the client was closed, or has broken down.
-            Exception: what the source raised, after everything that is paid was yielded.
+            Exception: an exception of the source, after all paid results were yielded.
         """
         with self._results:
             async for result in self._results:
@@ -98,7 +98,7 @@ class Stream(Turns, Generic[Result]):
     # --- for the coroutines
 
     async def deliver(self, result: Result) -> bool:
-        """Hand a result to the caller, once there is room for it; False if the caller has left."""
+        """Wait for room, and pass a result to the caller; False if the caller has left."""
         try:
             await self._incoming.send(result)
         except (anyio.BrokenResourceError, anyio.ClosedResourceError):
@@ -108,23 +108,23 @@ class Stream(Turns, Generic[Result]):
     # --- ending
 
     def stop(self, error: SeedanceError, *, collect: bool = True) -> None:
-        """Submit nothing more. What is accepted is still collected, unless ``collect`` is false.
+        """Submit nothing more, because of ``error``. What is accepted is still collected.
 
-        Then tasks are not polled any more, and POSTs on the wire are waited for no longer than
-        ``on_wire.GRACE``.
+        If ``collect`` is false, tasks are not polled any more, and answers to POSTs on the wire are awaited
+        for at most ``on_wire.GRACE``.
         """
         super().stop(error, collect=collect)
         if not collect:
             self._coroutines.start_soon(self.last_answers)
 
     def no_more_to_come(self) -> None:
-        """All items are known: the schedule may count with what it has."""
+        """Note that all items are known, so that the schedule can plan with them."""
         if self._may_grow:
             self._may_grow = False
             self._engine.dispatcher.close_source()
 
     def leave(self) -> None:
-        """End without waiting: POSTs on the wire go on, and everything else ends."""
+        """End without waiting: POSTs on the wire continue, and everything else is cancelled."""
         self.left = True
         self._scope.cancel()
         self._results.close()
@@ -154,13 +154,13 @@ class Stream(Turns, Generic[Result]):
             self._finished.set()
 
     async def _feed(self, feed: Callable[[], Awaitable[None]]) -> None:
-        """Read the source, in a task of its own: whatever comes of it ends this task and no other.
+        """Read the source in a separate task, so that its exceptions end no other task.
 
-        Its failure is raised after what is paid was yielded.
+        Its exception is raised after all paid results were yielded.
         """
         try:
             await feed()
-        except BaseException as problem:  # no cancellation of ours is lost: the task ends here
+        except BaseException as problem:  # a cancellation of ours is not lost, as the task ends here
             self._problem = as_reported(first_problem(problem), code="the source of the run")
         finally:
             self.no_more_to_come()
@@ -168,7 +168,7 @@ class Stream(Turns, Generic[Result]):
     async def _run(self, work: Callable[[Item], Awaitable[None]], item: Item) -> None:
         try:
             await work(item)
-        except BaseException as problem:  # of one item: the others are brought to their end
+        except BaseException as problem:  # of one item: the others continue to their end
             if self._is_ending():
                 raise
             self._problem = self._problem or as_reported(first_problem(problem), code="a job of the run")
@@ -176,11 +176,11 @@ class Stream(Turns, Generic[Result]):
             self._ahead.release()
 
     def _is_ending(self) -> bool:
-        """Whether a cancellation of the run's coroutines is ours."""
+        """Whether the coroutines of the run are being cancelled by the stream or its engine."""
         own = self._scope.cancel_called or self._coroutines.cancel_scope.cancel_called
         return own or self._engine.is_ending
 
 
 def first_problem(problem: BaseException) -> BaseException:
-    """The first real problem of a group of groups."""
+    """The first exception in nested exception groups."""
     return first_problem(problem.exceptions[0]) if isinstance(problem, BaseExceptionGroup) else problem

@@ -9,16 +9,16 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
 LONGEST: Final = 100
-"""Characters of a word for which another is looked for; more takes long, and is no word."""
+"""The longest word, in characters, for which a suggestion is searched; longer ones would take long."""
 
 
 def suggestion(word: str, known: Iterable[str], *, sign: str = "") -> str:
-    """The end of a message about an unknown word; empty where no known one is close.
+    """The end of a message about an unknown word; empty if no known word is similar.
 
     Args:
-        word: as somebody wrote it.
-        known: what could have been meant.
-        sign: what stands before a word where it is written, such as ``$``.
+        word: the unknown word.
+        known: the known words.
+        sign: a prefix that is written before the word, such as ``$``.
     """
     if len(word) > LONGEST:
         return ""

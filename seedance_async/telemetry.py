@@ -1,13 +1,13 @@
-"""OpenTelemetry: the one module that knows it. Imported where ``opentelemetry-api`` is installed.
+"""The OpenTelemetry spans and metrics of a client. Imported only if ``opentelemetry-api`` is installed.
 
 Spans, by the tracer ``seedance_async``:
 
 * ``seedance.generate`` (internal): a request, from its submit to the end of its tasks; ``generate`` and
   ``as_completed``
 * ``seedance.submit`` (internal): a POST that a caller waits for, with its retries
-* ``seedance.wait`` (internal): the waiting for a task by its id
+* ``seedance.wait`` (internal): the wait for a task by its id
 * ``seedance.job`` (internal): a job of a batch, from its intent to its result
-* ``POST /video/seedance2``, ``GET /tasks/{id}`` (client): an attempt, child of the span that it is made for
+* ``POST /video/seedance2``, ``GET /tasks/{id}`` (client): an attempt, a child of the span to which it belongs
 
 Attempts follow the semantic conventions for HTTP clients 1.23 and later. The others have ``seedance.model``,
 ``seedance.task.ids``, ``seedance.credits.used``, ``seedance.idempotency_key`` and, in a batch,
@@ -36,13 +36,13 @@ if TYPE_CHECKING:
 
 NAME: Final = "seedance_async"
 REQUEST_SECONDS: Final = [0.005, 0.01, 0.025, 0.05, 0.075, 0.1, 0.25, 0.5, 0.75, 1, 2.5, 5, 7.5, 10]
-"""The buckets that the semantic conventions ask for."""
+"""The buckets that the semantic conventions require."""
 
 TASK_SECONDS: Final = [15, 30, 60, 90, 120, 150, 180, 240, 300, 450, 600, 1200]
 
 
 class Telemetry:
-    """Spans and metrics of one client. Without an SDK in the process, all of it does nothing."""
+    """The spans and metrics of one client; without an OpenTelemetry SDK they have no effect."""
 
     def __init__(self) -> None:
         self._tracer = trace.get_tracer(NAME)
@@ -71,18 +71,18 @@ class Telemetry:
 
     @contextmanager
     def work(self, name: str, attributes: Mapping[str, AttributeValue]) -> Iterator[Span]:
-        """A span of the caller's work, in which attempts become children."""
+        """Open a span for a caller's work; attempts in the block become its children."""
         with self._span(name, SpanKind.INTERNAL, attributes) as span:
             yield span
 
     @contextmanager
     def attempt(self, method: str, route: str, attributes: Mapping[str, AttributeValue]) -> Iterator[Span]:
-        """A span of one attempt."""
+        """Open a span for one attempt."""
         with self._span(f"{method} {route}", SpanKind.CLIENT, attributes) as span:
             yield span
 
     def attempt_ended(self, span: Span, event: AttemptEnded, server: Mapping[str, AttributeValue]) -> None:
-        """Say how an attempt has ended, in its span and in the metric."""
+        """Record the end of an attempt in its span and in the metric."""
         facts: dict[str, AttributeValue] = {}
         if event.status is not None:
             facts["http.response.status_code"] = event.status
@@ -94,8 +94,8 @@ class Telemetry:
         names = {"http.request.method": event.method, "url.template": event.route}
         self._requests.record(event.seconds, {**names, **server, **facts})
 
-    def told(self, event: ClientEvent) -> None:
-        """Count what an event tells of."""
+    def count(self, event: ClientEvent) -> None:
+        """Add an event to the metrics."""
         match event:
             case RetryPlanned():
                 self._retries.add(1, {"http.request.method": event.method, "error.type": event.error})
@@ -110,7 +110,7 @@ class Telemetry:
 
     @contextmanager
     def _span(self, name: str, kind: SpanKind, attributes: Mapping[str, AttributeValue]) -> Iterator[Span]:
-        """A span that is current in the block. Exceptions are named, not recorded: texts may be private."""
+        """Open a span for the block. Of an exception, only the class is recorded, as texts may be private."""
         with self._tracer.start_as_current_span(
             name, kind=kind, attributes=attributes, record_exception=False, set_status_on_exception=False
         ) as span:

@@ -1,4 +1,4 @@
-"""Lengths of time as text."""
+"""The text form of durations. Pure."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ def format_seconds(seconds: float) -> str:
 
 
 def format_range(low: float, high: float) -> str:
-    """An estimate in one unit and with no more digits than it deserves, such as ``1.7 to 8.1 min``."""
+    """A range of seconds in one unit, with few digits, such as ``1.7 to 8.1 min``."""
     unit, length = ("h", 3600) if high >= 5400 else ("min", 60) if high >= 90 else ("s", 1)
     first, last = (f"{value / length:.{0 if value >= 10 * length else 1}f}" for value in (low, high))
     return f"{first} {unit}" if first == last else f"{first} to {last} {unit}"

@@ -1,19 +1,20 @@
-"""The transport: the one place where requests leave for the API, within the budget and the retry policy.
+"""The transport: the only place from which requests are sent to the API, by the budget and the retry policy.
 
-What this file guarantees, each for a reason:
+It guarantees the following:
 
-* Every wire attempt spends one slot of the budget, retries included. aiohttp repeats a GET by itself when a
-  kept-alive connection turns out dead; that repeat is refused and becomes an attempt of ours.
-* The Authorization header is written at the last moment and only for the API's origin. Redirects are not
-  followed, but for one: the vendor's apex host answers 301 or 307 to its own ``www.`` host; then the same
-  call is sent there, whole, and the host is remembered.
-* Whether a byte can have left is noted where the session writes it, not guessed from an exception's class: a
-  bare ``TimeoutError`` may come from before or after the connect.
-* What a caller's session adds to an exchange can end this attempt and nothing else (``foreign``), and the
-  answer is read before its middlewares see it: whatever they make of it, it has arrived.
-* Exceptions of aiohttp hold the request's headers in their repr, so none of them becomes a cause or context.
-  Its frames hold them in their locals, so what passes through, a cancellation above all, leaves them behind.
-* An answer leaves this file without the key: body and headers are scrubbed here, before anything reads them.
+* Every attempt, including retries, uses one slot of the budget. aiohttp itself repeats a GET whose kept-alive
+  connection was lost; this repetition is refused and becomes an attempt of ours.
+* The Authorization header is written at the last moment, and only for the API's origin. Redirects are not
+  followed, with one exception: if the vendor's apex host answers 301 or 307 with its own ``www.`` host, the
+  complete call is sent there, and the host is remembered.
+* Whether a byte can have left is recorded where the session writes it, not derived from the class of an
+  exception: a bare ``TimeoutError`` may come from before or after the connect.
+* Foreign code in a caller's session can only end its own attempt (``foreign``). An answer is read before the
+  session's middlewares see it, so they cannot discard it.
+* Exceptions of aiohttp contain the request's headers in their repr, so none of them becomes a cause or
+  context. Stack frames of aiohttp contain them too, so the traceback of anything that passes through is
+  removed.
+* An answer leaves this module without the key: body and headers are scrubbed before anything reads them.
 """
 
 from __future__ import annotations
@@ -66,7 +67,7 @@ Answer = TypeVar("Answer")
 log: Log = Log(__name__)
 
 MAX_BODY_BYTES: Final = 4 * 1024 * 1024
-"""An answer of this API is under 2 kB; more than this is not an answer."""
+"""The largest body that is read; an answer of this API is under 2 kB."""
 
 READ_HEADERS: Final = ("date", "location", "retry-after", "x-request-id")
 """The headers of an answer that are read."""
@@ -75,20 +76,20 @@ REDIRECTS: Final = frozenset({301, 302, 303, 307, 308})
 
 
 class Slots(Protocol):
-    """Who hands out slots of the budget: the dispatcher."""
+    """The source of the budget's slots: the dispatcher."""
 
     async def slot(self) -> Slot:
         """Wait for a slot to send one request, ahead of scheduled work."""
         ...
 
     async def until_closed(self, wait: Awaitable[Answer]) -> Answer | None:
-        """What a wait gives; None where the client is closed meanwhile, which the next ``slot`` tells."""
+        """The result of ``wait``; None if the client is closed meanwhile, so that ``slot`` raises."""
         ...
 
 
 @define(kw_only=True)
 class Transport:
-    """Sends calls to one API origin under one key."""
+    """The sender of calls to one API origin with one key."""
 
     base_url: URL
     key: ApiKey
@@ -110,9 +111,10 @@ class Transport:
 
     def __attrs_post_init__(self) -> None:
         kinds = (aiohttp.ClientError, OSError, TimeoutError)
-        # aiohttp raises ValueError, too, for a name that cannot be one; and so does anybody's code.
+        # aiohttp also raises ValueError, for an impossible host name; but so may the code of a caller's
+        # session.
         self._network_problems = (*kinds, ValueError) if self.callers_session is None else kinds
-        # Not sock_connect, which does not count the time that a name takes to resolve.
+        # Not sock_connect, which does not include name resolution.
         self._timeout = ClientTimeout(total=self.timeouts.request, connect=self.timeouts.connect)
 
     async def send(
@@ -124,14 +126,14 @@ class Transport:
         history: retry.History | None = None,
         before_again: Callable[[Failure], Awaitable[None]] | None = None,
     ) -> Answer:
-        """Send a call until it is answered or the retry policy gives up.
+        """Send a call until it is answered or the retry policy gives up, and return the answer.
 
         Args:
-            call: the exchange; the very same bytes go out every time.
-            read: makes an answer or a failure of a reply.
-            slot: already taken; else one is waited for.
-            history: what is known of earlier attempts, such as those of a killed process.
-            before_again: awaited before each retry. The policy's clock stands still meanwhile.
+            call: the call; every attempt sends exactly the same bytes.
+            read: reads an answer or a failure from a reply.
+            slot: a slot that is already taken; None to wait for one.
+            history: earlier attempts, such as those of a process that was killed.
+            before_again: awaited before each retry; its time does not count for the policy.
 
         Raises:
             SeedanceError: as ``retry`` decides; for a POST it carries the idempotency key.
@@ -140,7 +142,7 @@ class Transport:
         in_doubt = history.uncertain
         try:
             slot = slot or await self.slots.slot()
-            began = anyio.current_time()  # not before: a queue of an hour is no failed attempt
+            began = anyio.current_time()  # after the wait for the slot, which is no failed attempt
             first_sent = clocks.wall_now() - history.age
             while True:
                 in_doubt = True
@@ -170,7 +172,7 @@ class Transport:
             raise
 
     async def _slot_again(self, call: Call, history: retry.History) -> Slot:
-        """A slot to send a call once more; a closed client is judged as any other failure is."""
+        """Wait for a slot to send a call again; a closed client is handled like any other failure."""
         try:
             return await self.slots.slot()
         except SeedanceError as closed:
@@ -192,7 +194,7 @@ class Transport:
                 await self.slots.until_closed(anyio.sleep(seconds))
 
     def _patience(self, failure: Failure, history: retry.History) -> RetryPolicy:
-        """The policy; less patient with a name that never led anywhere, for a call that cannot be paid."""
+        """The policy; with ``max_unresolved`` if the host was never reached and the call cannot be paid."""
         longest = self.policy.max_unresolved
         if longest is None or not failure.unresolved or self._answered or history.uncertain:
             return self.policy
@@ -201,20 +203,20 @@ class Transport:
     async def attempt(
         self, call: Call, read: Callable[[Reply], Answer | Failure], *, slot: Slot
     ) -> Answer | Failure:
-        """Put a call on the wire once. The slot is settled when the answer is in, or known not to come."""
+        """Put a call on the wire once, and return its answer or failure; the slot is settled in any case."""
         try:
             while (outcome := await self._attempt(call, read, slot)) is None:
                 slot = await self.slots.slot()
         except SeedanceError:
             raise
-        except Exception as problem:  # the session's: here waits nobody whose it would be
+        except Exception as problem:  # of the caller's session, which does not wait here
             return foreign_failure(problem, sent=True, final=True)
         return outcome
 
     async def _attempt(
         self, call: Call, read: Callable[[Reply], Answer | Failure], slot: Slot, *, resends: int = 0
     ) -> Answer | Failure | None:
-        """One attempt within a slot; None if the slot was too old, and nothing was sent."""
+        """Make one attempt with a slot; None if the slot was too old, so nothing was sent."""
         self._numbers += 1
         number = self._numbers
         self.usage.count(call.method)
@@ -247,7 +249,7 @@ class Transport:
             slot.settle(refused=refused, retry_after=wait, arrives_within=arrives_within)
 
     def _is_refused(self, call: Call, failure: Failure, slot: Slot) -> bool:
-        """Whether an attempt was refused for the number of requests, and not for that of its media."""
+        """Count a 429; returns whether it is about the number of all requests, not about reference media."""
         if not isinstance(failure.error, RateLimitedError):
             return False
         self.usage.refusals += 1
@@ -256,11 +258,11 @@ class Transport:
         )
 
     async def _exchange(self, call: Call, attempt: Attempt) -> Reply | Failure | None:
-        """One exchange; None if the attempt's slot was too old.
+        """Make one exchange; None if the attempt's slot was too old.
 
         Raises:
-            Exception: what code of the caller's session raised in a GET. A POST may be paid: once it can have
-                left it ends in a reply or a failure.
+            Exception: an exception of the caller's session in a GET. A POST may be paid, so once it can have
+                left, its exchange ends with a reply or a failure.
         """
         if self.session.closed or (
             self.callers_session is not None and self.callers_session.closed
@@ -303,7 +305,7 @@ class Transport:
             response = await handler(request)
             try:
                 attempt.reply = await self._reply(response)
-            except BaseException:  # those who close it have not seen it yet
+            except BaseException:  # the session has not seen it yet, so it would not close it
                 response.close()
                 raise
             return response
@@ -323,10 +325,10 @@ class Transport:
             max_headers=MAX_HEADERS,
             middlewares=(*middlewares_of(self.callers_session), write),
         ) as response:
-            return attempt.reply or await self._reply(response)  # a stand-in for the network wrote nothing
+            return attempt.reply or await self._reply(response)  # a middleware has answered itself
 
     async def _reply(self, response: ClientResponse) -> Reply:
-        """The whole answer, without the key."""
+        """The complete answer, without the key."""
         body = self.key.scrub_body(await _read_capped(response))
         fault_point("after_body")
         given = response.headers
@@ -339,7 +341,7 @@ class Transport:
         return self._redirected(reply) if reply.status in REDIRECTS else read(reply)
 
     def _redirected(self, reply: Reply) -> Failure:
-        """Obey only apex <-> www of the same host over https, once; name any other target."""
+        """Follow a redirect between apex and www of the same host over https, once; refuse any other."""
         target = with_or_without_www(self.base_url, reply.headers.get("location", ""))
         if target is None or self._moved:
             return redirect_failure(reply, asked=str(self.base_url.origin()))
@@ -347,7 +349,7 @@ class Transport:
         self.base_url, self._moved = target, True
         return Failure(
             error=UnexpectedReplyError(f"the API has moved to {target.host}", status=reply.status),
-            outcome=Outcome.NOT_SENT,  # a redirect did not process anything; the call is sent again whole
+            outcome=Outcome.NOT_SENT,  # a redirect has processed nothing; the complete call is sent again
         )
 
 
@@ -357,14 +359,14 @@ _TOO_LATE: Final = Failure(
 
 
 def _is_unanswered(outcome: object) -> bool:
-    """Whether a request left, and nothing shows that it has arrived."""
+    """Whether a request was sent and nothing shows that it has arrived."""
     if not isinstance(outcome, Failure) or outcome.outcome is not Outcome.UNKNOWN:
         return False
     return not isinstance(outcome.error, ApiError | UnexpectedReplyError)
 
 
 def _refuse_outlived(call: Call, failure: Failure, history: retry.History, slot: Slot) -> None:
-    """Check the key's age right before it is sent again: the machine may have slept since."""
+    """Check the key's age directly before a retry, as the machine may have been suspended."""
     error = retry.outlived(call, failure, history)
     if error is not None:
         slot.cancel()
@@ -372,15 +374,19 @@ def _refuse_outlived(call: Call, failure: Failure, history: retry.History, slot:
 
 
 def _hand_over_key(cancelled: BaseException, key: str) -> None:
-    """Add the key to a cancellation after a POST may have left: it collects what was paid."""
+    """Add the key to a cancellation after a POST may have left, so that it can be collected."""
     message = f"a POST may have been accepted under idempotency key {key}"
-    cancelled.idempotency_key = key  # type: ignore[attr-defined]  # a handle for whoever catches it
+    cancelled.idempotency_key = key  # type: ignore[attr-defined]  # an attribute for the code that catches it
     cancelled.add_note(message)
     log.warning("cancelled: %s", message)
 
 
 async def _read_capped(response: ClientResponse) -> bytes:
-    """Read the body, decompressed, up to the cap; a longer one is foreign."""
+    """Read the decompressed body, up to ``MAX_BODY_BYTES``.
+
+    Raises:
+        ClientPayloadError: of aiohttp: the body is longer.
+    """
     length = response.content_length
     if length is not None and length <= MAX_BODY_BYTES and "Content-Encoding" not in response.headers:
         return await response.read()
@@ -394,5 +400,5 @@ async def _read_capped(response: ClientResponse) -> bytes:
 
 
 def _has_media(call: Call) -> bool:
-    """Whether a call brings pictures or clips for the server to fetch."""
+    """Whether a call refers to pictures or clips that the server has to fetch."""
     return call.body is not None and posts.has_media(call.body)

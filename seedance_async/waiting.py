@@ -15,23 +15,23 @@ if TYPE_CHECKING:
 
 
 class Wait(Protocol):
-    """Waits for one task; ``SeedanceClient.wait``."""
+    """The type of ``SeedanceClient.wait``, as it is used here."""
 
     async def __call__(self, task: str, *, timeout: float | None = None) -> Task:
-        """The final task."""
+        """Wait for one task, and return it when it is final."""
         ...
 
 
 async def wait_for_all(wait: Wait, task_ids: Sequence[str], *, until: float | None) -> list[Task]:
-    """Every task, in the order of the ids; the first error ends the waiting.
+    """Wait for all tasks, and return them in the order of the ids; the first error ends the wait.
 
     Args:
-        wait: waits for one of them.
-        task_ids: of tasks that run at the server.
-        until: the instant of the loop's clock at which the waiting ends; None for as long as ``wait`` waits.
+        wait: waits for one task.
+        task_ids: the ids of the tasks.
+        until: the instant on the loop's clock at which the wait ends; None for as long as ``wait`` waits.
 
     Raises:
-        SeedanceError: what ``wait`` has raised first.
+        SeedanceError: the first error raised by ``wait``.
     """
     tasks: dict[str, Task] = {}
     errors: list[SeedanceError] = []

@@ -1,8 +1,8 @@
-"""JSON encoding of requests and decoding of answers: strict for what is sent, tolerant of what is received.
+"""The JSON encoding of requests and decoding of answers: strict for requests, tolerant for answers.
 
 *Encoding.* ``encode`` is the only serialisation. Its bytes are stored and sent again on a retry, so they
 depend on the request alone: UTF-8, no white space, fields in the order of the class, ``duration`` as the
-text that the API requires. Defaults are written, so that the body says everything that is paid for even if
+text that the API requires. Defaults are written, so that the body completely states what is paid for, even if
 the vendor changes a default. None and empty values are left out: the vendor's tables have no null.
 
 *Decoding.* ``loads`` decodes untrusted bytes and raises ``ValueError`` only. ``loads_answer`` also replaces
@@ -43,13 +43,13 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
 MAX_BODY_BYTES: Final = 4 * 2**20
-"""Largest JSON body that is decoded; the documented answers have some 400 bytes."""
+"""The largest JSON body that is decoded; the documented answers have about 400 bytes."""
 
 MAX_DEPTH: Final = 64
 MAX_DIGITS: Final = 64
-MAX_CREDITS: Final = 10**9  # of one answer; the sum of nine million such is still exact in a float
+MAX_CREDITS: Final = 10**9  # in one answer; the sum of nine million such amounts is still exact in a float
 MAX_ID: Final = 65_536  # characters of a task id
-MAX_TASKS: Final = 100  # of one answer; a POST starts four at most
+MAX_TASKS: Final = 100  # in one answer; a POST starts at most four
 
 REPLACEMENT: Final = "\ufffd"
 """The character that replaces a lone surrogate."""
@@ -64,13 +64,13 @@ def encode(request: Request) -> bytes:
 
 
 def fields(request: Request) -> dict[str, object]:
-    """The fields of the body for ``request``, defaults included."""
+    """The fields of the body for ``request``, including defaults."""
     unstructured = _CONVERTER.unstructure(request)
     return {name: value for name, value in unstructured.items() if value not in (None, [])}
 
 
 def build(model: str, fields: Mapping[str, object]) -> Request:
-    """The request for ``model`` with ``fields``, which have the API's names; None counts as left out.
+    """The request for ``model`` with ``fields`` by the API's names; None counts as left out.
 
     Raises:
         ValidationError: with every problem, unknown fields included, field by field.
@@ -106,7 +106,7 @@ def loads(body: bytes) -> object:
 
 
 def loads_answer(body: bytes) -> object:
-    r"""As ``loads``, for answers of the API: every text, keys included, can be stored and printed.
+    r"""Like ``loads``, for answers of the API: every text, including keys, can be stored and printed.
 
     A server that truncates a text inside an emoji sends a lone ``\ud83d``, which is valid JSON and cannot be
     encoded in UTF-8. The answer may be about a paid job, so it is not refused for that.
@@ -175,7 +175,7 @@ def _finite_float(digits: str) -> float:
 
 
 def _refuse_depth(value: object) -> None:
-    """Refuse nesting deeper than ``MAX_DEPTH``: encoding it again recurses."""
+    """Refuse nesting deeper than ``MAX_DEPTH``, as encoding such a value again would recurse too deeply."""
     level = [value]
     for _ in range(MAX_DEPTH):
         if not level:
@@ -203,7 +203,7 @@ def _answer(data: object) -> dict[str, object]:
 def _usable_id(value: object) -> bool:
     """Whether ``value`` can be put into a path and stored: printable text of 1 to ``MAX_ID`` characters.
 
-    With a character replaced, or blanks around it, it would be the id of another task.
+    With a replaced character, or blanks around it, it could be the id of another task.
     """
     if not isinstance(value, str) or not 0 < len(value) <= MAX_ID or value != value.strip():
         return False
@@ -211,7 +211,7 @@ def _usable_id(value: object) -> bool:
 
 
 def _task_ids(answer: Mapping[str, object]) -> tuple[object, ...]:
-    """All usable ids of ``batch_task_ids``, else the one id; the documents only name that field."""
+    """All usable ids of ``batch_task_ids``, else the one id; the documentation only names that field."""
     listed = answer.get("batch_task_ids")
     if isinstance(listed, list) and len(listed) > MAX_TASKS:
         raise ValueError(f"expected at most {MAX_TASKS} task ids @ $.batch_task_ids; got {len(listed)}")
@@ -220,7 +220,7 @@ def _task_ids(answer: Mapping[str, object]) -> tuple[object, ...]:
 
 
 def _is_consistent(answer: Mapping[str, object]) -> bool:
-    """Whether the ids and counts of a batch can all be read, as far as there are any; see ``Submission``."""
+    """Whether all ids and counts of a batch that are given can be read; see ``Submission``."""
     listed = answer.get("batch_task_ids") or []
     ids = [entry for entry in listed if entry is not None] if isinstance(listed, list) else [None]
     counts = [answer[name] for name in ("batch_success", "batch_failed") if answer.get(name) is not None]
@@ -253,7 +253,7 @@ def _text(value: object, _: object) -> str:
 
 
 def _reason(value: object, _: object) -> str | None:
-    """A task's ``error`` as text. The documents show only null; an error envelope is read as well."""
+    """A task's ``error`` as text. The documentation shows only null; an error envelope is accepted too."""
     if isinstance(value, dict) and isinstance(value.get("message"), str):
         code = value.get("code")
         text = f"{code}: {value['message']}" if isinstance(code, str) else value["message"]
@@ -262,7 +262,7 @@ def _reason(value: object, _: object) -> str | None:
 
 
 def _amount(value: object, _: object) -> float | None:
-    """Credits from 0 to ``MAX_CREDITS``, else None; fractions occur (2.2 per second were seen)."""
+    """Credits from 0 to ``MAX_CREDITS``, else None; fractions occur (2.2 per second were observed)."""
     if isinstance(value, int | float) and not isinstance(value, bool) and 0 <= value <= MAX_CREDITS:
         return value
     return None
@@ -273,7 +273,7 @@ def _whole(value: object, _: object) -> int | None:
 
 
 def _count(value: object, _: object) -> int | None:
-    """A count; the documents do not state the field's type, so the entries of a list are counted."""
+    """A count; the documentation does not state the field's type, so the entries of a list are counted."""
     return len(value) if isinstance(value, list) else _whole(value, _)
 
 

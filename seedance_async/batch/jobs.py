@@ -49,6 +49,9 @@ class Job(Convertible):
 
     Raises:
         ValidationError: with every problem.
+
+    Example:
+        >>> Job(Seedance2Video(prompt="A paper boat crosses a pond"), name="boats/first", repeat=3)
     """
 
     request: Request

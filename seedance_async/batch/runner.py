@@ -38,6 +38,7 @@ from seedance_async.batch.states import State
 from seedance_async.batch.summary import Summary
 from seedance_async.batch.survey import DURATIONS
 from seedance_async.client import SeedanceClient
+from seedance_async.credit_format import credit_count
 from seedance_async.errors import (
     ClientStateError,
     JournalError,
@@ -59,50 +60,58 @@ Ready: TypeAlias = tuple[AsyncIterator[list[JobEntry]], AsyncIterator[JobResult]
 
 
 class BatchRunner:
-    """One batch directory, opened.
+    """The runner of one batch, whose journal, results and files are in one directory.
+
+    Use it with ``async with``. A batch that was interrupted is resumed by running it again.
 
     Args:
-        client: an open client; the batch shares the client's request budget.
-        directory: the directory of the journal, results and files; created if missing.
-        max_credits: most credits that the batch may cost over all its runs, minus refunds; None for no cap.
-        max_in_flight: most jobs submitted and not finished at once; None for as many as the budget allows.
-        output_name: template of file paths below the directory; see ``names.Template``.
-        replay_window: seconds for which a job without an answer is sent again under its key.
-        resubmit_uncertain: also send again jobs without an answer that are older, or during which runs have
-            died; under a new key if the server only reports that it knows the old one. They may be paid
-            twice.
-        retry_failed: send jobs that failed or were refused in earlier runs again, under new keys; once, like
-            ``reroll``. Their earlier and new costs are both counted.
-        reroll_refunded: how often, over all runs, a job that failed and was fully refunded is sent again,
-            under a new key and the cap. Refused jobs and those without a refund are not sent again.
-        embed: write each job's prompt into its files' metadata; False keeps the server's bytes unchanged.
-        share_posts: let up to four equal ``GptImage2`` jobs, such as takes of one job, share one POST. Each
-            is still a separate job, but all of them end when the last one does. Posts are not shared if
-            ``max_in_flight`` is set.
-        until: send only jobs of a manifest whose names match this pattern (``still-*``), and their sources. A
-            later run without it sends the others.
-        reroll: names, or patterns of names, of jobs of a manifest that are made again, or ``rejected``.
-            Earlier results are kept as ``NAME-take-1``, …. A job that is not finished, or whose last re-roll
-            no run has finished, gets no further take, so a run that was killed can be repeated unchanged. The
-            order is completed when the batch is closed: another run before that begins no further take.
-        takes: number of new takes of each, 1 to 10,000.
-        adopt: let a new job of a manifest adopt the result of a removed job with the same request; False pays
-            for a new one.
-        ignore: codes of rules, such as ``["P02"]``, that are not applied to a manifest's prompts; see
-            ``lint_prompt``. Prompts with errors by the other rules are refused.
-        canary: send the first job of each kind alone, and the others after it is saved and measured. If it
-            differs from the request, or costs more than expected, the run stops: ``summary.stopped`` is a
-            ``CanaryError``. The next run does not pay for another canary.
-        accept_delivery: only warn of such differences, and go on.
-        finish: make the kept takes again (see ``seedance review``) with these fields changed and with their
-            seeds, each as a job ``NAME-final``. No other jobs of the manifest are sent, and ``until`` chooses
+        client: an open client; the batch shares the client's budget with its other calls.
+        directory: the directory of the journal, the results and the files; created if missing.
+        max_credits: most credits the batch may cost over all its runs, minus refunds; None for no cap.
+        max_in_flight: most jobs submitted and not finished at a time; None for as many as the budget allows.
+        output_name: the template of the files' paths below the directory; see ``names.Template``.
+        replay_window: seconds for which a job whose answer was lost is sent again under its key.
+        resubmit_uncertain: also send jobs again whose key is older than that, or during whose POST several
+            runs have crashed; under a new key if the server only answers that it knows the old one. They may
+            be paid twice.
+        retry_failed: send jobs again that failed or were refused in earlier runs, once and under new keys, as
+            ``reroll`` does. What they have cost before remains in the totals.
+        reroll_refunded: how often, over all runs, a job that failed and was fully refunded is made again,
+            under new keys and the cap. A job that was refused or not fully refunded is never made again.
+        embed: write each job's prompt to the metadata of its files; False keeps the files as the server
+            sent them.
+        share_posts: send up to four equal ``GptImage2`` jobs, such as the takes of one, in one POST. Each
+            remains a separate job, but ends with the last of them. Not with ``max_in_flight``.
+        until: send only jobs of a manifest whose names match this pattern (``still-*``), and the jobs whose
+            output they use. A later run without it sends the others.
+        reroll: names of jobs of a manifest to make again, or patterns of names, or ``rejected``. The present
+            result of each is kept as ``NAME-take-1``, …. A job that is not finished, or whose new take was
+            begun by a run that did not end, gets no further take, so a run that was killed can be repeated
+            with the same arguments. Within one ``async with``, another run begins no further take.
+        takes: how many new takes of each, 1 to 10,000.
+        adopt: a new job of a manifest takes over the result of an equal one that was removed from it; False
+            pays for a new one.
+        ignore: codes of prompt rules that a manifest's prompts may break, such as ``["P02"]``; see
+            ``lint_prompt``. A prompt that certainly breaks another rule makes the manifest invalid.
+        canary: send the first job of each kind alone, and the others once it is saved and measured. If it is
+            not what was asked for, or costs more than expected, the run stops: ``summary.stopped`` is a
+            ``CanaryError``. The next run does not pay for it again.
+        accept_delivery: continue in spite of such differences, with a warning.
+        finish: make the kept takes (see ``seedance review``) again with these fields changed and the same
+            seed, each as a job ``NAME-final``. No other job of the manifest is sent, and ``until`` selects
             among the names of the takes. See ``batch.finish``.
-        project: the project to which the costs belong in the account record; None for the client's project,
-            or else the directory's name.
+        project: the project to which the account record assigns the costs; else the client's project, else
+            the name of the directory.
 
     Raises:
-        ConfigurationError: an option is invalid.
+        ConfigurationError: an option is not valid.
         JournalError: on entering: another process uses the directory, or the journal cannot be used.
+
+    Example:
+        >>> jobs = [Job(Seedance2Video(prompt="A paper boat crosses a pond"), name="boat", repeat=2)]
+        >>> async with BatchRunner(client, "out", max_credits=100) as batch:
+        ...     async for result in batch.run(jobs):
+        ...         print(result.name, result.state, result.error or result.files)
     """
 
     def __init__(
@@ -182,6 +191,11 @@ class BatchRunner:
         self._run: Run | None = None
         self._journal: Journal | None = None
         self._last: Summary | None = None
+
+    def __repr__(self) -> str:
+        state = "not open" if self._journal is None else "running" if self._run else "open"
+        cap = "no cap" if self._max_credits is None else f"at most {credit_count(self._max_credits)}"
+        return f"<BatchRunner {str(self._directory)!r}, {state}, {cap}>"
 
     async def __aenter__(self) -> Self:
         """Open the journal, and add its durations to the client's forecast."""

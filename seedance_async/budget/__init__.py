@@ -1,1 +1,1 @@
-"""The budget: the account's allowance of requests, thirty in any sixty seconds, and never one more."""
+"""The budget: the account's allowance of requests, by default 30 in any 60 s, which is never exceeded."""

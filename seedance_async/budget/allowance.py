@@ -1,6 +1,6 @@
-"""The allowance: what the budget says about the coming minute, as a value the schedule can decide upon.
+"""The allowance: how many requests may leave now and later, as a value on which the schedule decides.
 
-Pure: instants are float seconds on the loop clock, and come in as arguments.
+Pure: instants are float seconds on the clock of the event loop, passed as arguments.
 """
 
 from __future__ import annotations
@@ -16,9 +16,9 @@ class Allowance:
 
     Attributes:
         free: requests that may leave at once, at least 0.
-        returns: ascending instants, all in the future, at which further slots are known to come back. Slots
-            that hang on an answer still on its way are in neither; they are a few, for a moment, and count
-            as free wherever the future is reckoned.
+        returns: ascending instants, all in the future, at which further slots are known to become free.
+            Slots of requests that are still unanswered are in neither field. They are few, become free soon,
+            and count as free where this class calculates the future.
         requests: requests the account may send in one period.
         period: length of the window in seconds.
     """
@@ -35,7 +35,7 @@ class Allowance:
 
     @property
     def unspent(self) -> int:
-        """Requests of the period that are not spent; of these, ``free`` may leave at once."""
+        """Requests of the period that are not used up; of these, ``free`` may leave at once."""
         return self.requests - len(self.returns)
 
     def instant(self, index: int, *, now: float) -> float:
@@ -45,15 +45,15 @@ class Allowance:
         return (self.returns[late] if late >= 0 else now) + periods * self.period
 
     def until(self, instant: float, *, now: float) -> int:
-        """How many requests can leave between ``now`` and an instant not before it, both included."""
+        """How many requests can leave from ``now`` to ``instant``, both included and in this order."""
         periods, rest = divmod(instant - now, self.period)
         return int(periods) * self.requests + self.unspent + bisect_right(self.returns, now + rest)
 
 
 def most_unanswered(requests: int) -> int:
-    """How many requests may be on the wire at a time, where ``requests`` are allowed in a period.
+    """How many requests may be on the wire at the same time, if ``requests`` are allowed in a period.
 
-    Ten refusals at once would be many, and six a round trip are fast enough for the vendor's limit; where the
-    limit is higher, a fifth of a period's requests.
+    Six: few enough that not many are refused together, and fast enough for the vendor's limit. With a higher
+    limit, a fifth of the requests of a period.
     """
     return max(6, requests // 5)

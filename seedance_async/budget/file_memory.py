@@ -1,29 +1,31 @@
 """The memory of a budget in a small file per account, shared by all processes that use it on this machine.
 
-Every process writes its stamps there before it sends, under a lock, so that they share the account's slots;
-and what one was refused for, all have learned. The file is named after a hash of the account's name.
+Every process writes its claims to the file before it sends, under a lock. So the processes share the slots of
+the account, and a refusal of one process slows all of them down. The file is named after a hash of the
+account's name.
 
-It is written over in place, by one call and under its own lock: a new file in its place would cost
-milliseconds on file systems that flush what is renamed, and this happens before every request. Nothing is
-synced to disk, for after a power cut a minute has passed anyway. The room it will need is taken with the
-first write, so that a disk that fills up later does not cut it.
+The file is overwritten in place, by one call and under its own lock. Replacing it by a new file would cost
+milliseconds on file systems that flush a renamed file, and this happens before every request. Nothing is
+synced to disk: after a power cut, more than a minute passes anyway. The first write already reserves the
+space that the file will need, so that a disk that becomes full later does not truncate it.
 
-What is not known is taken to be the worst that can be, for as long as that can last, and logged once:
+Where something is unknown, the worst case is assumed for as long as it can last, and logged once:
 
-- a file that cannot be read, or is gone although we wrote it, may have held a full window: nothing is sent
-  for one period;
-- a file that we are the first to write may have been deleted while others wait for their slots: they look
-  twice a second, and write theirs again; so we wait for a second;
-- a value that cannot be is replaced by the largest that can;
-- a lock that somebody keeps is waited for. After two periods all that its file can say is over, and the file
-  is replaced; whoever kept the lock finds its own slot too old to be used;
-- where no file can be written, the other processes cannot be seen: this one uses `FALLBACK_SHARE` of the
+- A file that cannot be read, or that is gone although this process wrote it, may have held a full window:
+  nothing is sent for one period.
+- A file that this process is the first to write may have been deleted while others wait for their slots.
+  They open it twice a second and write their claims again, so this process waits for one second.
+- An impossible value is replaced by the largest possible one.
+- If another process keeps the lock, this one waits. After two periods everything in the file has expired, and
+  the file is replaced; the process that kept the lock finds that its own slot is too old to be used.
+- If the file cannot be written, the other processes cannot be seen: this one uses `FALLBACK_SHARE` of the
   window.
 
-Instants are stored as seconds from the moment of writing. How long ago that was follows from the time since
-boot where the system names its boots (Linux): it runs through a suspend and knows no steps. Elsewhere the
-wall clock shows; if it was set back, no time has passed, which is the careful side. All clocks are read while
-the lock is held, in the order that makes slots return later rather than earlier.
+Instants are stored as seconds from the moment of writing. How long ago that was is calculated from the time
+since boot where the system identifies its boots (Linux): that clock also runs while the machine is suspended,
+and is never set. Elsewhere the wall clock is used; if it was set back, no time counts as passed, which is
+the safe side. All clocks are read while the lock is held, in the order by which slots become free later
+rather than earlier.
 """
 
 from __future__ import annotations
@@ -52,7 +54,7 @@ from seedance_async.budget.memory import (
     bounded,
 )
 from seedance_async.budget.pace import Pace, stricter
-from seedance_async.budget.turns import WAIT_LASTS, Wait, Waiting
+from seedance_async.budget.priority import WAIT_LASTS, Wait, Waiting
 from seedance_async.clocks import boot_time
 from seedance_async.logs import Log
 from seedance_async.models import RateLimit
@@ -67,23 +69,25 @@ if TYPE_CHECKING:
 
 _log: Log = Log(__name__)
 _converter = Converter()
-_warned: set[tuple[str, Path | None]] = set()  # what was warned of in this process, and about which file
+_warned: set[tuple[str, Path | None]] = (
+    set()
+)  # warnings already logged by this process: message and directory
 
-_IMPOSSIBLE: Final = "the request budget's file says what cannot be; the most careful reading of it is used"
+_IMPOSSIBLE: Final = "the request budget's file holds impossible values; the safest possible ones are used"
 
 FALLBACK_SHARE: Final = 1 / 3  # of the window, for a process that cannot see the others
-MOST_BYTES: Final = 1 << 24  # of the file; ours has some 40 a request
-LOCK_WARNING: Final = 1.0  # s for which a lock is kept until it is worth a word
+MOST_BYTES: Final = 1 << 24  # of the file; normally it has about 40 bytes per request
+LOCK_WARNING: Final = 1.0  # s; a lock that another process keeps for longer is logged
 
 
 @frozen(kw_only=True)
 class ClockReading:
-    """The present, on clocks that outlive a process.
+    """The current time on clocks that outlive a process.
 
     Attributes:
-        boot: the machine's name for the time since it was started; empty where there is none.
-        uptime: seconds of it, suspended ones included.
-        wall: seconds of the Unix epoch.
+        boot: the system's identifier of the current boot; empty where there is none.
+        uptime: seconds since boot, including the time the machine was suspended.
+        wall: seconds since the Unix epoch.
     """
 
     boot: str
@@ -97,7 +101,7 @@ class ClockReading:
         return max(0.0, self.wall - earlier.wall)
 
     def precedes(self, other: ClockReading) -> bool:
-        """Whether ``other`` is of the same boot and later than now, which cannot be."""
+        """Whether ``other`` belongs to the same boot and is later, which is impossible for a past time."""
         return bool(self.boot) and self.boot == other.boot and self.uptime < other.uptime
 
 
@@ -105,7 +109,7 @@ class MachineClock:
     """The clocks of this machine."""
 
     def read(self) -> ClockReading:
-        """What they show."""
+        """Read all of them."""
         return ClockReading(boot=_boot_id(), uptime=boot_time(), wall=time.time())
 
 
@@ -115,11 +119,12 @@ class Page:
 
     Attributes:
         version: of this layout.
-        written: when.
-        slots: by budget, in how many seconds from then its slots come back.
-        pace: what was learned, instants in seconds from then.
-        period: the longest window of those who wrote; none of their slots returns after two of it.
-        waits: by budget, the number of what it waits with, and in how many seconds that is not true any more.
+        written: when the page was written.
+        slots: by budget, the seconds from ``written`` until each of its slots becomes free.
+        pace: the pace learned from refusals; its instants are seconds from ``written``.
+        period: the longest window, in seconds, of the budgets that wrote; every slot is free after two
+            periods.
+        waits: by budget, the number of its `Wait`, and the seconds from ``written`` until it expires.
         in_a_row: see ``BudgetState``.
     """
 
@@ -133,7 +138,7 @@ class Page:
 
 
 class FileMemory(LocalMemory):
-    """Remembers an account in a file."""
+    """The memory of one account in a file."""
 
     check_every: float | None = CHECK_EVERY
 
@@ -145,13 +150,13 @@ class FileMemory(LocalMemory):
         directory: Path | None = None,
         clock: MachineClock | None = None,
     ) -> None:
-        """Make the memory; disk and environment are left alone until its first use.
+        """Make the memory; disk and environment are not read before its first use.
 
         Args:
-            account: its name, see ``ApiKey.account``.
-            limit: the account's limit, which bounds what the file can truly say.
-            directory: where the file goes; by default `state_directory`.
-            clock: in the place of the machine's.
+            account: the account's name, see ``ApiKey.account``.
+            limit: the account's limit; it bounds the values that are possible in the file.
+            directory: the directory of the file; by default `state_directory`.
+            clock: replaces the machine's clocks.
         """
         self._name = f"{account_name(account, 'budget')}.json"
         self._directory = directory
@@ -160,19 +165,22 @@ class FileMemory(LocalMemory):
         self._clock = clock or MachineClock()
         self._me = secrets.token_hex(8)
         self._theirs: dict[str, list[float]] = {}
-        self._waits: dict[str, tuple[int, float]] = {}  # of others, and until when
+        self._waits: dict[str, tuple[int, float]] = {}  # of others, and when each expires
         self._state = BudgetState()
-        self._inode: int | None = None  # of the file we wrote last
-        self._saved: tuple[float, ...] = ()  # claims we wrote there
-        self._blocked: tuple[int, float] | None = None  # the file that somebody keeps locked, and since when
+        self._inode: int | None = None  # of the file this process wrote last
+        self._saved: tuple[float, ...] = ()  # the claims this process wrote to it
+        self._blocked: tuple[int, float] | None = (
+            None  # inode of a file that another process keeps locked, and since when
+        )
         self._unsaved_pace = False
         self._gave_up = False
 
     @contextmanager
     def open(self, clock: Callable[[], float]) -> Iterator[BudgetState]:
-        """The state as the last process left it, nobody else's until the block ends.
+        """The state as the last process left it; no other process can change it until the block ends.
 
-        Where the lock cannot be had now, the block sees what was known last, and later blocks make up for it.
+        If the lock is not available now, the block gets the last known state, and what it changes is written
+        by a later block.
         """
         file = self._file(clock)
         self._state.certain = file is not None or self._gave_up
@@ -206,7 +214,7 @@ class FileMemory(LocalMemory):
         return file
 
     def _kept_too_long(self, now: float) -> bool:
-        """Whether the file's lock has been kept so long that all it can say is over."""
+        """Whether the file has been locked for so long that everything in it has expired."""
         inode = inode_of(self._path)
         if inode is None:
             return False
@@ -214,7 +222,9 @@ class FileMemory(LocalMemory):
             self._blocked = inode, now
         kept = now - self._blocked[1]
         if kept > LOCK_WARNING:
-            self._tell("somebody keeps the request budget's file locked; waiting for up to two periods")
+            self._warn_once(
+                "another process keeps the request budget's file locked; waiting for up to two periods"
+            )
         return kept > 2 * self._period
 
     @property
@@ -232,7 +242,7 @@ class FileMemory(LocalMemory):
             if self._unsaved_pace:
                 self._state.pace = stricter(self._state.pace, known)
         elif not is_empty or self._inode is not None:
-            self._tell("the request budget's file was lost or damaged; nothing is sent for one period")
+            self._warn_once("the request budget's file was lost or damaged; nothing is sent for one period")
             self._close_for(self._period)
         else:
             self._close_for(min(SETTLING, self._period))
@@ -253,19 +263,21 @@ class FileMemory(LocalMemory):
         self._state.pace = evolve(pace, closed_until=max(pace.closed_until, self._state.now + seconds))
 
     def _is_missing(self, page: Page) -> bool:
-        """Whether somebody wrote without having read what we wrote."""
+        """Whether another process wrote the page without having read our claims."""
         return self._me not in page.slots and any(slot > self._state.now for slot in self._saved)
 
     def _read(self, page: Page, present: ClockReading, *, replaced: bool) -> None:
-        """Take over what a page says; of one that replaced ours, in addition to what is known."""
+        """Take over the content of a page; if it replaced ours, in addition to what is known."""
         written_at = self._state.now - present.since(page.written)
         if 0 < page.period <= LONGEST_PERIOD:
             self._period = max(self._limit.period, page.period)
         if self._period > self._limit.period:
-            self._tell(f"another process counts its requests by {self._period:g} s: it is waited for")
+            self._warn_once(
+                f"another process counts its requests by {self._period:g} s: this one waits for it"
+            )
         latest = 2 * self._period
         if present.precedes(page.written) or any(bounded(s, latest) != s for s in page.slots.values()):
-            self._tell(_IMPOSSIBLE)
+            self._warn_once(_IMPOSSIBLE)
         theirs = {
             budget: [written_at + slot for slot in bounded(slots, latest)]
             for budget, slots in page.slots.items()
@@ -281,14 +293,14 @@ class FileMemory(LocalMemory):
         pace = page.pace.moved(written_at)
         self._state.pace = pace.bounded(self._state.now + SLACK, self._limit)
         if self._state.pace != pace:
-            self._tell(_IMPOSSIBLE)
+            self._warn_once(_IMPOSSIBLE)
 
     def _save(self, file: FileIO, clock: Callable[[], float], *, size: int) -> None:
         now = clock()
         content = json.dumps(_converter.unstructure(self._page(now, self._clock.read()))).encode()
         try:
             file.seek(0)
-            # At once, and never shorter: nothing older is left behind it.
+            # One write, never shorter than the old content, so that nothing of that is left behind it.
             content = content.ljust(max(size, _room(self._limit)))
             if file.write(content) != len(content):
                 raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
@@ -314,22 +326,22 @@ class FileMemory(LocalMemory):
     def _give_up(self, error: Exception) -> None:
         self._gave_up = True
         self._state.share = FALLBACK_SHARE
-        self._tell(
+        self._warn_once(
             f"the request budget cannot be shared with other processes ({error}); "
             f"this one uses {FALLBACK_SHARE:.0%} of the limit"
         )
 
-    def _tell(self, message: str) -> None:
+    def _warn_once(self, message: str) -> None:
         if (message, self._directory) not in _warned:
             _warned.add((message, self._directory))
             _log.warning("%s", message, extra={"directory": str(self._directory)})
 
 
 def outlives_a_process(base_url: URL) -> bool:
-    """Whether an account is worth remembering on the disk.
+    """Whether the budget at this URL is stored on disk.
 
-    A sandbox lives no longer than its process, so it is only remembered where the environment's
-    ``SEEDANCE_STATE_DIR`` names a place.
+    The account of a sandbox ends with the sandbox's process, so it is stored only if the environment variable
+    ``SEEDANCE_STATE_DIR`` names a directory.
     """
     return bool(os.environ.get("SEEDANCE_STATE_DIR")) or not is_sandbox(base_url.scheme, base_url.host or "")
 
@@ -342,7 +354,7 @@ def _parsed(content: bytes) -> Page | None:
 
 
 def _room(limit: RateLimit) -> int:
-    """Bytes that the file needs at most, as long as its processes agree on the limit."""
+    """Bytes the file needs at most, if all its processes use the same limit."""
     return 4096 + 32 * min(limit.requests, 10_000)
 
 

@@ -1,16 +1,17 @@
-"""The gate through which every request of a client leaves: window, pause and pace in one.
+"""The gate through which every request of a client leaves: it combines window, pause and pace.
 
 Three rules decide when the next request may leave, in this order: the exact window (`window`), the pause
-after a 429, which holds for everybody (`pace`), and the spacing, which aiolimiter's bucket keeps. Its token
-is taken last, because it never gives one back; and a bucket cannot change its rate, so a new spacing is a
-new bucket.
+after a 429, which holds for all requests (`pace`), and the spacing, which aiolimiter's leaky bucket keeps.
+Its token is taken last, because it cannot be given back; and the rate of a bucket cannot be changed, so a new
+spacing needs a new bucket.
 
-What the memory says is read anew, and a slot written down, before each request leaves; where the memory is
-kept locked by somebody, the request waits. A slot is good for a while only (`Slot.is_fresh`): between its
-taking and the writing of the request the process may have been stopped, or the machine asleep.
+Before each request leaves, the memory is read again and the slot is written to it; while another process
+keeps the memory locked, the request waits. A slot can be used for a limited time only (`Slot.is_fresh`):
+after it was taken and before the request is written, the process may have been stopped or the machine
+suspended.
 
-A fourth rule bounds the damage of what nobody can foresee: few requests may be unanswered at the same time,
-so that a server that counts otherwise than we believe refuses that few before it is heard.
+A fourth rule limits the damage if the server counts in a way that these rules do not foresee: only a few
+requests may be unanswered at the same time, so only those few are refused before the first 429 is received.
 """
 
 from __future__ import annotations
@@ -28,7 +29,7 @@ from attrs import define, field
 from seedance_async.budget.allowance import Allowance, most_unanswered
 from seedance_async.budget.memory import NoMemory
 from seedance_async.budget.pace import Pace, counter_could_refuse, pause
-from seedance_async.budget.turns import YIELD_CHECK, Wait, Waiting, after, others_first
+from seedance_async.budget.priority import YIELD_CHECK, Wait, Waiting, after, others_first
 from seedance_async.budget.window import Window
 from seedance_async.clocks import boot_time
 from seedance_async.signals import Signal
@@ -41,17 +42,18 @@ if TYPE_CHECKING:
     from seedance_async.budget.memory import BudgetMemory, BudgetState
     from seedance_async.models import RateLimit
 
-FORESEEN: Final = 240  # slots listed one by one; what is further off is described by the rate alone
-FLOAT_ERROR: Final = 0.001  # s; an instant that went through the memory is not the same float
-LOCK_WAIT: Final = 0.01  # s until a locked memory is tried again; doubled each time
+FORESEEN: Final = 240  # slots listed one by one; later ones are described by the rate alone
+FLOAT_ERROR: Final = 0.001  # s; an instant that was stored in the memory may be read as another float
+LOCK_WAIT: Final = 0.01  # s until a locked memory is opened again; doubled each time
 LONGEST_LOCK_WAIT: Final = 0.25  # s
-FRESH: Final = 0.5  # of a period; a slot's claim ends after two, and its request must have arrived after one
+FRESH: Final = 0.5  # of a period; a claim expires after two, and its request must have arrived after one
 
 
 class Budget:
     """One account's allowance of requests, as one client spends it.
 
-    ``acquire`` is for one task at a time, the dispatcher. The loop it first runs in is its loop for good.
+    ``acquire`` may be called by one asyncio task at a time, the dispatcher. The budget belongs to the event
+    loop it is first used in.
     """
 
     def __init__(
@@ -65,8 +67,8 @@ class Budget:
 
         Args:
             limit: the account's limit.
-            memory: where stamps and lessons are kept; by default they end with the budget.
-            jitter: draws 0 to 1, by which the pauses of programs that were refused together differ.
+            memory: stores used slots and the learned pace; by default they end with the budget.
+            jitter: draws a number from 0 to 1, by which the pauses of programs refused together differ.
         """
         self._limit = limit
         self._memory = memory or NoMemory()
@@ -87,24 +89,24 @@ class Budget:
         self._listeners: list[Callable[[], object]] = [self._changed_signal.set]
 
     def on_change(self, listener: Callable[[], object]) -> None:
-        """Call ``listener`` whenever a slot was settled or cancelled: the allowance is another one then."""
+        """Call ``listener`` whenever a slot was settled or cancelled, as this changes the allowance."""
         self._listeners.append(listener)
 
     async def serve(self) -> None:
-        """Keep in touch with those who share the account; ends by cancellation."""
+        """Exchange state with the other processes of the account until cancelled."""
         await self._memory.serve(self._heard)
 
-    def hurry(self, interactive: bool) -> None:
-        """Say whether a slot is wanted for somebody who waits for it; their slots go first, see `turns`."""
+    def set_interactive(self, interactive: bool) -> None:
+        """Set whether a caller waits for the next slot; such slots are given first, see `priority`."""
         if interactive != self._interactive:
             self._interactive = interactive
             if self._acquiring:
                 self._say_again()
 
     async def acquire(self) -> Slot:
-        """Wait until one more request may leave, and take its slot.
+        """Wait until one more request may leave, and return its slot.
 
-        Settle or cancel the slot in any case: until then it counts as a request on the wire.
+        The caller must settle or cancel the slot: until then it counts as a request on the wire.
         """
         self._acquiring += 1
         try:
@@ -124,13 +126,14 @@ class Budget:
         return self._closed_for(anyio.current_time()) == 0.0 and self._bucket.has_capacity()
 
     def is_nearly_spent(self) -> bool:
-        """Whether some server's way of counting would refuse one more request now."""
+        """Whether a server with some way of counting would refuse one more request now."""
         return counter_could_refuse(self._sent, anyio.current_time(), self._limit)
 
     def allowance(self, now: float) -> Allowance:
-        """What may be sent at ``now`` and later, if nothing else happens.
+        """How many requests may leave at ``now`` and later, if nothing else happens.
 
-        A wide limit becomes a narrower one of the same rate: a schedule has no use for a million instants.
+        A very large limit is described by a smaller one of the same rate: a schedule does not need a million
+        instants.
         """
         openings = self._openings(now)
         free = bisect_right(openings, now)
@@ -146,7 +149,7 @@ class Budget:
     def settle(
         self, sent_at: float, *, refused: bool, retry_after: float | None, arrives_within: float
     ) -> None:
-        """The request that left at ``sent_at`` was answered, or failed; see ``Slot.settle``."""
+        """Record that the request sent at ``sent_at`` was answered or failed; see ``Slot.settle``."""
         with self._remembered() as state:
             under_way = min(arrives_within, self._limit.period)
             self._window.settle(sent_at, max(state.now, sent_at + under_way) if under_way else state.now)
@@ -154,13 +157,13 @@ class Budget:
         self._changed()
 
     def cancel(self, sent_at: float) -> None:
-        """The slot taken at ``sent_at`` is given back unused; see ``Slot.cancel``."""
+        """Give back the unused slot taken at ``sent_at``; see ``Slot.cancel``."""
         with self._remembered():
             self._window.cancel(sent_at)
         self._changed()
 
     def _openings(self, now: float) -> list[float]:
-        """When the next requests may leave, one for each of the first slots that are not on the wire."""
+        """When the next requests may leave: an instant for each of the first slots not on the wire."""
         interval = self._interval or 0.0
         earliest = max(self._pace.closed_until, self._pace.granted_at + interval)
         openings = []
@@ -177,12 +180,12 @@ class Budget:
 
     @property
     def _interval(self) -> float | None:
-        """Seconds between two requests; None where the window alone decides."""
+        """Seconds between two requests; None if only the window decides."""
         return max(self._pace.interval(self._limit) or 0.0, self._spacing_for_now) or None
 
     @property
     def _wait(self) -> Wait:
-        """What others are told that we wait with: nothing where it is not they who keep us from sending."""
+        """What others read that we wait for; ``NONE`` if it is not their slots that keep us from sending."""
         if not self._acquiring or self._room_for_unanswered <= 0:
             return Wait.NONE
         return Wait.INTERACTIVE if self._interactive else Wait.SCHEDULED
@@ -203,7 +206,7 @@ class Budget:
                 await self._changed_signal.wait(None if wait == inf else wait)
 
     def _closed_for(self, now: float) -> float | None:
-        """Seconds until all but our own spacing allows a request; None until something changes."""
+        """Seconds until every rule except our own spacing allows a request; None: not before a change."""
         opens = self._window.opens(now, slots=self._slots)
         if opens is None or self._room_for_unanswered <= 0:
             return None
@@ -211,7 +214,7 @@ class Budget:
         return closed_for or (YIELD_CHECK if self._others_first else 0.0)
 
     def _others_spacing(self) -> float:
-        """When we may follow another process, if the last request let through was not ours."""
+        """When the spacing allows our request, if the last request was another process's; else -inf."""
         ours = self._sent[-1] if self._sent else -inf
         if self._pace.granted_at < ours + FLOAT_ERROR:
             return -inf
@@ -224,10 +227,10 @@ class Budget:
         if interval != self._spacing:
             self._spacing = interval
             self._bucket = _bucket(self._limit, interval)
-            await self._bucket.acquire()  # lets one through at once, the one that has waited, and then spaces
+            await self._bucket.acquire()  # a new bucket lets the first request through at once
 
     async def _slot(self) -> Slot | None:
-        """A slot, unless the gate closed meanwhile; as long as the memory is locked, there is none."""
+        """A slot, or None if the gate has closed in the meantime; waits while the memory is locked."""
         wait = LOCK_WAIT
         while True:
             async with self._committing:
@@ -240,7 +243,7 @@ class Budget:
                 wait = min(2 * wait, LONGEST_LOCK_WAIT)
 
     async def _is_ours(self, slot: Slot) -> bool:
-        """Whether the slot is ours; else, or where that is not heard, it is given back."""
+        """Whether the memory confirms the slot; if it does not, or the wait ends early, it is given back."""
         try:
             if await self._memory.commit():
                 return True
@@ -279,7 +282,7 @@ class Budget:
 
     @contextmanager
     def _remembered(self) -> Iterator[BudgetState]:
-        """What happens in the block starts from what is remembered, for certain or not, and is remembered."""
+        """Load the state of the memory, run the block, and store what the block has changed."""
         with self._memory.open(anyio.current_time) as state:
             self._window.others = state.others
             self._pace = state.pace.at(state.now)
@@ -295,12 +298,12 @@ class Budget:
             state.wait = self._wait
 
     def _say_again(self) -> None:
-        """Write down our slots, and what we wait with."""
+        """Write our claims and our wait to the memory again."""
         with self._remembered():
             pass
 
     def _heard(self) -> None:
-        """Others have changed what is remembered."""
+        """Take over what other processes have changed in the memory."""
         self._say_again()
         self._changed()
 
@@ -311,11 +314,11 @@ class Budget:
 
 @define(eq=False)
 class Slot:
-    """The right to send one request. Settling or cancelling it a second time changes nothing.
+    """The right to send one request. Settling or cancelling it a second time has no effect.
 
     Attributes:
-        sent_at: when it was given, on the loop's clock.
-        fresh_for: seconds from then on within which its request must leave.
+        sent_at: when it was taken, on the clock of the event loop.
+        fresh_for: seconds after ``sent_at`` within which its request must leave.
     """
 
     sent_at: float
@@ -325,13 +328,14 @@ class Slot:
     _taken_at: float = field(factory=boot_time, init=False)
 
     def explains_refusal(self) -> bool:
-        """Whether so many requests were sent that this one may be refused for their number."""
+        """Whether enough requests were sent for a server to refuse this one for their number."""
         return self._budget.is_nearly_spent()
 
     def is_fresh(self) -> bool:
-        """Whether a request may still leave in it; ask right before its first byte is written.
+        """Whether its request may still leave; to be called directly before the first byte is written.
 
-        The loop's clock stands still while the machine sleeps, so the time since boot has a say too.
+        The clock of the event loop may stop while the machine is suspended, so the time since boot counts
+        too.
         """
         age = max(anyio.current_time() - self.sent_at, boot_time() - self._taken_at)
         return age <= self.fresh_for
@@ -339,13 +343,13 @@ class Slot:
     def settle(
         self, *, refused: bool = False, retry_after: float | None = None, arrives_within: float = 0.0
     ) -> None:
-        """The answer was received, or the failure is known; the slot comes back one period from now.
+        """Record the answer or the failure of the request; the slot becomes free one period from now.
 
         Args:
-            arrives_within: where no answer was received, the seconds from sending on in which the request may
-                still arrive, up to a period of them; the slot comes back one period after that.
-            refused: the answer was 429. Closes the gate for everybody, and teaches.
-            retry_after: the seconds it asked to wait, if it did.
+            refused: the answer was 429. This closes the gate for all requests and changes the pace.
+            retry_after: the seconds that the 429 asks to wait, if it does.
+            arrives_within: if no answer was received, the seconds from sending on in which the request may
+                still arrive, at most one period; the slot becomes free one period after that.
         """
         if self._open:
             self._open = False
@@ -354,13 +358,13 @@ class Slot:
             )
 
     def cancel(self) -> None:
-        """The request was never sent; the slot is given back at once."""
+        """Give the slot back at once, as its request was never sent."""
         if self._open:
             self._open = False
             self._budget.cancel(self.sent_at)
 
 
 def _bucket(limit: RateLimit, interval: float | None) -> AsyncLimiter:
-    from aiolimiter import AsyncLimiter  # noqa: PLC0415 - commands that send nothing need not load it
+    from aiolimiter import AsyncLimiter  # noqa: PLC0415 - not loaded by commands that send nothing
 
     return AsyncLimiter(limit.requests, limit.period) if interval is None else AsyncLimiter(1, interval)

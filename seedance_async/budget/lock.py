@@ -1,4 +1,4 @@
-"""A file that one process at a time opens, for the few microseconds that it needs it."""
+"""An exclusively locked file, which one process at a time holds open for a few microseconds."""
 
 from __future__ import annotations
 
@@ -15,21 +15,22 @@ from seedance_async.file_lock import try_lock
 if TYPE_CHECKING:
     from pathlib import Path
 
-# Two milliseconds at most: a process that was stopped while it held the lock must not stop our event loop.
+# Two milliseconds at most: a process that was stopped while it held the lock must not block our event loop.
 TRIES: Final = 20
-REPLACED: Final = 5  # times the file, or its directory, may vanish while it is opened
+REPLACED: Final = 5  # times that the file or its directory may be deleted while it is opened
 WAIT: Final = 0.0001  # s; about as long as the lock is held
 
-_FLAGS: Final[int] = os.O_RDWR | os.O_CREAT | getattr(os, "O_BINARY", 0)  # the last one is Windows'
+_FLAGS: Final[int] = os.O_RDWR | os.O_CREAT | getattr(os, "O_BINARY", 0)  # O_BINARY exists on Windows only
 
 
 def locked(path: Path) -> FileIO | None:
-    """Open a file, made if need be, that is ours alone until it is closed; None if somebody keeps it.
+    """Open a file, created if missing, and lock it until it is closed; None if another process has the lock.
 
-    It is the one the path leads to, also where it was deleted or replaced while we waited for the lock.
+    The file returned is the one at ``path``, even if that was deleted or replaced during the wait for the
+    lock.
 
     Raises:
-        OSError: the file cannot be made, is none that keeps what is written, or its file system has no locks.
+        OSError: the file cannot be created, is not a regular file, or its file system has no locks.
     """
     for _ in range(REPLACED):
         with ExitStack() as unless_locked:
@@ -45,7 +46,7 @@ def locked(path: Path) -> FileIO | None:
 
 
 def inode_of(path: Path) -> int | None:
-    """Which file the path leads to; None where it leads to none."""
+    """The inode number of the file at ``path``; None if there is none."""
     try:
         return path.stat().st_ino
     except FileNotFoundError:

@@ -15,9 +15,9 @@ if TYPE_CHECKING:
 
 
 def memory_of(account: str, base_url: URL, limit: RateLimit, shared: SharedBudget | None) -> BudgetMemory:
-    """Where the stamps and lessons of an account's limit are kept.
+    """The memory of an account's used slots and learned pace.
 
-    Without a server, a sandbox's are kept for the process only.
+    Without a shared server, the budget of a sandbox is kept in this process only.
     """
     if shared is not None:
         return shared.memory(account, limit)

@@ -1,8 +1,8 @@
-"""The state that a budget remembers, stamps of used slots and lessons of refusals; here, as long as it lives.
+"""The state that a budget remembers: used slots, and the pace learned from refusals; and its interface.
 
-A process that starts with an empty memory bursts into a window that its earlier life has filled, and is
-refused. The memories that outlive it are `file_memory`, which one machine shares, and `shared_memory`, which
-all hosts do.
+A process that starts with an empty memory sends requests into a window that the process before it has filled,
+and is refused. So there are two memories that outlive the process: `file_memory`, shared on one machine, and
+`shared_memory`, shared by all hosts. The memory in this module ends with the process.
 """
 
 from __future__ import annotations
@@ -13,16 +13,16 @@ from typing import TYPE_CHECKING, Final, Protocol
 from attrs import Factory, define
 
 from seedance_async.budget.pace import Pace
-from seedance_async.budget.turns import Wait, Waiting
+from seedance_async.budget.priority import Wait, Waiting
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
     from contextlib import AbstractContextManager
 
-SLACK: Final = 0.05  # s; what clocks and floats may differ by
+SLACK: Final = 0.05  # s by which clocks and floats may differ
 CHECK_EVERY: Final = 0.5  # s
-SETTLING: Final = 1.0  # s, for those who check to be heard
-LONGEST_PERIOD: Final = 3600.0  # s; a longer one in a memory is not believed
+SETTLING: Final = 1.0  # s, in which the processes that check will have written their claims again
+LONGEST_PERIOD: Final = 3600.0  # s; a longer one in a memory is ignored
 
 
 @define(kw_only=True)
@@ -31,15 +31,17 @@ class BudgetState:
 
     Attributes:
         claims: instants until which this budget's slots are taken, for memories that share them.
-        others: ascending instants until which other budgets' slots are, in other processes and earlier lives.
-        pace: what refusals have taught, whoever of them was refused.
-        certain: nobody else can change it now; else somebody keeps it, and this is what was known last.
-        now: the instant at which all this holds, read once it could not change any more.
-        share: of the window this budget may use: less than 1 where others cannot be seen.
-        spacing: seconds to keep between any two requests for now, whatever refusals have taught.
-        wait: what this budget waits for a slot with.
-        others_wait: what other budgets wait with, and have.
-        in_a_row: slots given to interactive ones since the last scheduled one, see `turns`.
+        others: ascending instants until which slots of other budgets are taken, in other processes and in
+            earlier processes that have ended.
+        pace: the pace learned from all refusals, of this budget and others.
+        certain: True: no other process can change the state now. False: another process keeps it locked, and
+            this is the last known state.
+        now: the instant for which the state is valid, read when it could not change any more.
+        share: the part of the window that this budget may use: less than 1 if others cannot be seen.
+        spacing: seconds to keep between any two requests for now, in addition to ``pace``.
+        wait: the kind of work for which this budget waits for a slot.
+        others_wait: the same of other budgets, with the number of their slots.
+        in_a_row: slots given to interactive work since the last one for scheduled work, see `priority`.
     """
 
     claims: tuple[float, ...] = ()
@@ -55,44 +57,45 @@ class BudgetState:
 
 
 class BudgetMemory(Protocol):
-    """Remembers one account's state.
+    """The interface of a memory of one account's state.
 
     Attributes:
-        check_every: seconds after which whoever waits opens it again, as it may be lost; or None.
+        check_every: seconds after which a waiting budget opens the memory again, as it may have been lost;
+            None if it cannot be lost.
     """
 
     check_every: float | None
 
     def open(self, clock: Callable[[], float]) -> AbstractContextManager[BudgetState]:
-        """The state as it stands now by the caller's clock, to be changed in place; kept after the block."""
+        """The present state, on the caller's clock; what the block changes in it is stored."""
         ...
 
     async def commit(self) -> bool:
-        """Whether what was changed last holds for everybody.
+        """Whether the last change is valid for all processes.
 
-        False: others had changed what it was decided on, which is known now. The change was ours alone: undo
-        it, and decide again.
+        False: others had changed the state on which it was decided. Their change is known now; the caller
+        must undo its own and decide again.
         """
         ...
 
     async def serve(self, changed: Callable[[], object]) -> None:
-        """Do what must be done beside the work; call ``changed`` when there is news. Ends by cancellation."""
+        """Run the background work until cancelled; call ``changed`` when others have changed the state."""
         ...
 
 
 class LocalMemory:
-    """The two methods that do nothing, for memories whose ``open`` block is never interrupted by others."""
+    """Default ``commit`` and ``serve``, for memories that no other process can change during ``open``."""
 
     async def commit(self) -> bool:
-        """True: the block has seen to it."""
+        """Return True: the ``open`` block has already stored the change."""
         return True
 
     async def serve(self, changed: Callable[[], object]) -> None:
-        """Nothing is to be done."""
+        """Return at once: there is no background work."""
 
 
 class NoMemory(LocalMemory):
-    """Remembers as long as the budget lives."""
+    """A memory that ends with the budget."""
 
     check_every: float | None = None
 
@@ -107,5 +110,5 @@ class NoMemory(LocalMemory):
 
 
 def bounded(slots: Iterable[float], latest: float) -> list[float]:
-    """Seconds until slots return; those that cannot be are taken for the latest."""
+    """Seconds until each slot becomes free; an impossible value is replaced by ``latest``."""
     return [slot if -SLACK <= slot <= latest + SLACK else latest for slot in slots]

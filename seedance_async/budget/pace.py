@@ -1,22 +1,25 @@
-"""The lessons of refusals: how long the gate stays closed, and how far apart requests go from then on.
+"""The pace after refusals: how long the gate stays closed, and how far apart requests are sent from then on.
 
-Untaught, requests go as the window allows. The first 429 changes that, by its likely cause:
+Before the first 429, requests leave as the window allows. A 429 changes that, depending on its likely cause:
 
-- **window**: our own requests of the last two periods are enough for a sliding *counter* to have refused
-  (last period's count, weighted by what still overlaps, plus this one's). Even spacing, a little wider than
-  one request fewer a period, satisfies the strictest counter known.
-- **others**: no known way of counting our own requests explains it, so somebody else spends this account.
-  What is left for us is found by trying: a quarter wider at each pause, then narrower with every success;
-  soon back near the spacing that was refused, long around it, then boldly beyond it, for the other one has
-  left. (The curve is the cubic one by which TCP CUBIC finds a link's free capacity. A straight line is
-  either refused more often or recovers later.)
+- **window**: our own requests of the last two periods are enough for a server that counts by a *sliding
+  window counter* to refuse (the count of the last period, weighted by its overlap, plus the count of this
+  one). Even spacing, slightly wider than for one request fewer per period, satisfies the strictest counter
+  known.
+- **others**: no known way of counting our own requests explains it, so another sender uses this account. The
+  rate that is left for us is found by trying: the spacing becomes a quarter wider at each pause, then
+  narrower with every success. It soon comes near the spacing that was refused, stays around it for long, and
+  then falls quickly, because the other sender has probably stopped. (The curve is the cubic function by which
+  TCP CUBIC finds the free capacity of a link. A straight line is either refused more often or recovers
+  later.)
 
-Where both explain it, the window is blamed first; the other cause, if it was the true one, soon shows.
-Without further refusals either is forgotten, somebody else sooner than the server's nature.
+If both explain the refusal, the window is assumed first; if the cause is the other one, further refusals soon
+show it. Without further refusals each cause is forgotten, another sender sooner than a server's way of
+counting.
 
-Requests that were under way together are refused together: they are one pause, and teach once.
+Requests that were on the wire at the same time are refused together: they cause one pause and one change.
 
-Pure: instants are float seconds on the caller's clock, and come in as arguments.
+Pure: instants are float seconds on the caller's clock, passed as arguments.
 """
 
 from __future__ import annotations
@@ -35,13 +38,13 @@ if TYPE_CHECKING:
 Cause = Literal["window", "others"]
 
 WIDER: Final = 1.25
-PLATEAU: Final = 50  # successes until the refused spacing is reached again: one request in 51 is refused then
-BOLD: Final = 30.0  # beyond it: a third as many successes later, twice as many requests are sent
-WIDEST: Final = 4  # requests a period, at the widest spacing
-LEEWAY: Final = 1.01  # 31 requests so far apart span more than a period under 0.6 s of jitter
-STRICT_LEEWAY: Final = 1.015  # the same for one request fewer a period
-LONGEST_PAUSE: Final = 600.0  # s; one absurd Retry-After must not stop us for good
-MOST_SUCCESSES: Final = 1_000_000  # more of them change nothing
+PLATEAU: Final = 50  # successes until the refused spacing is reached again: then one request in 51 is refused
+BOLD: Final = 30.0  # after the plateau: a third as many successes later, twice as many requests are sent
+WIDEST: Final = 4  # requests per period at the widest spacing
+LEEWAY: Final = 1.01  # with this factor, 31 requests span more than a period despite 0.6 s of jitter
+STRICT_LEEWAY: Final = 1.015  # the same for one request fewer per period
+LONGEST_PAUSE: Final = 600.0  # s; one absurd Retry-After must not stop the client for hours
+MOST_SUCCESSES: Final = 1_000_000  # more of them make no difference
 ROUNDING: Final = 1.0  # s; some servers round Retry-After down to whole seconds
 FORGET: Final[dict[Cause, float]] = {"window": 6 * 3600.0, "others": 1800.0}  # s without a further refusal
 
@@ -51,12 +54,12 @@ class Pace:
     """What is known about the spacing of requests.
 
     Attributes:
-        cause: why the last refusal came; None while none is remembered.
+        cause: the likely cause of the last refusal; None while no refusal is remembered.
         refused_interval: the spacing in seconds that was refused last.
         successes: answers since then that were not refusals.
         refused_at: when the last pause began.
-        closed_until: when it ends; nobody sends before.
-        granted_at: when the last request was let through.
+        closed_until: when the last pause ends; no request is sent before.
+        granted_at: when the last slot was given to a request.
     """
 
     cause: Cause | None = None
@@ -67,7 +70,7 @@ class Pace:
     granted_at: float = -inf
 
     def interval(self, limit: RateLimit) -> float | None:
-        """Seconds between two requests; None where the window alone decides."""
+        """Seconds between two requests; None if only the window decides."""
         if self.cause is None:
             return None
         progress = (self.successes - PLATEAU) / PLATEAU
@@ -76,32 +79,32 @@ class Pace:
         return min(max(interval, narrowest(limit, self.cause)), limit.period / WIDEST)
 
     def slots(self, limit: RateLimit) -> int:
-        """Requests one period may carry: after a refusal, it has to drain to what the spacing allows."""
+        """Requests that may be sent in one period: after a refusal, no more than the spacing allows."""
         interval = self.interval(limit)
         return limit.requests if interval is None else min(limit.requests, ceil(limit.period / interval))
 
     def granted(self, now: float) -> Pace:
-        """A request was let through."""
+        """The pace after a slot was given at ``now``."""
         return evolve(self, granted_at=now)
 
     def succeeded(self) -> Pace:
-        """A request was answered, and not refused."""
+        """The pace after an answer that was no refusal."""
         return self if self.cause is None else evolve(self, successes=self.successes + 1)
 
     def refused(
         self, now: float, *, sent_at: float, wait: float, sent: Sequence[float], limit: RateLimit
     ) -> Pace:
-        """A request was refused.
+        """The pace after a refusal.
 
         Args:
-            now: when that was heard.
-            sent_at: when the request had left.
-            wait: seconds to keep the gate closed, from now.
-            sent: when our requests of the last two periods had left, this one included.
+            now: when the 429 was received.
+            sent_at: when the refused request was sent.
+            wait: seconds from now for which the gate stays closed.
+            sent: when our requests of the last two periods were sent, this one included.
             limit: the account's limit.
         """
         closed_until = max(self.closed_until, now + wait)
-        if sent_at < self.refused_at:  # it was under way when this pause began
+        if sent_at < self.refused_at:  # it was already on the wire when this pause began
             return evolve(self, closed_until=closed_until)
         cause: Cause = "window" if counter_could_refuse(sent, now, limit) else "others"
         return Pace(
@@ -113,13 +116,13 @@ class Pace:
         )
 
     def at(self, now: float) -> Pace:
-        """The same, without what is too old to be true still."""
+        """The same, without a refusal that is too old to be used."""
         if self.cause is None or now - self.refused_at < FORGET[self.cause]:
             return self
         return Pace(granted_at=self.granted_at)
 
     def moved(self, seconds: float) -> Pace:
-        """The same on a clock that shows ``seconds`` more."""
+        """The same on a clock that is ``seconds`` ahead."""
         return evolve(
             self,
             refused_at=self.refused_at + seconds,
@@ -128,9 +131,9 @@ class Pace:
         )
 
     def bounded(self, now: float, limit: RateLimit) -> Pace:
-        """The same, with the careful value in the place of each that cannot be.
+        """The same, with a safe value in place of each impossible one.
 
-        A pause longer than any is taken for one whose server named no time: it lasts one period.
+        A pause that is longer than possible is treated like one without Retry-After: it lasts one period.
         """
         longest = now + LONGEST_PAUSE + 2 * ROUNDING
         return Pace(
@@ -144,13 +147,13 @@ class Pace:
 
     def _refused_interval(self, cause: Cause, mean: float, limit: RateLimit) -> float:
         interval = self.interval(limit)
-        if cause == "window":  # the first lesson is the spacing itself, not a quarter more
+        if cause == "window":  # the first refusal leads to the narrowest spacing itself, not to a wider one
             return narrowest(limit, cause) / WIDER if interval is None else interval
         return max(interval or narrowest(limit, cause), mean)
 
 
 def stricter(one: Pace, other: Pace) -> Pace:
-    """The later lesson of the two, with the later end of their pauses."""
+    """The pace with the later refusal, with the later end of the two pauses."""
     later = one if one.refused_at >= other.refused_at else other
     return evolve(
         later,
@@ -160,14 +163,14 @@ def stricter(one: Pace, other: Pace) -> Pace:
 
 
 def _within(value: float, least: float, most: float, otherwise: float) -> float:
-    """``value`` if it lies between the two; what is not a number lies nowhere."""
+    """``value`` if it lies between ``least`` and ``most``, else ``otherwise``; so NaN is replaced too."""
     return value if least <= value <= most else otherwise
 
 
 def narrowest(limit: RateLimit, cause: Cause) -> float:
-    """The spacing in seconds that no server is known to refuse while nobody else spends the account.
+    """The narrowest spacing in seconds that no known server refuses while nobody else uses the account.
 
-    Under ``window`` the strictest counter is one of those servers.
+    With the cause ``window``, servers with the strictest counter are among them.
     """
     if cause == "window":
         return STRICT_LEEWAY * limit.period / max(1, limit.requests - 1)
@@ -178,16 +181,16 @@ def pause(retry_after: float | None, *, limit: RateLimit, jitter: float) -> floa
     """Seconds the gate closes for after a 429.
 
     Args:
-        retry_after: what the server asked for, if it did; else a whole period is taken.
+        retry_after: the seconds that the server asked for; None: a whole period is used.
         limit: the account's limit.
-        jitter: 0 to 1, so that programs refused together do not come back together.
+        jitter: 0 to 1, so that programs refused together do not send again together.
     """
     asked = limit.period if retry_after is None else min(retry_after, LONGEST_PAUSE)
     return asked + ROUNDING + jitter / 4
 
 
 def counter_could_refuse(sent: Sequence[float], now: float, limit: RateLimit) -> bool:
-    """Whether some sliding counter, wherever its windows begin, would refuse one more request at ``now``.
+    """Whether a sliding window counter could refuse one more request at ``now``, wherever its windows begin.
 
     Args:
         sent: when the requests of the last two periods were sent.
@@ -201,9 +204,9 @@ def counter_could_refuse(sent: Sequence[float], now: float, limit: RateLimit) ->
 
 
 def _mean_interval(sent: Sequence[float], now: float, limit: RateLimit) -> float:
-    """The spacing that the server's window saw, which looks back over a whole period.
+    """The mean spacing in seconds of our requests in the last period, which the server's window covers.
 
-    0 where that says nothing: who was quiet in the period before has only just begun to send.
+    0 if we sent nothing in the period before it: sending has only just begun, so the mean is not meaningful.
     """
     of_late = sum(now - limit.period < instant <= now for instant in sent)
     before = any(now - 2 * limit.period < instant <= now - limit.period for instant in sent)
@@ -211,7 +214,7 @@ def _mean_interval(sent: Sequence[float], now: float, limit: RateLimit) -> float
 
 
 def _borders(sent: Sequence[float], now: float, limit: RateLimit) -> Iterable[float]:
-    """Where the current window may have begun; between two of these the estimate only rises."""
+    """When the current window may have begun; between two of these instants the estimate only rises."""
     instants = (instant + age for instant in sent for age in (0.0, limit.period))
     return [now, *(instant for instant in instants if now - limit.period < instant <= now)]
 

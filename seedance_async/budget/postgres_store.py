@@ -1,7 +1,7 @@
-"""A store in PostgreSQL: one row a name, replaced by one statement that waits for the row's lock.
+"""A store in PostgreSQL: one row per name, replaced by one statement that waits for the row's lock.
 
-One connection, made when it is first needed and again after it broke. The table is made where it is missing;
-who may not make tables finds its definition in `TABLE`.
+It uses one connection, opened at its first use and again after it broke. A missing table is created; where
+the database user must not create tables, an administrator can do it with the statement `TABLE`.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ from __future__ import annotations
 from contextlib import suppress
 from typing import Any, Final
 
-from seedance_async.budget.store import MOST_CHARACTERS, Kept, StoreAwayError
+from seedance_async.budget.store import MOST_CHARACTERS, Kept, StoreUnavailableError
 from seedance_async.errors import ConfigurationError
 
 TABLE: Final = """
@@ -27,7 +27,8 @@ _READ: Final = f"""
 SELECT version, CASE WHEN length(page) > {MOST_CHARACTERS} THEN '' ELSE page END AS page, {_MOMENT}
 FROM (SELECT) AS always LEFT JOIN seedance_budget ON account = $1
 """
-# After a power cut a minute has passed, so nobody waits for the disk. The setting is this transaction's only.
+# After a power cut more than a minute passes, so no write waits for the disk; valid for this transaction
+# only.
 _REPLACE: Final = f"""
 WITH quick AS MATERIALIZED (SELECT set_config('synchronous_commit', 'off', true))
 INSERT INTO seedance_budget AS kept (account, version, page)
@@ -43,7 +44,7 @@ class PostgresStore:
     """The table ``seedance_budget`` of a database.
 
     Args:
-        url: where the database is, as libpq takes it.
+        url: the database's URL, in the form that libpq accepts.
 
     Raises:
         ConfigurationError: asyncpg is not installed.
@@ -59,40 +60,40 @@ class PostgresStore:
             raise ConfigurationError(message) from None
 
     async def read(self, name: str) -> Kept:
-        """What is kept; see ``Store``."""
+        """The stored text; see ``Store``."""
         kept = await self._ask(_READ, name)
         if kept is None:
-            raise StoreAwayError("no row")
+            raise StoreUnavailableError("no row")
         return kept
 
     async def replace(self, name: str, version: int, text: str) -> Kept | None:
-        """Write, if what is kept has this version; see ``Store``."""
+        """Write, if the stored text has this version; see ``Store``."""
         return await self._ask(_REPLACE, name, version, text)
 
     async def close(self) -> None:
-        """Close the connection at once: nothing is under way."""
+        """Close the connection at once, as no statement is running."""
         connection, self._connection = self._connection, None
         if connection is not None:
             connection.terminate()
 
     async def _ask(self, question: str, *values: object) -> Kept | None:
-        """The row that answers; None if there is none."""
+        """The row that a statement returns; None if it returns none."""
         try:
             if self._connection is None:
                 self._connection = await self._connect()
             row = await self._connection.fetchrow(question, *values)
             return None if row is None else _kept(row)
-        except Exception as problem:  # a driver has more kinds than it documents; none ends the client
+        except Exception as problem:  # drivers raise more than they document; none of it may end the client
             await self.close()
-            raise StoreAwayError(type(problem).__name__) from None  # its text may quote the URL
+            raise StoreUnavailableError(type(problem).__name__) from None  # its text may quote the URL
         except BaseException:
-            await self.close()  # an answer that nobody waits for any more must not be taken for another's
+            await self.close()  # so that the late answer is not taken for that of the next statement
             raise
 
-    async def _connect(self) -> Any:  # noqa: ANN401 - asyncpg says nothing of its types
+    async def _connect(self) -> Any:  # noqa: ANN401 - asyncpg has no type hints
         import asyncpg  # noqa: PLC0415 - as above
 
-        # Without a cache of statements: poolers between us and the server give each to another connection.
+        # No statement cache: a pooler in between may execute each statement on another server connection.
         connection = await asyncpg.connect(self._url, statement_cache_size=0)
         try:
             if await connection.fetchval("SELECT to_regclass('seedance_budget')::text") is None:
@@ -106,7 +107,7 @@ class PostgresStore:
 async def _create(connection: Any) -> None:  # noqa: ANN401 - as above
     import asyncpg  # noqa: PLC0415 - as above
 
-    # Another process made it in the same moment: which of these it is depends on how far that one was.
+    # Another process creates it at the same time: which error is raised depends on how far that one is.
     made_meanwhile = (asyncpg.UniqueViolationError, asyncpg.DuplicateTableError, asyncpg.DuplicateObjectError)
     with suppress(*made_meanwhile):
         await connection.execute(TABLE)

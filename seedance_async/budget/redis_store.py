@@ -1,7 +1,7 @@
-"""A store in Redis or Valkey: one hash a name, read and replaced by one script, which nothing comes between.
+"""A store in Redis or Valkey: one hash per name, read and replaced by one script, which runs atomically.
 
-What nobody has touched for a day is forgotten, for all that a budget says is over then but lessons that are
-soon learned again.
+A hash expires if it is not written for a day: by then, everything in it is out of date except the learned
+pace, which is soon learned again.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ from __future__ import annotations
 from contextlib import suppress
 from typing import Any, Final
 
-from seedance_async.budget.store import MOST_CHARACTERS, Kept, StoreAwayError
+from seedance_async.budget.store import MOST_CHARACTERS, Kept, StoreUnavailableError
 from seedance_async.errors import ConfigurationError
 
 PREFIX: Final = "seedance:budget:"
@@ -31,17 +31,17 @@ if type(info) == 'table' then info = '' end
 return {{written, version, kept, now[1], now[2],
     string.match(info, 'run_id:(%w+)') or '', string.match(info, 'uptime_in_seconds:(%d+)') or '0'}}
 """
-_READ_ONLY: Final = -1  # a version that nothing has
+_READ_ONLY: Final = -1  # a version that is never stored
 
 
 class RedisStore:
     """The keys ``seedance:budget:…`` of a database.
 
     Args:
-        url: ``redis://`` or ``rediss://``, as redis-py takes it.
+        url: ``redis://`` or ``rediss://``, in the form that redis-py accepts.
 
     Raises:
-        ConfigurationError: redis-py is not installed, or cannot read the URL.
+        ConfigurationError: redis-py is not installed, or cannot parse the URL.
     """
 
     def __init__(self, url: str) -> None:
@@ -53,39 +53,41 @@ class RedisStore:
         try:
             self._redis: Any = Redis.from_url(url)
             pool: Any = self._redis.connection_pool
-            pool.make_connection()  # connects nowhere, but takes the URL's options
+            pool.make_connection()  # does not connect yet, but checks the URL's options
             self._script = self._redis.register_script(_SCRIPT)
-        except Exception:  # whatever it says of the URL
+        except Exception:  # of any kind: the URL is wrong
             problem = True
         else:
             problem = False
-        if problem:  # raised here, where the other error, which quotes the URL, is no context of it
-            raise ConfigurationError("the shared budget's URL is none that redis-py can read")
+        if (
+            problem
+        ):  # raised outside ``except``: the other error quotes the URL and must not become its context
+            raise ConfigurationError("redis-py cannot read the shared budget's URL")
 
     async def read(self, name: str) -> Kept:
-        """What is kept; see ``Store``."""
+        """The stored text; see ``Store``."""
         _, kept = await self._run(name, _READ_ONLY, "")
         return kept
 
     async def replace(self, name: str, version: int, text: str) -> Kept | None:
-        """Write, if what is kept has this version; see ``Store``."""
+        """Write, if the stored text has this version; see ``Store``."""
         written, kept = await self._run(name, version, text)
         return kept if written else None
 
     async def close(self) -> None:
         """Close the connections."""
-        with suppress(Exception):  # it is gone, which is what was asked for
+        with suppress(Exception):  # a broken connection is closed too
             await self._redis.aclose()
 
     async def _run(self, name: str, version: int, text: str) -> tuple[bool, Kept]:
         try:
             return _answer(await self._script(keys=[PREFIX + name], args=[version, text]))
-        except Exception as problem:  # a driver has more kinds than it documents; none ends the client
-            raise StoreAwayError(type(problem).__name__) from None  # its text may quote the URL
+        except Exception as problem:  # drivers raise more than they document; none of it may end the client
+            raise StoreUnavailableError(type(problem).__name__) from None  # its text may quote the URL
 
 
 def _answer(fields: list[Any]) -> tuple[bool, Kept]:
-    """What the script gives back."""
+    """The script's result: whether it has written, and what is stored."""
     written, version, page, seconds, microseconds, run_id, up_for = fields
     return bool(written), Kept(
         version=version,

@@ -1,10 +1,10 @@
-"""The allowance of POSTs that bring reference media, which the server checks under a limit of its own.
+"""The allowance of POSTs with reference media, which the server checks under a separate limit.
 
-No document of the API names this limit; the vendor's site does: three validations of reference media a
-minute. So it is kept where the caller says it, and where refusals show it: a POST with media was answered
-429 after as many of them in a period as the site allows, while nothing else was ever refused. What was
-learned so is given up after half an hour, and as soon as a request without media is refused, which another
-sender of this account explains better.
+The API's documentation does not name this limit, but the vendor's site does: three validations of reference
+media a minute. So it is applied only if the caller sets it, or after refusals have shown it: a POST with
+media was answered 429 after as many of them in a period as the site allows, while no other request was ever
+refused. A limit that was learned in this way is dropped after half an hour, and as soon as a request without
+media is refused, because then another sender on this account is the more likely cause.
 """
 
 from __future__ import annotations
@@ -36,12 +36,12 @@ FORGET: Final = 1800.0  # s without a further refusal
 
 
 class ReferenceBudget:
-    """One account's allowance of POSTs with media, as one client spends it, beside that of all requests.
+    """One account's allowance of POSTs with media, in addition to the budget of all requests.
 
     Args:
-        limit: what the account may send; None for what refusals teach.
+        limit: the account's limit; None to learn it from refusals.
         usage: counts the refusals of all requests.
-        memory: where stamps are kept; by default they end with the budget.
+        memory: stores used slots; by default they end with the budget.
     """
 
     def __init__(self, limit: RateLimit | None, *, usage: Usage, memory: BudgetMemory | None = None) -> None:
@@ -55,7 +55,7 @@ class ReferenceBudget:
 
     @property
     def applies(self) -> bool:
-        """Whether POSTs with media wait for slots of their own."""
+        """Whether POSTs with media have to wait for a slot of this budget now."""
         learned = anyio.current_time() < self._learned_until and not self._others_refused
         return self._limit is not None or learned
 
@@ -64,13 +64,13 @@ class ReferenceBudget:
         return self._usage.refusals > self._refusals
 
     async def serve(self) -> None:
-        """Keep in touch with those who share the account; ends by cancellation."""
+        """Exchange state with the other processes of the account until cancelled."""
         await self._budget.serve()
 
     async def acquire(self) -> Slot | None:
-        """Wait until one more POST with media may leave; None where nothing is known to limit them.
+        """Wait until one more POST with media may leave, and return its slot; None if no limit is known.
 
-        Settle or cancel the slot in any case.
+        The caller must settle or cancel the slot.
         """
         if not self.applies:
             return None
@@ -79,14 +79,14 @@ class ReferenceBudget:
             return await self._budget.acquire()
 
     def sent(self) -> None:
-        """A POST with media was sent."""
+        """Record that a POST with media is sent now."""
         self._sent.append(anyio.current_time())
 
     def refused(self, *, explained: bool, retry_after: float | None) -> bool:
-        """A POST with media was answered 429; returns whether for its media.
+        """Record that a POST with media was answered 429; returns whether the media are the likely cause.
 
         Args:
-            explained: so many requests were sent in all that the limit of these explains it.
+            explained: whether the number of all requests sent explains the refusal.
             retry_after: seconds that the answer asks to wait, if it does.
         """
         self._refusals += 1
@@ -106,6 +106,6 @@ class ReferenceBudget:
 def reference_budget(
     account: str, base_url: URL, limit: RateLimit | None, shared: SharedBudget | None, *, usage: Usage
 ) -> ReferenceBudget:
-    """An account's; all its programs that share its budget share this one, if its limit was told."""
+    """The reference budget of an account; if ``limit`` is set, it is shared like the main budget."""
     memory = memory_of(f"{account} references", base_url, limit, shared) if limit else None
     return ReferenceBudget(limit, usage=usage, memory=memory)

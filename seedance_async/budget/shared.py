@@ -1,7 +1,7 @@
-"""The setting ``shared_budget``: the URL of the server by which all hosts share an account's budget.
+"""The setting ``shared_budget``: the URL of the server through which all hosts share an account's budget.
 
-The URL may hold a password, and so may a library's error about it. So errors get a text of our own, and are
-returned, to be raised in a frame that does not hold the URL.
+The URL may contain a password, and so may a library's error about it. So errors get a text of our own and are
+returned, for the caller to raise them from a stack frame that does not hold the URL.
 """
 
 from __future__ import annotations
@@ -34,11 +34,11 @@ _STORES: Final[dict[str, Callable[[str], Store]]] = {
 
 
 class SharedBudget:
-    """A server that keeps budgets.
+    """A server that stores budgets.
 
     Args:
-        open_store: makes a connection to it, which is opened when it is first used.
-        shown: its address without a password.
+        open_store: makes a store, which connects to the server at its first use.
+        shown: the server's address without a password.
     """
 
     def __init__(self, open_store: Callable[[], Store], shown: str) -> None:
@@ -49,12 +49,15 @@ class SharedBudget:
         return f"SharedBudget({self._shown!r})"
 
     def memory(self, account: str, limit: RateLimit) -> SharedMemory:
-        """Where the stamps and lessons of an account's limit are kept; for one event loop."""
+        """The memory of an account's used slots and learned pace; for one event loop."""
         return SharedMemory(fingerprint(account), self._open_store(), limit=limit, shown=self._shown)
 
 
 def read_shared_budget(given: object) -> SharedBudget | ConfigurationError | None:
-    """The server that was given, else the environment's; None if there is none."""
+    """The server of the ``shared_budget`` given, else of the environment variable; None if neither is set.
+
+    An error is returned, not raised: see the module.
+    """
     if given is not None and not isinstance(given, str):
         kind = type(given).__name__  # a driver's own URL shows its password
         return ConfigurationError(f"shared_budget must be a URL such as {EXAMPLES}, as str; got {kind}")
@@ -78,7 +81,7 @@ def read_shared_budget(given: object) -> SharedBudget | ConfigurationError | Non
 
 
 def _address(url: str) -> SplitResult | None:
-    """The parts of a URL; None if it is none of a server that we know."""
+    """The parts of a URL; None if it is not the URL of a supported server."""
     try:
         parts = urlsplit(url)
     except ValueError:
@@ -91,6 +94,6 @@ def _address(url: str) -> SplitResult | None:
 
 
 def _is_host(text: str) -> bool:
-    """Whether this may be a host with or without a port; libpq takes none at all for a socket."""
+    """Whether ``text`` may be a host with or without a port; libpq also accepts an empty one for a socket."""
     _, colon, port = ("", "", "") if text.endswith("]") else text.rpartition(":")
     return not colon or port.isdecimal()

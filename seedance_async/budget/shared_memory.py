@@ -11,15 +11,15 @@ never earlier.
 
 Where something is unknown, the worst case is assumed for as long as it can last:
 
-- the server is **away**, or cannot be written to: of what is free as far as is known, this process uses an
-  equal share, at most `FALLBACK_SHARE`, so processes that all lose it together use no more than the window.
-  Where only this one has lost it, the others use the whole window, and its share comes on top of that. One
-  that has heard nothing for a while sends one request at a time for the first period: what it knows is old.
-  The server is asked again twice a second.
-- the server is **back**, after that or as **another one** (restarted, failed over, its clock set): its last
-  stamps may be lost, and others write theirs again. What was known here is put back, nothing is sent until
-  they have, and requests go one by one for one period;
-- **nothing is kept**: the same, where the server has not been up for longer than claims last.
+- The server **cannot be reached** or written to: of the slots known to be free, this process uses an equal
+  share, at most `FALLBACK_SHARE`, so processes that all lose the server together stay within the window. If
+  only this process has lost it, the others use the whole window, and this share is in excess of it. A process
+  that has received nothing for a while sends one request at a time for the first period, because what it
+  knows is old. The server is tried again twice a second.
+- The server is **reachable again**, or is **another one** (restarted, failed over, its clock set): its last
+  claims may be lost, and the other processes write theirs again. This process writes back what it knew, sends
+  nothing until the others had time to do the same, and spaces requests evenly for one period.
+- The server **stores nothing** for the account: the same, unless it has been up for longer than claims last.
 """
 
 from __future__ import annotations
@@ -34,10 +34,10 @@ from attrs import evolve
 
 from seedance_async.budget.memory import SETTLING, BudgetState
 from seedance_async.budget.pace import LEEWAY, Pace, stricter
+from seedance_async.budget.priority import WAIT_LASTS, YIELD_CHECK, Wait, Waiting, others_first
 from seedance_async.budget.shared_page import Entry, SharedPage, merged, parsed
 from seedance_async.budget.shared_view import Away, Known, Offset, restated
-from seedance_async.budget.store import StoreAwayError
-from seedance_async.budget.turns import WAIT_LASTS, YIELD_CHECK, Wait, Waiting, others_first
+from seedance_async.budget.store import StoreUnavailableError
 from seedance_async.logs import Log
 from seedance_async.signals import Signal
 from seedance_async.state_files import account_digest
@@ -50,20 +50,22 @@ if TYPE_CHECKING:
 
 _log: Log = Log(__name__)
 
-FALLBACK_SHARE: Final = 1 / 4  # of what is free, for a process that cannot reach the server
-PATIENCE: Final = 2.0  # s for an answer
-ASK_AGAIN: Final = 0.5  # s, while it is away
-REJOINING: Final = PATIENCE + ASK_AGAIN  # s until others, too, have noticed that it is back
-BEAT: Final = 1.0  # s until the server is asked again, where somebody waits or slots of ours are taken
-IDLE: Final = 5.0  # s, else
-GOODBYE: Final = 1.0  # s for the last writing
+FALLBACK_SHARE: Final = 1 / 4  # of the free slots, for a process that cannot reach the server
+ANSWER_TIMEOUT: Final = 2.0  # s
+RETRY_EVERY: Final = 0.5  # s, while the server cannot be reached
+REJOINING: Final = (
+    ANSWER_TIMEOUT + RETRY_EVERY
+)  # s until all processes have noticed that it is reachable again
+HEARTBEAT: Final = 1.0  # s between two exchanges while a request waits or slots of ours are taken
+IDLE: Final = 5.0  # s between two exchanges otherwise
+LAST_WRITE_TIMEOUT: Final = 1.0  # s
 
 
 class SharedMemory:
-    """Remembers an account at a server.
+    """The memory of one account at a server.
 
     Args:
-        name: the account's there, see `fingerprint`.
+        name: the account's name at the server, see `fingerprint`.
         store: the server.
         limit: the account's limit.
         shown: the server's address for messages, without a password.
@@ -76,40 +78,40 @@ class SharedMemory:
         self._store = store
         self._limit = limit
         self._shown = shown
-        self.check_every = self._beat = min(BEAT, limit.period / 4)
+        self.check_every = self._beat = min(HEARTBEAT, limit.period / 4)
         self._me = secrets.token_hex(8)
         self._state = BudgetState()
         self._known: Known | None = None
         self._away: Away | None = None
         self._read_pace = Pace()  # the pace of the page, on the loop's clock
-        self._heard = 0  # pages of others
-        self._changes = 0  # of ours
-        self._is_urgent = False  # whether they are more than that slots come back earlier
-        self._written = 0  # of them, those that the server has
+        self._updates = 0  # number of pages read that others had written
+        self._changes = 0  # number of our changes
+        self._is_urgent = False  # whether they do more than make slots become free earlier
+        self._written = 0  # how many of our changes the server has
         self._written_at = self._asked_at = self._heard_at = -inf
-        self._has_rejoined = False  # and nobody was told yet
+        self._announce_return = False  # whether to log that the server is reachable again
         self._one_at_a_time = anyio.Lock()
         self._wake = Signal()
 
     @contextmanager
     def open(self, clock: Callable[[], float]) -> Iterator[BudgetState]:
-        """The state as far as it is known; what is changed is written soon, or by ``commit``."""
+        """The last known state; changes made in the block are written soon by ``serve``, or by ``commit``."""
         now, state = clock(), self._state
         state.now, state.others = now, ()
         if self._known is not None:
             self._show(self._known, now)
         if self._away is not None:
             state.others = self._away.others(state.others, now, self._limit)
-        claims, told = self._claims(now), self._told()
+        claims, urgent_part = self._claims(now), self._urgent_part()
         yield state
-        if self._told() != told:
+        if self._urgent_part() != urgent_part:
             self._is_urgent = True
             self._wake.set()
         if self._is_urgent or self._claims(now) != claims:
             self._changes += 1
 
     async def commit(self) -> bool:
-        """Whether the last change holds for everybody, or, while the server is away, for our share."""
+        """Whether the last change is valid for all processes, or is in our share while the server is lost."""
         if self._away is not None:
             return True
         decided_on = self._version
@@ -117,25 +119,25 @@ class SharedMemory:
             return decided_on == self._version and await self._exchange()
 
     async def serve(self, changed: Callable[[], object]) -> None:
-        """Write down what has changed, and read what others have, until cancelled."""
+        """Write our changes and read those of others until cancelled."""
         try:
             while True:
                 while (rest := self._rest(anyio.current_time())) > 0.0:
                     await self._wake.wait(rest)
-                heard = self._heard
+                updates = self._updates
                 async with self._one_at_a_time:
                     await self._exchange()
-                if heard != self._heard:
+                if updates != self._updates:
                     changed()
         finally:
-            with anyio.move_on_after(GOODBYE, shield=True):
+            with anyio.move_on_after(LAST_WRITE_TIMEOUT, shield=True):
                 if self._changes != self._written and self._away is None:
                     async with self._one_at_a_time:
                         await self._exchange()
                 await self._store.close()
 
     def _show(self, known: Known, now: float) -> None:
-        """Say what is known, as of now."""
+        """Put what is known into the state, as of ``now``."""
         state, offset = self._state, known.offset
         theirs = known.others(self._me, now)
         state.others = tuple(sorted(claim - offset.low for entry in theirs for claim in entry.claims))
@@ -147,73 +149,73 @@ class SharedMemory:
     def _claims(self, now: float) -> list[float]:
         return [claim for claim in self._state.claims if claim > now]
 
-    def _told(self) -> tuple[object, ...]:
-        """What others should hear at once, where it is another than before."""
+    def _urgent_part(self) -> tuple[object, ...]:
+        """The part of the state whose changes are written at once."""
         wait, others = self._state.wait, self._state.others_wait
         is_contended = Wait.INTERACTIVE in {wait, *(other.wait for other in others)}
         return self._state.pace.closed_until, wait if is_contended else Wait.NONE
 
     def _rest(self, now: float) -> float:
-        """Seconds until the server should be asked, or told, again."""
+        """Seconds until the next exchange with the server."""
         if self._away is not None:
-            return self._asked_at + ASK_AGAIN - now
+            return self._asked_at + RETRY_EVERY - now
         if self._is_urgent:
             return 0.0
-        if self._lets_others_go(now):
+        if self._yields(now):
             return self._asked_at + YIELD_CHECK - now
         is_busy = self._state.wait or self._claims(now)
         return self._asked_at + (self._beat if is_busy else IDLE) - now
 
-    def _lets_others_go(self, now: float) -> bool:
-        """Whether we wait until another one has taken its slot: it is looked for more often then."""
+    def _yields(self, now: float) -> bool:
+        """Whether we let another process take its slot first; the server is read more often then."""
         mine, others = Waiting(self._state.wait, len(self._claims(now))), self._state.others_wait
         theirs = sum(claim > now for claim in self._state.others)
         is_free = mine.slots + theirs < self._limit.requests
         return bool(mine.wait) and is_free and others_first(mine, others, in_a_row=self._state.in_a_row)
 
     def _has_news(self, now: float) -> bool:
-        """Whether we have something to write, or to say again."""
+        """Whether we have a change to write, or our entry must be renewed."""
         said_for = self._beat if self._state.wait else IDLE
         return self._changes != self._written or now - self._written_at >= said_for
 
     @property
     def _version(self) -> int | None:
-        """Of the page that is known."""
+        """The version of the known page; None if no page is known."""
         return None if self._known is None else self._known.version
 
     async def _exchange(self) -> bool:
-        """Write our entry, if there is need, or read; True if it was written on top of all that is known."""
+        """Write our entry if needed, else read; True if it was written and no other process wrote before."""
         self._asked_at = anyio.current_time()
         try:
-            with anyio.fail_after(PATIENCE):
+            with anyio.fail_after(ANSWER_TIMEOUT):
                 if self._away is not None:
                     await self._rejoin(self._away)
                     return False
                 if self._has_news(self._asked_at) and await self._write():
                     return True
                 await self._read()
-        except (StoreAwayError, TimeoutError) as problem:
+        except (StoreUnavailableError, TimeoutError) as problem:
             self._lose(str(problem) or "no answer in time")
         return False
 
     async def _rejoin(self, away: Away) -> None:
-        """Read and write again: the server is back only once it keeps what it is told."""
+        """Read and write again; the server counts as reachable only after a successful write."""
         before = self._state.pace.closed_until
         await self._read()
         read = self._state.pace
         try:
             await self._write()
-        except BaseException:  # it can be read, and not written: a standby, a full disk
+        except BaseException:  # readable but not writable: a standby server, a full disk
             self._away = away
-            self._heard += 1
-            if self._state.pace.refused_at == read.refused_at:  # else a 429 has come meanwhile
+            self._updates += 1
+            if self._state.pace.refused_at == read.refused_at:  # else a 429 was received in the meantime
                 self._state.pace = evolve(
                     self._state.pace, closed_until=max(before, self._read_pace.closed_until)
                 )
             raise
 
     async def _write(self) -> bool:
-        """Write our page in the place of the one that is known, unless there is another."""
+        """Replace the known page by ours; False if another page is stored by now."""
         known, changes, pace = self._known, self._changes, self._state.pace
         if known is None or self._away is not None:
             return False
@@ -225,24 +227,27 @@ class SharedMemory:
             return False
         offset = Offset.between(asked_at, kept.at, anyio.current_time())
         if known.is_another(kept, offset):
-            return False  # it has taken what it cannot know better: read it, and look what may be lost
+            return False  # another server accepted it without knowing the rest: read what it has, and merge
         self._known = Known(kept.version, page, offset, kept.server)
         self._heard_at = self._written_at = anyio.current_time()
         self._written, self._read_pace = changes, pace
-        if self._has_rejoined:
-            self._has_rejoined = False
-            _log.info("the shared request budget at %s may have lost slots; they go one by one", self._shown)
+        if self._announce_return:
+            self._announce_return = False
+            _log.info(
+                "the shared request budget at %s may have lost slots; requests are spaced evenly for now",
+                self._shown,
+            )
         return True
 
     async def _read(self) -> None:
-        """Learn what is kept; our last change was not decided on it."""
+        """Read what is stored. Our last change was decided without it, so it is not confirmed by this."""
         asked_at = anyio.current_time()
         kept = await self._store.read(self._name)
         self._heard_at = anyio.current_time()
         self._learn(kept, Offset.between(asked_at, kept.at, self._heard_at))
 
     def _outgoing(self, known: Known, now: float) -> SharedPage:
-        """The page that is known, with our entry in it."""
+        """The known page with our current entry in it."""
         high = known.offset.high
         claims = tuple(claim + high for claim in self._state.claims if claim > now)
         ours = Entry(claims=claims, seen_at=now + high, wait=int(self._state.wait))
@@ -255,7 +260,7 @@ class SharedMemory:
         )
 
     def _learn(self, kept: Kept, offset: Offset) -> None:
-        """Take over what is kept, and put back what may be lost."""
+        """Take over what is stored, and add what the server may have lost."""
         known, now = self._known, anyio.current_time()
         found = parsed(kept.text or "")
         page = (found or SharedPage(server=kept.server)).bounded(kept.at, self._limit)
@@ -265,24 +270,24 @@ class SharedMemory:
         if known is not None and (is_another or is_lost or found is None):
             page = merged(page, known.entries_at(offset, now))
             pace = stricter(pace, self._state.pace)
-        elif self._changes != self._written:  # a lesson of ours is on its way, but no slot
+        elif self._changes != self._written:  # a pace of ours is not written yet, but no slot
             pace = evolve(stricter(pace, self._state.pace), granted_at=pace.granted_at)
-        if is_another or is_lost or self._away is not None or not _is_believable(kept, found, page):
+        if is_another or is_lost or self._away is not None or not _is_complete(kept, found, page):
             page = evolve(page, paced_until=kept.at + self._limit.period)
             is_damaged = found is None and kept.text is not None
             wait = self._limit.period if is_damaged else min(REJOINING, self._limit.period)
             pace = _closed(pace, now + wait)
-            self._is_urgent = self._has_rejoined = True
+            self._is_urgent = self._announce_return = True
             self._changes += 1
         elif found is None:
             pace = _closed(pace, now + min(SETTLING, self._limit.period))
             self._changes += 1
-        self._heard += known is None or known.version != kept.version
+        self._updates += known is None or known.version != kept.version
         self._known, self._away = Known(kept.version, page, offset, kept.server), None
         self._state.pace, self._state.in_a_row = pace, page.in_a_row
 
     def _lose(self, reason: str) -> None:
-        """The server is away."""
+        """Note that the server cannot be reached."""
         if self._away is not None:
             return
         known, now = self._known, anyio.current_time()
@@ -294,7 +299,7 @@ class SharedMemory:
             () if known is None else known.ours(self._me),
             unsure_until=now + self._limit.period if is_unsure else -inf,
         )
-        self._heard += 1
+        self._updates += 1
         _log.warning(
             "the shared request budget at %s cannot be reached (%s); until it can, this process uses at most "
             "%.0f%% of the limit",
@@ -304,8 +309,8 @@ class SharedMemory:
         )
 
 
-def _is_believable(kept: Kept, found: SharedPage | None, page: SharedPage) -> bool:
-    """Whether what is kept, or that nothing is, says all that there was."""
+def _is_complete(kept: Kept, found: SharedPage | None, page: SharedPage) -> bool:
+    """Whether the stored page, or its absence, is complete: nothing can have been lost."""
     if found is None:
         return kept.text is None and kept.up_for > 2 * page.period
     return page.server == kept.server
@@ -316,5 +321,5 @@ def _closed(pace: Pace, until: float) -> Pace:
 
 
 def fingerprint(account: str) -> str:
-    """What an account is called at a server: a hash of its name, which has no key in it either."""
+    """The name of an account at a server: a hash of the account's name, which holds no key either."""
     return account_digest(account, "budget")

@@ -1,9 +1,9 @@
-"""The page of an account's budget that several hosts share: who has taken which slots, on the server's clock.
+"""The page of an account's budget that several hosts share: the slots of each budget, on the server's clock.
 
-Every budget writes its own entry, and those of others back as they were. All instants are seconds of the
-server that keeps the page, so no host's clock has a say.
+Every budget writes its own entry, and the entries of others unchanged. All instants are seconds on the clock
+of the server that stores the page, so the hosts' clocks do not matter.
 
-What cannot be is replaced by the most careful value that can, as in the file.
+An impossible value is replaced by the safest possible one, as in the file.
 
 Pure.
 """
@@ -27,19 +27,19 @@ if TYPE_CHECKING:
     from seedance_async.models import RateLimit
 
 KNOWN_FOR: Final = 15.0
-"""Seconds after which a budget that nothing was heard of is taken to have ended."""
+"""Seconds without a write after which a budget is assumed to have ended."""
 
 _converter = Converter()
 
 
 @frozen(kw_only=True)
 class Entry:
-    """What one budget says.
+    """The entry of one budget.
 
     Attributes:
         claims: ascending instants until which its slots are taken.
         seen_at: when it wrote last.
-        wait: the number of what it waits with, see ``turns.Wait``.
+        wait: the number of its ``priority.Wait``.
     """
 
     claims: tuple[float, ...] = ()
@@ -47,12 +47,12 @@ class Entry:
     wait: int = 0
 
     def without_past(self, now: float) -> Entry:
-        """The same, without the slots that have come back."""
+        """The same, without the slots that are free again."""
         past = bisect_right(self.claims, now)
         return evolve(self, claims=self.claims[past:]) if past else self
 
     def later(self, seconds: float) -> Entry:
-        """The same on a clock that shows ``seconds`` more."""
+        """The same on a clock that is ``seconds`` ahead."""
         return evolve(
             self, claims=tuple(claim + seconds for claim in self.claims), seen_at=self.seen_at + seconds
         )
@@ -64,11 +64,11 @@ class SharedPage:
 
     Attributes:
         version: of this layout.
-        server: which server it was written at.
+        server: the identifier of the server it was written at, see ``Kept``.
         entries: by budget.
-        pace: what refusals have taught.
-        period: the longest window of those who wrote.
-        paced_until: requests go one by one until then: some slots may not be known.
+        pace: the pace learned from refusals.
+        period: the longest window, in seconds, of the budgets that wrote.
+        paced_until: requests are spaced evenly until then, because some slots may be unknown.
         in_a_row: see ``BudgetState``.
     """
 
@@ -81,7 +81,7 @@ class SharedPage:
     in_a_row: int = 0
 
     def alive(self, now: float) -> dict[str, Entry]:
-        """The entries that still say something."""
+        """The entries that have a slot or were written recently, without the slots that are free again."""
         entries = {budget: entry.without_past(now) for budget, entry in self.entries.items()}
         return {
             budget: entry
@@ -90,7 +90,7 @@ class SharedPage:
         }
 
     def bounded(self, now: float, limit: RateLimit) -> SharedPage:
-        """The same, with the careful value in the place of each that cannot be."""
+        """The same, with a safe value in place of each impossible one."""
         period = max(limit.period, self.period) if 0 < self.period <= LONGEST_PERIOD else limit.period
         return evolve(
             self,
@@ -101,12 +101,12 @@ class SharedPage:
         )
 
     def text(self) -> str:
-        """What is stored."""
+        """The page as JSON."""
         return json.dumps(_converter.unstructure(self), separators=(",", ":"))
 
 
 def parsed(text: str) -> SharedPage | None:
-    """The page of a text; None if it is none."""
+    """The page in a text; None if the text is not a valid page."""
     try:
         return _converter.structure(json.loads(text), SharedPage)
     except (ValueError, BaseValidationError, RecursionError):
@@ -114,7 +114,7 @@ def parsed(text: str) -> SharedPage | None:
 
 
 def merged(page: SharedPage, known: Mapping[str, Entry]) -> SharedPage:
-    """A page that may have lost something, with what was known; of two entries of a budget the fuller one."""
+    """A page that may have lost entries, plus known ones; of two for a budget, the one with more claims."""
     entries = dict(page.entries)
     for budget, entry in known.items():
         if budget not in entries or len(entries[budget].claims) < len(entry.claims):

@@ -1,4 +1,4 @@
-"""What one process knows of the shared page: its clock offset, the slots of others, and its share without it.
+"""One process's knowledge of the shared page: clock offset, slots of others, and its share in an outage.
 
 Pure.
 """
@@ -22,18 +22,24 @@ MOST_DRIFT: Final = 0.1  # s; a larger difference between two answers means that
 
 @frozen
 class Offset:
-    """The server's clock less the loop's, which lies between these two."""
+    """The bounds in seconds of the difference between the server's clock and the loop's."""
 
     low: float
     high: float
 
     @classmethod
     def between(cls, asked_at: float, at: float, heard_at: float) -> Offset:
-        """What an answer shows that was asked for and heard at these instants of the loop's clock."""
+        """The offset shown by an answer.
+
+        Args:
+            asked_at: when the server was asked, on the loop's clock.
+            at: the time in the answer, on the server's clock.
+            heard_at: when the answer was received, on the loop's clock.
+        """
         return cls(at - heard_at, at - asked_at)
 
     def differs(self, other: Offset) -> bool:
-        """Whether one of the clocks was set in between."""
+        """Whether one of the clocks was set between the two measurements."""
         return self.low > other.high + MOST_DRIFT or self.high < other.low - MOST_DRIFT
 
 
@@ -43,9 +49,9 @@ class Known:
 
     Attributes:
         version: of the page at the server.
-        page: as it was, or as we wrote it.
-        offset: the server's clock less the loop's.
-        server: which it was.
+        page: as it was read, or as we wrote it.
+        offset: the difference between the server's clock and the loop's.
+        server: the server's identifier, see ``Kept``.
     """
 
     version: int
@@ -54,16 +60,16 @@ class Known:
     server: str
 
     def is_another(self, kept: Kept, offset: Offset) -> bool:
-        """Whether another server answers, or a clock was set."""
+        """Whether another server has answered, or a clock was set."""
         return kept.server != self.server or offset.differs(self.offset)
 
     def others(self, me: str, now: float) -> list[Entry]:
-        """The entries of other budgets that still say something."""
+        """The entries of other budgets that have a slot or were written recently."""
         alive = self.page.alive(now + self.offset.low)
         return [entry for budget, entry in alive.items() if budget != me]
 
     def ours(self, me: str) -> tuple[float, ...]:
-        """Until when slots of ours are taken in it, by the loop's clock."""
+        """The instants on the loop's clock until which slots of ours are taken in it."""
         entry = self.page.entries.get(me, Entry())
         return tuple(claim - self.offset.low for claim in entry.claims)
 
@@ -72,7 +78,7 @@ class Known:
         return any(claim > now for claim in self.ours(me))
 
     def entries_at(self, offset: Offset, now: float) -> dict[str, Entry]:
-        """The entries on a server's clock that differs from the loop's by another offset."""
+        """The entries, converted to a server's clock with another offset."""
         seconds = offset.high - self.offset.low
         alive = self.page.alive(now + self.offset.low)
         return {budget: entry.later(seconds) for budget, entry in alive.items()}
@@ -80,12 +86,12 @@ class Known:
 
 @frozen
 class Away:
-    """The time in which the server cannot be reached.
+    """A time in which the server cannot be reached.
 
     Attributes:
-        share: of what is free that this process may use.
-        claims: until when slots of ours were taken, when it began.
-        unsure_until: others may have slots until then that are not known.
+        share: the part of the free slots that this process may use.
+        claims: instants until which slots of ours were taken when the outage began.
+        unsure_until: until then, others may have slots that are not known here.
     """
 
     share: float
@@ -93,11 +99,11 @@ class Away:
     unsure_until: float = -inf
 
     def others(self, known: tuple[float, ...], now: float, limit: RateLimit) -> tuple[float, ...]:
-        """Until when slots are not ours to use: those of others, and the free ones beyond our share.
+        """Instants until which slots must not be used: those of others, and the free ones beyond our share.
 
         Args:
-            known: until when slots of others are taken, by the loop's clock.
-            now: of the loop's clock.
+            known: instants on the loop's clock until which slots of others are taken.
+            now: on the loop's clock.
             limit: the account's limit.
         """
         theirs = [claim for claim in known if claim > now]
@@ -109,7 +115,7 @@ class Away:
 
 
 def restated(pace: Pace, *, read: Pace, kept: Pace, seconds: float) -> Pace:
-    """A pace on the server's clock; instants that are as they were read stay as they are kept."""
+    """A pace on the server's clock; an instant unchanged since it was read keeps its stored value."""
     moved = pace.moved(seconds)
     return evolve(
         moved,

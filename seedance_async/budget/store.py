@@ -1,7 +1,7 @@
-"""The interface of a server for shared budgets: one small text an account, replaced only if unchanged.
+"""The interface of a server for shared budgets: one small text per account, replaced by compare-and-swap.
 
 That one operation is enough. It is atomic at the server, so no process holds a lock while it decides, and a
-process that is stopped in the middle stops nobody.
+process that is stopped in between does not block the others.
 """
 
 from __future__ import annotations
@@ -11,24 +11,24 @@ from typing import Final, Protocol
 from attrs import frozen
 
 MOST_CHARACTERS: Final = 1 << 20
-"""Of a text: far more than the budget of any account needs."""
+"""The longest text that is accepted: far longer than the budget of any account."""
 
 
-class StoreAwayError(Exception):
-    """The server cannot be reached, or does not do what it is asked. The text holds no password."""
+class StoreUnavailableError(Exception):
+    """The server cannot be reached, or the operation failed. The message contains no password."""
 
 
 @frozen(kw_only=True)
 class Kept:
-    """What a server keeps under a name.
+    """What a server stores under a name.
 
     Attributes:
-        version: rises with every writing; 0 if nothing is kept. The first is the server's time, so that what
-            was lost and begun again is not taken for what was there.
-        text: what was written last; None if nothing is kept.
-        at: the server's time in seconds, of the moment in which this was true.
-        server: a name for the life of the server: another one after a restart or a failover.
-        up_for: seconds since this life began.
+        version: rises with every write; 0 if nothing is stored. The first version is the server's time, so
+            that a text that was lost and written again cannot have the version of the old one.
+        text: the last text written; None if nothing is stored.
+        at: the server's time in seconds at which this was read.
+        server: identifies one run of the server: it changes with a restart or a failover.
+        up_for: seconds since that run began.
     """
 
     version: int
@@ -39,21 +39,21 @@ class Kept:
 
 
 class Store(Protocol):
-    """Keeps texts by name."""
+    """A server that stores texts by name."""
 
     async def read(self, name: str) -> Kept:
-        """What is kept.
+        """What is stored under a name.
 
         Raises:
-            StoreAwayError: nothing was heard.
+            StoreUnavailableError: the server did not answer as expected.
         """
         ...
 
     async def replace(self, name: str, version: int, text: str) -> Kept | None:
-        """Write, if what is kept has this version; None if it has another.
+        """Write and return what is stored then, if it had this version; None if it had another.
 
         Raises:
-            StoreAwayError: it may have been written or not.
+            StoreUnavailableError: the text may or may not have been written.
         """
         ...
 

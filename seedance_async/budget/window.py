@@ -1,12 +1,13 @@
-"""The exact window: which of the account's slots are free, and when the others come back.
+"""The exact window: which of the account's slots are free, and when the others become free.
 
-The server counts arrivals. An arrival lies somewhere between our sending and our receiving the answer, so a
-slot comes back one period after the *receipt*. Where no answer was received, it comes back one period after
-the latest instant at which the request can still arrive: to stop listening does not take back what was sent.
-Then no window of one period holds more arrivals than there are slots, whatever the network does: one more
-would need some slot twice, and its second request was sent a whole period after its first had arrived.
+The server counts arrivals. A request arrives at some time between its sending and the receipt of its answer,
+so a slot becomes free one period after the *receipt*. If no answer is received, it becomes free one period
+after the latest instant at which the request can still arrive: closing a connection does not take back what
+was sent. Then no window of one period contains more arrivals than there are slots, whatever the network does:
+for one more, some slot would be used twice, but its second request is sent a whole period after its first has
+arrived.
 
-Pure: instants are float seconds on the caller's clock, and come in as arguments, never falling.
+Pure: instants are float seconds on the caller's clock, passed as arguments that never decrease.
 """
 
 from __future__ import annotations
@@ -24,11 +25,10 @@ if TYPE_CHECKING:
 
 
 class Window:
-    """The slots of one account: free, held by a request on the wire, or coming back at a known instant.
+    """The slots of one account: free, held by a request on the wire, or free again at a known instant.
 
     Attributes:
-        others: ascending instants at which slots come back that other processes, or an earlier life of this
-            one, have taken.
+        others: ascending instants at which slots taken by other processes, or by earlier ones, become free.
     """
 
     def __init__(self, limit: RateLimit) -> None:
@@ -39,15 +39,15 @@ class Window:
 
     @property
     def held(self) -> int:
-        """Requests on the wire, whose slots have no instant of return yet."""
+        """How many requests are on the wire; it is not yet known when their slots become free."""
         return len(self._held)
 
     def take(self, now: float) -> None:
-        """A request leaves now: its slot is held until it is settled or cancelled."""
+        """Take a slot for a request that leaves now; it is held until it is settled or cancelled."""
         self._held.append(now)
 
     def settle(self, sent_at: float, arrived_by: float) -> None:
-        """The request that left at ``sent_at`` cannot arrive later than ``arrived_by``."""
+        """Record that the request sent at ``sent_at`` cannot arrive later than ``arrived_by``."""
         self._held.remove(sent_at)
         instant = arrived_by + self._period
         if self._returns and self._returns[-1] > instant:
@@ -56,28 +56,28 @@ class Window:
             self._returns.append(instant)
 
     def cancel(self, sent_at: float) -> None:
-        """The request that took its slot at ``sent_at`` was never sent."""
+        """Give back the slot taken at ``sent_at``, as its request was never sent."""
         self._held.remove(sent_at)
 
     def opens(self, now: float, *, slots: int) -> float | None:
-        """When the next of so many slots a period may be taken; None if all are on the wire."""
+        """When the next slot may be taken, of ``slots`` in a period; None if all are on the wire."""
         return next(iter(self._openings(now, slots)), None)
 
     def openings(self, now: float, *, slots: int, most: int | None = None) -> list[float]:
-        """When each of so many slots a period may be taken, but for those on the wire; ascending.
+        """The ascending instants at which slots may be taken, without the slots on the wire.
 
         Args:
             now: not before any instant passed earlier.
-            slots: that one period has.
-            most: only so many of them are returned; the earliest.
+            slots: how many slots one period has.
+            most: the largest number of instants returned, the earliest ones; None for all.
         """
         return list(islice(self._openings(now, slots), most))
 
     def claims(self, now: float) -> tuple[float, ...]:
-        """Ascending instants until which other processes, and our next life, must leave our slots alone.
+        """Ascending instants until which our slots are taken, for other processes and this one's successor.
 
-        Should nobody live to see its answer, a request on the wire is taken to arrive within a period of its
-        sending, and not before now.
+        In case this process ends before the answer, a request on the wire is assumed to arrive within one
+        period after it was sent, and not before now.
         """
         leases = (max(sent_at + self._period, now) + self._period for sent_at in self._held)
         return tuple(sorted([*self._ours(now), *leases]))
@@ -86,7 +86,7 @@ class Window:
         ours, theirs = self._ours(now), self.others[bisect_right(self.others, now) :]
         free = slots - self.held - len(ours) - len(theirs)
         coming = merge(ours, theirs)
-        # Where more are taken than there are slots, the first to come back open nothing yet.
+        # If more are taken than there are slots, the first ones that become free cannot be used yet.
         return chain(repeat(now, max(0, free)), islice(coming, max(0, -free), None))
 
     def _ours(self, now: float) -> deque[float]:

@@ -1,9 +1,10 @@
-"""Input files: where a local picture or clip becomes a public https URL.
+"""Input files: the upload of local pictures and clips, by which they get a public https URL.
 
-The API fetches what a request refers to, and takes no uploads. So a local file goes to a place of the user's
-own, an object store or a command of theirs, and nowhere else. Files are told apart by their content: equal
-ones are uploaded once, over all runs, and a job knows its input by the hash. The URLs are signed, so they are
-secrets: they stand in what is sent and in a journal, and nowhere else.
+The API fetches the media of a request itself and accepts no uploads. So a local file is uploaded to the
+user's own object store, or by the user's own command, and nowhere else. Files are identified by their
+content: equal ones are uploaded once over all runs, and a job refers to its input by the hash. The URLs are
+signed, so they are
+secrets: they are contained in what is sent and in the journal, and nowhere else.
 
     inspect -> upload, unless the store has it -> sign -> the URL in the bytes -> intent on disk -> POST
 """

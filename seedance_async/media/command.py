@@ -1,6 +1,6 @@
-"""A command of the user's that publishes a file: it gets the path and prints the URL.
+"""A command of the user that publishes a file: it gets the path and prints the URL.
 
-No shell reads the path. The command does not get the API key, and gets a time to end in.
+It is started without a shell and without the API key in its environment, and has a time limit.
 """
 
 from __future__ import annotations
@@ -21,39 +21,39 @@ if TYPE_CHECKING:
     from seedance_async.media.inspection import InputFile
 
 PATIENCE: Final = 300.0
-"""Seconds for which a command may run."""
+"""The time limit of a command in seconds."""
 
 NOT_FOR_COMMANDS: Final = "SEEDANCE_API_KEY"
-"""The variable that a command does not get."""
+"""The environment variable that is not passed to a command."""
 
 MOST_SHOWN: Final = 300
 
 
 class PublishCommand:
-    """Publishes files by a command.
+    """A media store that publishes each file with a command.
 
     Args:
-        command: in words, as a shell parts them; the path is put behind the last one.
-        patience: seconds for which it may run.
+        command: the command line, split into words as a shell does; the path is appended as the last word.
+        patience: the time limit in seconds.
 
     Raises:
-        ConfigurationError: it is no command.
+        ConfigurationError: the command is empty or cannot be split.
     """
 
     def __init__(self, command: str, *, patience: float = PATIENCE) -> None:
         try:
             self._words = shlex.split(command)
         except ValueError as problem:
-            raise ConfigurationError(f"--publish-with cannot be parted into words: {problem}") from None
+            raise ConfigurationError(f"--publish-with cannot be split into words: {problem}") from None
         if not self._words:
             raise ConfigurationError("--publish-with is empty; give a command that prints a URL for a path")
         self._patience = patience
 
     async def publish(self, file: InputFile) -> str:
-        """Run the command for a file, and return what it prints.
+        """Run the command for a file, and return the URL that it prints.
 
         Raises:
-            MediaError: it cannot be started, fails, takes too long, or prints no URL.
+            MediaError: it cannot be started, fails, exceeds the time limit, or prints no URL.
         """
         call = _Call([*self._words, str(file.path)], self._patience)
         try:
@@ -63,7 +63,7 @@ class PublishCommand:
 
 
 class _Call:
-    """One run of the command, which another thread may end."""
+    """One run of the command, which may be ended from another thread."""
 
     def __init__(self, words: list[str], patience: float) -> None:
         self._words = words
@@ -72,7 +72,7 @@ class _Call:
         self._is_over = False
 
     def run(self) -> str:
-        """The URL that it prints: what stands in the last line."""
+        """Run the command, and return the URL in the last line that it prints."""
         with self._started() as process:
             if self._is_over:
                 self._end(process)
@@ -95,7 +95,7 @@ class _Call:
         return url
 
     def kill(self) -> None:
-        """End the command, if it runs."""
+        """Kill the command if it is running."""
         self._is_over = True
         if self._process is not None:
             self._end(self._process)
@@ -113,7 +113,7 @@ class _Call:
                 stdout=subprocess.PIPE,
                 stderr=subprocess.PIPE,
                 env=environment,
-                start_new_session=True,  # so that what it starts ends with it
+                start_new_session=True,  # so that its child processes are killed with it
             )
         except (OSError, ValueError) as problem:
             reason = problem.strerror if isinstance(problem, OSError) else problem
@@ -131,6 +131,6 @@ class _Call:
 
 
 def _last_line(said: bytes) -> str:
-    """What a command said last, for a message: a signed URL in it is not repeated."""
+    """The last line of a command's output, for a message, without the signature of a URL in it."""
     lines = [line.strip() for line in said.decode(errors="replace").splitlines() if line.strip()]
     return f": {without_queries(lines[-1])[:MOST_SHOWN]}" if lines else ""

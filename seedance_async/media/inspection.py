@@ -1,4 +1,4 @@
-"""What a local file is, by its content: a picture or a clip, how large, and by which hash it is known.
+"""The inspection of local files: type, size and hash, all determined from the content.
 
 Blocking: call it in a thread.
 """
@@ -26,10 +26,10 @@ if TYPE_CHECKING:
     from seedance_async.models import LocalFile, Request
 
 MOST_PICTURE_BYTES: Final = 30_000_000
-"""Of one picture: the limit of 30 MB that the vendor's site states."""
+"""The largest picture: 30 MB, the limit that the vendor's site states."""
 
 MOST_CLIP_BYTES: Final = 500_000_000
-"""Of one clip. The vendor states no limit; more than this is a mistake."""
+"""The largest clip. The vendor states no limit; a larger file is assumed to be a mistake."""
 
 PICTURES: Final[Mapping[str, str]] = {
     "png": "image/png",
@@ -46,24 +46,24 @@ CLIPS: Final[Mapping[str, str]] = {
     "webm": "video/webm",
     "mkv": "video/x-matroska",
 }
-"""Media types by the extension that the content has, whatever the file is called."""
+"""Media types by the extension that belongs to the content, whatever the file's name."""
 
 REF: Final = "sha256:"
-"""How a reference to content begins, which stands for a file until its URL takes the place."""
+"""The prefix of a content reference, which represents a file until it is replaced by its URL."""
 
 REMEMBERED_FILES: Final = 10_000
 
 
 @frozen(kw_only=True)
 class InputFile:
-    """A local picture or clip as it was looked at.
+    """A local picture or clip, as it was inspected.
 
     Attributes:
-        path: where it is, absolute.
-        sha256: of the content, in hexadecimal digits.
-        extension: by the content: ``png``, ``jpg``, ``mp4``, …
-        media_type: by the content: ``image/png``, …
-        size_bytes: of the content.
+        path: the absolute path.
+        sha256: the hash of the content, in hexadecimal digits.
+        extension: the extension that belongs to the content: ``png``, ``jpg``, ``mp4``, …
+        media_type: the media type of the content: ``image/png``, …
+        size_bytes: the size of the content.
     """
 
     path: Path
@@ -74,20 +74,20 @@ class InputFile:
 
     @property
     def key(self) -> str:
-        """What to call it in a store: equal for equal content."""
+        """Its name in a store, equal for equal content."""
         return f"{self.sha256}.{self.extension}"
 
     @property
     def ref(self) -> str:
-        """What stands for its content in a request, until its URL does."""
+        """The content reference that represents it in a request until it is replaced by its URL."""
         return f"{REF}{self.key}"
 
 
 def inspect(path: str | os.PathLike[str]) -> InputFile:
-    """Look at a local file.
+    """Inspect a local file.
 
     Raises:
-        MediaError: it cannot be read, or is no picture or clip that the API can take; the message says why.
+        MediaError: it cannot be read, or is not a picture or clip that the API accepts; the message says why.
     """
     place = Path(os.path.abspath(path))  # noqa: PTH100 - Path.resolve would follow links, absolute keeps ..
     try:
@@ -99,7 +99,7 @@ def inspect(path: str | os.PathLike[str]) -> InputFile:
 
 
 def _opened(path: Path) -> BufferedReader:
-    """A file opened for reading; a named pipe is not waited for."""
+    """Open a regular file for reading, without blocking on a named pipe."""
     number = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0))
     try:
         if not stat.S_ISREG(os.fstat(number).st_mode):
@@ -127,7 +127,7 @@ def _inspected(path: Path, file: BufferedReader) -> InputFile:
 
 
 def _foreign(head: bytes) -> str:
-    """What content is that is no picture and no clip; nothing of it is repeated, as it may be a secret."""
+    """A description of other content, which repeats nothing of it, as it may be a secret."""
     if not head:
         return "is empty"
     is_page = head.lstrip()[:1] == b"<"
@@ -135,27 +135,27 @@ def _foreign(head: bytes) -> str:
 
 
 class Inspector:
-    """Looks at local files, at one that does not change once; also at those that are gone by now.
+    """The inspector of local files; it reads an unchanged file once, and knows files that no longer exist.
 
     Args:
-        known: by path, the content of files that were sent by earlier runs. Where such a file is not there
-            any more, what was made of it is recognised all the same.
+        known: the content references, by path, of files sent by earlier runs. If such a file does not exist
+            any more, the results made from it are still recognised.
     """
 
     def __init__(self, known: Mapping[str, str] | None = None) -> None:
         self._known = dict(known or {})
         self._seen: OrderedDict[str, tuple[tuple[int, ...], InputFile]] = OrderedDict()
         self.gone: dict[str, str] = {}
-        """Why files cannot be read whose content is known from before, by path."""
+        """By path, why files cannot be read whose content is known from earlier runs."""
 
     def files(
         self, given: Iterable[tuple[str, LocalFile]]
     ) -> tuple[dict[str, tuple[str, str]], list[tuple[str, str]]]:
-        """The local files of a request, given with their fields.
+        """Inspect the local files of a request, given with their fields.
 
         Returns:
-            By the text in the request, what stands for the content, and the absolute path; and what is wrong,
-            as field and reason.
+            By the text in the request, the content reference and the absolute path; and all problems, as
+            field and reason.
         """
         found: dict[str, tuple[str, str]] = {}
         wrong: list[tuple[str, str]] = []
@@ -170,12 +170,12 @@ class Inspector:
         return found, wrong
 
     def fault(self, ref: str, path: str) -> str | None:
-        """Why a file has not the content any more that it had, by what stands for it; None if it has."""
+        """Why a file no longer has the content of this reference; None if it has."""
         try:
             found = self._inspected(path)
         except MediaError as problem:
             return problem.message
-        return None if found.ref == ref else f"{path!r:.300} has another content than when the take was made"
+        return None if found.ref == ref else f"{path!r:.300} has changed since the take was made"
 
     def _ref(self, text: str) -> tuple[str, str]:
         path = os.path.abspath(text)  # noqa: PTH100 - as above
@@ -203,7 +203,7 @@ class Inspector:
 
 
 def clip_fault(name: str, ref: str, path: str) -> str | None:
-    """Why a file cannot stand in a field because it is a clip; None if it can."""
+    """Why a file is not allowed in a field because it is a clip; None if it is allowed."""
     extension = ref.rpartition(".")[2]
     if extension in PICTURES or name in CLIPS_TOO:
         return None
@@ -211,10 +211,10 @@ def clip_fault(name: str, ref: str, path: str) -> str | None:
 
 
 def checked_files(request: Request) -> dict[str, tuple[str, str]]:
-    """The local files of one request: by the text in it, what stands for the content, and the path.
+    """The local files of one request: by the text in it, the content reference and the path.
 
     Raises:
-        ValidationError: with everything that is wrong with them, by field.
+        ValidationError: with every problem, by field.
     """
     found, wrong = Inspector().files(local_files(request))
     if wrong:

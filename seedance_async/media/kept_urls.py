@@ -1,8 +1,8 @@
-"""The URLs that went under an idempotency key, kept for the POST to be sent again as it was.
+"""The URLs that were sent under an idempotency key, kept so that the same bytes can be sent again.
 
-A URL is signed anew each time, and under its key a server takes the very same bytes only. A batch has them in
-its journal; for all other POSTs with local files they are kept here: in memory, and, readable for the owner
-only, in the state directory. After ``LIFE`` they work no longer and are deleted.
+A URL gets a new signature each time, but under its key a server accepts only exactly the same bytes. A batch
+keeps the URLs in its journal; for all other POSTs with local files they are kept here: in memory, and in the
+state directory, readable by the owner only. After ``LIFE`` they have expired and are deleted.
 """
 
 from __future__ import annotations
@@ -31,35 +31,35 @@ if TYPE_CHECKING:
 log: Log = Log(__name__)
 
 LIFE: Final = 7 * 24 * 3600.0
-"""Seconds, by the wall clock."""
+"""Seconds, by the wall clock, after which a kept URL is deleted."""
 
 REMEMBERED_KEYS: Final = 10_000
 FOLDER: Final = "sent-urls"
 
 
 class KeptUrls:
-    """What went under the keys of one account.
+    """The URLs sent under the keys of one account.
 
     Args:
-        account: its name, see ``ApiKey.account``.
-        base_url: of its API; of a sandbox nothing is kept on the disk, unless ``SEEDANCE_STATE_DIR`` is set.
+        account: the account's name, see ``ApiKey.account``.
+        base_url: the API's URL; for a sandbox nothing is kept on disk unless ``SEEDANCE_STATE_DIR`` is set.
     """
 
     def __init__(self, account: str, base_url: URL) -> None:
         self._account = account
         self._directory: Path | None = None
-        with suppress(RuntimeError):  # no home, and no place named: in memory only
+        with suppress(RuntimeError):  # no home directory and no state directory: in memory only
             self._directory = state_directory() / FOLDER if outlives_a_process(base_url) else None
         self._known: OrderedDict[str, Mapping[str, str]] = OrderedDict()
 
     async def of(self, key: str) -> Mapping[str, str]:
-        """The URLs that went under a key, by what stands for the content; empty if none did."""
+        """The URLs sent under a key, by content reference; empty if there are none."""
         if key not in self._known and self._directory is not None:
             return await to_thread.run_sync(self._read, self._directory / self._name(key))
         return self._known.get(key, {})
 
     async def keep(self, key: str, urls: Mapping[str, str]) -> None:
-        """Keep the URLs that are about to go under a key."""
+        """Keep the URLs that will be sent under a key."""
         self._known[key] = urls
         while len(self._known) > REMEMBERED_KEYS:
             self._known.popitem(last=False)

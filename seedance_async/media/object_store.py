@@ -1,7 +1,7 @@
-"""A media store in S3 and all that speak it, GCS or Azure, through obstore.
+"""A media store in S3 or a compatible service, GCS or Azure, through obstore.
 
-An object is called after the hash of its content, so what is there is not uploaded again. obstore's blocking
-functions run in a thread: after its async ones the interpreter now and then aborts at its exit.
+The name of an object is the hash of its content, so an existing one is not uploaded again. obstore's blocking
+functions are used, in a thread: after its async ones, the interpreter sometimes aborts at its exit.
 """
 
 from __future__ import annotations
@@ -28,14 +28,14 @@ if TYPE_CHECKING:
     from seedance_async.media.inspection import InputFile
 
 SIGNED_FOR: Final = timedelta(days=7)
-"""How long a URL works: the most that signatures of version 4 allow, so longer than any queue."""
+"""The validity of a URL: the longest that signature version 4 allows, so that it outlasts any queue."""
 
 FRESH: Final = timedelta(days=1)
-"""How long a URL is given to jobs, before another is signed."""
+"""How long a URL is used for new jobs before another one is signed."""
 
 RETRIES: Final = 4
 PATIENCE: Final = timedelta(seconds=60)
-"""For how long a call is retried where the store does not answer, or is busy."""
+"""For how long a call is retried if the store does not answer or is busy."""
 
 SCHEMES: Final = frozenset({"s3", "s3a", "gs", "az", "azure", "abfs", "abfss", "adl"})
 ENDPOINTS: Final = ("AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT_URL", "AWS_ENDPOINT")
@@ -53,17 +53,17 @@ KEYS: Final = {
     "gs": "its key comes from GOOGLE_APPLICATION_CREDENTIALS: a service account's file, which signs URLs",
     "az": "its key comes from AZURE_STORAGE_ACCOUNT_NAME and AZURE_STORAGE_ACCOUNT_KEY",
 }
-"""By scheme, where credentials come from."""
+"""The source of the credentials, by scheme."""
 
 
 class ObjectStore:
-    """A bucket and a prefix in it.
+    """A media store in a bucket, below a prefix.
 
     Args:
-        url: such as ``s3://bucket/prefix``.
+        url: the store's URL, such as ``s3://bucket/prefix``.
 
     Raises:
-        ConfigurationError: it is no such URL, or obstore is not installed.
+        ConfigurationError: the URL is not valid, or obstore is not installed.
     """
 
     fresh_for: float = FRESH.total_seconds()
@@ -82,15 +82,15 @@ class ObjectStore:
         return f"ObjectStore({self._url!r})"
 
     async def publish(self, file: InputFile) -> str:
-        """Upload a file, unless it is there, and sign a URL for it.
+        """Upload a file unless the store has it, and return a signed URL for it.
 
         Raises:
-            MediaError: the store refused it, or cannot be reached.
+            MediaError: the store refused the file, or cannot be reached.
         """
         return await to_thread.run_sync(self._publish, file)
 
     def _publish(self, file: InputFile) -> str:
-        import obstore  # noqa: PLC0415 - an extra, which the constructor has found
+        import obstore  # noqa: PLC0415 - an extra; the constructor has checked that it is installed
 
         try:
             if not self._has(file):
@@ -99,18 +99,18 @@ class ObjectStore:
                     obstore.put(self._store, file.key, reader, attributes={"Content-Type": file.media_type})
             return obstore.sign(self._store, "GET", file.key, SIGNED_FOR)
         except (obstore.exceptions.BaseError, OSError, ValueError) as problem:
-            raise self._told(problem, file.path) from None  # its text has the whole exchange
+            raise self._error(problem, file.path) from None  # its text contains the whole exchange
 
     async def save(self, path: Path, key: str, *, replaces: bool = False) -> None:
-        """Put a file under a name of ours, never over other content.
+        """Upload a file under a given name, without replacing other content.
 
         Args:
-            path: of the file.
+            path: the path of the file.
             key: the name, below the store's prefix.
-            replaces: whether it takes the place of what is there all the same.
+            replaces: whether other content of that name is replaced nevertheless.
 
         Raises:
-            MediaError: there is another file of that name, or the store refused it, or cannot be reached.
+            MediaError: another file has that name, or the store refused the file or cannot be reached.
         """
         await to_thread.run_sync(self._save, path, key, replaces)
 
@@ -125,14 +125,14 @@ class ObjectStore:
         mode: Literal["overwrite", "create"] = "overwrite" if replaces else "create"
         try:
             obstore.put(self._store, key, path, attributes={"Content-Type": media_type}, mode=mode)
-        except obstore.exceptions.AlreadyExistsError:  # another worker's, a moment ago
+        except obstore.exceptions.AlreadyExistsError:  # another worker has just uploaded one
             if not self._equals(path, key):
                 raise self._taken(key) from None
         except (obstore.exceptions.BaseError, OSError, ValueError) as problem:
-            raise self._told(problem, path) from None
+            raise self._error(problem, path) from None
 
     def _equals(self, path: Path, key: str) -> bool | None:
-        """Whether what the store has under a name is this file; None if it has nothing there."""
+        """Whether the object of this name has the content of this file; None if there is no such object."""
         import obstore  # noqa: PLC0415 - as above
 
         try:
@@ -144,7 +144,7 @@ class ObjectStore:
         except FileNotFoundError:
             return None
         except (obstore.exceptions.BaseError, OSError, ValueError) as problem:
-            raise self._told(problem, path) from None
+            raise self._error(problem, path) from None
         with path.open("rb") as ours:
             return hashlib.file_digest(ours, "sha256").digest() == theirs.digest()
 
@@ -155,7 +155,7 @@ class ObjectStore:
         )
 
     def _has(self, file: InputFile) -> bool:
-        """Whether the store has the content. Who may not look uploads it."""
+        """Whether the store has the content; False if the credentials do not allow to check."""
         import obstore  # noqa: PLC0415 - as above
 
         try:
@@ -163,7 +163,7 @@ class ObjectStore:
         except (FileNotFoundError, obstore.exceptions.PermissionDeniedError):
             return False
 
-    def _told(self, problem: Exception, path: Path) -> MediaError:
+    def _error(self, problem: Exception, path: Path) -> MediaError:
         text = str(problem)
         if CHANGED in text:
             return MediaError(f"{str(path)!r:.300} has changed while it was uploaded")
@@ -198,7 +198,7 @@ def _opened(url: str, keys: str, *, is_s3: bool) -> Any:  # noqa: ANN401 - one o
 
 
 def reason(text: str) -> str:
-    """What a store said, in a line and without what may be secret in it."""
+    """A store's error message in one line, without parts that may be secret."""
     if found := _CODE.search(text):
         return f"{found[1]}: {found[2]}" if found[2] else found[1]
     first = text.partition("\n")[0]
@@ -209,15 +209,16 @@ ADVICE: Final = {
     "NoSuchBucket": "make the bucket, or name another one",
     "error sending request": "it cannot be reached: its address is that of the cloud, or AWS_ENDPOINT_URL",
 }
-"""By a sign in what a store says, what to do about it; else it is about the keys."""
+"""Advice by a text in a store's error message; for any other message, the advice is about the keys."""
 
 CHANGED: Final = "seedance: the file has changed"
 
 
 class _Verifying(io.RawIOBase):
-    """The content of a file, which ends in an error if it is not the one that was looked at.
+    """A reader of a file that raises an error at its end if the content is not the inspected one.
 
-    An upload ends only after the last read: what does not have the hash in its name never appears.
+    An upload is completed only after the last read, so an object whose content does not match its name never
+    becomes visible.
     """
 
     def __init__(self, file: BinaryIO, expected: InputFile) -> None:
@@ -241,10 +242,10 @@ class _Verifying(io.RawIOBase):
         return place
 
     def read(self, size: int = -1, /) -> bytes:
-        """The next piece.
+        """Read the next part.
 
         Raises:
-            OSError: at the end, the content was another one.
+            OSError: at the end, if the content has changed.
         """
         piece = self._file.read(size)
         self._digest.update(piece)

@@ -1,7 +1,7 @@
-"""The publishing of local files: each content once, a few at a time, and every URL checked.
+"""The publishing of local files: each content once, a few at a time, and with a check of every URL.
 
-A store, the user's own code or command, fails only what it serves. One that fails several times in a row is
-left alone for a minute, so that a thousand jobs do not each wait for it.
+A failure of a store, which may be the user's code or command, affects only the jobs that need it. A store
+that fails several times in a row is not called for a minute, so that a thousand jobs do not each wait for it.
 """
 
 from __future__ import annotations
@@ -39,56 +39,63 @@ NO_STORE: Final = (
     "s3://bucket/prefix (or SEEDANCE_MEDIA_STORE, or media_store= in Python), or a command that prints a URL "
     "for a path with --publish-with CMD"
 )
-"""Why a request with a local file cannot be sent, and both ways to let it be."""
+"""The message for a request with a local file and no media store, with both ways to set one."""
 
 AT_A_TIME: Final = 4
-"""Files that are published at the same time."""
+"""How many files are published at the same time."""
 
 FRESH: Final = 3600.0
-"""Seconds for which a URL is given to jobs where its store does not say."""
+"""Seconds for which a URL is used for new jobs if its store does not state it."""
 
 PATIENCE: Final = 900.0
-"""Seconds for which a store of the user's own is waited for."""
+"""The time limit in seconds for publishing one file."""
 
 FAILURES_IN_A_ROW: Final = 3
 PAUSE: Final = 60.0
-"""Seconds for which a store that fails again and again is left alone."""
+"""Seconds for which a store is not called after ``FAILURES_IN_A_ROW``."""
 
 REMEMBERED: Final = 10_000
 
 
 @runtime_checkable
 class MediaStore(Protocol):
-    """A place where the API can fetch files: one's own, or a ``media_store`` URL's.
+    """The interface of a store from which the API can fetch files; you can implement your own.
 
-    It may have an attribute ``fresh_for``: the seconds for which a URL is given to jobs before another is
-    asked for, 3600 without it.
+    It may have an attribute ``fresh_for``: the seconds for which a URL is used for new jobs before
+    ``publish`` is called again; 3600 without it.
+
+    Example:
+        >>> class MyStore:
+        ...     async def publish(self, file: InputFile) -> str:
+        ...         await upload(file.path, file.key)
+        ...         return f"https://media.example.com/{file.key}"
+        >>> client = SeedanceClient(media_store=MyStore())
     """
 
     async def publish(self, file: InputFile) -> str:
-        """Put a file where the API can fetch it, and return its https URL.
+        """Upload a file to where the API can fetch it, and return its https URL.
 
-        ``file.key`` is equal for equal content, so what is there under it already need not be put again. The
-        URL should work for days: the API fetches it once the job is sent.
+        ``file.key`` is equal for equal content, so an existing file of that name need not be uploaded again.
+        The URL should be valid for days, as the API fetches it when the job is sent.
         """
         ...
 
 
 @frozen
 class Published:
-    """A URL, and until when, by the loop's clock, it is given to jobs."""
+    """A URL, and the instant on the loop's clock until which it is used for new jobs."""
 
     url: str = field(repr=False)
     fresh_until: float
 
 
 class Publisher:
-    """Publishes files for one client.
+    """The publisher of one client's local files.
 
     Args:
-        store: the place; None if there is none.
-        base_url: of the API: only a sandbox at loopback can fetch from loopback.
-        kept: what went under the keys of its account.
+        store: the media store; None if there is none.
+        base_url: the API's URL: only a sandbox at loopback can fetch files from loopback.
+        kept: the URLs sent under the keys of the account.
     """
 
     def __init__(self, store: MediaStore | None, *, base_url: URL, kept: KeptUrls) -> None:
@@ -103,21 +110,21 @@ class Publisher:
 
     @property
     def has_store(self) -> bool:
-        """Whether there is a place for files."""
+        """Whether there is a media store."""
         return self._store is not None
 
     def fresh(self, refs: Mapping[str, str]) -> dict[str, str] | None:
-        """The URL of each of these contents; None where one has to be published first, or anew."""
+        """The URL of each content reference; None if one of them must be published first, or again."""
         now = anyio.current_time()
         known = {ref: self._published.get(ref) for ref in refs}
         urls = {ref: each.url for ref, each in known.items() if each is not None and each.fresh_until > now}
         return urls if len(urls) == len(known) else None
 
     async def files(self, request: Request) -> dict[str, tuple[str, str]]:
-        """The local files of a request: by the text in it, what stands for the content, and the path.
+        """The local files of a request: by the text in it, the content reference and the path.
 
         Raises:
-            ValidationError: they are not usable, or there is no media store; nothing was sent.
+            ValidationError: a file cannot be used, or there is no media store; nothing was sent.
         """
         given = list(local_files(request))
         if not given:
@@ -128,20 +135,20 @@ class Publisher:
         return await to_thread.run_sync(checked_files, request)
 
     async def prepare(self, request: Request) -> None:
-        """Publish the local files of a request, so that its URLs are at hand when its turn comes.
+        """Publish the local files of a request, so that their URLs are ready when its turn comes.
 
         Raises:
-            ValidationError: as ``files``.
-            MediaError: as ``publish``.
+            ValidationError: see ``files``.
+            MediaError: see ``publish``.
         """
         await self.publish(dict((await self.files(request)).values()))
 
     async def filled(self, call: Call, request: Request) -> Call:
-        """The POST of a request with URLs in the place of its local files; under a known key, the same ones.
+        """The POST of a request with URLs in place of its local files; under a known key, the same URLs.
 
         Raises:
-            ValidationError: as ``files``.
-            MediaError: as ``publish``.
+            ValidationError: see ``files``.
+            MediaError: see ``publish``.
         """
         files = await self.files(request)
         if not files:
@@ -155,13 +162,13 @@ class Publisher:
         return evolve(call, body=posts.resolved(call.body or b"", by_text))
 
     async def publish(self, refs: Mapping[str, str]) -> dict[str, str]:
-        """The URL of each of these contents.
+        """Publish files, and return the URL of each content reference.
 
         Args:
-            refs: by what stands for the content, the path of a file that has it.
+            refs: by content reference, the path of a file with that content.
 
         Raises:
-            MediaError: one could not be published; nothing was sent to the API.
+            MediaError: a file could not be published; nothing was sent to the API.
         """
         return {ref: await self._url(ref, path) for ref, path in refs.items()}
 
@@ -180,7 +187,7 @@ class Publisher:
     async def _publish(self, ref: str, path: str) -> str:
         file = await _unchanged(ref, path)
         url = self._checked(await self._asked(file), file)
-        await _unchanged(ref, path)  # a command reads the file by itself
+        await _unchanged(ref, path)  # again, as a command reads the file itself
         fresh_for = float(getattr(self._store, "fresh_for", FRESH))
         self._published[ref] = Published(url, anyio.current_time() + fresh_for)
         self._published.move_to_end(ref)
@@ -189,7 +196,7 @@ class Publisher:
         return url
 
     async def _asked(self, file: InputFile) -> object:
-        """What the store says; it is code that is not ours."""
+        """The store's result for a file; a store is foreign code."""
         if self._store is None:
             raise MediaError(f"{file.path} is a local file, and there is no media store")
         if anyio.current_time() < self._paused_until:
@@ -203,12 +210,12 @@ class Publisher:
         except BaseException as problem:
             if not isinstance(problem, Exception) and not is_stray(problem, since=before):
                 raise
-            failure = _told(problem, file)
+            failure = _error(problem, file)
         else:
             self._failures = 0
             return url
         self._count_failure()
-        raise failure  # not from within: what the store said may hold a signed URL
+        raise failure  # outside ``except``, as the store's exception may contain a signed URL
 
     def _count_failure(self) -> None:
         self._failures += 1
@@ -227,25 +234,25 @@ class Publisher:
 
 
 async def _unchanged(ref: str, path: str) -> InputFile:
-    """The file, if it has the content that the job was planned with.
+    """The file, if it still has the content with which the job was planned.
 
     Raises:
-        MediaError: it has another one by now, or is gone.
+        MediaError: it has changed, or does not exist any more.
     """
     file = await to_thread.run_sync(inspect, path)
     if file.ref != ref:
-        raise MediaError(f"{path!r:.300} has changed since it was looked at")
+        raise MediaError(f"{path!r:.300} has changed since it was inspected")
     return file
 
 
-def _told(problem: BaseException, file: InputFile) -> MediaError:
+def _error(problem: BaseException, file: InputFile) -> MediaError:
     if isinstance(problem, MediaError):
         return problem
     if isinstance(problem, TimeoutError):
         return MediaError(f"the media store did not publish {file.path} in {PATIENCE:g} s")
-    told = as_reported(problem, code="the media store")
-    log.warning("the media store failed: %s", place(problem))  # its text may hold a signed URL
-    return MediaError(f"the media store failed for {file.path}: {type(told).__name__}")
+    reported = as_reported(problem, code="the media store")
+    log.warning("the media store failed: %s", place(problem))  # its text may contain a signed URL
+    return MediaError(f"the media store failed for {file.path}: {type(reported).__name__}")
 
 
 def _is_at_loopback(url: str) -> bool:

@@ -1,4 +1,4 @@
-"""The media store of a client: what was given, else the environment's."""
+"""The setting ``media_store`` of a client: an argument, else an environment variable."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ VARIABLE: Final = "SEEDANCE_MEDIA_STORE"
 
 
 def read_media_store(given: object) -> MediaStore | None:
-    """The media store that was given, else the environment's; None if there is none.
+    """The media store given, else that of the environment; None if neither is set.
 
     Raises:
         ConfigurationError: it is neither the URL of a store nor an object with ``publish``.

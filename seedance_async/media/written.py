@@ -1,6 +1,6 @@
-"""What a manifest or a flag has where a URL is asked for: a local file, or something else.
+"""The recognition of local files among the values of URL fields in a manifest or a flag.
 
-Relative paths are those of the manifest's directory, or of the current one where there is none.
+Relative paths refer to the manifest's directory, or without a manifest to the working directory.
 """
 
 from __future__ import annotations
@@ -18,14 +18,14 @@ if TYPE_CHECKING:
 _NOT_A_PATH: Final = re.compile(
     rf"{re.escape(SIGN)}|[a-z][a-z0-9+.-]*\s*://|(?:asset|blob|data|file|https?)\s*:", re.IGNORECASE
 )
-"""How a URL, a link or an asset begins. A file that is called so is written with ``./`` before it."""
+"""The start of a URL, a link or an asset. A file with such a name must be written with ``./`` before it."""
 
 _PATH: Final = re.compile(r"[./\\]\w|\w[./\\]")
-"""What every path has that is not a mere word, which is taken for a mistake."""
+"""What distinguishes a path from a single word, which is treated as a mistake."""
 
 
 def as_written(value: object, base: str | os.PathLike[str]) -> object:
-    """The value of a field that holds URLs, with a ``LocalFile`` in the place of each path."""
+    """The value of a URL field, with a ``LocalFile`` in place of each path."""
     if isinstance(value, list | tuple):
         return [as_written(each, base) for each in value]
     if not isinstance(value, str) or _NOT_A_PATH.match(value.strip()) or not _PATH.search(value):
@@ -33,5 +33,5 @@ def as_written(value: object, base: str | os.PathLike[str]) -> object:
     text = value.strip()
     try:
         return LocalFile(Path(base).absolute() / (Path(text).expanduser() if text.startswith("~/") else text))
-    except (ValueError, RuntimeError):  # no home, or text that is none: told when the file is looked at
+    except (ValueError, RuntimeError):  # no home directory, or no valid path: reported when it is inspected
         return LocalFile(text)

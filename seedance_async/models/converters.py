@@ -1,7 +1,7 @@
-"""attrs converters for request fields.
+"""The attrs converters of request fields.
 
 They never fail: a value that cannot be converted is kept, so that the field's rule reports it together with
-everything else that is wrong.
+all other problems.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ def whole_seconds(value: int | str) -> int:
 
 
 def url_text(value: str | Link | FilePath | None) -> str | None:
-    """Convert a link to the text that a manifest has for it, and a path to a local file."""
+    """Convert a link to its text in a manifest, and a path to a local file."""
     return None if value is None else _one(value)
 
 

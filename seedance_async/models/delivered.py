@@ -1,4 +1,4 @@
-"""What a file turned out to be, measured after it was saved. Pure."""
+"""The measured properties of a saved file. Pure."""
 
 from __future__ import annotations
 
@@ -10,19 +10,19 @@ from attrs import frozen
 from seedance_async.convertible import Convertible
 
 TOO_MUCH: Final = 2**31
-"""Pixels of a side, seconds, or frames a second, that only a hostile file states."""
+"""A number of pixels, seconds or frames per second that only a hostile file states."""
 
 
 @frozen(kw_only=True)
 class Delivered(Convertible):
-    """The measure of one saved file; what cannot be read, or a picture does not have, is None.
+    """The measured properties of one saved file; None for what cannot be read or does not apply.
 
     Attributes:
-        width: in pixels, as it is shown.
-        height: in pixels, as it is shown.
+        width: width in pixels, as displayed.
+        height: height in pixels, as displayed.
         seconds: length of a clip.
-        fps: frames a second of a clip, on average.
-        sound: whether a clip has a sound track, silent or not.
+        fps: frames per second of a clip, on average.
+        sound: whether a clip has an audio track, also a silent one; None for a picture.
     """
 
     width: int
@@ -33,17 +33,17 @@ class Delivered(Convertible):
 
     @property
     def is_clip(self) -> bool:
-        """Whether it is a clip, and no picture."""
+        """Whether it is a clip, not a picture."""
         return self.sound is not None
 
     @property
     def size(self) -> str:
-        """Width and height, such as ``720x1280``."""
+        """Width and height as text, such as ``720x1280``."""
         return f"{self.width}x{self.height}"
 
     @property
     def words(self) -> str:
-        """All that was measured, such as ``720x1280, 5.04 s, 24 fps, sound``."""
+        """All properties as text, such as ``720x1280, 5.04 s, 24 fps, sound``."""
         words = [self.size]
         if self.seconds is not None:
             words.append(f"{self.seconds:.4g} s")
@@ -55,10 +55,10 @@ class Delivered(Convertible):
 
     @classmethod
     def read(cls, document: object) -> Self:
-        """One that ``to_dict`` has made a document of.
+        """The properties in a document made by ``to_dict``.
 
         Raises:
-            ValueError: it is something else.
+            ValueError: the document is something else.
         """
         if not isinstance(document, Mapping):
             raise ValueError("a measure must be an object")  # noqa: TRY004 - foreign data

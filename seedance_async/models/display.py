@@ -1,4 +1,4 @@
-"""Texts of values for messages, logs and reprs: shortened, and without the credentials in URLs."""
+"""The text form of values in messages, logs and reprs: shortened, and without the credentials in URLs."""
 
 from __future__ import annotations
 
@@ -23,33 +23,33 @@ def shown(value: object) -> str:
     """The repr of ``value``, shortened; never fails."""
     try:
         text = repr(value)
-    except Exception:  # Python does not print an integer of 5,000 digits; another class's repr may do worse
+    except Exception:  # Python does not print an integer of 5,000 digits; a foreign repr may raise anything
         return f"a value of type {type(value).__name__}"
     return text if len(text) <= _MAX_CHARACTERS else f"{text[:_MAX_CHARACTERS]}… ({len(text)} characters)"
 
 
 def shown_url(url: str) -> str:
-    """``url`` without password and query: with a signature from a log, anybody could open the file."""
+    """``url`` without password and query: with a signature from a log, anyone could open the file."""
     address, mark, _ = url.partition("?")
     return shown(_USER_INFO.sub("//…@", address) + (mark and "?…"))
 
 
 def without_queries(text: str) -> str:
-    """A text of somebody else's without passwords and queries in the URLs in it: they may be signatures.
+    """A foreign text in which URLs have no passwords and no queries, as these may be signatures.
 
-    A server that refuses an input may repeat its signed URL, and what it says is shown and kept.
+    A server that refuses an input may repeat its signed URL, and its message is shown and stored.
     """
     text = _QUERY.sub(r"\1?…", _USER_INFO_IN_TEXT.sub(r"\1…@", text))
     return _SIGNATURE.sub(r"\1…", text)
 
 
 def shown_optional_url(url: str | None) -> str:
-    """As ``shown_url``, or ``None``."""
+    """Like ``shown_url``; ``"None"`` for None."""
     return "None" if url is None else shown_url(url)
 
 
 def shown_urls(urls: Sequence[str]) -> str:
-    """As ``shown_url``, for several."""
+    """Like ``shown_url``, for several."""
     return f"({', '.join(map(shown_url, urls))})"
 
 

@@ -1,8 +1,8 @@
 """Kinds: classes of work with about the same duration and the same price.
 
-The duration and the price of one task predict those of another of its kind. For a kind that was never seen
-before, a more general one is used: first any length of clip, then any channel, any resolution, any tier, and
-finally any model.
+The duration and the price of one task predict those of another of its kind. For an unknown kind, a more
+general one is used: first with any length of clip, then any channel, any resolution, any tier, and finally
+any model.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ class Kind:
 
     @property
     def fallbacks(self) -> tuple[Kind, ...]:
-        """This kind, then more and more general ones, each once; the last is ``Kind()``."""
+        """This kind, followed by increasingly general ones without repetition; the last is ``Kind()``."""
         kinds = [self]
         for name in _GENERALIZED_IN_ORDER:
             if getattr(kinds[-1], name) is not None:
@@ -41,13 +41,13 @@ class Kind:
 
     @property
     def words(self) -> str:
-        """What to call it, such as ``seedance2 pro 1080p 5 s``; what is usual is left out."""
+        """Its name, such as ``seedance2 pro 1080p 5 s``; ``standard`` values are left out."""
         words = [self.model, self.quality_tier, self.channel, self.resolution]
         name = " ".join(word for word in words if word and word != "standard")
         return f"{name} {self.seconds} s" if self.seconds else name
 
     @classmethod
     def of_task_id(cls, task_id: str) -> Kind:
-        """The kind by a task's id alone, whose documented prefix names the model; ``Kind()`` without one."""
+        """The kind shown by the documented prefix of a task's id, with the model only; else ``Kind()``."""
         prefix, mark, _ = task_id.partition("_")
         return cls(model=_PREFIXES.get(prefix + mark))

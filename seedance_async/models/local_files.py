@@ -1,8 +1,8 @@
-"""A local file, a picture or clip of this machine where a URL is asked for.
+"""A local file: the path of a picture or clip on this machine, in place of a URL.
 
-Whoever sends the request puts the file where the API can fetch it, and the URL in its place. Only what is
-marked as a file counts as one: a plain text never does, because requests are also read from JSON that
-strangers send, and none of it may name a file of this machine. Pure.
+Before the request is sent, the file is uploaded to where the API can fetch it, and the path is replaced by
+the URL. Only a value of type ``LocalFile`` is a file, never a plain text: requests are also read from JSON of
+untrusted senders, which must not be able to name a file of this machine. Pure.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ CLIPS_TOO: Final = frozenset({"media_urls"})
 
 
 class FilePath(Protocol):
-    """What stands for a path, such as a ``pathlib.Path``."""
+    """A path-like object, such as a ``pathlib.Path``."""
 
     def __fspath__(self) -> str:
         """The path as text."""
@@ -24,16 +24,16 @@ class FilePath(Protocol):
 
 
 class LocalFile(str):
-    """The path of a local file in a field of a request; a ``pathlib.Path`` given there becomes one.
+    """The path of a local file in a field of a request, to which a ``pathlib.Path`` is converted.
 
-    A relative path is one of the process's directory at the instant of sending.
+    A relative path refers to the working directory of the process when the request is sent.
     """
 
     __slots__ = ()
 
 
 def file_fault(file: LocalFile) -> str | None:
-    """Why a path cannot be that of a file, by its form; None if it can be."""
+    """Why the form of a path is not valid; None if it is."""
     if not file.strip():
         return "is an empty path"
     if "\0" in file or any("\ud800" <= character <= "\udfff" for character in file):

@@ -1,6 +1,6 @@
-"""The reference of requests: every field with what it accepts and its default, made from the classes. Pure.
+"""The reference of requests: every field with its accepted values and default, made from the classes. Pure.
 
-What several fields must agree upon is in words here; a test holds every one of them against the classes.
+The rules about several fields are written as text here; a test compares each of them with the classes.
 """
 
 from __future__ import annotations
@@ -23,18 +23,18 @@ ABOUT: Final = {
     "duration": "Seconds; of an extension, those that are added.",
     "resolution": "Size of the picture.",
     "image_url": "Start frame: a public https URL, or a local file with --media-store.",
-    "end_image_url": "End frame, beside a start frame.",
+    "end_image_url": "End frame, in addition to a start frame.",
     "media_urls": "Reference picture or clip; repeat for more.",
-    "generate_audio": "Make sound, too.",
+    "generate_audio": "Also make sound.",
     "fixed_lens": "Keep the camera still.",
     "seed": "The same seed makes the same clip again.",
     "type": "Follows from the pictures given.",
     "image_size": "Width to height.",
     "output_format": "File format.",
     "image_urls": "Source picture; repeat for more.",
-    "batch_count": "How many pictures of the prompt, each a task of its own.",
+    "batch_count": "How many pictures of the prompt, each a separate task.",
 }
-"""A line for every field of every request."""
+"""A description of every field of every request."""
 
 CONFLICTS: Final = {
     "seedance2": (
@@ -46,7 +46,7 @@ CONFLICTS: Final = {
     "gpt-image-2": ("image_urls make it image-to-image",),
     "nano-banana-pro": ("image_urls make it image-to-image",),
 }
-"""What several fields must agree upon, by model. Source: the vendor's parameter tables."""
+"""The rules about several fields, by model. Source: the vendor's parameter tables."""
 
 
 @frozen(kw_only=True)
@@ -54,11 +54,12 @@ class FieldReference(Convertible):
     """One field of a request.
 
     Attributes:
-        name: the API's own.
-        accepts: the values, in a few words.
-        default: what is sent if the field is left out, as text; None if nothing is, or where others say it.
+        name: the API's name of the field.
+        accepts: the accepted values, in a few words.
+        default: the value that is sent if the field is left out, as text; None if nothing is sent, or if the
+            value depends on other fields.
         required: whether the field must be given.
-        about: one line about it.
+        about: a description in one line.
     """
 
     name: str
@@ -87,7 +88,7 @@ def fields_of(model: str) -> list[FieldReference]:
 
 
 def _default(value: object) -> str | None:
-    """A default as JSON has it."""
+    """A default as JSON text; None if it is not a constant."""
     if isinstance(value, bool):
         return str(value).lower()
     return str(value) if isinstance(value, str | int) else None

@@ -1,6 +1,6 @@
 """Requests: one immutable class for each of the vendor's three POST endpoints.
 
-Fields have the API's names and words. Every rule of the vendor's parameter tables (llms.txt), for single
+Fields have the API's names and values. Every rule of the vendor's parameter tables (llms.txt), for single
 fields and for combinations, is checked on construction, so every instance is valid. The media decide the
 mode: none is text-to-…, ``image_url`` or ``image_urls`` is image-to-…, ``media_urls`` is media-to-video. So
 ``mode`` and ``type`` may be left out; if given, they must agree with the media.
@@ -87,14 +87,17 @@ def _type_of_media(request: GptImage2 | NanoBananaPro) -> ImageType:
 
 
 class BaseRequest(Convertible, Generic[OutputT_co]):
-    """A request, made of fields by the API's names as JSON has them; each of its tasks has this output."""
+    """The base class of requests; ``OutputT_co`` is the output of each of their tasks."""
 
     __slots__ = ()
     readable = True
 
     @classmethod
     def from_dict(cls, fields: Mapping[str, object]) -> Self:
-        """The request with these fields; None counts as left out, ``model`` may be there.
+        """The request with these fields, by the API's names; None counts as left out, ``model`` is optional.
+
+        Example:
+            >>> Seedance2Video.from_dict({"prompt": "A paper boat crosses a pond", "duration": "8"})
 
         Raises:
             ValidationError: with every problem, unknown fields included, field by field.
@@ -121,7 +124,7 @@ class BaseRequest(Convertible, Generic[OutputT_co]):
 
 
 def meant_or_known(word: str, known: Collection[str]) -> str:
-    """The end of a message about an unknown word: the one that was probably meant, else all."""
+    """The end of a message about an unknown word: the word that was probably meant, else all known ones."""
     return suggestion(word, known) or f"; known are {', '.join(known)}"
 
 
@@ -136,14 +139,14 @@ class Seedance2Video(BaseRequest[VideoOutput]):
     Attributes:
         prompt: 3 to 10,000 characters.
         image_url: the first frame; required for image-to-video, not allowed in other modes. A
-            ``pathlib.Path`` here or in the other two is a local file, which a client with a ``media_store``
-            makes a URL of.
+            ``pathlib.Path`` in any media field is a local file, which a client with a ``media_store``
+            uploads.
         end_image_url: the last frame; optional, in image-to-video only.
         media_urls: 1 to 12 images and videos, in media-to-video only. Video URLs must support Range requests.
         mode: derived from the media if left out.
-        quality_tier: ``mini``, ``standard`` or ``pro``: picture quality, and price.
+        quality_tier: ``mini``, ``standard`` or ``pro``: picture quality and price.
         channel: the vendor's route to the model: ``standard``, ``real`` or ``wild``.
-        aspect_ratio: width to height; ``adaptive`` takes that of the media.
+        aspect_ratio: width to height; ``adaptive`` uses that of the media.
         duration: 4 to 15 seconds, as an int or a text of one. When extending a clip, the length added.
         resolution: ``720p``, ``1080p``, or, with ``quality_tier="pro"`` only, ``1080p-plus`` and ``4k``.
         generate_audio: whether it has sound.
@@ -152,6 +155,9 @@ class Seedance2Video(BaseRequest[VideoOutput]):
 
     Raises:
         ValidationError: with every problem, field by field.
+
+    Example:
+        >>> Seedance2Video(prompt="A paper boat crosses a pond", duration=8, aspect_ratio="9:16")
     """
 
     model: ClassVar[Literal["seedance2"]] = "seedance2"
@@ -226,7 +232,7 @@ class GptImage2(BaseRequest[ImageOutput]):
         resolution: ``1K``, ``2K`` or ``4K``; required by the table, so the default is sent explicitly.
         aspect_ratio: width to height, or ``auto``; required by the table, so the default is sent explicitly.
         channel: the vendor's route to the model: ``standard`` or ``economy``.
-        batch_count: 1 to 4 pictures, each a task of its own.
+        batch_count: 1 to 4 pictures, each a separate task.
 
     Raises:
         ValidationError: with every problem, field by field.
@@ -265,7 +271,7 @@ class NanoBananaPro(BaseRequest[ImageOutput]):
         prompt: 3 to 10,000 characters.
         image_urls: 1 to 8 source pictures, URLs or paths, in image-to-image only.
         type: derived from ``image_urls`` if left out; always sent, as the table requires.
-        image_size: an aspect ratio, under the name the API gives it here.
+        image_size: the aspect ratio, under the API's name of it for this model.
         output_format: ``png`` or ``jpeg``.
         resolution: ``1K``, ``2K`` or ``4K``.
 
@@ -337,4 +343,4 @@ def media(request: Request) -> Iterator[tuple[str, str]]:
 REQUEST_TYPES: Final[dict[str, type[Request]]] = {
     request_type.model: request_type for request_type in (Seedance2Video, GptImage2, NanoBananaPro)
 }
-"""The request class for each model, by the API's word for the model."""
+"""The request class for each model, by the API's name of the model."""

@@ -33,12 +33,12 @@ Rule: TypeAlias = Callable[[object], str | None]
 
 @attrs.frozen
 class StatedRule:
-    """A rule that can say what it accepts: in words, and for forms in JSON schema.
+    """A rule that states what it accepts, in words and in JSON schema.
 
     Attributes:
-        accepts: the values, in a few words.
+        accepts: the accepted values, in a few words.
         check: the rule itself.
-        bounds: words of JSON schema, such as ``{"minimum": 4, "maximum": 15}``.
+        bounds: JSON schema keywords, such as ``{"minimum": 4, "maximum": 15}``.
     """
 
     accepts: str
@@ -54,9 +54,9 @@ Problem: TypeAlias = tuple[str, str]
 """A field's name, and the reason why its value is refused."""
 
 _RULE: Final = "seedance_async.rule"
-_MAX_SECONDS: Final = 1e9  # thirty years
+_MAX_SECONDS: Final = 1e9  # about thirty years
 _BETWEEN_URLS: Final = re.compile(r"\s+|[,;](?=https?://|\$)", re.IGNORECASE)
-"""What separates URLs: blanks, and a comma or semicolon before the next; a URL may have both inside."""
+"""Separators of URLs: blanks, and a comma or semicolon before the next URL, as a URL may contain both."""
 
 _ASSET_URL: Final = re.compile(r"asset\s*://", re.IGNORECASE)
 # The documents refuse "in-app-only labels such as @图片1": `@`, a word for a type of media, a number.
@@ -65,18 +65,18 @@ IN_APP_LABEL: Final = re.compile(r"@\s*(?:图片|图像|视频|影片|音频|素
 
 
 def ruled(rule: Rule) -> dict[str, object]:
-    """Metadata of an attrs field that has to obey ``rule``."""
+    """The metadata of an attrs field with this rule."""
     return {_RULE: rule, BOUNDS: rule.bounds if isinstance(rule, StatedRule) else {}}
 
 
 def accepted(field: attrs.Attribute[object]) -> str:
-    """What a field accepts, in a few words; nothing if its rule does not say it."""
+    """What a field accepts, in a few words; empty if its rule does not state it."""
     rule = field.metadata.get(_RULE)
     return rule.accepts if isinstance(rule, StatedRule) else ""
 
 
 def problems(instance: attrs.AttrsInstance, conflicts: Iterable[Problem] = ()) -> list[Problem]:
-    """All broken rules of the fields of ``instance`` and the ``conflicts``, in the order of the fields."""
+    """All violated rules of the fields of ``instance``, and the ``conflicts``, in the order of the fields."""
     fields = attrs.fields(type(instance))
     broken = [
         (field.name, reason)
@@ -88,10 +88,10 @@ def problems(instance: attrs.AttrsInstance, conflicts: Iterable[Problem] = ()) -
 
 
 def validate(instance: attrs.AttrsInstance, conflicts: Iterable[Problem] = ()) -> None:
-    """Raise if ``instance`` breaks any rule, or if there are ``conflicts``; ``make_plain`` comes before it.
+    """Check ``instance`` against all rules; to be called after ``make_plain``.
 
     Raises:
-        ValidationError: with all problems, in the order of the fields.
+        ValidationError: with all violated rules and ``conflicts``, in the order of the fields.
     """
     found = problems(instance, conflicts)
     if found:
@@ -99,10 +99,10 @@ def validate(instance: attrs.AttrsInstance, conflicts: Iterable[Problem] = ()) -
 
 
 def make_plain(instance: attrs.AttrsInstance) -> None:
-    """Replace members of enums and instances of other subclasses by what they stand for, in every field.
+    """Replace enum members and instances of subclasses by values of built-in types, in every field.
 
-    They hash, print, compare and convert as their classes like, and what is asked for becomes bytes, keys of
-    a price list and rows of a journal.
+    Such classes may define hash, text, comparison and conversion themselves, while requests become bytes,
+    keys of a price list and rows of a journal.
     """
     for field in attrs.fields(type(instance)):
         value = getattr(instance, field.name)
@@ -145,7 +145,7 @@ def _boolean(value: object) -> str | None:
 
 
 true_or_false: Final = StatedRule("true, false", _boolean)
-"""Rule: a boolean; no number or text stands for one."""
+"""Rule: a boolean; a number or a text is not accepted as one."""
 
 
 def whole_number(low: int, high: int | None = None, *, of: str = "") -> StatedRule:
@@ -204,8 +204,8 @@ def media_url(*, only_pictures: bool = False) -> StatedRule:
     """Rule: a public https URL, a link to the output of another job, or a local file.
 
     Args:
-        only_pictures: whether a clip cannot stand there. Of a URL nobody knows; a link says, and files are
-            looked at before they are sent.
+        only_pictures: whether clips are refused. A link shows which it is; a file is inspected before it is
+            sent; the content of a URL is not known.
     """
 
     def check(value: object) -> str | None:
@@ -253,7 +253,7 @@ def media_urls(maximum: int, *, only_pictures: bool = False) -> StatedRule:
 
 
 def split_urls(text: str) -> list[str]:
-    """The URLs and links of one text, with blanks, commas or semicolons between them."""
+    """The URLs and links in one text, separated by blanks, commas or semicolons."""
     return [url for part in _BETWEEN_URLS.split(text) if (url := part.strip(",;"))]
 
 

@@ -1,7 +1,6 @@
-"""The settings of the client: the allowance of requests, limits of time and credits, patience with failures.
+"""The settings of the client: rate limit, timeouts, retry policy and credit limits.
 
-All durations are seconds. A setting that makes no sense is refused when it is written down, not when it first
-matters.
+All durations are seconds. An invalid setting is refused when it is constructed, not when it is first used.
 """
 
 from __future__ import annotations
@@ -29,7 +28,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
 SLOWEST_ARRIVAL: Final = 10.0
-"""Seconds that a request may take to the server, however soon its caller gives up."""
+"""Seconds within which a request may still reach the server, even if its caller gives up earlier."""
 
 _RATE: Final = re.compile(r"([0-9]{1,9})/([0-9]{1,9}(?:\.[0-9]{1,9})?)")
 
@@ -38,18 +37,21 @@ _RATE: Final = re.compile(r"([0-9]{1,9})/([0-9]{1,9}(?:\.[0-9]{1,9})?)")
 class RateLimit:
     """How many requests the account may send in any window of ``period`` seconds.
 
-    The vendor's German page states 30 requests per 60 seconds per account. Whether polls count is not said;
-    they are taken to.
+    The vendor's German page states 30 requests per 60 seconds per account. It does not state whether polls
+    count; this package assumes that they do.
 
     Raises:
-        ConfigurationError: a value makes no sense.
+        ConfigurationError: a value is not valid.
+
+    Example:
+        >>> client = SeedanceClient(rate_limit=RateLimit(requests=60, period=60.0))
     """
 
     requests: int = field(default=30, metadata=ruled(whole_number(1)))
     period: float = field(default=60.0, metadata=ruled(seconds))
 
     def __attrs_post_init__(self) -> None:
-        _refuse_nonsense(self)
+        _check(self)
 
     @classmethod
     def parse(cls, text: str) -> RateLimit:
@@ -66,16 +68,16 @@ class RateLimit:
 
 @frozen(kw_only=True)
 class Timeouts:
-    """Limits of time.
+    """Limits of time, in seconds.
 
     Attributes:
-        connect: until a connection stands.
-        request: for one whole exchange with the API, sending and answer.
-        wait: until a task is final; None waits as long as it takes.
-        download_idle: without 64 KiB of a result file, or its end.
+        connect: to establish a connection.
+        request: for one complete exchange with the API, from sending to the end of the answer.
+        wait: until a task is final; None for no limit.
+        download_idle: for the next 64 KiB of a result file, or its end.
 
     Raises:
-        ConfigurationError: a value makes no sense.
+        ConfigurationError: a value is not valid.
     """
 
     connect: float = field(default=10.0, metadata=ruled(seconds))
@@ -84,34 +86,34 @@ class Timeouts:
     download_idle: float = field(default=60.0, metadata=ruled(seconds))
 
     def __attrs_post_init__(self) -> None:
-        _refuse_nonsense(self)
+        _check(self)
 
     @property
     def arrival(self) -> float:
-        """Seconds after its sending in which a request without an answer may still reach the server.
+        """Seconds after sending within which a request without an answer may still reach the server.
 
-        Whoever gives up sooner than the network is slow takes nothing back: 10 at least.
+        At least 10: a shorter timeout does not take back what was sent.
         """
         return max(self.request, SLOWEST_ARRIVAL)
 
 
 @frozen(kw_only=True)
 class RetryPolicy:
-    """How patient the client is with failures.
+    """How failed calls are retried. Durations are in seconds.
 
     Attributes:
-        first_wait: back-off before the second attempt; it doubles from there.
+        first_wait: the back-off before the second attempt; it doubles with each further one.
         max_wait: the longest back-off.
-        max_elapsed: so long after the first attempt, no new one is made. While a POST is held back because
-            the server is busy and tasks of ours are running there, this clock stands still.
-        max_unresolved: the same where the API's host name cannot be resolved and no request was answered yet,
-            so that a wrong name shows soon where somebody waits. None for ``max_elapsed``.
-        max_server_errors: so many 500s under one key, and the answer is taken to be stored there for ever.
-        conflict_wait: how long a 409 for our own key and bytes is taken to mean "still running".
-        max_retry_after: a longer wait than this is reported when the server asks for it, not obeyed.
+        max_elapsed: the time after the first attempt after which no new attempt is made. The time for which a
+            POST is held because the server is busy and tasks of ours are running does not count.
+        max_unresolved: the same if the API's host name cannot be resolved and no request was answered yet, so
+            that a wrong name is reported early. None for ``max_elapsed``.
+        max_server_errors: after this number of 500s under one key, the 500 is assumed to be stored under it.
+        conflict_wait: for how long a 409 for our own key and bytes is taken to mean "still running".
+        max_retry_after: the longest Retry-After that is obeyed; a longer one ends the retries with an error.
 
     Raises:
-        ConfigurationError: a value makes no sense.
+        ConfigurationError: a value is not valid.
     """
 
     first_wait: float = field(default=1.0, metadata=ruled(seconds))
@@ -123,43 +125,43 @@ class RetryPolicy:
     max_retry_after: float = field(default=600.0, metadata=ruled(seconds))
 
     def __attrs_post_init__(self) -> None:
-        _refuse_nonsense(self)
+        _check(self)
         if self.max_wait < self.first_wait:
-            _refuse_nonsense(self, [("max_wait", f"must not be below first_wait, {self.first_wait}")])
+            _check(self, [("max_wait", f"must not be below first_wait, {self.first_wait}")])
 
 
 @frozen(kw_only=True)
 class CreditLimits:
     """Standing limits: the most credits that an account may be charged from this machine.
 
-    They hold over all that sends under the account's key: scripts, commands, batches and servers, of all
-    processes together. A day and a month are those of UTC. Refunds are deducted.
+    They apply to everything that uses the account's key: scripts, commands, batches and servers, in all
+    processes together. Days and months are those of UTC. Refunds are deducted.
 
     Attributes:
-        day: credits a day, 0 or more; None for no limit.
-        month: credits a month, 0 or more; None for no limit.
+        day: credits per day, 0 or more; None for no limit.
+        month: credits per month, 0 or more; None for no limit.
 
     Raises:
-        ConfigurationError: a value makes no sense.
+        ConfigurationError: a value is not valid.
     """
 
     day: float | None = field(default=None, metadata=ruled(optional(credit_amount)))
     month: float | None = field(default=None, metadata=ruled(optional(credit_amount)))
 
     def __attrs_post_init__(self) -> None:
-        _refuse_nonsense(self)
+        _check(self)
 
     @property
     def are_set(self) -> bool:
-        """Whether there is any."""
+        """Whether at least one limit is set."""
         return self.day is not None or self.month is not None
 
 
 def time_scale(text: str) -> float:
-    """Read how long a second of the vendor's takes here: ``"0.05"`` in a sandbox at speed 20.
+    """Parse a time scale, the seconds that one second of the vendor's takes: ``"0.05"`` at speed 20.
 
     Raises:
-        ConfigurationError: the text is no positive number.
+        ConfigurationError: the text is not a positive number.
     """
     try:
         scale = float(text)
@@ -170,7 +172,7 @@ def time_scale(text: str) -> float:
     return scale
 
 
-def _refuse_nonsense(setting: attrs.AttrsInstance, conflicts: Iterable[Problem] = ()) -> None:
+def _check(setting: attrs.AttrsInstance, conflicts: Iterable[Problem] = ()) -> None:
     make_plain(setting)
     found = problems(setting, conflicts)
     if found:

@@ -1,15 +1,16 @@
-"""The file of accepted submits and top-ups, by which a sandbox's account survives the end of its process.
+"""The file of accepted submits and top-ups, with which a sandbox's account survives the end of its process.
 
-When and how a task ends is drawn from the seed at its acceptance, and nothing else draws from that seed. So
-the accepted submits are enough, in order and with their wall instants: submitted again they make the same
-tasks with the same ids, keys, charges and ends. Tasks continue while no process runs, as at a real server.
-Its first line has the :class:`Terms` by which they do; a file without it is not a sandbox's, and not touched.
+When and how a task ends is drawn from the seed when it is accepted, and nothing else draws from that seed. So
+it is enough to store the accepted submits in order, with their wall-clock times: submitted again, they make
+the same tasks with the same ids, keys, charges and ends. Tasks continue while no process runs, as at a real
+server. The first line contains the :class:`Terms` of the file; a file without it does not belong to a sandbox
+and is not changed.
 
 The file contains prompts and idempotency keys, so only its owner may read it, and a link in its place is
-refused: whoever may write into the directory could otherwise choose which file is written.
+refused: otherwise anyone who may write to the directory could choose which file is written.
 
-A line that was cut, because the process or the machine died while it was written, is left out: its submit was
-not answered yet.
+A truncated line, written when the process or the machine stopped, is ignored: its submit was not answered
+yet.
 
 Not stored: revoked keys, faults, and how full the windows were.
 """
@@ -39,13 +40,13 @@ O_NOFOLLOW: Final = getattr(os, "O_NOFOLLOW", 0)
 
 @frozen(kw_only=True)
 class Terms:
-    """What the ids, ends and balances of a file's tasks follow from, beside the tasks themselves.
+    """The settings that, together with the submits, determine the ids, ends and balances of a file's tasks.
 
     Attributes:
-        seed: of the sandbox.
-        speed: of the sandbox.
-        account: fingerprint of the first account's first API key.
-        credits: what that account held at first.
+        seed: the sandbox's seed.
+        speed: the sandbox's speed.
+        account: fingerprint of the first API key of the first account.
+        credits: the initial credits of that account.
     """
 
     seed: int = 0
@@ -56,7 +57,7 @@ class Terms:
 
 @frozen
 class StoredSubmit:
-    """An accepted submit, and the wall instant at which it was accepted."""
+    """An accepted submit, and the wall-clock time at which it was accepted."""
 
     at: datetime
     call: Call
@@ -64,7 +65,7 @@ class StoredSubmit:
 
 @frozen
 class StoredTopUp:
-    """Credits that were added to an account, and the wall instant at which they were."""
+    """Credits that were added to an account, and the wall-clock time of this."""
 
     at: datetime
     account: str
@@ -83,7 +84,7 @@ class AccountFile:
 
     @property
     def terms(self) -> Terms | None:
-        """What the file was begun with; None if it is missing or empty.
+        """The terms with which the file was begun; None if it is missing or empty.
 
         Raises:
             ValueError: it is not the file of a sandbox.
@@ -102,10 +103,10 @@ class AccountFile:
                 raise ValueError(f"{self._path} was not written by a sandbox; name another file")
 
     def begin(self, terms: Terms) -> None:
-        """Begin the file with these terms, or check that it was.
+        """Begin the file with these terms, or check that it was begun with them.
 
         Raises:
-            ValueError: it was begun with others, or is not the file of a sandbox.
+            ValueError: it was begun with other terms, or is not the file of a sandbox.
         """
         known = self.terms
         if known is None:
@@ -116,7 +117,7 @@ class AccountFile:
 
     @property
     def ports(self) -> tuple[int, int]:
-        """The ports of the last process, to which URLs that it returned still lead; 0 if unknown."""
+        """The ports of the last process, which are contained in the URLs it returned; 0 if unknown."""
         last = 0, 0
         for line in self._lines():
             match line:
@@ -127,12 +128,12 @@ class AccountFile:
         return last
 
     def set_ports(self, ports: tuple[int, int]) -> None:
-        """Store where the sandbox listens now."""
+        """Store the ports at which the sandbox listens now."""
         if ports != self.ports:
             self._append({"ports": ports})
 
     def add_submit(self, call: Call, *, at: datetime) -> None:
-        """Store a submit that was accepted at this wall instant."""
+        """Store a submit that was accepted at this wall-clock time."""
         self._append(
             {
                 "at": at.timestamp(),
@@ -144,15 +145,15 @@ class AccountFile:
         )
 
     def add_top_up(self, account: str, amount: int, *, at: datetime) -> None:
-        """Store credits that were added to an account at this wall instant."""
+        """Store credits that were added to an account at this wall-clock time."""
         self._append({"at": at.timestamp(), "account": account, "top_up": amount})
 
     def events(self) -> list[StoredSubmit | StoredTopUp]:
-        """Everything that happened to the account, oldest first."""
+        """All submits and top-ups, oldest first."""
         return [event for line in self._lines() if (event := _read_event(line)) is not None]
 
     def clear(self) -> None:
-        """Forget what happened to the account; its terms and ports stay."""
+        """Remove all submits and top-ups; the terms and ports are kept."""
         terms, ports = self.terms, self.ports
         self._path.unlink(missing_ok=True)
         if terms:
@@ -160,7 +161,7 @@ class AccountFile:
             self.set_ports(ports)
 
     def _is_empty(self) -> bool:
-        """Whether it has nothing yet, or no more than the beginning of the first line, cut short."""
+        """Whether the file has no content, or only a truncated first line."""
         try:
             with self._open("r") as file:
                 text = file.read(_LONGEST_TERMS)
@@ -183,7 +184,7 @@ class AccountFile:
     def _append(self, line: dict[str, object]) -> None:
         self._path.parent.mkdir(parents=True, exist_ok=True)
         with self._open("a+") as file:
-            # A process may have died, or the disk been full, in the middle of the last line.
+            # The last line may be truncated, as a process was killed or the disk was full.
             size = file.seek(0, os.SEEK_END)
             file.seek(max(0, size - 1))
             begin = "" if file.read() in {"", "\n"} else "\n"
@@ -194,18 +195,18 @@ class AccountFile:
 
 
 def _differences(known: Terms, given: Terms) -> Iterator[str]:
-    """What the file was begun with, where it is not what is given."""
+    """The terms with which the file was begun, as far as they differ from those given."""
     for name, value in asdict(known).items():
         if value != getattr(given, name):
             yield "another API key" if name == "account" else f"{name} {value:,.10g}"
 
 
 def _open_private(path: str, flags: int) -> int:
-    """Open a file that only its owner may read, and never through a link."""
+    """Open a file with access for its owner only, and never through a link."""
     try:
         return os.open(path, flags | O_NOFOLLOW, 0o600)
     except OSError as problem:
-        if os.path.islink(path):  # noqa: PTH114 - systems have different errors for it
+        if os.path.islink(path):  # noqa: PTH114 - the error number differs between systems
             message = "the sandbox does not keep its account in a file that a link leads to"
             raise OSError(problem.errno, message, path) from None
         raise

@@ -2,18 +2,18 @@
 
 ==========  ==========================  ================================================================
 GET         ``/_sandbox/requests``      every request, in order of arrival
-GET         ``/_sandbox/ledger``        every movement of credits, and the balances
-GET         ``/_sandbox/tasks``         every task as it is now
+GET         ``/_sandbox/ledger``        every charge, refund and top-up, and the balances
+GET         ``/_sandbox/tasks``         every task in its present state
 POST        ``/_sandbox/credits``       ``{"credits": 500, "account": "account-1"}`` tops up
 GET         ``/_sandbox/behaviour``     the switches U1 to U9, as ``seedance sandbox --behaviour`` reads them
 GET         ``/_sandbox/faults``        the rules in force
 POST        ``/_sandbox/faults``        adds a rule, or a list of them; fields as in ``Fault``
 DELETE      ``/_sandbox/faults``        removes every rule
-POST        ``/_sandbox/reset``         forgets everything and starts anew from the same seed
+POST        ``/_sandbox/reset``         discards the state and restarts from the same seed
 GET         ``/_sandbox/openapi.json``  the emulated API as an OpenAPI 3.1 document
 ==========  ==========================  ================================================================
 
-They need no key and count against no limit, because they are not part of the emulated API.
+They need no key and do not count in any limit, because they are not part of the emulated API.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
-"""HTTP calls and replies as values, and the record that is kept of both.
+"""HTTP calls and replies as values, and the record of both.
 
-Nothing here knows a socket. Deciding a reply and writing it are two steps, because the faults that matter
-lie between them: the work is done and paid, and the reply never arrives.
+This module uses no socket. Deciding a reply and writing it are two steps, because the important faults lie
+between them: the work is done and paid, and the reply never arrives.
 """
 
 from __future__ import annotations
@@ -24,11 +24,11 @@ class Call:
     """An HTTP request as it arrived.
 
     Attributes:
-        number: counts arrivals from 1.
-        endpoint: which part of the API it addresses, in the words of ``Fault.on``.
+        number: the number of the arrival, from 1.
+        endpoint: the part of the API that it addresses, as in ``Fault.on``.
         path: below the base URL, such as ``/tasks/sd2_abc``.
         key: fingerprint of the bearer key; the key itself is never stored.
-        local_media: by URL of an input at loopback, why it cannot be used; empty where it can be.
+        local_media: by URL of an input at loopback, why it cannot be used; an empty text if it can.
     """
 
     number: int
@@ -49,8 +49,8 @@ class Reply:
     Attributes:
         code: the error's code, empty for a success.
         task_ids: the tasks in the reply.
-        replayed: an earlier reply, sent again for its idempotency key.
-        over_limit: the account's window refused the request.
+        replayed: whether it is an earlier reply, sent again for its idempotency key.
+        over_limit: whether the account's rate limit refused the request.
     """
 
     status: int
@@ -65,19 +65,19 @@ class Reply:
 
 @frozen(kw_only=True)
 class Record:
-    """What the sandbox saw of one exchange; tests assert on it.
+    """The record of one exchange; tests assert on it.
 
     Attributes:
-        number: counts arrivals from 1, deliveries of a duplicated request included.
-        at: server clock, seconds, at which the state saw the request.
-        answered_at: server clock at which the last byte was written; None while that has not happened.
-        path: below the base URL.
+        number: the number of the arrival, from 1; both deliveries of a duplicated request count.
+        at: when the request was processed, in seconds on the server's clock.
+        answered_at: when the last byte was written, on the server's clock; None before that.
+        path: the path below the base URL.
         account: owner of the key; None if the key is unknown or missing.
         key: fingerprint of the bearer key.
-        body: exact bytes received.
-        admitted: False if the account's window refused it.
-        status: of the reply decided on; None if a fault prevented any decision.
-        fault: effects of the faults that were applied, comma-separated; empty if there were none.
+        body: the exact bytes received.
+        admitted: False if the account's rate limit refused it.
+        status: the status of the reply; None if a fault prevented any reply.
+        fault: the effects of the faults applied, separated by commas; empty if there were none.
     """
 
     number: int
@@ -109,7 +109,7 @@ def json_bytes(document: object) -> bytes:
 
 
 def refusal(code: str, message: str, **more: object) -> Reply:
-    """The documented error envelope; ``more`` are fields beside it, such as users have seen in a 402."""
+    """The documented error envelope; ``more`` are further fields, such as those users have seen in a 402."""
     envelope = {"error": {"code": code, "message": message}, **more}
     return Reply(status=STATUS[code], body=json_bytes(envelope), code=code)
 

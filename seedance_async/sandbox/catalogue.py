@@ -1,8 +1,8 @@
 """The catalogue of prices, durations and output sizes of each kind of work.
 
 The vendor publishes no price list, no durations and no pixel sizes. The figures marked *seen* come from its
-examples and from its users; the others are plausible values between them. A client must believe
-``credits_used`` and ``updated_at``, never a table, so these figures need not be right, only realistic and
+examples and from its users; the others are plausible values in between. A client must rely on
+``credits_used`` and ``updated_at``, never on a table, so these figures need not be exact, only realistic and
 constant.
 """
 
@@ -61,7 +61,7 @@ _IMAGE_GRID: Final = 16  # image models work in blocks of 16 pixels
 
 
 def credits_for(request: GenerationRequest) -> int:
-    """Credits of one task of the request; a batch of images pays this for each image."""
+    """The credits of one task of the request; a batch of images costs this for each image."""
     if request.model == "seedance2":
         rate = _VIDEO_CREDITS_A_SECOND[request.text("quality_tier"), request.text("resolution")]
         return ceil(round(rate * request.seconds, 6))
@@ -70,7 +70,7 @@ def credits_for(request: GenerationRequest) -> int:
 
 
 def typical_duration(request: GenerationRequest, rng: Random) -> float:
-    """Draw how long one task of the request takes, in account seconds."""
+    """Draw the duration of one task of the request, in account seconds."""
     median, sigma = _median_and_sigma(request)
     return median * exp(rng.gauss(0.0, sigma))
 
@@ -83,7 +83,7 @@ def video_size(resolution: str, aspect_ratio: str) -> tuple[int, int]:
 
 
 def image_size(resolution: str, aspect_ratio: str) -> tuple[int, int]:
-    """Width and height in pixels of a picture, of its resolution's area; ``auto`` is square."""
+    """Width and height in pixels of a picture, with the area of its resolution; ``auto`` is square."""
     width, height = (1, 1) if aspect_ratio == "auto" else map(int, aspect_ratio.split(":"))
     side, stretch = _IMAGE_SIDE[resolution], sqrt(width / height)
     return _to_multiple(side * stretch, _IMAGE_GRID), _to_multiple(side / stretch, _IMAGE_GRID)

@@ -1,4 +1,4 @@
-"""The delivery of a reply to the socket: whole, or by the script of a fault.
+"""The delivery of a reply to the socket: complete, or by the script of a fault.
 
 A framework writes only correct HTTP, so a broken reply bypasses it: its bytes are written to the transport
 here, and the framework is given a response that writes nothing.
@@ -41,9 +41,9 @@ async def deliver(
 
     Args:
         request: the request to answer.
-        reply: what was decided.
+        reply: the reply.
         date: the ``Date`` header; it must agree with the timestamps of tasks, also in virtual time.
-        faults: those that apply.
+        faults: the faults to apply.
     """
     broken = next((fault for fault in faults if fault.effect in WIRE_EFFECTS), None)
     if broken is None:

@@ -1,6 +1,6 @@
-"""Directives in a prompt, such as ``[[fault:drop*2]]`` and ``[[sandbox:fail]]``, and their parser.
+"""The directives in a prompt, such as ``[[fault:drop*2]]`` and ``[[sandbox:fail]]``, and their parser.
 
-The search for directives is loose and their syntax strict: what looks like a directive and is none is
+The search for directives is tolerant and their syntax strict: a text that only looks like a directive is
 refused. A misspelt directive without effect would let a test pass for the wrong reason.
 
 Pure.
@@ -27,13 +27,13 @@ BATCH_FAILED_DIRECTIVE: Final = re.compile(r"\[\[sandbox:batch-failed=([0-9])\]\
 
 @frozen
 class FaultDirective:
-    """A fault that a prompt asks for.
+    """A fault that is requested in a prompt.
 
     Attributes:
-        text: as it stands in the prompt.
-        name: of the fault.
-        on: the endpoint; None: the fault's own.
-        count: how many exchanges; None: the fault's own count.
+        text: the directive as it is written in the prompt.
+        name: the name of the fault.
+        on: the endpoint; None for the fault's default.
+        count: the number of exchanges; None for the fault's default.
     """
 
     text: str
@@ -43,14 +43,14 @@ class FaultDirective:
 
 
 def fault_directives(text: str, faults: Collection[str]) -> Iterator[FaultDirective]:
-    """The faults that a text asks for, in the order of the text.
+    """The faults requested in a text, in their order.
 
     Args:
         text: a prompt, or the body of a submit as it arrived.
         faults: the known names.
 
     Raises:
-        ValueError: something in the text looks like a directive and is none.
+        ValueError: a part of the text looks like a directive and is not a valid one.
     """
     for found in _LOOSE.finditer(text):
         directive = found[0]
@@ -76,8 +76,8 @@ def _parse(
     return FaultDirective(text, name, on, None if count is None else int(count))
 
 
-# Up to a quote, because a body is searched as it arrived; without braces, because `{authorization}` in the
-# error message would be replaced.
+# It ends before a quote, because a body is searched as it arrived, and excludes braces, because
+# `{authorization}` in the error message would be replaced.
 _LOOSE: Final = re.compile(r"\[\[\s*(?:faults?|sandbox)\s*[:=][^\[\]\"{}]{0,80}(?:\]\])?", re.IGNORECASE)
 _FAULT: Final = re.compile(r"\[\[fault:([^@*\]]*)(?:@([^*\]]*))?(?:\*([^\]]*))?\]\]")
 _COUNT: Final = re.compile(r"[1-9][0-9]{0,5}")

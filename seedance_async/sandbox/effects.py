@@ -40,7 +40,7 @@ def _to_names(given: Iterable[str]) -> tuple[str, ...]:
 
 
 def _to_header_texts(given: Mapping[str, str]) -> Mapping[str, str]:
-    # {"Retry-After": 1} is what everybody writes first; anything else is left to the validator.
+    # Numbers such as {"Retry-After": 1} are accepted; anything else is left to the validator.
     if not isinstance(given, dict):
         return given
     return {name: str(value) if type(value) in {int, float} else value for name, value in given.items()}
@@ -76,10 +76,10 @@ class Script:
     """What is written to a socket, and what happens to the connection afterwards.
 
     Attributes:
-        parts: bytes in the order in which they are written; may be endless.
+        parts: the bytes, in the order in which they are written; may be endless.
         pause: seconds to wait after each part.
-        end: ``close`` and ``reset`` end the connection, ``hold`` keeps it open and silent for ever, ``keep``
-            awaits the next request as after any reply.
+        end: ``close`` and ``reset`` end the connection, ``hold`` keeps it open without sending anything,
+            ``keep`` waits for the next request as after any reply.
     """
 
     parts: Iterable[bytes] = ()
@@ -100,13 +100,13 @@ def status_reply(settings: EffectSettings, request_headers: Mapping[str, str]) -
     elif code:
         content = json_bytes({"error": {"code": code, "message": _phrase(status)}})
     else:
-        # The page of a proxy in front of a service that is down.
+        # The page of a proxy in front of a service that is not available.
         content = f"<html><title>{status} {_phrase(status)}</title></html>".encode()
     return Reply(status=status, body=content, content_type=content_type, headers=settings.headers, code=code)
 
 
 def _edit(reply: Reply, settings: EffectSettings, _: Mapping[str, str]) -> Reply:
-    """The same JSON object with fields set and left out; a reply that is none is returned unchanged."""
+    """The reply with some fields of its JSON object set and others removed; any other reply is unchanged."""
     document = _document(reply.body) if 200 <= reply.status < 300 else None
     if document is None:
         return reply
@@ -119,12 +119,12 @@ def _document(body: bytes) -> dict[str, object] | None:
     try:
         document = json.loads(body)
     except (ValueError, RecursionError):
-        return None  # a file, or a body that another fault has damaged
+        return None  # a media file, or a body damaged by another fault
     return document if isinstance(document, dict) else None
 
 
 def _change_body(make: Callable[[bytes], bytes], /, **headers: str) -> ReplyEffect:
-    """A change of the body alone, with the ``headers`` that describe it."""
+    """An effect that changes the body, and sets the ``headers`` that describe it."""
     described = {name.replace("_", "-"): value for name, value in headers.items()}
     return lambda reply, settings, _: evolve(
         reply, body=make(reply.body), headers={**reply.headers, **described, **settings.headers}
@@ -132,13 +132,13 @@ def _change_body(make: Callable[[bytes], bytes], /, **headers: str) -> ReplyEffe
 
 
 def _append_member(member: bytes) -> ReplyEffect:
-    """One more member, as it stands, at the end of a JSON object."""
+    """An effect that appends raw bytes as a member at the end of a JSON object."""
     return _change_body(lambda body: body[:-1] + b"," + member + b"}" if body.endswith(b"}") else body)
 
 
 @cache
 def _gzip_bomb() -> bytes:
-    """Some 64 kB that unpack to 64 MB."""
+    """About 64 kB that are decompressed to 64 MB."""
     packer = zlib.compressobj(9, wbits=31)
     blank = b" " * 1_000_000
     return b"".join(packer.compress(blank) for _ in range(64)) + packer.flush()

@@ -1,21 +1,20 @@
-"""Faults: rules that make the sandbox misbehave, and which exchanges they apply to.
+"""Faults: rules that make the sandbox misbehave in selected exchanges.
 
 A fault has an *effect*, and is applied at one of two moments::
 
     request arrives -> counted -> [before] -> work done, credits charged -> [after] -> reply written
 
 Applied ``before``, no work is done and nothing is charged; the reply that the effect changes is a 503.
-Applied ``after``, everything is done and paid, and the caller does not learn of it: the only moment at which
-money can be lost.
+Applied ``after``, everything is done and paid, but the caller is not informed: only then can money be lost.
 
 Faults are given to the ``Sandbox``, posted to ``/_sandbox/faults``, or written into a prompt:
 ``[[fault:drop]]`` applies that fault to the first submit with exactly this body and key, and
-``[[fault:drop*3]]`` to the first three, so that a retry succeeds. ``[[fault:drop@task]]`` applies to polls of
-the task that the prompt became, and ``[[fault:drop@media]]`` to downloads of its files. A submit whose prompt
-names an unknown fault is refused. ``drop`` and ``reset`` are applied after the charge by default, and also
-have a name that says so: ``[[fault:drop-after-charge]]``.
+``[[fault:drop*3]]`` to the first three, so that a later retry succeeds. ``[[fault:drop@task]]`` applies to
+polls of the prompt's task, and ``[[fault:drop@media]]`` to downloads of its files. A submit whose prompt
+names an unknown fault is refused. ``drop`` and ``reset`` are applied after the charge by default; there is
+also an explicit name for this: ``[[fault:drop-after-charge]]``.
 
-Pure: chance comes from the seed.
+Pure: random numbers come from the seed.
 """
 
 from __future__ import annotations
@@ -46,12 +45,12 @@ FaultMoment = Literal["before", "after"]
 Target = Literal["submit", "task", "media", "any"]
 
 REQUEST_EFFECTS: Final = frozenset({"delay", "deliver", "duplicate", "ignore-range"})
-"""The effects that act on the request; its work is done at whichever moment they are applied."""
+"""The effects that act on the request; its work is done in any case."""
 
 EFFECTS: Final[tuple[str, ...]] = (*sorted(REQUEST_EFFECTS), *REPLY_EFFECTS, *WIRE_EFFECTS)
 
 MAX_JSON_DEPTH: Final = 50
-"""Levels of a rule's JSON; a deeper document could be read, but not be written again."""
+"""The most levels of a rule's JSON; a deeper document could be read, but not written again."""
 
 
 def _is_deeper(value: object, levels: int) -> bool:
@@ -65,24 +64,24 @@ class Fault(EffectSettings):
 
     Attributes:
         effect: a name of :data:`EFFECTS`. ``delay`` waits ``seconds``; ``duplicate`` delivers the request
-            twice, as a proxy that retries does, and gives the caller the second reply; ``ignore-range``
-            serves the whole of a file; ``deliver`` makes another file than was asked for; for the rest
+            twice, as a proxy that retries does, and returns the second reply to the caller; ``ignore-range``
+            serves the complete file; ``deliver`` makes a file that differs from the request; for the others
             see :mod:`seedance_async.sandbox.effects`.
         moment: before the work is done, or after it.
         on: the endpoint: a submit, a poll of a task, a download, or any of them.
         nth: apply from the nth matching exchange on, counted from 1.
-        count: apply to so many exchanges, however many match; None: to all that follow.
-        lasts: apply for so many seconds from the first match on.
-        probability: of being applied to an exchange that it would otherwise always apply to, drawn anew for
-            each of them until ``count`` is reached.
+        count: the most exchanges to which it is applied; None for no limit.
+        lasts: the number of seconds, from the first match on, during which it is applied.
+        probability: the probability of being applied to a matching exchange, drawn for each of them until
+            ``count`` is reached.
         status: HTTP status of the reply, for ``status``.
-        code: word for the error envelope; empty: the documented one of that status, else an HTML page.
-        headers: of the reply, such as ``Retry-After``; a number is turned into its text.
+        code: code of the error envelope; empty: the documented one of that status, else an HTML page.
+        headers: headers of the reply, such as ``Retry-After``; a number is converted to text.
         body: literal body of that reply, or of ``garbage``; empty: a suitable one. ``{authorization}`` in it
             is replaced by what the caller sent.
-        fields: to set in the reply's JSON, for ``edit``; of the file, for ``deliver``, see
+        fields: fields to set in the reply's JSON, for ``edit``; properties of the file, for ``deliver``, see
             :class:`~seedance_async.sandbox.other_files.OtherFile`.
-        without: fields to leave out of it.
+        without: fields to remove from the reply's JSON.
         seconds: real seconds to wait, for ``delay``, and between two bytes for ``dribble``.
     """
 
@@ -102,7 +101,7 @@ class Fault(EffectSettings):
 
     @property
     def prevents(self) -> bool:
-        """Whether no work is done."""
+        """Whether it prevents the work of the request."""
         return self.moment == "before" and self.effect not in REQUEST_EFFECTS
 
     @classmethod
@@ -181,11 +180,11 @@ NAMED: Final[Mapping[str, Fault]] = {
     "silent": Fault(effect="deliver", on="media", count=None, fields={"audio": False}),
     "range-past-end": Fault(effect="status", on="media", status=416),
 }
-"""The faults that a prompt can ask for by name."""
+"""The faults that a prompt can request by name."""
 
 
 class ActiveFaults:
-    """The rules in force, and how often each has matched and was applied."""
+    """The rules in force, and how often each has matched and has been applied."""
 
     def __init__(self, rules: Iterable[Fault] = (), *, seed: int = 0) -> None:
         self._rules = list(rules)
@@ -200,7 +199,7 @@ class ActiveFaults:
         return tuple(self._rules)
 
     def add(self, rule: Fault) -> None:
-        """Put one more rule in force; its counts start at zero."""
+        """Add a rule; its counts start at zero."""
         self._rules.append(rule)
 
     def clear(self) -> None:
@@ -216,7 +215,7 @@ class ActiveFaults:
         Args:
             call: the exchange.
             now: the server's clock, in seconds.
-            prompt: of the task that the exchange is about; a submit's is in its body.
+            prompt: the prompt of the task that the exchange is about; that of a submit is in its body.
         """
         rules: list[tuple[object, Fault]] = [*enumerate(self._rules), *_faults_in_prompt(call, prompt)]
         return tuple(rule for counted_as, rule in rules if self._applies(counted_as, rule, call, now))
@@ -235,7 +234,7 @@ class ActiveFaults:
 
 
 def _faults_in_prompt(call: Call, prompt: str) -> Iterator[tuple[object, Fault]]:
-    """The faults that a prompt asks for, each with the key that it is counted under."""
+    """The faults requested in a prompt, each with the key under which it is counted."""
     submit = call.endpoint == "submit"
     counted_as = (call.idempotency_key, call.body) if submit else call.path
     try:
@@ -251,7 +250,7 @@ def _faults_in_prompt(call: Call, prompt: str) -> Iterator[tuple[object, Fault]]
 
 
 def _refusing(message: str) -> Fault:
-    """Refuse the request: a misspelt fault that is never applied would let a test pass for nothing."""
+    """A fault that refuses the request, as a misspelt fault without effect would let a test pass wrongly."""
     envelope = {"error": {"code": "invalid_request", "message": message}}
     return Fault(
         effect="status", moment="before", on="submit", count=None, status=400, body=json.dumps(envelope)

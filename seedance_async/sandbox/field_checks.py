@@ -1,4 +1,4 @@
-"""Validators of the fields that users write into a fault or a behaviour.
+"""The validators of the fields that users write in a fault or a behaviour.
 
 Each error is one line that names the field and the values it accepts. A misspelt word without effect would
 let a test pass for the wrong reason, so nothing is guessed or ignored. The validators have the signature
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 Validator: TypeAlias = "Callable[[object, Attribute[Any], Any], None]"
 
 FOR_EVER: Final = 1e9
-"""Seconds; some thirty years. JSON has no infinity."""
+"""Seconds; about thirty years. JSON has no infinity."""
 
 
 def one_of(allowed: Collection[str]) -> Validator:

@@ -1,14 +1,14 @@
-"""The idempotency layer of the server, under every reading of the vendor's one sentence about it.
+"""The idempotency layer of the server, for every interpretation of the vendor's one sentence about it.
 
-"Same Idempotency-Key reused with a different body, or still running" is all that the documents say. The
-life of a key here::
+"Same Idempotency-Key reused with a different body, or still running" is all that the documentation states.
+The states of a key here are::
 
     unknown --first request--> running --reply written (U2: or task final)--> settled --key_life--> unknown
 
     running + same body   409              settled + same body   the first reply again, or 409 (U1)
     running + other body  409              settled + other body  409, unless bodies are ignored (U5)
 
-Pure: the clock comes in as ``now``, in seconds.
+Pure: the clock is the argument ``now``, in seconds.
 """
 
 from __future__ import annotations
@@ -42,14 +42,14 @@ class KeyStore:
     """The keys of all accounts."""
 
     def __init__(self, behaviour: Behaviour, *, key_life: float, tasks: Mapping[str, Task]) -> None:
-        """Remember keys for ``key_life`` seconds; ``tasks`` are those of the service, now and later."""
+        """Make a store that keeps keys for ``key_life`` seconds; ``tasks`` is the service's own mapping."""
         self._behaviour = behaviour
         self._key_life = key_life
         self._tasks = tasks
         self._uses: dict[tuple[str, ...], _KeyUse] = {}
 
     def find_reply(self, call: Call, account: str, now: float) -> Reply | None:
-        """The reply that the key alone decides; None if the request is to be processed."""
+        """The reply that follows from the key alone; None if the request is to be processed."""
         use = self._find(call, account, now)
         if use is None:
             return None
@@ -62,7 +62,7 @@ class KeyStore:
         return evolve(use.reply, replayed=True)
 
     def store(self, call: Call, account: str, reply: Reply, now: float) -> None:
-        """Remember the reply to the first request of a key, if replies of its class are remembered.
+        """Store the reply to the first request of a key, if replies of its class are stored.
 
         A later reply to that same request replaces an earlier one; the reply to another request never does.
         """
@@ -75,7 +75,7 @@ class KeyStore:
             self._uses[self._scope(call, account)] = use
 
     def finish(self, call: Call, account: str) -> None:
-        """End the exchange: its reply was written, or lost on the way."""
+        """Note that the exchange has ended: its reply was written or lost."""
         scope = self._scope(call, account)
         use = self._uses.get(scope)
         if use is not None and use.call == call.number:

@@ -1,8 +1,8 @@
-"""The sandbox's own output files as the inputs of further requests: which they are, and whether they work.
+"""The sandbox's own output files as inputs of further requests: their recognition and check.
 
-The vendor's server fetches the media of a request from anywhere. This one cannot reach the internet, so media
-elsewhere are taken on trust, and its own are looked at: the URL's signature and age, and what the file is.
-Those that another server of this machine has are fetched, see ``local_media``.
+The vendor's server fetches the media of a request from anywhere. The sandbox does not access the internet, so
+media elsewhere are accepted unseen, while its own are checked: the URL's signature and age, and the type of
+the file. Files at another server of this machine are fetched, see ``local_media``.
 
 Pure.
 """
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from seedance_async.sandbox.validation import GenerationRequest
 
 MOST_URLS: Final = 12
-"""Of one request, by the vendor's table."""
+"""The most URLs in one request, by the vendor's table."""
 
 MEDIA_FIELDS: Final = ("image_url", "end_image_url", "media_urls", "image_urls")
 CLIPS_TOO: Final = frozenset({"media_urls"})
@@ -30,7 +30,7 @@ CLIPS_TOO: Final = frozenset({"media_urls"})
 
 
 def media_of(fields: Mapping[str, object]) -> Iterator[tuple[str, str]]:
-    """Every URL of a request with its field."""
+    """Every URL of a request, with its field."""
     for name in MEDIA_FIELDS:
         value = fields.get(name)
         for url in value if isinstance(value, list) else [value]:
@@ -39,7 +39,7 @@ def media_of(fields: Mapping[str, object]) -> Iterator[tuple[str, str]]:
 
 
 def local_urls(body: bytes, *, media_url: str) -> dict[str, str]:
-    """The http URLs at loopback in a request's body, each with its field; but for the sandbox's own files."""
+    """The http URLs at loopback in a request's body, with their fields, without the sandbox's own files."""
     try:
         document = json.loads(body)
     except (ValueError, RecursionError):
@@ -50,7 +50,7 @@ def local_urls(body: bytes, *, media_url: str) -> dict[str, str]:
 
 
 def is_local(url: str) -> bool:
-    """Whether a URL is one of this machine over http."""
+    """Whether a URL has http and a loopback address."""
     try:
         parts = urlsplit(url)
         host = parts.hostname or ""
@@ -62,7 +62,7 @@ def is_local(url: str) -> bool:
 def refusal_reason(
     request: GenerationRequest, *, signer: UrlSigner, tasks: Mapping[str, Task], now: float
 ) -> str | None:
-    """Why a request is refused for one of the sandbox's own files; None if it is not."""
+    """Why a request is refused because of one of the sandbox's own files; None if it is not."""
     for name, url in media_of(request.fields):
         given = signer.parse(url)
         if given is None:
@@ -77,6 +77,6 @@ def refusal_reason(
 
 
 def sources_of(task: Task, *, signer: UrlSigner, tasks: Mapping[str, Task]) -> tuple[tuple[Task, str], ...]:
-    """The sandbox's own files that a task was made from: each the task that made it, and its name."""
+    """The sandbox's own files that were inputs of a task: for each, the task that made it, and its name."""
     given = (signer.parse(url) for _, url in media_of(task.request.fields))
     return tuple((tasks[url.task_id], url.file) for url in given if url is not None and url.task_id in tasks)

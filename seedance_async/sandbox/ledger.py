@@ -1,7 +1,7 @@
-"""The ledger of credits, which every test of "nothing paid twice" reads.
+"""The ledger of credits, on which every test of "nothing paid twice" is based.
 
-The invariant: an account's balance is its top-ups minus its charges plus its refunds, at every entry, and
-never below zero. Pure: instants come in as the server's clock, in seconds.
+Its invariant: at every entry, an account's balance is its top-ups minus its charges plus its refunds, and
+never negative. Pure: instants are arguments, in seconds on the server's clock.
 """
 
 from __future__ import annotations
@@ -15,14 +15,14 @@ from seedance_async.sandbox.tasks import Task
 
 @frozen(kw_only=True)
 class Entry:
-    """One movement of credits.
+    """One charge, refund or top-up.
 
     Attributes:
-        at: server clock at which it took effect.
-        credits: the amount; never negative, ``kind`` says in which direction.
-        balance: of the account afterwards.
-        task_id: the task charged for or refunded; None for a top-up.
-        idempotency_key: of the POST that made the task.
+        at: when it took effect, on the server's clock.
+        credits: the amount, never negative; ``kind`` states the direction.
+        balance: the account's balance afterwards.
+        task_id: the task charged or refunded; None for a top-up.
+        idempotency_key: the key of the POST that made the task.
     """
 
     at: float
@@ -35,14 +35,14 @@ class Entry:
 
 
 class Ledger:
-    """Every movement of credits, in order."""
+    """Every charge, refund and top-up, in order."""
 
     def __init__(self) -> None:
         self.entries: list[Entry] = []
         self._balances: dict[str, int] = {}
 
     def balance(self, account: str) -> int:
-        """The credits of an account now."""
+        """The present credits of an account."""
         return self._balances.get(account, 0)
 
     def top_up(self, account: str, amount: int, *, at: float) -> Entry:
@@ -57,7 +57,7 @@ class Ledger:
         return self._append(Entry(at=at, kind="top-up", account=account, credits=amount, balance=balance))
 
     def charge(self, task: Task) -> Entry:
-        """Take the price of a task at the instant it was accepted.
+        """Charge the price of a task, at the instant at which it was accepted.
 
         Raises:
             ValueError: the balance is too low.
@@ -70,7 +70,7 @@ class Ledger:
         )
 
     def refund(self, task: Task) -> Entry:
-        """Give back the price of a task at the instant it failed."""
+        """Refund the price of a task, at the instant at which it failed."""
         return self._append(
             _entry("refund", task, at=task.ends_at, balance=self._add(task.account, task.credits))
         )

@@ -1,8 +1,8 @@
-"""Inputs that a media store of this machine serves, such as a MinIO beside the sandbox.
+"""The check of inputs that are served by a media store on this machine, such as MinIO.
 
-The vendor's server fetches the media of a request, and none of its addresses is at loopback. A sandbox is at
-loopback itself, so what it can fetch there over http counts as public: the first bytes are fetched with a
-Range, as the vendor does it, and have to be those of a picture or, where one may stand, a clip. Blocking.
+The vendor's server fetches the media of a request, and cannot fetch from loopback. A sandbox is at loopback
+itself, so a file that it can fetch there over http counts as public: the first bytes are fetched with a Range
+request, as the vendor does, and must be those of a picture or, where allowed, of a clip. Blocking.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
 PATIENCE: Final = 5.0
-"""Seconds for which a server is waited for."""
+"""The time limit of one fetch in seconds."""
 
 PROBED_BYTES: Final = 64
 
@@ -36,7 +36,7 @@ CLIP: Final = re.compile(rb"....(?:ftyp|styp|moov|mdat|wide|free)|\x1aE\xdf\xa3"
 
 
 def look(urls: Mapping[str, str]) -> dict[str, str]:
-    """What is wrong with each of these URLs, given with their fields; empty for those that work."""
+    """Why each of these URLs, given with their fields, cannot be used; an empty text if it can."""
     return {url: _fault(url, name) for url, name in urls.items()}
 
 
@@ -59,7 +59,7 @@ def _fault(url: str, name: str) -> str:
 
 
 def _opener() -> OpenerDirector:
-    """Goes where a URL says, and nowhere else: by no proxy, and after no redirect."""
+    """An opener that uses no proxy and follows no redirect."""
     opener = OpenerDirector()
     for handler in (HTTPHandler(), HTTPDefaultErrorHandler(), HTTPErrorProcessor()):
         opener.add_handler(handler)

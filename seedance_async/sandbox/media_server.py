@@ -1,7 +1,7 @@
-"""The media server: output files on a port of their own, as a content delivery network serves them.
+"""The media server: output files on a separate port, as a content delivery network serves them.
 
-It is deliberately another origin than the API: a client that sends it an API key has leaked that key. Such a
-request is refused and recorded. Files are made at their first request, in a worker thread, and cached.
+Its origin deliberately differs from that of the API: a client that sends it an API key has leaked that key.
+Such a request is refused and recorded. Files are made at their first request, in a worker thread, and cached.
 """
 
 from __future__ import annotations
@@ -74,7 +74,7 @@ class MediaServer:
         expires, signature = (request.query.get(word, "") for word in ("expires", "signature"))
         if reason := state.signer.refusal_reason(task_id, name, expires, signature, now):
             return _plain(403, reason)
-        # A URL with our signature was made for a completed task, since the last reset or before it.
+        # A URL with our signature belongs to a completed task, which a reset may have removed.
         task = state.tasks.get(task_id)
         if task is None:
             return _plain(404, "No such file")
@@ -85,11 +85,11 @@ class MediaServer:
 
 
 class MediaCache:
-    """A cache of the latest files, which are made in worker threads."""
+    """A cache of the latest files, which it makes in worker threads."""
 
     def __init__(self) -> None:
         self._made: dict[Clip | Picture, bytes] = {}
-        self._encoders = anyio.Semaphore(2)  # encoding keeps a core busy; callers' own work needs some too
+        self._encoders = anyio.Semaphore(2)  # encoding uses a whole core; callers need some too
 
     async def get(self, content: Clip | Picture) -> bytes:
         """The bytes of the content."""

@@ -1,14 +1,15 @@
 """The options of the sandbox: switches for the vendor's open questions, conditions, and accounts.
 
-The vendor's documents leave points open that decide whether money is lost. Each is one switch of
-:class:`Behaviour`, so a client can be proved right under every reading; the defaults are the readings that
-users of the real API reported, or else the commonest elsewhere. :class:`Conditions` holds what is not a
-question of contract: speed, chance, prices and durations.
+The vendor's documentation leaves questions open that decide whether money is lost. Each is one switch of
+:class:`Behaviour`, so that a client can be tested with every answer. The defaults are what users of the real
+API reported, or else what is most common elsewhere. :class:`Conditions` holds everything else: speed, random
+seed, prices and durations.
 
-**Speed.** Options are in seconds of the account, as in the vendor's documents, and all are scaled alike: with
+**Speed.** Options are in account seconds, as in the vendor's documentation, and are all scaled alike: with
 ``speed=60`` a window of 60 s passes in one second, a clip of 180 s is ready after three, a key of 24 h is
-forgotten after 24 minutes. On the wire are the caller's own seconds: ``updated_at`` minus ``created_at`` and
-``Retry-After`` are divided by the speed too, because the caller compares them with its own clock.
+forgotten after 24 minutes. Values on the wire are in the caller's real seconds: ``updated_at`` minus
+``created_at`` and ``Retry-After`` are divided by the speed too, because the caller compares them with its
+clock.
 """
 
 from __future__ import annotations
@@ -44,7 +45,7 @@ CHECKS: Final[tuple[SubmitCheck, ...]] = ("auth", "limit", "validation", "balanc
 """The checks of a submit, in the order in which they run."""
 
 API_KEY: Final = "sk_test_sandbox"
-"""Of the one account there is, unless another is given."""
+"""The key of the only account, unless another is given."""
 
 LIVE_PREFIX: Final = "sk_live_"
 """The prefix of the vendor's own keys."""
@@ -52,26 +53,26 @@ LIVE_PREFIX: Final = "sk_live_"
 
 @frozen(kw_only=True)
 class Behaviour:
-    """The open questions of the vendor's documents, one switch each (U1 to U9).
+    """The open questions of the vendor's documentation, one switch each (U1 to U9).
 
     Attributes:
-        repeated_key: U1. A key seen before gets its first reply again, or a 409.
+        repeated_key: U1. A key that was used before gets its first reply again, or a 409.
         still_running: U2. A key counts as running until its first reply was written, or until its task is
             final.
-        stored: U3. Which classes of reply a key remembers. 401, 409 and 429 concern the caller, the key
-            and the window, not the work, and are remembered under no setting.
-        key_life: U4. Seconds for which a key is remembered, counted from its first use.
+        stored: U3. The classes of replies that are stored under a key. 401, 409 and 429 concern the caller,
+            the key and the window, not the work, and are never stored.
+        key_life: U4. Seconds for which a key is stored, counted from its first use.
         same_body: U5. Bodies are compared byte by byte, as JSON values, or not at all.
-        key_scope: U5. Where equal keys count as the same: within one endpoint of an account, within the
-            account, or only under the same API key.
-        gets_count: U6. GETs count in the account's window, too.
+        key_scope: U5. The scope in which equal keys are the same key: one endpoint of an account, the
+            account, or one API key.
+        gets_count: U6. GETs count in the account's window too.
         before_key: U7. The checks that run before the idempotency layer, and so also refuse a retry whose
             first attempt was accepted.
         window: U8. The algorithm of the rate limit.
         window_phase: U8. Seconds from the sandbox's start to a boundary of its fixed windows.
         retry_after: U8. ``Retry-After`` in whole seconds rounded up or down, or exact with decimals.
-        refused_count: U8. A refused request counts in the window, too.
-        url_life: U9. Seconds for which an output URL works, counted from the reply that carried it.
+        refused_count: U8. A refused request counts in the window too.
+        url_life: U9. Seconds for which an output URL is valid, counted from the reply that contains it.
     """
 
     repeated_key: RepeatedKey = field(default="replay", validator=one_of(get_args(RepeatedKey)))
@@ -94,7 +95,7 @@ class Behaviour:
 
     @classmethod
     def read(cls, document: object) -> Behaviour:
-        """Make switches from JSON; those that it leaves out have their defaults.
+        """Make switches from JSON; a missing one has its default.
 
         Raises:
             ValueError: not an object, an unknown field, or a value that its field does not accept.
@@ -106,7 +107,7 @@ class Behaviour:
         return cls(**{**document, **sets})
 
     def document(self) -> dict[str, object]:
-        """The switches as JSON, which can be read back."""
+        """The switches as JSON, for ``read``."""
         return {
             name: sorted(value) if isinstance(value, frozenset) else value
             for name, value in asdict(self).items()
@@ -128,22 +129,22 @@ def _ordered(_: object, attribute: Attribute[tuple[float, float]], value: tuple[
 
 @frozen(kw_only=True)
 class Conditions:
-    """Everything of the emulated service that is not a question of contract.
+    """The conditions of the emulated service that are not switches of :class:`Behaviour`.
 
     Attributes:
         seed: the same seed and the same sequence of requests give the same ids, durations and failures.
-        speed: how many times faster than at the vendor time passes; see the module's docstring.
-        requests: requests an account may send in one window.
-        period: seconds of the window, in account seconds.
-        latency: bounds, in real seconds, of the uniform delay added on the way in and again on the way out.
+        speed: the factor by which time passes faster than at the vendor; see the module's docstring.
+        requests: how many requests an account may send in one window.
+        period: the length of the window in account seconds.
+        latency: bounds, in real seconds, of the uniform delay added before and again after the work.
         failure_rate: share of tasks that fail, 0 to 1. ``[[sandbox:fail]]`` in a prompt makes its tasks fail.
-        duration: draws how long a task takes, in account seconds; one of ``inf`` never ends.
-        price: credits of one task.
-        busy_above: most tasks that the service processes at a time, for all accounts together; at that
+        duration: draws the duration of a task in account seconds; with ``inf`` it never ends.
+        price: the credits of one task.
+        busy_above: the most tasks that the service processes at a time, for all accounts together; at that
             number a submit is answered 503 ``service_busy``. None: no such limit.
-        reference_checks: submits with pictures or clips that an account may send in one window, beside the
-            limit of all its requests; a further one is answered 429 without ``Retry-After``. The vendor's
-            site tells of 3, no document does. None: no such limit.
+        reference_checks: how many submits with pictures or clips an account may send in one window, in
+            addition to the limit of all requests; a further one is answered 429 without ``Retry-After``. The
+            vendor's site states 3, its documentation states none. None: no such limit.
     """
 
     seed: int = 0
@@ -158,12 +159,12 @@ class Conditions:
     reference_checks: int | None = field(default=None, validator=validators.optional(validators.ge(1)))
 
     def real(self, seconds: float) -> float:
-        """Account seconds in seconds of the caller's clock."""
+        """Convert account seconds to real seconds."""
         return seconds / self.speed
 
 
 def _not_live(_: object, _attribute: object, keys: tuple[str, ...]) -> None:
-    # Not repeated: it may be a secret.
+    # The key is not repeated, as it may be a secret.
     if any(key.strip().startswith(LIVE_PREFIX) for key in keys):
         raise ValueError(
             f"an API key that begins with {LIVE_PREFIX} is one of the real API, and not for tests; "
@@ -173,9 +174,10 @@ def _not_live(_: object, _attribute: object, keys: tuple[str, ...]) -> None:
 
 @frozen(kw_only=True)
 class AccountSpec:
-    """One account to open: its name, the API keys that belong to it, and its first credits.
+    """One account: its name, its API keys, and its initial credits.
 
-    None of the keys may be a live one: clients would send it to the sandbox.
+    Raises:
+        ValueError: one of the keys is a live one, which clients would send to the sandbox.
     """
 
     name: str = "account-1"

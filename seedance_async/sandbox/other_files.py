@@ -1,4 +1,4 @@
-"""The files of a vendor who delivers something else than was asked for: smaller, shorter, silent.
+"""Output files that differ from the request for the fault ``deliver``: smaller, shorter or silent ones.
 
     {"effect": "deliver", "on": "media", "count": null,
      "fields": {"size": "720x1280", "instead_of": "1080x1920"}}
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from seedance_async.sandbox.faults import Fault
 
 MAX_SIDE: Final = 8192
-"""Pixels; larger files would be drawn for minutes."""
+"""Pixels; drawing a larger file would take minutes."""
 
 _SIZE: Final = re.compile(r"([1-9][0-9]{0,4})x([1-9][0-9]{0,4})")
 
@@ -40,14 +40,14 @@ def _size(_instance: object, attribute: Attribute[Any], value: object) -> None:
 
 @frozen(kw_only=True)
 class OtherFile:
-    """What a file is instead; what is left out stays as it was asked for.
+    """The properties of a file that differ from the request; all others are as requested.
 
     Attributes:
         size: width and height, such as ``720x1280``.
-        instead_of: only of files that would have this size.
-        scale: share of each side, where no size is given.
+        instead_of: apply only to files that would have this size.
+        scale: factor for both sides, if no size is given.
         seconds: length of a clip.
-        audio: whether a clip has a sound track.
+        audio: whether a clip has an audio track.
     """
 
     size: str | None = field(default=None, validator=validators.optional(_size))
@@ -58,16 +58,16 @@ class OtherFile:
 
     @classmethod
     def read(cls, fields: Mapping[str, object]) -> OtherFile:
-        """One of the fields of a fault.
+        """Make one from the fields of a fault.
 
         Raises:
             ValueError: an unknown field, or a value that its field does not accept.
         """
         refuse_unknown(fields, cls, what="the fields of deliver")
-        return cls(**fields)  # type: ignore[arg-type]  # the validators have the last word
+        return cls(**fields)  # type: ignore[arg-type]  # checked by the validators
 
     def of(self, content: Clip | Picture) -> Clip | Picture:
-        """What is made in the place of a file."""
+        """The file to make in place of ``content``."""
         if self.instead_of not in {None, f"{content.width}x{content.height}"}:
             return content
         sides = map(int, self.size.split("x")) if self.size else (content.width, content.height)
@@ -81,7 +81,7 @@ class OtherFile:
 
 
 def delivered(content: Clip | Picture, faults: Iterable[Fault]) -> Clip | Picture:
-    """A file as the faults that apply to its download have it made."""
+    """The file to make after applying the faults of its download."""
     for fault in faults:
         if fault.effect == "deliver":
             content = OtherFile.read(fault.fields).of(content)

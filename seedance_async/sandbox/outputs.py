@@ -1,7 +1,7 @@
-"""The content of a task's output files: clips and pictures, their sizes and what they show.
+"""The content of a task's output files: clips and pictures, their sizes, prompts and sources.
 
-What was made from other files of the sandbox shows them, so that a production of several steps can be looked
-at.
+A file that was made from other files of the sandbox shows them, so that the steps of a production are
+visible.
 
 Pure.
 """
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from seedance_async.sandbox.validation import GenerationRequest
 
 SHOWN_DEPTH: Final = 3
-"""Steps back that a file shows what it was made from."""
+"""How many steps back a file shows its sources."""
 
 
 @frozen(kw_only=True)
@@ -42,7 +42,7 @@ class Picture(Drawn):
 
     @property
     def content_type(self) -> str:
-        """The media type that it is served as."""
+        """The media type with which it is served."""
         return f"image/{self.image_format}"
 
 
@@ -52,10 +52,10 @@ def content_of(
     """The content of the named output file of the task.
 
     Args:
-        task: that made it.
-        name: of the file.
-        sources: gives the files that a task was made from.
-        depth: how many steps back they are shown.
+        task: the task that made it.
+        name: the name of the file.
+        sources: returns the files from which a task was made.
+        depth: how many steps back sources are shown.
     """
     width, height = _size(task.request)
     shown = tuple(content_of(*each, sources, depth=depth - 1) for each in sources(task)) if depth else ()

@@ -1,4 +1,4 @@
-"""Fixtures for tests of programs that use this package: a sandbox, a client of it, and virtual time.
+"""The pytest fixtures for programs that use this package: a sandbox, a client of it, and virtual time.
 
 ::
 
@@ -11,13 +11,13 @@
         assert seedance_clock.now > 60
 
 A test that uses any of them runs in virtual time: the minutes of a clip pass at once, and identically in
-every run. Every peer of the test must then run in its own loop, for the reasons in
+every run. All servers and clients of the test must then run in the test's event loop, for the reasons in
 :mod:`seedance_async.sandbox.virtual_time`. A test in real time enters a
 :class:`~seedance_async.sandbox.Sandbox` itself.
 
-pytest loads this module in every run where the package is installed, so its import must cost nothing: heavy
-modules are imported inside the fixtures. A test that uses them is run by anyio's own pytest plugin, which is
-installed with anyio and can put a test on the virtual loop: one with ``@pytest.mark.anyio``, any in
+pytest loads this module in every run where the package is installed, so its import must be fast: large
+modules are imported inside the fixtures. A test that uses them is run by anyio's pytest plugin, which is
+installed with anyio and can use the virtual loop: a test with ``@pytest.mark.anyio``, any async test with
 ``anyio_mode = auto``, and every test that pytest-asyncio would run, in both of its modes.
 """
 
@@ -45,7 +45,7 @@ NEEDS_ANYIO: Final = (
     "the seedance fixtures need anyio's pytest plugin: write an async test with @pytest.mark.anyio, or with "
     "@pytest.mark.asyncio where pytest-asyncio is installed"
 )
-"""The error of a test that nobody would run on an event loop."""
+"""The error for an async test that no plugin would run on an event loop."""
 
 
 @pytest.fixture
@@ -82,7 +82,7 @@ async def seedance_client(seedance_sandbox: Sandbox) -> AsyncIterator[SeedanceCl
     async with SeedanceClient(
         seedance_sandbox.api_key,
         seedance_sandbox.base_url,
-        record=False,  # play money, and gone with the test
+        record=False,  # its credits are not real, and end with the test
         credit_limits=CreditLimits(),
     ) as client:
         yield client
@@ -108,7 +108,7 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
 
 @pytest.hookimpl(wrapper=True, tryfirst=True)
 def pytest_pycollect_makeitem() -> Generator[None, _Collected, _Collected]:
-    """Take tests that use the clock back from pytest-asyncio, once it has made items of its own of them."""
+    """Replace the items that pytest-asyncio has made of tests with the clock, so that anyio runs them."""
     collected = yield
     return [_in_virtual_time(node) for node in collected] if isinstance(collected, list) else collected
 
@@ -117,7 +117,7 @@ def pytest_pycollect_makeitem() -> Generator[None, _Collected, _Collected]:
 def pytest_fixture_setup(
     fixturedef: pytest.FixtureDef[object], request: pytest.FixtureRequest
 ) -> Generator[None, object, object]:
-    """Leave the async fixtures of such a test to anyio: pytest-asyncio would run them on another loop."""
+    """Leave the async fixtures of such a test to anyio, as pytest-asyncio would run them on another loop."""
     with pytest.MonkeyPatch.context() as patch:
         if isinstance(request.node, VirtualTimeTest) and hasattr(request.config.option, "asyncio_mode"):
             patch.setattr(request.config.option, "asyncio_mode", "strict")
@@ -127,10 +127,10 @@ def pytest_fixture_setup(
 
 
 class VirtualTimeTest(pytest.Function):
-    """A test that anyio runs, whatever marks of pytest-asyncio's it has."""
+    """A test that anyio runs, although it may have marks of pytest-asyncio."""
 
     def get_closest_marker(self, name: str, default: pytest.Mark | None = None) -> pytest.Mark | None:  # type: ignore[override]  # its overloads say the same
-        """The nearest mark of this name; none of pytest-asyncio's."""
+        """The nearest mark of this name, except that of pytest-asyncio."""
         return None if name == "asyncio" else super().get_closest_marker(name, default)  # type: ignore[arg-type]
 
 
@@ -154,7 +154,7 @@ def _in_virtual_time(node: pytest.Item | pytest.Collector) -> pytest.Item | pyte
 
 
 def _is_for_pytest_asyncio(definition: pytest.Function) -> bool:
-    """Whether pytest-asyncio runs this test: one with its mark, in ``auto`` mode any."""
+    """Whether pytest-asyncio runs this test: one with its mark, or any async test in ``auto`` mode."""
     config = definition.config
     if not config.pluginmanager.has_plugin("asyncio") or not inspect.iscoroutinefunction(definition.obj):
         return False

@@ -1,6 +1,6 @@
-"""The byte range of a request, after RFC 9110 sections 13.1.5 (If-Range) and 14 (Range).
+"""The byte range of a request, by RFC 9110 sections 13.1.5 (If-Range) and 14 (Range).
 
-One range is served as 206. Several in one request, units other than bytes and unreadable headers are
+A single range is served as 206. Several ranges in one request, units other than bytes and invalid headers are
 ignored, as the RFC allows, and the whole file is served. Pure.
 """
 
@@ -14,7 +14,7 @@ from attrs import frozen
 
 @frozen
 class Slice:
-    """The bytes from ``start`` up to, but without, ``stop``."""
+    """The bytes from ``start`` up to but not including ``stop``."""
 
     start: int
     stop: int

@@ -1,6 +1,6 @@
-"""The recorder of what the sandbox saw, and the fullest window of requests in its records.
+"""The recorder of all exchanges with the sandbox, and the fullest window of requests in its records.
 
-Tests of the rate limit and of paid work read it, because it does not depend on what the client believes.
+Tests of the rate limit and of paid work use it, because it does not depend on the client's own counts.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ class WorstWindow:
 
 
 class Recorder:
-    """One record per exchange, in order of arrival; a record is replaced as more becomes known."""
+    """One record per exchange, in order of arrival; a record is replaced when more becomes known."""
 
     def __init__(self) -> None:
         self.records: list[Record] = []
@@ -38,7 +38,7 @@ class Recorder:
             self.records[record.number - 1] = record
 
     def set_reply(self, number: int, reply: Reply) -> None:
-        """Complete a record with the reply that was decided on."""
+        """Complete a record with the reply."""
         record = self.records[number - 1]
         self.put(
             evolve(
@@ -62,7 +62,7 @@ class Recorder:
 
 
 def worst_window(records: Iterable[Record], *, seconds: float) -> WorstWindow:
-    """The fullest of all half-open windows of ``seconds`` that start at an arrival, account by account."""
+    """The fullest of all half-open windows of ``seconds`` that start at an arrival, over all accounts."""
     by_account: defaultdict[str | None, list[Record]] = defaultdict(list)
     for record in records:
         by_account[record.account].append(record)

@@ -1,4 +1,4 @@
-"""The emulator that a reset starts anew: its state, its active faults and the records of what it saw."""
+"""The emulator and its runtime, which a reset replaces: state, active faults and records."""
 
 from __future__ import annotations
 
@@ -26,10 +26,10 @@ class MediaRecord:
     """One request to the media origin.
 
     Attributes:
-        at: server clock, seconds.
+        at: the time in seconds on the server's clock.
         range: the ``Range`` header, empty if there was none.
-        credentials: names of headers that must not be sent there, such as ``Authorization``. Must stay empty.
-        fault: effects of the faults that were applied, comma-separated; empty if there were none.
+        credentials: names of sent headers that must not be sent there, such as ``Authorization``.
+        fault: the effects of the faults applied, separated by commas; empty if there were none.
     """
 
     at: float
@@ -55,7 +55,7 @@ class Runtime:
         self._jitter = Random(f"{state.conditions.seed}/latency")
 
     async def wait_latency(self) -> None:
-        """Wait as long as the network takes in one direction."""
+        """Wait for the network latency of one direction."""
         low, high = self.state.conditions.latency
         if high > 0:
             await anyio.sleep(self._jitter.uniform(low, high))
@@ -73,7 +73,7 @@ class Runtime:
             self._account_file.add_submit(call, at=self.state.calendar.at(anyio.current_time()))
 
     def top_up(self, account: str, amount: int) -> None:
-        """Add credits to an account, and store that in the account file, if there is one.
+        """Add credits to an account, and store this in the account file, if there is one.
 
         Raises:
             KeyError: there is no such account.
@@ -87,13 +87,13 @@ class Runtime:
 
 @define(kw_only=True)
 class Emulator:
-    """The emulated service over its resets, each of which begins a new :class:`Runtime`.
+    """The emulated service; each reset begins a new :class:`Runtime`.
 
     Attributes:
         accounts: the accounts that exist from the start.
-        faults: rules in force from the start, and again after a reset.
-        epoch: the wall instant at which it starts, aware; None: the present one.
-        account_file: where accepted submits and top-ups are stored, if anywhere.
+        faults: faults in force from the start, and again after a reset.
+        epoch: the wall-clock time at which it starts, aware; None: now.
+        account_file: the file of accepted submits and top-ups; None to store nothing.
     """
 
     behaviour: Behaviour
@@ -117,12 +117,12 @@ class Emulator:
         return self._runtime
 
     def start(self, media_url: str) -> None:
-        """Begin a runtime whose output files are at this origin, continuing the account file."""
+        """Begin a runtime with the submits of the account file; output files are at the given origin."""
         self._media_url = media_url
         self._begin()
 
     def reset(self) -> None:
-        """Forget everything and begin anew from the same seed; open requests end in the old runtime."""
+        """Discard the state and restart from the same seed; open requests end in the old runtime."""
         if self.account_file:
             self.account_file.clear()
         self._begin()

@@ -1,10 +1,10 @@
-"""The API server: HTTP in, the state's reply out, and each fault at its own moment in between.
+"""The API server: it answers HTTP requests with the state's replies, and applies each fault at its moment.
 
 The steps of one exchange, with the moments at which a fault can be applied::
 
     latency -> arrival noted, counted -> [before] -> work done -> [after] -> latency -> reply written
 
-Time is the running loop's, so that the whole emulator also runs in virtual time.
+Time is that of the event loop, so that the whole emulator also runs in virtual time.
 """
 
 from __future__ import annotations
@@ -67,7 +67,7 @@ class ApiServer:
     async def _deliver_duplicate(
         self, request: web.BaseRequest, runtime: Runtime, first: Admission, faults: tuple[Fault, ...]
     ) -> web.StreamResponse:
-        """Deliver the same request again before the first delivery is answered, whose reply is lost."""
+        """Process the same request a second time before the first is answered; the first reply is lost."""
         await self._decide(runtime, first, (), request.headers)
         call = evolve(first.call, number=runtime.recorder.next_number)
         try:

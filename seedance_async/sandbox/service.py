@@ -1,4 +1,4 @@
-"""The ``Sandbox`` class: the two servers of the emulated API, and what they have seen."""
+"""The ``Sandbox`` class: the two servers of the emulated API, and the records of what they received."""
 
 from __future__ import annotations
 
@@ -28,16 +28,16 @@ from seedance_async.sandbox.tasks import Task
 class Sandbox:
     """A local emulator of the whole API, with credits, idempotency keys and a rate limit.
 
-    ::
+    Its records can be read while it runs and after it has stopped. Instants are readings of the clock of the
+    event loop, in seconds.
 
-        async with Sandbox(credits=500, speed=60) as sandbox:
-            forecasts = Forecast(scale=sandbox.time_scale)
-            async with SeedanceClient(sandbox.api_key, sandbox.base_url, forecasts=forecasts) as client:
-                ...
-            assert sandbox.worst_window().arrivals <= 30
-
-    Its records can be read while it runs and after it has stopped. Instants are readings of the running
-    loop's clock, in seconds.
+    Example:
+        >>> async with Sandbox(credits=500, speed=60) as sandbox:
+        ...     forecasts = Forecast(scale=sandbox.time_scale)
+        ...     async with SeedanceClient(sandbox.api_key, sandbox.base_url, forecasts=forecasts) as client:
+        ...         await client.generate(Seedance2Video(prompt="A paper boat crosses a pond"))
+        ...     assert len(sandbox.paid_tasks) == 1
+        ...     assert sandbox.worst_window().arrivals <= 30
     """
 
     def __init__(
@@ -59,30 +59,30 @@ class Sandbox:
         memory: Path | None = None,
         url_host: str | None = None,
     ) -> None:
-        """Describe a sandbox; nothing runs before it is entered.
+        """Configure a sandbox; no server runs before it is entered.
 
         Args:
-            api_key: of the one account there is, unless ``accounts`` are given.
-            credits: its first credits.
-            accounts: accounts instead of that one.
-            speed: instead of ``conditions.speed``.
-            seed: instead of ``conditions.seed``.
-            window: instead of ``behaviour.window``.
-            behaviour: how the vendor's open questions are answered.
+            api_key: the key of the only account, unless ``accounts`` are given.
+            credits: the initial credits of that account.
+            accounts: the accounts, instead of that one.
+            speed: factor by which its time runs faster; overrides ``conditions.speed``.
+            seed: overrides ``conditions.seed``.
+            window: overrides ``behaviour.window``.
+            behaviour: how it behaves where the vendor's documentation leaves questions open.
             conditions: speed, seed, prices, durations and the like.
-            faults: rules in force from the start, and again after a reset.
-            epoch: the wall instant at which it starts, aware; None: the present one.
-            host: address to listen at; for one that means "any", ``base_url`` has the loopback address.
-            port: of the API; 0 takes a free one.
-            media_port: of the output files; 0 takes a free one.
-            memory: file in which the account survives this process, see
+            faults: faults in force from the start, and again after a reset.
+            epoch: the wall-clock time at which it starts, aware; None: now.
+            host: the address to listen at; if that means "any", ``base_url`` has the loopback address.
+            port: the port of the API; 0 for a free one.
+            media_port: the port of the output files; 0 for a free one.
+            memory: a file that keeps the account when this process ends, see
                 :mod:`seedance_async.sandbox.account_file`; the same conditions must be given every time.
-                On entering, ValueError if it was begun with another seed, speed, key or first credits.
-            url_host: host name in the URLs that it hands out, where other machines reach it by another name
-                than ``host``, such as in a network of containers.
+                Entering raises ValueError if it was begun with another seed, speed, key or initial credits.
+            url_host: the host name in the URLs it returns, if other machines reach it by another name than
+                ``host``, such as in a network of containers.
 
         Raises:
-            ValueError: the API key is a live one.
+            ValueError: the API key is one of the real API.
         """
         given, switches = conditions or Conditions(), behaviour or Behaviour()
         self.conditions: Conditions = evolve(
@@ -103,7 +103,12 @@ class Sandbox:
             account_file=self._account_file,
         )
         self._running = AsyncExitStack()
+        self._is_running = False
         self._origins = "", ""
+
+    def __repr__(self) -> str:
+        where = self.base_url if self._is_running else "not running"
+        return f"<Sandbox {where}, speed {self.conditions.speed:g}>"
 
     async def __aenter__(self) -> Self:
         async with AsyncExitStack() as running:
@@ -120,29 +125,31 @@ class Sandbox:
                 self._account_file.set_ports(ports)
             self._emulator.start(self.media_url)
             self._running = running.pop_all()
+        self._is_running = True
         return self
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        self._is_running = False
         self.runtime.state.settle(anyio.current_time())
         await self._running.aclose()
 
-    # --- where it is
+    # --- addresses
 
     @property
     def base_url(self) -> str:
-        """What a client takes for ``base_url``."""
+        """The API's URL, for the ``base_url`` of a client."""
         return self._origins[0] + BASE_PATH
 
     @property
     def time_scale(self) -> float:
-        """Seconds that one of the vendor's takes here: what a client's ``Forecast`` takes for ``scale``."""
+        """Seconds that one second of the vendor's takes here, for the ``scale`` of a ``Forecast``."""
         return 1 / self.conditions.speed
 
     @property
     def admin_url(self) -> str:
-        """The admin endpoints, see :mod:`seedance_async.sandbox.admin`."""
+        """The URL of the admin endpoints, see :mod:`seedance_async.sandbox.admin`."""
         return self._origins[0] + "/_sandbox"
 
     @property
@@ -155,7 +162,7 @@ class Sandbox:
         """A key of the first account."""
         return self._accounts[0].keys[0]
 
-    # --- what it saw
+    # --- records
 
     @property
     def requests(self) -> list[Record]:
@@ -164,42 +171,42 @@ class Sandbox:
 
     @property
     def media_requests(self) -> list[MediaRecord]:
-        """Every request to the media's origin, in order of arrival."""
+        """Every request to the origin of the output files, in order of arrival."""
         return self.runtime.media
 
     @property
     def ledger(self) -> list[Entry]:
-        """Every movement of credits so far, in order."""
+        """Every charge, refund and top-up so far, in order."""
         self._settle()
         return self.runtime.state.ledger.entries
 
     @property
     def tasks(self) -> dict[str, Task]:
-        """Every task by its id; ask each for its ``status(now)``."""
+        """Every task by its id; ``status(now)`` of each is its present state."""
         return self.runtime.state.tasks
 
     @property
     def paid_tasks(self) -> list[Task]:
-        """Every task that was charged for and not refunded, oldest first."""
+        """Every task that was charged and not refunded, oldest first."""
         refunded = {entry.task_id for entry in self.ledger if entry.kind == "refund"}
         return [task for task in self.tasks.values() if task.id not in refunded]
 
     @property
     def leaks(self) -> list[MediaRecord]:
-        """Requests to the media's origin that carried credentials. Must be empty."""
+        """Requests to the origin of the output files that carried credentials; there must be none."""
         return [record for record in self.media_requests if record.credentials]
 
     def balance(self, account: str | None = None) -> int:
-        """Credits of an account, the first one unless named."""
+        """The credits of an account; of the first one if none is named."""
         self._settle()
         return self.runtime.state.ledger.balance(account or self._accounts[0].name)
 
     def worst_window(self, seconds: float | None = None) -> WorstWindow:
-        """The fullest window of real ``seconds`` of any account; by default the limit's own period."""
+        """The fullest window of any account, of real ``seconds``; by default of the limit's period."""
         period = self.conditions.real(self.conditions.period)
         return worst_window(self.requests, seconds=period if seconds is None else seconds)
 
-    # --- what tests and operators do
+    # --- control by tests and operators
 
     @property
     def faults(self) -> ActiveFaults:
@@ -207,7 +214,7 @@ class Sandbox:
         return self.runtime.faults
 
     def top_up(self, amount: int, *, account: str | None = None) -> None:
-        """Buy credits for an account, the first one unless named."""
+        """Add credits to an account; to the first one if none is named."""
         self.runtime.top_up(account or self._accounts[0].name, amount)
 
     def revoke(self, key: str) -> None:
@@ -215,7 +222,7 @@ class Sandbox:
         self.runtime.state.revoke(key)
 
     def reset(self) -> None:
-        """Forget everything and start anew from the same seed; open requests end in the old runtime."""
+        """Discard the state and restart from the same seed; open requests end in the old state."""
         self._emulator.reset()
 
     @property
@@ -251,7 +258,7 @@ class Sandbox:
         preferred: int,
     ) -> int:
         """Listen at the port; if it is 0, at the preferred one if that is free, else at any."""
-        # Nobody waits for a reply any more when the sandbox stops, so it does not wait for open exchanges.
+        # When the sandbox stops, no client waits for a reply any more, so open exchanges are not waited for.
         runner = web.ServerRunner(web.Server(handler, access_log=None), shutdown_timeout=0.1)
         await runner.setup()
         running.push_async_callback(runner.cleanup)
@@ -265,5 +272,5 @@ class Sandbox:
 
 
 def _origin(host: str, port: int) -> str:
-    """An origin as a URL has it: an IPv6 address in brackets."""
+    """The origin as a URL, with an IPv6 address in brackets."""
     return f"http://{f'[{host}]' if ':' in host else host}:{port}"

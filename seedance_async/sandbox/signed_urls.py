@@ -1,7 +1,7 @@
-"""Signed URLs of output files, each of which works until the instant that it names.
+"""Signed URLs of output files, each of which contains the time of its expiry.
 
-Output URLs do not live for ever (U9), and a client must poll again for fresh ones. So each URL contains its
-expiry and a signature over it, as object stores do, and every poll of a completed task returns new ones.
+Output URLs expire (U9), and a client must poll again for new ones. So each URL contains its expiry and a
+signature of it, as in object stores, and every poll of a completed task returns new URLs.
 
 Pure: ``now`` is the server's clock, in seconds.
 """
@@ -17,7 +17,7 @@ from attrs import frozen
 
 @frozen
 class SignedUrl:
-    """What the URL of an output file says."""
+    """The parts of the URL of an output file."""
 
     task_id: str
     file: str
@@ -27,14 +27,14 @@ class SignedUrl:
 
 @frozen
 class UrlSigner:
-    """Makes and checks the URLs of output files, each of which works for ``life`` seconds."""
+    """The signer of the URLs of output files, each of which is valid for ``life`` seconds."""
 
     media_url: str
     secret: bytes
     life: float
 
     def sign(self, task_id: str, name: str, now: float) -> str:
-        """A URL of the file that works from ``now`` on."""
+        """A URL of the file that is valid from ``now`` on."""
         expires = str(round((now + self.life) * 1000))
         signature = self._signature(task_id, name, expires)
         return f"{self.media_url}/{quote(task_id)}/{quote(name)}?expires={expires}&signature={signature}"
@@ -50,7 +50,7 @@ class UrlSigner:
         return SignedUrl(unquote(task_id), unquote(name), expires, signature)
 
     def refusal_reason(self, task_id: str, name: str, expires: str, signature: str, now: float) -> str | None:
-        """Why the URL does not work at ``now``; None if it does."""
+        """Why the URL is not valid at ``now``; None if it is."""
         if not hmac.compare_digest(signature.encode(), self._signature(task_id, name, expires).encode()):
             return "The URL's signature does not match"
         return "The URL has expired" if int(expires) <= now * 1000 else None

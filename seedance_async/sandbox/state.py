@@ -4,11 +4,12 @@ A submit passes these steps, and the switches U1 to U7 move the checks around th
 
     checks named in ``before_key``  ->  idempotency layer  ->  the other checks  ->  charge, accept, remember
 
-A poll passes ``auth`` and ``limit`` only. The first half, :meth:`ServiceState.admit`, is a step of its own
-so that a fault can be applied after a request was counted and before any work was done for it.
+A poll passes ``auth`` and ``limit`` only. The first half, :meth:`ServiceState.admit`, is a separate step, so
+that a fault can be applied after a request was counted and before any work was done for it.
 
-It changes nothing but itself: the clock comes in as ``now``, in seconds, and must not run backwards; chance
-comes from the seed. Written from the vendor's documents; it shares no code with the client.
+It changes only its own state: the clock is the argument ``now``, in seconds, which must not decrease, and
+random numbers come from the seed. It is written from the vendor's documentation and shares no code with the
+client.
 """
 
 from __future__ import annotations
@@ -42,7 +43,7 @@ class Admission:
     Attributes:
         account: owner of the key; None if the key is unknown.
         request: the valid body of a submit, or the reply that refuses it; None for a poll.
-        refusal: the reply, if the call is refused already.
+        refusal: the reply, if the call is already refused.
     """
 
     call: Call
@@ -74,7 +75,7 @@ class ServiceState:
         self._owners: dict[str, str] = {}
         self._windows: dict[str, RateWindow] = {}
         self._reference_windows: dict[str, RateWindow] = {}
-        self._due_refunds: list[tuple[float, str]] = []  # a heap: when which task will fail
+        self._due_refunds: list[tuple[float, str]] = []  # a heap: when each failing task fails
         self._ids, self._durations, self._outcomes = (
             Random(f"{conditions.seed}/{stream}") for stream in ("ids", "durations", "fates")
         )
@@ -86,7 +87,7 @@ class ServiceState:
     # --- what the server calls, in this order
 
     def admit(self, call: Call, now: float) -> Admission:
-        """Find the account and run the checks that come before any work."""
+        """Find the account, and run the checks that come before any work."""
         self.settle(now)
         account = self._owners.get(call.key or "")
         if call.endpoint == "other":
@@ -99,7 +100,7 @@ class ServiceState:
         )
 
     def process(self, admission: Admission, now: float) -> Reply:
-        """Decide the reply to a call, doing its work if it was not refused."""
+        """Do the work of a call unless it was refused, and return the reply."""
         self.settle(now)
         if admission.refusal or admission.account is None:
             return admission.refusal or _unauthorized("Missing or invalid API key")
@@ -107,13 +108,13 @@ class ServiceState:
         return work(admission, admission.account)
 
     def store_reply(self, admission: Admission, reply: Reply, now: float) -> None:
-        """Remember the reply of a fault under the call's key, if replies of its class are remembered (U3)."""
+        """Store the reply of a fault under the call's key, if replies of its class are stored (U3)."""
         self.settle(now)
         if admission.account is not None:
             self._keys.store(admission.call, admission.account, reply, now)
 
     def finish(self, admission: Admission) -> None:
-        """End the exchange: its key no longer counts as running."""
+        """Note that the exchange has ended, so that its key no longer counts as running."""
         if admission.account is not None:
             self._keys.finish(admission.call, admission.account)
 
@@ -123,14 +124,14 @@ class ServiceState:
         account = self._owners.get(call.key or "")
         if account is not None:
             urls = local_urls(call.body, media_url=self.signer.media_url)
-            call = evolve(call, local_media=dict.fromkeys(urls, ""))  # looked at when it was accepted
+            call = evolve(call, local_media=dict.fromkeys(urls, ""))  # they were checked when it was accepted
             self._submit(Admission(call, account, self._read(call)), account)
             self._keys.finish(call, account)
 
     # --- what the operator calls
 
     def settle(self, now: float) -> None:
-        """Let time pass up to ``now``: refund the tasks that have failed, in the order of their failures."""
+        """Advance the time to ``now``, and refund the tasks that have failed, in the order of failure."""
         self._now = now
         while self._due_refunds and self._due_refunds[0][0] <= now:
             self.ledger.refund(self.tasks[heappop(self._due_refunds)[1]])
@@ -218,7 +219,7 @@ class ServiceState:
         return reply
 
     def _media(self, request: GenerationRequest | Reply | None, account: str) -> Reply | None:
-        """Check the pictures and clips that a request brings, where the account may have any checked now."""
+        """Check the input media of a request, which counts in the account's limit of such checks."""
         if not isinstance(request, GenerationRequest) or not any(media_of(request.fields)):
             return None
         window = self._reference_windows.get(account)
@@ -318,7 +319,7 @@ def _unauthorized(message: str) -> Reply:
 
 
 def _refused_of_batch(request: GenerationRequest) -> int:
-    """How many images of a batch are not accepted, as ``[[sandbox:batch-failed=2]]`` in a prompt asks."""
+    """How many images of a batch are not accepted, by ``[[sandbox:batch-failed=2]]`` in the prompt."""
     directive = BATCH_FAILED_DIRECTIVE.search(request.prompt)
     return int(directive[1]) if directive else 0
 

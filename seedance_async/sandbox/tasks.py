@@ -1,13 +1,13 @@
-"""Tasks, the server's units of work, and the documents that describe them at any instant.
+"""The tasks, the server's units of work, and the documents that describe them at any instant.
 
-When and how a task ends is drawn when it is accepted. Nothing runs in the background; the status of a task is
-a function of the clock alone::
+When and how a task ends is drawn when it is accepted. Nothing runs in the background; the status of a task
+depends on the clock only::
 
     processing --ends_at, outcome completed--> completed
     processing --ends_at, outcome failed-----> failed, every credit refunded
 
-Pure: ``now`` and every ``…_at`` here is the server's clock, in seconds. Only :class:`Calendar` turns those
-into the ISO instants that go over the wire.
+Pure: ``now`` and every ``…_at`` are seconds on the server's clock. Only :class:`Calendar` converts them to
+the ISO instants of the wire.
 """
 
 from __future__ import annotations
@@ -29,17 +29,17 @@ ID_PREFIX: Final = {"seedance2": "sd2_", "gpt-image-2": "gpt2_", "nano-banana-pr
 
 @frozen(kw_only=True)
 class Task:
-    """One accepted, charged piece of work.
+    """One accepted and charged task.
 
     Attributes:
-        account: who pays.
-        credits: what was charged.
-        accepted_at: server clock of the charge.
-        ends_at: server clock at which it is final; ``inf`` never.
-        outcome: how it ends.
-        seed: of the generated media.
-        idempotency_key: of the POST that made it.
-        call: number of the exchange that made it.
+        account: the account that was charged.
+        credits: the credits charged.
+        accepted_at: when it was charged, on the server's clock.
+        ends_at: when it is final, on the server's clock; ``inf``: never.
+        outcome: the status with which it ends.
+        seed: the seed of the generated media.
+        idempotency_key: the key of the POST that made it.
+        call: the number of the exchange that made it.
     """
 
     id: str
@@ -54,12 +54,12 @@ class Task:
     call: int = 0
 
     def status(self, now: float) -> Status:
-        """The server's word for the task at ``now``."""
+        """The status of the task at ``now``."""
         return self.outcome if self.ends_at <= now else "processing"
 
     @property
     def files(self) -> tuple[str, ...]:
-        """Names of the output files, once completed."""
+        """The names of the output files of the completed task."""
         if self.request.model == "seedance2":
             return "video.mp4", "last_frame.png"
         return (f"image.{self.request.fields.get('output_format', 'png')}",)
@@ -67,25 +67,25 @@ class Task:
 
 @frozen
 class Calendar:
-    """The conversion between readings of the server's clock and wall instants."""
+    """The conversion between the server's clock and wall-clock times."""
 
     started_at: float
     epoch: datetime
 
     def at(self, now: float) -> datetime:
-        """The wall instant, aware, in UTC."""
+        """The wall-clock time, aware, in UTC."""
         return self.epoch.astimezone(UTC) + timedelta(seconds=now - self.started_at)
 
     def reading(self, at: datetime) -> float:
-        """The reading of the server's clock at a wall instant."""
+        """The time on the server's clock at a wall-clock time."""
         return self.started_at + (at - self.epoch).total_seconds()
 
     def text(self, now: float) -> str:
-        """The wall instant as the vendor prints it: ``2026-06-03T10:00:00.000Z``."""
+        """The wall-clock time in the vendor's format: ``2026-06-03T10:00:00.000Z``."""
         return self.at(now).isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
     def http_date(self, now: float) -> str:
-        """The wall instant as the ``Date`` header prints it."""
+        """The wall-clock time in the format of the ``Date`` header."""
         return format_datetime(self.at(now), usegmt=True)
 
 

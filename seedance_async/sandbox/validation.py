@@ -1,10 +1,10 @@
 """The vendor's parameter tables, and the parser of request bodies that enforces them.
 
-Written from the vendor's documents alone and shared with no other code: the client has its own copy of these
-rules, and a test compares both with the documents. The tables are read strictly. A duration is a *string* of
-whole seconds, ``null`` is no value, a field that is not in the table is refused, and media are accepted only
-in the mode they belong to ("text-to-video for no assets, image-to-video when using image_url, media-to-video
-when using media_urls").
+They are written from the vendor's documentation alone and shared with no other code: the client has its own
+copy of these rules, and a test compares both with the documentation. The tables are applied strictly. A
+duration is a *string* of whole seconds, ``null`` is not a value, a field that is not in the table is refused,
+and media are accepted only in their mode ("text-to-video for no assets, image-to-video when using image_url,
+media-to-video when using media_urls").
 """
 
 from __future__ import annotations
@@ -20,20 +20,20 @@ from urllib.parse import urlsplit
 from attrs import field, frozen
 
 ValueCheck: TypeAlias = Callable[[object], str | None]
-"""From a value to the reason to refuse it, or None."""
+"""A function from a value to the reason why it is refused, or None."""
 CombinationCheck: TypeAlias = Callable[[Mapping[str, object]], Iterator[str]]
-"""From the fields of a body to the problems of their combination."""
+"""A function from the fields of a body to the problems of their combination."""
 
 
 @frozen(kw_only=True)
 class GenerationRequest:
-    """A valid request body, defaults filled in."""
+    """A valid request body, including defaults."""
 
     model: str
     fields: Mapping[str, object] = field(repr=False)
 
     def text(self, name: str) -> str:
-        """The value of a field that the tables say is text."""
+        """The value of a text field."""
         return str(self.fields[name])
 
     @property
@@ -48,12 +48,12 @@ class GenerationRequest:
 
     @property
     def batch_count(self) -> int:
-        """How many tasks the request asks for."""
+        """How many tasks the request starts."""
         return int(self.text("batch_count")) if "batch_count" in self.fields else 1
 
 
 class InvalidBodyError(Exception):
-    """The body violates its table; the message names each field and the reason."""
+    """The body violates its table; the message states each field and the reason."""
 
 
 @frozen
@@ -80,9 +80,9 @@ def parse_request(
 
     Args:
         path: the endpoint.
-        body: of the call.
-        media_url: where the server's own files are; those count as public, wherever it runs.
-        local_media: by URL at loopback that was looked at, why it cannot be used; empty where it can be.
+        body: the body of the call.
+        media_url: the origin of the server's own files, which count as public.
+        local_media: by checked URL at loopback, why it cannot be used; an empty text if it can.
 
     Raises:
         InvalidBodyError: the body is not a JSON object, or violates the endpoint's table.
@@ -122,7 +122,7 @@ def _read_object(body: bytes) -> dict[str, object]:
 
 
 def _number(text: str) -> float:
-    """JSON has one type of number: 3.0 is 3."""
+    """A number; an integral float such as 3.0 becomes an int, as JSON has only one type of number."""
     value = float(text)
     return int(value) if value.is_integer() else value
 

@@ -1,26 +1,24 @@
-"""An event loop in virtual time, over real sockets: hours pass in milliseconds.
+"""An event loop in virtual time with real sockets, in which hours pass in milliseconds.
 
 A program that waits for video generation sleeps nearly all the time. This loop never sleeps: when no callback
-is ready and no socket is readable, the next thing that can happen is the next timer, so the clock jumps
-there. Client and server must run in the one loop; then nothing can happen in between, and the jump changes
-no result.
+is ready and no socket is readable, the next event is the next timer, so the clock jumps to it. Client and
+server must run in the same loop; then nothing can happen in between, and the jump changes no result.
 
-Four rules keep that true, each the result of a hang or a wrong trace:
+Four rules ensure this, each derived from a hang or a wrong result:
 
 - **Forward only.** The clock is a whole number of microseconds, and a timer is never due at the instant at
-  which it was set. Code that computes "1e-16 s from now" (aiolimiter, for odd rates) would otherwise be
-  called again at the same instant for ever; on a real clock that cannot happen either.
-- **Threads take real time.** While work in an executor or in anyio's worker threads is unfinished, the
-  clock stands still and the loop waits for it. A thread that waits for the loop's clock to move never
-  returns, and one under a limiter of its own is not seen: use anyio's default limiter or
-  ``run_in_executor``.
-- **Bytes first.** Linux delivers over loopback inside ``send``: what was written is readable before the
-  writer gets control back, so "nothing is readable" is the truth. For a peer in another thread or process
-  it is not; give a ``grace``.
-- **No silent hang.** Nothing readable, no timer, no thread at work: nothing will ever happen, and
-  `DeadlockError` says so instead of waiting.
+  which it was set. Code that computes "1e-16 s from now" (aiolimiter, for some rates) would otherwise be
+  called at the same instant endlessly, which cannot happen with a real clock either.
+- **Threads take real time.** While work in an executor or in anyio's worker threads is unfinished, the clock
+  does not move and the loop waits for it. A thread that waits for the loop's clock to move never returns. A
+  thread with a limiter of its own is not noticed: use anyio's default limiter or ``run_in_executor``.
+- **Bytes first.** Linux delivers over loopback inside ``send``: what was written is readable before ``send``
+  returns, so "nothing is readable" is reliable. For a peer in another thread or process it is not; pass a
+  ``grace``.
+- **No silent hang.** If nothing is readable and there is no timer and no working thread, nothing can ever
+  happen, and `DeadlockError` is raised instead of waiting.
 
-Only what asks the loop for the time runs in virtual time: ``anyio.sleep``, ``anyio.current_time``,
+Only code that asks the loop for the time runs in virtual time: ``anyio.sleep``, ``anyio.current_time``,
 ``asyncio.timeout``, aiohttp's timeouts. ``time.time()``, ``time.monotonic()`` and child processes run in
 real time.
 """
@@ -47,7 +45,7 @@ TICKS: Final = 1_000_000  # per second: finer than anything measured here, and e
 
 
 class DeadlockError(RuntimeError):
-    """Every task waits for another: no timer is set, no socket readable, no thread at work."""
+    """All tasks wait for each other: no timer is set, no socket is readable, no thread is working."""
 
 
 def run(function: Callable[[*Ts], Awaitable[T]], *args: *Ts) -> T:
@@ -62,7 +60,7 @@ def run(function: Callable[[*Ts], Awaitable[T]], *args: *Ts) -> T:
 class VirtualLoop(asyncio.SelectorEventLoop):
     """A selector event loop in virtual time. Use it as anyio's or asyncio's ``loop_factory``.
 
-    With anyio's pytest plugin, a whole suite moves there with one fixture::
+    With anyio's pytest plugin, one fixture puts a whole test suite on it::
 
         @pytest.fixture
         def anyio_backend():
@@ -73,8 +71,8 @@ class VirtualLoop(asyncio.SelectorEventLoop):
         """Make a loop whose clock is at 0.0.
 
         Args:
-            grace: real seconds to listen before each jump, for peers outside of this loop.
-            patience: real seconds without a timer, a byte or a thread at work before it is a deadlock.
+            grace: real seconds to wait for data before each jump, for peers outside this loop.
+            patience: real seconds without a timer, data or a working thread after which it is a deadlock.
         """
         self._ticks = 0
         self._threads_at_work = 0
@@ -85,8 +83,8 @@ class VirtualLoop(asyncio.SelectorEventLoop):
         return self._ticks / TICKS
 
     def jump(self, seconds: float) -> None:
-        """Move the clock forward, at least one microsecond."""
-        # Rounding first keeps a float error, 0.30000000000000004 s, from costing one more microsecond.
+        """Move the clock forward, by at least one microsecond."""
+        # Rounded first, so that a float error such as 0.30000000000000004 s does not add a microsecond.
         target = math.ceil(round((self.time() + seconds) * TICKS, 3))
         self._ticks = max(self._ticks + 1, target)
 
@@ -99,15 +97,15 @@ class VirtualLoop(asyncio.SelectorEventLoop):
     ) -> TimerHandle:
         """Set a timer, due at the next microsecond at the earliest.
 
-        A timer at infinity, as ``anyio.sleep_forever`` sets, stays off the heap: the clock must not jump
-        there.
+        A timer at infinity, as set by ``anyio.sleep_forever``, is not put on the heap, as the clock must not
+        jump to it.
         """
         if when == math.inf:
             return asyncio.TimerHandle(when, callback, args, self, context)
         return super().call_at(max(when, (self._ticks + 1) / TICKS), callback, *args, context=context)
 
     def run_in_executor(self, executor: Executor | None, func: Callable[[*Ts], T], *args: *Ts) -> Future[T]:
-        """Run a function in a thread; the clock stands still until it has finished."""
+        """Run a function in a thread; the clock does not move until it has finished."""
         future = super().run_in_executor(executor, func, *args)
         self._threads_at_work += 1
         future.add_done_callback(self._thread_returned)
@@ -117,9 +115,9 @@ class VirtualLoop(asyncio.SelectorEventLoop):
         self._threads_at_work -= 1
 
     async def shutdown_default_executor(self, timeout: float | None = None) -> None:  # noqa: ARG002
-        """Wait for the executor's threads, as long as they take.
+        """Wait for the executor's threads without a timeout.
 
-        Python 3.12+ allows them 300 s, which virtual time would skip at once.
+        Python 3.12+ has a timeout of 300 s, which would pass at once in virtual time.
         """
         self._threads_at_work += 1
         try:
@@ -129,10 +127,10 @@ class VirtualLoop(asyncio.SelectorEventLoop):
 
 
 class Clock:
-    """The clock of the virtual loop that is running.
+    """The clock of the running virtual loop.
 
     Raises:
-        RuntimeError: another loop is running, where nothing could be advanced.
+        RuntimeError: the running loop is not a virtual one.
     """
 
     def __init__(self) -> None:
@@ -184,5 +182,5 @@ class _JumpingSelector(selectors.DefaultSelector):
 def _anyio_threads_at_work() -> bool:
     try:
         return to_thread.current_default_thread_limiter().borrowed_tokens > 0
-    except RuntimeError:  # asyncio code without anyio around it, hence without anyio's threads
+    except RuntimeError:  # asyncio code without anyio, so without anyio's threads
         return False

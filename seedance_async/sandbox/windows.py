@@ -1,16 +1,16 @@
-"""Rate-limit algorithms of the server: four families, five algorithms.
+"""The rate-limit algorithms of the server: four families, five algorithms.
 
-The vendor says "30 requests per 60 seconds per account" and not how it counts (U8). A burst that one
-algorithm allows is refused by another, so the sandbox has them all:
+The vendor states "30 requests per 60 seconds per account", but not how they are counted (U8). A burst that
+one algorithm allows is refused by another, so the sandbox has all of them:
 
 - ``fixed``: a counter that is reset at every boundary of the clock.
-- ``sliding-log``: the exact one; no window of 60 s, wherever it starts, holds more than 30.
+- ``sliding-log``: exact; no window of 60 s, wherever it starts, contains more than 30.
 - ``sliding-counter``: this window's count plus the previous one's, weighted by the share that still overlaps.
   Libraries round the weighted count down (``sliding-counter``); a strict one does not round.
 - ``token-bucket``: thirty tokens, one back every two seconds.
 
-Pure: ``admit(now)`` takes the server's clock in seconds and must be called with rising times. It returns None
-for an admitted request, else the seconds after which one would be admitted if no other came.
+Pure: ``admit(now)`` takes seconds on the server's clock, which must not decrease. It returns None for an
+admitted request, else the seconds after which one would be admitted if there were no other.
 """
 
 from __future__ import annotations
@@ -29,12 +29,12 @@ class RateWindow(Protocol):
     """The rate limit of one account."""
 
     def admit(self, now: float) -> float | None:
-        """Count a request at ``now``; None if it is admitted, else seconds until one would be."""
+        """Count a request at ``now``; None if it is admitted, else the seconds until one would be."""
         ...
 
 
 class _BaseWindow:
-    """The base of all algorithms: refused requests are counted too where the server does so."""
+    """The base class of all algorithms; with ``refused_count``, refused requests are counted too."""
 
     def __init__(
         self, *, requests: int, period: float, origin: float = 0.0, refused_count: bool = False
@@ -80,7 +80,7 @@ class FixedWindow(_BaseWindow):
 
 
 class SlidingLog(_BaseWindow):
-    """The times of the last period's requests; exact over every window."""
+    """The times of the last period's requests; exact for every window."""
 
     def __init__(
         self, *, requests: int, period: float, origin: float = 0.0, refused_count: bool = False
@@ -117,7 +117,7 @@ class SlidingCounter(_BaseWindow):
         return floor(before * (1 - passed)) + used < self._requests
 
     def _share_that_fits(self, before: int, used: int) -> float:
-        """Share of the window that must have passed before one more request fits; above 1: none will."""
+        """The share of the window that must pass before one more request is allowed; above 1: none is."""
         room = self._requests - used
         if room <= 0:
             return 2.0
@@ -145,7 +145,7 @@ class SlidingCounter(_BaseWindow):
 
 
 class StrictSlidingCounter(SlidingCounter):
-    """The counter without rounding: weighted count and new request together must not exceed the limit."""
+    """The counter without rounding: the weighted count plus the new request must not exceed the limit."""
 
     def _fits(self, before: int, passed: float, used: int) -> bool:
         return before * (1 - passed) + used + 1 <= self._requests
@@ -158,7 +158,7 @@ class StrictSlidingCounter(SlidingCounter):
 
 
 class TokenBucket(_BaseWindow):
-    """A bucket of as many tokens as requests, refilled evenly over the period."""
+    """A bucket with one token per request of the limit, refilled evenly over the period."""
 
     _used: float = 0.0  # tokens taken and not yet refilled
     _refilled_at: float | None = None
@@ -191,9 +191,7 @@ def retry_after(wait: float, rounding: Rounding) -> str:
     return {"up": str(ceil(wait)), "down": str(floor(wait)), "exact": f"{wait:.6f}"}[rounding]
 
 
-_EPSILON: Final = (
-    1e-9  # weights and refills are sums of floats; a boundary must not be missed by the last bit
-)
+_EPSILON: Final = 1e-9  # weights and refills are sums of floats; a rounding error must not move a boundary
 _KINDS: Final[dict[str, Callable[..., RateWindow]]] = {
     "fixed": FixedWindow,
     "sliding-log": SlidingLog,

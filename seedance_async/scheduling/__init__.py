@@ -1,1 +1,1 @@
-"""Decisions about when to send which request: forecast and schedule are pure, the dispatcher acts."""
+"""Scheduling: decisions which request to send when. Forecast and schedule are pure; the dispatcher acts."""

@@ -1,12 +1,12 @@
-"""The jobs that wait to be submitted: which is next, and how many of which length stand behind it.
+"""The backlog: the jobs that wait to be submitted, in their order, and the number of jobs of each length.
 
-The longest kind goes first, because what takes longest must not start last; inside a kind the caller's
-order holds. A job that others wait for is as long as the longest line of jobs that begins with it. Of a kind
-that nothing is known of, two jobs go ahead of all, and kinds believed to be equally long take turns, so that
-the first results already speak of each: a wrong guess of a length would have jobs hurried that have time. Or
-the caller's order holds throughout.
+The longest kind goes first, because the longest job must not start last; within a kind, the caller's order is
+kept. If other jobs wait for the result of a job, its length is that of the whole chain of jobs that it
+begins. Two jobs of every unknown kind go before all others, and kinds of equal expected length alternate, so
+that the first results already inform about each kind: with a wrong expectation, jobs would be submitted early
+that have time. Optionally the caller's order is kept throughout.
 
-Pure: every step costs O(1) in the jobs; the kinds are sorted anew when a belief has changed.
+Pure: every step costs O(1) in the number of jobs; the chains are sorted again after the forecast has changed.
 """
 
 from __future__ import annotations
@@ -20,81 +20,82 @@ if TYPE_CHECKING:
     from seedance_async.models import Kind
     from seedance_async.scheduling.forecast import Forecast
 
-Line: TypeAlias = "tuple[Kind, ...]"
-"""The kind of a job, and of those that wait for it and for each other, one after the other."""
+Chain: TypeAlias = "tuple[Kind, ...]"
+"""The kind of a job, then the kinds of the jobs of which each waits for the result of the one before."""
 
 SubmitOrder = Literal["longest-first", "given"]
 
-PESSIMISTIC: Final = 0.95  # quantile for a job's length; 0.9 ends later, 0.97 brings results later
-TRIALS: Final = 2  # jobs of an unknown kind that go ahead; one is a matter of luck, more teach no more
+PESSIMISTIC: Final = 0.95  # quantile used as a job's length; 0.9: batches end later, 0.97: results come later
+TRIALS: Final = 2  # jobs of an unknown kind that go first; one may be an outlier, more do not add much
 
 
 class Backlog:
-    """The jobs that wait, by the line they begin, in the order in which they should be submitted.
+    """The waiting jobs, by the chain they begin, in the order in which they should be submitted.
 
     Attributes:
-        later: jobs that wait for the results of those.
+        later: how many further jobs wait for the results of these.
     """
 
     def __init__(self, forecast: Forecast, *, order: SubmitOrder) -> None:
         self._forecast = forecast
         self._order = order
-        self._lines: OrderedDict[Hashable, Line] = OrderedDict()
-        self._waiting: dict[Line, OrderedDict[Hashable, None]] = {}
+        self._chains: OrderedDict[Hashable, Chain] = OrderedDict()
+        self._waiting: dict[Chain, OrderedDict[Hashable, None]] = {}
         self._turns: dict[Kind, int] = {}
-        self._changes = 0  # of the set of lines that wait
-        self._sorted: list[tuple[float, Line]] = []
+        self._changes = 0  # number of changes to the set of waiting chains
+        self._sorted: list[tuple[float, Chain]] = []
         self._sorted_at = (-1, -1)
         self.later: int = 0
 
     def __len__(self) -> int:
-        return len(self._lines)
+        return len(self._chains)
 
     def offer(self, job: Hashable, kind: Kind, then: Sequence[Kind] = ()) -> None:
-        """A job waits from now on, and others of the kinds ``then`` wait for it, one after the other."""
-        line = self._lines[job] = (kind, *then)
+        """Add a job; jobs of the kinds ``then`` wait for it, each for the result of the one before."""
+        chain = self._chains[job] = (kind, *then)
         self.later += len(then)
-        if line not in self._waiting:
-            self._waiting[line] = OrderedDict()
+        if chain not in self._waiting:
+            self._waiting[chain] = OrderedDict()
             self._changes += 1
-        self._waiting[line][job] = None
+        self._waiting[chain][job] = None
 
     def count(self, kind: Kind) -> int:
         """How many jobs of one kind wait."""
-        return sum(len(waiting) for line, waiting in self._waiting.items() if line[0] == kind)
+        return sum(len(waiting) for chain, waiting in self._waiting.items() if chain[0] == kind)
 
     def withdraw(self, job: Hashable) -> None:
-        """A job waits no longer."""
-        line = self._lines.pop(job)
-        self.later -= len(line) - 1
-        self._turns[line[0]] = self._turns.get(line[0], 0) + 1
-        waiting = self._waiting[line]
+        """Remove a job."""
+        chain = self._chains.pop(job)
+        self.later -= len(chain) - 1
+        self._turns[chain[0]] = self._turns.get(chain[0], 0) + 1
+        waiting = self._waiting[chain]
         del waiting[job]
         if not waiting:
-            del self._waiting[line]
+            del self._waiting[chain]
             self._changes += 1
 
     def first(self) -> Hashable:
-        """The job to submit next; there must be one."""
+        """The job to submit next; the backlog must not be empty."""
         if self._order == "given":
-            return next(iter(self._lines))
+            return next(iter(self._chains))
         lengths = self.lengths()
-        unknown = [line for _, line in lengths if self._turn(line) + self._forecast.seen(line[0]) < TRIALS]
-        candidates = unknown or [line for length, line in lengths if length == lengths[0][0]]
+        known = self._forecast.seen
+        unknown = [chain for _, chain in lengths if self._turn(chain) + known(chain[0]) < TRIALS]
+        candidates = unknown or [chain for length, chain in lengths if length == lengths[0][0]]
         return next(iter(self._waiting[min(candidates, key=self._turn)]))
 
     def stages(self) -> Iterator[tuple[int, float]]:
-        """For each line, longest first: how many jobs stand before its last one, and its length."""
+        """For each chain, longest first: how many jobs are submitted before its last one, and its length."""
         before = -1
-        for length, line in self.lengths():
-            before += len(self._waiting[line])
+        for length, chain in self.lengths():
+            before += len(self._waiting[chain])
             yield before, length
 
-    def lengths(self) -> list[tuple[float, Line]]:
-        """The pessimistic length in seconds of every line that waits, longest first."""
+    def lengths(self) -> list[tuple[float, Chain]]:
+        """The pessimistic length in seconds of every waiting chain, longest first."""
         state = (self._forecast.version, self._changes)
         if self._sorted_at != state:
-            lengths = [(sum(map(self._length, line)), line) for line in self._waiting]
+            lengths = [(sum(map(self._length, chain)), chain) for chain in self._waiting]
             self._sorted = sorted(lengths, key=lambda entry: -entry[0])
             self._sorted_at = state
         return self._sorted
@@ -102,5 +103,5 @@ class Backlog:
     def _length(self, kind: Kind) -> float:
         return self._forecast.usual(kind).quantile(PESSIMISTIC)
 
-    def _turn(self, line: Line) -> int:
-        return self._turns.get(line[0], 0)
+    def _turn(self, chain: Chain) -> int:
+        return self._turns.get(chain[0], 0)

@@ -1,14 +1,14 @@
-"""The number of jobs at a time that the server takes, learned from its 503 ``service_busy``.
+"""The capacity: how many jobs the server accepts at a time, learned from its 503 ``service_busy``.
 
-Untaught, the request budget alone decides. A busy answer says that what is under way is all that is taken at
-present; so from then on another job goes only when one has ended. With every job that is accepted the bound
-moves up, hardly at first and then ever faster::
+Before the first 503, only the request budget decides. A 503 means that the server accepts no more than the
+jobs that are running now; from then on, a new job is sent only when one has ended. The bound rises with every
+accepted job, slowly at first and then ever faster::
 
     bound = proven + (accepted / (2 * proven)) ** 2
 
-So a server that is full is asked in vain by one POST in ``2 * proven``, and one that has recovered gets its
-whole stream back within a few dozen. (The bound is measured, not halved as TCP does: the server states how
-much it carries, while a lost packet shows only that it was too much.)
+So while the server is full, one POST in ``2 * proven`` is refused, and after it has recovered, the full rate
+is reached again within a few dozen jobs. (The bound is measured instead of halved as in TCP: the server shows
+how much it can carry, while a lost packet only shows that it was too much.)
 
 Pure.
 """
@@ -25,8 +25,7 @@ class Capacity:
     """What is known about the server's capacity.
 
     Attributes:
-        proven: tasks of ours that were running when the server was last busy, at least 1; None if it never
-            was.
+        proven: how many of our tasks were running at the last 503, at least 1; None before the first.
         accepted: jobs accepted since then.
     """
 
@@ -35,17 +34,17 @@ class Capacity:
 
     @property
     def bound(self) -> float:
-        """Most jobs that may be under way at a time."""
+        """The largest number of jobs at a time; infinite before the first 503."""
         return inf if self.proven is None else self.proven + (self.accepted / (2 * self.proven)) ** 2
 
     def admits(self, under_way: int) -> bool:
-        """Whether one more job may be sent beside so many."""
+        """Whether one more job may be sent while ``under_way`` jobs are sent or running."""
         return under_way + 1 <= self.bound
 
     def after_busy(self, *, running: int) -> Capacity:
-        """The server was busy while so many tasks of ours were running."""
+        """The capacity after a 503 while ``running`` of our tasks were running."""
         return Capacity(proven=max(1, running))
 
     def after_acceptance(self) -> Capacity:
-        """The server took a job."""
+        """The capacity after the server has accepted a job."""
         return evolve(self, accepted=self.accepted + 1) if self.proven else self

@@ -1,20 +1,20 @@
-"""The one loop that spends the budget of a client: it takes a slot, then picks who gets it.
+"""The dispatcher: the one loop that spends the budget of a client. It takes a slot, then chooses a request.
 
-Callers do not queue at the limiter. The loop waits until something is worth sending, takes one slot from the
-budget, and only then chooses, because the best request may have changed while it waited (late binding). Who
-may go:
+Callers do not queue at the budget. The loop waits until a request is worth sending, takes one slot from the
+budget, and only then chooses the request, because the best one may have changed during the wait (late
+binding). There are three lanes, in this order:
 
-* the direct lane, first come first served: single submits, ``get_task`` from a web handler, and retries;
-* the polls of tasks that a caller waits for, by a schedule of their own: a batch beside them does not make
-  them any rarer;
-* the schedule of the batches: jobs waiting for their submit and tasks waiting for a poll.
+* the direct lane, in order of arrival: single submits, ``get_task`` of a web handler, and retries;
+* the polls of tasks that a caller waits for, which have a schedule of their own: a batch in the same client
+  does not make them less frequent;
+* the schedule of the batches: jobs that wait for their POST and tasks that wait for a poll.
 
-They go in this order. So that a flood in the direct lane cannot starve what is already paid, every fifth slot
-is offered to the polls first, and every fifth to the batches (measured: a 4:1 weight bounds the wait of both
-sides, strict priority starves polls). With whom the first two lanes share an account elsewhere, their batches
-leave them the next slot, too (`budget.turns`).
+So that many requests in the direct lane cannot starve tasks that are already paid, every fifth slot is
+offered to the polls first, and every fifth to the batches (measured: a weight of 4:1 bounds the wait of both
+sides, while strict priority starves polls). Across processes of one account, the first two lanes go before
+batches, too (`budget.priority`).
 
-Whoever waits holds a future of its slot: a ``Turn`` for a job, one a poll for a task.
+Each waiting request is a future of a slot: a ``Turn`` for a job; for a task, one future per poll.
 """
 
 from __future__ import annotations
@@ -42,21 +42,21 @@ if TYPE_CHECKING:
 Value = TypeVar("Value")
 
 IN_A_ROW: Final = 4
-"""Slots that a lane may go without, while others have them."""
+"""How many slots in a row may go to other lanes before a waiting lane gets one."""
 
 PollTurn: TypeAlias = "Future[Slot | None]"
 
 
 class Dispatcher:
-    """Gives the slots of one budget to direct callers, waiting jobs and tasks that are due.
+    """The loop that gives the slots of one budget to direct callers, waiting jobs and tasks that are due.
 
     Args:
-        budget: whose slots.
-        schedule: of batches.
-        awaited: schedule of tasks that a caller waits for.
+        budget: the budget.
+        schedule: the schedule of the batches.
+        awaited: the schedule of the tasks that a caller waits for.
 
     Attributes:
-        room: whether the server has room for another job. While it has none, no waiting job is submitted.
+        room: whether the server accepts another job. While it does not, no waiting job is submitted.
     """
 
     def __init__(self, budget: Budget, schedule: Schedule, awaited: Schedule) -> None:
@@ -65,13 +65,13 @@ class Dispatcher:
         self._awaited = awaited
         self._awaited_tasks: set[Hashable] = set()
         self._direct: deque[Future[Slot]] = deque()
-        self._at_the_gate = 0  # direct callers who take their slot by themselves
+        self._taking_directly = 0  # direct callers that take their slot without the loop
         self._until_closed: set[anyio.CancelScope] = set()
         self._jobs: set[Turn] = set()
         self._polls: dict[Hashable, PollTurn] = {}
         self._open_sources = 0
-        self._since_poll = 0  # direct ones, since a poll that a caller waits for
-        self._since_batch = 0  # others, since one of a batch
+        self._since_poll = 0  # direct slots since the last one for a poll that a caller waits for
+        self._since_batch = 0  # slots of other lanes since the last one for a batch
         self._taking = False
         self._end: SeedanceError | None = None
         self._changed = Signal()
@@ -79,10 +79,10 @@ class Dispatcher:
         budget.on_change(self._budget_changed)
 
     async def run(self) -> None:
-        """Serve for ever; ends by cancellation."""
+        """Give out slots until cancelled."""
         while True:
             await self._something_worth_sending()
-            self._budget.hurry(interactive=self._is_awaited(anyio.current_time()))
+            self._budget.set_interactive(interactive=self._is_awaited(anyio.current_time()))
             self._taking = True
             slot = await self._budget.acquire()
             self._taking = False
@@ -95,44 +95,44 @@ class Dispatcher:
                 slot.cancel()
 
     async def slot(self) -> Slot:
-        """Wait for a slot to send one request, in the direct lane.
+        """Wait for a slot in the direct lane, to send one request.
 
         Raises:
-            SeedanceError: what ``close`` was given; nobody serves the lane any more.
+            SeedanceError: the error given to ``close``, as the dispatcher is closed.
         """
         if self._end is not None:
             raise self._end.about()
         if self._nobody_waits() and self._budget.is_open():
             self._since_poll += bool(self._awaited_tasks)
             self._since_batch += self._has_batch()
-            return await self._slot_by_itself()
+            return await self._take_slot()
         turn: Future[Slot] = Future()
         self._direct.append(turn)
-        self._budget.hurry(interactive=True)
+        self._budget.set_interactive(interactive=True)
         self._changed.set()
         try:
             return await turn.wait()
         except anyio.get_cancelled_exc_class():
-            if turn.has_result:  # granted in the very moment of the cancellation: give it back
+            if turn.has_result:  # granted just before the cancellation: give it back
                 turn.result().cancel()
             elif not turn.is_done:
                 self._direct.remove(turn)
             raise
 
-    async def _slot_by_itself(self) -> Slot:
-        """Without the loop. Although the budget is open, it may take a while: others share it."""
-        self._at_the_gate += 1
-        self._budget.hurry(interactive=True)
+    async def _take_slot(self) -> Slot:
+        """Take a slot without the loop. It may take a while although the budget is open, as it is shared."""
+        self._taking_directly += 1
+        self._budget.set_interactive(interactive=True)
         try:
             slot = await self.until_closed(self._budget.acquire())
         finally:
-            self._at_the_gate -= 1
-            if self._taking:  # for somebody else, who need not be in such a hurry
-                self._budget.hurry(interactive=self._is_awaited(anyio.current_time()))
-        return await self.slot() if slot is None else slot  # closed meanwhile: it says so
+            self._taking_directly -= 1
+            if self._taking:  # the loop waits for a slot, perhaps for a batch only
+                self._budget.set_interactive(interactive=self._is_awaited(anyio.current_time()))
+        return await self.slot() if slot is None else slot  # closed in the meantime: ``slot`` raises
 
     async def until_closed(self, wait: Awaitable[Value]) -> Value | None:
-        """What a wait gives; None where the dispatcher is closed meanwhile, which the next ``slot`` tells."""
+        """The result of ``wait``; None if the dispatcher is closed meanwhile, so that ``slot`` raises."""
         scope = anyio.CancelScope()
         if self._end is not None:
             scope.cancel()
@@ -145,7 +145,7 @@ class Dispatcher:
         return None
 
     def close(self, error: SeedanceError) -> None:
-        """Refuse everybody who waits for a slot of his own, and whoever does later."""
+        """Raise ``error`` in every present and later wait for a direct slot."""
         self._end = error
         for scope in self._until_closed:
             scope.cancel()
@@ -155,11 +155,11 @@ class Dispatcher:
     # --- jobs that wait for their submit
 
     def turn(self, kind: Kind, then: Sequence[Kind] = ()) -> Turn:
-        """Let the schedule decide when a job of this kind is submitted; see ``Turn``.
+        """Add a job of this kind to the schedule, which decides when it is submitted; see ``Turn``.
 
         Args:
-            kind: of the job.
-            then: of jobs that wait for its result, and for each other, one after the other.
+            kind: the job's kind.
+            then: the kinds of the jobs of which each waits for the result of the one before.
         """
         turn = Turn(self)
         self._jobs.add(turn)
@@ -168,7 +168,7 @@ class Dispatcher:
         return turn
 
     def withdraw(self, turn: Turn) -> None:
-        """Take a job out of the schedule; it gets None for a slot, unless it has one."""
+        """Remove a job from the schedule; it gets None as its slot, unless it already has one."""
         if turn in self._jobs:
             self._jobs.remove(turn)
             self._schedule.withdraw(turn)
@@ -176,12 +176,12 @@ class Dispatcher:
             self._changed.set()
 
     def open_source(self) -> None:
-        """A source of jobs of unknown length is being read: more may come than is known."""
+        """Note that a source of unknown length is being read, so further jobs may come."""
         self._open_sources += 1
         self._expect_more()
 
     def close_source(self) -> None:
-        """A source that was opened has come to its end."""
+        """Note that a source has been read to its end."""
         self._open_sources -= 1
         self._expect_more()
 
@@ -196,14 +196,14 @@ class Dispatcher:
         then: Sequence[Kind] = (),
         is_awaited: bool = False,
     ) -> None:
-        """Let the schedule decide when this task is polled, again and again.
+        """Add a running task to its schedule, which decides when it is polled.
 
         Args:
-            task: that is running.
-            kind: of it.
-            started_at: when it was accepted.
-            then: of jobs that wait for its result, and for each other, one after the other.
-            is_awaited: a caller waits for it, who has no batch.
+            task: the task.
+            kind: the task's kind.
+            started_at: when it was accepted, on the loop's clock.
+            then: the kinds of the jobs of which each waits for the result of the one before.
+            is_awaited: whether a caller waits for it, outside a batch.
         """
         self._polls[task] = Future()
         if is_awaited:
@@ -213,7 +213,7 @@ class Dispatcher:
         self._changed.set()
 
     async def poll_turn(self, task: Hashable) -> Slot | None:
-        """Wait until a poll of the task is worth a slot; None if it is forgotten meanwhile."""
+        """Wait until the task is to be polled, and return the slot; None if it is forgotten meanwhile."""
         turn = self._polls.get(task)
         if turn is None:
             return None
@@ -225,14 +225,14 @@ class Dispatcher:
             raise
 
     def polled(self, task: Hashable, at: float) -> None:
-        """The task was not final at this instant; it may be chosen again."""
+        """Note that the task was last seen running at this instant; it may be chosen again."""
         if task in self._polls:
             self._polls[task] = Future()
             self._schedule_of(task).polled(task, at)
             self._changed.set()
 
     def forget(self, task: Hashable) -> None:
-        """Nobody waits for the task any more, or it is final."""
+        """Remove a task, which is final or not waited for any more."""
         turn = self._polls.pop(task, None)
         if turn is not None:
             turn.set_result(None)
@@ -241,14 +241,14 @@ class Dispatcher:
             self.room.end_running()
 
     def allowance(self) -> Allowance:
-        """What may be sent from now on, if nothing else happens."""
+        """How many requests may be sent now and later, if nothing else happens."""
         return self._budget.allowance(anyio.current_time())
 
     def expected_end(self, *, waiting: int = 0) -> float:
-        """The instant by which all that is known here is expected to be over.
+        """The instant on the loop's clock by which all known jobs and tasks are expected to be finished.
 
         Args:
-            waiting: jobs that wait for their submit, those not offered yet included.
+            waiting: how many jobs wait for their POST, including those that are not known here yet.
         """
         now = anyio.current_time()
         allowance = self._budget.allowance(now)
@@ -271,7 +271,7 @@ class Dispatcher:
         return bool(self._jobs) or len(self._polls) > len(self._awaited_tasks)
 
     def _nobody_waits(self) -> bool:
-        """True when a direct caller may take a slot by itself, without waking the loop first."""
+        """Whether a direct caller may take a slot itself, without waking the loop."""
         in_a_row = max(self._since_poll, self._since_batch)
         return not self._direct and not self._taking and in_a_row < IN_A_ROW
 
@@ -290,13 +290,13 @@ class Dispatcher:
             await self._changed.wait(None if until is None else until - now)
 
     def _is_awaited(self, now: float) -> bool:
-        """Whether the next slot would be for somebody who waits for it."""
+        """Whether the next slot would be for a caller that waits, not for a batch."""
         allowance = _with_one(self._budget.allowance(now))
-        is_direct = self._at_the_gate > 0 or bool(self._direct)
+        is_direct = self._taking_directly > 0 or bool(self._direct)
         return is_direct or not isinstance(self._awaited.decide(now, allowance), Sleep)
 
     def _grant(self, slot: Slot) -> bool:
-        """Give the slot to whoever should have it now; False when nobody wants it any more."""
+        """Give the slot to the request that should have it now; False if no request wants it any more."""
         if self._since_batch >= IN_A_ROW and self._grant_batch(slot):
             return True
         if self._since_poll >= IN_A_ROW and self._grant_awaited(slot):
@@ -344,19 +344,19 @@ class Dispatcher:
 
 
 def _with_one(allowance: Allowance) -> Allowance:
-    """The same, as if one slot were free: what is worth it waits at the gate, ahead of others' batches."""
+    """The same with at least one free slot: a due request waits at the budget, before batches of others."""
     return evolve(allowance, free=max(1, allowance.free))
 
 
 def _with_one_more(allowance: Allowance) -> Allowance:
-    """The same, with a slot that was taken and may still be given."""
+    """The same with one more free slot: the one that was taken and is not given to a request yet."""
     return evolve(allowance, free=allowance.free + 1)
 
 
 class Turn(Future["Slot | None"]):
-    """A job's turn to be submitted. Within ``async with`` its POST counts as under way.
+    """A job's turn to be submitted. Within ``async with``, its POST counts as in progress.
 
-    The slot is None if the turn was withdrawn: then nothing may be sent.
+    The slot is None if the turn was withdrawn; then nothing may be sent.
 
         async with dispatcher.turn(kind) as slot:
             if slot is not None:
@@ -372,7 +372,7 @@ class Turn(Future["Slot | None"]):
             return await self.wait()
         except BaseException:
             self._dispatcher.withdraw(self)
-            if (slot := self.result()) is not None:  # granted in the very moment of the cancellation
+            if (slot := self.result()) is not None:  # granted just before the cancellation
                 slot.cancel()
                 self._dispatcher.room.end_posting()
             raise

@@ -1,17 +1,17 @@
-"""The distribution of a task's duration, and the instant at which polling the task pays best.
+"""The distribution of a task's duration, and the best instant to poll the task.
 
-The chances are kept on a grid of seconds whose neighbours are 3 % apart, because durations of one kind
-differ in proportion; so any shape fits, with one mode, two, or a long tail.
+The probabilities are stored on a grid of seconds in steps of 3 %, because durations of one kind differ by
+factors. So any shape can be represented, with one mode, two, or a long tail.
 
-When to poll. Given that the task was not done ``since`` seconds after its start, let ``P`` be the chance
-that it is done at ``t``, and ``W`` the seconds a result is expected to have lain there unseen by then. A
-poll costs ``price`` seconds of waiting elsewhere, so polling at ``t`` costs ``(price + W) / P`` for each
-result it finds. The best instant is where that is least: early enough to find results fresh, late enough
-to find them at all. (With a constant hazard ``h`` this is the classical ``sqrt(2 price / h)``; against the
-exact optimum by dynamic programming it loses 1 to 3 %, and it costs microseconds.)
+When to poll. Given that the task was not done ``since`` seconds after its start, let ``P`` be the probability
+that it is done at ``t``, and ``W`` the expected seconds for which its result has been ready unseen by then. A
+poll costs ``price`` seconds of waiting elsewhere, so polling at ``t`` costs ``(price + W) / P`` per result
+found. The best instant is the minimum: early enough that results are recent, late enough that there are any.
+(With a constant hazard rate ``h`` this is the classical ``sqrt(2 price / h)``. Compared with the exact
+optimum by dynamic programming it loses 1 to 3 %, and it costs microseconds.)
 
-Before ``PATIENCE`` a poll may be given a discount that falls off in proportion to the time: two seconds of
-waiting more are little for a clip, and much for a picture that took four.
+Before ``PATIENCE`` a poll may have a discount that decreases linearly with time: two more seconds of waiting
+are little for a clip, but much for a picture that took four.
 
 Pure: durations are float seconds from the start of the task.
 """
@@ -25,9 +25,9 @@ from itertools import accumulate, pairwise
 from typing import Final
 
 STEPS: Final = 32  # grid points to a factor of e
-SHORTEST: Final = 0.2  # s; nothing this API does is faster than an exchange
+SHORTEST: Final = 0.2  # s; about the time of one request
 PATIENCE: Final = 60.0  # s after the start from which a poll has its full price
-LONGEST: Final = 14_400.0  # s; twice the longest wait a client has patience for by default
+LONGEST: Final = 14_400.0  # s; twice the default of ``Timeouts.wait``
 CELLS: Final = math.ceil(math.log(LONGEST / SHORTEST) * STEPS) + 1
 GRID: Final = tuple(SHORTEST * math.exp(index / STEPS) for index in range(CELLS))
 _WIDTHS: Final = tuple(after - before for before, after in pairwise(GRID))
@@ -35,37 +35,37 @@ _HALVES: Final = tuple(width / 2 for width in _WIDTHS)
 
 
 def cell(seconds: float) -> int:
-    """The cell of the grid that a duration falls into: the first whose end is not before it."""
+    """The index of the grid's cell for a duration: the first whose end is not before it."""
     return min(CELLS - 1, max(0, math.ceil(math.log(max(seconds, SHORTEST) / SHORTEST) * STEPS)))
 
 
 def _fee(price: float, discount: float, at: float) -> float:
-    """What a poll at ``at`` seconds costs."""
+    """The price of a poll ``at`` seconds after the start, with its discount."""
     return price if at >= PATIENCE else price - discount * (1 - at / PATIENCE)
 
 
 class Duration:
-    """Distribution of the seconds that a task of one kind takes."""
+    """The distribution of the duration of tasks of one kind, in seconds."""
 
     __slots__ = ("_done", "_first_polls", "_waited", "mean")
 
     def __init__(self, masses: Sequence[float]) -> None:
-        """Take the weight of every cell of the grid; only their proportions matter."""
+        """Make a distribution of the weights of all cells of the grid; only their proportions matter."""
         sums = list(accumulate(masses))
         total = sums[-1]
         self._done = done = [mass / total for mass in sums]
         trapezoids = [(low + high) * half for low, high, half in zip(done, done[1:], _HALVES, strict=False)]
         self._waited = list(accumulate(trapezoids, initial=0.0))
         self.mean: float = GRID[-1] - self._waited[-1]
-        """Expected seconds."""
+        """The expected duration in seconds."""
         self._first_polls: dict[tuple[int, float], float] = {}
 
     def cdf(self, seconds: float) -> float:
-        """Chance, 0 to 1, that the task is done within ``seconds`` of its start."""
+        """The probability, 0 to 1, that the task is done within ``seconds`` of its start."""
         return self._at(seconds)[0]
 
     def quantile(self, chance: float) -> float:
-        """Seconds within which the task is done with this chance, 0 to 1."""
+        """The seconds within which the task is done with this probability, 0 to 1."""
         after = bisect_left(self._done, chance)
         if after == 0:
             return GRID[0]
@@ -73,22 +73,22 @@ class Duration:
         return GRID[after - 1] + _WIDTHS[after - 1] * (chance - low) / (high - low)
 
     def chance(self, seconds: float, *, since: float) -> float:
-        """Chance that the task is done at ``seconds``, given that it was not at ``since``."""
+        """The probability that the task is done at ``seconds``, given that it was not at ``since``."""
         before = self.cdf(since)
         return (self.cdf(seconds) - before) / (1 - before) if before < 1 else 1.0
 
     def next_poll(self, *, since: float, price: float, discount: float = 0.0) -> float:
-        """Seconds after the start at which the next poll costs least for each result it finds.
+        """The seconds after the start at which the next poll has the lowest cost per result found.
 
         Args:
-            since: seconds after the start at which the task was last seen running; 0 when never polled.
-            price: seconds of waiting that one request costs, more than 0.
-            discount: on the price, at the start; at most the whole of it.
+            since: seconds after the start at which the task was last seen running; 0 if it was never polled.
+            price: the price of a request in seconds of waiting, more than 0.
+            discount: the reduction of the price at the task's start, at most ``price``.
         """
         if since > 0:
             return self._cheapest(since, price, discount)
         share = round(discount / price, 1)
-        bracket = round(math.log(price) * 8)  # one in eight to a factor of e: flat around the optimum
+        bracket = round(math.log(price) * 8)  # eight steps per factor of e: the minimum is flat
         poll = self._first_polls.get((bracket, share))
         if poll is None:
             rounded = math.exp(bracket / 8)
@@ -96,7 +96,7 @@ class Duration:
         return poll
 
     def _at(self, seconds: float) -> tuple[float, float]:
-        """The chance to be done by then, and its integral up to then."""
+        """The probability to be done within ``seconds``, and its integral up to there."""
         if seconds < SHORTEST:
             return 0.0, 0.0
         index = int(math.log(seconds / SHORTEST) * STEPS)
@@ -110,7 +110,7 @@ class Duration:
     def _cheapest(self, since: float, price: float, discount: float) -> float:
         known, waited = self._at(since)
         running = 1 - known
-        if running < 1e-6:  # outlived all that was thought possible: poll ever more rarely
+        if running < 1e-6:  # it runs longer than was thought possible: poll ever less often
             return since * (1 + 2 / STEPS) + price
         done, integral = self._done, self._waited
         least, best = math.inf, LONGEST
@@ -121,12 +121,12 @@ class Duration:
             cost = _fee(price, discount, at) * running + wait
             if cost < least * found:
                 least, best = cost / found, at
-            elif cost > least * running:  # even sure success would cost more from here on
+            elif cost > least * running:  # from here on, even a certain result would cost more
                 break
         return self._refined(best, since, price, discount)
 
     def _refined(self, best: float, since: float, price: float, discount: float) -> float:
-        """The cheapest instant near a point of the grid: one video is worth better than 3 %."""
+        """The cheapest instant near a point of the grid; for a single video, steps of 3 % are too coarse."""
         known, waited = self._at(since)
 
         def cost(at: float) -> float:

@@ -1,24 +1,26 @@
-"""The forecast of how long tasks of a kind take, learned from those that finished and those that still run.
+"""The forecast of how long tasks of a kind take, learned from finished tasks and from those still running.
 
-Every completed task has an exact duration (``updated_at - created_at``, the server's own measure). The
-completions of a kind add up to its distribution, whatever its shape (``evidence.py``). Three things temper
-them:
+Every completed task has an exact duration (``updated_at - created_at``, measured by the server). The
+completions of a kind add up to its distribution, of any shape (``evidence.py``). Three rules modify this:
 
-* a kind borrows: what is believed about the next coarser kind counts as one completion of the finer one,
-  so a kind never seen is guessed from its neighbours and soon speaks for itself. At the bottom is a prior,
-  worth half a completion: it guesses the kind, and one completion or one poll that finds a task
-  running teaches more about all the other tasks of it;
-* old completions fade, so that a server that became slow or fast is believed within a few completions;
-* a task that a poll found running counts as a completion somewhere beyond that age. Without this the fast
-  ones, which finish first, would pass for the rule, and after a drift the polls would go on failing until
-  the slow ones were done.
+* The distribution of the next coarser kind counts as one completion of the finer kind. So the first forecast
+  of a kind is that of similar kinds, and its own completions soon outweigh it. The coarsest distribution is a
+  prior, which counts as half a completion: one completion, or one poll that finds a task running, tells more
+  about the other tasks of a kind.
+* The weight of old completions decreases, so that the forecast follows a server that becomes slower or faster
+  within a few completions.
+* A task that a poll found running counts as a completion later than its present age. Without this rule, the
+  short tasks, which finish first, would be taken as typical, and when tasks become slower, polls would keep
+  finding them unfinished.
 
-The prior expects to be wrong: until something is seen to finish, a quarter of its weight is spread evenly in
-the logarithm over a factor of ``FAR_OFF`` to either side, so that a clip of nine seconds is polled in time.
-Polls are timed by the whole belief (``of``). Plans, such as whether the last job would be late, rest on the
-belief without that quarter (``usual``): a small chance of an hour would have every batch hurried.
+The prior allows for being wrong: until the first completion, a quarter of its weight is spread evenly on a
+logarithmic scale, up to a factor of ``FAR_OFF`` below and above, so that a clip of nine seconds is polled in
+time. Polls are timed by the whole distribution (``of``). Plans, such as whether the last job would be late,
+use the distribution without that quarter (``usual``): otherwise the small probability of an hour would make
+every batch submit its jobs before polling.
 
-Forming a belief costs a fraction of a millisecond, so a few news are let pass where they could not change it.
+Calculating a distribution takes a fraction of a millisecond, so it is not repeated for changes that hardly
+matter.
 
 Pure: no clock, no randomness; durations are float seconds.
 """
@@ -38,59 +40,72 @@ from seedance_async.scheduling.duration import CELLS, LONGEST, Duration, cell
 from seedance_async.scheduling.evidence import Evidence, log_normal
 
 PRIORS: Final = {
-    "seedance2": (184.0, 0.5),  # 19 videos that a user reported took 102 to 268 s, median 184 s
-    None: (90.0, 0.8),  # vague: two of three between 40 and 200 s
+    "seedance2": (184.0, 0.5),  # a user reported 19 videos that took 102 to 268 s, median 184 s
+    None: (90.0, 0.8),  # rough: two of three between 40 and 200 s
 }
-"""Median in seconds and spread (standard deviation of the logarithm) by model, before anything was seen."""
+"""By model, before the first completion: median in seconds, and standard deviation of the logarithm."""
 
-SURPRISE: Final = 0.25  # of a prior's weight, for durations that nobody expects
-FAR_OFF: Final = 45.0  # the largest factor by which a prior's median is thought to be wrong
-PRIOR_WORTH: Final = 0.5  # completions that the prior is worth; less forgets it sooner, but is misled by luck
-BORROWED: Final = 1.0  # completions that a coarser kind's belief is worth
-MAX_SECONDS: Final = 1e9  # of a duration that is loaded; refuses infinity too
-RECENT: Final = 100  # completions of a kind that are kept for another process
+SURPRISE: Final = 0.25  # the part of a prior's weight that is spread over unexpected durations
+FAR_OFF: Final = 45.0  # the largest factor by which a prior's median is assumed to be wrong
+PRIOR_WORTH: Final = 0.5  # completions that the prior counts as; with less, a first outlier has more effect
+BORROWED: Final = 1.0  # completions that the distribution of a coarser kind counts as
+MAX_SECONDS: Final = 1e9  # of a loaded duration; this also refuses infinity
+RECENT: Final = 100  # completions of each kind that ``dump`` returns
+SHOWN_KINDS: Final = 3  # in a repr
 
 
 class Forecast:
-    """Learned durations by kind. Falls back to coarser kinds, then to a prior.
+    """The learned durations by kind; for an unknown kind, those of coarser kinds, then a prior.
 
     Attributes:
-        version: grows whenever a belief may have changed.
+        version: increases whenever a distribution may have changed.
+
+    Example:
+        >>> forecast = Forecast.load(json.loads(Path("forecasts.json").read_text()))
+        >>> async with SeedanceClient(forecasts=forecast) as client:
+        ...     print(client.forecast(request).quantile(0.9), "seconds")
+        ...     task = await client.generate(request)
+        >>> _ = Path("forecasts.json").write_text(json.dumps(forecast.dump()))
     """
 
     def __init__(self, *, scale: float = 1.0) -> None:
-        """Know nothing but the prior, times ``scale``: below 1 where a sandbox's time runs faster."""
+        """Make a forecast with only the prior; ``scale`` is its factor, below 1 for a faster sandbox."""
         self.version: int = 0
         self._scale = scale
         self._evidence: dict[Kind, Evidence] = {}
         self._recent: dict[Kind, deque[float]] = {}
-        self._beliefs: dict[Kind, Duration] = {}
+        self._distributions: dict[Kind, Duration] = {}
         self._usual: dict[Kind, Duration] = {}
 
+    def __repr__(self) -> str:
+        learned = [f"{kind.words or 'any kind'}: {len(recent)}" for kind, recent in self._recent.items()]
+        more = f", and {len(learned) - SHOWN_KINDS} more" if len(learned) > SHOWN_KINDS else ""
+        return f"<Forecast, durations learned: {', '.join(learned[:SHOWN_KINDS]) or 'none'}{more}>"
+
     def of(self, kind: Kind) -> Duration:
-        """What is believed about the duration of a task of ``kind``."""
-        belief = self._beliefs.get(kind)
-        if belief is None:
+        """The expected distribution of the duration of a task of ``kind``."""
+        distribution = self._distributions.get(kind)
+        if distribution is None:
             is_known = any(level in self._evidence and self._evidence[level].count for level in _levels(kind))
-            belief = self.usual(kind) if is_known else self._believe(kind, surprise=SURPRISE)
-            self._beliefs[kind] = belief
-        return belief
+            distribution = self.usual(kind) if is_known else self._calculate(kind, surprise=SURPRISE)
+            self._distributions[kind] = distribution
+        return distribution
 
     def usual(self, kind: Kind) -> Duration:
-        """The same for making plans: the surprises that the prior allows for are left out."""
-        belief = self._usual.get(kind)
-        if belief is None:
-            belief = self._usual[kind] = self._believe(kind, surprise=0.0)
-        return belief
+        """The same for plans, without the unexpected durations that the prior allows for."""
+        distribution = self._usual.get(kind)
+        if distribution is None:
+            distribution = self._usual[kind] = self._calculate(kind, surprise=0.0)
+        return distribution
 
     def seen(self, kind: Kind) -> int:
-        """How many tasks of this very kind were seen to finish; at most ``RECENT``."""
+        """How many tasks of exactly this kind have finished; at most ``RECENT``."""
         return len(self._recent.get(kind, ()))
 
     def observe(self, kind: Kind, duration: float) -> None:
         """Learn that a task of ``kind`` took ``duration`` seconds from start to finish.
 
-        What is longer than anybody waits for is rather a wrong timestamp, and nothing is learned from it.
+        A duration above ``LONGEST`` is ignored, as it is probably caused by a wrong timestamp.
         """
         if duration > LONGEST:
             return
@@ -98,22 +113,22 @@ class Forecast:
         for level in _levels(kind):
             evidence = self._about(level)
             evidence.finished(duration)
-            self._heard(evidence)
+            self._invalidate(evidence)
 
     def outlasted(self, kind: Kind, seconds: float) -> None:
-        """Learn that a task of ``kind`` still runs after so many seconds; ``settled`` takes it back."""
+        """Learn that a task of ``kind`` still runs after ``seconds``; ``settled`` undoes this."""
         evidence = self._about(kind)
         evidence.running(seconds, 1)
-        self._heard(evidence)
+        self._invalidate(evidence)
 
     def settled(self, kind: Kind, seconds: float) -> None:
-        """Take one ``outlasted`` back: more is known of that task now, or nobody polls it any more."""
+        """Undo one ``outlasted``: more is known about the task now, or it is not polled any more."""
         evidence = self._about(kind)
         evidence.running(seconds, -1)
-        self._heard(evidence)
+        self._invalidate(evidence)
 
     def dump(self) -> dict[str, object]:
-        """The latest completions of every kind, as JSON types."""
+        """The latest completions of every kind, as JSON types, for ``load``."""
         return {
             "durations": [
                 {"kind": attrs.asdict(kind), "seconds": list(recent)} for kind, recent in self._recent.items()
@@ -122,14 +137,14 @@ class Forecast:
 
     @classmethod
     def load(cls, data: Mapping[str, object]) -> Forecast:
-        """The forecast that learns again what ``dump`` kept.
+        """The forecast made of what ``dump`` returned.
 
         Raises:
             ValueError: the data is not what ``dump`` returns.
         """
         forecast = cls()
         kinds, recent = _read(data)
-        for turn in zip_longest(*recent):  # in turns, so that no kind has the last word about their parents
+        for turn in zip_longest(*recent):  # alternating: later completions weigh more in the coarser kinds
             for kind, seconds in zip(kinds, turn, strict=True):
                 if seconds is not None:
                     forecast.observe(kind, seconds)
@@ -139,45 +154,45 @@ class Forecast:
         if kind not in self._evidence:
             self._evidence[kind] = Evidence()
             self._usual.clear()
-            self._beliefs.clear()  # some of them may rest on this from now on
+            self._distributions.clear()  # some of them may depend on it from now on
         return self._evidence[kind]
 
-    def _heard(self, evidence: Evidence) -> None:
-        if evidence.is_news():
+    def _invalidate(self, evidence: Evidence) -> None:
+        if evidence.needs_update():
             self.version += 1
             for reader in evidence.readers:
-                self._beliefs.pop(reader, None)
+                self._distributions.pop(reader, None)
                 self._usual.pop(reader, None)
             evidence.readers.clear()
 
-    def _believe(self, kind: Kind, *, surprise: float) -> Duration:
-        outspoken = self._outspoken(kind)
+    def _calculate(self, kind: Kind, *, surprise: float) -> Duration:
+        distinct = self._distinct(kind)
         shares: Sequence[float] = _prior(kind.model, self._scale, surprise)
         worth = PRIOR_WORTH
-        for evidence in outspoken:
+        for evidence in distinct:
             shares = evidence.mixed_with(shares, worth=worth)
             worth = BORROWED
         if kind in self._evidence:
-            shares = self._evidence[kind].pushed_out(shares, worth=worth)
+            shares = self._evidence[kind].with_running(shares, worth=worth)
         return Duration(shares)
 
-    def _outspoken(self, kind: Kind) -> list[Evidence]:
-        """The evidence of a kind's levels, coarse to fine, but for those that heard no more than the next."""
-        heard = [self._evidence[level] for level in reversed(_levels(kind)) if level in self._evidence]
-        for evidence in heard:
+    def _distinct(self, kind: Kind) -> list[Evidence]:
+        """The evidence of a kind's levels, coarse to fine, without levels that know no more than the next."""
+        known = [self._evidence[level] for level in reversed(_levels(kind)) if level in self._evidence]
+        for evidence in known:
             evidence.readers.add(kind)
-        finer = [*(evidence.count for evidence in heard[1:]), 0]
-        return [evidence for evidence, count in zip(heard, finer, strict=False) if evidence.count > count]
+        finer = [*(evidence.count for evidence in known[1:]), 0]
+        return [evidence for evidence, count in zip(known, finer, strict=False) if evidence.count > count]
 
 
 def _levels(kind: Kind) -> tuple[Kind, ...]:
-    """A kind and the coarser ones that may speak for it: another model's durations say nothing."""
+    """A kind and its coarser ones of the same model; durations of other models tell nothing about it."""
     return tuple(level for level in kind.fallbacks if level.model is not None) or (kind,)
 
 
 @cache
 def _prior(model: str | None, scale: float, surprise: float) -> tuple[float, ...]:
-    """A log-normal density, and ``surprise`` of the weight around its median, even in the logarithm."""
+    """A log-normal density; the part ``surprise`` of its weight is spread evenly on a logarithmic scale."""
     median, spread = PRIORS.get(model, PRIORS[None])
     masses = [0.0] * CELLS
     first, shares = log_normal(median * scale, spread)
@@ -195,7 +210,7 @@ def _read(data: Mapping[str, object]) -> tuple[list[Kind], list[list[float]]]:
         if not isinstance(entries, list):
             raise TypeError("its 'durations' are no list")
         kinds = [Kind(**entry["kind"]) for entry in entries]
-        hash(tuple(kinds))  # refuses lists and objects where words belong
+        hash(tuple(kinds))  # refuses lists and objects as fields of a kind
         return kinds, [[_seconds(value) for value in entry["seconds"]] for entry in entries]
     except (KeyError, TypeError) as error:
         raise ValueError(f"not a dumped forecast: {error}") from error

@@ -1,13 +1,11 @@
-"""The poller of a client: one coroutine for each task that anybody waits for.
+"""The poller of a client: one coroutine for each task that is waited for, which polls it on schedule.
 
-It polls the task whenever the schedule says.
-
-Whoever waits holds a ``Follower``, and gets the final task or the error that ended the waiting. A poll that
-failed ends nothing, it only means that nothing was learned; so it is tried again with growing pauses. A
-refused key (401) ends the waiting at once. What else no further poll is likely to mend has to last before it
-is believed, for an accepted task was paid: a task that does not exist (404) or is completed without any
-output may be the answer of a replica that lags, and a redirect or a broken certificate that of somebody in
-between.
+A caller that waits has a ``Follower``, which returns the final task or the error that ended the wait. A
+failed poll does not end the wait, as it shows nothing about the task; it is repeated with growing pauses. A
+refused key (401) ends the wait at once. Other errors that further polls probably cannot correct must last for
+some time before they end it, because an accepted task is paid: a task that does not exist (404), or is
+completed without output, may be the answer of a replica that lags behind, and a redirect or an invalid
+certificate may come from a host in between.
 """
 
 from __future__ import annotations
@@ -45,19 +43,19 @@ if TYPE_CHECKING:
 log: Log = Log(__name__)
 
 LAG: Final = 60.0
-"""Seconds for which a 404 about an accepted task, or a result without files, is taken for a replica's lag."""
+"""Seconds for which a 404 for an accepted task, or a result without files, is attributed to replica lag."""
 
 FIRST_PAUSE: Final = 2.0
 LONGEST_PAUSE: Final = 60.0
-"""Seconds to leave a task alone after polls that failed."""
+"""Seconds without a poll after one that failed: the first pause, and the longest."""
 
 REMEMBERED: Final = 20_000
-"""Submissions whose kind and start are kept for a later ``wait`` by id."""
+"""The most tasks whose kind and start are kept for a later ``wait`` by id."""
 
 
 @frozen
 class Start:
-    """What this client knows of a task it submitted: its kind, and when it was accepted (loop clock)."""
+    """The kind of a submitted task, and when it was accepted, on the loop's clock."""
 
     kind: Kind
     at: float
@@ -65,18 +63,18 @@ class Start:
 
 @define(eq=False)
 class _Watched:
-    """A task that somebody waits for."""
+    """A task that is waited for."""
 
     task_id: str
     started_at: float
     followers: set[Follower] = field(factory=set)
     running_at: float = 0.0  # when it was last seen running
     failures: int = 0
-    hopeless_since: float | None = None
+    futile_since: float | None = None
 
 
 class Poller:
-    """Polls tasks when the schedule says so, for those who follow them."""
+    """The poller: it polls tasks when the schedule says so, and gives the results to their followers."""
 
     def __init__(
         self,
@@ -96,7 +94,7 @@ class Poller:
         self._starts: OrderedDict[str, Start] = OrderedDict()
 
     def register(self, submission: Submission, kind: Kind, *, age: float = 0.0) -> None:
-        """Remember what was submitted ``age`` seconds ago, for whoever waits for it."""
+        """Remember the tasks of a POST that was accepted ``age`` seconds ago, for a later wait."""
         for task_id in submission.task_ids:
             self._starts[task_id] = Start(kind, anyio.current_time() - age)
         while len(self._starts) > REMEMBERED:
@@ -107,7 +105,7 @@ class Poller:
         self._starts[task.id] = Start(Kind.of_task_id(task.id), anyio.current_time() - age)
 
     def knows(self, task_id: str) -> bool:
-        """True for tasks that this client submitted, or that somebody waits for already."""
+        """Whether this client submitted the task, or already waits for it."""
         return task_id in self._starts or task_id in self._watched
 
     def follow(
@@ -118,14 +116,14 @@ class Poller:
         then: Sequence[Kind] = (),
         is_awaited: bool = False,
     ) -> Follower:
-        """Wait for a task to be final; ``stop`` the follower in any case.
+        """Start to wait for a task; the caller must ``stop`` the follower.
 
         Args:
-            task_id: a task that ``knows`` is true for.
-            patience: seconds from now after which a task that is not final ends in ``WaitTimeoutError``, once
-                a poll has shown it; None for no end.
-            then: kinds of the jobs that wait for its result, and for each other, one after the other.
-            is_awaited: a caller waits for it, who has no batch.
+            task_id: a task for which ``knows`` is true.
+            patience: seconds from now after which the next poll that finds the task not final ends the wait
+                with ``WaitTimeoutError``; None for no limit.
+            then: the kinds of the jobs of which each waits for the result of the one before.
+            is_awaited: whether a caller waits for it, outside a batch.
         """
         watched = self._watched.get(task_id) or self._watch(task_id, then, is_awaited=is_awaited)
         until = inf if patience is None else anyio.current_time() + patience
@@ -134,7 +132,7 @@ class Poller:
         return follower
 
     def unfollow(self, follower: Follower) -> None:
-        """Take a follower out; without any the task is not polled any more."""
+        """Remove a follower; a task without followers is not polled any more."""
         watched = self._watched.get(follower.task_id)
         if watched is not None and follower in watched.followers:
             watched.followers.remove(follower)
@@ -142,12 +140,12 @@ class Poller:
                 self._forget(watched)
 
     def close(self, error: SeedanceError) -> None:
-        """End the waiting of everybody: there will be no further poll."""
+        """End all waits with ``error``, as there will be no further poll."""
         for watched in list(self._watched.values()):
             self._end(watched, error.about(task_id=watched.task_id))
 
     def observe(self, task: Task) -> None:
-        """Book and learn from a final task, whoever asked for it; once a task."""
+        """Count a final task and learn its duration, once per task, however it was polled."""
         if not task.is_final:
             return
         start = self._starts.pop(task.id, None)
@@ -157,7 +155,8 @@ class Poller:
         self._transport.usage.finished(task)
         self._transport.observer.finished(task, seconds=elapsed)
         if task.is_completed and task.duration and elapsed and task.duration <= elapsed + LAG:
-            # Else the server's clock is wrong. It may be so by less, and no task takes longer than it took.
+            # Else the server's clock is wrong. With a smaller error, the elapsed time is still an upper
+            # bound.
             self._forecast.observe(start.kind, min(task.duration, elapsed))
 
     def _watch(self, task_id: str, then: Sequence[Kind], *, is_awaited: bool) -> _Watched:
@@ -169,16 +168,16 @@ class Poller:
         return watched
 
     async def _follow_to_the_end(self, watched: _Watched) -> None:
-        """Poll a task; a fault in that leaves nobody waiting."""
+        """Poll a task to its end; an unexpected exception ends the wait of its followers."""
         try:
             await self._poll_until_final(watched)
         except Exception:
-            message = "the polling of the task broke down; it goes on at the server, wait for it again"
+            message = "the polling of the task broke down; it continues at the server, wait for it again"
             self._end(watched, SeedanceError(message, task_id=watched.task_id))
             raise
 
     async def _poll_until_final(self, watched: _Watched) -> None:
-        """Poll a task whenever it is its turn, until it is final or nobody waits for it."""
+        """Poll a task at each of its turns, until it is final or not waited for any more."""
         call = task_call(watched.task_id)
         read = partial(read_task, task_id=watched.task_id)
         while (slot := await self._dispatcher.poll_turn(watched)) is not None:
@@ -193,12 +192,12 @@ class Poller:
                 await self._record.finished(outcome)
                 self._end(watched, outcome)
             else:
-                watched.failures, watched.hopeless_since, watched.running_at = 0, None, asked_at
-                self._go_on(watched, f"its status is {outcome.status!r}")
+                watched.failures, watched.futile_since, watched.running_at = 0, None, asked_at
+                self._continue(watched, f"its status is {outcome.status!r}")
 
     async def _missed(self, watched: _Watched, failure: Failure) -> None:
-        """A poll has shown nothing: pause, or end the waiting where no further poll is worth a request."""
-        if self._hopeless(watched, failure):
+        """Handle a failed poll: pause, or end the wait if no further poll is worth a request."""
+        if self._is_futile(watched, failure):
             self._end(watched, _last_error(watched.task_id, failure.error))
             return
         watched.failures += 1
@@ -206,14 +205,14 @@ class Poller:
         reason, extra = failure.error.message, {"retry_in": pause}
         log.info("poll of %s failed (%s); again in %.0f s", watched.task_id, reason, pause, extra=extra)
         await anyio.sleep(pause)
-        self._go_on(watched, failure.error.message)
+        self._continue(watched, failure.error.message)
 
     def _pause(self, watched: _Watched, failure: Failure) -> float:
-        """Seconds until the next poll: our own back-off, and never less than the server asked for."""
+        """Seconds until the next poll: our back-off, but not less than the server asked for."""
         asked_for = min(failure.retry_after or 0.0, self._transport.policy.max_retry_after)
         return max(asked_for, min(LONGEST_PAUSE, FIRST_PAUSE * 2.0 ** min(watched.failures - 1, 10)))
 
-    def _hopeless(self, watched: _Watched, failure: Failure) -> bool:
+    def _is_futile(self, watched: _Watched, failure: Failure) -> bool:
         """Whether no further poll is worth a request."""
         if isinstance(failure.error, UnauthorizedError | ClientStateError):
             return True
@@ -221,15 +220,15 @@ class Poller:
         if not lag and not failure.final:
             return False
         now = anyio.current_time()
-        watched.hopeless_since = now if watched.hopeless_since is None else watched.hopeless_since
-        return now - watched.hopeless_since >= (LAG if lag else self._transport.policy.max_elapsed)
+        watched.futile_since = now if watched.futile_since is None else watched.futile_since
+        return now - watched.futile_since >= (LAG if lag else self._transport.policy.max_elapsed)
 
-    def _go_on(self, watched: _Watched, why: str) -> None:
-        """Let the task wait for its next poll, and end the waiting of those whose patience is over."""
+    def _continue(self, watched: _Watched, why: str) -> None:
+        """Schedule the next poll of the task, and end the wait of followers whose time is over."""
         now = anyio.current_time()
         for follower in [each for each in watched.followers if now >= each.until]:
             self.unfollow(follower)
-            message = f"the task is not final yet: {why}; it goes on at the server, wait for it again"
+            message = f"the task is not final yet: {why}; it continues at the server, wait for it again"
             follower.end(WaitTimeoutError(message, task_id=watched.task_id))
         if watched.followers:
             self._dispatcher.polled(watched, watched.running_at)
@@ -246,10 +245,10 @@ class Poller:
 
 
 class Follower:
-    """Somebody who waits for one task.
+    """The wait of one caller for one task.
 
     Attributes:
-        until: the instant (loop clock) from which on a task that is not final ends the waiting.
+        until: the instant on the loop's clock from which a poll that finds the task not final ends the wait.
     """
 
     def __init__(self, poller: Poller, task_id: str, until: float) -> None:
@@ -259,15 +258,15 @@ class Follower:
         self._outcome: Future[Task | SeedanceError] = Future()
 
     async def outcome(self) -> Task | SeedanceError:
-        """The final task, or the error that ended the waiting for it."""
+        """The final task, or the error that ended the wait for it."""
         return await self._outcome.wait()
 
     def end(self, outcome: Task | SeedanceError) -> None:
-        """End the waiting; only the first call counts."""
+        """End the wait with this outcome; only the first call has an effect."""
         self._outcome.set_result(outcome)
 
     def stop(self) -> None:
-        """Wait no longer; without anybody who does the task is not polled any more."""
+        """End the wait without an outcome; a task without followers is not polled any more."""
         self._poller.unfollow(self)
 
 

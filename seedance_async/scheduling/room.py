@@ -1,9 +1,10 @@
-"""The server's room for jobs: what ``capacity`` has learned, applied to what this client has under way.
+"""The server's room for jobs: the learned ``capacity``, applied to the POSTs and tasks of this client.
 
-Two kinds of POST ask. A job that was not sent yet stays in the schedule until there is room. One that was
-answered busy is retried, but not into a server that is known to be full: it is held until a task of ours has
-ended, first come first served. Without a task of ours nothing would end that wait, so then the retry's own
-back-off is all; and since others may have made room, nobody is held for more than ``PROBE`` at a time.
+Two kinds of POST depend on it. A job that was not sent yet stays in the schedule until there is room. A job
+that was answered busy is retried, but not while the server is known to be full: it is held until one of our
+tasks has ended, in order of arrival. Without a running task of ours nothing would end that wait, so then only
+the back-off of the retry applies. Because others may have made room too, no POST is held for more than
+``PROBE``.
 """
 
 from __future__ import annotations
@@ -23,7 +24,7 @@ if TYPE_CHECKING:
     from seedance_async.signals import Signal
 
 PROBE: Final = 60.0
-"""Seconds until a held POST is sent to see whether somebody else has made room."""
+"""Seconds after which a held POST is sent again, as other senders may have made room."""
 
 
 class Room:
@@ -33,8 +34,8 @@ class Room:
         changed: set when there may be room for a job that was not sent yet.
 
     Attributes:
-        posting: jobs whose POST is under way, retries and held ones included.
-        running: tasks of ours that somebody waits for.
+        posting: how many POSTs of jobs are in progress, including retries and held ones.
+        running: how many of our tasks are running and waited for.
     """
 
     def __init__(self, changed: Signal) -> None:
@@ -46,12 +47,12 @@ class Room:
 
     @property
     def for_a_new_job(self) -> bool:
-        """Whether a job may be sent that was not sent yet; those that were held go first."""
+        """Whether a job that was not sent yet may be sent; held POSTs go first."""
         return self._capacity.admits(self.posting + self.running)
 
     @contextmanager
     def one_posting(self) -> Iterator[None]:
-        """Count a job whose POST is under way; if it is accepted, its tasks are running from then on."""
+        """Count a POST in progress; after it is accepted, its tasks are counted as running instead."""
         self.posting += 1
         try:
             yield
@@ -59,30 +60,30 @@ class Room:
             self.end_posting()
 
     def end_posting(self) -> None:
-        """A POST that was counted in ``posting`` has ended, retries and all."""
+        """Note that a POST counted in ``posting`` has ended, including its retries."""
         self.posting -= 1
         self._update()
 
     def start_running(self) -> None:
-        """One more task is waited for."""
+        """Count one more running task."""
         self.running += 1
 
     def end_running(self) -> None:
-        """A task is final, or nobody waits for it any more."""
+        """Note that a task is final, or not waited for any more."""
         self.running -= 1
         self._update()
 
     def busy(self) -> None:
-        """A POST was answered 503 ``service_busy``."""
+        """Note that a POST was answered 503 ``service_busy``."""
         self._capacity = self._capacity.after_busy(running=self.running)
 
     def accepted(self) -> None:
-        """A POST was accepted."""
+        """Note that a POST was accepted."""
         self._capacity = self._capacity.after_acceptance()
         self._update()
 
     async def wait(self) -> None:
-        """Hold a POST that was answered busy until it is worth sending again."""
+        """Wait until a POST that was answered busy is worth sending again."""
         if not self.running:
             return
         turn: Future[None] = Future()
@@ -100,6 +101,6 @@ class Room:
         self._changed.set()
 
     def _release(self) -> None:
-        """End the wait of those that there is room for now."""
+        """End the wait of held POSTs as far as there is room."""
         while self._held and self._capacity.admits(self.posting - len(self._held) + self.running):
             self._held.popleft().set_result(None)

@@ -1,10 +1,10 @@
-"""A simulation of a batch: a schedule, an exact window, and a server that answers after a moment.
+"""A simulation of a batch: a schedule, an exact window, and a server with a fixed latency.
 
 A day of traffic takes a second, because time is a number that jumps to the next event. The policy is asked
-whenever a request may leave. A slot comes back one period after its answer, and a few requests may be
+whenever a request may leave. A slot becomes free one period after its answer, and only a few requests may be
 unanswered at a time, as in the client's budget.
 
-Pure: durations come in, instants are float seconds from the start.
+Pure: durations are arguments, instants are float seconds from the start.
 """
 
 from __future__ import annotations
@@ -26,12 +26,12 @@ if TYPE_CHECKING:
     from seedance_async.scheduling.forecast import Forecast
 
 LATENCY: Final = 0.2  # s from sending to the answer; the server acts halfway
-TICK: Final = 1e-6  # s; the least that time moves on, lest a loop stand still
+TICK: Final = 1e-6  # s; the smallest step of time, so that the loop always advances
 
 
 @frozen
 class SimulatedTask:
-    """A task as the server will run it: its kind, the seconds it takes, and whether it fails in the end."""
+    """A task as the server will run it: its kind, its duration in seconds, and whether it fails."""
 
     kind: Kind
     duration: float
@@ -39,53 +39,53 @@ class SimulatedTask:
 
 
 class Policy(Protocol):
-    """What the simulation calls: the interface of ``Schedule``, and one method more.
+    """The interface that the simulation calls: that of ``Schedule``, and ``learn``.
 
     POSTs and tasks are numbered from 0, and the tasks of the first POST come first.
     """
 
     def offer(self, job: Hashable, kind: Kind, then: Sequence[Kind] = ()) -> None:
-        """A POST waits to be sent, and others of the kinds ``then`` wait for its result in turn."""
+        """Add a POST; others of the kinds ``then`` wait for it, each for the result of the one before."""
 
     def withdraw(self, job: Hashable) -> None:
-        """It was sent."""
+        """Remove a POST, which was sent."""
 
     def watch(self, task: Hashable, kind: Kind, started_at: float, then: Sequence[Kind] = ()) -> None:
-        """A task was accepted."""
+        """Add an accepted task."""
 
     def polling(self, task: Hashable) -> None:
-        """A poll is on the wire."""
+        """Note that a poll is on the wire."""
 
     def polled(self, task: Hashable, now: float) -> None:
-        """The poll found the task running."""
+        """Note that the poll found the task running."""
 
     def forget(self, task: Hashable) -> None:
-        """The poll found the task final."""
+        """Remove a task, which the poll found final."""
 
     def decide(self, now: float, allowance: Allowance) -> Submit | Poll | Sleep:
         """What to send now."""
         ...
 
     def learn(self, task: SimulatedTask) -> None:
-        """Learn from a final answer: the task's kind, exact duration and end."""
+        """Learn the kind, exact duration and outcome of a final task."""
 
 
 class LearningSchedule(Schedule):
-    """The client's schedule, which learns from final answers as the client's poller makes it learn."""
+    """The client's schedule; it learns from final answers as it does through the client's poller."""
 
     def __init__(self, forecast: Forecast) -> None:
         super().__init__(forecast)
         self._learned = forecast
 
     def learn(self, task: SimulatedTask) -> None:
-        """Only completed tasks are learned from: how soon others fail says nothing."""
+        """Learn the duration of a completed task; that of a failed one tells nothing about the kind."""
         if not task.fails:
             self._learned.observe(task.kind, task.duration)
 
 
 @frozen(kw_only=True)
 class SimulatedRun:
-    """What came of a batch: for each task when it was done and when that was seen, and the requests sent."""
+    """The result of a simulation: when each task was done and was found done, and the requests sent."""
 
     done: Sequence[float]
     seen: Sequence[float]
@@ -132,14 +132,14 @@ def simulate(
     limit: RateLimit | None = None,
     latency: float = LATENCY,
 ) -> SimulatedRun:
-    """Run a whole batch under ``policy`` and say what came of it.
+    """Simulate a whole batch with ``policy``, and return the result.
 
     Args:
         policy: decides what is sent.
-        posts: each with the tasks it starts, which are of one kind.
-        running: tasks that begin before anything is sent.
-        after: by place of a post of one task, the one that can only be sent when its result was seen.
-        limit: the account's; by default the documented one.
+        posts: for each POST, the tasks it starts, which are of one kind.
+        running: tasks that are already running at the start.
+        after: by number of a POST with one task, the number of the POST that needs its result.
+        limit: the account's limit; by default the documented one.
         latency: seconds from sending a request to its answer.
     """
     world = _world(posts, running, after or {}, limit or RateLimit(), latency)
@@ -176,16 +176,16 @@ def _world(
 
 
 def _offer(policy: Policy, world: _World, number: int) -> None:
-    kind, *then = _line(world, number)
+    kind, *then = _chain(world, number)
     policy.offer(number, kind, then)
 
 
-def _line(world: _World, number: int) -> list[Kind]:
-    """The kinds of a post without running tasks' own, and of those that come after it."""
-    line = [number]
-    while line[-1] in world.after:
-        line.append(world.after[line[-1]])
-    return [world.tasks[each].kind for each in line]
+def _chain(world: _World, number: int) -> list[Kind]:
+    """The kind of a task, then the kinds of the POSTs of which each needs the result of the one before."""
+    chain = [number]
+    while chain[-1] in world.after:
+        chain.append(world.after[chain[-1]])
+    return [world.tasks[each].kind for each in chain]
 
 
 def _send(policy: Policy, world: _World, now: float, decision: Submit | Poll) -> None:
@@ -204,12 +204,12 @@ def _send(policy: Policy, world: _World, now: float, decision: Submit | Poll) ->
 def _start(policy: Policy, world: _World, tasks: range, at: float) -> None:
     for number in tasks:
         world.done[number] = at + world.tasks[number].duration
-        kind, *then = _line(world, number)
+        kind, *then = _chain(world, number)
         policy.watch(number, kind, at, then)
 
 
 def _answer(policy: Policy, world: _World) -> bool:
-    """Take in the oldest answer; whether it brought a result."""
+    """Process the oldest answer; returns whether it brought a result."""
     at, number, submitted = world.wire.popleft()
     world.returns.append(at + world.limit.period)
     acted_at = at - world.latency / 2

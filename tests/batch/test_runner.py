@@ -311,3 +311,16 @@ async def test_a_soak_in_faults_settles_every_job_to_the_credit(seed: int, tmp_p
 
     assert () == found.problems
     assert min(found.answers_lost, found.answers_500, found.answers_503, found.answers_429) > 0
+
+
+async def test_the_repr_tells_directory_state_and_cap(tmp_path: Path) -> None:
+    """Before, during and after a run."""
+    shown = []
+    async with Sandbox() as sandbox:
+        async with opened(sandbox, tmp_path, max_credits=100) as batch:
+            shown.append(repr(batch))
+            shown += [repr(batch) async for _ in batch.run(pictures(1))]
+        shown.append(repr(batch))
+
+    cap = f"<BatchRunner {str(tmp_path)!r}, {{}}, at most 100 credits>"
+    assert [cap.format(state) for state in ("open", "running", "not open")] == shown

@@ -156,7 +156,7 @@ async def test_a_source_ends_its_own_run_and_no_other(
 async def test_a_cancellation_of_the_sources_says_whose_it_was() -> None:
     """A ``CancelledError`` in the caller would be taken for one of the caller's own."""
     async with Sandbox() as sandbox, SeedanceClient(sandbox.api_key, sandbox.base_url) as client:
-        with pytest.raises(SeedanceError, match="somebody else has cancelled") as caught:
+        with pytest.raises(SeedanceError, match="was cancelled elsewhere") as caught:
             _ = [result async for result in client.as_completed(awaits_a_cancelled_task())]
 
     assert isinstance(caught.value.__cause__, asyncio.CancelledError)

@@ -118,7 +118,7 @@ async def test_a_hook_that_fails_costs_nothing(caplog: pytest.LogCaptureFixture)
 
     assert task.is_completed
     assert 1 == len(sandbox.paid_tasks)
-    assert any("a watcher of the client failed: LookupError" in line for line in caplog.messages)
+    assert any("an observer of the client failed: LookupError" in line for line in caplog.messages)
     assert SECRET_PROMPT not in caplog.text
 
 

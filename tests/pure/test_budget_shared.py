@@ -311,7 +311,7 @@ async def test_an_interactive_request_goes_before_a_batch_elsewhere() -> None:
 
     async with processes(server, 2) as (busy, quiet), anyio.create_task_group() as tasks:
         tasks.start_soon(batch, busy)
-        quiet.hurry(interactive=True)
+        quiet.set_interactive(interactive=True)
         for turn in range(10):
             await anyio.sleep(70.0 + 7.0 * turn)
             before = len(order)
@@ -334,7 +334,7 @@ async def test_a_stream_of_interactive_requests_and_a_batch_starve_neither() -> 
                 exchanges.start_soon(answered, slot)
 
     async with processes(server, 2) as (busy, quiet), anyio.create_task_group() as tasks:
-        quiet.hurry(interactive=True)
+        quiet.set_interactive(interactive=True)
         tasks.start_soon(send, "batch", busy)
         tasks.start_soon(send, "interactive", quiet)
         await anyio.sleep(10 * MINUTE)

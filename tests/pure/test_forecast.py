@@ -206,3 +206,17 @@ def test_something_else_is_not_loaded(data: dict[str, object]) -> None:
     """A damaged file is named as such, not taken for a forecast."""
     with pytest.raises(ValueError, match="not a dumped forecast"):
         Forecast.load(data)
+
+
+def test_the_repr_names_the_kinds_that_were_learned() -> None:
+    """With the number of durations of each, and at most three kinds."""
+    forecast = taught(100.0, 110.0)
+    forecast.observe(PICTURE, 30.0)
+
+    assert "<Forecast, durations learned: none>" == repr(Forecast())
+    assert "<Forecast, durations learned: seedance2 720p 5 s: 2, nano-banana-pro 1K: 1>" == repr(forecast)
+
+    forecast.observe(LONGER, 200.0)
+    forecast.observe(Kind(), 50.0)
+
+    assert repr(forecast).endswith("seedance2 720p 10 s: 1, and 1 more>")

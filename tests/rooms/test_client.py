@@ -1043,3 +1043,19 @@ async def test_posts_are_not_shared_unless_asked_for() -> None:
             pass
 
     assert [record.method for record in sandbox.requests].count("POST") == 3
+
+
+async def test_the_repr_tells_origin_state_and_limit() -> None:
+    """And nothing of the key."""
+    async with Sandbox(api_key="sk_test_of_the_repr") as sandbox:
+        origin = sandbox.base_url.removesuffix("/api/v1")
+        client = client_for(sandbox, rate_limit=RateLimit(requests=10, period=2.5))
+        before = repr(client)
+        async with client:
+            during = repr(client)
+        after = repr(client)
+
+    assert f"<SeedanceClient {origin}, not open, rate limit 10/2.5>" == before
+    assert f"<SeedanceClient {origin}, open, rate limit 10/2.5>" == during
+    assert f"<SeedanceClient {origin}, closed, rate limit 10/2.5>" == after
+    assert sandbox.api_key not in before + during + after

@@ -37,10 +37,10 @@ class TakenMeanwhile(Budget):
         """As it seems."""
         return evolve(super().allowance(now), free=1)
 
-    def hurry(self, interactive: bool) -> None:
+    def set_interactive(self, interactive: bool) -> None:
         """Note it."""
         self.hurries.append(interactive)
-        super().hurry(interactive)
+        super().set_interactive(interactive)
 
 
 @asynccontextmanager

@@ -12,7 +12,7 @@ import pytest
 
 from seedance_async.budget.postgres_store import TABLE, PostgresStore
 from seedance_async.budget.redis_store import RedisStore
-from seedance_async.budget.store import MOST_CHARACTERS, StoreAwayError
+from seedance_async.budget.store import MOST_CHARACTERS, StoreUnavailableError
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -126,7 +126,7 @@ async def test_a_server_that_is_away_is_told_and_found_again(server: Server, url
         before = await store.read("account")
         server.stop(signal.SIGQUIT if not _is_redis(server) else signal.SIGKILL)
         for _ in range(2):
-            with pytest.raises(StoreAwayError):
+            with pytest.raises(StoreUnavailableError):
                 await store.read("account")
         server.start()
         after = await store.read("account")
@@ -153,7 +153,7 @@ async def test_who_may_not_make_tables_uses_one_that_is_there(
     await owner.execute("CREATE ROLE seedance LOGIN; REVOKE CREATE ON SCHEMA public FROM PUBLIC")
     url = postgres_url.replace("postgres@", "seedance@")
     async with opened(url) as store:
-        with pytest.raises(StoreAwayError, match="InsufficientPrivilege"):
+        with pytest.raises(StoreUnavailableError, match="InsufficientPrivilege"):
             await store.read("account")
         await owner.execute(f"{TABLE}; GRANT SELECT, INSERT, UPDATE ON seedance_budget TO seedance")
         assert await store.replace("account", 0, "the page") is not None
@@ -179,14 +179,14 @@ async def test_who_may_not_ask_for_the_servers_name_still_shares(redis_url: str,
 async def test_a_url_over_which_the_answer_stumbles_is_as_a_server_away(redis_url: str) -> None:
     """What is raised then is of no kind that a driver is known for, and ends nothing."""
     async with opened(f"{redis_url}?decode_responses=true") as store:
-        with pytest.raises(StoreAwayError):
+        with pytest.raises(StoreUnavailableError):
             await store.read("account")
 
 
 async def test_a_server_of_another_role_is_as_one_away(postgres_url: str) -> None:
     """An error of asyncpg's that is neither the server's nor the interface's."""
     async with opened(f"{postgres_url}?target_session_attrs=standby") as store:
-        with pytest.raises(StoreAwayError, match="TargetServerAttributeNotMatched"):
+        with pytest.raises(StoreUnavailableError, match="TargetServerAttributeNotMatched"):
             await store.read("account")
 
 

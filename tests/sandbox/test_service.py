@@ -167,3 +167,14 @@ def test_the_worst_window_tells_arrivals_from_admissions_and_accounts_apart() ->
     )
 
     assert (5, 4) == (worst.arrivals, worst.admitted)
+
+
+async def test_the_repr_tells_url_and_speed() -> None:
+    """While it runs; and never its key."""
+    sandbox = Sandbox(speed=60, api_key="sk_test_of_the_repr")
+    before = repr(sandbox)
+    async with sandbox:
+        during = repr(sandbox)
+
+    assert "<Sandbox not running, speed 60>" == before == repr(sandbox)
+    assert f"<Sandbox {sandbox.base_url}, speed 60>" == during

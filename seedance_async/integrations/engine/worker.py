@@ -43,11 +43,11 @@ from seedance_async.integrations.engine.intents import Intent
 from seedance_async.integrations.engine.link_tables import found_output
 from seedance_async.integrations.engine.outcomes import Outcome, charged_for, error_facts
 from seedance_async.logs import Log
+from seedance_async.post_turns import PostTurns
 from seedance_async.protocol import Call, Failure
 from seedance_async.protocol import Outcome as Proof
 from seedance_async.refunds import at_most_charged, given_back
 from seedance_async.signals import Signal
-from seedance_async.turns import Turns
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Sequence
@@ -105,7 +105,7 @@ class JobSteps:
         self._records = records
         self._files = files
         self._replay_window = replay_window
-        self._turns = Turns(self._engine)
+        self._turns = PostTurns(self._engine)
         self._outlook = Outlook()
         self._tasks: dict[str, asyncio.Task[Any]] = {}
         self._begun: dict[str, tuple[AsyncExitStack, Slot]] = {}  # of jobs that were begun here, and not sent

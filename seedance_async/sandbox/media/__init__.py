@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 @frozen(kw_only=True)
 class Drawn:
-    """What a file shows: a landscape with the prompt on it, and what it was made from."""
+    """The content of a drawn file: a landscape with the prompt on it, and its sources."""
 
     width: int
     height: int
@@ -50,16 +50,16 @@ def clip(
     seed: int = 0,
     sources: Sequence[Drawn] = (),
 ) -> bytes:
-    """Return an MP4 (H.264, AAC) that players can start before all of it has arrived.
+    """Return an MP4 (H.264, AAC) that players can start before it is completely downloaded.
 
     Args:
         width: pixels; an odd number is made even, as H.264 requires.
         height: pixels, likewise.
         seconds: length, rounded to twelfths.
-        prompt: written on the picture, as much of it as is legible, and into the file's comment.
-        audio: whether there is a sound track.
+        prompt: written on the picture, as far as it is legible, and to the file's comment.
+        audio: whether there is an audio track.
         seed: selects one of many landscapes for the same prompt.
-        sources: what it was made from; shown small at the bottom.
+        sources: the files it was made from; shown small at the bottom.
     """
     if not (_installed("PIL") and _installed("av")):
         return plain_clip(width + width % 2, height + height % 2, seconds, audio=audio)

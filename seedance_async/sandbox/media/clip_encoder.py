@@ -1,4 +1,4 @@
-"""The encoder of clips: a drawn scene becomes H.264 and AAC in an MP4 that plays everywhere.
+"""The encoder of clips: it makes an MP4 with H.264 and AAC from a drawn scene.
 
 Only a strip at the bottom moves: a progress bar and a timecode. The scene is converted to the encoder's pixel
 format once; a frame costs the drawing of its strip and the encoding of a picture that hardly changed.
@@ -37,9 +37,9 @@ SAMPLES_PER_FRAME: Final = 1_024  # of AAC
 CHORD: Final = (220, 277, 330)  # Hz; whole numbers, so that one second repeats without a break
 LOUDNESS: Final = 0.012  # of full scale, for each tone: quiet
 
-# The index in front lets a player start at once; bitexact omits what changes from run to run.
+# With the index in front, a player can start at once; bitexact omits data that changes from run to run.
 CONTAINER: Final = {"movflags": "+faststart", "fflags": "+bitexact"}
-# One thread: the bytes must not depend on the machine's number of cores. Players assume BT.709 for HD.
+# One thread, so that the bytes do not depend on the number of cores. Players assume BT.709 for HD.
 X264: Final = {
     "preset": "ultrafast",
     "crf": "26",
@@ -48,7 +48,7 @@ X264: Final = {
 
 
 def encode_clip(scene: Image.Image, seconds: float, prompt: str, *, audio: bool) -> bytes:
-    """Return an MP4 of the scene, exactly as large as it and as long as asked.
+    """Return an MP4 of the scene, with its size and the given length.
 
     Args:
         scene: RGB; both sides even, because the encoder shares a colour between four pixels.
@@ -100,13 +100,13 @@ def _pictures(stream: VideoStream, scene: Image.Image, frames: int) -> Iterator[
 
 
 def _strip(size: tuple[int, int]) -> tuple[int, int, int, int]:
-    """The part that moves: the lowest rows, an even number of them."""
+    """The moving part: the lowest rows, an even number of them."""
     width, height = size
     return 0, height - max(2, 2 * round(0.04 * min(size))), width, height
 
 
 def _draw_progress(strip: Image.Image, share: float, instant: float) -> Image.Image:
-    """Draw the bar, filled to its share, with the timecode at its right."""
+    """Draw the progress bar, filled to ``share``, with the timecode at its right."""
     image = strip.point([level // 2 for level in range(256)] * 3)
     pen = ImageDraw.Draw(image)
     width, height = image.size
@@ -136,7 +136,7 @@ def _paste_rows(canvas: VideoFrame, strip: VideoFrame) -> None:
 
 
 def _sounds(stream: AudioStream, samples: int) -> Iterator[Packet[Stream]]:
-    levels = _second_of_sound() * 2  # twice, so that a frame may begin near the end of the first
+    levels = _second_of_sound() * 2  # two seconds, as a frame may begin near the end of the first
     for start in range(0, samples, SAMPLES_PER_FRAME):
         length = min(SAMPLES_PER_FRAME, samples - start)
         offset = start % SAMPLES_PER_SECOND

@@ -1,7 +1,7 @@
-"""Plain files for where Pillow or PyAV is missing: grey, but playable, and in their own size and length.
+"""Plain files, used if Pillow or PyAV is missing: grey, but playable, and with the right size and length.
 
-Written by hand as small as the formats allow: a grey JPEG block is two bits, a grey macroblock of H.264 one
-byte, and every later frame says that nothing has changed.
+They are written directly, as small as the formats allow: a grey JPEG block is two bits, a grey macroblock of
+H.264 one byte, and every later frame states that nothing has changed.
 
 Sources: PNG (third edition), 5; ITU-T T.81, annex B; ITU-T H.264, 7.3; ISO/IEC 14496-12 and 14496-15.
 
@@ -21,16 +21,16 @@ SAMPLES_PER_SECOND: Final = 48_000
 SAMPLES_PER_FRAME: Final = 1_024
 GREY: Final = b"\x80"
 SILENCE: Final = bytes.fromhex("00c800802380")
-"""A frame of AAC in which there is nothing."""
+"""A silent frame of AAC."""
 
 AAC_IN_MONO: Final = bytes.fromhex("1188")
 MATRIX: Final = struct.pack(">9i", 1 << 16, 0, 0, 0, 1 << 16, 0, 0, 0, 1 << 30)
 GREY_BLOCK: Final = "00100111"
-"""A macroblock that is predicted from nothing, with no difference from it: Intra 16x16, DC, all grey."""
+"""A macroblock without prediction source and residual: Intra 16x16, DC, all grey."""
 
 
 def plain_png(width: int, height: int) -> bytes:
-    """A grey picture."""
+    """A grey PNG."""
     head = struct.pack(">IIBBBBB", width, height, 8, 0, 0, 0, 0)
     pixels = compress((b"\0" + GREY * width) * height, 1)
     chunks = ((b"IHDR", head), (b"IDAT", pixels), (b"IEND", b""))
@@ -41,7 +41,7 @@ def plain_png(width: int, height: int) -> bytes:
 
 
 def plain_jpeg(width: int, height: int) -> bytes:
-    """A grey picture: no block differs from grey."""
+    """A grey JPEG, in which no block differs from grey."""
     one_code = bytes([1, *bytes(15), 0])  # the code 0 for the symbol 0: no difference, or the end of a block
     segments = (
         (0xDB, bytes([0, *[1] * 64])),
@@ -58,7 +58,7 @@ def plain_jpeg(width: int, height: int) -> bytes:
 
 
 def plain_clip(width: int, height: int, seconds: float, *, audio: bool) -> bytes:
-    """A grey clip, with a silent sound track if ``audio``; its sides are even."""
+    """A grey MP4, with a silent audio track if ``audio``; its sides must be even."""
     frames = max(1, round(seconds * FRAMES_PER_SECOND))
     blocks = ceil(width / 16) * ceil(height / 16)
     pictures = [_first_frame(blocks), *(_same_frame(blocks, number) for number in range(1, frames))]
@@ -104,7 +104,7 @@ def _pictures() -> bytes:
 
 
 def _ue(number: int) -> str:
-    """A number as an Exp-Golomb code; zero is the same with a sign."""
+    """A number as an unsigned Exp-Golomb code; for zero, the signed code is the same."""
     code = f"{number + 1:b}"
     return "0" * (len(code) - 1) + code
 
@@ -115,7 +115,7 @@ def _unit(kind: int, bits: str) -> bytes:
 
 
 def _escaped(kind: int, bits: str) -> bytes:
-    """A unit: its bits with a stop bit, and no three bytes in it that would begin another one."""
+    """A NAL unit: its bits with a stop bit, escaped so that it contains no start code."""
     whole = bits + "1"
     whole += "0" * (-len(whole) % 8)
     content = int(whole, 2).to_bytes(len(whole) // 8)

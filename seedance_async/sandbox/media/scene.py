@@ -1,6 +1,6 @@
-"""Drawings of prompts: a landscape that is generated from the prompt, with the prompt's text on it.
+"""The drawing of prompts: a landscape generated from the prompt, with the prompt's text on it.
 
-The same arguments give the same picture. The landscape is painted small and enlarged, which is cheap at any
+The same arguments give the same picture. The landscape is drawn small and enlarged, which is fast for any
 size; only the text is drawn at full size.
 """
 
@@ -25,10 +25,10 @@ if TYPE_CHECKING:
 LABEL: Final = "seedance sandbox"
 WHITE: Final = (255, 255, 255)
 SHADE: Final = (0, 0, 0, 110)  # under text, so that it is legible on any sky
-CANVAS: Final = 960  # pixels of the landscape's longer side before it is brought to size
+CANVAS: Final = 960  # pixels of the landscape's longer side before it is enlarged
 HILLS: Final = 4
 SOURCE_SIZE: Final = 0.3  # of a source's longer side, as a share of the picture's shorter one
-LEAST_SOURCE: Final = 48  # pixels; below that nothing is seen
+LEAST_SOURCE: Final = 48  # pixels; a smaller source would not be recognisable
 MOST_SOURCES: Final = 4
 TEXT_SIZES: Final = (0.085, 0.065, 0.05, 0.038)  # sizes to try, as shares of the shorter side
 MAX_TEXT_LENGTH: Final = 600  # of the 20,000 of a prompt; more would be illegible
@@ -55,7 +55,7 @@ def draw(
 
 
 def _draw_sources(picture: Image.Image, sources: Sequence[Drawn]) -> None:
-    """Show what it was made from in a row, each small and framed."""
+    """Draw the sources in a row, each small and framed."""
     side = min(picture.size)
     margin, most = round(0.07 * side), round(SOURCE_SIZE * side)
     if most < LEAST_SOURCE:
@@ -73,7 +73,7 @@ def _draw_sources(picture: Image.Image, sources: Sequence[Drawn]) -> None:
 
 
 def font_for(text: str, *, size: float) -> Font:
-    """Return a font that has the text's characters: Pillow's own for English, else one of the system's."""
+    """Return a font with the text's characters: Pillow's own for English, else one of the system's."""
     if not all(letter.isascii() or letter in ENGLISH_PUNCTUATION for letter in text):
         for name in SYSTEM_FONTS:
             try:
@@ -152,7 +152,7 @@ def _draw_text(picture: Image.Image, at: tuple[int, int], text: str, font: Font)
 
 
 def _fit(prompt: str, width: float, height: float, side: int) -> tuple[str, Font]:
-    """Wrap the prompt in the largest text size in which it fits, or shorten it in the smallest."""
+    """Wrap the prompt in the largest text size that fits, or shorten it in the smallest."""
     text = prompt[:MAX_TEXT_LENGTH]
     *larger, smallest = (font_for(text, size=max(8.0, share * side)) for share in TEXT_SIZES)
     for font in larger:

@@ -1,4 +1,4 @@
-"""Turns of the schedule for POSTs that belong together, until nothing more of them is to be sent."""
+"""The turns of POSTs that belong together, such as those of a batch, until they are stopped together."""
 
 from __future__ import annotations
 
@@ -21,15 +21,15 @@ if TYPE_CHECKING:
 Answer = TypeVar("Answer")
 
 
-class Turns:
-    """Turns for POSTs, and the following of their tasks.
+class PostTurns:
+    """The turns of some POSTs, and the wait for their tasks.
 
     Args:
-        engine: of the client.
+        engine: the client's engine.
 
     Attributes:
-        stopped: why nothing more is submitted; None while that is not so.
-        left: whether the caller has left; nobody listens to results any more.
+        stopped: why nothing more is submitted; None before it is stopped.
+        left: whether the caller has left and reads no further results.
     """
 
     def __init__(self, engine: Engine) -> None:
@@ -44,15 +44,15 @@ class Turns:
     async def turn(
         self, kind: Kind, then: Sequence[Kind] = (), *, with_media: bool = False
     ) -> AsyncIterator[Slot | None]:
-        """Wait until the schedule submits an item of this kind; its POST counts as under way in the block.
+        """Wait until the schedule submits an item of this kind; in the block, its POST counts as in progress.
 
         Args:
-            kind: of the item.
-            then: the kinds of items that wait for its result, and for each other, one after the other.
-            with_media: it brings reference media, whose number the server may limit.
+            kind: the item's kind.
+            then: the kinds of the items of which each waits for the result of the one before.
+            with_media: whether it has reference media, whose number the server may limit.
 
         Yields:
-            The slot to send it with; None if the stream was stopped before.
+            The slot for the POST; None if the stream was stopped before.
         """
         reference: Slot | None = None
         try:
@@ -63,13 +63,13 @@ class Turns:
                     if slot is None or not limited:
                         yield slot
                         return
-                    slot.cancel()  # the limit was learned meanwhile
+                    slot.cancel()  # the limit was learned in the meantime
         finally:
             if reference is not None:
                 reference.settle()
 
     async def _reference(self) -> Slot | None:
-        """A slot for reference media where they are limited; None also if the stream is stopped meanwhile."""
+        """Wait for a slot for reference media; None if they are not limited, or the stream is stopped."""
         if self.stopped is None:
             with anyio.CancelScope() as wait:
                 self._waits.add(wait)
@@ -89,7 +89,7 @@ class Turns:
         try:
             async with turn as slot:
                 self._turns.discard(turn)
-                if slot is not None and (self.left or self.stopped is not None):  # in the very same moment
+                if slot is not None and (self.left or self.stopped is not None):  # just before
                     slot.cancel()
                     slot = None  # noqa: PLW2901 - nothing may be sent any more
                 yield slot
@@ -97,16 +97,16 @@ class Turns:
             self._turns.discard(turn)
 
     async def protect(self, post: Awaitable[Answer]) -> Answer | None:
-        """Await a POST that no cancellation ends, but for that after the grace; then the answer is None."""
+        """Await a POST, shielded from cancellation until the grace is over; None if it is cancelled then."""
         answers = []
         with self._engine.posts.one(self):
             answers.append(await post)
         if not answers:
-            await lowlevel.checkpoint()  # the stream may be cancelled, too
+            await lowlevel.checkpoint()  # the stream may be cancelled as well
         return answers[0] if answers else None
 
     async def outcomes(self, followers: Sequence[Follower]) -> list[Task | SeedanceError]:
-        """The end of each task that is followed: the final task, or the error that ended the waiting."""
+        """Wait for each task; returns the final task, or the error that ended the wait for it."""
         self._followers.update(followers)
         try:
             return [await follower.outcome() for follower in followers]
@@ -116,7 +116,7 @@ class Turns:
                 follower.stop()
 
     def stop(self, error: SeedanceError, *, collect: bool = True) -> None:
-        """Submit nothing more. What is accepted is still collected, unless ``collect`` is false."""
+        """Submit nothing more because of ``error``; without ``collect``, also end the wait for tasks."""
         self.stopped = self.stopped or error
         for turn in list(self._turns):
             self._engine.dispatcher.withdraw(turn)
@@ -127,5 +127,5 @@ class Turns:
                 follower.end(error.about(task_id=follower.task_id))
 
     async def last_answers(self) -> None:
-        """Give these POSTs on the wire their grace."""
+        """Wait for the answers to these POSTs on the wire, for at most the grace period."""
         await self._engine.posts.last_answers(self)
