@@ -127,29 +127,29 @@ class LogDisplay:
         self._monitor: Monitor
 
     def start(self, monitor: Monitor) -> None:
-        """Begin to write."""
+        """Start writing lines."""
         self._monitor = monitor
         self._ticker.start()
 
     def refresh(self) -> None:
-        """Write how the batch stands."""
+        """Write the current status."""
         write_message(status_line(self._monitor.status()))
 
     def planned(self, plan: RunPlan) -> None:
-        """Write it."""
+        """Write the plan."""
         write_message(plan_line(plan))
 
     def job_ended(self, result: JobResult) -> None:
-        """Write it, if it is not saved, also of an earlier run."""
+        """Write a line if the job is not saved, also if it ended in an earlier run."""
         if result.state in SHOWN_STATES or isinstance(result.error, MediaError):
             write_message(job_line(result))
 
     def stopping(self, reason: str) -> None:
-        """Write why."""
+        """Write the reason."""
         write_message(reason)
 
     def stop(self) -> None:
-        """End."""
+        """Stop writing lines."""
         self._ticker.stop()
 
     def ended(self, status: Status, code: int, page: Path | None) -> None:  # noqa: ARG002 - the shell has it
@@ -206,13 +206,13 @@ class EventDisplay:
         self._monitor: Monitor
 
     def start(self, monitor: Monitor) -> None:
-        """Begin to write."""
+        """Emit ``started``, and then ``progress`` at an interval."""
         self._monitor = monitor
         self._emit("started", self._origin)
         self._ticker.start()
 
     def refresh(self) -> None:
-        """Write how the batch stands."""
+        """Emit ``progress``."""
         status = self._monitor.status()
         left = None if status.seconds_left is None else round(status.seconds_left, 3)
         self._emit(
@@ -221,23 +221,23 @@ class EventDisplay:
         )
 
     def planned(self, plan: RunPlan) -> None:
-        """Write it."""
+        """Emit ``planned``."""
         self._emit("planned", plan_fields(plan))
 
     def job_ended(self, result: JobResult) -> None:
-        """Write all of it."""
+        """Emit ``job``."""
         self._emit("job", job_fields(result))
 
     def stopping(self, reason: str) -> None:
-        """Write why."""
+        """Emit ``stopping``."""
         self._emit("stopping", {"reason": reason})
 
     def stop(self) -> None:
-        """End."""
+        """Stop emitting ``progress``."""
         self._ticker.stop()
 
     def ended(self, status: Status, code: int, page: Path | None) -> None:
-        """Write how."""
+        """Emit ``ended``."""
         stopped = status.summary.stopped
         reason = stopped.message if stopped else None
         gallery = None if page is None else str(page)

@@ -26,7 +26,7 @@ def expectation(price: Price | None, duration: Duration) -> str:
     """Return one line with the expected credits and time, as ranges where they are uncertain."""
     time = format_range(duration.quantile(0.1), duration.quantile(0.9))
     if price is None:
-        return f"expected: {time}; the price is unknown, as nobody has reported it"
+        return f"expected: {time}; the price is unknown"
     amount = credit_count(price.high)
     if price.low != price.high:
         amount = f"{price.low:,.10g} to {amount}"
@@ -42,6 +42,6 @@ def check_cap(price: Price | None, cap: float | None) -> None:
     if cap is None:
         return
     if price is None:
-        raise CreditCapError("nobody has reported the price of this, so --max-credits cannot be guaranteed")
+        raise CreditCapError("the price of this is unknown, so --max-credits cannot be guaranteed")
     if price.high > cap:
         raise CreditCapError(f"it may cost {credit_count(price.high)}, and --max-credits is {cap:,.10g}")

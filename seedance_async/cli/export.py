@@ -178,11 +178,11 @@ class _Export:
             check_place(path, flag)
         loaded = self._load(selection)
         if self._targets.need_clips and not loaded.clips:
-            self._say_faults(loaded)
+            self._report_faults(loaded)
             reason = "no clips that can be put into a timeline; --contact-sheet and --dataset take pictures"
             raise ConfigurationError(f"{self._directory} has {reason}")
-        self._say(selection, read.unreadable)
-        self._say_faults(loaded)
+        self._report(selection, read.unreadable)
+        self._report_faults(loaded)
         self._write(loaded)
         return ExitCode.FAILED if self._failed else ExitCode.OK
 
@@ -197,7 +197,7 @@ class _Export:
                 faults[shot.file] = f"it cannot be read: {problem}"
         return _Loaded(selection, footage, faults)
 
-    def _say(self, selection: Selection, unreadable: Sequence[int]) -> None:
+    def _report(self, selection: Selection, unreadable: Sequence[int]) -> None:
         if unreadable:
             self._fault(f"lines {', '.join(map(str, unreadable[:SHOWN]))} of results.jsonl cannot be read")
         if selection.unsaved:
@@ -206,9 +206,9 @@ class _Export:
             write_message(f"{take} is exported as the newest saved take of {job}: {_newer(state)}")
         if len(selection.earlier) > SHOWN:
             write_message(f"and likewise for {_count(len(selection.earlier) - SHOWN, 'more job')}")
-        if selection.parted:
+        if selection.outdated:
             reason = "because their sources have newer takes"
-            write_message(f"finals left out, {reason}: {_shown(selection.parted)}")
+            write_message(f"finals left out, {reason}: {_shown(selection.outdated)}")
         if selection.rejected:
             write_message(f"left out, because rejected in the review: {selection.rejected}")
         if selection.gone:
@@ -221,7 +221,7 @@ class _Export:
                 f"not in timelines and lists, because pictures have no length: {_count(pictures, 'picture')}"
             )
 
-    def _say_faults(self, loaded: _Loaded) -> None:
+    def _report_faults(self, loaded: _Loaded) -> None:
         for file, fault in loaded.faults.items():
             self._fault(f"left out: {file}: {fault}")
 

@@ -53,7 +53,7 @@ def credits_words(plan: RunPlan) -> str:
     """Return the expected cost, as far as it is known."""
     asked = plan.to_send + plan.counts.get(State.SUBMITTING, 0)
     if plan.unpriced == asked > 0:
-        text = "unknown: nobody has reported what such jobs cost"
+        text = "unknown: no price of such jobs has been reported"
     else:
         text = f"{range_words(plan.credits_low, plan.credits_high)}{_unpriced(plan)}"
     return f"{text}, in addition to {plan.credits_spent:,.10g} spent" if plan.credits_spent else text

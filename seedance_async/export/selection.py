@@ -63,7 +63,7 @@ class Selection:
         unsaved: names of jobs without saved files.
         earlier: takes that are exported because a newer one is not saved, each with the name of its job and
             the state of the newer one.
-        parted: names of finals that are left out, because the job of their take has a newer take.
+        outdated: names of finals that are left out, because the job of their take has a newer take.
         rejected: number of saved jobs left out because a review rejected them.
         gone: number of saved jobs left out because they are no longer in the manifest.
     """
@@ -72,7 +72,7 @@ class Selection:
     kept: bool = False
     unsaved: tuple[str, ...] = ()
     earlier: tuple[tuple[str, str, str], ...] = ()
-    parted: tuple[str, ...] = ()
+    outdated: tuple[str, ...] = ()
     rejected: int = 0
     gone: int = 0
 
@@ -99,23 +99,23 @@ def select(results: Mapping[str, Result], picks: Mapping[TaskIds, Pick]) -> Sele
     selection = Selection(
         shots=tuple(shot for result in _in_order(chosen.values(), results) for shot in shots_of(result)),
         kept=bool(kept),
-        unsaved=tuple(_unsaved(results, beside=jobs.values())),
+        unsaved=tuple(_unsaved(results, exported=jobs.values())),
         earlier=tuple((take, job, results[job].state) for take, job in jobs.items()),
     )
     if kept:
         return selection
     return evolve(
         selection,
-        parted=tuple(_parted(finals.values(), newest, results)),
+        outdated=tuple(_outdated(finals.values(), newest, results)),
         rejected=len(newest) - len(wanted),
         gone=sum(_is_gone(each) and _choice(each, picks) != "reject" for each in saved),
     )
 
 
-def _unsaved(results: Mapping[str, Result], beside: Collection[str]) -> Iterator[str]:
+def _unsaved(results: Mapping[str, Result], exported: Collection[str]) -> Iterator[str]:
     """Yield the jobs of which nothing is exported because they are not saved."""
     for name, each in results.items():
-        if _is_current(each) and each.state != State.SAVED and name not in beside:
+        if _is_current(each) and each.state != State.SAVED and name not in exported:
             yield name
 
 
@@ -158,7 +158,7 @@ def _finals(saved: Iterable[Result], picks: Mapping[TaskIds, Pick]) -> dict[str,
     return {str(each.final_of): each for each in (*older, *newest)}
 
 
-def _parted(
+def _outdated(
     finals: Iterable[Result], newest: Iterable[Result], results: Mapping[str, Result]
 ) -> Iterator[str]:
     """Yield the finals of takes whose jobs have newer takes."""

@@ -88,7 +88,7 @@ def _ratios(subject: Subject, ratio: str) -> Iterator[Hit]:
     width, height = map(int, ratio.split(":"))
     for found in _SHAPE.finditer(subject.text) if subject.is_english else ():
         wanted = {"vertical": -1, "portrait": -1, "square": 0}.get(found["shape"].lower(), 1)
-        if wanted != (width > height) - (width < height) and not subject.is_denied(found.start()):
+        if wanted != (width > height) - (width < height) and not subject.is_negated(found.start()):
             yield Hit(found.start(), found.end(), f"contradicts the field: {name} is {ratio!r}")
 
 
@@ -122,7 +122,7 @@ def moves(subject: Subject) -> list[tuple[int, int, str]]:
         (hit.start(), hit.end(), kind)
         for kind, pattern in words.CAMERA_MOVES.items()
         for hit in pattern.finditer(subject.text)
-        if not subject.is_denied(hit.start()) and not subject.is_quoted(hit.start())
+        if not subject.is_negated(hit.start()) and not subject.is_quoted(hit.start())
     ]
     return sorted(found)
 
@@ -141,7 +141,7 @@ def sound_without_audio(subject: Subject) -> Iterator[Hit]:
             is_written = pattern is words.SPEECH and words.WRITING.search(_nearest(subject, found.start()))
             if (
                 not is_written
-                and not subject.is_denied(found.start())
+                and not subject.is_negated(found.start())
                 and not subject.is_quoted(found.start())
             ):
                 yield Hit(found.start(), found.end(), reason)

@@ -67,14 +67,14 @@ def praise(subject: Subject) -> Iterator[Hit]:
             return
 
 
-def nobody_placed(subject: Subject) -> Iterator[Hit]:
+def people_without_places(subject: Subject) -> Iterator[Hit]:
     """P16: several people without places."""
     found = _people(subject)
     if found is not None and not words.PLACED.search(subject.text):
         yield Hit(*found.span(), "have no places: say who is left, right, in front or behind")
 
 
-def doubles(subject: Subject) -> Iterator[Hit]:
+def possible_duplicates(subject: Subject) -> Iterator[Hit]:
     """P17: several people alike, without a word that prevents duplicates."""
     found = _people(subject)
     if found is not None and not words.AGAINST_DOUBLES.search(subject.text):
@@ -89,14 +89,14 @@ def _people(subject: Subject) -> re.Match[str] | None:
     return words.PEOPLE.search(subject.text)
 
 
-def look_not_held(subject: Subject) -> Iterator[Hit]:
+def look_named_once(subject: Subject) -> Iterator[Hit]:
     """P18: a drawn look that is named only once."""
     if not subject.is_english:
         return
     found = [
         each
         for each in words.DRAWN.finditer(subject.text)
-        if not words.DRAWN_THINGS.match(subject.text, each.end()) and not subject.is_denied(each.start())
+        if not words.DRAWN_THINGS.match(subject.text, each.end()) and not subject.is_negated(each.start())
     ]
     if len(found) == 1 and not words.HELD.search(subject.text):
         reason = (
@@ -124,13 +124,13 @@ def is_text_wanted(subject: Subject) -> bool:
     return any(
         words.WRITING.search(subject.before(found.end()))
         for found in _TEXT_WANTED.finditer(subject.text)
-        if not subject.is_denied(found.start())
+        if not subject.is_negated(found.start())
     )
 
 
 def is_logo_wanted(subject: Subject) -> bool:
     """Whether the prompt wants a logo to be seen."""
-    return any(not subject.is_denied(found.start()) for found in _LOGO_WANTED.finditer(subject.text))
+    return any(not subject.is_negated(found.start()) for found in _LOGO_WANTED.finditer(subject.text))
 
 
 def another_job(subject: Subject) -> Iterator[Hit]:

@@ -105,7 +105,7 @@ class Subject:
         start = max(self.text.rfind(mark, 0, place) for mark in _CLAUSE_ENDS) + 1
         return self.text[start:place]
 
-    def is_denied(self, place: int) -> bool:
+    def is_negated(self, place: int) -> bool:
         """Whether a place is negated: by a word before it in its part of the clause, or before a list.
 
         In "no pans, zooms or tilts" all three are; in "no music, the camera pans left" the move is not.
@@ -116,7 +116,9 @@ class Subject:
         last = own.split()[-1:]
         is_listed = not last or (last[0].lower() in {"or", "and", "nor"} and len(own.split()) <= MOST_LISTED)
         return (
-            is_listed and bool(earlier) and bool(words.NEGATION.search(earlier[-1]) or self._goes_on(earlier))
+            is_listed
+            and bool(earlier)
+            and bool(words.NEGATION.search(earlier[-1]) or self._is_negated_list(earlier))
         )
 
     def sentences(self) -> Iterator[tuple[int, str]]:
@@ -125,7 +127,7 @@ class Subject:
             yield found.start(), found[0]
 
     @staticmethod
-    def _goes_on(parts: list[str]) -> bool:
+    def _is_negated_list(parts: list[str]) -> bool:
         """Whether the parts of a clause are a list of one or two words each after a negation."""
         short = [part for part in parts if len(part.split()) <= 2]
         denied = next((at for at, part in enumerate(parts) if words.NEGATION.search(part)), None)

@@ -63,9 +63,9 @@ RULES: Final = (
     Rule("P13", Level.NOTE, "times where order is enough", rules_order.needless_times),
     Rule("P14", Level.WARNING, "many moves in one sentence", rules_order.many_moves),
     Rule("P15", Level.WARNING, "praise instead of description", rules_style.praise, for_pictures=True),
-    Rule("P16", Level.NOTE, "people without places", rules_style.nobody_placed),
-    Rule("P17", Level.NOTE, "people who may be duplicated", rules_style.doubles),
-    Rule("P18", Level.NOTE, "drawn look named only once", rules_style.look_not_held),
+    Rule("P16", Level.NOTE, "people without places", rules_style.people_without_places),
+    Rule("P17", Level.NOTE, "people who may be duplicated", rules_style.possible_duplicates),
+    Rule("P18", Level.NOTE, "drawn look named only once", rules_style.look_named_once),
     Rule(
         "P19",
         Level.WARNING,

@@ -31,7 +31,7 @@ OWN_SITES: Final = frozenset({"same-origin", "none"})
 
 
 @frozen(kw_only=True)
-class Asked:
+class IncomingRequest:
     """The parts of a request that the rules check; None where a header is missing.
 
     Attributes:
@@ -50,21 +50,21 @@ class Asked:
     content_type: str = ""
 
 
-def refusal(asked: Asked, *, token: str, port: int) -> tuple[int, str] | None:
+def refusal(incoming: IncomingRequest, *, token: str, port: int) -> tuple[int, str] | None:
     """Return the status and the reason for refusing a request; None if it may be answered.
 
     Args:
-        asked: the request.
+        incoming: the request.
         token: of this server.
         port: that it listens on.
     """
-    if asked.host not in _hosts(port):
+    if incoming.host not in _hosts(port):
         return 421, "this server answers to 127.0.0.1 and localhost only"
-    if not _same(asked.token, token):
+    if not _same(incoming.token, token):
         return 403, "open the whole URL that `seedance review` printed"
-    if asked.origin is not None and asked.origin != f"http://{asked.host}":
+    if incoming.origin is not None and incoming.origin != f"http://{incoming.host}":
         return 403, "requests of other pages are refused"
-    return _change_refusal(asked, token) if asked.changes else _site_refusal(asked)
+    return _change_refusal(incoming, token) if incoming.changes else _site_refusal(incoming)
 
 
 def _hosts(port: int) -> set[str]:
@@ -72,18 +72,18 @@ def _hosts(port: int) -> set[str]:
     return {name if port == HTTP_PORT else f"{name}:{port}" for name in NAMES}
 
 
-def _change_refusal(asked: Asked, token: str) -> tuple[int, str] | None:
-    if asked.origin is None or asked.site not in {None, "same-origin"}:
+def _change_refusal(incoming: IncomingRequest, token: str) -> tuple[int, str] | None:
+    if incoming.origin is None or incoming.site not in {None, "same-origin"}:
         return 403, "requests of other pages are refused"
-    if not _same(asked.token_header or "", token):
+    if not _same(incoming.token_header or "", token):
         return 403, f"the header {TOKEN_HEADER} is missing or wrong"
-    if asked.content_type != "application/json":
+    if incoming.content_type != "application/json":
         return 415, "the body must be JSON"
     return None
 
 
-def _site_refusal(asked: Asked) -> tuple[int, str] | None:
-    if asked.site is not None and asked.site not in OWN_SITES:
+def _site_refusal(incoming: IncomingRequest) -> tuple[int, str] | None:
+    if incoming.site is not None and incoming.site not in OWN_SITES:
         return 403, "requests of other pages are refused"
     return None
 

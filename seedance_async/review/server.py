@@ -136,7 +136,7 @@ def application(review: Review) -> web.Application:
 @web.middleware
 async def _guarded(request: web.Request, handler: Handler) -> web.StreamResponse:
     app = request.app
-    asked = guard.Asked(
+    incoming = guard.IncomingRequest(
         changes=request.method in _CHANGES,
         token=request.path.split("/")[1],
         host=request.headers.get("Host"),
@@ -145,7 +145,7 @@ async def _guarded(request: web.Request, handler: Handler) -> web.StreamResponse
         site=request.headers.get("Sec-Fetch-Site"),
         content_type=request.content_type,
     )
-    refused = guard.refusal(asked, token=app[REVIEW].token, port=app[PORT][0])
+    refused = guard.refusal(incoming, token=app[REVIEW].token, port=app[PORT][0])
     if refused is not None:
         status, reason = refused
         return web.Response(status=status, text=f"{reason}\n")

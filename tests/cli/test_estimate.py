@@ -127,7 +127,7 @@ async def test_what_nobody_knows_is_null(seedance: Type, tmp_path: Path) -> None
         reported["jobs_without_price"],
     )
     assert [None, None] == [reported["costs"][0][name] for name in ("credits_each", "sources")]
-    assert "unknown: nobody has reported what such jobs cost" in ending.out
+    assert "unknown: no price of such jobs has been reported" in ending.out
 
 
 @pytest.mark.parametrize(
