@@ -38,7 +38,7 @@ from seedance_async import (
     TaskFinished,
     UncertainSubmissionError,
 )
-from seedance_async.integrations.events import Event, Told
+from seedance_async.integrations.events import Event, Sink
 from seedance_async.integrations.fastapi import (
     AnyRequest,
     EventResponse,
@@ -160,15 +160,15 @@ class Studio:
                 request = REQUEST.validate_python(card["request"])
                 self._group.start_soon(self._work, card["key"], request, card.get("task_ids"))
 
-    async def events(self, last: int, told: Told) -> None:
+    async def events(self, last: int, sink: Sink) -> None:
         """Tell a page of the cards that have changed, and of the gauges, until the client is closed."""
         while True:
             changed = self._changed
             for card in await to_thread.run_sync(self.cards.since, last):
                 last = card["changed"]
-                await told.send(Event(name="card", data=card, id=str(last)))
+                await sink.send(Event(name="card", data=card, id=str(last)))
             try:
-                await told.send(Event(name="gauges", data=self.gauges()))
+                await sink.send(Event(name="gauges", data=self.gauges()))
             except ClientStateError:
                 return
             with anyio.move_on_after(1.0):

@@ -1,6 +1,6 @@
-"""The entry point of the command line: it needs the extra ``cli``, and says so in one line without it.
+"""The entry point of the command line, with a one-line message where the extra ``cli`` is not installed.
 
-The line names the extra's packages, so it works wherever this one came from: a checkout, a wheel, an index.
+The message names the extra's packages themselves, so it is right however this package was installed.
 """
 
 from __future__ import annotations

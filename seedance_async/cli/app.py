@@ -1,4 +1,4 @@
-"""Command ``seedance``: its verbs, and the one place where an error becomes an exit code."""
+"""Command ``seedance``: its subcommands, and the one place where an error becomes an exit code."""
 
 from __future__ import annotations
 
@@ -45,11 +45,11 @@ ORDER: Final = (
     "demo generate fields batch worker review prompt expand export estimate status wait download tasks spend "
     "sandbox skill mcp"
 )
-"""The commands in the order in which a newcomer needs them, for the help."""
+"""The commands in the order of the help, in which a new user needs them."""
 
 
 def build() -> App:
-    """The command with all its verbs."""
+    """Return the command with all its subcommands."""
     app = App(
         name="seedance",
         help=ABOUT,
@@ -79,7 +79,7 @@ def build() -> App:
     app.command(skill.skill)
     app.command(mcp.mcp)
     app.register_install_completion_command(
-        help="Install completion for this shell (bash, zsh, fish, PowerShell), and print where it is."
+        help="Install tab completion for this shell (bash, zsh, fish, PowerShell), and print where it is."
     )
     for position, name in enumerate(ORDER.split()):
         app[name].sort_key = position
@@ -96,10 +96,10 @@ def run(arguments: Sequence[str]) -> int:
 
 
 def _parsed(arguments: Sequence[str]) -> tuple[Callable[..., object], inspect.BoundArguments]:
-    """The command and its arguments, as cyclopts reads them.
+    """Return the command and its arguments, as cyclopts reads them.
 
-    A lone ``-``, and a text of several words that begins with a hyphen, is an argument and no option. Only
-    those: were any word with a hyphen taken for a prompt, a mistyped flag would be paid for as one.
+    A single ``-``, and a text of several words that begins with a hyphen, is an argument, not an option. Any
+    other word with a hyphen is an option: otherwise a mistyped flag would be sent, and paid for, as a prompt.
     """
     try:
         command, bound, _ = build().parse_args(arguments)
@@ -113,13 +113,13 @@ def _parsed(arguments: Sequence[str]) -> tuple[Callable[..., object], inspect.Bo
 
 
 def _key_source(arguments: Sequence[str]) -> str:
-    """The flag or the variable that the key of a command line is from."""
+    """Return the flag or the variable that the key of a command line comes from."""
     is_given = any(argument.partition("=")[0] == "--api-key" for argument in arguments)
     return Connection(api_key="" if is_given else None).key_source()
 
 
 def _about_unused(arguments: Sequence[str], unused: Sequence[str]) -> str:
-    """What to write about words that a command has no use for, the argument of which is read once more."""
+    """Return the message about unused words; the arguments are parsed again without them."""
     left = without(arguments, unused)
     try:
         _, bound = _parsed(left)

@@ -1,7 +1,7 @@
-"""``seedance batch``: a manifest into a directory, and run again, what is left of it.
+"""``seedance batch``: the command that runs a manifest into a directory, and resumes it when run again.
 
-However it ends, the directory knows what was sent and paid, and the same command goes on from there. The
-command says so whenever there is something left to do.
+However a run ends, the directory records what was sent and paid, and the same command resumes from there. At
+the end of a run with jobs left, it prints the command that resumes it.
 """
 
 from __future__ import annotations
@@ -49,10 +49,10 @@ if TYPE_CHECKING:
     from seedance_async.cli.batch_run import Shortfall
 
 SANDBOX_MEMORY: Final = "sandbox.jsonl"
-"""What the account of ``--sandbox`` remembers, in the batch's directory."""
+"""File of the sandbox account's state, in the batch's directory."""
 
 RETRY_FAILED: Final = (
-    "to send anew what failed or was refused, at its price: the same command with --retry-failed"
+    "to send failed and refused jobs again, each paid for again: the same command with --retry-failed"
 )
 
 
@@ -62,22 +62,22 @@ async def batch(
     ] = None,
     /,
     *,
-    output: Annotated[Path | None, output_flag("The batch's directory; made if it is missing.")] = None,
+    output: Annotated[Path | None, output_flag("The batch's directory; created if it is missing.")] = None,
     options: Options | None = None,
     dry_run: Annotated[bool, flag("Check the whole manifest and estimate; nothing is sent.")] = False,
-    list_fields: Annotated[bool, flag("What --output-name may use; nothing is sent.")] = False,
+    list_fields: Annotated[bool, flag("List the fields of --output-name; nothing is sent.")] = False,
     media: Media | None = None,
     connection: Connection | None = None,
 ) -> int:
-    """Make every job of a manifest; run it again to go on where it stopped.
+    """Run every job of a manifest; run the same command again to resume.
 
-    DIR gets the files, each with a JSON of what made it, results.jsonl with a
-    line a job, gallery.html, and journal.sqlite, which remembers what was sent
-    and paid. Ctrl-C stops it in good order.
+    DIR gets the media files, a JSON sidecar for each, results.jsonl with one line
+    for each job, gallery.html, and journal.sqlite, which records what was sent
+    and paid. Ctrl-C stops in an orderly way.
 
-    Exit codes: 0 all saved; 1 some failed, were refused or are blocked; 2 a
-    mistake, nothing sent; 3 stopped for credits; 4 key refused; 5 some are
-    uncertain; 6 stopped by a canary; 130 interrupted.
+    Exit codes: 0 all saved; 1 some failed, were refused or are blocked; 2 usage
+    or manifest error, nothing sent; 3 stopped for credits; 4 key refused; 5 some
+    are uncertain; 6 stopped by a canary; 130 interrupted.
 
     Example: seedance batch jobs.jsonl -o boats --max-credits 200
     """
@@ -123,7 +123,7 @@ def _what_is_missing(manifest: str | None, options: Options | None) -> str:
     if manifest is not None:
         return f"--output DIR is missing: {form}"
     if options is not None and options.reroll:
-        return f"MANIFEST is missing: {form} --reroll NAME…; whatever stands after --reroll is a name"
+        return f"MANIFEST is missing: {form} --reroll NAME…; all words after --reroll are names"
     return f"MANIFEST is missing: {form}"
 
 
@@ -134,7 +134,7 @@ def _list_fields() -> int:
 
 
 def _check(output: Path | None, options: Options, connection: Connection) -> None:
-    """See that the flags make sense, also for a trial run.
+    """Check that the flags are valid and go together, for a dry run as well.
 
     Raises:
         ConfigurationError: they do not.
@@ -148,9 +148,9 @@ def _check(output: Path | None, options: Options, connection: Connection) -> Non
     if options.on_event_for is not None:
         hooks.parse_kinds(options.on_event_for)
         if options.on_event is None:
-            raise ConfigurationError("--on-event-for says what a program is told of; name it by --on-event")
+            raise ConfigurationError("--on-event-for selects the events of --on-event CMD: give that as well")
     if options.reroll_refunded < 0:
-        raise ConfigurationError("--reroll-refunded must be 0 or more: how often a job is made anew at most")
+        raise ConfigurationError("--reroll-refunded must be 0 or more: how often a job is sent again at most")
     if fault := takes_fault(options.takes, options.reroll):
         raise ConfigurationError(f"--takes {fault}")
     options.plan()
@@ -158,24 +158,24 @@ def _check(output: Path | None, options: Options, connection: Connection) -> Non
         return
     check_writable(output)
     if is_demo_directory(output):
-        reason = "belongs to `seedance demo`, which begins it anew each time; name another directory"
+        reason = "belongs to `seedance demo`, which overwrites it each time; name another directory"
         raise ConfigurationError(f"--output {output}: {reason}")
 
 
 def _check_for_engine(output: Path | None, options: Options, media: Media, connection: Connection) -> None:
-    """See that the flags go with an engine, whose workers do the sending.
+    """Check that the flags can be used with an engine, whose workers do the sending.
 
     Raises:
-        ConfigurationError: they do not.
+        ConfigurationError: they cannot.
     """
     if foreign := options.not_for_an_engine():
-        reason = "with it go --max-credits, --json and --dry-run"
+        reason = "only --max-credits, --json and --dry-run can be used with it"
         raise ConfigurationError(f"not with --engine: {', '.join(foreign)}; {reason}")
     if foreign := [*connection.flags(), *media.flags()]:
-        reason = "what the API is sent, and from where, is a matter of `seedance worker`"
+        reason = "give these flags to `seedance worker`, which does the sending"
         raise ConfigurationError(f"not with --engine: {', '.join(foreign)}; {reason}")
     if output is not None and (output / JOURNAL).exists():
-        reason = "has a batch of this host only; name another directory"
+        reason = "has a batch that runs on this host only; name another directory"
         raise ConfigurationError(f"--output {output} {reason}")
 
 
@@ -192,14 +192,14 @@ class _Command:
         self._connection = connection
 
     async def run(self) -> int:
-        """Run the batch, write how it ended, and how to go on; tell a program of it, where one is named."""
+        """Run the batch, with ``--on-event`` if given, and return the exit code."""
         options = self._options
         display = choose_display(self._manifest, self._directory, as_json=options.as_json)
         if options.on_event is None:
             return await self._show(display)
         command, kinds = hooks.parse_command(options.on_event), hooks.parse_kinds(options.on_event_for)
         names, key = (self._manifest, self._directory), self._connection.api_key
-        async with hooks.telling(display, command, kinds=kinds, key=key, names=names) as both:
+        async with hooks.with_events(display, command, kinds=kinds, key=key, names=names) as both:
             return await self._show(both)
 
     async def _show(self, display: Display) -> int:
@@ -218,7 +218,7 @@ class _Command:
     async def _run(self, batch: BatchRun) -> None:
         async with AsyncExitStack() as opened:
             if self._options.sandbox:
-                opened.enter_context(_no_memory_of_nothing(self._directory))
+                opened.enter_context(_no_unused_memory(self._directory))
             client = await self._client(opened)
             await batch.run(client, self._runner(client), self._manifest)
 
@@ -258,7 +258,7 @@ class _Command:
         )
 
     def _write_advice(self, summary: Summary, code: ExitCode, shortfall: Shortfall | None) -> None:
-        """Write what there is to know before the command is run again."""
+        """Write why the run stopped, and the command that resumes it."""
         _write_takes(summary)
         if summary.stopped is not None and code != ExitCode.INTERRUPTED:
             write_message(_stopping(summary.stopped))
@@ -274,34 +274,34 @@ class _Command:
     def _way_on(
         self, summary: Summary, left: Mapping[State, int], shortfall: Shortfall | None
     ) -> tuple[str, Options]:
-        """The words before the command that goes on with what is left, and its options."""
+        """Return the line before the command that resumes the batch, and that command's options."""
         options = self._options
         counts = ", ".join(f"{count} {state}" for state, count in left.items())
         reason = f"to go on with what is left ({counts})"
         if _is_mismatch(summary.stopped):
             return f"{reason} all the same:", evolve(options, accept_delivery=True)
         if summary.later == sum(count for state, count in summary.counts.items() if state in left):
-            # This stage is over.
+            # Only jobs that --until left for later remain: this stage is over.
             return f"{reason}:", evolve(options, until=None, finish=None, set_fields=())
         if shortfall is not None:
             return f"{reason}, {_costs(shortfall)}:", evolve(options, max_credits=shortfall.cap)
         return f"{reason}:", options
 
     def _write_command(self, reason: str, options: Options | None = None) -> None:
-        """Write the command that goes on, with other options where some are given."""
+        """Write the command that resumes the batch, with this run's options unless others are given."""
         options = options or self._options
         words = ["seedance", "batch", self._manifest, "-o", str(self._directory)]
         words += [*options.words(), *self._media.words(), *self._connection.words()]
         write_message(reason)
         write_message(f"  {shlex.join(words)}")
-        if secrets := self._connection.secret_flags():  # which a log would keep
+        if secrets := self._connection.secret_flags():  # their values must not end up in a log
             write_message(f"  and {' and '.join(secrets)}, as before")
         if is_read_once(self._manifest):
-            write_message(f"with the same jobs through {self._manifest} once more")
+            write_message(f"with the same jobs on {self._manifest} again")
 
 
 def _write_takes(summary: Summary) -> None:
-    """Write what was made anew, and where that leaves what was made before."""
+    """Write how many jobs were edited or rerolled, and under which names their earlier takes stay."""
     changes = summary.changes
     if paid := changes.edited - changes.found:
         write_message(_edited(paid))
@@ -314,31 +314,30 @@ def _write_takes(summary: Summary) -> None:
 def _edited(jobs: int) -> str:
     each = "it is a new job" if jobs == 1 else "each is a new job"
     return (
-        f"{jobs:,} edited since the run before: {each}, paid for itself; what was made before stays, as "
+        f"{jobs:,} edited since the last run: {each}, paid separately; the earlier result stays, as "
         "NAME-before-edit"
     )
 
 
 def _found(jobs: int) -> str:
     now = (
-        "it asks now for what was made before, and has"
+        "its request now equals an earlier one, and it gets that result"
         if jobs == 1
-        else "they ask now for what was made before, and have"
+        else "each request now equals an earlier one, and the job gets that result"
     )
-    return f"{jobs:,} edited since the run before, and nothing is paid for that: {now} its result"
+    return f"{jobs:,} edited since the last run, at no cost: {now}"
 
 
 def _rerolled(takes: int) -> str:
     subject = "1 new take," if takes == 1 else f"{takes:,} new takes, each"
     return (
-        f"{subject} paid for itself: the newest has the job's own name; what was made before stays, as "
-        "NAME-take-1, …"
+        f"{subject} paid separately: the newest has the job's own name; earlier takes stay, as NAME-take-1, …"
     )
 
 
 @contextmanager
-def _no_memory_of_nothing(directory: Path) -> Iterator[None]:
-    """Where no batch has come of it, take away what the sandbox has made to remember it by."""
+def _no_unused_memory(directory: Path) -> Iterator[None]:
+    """Remove the sandbox's new state file again if no batch was begun."""
     memory = directory / SANDBOX_MEMORY
     made, is_new = missing(directory), not os.path.lexists(memory)
     try:
@@ -350,7 +349,7 @@ def _no_memory_of_nothing(directory: Path) -> Iterator[None]:
 
 
 def _is_mismatch(stopped: SeedanceError | None) -> bool:
-    """Whether a canary has stopped a run that came otherwise than asked."""
+    """Whether a canary has stopped the run because its result is not what was requested."""
     return isinstance(stopped, CanaryError) and bool(stopped.mismatches)
 
 
@@ -359,9 +358,9 @@ def _stopping(stopped: SeedanceError) -> str:
 
 
 def _costs(shortfall: Shortfall) -> str:
-    """What the rest costs, as far as anybody knows."""
+    """Say what the remaining jobs cost, as far as it is known."""
     known = f"which costs up to {credit_count(shortfall.rest)} more"
-    unknown = f"{shortfall.unpriced} of them at a price that nobody knows yet"
+    unknown = f"{shortfall.unpriced} of them at a price that is not known yet"
     if not shortfall.unpriced:
         return known
     return f"{known}, and {unknown}" if shortfall.rest else unknown

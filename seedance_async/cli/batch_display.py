@@ -1,17 +1,17 @@
-"""Displays of a running batch: a live one on a terminal, sparse lines in a log, events for a program.
+"""Displays of a running batch: a live one on a terminal, occasional lines in a log, events for a program.
 
-Events are JSON objects, one a line on stdout; further fields and further events may come in later versions:
+Events are JSON objects, one on each line of stdout; later versions may add fields and events:
 
 ============  =========================================================================================
 ``started``   ``manifest``, ``directory``
 ``planned``   before anything is sent: ``jobs`` to be sent, ``counts`` by state, ``later``; ``credits``
               expected, at least and at most, ``credits_of_priced_jobs`` and ``jobs_without_price``,
               ``credits_spent`` by earlier runs; ``max_credits``, and whether it is enough: ``fits_cap``
-``job``       a job has come to its end: its line of ``results.jsonl``, and ``earlier``, whether an
-              earlier run had brought it there
+``job``       a job has ended: its line of ``results.jsonl``, and ``earlier``, whether it ended in an
+              earlier run
 ``progress``  every ten seconds: ``counts`` of jobs by state, and ``others`` (older and further takes, jobs
-              gone from the manifest), ``credits_used``, ``credits_refunded``, ``credits_reserved`` and
-              ``max_credits`` of all runs; ``requests`` and ``seconds`` of this one,
+              no longer in the manifest), ``credits_used``, ``credits_refunded``, ``credits_reserved`` and
+              ``max_credits`` of all runs; ``requests`` and ``seconds`` of this run,
               ``requests_in_window``, ``seconds_left``
 ``stopping``  nothing more is sent, because of a signal: ``reason``
 ``ended``     ``exit_code``, ``reason`` if it was stopped, ``gallery``, and the numbers of ``progress``
@@ -50,7 +50,7 @@ EVENT_INTERVAL: Final = 10.0  # s
 SHOWN_STATES: Final = frozenset(
     {State.FAILED, State.REFUSED, State.UNCERTAIN, State.BLOCKED, State.COMPLETED, State.ACCEPTED}
 )
-"""Final states of which a line is written for each job; what left others ``planned`` is said once."""
+"""Final states that get a line for each job. Why others were left ``planned`` is written once, at the end."""
 
 COLOURS: Final = {
     State.SAVED: "green",
@@ -76,42 +76,42 @@ SHADES: Final = {
     State.REFUSED: "x",
     State.FAILED: "x",
 }
-"""What the bar is made of where there are no colours: without them a bar of blocks would look finished."""
+"""Characters of the bar on a terminal without colours, where a bar of equal blocks would look finished."""
 
 MAX_WIDTH: Final = 72
 
 
 class Display(Protocol):
-    """Shows a batch to somebody."""
+    """Display of a running batch, for a person or a program."""
 
     def start(self, monitor: Monitor) -> None:
-        """The batch begins."""
+        """Start the display: the batch begins."""
 
     def planned(self, plan: RunPlan) -> None:
-        """So much is about to be sent."""
+        """Show what is about to be sent."""
 
     def job_ended(self, result: JobResult) -> None:
-        """A job has come to its end."""
+        """Show a job that has ended."""
 
     def stopping(self, reason: str) -> None:
-        """Nothing more is sent."""
+        """Show that nothing more is sent, and why."""
 
     def stop(self) -> None:
-        """There is no more to watch."""
+        """Stop the display: the run has ended."""
 
     def ended(self, status: Status, code: int, page: Path | None) -> None:
-        """The batch is over, with this exit code; ``page`` is its gallery, if it could be written."""
+        """Show the totals and the exit code; ``page`` is the gallery, if it could be written."""
 
 
 def choose_display(
     title: str, directory: Path, *, as_json: bool = False, line_interval: float = LINE_INTERVAL
 ) -> Display:
-    """The display for whoever watches: a program, a terminal or a log.
+    """Return the display for a program, a terminal or a log.
 
     Args:
         title: the manifest, as the user named it.
         directory: of the batch.
-        as_json: whether a program watches.
+        as_json: whether to write events for a program.
         line_interval: seconds between the lines of a log.
     """
     if as_json:
@@ -120,36 +120,36 @@ def choose_display(
 
 
 class LogDisplay:
-    """A line for each job that is not saved, and one now and then for all of them."""
+    """Plain lines: one for each job that is not saved, and one about all jobs at an interval."""
 
     def __init__(self, interval: float = LINE_INTERVAL) -> None:
         self._ticker = Ticker(self, interval)
         self._monitor: Monitor
 
     def start(self, monitor: Monitor) -> None:
-        """Begin to write."""
+        """Start writing lines."""
         self._monitor = monitor
         self._ticker.start()
 
     def refresh(self) -> None:
-        """Write how the batch stands."""
+        """Write the current status."""
         write_message(status_line(self._monitor.status()))
 
     def planned(self, plan: RunPlan) -> None:
-        """Write it."""
+        """Write the plan."""
         write_message(plan_line(plan))
 
     def job_ended(self, result: JobResult) -> None:
-        """Write it, if it is not saved, also of an earlier run."""
+        """Write a line if the job is not saved, also if it ended in an earlier run."""
         if result.state in SHOWN_STATES or isinstance(result.error, MediaError):
             write_message(job_line(result))
 
     def stopping(self, reason: str) -> None:
-        """Write why."""
+        """Write the reason."""
         write_message(reason)
 
     def stop(self) -> None:
-        """End."""
+        """Stop writing lines."""
         self._ticker.stop()
 
     def ended(self, status: Status, code: int, page: Path | None) -> None:  # noqa: ARG002 - the shell has it
@@ -158,7 +158,7 @@ class LogDisplay:
 
 
 class TerminalDisplay(LogDisplay):
-    """A picture of the batch at the bottom of the terminal; lines of jobs that are not saved scroll above."""
+    """Live picture of the batch at the bottom of the terminal; lines about jobs not saved scroll above."""
 
     def __init__(self, title: str, directory: Path) -> None:
         super().__init__()
@@ -186,12 +186,12 @@ class TerminalDisplay(LogDisplay):
 
 
 class EventDisplay:
-    """An event a line on stdout, or wherever else events go.
+    """Events for a program, one on each line of stdout by default.
 
     Args:
         manifest: as the user named it.
         directory: of the batch.
-        emit: takes the name and the fields of each event.
+        emit: called with the name and the fields of each event.
     """
 
     def __init__(
@@ -206,13 +206,13 @@ class EventDisplay:
         self._monitor: Monitor
 
     def start(self, monitor: Monitor) -> None:
-        """Begin to write."""
+        """Emit ``started``, and then ``progress`` at an interval."""
         self._monitor = monitor
         self._emit("started", self._origin)
         self._ticker.start()
 
     def refresh(self) -> None:
-        """Write how the batch stands."""
+        """Emit ``progress``."""
         status = self._monitor.status()
         left = None if status.seconds_left is None else round(status.seconds_left, 3)
         self._emit(
@@ -221,23 +221,23 @@ class EventDisplay:
         )
 
     def planned(self, plan: RunPlan) -> None:
-        """Write it."""
+        """Emit ``planned``."""
         self._emit("planned", plan_fields(plan))
 
     def job_ended(self, result: JobResult) -> None:
-        """Write all of it."""
+        """Emit ``job``."""
         self._emit("job", job_fields(result))
 
     def stopping(self, reason: str) -> None:
-        """Write why."""
+        """Emit ``stopping``."""
         self._emit("stopping", {"reason": reason})
 
     def stop(self) -> None:
-        """End."""
+        """Stop emitting ``progress``."""
         self._ticker.stop()
 
     def ended(self, status: Status, code: int, page: Path | None) -> None:
-        """Write how."""
+        """Emit ``ended``."""
         stopped = status.summary.stopped
         reason = stopped.message if stopped else None
         gallery = None if page is None else str(page)
@@ -267,7 +267,7 @@ def _numbers(status: Status) -> dict[str, object]:
 
 
 def job_fields(result: JobResult) -> dict[str, object]:
-    """A job as its event has it."""
+    """Return the fields of a job's event."""
     return {
         "name": result.name,
         "model": result.model,
@@ -294,14 +294,14 @@ def job_fields(result: JobResult) -> dict[str, object]:
 
 
 def job_line(result: JobResult) -> str:
-    """A job that is not saved, and why."""
+    """Return the line about a job that is not saved, with the reason."""
     reason = result.error.message.splitlines()[0] if result.error else "no reason given"
     key = f" (idempotency key {result.idempotency_key})" if result.state is State.UNCERTAIN else ""
     return f"{result.state} {result.name}: {reason}{key}"
 
 
 def status_line(status: Status) -> str:
-    """A batch in one line."""
+    """Return the status of a batch in one line."""
     if not status.is_planned:
         return _reading(status)
     summary, limit = status.summary, status.limit
@@ -309,7 +309,7 @@ def status_line(status: Status) -> str:
     return " · ".join(
         [
             f"[{ended}/{summary.total}] {_words(summary.counts)}",
-            *([f"beside them {_words(summary.others)}"] if summary.others else []),
+            *([f"others: {_words(summary.others)}"] if summary.others else []),
             f"{status.requests_in_window} of {limit.requests} requests in the last {limit.period:g} s",
             f"{_credits_of(status, with_unit=True)}{_cap(status)}",
             f"{format_seconds(status.seconds)}{time_left(status, before=', ')}",
@@ -318,13 +318,13 @@ def status_line(status: Status) -> str:
 
 
 def time_left(status: Status, *, before: str) -> str:
-    """How long it will take, where that is known."""
+    """Return the expected time left; empty if it is not known."""
     left = round(status.seconds_left or 0)
     return f"{before}about {format_seconds(left)} to go" if left else ""
 
 
 def totals(status: Status, page: Path | None) -> dict[str, str]:
-    """What became of it all."""
+    """Return the totals at the end, by name."""
     summary = status.summary
     return {
         "jobs": f"{summary.total:,}: {_words(summary.counts)}",
@@ -347,10 +347,9 @@ def _reading(status: Status) -> str:
 
 
 def _others(others: Mapping[State, int]) -> str:
-    """What is in the directory beside the manifest's jobs."""
-    return (
-        f"{sum(others.values()):,}: {_words(others)} (older takes, finals, and jobs gone from the manifest)"
-    )
+    """Return what the directory holds in addition to the manifest's jobs."""
+    total = sum(others.values())
+    return f"{total:,}: {_words(others)} (older takes, finals, and jobs no longer in the manifest)"
 
 
 def _words(counts: Mapping[State, int]) -> str:
@@ -371,14 +370,14 @@ def _cap(status: Status) -> str:
 
 
 def picture(status: Status) -> RenderableType:
-    """A batch in a few lines and colours."""
+    """Return a picture of the batch, in a few coloured lines."""
     if not status.is_planned:
         return Text(f"  {_reading(status)}", style="dim")
     return Group(Text(), _bar(status), _legend(status), Text(), _figures(status))
 
 
 def _bar(status: Status) -> Text:
-    """All jobs as one bar, a colour a state."""
+    """Return all jobs as one bar, with a colour for each state."""
     width = min(MAX_WIDTH, max(20, terminal().width - 4))
     sizes = [(state, status.count(state)) for state in COLOURS]
     bar = Text("  ", no_wrap=True)
@@ -388,13 +387,13 @@ def _bar(status: Status) -> Text:
 
 
 def _is_plain() -> bool:
-    """Whether the terminal shows no colours, because it has none or ``NO_COLOR`` forbids them."""
+    """Whether the terminal shows no colours, because it has none or because of ``NO_COLOR``."""
     console = terminal()
     return console.no_color or (console.is_terminal and console.color_system is None)
 
 
 def _apportion(sizes: Iterable[tuple[State, int]], *, total: int, cells: int) -> Iterable[tuple[State, int]]:
-    """Cells for each state; the rounding of one is made up by the next."""
+    """Yield the number of cells for each state; rounding errors do not add up."""
     before, begin = 0, 0
     for state, size in sizes:
         before += size
@@ -425,7 +424,7 @@ def _figures(status: Status) -> Table:
 
 
 def _requests(status: Status) -> Text:
-    """The window as a row of slots."""
+    """Return the window of the rate limit as a row of slots."""
     used, allowed = status.requests_in_window, status.limit.requests
     text = Text(no_wrap=True)
     if allowed <= 60:
@@ -433,7 +432,7 @@ def _requests(status: Status) -> Text:
         text.append("▯" * max(0, allowed - used), style="bright_black")
         text.append(" ")
     text.append(f"{used} of {allowed} in {format_seconds(status.limit.period)}")
-    return text.append(f" · {status.requests:,} in all", style="dim")
+    return text.append(f" · {status.requests:,} in total", style="dim")
 
 
 def _credits(status: Status) -> Text:

@@ -1,4 +1,4 @@
-"""The flags of ``seedance batch`` that say how a batch is run, and what follows from them. Pure."""
+"""Flags of ``seedance batch`` that say how a batch is run, and what follows from them. Pure."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ if TYPE_CHECKING:
 
 
 ENGINE_OPTIONS: Final = frozenset({"engine", "max_credits", "as_json"})
-"""The options that go with ``--engine``."""
+"""Options that can be used with ``--engine``."""
 
 SPELLINGS: Final = {"set_fields": "--set"}
-"""Flags that are not called as their option is."""
+"""Flags whose name differs from that of their option."""
 
 
 def flag(help_text: str) -> Parameter:
-    """A switch that has no negative form."""
+    """Return the parameter of a switch without a negative form."""
     return Parameter(negative=(), show_default=False, help=help_text)
 
 
@@ -35,50 +35,55 @@ class Options:
     """How a batch is run."""
 
     max_credits: Annotated[
-        float | None, Parameter(help="Most credits that it may cost over all its runs, refunds deducted.")
+        float | None, Parameter(help="Most credits that the batch may cost over all runs, refunds deducted.")
     ] = None
     max_in_flight: Annotated[
-        int | None, Parameter(help="Most jobs submitted and not finished at a time; else as many as pay.")
+        int | None,
+        Parameter(help="Most jobs that are submitted and not finished; default: as many as are useful."),
     ] = None
     output_name: Annotated[
-        str, Parameter(help="Where a job's files go in DIR; see --list-fields.", name="--output-name")
+        str, Parameter(help="Path of a job's files in DIR; see --list-fields.", name="--output-name")
     ] = names.DEFAULT
     resubmit_uncertain: Annotated[
-        bool, flag("Send jobs whose outcome is unknown again, however old they are. They may be paid twice.")
+        bool, flag("Send uncertain jobs again, however old they are. They may be paid twice.")
     ] = False
     retry_failed: Annotated[
-        bool, flag("Send jobs anew that failed or were refused in earlier runs, at their price.")
+        bool, flag("Send jobs again that failed or were refused in earlier runs; they are paid for again.")
     ] = False
     reroll_refunded: Annotated[
-        int, Parameter(help="Make jobs anew that failed and were refunded, so often at most, over all runs.")
+        int,
+        Parameter(
+            help="Send jobs again that failed and were refunded, at most this often each, over all runs."
+        ),
     ] = 0
     until: Annotated[
-        str | None, Parameter(help="Only jobs with such names ('still-*') and their sources; then stop.")
+        str | None,
+        Parameter(help="Run only jobs whose names match ('still-*'), with their sources; then stop."),
     ] = None
     reroll: Annotated[
         list[str] | None,
         Parameter(
             consume_multiple=True,
             negative=(),
-            help="Make jobs with such names ('still-*'), or what is rejected, anew; what was made stays.",
+            help="Make new takes of jobs with these names ('still-*'), or of those rejected; old takes stay.",
         ),
     ] = None
-    takes: Annotated[int, Parameter(help="So many new ones of each job of --reroll.")] = 1
+    takes: Annotated[int, Parameter(help="Number of new takes of each job of --reroll.")] = 1
     no_adopt: Annotated[
-        bool, flag("Pay for a job that is renamed, in the place of taking over what was made of it.")
+        bool, flag("Pay for a renamed job as a new one, instead of giving it its earlier result.")
     ] = False
     ignore: Ignore = ()
     canary: Annotated[
-        bool, flag("Send the first job of each kind alone; stop (6) if it is not what was asked for.")
+        bool,
+        flag("First send one job of each kind; stop (6) if the result is not what was requested."),
     ] = False
     accept_delivery: Annotated[
-        bool, flag("Go on though a canary is not what was asked for, or costs more than expected.")
+        bool,
+        flag("Go on although a canary's result is not what was requested, or costs more than expected."),
     ] = False
     finish: Annotated[
         Literal["kept"] | None,
-        Parameter(
-            show_choices=False, help="kept: make the takes again that are kept, with what --set changes."
-        ),
+        Parameter(show_choices=False, help="kept: make the kept takes again, with the changes of --set."),
     ] = None
     set_fields: Annotated[
         tuple[str, ...],
@@ -86,47 +91,51 @@ class Options:
             name="--set", negative=(), show_default=False, help="FIELD=VALUE of the finals; may be repeated."
         ),
     ] = ()
-    no_embed: Annotated[bool, flag("Leave the prompts out of the files' own metadata.")] = False
+    no_embed: Annotated[bool, flag("Do not write the prompts into the files' own metadata.")] = False
     no_share_posts: Annotated[
-        bool, flag("Send each of several equal pictures in a POST of its own, not up to four in one.")
+        bool, flag("Send each of several equal pictures in its own POST, instead of up to four in one.")
     ] = False
     project: Annotated[
         str | None,
-        Parameter(help="Whose costs these are in seedance spend; else SEEDANCE_PROJECT, else DIR's name."),
+        Parameter(help="Project of the costs in seedance spend; default SEEDANCE_PROJECT, else DIR's name."),
     ] = None
     engine: Annotated[
         str | None,
         Parameter(
-            help="Enqueue for the workers of a distributed engine, postgresql://… or sqlite:///FILE, and "
-            "follow; see seedance worker."
+            help="Enqueue the jobs for the workers of a distributed engine, postgresql://… or "
+            "sqlite:///FILE, and follow them; see seedance worker."
         ),
     ] = field(default=None, repr=False)
-    sandbox: Annotated[bool, flag("Play it through in a sandbox: no key, no network, no money.")] = False
+    sandbox: Annotated[bool, flag("Run the batch against a sandbox: no key, no network, no money.")] = False
     on_event: Annotated[
         str | None,
         Parameter(
-            help="A program that gets each event of --json, but no URLs, on its stdin; SEEDANCE_API_KEY is "
-            "not among its variables."
+            help="A program that gets each event of --json, without URLs, on its stdin; its environment does "
+            "not have SEEDANCE_API_KEY."
         ),
     ] = None
     on_event_for: Annotated[
-        str | None, Parameter(help="Only these events: started, planned, job, progress, stopping, ended.")
+        str | None,
+        Parameter(help="Send it only these events, of started, planned, job, progress, stopping, ended."),
     ] = None
     as_json: Annotated[
-        bool, Parameter(name="--json", negative=(), show_default=False, help="Events for programs on stdout.")
+        bool,
+        Parameter(
+            name="--json", negative=(), show_default=False, help="Write events for programs to stdout."
+        ),
     ] = False
 
     def not_for_an_engine(self) -> list[str]:
-        """The flags that were given and do not go with ``--engine``."""
+        """Return the given flags that cannot be used with ``--engine``."""
         others = [each for each in fields(Options) if each.name not in ENGINE_OPTIONS]
         given = [each.name for each in others if getattr(self, each.name) != each.default]
         return [SPELLINGS.get(name, f"--{name.replace('_', '-')}") for name in given]
 
     def changes(self) -> dict[str, object] | None:
-        """The fields that finals have changed; None if no finals are asked for.
+        """Return the fields that change in finals; None without ``--finish``.
 
         Raises:
-            ConfigurationError: the flags make no sense.
+            ConfigurationError: the flags do not go together.
         """
         if self.finish is None:
             if self.set_fields:
@@ -135,15 +144,15 @@ class Options:
         if not self.set_fields:
             raise ConfigurationError(
                 "--finish kept needs --set FIELD=VALUE, such as --set resolution=1080p: without a change the "
-                "same would be paid for again"
+                "same request would be paid for again"
             )
         return parse_changes(self.set_fields)
 
     def plan(self) -> PlanOptions:
-        """Which jobs are sent.
+        """Return which jobs are sent.
 
         Raises:
-            ConfigurationError: the flags make no sense.
+            ConfigurationError: the flags do not go together.
         """
         return PlanOptions(
             until=self.until,
@@ -157,9 +166,9 @@ class Options:
         )
 
     def words(self) -> list[str]:
-        """The flags of the command that goes on.
+        """Return the flags of the command that resumes this run.
 
-        Not those that would have jobs paid for once more that this run was asked to send again.
+        They do not include those that would pay again for jobs that this run has already sent again.
         """
         switches = {
             "--no-adopt": self.no_adopt,
@@ -174,7 +183,7 @@ class Options:
         return words + [name for name, is_set in switches.items() if is_set]
 
     def _values(self) -> Iterator[tuple[str, str]]:
-        """The flags that have a value, and it."""
+        """Yield the flags that have a value, with their values."""
         given = {
             "--max-credits": None if self.max_credits is None else f"{self.max_credits:.10g}",
             "--max-in-flight": self.max_in_flight,

@@ -1,4 +1,4 @@
-"""One run of a batch in front of a display, with the gallery of it afterwards."""
+"""One run of a batch with a display, and its gallery afterwards."""
 
 from __future__ import annotations
 
@@ -30,12 +30,12 @@ if TYPE_CHECKING:
 
 @frozen(kw_only=True)
 class Shortfall:
-    """What a batch still needs that was stopped by its cap.
+    """Credits that a batch still needs after its cap has stopped it.
 
     Attributes:
-        cap: one that is higher, and enough for all jobs whose price is known.
-        rest: the most that these still cost, in credits.
-        unpriced: how many others there are.
+        cap: a higher cap, enough for all remaining jobs of known price.
+        rest: the most credits that these jobs cost.
+        unpriced: number of remaining jobs of unknown price.
     """
 
     cap: int
@@ -48,12 +48,13 @@ class BatchRun:
 
     Args:
         directory: of the batch.
-        display: shows it.
-        is_recorded: whether it is listed, for notes about the same manifest in another directory.
+        display: shows the batch.
+        is_recorded: whether the batch is added to this user's list of batches, which serves the note about
+            the same manifest in another directory.
 
     Attributes:
-        status: how the batch stood when the run ended, in whichever way; None until its journal was open.
-        shortfall: what the batch still needs, if its cap ended the run.
+        status: of the batch when the run ended, however it ended; None if the journal was never open.
+        shortfall: the credits that the batch still needs, if its cap ended the run.
     """
 
     def __init__(self, directory: Path, display: Display, *, is_recorded: bool = False) -> None:
@@ -66,7 +67,7 @@ class BatchRun:
         self._is_recorded = is_recorded
 
     async def run(self, client: SeedanceClient, batch: BatchRunner, jobs: str | Iterable[Job]) -> None:
-        """Take every job of a manifest, or of a list, to its end."""
+        """Run every job of a manifest, or of a list, to its end, and write the gallery."""
         async with batch:
             plan = await batch.prepare(jobs) if isinstance(jobs, str) else None
             if isinstance(jobs, str) and plan is not None and self._is_recorded:
@@ -80,13 +81,13 @@ class BatchRun:
                 finally:
                     self._display.stop()
                     self.status = monitor.status()
-            # Before the batch is closed: only that ends an order to make jobs anew.
+            # Before the batch is closed: only closing it ends a reroll, so after a crash the reroll goes on.
             self._page = await self._written(write_gallery_of(batch.journal, self._directory))
             self._has_written = True
 
     async def _note_others(self, client: SeedanceClient, manifest: str, to_send: int) -> None:
-        """Before anything is sent: the same jobs in another directory are other jobs."""
-        # Looked up only now: the budget's limiter takes long to load for a help page.
+        """Warn, before anything is sent, of batches of the same manifest in other directories."""
+        # Imported late: the budget's limiter takes long to load, and a help page does not need it.
         from seedance_async.cli.earlier_batches import record_batch  # noqa: PLC0415
 
         record = partial(
@@ -94,26 +95,29 @@ class BatchRun:
         )
         for other in await to_thread.run_sync(record) if to_send else ():
             write_message(
-                f"note: {other} is a batch of the same manifest, of which this directory knows nothing: "
+                f"note: {other} has a batch of the same manifest, and this directory does not know its jobs: "
                 f"{to_send:,} {'job is' if to_send == 1 else 'jobs are'} sent from here, and paid for again"
             )
 
     async def write_gallery(self) -> Path | None:
-        """Write the gallery, where the run did not get so far; its first page.
+        """Write the gallery, unless the run has done so.
 
         Returns:
-            None if there is no batch, or if it does not work and a message says why.
+            Its first page; None if there is no batch, or if writing failed, which a message reports.
         """
         if self._has_written:
             return self._page
-        if not (self._directory / JOURNAL).exists():  # nothing was sent, so nothing was kept
+        if not (self._directory / JOURNAL).exists():  # nothing was sent
             return None
         return await self._written(write_gallery(self._directory))
 
     async def _written(self, writing: Awaitable[Path]) -> Path | None:
         try:
             return await writing
-        except (OSError, JournalError) as problem:  # what is saved is saved, and the exit code says so
+        except (
+            OSError,
+            JournalError,
+        ) as problem:  # the results are saved: the exit code stays that of the run
             write_message(f"the gallery could not be written: {problem}")
             return None
 
@@ -127,12 +131,12 @@ class BatchRun:
                 if isinstance(stopped, CreditCapError) and not isinstance(stopped, StandingLimitError):
                     self.shortfall = await batch.journal.do(_shortfall, batch.journal.store, batch.summary)
         finally:
-            with suppress(JournalError):  # whatever ended the run is worth more than its chart
+            with suppress(JournalError):  # must not hide the error that ended the run
                 await monitor.save(at_end=True)
 
 
 def _shortfall(store: Store, summary: Summary) -> Shortfall:
-    """In the journal's thread."""
+    """Return what a stopped batch still needs; runs in the journal's thread."""
     planned = {tariff: count for (tariff, state), count in store.tally().items() if state is State.PLANNED}
     rest, unpriced = most_of(planned, store.prices())
     bound = store.credits_used - store.credits_refunded + store.credits_doubted + summary.credits_reserved

@@ -1,4 +1,4 @@
-"""Status of a running batch: jobs, requests against the limit, credits, and when it will be over."""
+"""Status of a running batch: jobs, requests and the limit, credits, and the expected end."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
     from seedance_async import BatchRunner, SeedanceClient, Usage
 
-SAMPLES: Final = 60  # a period: a window of a minute is known to the second
+SAMPLES: Final = 60  # per period of the limit: for a window of a minute, one each second
 
 
 @frozen(kw_only=True)
@@ -30,11 +30,11 @@ class Status:
 
     Attributes:
         summary: its jobs and credits, over all runs.
-        requests: sent in this run.
-        requests_in_window: sent in the period of the limit that ends now.
-        limit: the account's.
+        requests: number sent in this run.
+        requests_in_window: number sent in the last period of the limit.
+        limit: of the account.
         seconds: since this run began.
-        seconds_left: until it will be over, as the schedule expects; None while nothing is known.
+        seconds_left: until the expected end of the run; None until the manifest has been read.
     """
 
     summary: Summary
@@ -55,10 +55,10 @@ class Status:
 
 
 class RequestCounter:
-    """Requests of a client, counted by sampling its counters.
+    """Counter of a client's requests over time, which samples the client's totals.
 
     Args:
-        course: of the batch, where they are entered.
+        course: of the batch, which records the counts.
     """
 
     def __init__(self, course: chart.Course) -> None:
@@ -66,7 +66,7 @@ class RequestCounter:
         self._samples: deque[tuple[float, Usage]] = deque()
 
     def sample(self, usage: Usage, *, now: float, wall: float) -> None:
-        """Take in the counters; the first sample is what the others count from."""
+        """Record the client's totals; the first sample is the zero of the later ones."""
         if self._samples:
             _, last = self._samples[-1]
             submits, polls = usage.submits - last.submits, usage.polls - last.polls
@@ -77,17 +77,17 @@ class RequestCounter:
 
     @property
     def in_window(self) -> int:
-        """Requests that left in the period that ends now."""
+        """Number of requests sent in the last period of the limit."""
         return self._samples[-1][1].requests - self._samples[0][1].requests if self._samples else 0
 
 
 class Monitor:
-    """Reads the status of a running batch, and counts its requests while it is entered.
+    """Context manager that counts the requests of a running batch and reads its status.
 
     Args:
         batch: open.
-        client: the batch's own, open.
-        course: what earlier runs have counted.
+        client: of the batch, open.
+        course: counts of earlier runs.
     """
 
     def __init__(self, batch: BatchRunner, client: SeedanceClient, course: chart.Course) -> None:
@@ -99,7 +99,7 @@ class Monitor:
 
     @classmethod
     async def of(cls, batch: BatchRunner, client: SeedanceClient) -> Self:
-        """The monitor of a batch, which goes on counting where the last run stopped."""
+        """Return the monitor of a batch, which continues the counts of earlier runs."""
         kept = await batch.journal.fact(chart.FACT)
         return cls(batch, client, chart.Course.load(kept, limit=client.rate_limit))
 
@@ -114,11 +114,11 @@ class Monitor:
         self._ticker.stop()
 
     def refresh(self) -> None:
-        """Count the requests that were sent since the last time."""
+        """Count the requests sent since the last refresh."""
         self._counter.sample(self._client.usage, now=anyio.current_time(), wall=time.time())
 
     def status(self) -> Status:
-        """How the batch stands now."""
+        """Return the current status."""
         now = anyio.current_time()
         summary = self._batch.summary
         return Status(
@@ -131,7 +131,7 @@ class Monitor:
         )
 
     async def save(self, *, at_end: bool = False) -> None:
-        """Keep the count in the journal, once a period."""
+        """Save the counts to the journal, at most once in a period unless it is the end."""
         now = anyio.current_time()
         if at_end or now - self._saved_at >= self._client.rate_limit.period:
             self._saved_at = now

@@ -1,4 +1,4 @@
-"""Waiting for tasks and downloading their files, as ``generate``, ``wait`` and ``download`` do."""
+"""Functions that wait for tasks and download their files, for ``generate``, ``wait`` and ``download``."""
 
 from __future__ import annotations
 
@@ -30,10 +30,10 @@ async def wait_for_all(
     timeout: float | None,
     on_final: Callable[[Task], None],
 ) -> list[SeedanceError]:
-    """Wait for every task with the client's one poller, handing over each as it becomes final.
+    """Wait for every task with the client's one poller, and call ``on_final`` with each final task.
 
     Returns:
-        Why tasks did not complete, one error for each of them.
+        One error for each task that did not complete.
     """
     errors: list[SeedanceError] = []
 
@@ -57,7 +57,7 @@ async def wait_for_all(
 
 
 async def _final(client: SeedanceClient, task_id: str, timeout: float | None) -> Task:
-    """The task when it is final; with no time to wait at all, it is polled once."""
+    """Return the task once it is final; with a timeout of 0 it is polled once."""
     if timeout != 0:
         return await client.wait(task_id, timeout=timeout)
     task = await client.get_task(task_id)
@@ -79,13 +79,17 @@ async def save(
     prompt: str | None = None,
     wish: Wish | None = None,
 ) -> list[SeedanceError]:
-    """Fetch the files of every task, side by side, and write the paths of each to stdout as it is done.
+    """Download the files of all tasks concurrently, and write the paths of each task to stdout once saved.
 
-    ``prompt`` goes into the files' metadata; None leaves them byte for byte the server's. What is not as
-    ``wish`` says is told on stderr.
+    Args:
+        client: open.
+        tasks: tasks, or their ids.
+        directory: for the files.
+        prompt: goes into the files' metadata; None leaves the files exactly as the server sent them.
+        wish: what was requested; differences are reported on stderr.
 
     Returns:
-        Why files could not be saved, one error for each such task.
+        One error for each task whose files could not be saved.
     """
     errors: list[SeedanceError] = []
 
@@ -113,7 +117,7 @@ async def save(
 
 
 async def _write_mismatches(task: Task, paths: Sequence[Path], wish: Wish) -> None:
-    # Looked up only now: the HTTP stack takes longer to load than a help page to read.
+    # Imported late: the HTTP stack takes long to load, and a help page does not need it.
     from seedance_async.downloads.measuring import measure  # noqa: PLC0415
 
     found = file_mismatches(wish, [await to_thread.run_sync(measure, path) for path in paths])

@@ -1,4 +1,4 @@
-"""Flags that say which API, whose account and what limit; the same wherever a command talks to the API."""
+"""Flags for the API's address, the account and its rate limit, shared by all commands that use the API."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 VENDOR: Final = "https://seedance2ai.io/"
 DEFAULT_LIMIT: Final = RateLimit()
 UNRESOLVED_FOR: Final = 8.0
-"""Seconds for which a command that somebody waits for asks for a host name in vain: some five attempts."""
+"""Seconds for which a command at a terminal retries a host name that does not resolve: some five attempts."""
 
 KEY_VARIABLE: Final = "SEEDANCE_API_KEY"
 NO_KEY: Final = (
@@ -31,7 +31,7 @@ NO_KEY: Final = (
 RateLimitFlag: TypeAlias = Annotated[
     str | None,
     Parameter(
-        help="Requests/seconds; else SEEDANCE_RATE_LIMIT, "
+        help="Requests/seconds; default SEEDANCE_RATE_LIMIT, "
         f"else {DEFAULT_LIMIT.requests}/{DEFAULT_LIMIT.period:g}."
     ),
 ]
@@ -42,44 +42,47 @@ RateLimitFlag: TypeAlias = Annotated[
 class Connection:
     """How to reach the API; what is left out comes from the environment."""
 
-    api_key: Annotated[str | None, Parameter(help="The account's key; else SEEDANCE_API_KEY.")] = field(
+    api_key: Annotated[str | None, Parameter(help="The account's key; default SEEDANCE_API_KEY.")] = field(
         default=None, repr=False
     )
     base_url: Annotated[
-        str | None, Parameter(help=f"Else SEEDANCE_BASE_URL, else {VENDOR}api/v1.", name="--base-url")
+        str | None,
+        Parameter(
+            help=f"Address of the API; default SEEDANCE_BASE_URL, else {VENDOR}api/v1.", name="--base-url"
+        ),
     ] = None
     rate_limit: RateLimitFlag = None
     proxy: Annotated[
         str | None,
         Parameter(
-            help="Proxy for the API and downloads, http://user:password@host:port; env: the one that "
-            "HTTPS_PROXY and NO_PROXY say; none. Else SEEDANCE_PROXY."
+            help="Proxy for the API and downloads: http://user:password@host:port, env (as HTTPS_PROXY and "
+            "NO_PROXY say) or none; default SEEDANCE_PROXY."
         ),
     ] = field(default=None, repr=False)
     download_networks: Annotated[
         str | None,
         Parameter(
-            help="Networks that files may come from although they are not public, such as 198.18.0.0/15. "
-            "Else SEEDANCE_DOWNLOAD_NETWORKS."
+            help="Networks that files may come from although they are not public, such as 198.18.0.0/15; "
+            "default SEEDANCE_DOWNLOAD_NETWORKS."
         ),
     ] = None
 
     def flags(self) -> list[str]:
-        """Those that were given."""
+        """Return the names of the flags that were given."""
         named = {"--api-key": self.api_key, "--proxy": self.proxy, **self._open_flags()}
         return [name for name, value in named.items() if value is not None]
 
     def words(self) -> list[str]:
-        """The flags as somebody would type them again, but for those that hold a secret."""
+        """Return the flags as words of a command line, except those that hold a secret."""
         return [word for name, value in self._open_flags().items() if value for word in (name, value)]
 
     def secret_flags(self) -> list[str]:
-        """Those that were given and hold a secret, without their values."""
+        """Return the names of the given flags that hold a secret."""
         named = {"--api-key": self.api_key, "--proxy": self.proxy}
         return [name for name, value in named.items() if value is not None]
 
     def key_source(self) -> str:
-        """The flag or the variable that the key is from."""
+        """Return the flag or the variable that the key comes from."""
         return KEY_VARIABLE if self.api_key is None else "--api-key"
 
     def _open_flags(self) -> dict[str, str | None]:
@@ -92,11 +95,14 @@ class Connection:
     def client(
         self, *, somebody_waits: bool = True, media_store: str | MediaStore | None = None
     ) -> SeedanceClient:
-        """A client for it, not opened yet.
+        """Return a client, not opened yet.
 
-        An address that is not the vendor's is written to stderr, as it gets the key. Where somebody waits at
-        the terminal, a host name that cannot be resolved is given up after ``UNRESOLVED_FOR``; a batch tries
-        for longer.
+        An address that is not the vendor's is written to stderr, because it receives the key.
+
+        Args:
+            somebody_waits: whether a user waits at the terminal: a host name that does not resolve is then
+                given up after ``UNRESOLVED_FOR`` seconds; a batch retries for longer.
+            media_store: where local files become URLs; default that of the environment.
 
         Raises:
             ConfigurationError: a flag or variable is missing or unusable.
@@ -109,7 +115,7 @@ class Connection:
         return client
 
     def account(self) -> str:
-        """Name of the account, which tells it from others without giving its key away.
+        """Return the name of the account, which identifies it without revealing its key.
 
         Raises:
             ConfigurationError: a flag or variable is missing or unusable.
@@ -122,7 +128,7 @@ class Connection:
         if not (os.environ.get(KEY_VARIABLE) if self.api_key is None else self.api_key):
             raise ConfigurationError(NO_KEY)
         limit = RateLimit.parse(self.rate_limit) if self.rate_limit else None
-        # Looked up only now: the HTTP stack takes longer to load than a help page to read.
+        # Imported late: the HTTP stack takes long to load, and a help page does not need it.
         return seedance_async.SeedanceClient(
             self.api_key,
             self.base_url,

@@ -1,11 +1,11 @@
 """``seedance demo``: a batch on a built-in manifest, with no key, no network and no money.
 
-It runs through the real client, over a real socket, against a sandbox in this very process. The totals at
-the end are from the sandbox's records, not from the client's. The sandbox's clock runs ``SPEED`` times as
-fast, its limit's window too, and the client knows that.
+It runs through the real client, over a real socket, against a sandbox in the same process. The totals at the
+end come from the sandbox's records, not from the client's. The sandbox's clock, and with it the window of its
+rate limit, runs ``SPEED`` times as fast, and the client is configured for that.
 
-The directory is an ordinary batch directory, but for a file that marks it as the demo's. In such a directory
-every demo begins anew, and ``seedance batch`` refuses to work.
+The directory is an ordinary batch directory with an additional file that marks it as the demo's. Each demo
+overwrites such a directory, and ``seedance batch`` refuses to use it.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ if TYPE_CHECKING:
     from seedance_async.sandbox import Sandbox
 
 MARK: Final = ".seedance-demo"
-"""Lies in a directory that belongs to the demo; only there are files replaced."""
+"""File that marks a directory as the demo's; files are replaced only there."""
 
 BATCH_FILES: Final = (
     "gallery.html",
@@ -55,11 +55,11 @@ MEDIA_SUFFIXES: Final = (".mp4", ".png", ".jpg")
 async def demo(
     *,
     output: Annotated[
-        Path, output_flag("Directory for the files. Those of an earlier demo are replaced.")
+        Path, output_flag("Directory for the files; those of an earlier demo are replaced.")
     ] = (Path("demo-out")),
-    jobs: Annotated[int, Parameter(name="--jobs", help="How many clips and pictures to make.")] = 12,
+    jobs: Annotated[int, Parameter(name="--jobs", help="Number of clips and pictures to make.")] = 12,
 ) -> int:
-    """Make a small production with no key, no network and no money, and a gallery of it.
+    """Run a small batch with no key, no network and no money, and write its gallery.
 
     Example: seedance demo -o demo
     """
@@ -88,14 +88,14 @@ def is_demo_directory(directory: Path) -> bool:
 
 
 def _clear(directory: Path, jobs: Sequence[Job]) -> None:
-    """Remove what an earlier demo left under the names that this one uses, and mark the directory.
+    """Remove the files of an earlier demo whose names this one uses, and mark the directory.
 
     Raises:
-        ConfigurationError: such files are there, and the directory is not the demo's: they are not ours.
+        ConfigurationError: there are files with these names in a directory that is not the demo's.
     """
     found = [path for path in _paths(directory, jobs) if os.path.lexists(path)]
     if found and not is_demo_directory(directory):
-        reason = "is there, and no earlier demo made it; name another directory with --output"
+        reason = "exists, and no earlier demo made it; name another directory with --output"
         raise ConfigurationError(f"{found[0]} {reason}")
     for path in found:
         path.unlink()
@@ -105,7 +105,7 @@ def _clear(directory: Path, jobs: Sequence[Job]) -> None:
 
 
 def _paths(directory: Path, jobs: Sequence[Job]) -> Iterator[Path]:
-    """Every file that may be made."""
+    """Yield every file that the demo may write."""
     yield from (directory / name for name in BATCH_FILES)
     for path in _possible_media(directory, jobs):
         yield path
@@ -119,30 +119,30 @@ def _possible_media(directory: Path, jobs: Sequence[Job]) -> Iterator[Path]:
 
 
 def _media(directory: Path, jobs: Sequence[Job]) -> list[Path]:
-    """The files that were made."""
+    """Return the media files that exist."""
     return [path for path in _possible_media(directory, jobs) if path.is_file()]
 
 
 def _introduce(sandbox: Sandbox, jobs: int) -> None:
     minute = format_seconds(60 / SPEED)
-    write_message(f"{jobs} jobs for the sandbox at {sandbox.base_url}, in this very process.")
+    write_message(f"{jobs} jobs for the sandbox at {sandbox.base_url}, in this process.")
     write_message(f"Its clock runs {SPEED:g} times as fast: a minute passes in {minute}.")
 
 
 def _totals(status: Status, sandbox: Sandbox, media: Sequence[Path], directory: Path) -> dict[str, str]:
-    """What was done, by the sandbox's own records."""
+    """Return the totals, from the sandbox's own records."""
     jobs, saved = status.summary.total, status.count(seedance_async.State.SAVED)
     here, there = format_seconds(status.seconds), format_seconds(status.seconds * SPEED)
     charged = [entry.credits for entry in sandbox.ledger if entry.kind == "charge"]
     limit, megabytes = RateLimit(), sum(path.stat().st_size for path in media) / 1e6
     return {
         "jobs": f"{jobs}, of which {saved} saved and {jobs - saved} failed",
-        "time": f"{here} here, {there} on the account's clock, {SPEED:g} times as fast",
-        "requests": f"{len(sandbox.requests)} for {jobs} jobs; {2 * jobs} is the least that can do it",
+        "time": f"{here} here, {there} on the sandbox's clock, which is {SPEED:g} times as fast",
+        "requests": f"{len(sandbox.requests)} for {jobs} jobs; the minimum is {2 * jobs}",
         "limit": (
             f"{sandbox.worst_window().arrivals} requests in the fullest {limit.period:g} s, "
             f"{limit.requests} allowed"
         ),
-        "credits": f"{sum(charged)} of play money for {len(charged)} paid tasks",
+        "credits": f"{sum(charged)} (play money) for {len(charged)} paid tasks",
         "files": f"{len(media)} in {directory} ({megabytes:.1f} MB)",
     }

@@ -1,6 +1,6 @@
-"""Manifest of the demo: a small production, mixed as real ones are, of clips and stills in many shapes.
+"""Built-in manifest of the demo: clips and pictures in many aspect ratios, mixed as in a real production.
 
-Any first few of its jobs are a mix already, and beyond the last they start over as further takes.
+The first few jobs are already a mix. Beyond the last job the list starts over, with further takes.
 """
 
 from __future__ import annotations
@@ -126,7 +126,7 @@ JOBS: Final = (
 
 
 def demo_jobs(number: int) -> list[Job]:
-    """The first ``number`` jobs, their names numbered in order."""
+    """Return the first ``number`` jobs, their names numbered in order."""
     return list(islice(_numbered(), number))
 
 

@@ -1,8 +1,8 @@
-"""List of the batches that this user has run, for a note that a manifest is run in a second directory.
+"""List of the batches that this user has run, for a note when a manifest is run in a second directory.
 
-There its jobs are other jobs, and paid for themselves. The list is a file in the state directory, with a line
-for each of the latest batches: its directory, and a digest of the manifest and the account. It serves the
-note and nothing else: where it cannot be read or written, there is none.
+In a second directory the jobs are new jobs and are paid for again. The list is a file in the state directory,
+with a line for each of the latest batches: its directory, and a digest of the manifest and the account. It
+serves only this note: where the list cannot be read or written, there is no note.
 """
 
 from __future__ import annotations
@@ -27,20 +27,20 @@ if TYPE_CHECKING:
 
 BATCHES: Final = "batches.jsonl"
 KEPT: Final = 500
-"""Batches that are remembered."""
+"""Most batches in the list."""
 
 
 def record_batch(manifest: str, directory: Path, *, account: str, base_url: str) -> list[Path]:
-    """Record that a manifest is run here.
+    """Record that a manifest is run in a directory.
 
     Returns:
-        The other directories from which the same bytes were sent under the same account.
+        The other directories from which the same manifest, byte for byte, was sent for the same account.
     """
     digest = fingerprint(manifest) if outlives_a_process(URL(base_url)) else None
     if digest is None:
         return []
     digest = hashlib.sha256(f"{digest} {account}".encode()).hexdigest()
-    with suppress(OSError, RuntimeError):  # RuntimeError: the user has no home
+    with suppress(OSError, RuntimeError):  # RuntimeError: the user has no home directory
         file = locked(state_directory() / BATCHES)
         if file is not None:
             with file:

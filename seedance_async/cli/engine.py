@@ -1,7 +1,7 @@
-"""``seedance batch --engine``: the jobs of a manifest for the workers of a distributed engine, and followed.
+"""``seedance batch --engine``: the command that enqueues a manifest for a distributed engine and follows it.
 
 Nothing is sent from here, and no key is needed. The directory gets ``results.jsonl`` and the gallery; the
-media files are where the workers put them, which should be the same directory, shared.
+media files are where the workers save them, which should be the same directory on shared storage.
 """
 
 from __future__ import annotations
@@ -41,14 +41,14 @@ if TYPE_CHECKING:
     from seedance_async import JobResult, Summary
     from seedance_async.cli.batch_options import Options
 
-LEFT: Final = "the workers go on all the same; to follow again:"
+LEFT: Final = "the workers continue; to follow again:"
 
 
 class FollowDisplay:
-    """Shows a batch that is made elsewhere: lines for a log, or events for a program.
+    """Display of a batch that workers run: lines for a log, or events for a program.
 
     Args:
-        as_json: whether a program watches.
+        as_json: whether to write events.
     """
 
     def __init__(self, *, as_json: bool) -> None:
@@ -58,14 +58,14 @@ class FollowDisplay:
         self._follower: Follower
 
     def start(self, follower: Follower, origin: Mapping[str, object]) -> None:
-        """Begin to show."""
+        """Start the display."""
         self._follower = follower
         if self._as_json:
             write_event("started", origin)
         self._ticker.start()
 
     def refresh(self) -> None:
-        """Write how the batch stands."""
+        """Write the current state of the batch."""
         summary = self._follower.summary
         if self._as_json:
             write_event("progress", self._numbers(summary))
@@ -74,17 +74,17 @@ class FollowDisplay:
             write_message(f"[{ended}/{summary.total}] {_counts(summary)} · {_credits(summary)}")
 
     def job_ended(self, result: JobResult) -> None:
-        """Write a job, if there is something to say of it."""
+        """Write a job's event; in a log only a job that is not saved."""
         if self._as_json:
             write_event("job", job_fields(result))
         elif result.state in SHOWN_STATES:
             write_message(job_line(result))
 
     def stopping(self, reason: str) -> None:
-        """Nothing is stopped by leaving."""
+        """Do nothing: Ctrl-C ends only the following, not the workers."""
 
     def stop(self) -> None:
-        """End."""
+        """Stop the display."""
         self._ticker.stop()
 
     def ended(self, summary: Summary, code: int, page: Path | None) -> None:
@@ -117,7 +117,7 @@ class EngineCommand:
     """One run of the command.
 
     Args:
-        manifest: as it was named.
+        manifest: as the user named it.
         directory: for the results.
         url: of the engine.
         options: of the command.
@@ -132,14 +132,14 @@ class EngineCommand:
         self._follower: Follower | None = None
 
     async def run(self) -> int:
-        """Enqueue the jobs, follow them, and write how it ended."""
+        """Enqueue the jobs, follow them, write the totals, and return the exit code."""
         with interruptible(self._display) as interruption:
             async with self._engine as engine:
                 await self._follow(engine)
         follower = self._follower
         if follower is None:
             write_message(
-                "interrupted; the workers go on with what was enqueued before. To enqueue the rest, run again"
+                "interrupted; the workers run the jobs enqueued so far. To enqueue the rest, run again"
             )
             return ExitCode.INTERRUPTED
         page = await to_thread.run_sync(self._write, follower)
@@ -154,7 +154,7 @@ class EngineCommand:
         follower = self._follower = engine.follow()
         await to_thread.run_sync(partial(self._directory.mkdir, parents=True, exist_ok=True))
         write_message(
-            f"enqueued at {engine.shown}; to make them: seedance worker --engine URL -o {self._directory}"
+            f"enqueued at {engine.shown}; to run the jobs: seedance worker --engine URL -o {self._directory}"
         )
         origin = {"manifest": self._manifest, "directory": str(self._directory)}
         self._display.start(follower, origin)
@@ -168,7 +168,7 @@ class EngineCommand:
             self._display.stop()
 
     def _write(self, follower: Follower) -> Path:
-        """Blocking."""
+        """Write the results and the gallery; blocks."""
         entries = follower.in_order
         results.write_all(self._directory, entries)
         return write_gallery_of_entries(entries, self._directory)
@@ -186,7 +186,7 @@ class EngineCommand:
         words += ["--json"] if self._options.as_json else []
         write_message(f"  {shlex.join(words)}")
         if is_read_once(self._manifest):
-            write_message(f"with the same jobs through {self._manifest} once more")
+            write_message(f"with the same jobs on {self._manifest} again")
 
 
 def _counts(summary: Summary) -> str:

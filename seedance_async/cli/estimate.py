@@ -1,4 +1,4 @@
-"""``seedance estimate``: what a manifest will take in requests, minutes and credits, before it is sent."""
+"""``seedance estimate``: the requests, minutes and credits that a manifest will take, before it is sent."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ if TYPE_CHECKING:
     from seedance_async.models import Kind
     from seedance_async.prices import Tariff
 
-REROLLS: Final = "what fails and is refunded is made anew, {} a job at most; that is not in these figures"
+REROLLS: Final = "failed and refunded jobs are sent again, at most {} each; these figures do not include that"
 
 UNFINISHED: Final = (State.PLANNED, State.SUBMITTING, State.ACCEPTED)
 
@@ -46,7 +46,7 @@ GUESSES: Final = {
     "seedance2": "19 clips that a user reported took 102 to 268 s",
     None: "pictures in two examples of the vendor's took 84 and 102 s",
 }
-"""What the time of a model's tasks goes by as long as none of them has finished."""
+"""What the expected time of a model's tasks is based on until one of them has finished."""
 
 SOURCES: Final = {
     "learned": "charged in this batch before",
@@ -54,7 +54,7 @@ SOURCES: Final = {
     "documented": "an example of the vendor's",
     "observed": "seen by users",
 }
-"""Where the price of a job is from; nobody publishes prices, and what is charged decides."""
+"""Where the price of a job is from. Prices are not published; the credits charged are what counts."""
 
 
 async def estimate(
@@ -63,7 +63,7 @@ async def estimate(
     *,
     output: Annotated[
         Path | None,
-        output_flag("A batch's directory, if it has begun: what is left of it, by what it has learned."),
+        output_flag("Directory of a batch already begun: estimates the rest, from its own times and prices."),
     ] = None,
     ignore: Ignore = (),
     connection: Connection | None = None,
@@ -102,16 +102,19 @@ async def print_estimate(
     """Check a manifest, and write what it will take.
 
     Args:
-        manifest: path of it.
+        manifest: its path.
         directory: of the batch, if there is one.
-        rate_limit: such as ``30/60``; else the environment's.
+        rate_limit: such as ``30/60``; default that of the environment.
         options: which jobs are counted as to be sent.
         recorded: what the account was charged for one task of each kind.
-        share_posts: whether equal jobs go out together.
+        share_posts: whether equal jobs share a POST.
         as_json: whether to write JSON.
-        scale: how long a second of the vendor's takes; else the environment's.
+        scale: length of one of the vendor's seconds here, in seconds; default that of the environment.
         max_credits: the batch's cap; None without one.
-        has_store: whether there is a place where local files become URLs; else those are a mistake.
+        has_store: whether there is a media store for local files; without one, a local file is an error.
+
+    Returns:
+        The exit code.
     """
     text = rate_limit or os.environ.get("SEEDANCE_RATE_LIMIT")
     limit = RateLimit.parse(text) if text else RateLimit()
@@ -135,8 +138,8 @@ async def print_estimate(
         found.tally, prices=found.prices, recorded=recorded, spent=found.spent, max_credits=max_credits
     )
     if as_json:
-        told = [rule_count(each, prompts.jobs) for each in prompts.at_least(Level.WARNING)]
-        write_data(json.dumps({**_document(found, expected, plan, limit), "prompts": told}))
+        findings = [rule_count(each, prompts.jobs) for each in prompts.at_least(Level.WARNING)]
+        write_data(json.dumps({**_document(found, expected, plan, limit), "prompts": findings}))
     else:
         for subject, line in _lines(found, expected, plan, limit, speed=1 / scale):
             write_data(f"{subject:<9} {line}".rstrip())
@@ -148,23 +151,23 @@ async def print_estimate(
 
 
 def times(count: int) -> str:
-    """``once``, or ``3 times``."""
+    """Return ``once``, or ``3 times``."""
     return "once" if count == 1 else f"{count} times"
 
 
-def recorded_prices(connection: Connection, *, is_told: bool = True) -> Mapping[Kind, float]:
-    """What the account was charged before; nothing where no key says which account it is.
+def recorded_prices(connection: Connection, *, warns: bool = True) -> Mapping[Kind, float]:
+    """Return what the account was charged before for each kind; empty without a key, which names the account.
 
     Args:
-        connection: whose.
-        is_told: whether it is told that the record cannot be read. A client that is opened tells it, too.
+        connection: of the account.
+        warns: whether to write a message if the record cannot be read; opening a client writes one as well.
     """
     if not (connection.api_key or os.environ.get("SEEDANCE_API_KEY")):
         return NOTHING_RECORDED
     try:
         return Reader(record_path(connection.account())).prices()
     except (ConfigurationError, RecordError) as problem:
-        if is_told:
+        if warns:
             write_message(f"prices charged before are not known: {problem.message}")
         return NOTHING_RECORDED
 
@@ -207,7 +210,7 @@ def _durations(found: Survey) -> str:
 
 
 def _learned(found: Survey) -> dict[str, int]:
-    """Of each model that is still at work, how many tasks are known to have taken how long."""
+    """Return, for each model with unfinished jobs, the number of tasks whose duration is known."""
     models = dict.fromkeys(tariff.kind.model for tariff in found.jobs(*UNFINISHED))
     return {str(model): sum(kind.model == model for kind, _ in found.durations) for model in models}
 

@@ -1,4 +1,4 @@
-"""Exit codes of errors, and the lines that say what happened and what to do about it.
+"""Exit codes of errors, and the lines that report an error and what to do about it.
 
 Pure: errors in, a code or lines out.
 """
@@ -43,7 +43,7 @@ _CODES: Final[tuple[tuple[type[SeedanceError], ExitCode], ...]] = (
     (ManifestError, ExitCode.USAGE),
 )
 KEY_SOURCES: Final = "--api-key or SEEDANCE_API_KEY"
-"""Where a command has its key from; which of the two is said where that is known."""
+"""Sources of a command's key; named together where it is not known which one applies."""
 
 _PRECEDENCE: Final = (
     ExitCode.KEY_REFUSED,
@@ -53,18 +53,18 @@ _PRECEDENCE: Final = (
     ExitCode.FAILED,
     ExitCode.USAGE,
 )
-"""Of many jobs that ended differently, the code that says most about what to do next."""
+"""Exit codes by priority: if jobs end differently, the first of these that occurs is the command's."""
 
 
 def code_of(error: SeedanceError) -> ExitCode:
-    """The exit code of one error."""
+    """Return the exit code of one error."""
     if isinstance(error, JournalError) and error.nothing_sent:
         return ExitCode.USAGE
     return next((code for error_type, code in _CODES if isinstance(error, error_type)), ExitCode.FAILED)
 
 
 def code_of_all(errors: Iterable[SeedanceError]) -> ExitCode:
-    """The exit code of many jobs, given the errors of those that did not work."""
+    """Return the exit code of many jobs, from the errors of those that did not succeed."""
     codes = {code_of(error) for error in errors}
     return next((code for code in _PRECEDENCE if code in codes), ExitCode.OK)
 
@@ -76,13 +76,13 @@ def lines_of(
     directory: PurePath | None = None,
     key_source: str = KEY_SOURCES,
 ) -> list[str]:
-    """What to write about an error: what happened, with which task, and what to do next.
+    """Return the lines about an error: what happened, to which task, and what to do next.
 
     Args:
-        error: what happened.
-        flags: of the connection, as somebody would type them again.
-        directory: where the files go; None if none are fetched.
-        key_source: the flag or the variable that the key is from.
+        error: to report.
+        flags: of the connection, as words of a command line.
+        directory: where the files go; None if none are downloaded.
+        key_source: the flag or the variable that the key comes from.
     """
     first, *more = error.message.rstrip(":\n").splitlines() or [type(error).__name__]
     subject = f"{error.task_id}: " if error.task_id else ""
@@ -94,7 +94,7 @@ def lines_of(
 
 
 def about_refused_key(key_source: str) -> str:
-    """What to do about a key that the API refuses."""
+    """Return what to do about a key that the API refuses."""
     return f"the key from {key_source} was refused: correct it there; keys are listed and made at {KEY_PAGE}"
 
 

@@ -18,14 +18,14 @@ from seedance_async.exit_codes import ExitCode
 async def expand(
     manifest: Annotated[str, Parameter(help="TOML, JSON lines, a JSON array or CSV; - is stdin.")], /
 ) -> int:
-    """Print each job of a manifest on a line of its own, as a batch takes it.
+    """Print each job of a manifest on one line, as a batch reads it.
 
-    Defaults are filled in, assets are in their places, and a matrix is multiplied
-    out. What is printed is a manifest, too. Nothing is sent.
+    Defaults are filled in, assets are replaced by their URLs, and a matrix is
+    expanded. The output is itself a manifest. Nothing is sent.
 
     Example: seedance expand film.toml | wc -l
     """
-    if not is_read_once(manifest):  # else its jobs are gone once they were looked at
+    if not is_read_once(manifest):  # stdin can be read only once, and `read` below needs it
         await survey(manifest)
     jobs, problems = [], []
     for line in manifests.read(manifest):

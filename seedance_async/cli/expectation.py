@@ -1,4 +1,4 @@
-"""What one job is expected to cost and to take, said before it is paid, and the most that it may cost."""
+"""Expected cost and duration of one job, shown before it is paid, and the check of its cap."""
 
 from __future__ import annotations
 
@@ -18,15 +18,15 @@ if TYPE_CHECKING:
 
 
 def expected_price(request: Request, connection: Connection) -> Price | None:
-    """What its POST costs by what the account was charged before, else by what is published; or None."""
-    return price_of(Tariff.of(request), {}, recorded_prices(connection, is_told=False))
+    """Return the price of its POST: what the account was charged before, else a published one, else None."""
+    return price_of(Tariff.of(request), {}, recorded_prices(connection, warns=False))
 
 
 def expectation(price: Price | None, duration: Duration) -> str:
-    """One line with the credits and the time, each with as much certainty as there is."""
+    """Return one line with the expected credits and time, as ranges where they are uncertain."""
     time = format_range(duration.quantile(0.1), duration.quantile(0.9))
     if price is None:
-        return f"expected: {time}; nobody has reported a price of this"
+        return f"expected: {time}; the price is unknown"
     amount = credit_count(price.high)
     if price.low != price.high:
         amount = f"{price.low:,.10g} to {amount}"
@@ -37,11 +37,11 @@ def check_cap(price: Price | None, cap: float | None) -> None:
     """Refuse a job that may cost more than the cap.
 
     Raises:
-        CreditCapError: it may, or nobody knows. Nothing was sent.
+        CreditCapError: it may cost more, or its price is unknown. Nothing was sent.
     """
     if cap is None:
         return
     if price is None:
-        raise CreditCapError("nobody has reported a price of this, so --max-credits cannot be kept")
+        raise CreditCapError("the price of this is unknown, so --max-credits cannot be guaranteed")
     if price.high > cap:
         raise CreditCapError(f"it may cost {credit_count(price.high)}, and --max-credits is {cap:,.10g}")

@@ -1,4 +1,4 @@
-"""``seedance export``: what a batch made, handed over to editors, reviewers, trainers and ffmpeg."""
+"""``seedance export``: a batch's results as timelines, a contact sheet, a dataset or a list for ffmpeg."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ if TYPE_CHECKING:
 CONCAT: Final = "concat.txt"
 JOINED: Final = "joined"
 SHOWN: Final = 5
-"""Names in a message."""
+"""Most names in a message."""
 
 ENDINGS: Final = {
     "--otio": (".otio",),
@@ -49,24 +49,31 @@ ENDINGS: Final = {
 @Parameter(name="*")
 @frozen(kw_only=True)
 class Targets:
-    """What is written, and where."""
+    """The files to write."""
 
-    otio: Annotated[Path | None, Parameter(help="A timeline of the clips for OpenTimelineIO: F.otio.")] = None
-    edl: Annotated[Path | None, Parameter(help="A list of edits (CMX 3600): F.edl.")] = None
-    contact_sheet: Annotated[
-        Path | None, Parameter(help="Frames of each clip, and pictures, with names and times: F.jpg.")
+    otio: Annotated[
+        Path | None, Parameter(help="Write a timeline of the clips for OpenTimelineIO: F.otio.")
     ] = None
-    frames: Annotated[int, Parameter(help=f"Frames of each clip there, 1 to {MOST_FRAMES}.")] = 4
+    edl: Annotated[Path | None, Parameter(help="Write an edit decision list (CMX 3600): F.edl.")] = None
+    contact_sheet: Annotated[
+        Path | None, Parameter(help="Write frames of each clip, and pictures, with names and times: F.jpg.")
+    ] = None
+    frames: Annotated[
+        int, Parameter(help=f"Frames of each clip on the contact sheet, 1 to {MOST_FRAMES}.")
+    ] = 4
     dataset: Annotated[
-        Path | None, Parameter(help="A new folder with copies and metadata.jsonl for training.")
+        Path | None, Parameter(help="Write a new folder with copies and metadata.jsonl for training.")
     ] = None
     concat: Annotated[
-        Path | None, Parameter(help="A list for ffmpeg: F.txt. Without other flags, DIR/concat.txt.")
+        Path | None,
+        Parameter(
+            help="Write a list of the clips for ffmpeg: F.txt. Default without other flags: DIR/concat.txt."
+        ),
     ] = None
 
     @property
     def files(self) -> dict[str, Path]:
-        """The files that are wanted, by flag."""
+        """The requested files, by flag."""
         given = {
             "--otio": self.otio,
             "--edl": self.edl,
@@ -77,7 +84,7 @@ class Targets:
 
     @property
     def need_clips(self) -> bool:
-        """Whether something is wanted that only clips can be in."""
+        """Whether a file is requested that holds only clips."""
         return any((self.otio, self.edl, self.concat))
 
 
@@ -87,15 +94,15 @@ def export(
     *,
     targets: Targets | None = None,
 ) -> int:
-    """Hand over what a batch made: timelines, a contact sheet, a dataset, a list for ffmpeg.
+    """Export the results of a batch: timelines, a contact sheet, a dataset, a list for ffmpeg.
 
-    What is kept in a review (DIR/picks.jsonl) is handed over; where nothing is
-    kept, the newest saved take of every job of the manifest. A final stands in
-    the place of what it was made of. Paths in timelines and lists are relative
-    to them. Files that you have changed are not replaced.
+    Exports the takes kept in a review (DIR/picks.jsonl) or, if none is kept, the
+    newest saved take of every job of the manifest. A final replaces the take it
+    was made from. Paths in timelines and lists are relative to them. Files that
+    you have changed are not replaced.
 
-    Exit codes: 0 written; 1 something could not be, or clips cannot be joined as
-    they are; 2 a mistake, nothing written.
+    Exit codes: 0 written; 1 something could not be written, or the clips cannot
+    be joined as they are; 2 usage error, nothing written.
 
     Example: seedance export boats --contact-sheet boats.jpg
     """
@@ -107,39 +114,39 @@ def export(
 
 
 def _check(targets: Targets) -> None:
-    """See that everything that is wanted may be written.
+    """Check that the requested files may be written.
 
     Raises:
-        ConfigurationError: something may not.
+        ConfigurationError: one of them may not.
     """
     if not 1 <= targets.frames <= MOST_FRAMES:
         raise ConfigurationError(f"--frames must be 1 to {MOST_FRAMES}; got {targets.frames}")
     for flag, path in targets.files.items():
         if path.suffix.lower() not in ENDINGS[flag]:
-            raise ConfigurationError(f"{flag} {path}: the name has to end in {' or '.join(ENDINGS[flag])}")
+            raise ConfigurationError(f"{flag} {path}: the name must end in {' or '.join(ENDINGS[flag])}")
     if targets.dataset is not None:
         check_dataset(targets.dataset)
 
 
 def _check_batch(directory: Path) -> None:
-    """See that a batch has run.
+    """Check that a batch has run in a directory.
 
     Raises:
         ConfigurationError: none has.
     """
     if not os.path.lexists(directory / RESULTS):
-        reason = f"has no {RESULTS}: name the directory of a batch that has run, the DIR of --output DIR"
+        reason = f"has no {RESULTS}: name the directory of a batch that has run (its --output DIR)"
         raise ConfigurationError(f"{directory} {reason}")
 
 
 @frozen
 class _Loaded:
-    """What is handed over, with the facts of the clips.
+    """What is exported, with the properties of the clips.
 
     Attributes:
-        selection: files that are there.
-        footage: the facts of each clip, by file.
-        faults: by file, why one cannot be handed over.
+        selection: of files that exist.
+        footage: properties of each clip, by file.
+        faults: why a file cannot be exported, by file.
     """
 
     selection: Selection
@@ -148,7 +155,7 @@ class _Loaded:
 
     @property
     def clips(self) -> list[tuple[Shot, Footage]]:
-        """The clips that can be read, with their facts."""
+        """The readable clips, with their properties."""
         return [(shot, self.footage[shot.file]) for shot in self.selection.clips if shot.file in self.footage]
 
 
@@ -161,21 +168,21 @@ class _Export:
         self._failed = False
 
     def run(self) -> int:
-        """Write everything that is wanted, and say what was left out."""
+        """Write the requested files, report what was left out, and return the exit code."""
         _check_batch(self._directory)
         read = results_reading.read_whole(self._directory)
         selection = select(read.results, picks.load(self._directory))
         if not selection.shots:
             raise ConfigurationError(f"{self._directory} has nothing to export: {_why_nothing(selection)}")
-        for flag, path in self._targets.files.items():  # only now, so that a wrong DIR is said first
+        for flag, path in self._targets.files.items():  # only now, so that a wrong DIR is reported first
             check_place(path, flag)
         loaded = self._load(selection)
         if self._targets.need_clips and not loaded.clips:
-            self._say_faults(loaded)
+            self._report_faults(loaded)
             reason = "no clips that can be put into a timeline; --contact-sheet and --dataset take pictures"
             raise ConfigurationError(f"{self._directory} has {reason}")
-        self._say(selection, read.unreadable)
-        self._say_faults(loaded)
+        self._report(selection, read.unreadable)
+        self._report_faults(loaded)
         self._write(loaded)
         return ExitCode.FAILED if self._failed else ExitCode.OK
 
@@ -190,31 +197,31 @@ class _Export:
                 faults[shot.file] = f"it cannot be read: {problem}"
         return _Loaded(selection, footage, faults)
 
-    def _say(self, selection: Selection, unreadable: Sequence[int]) -> None:
+    def _report(self, selection: Selection, unreadable: Sequence[int]) -> None:
         if unreadable:
             self._fault(f"lines {', '.join(map(str, unreadable[:SHOWN]))} of results.jsonl cannot be read")
         if selection.unsaved:
             write_message(f"left out, because not saved: {_shown(selection.unsaved)}")
         for take, job, state in selection.earlier[:SHOWN]:
-            write_message(f"{take} is handed over as the newest saved take of {job}: {_newer(state)}")
+            write_message(f"{take} is exported as the newest saved take of {job}: {_newer(state)}")
         if len(selection.earlier) > SHOWN:
-            write_message(f"and so it is with {_count(len(selection.earlier) - SHOWN, 'more job')}")
-        if selection.parted:
-            reason = "because what they were made of was made anew since"
-            write_message(f"finals left out, {reason}: {_shown(selection.parted)}")
+            write_message(f"and likewise for {_count(len(selection.earlier) - SHOWN, 'more job')}")
+        if selection.outdated:
+            reason = "because their sources have newer takes"
+            write_message(f"finals left out, {reason}: {_shown(selection.outdated)}")
         if selection.rejected:
             write_message(f"left out, because rejected in the review: {selection.rejected}")
         if selection.gone:
-            write_message(f"left out, because not in the manifest any more: {_gone(selection)}")
+            write_message(f"left out, because no longer in the manifest: {_gone(selection)}")
         if selection.kept:
-            write_message("only what was kept in the review is handed over")
+            write_message("only the takes kept in the review are exported")
         pictures = len(selection.shots) - len(selection.clips)
         if pictures and self._targets.need_clips:
             write_message(
-                f"not in timelines and lists, because without a length: {_count(pictures, 'picture')}"
+                f"not in timelines and lists, because pictures have no length: {_count(pictures, 'picture')}"
             )
 
-    def _say_faults(self, loaded: _Loaded) -> None:
+    def _report_faults(self, loaded: _Loaded) -> None:
         for file, fault in loaded.faults.items():
             self._fault(f"left out: {file}: {fault}")
 
@@ -223,7 +230,7 @@ class _Export:
         write_message(message)
 
     def _write(self, loaded: _Loaded) -> None:
-        """Write everything, once it is sure that nothing of it is a mistake."""
+        """Write everything; errors in the flags were found before."""
         targets = self._targets
         texts = list(self._texts(loaded))
         if targets.contact_sheet is not None:
@@ -239,7 +246,7 @@ class _Export:
             _row("dataset", targets.dataset, _count(len(loaded.selection.shots), "file"))
 
     def _texts(self, loaded: _Loaded) -> Iterator[tuple[str, Path, str, str]]:
-        """What each file is, where it goes, its text, and how much is in it."""
+        """Yield the name, path, text and extent of each file."""
         targets, extent = self._targets, _extent(loaded.clips)
         if targets.otio is not None:
             yield (
@@ -257,7 +264,7 @@ class _Export:
             yield "concat", targets.concat, joining.concat_text(files, note=SEAL), extent
 
     def _print_command(self, path: Path, clips: Sequence[tuple[Shot, Footage]]) -> None:
-        """Print the command that joins the clips, and why it is not the simple one, if so."""
+        """Print the command that joins the clips, and what the clips differ in, if they do."""
         for difference in joining.disagreements([(shot.name, footage) for shot, footage in clips]):
             self._fault(f"the clips cannot be joined as they are: {difference}")
         first, footage_of_first = clips[0]
@@ -311,21 +318,21 @@ class _Export:
 
 def _why_nothing(selection: Selection) -> str:
     if selection.rejected:
-        return "what of it is saved is rejected in the review"
+        return "all saved takes are rejected in the review"
     if selection.gone:
-        return f"what of it is saved is not in the manifest any more: {_gone(selection)}"
-    return "no job of it is saved"
+        return f"all saved jobs are no longer in the manifest: {_gone(selection)}"
+    return "none of its jobs is saved"
 
 
 def _gone(selection: Selection) -> str:
-    return f"{_count(selection.gone, 'job')}; what is kept in `seedance review` is handed over all the same"
+    return f"{_count(selection.gone, 'job')}; takes kept in `seedance review` are exported all the same"
 
 
 def _newer(state: str) -> str:
-    """What became of a newer take that is not saved."""
+    """Say why a newer take is not exported."""
     if state in {State.FAILED, State.REFUSED}:
         return f"a newer one {'has failed' if state == State.FAILED else 'was refused'}"
-    return f"a newer one is under way ({state})"
+    return f"a newer one is not finished ({state})"
 
 
 def _row(what: str, path: Path, extent: str) -> None:
@@ -347,7 +354,7 @@ def _shown(names: Sequence[str]) -> str:
 
 
 def _ratio(clips: Sequence[Footage]) -> float:
-    """Width to height of most clips."""
+    """Return the most common ratio of width to height."""
     if not clips:
         return 4 / 3
     ((ratio, _),) = Counter(clip.width / max(1, clip.height) for clip in clips).most_common(1)
@@ -355,5 +362,5 @@ def _ratio(clips: Sequence[Footage]) -> float:
 
 
 def _argument(path: Path) -> str:
-    """A path that a command does not take for an option."""
+    """Return a path in a form that a command does not take for an option."""
     return f".{os.sep}{path}" if str(path).startswith("-") else str(path)

@@ -21,7 +21,7 @@ COLUMNS: Final = ("field", "default", "accepts")
 
 def fields(
     model: Annotated[
-        str | None, Parameter(help="seedance2, gpt-image-2 or nano-banana-pro; else all.")
+        str | None, Parameter(help="seedance2, gpt-image-2 or nano-banana-pro; default: all.")
     ] = None,
     /,
     *,
@@ -29,14 +29,14 @@ def fields(
         bool, Parameter(name="--json", negative=(), show_default=False, help="A JSON object for each field.")
     ] = False,
 ) -> int:
-    """Print what every field of a model's request accepts, with its default.
+    """Print what each field of a model's request accepts, with its default.
 
-    The tables are made from the request classes, and so is what refuses a field.
+    The tables are generated from the request classes, as the checks are.
 
     Example: seedance fields seedance2
     """
     if model is not None and model not in REQUEST_TYPES:
-        raise ConfigurationError(f"{model!r:.60} is no model{meant_or_known(model, REQUEST_TYPES)}")
+        raise ConfigurationError(f"{model!r:.60} is not a model{meant_or_known(model, REQUEST_TYPES)}")
     for each in REQUEST_TYPES if model is None else [model]:
         for line in _json_lines(each) if as_json else _table(each):
             write_data(line)

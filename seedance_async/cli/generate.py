@@ -1,7 +1,7 @@
-"""``seedance generate``: one job from the prompt to the files, with options made from the request classes.
+"""``seedance generate``: one job from the prompt to its files, with options made from the request classes.
 
-What was paid must be collectable whatever happens, so the idempotency key is written before anything is sent
-and the task ids as soon as there are any; an interruption repeats the command that collects.
+A paid job must be collectable whatever happens. So the idempotency key is written before anything is sent,
+and the task ids as soon as they are known; on an interruption the command that collects the job is written.
 """
 
 from __future__ import annotations
@@ -50,22 +50,22 @@ SUMMARIES: Final = {
 Prompt = Annotated[str, Parameter(help="What to make.")]
 IdempotencyKey = Annotated[
     str | None,
-    Parameter(help="Key of an earlier run of this very command: collects its job instead of paying again."),
+    Parameter(help="Key of an earlier run of the same command: collects its job instead of paying again."),
 ]
 MaxCredits = Annotated[float | None, Parameter(help="Send nothing that may cost more credits than this.")]
 NoEmbed = Annotated[
     bool,
-    Parameter(negative=(), show_default=False, help="Leave the prompt out of the files' own metadata."),
+    Parameter(negative=(), show_default=False, help="Do not write the prompt into the files' own metadata."),
 ]
 
 
 def app() -> App:
-    """The command with one subcommand a model."""
+    """Return the command, with a subcommand for each model."""
     group = App(
         name="generate",
         help="Make one clip or picture, wait for it and save it; the paths go to stdout.",
         usage="Usage: seedance generate MODEL PROMPT [OPTIONS]",
-        group_commands=Group("Models, each with options of its own: seedance generate MODEL --help"),
+        group_commands=Group("Models; for the options of each: seedance generate MODEL --help"),
         version_flags=[],
     )
     for model, request_type in REQUEST_TYPES.items():
@@ -84,7 +84,7 @@ async def generate(
     media: Media,
     connection: Connection,
 ) -> int:
-    """Submit a request, wait for its tasks and save their files.
+    """Submit a request, wait for its tasks, save their files, and return the exit code.
 
     Raises:
         CreditCapError: it may cost more than ``max_credits``; nothing was sent.
@@ -214,7 +214,7 @@ def _flag(field: attrs.Attribute[object], hint: object) -> Parameter:
 
 
 def _help(field: attrs.Attribute[object], hint: object) -> str:
-    """A line about a field, with what it accepts where cyclopts does not list it."""
+    """Return a line about a field, with what it accepts if cyclopts does not list it."""
     about = ABOUT[field.name]
     if hint is bool:
         return f"{about} On by default." if field.default else about
@@ -223,7 +223,7 @@ def _help(field: attrs.Attribute[object], hint: object) -> str:
 
 
 def _plain_type(hint: object) -> object:
-    """The type by which cyclopts knows the number of values and the choices of a flag."""
+    """Return the type from which cyclopts takes the number of values and the choices of a flag."""
     if typing.get_origin(hint) is tuple:
         return list[str] | None
     if typing.get_origin(hint) is Literal or hint in {int, bool}:
@@ -232,7 +232,7 @@ def _plain_type(hint: object) -> object:
 
 
 def _as_written(_: object, tokens: Sequence[Token]) -> object:
-    """A whole number where it is one, else the text itself: the request knows best what is wrong with it."""
+    """Return a whole number if the text is one, else the text itself, which the request then checks."""
     text = tokens[0].value
     try:
         return int(text)

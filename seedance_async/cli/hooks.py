@@ -1,11 +1,12 @@
-"""A program of the user's that is told of a batch's events: ``--on-event CMD``, JSON on its standard input.
+"""The user's program for a batch's events: ``--on-event CMD``, which gets each event as JSON on its stdin.
 
-It is started once for each event, one at a time, so events arrive in their order. Nothing waits for it:
-events wait in a queue of bounded length, of which the oldest are dropped, and a program that hangs is killed.
-Whether it works is no matter of the batch: one message says that it does not.
+It is started once for each event, one at a time, so events arrive in order. The batch never waits for it:
+events are queued, the oldest are dropped when the queue is full, and a program that hangs is killed. A
+program that fails does not affect the batch; one message reports it.
 
-It is started without a shell. What is foreign is on its standard input only, never among its arguments, and
-neither the API key nor URLs, which are signed, are in what it gets. A session of its own keeps Ctrl-C away.
+It is started without a shell. Data from servers and manifests is on its stdin only, never in its arguments.
+It gets neither the API key nor URLs, which are signed. It runs in its own session, so that Ctrl-C does not
+reach it.
 """
 
 from __future__ import annotations
@@ -40,45 +41,45 @@ if TYPE_CHECKING:
 log: Log = Log(__name__)
 
 KINDS: Final = ("started", "planned", "job", "progress", "stopping", "ended")
-"""Every event there is; see ``batch_display``."""
+"""All events; see ``batch_display``."""
 
 LAST: Final = frozenset({"stopping", "ended"})
-"""Events that are told at the end, whatever is dropped."""
+"""Events that are still delivered at the end, when all others are dropped."""
 
 PATIENCE: Final = 10.0
 """Seconds that a program may take for one event."""
 
 GRACE: Final = 5.0
-"""Seconds for what still waits when the batch has ended, and as many more for ``LAST``."""
+"""Seconds for the queued events after the batch has ended, and as many more for ``LAST``."""
 
 QUEUE: Final = 1_000
-"""Events that wait at most."""
+"""Most events in the queue."""
 
 MOST_HANGS: Final = 3
-"""So often in a row a program may hang before nothing is told to it any more."""
+"""Number of hangs in a row after which a program gets no more events."""
 
 KEY_VARIABLE: Final = "SEEDANCE_API_KEY"
 
 
 def parse_command(text: str) -> list[str]:
-    """The words of a command, as a shell would take them apart, of a program that is there.
+    """Split a command into words, as a shell would.
 
     Raises:
-        ConfigurationError: there is no such program, or a quote is open.
+        ConfigurationError: there is no such program, or a quote is not closed.
     """
     try:
         words = shlex.split(text)
     except ValueError as problem:
         raise ConfigurationError(f"--on-event {text!r}: {problem}") from None
     if not words:
-        raise ConfigurationError("--on-event is empty; name a program, such as ./tell.sh")
+        raise ConfigurationError("--on-event is empty; name a program, such as ./notify.sh")
     if shutil.which(words[0]) is None:
-        raise ConfigurationError(f"--on-event: there is no program {words[0]!r} that may be run")
+        raise ConfigurationError(f"--on-event: there is no executable program {words[0]!r}")
     return words
 
 
 def parse_kinds(text: str | None) -> frozenset[str]:
-    """The events that are told, of words parted by commas; every one where nothing is said.
+    """Return the events named in a comma-separated text; all events for None.
 
     Raises:
         ConfigurationError: an event is not known.
@@ -90,17 +91,17 @@ def parse_kinds(text: str | None) -> frozenset[str]:
         if word not in KINDS:
             near = get_close_matches(word.lower(), KINDS, n=1)
             hint = f"; did you mean {near[0]}?" if near else ""
-            raise ConfigurationError(f"--on-event-for {word} is none of {', '.join(KINDS)}{hint}")
+            raise ConfigurationError(f"--on-event-for {word} is not one of {', '.join(KINDS)}{hint}")
     if not words:
         raise ConfigurationError(f"--on-event-for is empty; name some of {', '.join(KINDS)}")
     return frozenset(words)
 
 
 def environment_without(key: str | None, variables: Mapping[str, str]) -> dict[str, str]:
-    """The variables that a program gets: none that holds the API key.
+    """Return the environment variables for a program: none of them holds the API key.
 
     Args:
-        key: in use; None where it is not known here.
+        key: that is in use; None if it is not known here.
         variables: of this process.
     """
     secrets = [secret for secret in (key, variables.get(KEY_VARIABLE)) if secret]
@@ -112,14 +113,14 @@ def environment_without(key: str | None, variables: Mapping[str, str]) -> dict[s
 
 
 class Hook:
-    """Tells one program of events, from a thread of its own.
+    """Queue of events for one program, which a separate thread runs.
 
     Args:
         command: the program and its arguments.
-        kinds: the events that it is told of.
+        kinds: the events that it gets.
         environment: its variables.
         patience: seconds for one event.
-        grace: seconds for what waits at the end.
+        grace: seconds for the queued events at the end.
     """
 
     def __init__(
@@ -143,13 +144,13 @@ class Hook:
         self._warned = False
         self._dropped = 0
         self._process: subprocess.Popen[bytes] | None = None
-        self._telling = ""
+        self._current = ""
         self._loop = asyncio.get_running_loop()
         self._thread = Thread(target=self._work, name="seedance-hook", daemon=True)
         self._thread.start()
 
-    def tell(self, kind: str, fields: Mapping[str, object]) -> None:
-        """Let an event wait; returns at once."""
+    def send(self, kind: str, fields: Mapping[str, object]) -> None:
+        """Queue an event; returns at once."""
         if kind not in self._kinds:
             return
         shown = {name: value for name, value in fields.items() if name != "urls"}
@@ -162,10 +163,10 @@ class Hook:
             self._changed.notify()
 
     async def close(self) -> None:
-        """Give what waits a moment, then only the last events, then end; for a bounded time in all."""
+        """Deliver the queued events for a while, then only the last events, then stop, in a bounded time."""
         await asyncio.get_running_loop().run_in_executor(DaemonThread(), self._close)
         if self._dropped:
-            log.warning("--on-event: %d events were not told, because the program is too slow", self._dropped)
+            log.warning("--on-event: %d events were dropped, because the program is too slow", self._dropped)
 
     def _close(self) -> None:
         with self._changed:
@@ -173,18 +174,18 @@ class Hook:
             self._changed.notify()
         self._thread.join(self._grace)
         if self._thread.is_alive():
-            self._drop_but(LAST)
+            self._drop_except(LAST)
             self._thread.join(self._grace)
-        self._drop_but(frozenset())
+        self._drop_except(frozenset())
 
-    def _drop_but(self, kinds: frozenset[str]) -> None:
-        """Tell only these kinds of what waits, and end the telling of any other."""
+    def _drop_except(self, kinds: frozenset[str]) -> None:
+        """Drop all queued events except these kinds, and end the program if it handles another one."""
         with self._changed:
             left = [event for event in self._events if event[0] in kinds]
             self._dropped += len(self._events) - len(left)
             self._events = deque(left)
-            telling, process = self._telling, self._process
-        if process is not None and telling not in kinds:
+            current, process = self._current, self._process
+        if process is not None and current not in kinds:
             self._dropped += 1
             _kill(process)
 
@@ -195,9 +196,9 @@ class Hook:
             fault = self._run(event[1])
             if fault is not None and not self._warned:
                 self._warned = True
-                self._warn(f"--on-event: {fault}; the batch goes on all the same")
+                self._warn(f"--on-event: {fault}; the batch is not affected")
             if self._hangs >= MOST_HANGS:
-                self._warn("--on-event: the program hangs every time, so nothing more is told to it")
+                self._warn("--on-event: the program hangs every time, so it gets no more events")
                 self._kinds = frozenset()
                 return
 
@@ -207,11 +208,11 @@ class Hook:
                 self._changed.wait()
             if not self._events:
                 return None
-            self._telling = self._events[0][0]
+            self._current = self._events[0][0]
             return self._events.popleft()
 
     def _run(self, event: bytes) -> str | None:
-        """Tell it of one event; why that did not work, if so."""
+        """Run the program for one event; return why that failed, or None."""
         try:
             process = subprocess.Popen(  # noqa: S603 - the user's own command, without a shell
                 self._command,
@@ -225,14 +226,14 @@ class Hook:
             return f"{self._command[0]} cannot be started: {problem.strerror}"
         self._process = process
         try:
-            process.communicate(event, timeout=self._patience)  # one that does not read is no failure
+            process.communicate(event, timeout=self._patience)  # a program that does not read has not failed
         except subprocess.TimeoutExpired:
             self._hangs += 1
             _kill(process)
             return f"{self._command[0]} has not ended after {self._patience:g} s, and was killed"
         except OSError as problem:
             _kill(process)
-            return f"{self._command[0]} cannot be told: {problem.strerror}"
+            return f"{self._command[0]} cannot be sent an event: {problem.strerror}"
         finally:
             self._process = None
         self._hangs = 0
@@ -241,13 +242,13 @@ class Hook:
         return None
 
     def _warn(self, message: str) -> None:
-        """On the loop: a live display belongs to it."""
-        with suppress(RuntimeError):  # it is closed already
+        """Log a warning from the event loop's thread, to which a live display belongs."""
+        with suppress(RuntimeError):  # the loop is closed
             self._loop.call_soon_threadsafe(log.warning, "%s", message)
 
 
 def _kill(process: subprocess.Popen[bytes]) -> None:
-    """End a program, and what it has started."""
+    """Kill a program and its child processes."""
     with suppress(OSError):
         if process.poll() is None and os.name == "posix":
             os.killpg(process.pid, signal.SIGKILL)
@@ -264,38 +265,38 @@ class Displays:
         self._displays = displays
 
     def start(self, monitor: Monitor) -> None:
-        """The batch begins."""
+        """Start every display."""
         for display in self._displays:
             display.start(monitor)
 
     def planned(self, plan: RunPlan) -> None:
-        """So much is about to be sent."""
+        """Show what is about to be sent."""
         for display in self._displays:
             display.planned(plan)
 
     def job_ended(self, result: JobResult) -> None:
-        """A job has come to its end."""
+        """Show a job that has ended."""
         for display in self._displays:
             display.job_ended(result)
 
     def stopping(self, reason: str) -> None:
-        """Nothing more is sent."""
+        """Show that nothing more is sent."""
         for display in self._displays:
             display.stopping(reason)
 
     def stop(self) -> None:
-        """There is no more to watch."""
+        """Stop every display."""
         for display in self._displays:
             display.stop()
 
     def ended(self, status: Status, code: int, page: Path | None) -> None:
-        """The batch is over."""
+        """Show the totals."""
         for display in self._displays:
             display.ended(status, code, page)
 
 
 @asynccontextmanager
-async def telling(
+async def with_events(
     display: Display,
     command: Sequence[str],
     *,
@@ -303,20 +304,20 @@ async def telling(
     key: str | None,
     names: tuple[str, Path],
 ) -> AsyncIterator[Display]:
-    """A display that also tells a program of what the given one shows.
+    """Yield a display that also sends the events of the given one to a program.
 
     Args:
-        display: shows the batch to somebody.
+        display: shows the batch to the user.
         command: the program and its arguments.
-        kinds: the events that it is told of.
-        key: the API key, where it is known here.
+        kinds: the events that it gets.
+        key: the API key, if it is known here.
         names: the manifest, as the user named it, and the batch's directory.
     """
     hook = Hook(command, kinds=kinds, environment=environment_without(key, os.environ))
     try:
-        yield Displays(display, EventDisplay(*names, hook.tell))
-    except SeedanceError as error:  # nobody else says so at night
-        hook.tell("ended", {"exit_code": code_of(error), "reason": error.message})
+        yield Displays(display, EventDisplay(*names, hook.send))
+    except SeedanceError as error:  # the display has not ended, so the event is sent from here
+        hook.send("ended", {"exit_code": code_of(error), "reason": error.message})
         raise
     finally:
         await hook.close()

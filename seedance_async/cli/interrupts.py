@@ -1,9 +1,9 @@
-"""Ctrl-C twice: the first time the work is brought to an orderly end, the second time it ends at once.
+"""Signal handling: the first Ctrl-C shuts a command down in an orderly way, the second ends it at once.
 
-SIGTERM, and a terminal that is closed, are the same as Ctrl-C.
+SIGTERM and SIGHUP (the terminal was closed) have the same effect as Ctrl-C.
 
-The journal makes both right. The first costs a moment, in which answers on the wire are written down; the
-second leaves that to the next run, which asks for them again.
+Both are safe because of the journal. An orderly shutdown takes a moment, in which replies to requests in
+progress are recorded. After an immediate end, the next run sends those requests again under the same keys.
 """
 
 from __future__ import annotations
@@ -25,30 +25,30 @@ if TYPE_CHECKING:
 SIGNALS: Final = tuple(
     signal.Signals[name] for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name)
 )
-"""SIGHUP tells that the terminal was closed; ``nohup`` has it ignored, and so it stays."""
+"""SIGHUP means that the terminal was closed; under ``nohup`` it is ignored, and it stays ignored."""
 
-ECHO: Final = 0.5  # s; so soon after the first, a second one is the same: timeout(1) and its like pass it on
+ECHO: Final = 0.5  # s; a second signal within it is the first one again: timeout(1), for one, passes it on
 STOPPING: Final = (
-    "stopping: answers on the wire are waited for and written down; Ctrl-C again ends it at once"
+    "stopping: waiting for the replies to requests in progress, to record them; Ctrl-C again ends it at once"
 )
 
 
 class Interruptible(Protocol):
-    """What is told of a signal."""
+    """Display that is notified of a signal."""
 
     def stopping(self, reason: str) -> None:
-        """Nothing more is sent."""
+        """Handle the first signal: nothing more is sent."""
 
     def stop(self) -> None:
-        """The process ends at once."""
+        """Handle the second signal: the process ends at once."""
 
 
 class _Interruption:
-    """What the signals do to a run.
+    """Handler of the signals of one run.
 
     Args:
-        scope: is cancelled at the first signal.
-        display: says so, and leaves the terminal in order before the second one ends the process.
+        scope: cancelled at the first signal.
+        display: notified of it; restores the terminal before the second signal ends the process.
     """
 
     def __init__(self, scope: anyio.CancelScope, display: Interruptible) -> None:
@@ -60,7 +60,7 @@ class _Interruption:
         now = anyio.current_time()
         if now - self._cancelled_at > ECHO:
             self._display.stop()
-            os._exit(ExitCode.INTERRUPTED)  # a tidier way would wait for what is being written
+            os._exit(ExitCode.INTERRUPTED)  # a normal exit would wait for threads that are writing
         if not self._scope.cancel_called:
             self._cancelled_at = now
             self._display.stopping(STOPPING)
@@ -69,12 +69,12 @@ class _Interruption:
 
 @contextmanager
 def interruptible(display: Interruptible) -> Iterator[anyio.CancelScope]:
-    """Cancel what is inside at the first signal, and end the process at the second."""
+    """Cancel the body at the first signal, and end the process at the second."""
     loop = asyncio.get_running_loop()
     heeded = [number for number in SIGNALS if signal.getsignal(number) is not signal.SIG_IGN]
     with anyio.CancelScope() as scope:
         interruption = _Interruption(scope, display)
-        with suppress(NotImplementedError):  # Windows: there asyncio itself cancels the command at Ctrl-C
+        with suppress(NotImplementedError):  # Windows: asyncio itself cancels the command at Ctrl-C
             for number in heeded:
                 loop.add_signal_handler(number, interruption.on_signal)
         try:

@@ -1,4 +1,4 @@
-"""``seedance mcp``: the MCP server, for agents that make batches and spend what a person has allowed."""
+"""``seedance mcp``: the MCP server, for agents that run batches within the credits that a person allows."""
 
 from __future__ import annotations
 
@@ -31,26 +31,30 @@ async def mcp(
     *,
     workspace: Annotated[
         Path | None,
-        Parameter(help="The one folder of files; else SEEDANCE_MCP_WORKSPACE, else the current one."),
+        Parameter(
+            help="The only folder whose files it reads and writes; default SEEDANCE_MCP_WORKSPACE, else the "
+            "current folder."
+        ),
     ] = None,
     http: Annotated[
-        bool, Parameter(negative=(), show_default=False, help="Over HTTP at 127.0.0.1, with a token.")
+        bool, Parameter(negative=(), show_default=False, help="Serve over HTTP at 127.0.0.1, with a token.")
     ] = False,
-    port: Annotated[int, Parameter(show_default=False, help="With --http; else one that is free.")] = 0,
+    port: Annotated[int, Parameter(show_default=False, help="Port for --http; by default a free one.")] = 0,
     allow: Annotated[
-        str | None, Parameter(help="Allow the plan of this id, as a person, and end; with --max-credits.")
+        str | None, Parameter(help="As a person, allow the plan with this id, and exit; needs --max-credits.")
     ] = None,
     max_credits: Annotated[
-        float | None, Parameter(help="With --allow: most credits that the plan may cost.")
+        float | None, Parameter(help="With --allow: the most credits that the plan may cost.")
     ] = None,
     connection: Connection | None = None,
 ) -> int:
     """Serve an agent over MCP: it plans, a person's limit decides, it submits and waits.
 
-    Over stdin and stdout, until the client leaves; with --http until Ctrl-C, and
-    then the URL and the token are printed. SEEDANCE_MCP_UNASKED_CREDITS_DAY says
-    what may be spent in a day without asking a person, else each plan asks. Needs
-    the extra mcp. To see it work without a key:
+    Serves on stdin and stdout until the client disconnects; with --http it prints
+    the URL and the token and serves until Ctrl-C. The credits of
+    SEEDANCE_MCP_UNASKED_CREDITS_DAY may be spent in a day without asking a
+    person; without that variable, a person is asked about each plan. Needs the
+    extra mcp. To try it without a key:
 
       seedance sandbox --speed 20 -- seedance mcp
 
@@ -63,7 +67,7 @@ async def mcp(
         raise ConfigurationError(f"--port must be 0 to {LAST_PORT}; got {port}")
     if port and not http:
         raise ConfigurationError("--port goes with --http")
-    # Looked up only now: the protocol's library takes a second to load, and may be missing.
+    # Imported late: the protocol's library takes a second to load, and may be missing.
     from seedance_async.integrations.mcp.settings import read_settings  # noqa: PLC0415 - as above
 
     settings = read_settings(workspace)
@@ -73,28 +77,28 @@ async def mcp(
     try:
         await (_serve_http(settings, connection, port) if http else _serve_stdio(settings, connection))
     except anyio.get_cancelled_exc_class():
-        write_message("mcp: ended; batches that were running go on with the next server")
-    return ExitCode.OK  # the client's leaving, and Ctrl-C, are how it is meant to end
+        write_message("mcp: ended; the next server continues the batches that were running")
+    return ExitCode.OK  # the client's disconnecting, and Ctrl-C, are the normal end
 
 
 async def _allow(
     settings: Settings, connection: Connection | None, plan_id: str | None, most: float | None
 ) -> None:
-    """Put a person's permission on record; the server sends the plan, if it is what was planned."""
+    """Record a person's permission; the server sends the plan, if it is still the same plan."""
     from seedance_async.integrations.mcp.orders import Order, Orders, orders_path  # noqa: PLC0415 - as above
 
     if plan_id is None or most is None or not 0 < most < float("inf"):
         raise ConfigurationError("--allow PLAN goes with --max-credits CREDITS, a number above 0")
     client = _client(connection or Connection())
     if client is None:
-        raise ConfigurationError(f"--allow needs {KEY_VARIABLE}: plans are on record by account")
+        raise ConfigurationError(f"--allow needs {KEY_VARIABLE}: plans are recorded by account")
     orders = Orders(orders_path(client.account), settings.workspace)
     allowed = await to_thread.run_sync(lambda: orders.allow(plan_id, granted=most, unasked_a_day=0.0))
     if not isinstance(allowed, Order) or allowed.allowed is None:
         raise ConfigurationError(
             f"--allow {plan_id!r:.60}: no plan of {settings.workspace} has this id, for this API key"
         )
-    most_now = credit_count(allowed.allowed.credits)  # of a plan that was allowed before, what it was then
+    most_now = credit_count(allowed.allowed.credits)  # of a plan allowed before: the amount allowed then
     write_message(f"mcp: plan {plan_id} ({allowed.jobs:,} jobs) may cost up to {most_now}; submit sends it")
 
 
@@ -114,12 +118,12 @@ async def _serve_http(settings: Settings, connection: Connection | None, port: i
         async with Desk(settings, _client(connection or Connection())) as desk:
             write_data(listener.url)
             write_data(f"Authorization: Bearer {listener.token}")
-            write_message("mcp: give a client this URL and this header; Ctrl-C ends it")
+            write_message("mcp: give this URL and this header to a client; Ctrl-C ends it")
             await serve_http(desk, listener)
 
 
 def _client(connection: Connection) -> SeedanceClient | None:
-    """The client; None where there is no key: the tools then say what to ask the person for."""
+    """Return the client; None without a key: the tools then say what the person has to provide."""
     if connection.api_key or os.environ.get(KEY_VARIABLE):
         return connection.client(somebody_waits=False)
     write_message(f"mcp: {KEY_VARIABLE} is not set, so nothing can be planned or sent")

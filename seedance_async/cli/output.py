@@ -1,9 +1,9 @@
 """Output of a command: data to stdout, everything else to stderr.
 
-Texts come from prompts and servers, so control characters are taken out before a terminal could obey them.
-A reader that leaves early (``| head``) ends the output, not the work, and so does a terminal that is closed.
-So does a full disk, but that is an error: the work is done, the loss is reported, and the command fails at
-its end. Terminals without UTF-8 get escapes.
+Texts come from prompts and servers, so control characters are removed before a terminal interprets them.
+When the reader of a pipe exits early (``| head``) or a terminal is closed, the output ends, but the work goes
+on. When the disk is full, the work goes on too, but the loss is reported and the command fails at its end.
+Characters that a terminal without UTF-8 cannot show are written as escapes.
 """
 
 from __future__ import annotations
@@ -35,21 +35,22 @@ LOGGERS: Final = (
     "seedance_async.route", "seedance_async.transport", "seedance_async.scheduling.poller",
     "seedance_async.record",
 )  # fmt: skip
-"""Those that log retries, which are shown, too."""
+"""Loggers of retries, which are shown as well."""
 
 NOTICE_INTERVAL: Final = 60.0  # s
 
 
 READER_GONE: Final = frozenset({errno.EPIPE, errno.ECONNRESET, errno.EIO, errno.ENXIO})
-"""Errors of a pipe or a terminal whose reader has left: nobody misses what is not written any more."""
+"""Errors of a pipe or a terminal whose reader has gone: no data is lost that anybody would read."""
 
 
 def prepare() -> None:
-    """Have both streams write escapes instead of failing where the terminal lacks a character.
+    """Prepare stdout and stderr for every terminal, and for being closed.
 
-    A stream that was closed at the start stays so, but its number is taken: else the next file that is opened
-    would get it, and what a library or a child writes to that number. A stream that another program has set
-    not to block would lose what does not fit into the pipe now.
+    Both write escapes instead of failing where the terminal lacks a character. A stream that was closed at
+    the start stays closed, but its file descriptor is occupied: otherwise the next file to be opened would
+    get it, and with it what a library or a child process writes to that descriptor. Both are set to block,
+    because a non-blocking stream loses what does not fit into the pipe.
     """
     while (number := os.open(os.devnull, os.O_RDWR)) <= 2:
         pass
@@ -62,22 +63,22 @@ def prepare() -> None:
 
 
 def without_controls(text: str) -> str:
-    """The text without escape sequences, control and direction-changing characters; lines and tabs stay."""
+    """Return the text without escape sequences, control and direction characters; newlines and tabs stay."""
     return _CONTROLS.sub("", _ESCAPES.sub("", text))
 
 
 def write_data(line: str) -> None:
-    """Write one line to stdout, at once."""
+    """Write one line to stdout and flush it."""
     _write(sys.stdout, f"{without_controls(line)}\n")
 
 
 def write_message(line: str) -> None:
-    """Write one line for the human to stderr."""
+    """Write one line for the user to stderr."""
     _write(sys.stderr, f"{without_controls(line)}\n")
 
 
 class _Guarded(io.TextIOBase):
-    """A standard stream, as it is now, for a console: no error of writing comes back from it.
+    """The current standard stream as a file for a rich console; writing to it never raises an ``OSError``.
 
     Args:
         name: ``stdout`` or ``stderr``.
@@ -88,7 +89,7 @@ class _Guarded(io.TextIOBase):
 
     @property
     def stream(self) -> TextIO | None:
-        """What is behind the place that a live display takes while it is shown."""
+        """The stream itself, also while a live display stands in for it."""
         stream: TextIO | None = getattr(sys, self._name)
         return cast("TextIO | None", getattr(stream, "rich_proxied_file", stream))
 
@@ -101,7 +102,7 @@ class _Guarded(io.TextIOBase):
         return len(text)
 
     def flush(self) -> None:
-        """Nothing is kept back."""
+        """Do nothing: `write` flushes."""
 
     def fileno(self) -> int:
         if self.stream is None:
@@ -109,26 +110,26 @@ class _Guarded(io.TextIOBase):
         return self.stream.fileno()
 
     def isatty(self) -> bool:
-        with suppress(ValueError):  # it was closed meanwhile
+        with suppress(ValueError):  # it has been closed
             return self.stream is not None and self.stream.isatty()
         return False
 
 
 @cache
 def terminal() -> Console:
-    """The rich console on stderr, which knows whether that is a terminal."""
+    """Return the rich console on stderr, which knows whether stderr is a terminal."""
     return Console(file=_Guarded("stderr"), highlight=False, markup=False, emoji=False)  # type: ignore[arg-type]
 
 
 def help_console() -> Console:
-    """The rich console on stdout, for help pages."""
+    """Return the rich console on stdout, for help pages."""
     return Console(file=_Guarded("stdout"))  # type: ignore[arg-type]  # a text file is an IO[str]
 
 
 def is_live() -> bool:
-    """Whether stderr is a terminal that can redraw lines, and has the characters for it.
+    """Whether stderr is a terminal that can redraw lines and show the characters used.
 
-    ``FORCE_COLOR`` asks for colours; to the console it makes a terminal of a log file.
+    With ``FORCE_COLOR`` the console takes even a log file for a terminal, so the file itself is asked too.
     """
     console = terminal()
     is_drawable = not console.is_dumb_terminal and not console.options.ascii_only
@@ -143,20 +144,20 @@ def _write(stream: TextIO | None, text: str) -> None:
         stream.flush()
     except OSError as problem:
         is_lost = problem.errno not in READER_GONE or _is_file(stream)
-        # What is still buffered, and all that follows, goes nowhere; or the interpreter complains at its end.
+        # Discard what is still buffered and all that follows; otherwise the interpreter reports it at exit.
         with suppress(OSError):
-            nowhere = os.open(os.devnull, os.O_WRONLY)
-            os.dup2(nowhere, stream.fileno())
-            os.close(nowhere)
+            discarding = os.open(os.devnull, os.O_WRONLY)
+            os.dup2(discarding, stream.fileno())
+            os.close(discarding)
         if is_lost and stream is _Guarded("stdout").stream:
             _write_errors.append(problem)
-            write_message(f"error: stdout cannot be written, what belongs there is lost: {problem.strerror}")
-    except ValueError:  # it was closed meanwhile
+            write_message(f"error: cannot write to stdout, its data is lost: {problem.strerror}")
+    except ValueError:  # it has been closed
         return
 
 
 def _is_file(stream: TextIO) -> bool:
-    """Whether a stream goes into a file, which somebody will read."""
+    """Whether a stream goes into a regular file, which is read later."""
     try:
         return stat.S_ISREG(os.fstat(stream.fileno()).st_mode)
     except (OSError, ValueError):
@@ -167,16 +168,16 @@ _write_errors: Final[list[OSError]] = []
 
 
 def take_write_errors() -> list[OSError]:
-    """Why data could not be written to stdout, since this was asked for the last time."""
+    """Return the errors of writing to stdout since the last call."""
     taken = list(_write_errors)
     _write_errors.clear()
     return taken
 
 
 class _Notices(logging.Handler):
-    """Writes every warning of the package to stderr, and that a call is retried once a minute at most.
+    """Log handler that writes the package's warnings to stderr, and retries of calls at most once a minute.
 
-    So an API that does not answer is no silence of minutes.
+    Without it, a command would be silent for minutes while the API does not respond.
     """
 
     def __init__(self) -> None:
@@ -184,16 +185,16 @@ class _Notices(logging.Handler):
         self._next_at = -math.inf
 
     def emit(self, record: logging.LogRecord) -> None:
-        """Write what a record says, if it is time."""
+        """Write a record's message, unless it is a retry within a minute of the last one shown."""
         if getattr(record, "outage", False):
-            return  # the retries before it were written already
+            return  # the retries before it have been shown
         if record.levelno >= logging.WARNING:
             write_message(record.getMessage())
         elif hasattr(record, "retry_in") and self._is_time():
             longest = getattr(record, "retry_for", None)
             words = f" for up to {format_range(longest, longest)}" if longest else ""
             reason = record.getMessage()
-            write_message(f"the API cannot be reached, or refuses for now; trying again{words}: {reason}")
+            write_message(f"the API is unreachable or unavailable; trying again{words}: {reason}")
 
     def _is_time(self) -> bool:
         now = asyncio.get_running_loop().time()

@@ -23,12 +23,16 @@ MEDIA: Final = frozenset({".png", ".jpg", ".jpeg", ".webp", ".mp4"})
 
 
 def parse_directory(_: object, tokens: Sequence[Token]) -> Path:
-    """A directory as it was written; what an unset variable leaves of ``-o "$OUT"`` is none."""
+    """Return the directory named by a flag.
+
+    Raises:
+        ValueError: the text is empty, as ``-o "$OUT"`` with an unset variable gives, or names a media file.
+    """
     text = tokens[0].value
     if not text:
         raise ValueError("it is empty; the current directory is written as .")
     if Path(text).suffix.lower() in MEDIA and not Path(text).is_dir():
-        raise ValueError(f"{text} looks like a file; name the directory that its file goes into")
+        raise ValueError(f"{text} looks like a file; name the directory for the files")
     return Path(text)
 
 
@@ -37,14 +41,14 @@ def output_flag(help_text: str) -> Parameter:
     return Parameter(name=("--output", "-o"), converter=parse_directory, help=help_text)
 
 
-Output: TypeAlias = Annotated[Path, output_flag("Directory for the files; made if it is missing.")]
+Output: TypeAlias = Annotated[Path, output_flag("Directory for the files; created if it is missing.")]
 
 
 def check_writable(directory: Path) -> None:
-    """See that files can be written below a directory, or below what there is of it; nothing stays behind.
+    """Check that files can be written to a directory, or to its nearest existing parent; leave nothing there.
 
     Raises:
-        ConfigurationError: they cannot.
+        ConfigurationError: they cannot be written.
     """
     try:
         found = next(each for each in (directory, *directory.absolute().parents) if os.path.lexists(each))
@@ -53,17 +57,20 @@ def check_writable(directory: Path) -> None:
         with tempfile.TemporaryFile(dir=found):
             pass
     except OSError as problem:
-        if holds := _batch_of_others(directory):
-            raise ConfigurationError(f"--output {directory}: {holds}") from None
+        if reason := _not_our_batch(directory):
+            raise ConfigurationError(f"--output {directory}: {reason}") from None
         reason = f"cannot be written to ({problem.strerror}); name another directory"
         raise ConfigurationError(f"--output {directory}: {reason}") from None
 
 
-def _batch_of_others(directory: Path) -> str | None:
-    """Why a directory that has, or may have, a batch cannot be written to: elsewhere it is paid again."""
+def _not_our_batch(directory: Path) -> str | None:
+    """Return why a directory that has, or may have, a batch cannot be written to; None without a batch.
+
+    The reason matters: a user who simply names another directory pays for the batch again.
+    """
     try:
         if not (directory / JOURNAL).exists():
             return None
-    except PermissionError:  # nobody but its owner can see
+    except PermissionError:  # only the owner can see whether there is a batch
         pass
     return not_permitted(directory)

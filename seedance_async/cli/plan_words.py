@@ -1,4 +1,4 @@
-"""The words for what a run is about to send and what that may cost: a dry run's, and those before a run."""
+"""Texts about what a run is about to send and what it may cost, for a dry run and before a run."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 
 def plan_line(plan: RunPlan) -> str:
-    """All of it in one line."""
+    """Return the plan in one line."""
     parts = [jobs_words(plan)]
     if plan.credits_high or plan.unpriced:
         parts.append(f"credits expected: {credits_words(plan)}")
@@ -23,12 +23,12 @@ def plan_line(plan: RunPlan) -> str:
 
 
 def plan_fields(plan: RunPlan) -> Mapping[str, object]:
-    """All of it as JSON has it; under the names of ``seedance estimate --json``."""
+    """Return the plan as JSON, with the field names of ``seedance estimate --json``."""
     return {"counts": plan.counts, "jobs": plan.to_send, "later": plan.later, **credit_fields(plan)}
 
 
 def credit_fields(plan: RunPlan) -> dict[str, object]:
-    """What it costs, and whether the cap is enough, as JSON has it."""
+    """Return the cost, and whether the cap is enough, as JSON."""
     priced = [plan.credits_low, plan.credits_high]
     return {
         "credits": None if plan.unpriced else priced,
@@ -41,7 +41,7 @@ def credit_fields(plan: RunPlan) -> dict[str, object]:
 
 
 def jobs_words(plan: RunPlan) -> str:
-    """How many jobs are sent, and where the others stand."""
+    """Return the number of jobs to send, and the states of the others."""
     to_send = f"{plan.to_send:,} to send"
     others = {str(state): plan.counts.get(state, 0) for state in State if state is not State.PLANNED}
     others["left for later"] = plan.later
@@ -50,28 +50,28 @@ def jobs_words(plan: RunPlan) -> str:
 
 
 def credits_words(plan: RunPlan) -> str:
-    """What they cost, as far as anybody knows."""
+    """Return the expected cost, as far as it is known."""
     asked = plan.to_send + plan.counts.get(State.SUBMITTING, 0)
     if plan.unpriced == asked > 0:
-        text = "unknown: nobody has reported what such jobs cost"
+        text = "unknown: no price of such jobs has been reported"
     else:
         text = f"{range_words(plan.credits_low, plan.credits_high)}{_unpriced(plan)}"
-    return f"{text}, beside {plan.credits_spent:,.10g} spent" if plan.credits_spent else text
+    return f"{text}, in addition to {plan.credits_spent:,.10g} spent" if plan.credits_spent else text
 
 
 def cap_words(plan: RunPlan) -> str:
-    """The cap, and whether it is enough."""
+    """Return the cap, and whether it is enough."""
     whole = f"{plan.credits_spent + plan.credits_high:,.10g}{_unpriced(plan)}"
     verdict = {
-        True: "enough for all of it",
-        False: f"too little for all of it, which costs up to {whole}: it will stop on the way",
-        None: f"maybe too little for all of it, which costs up to {whole}",
+        True: "enough for all jobs",
+        False: f"too little for all jobs, which cost up to {whole}: the run will stop before the end",
+        None: f"maybe too little for all jobs, which cost up to {whole}",
     }[plan.fits_cap]
     return f"{plan.max_credits or 0:,.10g} over all runs, {verdict}"
 
 
 def range_words(low: float, high: float) -> str:
-    """``8 to 12``, or ``30``."""
+    """Return ``8 to 12``, or ``30``."""
     return f"{low:,.10g}" if low == high else f"{low:,.10g} to {high:,.10g}"
 
 

@@ -1,7 +1,7 @@
-"""Progress of waiting: one live line on a terminal, and elsewhere a plain line now and then.
+"""Progress of waiting: one live line on a terminal, and a plain line every half minute elsewhere.
 
-A log of a build server wants neither a bar redrawn ten times a second nor silence for an hour, so without a
-terminal a line is written every half minute, beside the lines of things that happened.
+The log of a build server needs neither a bar that is redrawn ten times a second nor an hour of silence. So
+without a terminal a plain line is written at an interval, in addition to those about events.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ REDRAWS: Final = 10  # a second
 
 
 class Refreshable(Protocol):
-    """Something to be brought up to date again and again."""
+    """Something that is refreshed at an interval."""
 
     def refresh(self) -> None:
         """Bring it up to date."""
@@ -49,11 +49,11 @@ class Ticker:
         self._next: asyncio.TimerHandle | None = None
 
     def start(self) -> None:
-        """Begin, with a first time after the first interval."""
+        """Start; the first refresh is after one interval."""
         self._next = asyncio.get_running_loop().call_later(self._interval, self._tick)
 
     def stop(self) -> None:
-        """End."""
+        """Stop."""
         if self._next is not None:
             self._next.cancel()
 
@@ -63,18 +63,18 @@ class Ticker:
 
 
 class LiveView:
-    """The bottom of the terminal, drawn anew several times a second; what is written scrolls above it.
+    """Live display at the bottom of the terminal, redrawn several times a second; other output scrolls above.
 
     Args:
-        picture: what to draw; asked each time for its ``__rich__``.
-        console: where to draw, if not on the terminal of stderr.
+        picture: what to draw; its ``__rich__`` is called each time.
+        console: where to draw; default the terminal of stderr.
     """
 
     def __init__(self, picture: RenderableType, *, console: Console | None = None) -> None:
         self._live = Live(
             picture,
             console=console or terminal(),
-            auto_refresh=False,  # its thread would read the loop's objects behind the loop's back
+            auto_refresh=False,  # its thread would read objects while the event loop changes them
             transient=True,
             # Data for a pipe must not go through the terminal's console.
             redirect_stdout=sys.stdout is not None and sys.stdout.isatty(),
@@ -82,12 +82,12 @@ class LiveView:
         self._ticker = Ticker(self._live, 1 / REDRAWS)
 
     def start(self) -> None:
-        """Begin to draw."""
+        """Start drawing."""
         self._live.start(refresh=True)
         self._ticker.start()
 
     def stop(self) -> None:
-        """Draw once more and take the picture away."""
+        """Draw once more and remove the display."""
         self._ticker.stop()
         self._live.refresh()
         self._live.stop()
@@ -95,7 +95,7 @@ class LiveView:
 
 @define
 class Tally:
-    """How many tasks are final: a spinner on a terminal, a line each time it is refreshed elsewhere."""
+    """Counts of final tasks: a spinner on a terminal, elsewhere a line at each refresh."""
 
     total: int
     completed: int = 0
@@ -114,15 +114,15 @@ class Tally:
         return self._spinner
 
     def refresh(self) -> None:
-        """Write the line."""
+        """Write the counts as a line."""
         write_message(f"… {self}")
 
 
 class Progress:
-    """Shows a tally while it is entered.
+    """Context manager that shows a tally of finished tasks.
 
     Args:
-        total: how many tasks are waited for.
+        total: number of tasks to wait for.
     """
 
     def __init__(self, total: int) -> None:
@@ -139,7 +139,7 @@ class Progress:
         self._view.stop()
 
     def finished(self, *, failed: bool) -> None:
-        """One more task will not change any more."""
+        """Count one more final task."""
         if failed:
             self._tally.failed += 1
         else:

@@ -1,4 +1,4 @@
-"""``seedance prompt``: prompts compared with the vendor's guide, and prompts built by its forms."""
+"""``seedance prompt``: prompts compared with the vendor's guide, and prompts built in its forms."""
 
 from __future__ import annotations
 
@@ -8,10 +8,10 @@ from seedance_async.cli import prompt_build, prompt_lint
 
 
 def app() -> App:
-    """The command with its verbs."""
+    """Return the command with its subcommands."""
     group = App(
         name="prompt",
-        help="Compare prompts with the prompt guide, and build them by its forms; nothing is sent.",
+        help="Compare prompts with the prompt guide, and build them in its forms; nothing is sent.",
         version_flags=[],
     )
     group.command(prompt_lint.lint)

@@ -1,4 +1,4 @@
-"""``seedance prompt build``: a prompt by the guide's forms, from flags or from questions at a terminal."""
+"""``seedance prompt build``: a prompt in the guide's forms, from flags or from questions at a terminal."""
 
 from __future__ import annotations
 
@@ -36,29 +36,36 @@ class Forms:
     """The parts of a prompt."""
 
     shots: Annotated[tuple[str, ...], _repeated("--shot", "What happens in a shot")] = ()
-    opening: Annotated[str | None, Parameter(help="URL or path of the picture that it begins with.")] = None
-    closing: Annotated[str | None, Parameter(help="URL or path of the picture that it ends with.")] = None
+    opening: Annotated[
+        str | None, Parameter(help="URL or path of the picture that the clip begins with.")
+    ] = None
+    closing: Annotated[str | None, Parameter(help="URL or path of the picture that the clip ends with.")] = (
+        None
+    )
     references: Annotated[
         tuple[str, ...],
         _repeated(
-            "--reference", "ROLE=URL; ROLE is what it is, or style, camera motion, or 'character: the lead'"
+            "--reference",
+            "ROLE=URL; ROLE says what it shows, or is style, camera motion, or 'character: the lead'",
         ),
     ] = ()
     edit: Annotated[str | None, Parameter(help="URL or path of the clip to edit.")] = None
-    replace: Annotated[tuple[str, ...], _repeated("--replace", "WHAT=BY of the edit")] = ()
-    keep: Annotated[str | None, Parameter(help="What the edit leaves as it is.")] = None
-    extend: Annotated[str | None, Parameter(help="URL or path of the clip to go on from.")] = None
+    replace: Annotated[tuple[str, ...], _repeated("--replace", "OLD=NEW: what the edit replaces")] = ()
+    keep: Annotated[str | None, Parameter(help="What the edit leaves unchanged.")] = None
+    extend: Annotated[str | None, Parameter(help="URL or path of the clip to continue.")] = None
     people: Annotated[tuple[str, ...], _repeated("--person", f"PLACE=WHO; PLACE is {', '.join(PLACES)}")] = ()
-    style: Annotated[tuple[str, ...], _repeated("--style", "A word or phrase of the look")] = ()
+    style: Annotated[tuple[str, ...], _repeated("--style", "A word or phrase for the look")] = ()
     drawn: Annotated[
         bool,
-        Parameter(negative=(), show_default=False, help="Anchor the look throughout, as one that is drawn."),
+        Parameter(
+            negative=(), show_default=False, help="The style is a drawn one: repeat it so that it holds."
+        ),
     ] = False
     camera: Annotated[str | None, Parameter(help="How the camera moves.")] = None
     locked: Annotated[
-        bool, Parameter(negative=(), show_default=False, help="The camera stands still; fixed_lens is sent.")
+        bool, Parameter(negative=(), show_default=False, help="The camera does not move; sends fixed_lens.")
     ] = False
-    signs: Annotated[tuple[str, ...], _repeated("--sign", "THING=TEXT to be read on it")] = ()
+    signs: Annotated[tuple[str, ...], _repeated("--sign", "THING=TEXT that is to be read on it")] = ()
     no_safeguards: Annotated[
         bool, Parameter(negative=(), show_default=False, help="Leave out the guide's constraints.")
     ] = False
@@ -78,24 +85,24 @@ async def build(
             help="FIELD=VALUE of the request, such as duration=8; may be repeated.",
         ),
     ] = (),
-    name: Annotated[str | None, Parameter(help="Of the job, with --json.")] = None,
+    name: Annotated[str | None, Parameter(help="Name of the job, with --json.")] = None,
     as_json: Annotated[
         bool,
         Parameter(
-            name="--json", negative=(), show_default=False, help="The request, as a line of a manifest."
+            name="--json", negative=(), show_default=False, help="Print the request, as a line of a manifest."
         ),
     ] = False,
 ) -> int:
-    """Build a prompt by the guide's forms; with --json, the request that fits it.
+    """Build a prompt in the guide's forms; with --json, the request that goes with it.
 
-    Without any words, at a terminal, it asks for each part.
+    Without arguments, at a terminal, it asks for each part.
 
     Example: seedance prompt build "A girl runs home" --style anime --json
     """
     asked = forms or Forms()
     if scene is None and asked == Forms():
         if not _is_terminal():
-            raise ConfigurationError('say what is to be seen: seedance prompt build "A boat crosses a pond"')
+            raise ConfigurationError('describe the scene: seedance prompt build "A boat crosses a pond"')
         scene, asked = await _questions()
     builder = _builder(scene or "", asked)
     request = builder.request(**parse_changes(set_fields))
@@ -106,11 +113,11 @@ async def build(
 
 
 def _builder(scene: str, forms: Forms) -> PromptBuilder:
-    """The builder for these parts.
+    """Return the builder with these parts.
 
     Raises:
-        ConfigurationError: one is not in the form that its flag has.
-        ValidationError: one cannot be used.
+        ConfigurationError: a part does not have the form that its flag needs.
+        ValidationError: a part cannot be used.
     """
     builder = _with_media(PromptBuilder(scene), forms)
     if forms.shots:
@@ -122,7 +129,7 @@ def _builder(scene: str, forms: Forms) -> PromptBuilder:
     for thing, text in _pairs("--sign", forms.signs):
         builder = builder.sign(text, on=thing)
     if forms.camera is not None and forms.locked:
-        raise ConfigurationError("--camera moves it, and --locked holds it still: give one of them")
+        raise ConfigurationError("--camera moves the camera, --locked keeps it still: give only one of them")
     if forms.camera is not None or forms.locked:
         builder = builder.camera(forms.camera)
     return builder.safeguards(usual=False) if forms.no_safeguards else builder
@@ -145,31 +152,31 @@ def _with_media(builder: PromptBuilder, forms: Forms) -> PromptBuilder:
         replaced = dict(_pairs("--replace", forms.replace))
         builder = builder.edit(_medium(forms.edit), replace=replaced, keep=forms.keep)
     elif forms.replace or forms.keep is not None:
-        raise ConfigurationError("--replace and --keep are of an edit: name its clip with --edit URL")
+        raise ConfigurationError("--replace and --keep belong to an edit: name its clip with --edit URL")
     return builder if forms.extend is None else builder.extend(_medium(forms.extend))
 
 
 def _medium(text: str) -> str:
-    """A URL or link, or the path of a local file."""
+    """Return a URL or link as it is, and the path of a local file as a `LocalFile`."""
     written = as_written(text, "")
     return written if isinstance(written, LocalFile) else text
 
 
 def _pairs(flag: str, texts: Iterable[str]) -> list[tuple[str, str]]:
-    """What stands before and behind the first ``=`` of each.
+    """Split each text at its first ``=`` into name and value.
 
     Raises:
-        ConfigurationError: it has none.
+        ConfigurationError: a text has no ``=``, or nothing before or after it.
     """
     pairs = [(text, *text.partition("=")) for text in texts]
     if wrong := [text for text, name, mark, value in pairs if not (name.strip() and mark and value.strip())]:
-        raise ConfigurationError(f"{flag} {wrong[0]!r:.80} must have a = with something before and behind it")
+        raise ConfigurationError(f"{flag} {wrong[0]!r:.80} must have the form NAME=VALUE")
     return [(name.strip(), value.strip()) for _, name, _, value in pairs]
 
 
 # --- questions
 
-SEVERAL: Final = "one a line, an empty line ends"
+SEVERAL: Final = "one on each line, end with an empty line"
 
 
 def _is_terminal() -> bool:
@@ -177,19 +184,19 @@ def _is_terminal() -> bool:
 
 
 async def _questions() -> tuple[str, Forms]:
-    """The parts that somebody at a terminal answers."""
+    """Ask a user at a terminal for the parts; return the scene and the other parts."""
     scene = await _line("What is seen, and what happens?")
     forms = Forms(
         shots=await _lines(f"Several shots? What happens in each, {SEVERAL}."),
-        opening=await _line("A picture that it begins with? URL or path.") or None,
+        opening=await _line("A picture that the clip begins with? URL or path.") or None,
     )
     if forms.opening is not None:
-        forms = evolve(forms, closing=await _line("A picture that it ends with? URL or path.") or None)
+        forms = evolve(forms, closing=await _line("A picture that the clip ends with? URL or path.") or None)
     else:
         forms = evolve(
             forms,
             references=await _lines(f"References? ROLE=URL, as in the lead, in red=https://…; {SEVERAL}."),
-            extend=await _line("A clip to go on from? URL or path.") or None,
+            extend=await _line("A clip to continue? URL or path.") or None,
         )
     return scene, evolve(
         forms,
@@ -213,6 +220,6 @@ async def _line(question: str) -> str:
 
 
 async def _read() -> str:
-    """A line of the terminal; empty at its end. Nobody waits for one that never comes."""
+    """Return a line of the terminal; empty at its end. A daemon thread reads it, so the command can exit."""
     line: str = await asyncio.get_running_loop().run_in_executor(DaemonThread(), sys.stdin.readline)
     return line.strip()

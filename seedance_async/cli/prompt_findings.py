@@ -1,4 +1,4 @@
-"""Findings of the prompt rules on the command line: the flag that leaves rules out, and counts as JSON."""
+"""Findings of the prompt rules on the command line: the flag that switches rules off, and counts as JSON."""
 
 from __future__ import annotations
 
@@ -20,16 +20,16 @@ Ignore: TypeAlias = Annotated[
         name="--ignore",
         negative=(),
         show_default=False,
-        help="A rule that no prompt is held to, such as P15; may be repeated.",
+        help="Switch a prompt rule off, such as P15; may be repeated.",
     ),
 ]
 
 
 def codes(ignore: Iterable[str]) -> frozenset[str]:
-    """The rules that are left out.
+    """Return the codes of the rules that are switched off.
 
     Raises:
-        ConfigurationError: one of them is no rule.
+        ConfigurationError: one of them is not a rule.
     """
     found, problems = read_codes(" ".join(ignore), "--ignore")
     if problems:
@@ -38,11 +38,11 @@ def codes(ignore: Iterable[str]) -> frozenset[str]:
 
 
 def rule_count(count: RuleCount, total: int) -> Mapping[str, object]:
-    """What a rule has found in a batch, as JSON.
+    """Return what a rule has found in a batch, as JSON.
 
     Args:
         count: of the rule.
-        total: how many jobs there are.
+        total: number of all jobs.
     """
     return {
         "code": count.code,

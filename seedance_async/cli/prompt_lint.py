@@ -50,37 +50,41 @@ async def lint(
     subject: Annotated[str, Parameter(name="TEXT|-|MANIFEST", help="A prompt, or a manifest; - is stdin.")],
     /,
     *,
-    model: Annotated[str | None, Parameter(help="What a TEXT is for; else a clip.")] = None,
+    model: Annotated[str | None, Parameter(help="The model that a TEXT is for; default seedance2.")] = None,
     set_fields: Annotated[
         tuple[str, ...],
         Parameter(
             name="--set",
             negative=(),
             show_default=False,
-            help="FIELD=VALUE of the request that a TEXT is sent with, such as duration=5; may be repeated.",
+            help="FIELD=VALUE of the request that goes with a TEXT, such as duration=5; may be repeated.",
         ),
     ] = (),
     ignore: Ignore = (),
     fix: Annotated[
         Path | None,
-        Parameter(help="Write what can be fixed into a new manifest, as JSON lines; not over a file."),
+        Parameter(help="Write the fixed prompts to this new file; for a manifest, a manifest in JSON lines."),
     ] = None,
     details: Annotated[
         bool,
-        Parameter(negative=(), show_default=False, help="Every finding of a manifest, not one line a rule."),
+        Parameter(negative=(), show_default=False, help="Print every finding, not one line for each rule."),
     ] = False,
     table: Annotated[
-        bool, Parameter(negative=(), show_default=False, help="Each rule with the share of jobs it fires on.")
+        bool,
+        Parameter(
+            negative=(), show_default=False, help="Print each rule with the share of jobs it applies to."
+        ),
     ] = False,
     as_json: Annotated[
-        bool, Parameter(name="--json", negative=(), show_default=False, help="One JSON object.")
+        bool, Parameter(name="--json", negative=(), show_default=False, help="Print one JSON object.")
     ] = False,
 ) -> int:
-    """Compare a prompt with the guide, or all prompts of a manifest.
+    """Compare a prompt, or all prompts of a manifest, with the prompt guide.
 
-    Of a manifest each prompt is compared with its request as well: its media,
-    duration, shape, lens and sound. A line's field "lint": "-P15" leaves a rule
-    out. An error refuses the line in a batch; warnings are shown by a dry run.
+    In a manifest each prompt is compared with its request as well: media,
+    duration, aspect ratio, fixed lens and sound. The field "lint": "-P15" of a
+    line switches a rule off for it. A batch refuses a line with an error; a dry
+    run shows warnings.
 
     Exit codes: 0 no errors; 1 errors; 2 the manifest cannot be read.
 
@@ -94,13 +98,13 @@ async def lint(
         raise ConfigurationError("--model and --set are for a TEXT; the lines of a manifest have their own")
     _check_target(fix)
     found = _Manifest(subject, data, ignored, keeps=details)
-    found.look()
+    found.check()
     found.write(as_json=as_json, table=table)
     return found.fix(fix) if fix is not None else found.code
 
 
 async def _data(subject: str) -> str | bytes | None:
-    """A prompt as text, or a manifest as bytes; None for one that is read from its file."""
+    """Return a prompt as text, or a manifest as bytes; None for a manifest that is read from its file."""
     if Path(subject).suffix.lower() in SUFFIXES and len(subject.split()) == 1:
         return None
     if subject != manifests.STDIN and not _is_there(subject):
@@ -117,7 +121,7 @@ async def _data(subject: str) -> str | bytes | None:
 def _is_there(subject: str) -> bool:
     try:
         return Path(subject).exists()
-    except (OSError, ValueError):  # a long prompt is no path
+    except (OSError, ValueError):  # a long prompt is not a valid path
         return False
 
 
@@ -127,7 +131,7 @@ def _bytes(subject: str) -> bytes:
 
 
 def _is_manifest(data: bytes) -> bool:
-    """Whether a text without a name is a manifest, and no prompt."""
+    """Whether data without a file name is a manifest rather than a prompt."""
     if _JSON_JOBS.match(data) or _TOML_JOBS.search(data):
         return True
     header = [cell.strip() for cell in _CELLS.split(data.lstrip(b"\xef\xbb\xbf").partition(b"\n")[0])]
@@ -158,7 +162,7 @@ def _lint_text(
         for finding in found:
             write_data(f"{finding}{_way_out(finding)}")
         if not found:
-            write_message("nothing found")
+            write_message("no findings")
     if fix is not None:
         with _new_file(fix) as file:
             file.write(f"{fixed}\n")
@@ -170,7 +174,7 @@ def _lint_text(
 def _way_out(finding: Finding) -> str:
     if finding.fix is None:
         return ""
-    return f" (fix: {finding.fix!r:.100})" if finding.fix else " (fix: take it out)"
+    return f" (fix: {finding.fix!r:.100})" if finding.fix else " (fix: delete it)"
 
 
 def _code(found: Iterable[Finding]) -> ExitCode:
@@ -179,13 +183,14 @@ def _code(found: Iterable[Finding]) -> ExitCode:
 
 @define
 class _Manifest:
-    """A manifest, and what was found in it.
+    """A manifest and its findings.
 
     Attributes:
         source: its path.
-        data: its bytes, where they can be read only once; else None.
-        ignored: the codes of rules that are left out.
-        keeps: whether each finding is told, not only one line a rule.
+        data: its bytes, if they can be read only once; else None.
+        ignored: the codes of the rules that are switched off.
+        keeps: whether every finding is kept for the output, not only a count for each rule.
+        code: the exit code.
     """
 
     source: str
@@ -196,11 +201,11 @@ class _Manifest:
     _lint: BatchLint = field(init=False)
     _details: list[Mapping[str, object]] = field(factory=list, init=False)
 
-    def look(self) -> None:
-        """Look at every job.
+    def check(self) -> None:
+        """Check the prompt of every job.
 
         Raises:
-            ManifestError: something is wrong that is no matter of a prompt.
+            ManifestError: the manifest has an error other than a finding.
         """
         self._lint = BatchLint(self.ignored)
         problems = []
@@ -214,14 +219,14 @@ class _Manifest:
             raise ManifestError(problems, source=self.source)
 
     def _lines(self) -> Iterator[Line]:
-        """Its lines; no prompt is held to a rule by the reader."""
+        """Return its lines; the reader itself applies no prompt rules."""
         entries = manifests.entries_of(self.source, CODES)
         if self.data is None:
             return manifests.read(self.source, entries)
         return manifests.read_file(io.BufferedReader(io.BytesIO(self.data)), self.source, entries)
 
     def write(self, *, as_json: bool, table: bool) -> None:
-        """Write what was found: a line a rule, or each finding, or the share of each rule."""
+        """Write the findings: one line for each rule, or every finding, or the share of each rule."""
         summary = self._lint.summary()
         if as_json:
             rules = [rule_count(each, summary.jobs) for each in summary.counts]
@@ -238,10 +243,10 @@ class _Manifest:
             for count in summary.counts:
                 write_data(count.words(summary.jobs))
         if not summary.counts:
-            write_message(f"nothing found in {summary.jobs:,} jobs")
+            write_message(f"no findings in {summary.jobs:,} jobs")
 
     def fix(self, target: Path) -> ExitCode:
-        """Write the manifest anew, with what can be fixed; return the exit code by what is left."""
+        """Write the manifest with its prompts fixed, and return the exit code for the remaining findings."""
         jobs, changed, code = 0, 0, ExitCode.OK
         with _new_file(target) as file:
             for line in self._lines():
@@ -262,7 +267,7 @@ def _detail(line: Line, finding: Finding) -> Mapping[str, object]:
 
 
 def _shares(summary: LintSummary) -> dict[str, float]:
-    """The share of jobs that each rule fires on."""
+    """Return the share of jobs that each rule applies to."""
     fired = {each.code: each.jobs for each in summary.counts}
     return {code: round(fired.get(code, 0) / max(1, summary.jobs), 4) for code in ABOUT}
 
@@ -273,15 +278,15 @@ def _check_target(fix: Path | None) -> None:
             f"--fix {fix}: JSON lines are written; name it {fix.with_suffix('.jsonl').name}"
         )
     if fix is not None and fix.exists():
-        raise ConfigurationError(f"--fix {fix}: it is there; name a new file")
+        raise ConfigurationError(f"--fix {fix}: the file exists; name a new one")
 
 
 @contextmanager
 def _new_file(target: Path) -> Generator[TextIO]:
-    """A new file to write to.
+    """Open a new file for writing.
 
     Raises:
-        ConfigurationError: it is there, or cannot be written.
+        ConfigurationError: it exists, or cannot be written.
     """
     try:
         with target.open("x", encoding="utf-8") as file:

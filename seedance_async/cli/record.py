@@ -1,6 +1,6 @@
-"""``seedance tasks`` and ``spend``: what this machine has asked of an account, and what it was charged.
+"""``seedance tasks`` and ``spend``: the tasks that this machine has submitted for an account, and the costs.
 
-Both read the account's record and send nothing.
+Both read the account record and send nothing.
 """
 
 from __future__ import annotations
@@ -31,10 +31,10 @@ _UNITS: Final = {"m": "minutes", "h": "hours", "d": "days", "w": "weeks"}
 
 
 def parse_instant(text: str, now: datetime) -> datetime:
-    """An instant as people write it: ``yesterday``, ``3h``, ``2026-06-03``; local time where none is named.
+    """Return the instant that a text means: ``yesterday``, ``3h``, ``2026-06-03``; by default in local time.
 
     Raises:
-        ValueError: it is none of these.
+        ValueError: the text is none of these.
     """
     today = now.replace(hour=0, minute=0, second=0, microsecond=0)
     if text in {"today", "yesterday"}:
@@ -45,7 +45,7 @@ def parse_instant(text: str, now: datetime) -> datetime:
         return datetime.fromisoformat(text).astimezone()
     except (ValueError, OverflowError):
         raise ValueError(
-            f"{text!r} is no time: write today, yesterday, 3h, 7d, 2026-06-03 or 2026-06-03T10:00"
+            f"{text!r} is not a time: write today, yesterday, 3h, 7d, 2026-06-03 or 2026-06-03T10:00"
         ) from None
 
 
@@ -57,33 +57,36 @@ def tasks(
     *,
     since: Annotated[
         datetime | None,
-        Parameter(converter=_instant, help="today, yesterday, 3h, 7d, 2026-06-03, …; local time. Else all."),
+        Parameter(
+            converter=_instant, help="today, yesterday, 3h, 7d, 2026-06-03, …; local time. Default: all."
+        ),
     ] = None,
     forget_before: Annotated[
         datetime | None,
         Parameter(
             converter=_instant,
-            help="Take out of the record what is older, but nothing of this month and nothing uncertain.",
+            help="Delete older entries from the record, except those of this month and uncertain ones.",
         ),
     ] = None,
     as_json: Annotated[
-        bool, Parameter(name="--json", negative=(), show_default=False, help="One JSON object a POST.")
+        bool, Parameter(name="--json", negative=(), show_default=False, help="One JSON object for each POST.")
     ] = False,
     connection: Connection | None = None,
 ) -> int:
-    """List what this machine has asked of the account: by scripts, commands, batches and servers alike.
+    """List the tasks that this machine has submitted for the account.
 
-    A line for each task, of id, state, model, when it was sent, credits and
-    project, with tabs between. What is uncertain has its idempotency key at
-    the end: the same request under that key collects it. States are as they
-    were last seen; ask for the present one with seedance status ID, and fetch
-    files with seedance download ID. Nothing is sent.
+    It covers scripts, commands, batches and servers. One line for each task, with
+    tabs between: id, state, model, time of the POST, credits and project. An
+    uncertain POST has its idempotency key at the end: send the same request under
+    that key to collect its tasks. States are those last seen: `seedance status ID`
+    asks for the current one, and `seedance download ID` fetches the files.
+    Nothing is sent.
 
     Example: seedance tasks --since yesterday
     """
     reader = _reader(connection)
     if forget_before is not None:
-        write_message(f"{reader.forget(before=forget_before):,} POSTs were taken out of {reader.path}")
+        write_message(f"{reader.forget(before=forget_before):,} POSTs were deleted from {reader.path}")
         return ExitCode.OK
     for post in reader.posts(since=since):
         for line in [json.dumps(_document(post))] if as_json else _lines(post):
@@ -93,18 +96,18 @@ def tasks(
 
 def spend(
     *,
-    by: Annotated[By, Parameter(help="What to add up by; days and months are those of UTC.")] = "day",
+    by: Annotated[By, Parameter(help="What to group by; days and months are in UTC.")] = "day",
     as_json: Annotated[
         bool, Parameter(name="--json", negative=(), show_default=False, help="One JSON object.")
     ] = False,
     connection: Connection | None = None,
 ) -> int:
-    """Add up what the account was charged for all that this machine has asked of it.
+    """Add up the credits that the account was charged for this machine's tasks.
 
-    A line for each day, month, model or project, and one for the total: credits
-    spent, charged, refunded, then how many POSTs are uncertain and what these
-    may have cost, with tabs between. What an uncertain one of unknown price may
-    have cost counts 0. Nothing is sent.
+    One line for each day, month, model or project and one for the total, with
+    tabs between: credits spent, charged and refunded, the number of uncertain
+    POSTs, and the credits that these may have cost. An uncertain POST of unknown
+    price counts as 0 there. Nothing is sent.
 
     Example: seedance spend --by month
     """
@@ -125,7 +128,7 @@ def _reader(connection: Connection | None) -> Reader:
     if not reader.path.exists():
         write_message(
             f"{reader.path} does not exist: nothing was sent for this account from here, or its record is "
-            "off. Of a sandbox on this machine one is kept where SEEDANCE_STATE_DIR is set"
+            "switched off. For a sandbox on this machine a record is kept only if SEEDANCE_STATE_DIR is set"
         )
     return reader
 

@@ -1,4 +1,4 @@
-"""``seedance review``: a page at loopback on which a person keeps, rejects and notes the takes of a batch."""
+"""``seedance review``: a local page on which a person keeps, rejects and annotates the takes of a batch."""
 
 from __future__ import annotations
 
@@ -26,18 +26,16 @@ async def review(
     directory: Annotated[Path, Parameter(name="DIR", help="The batch's directory.")],
     /,
     *,
-    port: Annotated[
-        int, Parameter(show_default=False, help="To listen on at 127.0.0.1; else one that is free.")
-    ] = 0,
+    port: Annotated[int, Parameter(show_default=False, help="Port at 127.0.0.1; by default a free one.")] = 0,
     open_: Annotated[
-        bool, Parameter(name="--open", negative=(), show_default=False, help="Open it in the browser.")
+        bool, Parameter(name="--open", negative=(), show_default=False, help="Open the page in the browser.")
     ] = False,
 ) -> int:
-    """Keep, reject and note the takes of a batch, on a page of this machine.
+    """Keep, reject and annotate the takes of a batch, on a page of this machine.
 
-    Prints the page's URL, and serves it until Ctrl-C. Picks go to DIR/picks.jsonl,
-    a line each; nothing is renamed, sent or paid, and a batch may run in DIR at
-    the same time. What follows is the command's:
+    Prints the page's URL and serves the page until Ctrl-C. Picks go to
+    DIR/picks.jsonl, one line each. Nothing is renamed, sent or paid, and a batch
+    may run in DIR at the same time. Afterwards, to act on the picks:
 
       seedance batch MANIFEST -o DIR --reroll rejected
       seedance batch MANIFEST -o DIR --finish kept --set resolution=1080p
@@ -45,30 +43,30 @@ async def review(
     Example: seedance review boats
     """
     _check(directory, port)
-    # Looked up only now: the HTTP stack takes longer to load than a help page to read.
+    # Imported late: the HTTP stack takes long to load, and a help page does not need it.
     from seedance_async.review.server import Review  # noqa: PLC0415
 
     try:
         await _serve(Review(directory, str(directory)), directory, port, opens=open_)
     except anyio.get_cancelled_exc_class():
         write_message("review: ended")
-    return ExitCode.OK  # Ctrl-C is how it is meant to end
+    return ExitCode.OK  # Ctrl-C is the normal end
 
 
 def _check(directory: Path, port: int) -> None:
-    """See that there is a batch to review.
+    """Check that there is a batch to review, and that the port is valid.
 
     Raises:
-        ConfigurationError: there is none, or the port is none.
+        ConfigurationError: one of these is not so.
     """
     if not 0 <= port <= LAST_PORT:
         raise ConfigurationError(f"--port must be 0 to {LAST_PORT}; got {port}")
     if not directory.is_dir():
-        raise ConfigurationError(f"{directory} is not a directory; name that of a batch")
+        raise ConfigurationError(f"{directory} is not a directory; name the directory of a batch")
     if not any((directory / name).exists() for name in (RESULTS, JOURNAL)):
         raise ConfigurationError(
-            f"{directory} has no batch in it, neither {RESULTS} nor {JOURNAL}: name the DIR of "
-            "`seedance batch MANIFEST -o DIR`"
+            f"{directory} has no batch in it, neither {RESULTS} nor {JOURNAL}: name the DIR that "
+            "`seedance batch MANIFEST -o DIR` was given"
         )
 
 
@@ -87,5 +85,5 @@ async def _serve(review: Review, directory: Path, port: int, *, opens: bool) -> 
             await anyio.sleep_forever()
     except OSError as problem:
         raise ConfigurationError(
-            f"--port {port} cannot be listened on: {problem.strerror or problem}"
+            f"--port {port}: cannot listen on it: {problem.strerror or problem}"
         ) from None

@@ -1,4 +1,4 @@
-"""``seedance sandbox``: serve the emulator of the whole API, or run a command against it."""
+"""``seedance sandbox``: the emulator of the whole API, as a server or for one command that is run with it."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     from seedance_async.sandbox import Behaviour, Fault, Sandbox
 
 SPEED: Final = 20.0
-"""Of sandboxes that a command starts for itself: a clip of three minutes is ready after nine seconds."""
+"""Speed of a sandbox that a command starts itself: a clip of three minutes' work is ready in nine seconds."""
 
 LAST_PORT: Final = 65_535
 
@@ -63,27 +63,27 @@ async def sandbox(
 ) -> int:
     r"""Serve the whole API on this machine: no account, no money, real files.
 
-    Without COMMAND it serves until Ctrl-C and writes the variables that point a client at it to stdout:
-    paste them into another shell.
+    Without COMMAND it serves until Ctrl-C. It prints the environment variables
+    that point a client at it: paste them into another shell.
 
     Example: seedance sandbox --speed 20 -- python script.py
 
     Args:
-        command: Run this with the variables set and end with its exit code; put -- first if it has flags.
-        host: Address to listen at.
+        command: Run this with the variables set, and exit with its exit code; put -- first if it has flags.
+        host: Address to listen on.
         port: Port of the API; 0 takes a free one.
         media_port: Port of the output files; 0 takes a free one.
-        url_host: Host name in the URLs that it hands out, where others know it by another one than --host.
-        state: File in which its tasks and credits survive; started with it again, it goes on where it was.
-        api_key: The key of its one account, else sk_test_sandbox; a live one is refused.
-        credits: What that account holds at first, else 100000.
-        speed: How many times faster than real everything passes, the limit's window too; else 1.
-        seed: The same seed and the same requests give the same ids, durations and failures; else 0.
-        reference_checks: Submits with pictures or clips that it takes in 60 s, a limit of its own; else any.
-        window: How the server counts its 30 requests per 60 s; else as --behaviour says, or by a sliding log.
-        behaviour: JSON file with an object of switches, fields as in seedance_async.sandbox.Behaviour.
-        faults: JSON file with a list of faults, fields as in seedance_async.sandbox.Fault.
-        list_faults: Write the faults that a prompt can ask for, as [\[fault:NAME]], and end.
+        url_host: Host name in the URLs that it returns, if clients reach it by a name other than --host.
+        state: File that keeps its tasks and credits; started with it again, the sandbox continues from there.
+        api_key: The key of its one account, default sk_test_sandbox; a live key is refused.
+        credits: Credits of that account at the start, default 100000.
+        speed: Factor by which time runs faster, the window of the limit included; default 1.
+        seed: The same seed and the same requests give the same ids, durations and failures; default 0.
+        reference_checks: Limit of POSTs with pictures or clips in 60 s; default none.
+        window: How the server counts its 30 requests per 60 s; default as in --behaviour, else a sliding log.
+        behaviour: JSON file with an object of switches, the fields of seedance_async.sandbox.Behaviour.
+        faults: JSON file with a list of faults, with the fields of seedance_async.sandbox.Fault.
+        list_faults: List the faults that a prompt can ask for, as [\[fault:NAME]], and exit.
     """
     if list_faults:
         _list_faults()
@@ -116,7 +116,7 @@ async def sandbox(
             _write_state(state, server)
         if url_host is None and host in ANY_ADDRESS:
             write_message(
-                f"sandbox: its URLs name {server.url_host}; for other machines give --url-host NAME"
+                f"sandbox: its URLs have the host {server.url_host}; for other machines give --url-host NAME"
             )
         return await (_run(command, server) if command else _serve(server))
 
@@ -132,12 +132,12 @@ def _check(
     if speed is not None and not 0 < speed < math.inf:
         raise ConfigurationError(f"--speed must be a number above 0; got {speed:g}")
     if api_key is not None and not api_key.strip():
-        raise ConfigurationError("--api-key is empty; leave it out for the usual one of a sandbox")
+        raise ConfigurationError("--api-key is empty; leave it out for the default key")
 
 
 @contextmanager
 def refusals_as_mistakes() -> Iterator[None]:
-    """What the sandbox refuses is a mistake of the command line."""
+    """Turn the sandbox's `ValueError` into a `ConfigurationError` of the command line."""
     try:
         yield
     except ValueError as problem:
@@ -145,7 +145,7 @@ def refusals_as_mistakes() -> Iterator[None]:
 
 
 def _terms(state: Path | None) -> Terms:
-    """What the sandbox of a state file was begun with; else the usual.
+    """Return the options that the sandbox of a state file was started with; without a file, the defaults.
 
     Raises:
         ConfigurationError: the file is a directory.
@@ -161,7 +161,7 @@ def _write_state(state: Path, server: Sandbox) -> None:
 
 
 def variables(server: Sandbox) -> dict[str, str]:
-    """The environment that points a client, and this command, at a running sandbox."""
+    """Return the environment variables that point a client, and this command, at a running sandbox."""
     exported = {"SEEDANCE_BASE_URL": server.base_url, "SEEDANCE_API_KEY": server.api_key}
     if not is_loopback(server.url_host):
         exported["SEEDANCE_SANDBOX_HOSTS"] = server.url_host
@@ -172,21 +172,21 @@ def variables(server: Sandbox) -> dict[str, str]:
 
 
 def rate_limit(speed: float) -> str:
-    """The account's limit on a clock that runs ``speed`` times as fast, such as ``30/3``."""
+    """Return the default rate limit for a clock that runs ``speed`` times as fast, such as ``30/3``."""
     usual = RateLimit()
     return f"{usual.requests}/{f'{usual.period / speed:.9f}'.rstrip('0').rstrip('.')}"
 
 
 def sandbox_client(server: Sandbox, *, media_store: str | MediaStore | None = None) -> SeedanceClient:
-    """A client for a running sandbox, on the sandbox's clock; not opened yet."""
+    """Return a client for a running sandbox, set to the sandbox's clock; not opened yet."""
     speed = server.conditions.speed
-    # Looked up only now: the HTTP stack takes longer to load than a help page to read.
+    # Imported late: the HTTP stack takes long to load, and a help page does not need it.
     return seedance_async.SeedanceClient(
         server.api_key,
         server.base_url,
         rate_limit=RateLimit.parse(rate_limit(speed)),
         forecasts=seedance_async.Forecast(scale=1 / speed),
-        record=False,  # play money, and gone with this process
+        record=False,  # play money, and the account ends with this process
         credit_limits=seedance_async.CreditLimits(),
         media_store=media_store,
     )
@@ -196,13 +196,13 @@ async def _serve(server: Sandbox) -> int:
     for name, value in variables(server).items():
         write_data(f"export {name}={shlex.quote(value)}")
     write_message(
-        f"sandbox: serving at {server.base_url} · what it saw: {server.admin_url}/requests · Ctrl-C stops it"
+        f"sandbox: serving at {server.base_url} · its requests: {server.admin_url}/requests · Ctrl-C stops it"
     )
     try:
         await anyio.sleep_forever()
     except anyio.get_cancelled_exc_class():
         write_message(f"sandbox: stopped after {len(server.requests)} requests and {len(server.tasks)} tasks")
-    return ExitCode.OK  # Ctrl-C is how it is meant to end
+    return ExitCode.OK  # Ctrl-C is the normal end
 
 
 async def _run(command: Sequence[str], server: Sandbox) -> int:
@@ -214,17 +214,17 @@ async def _run(command: Sequence[str], server: Sandbox) -> int:
             with _forwarding_sigterm(process):
                 ending = await process.wait()
         except anyio.get_cancelled_exc_class():
-            # Ctrl-C reaches the whole foreground group: the command ends by itself.
+            # Ctrl-C reaches the whole foreground process group: the command ends on its own.
             with anyio.CancelScope(shield=True):
                 await process.wait()
             return ExitCode.INTERRUPTED
-    write_message(f"sandbox: it saw {len(server.requests)} requests and {len(server.tasks)} tasks")
+    write_message(f"sandbox: received {len(server.requests)} requests and made {len(server.tasks)} tasks")
     return ending if ending >= 0 else 128 - ending  # as shells report a death by signal
 
 
 @contextmanager
 def _forwarding_sigterm(process: Process) -> Iterator[None]:
-    """Forward a SIGTERM to the command, which then ends this one too; left alone it would live on."""
+    """Forward SIGTERM to the command, whose end then ends this process; otherwise it would go on."""
     loop = asyncio.get_running_loop()
 
     def forward() -> None:
@@ -241,7 +241,7 @@ def _forwarding_sigterm(process: Process) -> Iterator[None]:
 
 
 def _list_faults() -> None:
-    """Each with the rule it stands for, which is also what ``--faults`` takes."""
+    """Write each named fault with its rule, in the form that ``--faults`` reads."""
     from seedance_async.sandbox.faults import NAMED  # noqa: PLC0415 - nothing else here needs the tables
 
     width = max(map(len, NAMED))
@@ -252,7 +252,7 @@ def _list_faults() -> None:
 def _read_faults(path: Path) -> list[Fault]:
     rules = _read_json(path)
     if not isinstance(rules, list):
-        raise ValueError(f"{path} must hold a JSON list of faults")  # noqa: TRY004 - wrong input, no wrong call
+        raise ValueError(f"{path} must hold a JSON list of faults")  # noqa: TRY004 - not a wrong call
     with _naming(path):
         return emulator.Fault.read_all(rules)
 
@@ -275,7 +275,7 @@ def _read_json(path: Path) -> object:
 
 @contextmanager
 def _naming(path: Path) -> Iterator[None]:
-    """Put the file's name in front of what is wrong with it."""
+    """Put the file's name in front of an error in it."""
     try:
         yield
     except ValueError as problem:

@@ -1,4 +1,4 @@
-"""``seedance skill``: the skill for agents, printed, or put where Claude Code and Codex look for it."""
+"""``seedance skill``: the skill for agents, printed or installed where Claude Code and Codex look for it."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ from seedance_async.exit_codes import ExitCode
 def skill(
     *,
     install: Annotated[
-        Path | None, Parameter(help="A project's folder, or your home: the skill is put below it.")
+        Path | None, Parameter(help="Install the skill in this folder: a project's, or your home folder.")
     ] = None,
 ) -> int:
-    """Print the skill that teaches an agent this command, or install it.
+    """Print the skill that teaches an agent to use this command, or install it.
 
-    With --install it goes to DIR/.claude/skills/seedance/SKILL.md, where Claude
-    Code looks, and to DIR/.agents/skills/seedance/SKILL.md, where Codex looks. A
-    file there that is not ours, or that was edited, is not replaced.
+    With --install DIR it is written to DIR/.claude/skills/seedance/SKILL.md for
+    Claude Code and to DIR/.agents/skills/seedance/SKILL.md for Codex. A file
+    there that is not this skill, or that was edited, is not replaced.
 
     Example: seedance skill --install .
     """

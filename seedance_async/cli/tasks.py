@@ -1,4 +1,4 @@
-"""``seedance status``, ``wait`` and ``download``: tasks by their ids, whoever submitted them."""
+"""``seedance status``, ``wait`` and ``download``: commands for tasks by id, however they were submitted."""
 
 from __future__ import annotations
 
@@ -23,12 +23,19 @@ if TYPE_CHECKING:
 
 TaskIds: TypeAlias = Annotated[list[str], Parameter(name="ID", negative=(), help="Task ids, such as sd2_…")]
 AsJson: TypeAlias = Annotated[
-    bool, Parameter(name="--json", negative=(), show_default=False, help="The API's own answers, one a line.")
+    bool,
+    Parameter(
+        name="--json", negative=(), show_default=False, help="Print the API's JSON, one task on each line."
+    ),
 ]
 
 
 def _seconds(_: object, value: float | None) -> None:
-    """Check a length of time before a task is paid for that could not be waited for."""
+    """Check a timeout, before a task is paid for.
+
+    Raises:
+        ValueError: it is negative, infinite or not a number.
+    """
     if value is not None and not 0 <= value < math.inf:
         raise ValueError("It must be a number of seconds, 0 or more.")
 
@@ -38,7 +45,7 @@ TimeoutFlag: TypeAlias = Annotated[
     Parameter(
         name="--timeout",
         validator=_seconds,
-        help="Most seconds to wait for a task; it goes on at the server after them.",
+        help="Most seconds to wait for a task; after that it still goes on at the server.",
     ),
 ]
 
@@ -46,9 +53,11 @@ TimeoutFlag: TypeAlias = Annotated[
 async def status(
     task_ids: TaskIds, /, *, as_json: AsJson = False, connection: Connection | None = None
 ) -> int:
-    """Ask once how tasks stand: a line each, of id, status, model and output URLs, with tabs between.
+    """Print the status of tasks.
 
-    A failed task is an answer like any other here; the exit code is 1 only if one could not be asked for.
+    One line for each task, with tabs between: id, status, model and output URLs.
+    A failed task is a normal result here: the exit code is 1 only if a status
+    could not be fetched.
 
     Example: seedance status sd2_a1b2c3
     """
@@ -74,9 +83,9 @@ async def wait(
     timeout: TimeoutFlag = None,
     connection: Connection | None = None,
 ) -> int:
-    """Wait until tasks are final and write a line for each as it gets there, like status does.
+    """Wait until tasks are final, and print a line for each as it ends.
 
-    The exit code is 1 if one of them failed.
+    The lines are those of `seedance status`. The exit code is 1 if a task failed.
 
     Example: seedance wait sd2_a1b2c3 --timeout 600
     """
@@ -91,7 +100,7 @@ async def wait(
 async def download(
     task_ids: TaskIds, /, *, output: Output = Path(), connection: Connection | None = None
 ) -> int:
-    """Save the files of completed tasks and write their paths. A file that is there already is kept.
+    """Save the files of completed tasks and print their paths. A file that already exists is kept.
 
     Example: seedance download sd2_a1b2c3 -o clips
     """
@@ -102,12 +111,12 @@ async def download(
 
 
 def report(errors: Iterable[SeedanceError], connection: Connection, *, directory: Path | None = None) -> int:
-    """Write every error to stderr and return the exit code that they make together.
+    """Write every error to stderr, and return the exit code for all of them.
 
     Args:
-        errors: one for each task that did not work.
-        connection: of the command, whose flags one that goes on needs as well.
-        directory: where files go, if any do.
+        errors: one for each task that did not succeed.
+        connection: of the command; its flags are repeated in the commands that the advice names.
+        directory: where files go, if any are downloaded.
     """
     errors = list(errors)
     for error in errors:

@@ -1,4 +1,4 @@
-"""The message about words that a command has no use for; most often a prompt or a path without its quotes.
+"""Error message about surplus words on the command line; most often a prompt or a path without quotes.
 
 Pure.
 """
@@ -19,11 +19,11 @@ SUBJECTS: Final = {
     "estimate": "manifest's name",
     "expand": "manifest's name",
 }
-"""What the one argument of a command is, which may have blanks."""
+"""What to call the single argument of a command, which may contain spaces."""
 
 
 def without(arguments: Sequence[str], unused: Sequence[str]) -> list[str]:
-    """The arguments that are left when these words are taken away, the last of each first."""
+    """Return the arguments without these words; of a repeated word, the last occurrence is removed."""
     left = list(arguments)
     for word in unused:
         left.reverse()
@@ -33,22 +33,22 @@ def without(arguments: Sequence[str], unused: Sequence[str]) -> list[str]:
 
 
 def _several_manifests(words: Sequence[str]) -> str | None:
-    """What to do with several manifests; None if the words are something else."""
+    """Return a message about several manifests; None if the words are not manifests."""
     if len(words) < 2 or not all(word.lower().endswith(MANIFESTS) for word in words):
         return None
     each = "give each a directory of its own"
     if all(word.lower().endswith(JSON_LINES) for word in words):
         each = f"join them, cat {shlex.join(words)} > all-jobs.jsonl, or {each}"
-    return f"one manifest is taken, and here are {len(words)}: {' '.join(words)}; {each}"
+    return f"this command reads one manifest, and {len(words)} were given: {' '.join(words)}; {each}"
 
 
 def unused_words(arguments: Sequence[str], unused: Sequence[str], subject: str | None) -> str:
-    """What to write about unused words.
+    """Return the message about unused words.
 
     Args:
         arguments: the command line without them.
         unused: the words, in their order.
-        subject: the command's own argument, to which they probably belong; None if it has none.
+        subject: the command's own argument, which they probably belong to; None if it has none.
     """
     if subject is not None and (joined := _several_manifests([subject, *unused])):
         return joined

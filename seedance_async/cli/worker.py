@@ -1,8 +1,8 @@
-"""``seedance worker``: takes jobs of a distributed engine, on as many hosts as there are.
+"""``seedance worker``: the process that runs the jobs of a distributed engine, on any number of hosts.
 
-Ctrl-C ends it in order: nothing more is sent, answers on the wire are written down, and what it had in hand
-is taken up by others. Killed, it is the same but for a second or two, and the POST on the wire is asked
-for again under its key.
+Ctrl-C shuts it down in an orderly way: nothing more is sent, replies to requests in progress are recorded,
+and other workers take over its jobs. After a kill the others take over a second or two later, and send a POST
+that was in progress again under its key.
 """
 
 from __future__ import annotations
@@ -32,7 +32,9 @@ async def worker(
     *,
     engine: Annotated[
         str | None,
-        Parameter(help="Whose jobs: postgresql://user@host/database, or sqlite:///FILE on one host."),
+        Parameter(
+            help="The engine's database: postgresql://user@host/database, or sqlite:///FILE on one host."
+        ),
     ] = None,
     output: Annotated[
         str | None,
@@ -42,18 +44,18 @@ async def worker(
         ),
     ] = None,
     output_name: Annotated[
-        str, Parameter(name="--output-name", help="Where a job's files go below it.")
+        str, Parameter(name="--output-name", help="Path of a job's files in it.")
     ] = names.DEFAULT,
-    no_embed: Annotated[bool, flag("Leave the prompts out of the files' own metadata.")] = False,
+    no_embed: Annotated[bool, flag("Do not write the prompts into the files' own metadata.")] = False,
     connection: Connection | None = None,
 ) -> int:
-    """Take jobs that `seedance batch --engine` has enqueued, until Ctrl-C.
+    """Run the jobs that `seedance batch --engine` has enqueued, until Ctrl-C.
 
-    As many workers as you like, on as many hosts; one that dies is replaced by
-    the others within seconds, and nothing is paid twice. All need the same
-    account's key, and a budget that they share (SEEDANCE_SHARED_BUDGET).
+    Start any number of workers on any number of hosts. If one dies, the others
+    take over its jobs within seconds, and nothing is paid twice. All need a key
+    of the same account and a shared budget (SEEDANCE_SHARED_BUDGET).
 
-    Exit codes: 130 ended by a signal; 2 a mistake, nothing sent; 4 key refused.
+    Exit codes: 130 ended by a signal; 2 usage error, nothing sent; 4 key refused.
 
     Example: seedance worker --engine postgresql://me@db/seedance -o clips
     """
@@ -80,7 +82,7 @@ async def _work(
             anyio.create_task_group() as working,
         ):
             await working.start(partial(jobs.work, client, output, output_name=output_name, embed=embed))
-            write_message(f"worker: takes jobs of {jobs.shown}; files go to {output}; Ctrl-C ends it")
+            write_message(f"worker: running the jobs of {jobs.shown}; files go to {output}; Ctrl-C ends it")
     except BaseExceptionGroup as group:
         errors, _ = group.split(SeedanceError)
         if errors is None:
@@ -89,11 +91,11 @@ async def _work(
 
 
 class _Lines:
-    """Tells of a signal."""
+    """Plain lines about a signal."""
 
     def stopping(self, reason: str) -> None:
-        """Write why."""
+        """Write the reason to stderr."""
         write_message(reason)
 
     def stop(self) -> None:
-        """Nothing is shown."""
+        """Do nothing: there is no live display to remove."""

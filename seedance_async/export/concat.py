@@ -1,10 +1,10 @@
-r"""The list that ffmpeg joins clips by, and the command that does it.
+r"""The list of clips for ffmpeg's concat demuxer, and the command that joins them.
 
-Quoting is that of ffmpeg's documentation ("Quoting and escaping"): within single quotes every character
-stands for itself but the quote, which is written as ``'\''``. Paths are relative to the list's own file.
+Quoting follows ffmpeg's documentation ("Quoting and escaping"): within single quotes every character is
+literal except the quote, which is written as ``'\''``. Paths are relative to the list's own file.
 
-Streams can be copied only where all clips are alike. Where they are not, the command encodes them anew, at
-the size and frame rate of the most.
+Streams can be copied only if all clips are alike. Otherwise the command re-encodes them, at the most frequent
+size and frame rate.
 
 Pure.
 """
@@ -21,15 +21,15 @@ if TYPE_CHECKING:
     from seedance_async.export.probe import Footage
 
 SHOWN: Final = 5
-"""Names in a message."""
+"""Most names in a message."""
 
 
 def concat_text(paths: Iterable[str], *, note: str) -> str:
-    """The list.
+    """Return the list.
 
     Args:
         note: a comment in it.
-        paths: of the clips, seen from the list's file, with ``/``; no line breaks.
+        paths: of the clips, relative to the list's file, with ``/``; no line breaks.
     """
     return f"ffconcat version 1.0\n# {note}\n" + "".join(f"file {_quoted(path)}\n" for path in paths)
 
@@ -41,10 +41,10 @@ def _quoted(path: str) -> str:
 
 
 def disagreements(clips: Sequence[tuple[str, Footage]]) -> list[str]:
-    """In what clips differ that are to be joined, in words; empty if their streams can be copied.
+    """Return how the clips differ, as texts; empty if their streams can be copied.
 
     Args:
-        clips: the name and the facts of each.
+        clips: the name and the properties of each.
     """
     aspects: list[tuple[str, Callable[[Footage], Hashable], Callable[[Footage], str]]] = [
         ("sizes differ", lambda clip: (clip.width, clip.height), lambda clip: f"{clip.width}x{clip.height}"),
@@ -61,7 +61,7 @@ def _groups(
     key: Callable[[Footage], Hashable],
     word: Callable[[Footage], str],
 ) -> list[str]:
-    """What the clips have, the most frequent first, with the names of those that have something else."""
+    """Return the values that occur, the most frequent first, and the names of the clips with others."""
     names: dict[Hashable, list[str]] = {}
     words = {}
     for name, clip in clips:
@@ -81,12 +81,12 @@ def _shown(names: Sequence[str]) -> str:
 
 
 def join_words(clips: Sequence[Footage], *, listed: str, joined: str) -> list[str]:
-    """The words of the command that joins clips.
+    """Return the words of the command that joins clips.
 
     Args:
         clips: at least one.
         listed: path of the list.
-        joined: path of the clip that is made.
+        joined: path of the resulting clip.
     """
     words = ["ffmpeg", "-f", "concat", "-safe", "0", "-i", listed]
     if len({(clip.width, clip.height, clip.rate, clip.codec, clip.sound) for clip in clips}) == 1:
@@ -101,7 +101,7 @@ def join_words(clips: Sequence[Footage], *, listed: str, joined: str) -> list[st
 
 
 def most_common(clips: Sequence[Footage]) -> tuple[tuple[int, int], Fraction]:
-    """The size and the frame rate of most clips."""
+    """Return the most frequent size and the most frequent frame rate."""
     ((size, _),) = Counter((clip.width, clip.height) for clip in clips).most_common(1)
     ((rate, _),) = Counter(clip.rate for clip in clips).most_common(1)
     return size, rate

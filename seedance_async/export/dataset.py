@@ -1,7 +1,7 @@
-"""Datasets for training: copies of the files, and ``metadata.jsonl`` with what was asked for.
+"""Datasets for training: copies of the files, and ``metadata.jsonl`` with their requests.
 
-That is the form of the image and video folders of Hugging Face's ``datasets``: ``file_name`` is relative to
-the folder. Copies, because training tools crop and rename in place, and the batch's files are paid for.
+This is the format of image and video folders of Hugging Face's ``datasets``: ``file_name`` is relative to the
+folder. The files are copied because training tools crop and rename in place, and the batch's files are paid.
 
 Blocking.
 """
@@ -26,33 +26,33 @@ METADATA: Final = "metadata.jsonl"
 
 
 def check_dataset(target: Path) -> None:
-    """See that a dataset may be written, before any work is done for it.
+    """Check that a dataset may be written, before any work is done for it.
 
     Raises:
-        ConfigurationError: something is there, or the folder above is missing.
+        ConfigurationError: the target exists and is not an empty folder, or its parent folder is missing.
     """
     if not target.absolute().parent.is_dir():
         raise ConfigurationError(f"--dataset {target}: there is no folder {target.absolute().parent}")
     if os.path.lexists(target) and (target.is_symlink() or not target.is_dir() or any(target.iterdir())):
-        raise ConfigurationError(f"--dataset {target} is there already; name a folder that is new or empty")
+        raise ConfigurationError(f"--dataset {target} exists already; name a new or empty folder")
 
 
 def line(shot: Shot) -> str:
-    """The line of a file in ``metadata.jsonl``."""
+    """Return the line of a file in ``metadata.jsonl``."""
     facts = {"file_name": shot.file, "text": shot.prompt, "seed": shot.seed, "model": shot.model}
     return json.dumps({**facts, "name": shot.name}, ensure_ascii=False) + "\n"
 
 
 def write_dataset(directory: Path, target: Path, shots: Sequence[Shot]) -> None:
-    """Write a dataset, which gets its name once it is complete.
+    """Write a dataset under a temporary name, and rename it once it is complete.
 
     Args:
         directory: of the batch.
         target: the folder; new or empty.
-        shots: files that are there.
+        shots: with files that exist.
 
     Raises:
-        OSError: it cannot be written; nothing is left of it.
+        OSError: it cannot be written; nothing of it remains.
     """
     above = target.absolute().parent
     with tempfile.TemporaryDirectory(prefix=f".{target.name}-", dir=above) as scratch:

@@ -1,7 +1,7 @@
-"""Timelines as OpenTimelineIO's own files and as lists of edits (CMX 3600), written by that library.
+"""Timelines as OpenTimelineIO files and as edit decision lists (CMX 3600), written by that library.
 
-Paths are relative to the timeline's file, so the folder can be moved as a whole. The list of edits names the
-file of each clip in full, because reel names have eight characters; ``AA/V`` marks a clip with sound.
+Paths are relative to the timeline's file, so the folder can be moved as a whole. An edit decision list names
+the full path of each clip, because reel names have only eight characters; ``AA/V`` marks a clip with sound.
 """
 
 from __future__ import annotations
@@ -20,16 +20,16 @@ if TYPE_CHECKING:
     from seedance_async.export.timeline import Edit
 
 _STYLE: Final[dict[str, Any]] = {"style": "premiere", "reelname_len": None}
-"""The style without the comment ``FROM CLIP``, which keeps Premiere from finding the files."""
+"""The style without the comment ``FROM CLIP``, with which Premiere does not find the files."""
 
 _SPECIAL: Final = {ord(character): f"%{ord(character):02X}" for character in "%#?;"}
-"""What a relative URL gives a meaning to; everything else stays readable, as the library leaves it."""
+"""Characters with a meaning in a relative URL; all others stay as they are, as the library does it."""
 
 _EVENT: Final = re.compile(r"(?P<number>[0-9]{3})  AX       V    (?P<rest> C .*)")
 
 
 def otio_text(edits: Sequence[Edit], *, title: str) -> str:
-    """A timeline as OpenTimelineIO writes it: a track of pictures, and one of sound where there is any.
+    """Return a timeline in OpenTimelineIO's format: a video track, and an audio track if any clip has sound.
 
     Raises:
         ConfigurationError: the library is not installed.
@@ -48,7 +48,7 @@ def otio_text(edits: Sequence[Edit], *, title: str) -> str:
 
 
 def edl_text(edits: Sequence[Edit], *, title: str) -> tuple[str, Fraction]:
-    """A timeline as a list of edits, and its frame rate.
+    """Return a timeline as an edit decision list, and its frame rate.
 
     Raises:
         ConfigurationError: the library is not installed, or the list cannot hold these clips.
@@ -58,7 +58,7 @@ def edl_text(edits: Sequence[Edit], *, title: str) -> tuple[str, Fraction]:
     rate = timecode_rate(edit.rate for edit in edits)
     timeline = otio.schema.Timeline("")
     track = otio.schema.Track("V", kind=otio.schema.TrackKind.Video)
-    # Names of files stand here as they are, not as parts of a URL.
+    # Here file names are plain text, not parts of a URL.
     track.extend([_footage(otio, edit, edit.path, frames_at(edit, rate), rate) for edit in edits])
     timeline.tracks.append(track)
     written: str = otio.adapters.write_to_string(timeline, "cmx_3600", rate=float(rate), **_STYLE)
@@ -68,7 +68,7 @@ def edl_text(edits: Sequence[Edit], *, title: str) -> tuple[str, Fraction]:
 
 
 def _with_sources(written: str, edits: Sequence[Edit]) -> str:
-    """The edits with reel names and channels, which that style of the library leaves out."""
+    """Add the reel names and channels, which the library leaves out in this style."""
     sources = iter(zip(reel_names(edit.name for edit in edits), edits, strict=True))
     lines = []
     for line in written.splitlines():
@@ -80,7 +80,7 @@ def _with_sources(written: str, edits: Sequence[Edit]) -> str:
     return "\n".join([*lines, f"* WRITTEN BY {SEAL}"]) + "\n"
 
 
-def _library(flag: str) -> Any:  # noqa: ANN401 - it is typed in part only
+def _library(flag: str) -> Any:  # noqa: ANN401 - it is only partly typed
     with needs(flag):
         import opentimelineio  # noqa: PLC0415 - the extra may be missing
         import otio_cmx3600_adapter  # noqa: F401, PLC0415 - a plugin of the library

@@ -1,4 +1,4 @@
-"""The packages of the extra ``export``, and what is said where one is missing."""
+"""The packages of the extra ``export``, and the error message if one is missing."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ NEEDED: Final = ("opentimelineio", "otio-cmx3600-adapter", "Pillow", "av")
 
 @contextmanager
 def needs(what: str) -> Generator[None]:
-    """Import packages of the extra inside.
+    """Turn an `ImportError` of the body, which imports packages of the extra, into a clear error.
 
     Args:
-        what: they are needed for.
+        what: needs them, for the message.
 
     Raises:
-        ConfigurationError: one is missing; names the command that installs them.
+        ConfigurationError: one is missing; the message names the command that installs them.
     """
     try:
         yield

@@ -1,7 +1,7 @@
-"""Files that are written for the user where the user says, complete or not at all.
+"""Output files at paths that the user names, written completely or not at all.
 
-What lies there already is replaced only if it was written here and not changed since: every file has a seal,
-a checksum of all that is in it. A timeline that was edited and saved under its old name is somebody's work.
+An existing file is replaced only if this command wrote it and it has not changed since: every file has a
+seal, a checksum of its content. So a timeline that a user has edited and saved under its old name is kept.
 
 Blocking.
 """
@@ -21,26 +21,26 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
 SEAL: Final = f"seedance export {'0' * 16}"
-"""What every file has in it before it is written; the zeros become the checksum of all its bytes."""
+"""Text in every file before it is written; the zeros are replaced by the checksum of all its bytes."""
 
 _SEALED: Final = re.compile(rb"(seedance export )([0-9a-f]{16})")
 
 
 def check_place(path: Path, flag: str) -> None:
-    """See that a file may be written, before any work is done for it.
+    """Check that a file may be written, before any work is done for it.
 
     Raises:
-        ConfigurationError: its folder is missing, or something of somebody else's is there.
+        ConfigurationError: its folder is missing, or there is a file that this command has not written.
     """
     if not path.parent.is_dir():
         raise ConfigurationError(f"{flag} {path}: there is no folder {path.parent}")
     if os.path.lexists(path) and not is_ours(path):
-        reason = "is there already, and is not as seedance export has written it; name another, or delete it"
+        reason = "exists and is not as seedance export has written it; name another file, or delete it"
         raise ConfigurationError(f"{flag} {path} {reason}")
 
 
 def is_ours(path: Path) -> bool:
-    """Whether a file is as this command has written it."""
+    """Whether a file is exactly as this command has written it."""
     if path.is_symlink() or not path.is_file():
         return False
     content = path.read_bytes()
@@ -49,10 +49,10 @@ def is_ours(path: Path) -> bool:
 
 
 def write(path: Path, content: bytes) -> None:
-    """Write a file that has ``SEAL`` in it.
+    """Write a file whose content has ``SEAL`` in it.
 
     Raises:
-        OSError: it cannot be written; what was there stays.
+        OSError: it cannot be written; an existing file stays.
     """
     with replacing(path) as file:
         file.write(_sealed(content))
@@ -65,10 +65,10 @@ def _sealed(content: bytes) -> bytes:
 
 
 def relative(file: Path, start: Path) -> str:
-    """The path of a file as it is seen from a folder, with ``/``; absolute where no path leads there.
+    """Return the path of a file relative to a folder, with ``/``; absolute if it is on another drive.
 
     Raises:
-        ConfigurationError: there is a line break in it, which no timeline or list can hold.
+        ConfigurationError: it has a line break, which no timeline or list can hold.
     """
     try:
         seen = os.path.relpath(file.absolute(), start.absolute())
@@ -82,7 +82,7 @@ def relative(file: Path, start: Path) -> str:
 
 
 def missing_files(directory: Path, files: Iterable[str]) -> dict[str, str]:
-    """The files of a batch that cannot be handed over, and why."""
+    """Return the files of a batch that cannot be exported, with the reasons."""
     found = ((file, _fault(directory, file)) for file in files)
     return {file: fault for file, fault in found if fault is not None}
 
@@ -92,5 +92,5 @@ def _fault(directory: Path, file: str) -> str | None:
     if Path(file).is_absolute() or ".." in Path(file).parts or leads_out(path, directory):
         return "it leads out of the batch's directory"
     if not path.is_file():
-        return "it is not there any more; the batch's next run fetches it again"
+        return "it no longer exists; the next run of the batch downloads it again"
     return None

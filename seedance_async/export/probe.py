@@ -1,6 +1,6 @@
-"""The facts of a clip as its file states them: size, frame rate, frames, sound. By PyAV.
+"""Properties of a clip, read from its file with PyAV: size, frame rate, number of frames, sound.
 
-What was asked for is not what came: a clip of 4 seconds has 97 frames of 24 a second, or no sound.
+The request does not tell them: a clip of 4 seconds may have 97 frames at 24 per second, or no sound.
 
 Blocking.
 """
@@ -21,23 +21,23 @@ COMMON_RATES: Final = tuple(
     Fraction(rate, divisor) for rate in (12, 15, 24, 25, 30, 48, 50, 60) for divisor in (1,)
 ) + tuple(Fraction(rate * 1000, 1001) for rate in (24, 30, 60))
 NEAR: Final = Fraction(1, 5000)
-"""A rate that differs by no more than this share is the common one; 24 and 23.976 differ by five times it."""
+"""Relative difference up to which a rate is taken for a common one, a fifth of that of 24 and 23.976."""
 
 
 class UnreadableError(Exception):
-    """A file is none that can be read, and why."""
+    """A file cannot be read; the message says why."""
 
 
 @frozen(kw_only=True)
 class Footage:
-    """A clip as it is.
+    """Properties of a clip.
 
     Attributes:
         width: pixels.
         height: pixels.
-        rate: frames a second.
-        frames: at least 1.
-        codec: of the picture, such as ``h264``.
+        rate: frames per second.
+        frames: number of frames, at least 1.
+        codec: of the video, such as ``h264``.
         sound: codec of the sound; None if there is none.
     """
 
@@ -50,16 +50,16 @@ class Footage:
 
     @property
     def seconds(self) -> float:
-        """How long it plays."""
+        """Length in seconds."""
         return float(self.frames / self.rate)
 
 
 def probe(path: Path) -> Footage:
-    """Read the facts of a clip.
+    """Return the properties of a clip.
 
     Raises:
         ConfigurationError: PyAV is not installed.
-        UnreadableError: the file is no clip that can be read.
+        UnreadableError: the file is not a readable clip.
     """
     with needs("reading clips"):
         import av  # noqa: PLC0415 - the extra may be missing
@@ -86,11 +86,11 @@ def probe(path: Path) -> Footage:
 
 
 def nearest_rate(rate: Fraction) -> Fraction:
-    """A rate as it was meant: a file's average may be off by a rounded length."""
+    """Return the common rate next to a file's average rate, which may be inexact because of rounding."""
     near = (common for common in COMMON_RATES if abs(common - rate) <= common * NEAR)
     return next(near, rate.limit_denominator(100_000))
 
 
 def _frames(duration: int | None, rate: Fraction) -> int:
-    """Frames of a container that counts none, by its length in microseconds."""
+    """Return the number of frames from the length in microseconds, for a container without a count."""
     return round(Fraction(duration or 0, 1_000_000) * rate)

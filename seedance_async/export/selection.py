@@ -1,15 +1,14 @@
-"""The choice of what a batch hands over: which jobs, which of their files, in which order.
+"""Selection of what a batch exports: which jobs, which of their files, in which order.
 
-What is kept in a review is handed over, and only that. Where nothing is kept, the newest saved result of each
-job is, but of those that were rejected or that are gone from the manifest. Where a newer take is under way
-or has failed, that is the one before it. A pick is of tasks, not of a name: a job that was made anew since
-was not looked at.
+If a review has kept takes, only these are exported. Otherwise it is the newest saved result of each job,
+without jobs that were rejected or are no longer in the manifest. If a newer take is unfinished or has failed,
+that is the take before it. A pick belongs to tasks, not to a name: it does not apply to a newer take.
 
-A final stands in the place of the take that it was made of, unless it was rejected. What the manifest asks
-for by itself is nobody's final.
+A final replaces the take that it was made from, unless the final was rejected. A job that the manifest itself
+asks for is not a final.
 
-The order is that of ``results.jsonl``, which is that of the manifest; a take that was kept, and a final,
-stand where their job does.
+The order is that of ``results.jsonl``, which is that of the manifest. A kept take and a final have the
+position of their job.
 
 Pure.
 """
@@ -33,15 +32,15 @@ if TYPE_CHECKING:
 
 @frozen(kw_only=True)
 class Shot:
-    """One file of a job, to be handed over.
+    """One exported file of a job.
 
     Attributes:
         name: of the job.
-        file: below the batch's directory, with ``/``.
-        is_clip: a clip, else a picture.
-        model: the API's word for it.
-        prompt: what was asked for.
-        seed: that the server says it has used; None if it says none.
+        file: path relative to the batch's directory, with ``/``.
+        is_clip: whether it is a clip; else it is a picture.
+        model: the API's name of it.
+        prompt: of the request.
+        seed: reported by the server; None if it reported none.
         task_ids: of the job.
     """
 
@@ -56,39 +55,39 @@ class Shot:
 
 @frozen(kw_only=True)
 class Selection:
-    """What is handed over.
+    """What is exported.
 
     Attributes:
         shots: in their order.
-        kept: whether they are what was kept in a review.
-        unsaved: names of jobs that have no files yet, or never will.
-        earlier: takes that are handed over because a newer one is not there: each with the name of its job,
-            and with the state of the newer one.
-        parted: names of finals that are left out, because the job of their take was made anew since.
-        rejected: how many saved jobs a review has left out.
-        gone: how many saved jobs are left out because they are not in the manifest any more.
+        kept: whether they are the takes kept in a review.
+        unsaved: names of jobs without saved files.
+        earlier: takes that are exported because a newer one is not saved, each with the name of its job and
+            the state of the newer one.
+        outdated: names of finals that are left out, because the job of their take has a newer take.
+        rejected: number of saved jobs left out because a review rejected them.
+        gone: number of saved jobs left out because they are no longer in the manifest.
     """
 
     shots: tuple[Shot, ...]
     kept: bool = False
     unsaved: tuple[str, ...] = ()
     earlier: tuple[tuple[str, str, str], ...] = ()
-    parted: tuple[str, ...] = ()
+    outdated: tuple[str, ...] = ()
     rejected: int = 0
     gone: int = 0
 
     @property
     def clips(self) -> tuple[Shot, ...]:
-        """Those that have a length."""
+        """The clips among the shots."""
         return tuple(shot for shot in self.shots if shot.is_clip)
 
 
 def select(results: Mapping[str, Result], picks: Mapping[TaskIds, Pick]) -> Selection:
-    """What is handed over of a batch.
+    """Select what is exported.
 
     Args:
         results: by the names of the jobs, in their order.
-        picks: what was decided in a review, by the tasks.
+        picks: decisions of a review, by task ids.
     """
     saved = [result for result in results.values() if result.state == State.SAVED]
     kept = [result for result in saved if _choice(result, picks) == "keep"]
@@ -100,44 +99,44 @@ def select(results: Mapping[str, Result], picks: Mapping[TaskIds, Pick]) -> Sele
     selection = Selection(
         shots=tuple(shot for result in _in_order(chosen.values(), results) for shot in shots_of(result)),
         kept=bool(kept),
-        unsaved=tuple(_unsaved(results, beside=jobs.values())),
+        unsaved=tuple(_unsaved(results, exported=jobs.values())),
         earlier=tuple((take, job, results[job].state) for take, job in jobs.items()),
     )
     if kept:
         return selection
     return evolve(
         selection,
-        parted=tuple(_parted(finals.values(), newest, results)),
+        outdated=tuple(_outdated(finals.values(), newest, results)),
         rejected=len(newest) - len(wanted),
         gone=sum(_is_gone(each) and _choice(each, picks) != "reject" for each in saved),
     )
 
 
-def _unsaved(results: Mapping[str, Result], beside: Collection[str]) -> Iterator[str]:
-    """The jobs of which nothing is handed over, as they have not been saved yet."""
+def _unsaved(results: Mapping[str, Result], exported: Collection[str]) -> Iterator[str]:
+    """Yield the jobs of which nothing is exported because they are not saved."""
     for name, each in results.items():
-        if _is_current(each) and each.state != State.SAVED and name not in beside:
+        if _is_current(each) and each.state != State.SAVED and name not in exported:
             yield name
 
 
 def _choice(result: Result, picks: Mapping[TaskIds, Pick]) -> str | None:
-    """What was decided about a result as it stands now."""
+    """Return the decision about this result; None without one."""
     pick = picks.get(result.task_ids)
     return pick.pick if pick is not None else None
 
 
 def _is_current(result: Result) -> bool:
-    """Whether it is a job of the manifest, with its newest result, or the newest final of one."""
+    """Whether it is the newest result of a job of the manifest, or its newest final."""
     return result.in_manifest and result.older_of is None
 
 
 def _is_gone(result: Result) -> bool:
-    """Whether it is a job that stood in an earlier manifest only."""
+    """Whether it is a job of an earlier manifest only."""
     return not result.in_manifest and result.older_of is None and result.final_of is None
 
 
 def _newest(results: Mapping[str, Result], saved: Iterable[Result]) -> list[Result]:
-    """The newest saved result of each job of the manifest: its own, else the last of its older takes."""
+    """Return the newest saved result of each job of the manifest: its own, else its last older take."""
     takes = {each.older_of: each for each in saved if each.older_of is not None}
     jobs = [each for each in results.values() if _is_current(each) and each.final_of is None]
     found = (each if each.state == State.SAVED else takes.get(each.name) for each in jobs)
@@ -145,13 +144,13 @@ def _newest(results: Mapping[str, Result], saved: Iterable[Result]) -> list[Resu
 
 
 def _awaited(result: Result, results: Mapping[str, Result]) -> str | None:
-    """The job that an older take is handed over of because its newest result is not there; else None."""
+    """Return the job of an older take that is exported because the newest is not saved; else None."""
     job = results.get(result.older_of or "")
     return None if job is None or job.state == State.SAVED else job.name
 
 
 def _finals(saved: Iterable[Result], picks: Mapping[TaskIds, Pick]) -> dict[str, Result]:
-    """The newest final of each take that has one, which was not rejected; by the name of the take."""
+    """Return the newest final of each take, without rejected ones, by the name of the take."""
     made = [each for each in saved if each.final_of is not None and _choice(each, picks) != "reject"]
     older, newest = (
         [each for each in made if (each.older_of is None) is is_newest] for is_newest in (False, True)
@@ -159,10 +158,10 @@ def _finals(saved: Iterable[Result], picks: Mapping[TaskIds, Pick]) -> dict[str,
     return {str(each.final_of): each for each in (*older, *newest)}
 
 
-def _parted(
+def _outdated(
     finals: Iterable[Result], newest: Iterable[Result], results: Mapping[str, Result]
 ) -> Iterator[str]:
-    """The finals of takes whose jobs were made anew since."""
+    """Yield the finals of takes whose jobs have newer takes."""
     names = {each.name for each in newest}
     for final in finals:
         take = results.get(final.final_of or "")
@@ -171,7 +170,7 @@ def _parted(
 
 
 def _in_order(wanted: Iterable[Result], results: Mapping[str, Result]) -> list[Result]:
-    """Results in the order of the manifest's lines; a take and a final stand where their job does."""
+    """Return results in the order of the manifest's lines; a take and a final are where their job is."""
     places = {name: (_line(each), place) for place, (name, each) in enumerate(results.items())}
 
     def place(result: Result) -> tuple[tuple[int, int], tuple[int, int]]:
@@ -188,7 +187,7 @@ def _line(result: Result) -> int:
 
 
 def shots_of(result: Result) -> Iterator[Shot]:
-    """Its clips; where it has none, its pictures. A clip's last frame is no picture of its own."""
+    """Yield its clips or, if it has none, its pictures; so a clip's last frame is not exported."""
     clips = [file for file in result.files if suffix(file) in CLIPS]
     pictures = [file for file in result.files if suffix(file) in PICTURES]
     prompt, seed = result.fields.get("prompt"), result.fields.get("seed")
@@ -205,5 +204,5 @@ def shots_of(result: Result) -> Iterator[Shot]:
 
 
 def suffix(file: str) -> str:
-    """How a file's name ends, in lower case."""
+    """Return the suffix of a file name, in lower case."""
     return posixpath.splitext(file)[1].lower()

@@ -1,9 +1,9 @@
 """Contact sheets: frames of every clip, and every picture, with names and times under them.
 
-Whatever a name holds, it is drawn in one line and no wider than its frame; what the font lacks is a box. A
-file that cannot be read has a cell that says so.
+A name is drawn on one line and not wider than its frame; a character that the font lacks is drawn as a box. A
+file that cannot be read gets a cell with the reason.
 
-Blocking; a page at a time is in memory.
+Blocking; one page at a time is in memory.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ TEXT: Final = (235, 235, 235)
 FAINT: Final = (160, 160, 168)
 TEXT_SIZE: Final = 15
 FONTS: Final = ("NotoSansCJK-Regular.ttc", "msyh.ttc", "PingFang.ttc", "Arial Unicode.ttf", "DejaVuSans.ttf")
-"""For names that Pillow's own font has no letters for; Pillow searches the system's folders."""
+"""Fonts for names with letters that Pillow's own font lacks; Pillow searches the system's folders."""
 
 
 @frozen(kw_only=True)
@@ -52,7 +52,7 @@ class Still:
 
 
 def check_packages() -> None:
-    """See that sheets can be drawn.
+    """Check that sheets can be drawn.
 
     Raises:
         ConfigurationError: Pillow or PyAV is not installed.
@@ -65,19 +65,19 @@ def check_packages() -> None:
 def write_sheet(
     target: Path, stills: Sequence[Still], *, frames: int, ratio: float
 ) -> tuple[list[Path], dict[str, str]]:
-    """Write the pages of a contact sheet, and take those away that a longer one before had.
+    """Write the pages of a contact sheet, and delete further pages of an earlier, longer one.
 
     Args:
         target: the first page; the others are numbered.
         stills: at least one.
-        frames: of each clip.
+        frames: number of frames of each clip.
         ratio: width to height of most files.
 
     Returns:
-        The pages, and by name, why files could not be shown that were thought to be whole.
+        The pages, and by file name why a file without a known fault could not be shown.
 
     Raises:
-        ConfigurationError: something of somebody else's is in the place of a page.
+        ConfigurationError: at the path of a page is a file that this command has not written.
         OSError: a page cannot be written.
     """
     counts = [frames if still.seconds and still.fault is None else 1 for still in stills]
@@ -147,10 +147,12 @@ def _caption(draw: Any, still: Still, cell: layouts.Cell, height: int, frames: i
 
 
 def _write(draw: Any, text: str, at: tuple[int, int], width: int, fill: tuple[int, int, int]) -> None:  # noqa: ANN401 - as above
-    """Draw a line that is no wider than so many pixels."""
+    """Draw one line, shortened in the middle to at most ``width`` pixels."""
     font = _font(text)
     whole, kept = text, len(text)
-    while kept and draw.textlength(text, font=font) > width:  # the ends of names tell more than their middles
+    while (
+        kept and draw.textlength(text, font=font) > width
+    ):  # names differ at their ends more than in the middle
         kept -= 1
         text = f"{whole[: (kept + 1) // 2]}…{whole[len(whole) - kept // 2 :]}"
     draw.text(at, text, font=font, fill=fill)
@@ -169,7 +171,7 @@ def _font(text: str) -> Any:  # noqa: ANN401 - as above
 
 
 def _pictures(still: Still, frames: int, size: tuple[int, int]) -> list[Image | str]:
-    """What is shown of a shot, small: pictures, or why there is none."""
+    """Return the thumbnails of a shot, or the reason why there are none."""
     if still.fault is not None:
         return [still.fault]
     try:
@@ -191,11 +193,11 @@ def _picture(path: Path, size: tuple[int, int]) -> Image:
             small.thumbnail(size)
             return small
     except (OSError, ValueError, SyntaxError, DecompressionBombError) as problem:
-        raise UnreadableError(str(getattr(problem, "strerror", None) or "it is no picture")) from problem
+        raise UnreadableError(str(getattr(problem, "strerror", None) or "it is not a picture")) from problem
 
 
 def _frames(path: Path, moments: Sequence[float], size: tuple[int, int]) -> Iterator[Image]:
-    """The frames of a clip that are shown at these instants."""
+    """Yield the frames of a clip at these instants."""
     import av  # noqa: PLC0415 - the extra may be missing
 
     try:

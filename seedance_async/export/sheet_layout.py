@@ -1,6 +1,6 @@
-"""The layout of a contact sheet: where which frame goes, and what stands under it.
+"""The layout of a contact sheet: the place of each frame, and the text under it.
 
-A clip's frames stand side by side and are not parted by the end of a row. Long sheets become several pages.
+A clip's frames are side by side, never split over two rows. Long sheets become several pages.
 
 Pure.
 """
@@ -57,17 +57,17 @@ class Layout:
     pages: tuple[tuple[Cell, ...], ...]
 
     def height(self, page: Sequence[Cell]) -> int:
-        """Of a page, in pixels."""
+        """Return the height of a page, in pixels."""
         return max(cell.top for cell in page) + self.frame_height + TEXT_HEIGHT + MARGIN
 
 
 def layout(frames: Sequence[int], *, most: int, ratio: float) -> Layout:
-    """Lay out a sheet.
+    """Return the layout of a sheet.
 
     Args:
-        frames: how many frames of each shot are shown; at least 1.
-        most: frames of a clip.
-        ratio: width to height of most of them.
+        frames: number of frames of each shot; at least 1.
+        most: number of frames of a clip.
+        ratio: width to height of most files.
     """
     columns = most if most >= COLUMNS else COLUMNS // most * most
     frame_height = round(min(HIGHEST, max(LOWEST, WIDTH / ratio)))
@@ -83,7 +83,7 @@ def layout(frames: Sequence[int], *, most: int, ratio: float) -> Layout:
 
 
 def _places(frames: Sequence[int], columns: int) -> Iterator[tuple[int, int, int, int]]:
-    """Shot, frame, column and row of each cell."""
+    """Yield the shot, frame, column and row of each cell."""
     column, row = 0, 0
     for shot, count in enumerate(frames):
         if column + count > columns:
@@ -94,24 +94,24 @@ def _places(frames: Sequence[int], columns: int) -> Iterator[tuple[int, int, int
 
 
 def moments(seconds: float, count: int) -> list[float]:
-    """When a clip's frames are taken: the middle of each of so many equal parts, in seconds."""
+    """Return the instants of a clip's frames in seconds: the middles of ``count`` equal parts."""
     return [seconds * (2 * part + 1) / (2 * count) for part in range(count)]
 
 
 def time_text(seconds: float) -> str:
-    """An instant of a clip, such as ``0:01.5``."""
+    """Return an instant of a clip as text, such as ``0:01.5``."""
     minutes, rest = divmod(round(seconds * 10), 600)
     return f"{minutes}:{rest // 10:02d}.{rest % 10}"
 
 
 def label(name: str) -> str:
-    """A name as it can be drawn on one line: no controls, no marks that change direction, single blanks."""
+    """Return a name that can be drawn on one line: no control or direction characters, single spaces."""
     seen = (" " if each.isspace() else each for each in name)
     drawn = "".join(each for each in seen if unicodedata.category(each) not in {"Cc", "Cf", "Cs", "Co", "Cn"})
     return " ".join(drawn.split()) or "?"
 
 
 def page_name(name: str, number: int) -> str:
-    """The file name of a page: that of the first, or numbered."""
+    """Return the file name of a page: the given name for the first, a numbered one for the others."""
     stem, dot, ending = name.rpartition(".")
     return name if number == 1 else f"{stem}-{number}{dot}{ending}"

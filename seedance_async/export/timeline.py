@@ -1,7 +1,7 @@
-"""The values of a timeline: clips one after the other, and what a list of edits can say of them.
+"""The values of a timeline: clips one after the other, and the limits of an edit decision list.
 
-A list of edits (CMX 3600) counts in timecode, which exists for a few frame rates, has one rate for all clips,
-at most 999 edits, and reel names of eight characters. What does not fit is refused, or rounded and said.
+An edit decision list (CMX 3600) counts in timecode, which exists only for some frame rates. It has one rate
+for all clips, at most 999 edits, and reel names of eight characters. What does not fit is refused or rounded.
 
 Pure.
 """
@@ -31,23 +31,23 @@ DROP_FRAME: Final = frozenset({Fraction(30_000, 1001), Fraction(60_000, 1001)})
 MOST_EDITS: Final = 999
 REEL_CHARACTERS: Final = 8
 RESERVED_REELS: Final = frozenset({"AX", "BL"})
-"""What lists of edits call an unknown source, and black."""
+"""Names in edit decision lists for an unknown source and for black."""
 
 
 @frozen(kw_only=True)
 class Edit:
-    """A clip in a timeline, whole.
+    """A whole clip in a timeline.
 
     Attributes:
         name: of the shot.
-        path: of its file, seen from the timeline's, with ``/``.
-        rate: frames a second.
-        frames: of the clip.
+        path: of its file, relative to the timeline's, with ``/``.
+        rate: frames per second.
+        frames: number of frames.
         has_sound: whether it has a sound track.
-        model: the API's word for it.
-        prompt: what was asked for.
-        seed: None if none was asked for.
-        task_ids: what made it.
+        model: the API's name of it.
+        prompt: of the request.
+        seed: reported by the server; None if it reported none.
+        task_ids: of the job.
     """
 
     name: str
@@ -62,10 +62,10 @@ class Edit:
 
 
 def timecode_rate(rates: Iterable[Fraction]) -> Fraction:
-    """The frame rate of a list of edits: that of most clips, or the first multiple of it with a timecode.
+    """Return the frame rate of the list: that of most clips, or its smallest multiple with a timecode.
 
     Raises:
-        ConfigurationError: there is none, or there are no clips.
+        ConfigurationError: there is no such rate, or there are no clips.
     """
     ((most, _),) = Counter(rates).most_common(1) or [(Fraction(0), 0)]
     fitting = (rate for rate in TIMECODE_RATES if most and (rate / most).denominator == 1)
@@ -76,23 +76,23 @@ def timecode_rate(rates: Iterable[Fraction]) -> Fraction:
 
 
 def frames_at(edit: Edit, rate: Fraction) -> int:
-    """The length of a clip in frames of another rate, at least one."""
+    """Return the length of a clip in frames of another rate; at least 1."""
     return max(1, round(edit.frames * rate / edit.rate))
 
 
 def check_edits(edits: Sequence[Edit]) -> None:
-    """See that a list of edits can hold these clips.
+    """Check that an edit decision list can hold these clips.
 
     Raises:
         ConfigurationError: there are too many.
     """
     if len(edits) > MOST_EDITS:
-        reason = f"a list of edits has at most {MOST_EDITS}, and there are {len(edits):,} clips; use --otio"
+        reason = f"the format holds at most {MOST_EDITS}, and there are {len(edits):,} clips; use --otio"
         raise ConfigurationError(f"--edl: {reason}")
 
 
 def reel_names(names: Iterable[str]) -> list[str]:
-    """A reel name for each shot: eight letters and digits at most, and no two the same."""
+    """Return a unique reel name for each shot, of at most eight letters and digits."""
     taken = set(RESERVED_REELS)
     reels = []
     for name in names:

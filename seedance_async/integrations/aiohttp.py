@@ -1,4 +1,4 @@
-"""aiohttp's server: a client for the whole application, errors as answers, events as they come.
+"""Integration with aiohttp's server: one client for the application, error responses, events.
 
 ::
 
@@ -13,10 +13,10 @@
     setup(app)
     app.add_routes([web.post("/clips", submit), web.get("/clips/{id}/events", events)])
 
-``setup`` adds the client, the answers to errors and the end: the client is closed before the server waits for
-its handlers, so those who wait for a task are answered 503 with its id, streams of events end, and POSTs on
-the wire get ten seconds for their answers. Whoever goes away loses nothing that was paid: aiohttp lets a
-handler go on to its end, and the POST is in the account's record.
+``setup`` adds the client, the error responses and an orderly shutdown: the client is closed before the server
+waits for its handlers, so requests that wait for a task are answered 503 with its id, event streams end, and
+POSTs in progress get ten seconds for their replies. If a caller disconnects, nothing that was paid is lost:
+aiohttp lets the handler run to its end, and the POST is in the account record.
 """
 
 from __future__ import annotations
@@ -52,7 +52,7 @@ __all__ = [
 
 log: Log = Log(__name__)
 
-# aiohttp's own alias names its classes by forward references, which nothing outside of aiohttp resolves.
+# aiohttp's own alias has forward references, which cannot be resolved outside of aiohttp.
 Handler: TypeAlias = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 CLIENT: Final = web.AppKey("seedance", SeedanceClient)
@@ -62,11 +62,11 @@ Body = TypeVar("Body", Seedance2Video, GptImage2, NanoBananaPro)
 
 
 def setup(app: web.Application, make_client: Callable[[], SeedanceClient] = SeedanceClient) -> None:
-    """Give an application its client, the answers to errors, and an end that loses nothing.
+    """Give an application its client, the error responses, and an orderly shutdown.
 
     Args:
         app: not started yet.
-        make_client: makes the client, when the application starts; by default of the environment.
+        make_client: makes the client when the application starts; by default from the environment.
     """
     app.middlewares.append(error_responses)
     app.cleanup_ctx.append(client_context(make_client))
@@ -76,7 +76,7 @@ def setup(app: web.Application, make_client: Callable[[], SeedanceClient] = Seed
 def client_context(
     make_client: Callable[[], SeedanceClient] = SeedanceClient,
 ) -> Callable[[web.Application], AsyncIterator[None]]:
-    """A cleanup context that keeps a client open as long as the application runs; part of ``setup``."""
+    """Return a cleanup context that keeps a client open while the application runs; part of ``setup``."""
 
     async def with_client(app: web.Application) -> AsyncIterator[None]:
         async with make_client() as client:
@@ -93,7 +93,7 @@ async def close_client(app: web.Application) -> None:
 
 @web.middleware
 async def error_responses(request: web.Request, handler: Handler) -> web.StreamResponse:
-    """Answer every error of the tree with a problem document (see ``problems``); part of ``setup``."""
+    """Answer every error of the package with a problem document (see ``problems``); part of ``setup``."""
     try:
         return await handler(request)
     except SeedanceError as error:
@@ -106,11 +106,11 @@ async def error_responses(request: web.Request, handler: Handler) -> web.StreamR
 
 
 async def read_request(request: web.Request, model: type[Body] | None = None) -> Request:
-    """The request in a JSON body, of the fields that the API names.
+    """Return the request in a JSON body, with the API's field names.
 
     Args:
-        request: as the handler got it.
-        model: the class to read it by; left out, the body's ``model`` says which.
+        request: of the handler.
+        model: class of the request; by default the body's field ``model`` selects it.
 
     Raises:
         ValidationError: with every problem, field by field; answered 422.
@@ -127,22 +127,22 @@ async def read_request(request: web.Request, model: type[Body] | None = None) ->
 
 
 def json_response(answer: Convertible, *, status: int = 200) -> web.Response:
-    """A task or a submission as JSON."""
+    """Return a response with a task or a submission as JSON."""
     return web.Response(
         text=json.dumps(answer.to_dict(), ensure_ascii=False), status=status, content_type="application/json"
     )
 
 
 def last_event_id(request: web.Request) -> str | None:
-    """What a listener has got already, for ``task_events`` and ``batch_events``."""
+    """Return the last event that a listener has received, for ``task_events`` and ``batch_events``."""
     return request.headers.get("Last-Event-ID")
 
 
 async def send_events(request: web.Request, stream: EventStream) -> web.StreamResponse:
-    """Answer with events, until they end or the listener goes away.
+    """Send events until they end or the listener disconnects, and return the response.
 
     Args:
-        request: as the handler got it.
+        request: of the handler.
         stream: of ``task_events`` or ``batch_events``.
     """
     response = web.StreamResponse(status=stream.status, headers=HEADERS)
@@ -150,6 +150,6 @@ async def send_events(request: web.Request, stream: EventStream) -> web.StreamRe
     try:
         await stream.serve(response.write)
         await response.write_eof()
-    except* ConnectionError:  # the listener has gone
+    except* ConnectionError:  # the listener has disconnected
         pass
     return response

@@ -1,4 +1,4 @@
-"""A request of any model as a body for pydantic: the field ``model`` says which class reads the others."""
+"""The request body for any model, as a pydantic type: its field ``model`` selects the request class."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _MODEL: Final = "model"
 
 
 class _OfAnyModel:
-    """The mark by which pydantic reads, writes and describes such a body."""
+    """Annotation through which pydantic validates, serialises and describes such a body."""
 
     @classmethod
     def __get_pydantic_core_schema__(cls, _source: object, _handler: GetCoreSchemaHandler) -> CoreSchema:

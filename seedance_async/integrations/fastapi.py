@@ -1,4 +1,4 @@
-"""FastAPI: a client for the whole application, requests as bodies, errors as answers, events as they come.
+"""Integration with FastAPI: one client for the application, request bodies, error responses, events.
 
 ::
 
@@ -12,15 +12,15 @@
     async def events(task_id: str, client: Client, last: LastEventId = None) -> EventResponse:
         return EventResponse(task_events(client, task_id, last_event_id=last))
 
-A request class is a body as it is: what breaks its rules is FastAPI's own 422, with every problem in its
-place, and the OpenAPI document has its words, bounds and defaults. Tasks and submissions are answers as they
-are.
+A request class can be a body as it is: a body that breaks its rules gets FastAPI's own 422, with every
+problem at its field, and the OpenAPI document has its descriptions, bounds and defaults. Tasks and
+submissions can be responses as they are.
 
-Whoever goes away loses nothing that was paid: the handler goes on to its end, and the POST is in the
-account's record. When the server is told to end (SIGINT, SIGTERM), the client is closed at once: those who
-wait for a task are answered 503 with its id, streams of events end, POSTs on the wire get ten seconds for
-their answers. Only a listener that does not read keeps a server from ending: uvicorn needs a
-``timeout_graceful_shutdown``, such as 15 s, which is longer than those ten.
+If a caller disconnects, nothing that was paid is lost: the handler runs to its end, and the POST is in the
+account record. When the server gets SIGINT or SIGTERM, the client is closed at once: requests that wait for a
+task are answered 503 with its id, event streams end, and POSTs in progress get ten seconds for their replies.
+A listener that does not read its events can still keep the server from ending, so uvicorn needs a
+``timeout_graceful_shutdown`` longer than those ten seconds, such as 15.
 """
 
 from __future__ import annotations
@@ -64,7 +64,7 @@ __all__ = [
 log: Log = Log(__name__)
 
 STATE: Final = "seedance"
-"""Where the client is in the state of the application."""
+"""Name of the client in the application's state."""
 
 WithClient: TypeAlias = Callable[[FastAPI], AbstractAsyncContextManager[Mapping[str, Any]]]
 """A lifespan whose state has the client."""
@@ -73,12 +73,12 @@ WithClient: TypeAlias = Callable[[FastAPI], AbstractAsyncContextManager[Mapping[
 def lifespan_with(
     make_client: Callable[[], SeedanceClient], *, inner: Lifespan[FastAPI] | None = None
 ) -> WithClient:
-    """A lifespan that keeps a client of yours open.
+    """Return a lifespan that keeps a client open which you make.
 
     Args:
-        make_client: makes the client, once an application; each worker process has one of its own.
-        inner: a lifespan of yours, entered once the client is open, as ``app.state.seedance``, and left
-            before it is closed. What it yields is part of the state, too.
+        make_client: makes the client, once per application; each worker process has its own.
+        inner: a lifespan of yours. It is entered once the client is open, as ``app.state.seedance``, and left
+            before the client is closed. What it yields is added to the state.
     """
 
     @asynccontextmanager
@@ -86,8 +86,8 @@ def lifespan_with(
         async with make_client() as client, anyio.create_task_group() as group:
             ending = anyio.Event()
             group.start_soon(_close_at, ending, client)
-            with _told_of_the_end(ending):
-                app.state.seedance = client  # for the inner one, which sees no request
+            with _set_at_shutdown(ending):
+                app.state.seedance = client  # for the inner lifespan, which has no request
                 async with inner(app) if inner is not None else nullcontext({}) as more:
                     yield {**(more or {}), STATE: client}
             group.cancel_scope.cancel()
@@ -96,11 +96,11 @@ def lifespan_with(
 
 
 lifespan: Final[WithClient] = lifespan_with(SeedanceClient)
-"""Keeps a client open that is made of the environment: ``FastAPI(lifespan=lifespan)``."""
+"""A lifespan that keeps a client open, made from the environment: ``FastAPI(lifespan=lifespan)``."""
 
 
 def get_client(connection: HTTPConnection) -> SeedanceClient:
-    """The application's client. A test puts another one there by ``app.dependency_overrides[get_client]``."""
+    """Return the application's client. A test replaces it with ``app.dependency_overrides[get_client]``."""
     client: SeedanceClient = getattr(connection.state, STATE)
     return client
 
@@ -109,9 +109,9 @@ Client: TypeAlias = Annotated[SeedanceClient, Depends(get_client)]
 """The application's client, as a parameter of a handler."""
 
 LastEventId: TypeAlias = Annotated[
-    str | None, Header(alias="Last-Event-ID", description="Sent by a browser that comes back.")
+    str | None, Header(alias="Last-Event-ID", description="Sent by a browser that reconnects.")
 ]
-"""What a listener has got already, as a parameter of a handler: ``last: LastEventId = None``."""
+"""The last event that a listener has received, as a parameter of a handler: ``last: LastEventId = None``."""
 
 IdempotencyKey: TypeAlias = Annotated[
     str | None,
@@ -119,17 +119,17 @@ IdempotencyKey: TypeAlias = Annotated[
         alias="Idempotency-Key",
         min_length=1,
         max_length=255,
-        description="A random text of yours: the same request again under it is not paid twice.",
+        description="A random text of yours: the same request sent again under it is not paid twice.",
     ),
 ]
-"""A key of the caller's own, as a parameter of a handler: ``key: IdempotencyKey = None``.
+"""The caller's own key, as a parameter of a handler: ``key: IdempotencyKey = None``.
 
-Keys belong to the account: where callers do not trust each other, put the caller's name in front of it.
+Keys belong to the account: if callers do not trust each other, put the caller's name in front of the key.
 """
 
 
 async def error_response(_: Request, error: Exception) -> Response:
-    """The answer for an error of the package; what strangers are not told is logged."""
+    """Return the response to an error of the package; details that clients must not see are logged."""
     if not isinstance(error, SeedanceError):
         raise error
     if is_private(error):
@@ -139,20 +139,20 @@ async def error_response(_: Request, error: Exception) -> Response:
 
 
 error_handlers: Final[dict[int | type[Exception], Any]] = {SeedanceError: error_response}
-"""For ``FastAPI(exception_handlers=…)``: every error of the tree as a problem document; see ``problems``."""
+"""For ``FastAPI(exception_handlers=…)``: errors of the package as problem documents; see ``problems``."""
 
 error_responses: Final[dict[int | str, dict[str, Any]]] = {
     status: {
         "description": ", ".join(kind.__name__ for kind, its in STATUS.items() if its == status),
         "content": {MEDIA_TYPE: {"schema": SCHEMA}},
     }
-    for status in sorted({*STATUS.values()} - {422})  # FastAPI describes its own
+    for status in sorted({*STATUS.values()} - {422})  # FastAPI describes its own 422
 }
-"""For ``FastAPI(responses=…)``: the OpenAPI document names them."""
+"""For ``FastAPI(responses=…)``: the error responses, for the OpenAPI document."""
 
 
 class EventResponse(Response):
-    """The answer that sends events, until they end or the listener goes away.
+    """Response that sends events until they end or the listener disconnects.
 
     Args:
         stream: of ``task_events`` or ``batch_events``.
@@ -189,13 +189,13 @@ async def _close_at(ending: anyio.Event, client: SeedanceClient) -> None:
 
 
 @contextmanager
-def _told_of_the_end(ending: anyio.Event) -> Generator[None]:
+def _set_at_shutdown(ending: anyio.Event) -> Generator[None]:
     """Set ``ending`` when the process is asked to end, before the server waits for its connections.
 
-    A server tells the application of its end only when all connections are closed, which those that wait for
-    a task are not. So its own handlers of signals are called through ours meanwhile.
+    A server notifies the application only once all connections are closed, and those that wait for a task
+    stay open. So signal handlers of our own set the event and then call those of the server.
     """
-    if threading.current_thread() is not threading.main_thread():  # a test client's, or a server in a thread
+    if threading.current_thread() is not threading.main_thread():  # a test client, or a server in a thread
         yield
         return
     loop = asyncio.get_running_loop()

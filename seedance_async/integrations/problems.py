@@ -1,17 +1,18 @@
-"""The answer of a web backend to each error of the tree: one table, for every framework. Pure.
+"""The response of a web backend to each error of the package: one table, for every framework. Pure.
 
 The body is a problem document of RFC 9457 (``application/problem+json``)::
 
     {"title": "ValidationError", "status": 422, "detail": "…", "idempotency_key": "…", "task_id": "sd2_…",
      "errors": [{"field": "duration", "detail": "…"}]}
 
-``title`` is the class's name, for programs; ``detail`` is for people. ``idempotency_key`` and ``task_id`` are
-there where they are known: by those, what was paid is collected. ``errors`` are the problems of a request,
-field by field.
+``title`` is the name of the class, for programs; ``detail`` is for people. ``idempotency_key`` and
+``task_id`` are present if they are known: with them a paid task can be collected. ``errors`` are the problems
+of a request, field by field.
 
-A status tells the backend's own client whose turn it is: 4xx, its own; 402, whoever pays; 502 and 504, the
-vendor's; 503, try again; 500, whoever runs the backend. What a 500 is about, a refused key, or a standing
-limit, is not told to strangers: it may name files of the machine, or what the account spends.
+The status says where the error is: 4xx, in the request of the backend's client; 402, in the credits; 502 and
+504, at the vendor; 503, temporary, try again; 500, in the backend's setup. The details of a 500, of a refused
+key and of a standing limit are not sent to clients: they may name files of the machine or what the account
+spends.
 """
 
 from __future__ import annotations
@@ -36,8 +37,8 @@ STATUS: Final[dict[type[SeedanceError], int]] = {
     errors.IdempotencyConflictError: 409,
     errors.InsufficientCreditsError: 402,
     errors.CreditCapError: 402,
-    errors.UnauthorizedError: 502,  # not 401: it is the backend's key that is refused, not its client's
-    errors.RateLimitedError: 503,  # not 429: the account's limit is everybody's, not this client's
+    errors.UnauthorizedError: 502,  # not 401: the refused key is the backend's, not its client's
+    errors.RateLimitedError: 503,  # not 429: the limit is of the whole account, not of this client
     errors.ServiceBusyError: 503,
     errors.ClientStateError: 503,
     errors.InternalServerError: 502,
@@ -55,22 +56,22 @@ STATUS: Final[dict[type[SeedanceError], int]] = {
     errors.RecordError: 500,
     SeedanceError: 500,
 }
-"""The status of each class; a class that is not there has that of its base."""
+"""The status of each class; a class that is not listed has that of its base class."""
 
 PRIVATE: Final = "this application cannot use the API at the moment; its log says why"
 
 RETRY_AFTER: Final = 5.0
-"""Seconds that a client is asked to wait for a 503 of which no more is known."""
+"""Seconds that a client is asked to wait after a 503 if the API has not named a time."""
 
 
 @frozen(kw_only=True)
 class Problem:
-    """An answer.
+    """An error response.
 
     Attributes:
         status: of HTTP.
         document: the body, as JSON values.
-        headers: beside the type of the content.
+        headers: in addition to the content type.
     """
 
     status: int
@@ -84,7 +85,7 @@ class Problem:
 
 
 def problem_of(error: SeedanceError) -> Problem:
-    """The answer that tells of an error."""
+    """Return the response to an error."""
     status = status_of(type(error))
     document: dict[str, object] = {
         "title": type(error).__name__,
@@ -99,12 +100,12 @@ def problem_of(error: SeedanceError) -> Problem:
 
 
 def status_of(kind: type[SeedanceError]) -> int:
-    """The status for a class of errors."""
+    """Return the status for a class of errors."""
     return next(STATUS[base] for base in kind.__mro__ if base in STATUS)
 
 
 def is_private(error: SeedanceError) -> bool:
-    """Whether an error is told to whoever runs the backend only; it belongs in the log."""
+    """Whether the details of an error are only for the backend's operator; they belong in its log."""
     of_the_machine = errors.UnauthorizedError | errors.StandingLimitError
     return status_of(type(error)) == 500 or isinstance(error, of_the_machine)
 

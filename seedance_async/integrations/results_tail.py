@@ -1,7 +1,7 @@
-"""A batch's ``results.jsonl`` while lines are added to it: what is new since a place in it.
+"""Reader of a batch's ``results.jsonl`` while lines are added to it, from a given place.
 
-The file is written anew when a run is over (``batch.results``). A place names the line before it, so that
-nobody goes on in the middle of another file. Blocking.
+The file is rewritten when a run ends (``batch.results``). A place therefore identifies the line before it, so
+that reading never continues in the middle of another file. Blocking.
 """
 
 from __future__ import annotations
@@ -21,17 +21,17 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 AT_ONCE: Final = 100
-"""Lines that are read at once."""
+"""Most lines that are read at once."""
 
 SECRET_FIELDS: Final = frozenset({"urls"})
-"""Signed URLs go to nobody who listens; the files are in the batch's directory."""
+"""Signed URLs are not sent to listeners; the files are in the batch's directory."""
 
 _PLACE: Final = re.compile(r"([0-9]{1,20})-([0-9]{1,15})-([0-9]{1,15})-([0-9]{1,10})")
 
 
 @frozen
 class Place:
-    """The place behind a line.
+    """The place after a line.
 
     Attributes:
         inode: of the file.
@@ -47,7 +47,7 @@ class Place:
 
     @classmethod
     def parse(cls, text: str | None) -> Place:
-        """The place of this text; the beginning, where it is none."""
+        """Return the place that a text means; the beginning if it means none."""
         found = _PLACE.fullmatch(text or "")
         return cls(*map(int, found.groups())) if found else cls()
 
@@ -55,7 +55,7 @@ class Place:
         return f"{self.inode}-{self.start}-{self.end}-{self.checksum}"
 
     def is_in(self, file: BinaryIO) -> bool:
-        """Whether this file has the line, here."""
+        """Whether this file has the line at this place."""
         if self.inode != os.fstat(file.fileno()).st_ino or self.end - self.start > MOST_LINE_BYTES:
             return False
         file.seek(self.start)
@@ -64,11 +64,11 @@ class Place:
 
 @frozen
 class Line:
-    """A job's line.
+    """The line of a job.
 
     Attributes:
         facts: its fields, without ``urls``.
-        place: behind it.
+        place: after the line.
     """
 
     facts: dict[str, object]
@@ -76,7 +76,7 @@ class Line:
 
 
 class Tail:
-    """Reads what is new, again and again.
+    """Reader of new lines, from one call to the next.
 
     Args:
         directory: of the batch.
@@ -86,10 +86,10 @@ class Tail:
     def __init__(self, directory: Path, place: Place) -> None:
         self._path = directory / RESULTS
         self._place = place
-        self._told: dict[str, int] = {}  # checksums of lines by the names of their jobs
+        self._returned: dict[str, int] = {}  # checksums of lines by the names of their jobs
 
     def read(self) -> list[Line] | None:
-        """The next lines that say something new; None where the end was reached.
+        """Return the next lines with something new; None at the end of the file.
 
         Raises:
             OSError: the file cannot be read, or is a link.
@@ -115,10 +115,10 @@ class Tail:
         return found
 
     def _line(self, text: bytes, place: Place) -> Line | None:
-        """A line that says something else of its job than was told; None for any other."""
+        """Return a line that differs from the last one returned for its job; else None."""
         facts = json_object(text)
         name = facts.get("name")
-        if not isinstance(name, str) or self._told.get(name) == place.checksum:
+        if not isinstance(name, str) or self._returned.get(name) == place.checksum:
             return None
-        self._told[name] = place.checksum
+        self._returned[name] = place.checksum
         return Line({key: value for key, value in facts.items() if key not in SECRET_FIELDS}, place)

@@ -1,4 +1,4 @@
-"""The vendor's prompt guide as code: rules to compare prompts with, and forms that make them. Pure."""
+"""The vendor's prompt guide as code: rules that check prompts, and forms that build them. Pure."""
 
 from seedance_async.prompts.builder import PromptBuilder
 from seedance_async.prompts.findings import Finding, Level

@@ -1,8 +1,8 @@
-"""The rules over a whole batch: each is told once, with how many jobs it concerns and the first one. Pure.
+"""The prompt rules over a whole batch: a count and an example for each rule with findings. Pure.
 
-Beside what is wrong with one prompt, jobs are compared with each other: figures of one name that are
-described differently (P20), requests that are equal (B01), and prompts near the limit of characters (B02).
-So much is remembered for that, and no more, however many jobs there are.
+In addition to the rules about one prompt, jobs are compared with each other: characters of the same name with
+different descriptions (P20) and equal requests (B01); B02 warns of prompts near the limit of characters. The
+memory for this is bounded, however many jobs there are.
 """
 
 from __future__ import annotations
@@ -26,10 +26,10 @@ if TYPE_CHECKING:
     from seedance_async.models import Request
 
 MOST_REMEMBERED: Final = 100_000
-"""Requests, and names of figures, that are compared with those that come after them."""
+"""Most requests, and most names of characters, that later jobs are compared with."""
 
 NEAR_THE_LIMIT: Final = 0.95
-"""Share of the characters that a prompt may have, above which B02 warns."""
+"""Share of the largest allowed length of a prompt above which B02 warns."""
 
 ABOUT: Final = {**{rule.code: rule.about for rule in RULES}, **BATCH_RULES}
 LEVELS: Final = {
@@ -58,12 +58,12 @@ class RuleCount:
 
     Attributes:
         code: of the rule.
-        level: the most certain one of its findings.
+        level: the highest level of its findings.
         about: what the rule is about.
-        jobs: how many jobs it concerns.
-        fixable: how many of its findings have a fix.
-        first: the name of the first of the jobs.
-        example: what it found there.
+        jobs: number of jobs with findings.
+        fixable: number of findings with a fix.
+        first: name of the first of these jobs.
+        example: the first finding.
     """
 
     code: str
@@ -75,10 +75,10 @@ class RuleCount:
     example: Finding
 
     def words(self, total: int) -> str:
-        """What to say about it, in one line.
+        """Return it as one line.
 
         Args:
-            total: how many jobs there are.
+            total: number of all jobs.
         """
         where = f"in {self.jobs:,} of {total:,}, first {self.first}"
         return f"{self.code} {self.level} {where}: {self.example.words}"
@@ -86,25 +86,25 @@ class RuleCount:
 
 @frozen(kw_only=True)
 class LintSummary:
-    """What the rules have found in a batch.
+    """Findings of all rules in a batch.
 
     Attributes:
-        jobs: how many were looked at.
-        counts: a row for each rule that has found something, the most certain first.
+        jobs: number of jobs checked.
+        counts: one for each rule with findings, errors first.
     """
 
     jobs: int = 0
     counts: tuple[RuleCount, ...] = ()
 
     def at_least(self, level: Level) -> tuple[RuleCount, ...]:
-        """The rows that are as certain as this, or more."""
+        """Return the counts of this level or a higher one."""
         levels = list(Level)
         return tuple(each for each in self.counts if levels.index(each.level) <= levels.index(level))
 
 
 @define
 class BatchLint:
-    """Looks at the jobs of a batch, one after the other."""
+    """Check of the jobs of a batch, one after the other."""
 
     ignored: frozenset[str] = frozenset()
     _jobs: int = field(default=0, init=False)
@@ -113,15 +113,15 @@ class BatchLint:
     _figures: dict[str, tuple[str, frozenset[str], str]] = field(factory=dict, init=False)
 
     def add(self, name: str, request: Request, ignored: frozenset[str] = frozenset()) -> tuple[Finding, ...]:
-        """Look at one more job.
+        """Check one more job.
 
         Args:
-            name: by which it is told.
-            request: what is asked for.
-            ignored: codes of the rules that its line leaves out.
+            name: of the job, for the findings.
+            request: of the job.
+            ignored: codes of the rules that its line switches off.
 
         Returns:
-            All that was found in it.
+            All its findings.
         """
         left_out = self.ignored | ignored
         found = list(lint_prompt(request, ignore=left_out))
@@ -132,7 +132,7 @@ class BatchLint:
         return tuple(found)
 
     def summary(self) -> LintSummary:
-        """What was found so far."""
+        """Return what was found so far."""
         levels = list(Level)
         counts = sorted(
             self._counts.values(), key=lambda each: (levels.index(each.level), ORDER.index(each.code))
@@ -160,11 +160,11 @@ class BatchLint:
         )
 
     def _compared(self, name: str, request: Request) -> Iterator[Finding]:
-        """What is found in a job beside those before it."""
+        """Yield the findings from comparing a job with those before it, and about its length."""
         yield from _long(request)
         other = self._requests.get(hash(request))
         if other is not None:
-            reason = f"asks for exactly the same as {other}; `repeat` says that this is meant"
+            reason = f"is exactly the same request as {other}; set `repeat` if this is intended"
             yield Finding(code="B01", level=Level.NOTE, place=(0, 0), excerpt="", reason=reason)
         elif len(self._requests) < MOST_REMEMBERED:
             self._requests[hash(request)] = name
@@ -182,7 +182,7 @@ class BatchLint:
                 if len(self._figures) < MOST_REMEMBERED:
                     self._figures[figure] = (description, details, name)
             elif not (details <= known[1] or details >= known[1]):
-                reason = f"is {known[0]!r} in {known[2]}: describe a figure in the same words in every prompt"
+                reason = f"is {known[0]!r} in {known[2]}: describe a character in the same words everywhere"
                 place = found.span()
                 yield Finding(
                     code="P20",
@@ -197,5 +197,7 @@ def _long(request: Request) -> Iterator[Finding]:
     most = attrs.fields(type(request)).prompt.metadata[BOUNDS]["maxLength"]
     length = len(request.prompt)
     if length > NEAR_THE_LIMIT * most:
-        reason = f"the prompt has {length:,} of {most:,} characters: what is on the way may cut it, silently"
+        reason = (
+            f"the prompt has {length:,} of {most:,} characters: it may be cut on the way, without an error"
+        )
         yield Finding(code="B02", level=Level.WARNING, place=(0, 0), excerpt="", reason=reason)

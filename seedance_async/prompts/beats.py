@@ -1,7 +1,7 @@
 """Times in a prompt: when its beats begin and end, in seconds. Pure.
 
-A time counts where a beat begins: at the start of the text, a line or a sentence, or in brackets. Times of
-day, ages and speeds stand elsewhere.
+A time counts only where a beat begins: at the start of the text, a line or a sentence, or in brackets. So
+times of day, ages and speeds, which are elsewhere in a sentence, do not count.
 """
 
 from __future__ import annotations
@@ -15,10 +15,10 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 LONGEST: Final = 600
-"""Seconds beyond which nobody means a time within a clip."""
+"""Seconds; a larger number is not a time within a clip."""
 
 LOOKED_BACK: Final = 24
-"""Characters before a time by which it is told whether a beat begins there."""
+"""Characters before a time that decide whether a beat begins there."""
 
 _OPENING: Final = re.compile(
     r"(?:\A|[\n.;:!?\[(|*•【（。；：，、])[ \t]*(?:[-*•#]+[ \t]*)?(?:(?:from|at|between)[ \t]+)?[\[(【（]?\Z",
@@ -44,9 +44,9 @@ class Beat:
     """A beat of a prompt.
 
     Attributes:
-        place: where its time stands in the prompt.
+        place: of its time in the prompt.
         start: in seconds.
-        end: in seconds; None if only its start is told.
+        end: in seconds; None if only its start is given.
     """
 
     place: tuple[int, int]
@@ -55,7 +55,7 @@ class Beat:
 
 
 def beats(text: str) -> list[Beat]:
-    """The timed beats of a prompt, in its order."""
+    """Return the timed beats of a prompt, in the order of the text."""
     return list(_found(text))
 
 
@@ -64,7 +64,7 @@ def _found(text: str) -> Iterator[Beat]:
     for digit in _TIME.finditer(text):
         place = digit.start()
         if place < end:
-            continue  # inside the one before
+            continue  # inside the previous time
         found = _RANGE.match(text, place) or _CLOCKS.match(text, place) or _POINT.match(text, place)
         if found is not None and (beat := _beat(found)) and _opens(text, place):
             end = found.end()
@@ -72,7 +72,7 @@ def _found(text: str) -> Iterator[Beat]:
 
 
 def _beat(found: re.Match[str]) -> Beat | None:
-    """The beat of a time; None if nobody means one within a clip."""
+    """Return the beat of a time; None if it cannot be a time within a clip."""
     until = found.groupdict().get("end")
     start, end = _seconds(found["start"]), None if until is None else _seconds(until)
     if start > LONGEST or (end is not None and not start < end <= LONGEST):

@@ -1,4 +1,4 @@
-"""``PromptBuilder``: the guide's forms as values, which make a prompt and the request that fits it. Pure."""
+"""``PromptBuilder``: the guide's forms as values, which build a prompt and its request. Pure."""
 
 from __future__ import annotations
 
@@ -22,15 +22,15 @@ from seedance_async.prompts.parts import PLACES, Parts
 
 REFERENCE_KINDS: Final = ("character", "style", "camera motion")
 CANNOT_ARISE: Final = frozenset({"P04", "P05", "P08", "P10"})
-"""Rules about a prompt beside its request, which the builder makes together."""
+"""Rules that compare a prompt with its request; the builder makes both, so they must agree."""
 
 OWN_FIELDS: Final = ("prompt", "mode", "image_url", "end_image_url", "media_urls")
-"""Fields of the request that follow from what was built."""
+"""Fields of the request that the builder sets."""
 
 
 @frozen
 class PromptBuilder:
-    """A prompt for a clip in the making, and its request; each method returns a new one, with that added.
+    """Builder of a prompt for a clip and of its request; each method returns a new one, with a part added.
 
     The prompt is one paragraph: task wording, subject and roles of assets, scene and action, style and
     constraints. With several shots it has three parts. The media decide the mode. Media are URLs, links to
@@ -40,7 +40,7 @@ class PromptBuilder:
         scene: what is seen and heard, and what happens; with shots, what is common to them.
 
     Raises:
-        ValidationError: the scene is no text.
+        ValidationError: the scene is not text.
 
     Example:
         >>> mira = PromptBuilder("She rides through a harbour street at dawn").reference(
@@ -58,44 +58,44 @@ class PromptBuilder:
 
     @property
     def prompt(self) -> str:
-        """The prompt, as far as it is built."""
+        """The prompt built so far."""
         return evolve(self.parts, scene=self.scene.strip()).prompt
 
     def opening(self, picture: str | Link | FilePath, role: str | None = None) -> Self:
         """Begin with a picture.
 
         Args:
-            picture: the first frame; the clip has its shape.
-            role: what it is to be taken as, where that is not plain.
+            picture: the first frame; the clip has its aspect ratio.
+            role: what it shows, if that is not obvious.
 
         Raises:
-            ValidationError: it cannot be one.
+            ValidationError: it cannot be a start frame.
         """
         return self._with("opening", "image_url", picture, role)
 
     def closing(self, picture: str | Link | FilePath, role: str | None = None) -> Self:
-        """End with a picture; there has to be one at the beginning, too.
+        """End with a picture; an opening picture is needed as well.
 
         Args:
             picture: the last frame.
-            role: what it is to be taken as, where that is not plain.
+            role: what it shows, if that is not obvious.
 
         Raises:
-            ValidationError: it cannot be one.
+            ValidationError: it cannot be an end frame.
         """
         return self._with("closing", "end_image_url", picture, role)
 
     def reference(self, medium: str | Link | FilePath, role: str = "", *, kind: str | None = None) -> Self:
-        """Refer to a picture or clip.
+        """Add a reference picture or clip.
 
         Args:
             medium: of a person, a thing, a place, a look or a move.
             role: what it is in the clip, such as ``the lead, in a red parka``.
-            kind: ``character``, ``style`` or ``camera motion``, for which the guide has a form of its own;
-                then the role may be left out.
+            kind: ``character``, ``style`` or ``camera motion``, for which the guide has its own form; the
+                role may then be left out.
 
         Raises:
-            ValidationError: it cannot be one, or nobody says what it is for.
+            ValidationError: it cannot be a reference, or it has neither role nor kind.
         """
         rule: Rule = _any_text if kind is not None else text
         check("reference", kind=(optional(one_of(REFERENCE_KINDS)), kind), role=(rule, role))
@@ -109,15 +109,15 @@ class PromptBuilder:
         replace: Mapping[str, str] | None = None,
         keep: str | None = None,
     ) -> Self:
-        """Edit a clip; together with a style reference, by the guide's combined form.
+        """Edit a clip; together with a style reference, in the guide's combined form.
 
         Args:
             clip: to be edited.
-            replace: what by what, such as ``{"the red car": "a white horse"}``.
-            keep: what stays as it is.
+            replace: new things by old ones, such as ``{"the red car": "a white horse"}``.
+            keep: what stays unchanged.
 
         Raises:
-            ValidationError: it cannot be one, or nothing is to be replaced or kept.
+            ValidationError: it cannot be a clip, or nothing is to be replaced or kept.
         """
         check("edit", replace=(_replacements, replace), keep=(optional(text), keep))
         if not replace and keep is None:
@@ -128,13 +128,13 @@ class PromptBuilder:
         return self._with("edit", "media_urls", clip, role)
 
     def extend(self, clip: str | Link | FilePath) -> Self:
-        """Go on from the end of a clip; the request's ``duration`` is the length that is added.
+        """Continue from the end of a clip; the request's ``duration`` is the length that is added.
 
         Args:
             clip: to be continued.
 
         Raises:
-            ValidationError: it cannot be one.
+            ValidationError: it cannot be a clip.
         """
         return self._with("extend", "media_urls", clip, "previous clip")
 
@@ -145,19 +145,19 @@ class PromptBuilder:
             shots: what happens in each.
 
         Raises:
-            ValidationError: one is no text.
+            ValidationError: one is not text.
         """
         check("shots", shots=(_texts, shots))
         return evolve(self, parts=evolve(self.parts, shots=(*self.parts.shots, *map(tidy, shots))))
 
     def people(self, **places: str) -> Self:
-        """Say who is where; that nobody is doubled is said with it.
+        """Say who is where; the prompt then also says that nobody appears twice.
 
         Args:
             places: who is ``left``, ``right``, in the ``centre``, the ``foreground`` or the ``background``.
 
         Raises:
-            ValidationError: there is no such place, or somebody is no text.
+            ValidationError: there is no such place, or a person is not text.
         """
         fault = one_of(tuple(PLACES))
         problems = [(place, reason) for place in places if (reason := fault(place))]
@@ -172,23 +172,23 @@ class PromptBuilder:
 
         Args:
             style: its words, such as ``"2D cel animation", "flat colours", "ink outlines"``.
-            drawn: whether it is anchored throughout; None for whether its words mean a drawn look.
+            drawn: whether the prompt repeats the look "throughout"; None to decide by the words.
 
         Raises:
-            ValidationError: one is no text.
+            ValidationError: one is not text.
         """
         check("style", style=(_texts, style), drawn=(optional(true_or_false), drawn))
         is_drawn = any(map(words.DRAWN.search, style)) if drawn is None else drawn
         return evolve(self, parts=evolve(self.parts, style=tuple(map(tidy, style)), is_drawn=is_drawn))
 
     def camera(self, move: str | None = None) -> Self:
-        """Say how the camera moves; without a move it stands still, and ``fixed_lens`` is sent.
+        """Say how the camera moves; without a move it does not move, and ``fixed_lens`` is sent.
 
         Args:
             move: such as ``slow push in``.
 
         Raises:
-            ValidationError: it is no text.
+            ValidationError: it is not text.
         """
         check("camera", move=(optional(text), move))
         return evolve(
@@ -196,14 +196,14 @@ class PromptBuilder:
         )
 
     def sign(self, what: str, on: str = "the sign") -> Self:
-        """Say what is to be read in the picture; then nothing forbids text.
+        """Say what is to be read in the picture; the safeguard against subtitles is then left out.
 
         Args:
-            what: the words on it.
-            on: the thing that they stand on.
+            what: the words.
+            on: the thing that they are written on.
 
         Raises:
-            ValidationError: one is no text.
+            ValidationError: one is not text.
         """
         check("sign", what=(text, what), on=(text, on))
         return evolve(
@@ -212,36 +212,34 @@ class PromptBuilder:
         )
 
     def safeguards(self, *own: str, usual: bool = True) -> Self:
-        """Choose the constraints at the end; without this the guide's are said, as far as they apply.
+        """Choose the constraints at the end; without this call they are those of the guide that apply.
 
         Args:
-            own: others beside them, such as ``hands with five fingers``.
-            usual: whether the guide's are said.
+            own: additional ones, such as ``hands with five fingers``.
+            usual: whether to include the guide's.
 
         Raises:
-            ValidationError: one is no text.
+            ValidationError: one is not text.
         """
         check("safeguards", own=(_none_or_texts, own), usual=(true_or_false, usual))
         return evolve(self, parts=evolve(self.parts, own_safeguards=tuple(map(tidy, own)), has_usual=usual))
 
     def request(self, **fields: object) -> Seedance2Video:
-        """The request: the prompt, the media in their fields, the mode that follows from them.
+        """Return the request: the prompt, the media in their fields, and the mode that follows from them.
 
         Args:
-            fields: all others of ``Seedance2Video``, such as ``duration``.
+            fields: other fields of ``Seedance2Video``, such as ``duration``.
 
         Raises:
-            ValidationError: with every problem, field by field; also where the words contradict the request.
+            ValidationError: with every problem, field by field; also if the words contradict the request.
         """
         media = self._media()
         locked = {"fixed_lens": True} if self.parts.is_fixed else {}
-        problems: list[Problem] = [
-            (name, "follows from what was built") for name in OWN_FIELDS if name in fields
-        ]
+        problems: list[Problem] = [(name, "is set by the builder") for name in OWN_FIELDS if name in fields]
         if self.parts.is_fixed and fields.get("fixed_lens") is False:
-            problems.append(("fixed_lens", "is what camera() without a move asks for"))
+            problems.append(("fixed_lens", "is false, but camera() without a move needs it"))
         if self.parts.camera is not None and fields.get("fixed_lens") is True:
-            problems.append(("fixed_lens", f"is true, and the camera moves: {self.parts.camera!r:.60}"))
+            problems.append(("fixed_lens", f"is true, but the camera moves: {self.parts.camera!r:.60}"))
         if problems:
             raise ValidationError(problems, subject="PromptBuilder")
         request = Seedance2Video.from_dict({**locked, **fields, **media, "prompt": self.prompt})
@@ -255,7 +253,7 @@ class PromptBuilder:
         return {**frames, "media_urls": listed} if listed else {**frames}
 
     def _with(self, call: str, name: str, medium: str | Link | FilePath, role: str | None) -> Self:
-        """With one more medium; a second frame of the same field takes the place of the first."""
+        """Return a builder with one more medium; a second frame for the same field replaces the first."""
         converted = url_text(medium)
         rule = media_url(only_pictures=name != "media_urls")
         check(call, medium=(rule, converted), role=(optional(text), role))
@@ -265,7 +263,7 @@ class PromptBuilder:
 
 
 def _contradictions(request: Seedance2Video) -> list[Problem]:
-    """What the scene's own words say against the request."""
+    """Return where the scene's words contradict the request."""
     found = lint_prompt(request)
     return [
         ("prompt", f"{finding.code}: {finding.words}")

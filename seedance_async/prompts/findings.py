@@ -1,4 +1,4 @@
-"""What a rule of the prompt guide has to say about one prompt, as values. Pure."""
+"""Findings of the prompt rules as values. Pure."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ LONGEST_EXCERPT: Final = 60
 
 
 class Level(StrEnum):
-    """How sure a rule is, and what follows from it.
+    """How certain a finding is, and what follows from it.
 
-    An error is certain, and its line of a manifest is refused. A warning is shown by a dry run, too; a note
-    by ``seedance prompt lint`` only.
+    An error is certain, and a batch refuses its line of the manifest. A warning is shown by a dry run as
+    well, a note only by ``seedance prompt lint``.
     """
 
     ERROR = "error"
@@ -26,15 +26,15 @@ class Level(StrEnum):
 
 @frozen(kw_only=True)
 class Finding(Convertible):
-    """One place of a prompt that a rule has something to say about.
+    """One finding of a rule in a prompt.
 
     Attributes:
         code: of the rule, such as ``P06``.
         level: ``error``, ``warning`` or ``note``.
-        place: where it begins and ends in the prompt, in characters; both 0 where it is about all of it.
-        excerpt: what stands there, shortened.
+        place: start and end in the prompt, in characters; both 0 if it is about the whole prompt.
+        excerpt: the text at that place, shortened.
         reason: what is wrong, and what to write instead.
-        fix: what to put in that place, where that is mechanical; an empty text takes it out. Else None.
+        fix: replacement of the text at that place, empty to delete it; None if no mechanical fix exists.
     """
 
     code: str
@@ -50,20 +50,20 @@ class Finding(Convertible):
 
     @property
     def words(self) -> str:
-        """The reason, behind what it is about."""
+        """The excerpt, if there is one, and the reason."""
         return f"{self.excerpt!r} {self.reason}" if self.excerpt else self.reason
 
 
 @frozen
 class Hit:
-    """What a rule has found, before its code and level are put to it.
+    """What a rule has found, before the rule's code and level are added.
 
     Attributes:
-        start: where it begins in the prompt.
-        end: where it ends.
+        start: of the place in the prompt.
+        end: of the place.
         reason: as in a finding.
         fix: as in a finding.
-        level: where this one is less certain than the rule says.
+        level: if it differs from the rule's.
     """
 
     start: int
@@ -74,6 +74,6 @@ class Hit:
 
 
 def excerpt(text: str, start: int, end: int) -> str:
-    """What stands at a place of a prompt, in one line, shortened."""
+    """Return the text at a place of a prompt, in one line, shortened."""
     found = " ".join(text[start:end].split())
     return found if len(found) <= LONGEST_EXCERPT else f"{found[: LONGEST_EXCERPT - 1].rstrip()}…"

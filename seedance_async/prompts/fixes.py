@@ -1,4 +1,4 @@
-"""The mechanical fixes of what was found in a prompt, applied to it. Pure."""
+"""Application of the mechanical fixes of findings to a prompt. Pure."""
 
 from __future__ import annotations
 
@@ -20,10 +20,10 @@ _GAP: Final = re.compile(r"(?<=\S)[ \t]{2,}(?=\S)")
 
 
 def fixed_text(text: str, findings: Iterable[Finding]) -> str:
-    """A prompt with the fixes of these findings; those of notes are left to taste.
+    """Return a prompt with the fixes of its errors and warnings; notes are not applied.
 
     Args:
-        text: the prompt in which they were found.
+        text: the prompt.
         findings: of that prompt.
     """
     fixes = [
@@ -35,14 +35,14 @@ def fixed_text(text: str, findings: Iterable[Finding]) -> str:
         return text
     upto = len(text)
     for start, end, fix in sorted(fixes, reverse=True):
-        if end <= upto:  # the later one of two that overlap
+        if end <= upto:  # of two that overlap, the later one is applied
             text = f"{text[:start]}{fix}{text[end:]}"
             upto = start
     return _GAP.sub(" ", text).strip()
 
 
 def fixed_request(request: Request, findings: Iterable[Finding]) -> Request:
-    """A request with its prompt fixed; as it was where too little would be left of it."""
+    """Return a request with its prompt fixed; unchanged if the fixed prompt would not be valid."""
     try:
         return evolve(request, prompt=fixed_text(request.prompt, findings))
     except ValidationError:

@@ -1,4 +1,4 @@
-"""The guide's forms in words: how each asset's role is said, and how the parts make one prompt. Pure.
+"""The guide's forms in words: the sentence for each asset's role, and the composition of a prompt. Pure.
 
 A simple prompt is one paragraph: task wording, subject and asset role, scene and action, style and
 constraints. With several shots it has three parts: setup and asset roles, the shots in order, style and
@@ -22,10 +22,10 @@ ENDINGS: Final = tuple('.!?…:;。！？：；"”』」}')
 FRAMES: Final = {"image_url": "opening", "end_image_url": "closing"}
 
 ROLE_KINDS: Final = ("character", "style", "camera motion", "source video", "previous clip")
-"""Kinds of roles that the guide has a form for; every other role is said in its own words."""
+"""Kinds of roles that the guide has a form for; every other role is used in its own words."""
 
 TASKS: Final = frozenset({"source video", "previous clip"})
-"""Roles that are the task itself, so that their sentences come first."""
+"""Kinds of roles that state the task itself, so that their sentences come first."""
 
 _KIND: Final = re.compile(
     rf"(?P<kind>{'|'.join(kind.replace(' ', '[ -]') for kind in ROLE_KINDS)})(?: reference)?"
@@ -37,13 +37,13 @@ _BLANKS: Final = re.compile(r"\s+")
 
 @frozen
 class Asset:
-    """A medium of a request, and what it is for.
+    """A medium of a request, and its role.
 
     Attributes:
         field: of the request, such as ``media_urls``.
         medium: the URL, link or file.
-        role: what it is for: a kind of ``ROLE_KINDS``, that and a text behind a colon, or a text alone; None
-            if nobody says.
+        role: what it is for: a kind of ``ROLE_KINDS``, a kind with a text after a colon, or only a text; None
+            if unspecified.
     """
 
     field: str
@@ -52,7 +52,7 @@ class Asset:
 
 
 def role_sentences(assets: Sequence[Asset]) -> list[str]:
-    """A sentence for each asset that has a role, the task's wording first.
+    """Return a sentence for each asset that has a role, the task's wording first.
 
     Args:
         assets: all of a request, in its order.
@@ -78,7 +78,7 @@ def _combined(assets: Sequence[Asset], style: int, source: int) -> list[str]:
 
 
 def _kind(role: str) -> tuple[str | None, str]:
-    """The kind of a role, and the text beside it."""
+    """Return the kind of a role, or None, and its text."""
     found = _KIND.fullmatch(role.strip())
     if found is None:
         return None, tidy(role)
@@ -107,7 +107,7 @@ def _sentence(assets: Sequence[Asset], place: int) -> str:
 
 
 def _behind(assets: Sequence[Asset], place: int) -> str:
-    """Which medium an asset is, in brackets, where that does not follow from its role."""
+    """Return which medium an asset is, in brackets; empty if there is only one."""
     which = _which(assets, place)
     return f" (the {which.replace(' supplied', '')})" if which else ""
 
@@ -117,7 +117,7 @@ def _noun(medium: str) -> str:
 
 
 def _which(assets: Sequence[Asset], place: int) -> str | None:
-    """Which of several media one is, such as ``second supplied picture``; None if it is the only one."""
+    """Return which of several media one is, such as ``second supplied picture``; None if alone."""
     listed = [at for at, asset in enumerate(assets) if asset.field not in FRAMES]
     nouns = {at: _noun(assets[at].medium) for at in listed}
     noun = "reference" if "reference" in nouns.values() else nouns[place]
@@ -126,12 +126,12 @@ def _which(assets: Sequence[Asset], place: int) -> str | None:
 
 
 def compose(before: Sequence[str], scene: str, shots: Sequence[str], after: Sequence[str]) -> str:
-    """The prompt that these parts make.
+    """Return the prompt made from these parts.
 
     Args:
         before: task wording and roles of assets, a sentence each.
         scene: what is seen and heard; with shots, what is common to all of them.
-        shots: in their order; none for a simple scene.
+        shots: in their order; empty for a simple scene.
         after: style and constraints, a sentence each.
     """
     setup = [*map(sentence, before), sentence(scene)]
@@ -144,7 +144,7 @@ def compose(before: Sequence[str], scene: str, shots: Sequence[str], after: Sequ
 
 
 def sentence(text: str) -> str:
-    """A text as a sentence: with a capital and a full stop, where they are missing; empty for none."""
+    """Return a text as a sentence, with a capital and a full stop; an empty text stays empty."""
     text = text.strip()
     if not text:
         return ""
@@ -153,5 +153,5 @@ def sentence(text: str) -> str:
 
 
 def tidy(text: str) -> str:
-    """A text in one line, without the full stop that its sentence gets."""
+    """Return a text in one line, without a full stop at its end."""
     return _BLANKS.sub(" ", text).strip().rstrip(".").rstrip()

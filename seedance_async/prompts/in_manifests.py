@@ -1,6 +1,6 @@
-"""What a manifest's entry says about its prompt beside ``prompt``: roles of assets, shots, a style. Pure.
+"""Parts of the prompt in other fields of a manifest's entry: roles of assets, shots, a style. Pure.
 
-All of it becomes part of the prompt, so it is part of what a job asks for: an edited role is an edit.
+They become part of the prompt and so of the request: editing a role edits the job.
 """
 
 from __future__ import annotations
@@ -23,12 +23,12 @@ MOST_SHOTS: Final = 50
 def with_prompt(
     fields: Mapping[str, object], assets: Sequence[Asset]
 ) -> tuple[dict[str, object], list[Problem]]:
-    """An entry with its shots, its style and the roles of its assets in its prompt, and what is wrong.
+    """Return an entry with shots, style and asset roles added to its prompt, and the problems with them.
 
-    A prompt beside which nothing is said stays as it is, to the byte.
+    A prompt without these fields stays unchanged, byte for byte.
 
     Args:
-        fields: of the entry, its matrix multiplied out.
+        fields: of the entry, with its matrix expanded.
         assets: its media in the order of its fields.
     """
     given = {name: fields[name] for name in PROMPT_FIELDS if fields.get(name) is not None}

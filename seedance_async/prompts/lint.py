@@ -1,4 +1,4 @@
-"""``lint_prompt``: a prompt compared with the rules, and with the request that it is sent with. Pure."""
+"""``lint_prompt``: the comparison of a prompt with the rules and with its request. Pure."""
 
 from __future__ import annotations
 
@@ -28,19 +28,19 @@ def lint_prompt(
 ) -> tuple[Finding, ...]:
     """Compare a prompt with the rules of the prompt guide.
 
-    Of a request everything is looked at: its media, duration, shape, lens and sound. Of a text alone only
-    what it says, so rules about the request say nothing.
+    A request is compared as a whole: media, duration, aspect ratio, fixed lens and sound. For a text alone,
+    the rules about the request find nothing.
 
     Args:
         prompt: a request, or the text of a prompt.
-        ignore: codes of rules to leave out, such as ``["P15"]`` or ``"P15 P18"``.
-        model: what a text is for, by the API's word; a request says so itself.
+        ignore: codes of rules to switch off, such as ``["P15"]`` or ``"P15 P18"``.
+        model: the model that a text is for, by the API's name; a request has its own.
 
     Returns:
-        What was found: errors first, then warnings and notes, each in the order of the rules.
+        The findings: errors first, then warnings and notes, each in the order of the rules.
 
     Raises:
-        ValidationError: it is neither a request nor text, or a code or the model is not known.
+        ValidationError: ``prompt`` is neither a request nor text, or a code or the model is not known.
 
     Example:
         >>> clip = Seedance2Video(prompt="12-15 s: she waves", duration=5)
@@ -60,11 +60,11 @@ def lint_prompt(
 
 
 def errors_of(request: Request, ignored: frozenset[str]) -> list[Finding]:
-    """What is certain to be wrong with a request's prompt.
+    """Return the errors in a request's prompt.
 
     Args:
         request: as it would be sent.
-        ignored: codes of rules that are left out.
+        ignored: codes of rules that are switched off.
     """
     subject = _subject(request, request.model)
     found = (finding for rule in CERTAIN if rule.code not in ignored for finding in _found(rule, subject))
@@ -72,11 +72,11 @@ def errors_of(request: Request, ignored: frozenset[str]) -> list[Finding]:
 
 
 def read_codes(given: object, field: str) -> tuple[frozenset[str], list[Problem]]:
-    """The codes of rules that somebody has named, and what is wrong with them.
+    """Return the given codes of rules, and the problems with them.
 
     Args:
-        given: such as ``"P15 P18"``, ``"-P15,-P18"`` or a list of codes; None is none.
-        field: what the problems are about.
+        given: such as ``"P15 P18"``, ``"-P15,-P18"`` or a list of codes; None for no codes.
+        field: named in the problems.
     """
     if isinstance(given, str):
         words: list[object] = [word for word in _BETWEEN.split(given) if word]
@@ -88,7 +88,7 @@ def read_codes(given: object, field: str) -> tuple[frozenset[str], list[Problem]
         return frozenset(), [(field, f"must be codes of rules, such as -P15; got {shown(given)}")]
     codes = {word: str(word).strip().removeprefix("-").upper() for word in words}
     problems = [
-        (field, f"has {shown(word)}, which is no rule{suggestion(code, CODES) or f': they are {_CODES}'}")
+        (field, f"has {shown(word)}, which is not a rule{suggestion(code, CODES) or f': they are {_CODES}'}")
         for word, code in codes.items()
         if code not in CODES
     ]

@@ -1,4 +1,4 @@
-"""The parts of a prompt as values, and the sentences that they make. Pure."""
+"""The parts of a prompt as values, and their sentences. Pure."""
 
 from __future__ import annotations
 
@@ -18,27 +18,27 @@ PLACES: Final = {
     "foreground": "in the foreground",
     "background": "in the background",
 }
-"""Where somebody can be placed."""
+"""Places of people, with their wording."""
 
 COUNTS: Final = ("no", "one person", "two people", "three people", "four people", "five people")
 
 
 @frozen(kw_only=True)
 class Parts:
-    """What a prompt is built of.
+    """Parts of a prompt.
 
     Attributes:
         scene: what is seen and heard, and what happens; with shots, what is common to them.
-        assets: the media, each with what it is for.
-        shots: in their order; none for a simple scene.
-        people: where each person is, a word of ``PLACES``, and who that is.
-        style: words of the look, the first of which names it.
-        is_drawn: whether the look is anchored throughout, as one that is not realistic has to be.
-        camera: how the camera moves; None if nothing is said.
-        is_fixed: whether the camera stands still.
-        signs: what is to be read in the picture, each with the thing that it stands on.
-        own_safeguards: constraints beside the usual ones.
-        has_usual: whether the guide's safeguards are said.
+        assets: the media, each with its role.
+        shots: in their order; empty for a simple scene.
+        people: where each person is, a key of ``PLACES``, and who that is.
+        style: words for the look, the first of which names it.
+        is_drawn: whether the look is repeated "throughout", which a look that is not realistic needs.
+        camera: how the camera moves; None if unspecified.
+        is_fixed: whether the camera does not move.
+        signs: what is to be read in the picture, each with the thing that it is written on.
+        own_safeguards: constraints in addition to the guide's.
+        has_usual: whether the guide's safeguards are included.
     """
 
     scene: str = ""
@@ -55,14 +55,14 @@ class Parts:
 
     @property
     def prompt(self) -> str:
-        """The prompt that they make."""
+        """The prompt made from the parts."""
         before = [*role_sentences(self.assets), self._placed()]
         camera = "Locked camera, the lens stays still" if self.is_fixed else self.camera or ""
         scene = " ".join(filter(None, [sentence(self.scene), *map(_read, self.signs)]))
         return compose(before, scene, self.shots, [camera, self._look(), self._safeguards()])
 
     def _placed(self) -> str:
-        """How many people there are, and where each is; against doubles."""
+        """Return how many people there are and where each is, which prevents duplicates."""
         if not self.people:
             return ""
         who = ", ".join(f"{person} {PLACES[place]}" for place, person in self.people)
@@ -83,7 +83,7 @@ class Parts:
         return ", ".join((*usual, *self.own_safeguards))
 
     def _usual(self) -> tuple[str, ...]:
-        """The guide's safeguards, as far as they apply: none forbids what is wanted."""
+        """Return the guide's safeguards that apply; one that would forbid what the prompt wants does not."""
         said = Subject(" ".join([self.scene, *self.shots]))
         roles = " ".join(asset.role or "" for asset in self.assets)
         has_people = bool(self.people or words.PERSON.search(f"{said.text} {roles}")) or not said.is_english

@@ -1,6 +1,7 @@
 """Rules that compare a prompt with the fields of its request (P06-P09).
 
-Length, shape and sound work as fields only, so words that say otherwise are lost, or fight the picture.
+Length, aspect ratio and sound are set by fields only. Words in the prompt that contradict them have no effect
+or a bad one.
 """
 
 from __future__ import annotations
@@ -54,18 +55,18 @@ def beats_too_late(subject: Subject) -> Iterator[Hit]:
     ]
     for beat in late:
         until = f"ends at {beat.end:g} s" if beat.end is not None else f"begins at {beat.start:g} s"
-        yield Hit(*beat.place, f"{until}, and the clip at {clip.duration} s: set duration, or move the beat")
+        yield Hit(*beat.place, f"{until}, but the clip at {clip.duration} s: set duration, or move the beat")
 
 
 def shape_in_words(subject: Subject) -> Iterator[Hit]:
-    """P07: a shape, size or length in words that is not the field's."""
+    """P07: an aspect ratio, size or length in words that contradicts the field."""
     if subject.request is None:
         return
     yield from _ratios(subject, _ratio_of(subject.request))
     for found in _HEIGHT.finditer(subject.text):
         resolution = subject.request.resolution
         if subject.clip is not None and not resolution.startswith(found[0].lower()):
-            yield Hit(found.start(), found.end(), f"is not the field's: resolution is {resolution!r}")
+            yield Hit(found.start(), found.end(), f"contradicts the field: resolution is {resolution!r}")
     if subject.clip is not None:
         yield from _lengths(subject, subject.clip)
 
@@ -79,18 +80,20 @@ def _ratios(subject: Subject, ratio: str) -> Iterator[Hit]:
         return
     name = "image_size" if isinstance(subject.request, NanoBananaPro) else "aspect_ratio"
     said = [found for found in _RATIO.finditer(subject.text) if _is_shape(subject, found)]
-    if ratio not in {found[0] for found in said}:  # else others are named beside it, such as a safe area
+    if ratio not in {
+        found[0] for found in said
+    }:  # if it is named, others may be as well, such as a safe area
         for found in said:
-            yield Hit(found.start(), found.end(), f"is not the field's: {name} is {ratio!r}")
+            yield Hit(found.start(), found.end(), f"contradicts the field: {name} is {ratio!r}")
     width, height = map(int, ratio.split(":"))
     for found in _SHAPE.finditer(subject.text) if subject.is_english else ():
         wanted = {"vertical": -1, "portrait": -1, "square": 0}.get(found["shape"].lower(), 1)
-        if wanted != (width > height) - (width < height) and not subject.is_denied(found.start()):
-            yield Hit(found.start(), found.end(), f"is not the field's: {name} is {ratio!r}")
+        if wanted != (width > height) - (width < height) and not subject.is_negated(found.start()):
+            yield Hit(found.start(), found.end(), f"contradicts the field: {name} is {ratio!r}")
 
 
 def _is_shape(subject: Subject, found: re.Match[str]) -> bool:
-    """Whether a ratio is none of a clock, a score or a quotation."""
+    """Whether a ratio is an aspect ratio, not a time of day, a score or a part of a quotation."""
     text = subject.text
     is_time = _CLOCK_AROUND.search(text[: found.start()]) or _CLOCK_AFTER.match(text, found.end())
     return not is_time and not subject.is_quoted(found.start())
@@ -102,35 +105,33 @@ def _lengths(subject: Subject, clip: Seedance2Video) -> Iterator[Hit]:
     for found in _LENGTH.finditer(subject.text):
         seconds = int(found["seconds"] or found["seconds2"])
         if seconds != clip.duration:
-            yield Hit(found.start(), found.end(), f"is not the field's: duration is {clip.duration} s")
+            yield Hit(found.start(), found.end(), f"contradicts the field: duration is {clip.duration} s")
 
 
 def moves_of_a_fixed_lens(subject: Subject) -> Iterator[Hit]:
-    """P08: the camera moves, and the lens is to be fixed."""
+    """P08: a move of the camera, with a fixed lens."""
     if subject.clip is None or not subject.clip.fixed_lens or not subject.is_english:
         return
     for start, end, _ in moves(subject):
-        yield Hit(
-            start, end, "moves the camera, and fixed_lens is true: set it to false, or hold the shot still"
-        )
+        yield Hit(start, end, "moves the camera, but fixed_lens is true: set it to false, or remove the move")
 
 
 def moves(subject: Subject) -> list[tuple[int, int, str]]:
-    """The camera's moves in a prompt, with their places and kinds; none that is denied or quoted."""
+    """Return the camera's moves in a prompt, with places and kinds, without those negated or quoted."""
     found = [
         (hit.start(), hit.end(), kind)
         for kind, pattern in words.CAMERA_MOVES.items()
         for hit in pattern.finditer(subject.text)
-        if not subject.is_denied(hit.start()) and not subject.is_quoted(hit.start())
+        if not subject.is_negated(hit.start()) and not subject.is_quoted(hit.start())
     ]
     return sorted(found)
 
 
 def sound_without_audio(subject: Subject) -> Iterator[Hit]:
-    """P09: speech or music, and no audio is to be made."""
+    """P09: speech or music, without audio."""
     if subject.clip is None or subject.clip.generate_audio:
         return
-    reason = "is to be heard, and generate_audio is false: set it to true, or leave it out"
+    reason = "needs sound, but generate_audio is false: set it to true, or remove the words"
     for found in _BRACED_SPEECH.finditer(subject.text):
         yield Hit(found.start(), found.end(), reason)
     if not subject.is_english:
@@ -140,12 +141,12 @@ def sound_without_audio(subject: Subject) -> Iterator[Hit]:
             is_written = pattern is words.SPEECH and words.WRITING.search(_nearest(subject, found.start()))
             if (
                 not is_written
-                and not subject.is_denied(found.start())
+                and not subject.is_negated(found.start())
                 and not subject.is_quoted(found.start())
             ):
                 yield Hit(found.start(), found.end(), reason)
 
 
 def _nearest(subject: Subject, place: int) -> str:
-    """The last few words before a place, in its part of the clause: who speaks."""
+    """Return the last few words before a place, in its part of the clause: the speaker."""
     return " ".join(subject.before(place).split(",")[-1].split()[-5:])

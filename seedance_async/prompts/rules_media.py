@@ -1,6 +1,6 @@
 """Rules that compare a prompt with the media that are sent with it (P04, P05, P10).
 
-Nothing is known of media where only the text is given, so then they say nothing.
+Where only the text is given, the media are unknown and these rules find nothing.
 """
 
 from __future__ import annotations
@@ -52,8 +52,8 @@ def roles_without_media(subject: Subject) -> Iterator[Hit]:
     editing = [found.span() for found in EDIT_OR_EXTENSION.finditer(subject.text)]
     field = "media_urls" if subject.is_video else "image_urls"
     for found in _SUPPLIED.finditer(subject.text):
-        if not any(start <= found.start() < end for start, end in editing):  # that is P05's
-            reason = f"is not there: the request has no media; put its URL into {field}, or say what is seen"
+        if not any(start <= found.start() < end for start, end in editing):  # P05 reports those
+            reason = f"is missing: the request has no media; put its URL into {field}, or describe it"
             yield Hit(found.start(), found.end(), reason)
 
 
@@ -67,10 +67,10 @@ def editing_without_a_clip(subject: Subject) -> Iterator[Hit]:
         return
     for found in EDIT_OR_EXTENSION.finditer(subject.text):
         if None in kinds:
-            reason = "needs a clip among media_urls, and no URL there is seen to be one"
+            reason = "needs a clip in media_urls, and no URL there looks like one"
             yield Hit(found.start(), found.end(), reason, level=Level.WARNING)
         else:
-            reason = "needs the clip's URL in media_urls; what is sent has no clip"
+            reason = "needs the clip's URL in media_urls; the request has no clip"
             yield Hit(found.start(), found.end(), reason)
 
 
@@ -82,6 +82,6 @@ def media_without_roles(subject: Subject) -> Iterator[Hit]:
     count = len(clip.media_urls)
     sent = "a reference is" if count == 1 else f"{count} references are"
     reason = (
-        f'{sent} sent, and the prompt does not say what for, as in "Use the supplied picture as the lead"'
+        f'{sent} sent, but the prompt does not say what for; write "Use the supplied picture as the lead"'
     )
     yield Hit(0, 0, reason)

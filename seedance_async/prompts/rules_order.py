@@ -1,4 +1,4 @@
-"""Rules about the order of events: numbers of shots, exact times, many moves at once (P12-P14)."""
+"""Rules about the order of events: shot numbers, exact times, many moves at once (P12-P14)."""
 
 from __future__ import annotations
 
@@ -32,36 +32,38 @@ _SAID: Final = re.compile(r"\b(?:in|of|from|as in|to|like)\s+(?:shot|scene)\s+\d
 
 
 def headings(text: str) -> list[re.Match[str]]:
-    """The numbered headings of shots, of the kind that comes first where there are several."""
+    """Return the numbered headings of shots; of several kinds of headings, those of the first kind."""
     found = list(_HEADING.finditer(text))
     return [each for each in found if each["word"].lower() == found[0]["word"].lower()]
 
 
 def misnumbered(subject: Subject) -> Iterator[Hit]:
-    """P12: numbers of shots that skip or repeat, and several scenes without numbers."""
+    """P12: shot numbers that skip or repeat, and several scenes without numbers."""
     found = headings(subject.text)
     if not found and subject.is_english:
         blank = list(_UNNUMBERED.finditer(subject.text))
         if len(blank) >= FEWEST_UNNUMBERED:
-            reason = f"is there {len(blank)} times without a number: say their order, Shot 1, Shot 2, …"
+            reason = f"occurs {len(blank)} times without a number: number the shots, Shot 1, Shot 2, …"
             yield Hit(blank[0].start(), blank[0].end(), reason)
     numbers = [int(each["number"]) for each in found]
     wrong = next((at for at in range(1, len(numbers)) if not _follows(numbers[at - 1], numbers[at])), None)
     if wrong is None or any(each["until"] for each in found):
         return
-    reason = f"is shot {numbers[wrong]} after shot {numbers[wrong - 1]}: number them one by one, in order"
+    reason = (
+        f"is shot {numbers[wrong]} after shot {numbers[wrong - 1]}: number the shots in order, without gaps"
+    )
     start, end = found[wrong].start("number"), found[-1].end("number")
     fix = None if _SAID.search(subject.text) else _renumbered(subject.text, found[wrong:], numbers[wrong - 1])
     yield Hit(start, end, reason, fix=fix)
 
 
 def _follows(before: int, number: int) -> bool:
-    """Whether a number may come after another: the next one, or the first of another list."""
+    """Whether a number may follow another: as the next one, or as the first of a new list."""
     return number == before + 1 or (number == 1 and before > 1)
 
 
 def _renumbered(text: str, found: Sequence[re.Match[str]], before: int) -> str:
-    """The text from the first of these numbers to the last, with numbers that go on from the one before."""
+    """Return the text from the first of these numbers to the last, renumbered from the one before."""
     parts = list[str]()
     at = found[0].start("number")
     for number, each in enumerate(found, start=before + 1):
@@ -71,7 +73,7 @@ def _renumbered(text: str, found: Sequence[re.Match[str]], before: int) -> str:
 
 
 def needless_times(subject: Subject) -> Iterator[Hit]:
-    """P13: exact times where the order would do."""
+    """P13: exact times where the order is enough."""
     found = beats(subject.text)
     if len(found) < 2 or (subject.is_english and words.TIMED.search(subject.text)):
         return
@@ -82,7 +84,7 @@ def needless_times(subject: Subject) -> Iterator[Hit]:
 
 
 def many_moves(subject: Subject) -> Iterator[Hit]:
-    """P14: three or more kinds of moves in one sentence, and no order among them."""
+    """P14: three or more kinds of moves in one sentence, without an order."""
     if not subject.is_english:
         return
     found = moves(subject)
@@ -90,12 +92,14 @@ def many_moves(subject: Subject) -> Iterator[Hit]:
         inside = [each for each in found if start <= each[0] < start + len(sentence)]
         kinds = _kinds(inside)
         if len(kinds) >= FEWEST_KINDS and not words.IN_ORDER.search(sentence):
-            reason = f"has {len(kinds)} kinds of camera moves in one sentence: one move a shot is held better"
+            reason = (
+                f"has {len(kinds)} kinds of camera moves in one sentence: one move for each shot works better"
+            )
             yield Hit(inside[0][0], inside[-1][1], reason)
 
 
 def _kinds(found: Sequence[tuple[int, int, str]]) -> set[str]:
-    """The kinds of moves; of those that overlap, such as a whip pan and a pan, the first counts."""
+    """Return the kinds of moves; of overlapping ones, such as a whip pan and a pan, the first counts."""
     kinds = set[str]()
     end = -1
     for start, stop, kind in sorted(found, key=lambda each: (each[0], -each[1])):

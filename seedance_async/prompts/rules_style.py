@@ -1,4 +1,4 @@
-"""Rules about people, looks and words: praise, places, doubles, drawn looks, text, other jobs (P15-P20)."""
+"""Rules about people, looks and words: praise, places, duplicates, looks, text, other jobs (P15-P20)."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 MOST_PRAISE: Final = 2
 PRAISE_WITHIN: Final = 12
-"""Words within which that much praise is too much."""
+"""Span in words within which more than ``MOST_PRAISE`` words of praise are reported."""
 
 _TOKEN: Final = re.compile(r"[\w'’-]+")
 _NO_TEXT: Final = re.compile(
@@ -62,47 +62,45 @@ def praise(subject: Subject) -> Iterator[Hit]:
     places = [sum(start <= at for start in starts) for at, _ in found]
     for first, last in zip(range(len(found)), range(MOST_PRAISE, len(found)), strict=False):
         if places[last] - places[first] < PRAISE_WITHIN:
-            reason = (
-                "praises, and says nothing that can be seen: name light, lens, material or weather instead"
-            )
+            reason = "is praise and describes nothing visible: name light, lens, material or weather instead"
             yield Hit(found[first][0], found[last][1], reason)
             return
 
 
-def nobody_placed(subject: Subject) -> Iterator[Hit]:
-    """P16: several people, and nobody is placed."""
+def people_without_places(subject: Subject) -> Iterator[Hit]:
+    """P16: several people without places."""
     found = _people(subject)
     if found is not None and not words.PLACED.search(subject.text):
-        yield Hit(*found.span(), "are placed nowhere: say who is left, right, in front or behind")
+        yield Hit(*found.span(), "have no places: say who is left, right, in front or behind")
 
 
-def doubles(subject: Subject) -> Iterator[Hit]:
-    """P17: several people alike, and no word against doubles."""
+def possible_duplicates(subject: Subject) -> Iterator[Hit]:
+    """P17: several people alike, without a word that prevents duplicates."""
     found = _people(subject)
     if found is not None and not words.AGAINST_DOUBLES.search(subject.text):
-        reason = 'may be doubled: say how many, as in "exactly two, no extra figure", or tell them apart'
+        reason = 'may be duplicated: write "exactly two, no extra figure", or describe each one differently'
         yield Hit(*found.span(), reason)
 
 
 def _people(subject: Subject) -> re.Match[str] | None:
-    """Several people, if there are some and no crowd."""
+    """Return the match of several people; None if there are none, or if there is a crowd."""
     if not subject.is_english or words.CROWD.search(subject.text):
         return None
     return words.PEOPLE.search(subject.text)
 
 
-def look_not_held(subject: Subject) -> Iterator[Hit]:
-    """P18: a drawn look that is named once and not held."""
+def look_named_once(subject: Subject) -> Iterator[Hit]:
+    """P18: a drawn look that is named only once."""
     if not subject.is_english:
         return
     found = [
         each
         for each in words.DRAWN.finditer(subject.text)
-        if not words.DRAWN_THINGS.match(subject.text, each.end()) and not subject.is_denied(each.start())
+        if not words.DRAWN_THINGS.match(subject.text, each.end()) and not subject.is_negated(each.start())
     ]
     if len(found) == 1 and not words.HELD.search(subject.text):
         reason = (
-            'is named once: hold the look, as in "2D cel animation throughout, flat colours, ink outlines"'
+            'is named only once: write "2D cel animation throughout, flat colours, ink outlines", for example'
         )
         yield Hit(*found[0].span(), reason)
 
@@ -113,40 +111,40 @@ def text_forbidden_and_wanted(subject: Subject) -> Iterator[Hit]:
         return
     if is_text_wanted(subject):
         for found in _NO_TEXT.finditer(subject.text):
-            reason = "forbids the words that are to be read elsewhere in the prompt"
+            reason = "forbids words that the prompt wants elsewhere"
             yield Hit(*found.span("what"), reason, fix=f"other {found['what']}")
     if is_logo_wanted(subject):
         for found in _NO_LOGOS.finditer(subject.text):
-            reason = "are forbidden, and there is one to be seen elsewhere in the prompt"
+            reason = "are forbidden, but the prompt wants one elsewhere"
             yield Hit(*found.span("what"), reason, fix=f"other {found['what']}")
 
 
 def is_text_wanted(subject: Subject) -> bool:
-    """Whether something written is to be read: not what a person says."""
+    """Whether the prompt wants written words to be read, as opposed to speech."""
     return any(
         words.WRITING.search(subject.before(found.end()))
         for found in _TEXT_WANTED.finditer(subject.text)
-        if not subject.is_denied(found.start())
+        if not subject.is_negated(found.start())
     )
 
 
 def is_logo_wanted(subject: Subject) -> bool:
-    """Whether a logo is to be seen."""
-    return any(not subject.is_denied(found.start()) for found in _LOGO_WANTED.finditer(subject.text))
+    """Whether the prompt wants a logo to be seen."""
+    return any(not subject.is_negated(found.start()) for found in _LOGO_WANTED.finditer(subject.text))
 
 
 def another_job(subject: Subject) -> Iterator[Hit]:
     """P20: words about another job, which the model does not know.
 
-    What goes back to an earlier shot or sentence of the same prompt is meant so, and media that are sent may
-    be what is meant.
+    A reference to an earlier shot or sentence of the same prompt is correct. If media are sent, they may be
+    what is meant, so then nothing is reported.
     """
     if not subject.is_english or subject.media:
         return
-    reason = "is in another job, which the model does not know: describe it in full, or link to it"
+    reason = "refers to another job, which the model does not know: describe it in full, or link to it"
     extends = [found.span() for found in EDIT_OR_EXTENSION.finditer(subject.text)]
     for found in _OTHER_JOB.finditer(subject.text):
-        is_extension = any(start <= found.start() < end for start, end in extends)  # that is P05's
+        is_extension = any(start <= found.start() < end for start, end in extends)  # P05 reports those
         if not subject.is_quoted(found.start()) and not is_extension:
             yield Hit(*found.span(), reason)
     if len(headings(subject.text)) < 2:

@@ -1,7 +1,7 @@
-"""Rules about what belongs in no prompt: ids, foreign labels, empty variables, leftovers (P01-P03, P11).
+"""Rules about what must not be in a prompt: ids, foreign labels, empty variables, leftovers (P01-P03, P11).
 
-They are about structure, so they hold in every language. What stands in quotation marks is to be read or
-said in the clip, and is left alone.
+They are about structure, so they apply to every language. Text in quotation marks is to be read or spoken in
+the clip, so it is not checked.
 """
 
 from __future__ import annotations
@@ -75,12 +75,12 @@ def raw_ids(subject: Subject) -> Iterator[Hit]:
         return
     for found in _IDS.finditer(subject.text):
         if not subject.is_quoted(found.start()):
-            reason = "is an id or a URL, which says nothing to the model: say in words what the asset is for"
+            reason = "is an id or a URL, which means nothing to the model: say in words what the asset is for"
             yield Hit(found.start(), found.end(), reason)
 
 
 def foreign_labels(subject: Subject) -> Iterator[Hit]:
-    """P02: a label by which another app names its uploads."""
+    """P02: a label that another app uses for its uploads."""
     text = subject.text
     if "@" in text or "<<" in text:
         for found in _LABEL.finditer(text):
@@ -97,7 +97,9 @@ def foreign_labels(subject: Subject) -> Iterator[Hit]:
                 yield Hit(0, 0, f"the label {found[0]!r} {_NO_LABEL}")
 
 
-_NO_LABEL: Final = "of another app is not known to the API: say in words which picture or clip is meant"
+_NO_LABEL: Final = (
+    "is a label of another app, unknown to the API: say in words which picture or clip is meant"
+)
 
 
 def _label(subject: Subject, span: tuple[int, int], word: str, number: int) -> Hit:
@@ -105,7 +107,7 @@ def _label(subject: Subject, span: tuple[int, int], word: str, number: int) -> H
 
 
 def _in_words(subject: Subject, word: str, number: int) -> str | None:
-    """What a label stands for among the media that are sent; None if that does not show."""
+    """Return words for the medium that a label means; None if it is not clear which one."""
     if word not in _PICTURE_WORDS | _CLIP_WORDS or not 1 <= number <= len(words.ORDINALS):
         return None
     wants_clip = word in _CLIP_WORDS
@@ -126,10 +128,10 @@ def _in_words(subject: Subject, word: str, number: int) -> str | None:
 
 
 def unfilled(subject: Subject) -> Iterator[Hit]:
-    """P03: a variable that nobody has filled in.
+    """P03: a variable that is not filled in.
 
-    Braces mark speech, too, so a single word in them counts only where it is written as a name is: in lower
-    case in an English prompt and behind no word for speaking, or with an underscore or a digit in it.
+    Braces also mark speech. So a single word in them counts only if it looks like a name: it has an
+    underscore or a digit, or it is in lower case in an English prompt and follows no word for speaking.
     """
     text = subject.text
     if "{" in text:
@@ -137,7 +139,7 @@ def unfilled(subject: Subject) -> Iterator[Hit]:
             if found["name"] is None or _is_name(subject, found["name"], found.start()):
                 yield Hit(found.start(), found.end(), "is a variable that is not filled in")
     for found in _BLANK_TO_FILL.finditer(text) if "[" in text or "<" in text else ():
-        yield Hit(found.start(), found.end(), "is a blank of a template that is not filled in")
+        yield Hit(found.start(), found.end(), "is a placeholder of a template that is not filled in")
 
 
 def _is_name(subject: Subject, name: str, place: int) -> bool:
@@ -153,17 +155,17 @@ def _is_name(subject: Subject, name: str, place: int) -> bool:
 
 
 def leftovers(subject: Subject) -> Iterator[Hit]:
-    """P11: what was copied along, and a prompt that is JSON."""
+    """P11: leftovers of copying, and a prompt that is JSON."""
     text = subject.text
     if _is_json(text):
-        yield Hit(0, 0, "the prompt is JSON: the model reads prose, so write what is to be seen and heard")
+        yield Hit(0, 0, "the prompt is JSON: the model reads prose, so describe what is seen and heard")
         return
     start = 0
     if found := _LEADING_LABEL.match(text):
         start = found.end()
         yield Hit(0, start, "is a leftover of copying", fix="")
     for found in _PARAMETER.finditer(text):
-        reason = "is a parameter of another service, which this one reads as text: use the request's field"
+        reason = "is a parameter of another service, which this one takes as text: use the request's field"
         yield Hit(found.start(), found.end(), reason, fix="")
     for found in _LEFTOVER.finditer(text, start):
         fix = "" if found[0].startswith("```") else None

@@ -1,6 +1,6 @@
-"""What the rules look at: the text of a prompt, and the request that it is sent with, if that is known. Pure.
+"""Input of the prompt rules: the text of a prompt, and the request that it is sent with, if known. Pure.
 
-The helpers here answer what several rules ask: which language it is, what is a quotation, what is denied.
+The helpers here serve several rules: which language the text has, what is quoted, what is negated.
 """
 
 from __future__ import annotations
@@ -33,13 +33,13 @@ PICTURE_SUFFIXES: Final = (
     ".tiff",
 )
 FEWEST_WORDS: Final = 4
-"""Below it a text is too short for its language to be told by its small words."""
+"""Below it a text is too short to recognise its language by its short words."""
 
 MOST_LISTED: Final = 3
-"""Words in a part of a list up to the last thing in it, as in "zooms or"."""
+"""Most words in the last part of a list before its last element, as in "zooms or"."""
 
 ENGLISH_SHARE: Final = 0.9
-"""Of the letters of an English prompt, so many are of its alphabet; a name or a line of speech may not be."""
+"""Least share of ASCII letters in an English prompt; a name or a line of speech may use others."""
 
 _QUOTED: Final = re.compile(
     r"\"[^\"\n]{1,200}\"|“[^”\n]{1,200}”|«[^»\n]{1,200}»|「[^」\n]{1,200}」|『[^』\n]{1,200}』|„[^“”\n]{1,200}[“”]"
@@ -52,7 +52,7 @@ _WORD: Final = re.compile(r"[^\W\d_]+")
 
 @frozen
 class Subject:
-    """A prompt, with all that its rules compare it with.
+    """A prompt, with everything that the rules compare it with.
 
     Attributes:
         text: the prompt.
@@ -71,17 +71,17 @@ class Subject:
 
     @cached_property
     def lower(self) -> str:
-        """The text in lower case, in which a word is looked for before a pattern is tried."""
+        """The text in lower case, for a cheap search before a pattern is tried."""
         return self.text.lower()
 
     @cached_property
     def is_english(self) -> bool:
-        """Whether the words' rules can speak about it."""
+        """Whether the rules about English words apply."""
         return is_english(self.text)
 
     @cached_property
     def quotations(self) -> tuple[tuple[int, int], ...]:
-        """Where something is quoted: speech, or words that are to be read in the picture."""
+        """The places of quotations: speech, or words that are to be read in the picture."""
         return tuple(found.span() for found in _QUOTED.finditer(self.text))
 
     @cached_property
@@ -90,9 +90,9 @@ class Subject:
         return tuple(text for _, text in media(self.request)) if self.request is not None else ()
 
     def has_any(self, *parts: str) -> bool:
-        """Whether any of these is somewhere in the text, in any letter case.
+        """Whether any of these lower-case texts is in the prompt, in any letter case.
 
-        Asked before a pattern is tried: a manifest may have a hundred thousand prompts, and few have it.
+        It is called before a pattern is tried: of a hundred thousand prompts, few contain the words.
         """
         return any(part in self.lower for part in parts)
 
@@ -101,12 +101,12 @@ class Subject:
         return any(start <= place < end for start, end in self.quotations)
 
     def before(self, place: int) -> str:
-        """What stands before a place in the same clause."""
+        """Return the text before a place in the same clause."""
         start = max(self.text.rfind(mark, 0, place) for mark in _CLAUSE_ENDS) + 1
         return self.text[start:place]
 
-    def is_denied(self, place: int) -> bool:
-        """Whether a place is denied: by a word before it in its part of the clause, or heads a list that is.
+    def is_negated(self, place: int) -> bool:
+        """Whether a place is negated: by a word before it in its part of the clause, or before a list.
 
         In "no pans, zooms or tilts" all three are; in "no music, the camera pans left" the move is not.
         """
@@ -116,24 +116,26 @@ class Subject:
         last = own.split()[-1:]
         is_listed = not last or (last[0].lower() in {"or", "and", "nor"} and len(own.split()) <= MOST_LISTED)
         return (
-            is_listed and bool(earlier) and bool(words.NEGATION.search(earlier[-1]) or self._goes_on(earlier))
+            is_listed
+            and bool(earlier)
+            and bool(words.NEGATION.search(earlier[-1]) or self._is_negated_list(earlier))
         )
 
     def sentences(self) -> Iterator[tuple[int, str]]:
-        """Each sentence, with its place."""
+        """Yield each sentence, with its place."""
         for found in _SENTENCE.finditer(self.text):
             yield found.start(), found[0]
 
     @staticmethod
-    def _goes_on(parts: list[str]) -> bool:
-        """Whether the parts of a clause are a list of single words behind a denial."""
+    def _is_negated_list(parts: list[str]) -> bool:
+        """Whether the parts of a clause are a list of one or two words each after a negation."""
         short = [part for part in parts if len(part.split()) <= 2]
         denied = next((at for at, part in enumerate(parts) if words.NEGATION.search(part)), None)
         return denied is not None and len(short) >= len(parts) - denied - 1
 
 
 def is_english(text: str) -> bool:
-    """Whether a prompt is English, by its letters and its small words."""
+    """Whether a prompt is English, by its letters and its short words."""
     if not text.isascii():
         letters = [letter for letter in text if letter.isalpha()]
         if sum(letter.isascii() for letter in letters) < ENGLISH_SHARE * len(letters):
@@ -145,7 +147,7 @@ def is_english(text: str) -> bool:
 
 
 def is_clip(medium: str) -> bool | None:
-    """Whether a URL, link or file is a clip, by what it is called; None if that does not show."""
+    """Whether a URL, link or file is a clip, by its name; None if the name does not show it."""
     if not isinstance(medium, LocalFile) and (link := parse_link(medium)):
         return link.output == "video"
     path = medium if isinstance(medium, LocalFile) else urlsplit(medium).path

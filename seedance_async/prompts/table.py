@@ -1,7 +1,7 @@
-"""The rules of the prompt guide, one a row: code, level, what each is about, and the function that finds it.
+"""Table of the rules of the prompt guide: code, level, subject, and the function that finds violations.
 
-An error is certain, and refuses a line of a manifest. A warning is right nearly always, and on fewer than one
-in ten of published prompts. A note is a matter of taste that is asked for by ``seedance prompt lint`` only.
+An error is certain, and a batch refuses the manifest's line. A warning is nearly always right, and applies to
+fewer than one in ten published prompts. A note is a matter of taste; only ``seedance prompt lint`` shows it.
 """
 
 from __future__ import annotations
@@ -21,11 +21,11 @@ class Rule:
     """A rule about one prompt.
 
     Attributes:
-        code: by which it is ignored.
-        level: of what it finds, unless a hit says otherwise.
-        about: what is wrong where it finds something.
-        find: what it finds in a prompt.
-        for_pictures: whether it holds for pictures, too, or for clips only.
+        code: the name by which it can be switched off.
+        level: of its findings, unless a hit has its own.
+        about: short description of what it finds.
+        find: yields its hits in a prompt.
+        for_pictures: whether it applies to pictures as well, or only to clips.
     """
 
     code: str
@@ -51,7 +51,7 @@ RULES: Final = (
     Rule(
         "P07",
         Level.WARNING,
-        "shape, size or length against the field",
+        "ratio, size or length against the field",
         rules_fields.shape_in_words,
         for_pictures=True,
     ),
@@ -59,13 +59,13 @@ RULES: Final = (
     Rule("P09", Level.WARNING, "sound without audio", rules_fields.sound_without_audio),
     Rule("P10", Level.WARNING, "media without a role", rules_media.media_without_roles),
     Rule("P11", Level.WARNING, "leftover of copying, or JSON", rules_text.leftovers, for_pictures=True),
-    Rule("P12", Level.WARNING, "shots out of number", rules_order.misnumbered),
-    Rule("P13", Level.NOTE, "times where order would do", rules_order.needless_times),
+    Rule("P12", Level.WARNING, "shot numbers out of order", rules_order.misnumbered),
+    Rule("P13", Level.NOTE, "times where order is enough", rules_order.needless_times),
     Rule("P14", Level.WARNING, "many moves in one sentence", rules_order.many_moves),
-    Rule("P15", Level.WARNING, "praise in place of things seen", rules_style.praise, for_pictures=True),
-    Rule("P16", Level.NOTE, "people who are placed nowhere", rules_style.nobody_placed),
-    Rule("P17", Level.NOTE, "people who may be doubled", rules_style.doubles),
-    Rule("P18", Level.NOTE, "drawn look not held", rules_style.look_not_held),
+    Rule("P15", Level.WARNING, "praise instead of description", rules_style.praise, for_pictures=True),
+    Rule("P16", Level.NOTE, "people without places", rules_style.people_without_places),
+    Rule("P17", Level.NOTE, "people who may be duplicated", rules_style.possible_duplicates),
+    Rule("P18", Level.NOTE, "drawn look named only once", rules_style.look_named_once),
     Rule(
         "P19",
         Level.WARNING,
@@ -82,4 +82,4 @@ BATCH_RULES: Final = {"B01": "equal requests", "B02": "prompt near the limit"}
 """Rules that compare the jobs of a batch; see ``batch_lint``."""
 
 CODES: Final = frozenset({*(rule.code for rule in RULES), *BATCH_RULES})
-"""What may be ignored."""
+"""All codes; each can be switched off."""

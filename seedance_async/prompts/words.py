@@ -1,7 +1,7 @@
-"""Words and patterns that the rules for English prompts go by. Data only.
+"""Words and patterns of the rules for English prompts. Data only.
 
-They speak for English and for no other language: a rule that needs one of them asks first whether the prompt
-is English. What is a matter of structure (labels, braces, times, numbers of shots) stands beside its rule.
+They are valid for English only: a rule that uses them first checks that the prompt is English. Patterns for
+structure (labels, braces, times, shot numbers) are in the modules of their rules.
 """
 
 from __future__ import annotations
@@ -15,12 +15,12 @@ if TYPE_CHECKING:
 
 
 class Words:
-    """Words that a text is searched for, whole and in any letter case.
+    """Words to search for in a text, as whole words and in any letter case.
 
-    The pattern is compiled when it is first asked for: most commands look at no prompt, and start sooner.
+    The pattern is compiled at its first use: most commands check no prompt, and so they start faster.
 
     Args:
-        words: which may be patterns themselves.
+        words: each may be a regular expression.
     """
 
     def __init__(self, *words: str) -> None:
@@ -31,11 +31,11 @@ class Words:
         return re.compile(rf"(?<![\w'’-])(?:{'|'.join(self._words)})(?![\w’])", re.IGNORECASE)
 
     def search(self, text: str) -> re.Match[str] | None:
-        """The first of them in a text."""
+        """Return the first match in a text."""
         return self._pattern.search(text)
 
     def finditer(self, text: str) -> Iterator[re.Match[str]]:
-        """All of them in a text, in its order."""
+        """Return all matches in a text, in order."""
         return self._pattern.finditer(text)
 
 
@@ -70,7 +70,7 @@ FOREIGN: Final = frozenset(
         "ile", "yang", "dengan", "ke", "dari",
     ]
 )  # fmt: skip
-"""Frequent short words by which a language is told; none that English has, too."""
+"""Frequent short words of other languages that are not English words as well."""
 
 NEGATION: Final = Words(
     "no", "not", "never", "without", "avoid", "avoids", "avoiding", "nor", "neither", "free of",
@@ -144,7 +144,7 @@ CAMERA_MOVES: Final[dict[str, Words]] = {
     ),
     "hand": Words("hand-?held", "steadicam", "fpv", "drone shot", "fly-?through"),
 }  # fmt: skip
-"""Moves of the camera by kind. What things in the picture do as well counts with the camera beside it."""
+"""Moves of the camera by kind. A verb that things in the picture do as well counts only next to "camera"."""
 
 IN_ORDER: Final = Words(
     "then", "before", "after", "afterwards", "finally", "next", "followed by", "first", "until",
@@ -164,7 +164,7 @@ GUIDES_OWN: Final = Words(
     "high detail", "cinematic quality", "stable faces?", "natural motion", "no deformation",
     "no watermarks?", "no logos?", "no subtitles?",
 )  # fmt: skip
-"""What the guide itself advises; it is not praise."""
+"""Phrases that the guide itself recommends; they are not praise."""
 
 DRAWN: Final = Words(
     "anime", "manga", "cartoon", "cel[- ]?shad(?:ed|ing)", "cel animation", "2d animation", "hand[- ]drawn",
@@ -183,7 +183,7 @@ DRAWN_THINGS: Final = re.compile(
     r"pages?|covers?|cards?|mural|badge|box|channel|paint(?:s|ing|ings|ed)?\b(?! style)|plush|toys?|sets?)",
     re.IGNORECASE,
 )
-"""What may follow a drawn look where it is a thing in the picture, and not the look of it."""
+"""Nouns after a drawn look that make it a thing in the picture, such as "anime poster"."""
 
 SAYS: Final = (
     r"(?:says?|said|saying|whispers?|whispering|shouts?|shouting|yells?|screams?|asks?|asking|replies|answers|murmurs?|mutters?|"
@@ -203,11 +203,11 @@ WRITING: Final = Words(
     "tags?", "display", "billboards?", "word", "words", "packaging", "bottle", "box", "book", "page",
     "menu", "ticket", "graffiti", "inscription", "logo",
 )  # fmt: skip
-"""Things that have words on them: what they say is written, not spoken."""
+"""Things with words on them: what they "say" is written, not spoken."""
 
 TIMED: Final = Words(
     "dance(?:s|d|rs?)?", "dancing", "choreograph\\w*", "lip[- ]?sync\\w*", "music(?:al)?", "beats?",
     "rhythm", "song", "sings?", "rap", "drums?", "tempo", "bpm", "on cue", "countdown", "timeline",
     "sync(?:ed|s|hroni[sz]ed)?", "dialogue", SAYS,
 )  # fmt: skip
-"""Reasons to give exact times."""
+"""Words that justify exact times."""

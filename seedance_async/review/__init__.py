@@ -1,8 +1,8 @@
-"""The review page: a server at loopback on which a person keeps, rejects and notes the takes of a batch.
+"""The review page: a local server on which a person keeps, rejects and annotates the takes of a batch.
 
-It reads results and picks, writes picks, and does nothing else: it has no API key, opens no journal and sends
-nothing, so it can neither pay nor disturb a batch that runs in the same directory at the same time. What
-follows from picks is done by ``seedance batch``, which has the journal, the cap and the key.
+It reads results and picks and writes picks, and nothing else: it has no API key, opens no journal and sends
+nothing to the API. So it cannot pay, and cannot disturb a batch that runs in the same directory at the same
+time. ``seedance batch``, which has the journal, the cap and the key, acts on the picks.
 
-``takes`` says what the page shows and ``guard`` who may ask for it, both pure; ``server`` acts.
+``takes`` makes the page's data and ``guard`` decides who may request it, both pure; ``server`` does the I/O.
 """

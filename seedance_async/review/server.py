@@ -1,8 +1,8 @@
-"""The server of the review page: an aiohttp application at loopback, for one batch directory.
+"""The server of the review page: an aiohttp application on the loopback address, for one batch directory.
 
-Every path begins with the token; see ``guard``. The page is one document with its own script and style, let
-in by a nonce; everything else it fetches as JSON. Files are those that the results list, and none that is
-reached over a link.
+Every path begins with the token; see ``guard``. The page is one document with inline script and style, which
+its policy allows by a nonce; it fetches all data as JSON. Only files that the results list are served, and
+none through a link.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from aiohttp.typedefs import Handler
 
 MOST_BODY_BYTES: Final = 256 * 1024
-SHUTDOWN: Final = 1.0  # s; a clip that is being played is cut off
+SHUTDOWN: Final = 1.0  # s; then the transfer of a clip is cut off
 
 _HEADERS: Final = {
     "Referrer-Policy": "no-referrer",
@@ -50,10 +50,10 @@ class Review:
 
     Args:
         directory: of the batch.
-        shown_as: the directory as it was named on the command line.
+        shown_as: the directory as named on the command line.
 
     Attributes:
-        token: that every path begins with.
+        token: the beginning of every path.
     """
 
     def __init__(self, directory: Path, shown_as: str) -> None:
@@ -63,7 +63,7 @@ class Review:
         self._results = results_reading.Cached(self._directory)
 
     def document(self) -> dict[str, object]:
-        """What the page shows. Blocking.
+        """Return what the page shows. Blocking.
 
         Raises:
             OSError: results or picks cannot be read.
@@ -71,7 +71,7 @@ class Review:
         return takes.document(self._results.results(), picks.load(self._directory), directory=self._shown_as)
 
     def file(self, listed: str) -> Path | None:
-        """A file of the results; None for anything else. Blocking.
+        """Return the path of a file that the results list; None for anything else. Blocking.
 
         Raises:
             OSError: the results cannot be read.
@@ -81,7 +81,7 @@ class Review:
         return results_reading.plain_path(self._directory, listed)
 
     def write(self, change: takes.Change) -> picks.Pick | None:
-        """Write a pick down; None where the take is not that of the job any more. Blocking.
+        """Save a pick and return it; None if the job has another take now. Blocking.
 
         Raises:
             OSError: it cannot be written.
@@ -99,11 +99,11 @@ PORT: Final = web.AppKey("port", list[int])
 
 @asynccontextmanager
 async def serving(review: Review, *, port: int = 0) -> AsyncIterator[str]:
-    """Serve the page while the context is open; gives its URL, with the token in it.
+    """Serve the page while the context is open, and yield its URL, with the token in it.
 
     Args:
-        review: what is served.
-        port: to listen on; 0 for any that is free.
+        review: the batch to serve.
+        port: to listen on; 0 for a free one.
 
     Raises:
         OSError: the port is taken.
@@ -120,7 +120,7 @@ async def serving(review: Review, *, port: int = 0) -> AsyncIterator[str]:
 
 
 def application(review: Review) -> web.Application:
-    """The application; ``PORT`` has to be filled in once it listens."""
+    """Return the application; ``PORT`` must be filled in once it listens."""
     app = web.Application(middlewares=[_guarded], client_max_size=MOST_BODY_BYTES)
     app[REVIEW] = review
     app[PORT] = []
@@ -136,7 +136,7 @@ def application(review: Review) -> web.Application:
 @web.middleware
 async def _guarded(request: web.Request, handler: Handler) -> web.StreamResponse:
     app = request.app
-    asked = guard.Asked(
+    incoming = guard.IncomingRequest(
         changes=request.method in _CHANGES,
         token=request.path.split("/")[1],
         host=request.headers.get("Host"),
@@ -145,7 +145,7 @@ async def _guarded(request: web.Request, handler: Handler) -> web.StreamResponse
         site=request.headers.get("Sec-Fetch-Site"),
         content_type=request.content_type,
     )
-    refused = guard.refusal(asked, token=app[REVIEW].token, port=app[PORT][0])
+    refused = guard.refusal(incoming, token=app[REVIEW].token, port=app[PORT][0])
     if refused is not None:
         status, reason = refused
         return web.Response(status=status, text=f"{reason}\n")
@@ -178,7 +178,7 @@ async def _icon(_: web.Request) -> web.Response:
 
 @functools.cache
 def _source() -> str:
-    """The page with its style and script, all of it ours; no text of a batch is put into it."""
+    """Return the page with its style and script; it contains no text of a batch."""
     here = resources.files("seedance_async.review")
     page, style, script = (
         here.joinpath(f"page.{suffix}").read_text(encoding="utf-8") for suffix in ("html", "css", "js")
@@ -205,7 +205,7 @@ async def _pick(request: web.Request) -> web.Response:
     except OSError as problem:
         _fail(500, f"{picks.PICKS} cannot be written: {problem.strerror or problem}")
     if pick is None:
-        _fail(409, f"{change.name!r:.80} was made anew since, or is gone: reload the page")
+        _fail(409, f"{change.name!r:.80} has a newer take now, or no longer exists: reload the page")
     return web.json_response({"pick": pick.pick, "note": pick.note, "at": pick.at})
 
 
@@ -216,7 +216,7 @@ async def _file(request: web.Request) -> web.StreamResponse:
         path = None
     if path is None:
         raise web.HTTPNotFound(text="no file of this batch\n")
-    # A browser asks again whether it has changed; a take that is made anew has the same name.
+    # The browser has to revalidate the file, because a new take has the same name.
     return web.FileResponse(path, headers={"Cache-Control": "private, no-cache"})
 
 

@@ -1,7 +1,7 @@
 """The takes of a batch as the review page shows them: results joined with picks. Pure.
 
-Whatever is said in them is foreign text, and goes to the page as JSON, which puts it there as text. URLs of
-outputs and inputs are left out: they may be signed.
+Their texts are untrusted; they go to the page as JSON, and the page inserts them as text. URLs of outputs and
+inputs are left out, because they may be signed.
 """
 
 from __future__ import annotations
@@ -29,15 +29,15 @@ SHOWN_FIELDS: Final = (
     "duration",
     "seed",
 )
-"""Fields of a request that tell takes apart."""
+"""Fields of a request by which takes can be told apart."""
 
 MANY_REJECTED: Final = 3
-"""Rejected takes of one shot; the same flaw in so many is the prompt's."""
+"""Number of rejected takes of one shot from which the page suggests to change the prompt."""
 
 
 @frozen(kw_only=True)
 class Change:
-    """What the page asks to write down about a take; ``sets_pick`` tells None from nothing."""
+    """A change of a take's pick or note; ``sets_pick`` distinguishes a pick of None from no pick."""
 
     name: str
     task_ids: TaskIds
@@ -49,12 +49,12 @@ class Change:
 def document(
     results: Mapping[str, Result], picks: Mapping[TaskIds, Pick], *, directory: str
 ) -> dict[str, object]:
-    """All that the page shows.
+    """Return everything that the page shows.
 
     Args:
         results: by the jobs' names.
         picks: by the takes' task ids.
-        directory: as it was named on the command line, for the commands.
+        directory: as named on the command line, for the commands.
     """
     return {
         "directory": directory,
@@ -67,10 +67,10 @@ def document(
 
 
 def change(body: object) -> Change:
-    """The change that the body of a request asks for.
+    """Return the change that the body of a request asks for.
 
     Raises:
-        ValueError: it asks for none; says why.
+        ValueError: the body is not valid; the message says why.
     """
     if not isinstance(body, dict):
         raise ValueError("the body must be an object")  # noqa: TRY004 - foreign data
@@ -97,7 +97,7 @@ def _change(name: str, task_ids: TaskIds, others: Mapping[str, object]) -> Chang
 
 
 def _takes(results: Mapping[str, Result], picks: Mapping[TaskIds, Pick]) -> Iterator[dict[str, object]]:
-    """The takes, those of one shot beside each other, shots in the order of the results."""
+    """Yield the takes, those of one shot next to each other, with shots in the order of the results."""
     shots: dict[str, list[Result]] = {}
     for name, result in results.items():
         shots.setdefault(first_name(name, results), []).append(result)
@@ -144,5 +144,5 @@ def _command(directory: str, *words: str) -> str:
 
 
 def listed_files(results: Iterable[Result]) -> set[str]:
-    """The clips and pictures of all results, as they are listed."""
+    """Return the clips and pictures of all results, as they are listed."""
     return {file for result in results for file in result.files if is_media(file)}

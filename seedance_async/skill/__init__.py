@@ -1,8 +1,8 @@
-"""The skill: one file that teaches an agent to use the ``seedance`` command, and the places it is put into.
+"""The skill: a file that teaches an agent to use the ``seedance`` command, and its installation.
 
-Claude Code looks for skills in ``.claude/skills`` of a project or of the home folder, Codex and others that
-keep to the common place in ``.agents/skills``. What is written ends with a checksum: a file without it, or
-with another one, is somebody else's or was edited, and stays as it is.
+Claude Code looks for skills in ``.claude/skills`` of a project or of the home folder, Codex and others in the
+common place ``.agents/skills``. An installed file ends with a checksum: a file without one, or with a wrong
+one, is another file or was edited, and is not replaced.
 
 Blocking.
 """
@@ -24,18 +24,18 @@ if TYPE_CHECKING:
 NAME: Final = "seedance"
 FILE: Final = "SKILL.md"
 PLACES: Final = {"Claude Code": ".claude/skills", "Codex": ".agents/skills"}
-"""Whose skills are looked for where, below a project or the home folder."""
+"""Folder of each agent's skills, below a project or the home folder."""
 
 _SEAL: Final = re.compile(rb"\n<!-- written by seedance skill, ([0-9a-f]{16}) -->\n\Z")
 
 
 def text() -> str:
-    """The skill as it is shipped."""
+    """Return the skill as shipped."""
     return resources.files(__name__).joinpath(FILE).read_text(encoding="utf-8")
 
 
 def install(folder: Path) -> dict[str, Path]:
-    """Put the skill where agents look.
+    """Install the skill where agents look for it.
 
     Args:
         folder: a project, or the home folder.
@@ -44,17 +44,17 @@ def install(folder: Path) -> dict[str, Path]:
         The file for each agent.
 
     Raises:
-        ConfigurationError: a file of somebody else's is in a place, or there is no such folder. Nothing was
-            written.
+        ConfigurationError: there is a file that ``install`` has not written, or the folder does not exist.
+            Nothing was written.
         OSError: a file cannot be written.
     """
     if not folder.is_dir():
-        raise ConfigurationError(f"--install {folder}: there is no such folder; name a project, or your home")
+        raise ConfigurationError(f"--install {folder}: no such folder; name a project or your home folder")
     places = {agent: folder / place / NAME / FILE for agent, place in PLACES.items()}
     for path in places.values():
         if os.path.lexists(path) and not is_ours(path):
             raise ConfigurationError(
-                f"{path} is there already, and is not as seedance skill has written it; move it away first"
+                f"{path} exists and is not as seedance skill has written it; move it away first"
             )
     content = text().encode()
     for path in places.values():
@@ -65,7 +65,7 @@ def install(folder: Path) -> dict[str, Path]:
 
 
 def is_ours(path: Path) -> bool:
-    """Whether a file is as ``install`` has written it, in this version or another."""
+    """Whether a file is exactly as ``install`` of this or another version has written it."""
     if path.is_symlink() or not path.is_file():
         return False
     content = path.read_bytes()

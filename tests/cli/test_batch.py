@@ -237,7 +237,7 @@ async def test_an_edited_job_is_told_to_be_paid_for_itself(
     ending = await seedance("batch", str(manifest), "-o", str(tmp_path / "out"))
 
     assert 2 == len(seedance_sandbox.paid_tasks)
-    assert "1 edited since the run before" in ending.err
+    assert "1 edited since the last run" in ending.err
 
 
 async def test_the_same_manifest_in_another_directory_is_told(
@@ -250,7 +250,7 @@ async def test_the_same_manifest_in_another_directory_is_told(
     rmtree(here)
     alone = await seedance("batch", jobs, "-o", there)
 
-    assert f"note: {here} is a batch of the same manifest" in elsewhere.err
+    assert f"note: {here} has a batch of the same manifest" in elsewhere.err
     assert "1 job is sent from here" in elsewhere.err
     assert not any("same manifest" in ending.err for ending in (first, again, alone))
     assert 0o600 == stat.S_IMODE((tmp_path / "state" / "batches.jsonl").stat().st_mode)
@@ -401,7 +401,7 @@ async def test_ctrl_c_stops_it_in_good_order_with_130(
     assert ExitCode.INTERRUPTED == ending.code
     assert 8 <= sent <= 10
     assert f"60: {60 - sent} planned, {sent} accepted" == account(ending.out)["jobs"]
-    assert "stopping: answers on the wire are waited for" in ending.err
+    assert "stopping: waiting for the replies to requests in progress" in ending.err
     assert f"  seedance batch {manifest} -o {out} --max-in-flight 10" in ending.err.splitlines()
 
     again = await seedance("batch", manifest, "-o", out)

@@ -45,7 +45,7 @@ def test_the_picture_shows_jobs_limit_credits_and_time() -> None:
 
     assert {"█"} == set(bar.strip())
     assert "■ 4 failed   ■ 60 saved   ■ 24 accepted   ■ 12 planned" == legend.strip()
-    assert "requests  " + "▮" * 18 + "▯" * 12 + " 18 of 30 in 1:00 · 163 in all" == requests.strip()
+    assert "requests  " + "▮" * 18 + "▯" * 12 + " 18 of 30 in 1:00 · 163 in total" == requests.strip()
     assert "credits   1,200.5 (1,240.5 used, 40 refunded) of at most 2,000 · 90 reserved" == credits_.strip()
     assert "time      3:12 · about 6:11 to go" == time.strip()
 
@@ -80,7 +80,7 @@ def test_a_limit_of_thousands_has_no_slots_drawn() -> None:
     """A row of them would be longer than the terminal is wide."""
     reported = lines(status(limit=RateLimit(requests=5000, period=60.0), requests_in_window=4321))
 
-    assert "requests  4321 of 5000 in 1:00 · 163 in all" == reported[2].strip()
+    assert "requests  4321 of 5000 in 1:00 · 163 in total" == reported[2].strip()
 
 
 def test_before_the_manifest_is_read_that_is_what_is_told() -> None:

@@ -53,7 +53,7 @@ async def test_the_count_and_the_credits_are_told_before_anything_is_sent(
     ending = await seedance("batch", pictures(tmp_path, 3), "-o", tmp_path / "out", "--max-credits", 100)
 
     line = next(line for line in ending.err.splitlines() if "to send" in line)
-    assert "3 to send · credits expected: 24 to 36 · cap: 100 over all runs, enough for all of it" == line
+    assert "3 to send · credits expected: 24 to 36 · cap: 100 over all runs, enough for all jobs" == line
     assert [0] == sent_by_then
 
 
@@ -67,8 +67,8 @@ async def test_what_is_done_is_told_beside_what_is_left(
     again = await seedance("batch", pictures(tmp_path, 2), "-o", out)
 
     assert (
-        "3 to send of 5; 2 saved · credits expected: 36, beside 24 spent · cap: 50 over all runs, too little "
-        "for all of it, which costs up to 60: it will stop on the way"
+        "3 to send of 5; 2 saved · credits expected: 36, in addition to 24 spent · cap: 50 over all runs, "
+        "too little for all jobs, which cost up to 60: the run will stop before the end"
     ) in ending.err.splitlines()
     assert 4 == len(seedance_sandbox.paid_tasks)
     assert "0 to send of 2; 2 saved" in again.err.splitlines()

@@ -127,7 +127,7 @@ async def test_what_nobody_knows_is_null(seedance: Type, tmp_path: Path) -> None
         reported["jobs_without_price"],
     )
     assert [None, None] == [reported["costs"][0][name] for name in ("credits_each", "sources")]
-    assert "unknown: nobody has reported what such jobs cost" in ending.out
+    assert "unknown: no price of such jobs has been reported" in ending.out
 
 
 @pytest.mark.parametrize(
@@ -193,12 +193,12 @@ async def test_clips_that_have_finished_say_nothing_of_pictures(seedance: Type, 
 @pytest.mark.parametrize(
     ("cap", "jobs", "said", "fits"),
     [
-        (60, [CLIP, CLIP], "60 over all runs, enough for all of it", True),
-        (59, [CLIP, CLIP], "too little for all of it, which costs up to 60", False),
-        (0, [PICTURE], "too little for all of it, which costs up to 12", False),
-        (10, [PICTURE], "maybe too little for all of it, which costs up to 12", None),
-        (500, [SECRET], "maybe too little for all of it", None),
-        (29, [CLIP, SECRET], "costs up to 30 and the unknown price of 1 job", False),
+        (60, [CLIP, CLIP], "60 over all runs, enough for all jobs", True),
+        (59, [CLIP, CLIP], "too little for all jobs, which cost up to 60", False),
+        (0, [PICTURE], "too little for all jobs, which cost up to 12", False),
+        (10, [PICTURE], "maybe too little for all jobs, which cost up to 12", None),
+        (500, [SECRET], "maybe too little for all jobs", None),
+        (29, [CLIP, SECRET], "cost up to 30 and the unknown price of 1 job", False),
     ],
 )
 async def test_a_dry_run_says_whether_the_cap_is_enough(
@@ -256,7 +256,7 @@ async def test_a_batch_that_has_begun_teaches_it(
     assert ("learned", "learned") == (reported["seconds_source"], reported["costs"][0]["source"])
     assert "2 to send of 6; 4 saved" in trial.out
     assert "what 4 tasks of this batch took" in trial.out
-    assert "beside 48 spent" in trial.out
+    assert "in addition to 48 spent" in trial.out
     assert sent == len(seedance_sandbox.requests)
     assert before == {path: path.stat().st_mtime_ns for path in out.iterdir()}
 

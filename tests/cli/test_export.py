@@ -201,7 +201,7 @@ async def test_a_long_sheet_has_pages_and_a_shorter_one_takes_the_rest_away(
     with mock.patch("seedance_async.export.sheet_layout.PAGE_HEIGHT", 260):
         ended = await seedance("export", boats, "--contact-sheet", "s.jpg")
     assert 2 == ended.code
-    assert "s-4.jpg is there already" in ended.err
+    assert "s-4.jpg exists and is not as" in ended.err
     assert b"mine" == Path("s-4.jpg").read_bytes()
 
 
@@ -236,7 +236,7 @@ async def test_only_what_was_kept_is_handed_over(boats: Path, seedance: Type) ->
     )
 
     assert 0 == ended.code, ended.err
-    assert "only what was kept" in ended.err
+    assert "only the takes kept in the review" in ended.err
     assert ["noon"] == shots_of("c.otio")
     assert ["file 'boats/noon.mp4'"] == Path("c.txt").read_text().splitlines()[2:]
     assert 1 == len(Path("ds/metadata.jsonl").read_text().splitlines())
@@ -256,7 +256,7 @@ async def test_files_of_ours_are_replaced_and_those_of_others_or_edited_ones_are
         Path(name).write_bytes(edited)
         ended = await seedance("export", boats, flag, name)
         assert 2 == ended.code
-        assert f"{flag} {name} is there already" in ended.err
+        assert f"{flag} {name} exists" in ended.err
         assert edited == Path(name).read_bytes()
 
 
@@ -264,11 +264,11 @@ async def test_files_of_ours_are_replaced_and_those_of_others_or_edited_ones_are
     ("arguments", "said"),
     [
         (("nowhere",), "has no results.jsonl"),
-        (("boats", "--otio", "boats/results.jsonl"), "the name has to end in .otio"),
+        (("boats", "--otio", "boats/results.jsonl"), "the name must end in .otio"),
         (("boats", "--otio", "no/c.otio"), "there is no folder no"),
-        (("boats", "--dataset", "boats"), "name a folder that is new or empty"),
+        (("boats", "--dataset", "boats"), "name a new or empty folder"),
         (("boats", "--contact-sheet", "s.jpg", "--frames", "13"), "--frames must be 1 to 12"),
-        (("boats", "--contact-sheet", "s.tiff"), "has to end in .jpg"),
+        (("boats", "--contact-sheet", "s.tiff"), "must end in .jpg"),
     ],
 )
 async def test_mistakes_are_said_and_nothing_is_written(
@@ -300,7 +300,7 @@ async def test_a_batch_of_which_nothing_is_saved_has_nothing_to_export(boats: Pa
     ended = await seedance("export", boats)
 
     assert 2 == ended.code
-    assert "no job of it is saved" in ended.err
+    assert "none of its jobs is saved" in ended.err
 
 
 async def test_what_cannot_be_read_is_left_out_and_said(boats: Path, seedance: Type) -> None:
@@ -324,12 +324,12 @@ async def test_a_job_that_is_gone_from_the_manifest_is_left_out_and_said(boats: 
     left_out = await seedance("export", boats, "--otio", "c.otio")
     assert 0 == left_out.code, left_out.err
     assert ["dawn"] == shots_of("c.otio")
-    assert "left out, because not in the manifest any more: 1 job;" in left_out.err
+    assert "left out, because no longer in the manifest: 1 job;" in left_out.err
 
     write_results(boats, [gone])
     nothing = await seedance("export", boats, "--otio", "c.otio")
     assert 2 == nothing.code
-    assert "what of it is saved is not in the manifest any more: 1 job;" in nothing.err
+    assert "all saved jobs are no longer in the manifest: 1 job;" in nothing.err
 
     write_results(boats, [{"name": "noon", "task_ids": ["t-noon"], "pick": "keep"}], "picks.jsonl")
     kept = await seedance("export", boats, "--otio", "c.otio")
@@ -344,7 +344,7 @@ async def test_a_batch_of_which_all_is_rejected_has_nothing_to_export(boats: Pat
     ended = await seedance("export", boats)
 
     assert 2 == ended.code
-    assert "what of it is saved is rejected in the review" in ended.err
+    assert "all saved takes are rejected in the review" in ended.err
 
 
 async def test_a_rerolled_batch_hands_over_the_newest_takes_with_the_seeds_that_were_used(
@@ -367,7 +367,7 @@ async def test_a_rerolled_batch_hands_over_the_newest_takes_with_the_seeds_that_
     assert ("a.mp4", newest["a"].seed) == (only["file_name"], only["seed"])
     assert newest["a"].seed is not None
     assert Path("out/a-take-1.mp4").is_file()
-    assert "left out, because not in the manifest any more: 1 job;" in ended.err
+    assert "left out, because no longer in the manifest: 1 job;" in ended.err
 
 
 @pytest.mark.parametrize("file", ["../secret.mp4", "/etc/hosts.mp4", "link/secret.mp4"])
@@ -501,9 +501,7 @@ async def test_a_final_and_a_take_whose_newer_one_has_failed_are_what_is_handed_
         assert 3 == len(sandbox.paid_tasks)
     assert [["dawn-final", "noon"]] * 4 == finished.forms == refused.forms
     assert "newest saved take" not in finished.told
-    assert (
-        "noon-take-1 is handed over as the newest saved take of noon: a newer one was refused" in refused.told
-    )
+    assert "noon-take-1 is exported as the newest saved take of noon: a newer one was refused" in refused.told
     assert "not saved" not in refused.told
 
 

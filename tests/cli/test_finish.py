@@ -64,7 +64,7 @@ async def test_a_dry_run_says_what_finals_cost_and_sends_nothing(
     ending = await seedance(*words, *FINISH, "image_size=1:1", "--dry-run")
 
     assert "2 to send" in ending.out
-    assert f"{2 * PRICE}, beside {2 * PRICE} spent" in ending.out
+    assert f"{2 * PRICE}, in addition to {2 * PRICE} spent" in ending.out
     assert 2 == len(seedance_sandbox.paid_tasks)
 
 

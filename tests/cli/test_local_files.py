@@ -87,7 +87,7 @@ async def test_two_places_are_one_too_many(seedance: Type, manifest: Path) -> No
     ending = await seedance("batch", manifest, "-o", "x", "--media-store", "s3://b", "--publish-with", "x")
 
     assert ExitCode.USAGE == ending.code
-    assert "give one" in ending.err
+    assert "give only one" in ending.err
 
 
 async def test_generate_takes_a_local_file(

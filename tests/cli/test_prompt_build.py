@@ -84,7 +84,7 @@ async def test_an_edit_with_a_style_is_the_combination(seedance: Type) -> None:
 @pytest.mark.parametrize(
     ("words", "said"),
     [
-        ([], "say what is to be seen"),
+        ([], "describe the scene"),
         (["A street", "--reference", PNG], "--reference"),
         (["A street", "--camera", "push in", "--locked"], "--locked"),
         (["A street", "--keep", "the light"], "--edit URL"),

@@ -42,7 +42,7 @@ async def test_a_text_is_told_what_is_wrong_and_the_fix(seedance: Type) -> None:
     ending = await seedance("prompt", "lint", "@Image1 turns around")
 
     assert ExitCode.FAILED == ending.code
-    assert ending.lines[0].startswith("P02 error: '@Image1' of another app is not known to the API")
+    assert ending.lines[0].startswith("P02 error: '@Image1' is a label of another app, unknown to the API")
     assert ending.lines[0].endswith("(fix: 'the first supplied picture')")
 
 
@@ -55,7 +55,7 @@ async def test_a_text_is_compared_with_the_fields_that_are_set(seedance: Type) -
 
     assert (ExitCode.OK, ExitCode.FAILED, ExitCode.OK) == (alone.code, short.code, long.code)
     assert ["P06"] == [finding["code"] for finding in json.loads(short.out)["findings"]]
-    assert "nothing found" in alone.err
+    assert "no findings" in alone.err
 
 
 async def test_a_manifest_is_told_a_line_a_rule(seedance: Type, manifest: Path) -> None:
@@ -163,7 +163,7 @@ async def test_an_error_refuses_the_line_of_a_batch_before_anything_is_sent(
     """Like any other broken rule, by line and field, unless it is left out."""
     refused = await seedance("batch", manifest, "-o", tmp_path / "out")
     assert (ExitCode.USAGE, []) == (refused.code, seedance_sandbox.paid_tasks)
-    assert "line 2, prompt: P02: '@Image1' of another app" in refused.err
+    assert "line 2, prompt: P02: '@Image1' is a label of another app" in refused.err
     assert "P06" not in refused.err
 
     sent = await seedance("batch", manifest, "-o", tmp_path / "out", "--ignore", "P02")

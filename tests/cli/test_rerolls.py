@@ -53,8 +53,8 @@ async def test_a_trial_run_says_what_may_come_to_it(
     await seedance("batch", sinking, "-o", tmp_path / "out")
     left = await seedance("batch", sinking, "-o", tmp_path / "out", "--dry-run", "--reroll-refunded", 3)
 
-    assert "made anew, once a job at most" in first.out
-    assert "made anew, 3 times a job at most" in left.out
+    assert "sent again, at most once each" in first.out
+    assert "sent again, at most 3 times each" in left.out
     assert "1 to send of 2; 1 saved" in left.out
     assert 2 == len(seedance_sandbox.tasks)
 

@@ -35,7 +35,7 @@ async def test_several_jobs_are_made_anew_with_one_flag(
 
     assert ExitCode.OK == ending.code
     assert 10 == len(seedance_sandbox.paid_tasks)
-    assert "6 new takes, each paid for itself" in ending.err
+    assert "6 new takes, each paid separately" in ending.err
     assert str(10 * PRICE) == account(ending.out)["credits"]
     assert {f"boat-{n}{take}" for n in "123" for take in ("", "-take-1", "-take-2")} | {"boat-4"} == set(
         results(out)
@@ -99,7 +99,7 @@ async def test_an_order_that_means_nothing_is_a_mistake(
             assert reason in ending.err
     ending = await seedance("batch", "-o", out, "--reroll", "boat-1", manifest)
     assert ExitCode.USAGE == ending.code
-    assert "whatever stands after --reroll is a name" in ending.err
+    assert "all words after --reroll are names" in ending.err
     assert [] == seedance_sandbox.requests
 
 
@@ -145,17 +145,19 @@ async def test_what_is_told_of_takes_is_true_and_in_the_right_number(
 
     one, back, two, both_back, take = endings[1:]
     assert 6 == len(seedance_sandbox.paid_tasks)
-    assert "1 edited since the run before: it is a new job, paid for itself" in one.err
-    assert "2 edited since the run before: each is a new job, paid for itself" in two.err
+    assert "1 edited since the last run: it is a new job, paid separately" in one.err
+    assert "2 edited since the last run: each is a new job, paid separately" in two.err
     for ending, words in (
-        (back, "1 edited since the run before"),
-        (both_back, "2 edited since the run before"),
+        (back, "1 edited since the last run"),
+        (both_back, "2 edited since the last run"),
     ):
-        assert f"{words}, and nothing is paid for that" in ending.err
-        assert "paid for itself" not in ending.err
-    assert "1 new take, paid for itself: the newest has the job's own name" in take.err
+        assert f"{words}, at no cost" in ending.err
+        assert "paid separately" not in ending.err
+    assert "1 new take, paid separately: the newest has the job's own name" in take.err
     assert {"2: 2 saved"} == {account(ending.out)["jobs"] for ending in endings}
-    assert "4: 4 saved (older takes, finals, and jobs gone from the manifest)" == account(take.out)["others"]
+    assert (
+        "4: 4 saved (older takes, finals, and jobs no longer in the manifest)" == account(take.out)["others"]
+    )
 
 
 async def test_an_older_take_that_failed_is_no_failure(
@@ -172,7 +174,7 @@ async def test_an_older_take_that_failed_is_no_failure(
     assert "--retry-failed" in endings[0].err
     assert "--retry-failed" not in endings[2].err
     assert (
-        "1: 1 failed (older takes, finals, and jobs gone from the manifest)"
+        "1: 1 failed (older takes, finals, and jobs no longer in the manifest)"
         == account(endings[2].out)["others"]
     )
     assert 1 == len(seedance_sandbox.paid_tasks)

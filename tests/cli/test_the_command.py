@@ -105,9 +105,12 @@ def test_the_extra_is_what_the_hint_installs() -> None:
         (["demo", "foo"], "unused words: foo; see --help"),
         (
             ["batch", "a.jsonl", "b.jsonl", "-o", "out"],
-            "one manifest is taken, and here are 2: a.jsonl b.jsonl; join them, cat a.jsonl b.jsonl > ",
+            "this command reads one manifest, and 2 were given: a.jsonl b.jsonl; join them, cat a.jsonl b.",
         ),
-        (["estimate", "a.csv", "b.CSV", "c.toml"], "here are 3: a.csv b.CSV c.toml; give each a directory"),
+        (
+            ["estimate", "a.csv", "b.CSV", "c.toml"],
+            "and 3 were given: a.csv b.CSV c.toml; give each a directory",
+        ),
         (["expand", "my", "film.toml"], "quote the manifest's name: seedance expand 'my film.toml'"),
     ],
 )

@@ -236,7 +236,7 @@ def _judge(page: str, said: Said, following: Block | None) -> None:
 def _comparable(line: str) -> str:
     """A line of output without what differs between runs: where files are, how long, how many requests."""
     line = re.sub(r"file:///\S*?/([^/\s]+/[^/\s]+)$", r"file:///…/\1", line.rstrip())
-    line = re.sub(r"it saw \d+ requests", "it saw # requests", line)
+    line = re.sub(r"received \d+ requests", "received # requests", line)
     if not line.startswith(("time ", "requests ")):
         return line
     if " to " in line:  # ranges of an estimate

@@ -43,7 +43,7 @@ EVERY_NTH_ALL: Final = 5
 """Every so many kills all workers die at once."""
 
 NURSERY: Final = "nursery"
-READY: Final = "worker: takes jobs"
+READY: Final = "worker: running the jobs"
 
 PATIENCE: Final = 60.0
 

@@ -172,8 +172,8 @@ def test_a_final_goes_with_the_take_that_it_is_made_of() -> None:
     found = chosen(jobs)
     old = chosen(jobs, pick("a-take-1", "keep", "t-a-take-1"))
 
-    assert (["a"], ("a-final",), 1) == (names(found), found.parted, found.gone)
-    assert (["a-final"], ()) == (names(old), old.parted)
+    assert (["a"], ("a-final",), 1) == (names(found), found.outdated, found.gone)
+    assert (["a-final"], ()) == (names(old), old.outdated)
     assert [] == names(chosen(jobs[:2] + jobs[3:], pick("a-take-1", "reject", "t-a-take-1")))
 
 

@@ -35,7 +35,7 @@ def test_a_rule_is_told_once_with_its_jobs_and_the_first() -> None:
     (row,) = lint.summary().counts
     assert (31, 30, "job-2") == (lint.summary().jobs, row.jobs, row.first)
     assert row.words(31).startswith(
-        "P15 warning in 30 of 31, first job-2: 'epic, ultra-detailed, cinematic' praises"
+        "P15 warning in 30 of 31, first job-2: 'epic, ultra-detailed, cinematic' is praise"
     )
 
 
