@@ -176,7 +176,7 @@ def test_the_same_in_json_lines_and_csv(tmp_path: Path) -> None:
         ('[[jobs]]\nmodel = "gpt-image-2"\nprompt = "A boat"\nshots = ["a"]', "shots", "seedance2 only"),
         ('[[jobs]]\nprompt = "A boat"\nstyle = " "', "style", "not blank"),
         ('[[jobs]]\nstyle = "low sun"', "prompt", "is required"),
-        ('[[jobs]]\nprompt = "A boat"\nlint = "P99"', "lint", "no rule"),
+        ('[[jobs]]\nprompt = "A boat"\nlint = "P99"', "lint", "not a rule"),
         ('[[jobs]]\nprompt = "A boat"\nlint = 5', "lint", "codes of rules"),
         ('[[jobs]]\nprompt = "@Image1 waves"', "prompt", "P02: '@Image1'"),
         ('[[jobs]]\nprompt = "A {colour} boat"\nmatrix.color = ["red"]', "prompt", "P03: '{colour}'"),

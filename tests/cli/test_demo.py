@@ -97,7 +97,7 @@ async def test_the_demo_replaces_nothing_that_no_demo_has_made(name: str, demo: 
     ending = await demo("-o", tmp_path, "--jobs", JOBS)
 
     assert ExitCode.USAGE == ending.code
-    assert f"{name} is there" in ending.err
+    assert f"{name} exists" in ending.err
     assert [b"mine"] == [path.read_bytes() for path in tmp_path.iterdir()]
 
 

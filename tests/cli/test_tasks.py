@@ -166,7 +166,7 @@ async def test_an_api_that_cannot_be_reached_is_told_at_once_and_then_rarely(
 
     reported = [line for line in ending.err.splitlines() if "trying again" in line]
     assert ExitCode.OK != ending.code
-    assert "cannot be reached" in reported[0]
+    assert "is unreachable or unavailable" in reported[0]
     assert "(127.0.0.1); again in" in reported[0]
     assert "trying again for up to 10 min: " in reported[0]
     assert 1 < len(reported) <= 11

@@ -321,12 +321,14 @@ class Desk:
         return running
 
     async def _watch(self, running: Running, seconds: float, report: Report) -> None:
-        begun, told = anyio.current_time(), -1.0
-        while not running.is_over and (gone := anyio.current_time() - begun) < seconds:
-            if running.summary is not None and gone > told:  # the protocol wants each to be above the last
+        begun, reported = anyio.current_time(), -1.0
+        end = begun + seconds  # `now < end` and `end - now` round alike: no wait is too short to pass
+        while not running.is_over and (now := anyio.current_time()) < end:
+            gone = now - begun
+            if running.summary is not None and gone > reported:  # the protocol requires increasing values
                 await report(gone, seconds, progress(running.summary))
-                told = gone
-            await running.changed.wait(min(TICK, seconds - gone))
+                reported = gone
+            await running.changed.wait(min(TICK, end - now))
 
     async def _standing(self, order: Order, *, note: str | None = None) -> str:
         opened = self._open()
