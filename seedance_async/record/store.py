@@ -155,13 +155,21 @@ class Store:
                 (now, day_of(now), opened.row, opened.key, ACCEPTED),
             )
 
-    def give_up(self, opened: Opened, *, error: str, is_unpaid: bool) -> None:
-        """A POST has ended without being accepted; what an earlier one under its key did stays in doubt."""
-        unpaid = is_unpaid and opened.is_new
+    def give_up(self, asked: Asked, opened: Opened | None, *, error: str, is_unpaid: bool) -> None:
+        """A POST has ended without being accepted; what an earlier one under its key did stays in doubt.
+
+        One that may be paid is written down now, if its intent could not be (``opened`` is None) or is gone
+        with its file.
+        """
+        unpaid = is_unpaid and (opened is None or opened.is_new)
         with self._transaction() as connection:
+            now = clocks.wall_now()
+            row = None if opened is None else _open_row(connection, opened)
+            if row is None and not unpaid and _earlier(connection, asked.key, now) is None:
+                row = self._insert(connection, asked, now, _believed(connection, asked))
             connection.execute(
-                "UPDATE posts SET state = ?, settled = ?, error = ? WHERE id = ? AND key = ? AND state = ?",
-                (REFUSED if unpaid else UNCERTAIN, int(unpaid), error, opened.row, opened.key, SUBMITTING),
+                "UPDATE posts SET state = ?, settled = ?, error = ? WHERE id = ? AND state = ?",
+                (REFUSED if unpaid else UNCERTAIN, int(unpaid), error, row, SUBMITTING),
             )
 
     def accept(self, asked: Asked, opened: Opened | None, submission: Submission) -> None:
