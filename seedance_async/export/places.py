@@ -89,8 +89,10 @@ def missing_files(directory: Path, files: Iterable[str]) -> dict[str, str]:
 
 def _fault(directory: Path, file: str) -> str | None:
     path = directory / file
-    if Path(file).is_absolute() or ".." in Path(file).parts or leads_out(path, directory):
-        return "it leads out of the batch's directory"
-    if not path.is_file():
-        return "it is not there any more; the batch's next run fetches it again"
-    return None
+    try:
+        if Path(file).is_absolute() or ".." in Path(file).parts or leads_out(path, directory):
+            return "it leads out of the batch's directory"
+        is_there = path.is_file()
+    except (OSError, ValueError):  # a NUL, or more characters than a name may have
+        return "no file can have that name"
+    return None if is_there else "it is not there any more; the batch's next run fetches it again"
