@@ -65,14 +65,23 @@ def check_results_are_known(directory: Path, knows: Callable[[str], bool]) -> No
     Raises:
         JournalError: it does not know of something that is paid.
     """
-    for facts in map(_facts, last_of_results(directory).splitlines()):
-        key = facts.get("idempotency_key")
-        if facts.get("task_ids") and isinstance(key, str) and not knows(key):
+    for key, name in paid_keys(directory).items():
+        if not knows(key):
             raise JournalError(
-                f"{RESULTS} tells of {facts.get('name')!r:.80}, paid under the key {key:.40}, and {JOURNAL} "
+                f"{RESULTS} tells of {name}, paid under the key {key:.40}, and {JOURNAL} "
                 "knows nothing of it: it is an older copy, or another batch's, and would pay again. Put the "
                 f"one that belongs to {RESULTS} in its place, or take another directory"
             )
+
+
+def paid_keys(directory: Path) -> dict[str, str]:
+    """What the end of a batch's results tells of as paid: by idempotency key, the job's name for messages."""
+    paid: dict[str, str] = {}
+    for facts in map(_facts, last_of_results(directory).splitlines()):
+        key = facts.get("idempotency_key")
+        if facts.get("task_ids") and isinstance(key, str):
+            paid[key] = f"{facts.get('name')!r:.80}"
+    return paid
 
 
 def has_sent(directory: Path) -> bool:
