@@ -150,6 +150,7 @@ class EngineCommand:
         return code
 
     async def _follow(self, engine: BatchEngine) -> None:
+        await engine.check_results(self._directory)
         await engine.enqueue(self._manifest)
         follower = self._follower = engine.follow()
         await to_thread.run_sync(partial(self._directory.mkdir, parents=True, exist_ok=True))

@@ -89,8 +89,10 @@ def missing_files(directory: Path, files: Iterable[str]) -> dict[str, str]:
 
 def _fault(directory: Path, file: str) -> str | None:
     path = directory / file
-    if Path(file).is_absolute() or ".." in Path(file).parts or leads_out(path, directory):
-        return "it leads out of the batch's directory"
-    if not path.is_file():
-        return "it no longer exists; the next run of the batch downloads it again"
-    return None
+    try:
+        if Path(file).is_absolute() or ".." in Path(file).parts or leads_out(path, directory):
+            return "it leads out of the batch's directory"
+        exists = path.is_file()
+    except (OSError, ValueError):  # a NUL, or more characters than a name may have
+        return "no file can have that name"
+    return None if exists else "it no longer exists; the next run of the batch downloads it again"

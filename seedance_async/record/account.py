@@ -263,8 +263,9 @@ class Entry:
         return answer
 
     def _give_up(self, store: Store, error: str, *, is_unpaid: bool) -> None:
-        give_up = partial(store.give_up, error=error, is_unpaid=is_unpaid)
-        self._record.begin(lambda: self._with_opened(give_up), later=True)
+        self._record.begin(
+            lambda: store.give_up(self._asked, self._opened, error=error, is_unpaid=is_unpaid), later=True
+        )
 
     def _with_opened(self, operation: Callable[[Opened], None]) -> None:
         """Call an operation with the row of the POST, if there is one. Runs in the record's thread."""

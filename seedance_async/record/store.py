@@ -156,16 +156,22 @@ class Store:
                 (now, day_of(now), opened.row, opened.key, ACCEPTED),
             )
 
-    def give_up(self, opened: Opened, *, error: str, is_unpaid: bool) -> None:
+    def give_up(self, asked: Asked, opened: Opened | None, *, error: str, is_unpaid: bool) -> None:
         """Store that a POST ended without being accepted.
 
-        It is refused if it is proved unpaid and no earlier POST had the same key; otherwise uncertain.
+        It is refused if it is proved unpaid and no earlier POST had the same key; otherwise uncertain. One
+        that may be paid is inserted now if its intent could not be written (``opened`` is None), or was lost
+        with its file.
         """
-        unpaid = is_unpaid and opened.is_new
+        unpaid = is_unpaid and (opened is None or opened.is_new)
         with self._transaction() as connection:
+            now = clocks.wall_now()
+            row = None if opened is None else _open_row(connection, opened)
+            if row is None and not unpaid and _earlier(connection, asked.key, now) is None:
+                row = self._insert(connection, asked, now, _expected_price(connection, asked))
             connection.execute(
-                "UPDATE posts SET state = ?, settled = ?, error = ? WHERE id = ? AND key = ? AND state = ?",
-                (REFUSED if unpaid else UNCERTAIN, int(unpaid), error, opened.row, opened.key, SUBMITTING),
+                "UPDATE posts SET state = ?, settled = ?, error = ? WHERE id = ? AND state = ?",
+                (REFUSED if unpaid else UNCERTAIN, int(unpaid), error, row, SUBMITTING),
             )
 
     def accept(self, asked: Asked, opened: Opened | None, submission: Submission) -> None:

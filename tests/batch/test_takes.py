@@ -700,6 +700,23 @@ async def test_a_take_of_a_job_is_not_given_to_another_one(tmp_path: Path) -> No
         assert 3 == len(sandbox.paid_tasks)
 
 
+async def test_the_files_of_a_job_that_is_renamed_and_made_anew_in_one_run_get_its_new_name(
+    tmp_path: Path,
+) -> None:
+    """No newer result comes under the former name, which they would wait for."""
+    out = tmp_path / "out"
+    async with Sandbox() as sandbox:
+        first = await run_once(sandbox, out, manifest_of(tmp_path, {"name": "a", "prompt": "A boat"}))
+        renamed = manifest_of(tmp_path, {"name": "b", "prompt": "A boat"})
+        await run_once(sandbox, out, renamed, reroll=["b"])
+        paid = len(sandbox.paid_tasks)
+
+    assert 2 == paid
+    assert first["a"].task_ids == (task_of(out / "b-take-1.png"),)
+    assert ["b-take-1.png"] == lines_of(out)["b-take-1"]["files"]
+    assert not (out / "a.png").exists()
+
+
 async def test_a_renamed_job_keeps_the_order_that_is_open(tmp_path: Path) -> None:
     """Its newest take is made, the further one is not: the order for its new name begins no other takes."""
     out, lasts = tmp_path / "out", iter([10.0, 1000.0, 10.0])

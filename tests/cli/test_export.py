@@ -370,6 +370,20 @@ async def test_a_rerolled_batch_hands_over_the_newest_takes_with_the_seeds_that_
     assert "left out, because no longer in the manifest: 1 job;" in ended.err
 
 
+@pytest.mark.parametrize("file", ["a\0.mp4", f"{'a' * 5000}.mp4"])
+@pytest.mark.parametrize("target", [("--dataset", "ds"), ("--otio", "film.otio")])
+async def test_a_listed_name_that_no_file_can_have_costs_that_file_alone(
+    file: str, target: tuple[str, str], boats: Path, seedance: Type
+) -> None:
+    """Results are a file that others may have written."""
+    write_results(boats, [line("dawn", ["dawn.mp4"]), line("nowhere", [file])])
+    ended = await seedance("export", boats, *target)
+
+    assert 1 == ended.code
+    assert "no file can have that name" in ended.err
+    assert Path(target[1]).exists()
+
+
 @pytest.mark.parametrize("file", ["../secret.mp4", "/etc/hosts.mp4", "link/secret.mp4"])
 async def test_files_outside_of_the_batch_are_not_handed_over(file: str, boats: Path, seedance: Type) -> None:
     """Results are a file that others may have written."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import threading
 from typing import TYPE_CHECKING
 from urllib.parse import unquote
@@ -27,6 +28,7 @@ from seedance_async import (
     UncertainSubmissionError,
 )
 from seedance_async.batch.states import State
+from seedance_async.cli.app import execute
 from seedance_async.errors import InvalidRequestError
 from seedance_async.exit_codes import ExitCode
 from seedance_async.integrations.engine import BatchEngine, dbos_records
@@ -124,6 +126,26 @@ async def test_errors_end_where_they_end_on_one_host(sandbox: Sandbox, url: str,
     assert results["lost"].error.idempotency_key == results["lost"].idempotency_key is not None
     assert results["blocked"].idempotency_key is None
     assert ExitCode.UNCERTAIN == summary.exit_code
+
+
+async def test_another_database_does_not_pay_for_what_the_results_tell_of(
+    sandbox: Sandbox, sqlite_url: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A path relative to another folder, or a file that was deleted: nothing is enqueued there."""
+    out, manifest, other = tmp_path / "out", tmp_path / "jobs.jsonl", tmp_path / "other.sqlite"
+    manifest.write_text(json.dumps({"name": "boat", "model": "nano-banana-pro", "prompt": "A boat"}))
+    words = ["batch", str(manifest), "-o", str(out), "--engine"]
+    await made(sandbox, sqlite_url, manifest, out)
+    assert ExitCode.OK == await execute([*words, sqlite_url])
+    with anyio.fail_after(30):  # else it waits for a worker
+        refused = await execute([*words, f"sqlite:///{other}"])
+    again = await execute([*words, sqlite_url])
+
+    assert (ExitCode.USAGE, ExitCode.OK) == (refused, again)
+    assert "tells of 'boat', paid under the key" in capsys.readouterr().err
+    async with BatchEngine(f"sqlite:///{other}") as engine:
+        assert [] == [result async for result in engine.results()]
+    assert 1 == len(sandbox.paid_tasks)
 
 
 async def test_without_credits_it_stops_and_goes_on_under_the_same_key(

@@ -488,6 +488,27 @@ async def test_answers_that_could_not_be_written_are_written_when_the_file_works
     )  # fmt: skip
 
 
+async def test_a_lost_answer_to_a_post_whose_intent_could_not_be_written_is_written_as_uncertain(
+    sandbox: Sandbox, reader: Reader, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It may be paid, and nobody could find its key; one that was surely not charged is left out."""
+    monkeypatch.setattr(account, "PATIENCE", 0.2)
+    async with client_for(sandbox, retry=RetryPolicy(max_elapsed=0.5)) as client:
+        await client.submit(BOAT)
+        with closing(sqlite3.connect(reader.path, isolation_level=None)) as somebody:
+            somebody.execute("BEGIN IMMEDIATE")
+            with pytest.raises(UncertainSubmissionError) as lost:
+                await client.submit(NanoBananaPro(prompt="A boat [[fault:drop-after-charge*99]]"))
+            with pytest.raises(InvalidRequestError):
+                await client.submit(NanoBananaPro(prompt="A boat [[fault:invalid-request]]"))
+        await client.submit(BOAT)
+
+    posts = list(reader.posts())
+    assert ["accepted", "uncertain", "accepted"] == [post.state for post in posts]
+    assert lost.value.idempotency_key == posts[1].key
+    assert PRICE == posts[1].credits_held
+
+
 async def test_a_limit_that_stops_a_post_in_doubt_leaves_it_in_doubt(
     sandbox: Sandbox, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -66,14 +66,23 @@ def check_results_are_known(directory: Path, knows: Callable[[str], bool]) -> No
     Raises:
         JournalError: a paid result is not in the journal.
     """
-    for facts in map(_facts, last_of_results(directory).splitlines()):
-        key = facts.get("idempotency_key")
-        if facts.get("task_ids") and isinstance(key, str) and not knows(key):
+    for key, name in paid_keys(directory).items():
+        if not knows(key):
             raise JournalError(
-                f"{RESULTS} lists {facts.get('name')!r:.80}, paid under the key {key:.40}, and {JOURNAL} "
+                f"{RESULTS} lists {name}, paid under the key {key:.40}, and {JOURNAL} "
                 "does not know it: the journal is an older copy or another batch's, and would pay again. Put "
                 f"the journal that belongs to {RESULTS} in its place, or use another directory"
             )
+
+
+def paid_keys(directory: Path) -> dict[str, str]:
+    """Return the paid results at the end of a batch's results: key to the job's name, for messages."""
+    paid: dict[str, str] = {}
+    for facts in map(_facts, last_of_results(directory).splitlines()):
+        key = facts.get("idempotency_key")
+        if facts.get("task_ids") and isinstance(key, str):
+            paid[key] = f"{facts.get('name')!r:.80}"
+    return paid
 
 
 def has_sent(directory: Path) -> bool:

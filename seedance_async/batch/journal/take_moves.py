@@ -94,7 +94,7 @@ class TakeMoves(LinkMoves):
         if move is not None and move.target is None and move.name == name:
             self.file.write("DELETE FROM moves WHERE number = ?", number)
         elif move is not None:
-            self.file.write("UPDATE moves SET at_once = ? WHERE number = ?", at_once, number)
+            self.file.write("UPDATE moves SET at_once = max(at_once, ?) WHERE number = ?", at_once, number)
         elif state in {State.COMPLETED, State.SAVED}:
             insert = "INSERT INTO moves (number, name, fold, at_once) VALUES (?, ?, ?, ?)"
             self.file.write(insert, number, before, fold(before), at_once)

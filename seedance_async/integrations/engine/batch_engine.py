@@ -7,6 +7,7 @@ import secrets
 import socket
 from collections.abc import AsyncGenerator, AsyncIterable, Iterable, Sequence
 from functools import partial
+from pathlib import Path
 from types import TracebackType
 from typing import Final, ParamSpec, Self, TypeVar
 
@@ -18,8 +19,9 @@ from sqlalchemy.exc import DBAPIError
 from seedance_async import arguments
 from seedance_async.batch import names
 from seedance_async.batch.jobs import Job, JobResult
+from seedance_async.batch.journal.remains import RESULTS, paid_keys
 from seedance_async.client import SeedanceClient
-from seedance_async.errors import ClientStateError
+from seedance_async.errors import ClientStateError, ConfigurationError
 from seedance_async.integrations.engine.accounts import check_account
 from seedance_async.integrations.engine.addresses import engine_address
 from seedance_async.integrations.engine.database import AWAY_WAIT, EngineAwayError, patiently
@@ -168,6 +170,25 @@ class BatchEngine:
         self._followed = await patiently(put)
         self._max_credits = await patiently(tables.cap, self._batch)
         return [intent.key for intent in self._followed]
+
+    async def check_results(self, directory: str | os.PathLike[str]) -> None:
+        """See that the jobs which are paid by the results in a directory are on record here.
+
+        Another database derives other keys: what is enqueued there for these jobs is paid again.
+
+        Raises:
+            ConfigurationError: one is not.
+        """
+        tables, _ = self._parts
+        paid = await to_thread.run_sync(paid_keys, Path(directory))
+        known = await patiently(tables.states, list(paid))
+        unknown = next((key for key in paid if key not in known), None)
+        if unknown is not None:
+            raise ConfigurationError(
+                f"{directory}: {RESULTS} tells of {paid[unknown]}, paid under the key {unknown:.40}, and the "
+                f"engine at {self.shown} knows nothing of it: it is another database, and would pay again. "
+                "Name the one that this batch was enqueued in, or take another directory"
+            )
 
     def follow(self) -> Follower:
         """What becomes of the jobs that were enqueued here; of all in the batch, if none were."""
