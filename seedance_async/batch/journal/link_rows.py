@@ -90,15 +90,20 @@ class LinkRows(InputRows):
             raise damage(f"the links of job {number}")
         return posts.resolved(body, known)
 
-    def outdated_sources(self, numbers: Sequence[int], *, since: float) -> list[int]:
-        """Jobs that these have links to, and whose URLs the server gave before ``since``."""
+    def outdated_sources(self, numbers: Sequence[int], *, since: float, until: float) -> list[int]:
+        """Jobs that these have links to, and whose URLs the server did not give between these instants.
+
+        Those of the future were written down by a wrong clock, and nobody knows how old they are.
+        """
         marks = ", ".join("?" * len(numbers))
         rows = self.file.rows(
             "SELECT DISTINCT edges.source FROM edges JOIN jobs ON jobs.number = edges.job "
             "JOIN jobs AS source ON source.number = edges.source "
-            f"WHERE edges.job IN ({marks}) AND jobs.state = 'planned' AND ifnull(source.urls_at, 0) < ?",
+            f"WHERE edges.job IN ({marks}) AND jobs.state = 'planned' "
+            "AND ifnull(source.urls_at, 0) NOT BETWEEN ? AND ?",
             *numbers,
             since,
+            until,
         )
         return [number for (number,) in rows]
 
