@@ -24,7 +24,7 @@ def understated(**fields: object) -> Fault:
     return Fault(effect="edit", on="submit", count=None, fields=fields)
 
 
-@pytest.mark.case(181)
+@pytest.mark.case(185)
 @pytest.mark.parametrize("stated", [0, 1, PRICE - 1])
 async def test_an_answer_that_states_less_than_its_task_passes_no_cap(stated: int, tmp_path: Path) -> None:
     """The first task of a tariff is asked at once; cap, ledger, results and totals go by what it says."""
@@ -79,7 +79,7 @@ async def test_a_price_that_cannot_be_confirmed_holds_nobody_up(effect: str, tmp
         assert {"saved": 5} == states(results)
 
 
-@pytest.mark.case(183)
+@pytest.mark.case(186)
 @pytest.mark.parametrize(("each", "cap"), [(25, 100), (60, 100), (80, 100), (79, 400), (25, 400)])
 async def test_jobs_that_are_dearer_together_pass_no_cap(each: int, cap: int, tmp_path: Path) -> None:
     """They share a POST only where the cap has room for ten times what they cost singly."""

@@ -266,7 +266,7 @@ def test_jobs_of_one_post_do_not_wait_for_each_other() -> None:
     assert not ledger.affords(PICTURE, beside=(1,))
 
 
-@pytest.mark.case(184)
+@pytest.mark.case(186)
 def test_jobs_share_a_post_only_where_they_may_be_much_dearer_so() -> None:
     """Nobody documents what several cost together: ten times as much as singly stays under the cap."""
     singly = PRICES[PICTURE]
@@ -291,6 +291,7 @@ def test_jobs_whose_price_is_nothing_so_far_do_not_share_a_post_under_a_cap() ->
     assert Ledger(prices={unknown: 0.0}).affords(unknown, beside=(1,))
 
 
+@pytest.mark.case(185)
 class TestWhatTasksSay:
     """Answers to POSTs that state less than the tasks do."""
 

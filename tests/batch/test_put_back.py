@@ -30,6 +30,7 @@ def manifest_of(directory: Path, request: Request, *, repeat: int = 1) -> Path:
     return path
 
 
+@pytest.mark.case(187)
 @pytest.mark.parametrize(("request_", "takes"), [(HAT, 3), (HAT, 6), (BOAT, 2)])
 async def test_the_same_order_of_takes_is_not_paid_again(
     request_: Request, takes: int, tmp_path: Path
@@ -46,6 +47,7 @@ async def test_the_same_order_of_takes_is_not_paid_again(
         assert 1 + takes == len(sandbox.paid_tasks)
 
 
+@pytest.mark.case(187)
 async def test_takes_that_a_cap_left_for_later_are_not_paid_again(tmp_path: Path) -> None:
     """The backup has some of them planned; they are divided as they were."""
     manifest, place, backup = manifest_of(tmp_path, HAT, repeat=9), tmp_path / "batch", tmp_path / "backup"

@@ -110,7 +110,7 @@ async def test_an_mp4_without_a_length_needs_its_index(tmp_path: Path) -> None:
         assert await save(finished(server.url), tmp_path)
 
 
-@pytest.mark.case(161)
+@pytest.mark.case(188)
 async def test_a_clip_cut_before_its_index_is_fetched_once_more(tmp_path: Path) -> None:
     """Its boxes add up, and a cache states the length of the cut: the next copy may be whole."""
     whole = FILES["mp4"]
@@ -122,7 +122,7 @@ async def test_a_clip_cut_before_its_index_is_fetched_once_more(tmp_path: Path) 
     assert 2 == len(server.seen)
 
 
-@pytest.mark.case(161)
+@pytest.mark.case(188)
 async def test_a_clip_that_comes_without_an_index_twice_is_saved_and_told(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
