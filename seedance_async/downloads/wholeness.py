@@ -219,8 +219,6 @@ def _checked_index(file: BinaryIO, last: Mapping[bytes, mp4.Section], *, length_
         if not (length_stated and data and read_exactly(file, data.start, 4) != TO_THE_END):
             raise MetadataError("the MP4 has no index (moov)")
         return b""
-    if index.stop == index.content:
-        raise MetadataError("the MP4 has an empty index (moov)")
     return _content(file, index)
 
 

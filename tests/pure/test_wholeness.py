@@ -241,10 +241,6 @@ class TestMp4:
         """Small AVIF and HEIC pictures have their pixels in ``meta``."""
         assert lacks(box(b"ftyp", b"heic") + box(b"meta", bytes(4), box(b"idat", b"pixels"))) is None
 
-    def test_an_empty_index_is_none(self) -> None:
-        """A box called ``moov`` is no index that could be read."""
-        assert lacks(box(b"ftyp", b"isom") + box(b"mdat", b"samples") + box(b"moov"))
-
     def test_more_data_than_the_index_lists_are_allowed(self) -> None:
         """Encoders leave room; every sample is there, so nothing was cut."""
         whole = made("mp4 with moov last")
