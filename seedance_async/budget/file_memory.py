@@ -53,7 +53,7 @@ from seedance_async.budget.memory import (
 )
 from seedance_async.budget.pace import Pace, stricter
 from seedance_async.budget.turns import WAIT_LASTS, Wait, Waiting
-from seedance_async.clocks import boot_time
+from seedance_async.clocks import TOLERANCE, boot_time
 from seedance_async.logs import Log
 from seedance_async.models import RateLimit
 from seedance_async.network import is_sandbox
@@ -97,8 +97,10 @@ class ClockReading:
         return max(0.0, self.wall - earlier.wall)
 
     def precedes(self, other: ClockReading) -> bool:
-        """Whether ``other`` is of the same boot and later than now, which cannot be."""
-        return bool(self.boot) and self.boot == other.boot and self.uptime < other.uptime
+        """Whether ``other`` is later than now, which cannot be: by the same clock as ``since``."""
+        if self.boot and self.boot == other.boot:
+            return self.uptime < other.uptime
+        return self.wall < other.wall - TOLERANCE
 
 
 class MachineClock:
