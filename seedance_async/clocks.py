@@ -25,3 +25,19 @@ def age(begun: float, now: float) -> float:
     """Seconds since an instant; infinite if it is in the future, as a clock was wrong then."""
     seconds = now - begun
     return inf if seconds < -TOLERANCE else max(0.0, seconds)
+
+
+class Begun:
+    """An instant of this process, from which time is told by two clocks: the costly one of them counts.
+
+    Args:
+        age: seconds that have passed since already.
+    """
+
+    def __init__(self, age: float = 0.0) -> None:
+        self._wall = wall_now() - age
+        self._boot = boot_time() - age
+
+    def age(self) -> float:
+        """Seconds since: by the wall clock, or by the time since boot, if that was set back meanwhile."""
+        return max(wall_now() - self._wall, boot_time() - self._boot)

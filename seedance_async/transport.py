@@ -143,21 +143,19 @@ class Transport:
         try:
             slot = slot or await self.slots.slot()
             began = anyio.current_time()  # after the wait for the slot, which is no failed attempt
-            first_sent = clocks.wall_now() - history.age
+            first_sent = clocks.Begun(history.age)
             while True:
                 in_doubt = True
                 outcome = await self._attempt(call, read, slot, resends=history.attempts)
                 if outcome is None:
                     in_doubt = history.uncertain
                     slot = await self._slot_again(call, history)
-                    _refuse_outlived(
-                        call, _TOO_LATE, evolve(history, age=clocks.wall_now() - first_sent), slot
-                    )
+                    _refuse_outlived(call, _TOO_LATE, evolve(history, age=first_sent.age()), slot)
                     continue
                 if not isinstance(outcome, Failure):
                     return outcome
                 elapsed = anyio.current_time() - began
-                history = history.after(outcome, elapsed=elapsed, age=clocks.wall_now() - first_sent)
+                history = history.after(outcome, elapsed=elapsed, age=first_sent.age())
                 in_doubt = history.uncertain
                 await self._obey(call, outcome, history)
                 if before_again is not None:
@@ -165,7 +163,7 @@ class Transport:
                     await before_again(outcome)
                     began += anyio.current_time() - paused_at
                 slot = await self._slot_again(call, history)
-                _refuse_outlived(call, outcome, evolve(history, age=clocks.wall_now() - first_sent), slot)
+                _refuse_outlived(call, outcome, evolve(history, age=first_sent.age()), slot)
         except anyio.get_cancelled_exc_class() as cancelled:
             if in_doubt and call.idempotency_key is not None:
                 _hand_over_key(cancelled, call.idempotency_key)

@@ -6,9 +6,14 @@ price seen for it; if none was seen, or it was 0, the highest price that users h
 
 A price may rise at any POST. So under a cap only one POST whose price is awaited is on the wire at a time:
 the next one is sent when the answer is booked, or when it is known that none will come. If an answer has no
-price, that of the finished task is awaited. A tariff without any known price has one job under way at a time,
-also without a cap; under a cap that job reserves all that is left, and is not sent if others were charged
-more.
+price, that of the finished task is awaited. The first answer of a tariff is compared with its task before
+another POST is sent, see ``confirm``; once a task reports more than its answer did, no answer of it is
+trusted to be below the highest price that a task has reported. A tariff without any known price has one job
+under way at a time, also without a cap; under a cap that job reserves all that is left, and is not sent if
+others were charged more.
+
+Several jobs in one POST may cost more than singly; this is not documented. Under a cap they share one only
+if `SHARED_MARGIN` times their single price is left, until an answer has priced as many jobs together.
 
 An uncertain job keeps its reservation, because it may have been paid. The invariant can be broken by a POST
 that is charged more than any before. Then all reservations of the tariff rise, and jobs that were not sent
@@ -32,6 +37,9 @@ if TYPE_CHECKING:
 
 MOST_IN_DOUBT: Final = 2
 """Number of new POSTs with lost answers at which a cap allows no further POST."""
+
+SHARED_MARGIN: Final = 10.0
+"""How many times dearer jobs may be in a shared POST, before the first is answered, without passing a cap."""
 
 
 class Ledger:
@@ -58,9 +66,18 @@ class Ledger:
         self._awaited: set[Hashable] = set()
         self._in_doubt: dict[Hashable, Tariff] = {}
         self._assumed: dict[Hashable, float] = {}
+        self._shared: dict[Tariff, int] = {}  # how many jobs of one POST were priced together
+        self._confirmed: set[Tariff] = set()  # or about to be
+        self._to_confirm: set[Hashable] = set()
+        self._understated: set[Tariff] = set()  # tasks said more than the answers to their POSTs
+        self._answered: dict[Hashable, tuple[Tariff, float]] = {}  # booked, and no task is final yet
 
     def dump(self) -> dict[str, object]:
-        """Return everything but the cap as a JSON document, to share it between hosts (jobs are texts)."""
+        """Return what hosts share of the ledger, as a JSON document (jobs are texts).
+
+        Without the cap, and without what is known of shared POSTs and of compared answers: hosts that share a
+        ledger neither share POSTs nor compare answers.
+        """
         return {
             "spent": self.spent,
             "prices": [[_cells(tariff), price] for tariff, price in self.prices.items()],
@@ -108,7 +125,22 @@ class Ledger:
             return False
         if tariff not in self.prices and (tariff in self._first_of or self.left <= 0):
             return False
-        return self.expects(tariff) <= self.left
+        return self.expects(tariff) <= self.left and self._affords_sharing(tariff, same_post)
+
+    def _affords_sharing(self, tariff: Tariff, same_post: Collection[Hashable]) -> bool:
+        """Whether the cap allows that jobs cost more together than singly, where nobody knows."""
+        together = len(same_post) + 1
+        if self.cap is None or not same_post or together <= self._shared.get(tariff, 1):
+            return True
+        singly = together * self.expects(tariff)
+        return 0 < singly * SHARED_MARGIN <= self.left + sum(self._held(job) for job in same_post)
+
+    def _held(self, job: Hashable) -> float:
+        return self._reserved[job][1] if job in self._reserved else 0.0
+
+    def priced_together(self, tariff: Tariff, jobs: int) -> None:
+        """An answer has stated what so many jobs of a tariff cost in one POST."""
+        self._shared[tariff] = max(jobs, self._shared.get(tariff, 1))
 
     def expects(self, tariff: Tariff) -> float:
         """Return the expected price of a job of this tariff, in credits; 0 if unknown."""
@@ -193,13 +225,14 @@ class Ledger:
         self._reserved |= {job: (tariff, price) for job, (tariff, price) in held.items() if price}
         return True
 
-    def settle(self, job: Hashable, credits_used: float | None) -> None:
+    def settle(self, job: Hashable, credits_used: float | None, *, will_confirm: bool = False) -> None:
         """Book the charge of an accepted job. Without a reservation, nothing is booked.
 
         Args:
             job: the job.
             credits_used: the charge in the answer; None if it had none. Then a known price is booked until
                 the tasks report theirs, see ``conclude``; an unknown one stays reserved under a cap.
+            will_confirm: the caller calls ``confirm`` if ``is_to_confirm``; other jobs wait for that.
         """
         self._in_doubt.pop(job, None)
         if job not in self._reserved:
@@ -207,17 +240,50 @@ class Ledger:
             return
         tariff, held = self._reserved[job]
         self._end_first(job, tariff)
+        is_silent = credits_used is None
+        if will_confirm and self.cap is not None and (is_silent or tariff not in self._confirmed):
+            self._to_confirm.add(job)
         if credits_used is not None:
             self._learn(tariff, credits_used)
+            if tariff in self._understated:
+                credits_used = self._assumed[job] = self.expects(tariff)
         elif tariff in self.prices:
             credits_used = self._assumed[job] = self.expects(tariff)
         elif held:
             self._awaited.discard(job)
             return
-        if job not in self._assumed:
+        if not is_silent and job not in self._to_confirm:
             self._awaited.discard(job)
+        self._confirmed.add(tariff)
         del self._reserved[job]
         self.spent += credits_used or 0.0
+        if self.cap is not None:
+            self._answered[job] = tariff, credits_used or 0.0
+
+    def is_to_confirm(self, job: Hashable) -> bool:
+        """Whether the others wait for ``confirm`` of this job."""
+        return job in self._to_confirm
+
+    def confirm(self, job: Hashable, tariff: Tariff, charged: float | None) -> None:
+        """What the task of a job says that it costs, asked as soon as it was accepted.
+
+        Args:
+            job: that ``is_to_confirm``.
+            tariff: of the job.
+            charged: what the task says; None if that is not known, and nobody waits for it longer than for
+                that of any other.
+        """
+        self._to_confirm.discard(job)
+        if charged is None:
+            if job not in self._assumed:
+                self._awaited.discard(job)
+            return
+        self._awaited.discard(job)
+        if job in self._reserved:
+            self.settle(job, charged)
+            self._assumed[job] = charged
+        elif job in self._answered and charged > self._answered[job][1]:
+            self._understate(tariff, charged)
 
     def conclude(self, job: Hashable, tariff: Tariff, *, booked: float | None, charged: float | None) -> None:
         """Correct the charge of a job whose tasks are final, as these may report another one.
@@ -229,18 +295,38 @@ class Ledger:
             charged: the final charge; None if it was never reported.
         """
         self._awaited.discard(job)
+        self._to_confirm.discard(job)
+        self._answered.pop(job, None)
         earlier = self._assumed.pop(job, booked)
         if charged is None:
             return
         if job in self._reserved:
             self.settle(job, charged)
+            self._answered.pop(job, None)
         elif earlier is not None:
-            self._learn(tariff, charged)
             self.spent += charged - earlier
+            if booked is not None and charged > booked:
+                self._understate(tariff, charged)
+            else:
+                self._learn(tariff, charged)
+
+    def _understate(self, tariff: Tariff, charged: float) -> None:
+        """A task has said more than the answer to its POST: so may all others of the tariff, in time."""
+        self._learn(tariff, charged)
+        if self.cap is None:
+            return
+        self._understated.add(tariff)
+        price = self.expects(tariff)
+        for job, (own, booked) in self._answered.items():
+            if own == tariff and booked < price:
+                self._answered[job] = tariff, price
+                self._assumed[job] = price
+                self.spent += price - booked
 
     def doubt(self, job: Hashable) -> None:
         """Note that a job's outcome stays unknown: its price stays reserved, but is no longer awaited."""
         self._awaited.discard(job)
+        self._answered.pop(job, None)
         if job in self._reserved:
             self._end_first(job, self._reserved[job][0])
 

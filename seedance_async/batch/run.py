@@ -10,8 +10,9 @@ more POSTs are sent; the results of accepted ones are still collected, unless th
 
 from __future__ import annotations
 
+from contextlib import suppress
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 import anyio
 from attrs import evolve
@@ -59,6 +60,9 @@ if TYPE_CHECKING:
     from seedance_async.scheduling.poller import Follower
 
 log: Log = Log(__name__)
+
+PRICE_AWAITED: Final = 60.0
+"""Most seconds for which the others wait for what the first task of a tariff says that it costs."""
 
 
 class Run:
@@ -172,6 +176,7 @@ class Run:
                     if isinstance(answer, SeedanceError):
                         ends = await self._not_accepted(post, answer)
                     else:
+                        await self._confirm_price(post, answer)
                         outcomes = await self._stream.outcomes(followers)
                         ends = await self._collect(post, answer, outcomes)
                 self._trials.ended(post, [job for job, _ in ends])
@@ -219,6 +224,20 @@ class Run:
         elif answer is not None:
             self._outlook.accepted()
         self._changed.set()
+
+    async def _confirm_price(self, post: Post, parts: Parts) -> None:
+        """Under a cap, ask the task of the first job of a tariff what it costs: the answer may say less."""
+        part = parts.get(post.number)
+        if part is None or not self._ledger.is_to_confirm(post.number):
+            return
+        charged = None
+        try:
+            if self._queue or not self._reading.is_ended:  # else nobody waits for it
+                with anyio.move_on_after(PRICE_AWAITED), suppress(SeedanceError):
+                    charged = (await self._engine.task(part.task_ids[0])).credits_used
+        finally:
+            self._ledger.confirm(post.number, post.jobs[0].tariff, charged)
+            self._changed.set()
 
     async def _not_accepted(self, post: Post, error: SeedanceError) -> list[End]:
         """Return the ends of a post's jobs that was not accepted; a 429 or a risen price fails no job."""

@@ -157,9 +157,11 @@ class Sender:
             log.critical("%s is paid and could not be recorded: %s", post.name, error)
             raise
         fault_point("after_record")
-        for number, part in parts.items():
-            if part is not None:
-                self._ledger.settle(number, part.credits_used)
+        answered = {number: part for number, part in parts.items() if part is not None}
+        for number, part in answered.items():
+            self._ledger.settle(number, part.credits_used, will_confirm=len(post.jobs) == 1)
+        if submission.credits_used is not None:
+            self._ledger.priced_together(post.jobs[0].tariff, len(answered))
         return parts
 
     async def _record_failure(self, post: Post, error: SeedanceError) -> None:

@@ -77,7 +77,8 @@ class Sources:
         store = self._journal.store
         if not store.has_links:
             return set()
-        find = partial(store.outdated_sources, since=clocks.wall_now() - FRESH)
+        now = clocks.wall_now()
+        find = partial(store.outdated_sources, since=now - FRESH, until=now + clocks.TOLERANCE)
         return set(await self._journal.do(find, post.numbers))
 
     async def publish(self, post: Post) -> MediaError | None:

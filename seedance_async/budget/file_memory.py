@@ -55,7 +55,7 @@ from seedance_async.budget.memory import (
 )
 from seedance_async.budget.pace import Pace, stricter
 from seedance_async.budget.priority import WAIT_LASTS, Wait, Waiting
-from seedance_async.clocks import boot_time
+from seedance_async.clocks import TOLERANCE, boot_time
 from seedance_async.logs import Log
 from seedance_async.models import RateLimit
 from seedance_async.network import is_sandbox
@@ -101,8 +101,10 @@ class ClockReading:
         return max(0.0, self.wall - earlier.wall)
 
     def precedes(self, other: ClockReading) -> bool:
-        """Whether ``other`` belongs to the same boot and is later, which is impossible for a past time."""
-        return bool(self.boot) and self.boot == other.boot and self.uptime < other.uptime
+        """Whether ``other`` is later than now, which is impossible: by the same clock as ``since``."""
+        if self.boot and self.boot == other.boot:
+            return self.uptime < other.uptime
+        return self.wall < other.wall - TOLERANCE
 
 
 class MachineClock:

@@ -20,7 +20,7 @@ from seedance_async.downloads.part import Part
 from seedance_async.downloads.placement import find_saved, put_in_place, with_metadata
 from seedance_async.downloads.resume import Mismatch, Remainder, Version
 from seedance_async.downloads.session import CHUNK_BYTES, AttemptError, Body, stale
-from seedance_async.downloads.wholeness import missing
+from seedance_async.downloads.wholeness import lacks_index, missing
 from seedance_async.errors import DownloadError
 from seedance_async.fault_points import fault_point
 from seedance_async.file_types import HEAD_BYTES, MAGIC_BYTES, kind_of
@@ -75,6 +75,7 @@ class Fetch:
         self._seed = seed
         self._prompt = prompt
         self._max_bytes = max_bytes
+        self._without_index: dict[Source, int] = {}  # outputs that came so, and with how many bytes
 
     async def save(self, source: Source) -> Path:
         """Download one file.
@@ -191,12 +192,15 @@ class Fetch:
         with part.reader() as file:
             suffix = kind_of(file.read(HEAD_BYTES))
             lacks = missing(file, suffix, length_stated=length is not None) if suffix else None
+            is_unsure = suffix is not None and lacks is None and lacks_index(file, suffix)
         if suffix is None:
             part.reset()
             raise DownloadError(f"{part.path.name} was changed by somebody else")
         if lacks is not None:
             part.reset()  # a proxy may have cached an incomplete copy under the validators of the whole file
             raise AttemptError(f"the file is not whole: {lacks}")
+        if is_unsure:
+            self._look_twice(source, part)
         origin = self._origin(source, part.size)
         complete = (
             part.path
@@ -208,6 +212,24 @@ class Fetch:
         fault_point("after_rename")
         part.remove()
         return saved
+
+    def _look_twice(self, source: Source, part: Part) -> None:
+        """A clip without index may have been cut before it: it is taken if it comes so twice, and told.
+
+        Raises:
+            AttemptError: it has come so for the first time, or with another length.
+        """
+        if self._without_index.get(source) == part.size:
+            log.warning(
+                "%s has no index (moov), so players may refuse it; it is saved as the server states it, "
+                "%d bytes, twice",
+                source.stem,
+                part.size,
+            )
+            return
+        self._without_index[source] = part.size
+        part.reset()
+        raise AttemptError("the clip has no index (moov): fetched once more, in case it was cut there")
 
     def _origin(self, source: Source, length: int) -> Origin:
         return Origin(task_id=self._task_id, output=source.number, source_bytes=length, seed=self._seed)

@@ -6,26 +6,29 @@ that has cached an incomplete copy states the length of the copy. The file forma
     png    the chunks, up to IEND
     jpg    the segments, up to EOI; that of a thumbnail is inside a segment and does not count
     gif    the blocks, up to the trailer
-    webp   the size in the RIFF header
-    mp4    the boxes fill the file; the samples that moov lists are in it; a fragment's data follow it
-           (and mov, avif, heic and heif)
-    webm   the elements fill the file (and mkv)
+    webp   the size in the RIFF header; a chunk of it is a picture
+    mp4    the boxes fill the file; the samples that moov lists, and the segments that sidx lists, are in it;
+           a fragment's data follow it (and mov)
+    avif   the boxes fill the file; the items that meta lists are in it (and heic, heif)
+    webm   the elements fill the file, a segment among them, and one that was written live has a cluster
+           (and mkv)
 
 Bytes after the end of a picture are allowed; also after an MP4 with all of its samples, if the transfer
 stated the same length. An MP4 without index (``moov``, or ``meta`` in AVIF and HEIC) is complete only if its
-boxes state their sizes and the transfer stated the same length.
+boxes state their sizes and the transfer stated the same length. It looks the same if it was cut there, so the
+caller should download it twice, see ``lacks_index``.
 
 Only the structure is read (of a JPEG, the whole picture), so a large clip is not read again.
 
 Sources: PNG (ISO/IEC 15948), section 5; ITU-T T.81, annex B; GIF89a, appendix A; RFC 9649 for WebP; ISO/IEC
-14496-12, sections 4.2, 8.1 to 8.8; RFC 8794 and RFC 9559 for WebM.
+14496-12, sections 4.2, 8.1 to 8.8, 8.11.3 and 8.16.3; RFC 8794 and RFC 9559 for WebM.
 """
 
 from __future__ import annotations
 
 import re
 import struct
-from itertools import pairwise, repeat
+from itertools import islice, pairwise, repeat
 from typing import TYPE_CHECKING, Final
 
 from seedance_async.downloads.metadata import mp4, png
@@ -50,6 +53,9 @@ TO_THE_END: Final = bytes(4)
 BOXES: Final = frozenset({"mp4", "mov", "avif", "heic", "heif"})
 """Extensions of files that have the structure of an MP4."""
 
+PICTURES: Final = frozenset({b"VP8 ", b"VP8L", b"ANMF"})
+"""Chunks of a WebP that hold a picture, or a frame of one."""
+
 SEGMENT: Final = 0x18538067
 CLUSTER: Final = 0x1F43B675
 
@@ -72,6 +78,11 @@ def missing(file: BinaryIO, kind: str, *, length_stated: bool) -> str | None:
     except struct.error:
         return "a sample table of the MP4 is damaged"
     return None
+
+
+def lacks_index(file: BinaryIO, kind: str) -> bool:
+    """Whether a whole file has no index of its clip or picture; one that was cut before it looks the same."""
+    return kind in BOXES and not {b"moov", b"meta"} & _last_sections(file)[0].keys()
 
 
 def _check_png(file: BinaryIO) -> None:
@@ -132,25 +143,43 @@ def _after_sub_blocks(file: BinaryIO, offset: int) -> int:
 
 def _check_webp(file: BinaryIO) -> None:
     (length,) = struct.unpack("<I", read_exactly(file, 4, 4))
-    if 8 + length > size_of(file):
-        raise MetadataError(f"it has {size_of(file)} bytes, and its header says {8 + length}")
+    end = 8 + length
+    if end > size_of(file):
+        raise MetadataError(f"it has {size_of(file)} bytes, and its header says {end}")
+    offset = 12
+    for _ in range(MAX_STEPS):
+        if offset + 8 > end:
+            break
+        chunk, length = struct.unpack("<4sI", read_exactly(file, offset, 8))
+        offset += 8 + length
+        if chunk in PICTURES and offset <= end:
+            return
+        offset += length % 2  # of padding
+    raise MetadataError("the WebP has no picture")
 
 
 def _check_webm(file: BinaryIO) -> None:
     offset, size = 0, size_of(file)
+    missed = {SEGMENT}
     for _ in range(MAX_STEPS):
         if offset == size:
-            return
+            break
         identifier, offset = _variable_integer(file, offset, with_marker=True)
         length, offset = _variable_integer(file, offset)
+        missed.discard(identifier or 0)
         # An element of unknown size (from live recording) ends with its last child, so its children are read.
         if length is not None:
             offset += length
         elif identifier not in {SEGMENT, CLUSTER}:
             raise MetadataError(f"the element before {offset} has no size")
+        elif identifier == SEGMENT:
+            missed.add(CLUSTER)
         if offset > size:
             raise MetadataError(f"it has {size} bytes, and an element ends at {offset}")
-    raise MetadataError(f"more than {MAX_STEPS} elements")
+    else:
+        raise MetadataError(f"more than {MAX_STEPS} elements")
+    if missed:
+        raise MetadataError("the WebM ends before its data (segment, cluster)")
 
 
 def _variable_integer(file: BinaryIO, offset: int, *, with_marker: bool = False) -> tuple[int | None, int]:
@@ -168,20 +197,29 @@ def _variable_integer(file: BinaryIO, offset: int, *, with_marker: bool = False)
 
 def _check_mp4(file: BinaryIO, *, length_stated: bool) -> None:
     last, rest = _last_sections(file)
-    data, moov, fragment = (last.get(kind) for kind in (b"mdat", b"moov", b"moof"))
-    index = moov or last.get(b"meta")
-    if index is None and not (length_stated and data and read_exactly(file, data.start, 4) != TO_THE_END):
-        raise MetadataError("the MP4 has no index (moov)")
-    content = _content(file, index) if index else b""
+    content = _checked_index(file, last, length_stated=length_stated)
+    data, fragment = last.get(b"mdat"), last.get(b"moof")
     if data is None and b"idat" not in content:
         raise MetadataError("the MP4 has no data (mdat)")
     if data and fragment and data.start < fragment.start:
         raise MetadataError("the MP4 has no data (mdat) of its last fragment")
-    end = max(_sample_ends(content), default=0) if moov else 0
-    if end > size_of(file):
-        raise MetadataError(f"the MP4 has {size_of(file)} bytes, and a sample ends at {end}")
+    placed = _sample_ends(content) if b"moov" in last else _item_ends(content)
+    end = max(islice(placed, MAX_STEPS), default=0)
+    for listed in (end, *_segment_ends(file, last)):
+        if listed > size_of(file):
+            raise MetadataError(f"it has {size_of(file)} bytes, and what its index lists ends at {listed}")
     if rest and not (length_stated and end and not fragment and b"mvex" not in content):
         raise rest
+
+
+def _checked_index(file: BinaryIO, last: Mapping[bytes, mp4.Section], *, length_stated: bool) -> bytes:
+    """The content of ``moov``, or of ``meta`` where there is none; of a clip without either, nothing."""
+    index, data = last.get(b"moov") or last.get(b"meta"), last.get(b"mdat")
+    if index is None:
+        if not (length_stated and data and read_exactly(file, data.start, 4) != TO_THE_END):
+            raise MetadataError("the MP4 has no index (moov)")
+        return b""
+    return _content(file, index)
 
 
 def _last_sections(file: BinaryIO) -> tuple[dict[bytes, mp4.Section], MetadataError | None]:
@@ -211,6 +249,54 @@ def _sample_ends(moov: bytes) -> Iterator[int]:
         for offset, count in zip(offsets, _samples_per_chunk(tables), strict=False):
             yield offset + (uniform or sum(sizes[sample : sample + count]))
             sample += count
+
+
+def _item_ends(meta: bytes) -> Iterator[int]:
+    """For each extent of an item that ``meta`` places in the file, the offset at which it ends."""
+    for table in (box.content for box in mp4.boxes(meta[4:]) if box.kind == b"iloc"):
+        fields = _Fields(table)
+        version, _, sizes = fields.take(1), fields.take(3), fields.take(2)
+        if version > 2:  # not known
+            return
+        of_offset, of_length, of_base, of_index = (sizes >> shift & 15 for shift in (12, 8, 4, 0))
+        of_id = 4 if version == 2 else 2
+        for _ in range(fields.take(of_id)):
+            fields.take(of_id)
+            method = fields.take(2) & 15 if version else 0
+            is_elsewhere = fields.take(2) or method  # in another file, or in a box of meta
+            base = fields.take(of_base)
+            for _ in range(fields.take(2)):
+                fields.take(of_index if version else 0)
+                start, length = fields.take(of_offset), fields.take(of_length)
+                yield 0 if is_elsewhere else base + start + length
+
+
+class _Fields:
+    """Whole numbers of a box, one after the other."""
+
+    def __init__(self, content: bytes, offset: int = 0) -> None:
+        self._content = content
+        self._offset = offset
+
+    def take(self, width: int) -> int:
+        """The next one, of so many bytes."""
+        piece = self._content[self._offset : self._offset + width]
+        if len(piece) < width:
+            raise MetadataError("a table of its index ends within an entry")
+        self._offset += width
+        return int.from_bytes(piece)
+
+
+def _segment_ends(file: BinaryIO, last: Mapping[bytes, mp4.Section]) -> Iterator[int]:
+    """The offset at which the segments end that the last index of segments lists, if there is one."""
+    if (sidx := last.get(b"sidx")) is not None:
+        content = _content(file, sidx)
+        wide = content[:1] != b"\0"
+        fields = _Fields(content, 20 if wide else 16)
+        first = fields.take(8 if wide else 4)
+        count = fields.take(4) & 0xFFFF
+        entries = [(fields.take(4) & 0x7FFFFFFF, fields.take(8)) for _ in range(count)]
+        yield sidx.stop + first + sum(size for size, _ in entries)
 
 
 def _sample_tables(moov: bytes) -> Iterator[dict[bytes, bytes]]:

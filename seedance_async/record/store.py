@@ -367,9 +367,9 @@ def _settle(connection: sqlite3.Connection, row: int, state: str, error: str) ->
     connection.execute("UPDATE posts SET state = ?, settled = 1, error = ? WHERE id = ?", (state, error, row))
 
 
-def _charge(connection: sqlite3.Connection, row: int, used: float) -> None:
+def _charge(connection: sqlite3.Connection, row: int, used: float, *, booked: float = 0.0) -> None:
     connection.execute("UPDATE posts SET credits_used = ?, settled = 1 WHERE id = ?", (used, row))
-    _book(connection, row, used=used, refunded=0.0)
+    _book(connection, row, used=used - booked, refunded=0.0)
 
 
 def _book(connection: sqlite3.Connection, row: int, *, used: float, refunded: float) -> None:
@@ -390,19 +390,20 @@ def _learn(connection: sqlite3.Connection, kind: str, price: float) -> None:
 
 
 def _book_end(connection: sqlite3.Connection, row: int) -> None:
-    """Book what a POST's finished tasks report: refunds, and the charge if the POST's answer had none."""
+    """Book what a POST's finished tasks report: refunds, and the charge if the POST's answer stated less."""
     kind, used, booked = connection.execute(
         "SELECT kind, credits_used, credits_refunded FROM posts WHERE id = ?", (row,)
     ).fetchone()
-    tasks, stated, charged, refunded, returned = connection.execute(
-        "SELECT count(*), count(credits_used), sum(credits_used), sum(credits_refunded), "
+    tasks, stated, charged, most, refunded, returned = connection.execute(
+        "SELECT count(*), count(credits_used), sum(credits_used), max(credits_used), sum(credits_refunded), "
         "sum(credits_refunded > 0) FROM tasks WHERE post = ?",
         (row,),
     ).fetchone()
-    if used is None and stated == tasks:
+    # One task alone may state what all cost together, so several are added up only where one states more.
+    if stated == tasks and (used is None or most > used):
+        _charge(connection, row, charged, booked=used or 0.0)
+        _learn(connection, kind, charged / tasks)
         used = charged
-        _charge(connection, row, used)
-        _learn(connection, kind, used / tasks)
     if used is None:
         if returned == tasks:  # no charge was booked, so no refund can be; but all was refunded: cost is 0
             connection.execute("UPDATE posts SET settled = 1 WHERE id = ?", (row,))

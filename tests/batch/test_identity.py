@@ -6,6 +6,7 @@ import json
 import os
 import shutil
 import sqlite3
+from math import inf
 from typing import TYPE_CHECKING, Literal
 
 import anyio
@@ -13,6 +14,7 @@ import pytest
 
 from seedance_async import GptImage2, Job, JournalError, NanoBananaPro, SeedanceClient
 from seedance_async.batch.states import State
+from seedance_async.retry import KEY_TRUSTED
 from seedance_async.sandbox import Conditions, Fault, Sandbox
 from tests.batch.helpers import PRICE, charged, opened, pictures, results_of, run_once, states, submits
 from tests.batch.stores import draft, opened_store, plan
@@ -294,6 +296,40 @@ def test_an_intent_of_the_future_is_of_unknown_age(ahead: float, state: State, t
         store.begin_run(replayable_since=0.0, now=1000.0)
 
         assert state is store.entry(1).state
+
+
+HOUR = 3600.0
+
+
+@pytest.mark.case(175)
+@pytest.mark.parametrize(
+    ("hours", "state"),
+    [
+        (0.0, State.SUBMITTING),
+        (-19.0, State.SUBMITTING),
+        (-21.0, State.UNCERTAIN),
+        (0.1, State.UNCERTAIN),
+        (25.0, State.UNCERTAIN),
+        (24 * 365.0, State.UNCERTAIN),
+        (1e9, State.UNCERTAIN),
+        (-499_000.0, State.UNCERTAIN),
+    ],
+)
+def test_an_intent_at_any_instant_is_sent_again_only_while_its_key_is_young(
+    hours: float, state: State, tmp_path: Path
+) -> None:
+    """Hours from now, by a clock that may have been wrong in the run that wrote it, or is in this one."""
+    now = 1.8e9
+    with opened_store(tmp_path) as store:
+        plan(store, [draft("boat")])
+        store.begin_run(replayable_since=0.0, now=now)
+        store.intend(1, now=now + hours * HOUR)
+        for _ in range(2):  # it stays so
+            store.begin_run(replayable_since=now - KEY_TRUSTED, now=now)
+            assert state is store.entry(1).state
+
+        store.begin_run(replayable_since=-inf, now=now)  # told to, it is asked for again
+        assert State.SUBMITTING is store.entry(1).state
 
 
 # --- recognition

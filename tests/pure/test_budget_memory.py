@@ -239,9 +239,12 @@ def test_a_lesson_that_cannot_be_is_bounded(tmp_path: Path, lesson: dict[str, fl
     [{"uptime": 1e7}, {"boot": "x", "wall": 1e10}, {"boot": "x", "uptime": -5.0, "wall": 1e300}],
     ids=str,
 )
-def test_a_stamp_from_the_future_frees_nothing(tmp_path: Path, written: dict[str, float]) -> None:
-    """No time is taken to have passed since it was written."""
+def test_a_stamp_from_the_future_frees_nothing(
+    tmp_path: Path, written: dict[str, float], caplog: pytest.LogCaptureFixture
+) -> None:
+    """No time is taken to have passed since it was written, and that is told."""
     assert (50.0,) == changed(tmp_path, written=written).others
+    assert "says what cannot be" in caplog.text
 
 
 @pytest.mark.case(163)

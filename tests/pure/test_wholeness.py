@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import re
 import struct
 from functools import cache
 from pathlib import Path
@@ -15,7 +16,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from seedance_async.downloads.wholeness import missing
+from seedance_async.downloads.wholeness import lacks_index, missing
 from seedance_async.file_types import kind_of
 from seedance_async.sandbox.media import clip
 from seedance_async.sandbox.media.plain import plain_clip, plain_jpeg, plain_png
@@ -89,6 +90,21 @@ def avif(data: bytes = b"pixels") -> bytes:
     return box(b"ftyp", b"avif\0\0\0\0avifmif1") + box(b"meta", bytes(4), box(b"iloc", b"places")) + data
 
 
+def open_ended(whole: bytes) -> bytes:
+    """The same, its data in a box that ends where the file does."""
+    place = whole.rindex(b"mdat") - 4
+    return whole[:place] + bytes(4) + whole[place + 4 :]
+
+
+def iloc(version: int, start: int, length: int) -> bytes:
+    """A box that says where an item of a picture lies, in the layout of this version."""
+    head = struct.pack(">B3sH", version, b"", 0x4440 if version else 0x4400)
+    wide = ">I" if version == 2 else ">H"
+    entry = struct.pack(wide, 1) + struct.pack(wide, 7) + (bytes(2) if version else b"") + bytes(2)
+    base = bytes(4) if version else b""
+    return box(b"iloc", head, entry, base, struct.pack(">HII", 1, start, length))
+
+
 MAKERS: Final[dict[str, Callable[[], bytes]]] = {
     "png": lambda: image("png"),
     "png of many chunks": lambda: image("png", dpi=(72, 72), compress_level=0),
@@ -99,6 +115,7 @@ MAKERS: Final[dict[str, Callable[[], bytes]]] = {
     "gif": lambda: image("gif"),
     "animated gif": lambda: moving("gif"),
     "webp": lambda: image("webp"),
+    "avif": lambda: image("avif"),
     "animated lossless webp": lambda: image("webp", lossless=True),
     "webm": web_film,
     "mp4 as the sandbox makes it": lambda: clip(64, 64, 1, "kite"),
@@ -111,7 +128,10 @@ MAKERS: Final[dict[str, Callable[[], bytes]]] = {
 LIVE: Final[dict[str, Callable[[], bytes]]] = {
     "fragmented mp4": lambda: film(movflags="frag_keyframe+empty_moov+default_base_moof"),
     "live webm": lambda: web_film(live="1"),
-    "avif": lambda: avif(box(b"mdat", b"pixels")),
+    "avif by its boxes": lambda: avif(box(b"mdat", b"pixels")),
+    "fragmented mp4 with an index of segments": lambda: film(
+        movflags="frag_keyframe+empty_moov+default_base_moof+global_sidx"
+    ),
 }
 
 
@@ -181,10 +201,8 @@ class TestMp4:
     def test_data_that_end_with_the_file_are_counted(self) -> None:
         """A box of size 0 fills any file; the samples that ``moov`` lists do not."""
         whole = made("mp4 with moov first")
-        place = whole.rindex(b"mdat") - 4
-        open_ended = whole[:place] + bytes(4) + whole[place + 4 :]
-        assert lacks(open_ended) is None
-        assert lacks(open_ended[:-1])
+        assert lacks(open_ended(whole)) is None
+        assert lacks(open_ended(whole)[:-1])
 
     def test_a_second_box_of_data_is_missed(self) -> None:
         """The boxes add up, and half of the samples are not there."""
@@ -223,11 +241,72 @@ class TestMp4:
         """Small AVIF and HEIC pictures have their pixels in ``meta``."""
         assert lacks(box(b"ftyp", b"heic") + box(b"meta", bytes(4), box(b"idat", b"pixels"))) is None
 
+    def test_more_data_than_the_index_lists_are_allowed(self) -> None:
+        """Encoders leave room; every sample is there, so nothing was cut."""
+        whole = made("mp4 with moov last")
+        place, end = whole.rindex(b"mdat") - 4, whole.rindex(b"moov") - 4
+        assert lacks(whole[:place] + box(b"mdat", whole[place + 8 : end], bytes(999)) + whole[end:]) is None
+
+    def test_a_file_without_an_index_is_known_as_such(self) -> None:
+        """One that was cut before it looks the same, so it is fetched twice."""
+        whole = made("mp4 with moov last")
+        cut = whole[: whole.rindex(b"moov") - 4]
+        assert [True, False] == [lacks_index(io.BytesIO(data), "mp4") for data in (cut, whole)]
+        assert not lacks_index(io.BytesIO(made("avif")), "avif")
+        assert not lacks_index(io.BytesIO(made("png")), "png")
+
+    def test_segments_that_an_index_lists_are_missed(self) -> None:
+        """Cut exactly between two fragments, too, where the boxes add up."""
+        whole = made("fragmented mp4 with an index of segments")
+        places = [found.start() - 4 for found in re.finditer(b"moof", whole)]
+        assert whole.index(b"sidx") < places[0]
+        assert all(lacks(whole[:place]) for place in places)
+
     @pytest.mark.parametrize("what", LIVE)
     def test_a_live_file_cut_inside_of_a_piece_is_not_whole(self, what: str) -> None:
         """Between two pieces nothing shows it."""
         whole = made(what)
         assert all(lacks(whole[:-lost]) for lost in range(1, 6))
+
+
+class TestPictures:
+    """AVIF, HEIC and WebP in which sizes are missing or lie."""
+
+    @pytest.mark.parametrize("lost", [1, 2, 8, 100, 400])
+    def test_items_that_end_with_the_file_are_counted(self, lost: int) -> None:
+        """A box of size 0 fills any file; the items that ``meta`` lists do not."""
+        whole = open_ended(made("avif"))
+        assert lacks(whole) is None
+        assert lacks(whole[:-lost])
+
+    @pytest.mark.parametrize("version", [0, 1, 2])
+    def test_items_are_found_in_every_layout(self, version: int) -> None:
+        """Of ISO/IEC 14496-12, 8.11.3."""
+
+        def picture(end: int) -> bytes:
+            meta = box(b"meta", bytes(4), iloc(version, max(0, end - 6), 6))
+            return box(b"ftyp", b"heic") + meta + bytes(4) + b"mdatpixels"
+
+        size = len(picture(0))
+        assert lacks(picture(size)) is None
+        assert lacks(picture(size + 1))
+
+    @pytest.mark.parametrize(
+        "chunks",
+        [b"", b"VP8X\x0a\0\0\0" + bytes(10), b"EXIF\3\0\0\0abc\0", b"VP8 \xff\xff\0\0pixels"],
+        ids=["nothing", "header only", "texts only", "a picture that is longer"],
+    )
+    def test_a_webp_without_a_picture_is_not_whole(self, chunks: bytes) -> None:
+        """Its header states a size that fits, as one does that was written before the picture."""
+        assert lacks(b"RIFF" + struct.pack("<I", 4 + len(chunks)) + b"WEBP" + chunks)
+
+    @pytest.mark.parametrize("what", ["webm", "live webm"])
+    def test_a_webm_cut_behind_its_head_is_not_whole(self, what: str) -> None:
+        """The elements add up there."""
+        whole = made(what)
+        head = whole.index(struct.pack(">I", 0x18538067))
+        assert lacks(whole[:head])
+        assert lacks(whole[: head + 12])
 
 
 @settings(deadline=None)

@@ -110,6 +110,32 @@ async def test_an_mp4_without_a_length_needs_its_index(tmp_path: Path) -> None:
         assert await save(finished(server.url), tmp_path)
 
 
+@pytest.mark.case(188)
+async def test_a_clip_cut_before_its_index_is_fetched_once_more(tmp_path: Path) -> None:
+    """Its boxes add up, and a cache states the length of the cut: the next copy may be whole."""
+    whole = FILES["mp4"]
+    cut = counted(whole[: whole.index(b"moov") - 4])
+    async with raw_server(cut, counted(whole)) as server:
+        (path,) = await save(finished(server.url), tmp_path)
+
+    assert whole == path.read_bytes()
+    assert 2 == len(server.seen)
+
+
+@pytest.mark.case(188)
+async def test_a_clip_that_comes_without_an_index_twice_is_saved_and_told(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """With two lengths it was cut at two places, and proves nothing; with one it is what the server has."""
+    data = [box(b"ftyp", b"mp42") + box(b"mdat", bytes(size)) for size in (7, 8)]
+    async with raw_server(counted(data[0]), counted(data[1]), counted(data[1])) as server:
+        (path,) = await save(finished(server.url), tmp_path)
+
+    assert data[1] == path.read_bytes()
+    assert 3 == len(server.seen)
+    assert "has no index (moov)" in caplog.text
+
+
 @pytest.mark.case(161)
 async def test_a_rest_that_is_resumed_is_checked_as_a_whole(tmp_path: Path) -> None:
     """The two halves fit by every header, and the copy that they are of was cut."""

@@ -71,6 +71,38 @@ async def test_a_refund_makes_room_for_at_most_what_was_charged(sandbox: Sandbox
     assert 2 * PRICE == spent_in(sandbox)
 
 
+@pytest.mark.case(185)
+async def test_a_task_that_states_more_than_the_answer_is_booked(sandbox: Sandbox, reader: Reader) -> None:
+    """In the sums of the day, in the price of its kind, and so under the limit."""
+    sandbox.faults.add(Fault(effect="edit", on="submit", count=None, fields={"credits_used": 1}))
+    async with client_for(sandbox, credit_limits=CreditLimits(day=2.5 * PRICE)) as client:
+        for _ in range(2):
+            await client.generate(BOAT)
+        with pytest.raises(CreditCapError):
+            await client.generate(BOAT)
+
+    assert 2 * PRICE == spent_in(sandbox) == sum(each.credits_spent for each in reader.spending("day"))
+    assert [PRICE, PRICE] == [post.credits_used for post in reader.posts()]
+
+
+@pytest.mark.parametrize(("each", "booked"), [(12, 48), (48, 48), (60, 240)])
+def test_tasks_that_state_what_all_cost_together_are_not_added_up(
+    each: int, booked: int, tmp_path: Path
+) -> None:
+    """Four of one POST of 48: each may state its share or the whole, and only more than that counts."""
+    path = tmp_path / "record.sqlite"
+    ids = ("a", "b", "c", "d")
+    asked = Asked(key="key", kind=Kind(model="gpt-image-2"), tasks=4)
+    with closing(Store(path, CreditLimits(), patience=5)) as store:
+        opened = store.intend(asked)
+        assert isinstance(opened, Opened)
+        store.accept(asked, opened, Submission(id="a", task_ids=ids, credits_used=48))
+        for task_id in ids:
+            store.finish(Task(id=task_id, status="completed", credits_used=each))
+
+    assert booked == sum(day.credits_spent for day in Reader(path).spending("day"))
+
+
 def test_the_refund_of_one_task_settles_no_post_of_two(tmp_path: Path) -> None:
     """Where no answer states a charge, the other task may have cost something."""
     path = tmp_path / "record.sqlite"

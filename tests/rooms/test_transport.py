@@ -268,6 +268,25 @@ async def test_a_machine_that_slept_for_a_day_does_not_send_again(
     assert len({seen.headers["idempotency-key"] for seen in server.seen}) == len(server.seen) == 2
 
 
+@pytest.mark.case(175)
+async def test_a_wall_clock_that_is_set_back_makes_no_key_young(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The time since boot goes on: the key is 30 hours old, whatever the wall clock says."""
+    gone, wall, boot = 0.0, clocks.wall_now(), clocks.boot_time()
+    monkeypatch.setattr(clocks, "wall_now", lambda: wall - gone)
+    monkeypatch.setattr(clocks, "boot_time", lambda: boot + gone)
+
+    async def lose(exchange: Exchange) -> None:
+        nonlocal gone
+        gone = 30 * 3600.0
+        exchange.hang_up()
+
+    async with raw_server(lose, accepted()) as server, client_for(server.url) as client:
+        with pytest.raises(UncertainSubmissionError, match="may have forgotten"):
+            await client.submit(VIDEO)
+
+    assert 1 == len(server.seen)
+
+
 async def test_a_wall_clock_that_jumps_some_hours_changes_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
     """Corrections, a lid closed over lunch: under its key the job is collected."""
     jumps = iter([0.0, 0.0, 5.0, -300.0, *[12.0] * 10])

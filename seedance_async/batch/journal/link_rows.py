@@ -91,15 +91,20 @@ class LinkRows(InputRows):
             raise damage(f"the links of job {number}")
         return posts.resolved(body, known)
 
-    def outdated_sources(self, numbers: Sequence[int], *, since: float) -> list[int]:
-        """Return the sources of these planned jobs whose URLs were received before ``since``."""
+    def outdated_sources(self, numbers: Sequence[int], *, since: float, until: float) -> list[int]:
+        """Return the sources of these planned jobs whose URLs were not received between these instants.
+
+        A URL from the future was recorded by a wrong clock, so its age is unknown.
+        """
         marks = ", ".join("?" * len(numbers))
         rows = self.file.rows(
             "SELECT DISTINCT edges.source FROM edges JOIN jobs ON jobs.number = edges.job "
             "JOIN jobs AS source ON source.number = edges.source "
-            f"WHERE edges.job IN ({marks}) AND jobs.state = 'planned' AND ifnull(source.urls_at, 0) < ?",
+            f"WHERE edges.job IN ({marks}) AND jobs.state = 'planned' "
+            "AND ifnull(source.urls_at, 0) NOT BETWEEN ? AND ?",
             *numbers,
             since,
+            until,
         )
         return [number for (number,) in rows]
 

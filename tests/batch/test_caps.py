@@ -1,0 +1,105 @@
+"""Caps against prices that answers hide: tasks that cost more than their POSTs say, and groups that do."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+
+from seedance_async import GptImage2, Job, Seedance2Video
+from seedance_async.sandbox import Conditions, Fault, Sandbox
+from tests.batch.helpers import PRICE, charged, opened, pictures, results_of, run_once, states, submits
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from seedance_async.sandbox.validation import GenerationRequest
+
+ONE_PRICE = Conditions(price=lambda _: PRICE)
+CAP = 100
+
+
+def understated(**fields: object) -> Fault:
+    """Answers to POSTs that say less than what is charged."""
+    return Fault(effect="edit", on="submit", count=None, fields=fields)
+
+
+@pytest.mark.case(185)
+@pytest.mark.parametrize("stated", [0, 1, PRICE - 1])
+async def test_an_answer_that_states_less_than_its_task_passes_no_cap(stated: int, tmp_path: Path) -> None:
+    """The first task of a tariff is asked at once; cap, ledger, results and totals go by what it says."""
+    async with Sandbox(conditions=ONE_PRICE, faults=[understated(credits_used=stated)]) as sandbox:
+        async with opened(sandbox, tmp_path, max_credits=CAP) as batch:
+            results = await results_of(batch, pictures(20))
+            assert charged(sandbox) == batch.summary.credits_used <= CAP
+        assert {PRICE} == {each.credits_used for each in results.values() if each.task_ids}
+        assert CAP // PRICE == states(results)["saved"]
+
+        await run_once(sandbox, tmp_path, pictures(20), max_credits=CAP)
+        assert charged(sandbox) <= CAP
+
+
+async def test_each_kind_of_job_has_its_price_confirmed(tmp_path: Path) -> None:
+    """That of one says nothing of the other's."""
+    prices = {"seedance2": 30, "nano-banana-pro": PRICE}
+    conditions = Conditions(price=lambda request: prices[request.model])
+    clips = [Job(Seedance2Video(prompt=f"A boat {n}", duration=4), name=f"clip-{n}") for n in range(6)]
+    async with Sandbox(conditions=conditions, faults=[understated(credits_used=1)]) as sandbox:
+        await run_once(sandbox, tmp_path, [*pictures(6), *clips], max_credits=120)
+
+        assert charged(sandbox) <= 120
+
+
+@pytest.mark.parametrize(
+    ("cap", "first"),
+    [(None, ["submit"] * 6), (1000, ["submit", "task", *["submit"] * 5])],
+)
+async def test_a_price_is_confirmed_once_and_only_under_a_cap(
+    cap: int | None, first: list[str], tmp_path: Path
+) -> None:
+    """One request more for a tariff and run, before the others leave."""
+    async with Sandbox(conditions=ONE_PRICE) as sandbox:
+        results = await run_once(sandbox, tmp_path, pictures(6), max_credits=cap)
+
+        assert {"saved": 6} == states(results)
+        assert first == [record.endpoint for record in sandbox.requests][: len(first)]
+
+
+@pytest.mark.parametrize("effect", ["drop", "reset", "not-found"])
+async def test_a_price_that_cannot_be_confirmed_holds_nobody_up(effect: str, tmp_path: Path) -> None:
+    """The answer's is as good as any then."""
+    lost = (
+        Fault(effect="status", on="task", moment="before", status=404, count=1)
+        if effect == "not-found"
+        else Fault(effect=effect, on="task", count=2)
+    )
+    async with Sandbox(conditions=ONE_PRICE, faults=[lost]) as sandbox:
+        results = await run_once(sandbox, tmp_path, pictures(5), max_credits=CAP)
+
+        assert {"saved": 5} == states(results)
+
+
+@pytest.mark.case(186)
+@pytest.mark.parametrize(("each", "cap"), [(25, 100), (60, 100), (80, 100), (79, 400), (25, 400)])
+async def test_jobs_that_are_dearer_together_pass_no_cap(each: int, cap: int, tmp_path: Path) -> None:
+    """They share a POST only where the cap has room for ten times what they cost singly."""
+
+    def price(request: GenerationRequest) -> int:
+        return each if request.batch_count > 1 else 8
+
+    hats = [Job(GptImage2(prompt="A hat for a cat"), name="hat", repeat=40)]
+    async with Sandbox(conditions=Conditions(price=price)) as sandbox:
+        for _ in range(2):
+            await run_once(sandbox, tmp_path, hats, max_credits=cap)
+
+        assert 8 < charged(sandbox) <= cap
+
+
+async def test_jobs_share_posts_under_a_cap_with_room(tmp_path: Path) -> None:
+    """Once an answer has priced a group, its price is known as any other's."""
+    hats = [Job(GptImage2(prompt="A hat for a cat"), name="hat", repeat=37)]
+    async with Sandbox(conditions=ONE_PRICE) as sandbox:
+        results = await run_once(sandbox, tmp_path, hats, max_credits=50 * PRICE)
+
+        assert {"saved": 37} == states(results)
+        assert 10 == len(submits(sandbox))
