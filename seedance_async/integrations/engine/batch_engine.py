@@ -24,7 +24,7 @@ from seedance_async.integrations.engine.accounts import check_account
 from seedance_async.integrations.engine.addresses import engine_address
 from seedance_async.integrations.engine.database import AWAY_WAIT, EngineAwayError, patiently
 from seedance_async.integrations.engine.dbos_records import Records, Runner, restore_threads
-from seedance_async.integrations.engine.files import FileSaver
+from seedance_async.integrations.engine.files import PlacedFiles
 from seedance_async.integrations.engine.following import Follower
 from seedance_async.integrations.engine.intents import Intent
 from seedance_async.integrations.engine.lives import FileLives, Lives, PostgresLives
@@ -214,7 +214,7 @@ class BatchEngine:
         """
         tables, records = self._parts
         arguments.check("work", output_name=(arguments.text, output_name), embed=(true_or_false, embed))
-        files = FileSaver(client, read_place(directory), names.Template(output_name), embed=embed)
+        files = PlacedFiles(client, read_place(directory), names.Template(output_name), embed=embed)
         await check_account(client, tables, self.shown)
         steps = JobSteps(client, tables, records, files, replay_window=self._replay_window)
         name = f"{socket.gethostname()}-{os.getpid()}-{secrets.token_hex(8)}"

@@ -46,9 +46,9 @@ class Outcome:
         credits_refunded: given back; None if nobody said.
         files: below the directory or the prefix of the workers, with ``/``.
         delivered: what each of these turned out to be.
-        accepted_at: when its POST was accepted, in seconds since 1970 by the worker's clock; for one
-            that another worker sent, when that began to send it, by the database's clock.
-        ended_at: when its tasks were final, by the worker's clock.
+        accepted_at: when its POST was accepted, in seconds since 1970 by the database's clock; for one
+            that another worker sent, when that worker began to send it.
+        ended_at: when its tasks were final, by the database's clock.
     """
 
     state: State
