@@ -13,13 +13,19 @@ Where something is unknown, the worst case is assumed for as long as it can last
 
 - the server is **away**, or cannot be written to: of what is free as far as is known, this process uses an
   equal share, at most `FALLBACK_SHARE`, so processes that all lose it together use no more than the window.
-  Where only this one has lost it, the others use the whole window, and its share comes on top of that. One
-  that has heard nothing for a while sends one request at a time for the first period: what it knows is old.
+  One that has heard nothing for a while, or never, sends nothing for the first period: what it knows is old.
   The server is asked again twice a second.
 - the server is **back**, after that or as **another one** (restarted, failed over, its clock set): its last
   stamps may be lost, and others write theirs again. What was known here is put back, nothing is sent until
-  they have, and requests go one by one for one period;
+  they have, and requests go one by one for one period. A process that was at work and does not write again
+  may have died after requests that nobody has heard of: as many slots as it can have used stay taken for a
+  period;
 - **nothing is kept**: the same, where the server has not been up for longer than claims last.
+
+One case can exceed the limit: only this process has lost the server. The others use the whole window, and its
+share comes on top of that: of 30 requests up to 7 more in a period, which the API may answer with 429, and
+never charges. A rule that cannot exceed it would have each process keep its share free at all times (four
+processes could use 2 of 30 slots together), or send nothing without the server.
 """
 
 from __future__ import annotations
@@ -35,7 +41,7 @@ from attrs import evolve
 from seedance_async.budget.memory import SETTLING, BudgetState
 from seedance_async.budget.pace import LEEWAY, Pace, stricter
 from seedance_async.budget.shared_page import Entry, SharedPage, merged, parsed
-from seedance_async.budget.shared_view import Away, Known, Offset, restated
+from seedance_async.budget.shared_view import Away, Known, Offset, missing, presumed, restated
 from seedance_async.budget.store import StoreAwayError
 from seedance_async.budget.turns import WAIT_LASTS, YIELD_CHECK, Wait, Waiting, others_first
 from seedance_async.logs import Log
@@ -245,7 +251,7 @@ class SharedMemory:
         """The page that is known, with our entry in it."""
         high = known.offset.high
         claims = tuple(claim + high for claim in self._state.claims if claim > now)
-        ours = Entry(claims=claims, seen_at=now + high, wait=int(self._state.wait))
+        ours = Entry(claims=claims, seen_at=now + high, wait=int(self._state.wait), server=known.server)
         return evolve(
             known.page,
             server=known.server,
@@ -268,7 +274,7 @@ class SharedMemory:
         elif self._changes != self._written:  # a lesson of ours is on its way, but no slot
             pace = evolve(stricter(pace, self._state.pace), granted_at=pace.granted_at)
         if is_another or is_lost or self._away is not None or not _is_believable(kept, found, page):
-            page = evolve(page, paced_until=kept.at + self._limit.period)
+            page = evolve(self._presumed(page, kept, offset), paced_until=kept.at + self._limit.period)
             is_damaged = found is None and kept.text is not None
             wait = self._limit.period if is_damaged else min(REJOINING, self._limit.period)
             pace = _closed(pace, now + wait)
@@ -281,6 +287,20 @@ class SharedMemory:
         self._known, self._away = Known(kept.version, page, offset, kept.server), None
         self._state.pace, self._state.in_a_row = pace, page.in_a_row
 
+    def _presumed(self, page: SharedPage, kept: Kept, offset: Offset) -> SharedPage:
+        """The page, with the slots of those who may have died while the server was lost."""
+        period, requests = self._limit.period, self._limit.requests
+        lost_at = -inf if self._away is None else self._away.began_at + offset.high
+        taken = sum(len(entry.claims) for entry in page.alive(kept.at).values())
+        return presumed(
+            page,
+            missing(page, self._me, server=kept.server, since=lost_at),
+            kept=kept,
+            until=kept.at + period + min(REJOINING, period),
+            free=max(0, requests - taken),
+            share=int(requests * FALLBACK_SHARE),
+        )
+
     def _lose(self, reason: str) -> None:
         """The server is away."""
         if self._away is not None:
@@ -290,6 +310,7 @@ class SharedMemory:
         share = min(FALLBACK_SHARE, 1 / max(1, budgets))
         is_unsure = self._asked_at - self._heard_at > 2 * self._beat
         self._away = Away(
+            now,
             share,
             () if known is None else known.ours(self._me),
             unsure_until=now + self._limit.period if is_unsure else -inf,
