@@ -1,7 +1,7 @@
 """A store in PostgreSQL: one row a name, replaced by one statement that waits for the row's lock.
 
-One connection, made when it is first needed and again after it broke. The table is made where it is missing;
-who may not make tables finds its definition in `TABLE`.
+There is one connection, opened at the first use and again after it broke. The table is created if it is
+missing; `TABLE` is its definition, for a role that may not create tables.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ _READ: Final = f"""
 SELECT version, CASE WHEN length(page) > {MOST_CHARACTERS} THEN '' ELSE page END AS page, {_MOMENT}
 FROM (SELECT) AS always LEFT JOIN seedance_budget ON account = $1
 """
-# After a power cut a minute has passed, so nobody waits for the disk. The setting is this transaction's only.
+# After a power cut a minute has passed, so no write waits for the disk. The setting is the transaction's.
 _REPLACE: Final = f"""
 WITH quick AS MATERIALIZED (SELECT set_config('synchronous_commit', 'off', true))
 INSERT INTO seedance_budget AS kept (account, version, page)
@@ -86,7 +86,7 @@ class PostgresStore:
             await self.close()
             raise StoreAwayError(type(problem).__name__) from None  # its text may quote the URL
         except BaseException:
-            await self.close()  # an answer that nobody waits for any more must not be taken for another's
+            await self.close()  # its late answer must not be taken for that to the next question
             raise
 
     async def _connect(self) -> Any:  # noqa: ANN401 - asyncpg says nothing of its types

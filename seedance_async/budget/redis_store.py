@@ -1,7 +1,7 @@
-"""A store in Redis or Valkey: one hash a name, read and replaced by one script, which nothing comes between.
+"""A store in Redis or Valkey: one hash a name, read and replaced by one atomic script.
 
-What nobody has touched for a day is forgotten, for all that a budget says is over then but lessons that are
-soon learned again.
+A hash that was not written for a day expires: no claim or pause lasts that long, and what refusals have
+taught is soon learned again.
 """
 
 from __future__ import annotations

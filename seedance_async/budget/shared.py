@@ -54,7 +54,7 @@ class SharedBudget:
 
 
 def read_shared_budget(given: object) -> SharedBudget | ConfigurationError | None:
-    """The server that was given, else the environment's; None if there is none."""
+    """The server that was given, or the environment's if none was; None if there is none."""
     if given is not None and not isinstance(given, str):
         kind = type(given).__name__  # a driver's own URL shows its password
         return ConfigurationError(f"shared_budget must be a URL such as {EXAMPLES}, as str; got {kind}")

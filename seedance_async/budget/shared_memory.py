@@ -1,9 +1,10 @@
 """The memory of a budget at a server, PostgreSQL or Redis, shared by all processes and hosts of an account.
 
 The rules are those of the file (`file_memory`): a process that wants a slot writes its claim next to the
-claims of others. The slot is its own if nobody else wrote in the meantime; otherwise it reads the page again
-and decides again. When the answer to a request arrives, its claim is moved to that instant. Pauses and
-lessons hold for all processes. The claims of a dead process expire without any action.
+claims of others. The write is a compare-and-swap: it succeeds if no other process wrote in the meantime;
+otherwise the process reads the page and decides again. When the answer to a request arrives, its claim is
+moved to that instant. Pauses and lessons hold for all processes. The claims of a dead process expire without
+any action.
 
 All instants are in seconds of the server's clock. Every answer shows how far that clock and the loop's clock
 differ, except for the time that the answer took. That time is always counted so that slots come back later,
@@ -18,7 +19,7 @@ Where something is unknown, the worst case is assumed for as long as it can last
 - the server is **back**, after that or as **another one** (restarted, failed over, its clock set): its last
   stamps may be lost, and others write theirs again. What was known here is put back, nothing is sent until
   they have, and requests go one by one for one period. A process that was at work and does not write again
-  may have died after requests that nobody has heard of: as many slots as it can have used stay taken for a
+  may have died after requests that are not recorded: as many slots as it can have used stay taken for a
   period;
 - **nothing is kept**: the same, where the server has not been up for longer than claims last.
 
@@ -60,8 +61,8 @@ FALLBACK_SHARE: Final = 1 / 4  # of what is free, for a process that cannot reac
 PATIENCE: Final = 2.0  # s for an answer
 ASK_AGAIN: Final = 0.5  # s, while it is away
 REJOINING: Final = PATIENCE + ASK_AGAIN  # s until others, too, have noticed that it is back
-BEAT: Final = 1.0  # s until the server is asked again, where somebody waits or slots of ours are taken
-IDLE: Final = 5.0  # s, else
+BEAT: Final = 1.0  # s until the server is asked again, while this process waits or has slots
+IDLE: Final = 5.0  # s, otherwise
 GOODBYE: Final = 1.0  # s for the last writing
 
 
@@ -93,7 +94,7 @@ class SharedMemory:
         self._is_urgent = False  # whether they are more than that slots come back earlier
         self._written = 0  # of them, those that the server has
         self._written_at = self._asked_at = self._heard_at = -inf
-        self._has_rejoined = False  # and nobody was told yet
+        self._has_rejoined = False  # and that is not logged yet
         self._one_at_a_time = anyio.Lock()
         self._wake = Signal()
 
@@ -106,9 +107,9 @@ class SharedMemory:
             self._show(self._known, now)
         if self._away is not None:
             state.others = self._away.others(state.others, now, self._limit)
-        claims, told = self._claims(now), self._told()
+        claims, urgent = self._claims(now), self._urgent()
         yield state
-        if self._told() != told:
+        if self._urgent() != urgent:
             self._is_urgent = True
             self._wake.set()
         if self._is_urgent or self._claims(now) != claims:
@@ -153,14 +154,14 @@ class SharedMemory:
     def _claims(self, now: float) -> list[float]:
         return [claim for claim in self._state.claims if claim > now]
 
-    def _told(self) -> tuple[object, ...]:
-        """What others should hear at once, where it is another than before."""
+    def _urgent(self) -> tuple[object, ...]:
+        """What is written at once when it changes, because others act on it."""
         wait, others = self._state.wait, self._state.others_wait
         is_contended = Wait.INTERACTIVE in {wait, *(other.wait for other in others)}
         return self._state.pace.closed_until, wait if is_contended else Wait.NONE
 
     def _rest(self, now: float) -> float:
-        """Seconds until the server should be asked, or told, again."""
+        """Seconds until the next exchange with the server."""
         if self._away is not None:
             return self._asked_at + ASK_AGAIN - now
         if self._is_urgent:
@@ -203,7 +204,7 @@ class SharedMemory:
         return False
 
     async def _rejoin(self, away: Away) -> None:
-        """Read and write again: the server is back only once it keeps what it is told."""
+        """Read and write again: the server is back only once it accepts a write."""
         before = self._state.pace.closed_until
         await self._read()
         read = self._state.pace

@@ -137,7 +137,7 @@ def missing(page: SharedPage, me: str, *, server: str, since: float) -> list[str
 def presumed(
     page: SharedPage, budgets: Sequence[str], *, kept: Kept, until: float, free: int, share: int
 ) -> SharedPage:
-    """A page in which budgets have slots that nobody has seen, until they write what they truly have.
+    """A page in which budgets have slots that are not recorded, until they write what they have.
 
     One that has died while the server was lost never will.
 

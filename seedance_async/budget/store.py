@@ -1,7 +1,7 @@
 """The interface of a server for shared budgets: one small text an account, replaced only if unchanged.
 
 That one operation is enough. It is atomic at the server, so no process holds a lock while it decides, and a
-process that is stopped in the middle stops nobody.
+process that is stopped in the middle stops no other.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""``seedance batch --engine``: the jobs of a manifest for the workers of a distributed engine, and followed.
+"""The command ``seedance batch --engine``: enqueues a manifest's jobs for the workers, and follows them.
 
 Nothing is sent from here, and no key is needed. The directory gets ``results.jsonl`` and the gallery; the
 media files are where the workers put them, which should be the same directory, shared.
@@ -104,7 +104,8 @@ class EngineCommand:
         )
         self._display.start(monitor)
         try:
-            self._display.planned(await follower.plan())
+            if engine.plan is not None:
+                self._display.planned(engine.plan)
             async with aclosing(follower.ends()) as ends:
                 async for entry, error, earlier in ends:
                     await to_thread.run_sync(results.add, self._directory, entry)

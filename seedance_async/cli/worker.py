@@ -1,8 +1,8 @@
-"""``seedance worker``: takes jobs of a distributed engine, on as many hosts as there are.
+"""The command ``seedance worker``: takes jobs of a distributed engine, on any number of hosts.
 
-Ctrl-C ends it in order: nothing more is sent, answers on the wire are written down, and what it had in hand
-is taken up by others. Killed, it is the same but for a second or two, and the POST on the wire is asked
-for again under its key.
+Ctrl-C ends it in order: nothing more is sent, answers on the wire are recorded, and other workers take over
+its jobs. After a kill they do so within a second or two, and send the POST that was on the wire again under
+its key.
 """
 
 from __future__ import annotations
@@ -89,7 +89,7 @@ async def _work(
 
 
 class _Lines:
-    """Tells of a signal."""
+    """Writes that a signal has come."""
 
     def stopping(self, reason: str) -> None:
         """Write why."""

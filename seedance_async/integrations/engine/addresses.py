@@ -35,7 +35,7 @@ class EngineAddress:
 
 
 def engine_address(given: object) -> EngineAddress | ConfigurationError:
-    """The address that a URL is; else an error that does not repeat it, because it may hold a password."""
+    """The address that a URL names, or an error that does not repeat the URL: it may hold a password."""
     if not isinstance(given, str):
         return ConfigurationError(f"the engine's URL must be {EXAMPLES}; got a {type(given).__name__}")
     return _sqlite(given) if given.startswith("sqlite:") else _postgres(given)

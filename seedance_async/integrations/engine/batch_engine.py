@@ -1,4 +1,4 @@
-"""The distributed engine as a program sees it: enqueue anywhere, work anywhere, follow from anywhere."""
+"""The distributed engine's interface for programs: enqueue, work and follow, each on any host."""
 
 from __future__ import annotations
 
@@ -18,6 +18,7 @@ from sqlalchemy.exc import DBAPIError
 from seedance_async import arguments
 from seedance_async.batch import names
 from seedance_async.batch.jobs import Job, JobResult
+from seedance_async.batch.run_plan import RunPlan
 from seedance_async.client import SeedanceClient
 from seedance_async.errors import ClientStateError
 from seedance_async.integrations.engine.accounts import check_account
@@ -98,7 +99,8 @@ class BatchEngine:
         self._batch = batch
         self._max_credits = max_credits
         self._replay_window = replay_window
-        self._followed: list[Intent] | None = None
+        self._followed: Sequence[Intent] | None = None
+        self._plan: RunPlan | None = None
         self._opened: tuple[Tables, Records] | None = None
 
     def __repr__(self) -> str:
@@ -165,9 +167,15 @@ class BatchEngine:
         tables, records = self._parts
         entries = await read_jobs(jobs)
         put = partial(enqueue, tables, records, self._batch, entries, cap=self._max_credits)
-        self._followed = await patiently(put)
-        self._max_credits = await patiently(tables.cap, self._batch)
+        enqueued = await patiently(put)
+        self._followed, self._plan = enqueued.intents, enqueued.plan
+        self._max_credits = enqueued.plan.max_credits
         return [intent.key for intent in self._followed]
+
+    @property
+    def plan(self) -> RunPlan | None:
+        """What the workers were about to send for the jobs enqueued last; None if none were."""
+        return self._plan
 
     def follow(self) -> Follower:
         """What becomes of the jobs that were enqueued here; of all in the batch, if none were."""
@@ -221,7 +229,7 @@ class BatchEngine:
         runner = Runner(self._address, name, steps)
         try:
             await self._run(client, runner, self._lives(tables, name), name, task_status)
-        except ExceptionGroup as group:  # of one error: whoever called knows of no group
+        except ExceptionGroup as group:  # of one error: callers expect no group
             raise first_problem(group) from group
         finally:
             runner.free()

@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING, Final
 import anyio
 
 from seedance_async.batch import results
-from seedance_async.batch.run_plan import RunPlan, run_plan
 from seedance_async.batch.states import State
 from seedance_async.batch.summary import Summary
 from seedance_async.errors import CreditCapError, SeedanceError
@@ -98,30 +97,12 @@ class Follower:
             stopped=self._stopped or self._capped,
         )
 
-    async def plan(self) -> RunPlan:
-        """What the workers are about to send, and what that may cost."""
-        return await patiently(self._plan, await self._all())
-
-    async def _all(self) -> Sequence[Intent]:
-        """The jobs that are followed."""
-        if self._intents is None:
-            self._intents = [row.intent for row in await patiently(self._tables.jobs_of, self._batch)]
-        return self._intents
-
-    def _plan(self, intents: Sequence[Intent]) -> RunPlan:
-        """Blocking."""
-        states = self._tables.states([intent.key for intent in intents])
-        ledger = self._tables.ledger(self._batch)
-        return run_plan(
-            Counter((intent.tariff, states.get(intent.key, State.PLANNED)) for intent in intents),
-            prices=ledger.prices,
-            spent=ledger.spent,
-            max_credits=ledger.cap,
-        )
-
     async def ends(self) -> AsyncGenerator[tuple[JobEntry, SeedanceError | None, bool]]:
         """Each job as it ends, with its error, and whether it had ended before the first look."""
-        self._open = {intent.key: intent for intent in await self._all()}
+        if self._intents is None:
+            rows = await patiently(self._tables.jobs_of, self._batch)
+            self._intents = [row.intent for row in rows]
+        self._open = {intent.key: intent for intent in self._intents}
         earlier = True
         while True:
             for key, entry, error in await patiently(self._look):

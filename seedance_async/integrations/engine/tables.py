@@ -1,4 +1,4 @@
-"""The batches and the jobs of an engine, in its database: who shares a cap, and what is sent.
+"""The batches and the jobs of an engine, in its database: their cap, and what is sent.
 
 Every method is one transaction and may be repeated, because it is when the database was away meanwhile.
 Blocking: call it in threads.
@@ -70,11 +70,6 @@ class Tables(LinkTables):
             connection.execute(sa.update(batches).where(batches.c.name == name).values(**values))
             self._book(connection, name, Ledger.begin_run)
             return bytes(known)
-
-    def cap(self, batch: str) -> float | None:
-        """The cap of a batch; None where it has none."""
-        with self.transaction() as connection:
-            return connection.scalar(sa.select(batches.c.cap).where(batches.c.name == batch))
 
     def stop(self, batch: str, why: Mapping[str, object]) -> None:
         """Let nothing more of a batch be sent until it is enqueued again; the first reason stays."""
@@ -210,7 +205,7 @@ class Tables(LinkTables):
         """A job was accepted and charged; booked once, however many workers say it. The instant of this."""
 
         def settle(ledger: Ledger) -> None:
-            if not ledger.is_held(key):  # its reservation was given up by somebody taken for dead
+            if not ledger.is_held(key):  # another worker released its reservation
                 ledger.hold(key, tariff)
             ledger.settle(key, credits_used)
 

@@ -1,12 +1,12 @@
-"""A worker of the distributed engine: what it does at each step of a job, through one client.
+"""The steps of a job on a worker of the distributed engine, through one client.
 
 The steps are ordered as the promise of the package is::
 
     intent on record -> POST -> ids on record -> polled -> files -> saved on record
 
-Between two of them the process may die. Whoever goes on finds the bytes that may have left, and sends the
-very same again under the same key, or the ids to collect. What an error proves about the money is decided
-where the one-host batch decides it, in ``batch.verdicts``.
+Between two of them the process may die. The worker that takes over finds the bytes that may have left, and
+sends the same bytes again under the same key, or the ids to collect. What an error proves about the money is
+decided where the one-host batch decides it, in ``batch.verdicts``.
 """
 
 from __future__ import annotations
@@ -207,7 +207,7 @@ class JobSteps:
         return await self._ended(intent, finished)
 
     async def pass_on(self, intent_document: dict[str, Any], outcome_document: dict[str, Any]) -> None:
-        """What takes the job's output is told, and enqueued if it waits for nothing else."""
+        """The jobs that take this one's output are enqueued, if they wait for nothing else."""
         intent, outcome = Intent.load(intent_document), Outcome.load(outcome_document)
         await self._do(end_job, self._tables, self._records, intent.key, outcome)
 
@@ -232,7 +232,7 @@ class JobSteps:
     # --- post
 
     async def _check_account(self, account: str) -> None:
-        """See that what another worker may have sent is this account's; else end this worker.
+        """See that what another worker may have sent is this account's; if not, end this worker.
 
         Raises:
             SeedanceError: nothing is proven, because the API could not be asked.
@@ -244,7 +244,7 @@ class JobSteps:
 
     @asynccontextmanager
     async def _turn_of(self, intent: Intent, body: str) -> AsyncIterator[tuple[Slot, bool]]:
-        """The turn that ``begin`` took just now, and True; else its own: the POST may have left before."""
+        """The turn that ``begin`` took, and True; or a new one, and False: the POST may have left before."""
         begun = self._begun.pop(intent.key, None)
         stack, slot = begun or await self._turn(intent, body)
         async with stack:
@@ -344,7 +344,7 @@ class JobSteps:
         return evolve(outcome, error=None if error is None else error_facts(error))
 
     async def _saved(self, intent: Intent, finished: Outcome) -> Outcome:
-        """The files are in place; else why not."""
+        """The outcome with the files in place, or with the reason why they are not."""
         try:
             files = await self._files.save(finished.entry(intent))
         except DownloadError as problem:
