@@ -53,9 +53,9 @@ class Server:
         if not keep:
             self.kept.clear()
 
-    def memory(self, limit: RateLimit, *, account: str = "account") -> SharedMemory:
-        """The memory of one process."""
-        return SharedMemory(fingerprint(account), Line(self), limit=limit, shown="test://server")
+    def memory(self, limit: RateLimit, *, account: str = "account", line: Line | None = None) -> SharedMemory:
+        """The memory of one process, by a line of its own, which may be cut."""
+        return SharedMemory(fingerprint(account), line or Line(self), limit=limit, shown="test://server")
 
     def look(self, name: str) -> Kept:
         """What is kept now."""

@@ -20,7 +20,8 @@ from seedance_async.models import Delivered
 from seedance_async.safe_files import leads_out, replacing
 
 if TYPE_CHECKING:
-    from pathlib import Path
+    from collections.abc import Awaitable, Callable
+    from pathlib import Path, PurePath
 
     from seedance_async.batch.journal import JobEntry, Journal
     from seedance_async.batch.names import Template
@@ -44,6 +45,64 @@ class Saved:
     delivered: tuple[Delivered | None, ...]
 
 
+class FileSaver:
+    """Saves the files of jobs, of a batch on one host or on several.
+
+    Args:
+        client: whose downloads are used.
+        template: what files are called.
+        embed: put each job's prompt into its files' own metadata.
+    """
+
+    def __init__(self, client: SeedanceClient, template: Template, *, embed: bool) -> None:
+        self._client = client
+        self._template = template
+        self._embed = embed
+
+    async def save(
+        self, entry: JobEntry, directory: Path, *, renew: Callable[[str], Awaitable[Task]]
+    ) -> Saved:
+        """Fetch every file of a completed job, measure it, and put a sidecar beside it.
+
+        Args:
+            entry: the job.
+            directory: of the batch.
+            renew: a task with fresh URLs, by its id.
+
+        Returns:
+            The files, in the order of the tasks and their outputs.
+
+        Raises:
+            DownloadError: one of them could not be saved.
+        """
+        completed = [task for task in entry.tasks if task.is_completed]
+        files: dict[str, Delivered | None] = {}
+        for place, task in enumerate(completed, start=1):
+            target = directory / self._target(entry, task, place if len(completed) > 1 else None)
+            if await to_thread.run_sync(leads_out, target.parent, directory):
+                raise DownloadError(
+                    f"cannot save into {target.parent}: a link there leads out of {directory}; take it "
+                    "away and run again",
+                    task_id=task.id,
+                )
+            saved = await self._client.running_engine().downloads.save(
+                task,
+                target.parent,
+                name=target.name,
+                prompt=str(entry.request_fields["prompt"]) if self._embed else None,
+                renew=renew,
+            )
+            for path in saved:
+                name = path.relative_to(directory).as_posix()
+                files[name] = await to_thread.run_sync(_described, path, entry, task, saved[0])
+        return Saved(tuple(files), tuple(files.values()))
+
+    def _target(self, entry: JobEntry, task: Task, place: int | None) -> PurePath:
+        """Where a task's files go, without extension; tasks of one job are numbered."""
+        target = path_of(entry, self._template, name=entry.name_on_disk, task_id=task.id)
+        return target if place is None else target.with_name(f"{target.name}-{place}")
+
+
 class Saver:
     """Saves the files of jobs into a batch directory.
 
@@ -64,8 +123,7 @@ class Saver:
         self._client = client
         self._journal = journal
         self._directory = directory
-        self._template = template
-        self._embed = embed
+        self._files = FileSaver(client, template, embed=embed)
         self.mover: Mover = Mover(journal, directory, template)
 
     async def save_on_record(self, job: JobEntry) -> tuple[JobEntry, SeedanceError | None]:
@@ -107,27 +165,8 @@ class Saver:
         """
         await self.mover.make_way(entry.name_on_disk, entry.number)
         known = {task.id: task for task in entry.tasks}
-        completed = [task for task in entry.tasks if task.is_completed]
-        files: dict[str, Delivered | None] = {}
-        for place, task in enumerate(completed, start=1):
-            target = self._target(entry, task, place if len(completed) > 1 else None)
-            if await to_thread.run_sync(leads_out, target.parent, self._directory):
-                raise DownloadError(
-                    f"cannot save into {target.parent}: a link there leads out of {self._directory}; take it "
-                    "away and run again",
-                    task_id=task.id,
-                )
-            saved = await self._client.running_engine().downloads.save(
-                task,
-                target.parent,
-                name=target.name,
-                prompt=str(entry.request_fields["prompt"]) if self._embed else None,
-                renew=partial(self._renewed, entry.number, known),
-            )
-            for path in saved:
-                name = path.relative_to(self._directory).as_posix()
-                files[name] = await to_thread.run_sync(described, path, entry, task, saved[0])
-        return Saved(tuple(files), tuple(files.values()))
+        renew = partial(self._renewed, entry.number, known)
+        return await self._files.save(entry, self._directory, renew=renew)
 
     async def _renewed(self, number: int, known: dict[str, Task], task_id: str) -> Task:
         """Poll a task for fresh URLs, store them in the journal, and return the task."""
@@ -136,13 +175,8 @@ class Saver:
         await self._journal.do(renew, number, list(known.values()))
         return known[task_id]
 
-    def _target(self, entry: JobEntry, task: Task, place: int | None) -> Path:
-        """Return the path of a task's files, without extension; several tasks of one job are numbered."""
-        target = self._directory / path_of(entry, self._template, name=entry.name_on_disk, task_id=task.id)
-        return target if place is None else target.with_name(f"{target.name}-{place}")
 
-
-def described(path: Path, entry: JobEntry, task: Task, main: Path) -> Delivered | None:
+def _described(path: Path, entry: JobEntry, task: Task, main: Path) -> Delivered | None:
     """Measure a saved file, write its sidecar, and return its properties. Blocking.
 
     Raises:

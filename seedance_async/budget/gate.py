@@ -110,12 +110,15 @@ class Budget:
         """
         self._acquiring += 1
         try:
+            has_token = False
             while True:
                 await self._open()
-                await self._token()
+                if not has_token or self._interval != self._spacing:
+                    await self._token()
                 slot = await self._slot()
                 if slot is not None:
                     return slot
+                has_token = True  # the gate closed meanwhile, or another process was first
         except BaseException:
             self._acquiring -= 1
             self._say_again()

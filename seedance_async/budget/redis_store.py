@@ -1,7 +1,7 @@
-"""A store in Redis or Valkey: one hash per name, read and replaced by one script, which runs atomically.
+"""A store in Redis or Valkey: one hash a name, read and replaced by one atomic script.
 
-A hash expires if it is not written for a day: by then, everything in it is out of date except the learned
-pace, which is soon learned again.
+A hash that was not written for a day expires: no claim or pause lasts that long, and what refusals have
+taught is soon learned again.
 """
 
 from __future__ import annotations

@@ -9,12 +9,12 @@ from __future__ import annotations
 import os
 from functools import partial
 from typing import TYPE_CHECKING, Final
-from urllib.parse import SplitResult, urlsplit
 
 from seedance_async.budget.postgres_store import PostgresStore
 from seedance_async.budget.redis_store import RedisStore
 from seedance_async.budget.shared_memory import SharedMemory, fingerprint
 from seedance_async.errors import ConfigurationError
+from seedance_async.server_urls import server_url
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -64,7 +64,7 @@ def read_shared_budget(given: object) -> SharedBudget | ConfigurationError | Non
     url = (given if given is not None else os.environ.get(VARIABLE, "")).strip()
     if not url and given is None:
         return None
-    address = _address(url)
+    address = server_url(url, _STORES)
     if address is None:
         message = f"shared_budget (or {VARIABLE}) must look like {EXAMPLES}; escape @ / ? # in a password"
         return ConfigurationError(message)
@@ -74,26 +74,5 @@ def read_shared_budget(given: object) -> SharedBudget | ConfigurationError | Non
     except ConfigurationError as problem:
         message = problem.message
     else:
-        return SharedBudget(
-            open_store, f"{address.scheme}://{address.netloc.rpartition('@')[2]}{address.path}"
-        )
+        return SharedBudget(open_store, address.shown)
     return ConfigurationError(message)
-
-
-def _address(url: str) -> SplitResult | None:
-    """The parts of a URL; None if it is not the URL of a supported server."""
-    try:
-        parts = urlsplit(url)
-    except ValueError:
-        return None
-    behind = f"{parts.path}{parts.query}{parts.fragment}"
-    if parts.scheme not in _STORES or "@" in behind or parts.fragment:
-        return None
-    hosts = parts.netloc.rpartition("@")[2].split(",")  # libpq takes several
-    return parts if all(map(_is_host, hosts)) and (parts.netloc or parts.path.strip("/")) else None
-
-
-def _is_host(text: str) -> bool:
-    """Whether ``text`` may be a host with or without a port; libpq also accepts an empty one for a socket."""
-    _, colon, port = ("", "", "") if text.endswith("]") else text.rpartition(":")
-    return not colon or port.isdecimal()

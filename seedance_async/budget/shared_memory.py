@@ -1,9 +1,10 @@
 """The memory of a budget at a server, PostgreSQL or Redis, shared by all processes and hosts of an account.
 
 The rules are those of the file (`file_memory`): a process that wants a slot writes its claim next to the
-claims of others. The slot is its own if nobody else wrote in the meantime; otherwise it reads the page again
-and decides again. When the answer to a request arrives, its claim is moved to that instant. Pauses and
-lessons hold for all processes. The claims of a dead process expire without any action.
+claims of others. The write is a compare-and-swap: it succeeds if no other process wrote in the meantime;
+otherwise the process reads the page and decides again. When the answer to a request arrives, its claim is
+moved to that instant. Pauses and lessons hold for all processes. The claims of a dead process expire without
+any action.
 
 All instants are in seconds of the server's clock. Every answer shows how far that clock and the loop's clock
 differ, except for the time that the answer took. That time is always counted so that slots come back later,
@@ -12,14 +13,20 @@ never earlier.
 Where something is unknown, the worst case is assumed for as long as it can last:
 
 - The server **cannot be reached** or written to: of the slots known to be free, this process uses an equal
-  share, at most `FALLBACK_SHARE`, so processes that all lose the server together stay within the window. If
-  only this process has lost it, the others use the whole window, and this share is in excess of it. A process
-  that has received nothing for a while sends one request at a time for the first period, because what it
+  share, at most `FALLBACK_SHARE`, so processes that all lose the server together stay within the window. A
+  process that has received nothing for a while, or never, sends nothing for the first period, because what it
   knows is old. The server is tried again twice a second.
 - The server is **reachable again**, or is **another one** (restarted, failed over, its clock set): its last
   claims may be lost, and the other processes write theirs again. This process writes back what it knew, sends
-  nothing until the others had time to do the same, and spaces requests evenly for one period.
+  nothing until the others had time to do the same, and spaces requests evenly for one period. A process that
+  was at work and does not write again may have died after requests that are not recorded: as many slots as it
+  can have used stay taken for a period.
 - The server **stores nothing** for the account: the same, unless it has been up for longer than claims last.
+
+One case can exceed the limit: only this process has lost the server. The others use the whole window, and
+its share is in excess of it: for a limit of 30 up to 7 requests a period, which the API may answer with 429,
+and never charges. A rule that cannot exceed it would have each process keep its share free at all times (four processes
+could use 2 of 30 slots together), or send nothing without the server.
 """
 
 from __future__ import annotations
@@ -36,7 +43,7 @@ from seedance_async.budget.memory import SETTLING, BudgetState
 from seedance_async.budget.pace import LEEWAY, Pace, stricter
 from seedance_async.budget.priority import WAIT_LASTS, YIELD_CHECK, Wait, Waiting, others_first
 from seedance_async.budget.shared_page import Entry, SharedPage, merged, parsed
-from seedance_async.budget.shared_view import Away, Known, Offset, restated
+from seedance_async.budget.shared_view import Away, Known, Offset, missing, presumed, restated
 from seedance_async.budget.store import StoreUnavailableError
 from seedance_async.logs import Log
 from seedance_async.signals import Signal
@@ -250,7 +257,7 @@ class SharedMemory:
         """The known page with our current entry in it."""
         high = known.offset.high
         claims = tuple(claim + high for claim in self._state.claims if claim > now)
-        ours = Entry(claims=claims, seen_at=now + high, wait=int(self._state.wait))
+        ours = Entry(claims=claims, seen_at=now + high, wait=int(self._state.wait), server=known.server)
         return evolve(
             known.page,
             server=known.server,
@@ -273,7 +280,7 @@ class SharedMemory:
         elif self._changes != self._written:  # a pace of ours is not written yet, but no slot
             pace = evolve(stricter(pace, self._state.pace), granted_at=pace.granted_at)
         if is_another or is_lost or self._away is not None or not _is_complete(kept, found, page):
-            page = evolve(page, paced_until=kept.at + self._limit.period)
+            page = evolve(self._presumed(page, kept, offset), paced_until=kept.at + self._limit.period)
             is_damaged = found is None and kept.text is not None
             wait = self._limit.period if is_damaged else min(REJOINING, self._limit.period)
             pace = _closed(pace, now + wait)
@@ -286,6 +293,20 @@ class SharedMemory:
         self._known, self._away = Known(kept.version, page, offset, kept.server), None
         self._state.pace, self._state.in_a_row = pace, page.in_a_row
 
+    def _presumed(self, page: SharedPage, kept: Kept, offset: Offset) -> SharedPage:
+        """The page, with the slots of those who may have died while the server was lost."""
+        period, requests = self._limit.period, self._limit.requests
+        lost_at = -inf if self._away is None else self._away.began_at + offset.high
+        taken = sum(len(entry.claims) for entry in page.alive(kept.at).values())
+        return presumed(
+            page,
+            missing(page, self._me, server=kept.server, since=lost_at),
+            kept=kept,
+            until=kept.at + period + min(REJOINING, period),
+            free=max(0, requests - taken),
+            share=int(requests * FALLBACK_SHARE),
+        )
+
     def _lose(self, reason: str) -> None:
         """Note that the server cannot be reached."""
         if self._away is not None:
@@ -295,6 +316,7 @@ class SharedMemory:
         share = min(FALLBACK_SHARE, 1 / max(1, budgets))
         is_unsure = self._asked_at - self._heard_at > 2 * self._beat
         self._away = Away(
+            now,
             share,
             () if known is None else known.ours(self._me),
             unsure_until=now + self._limit.period if is_unsure else -inf,

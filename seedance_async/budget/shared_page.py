@@ -40,11 +40,13 @@ class Entry:
         claims: ascending instants until which its slots are taken.
         seen_at: when it wrote last.
         wait: the number of its ``priority.Wait``.
+        server: the server at which it was written, see ``Kept.server``.
     """
 
     claims: tuple[float, ...] = ()
     seen_at: float = -inf
     wait: int = 0
+    server: str = ""
 
     def without_past(self, now: float) -> Entry:
         """The same, without the slots that are free again."""
@@ -128,4 +130,5 @@ def _bounded(entry: Entry, now: float, longest: float) -> Entry:
         claims=tuple(sorted(now + claim for claim in claims)),
         seen_at=min(entry.seen_at, now) if entry.seen_at > -inf else -inf,
         wait=entry.wait,
+        server=entry.server,
     )

@@ -13,9 +13,14 @@ from attrs import evolve, frozen
 from seedance_async.budget.shared_page import Entry, SharedPage
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from seedance_async.budget.pace import Pace
     from seedance_async.budget.store import Kept
     from seedance_async.models import RateLimit
+
+HEARD_OF: Final = 7.0
+"""Seconds within which every budget that is at work writes, an idle one whose server is slow included."""
 
 MOST_DRIFT: Final = 0.1  # s; a larger difference between two answers means that a clock was set
 
@@ -89,11 +94,13 @@ class Away:
     """A time in which the server cannot be reached.
 
     Attributes:
+        began_at: when the outage began, by the loop's clock.
         share: the part of the free slots that this process may use.
         claims: instants until which slots of ours were taken when the outage began.
-        unsure_until: until then, others may have slots that are not known here.
+        unsure_until: until then, others may have slots that are not known here: nothing is free.
     """
 
+    began_at: float
     share: float
     claims: tuple[float, ...]
     unsure_until: float = -inf
@@ -108,10 +115,54 @@ class Away:
         """
         theirs = [claim for claim in known if claim > now]
         free = max(0, limit.requests - len(theirs) - sum(claim > now for claim in self.claims))
-        ours = max(int(free * self.share), free == limit.requests)
         if now < self.unsure_until:
-            ours = min(1, free)
+            return (*sorted([*theirs, *[self.unsure_until] * free]),)
+        ours = max(int(free * self.share), free == limit.requests)
         return (*sorted([*theirs, *[now + limit.period] * (free - ours)]),)
+
+
+def missing(page: SharedPage, me: str, *, server: str, since: float) -> list[str]:
+    """The budgets that were at work when the server was lost, and have not written since.
+
+    Args:
+        page: with all that was known before.
+        me: this process's budget.
+        server: the one that answers now.
+        since: when it was lost, by its clock, if it is the one that it was.
+    """
+    newest = max((entry.seen_at for entry in page.entries.values()), default=-inf)
+    return [
+        budget
+        for budget, entry in page.entries.items()
+        if budget != me
+        and entry.seen_at > newest - HEARD_OF
+        and (entry.server != server or entry.seen_at <= since)
+    ]
+
+
+def presumed(
+    page: SharedPage, budgets: Sequence[str], *, kept: Kept, until: float, free: int, share: int
+) -> SharedPage:
+    """A page in which budgets have slots that are not recorded, until they write what they have.
+
+    One that has died while the server was lost never will.
+
+    Args:
+        page: to start from.
+        budgets: see ``missing``.
+        kept: what the server has answered.
+        until: when such slots come back, by its clock.
+        free: slots that are not known to be taken. A server that was restarted may have lost any of them.
+        share: of these, those that one may have used without the server, if it is the one that it was.
+    """
+    entries = dict(page.entries)
+    for budget in budgets:
+        entry = entries[budget]
+        slots = free if entry.server != kept.server else min(free, share)
+        entries[budget] = Entry(
+            claims=(*sorted([*entry.claims, *[until] * slots]),), seen_at=kept.at, server=kept.server
+        )
+    return evolve(page, entries=entries)
 
 
 def restated(pace: Pace, *, read: Pace, kept: Pace, seconds: float) -> Pace:

@@ -4,16 +4,17 @@ Events are JSON objects, one on each line of stdout; later versions may add fiel
 
 ============  =========================================================================================
 ``started``   ``manifest``, ``directory``
-``planned``   before anything is sent: ``jobs`` to be sent, ``counts`` by state, ``later``; ``credits``
-              expected, at least and at most, ``credits_of_priced_jobs`` and ``jobs_without_price``,
-              ``credits_spent`` by earlier runs; ``max_credits``, and whether it is enough: ``fits_cap``
+``planned``   before anything is sent (with ``--engine``, once the jobs are enqueued): ``jobs`` to be
+              sent, ``counts`` by state, ``later``; ``credits`` expected, at least and at most,
+              ``credits_of_priced_jobs`` and ``jobs_without_price``, ``credits_spent`` by earlier runs;
+              ``max_credits``, and whether it is enough: ``fits_cap``
 ``job``       a job has ended: its line of ``results.jsonl``, and ``earlier``, whether it ended in an
               earlier run
 ``progress``  every ten seconds: ``counts`` of jobs by state, and ``others`` (older and further takes, jobs
               no longer in the manifest), ``credits_used``, ``credits_refunded``, ``credits_reserved`` and
               ``max_credits`` of all runs; ``requests`` and ``seconds`` of this run,
-              ``requests_in_window``, ``seconds_left``
-``stopping``  nothing more is sent, because of a signal: ``reason``
+              ``requests_in_window``, ``seconds_left`` (null with ``--engine``: the workers send)
+``stopping``  nothing more is sent, because of a signal: ``reason``; with ``--engine`` the workers continue
 ``ended``     ``exit_code``, ``reason`` if it was stopped, ``gallery``, and the numbers of ``progress``
 ============  =========================================================================================
 """
@@ -43,8 +44,8 @@ if TYPE_CHECKING:
 
     from rich.console import RenderableType
 
-    from seedance_async import JobResult, RunPlan
-    from seedance_async.cli.batch_status import Monitor, Status
+    from seedance_async import JobResult, RateLimit, RunPlan
+    from seedance_async.cli.batch_status import Status, StatusSource
 
 EVENT_INTERVAL: Final = 10.0  # s
 SHOWN_STATES: Final = frozenset(
@@ -84,7 +85,7 @@ MAX_WIDTH: Final = 72
 class Display(Protocol):
     """Display of a running batch, for a person or a program."""
 
-    def start(self, monitor: Monitor) -> None:
+    def start(self, monitor: StatusSource) -> None:
         """Start the display: the batch begins."""
 
     def planned(self, plan: RunPlan) -> None:
@@ -124,9 +125,9 @@ class LogDisplay:
 
     def __init__(self, interval: float = LINE_INTERVAL) -> None:
         self._ticker = Ticker(self, interval)
-        self._monitor: Monitor
+        self._monitor: StatusSource
 
-    def start(self, monitor: Monitor) -> None:
+    def start(self, monitor: StatusSource) -> None:
         """Start writing lines."""
         self._monitor = monitor
         self._ticker.start()
@@ -167,7 +168,7 @@ class TerminalDisplay(LogDisplay):
         self._spinner = Spinner("dots", text=Text.assemble(" ", *names), style="cyan")
         self._view = LiveView(self)
 
-    def start(self, monitor: Monitor) -> None:
+    def start(self, monitor: StatusSource) -> None:
         """Begin to draw."""
         self._monitor = monitor
         self._view.start()
@@ -203,9 +204,9 @@ class EventDisplay:
         self._emit = emit or write_event
         self._origin = {"manifest": manifest, "directory": str(directory)}
         self._ticker = Ticker(self, EVENT_INTERVAL)
-        self._monitor: Monitor
+        self._monitor: StatusSource
 
-    def start(self, monitor: Monitor) -> None:
+    def start(self, monitor: StatusSource) -> None:
         """Emit ``started``, and then ``progress`` at an interval."""
         self._monitor = monitor
         self._emit("started", self._origin)
@@ -304,13 +305,13 @@ def status_line(status: Status) -> str:
     """Return the status of a batch in one line."""
     if not status.is_planned:
         return _reading(status)
-    summary, limit = status.summary, status.limit
+    summary, limit, used = status.summary, status.limit, status.requests_in_window
     ended = status.count(*SETTLED)
     return " · ".join(
         [
             f"[{ended}/{summary.total}] {_words(summary.counts)}",
             *([f"others: {_words(summary.others)}"] if summary.others else []),
-            f"{status.requests_in_window} of {limit.requests} requests in the last {limit.period:g} s",
+            *([f"{used} of {limit.requests} requests in the last {limit.period:g} s"] if limit else []),
             f"{_credits_of(status, with_unit=True)}{_cap(status)}",
             f"{format_seconds(status.seconds)}{time_left(status, before=', ')}",
         ]
@@ -330,7 +331,7 @@ def totals(status: Status, page: Path | None) -> dict[str, str]:
         "jobs": f"{summary.total:,}: {_words(summary.counts)}",
         **({"others": _others(summary.others)} if summary.others else {}),
         "time": format_seconds(status.seconds),
-        "requests": f"{status.requests:,}",
+        **({} if status.requests is None else {"requests": f"{status.requests:,}"}),
         "credits": _credits_of(status),
         **({} if page is None else {"gallery": page.resolve().as_uri()}),
     }
@@ -415,7 +416,8 @@ def _figures(status: Status) -> Table:
     table = Table.grid(padding=(0, 2))
     table.add_column(style="dim")
     table.add_column()
-    table.add_row("  requests", _requests(status))
+    if status.limit is not None:
+        table.add_row("  requests", _requests(status, status.limit))
     table.add_row("  credits", _credits(status))
     table.add_row("  time", _time(status))
     if status.summary.others:
@@ -423,16 +425,16 @@ def _figures(status: Status) -> Table:
     return table
 
 
-def _requests(status: Status) -> Text:
+def _requests(status: Status, limit: RateLimit) -> Text:
     """Return the window of the rate limit as a row of slots."""
-    used, allowed = status.requests_in_window, status.limit.requests
+    used, allowed = status.requests_in_window or 0, limit.requests
     text = Text(no_wrap=True)
     if allowed <= 60:
         text.append("▮" * min(allowed, used), style="yellow")
         text.append("▯" * max(0, allowed - used), style="bright_black")
         text.append(" ")
-    text.append(f"{used} of {allowed} in {format_seconds(status.limit.period)}")
-    return text.append(f" · {status.requests:,} in total", style="dim")
+    text.append(f"{used} of {allowed} in {format_seconds(limit.period)}")
+    return text.append(f" · {status.requests or 0:,} in total", style="dim")
 
 
 def _credits(status: Status) -> Text:

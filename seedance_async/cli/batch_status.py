@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections import deque
 from math import ceil
-from typing import TYPE_CHECKING, Final, Self
+from typing import TYPE_CHECKING, Final, Protocol, Self
 
 import anyio
 from attrs import evolve, frozen
@@ -30,17 +30,17 @@ class Status:
 
     Attributes:
         summary: its jobs and credits, over all runs.
-        requests: number sent in this run.
-        requests_in_window: number sent in the last period of the limit.
-        limit: of the account.
+        requests: number sent in this run; None if other processes send them.
+        requests_in_window: number sent in the last period of the limit; None as above.
+        limit: of the account; None as above.
         seconds: since this run began.
         seconds_left: until the expected end of the run; None until the manifest has been read.
     """
 
     summary: Summary
-    requests: int
-    requests_in_window: int
-    limit: RateLimit
+    requests: int | None
+    requests_in_window: int | None
+    limit: RateLimit | None
     seconds: float
     seconds_left: float | None
 
@@ -52,6 +52,14 @@ class Status:
     def is_planned(self) -> bool:
         """Whether the manifest has been read."""
         return self.summary.total > 0
+
+
+class StatusSource(Protocol):
+    """Knows how a batch stands."""
+
+    def status(self) -> Status:
+        """How it stands now."""
+        ...
 
 
 class RequestCounter:

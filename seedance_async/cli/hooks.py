@@ -36,7 +36,7 @@ if TYPE_CHECKING:
 
     from seedance_async import JobResult, RunPlan
     from seedance_async.cli.batch_display import Display
-    from seedance_async.cli.batch_status import Monitor, Status
+    from seedance_async.cli.batch_status import Status, StatusSource
 
 log: Log = Log(__name__)
 
@@ -264,7 +264,7 @@ class Displays:
     def __init__(self, *displays: Display) -> None:
         self._displays = displays
 
-    def start(self, monitor: Monitor) -> None:
+    def start(self, monitor: StatusSource) -> None:
         """Start every display."""
         for display in self._displays:
             display.start(monitor)

@@ -49,11 +49,13 @@ class _Interruption:
     Args:
         scope: cancelled at the first signal.
         display: notified of it; restores the terminal before the second signal ends the process.
+        reason: what the display reports.
     """
 
-    def __init__(self, scope: anyio.CancelScope, display: Interruptible) -> None:
+    def __init__(self, scope: anyio.CancelScope, display: Interruptible, reason: str) -> None:
         self._scope = scope
         self._display = display
+        self._reason = reason
         self._cancelled_at = math.inf
 
     def on_signal(self) -> None:
@@ -63,17 +65,17 @@ class _Interruption:
             os._exit(ExitCode.INTERRUPTED)  # a normal exit would wait for threads that are writing
         if not self._scope.cancel_called:
             self._cancelled_at = now
-            self._display.stopping(STOPPING)
+            self._display.stopping(self._reason)
             self._scope.cancel()
 
 
 @contextmanager
-def interruptible(display: Interruptible) -> Iterator[anyio.CancelScope]:
+def interruptible(display: Interruptible, reason: str = STOPPING) -> Iterator[anyio.CancelScope]:
     """Cancel the body at the first signal, and end the process at the second."""
     loop = asyncio.get_running_loop()
     heeded = [number for number in SIGNALS if signal.getsignal(number) is not signal.SIG_IGN]
     with anyio.CancelScope() as scope:
-        interruption = _Interruption(scope, display)
+        interruption = _Interruption(scope, display, reason)
         with suppress(NotImplementedError):  # Windows: asyncio itself cancels the command at Ctrl-C
             for number in heeded:
                 loop.add_signal_handler(number, interruption.on_signal)

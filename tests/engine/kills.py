@@ -234,9 +234,10 @@ async def run(
         ships.all_at_once_every = all_at_once_every
         for number in range(between):
             await ships.between(engine, number)
+            ships.judge(number + 1)
         for number in range(after):
             await ships.after(engine, number)
-        ships.judge(between + after)
+            ships.judge(between + number + 1)
     return ships
 
 

@@ -29,6 +29,8 @@ from seedance_async import (
 )
 from seedance_async.batch.states import State
 from seedance_async.cli.app import execute
+from seedance_async.cli.batch_options import Options
+from seedance_async.cli.engine import EngineCommand
 from seedance_async.errors import InvalidRequestError
 from seedance_async.exit_codes import ExitCode
 from seedance_async.integrations.engine import BatchEngine, dbos_records
@@ -375,3 +377,31 @@ async def test_two_sources_that_end_together_release_what_takes_both(postgres_ur
 def _waits_for_a_lock(tables: Tables) -> bool:
     with tables.transaction() as connection:
         return connection.scalar(sa.text("SELECT 1 FROM pg_locks WHERE NOT granted LIMIT 1")) is not None
+
+
+async def test_the_command_tells_a_program_the_same_events_as_on_one_host(
+    sandbox: Sandbox, sqlite_url: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """What is planned before the first job, and requests as null: the workers send."""
+    manifest = tmp_path / "jobs.jsonl"
+    manifest.write_text('{"model": "nano-banana-pro", "prompt": "A boat", "name": "boat"}\n')
+    options = Options(engine=sqlite_url, max_credits=200.0, as_json=True)
+    command = EngineCommand(str(manifest), tmp_path / "out", sqlite_url, options)
+    async with (
+        BatchEngine(sqlite_url) as engine,
+        client_of(sandbox) as client,
+        anyio.create_task_group() as working,
+    ):
+        await working.start(engine.work, client, tmp_path / "out")
+        with anyio.fail_after(50):
+            assert ExitCode.OK == await command.run()
+        working.cancel_scope.cancel()
+
+    events = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    kinds = [event.pop("event") for event in events]
+    assert ["started", "planned", "job", "ended"] == [kind for kind in kinds if kind != "progress"]
+    assert {"manifest": str(manifest), "directory": str(tmp_path / "out")} == events[0]
+    plan = events[1]
+    assert (1, {"planned": 1}, 200.0) == (plan["jobs"], plan["counts"], plan["max_credits"])
+    assert (0, {"saved": 1}, None) == tuple(events[-1][name] for name in ("exit_code", "counts", "requests"))
+    assert 0 < events[-1]["credits_used"] <= 200.0

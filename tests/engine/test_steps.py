@@ -37,7 +37,7 @@ from seedance_async.integrations.engine.addresses import EngineAddress, engine_a
 from seedance_async.integrations.engine.database import EngineAwayError, patiently
 from seedance_async.integrations.engine.dbos_records import QUEUE, RETURNED, Record, Records
 from seedance_async.integrations.engine.ends import end_job
-from seedance_async.integrations.engine.files import FileSaver
+from seedance_async.integrations.engine.files import PlacedFiles
 from seedance_async.integrations.engine.outcomes import Outcome
 from seedance_async.integrations.engine.places import read_place
 from seedance_async.integrations.engine.planning import enqueue, read_jobs
@@ -146,7 +146,7 @@ async def planned(
     """Jobs as ``enqueue`` puts them down."""
     entries = await read_jobs(jobs)
     put = partial(enqueue, tables, cast("Records", queue), batch, entries, cap=cap)
-    return await to_thread.run_sync(put)
+    return [*(await to_thread.run_sync(put)).intents]
 
 
 def account_of(client: SeedanceClient) -> str:
@@ -375,7 +375,7 @@ async def test_who_enqueues_without_a_cap_leaves_that_of_the_batch(tables: Table
     caps = []
     for cap in (100, None, 200):
         await planned(tables, queue, jobs, cap=cap)
-        caps.append(tables.cap(""))
+        caps.append(tables.ledger("").cap)
 
     assert [100, 100, 200] == caps
 
@@ -592,13 +592,13 @@ async def test_jobs_of_the_same_name_in_two_batches_have_files_of_their_own(
     client: SeedanceClient, tables: Tables, queue: Queue, bucket: Bucket
 ) -> None:
     """An object store has no names that are taken: the second file would replace the first."""
-    files = FileSaver(client, read_place(bucket.url), Template(DEFAULT), embed=False)
-    saved = []
+    files = PlacedFiles(client, read_place(bucket.url), Template(DEFAULT), embed=False)
+    saved: list[str] = []
     for batch in ("", "spring", "../autumn"):
         (intent,) = await planned(tables, queue, [Job(STILL, name="boat")], batch=batch)
         task = await client.wait(await client.submit(STILL))
         outcome = Outcome(state=State.COMPLETED, tasks=(task.raw,), task_ids=(task.id,))
-        saved += list(await files.save(outcome.entry(intent)))
+        saved += (await files.save(outcome.entry(intent))).names
 
     assert ["boat.jpg", "spring/boat.jpg", "5ec1f7/autumn/boat.jpg"] == saved
     put = {unquote(key).removeprefix("a prefix/") for key in bucket.seen("PUT")}
@@ -609,7 +609,7 @@ async def test_a_file_of_another_job_is_not_replaced_in_a_store(
     client: SeedanceClient, tables: Tables, queue: Queue, bucket: Bucket
 ) -> None:
     """Two databases may have jobs of one name and one place; the same file again is no other one."""
-    files = FileSaver(client, read_place(bucket.url), Template(DEFAULT), embed=False)
+    files = PlacedFiles(client, read_place(bucket.url), Template(DEFAULT), embed=False)
     (intent,) = await planned(tables, queue, [Job(STILL, name="boat")])
     entries = []
     for prompt in ("A boat", "A whale"):
@@ -621,6 +621,6 @@ async def test_a_file_of_another_job_is_not_replaced_in_a_store(
     await files.save(boat)
     with pytest.raises(DownloadError, match="another file named"):
         await files.save(whale)
-    assert ["boat.jpg"] == list(await files.save(boat))
+    assert ("boat.jpg",) == (await files.save(boat)).names
 
     assert 1 == [unquote(key) for key in bucket.seen("PUT")].count("a prefix/boat.jpg")

@@ -7,6 +7,7 @@ from collections import Counter
 from contextlib import asynccontextmanager
 from functools import partial
 from itertools import pairwise
+from math import inf
 from typing import TYPE_CHECKING
 
 import anyio
@@ -14,11 +15,11 @@ import pytest
 from attrs import evolve
 
 from benchmarks.account import Account, World, sustained, worst_window
-from benchmarks.shared_server import EPOCH, Server
+from benchmarks.shared_server import EPOCH, Line, Server
 from seedance_async.budget.gate import Budget
 from seedance_async.budget.shared_memory import FALLBACK_SHARE, fingerprint
 from seedance_async.budget.shared_page import Entry, SharedPage, parsed
-from seedance_async.budget.shared_view import Offset
+from seedance_async.budget.shared_view import Offset, missing
 from seedance_async.models import RateLimit
 from seedance_async.sandbox import virtual_time
 
@@ -167,6 +168,20 @@ def test_a_server_that_is_restarted_opens_no_window(keep: bool, away: float) -> 
     assert max(later - earlier for earlier, later in pairwise(instants)) < 2 * MINUTE
 
 
+async def test_requests_that_go_one_by_one_after_a_restart_use_all_of_the_window() -> None:
+    """A slot that another process was given first, or that is decided again, costs no further interval."""
+    server, account = Server(), Account(algorithm="sliding-log")
+    async with processes(server, 1) as (budget,):
+        await anyio.sleep(10.0)
+        server.restart("second")
+        await World(account=account, jitter=0.3).load(budget, seconds=MINUTE + 5.0)
+
+    instants = [arrival.at for arrival in account.arrivals]
+    assert len(instants) >= 27
+    assert worst_window(account.arrivals) <= 30
+    assert min(later - earlier for earlier, later in pairwise(instants[1:])) > 1.5
+
+
 @pytest.mark.parametrize("step", [3600.0, -3600.0])
 def test_a_server_whose_clock_is_set_opens_no_window(step: float) -> None:
     """It is taken for another one."""
@@ -249,14 +264,14 @@ def test_a_server_that_can_only_be_read_is_as_one_away(
     assert sum(arrival.at > 11 * MINUTE for arrival in account.arrivals) > 3 * 27
 
 
-async def test_who_knows_nothing_new_when_the_server_goes_sends_one_at_a_time() -> None:
+async def test_a_process_that_knows_nothing_new_when_the_server_goes_waits_a_period() -> None:
     """Three that were idle, while a fourth has used the window since they asked last."""
     server = Server()
     account = Account(algorithm="sliding-log")
 
     async def load(budget: Budget, sender: int) -> None:
         world = World(account=account, jitter=0.3, seed=sender, sender=sender)
-        await world.load(budget, seconds=MINUTE / 2)
+        await world.load(budget, seconds=2 * MINUTE if sender else MINUTE / 2)
 
     async with processes(server, 4) as (busy, *idle), anyio.create_task_group() as tasks:
         await anyio.sleep(11.0)
@@ -266,7 +281,103 @@ async def test_who_knows_nothing_new_when_the_server_goes_sends_one_at_a_time() 
         for sender, budget in enumerate(idle, 1):
             tasks.start_soon(load, budget, sender)
 
-    assert 30 <= worst_window(account.arrivals) <= 33
+    assert 30 == worst_window(account.arrivals)
+    assert 4 == len({arrival.sender for arrival in account.arrivals})
+
+
+async def test_a_process_that_begins_without_its_server_waits_a_period() -> None:
+    """Those before it may have used the whole window; after that it has its share."""
+    server = Server(is_away=True)
+    account = Account(algorithm="sliding-log")
+    budget = Budget(LIMIT, memory=server.memory(LIMIT))
+    await run_process(budget, World(account=account, jitter=0.3), seconds=2 * MINUTE)
+
+    assert account.arrivals[0].at >= MINUTE
+    assert int(30 * FALLBACK_SHARE) == len(account.arrivals)
+
+
+@pytest.mark.parametrize("restarts", [True, False], ids=["restarted", "cut off"])
+async def test_a_process_that_dies_without_its_server_leaves_room_for_what_it_sent(restarts: bool) -> None:
+    """Nobody has heard of its last requests; one period later all slots are used again."""
+    server, account = Server(), Account(algorithm="sliding-log")
+    line = Line(server)
+    dead = Budget(LIMIT, memory=server.memory(LIMIT, line=line))
+    heir = Budget(LIMIT, memory=server.memory(LIMIT))
+    async with serving(heir), anyio.create_task_group() as tasks:
+        tasks.start_soon(dead.serve)
+        slot = await dead.acquire()
+        account.arrive(sender=0)
+        slot.settle()
+        await anyio.sleep(10.0)
+        server.is_away = True
+        await anyio.sleep(2.0)
+        await World(account=account, jitter=0.3).load(dead, seconds=3.0)
+        line.is_cut = True
+        assert 1 + int(29 * FALLBACK_SHARE) == len(account.arrivals)
+        if restarts:
+            server.restart("second")
+        server.is_away = False
+        await World(account=account, jitter=0.3, sender=1).load(heir, seconds=4 * MINUTE)
+        tasks.cancel_scope.cancel()
+
+    assert 30 == worst_window(account.arrivals)
+
+
+async def test_slots_that_only_a_lost_server_and_a_dead_process_knew_are_waited_for() -> None:
+    """Taken in the last second before the server lost everything."""
+    server, account = Server(), Account(algorithm="sliding-log")
+    line = Line(server)
+    dead = Budget(LIMIT, memory=server.memory(LIMIT, line=line))
+    heir = Budget(LIMIT, memory=server.memory(LIMIT))
+    async with serving(heir), anyio.create_task_group() as tasks:
+        tasks.start_soon(dead.serve)
+        await anyio.sleep(11.0)
+        with anyio.move_on_after(1.0):
+            await World(account=account, jitter=0.3).load(dead, seconds=1.0)
+        line.is_cut = True
+        server.restart("second", keep=False)
+        await World(account=account, jitter=0.3, sender=1).load(heir, seconds=2 * MINUTE)
+        tasks.cancel_scope.cancel()
+
+    assert 30 == worst_window(account.arrivals)
+
+
+async def test_one_process_that_alone_has_lost_the_server_adds_its_share_at_most() -> None:
+    """The others use the whole window meanwhile."""
+    server, account = Server(), Account(algorithm="sliding-log")
+    lines = [Line(server), Line(server)]
+    async with anyio.create_task_group() as tasks:
+        for sender, line in enumerate(lines):
+            world = World(account=account, jitter=0.3, seed=sender, sender=sender)
+            budget = Budget(LIMIT, memory=server.memory(LIMIT, line=line))
+            tasks.start_soon(partial(run_process, budget, world, seconds=6 * MINUTE))
+        await anyio.sleep(1.5 * MINUTE)
+        lines[0].is_cut = True
+
+    assert worst_window(account.arrivals) <= 30 + int(30 * FALLBACK_SHARE)
+
+
+def test_a_budget_is_missing_if_it_was_at_work_and_has_not_written_since() -> None:
+    """One that ended long before is not waited for."""
+    page = SharedPage(
+        entries={
+            "me": Entry(seen_at=100.0, server="first"),
+            "back": Entry(seen_at=100.0, server="second"),
+            "silent": Entry(seen_at=99.0, server="first"),
+            "ended": Entry(seen_at=90.0, server="first"),
+        }
+    )
+    assert ["silent"] == missing(page, "me", server="second", since=-inf)
+
+
+def test_a_budget_is_missing_from_the_same_server_by_when_it_wrote() -> None:
+    """Before it was lost, or after."""
+    seen = {"silent": 99.0, "back": 100.0}
+    entries = {budget: Entry(seen_at=at, server="first") for budget, at in seen.items()}
+    page = SharedPage(entries=entries)
+
+    assert ["silent"] == missing(page, "me", server="first", since=99.5)
+    assert [] == missing(page, "me", server="first", since=-inf)
 
 
 async def test_a_pause_holds_for_everybody() -> None:

@@ -7,12 +7,14 @@ from __future__ import annotations
 
 from pathlib import Path
 from typing import Final
-from urllib.parse import unquote, urlsplit
+from urllib.parse import unquote
 
-from attrs import field, frozen
+from attrs import evolve, field, frozen
 
 from seedance_async.errors import ConfigurationError
+from seedance_async.server_urls import server_url
 
+SCHEMES: Final = frozenset({"postgresql", "postgres"})
 EXAMPLES: Final = "postgresql://user@host/database, or sqlite:///path/to/file.sqlite on one host"
 ADVICE: Final = "a password is best left to PGPASSWORD or ~/.pgpass, where no list of processes shows it"
 
@@ -33,7 +35,7 @@ class EngineAddress:
 
 
 def engine_address(given: object) -> EngineAddress | ConfigurationError:
-    """The address that a URL is; else an error that does not repeat it, because it may hold a password."""
+    """The address that a URL names, or an error that does not repeat the URL: it may hold a password."""
     if not isinstance(given, str):
         return ConfigurationError(f"the engine's URL must be {EXAMPLES}; got a {type(given).__name__}")
     return _sqlite(given) if given.startswith("sqlite:") else _postgres(given)
@@ -50,18 +52,9 @@ def _sqlite(text: str) -> EngineAddress | ConfigurationError:
 
 
 def _postgres(text: str) -> EngineAddress | ConfigurationError:
-    refusal = ConfigurationError(f"the engine's URL cannot be read: it must be {EXAMPLES}; {ADVICE}")
-    try:
-        parts = urlsplit(text)
-        host, port = parts.hostname or "", parts.port
-    except ValueError:
-        return refusal
-    database = parts.path.removeprefix("/")
-    if parts.scheme not in {"postgresql", "postgres"} or not database or parts.fragment:
-        return refusal
-    if "@" in database or "/" in database:  # the rest of a password with a bare "/", which would be shown
-        return refusal
-    user = f"{unquote(parts.username)}@" if parts.username else ""
-    place = f"[{host}]" if ":" in host else host
-    at = f"{place}:{port}" if port else place
-    return EngineAddress(f"postgresql{text[len(parts.scheme) :]}", f"postgresql://{user}{at}/{database}")
+    found = server_url(text, SCHEMES)
+    database = "" if found is None else found.path.removeprefix("/")
+    if found is None or not database or "/" in database or "," in found.hosts:
+        return ConfigurationError(f"the engine's URL cannot be read: it must be {EXAMPLES}; {ADVICE}")
+    shown = evolve(found, scheme="postgresql").shown
+    return EngineAddress(f"postgresql{text[len(found.scheme) :]}", shown)

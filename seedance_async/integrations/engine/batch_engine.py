@@ -1,4 +1,4 @@
-"""The distributed engine as a program sees it: enqueue anywhere, work anywhere, follow from anywhere."""
+"""The distributed engine's interface for programs: enqueue, work and follow, each on any host."""
 
 from __future__ import annotations
 
@@ -20,13 +20,14 @@ from seedance_async import arguments
 from seedance_async.batch import names
 from seedance_async.batch.jobs import Job, JobResult
 from seedance_async.batch.journal.remains import RESULTS, paid_keys
+from seedance_async.batch.run_plan import RunPlan
 from seedance_async.client import SeedanceClient
 from seedance_async.errors import ClientStateError, ConfigurationError
 from seedance_async.integrations.engine.accounts import check_account
 from seedance_async.integrations.engine.addresses import engine_address
 from seedance_async.integrations.engine.database import AWAY_WAIT, EngineAwayError, patiently
 from seedance_async.integrations.engine.dbos_records import Records, Runner, restore_threads
-from seedance_async.integrations.engine.files import FileSaver
+from seedance_async.integrations.engine.files import PlacedFiles
 from seedance_async.integrations.engine.following import Follower
 from seedance_async.integrations.engine.intents import Intent
 from seedance_async.integrations.engine.lives import FileLives, Lives, PostgresLives
@@ -100,7 +101,8 @@ class BatchEngine:
         self._batch = batch
         self._max_credits = max_credits
         self._replay_window = replay_window
-        self._followed: list[Intent] | None = None
+        self._followed: Sequence[Intent] | None = None
+        self._plan: RunPlan | None = None
         self._opened: tuple[Tables, Records] | None = None
 
     def __repr__(self) -> str:
@@ -167,8 +169,9 @@ class BatchEngine:
         tables, records = self._parts
         entries = await read_jobs(jobs)
         put = partial(enqueue, tables, records, self._batch, entries, cap=self._max_credits)
-        self._followed = await patiently(put)
-        self._max_credits = await patiently(tables.cap, self._batch)
+        enqueued = await patiently(put)
+        self._followed, self._plan = enqueued.intents, enqueued.plan
+        self._max_credits = enqueued.plan.max_credits
         return [intent.key for intent in self._followed]
 
     async def check_results(self, directory: str | os.PathLike[str]) -> None:
@@ -189,6 +192,11 @@ class BatchEngine:
                 f"engine at {self.shown} knows nothing of it: it is another database, and would pay again. "
                 "Name the one that this batch was enqueued in, or take another directory"
             )
+
+    @property
+    def plan(self) -> RunPlan | None:
+        """What the workers were about to send for the jobs enqueued last; None if none were."""
+        return self._plan
 
     def follow(self) -> Follower:
         """What becomes of the jobs that were enqueued here; of all in the batch, if none were."""
@@ -235,14 +243,14 @@ class BatchEngine:
         """
         tables, records = self._parts
         arguments.check("work", output_name=(arguments.text, output_name), embed=(true_or_false, embed))
-        files = FileSaver(client, read_place(directory), names.Template(output_name), embed=embed)
+        files = PlacedFiles(client, read_place(directory), names.Template(output_name), embed=embed)
         await check_account(client, tables, self.shown)
         steps = JobSteps(client, tables, records, files, replay_window=self._replay_window)
         name = f"{socket.gethostname()}-{os.getpid()}-{secrets.token_hex(8)}"
         runner = Runner(self._address, name, steps)
         try:
             await self._run(client, runner, self._lives(tables, name), name, task_status)
-        except ExceptionGroup as group:  # of one error: whoever called knows of no group
+        except ExceptionGroup as group:  # of one error: callers expect no group
             raise first_problem(group) from group
         finally:
             runner.free()

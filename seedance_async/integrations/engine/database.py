@@ -1,6 +1,6 @@
 """The database of an engine through SQLAlchemy: its own tables, its transactions, and its clock.
 
-The tables stand beside those of DBOS, so a job, its links and its workflow are enqueued in one transaction.
+The tables are in the database of DBOS, so a job, its links and its workflow are enqueued in one transaction.
 What has happened to a job is the engine's record; here is what several jobs share, and the bytes of a job
 whose links were replaced.
 

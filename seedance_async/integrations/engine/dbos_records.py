@@ -5,10 +5,10 @@ A job is a workflow whose id is its idempotency key and whose input is its inten
     begin    the exact bytes and the instant are on record: from here on the POST may have left
     post     what was accepted, or what the refusal proves
     collect  the final tasks, and the files
-    pass_on  what takes its output is told
+    pass_on  the jobs that take its output are released
 
-A step that is on record is not run again, whoever goes on with the job. DBOS decides no retries: that stays
-with ``seedance_async.retry``. Whom a worker takes for dead is decided in ``lives``.
+A step that is on record is not run again, whichever worker goes on with the job. DBOS decides no retries:
+that stays with ``seedance_async.retry``. Which workers count as dead is decided in ``lives``.
 
 Blocking, but for ``Runner.start``: call it in threads.
 """
@@ -192,7 +192,7 @@ class Records:
             self._client.rewind_workflow(key, start_step=step, queue_name=queue)
         except error.DBOSException:
             record = self.look([key]).get(key)
-            if record is None or not record.is_active:  # else somebody else was faster
+            if record is None or not record.is_active:  # otherwise another process was faster
                 raise
 
     def next_step(self, key: str) -> int:

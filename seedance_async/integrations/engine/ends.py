@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 
 def end_job(tables: Tables, records: Records, key: str, outcome: Outcome) -> None:
-    """Tell what takes a job's output, if the job has come to its end, and let it be taken in hand."""
+    """Release the jobs that take a job's output, if the job has come to its end."""
     if outcome.state not in FINAL:
         return
 

@@ -68,6 +68,7 @@ class Follower:
         self._stopped: SeedanceError | None = None
         self._capped: CreditCapError | None = None
         self._states: Mapping[str, State] = {}
+        self._reserved = 0.0
         self.entries: dict[str, JobEntry] = {}
 
     @staticmethod
@@ -91,6 +92,7 @@ class Follower:
             counts={state: counts[state] for state in State if counts[state]},
             credits_used=sum(used),
             credits_refunded=sum(refunded),
+            credits_reserved=self._reserved,
             max_credits=self._max_credits,
             stopped=self._stopped or self._capped,
         )
@@ -128,6 +130,7 @@ class Follower:
             self._never_released(key, waits)
             for key in _stuck(waits, active, set(found), {k for k, *_ in ended})
         ]
+        self._reserved = self._tables.ledger(self._batch).reserved
         why = self._tables.stopped(self._batch)
         self._stopped = None if why is None else restored(why)
         for key, *_ in ended:

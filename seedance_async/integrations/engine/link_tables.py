@@ -63,7 +63,7 @@ class LinkTables(Database):
     def end_links(
         self, source: str, tasks: Sequence[Task], release: Callable[[sa.Connection, str], None]
     ) -> list[str]:
-        """Tell what takes a job's output that the job has come to its end.
+        """Record the end of a job with everything that takes its output.
 
         Args:
             source: key of the job that has ended.

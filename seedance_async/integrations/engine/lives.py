@@ -1,8 +1,8 @@
-"""Which workers are alive: each holds a lock on its own name, which is freed when its process or host dies.
+"""The record of which workers are alive: a lock on each worker's name, freed when its process or host dies.
 
-On PostgreSQL it is an advisory lock in a session of its own, on a SQLite file a lock on a file beside it. A
-worker's name has a random part, so no later process is taken for an earlier one. A process that is stopped
-(SIGSTOP) keeps its lock, and its jobs.
+On PostgreSQL it is an advisory lock in a session of its own, with SQLite a lock on a file in the same
+directory. A worker's name has a random part, so no later process is taken for an earlier one. A process that
+is stopped (SIGSTOP) keeps its lock, and its jobs.
 
 Blocking: call it in threads.
 """
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from seedance_async.integrations.engine.database import Database
 
 JUST_STARTED: Final = 5.0
-"""Seconds after the start of a server in which a lock that nobody holds proves no death."""
+"""Seconds after the start of a server in which a free lock proves no death: it may yet be taken again."""
 
 LOCK: Final = sa.text("SELECT pg_try_advisory_lock(hashtextextended(:name, 0))")
 UNLOCK: Final = sa.text("SELECT pg_advisory_unlock(hashtextextended(:name, 0))")
@@ -35,7 +35,7 @@ UPTIME: Final = sa.text("SELECT extract(epoch FROM clock_timestamp() - pg_postma
 
 
 class Lives(Protocol):
-    """Who is alive, as one worker sees it."""
+    """The workers that are alive, as one worker sees them."""
 
     def connect(self) -> bool:
         """Show that this worker is alive, from now on; False while that cannot be trusted of others."""
@@ -46,7 +46,7 @@ class Lives(Protocol):
         ...
 
     def claim(self, name: str) -> AbstractContextManager[bool]:
-        """Whether another worker is dead; inside the block nobody else finds it so."""
+        """Whether another worker is dead; inside the block no other worker can claim it."""
         ...
 
     def close(self) -> None:
@@ -88,7 +88,7 @@ class PostgresLives:
 
     @contextmanager
     def claim(self, name: str) -> Iterator[bool]:
-        """Lock another worker's name, if nobody holds it."""
+        """Lock another worker's name, if the lock is free."""
         session = self._open()
         with self._tables.reached():
             is_dead = bool(session.scalar(LOCK, {"name": name}))
@@ -140,7 +140,7 @@ class FileLives:
 
     @contextmanager
     def claim(self, name: str) -> Iterator[bool]:
-        """Lock another worker's file, if nobody holds it; a worker that left has none."""
+        """Lock another worker's file, if the lock is free; a worker that has left has no file."""
         path = self._directory / os.path.basename(name)  # noqa: PTH119 - a name out of the database
         try:
             file = os.open(path, os.O_RDWR)

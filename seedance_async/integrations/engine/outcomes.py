@@ -1,7 +1,7 @@
 """The outcome of a job on the distributed engine: the output of its workflow, and errors as JSON and back.
 
-An error keeps its class, its words and what the server said, so whoever follows a batch catches the same
-classes as whoever runs one. Pure.
+An error keeps its class, its words and what the server said, so a program that follows a batch
+catches the same classes as one that runs it. Pure.
 """
 
 from __future__ import annotations
@@ -42,13 +42,13 @@ class Outcome:
         error: why it came no further, as ``error_facts`` has it.
         task_ids: of what was accepted.
         tasks: final, as the server sent them.
-        credits_used: charged for all its tasks; None if nobody said.
-        credits_refunded: given back; None if nobody said.
+        credits_used: charged for all its tasks; None if not stated.
+        credits_refunded: given back; None if not stated.
         files: below the directory or the prefix of the workers, with ``/``.
         delivered: what each of these turned out to be.
-        accepted_at: when its POST was accepted, in seconds since 1970 by the worker's clock; for one
-            that another worker sent, when that began to send it, by the database's clock.
-        ended_at: when its tasks were final, by the worker's clock.
+        accepted_at: when its POST was accepted, in seconds since 1970 by the database's clock; for one
+            that another worker sent, when that worker began to send it.
+        ended_at: when its tasks were final, by the database's clock.
     """
 
     state: State

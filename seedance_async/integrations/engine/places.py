@@ -1,4 +1,4 @@
-"""Where workers put files: a directory that all hosts share, or a prefix of an object store.
+"""The place of the workers' files: a directory that all hosts share, or a prefix of an object store.
 
 Files of a store are saved into a temporary directory first, so they are whole and named before they go there.
 """
@@ -34,7 +34,7 @@ class Place(Protocol):
 
 
 class SharedDirectory:
-    """A directory that every worker, and whoever follows, finds at a path of its own."""
+    """A directory that all hosts mount, each at a path of its own."""
 
     def __init__(self, path: Path) -> None:
         self._path = path.absolute()

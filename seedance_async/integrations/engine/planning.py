@@ -1,7 +1,7 @@
 """The planning of jobs for the engine: from a manifest or a program into its tables and its queue.
 
 The jobs are read, checked and named as those of a one-host batch are, by the same code in a journal that is
-thrown away afterwards. What another run has enqueued already is found by name and request, and is the
+deleted afterwards. What another run has enqueued already is found by name and request, and is the
 same job; what had stopped short of its end is taken up where it stopped.
 """
 
@@ -10,6 +10,7 @@ from __future__ import annotations
 import os
 import secrets
 import tempfile
+from collections import Counter
 from collections.abc import AsyncIterable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
@@ -20,6 +21,7 @@ from seedance_async.batch import keys
 from seedance_async.batch.intake import take_manifest, take_stream
 from seedance_async.batch.journal import Changes, JobEntry, Journal
 from seedance_async.batch.pages import entries as all_entries
+from seedance_async.batch.run_plan import RunPlan, run_plan
 from seedance_async.batch.states import State
 from seedance_async.errors import ManifestError
 from seedance_async.filenames import fold
@@ -31,6 +33,7 @@ from seedance_async.integrations.engine.outcomes import Outcome
 
 if TYPE_CHECKING:
     from seedance_async.batch.jobs import Job
+    from seedance_async.batch.ledger import Ledger
     from seedance_async.integrations.engine.dbos_records import Record, Records
     from seedance_async.integrations.engine.tables import JobRow, Tables
     from seedance_async.models import Request
@@ -103,23 +106,39 @@ class Planned:
     known: JobRow | None
 
 
+@frozen
+class Enqueued:
+    """What was enqueued.
+
+    Attributes:
+        intents: the jobs, in the order of the manifest.
+        plan: how they stood before, and what the workers are about to send.
+    """
+
+    intents: Sequence[Intent]
+    plan: RunPlan
+
+
 def enqueue(
     tables: Tables, records: Records, batch: str, entries: Sequence[JobEntry], *, cap: float | None
-) -> list[Intent]:
-    """Put jobs into the tables and the queue, and take up again what had stopped short. Blocking.
-
-    Returns:
-        The jobs, in the order of ``entries``.
-    """
+) -> Enqueued:
+    """Put jobs into the tables and the queue, and take up again what had stopped short. Blocking."""
     nonce = tables.open_batch(batch, nonce=secrets.token_bytes(keys.NONCE_BYTES), cap=cap)
     planned: dict[str, Planned] = {}
     for page in pages(entries):
         planned |= _planned(tables, batch, nonce, page)
     jobs = list(planned.values())
+    plan = _plan(jobs, tables.ledger(batch))
     for group in pages(jobs):
         _put(tables, records, group, planned)
     _take_up_again(tables, records, jobs)
-    return [job.intent for job in jobs]
+    return Enqueued([job.intent for job in jobs], plan)
+
+
+def _plan(jobs: Sequence[Planned], ledger: Ledger) -> RunPlan:
+    states = [State.PLANNED if job.known is None else job.known.state for job in jobs]
+    tally = Counter((job.intent.tariff, state) for job, state in zip(jobs, states, strict=True))
+    return run_plan(tally, prices=ledger.prices, spent=ledger.spent, max_credits=ledger.cap)
 
 
 def _planned(tables: Tables, batch: str, nonce: bytes, entries: Sequence[JobEntry]) -> dict[str, Planned]:
@@ -156,7 +175,7 @@ def _planned(tables: Tables, batch: str, nonce: bytes, entries: Sequence[JobEntr
 
 
 def _put(tables: Tables, records: Records, jobs: Sequence[Planned], planned: Mapping[str, Planned]) -> None:
-    """Put a page of jobs down, with their links; those that wait for nobody go into the queue with it."""
+    """Put a page of jobs down, with their links; those that wait for no other go into the queue with it."""
     with tables.alone() as connection:
         for job in jobs:
             intent = job.intent
@@ -168,7 +187,7 @@ def _put(tables: Tables, records: Records, jobs: Sequence[Planned], planned: Map
 
 
 def _take_up_again(tables: Tables, records: Records, jobs: Sequence[Planned]) -> None:
-    """Let workers go on with what was begun and has come to no end; and tell of ends that were missed."""
+    """Let workers go on with what has come to no end; release what waits for ends that were missed."""
     found = records.look([job.intent.key for job in jobs])
     sources = {
         source for group in tables.open_links([job.intent.key for job in jobs]).values() for source in group
@@ -191,7 +210,7 @@ def _queue_of(tables: Tables, intent: Intent, record: Record) -> str:
 
 def _step_of(tables: Tables, records: Records, job: Planned, record: Record) -> int | None:
     """The step from which a job goes on that is not active; None for one that has ended."""
-    if record.output is None:  # it broke down, or somebody has cancelled it
+    if record.output is None:  # it broke down, or was cancelled
         return records.next_step(job.intent.key)
     state = Outcome.load(record.output).state
     if state is State.BLOCKED:

@@ -1,4 +1,4 @@
-"""The batches and the jobs of an engine, in its database: who shares a cap, and what is sent.
+"""The batches and the jobs of an engine, in its database: their cap, and what is sent.
 
 Every method is one transaction and may be repeated, because it is when the database was away meanwhile.
 Blocking: call it in threads.
@@ -71,11 +71,6 @@ class Tables(LinkTables):
             self._book(connection, name, Ledger.begin_run)
             return bytes(known)
 
-    def cap(self, batch: str) -> float | None:
-        """The cap of a batch; None where it has none."""
-        with self.transaction() as connection:
-            return connection.scalar(sa.select(batches.c.cap).where(batches.c.name == batch))
-
     def stop(self, batch: str, why: Mapping[str, object]) -> None:
         """Let nothing more of a batch be sent until it is enqueued again; the first reason stays."""
         with self.transaction() as connection:
@@ -87,6 +82,13 @@ class Tables(LinkTables):
         with self.transaction() as connection:
             why = connection.scalar(sa.select(batches.c.stopped).where(batches.c.name == batch))
             return None if why is None else json.loads(why)
+
+    def ledger(self, batch: str) -> Ledger:
+        """The ledger of a batch as it stands, to be read only."""
+        which = sa.select(batches.c.ledger, batches.c.cap).where(batches.c.name == batch)
+        with self.transaction() as connection:
+            document, cap = connection.execute(which).one()
+        return Ledger.load(json.loads(document), cap=cap)
 
     def book(self, batch: str, change: Callable[[Ledger], T]) -> T:
         """Change the ledger of a batch, alone; what ``change`` has returned."""
@@ -195,15 +197,15 @@ class Tables(LinkTables):
 
     def is_held(self, key: str, batch: str) -> bool:
         """Whether credits are reserved for a job."""
-        return self.book(batch, lambda ledger: ledger.is_held(key))
+        return self.ledger(batch).is_held(key)
 
     def settle(
         self, key: str, batch: str, tariff: Tariff, credits_used: float | None, task_ids: Sequence[str]
-    ) -> None:
-        """A job was accepted and charged; booked once, whoever says it how often."""
+    ) -> float:
+        """A job was accepted and charged; booked once, however many workers say it. The instant of this."""
 
         def settle(ledger: Ledger) -> None:
-            if not ledger.is_held(key):  # its reservation was given up by somebody taken for dead
+            if not ledger.is_held(key):  # another worker released its reservation
                 ledger.hold(key, tariff)
             ledger.settle(key, credits_used)
 
@@ -213,6 +215,7 @@ class Tables(LinkTables):
             elif credits_used is not None:  # else what it costs may be held until its tasks tell
                 self._book(connection, batch, lambda ledger: ledger.release(key))
             self._mark(connection, key, State.ACCEPTED, task_id=" ".join(task_ids), refusals=0)
+            return now_of(connection)
 
     def conclude(
         self,
@@ -223,8 +226,8 @@ class Tables(LinkTables):
         booked: float | None,
         charged: float | None,
         refunded: float,
-    ) -> None:
-        """The tasks of a job are final; booked once."""
+    ) -> float:
+        """The tasks of a job are final; booked once. The instant of this."""
 
         def conclude(ledger: Ledger) -> None:
             ledger.conclude(key, tariff, booked=booked, charged=charged)
@@ -233,6 +236,7 @@ class Tables(LinkTables):
         with self.transaction() as connection:
             if self._claim(connection, key, jobs.c.concluded):
                 self._book(connection, batch, conclude)
+            return now_of(connection)
 
     def _claim(self, connection: sa.Connection, key: str, done: sa.Column[bool]) -> bool:
         """Whether something of a job was not done yet; it counts as done from then on."""

@@ -1,18 +1,17 @@
-"""A worker of the distributed engine: what it does at each step of a job, through one client.
+"""The steps of a job on a worker of the distributed engine, through one client.
 
 The steps are ordered as the promise of the package is::
 
     intent on record -> POST -> ids on record -> polled -> files -> saved on record
 
-Between two of them the process may die. Whoever goes on finds the bytes that may have left, and sends the
-very same again under the same key, or the ids to collect. What an error proves about the money is decided
-where the one-host batch decides it, in ``batch.verdicts``.
+Between two of them the process may die. The worker that takes over finds the bytes that may have left, and
+sends the same bytes again under the same key, or the ids to collect. What an error proves about the money is
+decided where the one-host batch decides it, in ``batch.verdicts``.
 """
 
 from __future__ import annotations
 
 import asyncio
-import random
 from contextlib import AsyncExitStack, asynccontextmanager
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final, ParamSpec, TypeVar
@@ -22,9 +21,6 @@ from attrs import evolve
 
 from seedance_async import clocks, posts, retry
 from seedance_async.batch import results
-from seedance_async.batch.canaries import Canaries
-from seedance_async.batch.queue import JobQueue
-from seedance_async.batch.sources import FRESH
 from seedance_async.batch.states import State
 from seedance_async.batch.verdicts import Outlook, Verdict, is_stored_refusal, verdict
 from seedance_async.errors import (
@@ -40,8 +36,9 @@ from seedance_async.integrations.engine.accounts import foreign
 from seedance_async.integrations.engine.database import patiently
 from seedance_async.integrations.engine.ends import end_job
 from seedance_async.integrations.engine.intents import Intent
-from seedance_async.integrations.engine.link_tables import found_output
 from seedance_async.integrations.engine.outcomes import Outcome, charged_for, error_facts
+from seedance_async.integrations.engine.reservations import NOT_COVERED, Reservations
+from seedance_async.integrations.engine.sources import Sources
 from seedance_async.logs import Log
 from seedance_async.post_turns import PostTurns
 from seedance_async.protocol import Call, Failure
@@ -52,12 +49,10 @@ from seedance_async.signals import Signal
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Sequence
 
-    from seedance_async.batch.ledger import Ledger
     from seedance_async.budget.gate import Slot
     from seedance_async.client import SeedanceClient
     from seedance_async.integrations.engine.dbos_records import Records
-    from seedance_async.integrations.engine.files import FileSaver
-    from seedance_async.integrations.engine.link_tables import LinkRow
+    from seedance_async.integrations.engine.files import PlacedFiles
     from seedance_async.integrations.engine.tables import Tables
     from seedance_async.models import Submission, Task
 
@@ -66,14 +61,7 @@ log: Log = Log(__name__)
 P = ParamSpec("P")
 T = TypeVar("T")
 
-PRICE_WAIT: Final = 0.3
-"""Seconds between two looks whether the cap lets a job through, whose price another host waits to learn."""
-
 DIED: Final = Failure(error=ConnectionFailedError("the worker that sent it has died"), outcome=Proof.NOT_SENT)
-NOT_COVERED: Final = (
-    "it may be paid already; sent again it may be charged, and the {limit} does not allow for that"
-)
-NO_SUCH_OUTPUT: Final = "made of {links}: its source has no such output"
 
 
 class JobSteps:
@@ -95,7 +83,7 @@ class JobSteps:
         client: SeedanceClient,
         tables: Tables,
         records: Records,
-        files: FileSaver,
+        files: PlacedFiles,
         *,
         replay_window: float,
     ) -> None:
@@ -104,13 +92,14 @@ class JobSteps:
         self._tables = tables
         self._records = records
         self._files = files
+        self._credits = Reservations(tables)
+        self._sources = Sources(self._engine, tables)
         self._replay_window = replay_window
         self._turns = PostTurns(self._engine)
         self._outlook = Outlook()
         self._tasks: dict[str, asyncio.Task[Any]] = {}
         self._begun: dict[str, tuple[AsyncExitStack, Slot]] = {}  # of jobs that were begun here, and not sent
         self._sending: set[str] = set()
-        self._price_lock = anyio.Lock()
         self._one_sent = Signal()
         self.fatal: SeedanceError | None = None
         self.ended: anyio.Event = anyio.Event()
@@ -160,11 +149,11 @@ class JobSteps:
             return await self._ended(intent, problem)
         body = await self._do(self._tables.body, intent.key)
         if body is None:
-            urls = await self._urls(intent)
+            urls = await self._sources.urls(intent)
             if isinstance(urls, Outcome):
                 return await self._ended(intent, urls)
             body = posts.resolved(intent.body.encode(), urls).decode()
-        if capped := await self._reserve(intent):
+        if capped := await self._credits.reserve(intent):
             return await self._ended(intent, capped)
         self._begun[intent.key] = await self._turn(intent, body)  # whatever happens, ``leave`` gives it back
         if problem := await self._obstacle(intent):  # of a job that was sent in the meantime
@@ -186,17 +175,16 @@ class JobSteps:
         try:
             if not is_new:
                 await self._check_account(begun["account"])
-                await self._hold_again(intent)
+                await self._credits.reserve_again(intent)
             submission = await self._send(intent, begun)
         except SeedanceError as error:
             return await self._ended(intent, await self._not_accepted(intent, error, is_new=is_new))
         fault_point("before_record")
         self._outlook.accepted()
         used, ids = submission.credits_used, submission.task_ids
-        await self._do(self._tables.settle, intent.key, intent.batch, intent.tariff, used, ids)
-        accepted_at = clocks.wall_now()
+        at = await self._do(self._tables.settle, intent.key, intent.batch, intent.tariff, used, ids)
         fault_point("after_record")
-        return Outcome(state=State.ACCEPTED, task_ids=ids, credits_used=used, accepted_at=accepted_at).dump()
+        return Outcome(state=State.ACCEPTED, task_ids=ids, credits_used=used, accepted_at=at).dump()
 
     async def collect(self, intent_document: dict[str, Any], posted: dict[str, Any]) -> dict[str, Any]:
         """The tasks are final, and their files are in place."""
@@ -204,7 +192,7 @@ class JobSteps:
         self._sent(intent.key)
         entry = accepted.entry(intent)
         assert entry.submission is not None  # noqa: S101 - it was accepted
-        age = max(0.0, clocks.wall_now() - (accepted.accepted_at or 0.0))
+        age = max(0.0, await self._do(self._tables.now) - (accepted.accepted_at or 0.0))
         self._engine.resume(entry.submission, intent.request.kind, age=age)
         ends = await self._turns.outcomes(self._engine.follow(entry.task_ids))
         if any(isinstance(end, ClientStateError) for end in ends):
@@ -219,7 +207,7 @@ class JobSteps:
         return await self._ended(intent, finished)
 
     async def pass_on(self, intent_document: dict[str, Any], outcome_document: dict[str, Any]) -> None:
-        """What takes the job's output is told, and enqueued if it waits for nothing else."""
+        """The jobs that take this one's output are enqueued, if they wait for nothing else."""
         intent, outcome = Intent.load(intent_document), Outcome.load(outcome_document)
         await self._do(end_job, self._tables, self._records, intent.key, outcome)
 
@@ -229,63 +217,6 @@ class JobSteps:
         """Why a job may not be sent now, because others before it were not."""
         why = await self._do(self._tables.stopped, intent.batch)
         return None if why is None else Outcome(state=State.PLANNED, was_sent=False, error=why)
-
-    async def _urls(self, intent: Intent) -> dict[str, str] | Outcome:
-        """The URL of each link, not older than ``FRESH``; blocked where a source has none."""
-        rows = await self._do(self._tables.links_of, intent.key)
-        missing = [row.text for row in rows if row.url is None]
-        if missing:
-            state = State.BLOCKED if all(row.ended_at is not None for row in rows) else State.PLANNED
-            reason = SeedanceError(NO_SUCH_OUTPUT.format(links=", ".join(missing)))
-            return Outcome(state=state, was_sent=False, error=error_facts(reason))
-        return {row.text: await self._fresh(intent, row) for row in rows}
-
-    async def _fresh(self, intent: Intent, row: LinkRow) -> str:
-        """The URL of a link, asked for anew where it may have expired; the old one where that fails."""
-        url, ended_at = str(row.url), row.ended_at or 0.0
-        if await self._do(self._tables.now) - ended_at < FRESH or row.task_id is None:
-            return url
-        try:
-            task = await self._engine.task(row.task_id)
-        except SeedanceError as problem:
-            log.warning("the URL of %s could not be renewed: %s", row.text, problem.message)
-            return url
-        found = found_output(row.renew_as or row.text, [task])
-        if found is None:
-            return url
-        await self._do(self._tables.renew_link, intent.key, row.text, found[1])
-        return found[1]
-
-    async def _reserve(self, intent: Intent) -> Outcome | None:
-        """Hold what the job may cost, once the cap allows it; why it never will, if so."""
-        entry = intent.entry()
-
-        def reserve(ledger: Ledger) -> SeedanceError | bool:
-            ledger.release(intent.key)  # of a worker that died before it could send: the cap is asked anew
-            if ledger.reserve(intent.key, entry.tariff):
-                return True
-            if ledger.will_know(entry.tariff):
-                return False
-            queue = JobQueue(ledger, share_posts=False, canaries=Canaries())
-            queue.add(entry)
-            return queue.cap_reached()
-
-        answer = await self._once_known(intent, reserve)
-        if isinstance(answer, SeedanceError):
-            return Outcome(state=State.PLANNED, was_sent=False, error=error_facts(answer))
-        return None
-
-    async def _once_known(
-        self, intent: Intent, attempt: Callable[[Ledger], SeedanceError | bool]
-    ) -> SeedanceError | bool:
-        """Change the batch's ledger; while that is False, again: a price is still to be learnt."""
-        answer = await self._do(self._tables.book, intent.batch, attempt)
-        if answer is False:  # one of the worker's jobs asks at a time
-            async with self._price_lock:
-                while answer is False:
-                    await anyio.sleep(PRICE_WAIT * (1.0 + random.random()))  # noqa: S311 - guards nothing
-                    answer = await self._do(self._tables.book, intent.batch, attempt)
-        return answer
 
     async def _turn(self, intent: Intent, body: str) -> tuple[AsyncExitStack, Slot]:
         """The schedule's turn for a job, which goes on until its POST has its answer."""
@@ -301,7 +232,7 @@ class JobSteps:
     # --- post
 
     async def _check_account(self, account: str) -> None:
-        """See that what another worker may have sent is this account's; else end this worker.
+        """See that what another worker may have sent is this account's; if not, end this worker.
 
         Raises:
             SeedanceError: nothing is proven, because the API could not be asked.
@@ -311,27 +242,9 @@ class JobSteps:
             self.ended.set()
             await anyio.sleep_forever()  # the worker ends, and one with the account's key takes the job
 
-    async def _hold_again(self, intent: Intent) -> None:
-        """See that what another worker may have sent is reserved: a refusal that it met has given that up.
-
-        Raises:
-            CreditCapError: the cap does not allow for another charge.
-        """
-
-        def hold(ledger: Ledger) -> SeedanceError | bool:
-            if ledger.cap is None or ledger.is_held(intent.key):
-                return True
-            if ledger.reserve(intent.key, intent.tariff):
-                return True
-            return not ledger.will_know(intent.tariff) and CreditCapError(NOT_COVERED.format(limit="cap"))
-
-        answer = await self._once_known(intent, hold)
-        if isinstance(answer, SeedanceError):
-            raise answer
-
     @asynccontextmanager
     async def _turn_of(self, intent: Intent, body: str) -> AsyncIterator[tuple[Slot, bool]]:
-        """The turn that ``begin`` took just now, and True; else its own: the POST may have left before."""
+        """The turn that ``begin`` took, and True; or a new one, and False: the POST may have left before."""
         begun = self._begun.pop(intent.key, None)
         stack, slot = begun or await self._turn(intent, body)
         async with stack:
@@ -391,15 +304,7 @@ class JobSteps:
             case Verdict.NOTHING:
                 pass
 
-        def book(ledger: Ledger) -> None:
-            if proven in {Verdict.UNPAID, Verdict.REFUSED}:
-                ledger.release(intent.key)
-                return
-            if proven is Verdict.UNCERTAIN and is_new:
-                ledger.lost(intent.key)
-            ledger.doubt(intent.key)
-
-        await self._do(self._tables.book, intent.batch, book)
+        await self._credits.book_failure(intent, proven, is_new=is_new)
         await self._heed(intent, error, is_new=is_new)
         return Outcome(state=state, error=error_facts(error))
 
@@ -425,7 +330,7 @@ class JobSteps:
         returned = [given_back(task) for task in tasks if task.credits_refunded is not None]
         refunded = at_most_charged(sum(returned), charged) if returned else None
         conclude = partial(self._tables.conclude, booked=booked, charged=charged, refunded=refunded or 0.0)
-        await self._do(conclude, intent.key, intent.batch, intent.tariff)
+        ended_at = await self._do(conclude, intent.key, intent.batch, intent.tariff)
         state = State.COMPLETED if any(task.is_completed for task in tasks) else State.FAILED
         outcome = evolve(
             accepted,
@@ -433,18 +338,19 @@ class JobSteps:
             tasks=tuple(task.raw for task in tasks),
             credits_used=charged,
             credits_refunded=refunded,
-            ended_at=clocks.wall_now(),
+            ended_at=ended_at,
         )
         error = results.failure_among(tasks, outcome.entry(intent))
         return evolve(outcome, error=None if error is None else error_facts(error))
 
     async def _saved(self, intent: Intent, finished: Outcome) -> Outcome:
-        """The files are in place; else why not."""
+        """The outcome with the files in place, or with the reason why they are not."""
         try:
             files = await self._files.save(finished.entry(intent))
         except DownloadError as problem:
             return evolve(finished, error=error_facts(problem))
-        return evolve(finished, state=State.SAVED, files=tuple(files), delivered=tuple(files.values()))
+        delivered = tuple(None if found is None else found.to_dict() for found in files.delivered)
+        return evolve(finished, state=State.SAVED, files=files.names, delivered=delivered)
 
     # ---
 
