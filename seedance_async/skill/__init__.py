@@ -2,7 +2,7 @@
 
 Claude Code looks for skills in ``.claude/skills`` of a project or of the home folder, Codex and others that
 keep to the common place in ``.agents/skills``. What is written ends with a checksum: a file without it, or
-with another one, is somebody else's or was edited, and stays as it is.
+with another one, belongs to another program or was edited, and stays as it is.
 
 Blocking.
 """
