@@ -185,7 +185,7 @@ class _Manifest:
         source: its path.
         data: its bytes, where they can be read only once; else None.
         ignored: the codes of rules that are left out.
-        keeps: whether each finding is told, not only one line a rule.
+        keeps: whether each finding is reported, not only one line a rule.
     """
 
     source: str
@@ -241,7 +241,7 @@ class _Manifest:
             write_message(f"nothing found in {summary.jobs:,} jobs")
 
     def fix(self, target: Path) -> ExitCode:
-        """Write the manifest anew, with what can be fixed; return the exit code by what is left."""
+        """Write a new manifest, with what can be fixed; return the exit code by what is left."""
         jobs, changed, code = 0, 0, ExitCode.OK
         with _new_file(target) as file:
             for line in self._lines():

@@ -1,6 +1,6 @@
-"""The rules over a whole batch: each is told once, with how many jobs it concerns and the first one. Pure.
+"""The rules over a whole batch: each is reported once, with how many jobs it finds, and the first one. Pure.
 
-Beside what is wrong with one prompt, jobs are compared with each other: figures of one name that are
+Besides the check of each prompt, jobs are compared with each other: figures of one name that are
 described differently (P20), requests that are equal (B01), and prompts near the limit of characters (B02).
 So much is remembered for that, and no more, however many jobs there are.
 """
@@ -116,7 +116,7 @@ class BatchLint:
         """Look at one more job.
 
         Args:
-            name: by which it is told.
+            name: by which it is reported.
             request: what is asked for.
             ignored: codes of the rules that its line leaves out.
 
@@ -160,7 +160,7 @@ class BatchLint:
         )
 
     def _compared(self, name: str, request: Request) -> Iterator[Finding]:
-        """What is found in a job beside those before it."""
+        """What is found in a job by comparison with those before it."""
         yield from _long(request)
         other = self._requests.get(hash(request))
         if other is not None:

@@ -18,7 +18,7 @@ LONGEST: Final = 600
 """Seconds beyond which nobody means a time within a clip."""
 
 LOOKED_BACK: Final = 24
-"""Characters before a time by which it is told whether a beat begins there."""
+"""Characters before a time that decide whether a beat begins there."""
 
 _OPENING: Final = re.compile(
     r"(?:\A|[\n.;:!?\[(|*•【（。；：，、])[ \t]*(?:[-*•#]+[ \t]*)?(?:(?:from|at|between)[ \t]+)?[\[(【（]?\Z",
@@ -46,7 +46,7 @@ class Beat:
     Attributes:
         place: where its time stands in the prompt.
         start: in seconds.
-        end: in seconds; None if only its start is told.
+        end: in seconds; None if only its start is given.
     """
 
     place: tuple[int, int]

@@ -22,7 +22,7 @@ from seedance_async.prompts.parts import PLACES, Parts
 
 REFERENCE_KINDS: Final = ("character", "style", "camera motion")
 CANNOT_ARISE: Final = frozenset({"P04", "P05", "P08", "P10"})
-"""Rules about a prompt beside its request, which the builder makes together."""
+"""Rules that compare a prompt with its request; the builder makes both together."""
 
 OWN_FIELDS: Final = ("prompt", "mode", "image_url", "end_image_url", "media_urls")
 """Fields of the request that follow from what was built."""
@@ -215,7 +215,7 @@ class PromptBuilder:
         """Choose the constraints at the end; without this the guide's are said, as far as they apply.
 
         Args:
-            own: others beside them, such as ``hands with five fingers``.
+            own: others in addition, such as ``hands with five fingers``.
             usual: whether the guide's are said.
 
         Raises:

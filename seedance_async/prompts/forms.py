@@ -78,7 +78,7 @@ def _combined(assets: Sequence[Asset], style: int, source: int) -> list[str]:
 
 
 def _kind(role: str) -> tuple[str | None, str]:
-    """The kind of a role, and the text beside it."""
+    """The kind of a role, and the text behind it."""
     found = _KIND.fullmatch(role.strip())
     if found is None:
         return None, tidy(role)

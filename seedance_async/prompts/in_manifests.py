@@ -1,4 +1,4 @@
-"""What a manifest's entry says about its prompt beside ``prompt``: roles of assets, shots, a style. Pure.
+"""The fields of a manifest's entry that become parts of its prompt: roles of assets, shots, a style. Pure.
 
 All of it becomes part of the prompt, so it is part of what a job asks for: an edited role is an edit.
 """
@@ -25,7 +25,7 @@ def with_prompt(
 ) -> tuple[dict[str, object], list[Problem]]:
     """An entry with its shots, its style and the roles of its assets in its prompt, and what is wrong.
 
-    A prompt beside which nothing is said stays as it is, to the byte.
+    Without any of these fields the prompt stays as it is, to the byte.
 
     Args:
         fields: of the entry, its matrix multiplied out.

@@ -37,7 +37,7 @@ class Parts:
         camera: how the camera moves; None if nothing is said.
         is_fixed: whether the camera stands still.
         signs: what is to be read in the picture, each with the thing that it stands on.
-        own_safeguards: constraints beside the usual ones.
+        own_safeguards: constraints in addition to the usual ones.
         has_usual: whether the guide's safeguards are said.
     """
 

@@ -58,14 +58,14 @@ def beats_too_late(subject: Subject) -> Iterator[Hit]:
 
 
 def shape_in_words(subject: Subject) -> Iterator[Hit]:
-    """P07: a shape, size or length in words that is not the field's."""
+    """P07: a shape, size or length in words that contradicts the field."""
     if subject.request is None:
         return
     yield from _ratios(subject, _ratio_of(subject.request))
     for found in _HEIGHT.finditer(subject.text):
         resolution = subject.request.resolution
         if subject.clip is not None and not resolution.startswith(found[0].lower()):
-            yield Hit(found.start(), found.end(), f"is not the field's: resolution is {resolution!r}")
+            yield Hit(found.start(), found.end(), f"contradicts the field: resolution is {resolution!r}")
     if subject.clip is not None:
         yield from _lengths(subject, subject.clip)
 
@@ -79,18 +79,18 @@ def _ratios(subject: Subject, ratio: str) -> Iterator[Hit]:
         return
     name = "image_size" if isinstance(subject.request, NanoBananaPro) else "aspect_ratio"
     said = [found for found in _RATIO.finditer(subject.text) if _is_shape(subject, found)]
-    if ratio not in {found[0] for found in said}:  # else others are named beside it, such as a safe area
+    if ratio not in {found[0] for found in said}:  # otherwise it is named among others, such as a safe area
         for found in said:
-            yield Hit(found.start(), found.end(), f"is not the field's: {name} is {ratio!r}")
+            yield Hit(found.start(), found.end(), f"contradicts the field: {name} is {ratio!r}")
     width, height = map(int, ratio.split(":"))
     for found in _SHAPE.finditer(subject.text) if subject.is_english else ():
         wanted = {"vertical": -1, "portrait": -1, "square": 0}.get(found["shape"].lower(), 1)
         if wanted != (width > height) - (width < height) and not subject.is_denied(found.start()):
-            yield Hit(found.start(), found.end(), f"is not the field's: {name} is {ratio!r}")
+            yield Hit(found.start(), found.end(), f"contradicts the field: {name} is {ratio!r}")
 
 
 def _is_shape(subject: Subject, found: re.Match[str]) -> bool:
-    """Whether a ratio is none of a clock, a score or a quotation."""
+    """Whether a ratio is a shape, and not a clock time, a score or part of a quotation."""
     text = subject.text
     is_time = _CLOCK_AROUND.search(text[: found.start()]) or _CLOCK_AFTER.match(text, found.end())
     return not is_time and not subject.is_quoted(found.start())
@@ -102,7 +102,7 @@ def _lengths(subject: Subject, clip: Seedance2Video) -> Iterator[Hit]:
     for found in _LENGTH.finditer(subject.text):
         seconds = int(found["seconds"] or found["seconds2"])
         if seconds != clip.duration:
-            yield Hit(found.start(), found.end(), f"is not the field's: duration is {clip.duration} s")
+            yield Hit(found.start(), found.end(), f"contradicts the field: duration is {clip.duration} s")
 
 
 def moves_of_a_fixed_lens(subject: Subject) -> Iterator[Hit]:

@@ -33,7 +33,7 @@ PICTURE_SUFFIXES: Final = (
     ".tiff",
 )
 FEWEST_WORDS: Final = 4
-"""Below it a text is too short for its language to be told by its small words."""
+"""Below it a text is too short for its language to be recognised by its small words."""
 
 MOST_LISTED: Final = 3
 """Words in a part of a list up to the last thing in it, as in "zooms or"."""

@@ -1,7 +1,7 @@
 """Words and patterns that the rules for English prompts go by. Data only.
 
 They speak for English and for no other language: a rule that needs one of them asks first whether the prompt
-is English. What is a matter of structure (labels, braces, times, numbers of shots) stands beside its rule.
+is English. What is a matter of structure (labels, braces, times, numbers of shots) is next to its rule.
 """
 
 from __future__ import annotations
@@ -70,7 +70,7 @@ FOREIGN: Final = frozenset(
         "ile", "yang", "dengan", "ke", "dari",
     ]
 )  # fmt: skip
-"""Frequent short words by which a language is told; none that English has, too."""
+"""Frequent short words by which a language is recognised, without those that English has, too."""
 
 NEGATION: Final = Words(
     "no", "not", "never", "without", "avoid", "avoids", "avoiding", "nor", "neither", "free of",
