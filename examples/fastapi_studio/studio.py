@@ -37,6 +37,7 @@ from seedance_async import (
     TaskFailedError,
     TaskFinished,
     UncertainSubmissionError,
+    lint_prompt,
 )
 from seedance_async.integrations.events import Event, Sink
 from seedance_async.integrations.fastapi import (
@@ -48,6 +49,7 @@ from seedance_async.integrations.fastapi import (
     error_responses,
     lifespan_with,
 )
+from seedance_async.prompts import Finding, Level
 
 log = logging.getLogger(__name__)
 
@@ -290,6 +292,12 @@ app.mount("/static", StaticFiles(directory=HERE / "static"))
 async def page() -> FileResponse:
     """The page; nothing of it comes from elsewhere."""
     return FileResponse(HERE / "page.html", headers={"Content-Security-Policy": POLICY})
+
+
+@app.post("/lint")
+def lint(request: Annotated[AnyRequest, Body()]) -> list[Finding]:
+    """What the prompt guide says about what is being composed: its words, and its fields. Costs nothing."""
+    return [finding for finding in lint_prompt(request) if finding.level is not Level.NOTE]
 
 
 @app.post("/cards", status_code=202)

@@ -25,8 +25,8 @@ Where something is unknown, the worst case is assumed for as long as it can last
 
 One case can exceed the limit: only this process has lost the server. The others use the whole window, and
 its share is in excess of it: for a limit of 30 up to 7 requests a period, which the API may answer with 429,
-and never charges. A rule that cannot exceed it would have each process keep its share free at all times (four processes
-could use 2 of 30 slots together), or send nothing without the server.
+and never charges. A rule that cannot exceed it would have each process keep its share free at all times (four
+processes could use 2 of 30 slots together), or send nothing without the server.
 """
 
 from __future__ import annotations

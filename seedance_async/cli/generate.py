@@ -25,6 +25,7 @@ from seedance_async.cli.expectation import check_cap, expectation, expected_pric
 from seedance_async.cli.media import Media
 from seedance_async.cli.output import write_message
 from seedance_async.cli.paths import Output, check_writable
+from seedance_async.cli.prompt_findings import Ignore, codes, warnings_of
 from seedance_async.cli.tasks import TimeoutFlag, report
 from seedance_async.credit_format import format_credits
 from seedance_async.errors import ConfigurationError
@@ -160,6 +161,7 @@ def _command(model: str, request_type: type[Request]) -> Callable[..., Coroutine
         timeout: TimeoutFlag = None,
         max_credits: MaxCredits = None,
         no_embed: NoEmbed = False,
+        ignore: Ignore = (),
         media: Media | None = None,
         connection: Connection | None = None,
         **fields: object,
@@ -170,6 +172,8 @@ def _command(model: str, request_type: type[Request]) -> Callable[..., Coroutine
         # cyclopts only separates the flags; the request checks all of them at once.
         fields |= {name: as_written(fields[name], "") for name in MEDIA_FIELDS if name in fields}
         request = wire.build(model, {"prompt": prompt, **fields})
+        for warning in warnings_of(request, codes(ignore)):
+            write_message(str(warning))
         check_writable(output)
         return await generate(
             request,

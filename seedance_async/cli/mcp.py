@@ -85,7 +85,7 @@ async def _allow(
     settings: Settings, connection: Connection | None, plan_id: str | None, most: float | None
 ) -> None:
     """Record a person's permission; the server sends the plan, if it is still the same plan."""
-    from seedance_async.integrations.mcp.orders import Order, Orders, orders_path  # noqa: PLC0415 - as above
+    from seedance_async.integrations.mcp.orders import Orders, orders_path  # noqa: PLC0415 - as above
 
     if plan_id is None or most is None or not 0 < most < float("inf"):
         raise ConfigurationError("--allow PLAN goes with --max-credits CREDITS, a number above 0")
@@ -93,13 +93,13 @@ async def _allow(
     if client is None:
         raise ConfigurationError(f"--allow needs {KEY_VARIABLE}: plans are recorded by account")
     orders = Orders(orders_path(client.account), settings.workspace)
-    allowed = await to_thread.run_sync(lambda: orders.allow(plan_id, granted=most, unasked_a_day=0.0))
-    if not isinstance(allowed, Order) or allowed.allowed is None:
+    order = await to_thread.run_sync(orders.permit, plan_id, most)
+    if order is None:
         raise ConfigurationError(
             f"--allow {plan_id!r:.60}: no plan of {settings.workspace} has this id, for this API key"
         )
-    most_now = credit_count(allowed.allowed.credits)  # of a plan allowed before: the amount allowed then
-    write_message(f"mcp: plan {plan_id} ({allowed.jobs:,} jobs) may cost up to {most_now}; submit sends it")
+    most_now = credit_count(order.most)  # more than this command's number, if that was allowed before
+    write_message(f"mcp: plan {plan_id} ({order.jobs:,} jobs) may cost up to {most_now}; submit sends it")
 
 
 async def _serve_stdio(settings: Settings, connection: Connection | None) -> None:

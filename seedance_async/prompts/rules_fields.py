@@ -80,9 +80,7 @@ def _ratios(subject: Subject, ratio: str) -> Iterator[Hit]:
         return
     name = "image_size" if isinstance(subject.request, NanoBananaPro) else "aspect_ratio"
     said = [found for found in _RATIO.finditer(subject.text) if _is_shape(subject, found)]
-    if ratio not in {
-        found[0] for found in said
-    }:  # if it is named, others may be as well, such as a safe area
+    if ratio not in {found[0] for found in said}:  # otherwise it is named among others, such as a safe area
         for found in said:
             yield Hit(found.start(), found.end(), f"contradicts the field: {name} is {ratio!r}")
     width, height = map(int, ratio.split(":"))

@@ -395,6 +395,25 @@ def test_the_record_of_plans_gives_a_permission_once(tmp_path: Path) -> None:
     assert isinstance(allowed.allowed, Allowed)
 
 
+def test_a_person_raises_what_a_plan_may_cost_and_frees_no_allowance(tmp_path: Path) -> None:
+    """What was allowed without asking counts on its day all the same; a smaller number takes nothing back."""
+    orders = Orders(tmp_path / "mcp.jsonl", tmp_path)
+    orders.plan(
+        Order(
+            plan_id="a", batch_id="a", workspace=str(tmp_path), digest="d", jobs=1, credits=10, spent=5
+        )
+    )  # fmt: skip
+    orders.allow("a", granted=None, unasked_a_day=10)
+    raised, smaller = orders.permit("a", 25.0), orders.permit("a", 1.0)
+    found = orders.find("a")
+
+    assert found is not None
+    assert raised == smaller == found
+    assert (25.0, 30.0) == (found.most, found.cap)
+    assert 0.0 == orders.left_unasked(10)
+    assert orders.permit("b", 25.0) is None
+
+
 def test_an_answer_is_cut_and_cleaned_whatever_is_in_it() -> None:
     """Signatures in URLs, escapes, marks of direction and endless texts."""
     text = text_of("see https://host/a.png?X-Sig=canary\x1b[31m\n\u202eevil" + "y" * 5000)

@@ -93,6 +93,27 @@ async def test_what_is_looked_at_is_one_small_picture(seedance_sandbox: Sandbox,
     assert ["clip-1", "clip-0"] == seen["shown"]
 
 
+async def test_names_that_are_long_and_differ_at_the_end_are_told_apart(
+    seedance_sandbox: Sandbox, tmp_path: Path
+) -> None:
+    """Every answer is below two kilobytes; what is shown of a name is enough to choose its job."""
+    long = "Ünïcödé \U0001f6a4 " * 12
+    jobs = [{**pictures(1)[0], "name": f"{long}{number:03}"} for number in range(20)]
+    async with (
+        serving(seedance_sandbox, tmp_path / "work", unasked=PLENTY) as server,
+        agent_of(server) as agent,
+    ):
+        batch = await agent.sent(jobs)
+        shown = (await agent("look", batch_id=batch))["shown"]
+        waited = await agent("wait", batch_id=batch)
+        end = shown[0].partition("…")[2]
+        anew = await agent("reroll", batch_id=batch, names=[f"*{end}"])
+
+    assert len(shown) == len(set(shown)) == 12
+    assert waited["left_out"] > 0
+    assert 1 == anew["jobs"]
+
+
 @pytest.mark.parametrize("era", ERAS)
 async def test_above_the_limit_a_person_is_asked_and_decides_how_much(
     seedance_sandbox: Sandbox, tmp_path: Path, era: Era
@@ -236,6 +257,80 @@ async def test_what_was_changed_after_a_person_has_allowed_it_is_not_sent(
 
     assert "PlanChanged" == refused["error"] == waited["why"]["error"]
     assert [] == seedance_sandbox.requests
+
+
+async def test_a_person_allows_more_for_a_plan_that_its_cap_has_stopped(
+    seedance_sandbox: Sandbox, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The command names what the plan costs in all; the rest is sent once, under the same plan."""
+    work = tmp_path / "work"
+    monkeypatch.setenv("SEEDANCE_API_KEY", seedance_sandbox.api_key)
+    monkeypatch.setenv("SEEDANCE_BASE_URL", seedance_sandbox.base_url)
+    person = Person(max_credits=PRICE)
+    async with (
+        serving(seedance_sandbox, work, unasked=PRICE) as server,
+        agent_of(server, person=person) as agent,
+    ):
+        plan = await agent("plan", jobs=pictures(3))
+        await agent("submit", plan_id=plan["plan_id"])
+        stopped = await agent.ended(plan["batch_id"])
+        expected = f"seedance mcp --workspace {work} --allow {plan['plan_id']} --max-credits 36"
+        assert (expected, 1) == (stopped["command"], len(seedance_sandbox.paid_tasks))
+        for _ in range(2):
+            assert ExitCode.OK == await execute(shlex.split(stopped["command"])[1:])
+        await agent("submit", plan_id=plan["plan_id"])
+        ended = await agent.ended(plan["batch_id"])
+
+    assert ("ended", {"saved": 3}, 36) == (ended["state"], ended["counts"], ended["credits"]["cap"])
+    assert 3 == len(seedance_sandbox.paid_tasks)
+
+
+async def test_a_stopped_plan_that_was_changed_since_is_not_gone_on_with(
+    seedance_sandbox: Sandbox, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The person's command allows more for the plan as it was; the edited jobs are not sent."""
+    work = tmp_path / "work"
+    monkeypatch.setenv("SEEDANCE_API_KEY", seedance_sandbox.api_key)
+    monkeypatch.setenv("SEEDANCE_BASE_URL", seedance_sandbox.base_url)
+    async with (
+        serving(seedance_sandbox, work) as server,
+        agent_of(server, person=Person(max_credits=PRICE)) as agent,
+    ):
+        plan = await agent("plan", jobs=pictures(2))
+        await agent("submit", plan_id=plan["plan_id"])
+        stopped = await agent.ended(plan["batch_id"])
+        manifest = work / plan["directory"] / "manifest.jsonl"
+        manifest.write_text(manifest.read_text("utf-8").replace("pond 1", "lake 1"), "utf-8")
+        assert ExitCode.OK == await execute(shlex.split(stopped["command"])[1:])
+        await agent("submit", plan_id=plan["plan_id"])
+        refused = await agent("wait", batch_id=plan["batch_id"])
+
+    assert ("stopped", "PlanChanged") == (refused["state"], refused["why"]["error"])
+    assert "restore the files" in refused["why"]["what_to_do"]
+    assert 1 == len(seedance_sandbox.paid_tasks)
+
+
+@pytest.mark.parametrize("tool", ["submit", "wait"])
+async def test_a_reroll_that_a_person_has_allowed_is_checked_like_any_other(
+    seedance_sandbox: Sandbox, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, tool: str
+) -> None:
+    """A permission on record does not begin a plan whose batch has been continued since it was priced."""
+    work = tmp_path / "work"
+    monkeypatch.setenv("SEEDANCE_API_KEY", seedance_sandbox.api_key)
+    monkeypatch.setenv("SEEDANCE_BASE_URL", seedance_sandbox.base_url)
+    async with serving(seedance_sandbox, work, unasked=3 * PRICE) as server, agent_of(server) as agent:
+        batch = await agent.sent(pictures(2))
+        first, second = [await agent("reroll", batch_id=batch, names=["boat-0"]) for _ in range(2)]
+        await agent("submit", plan_id=first["plan_id"])
+        await agent.ended(batch)
+        allow = ["mcp", "--workspace", str(work), "--allow", second["plan_id"], "--max-credits", "12"]
+        assert ExitCode.OK == await execute(allow)
+    async with serving(seedance_sandbox, work) as server, agent_of(server) as agent:
+        id_of = {"submit": {"plan_id": second["plan_id"]}, "wait": {"batch_id": batch}}
+        told = await agent(tool, **id_of[tool])
+
+    assert "PlanOutdated" == (told["error"] if tool == "submit" else told["why"]["error"])
+    assert 3 == len(seedance_sandbox.paid_tasks)
 
 
 async def test_one_job_is_made_anew_once_and_what_it_had_stays(

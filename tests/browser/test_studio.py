@@ -142,6 +142,39 @@ def test_what_enemies_write_is_text(opened: Watched) -> None:
     assert [] == opened.trouble
 
 
+def test_the_guide_helps_while_a_prompt_is_composed(opened: Watched, studio: Studio) -> None:
+    """Text and fields together; what is corrected is gone, and nothing is sent or spent."""
+    before = len(studio.paid())
+    findings = opened.page.locator("#findings li")
+    opened.page.locator("#scene").fill("A kite, vertical 9:16. 12-15 s: it lands.")
+    late, shape = re.compile("^error: “12-15” ends at 15 s"), re.compile("^warning: “9:16”")
+    expect(findings).to_have_text([late, shape])
+    expect(opened.page.locator("#submit")).to_have_text("Make it anyway")
+
+    opened.page.locator("#seconds").fill("15")
+    expect(findings).to_have_text([shape])
+    expect(opened.page.locator("#submit")).to_have_text("Make it")
+    opened.page.locator("#shape").select_option("9:16")
+    expect(findings).to_have_count(0)
+    opened.page.locator("#scene").fill("@Image1 turns around")
+    expect(findings).to_have_count(1)
+    opened.page.locator("#scene").fill("")
+    expect(findings).to_have_count(0)
+    assert before == len(studio.paid())
+    assert [] == opened.trouble
+
+
+def test_what_the_guide_finds_in_a_hostile_prompt_is_text(opened: Watched) -> None:
+    """The excerpt in a finding is what somebody has typed or pasted."""
+    opened.page.locator("#scene").fill(f"A kite [insert <img src=x onerror=\"window.ran='it'\">] {HOSTILE}")
+
+    expect(opened.page.locator("#findings li").first).to_contain_text("“[insert <img src=x onerror=")
+    expect(opened.page.locator("#findings b").first).to_have_text("error: ")
+    assert opened.ran() is None
+    assert 0 == opened.page.locator("#findings :not(li, b)").count()
+    assert [] == opened.trouble
+
+
 def test_what_is_wrong_is_said_and_not_sent(opened: Watched, studio: Studio) -> None:
     """In the words of the rules."""
     before = len(studio.paid())
@@ -192,6 +225,8 @@ def test_it_is_right_on_a_phone_and_in_the_dark(
     page = context.new_page()
     page.goto(studio.url)
     expect(page.locator("article").first).to_be_visible()
+    page.locator("#scene").fill("@Image1 waves, vertical 9:16, epic cinematic ultra-detailed masterpiece")
+    expect(page.locator("#findings li").first).to_be_visible()
     page.screenshot(path=tmp_path / f"phone-{scheme}.png", full_page=True)
 
     assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")

@@ -46,9 +46,42 @@ const tell = (lines) => {
   );
 };
 
+// --- what the prompt guide says, while somebody composes
+
+const finding = ({ level, excerpt, reason }) => {
+  const item = document.createElement("li");
+  item.dataset.level = level;
+  item.dir = "auto";
+  const head = Object.assign(document.createElement("b"), { textContent: `${level}: ` });
+  item.append(head, excerpt ? `“${excerpt}” ${reason}` : reason);
+  return item;
+};
+
+const advise = (found) => {
+  const items = found.map(finding);
+  const said = (all) => [...all].map((item) => item.textContent).join("\n");
+  if (said(items) === said($("#findings").children)) return; // so that nothing is read out twice
+  $("#findings").replaceChildren(...items);
+  $("#submit").textContent = found.some(({ level }) => level === "error") ? "Make it anyway" : "Make it";
+};
+
+let asking = new AbortController();
+const lint = async () => {
+  asking.abort(); // the answer to what was written before
+  asking = new AbortController();
+  const { signal } = asking;
+  if (prompt().length < 3) return advise([]); // too short to be sent
+  await new Promise((resolve) => setTimeout(resolve, 300));
+  if (signal.aborted) return;
+  const call = { method: "POST", headers: { "Content-Type": "application/json" }, body: JSON.stringify(request()), signal };
+  const answer = await fetch("lint", call).catch(() => null);
+  const found = answer && answer.ok ? await answer.json().catch(() => []) : [];
+  if (!signal.aborted) advise(found);
+};
+
 // A key belongs to what was composed: pressed again after a lost answer, it is the same card.
 let key = newKey();
-$("#compose").addEventListener("input", () => { key = newKey(); preview(); });
+$("#compose").addEventListener("input", () => { key = newKey(); preview(); lint(); });
 $("#compose").addEventListener("submit", async (event) => {
   event.preventDefault();
   $("#submit").disabled = true;

@@ -1,4 +1,4 @@
-"""The account as an agent sees it: what this machine has asked of it, and the files of single tasks."""
+"""The account as an agent sees it: what this machine has requested, and the files of single tasks."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from seedance_async.record import PostRecord
 
 PAGE: Final = 5
-"""So few that all of them fit into an answer: one that was cut would be on no page."""
+"""Few enough that all of them fit into an answer: an entry that was cut would be on no page."""
 
 DAYS: Final = 366
 MOST_DOWNLOADS: Final = 5
@@ -61,14 +61,14 @@ async def download(client: SeedanceClient, workspace: Workspace, task_ids: Seque
     if len(task_ids) > MOST_DOWNLOADS:
         raise wrong_arguments(f"at most {MOST_DOWNLOADS} ids in one call")
     folder = await to_thread.run_sync(workspace.downloads)
-    told: list[dict[str, object]] = []
+    rows: list[dict[str, object]] = []
     with anyio.move_on_after(PATIENCE):
         for task_id in task_ids:
             facts = await _downloaded(client, workspace, task_id, folder)
-            told.append(facts)
-    rest = list(task_ids[len(told) :])
+            rows.append(facts)
+    rest = list(task_ids[len(rows) :])
     return fitted(
-        {"tasks": told, "money_moved": "no", "next": f"download({rest!r})" if rest else None}, lists=["tasks"]
+        {"tasks": rows, "money_moved": "no", "next": f"download({rest!r})" if rest else None}, lists=["tasks"]
     )
 
 
@@ -79,8 +79,8 @@ async def _downloaded(
         task = await client.get_task(task_id)
         paths = await client.download(task, folder) if task.is_completed else []
     except SeedanceError as error:
-        told = {name: value for name, value in explained(error).items() if value is not None}
-        return {"id": text_of(task_id, 60), **told}
+        facts = {name: value for name, value in explained(error).items() if value is not None}
+        return {"id": text_of(task_id, 60), **facts}
     files = [workspace.shown(path) for path in paths]
     return {"id": text_of(task.id, 60), "status": text_of(task.status, 40), "files": files}
 
@@ -98,7 +98,7 @@ def _rows(reader: Reader, days: float, page: int) -> tuple[list[dict[str, object
 
 
 def row_of(post: PostRecord) -> dict[str, object]:
-    """What is told of one request to the account; ids and states are the API's words."""
+    """One request to the account as a row of an answer; ids and states are the API's words."""
     states = dict.fromkeys(task.status or post.state for task in post.tasks)
     return {
         "ids": [text_of(task.id, 60) for task in post.tasks],

@@ -1,7 +1,7 @@
-"""Answers to an agent: short JSON with the next call in it, and errors that say whether money has moved.
+"""Answers to an agent: short JSON that names the next call, and errors that say whether money has moved.
 
-What comes from elsewhere, names of jobs and words of the API, is cut, without controls, and without queries
-in URLs, which may be signatures. Pure.
+Text from elsewhere (names of jobs, messages of the API) is shortened, and stripped of control characters and
+of the queries of URLs, which may be signatures. Pure.
 """
 
 from __future__ import annotations
@@ -32,13 +32,20 @@ from seedance_async.errors import (
 from seedance_async.models.display import without_queries
 
 MOST_BYTES: Final = 1_900
-"""Of an answer: two kilobytes, less what the protocol puts around it."""
+"""Of an answer: two kilobytes, less what the protocol adds."""
 
 MOST_TEXT: Final = 240
 """Characters of one text in it."""
 
+MOST_NAME: Final = 60
+"""Characters of a job's name in it."""
+
+LONGEST_NAME: Final = 1_000
+NAME_END: Final = 20
+"""Of these, from the end of a name that is longer."""
+
 Money: TypeAlias = Literal["no", "nothing new", "maybe"]
-"""Whether a call that failed has spent: no; nothing beside what was spent before; or nobody knows."""
+"""Whether a call that failed has spent: no; nothing more than before; or unknown."""
 
 MOST_ENTRIES: Final = 40
 """Of a list in an answer; more would not fit."""
@@ -49,7 +56,7 @@ MOST_WORDS: Final = 200
 LEFT_OUT: Final = "left_out"
 
 WHOLE: Final = frozenset({"command", "next", "plan_id", "batch_id"})
-"""Fields that are never cut: half a command is another one, which may be without its cap."""
+"""Fields that are never cut: half a command is another command, which may lack its cap."""
 
 
 class RefusedError(Exception):
@@ -84,7 +91,7 @@ class RefusedError(Exception):
 
 
 def wrong_arguments(message: str, *, wrong: Sequence[str] = ()) -> RefusedError:
-    """That arguments make no sense, with each that does not."""
+    """A refusal of arguments, which lists each wrong one."""
     facts = {"wrong": list(wrong)} if wrong else {}
     advice = "correct the arguments and call again"
     return RefusedError("InvalidArguments", message, what_to_do=advice, facts=facts)
@@ -94,7 +101,7 @@ def words_of(names: Sequence[object]) -> tuple[str, ...]:
     """Names or ids, as they were given.
 
     Raises:
-        RefusedError: they are none.
+        RefusedError: they are not a list of names.
     """
     words = [name for name in names if isinstance(name, str) and name.strip() and name.isprintable()]
     if not words or len(words) != len(names) or len(words) > MOST_WORDS:
@@ -105,7 +112,7 @@ def words_of(names: Sequence[object]) -> tuple[str, ...]:
 _ADVICE: Final[tuple[tuple[type[SeedanceError], Money, str], ...]] = (
     (UncertainSubmissionError, "maybe", "wait for the batch: it is sent again under its key, not paid twice"),
     (StandingLimitError, "no", "tell the person: a limit that they have set is reached"),
-    (CreditCapError, "nothing new", "tell the person what it still costs; they can go on with the command"),
+    (CreditCapError, "nothing new", "tell the person what it still costs, and give them the command"),
     (InsufficientCreditsError, "no", "tell the person to top up the account; then submit this plan again"),
     (UnauthorizedError, "no", "ask the person to correct SEEDANCE_API_KEY in the server's environment"),
     (ManifestError, "no", "correct what is listed, and call plan again"),
@@ -114,20 +121,28 @@ _ADVICE: Final[tuple[tuple[type[SeedanceError], Money, str], ...]] = (
     (ConfigurationError, "no", "correct what it says; a variable is for the person to correct"),
     (JournalError, "nothing new", "tell the person: the batch's directory needs attention; never delete it"),
     (RecordError, "no", "tell the person: the account's record cannot be read"),
-    (DownloadError, "nothing new", "call again: what was made stays made, only its file is fetched anew"),
-    (TaskFailedError, "nothing new", "look at the prompt or the picture before you plan it again"),
+    (DownloadError, "nothing new", "call again: the task stays finished, and only its file is fetched again"),
+    (TaskFailedError, "nothing new", "check the prompt and the picture before you plan it again"),
     (NotFoundError, "no", "use an id that list_tasks shows"),
-    (ClientStateError, "no", "tell the person: the server has to be started anew"),
+    (ClientStateError, "no", "tell the person: the server has to be started again"),
 )
 """What to do about an error, and whether it has spent; the first class that fits."""
 
 
 def text_of(value: object, most: int = MOST_TEXT) -> str:
-    """A text on one line, cut, without controls and marks of direction, and without queries in URLs."""
+    """A text on one line, shortened, without control and direction characters or the queries of URLs."""
     drawn = (each if unicodedata.category(each)[0] != "C" else " " for each in str(value))
     line = " ".join("".join(drawn).split())
     clean = without_queries(line)
     return clean if len(clean) <= most else f"{clean[: most - 1]}…"
+
+
+def name_of(value: object) -> str:
+    """The name of a job, shortened in the middle: names of one batch often differ at the end."""
+    clean = text_of(value, LONGEST_NAME)
+    if len(clean) <= MOST_NAME:
+        return clean
+    return f"{clean[: MOST_NAME - NAME_END - 1]}…{clean[-NAME_END:]}"
 
 
 def fitted(document: Mapping[str, object], *, lists: Sequence[str] = ()) -> str:

@@ -1,6 +1,6 @@
-"""The commands that a person runs in the place of an agent, which is only told them.
+"""The command by which a person allows a plan, where the agent's host shows no forms.
 
-They have ids and numbers of ours in them, and no name or pattern that somebody else has thought of. Pure.
+It contains ids and numbers of the server, and no name or pattern that an agent has chosen. Pure.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ import math
 import shlex
 from typing import TYPE_CHECKING, Final
 
-from seedance_async.integrations.mcp.workspace import BATCHES, MANIFEST
+from seedance_async.credit_format import credit_count
 
 if TYPE_CHECKING:
     from seedance_async.integrations.mcp.orders import Order
@@ -19,31 +19,24 @@ FILL_IN: Final = "CREDITS"
 
 
 def to_allow(order: Order) -> dict[str, object]:
-    """The command that allows a plan: the server sends it then, if it still is what was planned."""
-    words = ["seedance", "mcp", "--workspace", order.workspace, "--allow", order.plan_id]
-    return _told(order, [*words, "--max-credits", _most(order, order.credits)])
-
-
-def to_go_on(order: Order) -> dict[str, object]:
-    """The command that goes on with a batch which its cap has stopped.
+    """The command that allows a plan: the server then sends it, if it still is what was planned.
 
     Args:
-        order: of the batch, with what that has spent, and what is still to be paid.
+        order: of the plan. Where its cap has stopped it, ``credits`` is what it costs all in all.
     """
-    folder = f"{BATCHES}/{order.batch_id}"
-    words = ["seedance", "batch", f"{folder}/{MANIFEST}", "-o", folder]
-    return _told(
-        order, [*words, "--max-credits", _most(order, order.spent + order.credits)], folder=order.workspace
-    )
-
-
-def _most(order: Order, amount: float) -> str:
-    return FILL_IN if order.unpriced else str(math.ceil(amount))
-
-
-def _told(order: Order, words: list[str], *, folder: str | None = None) -> dict[str, object]:
-    change = f"cd {shlex.quote(folder)} && " if folder else ""
-    told: dict[str, object] = {"command": f"{change}{shlex.join(words)}"}
-    if order.unpriced:
-        told["fill_in"] = f"the person replaces {FILL_IN} by the most that it may cost"
-    return told
+    most = FILL_IN if order.unpriced else str(math.ceil(order.credits))
+    words = [
+        "seedance",
+        "mcp",
+        "--workspace",
+        order.workspace,
+        "--allow",
+        order.plan_id,
+        "--max-credits",
+        most,
+    ]
+    command: dict[str, object] = {"command": shlex.join(words)}
+    if not order.unpriced:
+        return command
+    so_far = f", with the {credit_count(order.credits)} of known price" if order.credits else ""
+    return {**command, "fill_in": f"the person replaces {FILL_IN} by the most that the plan may cost{so_far}"}

@@ -1,8 +1,8 @@
-"""The desk of the MCP server: everything that an agent may ask for, as methods that answer with short JSON.
+"""The desk of the MCP server: a method for each tool, which answers with short JSON.
 
-Spending takes two steps. ``plan`` and ``reroll`` write down what is to be sent and what it costs; ``submit``
-sends that, once. What may be spent without asking stands in the server's settings; above that a person is
-asked, or told the command that does it.
+Spending takes two steps. ``plan`` and ``reroll`` record what is to be sent and what it costs; ``submit``
+sends that, once. The server's settings say what may be spent without asking; above that a person is asked, or
+is given the command that allows it.
 """
 
 from __future__ import annotations
@@ -22,8 +22,15 @@ from seedance_async.client import SeedanceClient
 from seedance_async.credit_format import credit_count
 from seedance_async.errors import SeedanceError
 from seedance_async.integrations.mcp import account, linting, pictures, planning
-from seedance_async.integrations.mcp.answers import RefusedError, fitted, text_of, words_of, wrong_arguments
-from seedance_async.integrations.mcp.commands import to_allow, to_go_on
+from seedance_async.integrations.mcp.answers import (
+    RefusedError,
+    fitted,
+    name_of,
+    text_of,
+    words_of,
+    wrong_arguments,
+)
+from seedance_async.integrations.mcp.commands import to_allow
 from seedance_async.integrations.mcp.orders import Above, Order, Orders, orders_path
 from seedance_async.integrations.mcp.running import Batches, check_unchanged
 from seedance_async.integrations.mcp.standing import Standing, progress
@@ -51,11 +58,11 @@ if TYPE_CHECKING:
 
 log: Log = Log(__name__)
 
-LONGEST_WAIT: Final = 25.0  # s; clients give up a call after a minute, some sooner
-TICK: Final = 2.0  # s between two notes of progress
+LONGEST_WAIT: Final = 25.0  # s; clients cancel a call after a minute, some sooner
+TICK: Final = 2.0  # s between two progress notifications
 MOST_TAKES: Final = 20
 MOST_BYTES: Final = 800
-"""Of the names of a reroll, as they stand in an answer that has them in its next call."""
+"""Of the names of a reroll, in the JSON of an answer that repeats them in its next call."""
 
 
 @frozen
@@ -68,7 +75,7 @@ class Opened:
 
 
 class Desk:
-    """What an agent may ask for.
+    """What an agent may ask for, one method a tool.
 
     Args:
         settings: of the person who starts the server.
@@ -89,7 +96,7 @@ class Desk:
         async with AsyncExitStack() as stack:
             client = await stack.enter_async_context(self._client)
             tasks = await stack.enter_async_context(anyio.create_task_group())
-            stack.callback(tasks.cancel_scope.cancel)  # batches leave off before the client closes
+            stack.callback(tasks.cancel_scope.cancel)  # batches stop before the client closes
             orders = Orders(orders_path(client.account), self.workspace.root)
             self._opened = Opened(client, orders, Batches(client, orders, tasks))
             self._stack = stack.pop_all()
@@ -101,14 +108,14 @@ class Desk:
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        """Leave off: what was sent is in the journals, and the next server goes on with it."""
+        """Stop: what was sent is in the journals, and the next server resumes it."""
         self._opened = None
         await self._stack.__aexit__(kind, error, traceback)
 
     # --- before anything is spent
 
     async def lint(self, prompt: str | None, model: str, asked: Asked) -> str:
-        """What the prompt guide says about a prompt, or about jobs; nothing is kept."""
+        """What the prompt guide says about a prompt or about jobs; nothing is kept."""
         if prompt is not None:
             return await to_thread.run_sync(linting.lint_text, prompt, model)
         return await to_thread.run_sync(linting.lint_jobs, self.workspace, asked)
@@ -119,7 +126,7 @@ class Desk:
         return fitted({**_price(quoted), "next": "plan(…) with the same jobs"}, lists=["table", "prompts"])
 
     async def plan(self, asked: Asked) -> str:
-        """Write down what is to be sent, and what it costs; nothing is sent."""
+        """Record what is to be sent and what it costs; nothing is sent."""
         self._open()
         quoted, plan_id = await self._drafted(asked, keeps=True)
         order = Order(
@@ -134,7 +141,7 @@ class Desk:
         return await self._planned(order, quoted)
 
     async def reroll(self, batch_id: str, names: Sequence[object], takes: int) -> str:
-        """Write down which jobs of a batch are to be made anew; nothing is sent."""
+        """Record which jobs of a batch get new takes; nothing is sent."""
         opened = self._open()
         words = words_of(names)
         if not 1 <= takes <= MOST_TAKES:
@@ -189,7 +196,7 @@ class Desk:
         )
 
     async def _drafted(self, asked: Asked, *, keeps: bool) -> tuple[Quote, str]:
-        """Check and price what is asked for; its id, and its directory in place, where it is kept."""
+        """Check and price what is asked for; where it is kept, its directory is in place under the id."""
         plan_id, basis = planning.new_id(), self._basis()
         folder = await to_thread.run_sync(
             partial(planning.draft, self.workspace, asked, has_store=basis.has_store)
@@ -210,8 +217,8 @@ class Desk:
     async def question(self, plan_id: str) -> tuple[str, float | None] | None:
         """What to ask a person before a plan is sent, and what it costs at most; None where nobody is asked.
 
-        What it costs is None where a price is unknown: then only the person can say how much it may be.
-        The question has numbers and words of ours only: a prompt or a name cannot speak in it.
+        The cost is None where a price is unknown: then only the person can say how much it may be. The
+        question contains numbers and words of the server only, and no prompt or name.
         """
         orders = self._open().orders
         order = await self._order(plan_id)
@@ -221,10 +228,10 @@ class Desk:
         if not order.unpriced and order.credits <= left:
             return None
         unknown = f", and the unknown price of {order.unpriced} of them" if order.unpriced else ""
-        anew = " (made anew)" if order.reroll else ""
+        takes = " (new takes)" if order.reroll else ""
         jobs = "1 paid job" if order.jobs == 1 else f"{order.jobs:,} paid jobs"
         question = (
-            f"Seedance: plan {plan_id} sends {jobs}{anew} for up to {credit_count(order.credits)}{unknown}. "
+            f"Seedance: plan {plan_id} sends {jobs}{takes} for up to {credit_count(order.credits)}{unknown}. "
             f"Without asking, {credit_count(left)} may still be spent today. "
             "Accept to send it; decline to spend nothing."
         )
@@ -244,16 +251,17 @@ class Desk:
         if declined:
             raise RefusedError(
                 "Declined",
-                "the person has declined; nothing was sent",
+                "the person declined; nothing was sent",
                 what_to_do="do not submit it again unless the person asks for it",
                 next_call=f'submit("{plan_id}"), only if the person asks for it',
             )
         if not order.begun:
             await to_thread.run_sync(check_unchanged, order, directory)
-        if order.allowed is None:
             opened.batches.check_free(order)
+        if order.allowed is None:
             opened.batches.check_room()
-            await self._check_current(order, directory)
+        if not opened.batches.is_at_work(order):
+            await opened.batches.check_current(order, directory)
         allowed = await to_thread.run_sync(
             lambda: opened.orders.allow(plan_id, granted=granted, unasked_a_day=self.settings.unasked_a_day)
         )
@@ -265,28 +273,6 @@ class Desk:
             await opened.batches.go_on(allowed, directory)
         note = "submitted before: nothing is sent or paid a second time" if order.begun else None
         return await self._standing(allowed, note=note)
-
-    async def _check_current(self, order: Order, directory: Path) -> None:
-        """See that what is made anew costs what it did when it was planned.
-
-        Its cap is on top of what the batch had cost then; after that it would take its part of the day's
-        allowance, and pay for nothing.
-
-        Raises:
-            RefusedError: its batch was gone on with since.
-        """
-        if not order.reroll:
-            return
-        options = PlanOptions(reroll=order.reroll, takes=order.takes)
-        now = await planning.quote(directory / MANIFEST, self._basis(), directory=directory, options=options)
-        if (now.spent, now.jobs) != (order.spent, order.jobs):
-            names = json.dumps(order.reroll, ensure_ascii=False)
-            raise RefusedError(
-                "PlanOutdated",
-                "the batch was gone on with since this plan was priced; nothing was sent for it",
-                what_to_do="call reroll again, and submit that plan",
-                next_call=f'reroll("{order.batch_id}", {names}, takes={order.takes})',
-            )
 
     def _above(self, order: Order, above: Above) -> RefusedError:
         unknown = f" and {order.unpriced} jobs of unknown price" if order.unpriced else ""
@@ -300,10 +286,10 @@ class Desk:
             facts=to_allow(order),
         )
 
-    # --- what became of it
+    # --- progress and results
 
     async def wait(self, batch_id: str, seconds: float, report: Report) -> str:
-        """Wait for a batch, at most so long, and tell how it stands; goes on with one that was left off."""
+        """Wait for a batch, and report its state; one that was left unfinished is resumed."""
         directory = await self._directory(batch_id)
         order = await self._newest(batch_id)
         running = await self._going(order, directory)
@@ -312,7 +298,7 @@ class Desk:
         return await self._standing(await self._order(order.plan_id))
 
     async def _going(self, order: Order, directory: Path) -> Running | None:
-        """The run of a batch; begun again, where a server before this one has left it."""
+        """The run of a batch; resumed, if an earlier server process left it unfinished."""
         opened = self._open()
         running = opened.batches.of(order.batch_id)
         is_left = running is None or running.is_elsewhere
@@ -340,9 +326,9 @@ class Desk:
         return fitted(document, lists=["newest", "problems"])
 
     async def _command_for_the_rest(self, order: Order) -> dict[str, object]:
-        """The command by which a person goes on with a batch that its cap has stopped.
+        """The command by which a person allows more for a plan that its cap has stopped.
 
-        Empty where it cannot be made: how the batch stands is told all the same, as it has spent.
+        Empty where it cannot be made: how the batch stands is reported all the same, since it has spent.
         """
         directory = self.workspace.batch(order.batch_id)
         try:
@@ -350,24 +336,25 @@ class Desk:
         except SeedanceError as problem:
             log.warning("what a batch still costs could not be estimated: %s", problem)
             return {}
-        return to_go_on(evolve(order, spent=rest.spent, credits=rest.high, unpriced=rest.unpriced, reroll=()))
+        whole = rest.spent - order.spent + rest.high
+        return to_allow(evolve(order, credits=whole, unpriced=rest.unpriced))
 
     async def look(self, batch_id: str, names: Sequence[object], page: int) -> tuple[bytes, str]:
-        """One contact sheet of a batch, and what is on it."""
+        """One contact sheet of a batch, and the names on it."""
         directory = await self._directory(batch_id)
         words = words_of(names) if names else ()
         sheet = await to_thread.run_sync(pictures.contact_sheet, directory, words, page)
-        told = {
+        facts = {
             "batch_id": batch_id,
-            "shown": [text_of(name, 60) for name in sheet.names],
+            "shown": [name_of(name) for name in sheet.names],
             "unreadable": [text_of(fault) for fault in sheet.faults] or None,
             "page": f"{sheet.page} of {sheet.pages}",
             "next": f'look("{batch_id}", page={sheet.page + 1})' if sheet.page < sheet.pages else None,
         }
-        return sheet.content, fitted(told, lists=["shown", "unreadable"])
+        return sheet.content, fitted(facts, lists=["shown", "unreadable"])
 
     async def list_tasks(self, days: float, page: int) -> str:
-        """What this machine has asked of the account, the newest first."""
+        """What this machine has requested of the account, newest first."""
         return await account.list_tasks(self._open().client, days, page)
 
     async def download(self, task_ids: Sequence[object]) -> str:
@@ -377,17 +364,17 @@ class Desk:
     # --- parts
 
     def _open(self) -> Opened:
-        """What there is to work with.
+        """What the desk works with.
 
         Raises:
-            RefusedError: nothing, as there is no API key.
+            RefusedError: there is no API key, so nothing is open.
         """
         if self._opened is None:
             raise RefusedError(
                 "NoApiKey",
                 "the server has no API key",
                 what_to_do="ask the person to set SEEDANCE_API_KEY in the server's environment and to start "
-                f"it anew; keys are made at {KEY_PAGE}. Never ask for the key itself",
+                f"it again; keys are made at {KEY_PAGE}. Never ask for the key itself",
             )
         return self._opened
 

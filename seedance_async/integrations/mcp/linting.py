@@ -1,4 +1,4 @@
-"""Prompts compared with the prompt guide and with their requests, before a plan is made. Blocking."""
+"""The comparison of prompts with the prompt guide and their requests, before a plan is made. Blocking."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from seedance_async.batch import manifest as manifests
 from seedance_async.errors import ManifestError
-from seedance_async.integrations.mcp.answers import fitted, text_of
+from seedance_async.integrations.mcp.answers import fitted, name_of, text_of
 from seedance_async.integrations.mcp.planning import MOST_JOBS, MOST_PROBLEMS, Asked, drop, given_source
 from seedance_async.prompts import lint_prompt
 from seedance_async.prompts.batch_lint import BatchLint
@@ -27,7 +27,7 @@ def lint_text(prompt: str, model: str) -> str:
     Raises:
         ValidationError: the model is not known.
     """
-    return _told(1, [("", finding) for finding in lint_prompt(prompt, model=model)])
+    return _answer(1, [("", finding) for finding in lint_prompt(prompt, model=model)])
 
 
 def lint_jobs(workspace: Workspace, asked: Asked) -> str:
@@ -35,9 +35,9 @@ def lint_jobs(workspace: Workspace, asked: Asked) -> str:
 
     Raises:
         RefusedError: they are neither jobs nor a manifest of the workspace, or too many.
-        ManifestError: with everything that is wrong in it beside the prompts.
+        ManifestError: with everything that is wrong in it except the prompts.
     """
-    certain = frozenset(rule.code for rule in CERTAIN)  # told as findings, not as broken lines
+    certain = frozenset(rule.code for rule in CERTAIN)  # reported as findings, not as broken lines
     folder = Path(tempfile.mkdtemp(prefix="seedance-lint-"))
     problems: list[tuple[int, str, str]] = []
     found: list[tuple[str, Finding]] = []
@@ -56,14 +56,14 @@ def lint_jobs(workspace: Workspace, asked: Asked) -> str:
         drop(folder)
     if problems:
         raise ManifestError(problems, source="plan")
-    return _told(jobs, found)
+    return _answer(jobs, found)
 
 
-def _told(jobs: int, found: Sequence[tuple[str, Finding]]) -> str:
+def _answer(jobs: int, found: Sequence[tuple[str, Finding]]) -> str:
     levels = [finding.level.value for _, finding in found]
     rows = [
         {
-            **({"job": text_of(name, 60)} if name else {}),
+            **({"job": name_of(name)} if name else {}),
             "code": finding.code,
             "level": finding.level.value,
             "what": text_of(finding.words, 200),

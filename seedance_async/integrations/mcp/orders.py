@@ -1,8 +1,8 @@
-"""The record of plans: what was planned, what was allowed for it and by whom, and how far it has come.
+"""The record of plans: what was planned, what was allowed for it, and how far it is.
 
-One file of JSON lines an account, beside the account's record and so outside of every workspace: whoever can
-write there needs no agent. A line is written and synced before what it allows is done. So a server that is
-killed at any instant forgets no permission, and gives none twice; several servers take turns under a lock.
+One file of JSON lines for each account, next to the account's record and so outside every workspace. A line
+is written and synced before what it allows is done. So a server that is killed at any instant forgets no
+permission, and gives none twice; several servers take turns under a lock.
 
 Blocking.
 """
@@ -56,19 +56,20 @@ class Order:
 
     Attributes:
         plan_id: of it.
-        batch_id: the batch that it runs in: its own, or the one that it makes jobs anew of.
+        batch_id: the batch that it runs in: its own, or the one that it makes new takes of.
         workspace: that it belongs to.
         digest: of its manifest and inputs, as they were planned.
         jobs: that it sends.
         credits: that it costs at most, as far as prices are known.
         unpriced: jobs whose price nobody knows.
         spent: what the batch had cost before.
-        reroll: names, or patterns, of jobs that it makes anew; empty for a plan of jobs.
+        reroll: names, or patterns, of jobs that get new takes; empty for a plan of jobs.
         takes: how many new ones of each.
-        allowed: None until it is submitted.
+        allowed: None until it is submitted, or a person has allowed it.
+        raised: credits that a person has allowed for it later, all in all; 0 where nobody has.
         begun: whether its jobs are in the batch's journal, so that none is ordered twice.
         journal: the mark of that journal; empty before that.
-        ended: whether it came to its end.
+        ended: whether all of it has ended.
     """
 
     plan_id: str
@@ -82,6 +83,7 @@ class Order:
     reroll: tuple[str, ...] = ()
     takes: int = 1
     allowed: Allowed | None = None
+    raised: float = 0.0
     begun: bool = False
     journal: str = ""
     ended: bool = False
@@ -89,12 +91,17 @@ class Order:
     @property
     def cap(self) -> float:
         """Most credits that its batch may cost over all its runs."""
-        return self.spent + (self.allowed.credits if self.allowed else 0.0)
+        return self.spent + self.most
+
+    @property
+    def most(self) -> float:
+        """Most credits that the plan itself may cost; 0 where nothing is allowed."""
+        return max(self.allowed.credits, self.raised) if self.allowed else 0.0
 
 
 @frozen
 class Above:
-    """A plan that may not be spent on unasked.
+    """The refusal of a plan that needs a person's permission.
 
     Attributes:
         left: credits that may still be spent unasked today.
@@ -138,7 +145,7 @@ class Orders:
         self.workspace: str = str(workspace)
 
     def plan(self, order: Order) -> None:
-        """Write a plan down."""
+        """Record a plan."""
         facts = {
             "event": "planned", "plan": order.plan_id, "batch": order.batch_id, "workspace": order.workspace,
             "digest": order.digest, "jobs": order.jobs, "credits": order.credits, "unpriced": order.unpriced,
@@ -170,7 +177,7 @@ class Orders:
         return max(0.0, most - spent)
 
     def allow(self, plan_id: str, *, granted: float | None, unasked_a_day: float) -> Order | Above | None:
-        """Allow a plan, once: whoever comes second gets what was allowed before.
+        """Allow a plan, once: a second call returns what was allowed before.
 
         Args:
             plan_id: of the plan.
@@ -199,6 +206,26 @@ class Orders:
             _write(file, facts)
             return evolve(order, allowed=allowed)
 
+    def permit(self, plan_id: str, most: float) -> Order | None:
+        """Record that a person allows a plan, or more for one that was allowed before.
+
+        What was allowed without asking keeps counting on its day. A number below the one before changes
+        nothing.
+
+        Args:
+            plan_id: of the plan.
+            most: credits that it may cost, with what it has cost already.
+
+        Returns:
+            The plan as it is allowed now; None where there is none.
+        """
+        order = self.allow(plan_id, granted=most, unasked_a_day=0.0)
+        if not isinstance(order, Order) or order.most >= most:
+            return order if isinstance(order, Order) else None
+        with self._locked() as file:
+            _write(file, {"event": "raised", "plan": plan_id, "credits": most})
+        return evolve(order, raised=most)
+
     def begun(self, plan_id: str, journal: str) -> None:
         """Note that the jobs of a plan are in the batch's journal, before any of them is sent.
 
@@ -209,7 +236,7 @@ class Orders:
         self._note("begun", plan_id, journal=journal)
 
     def ended(self, plan_id: str) -> None:
-        """Note that a plan came to its end."""
+        """Note that all of a plan has ended."""
         self._note("ended", plan_id)
 
     def _note(self, event: str, plan_id: str, **facts: str) -> None:
@@ -273,6 +300,9 @@ def _take(orders: dict[str, Order], facts: Mapping[str, Any]) -> None:
                 credits=float(facts["credits"]), asked=bool(facts["asked"]), day=int(facts["day"])
             )
             orders[plan_id] = evolve(orders[plan_id], allowed=allowed)
+        case "raised":
+            raised = max(orders[plan_id].raised, float(facts["credits"]))
+            orders[plan_id] = evolve(orders[plan_id], raised=raised)
         case "begun":
             orders[plan_id] = evolve(orders[plan_id], begun=True, journal=str(facts["journal"]))
         case "ended":

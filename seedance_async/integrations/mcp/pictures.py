@@ -1,7 +1,7 @@
 """Pictures for an agent to look at: one contact sheet of what a batch has saved, small enough to be sent.
 
-Frames of clips, and pictures, with names and times under them, on a page that a model sees whole. Never the
-clip itself: it would cost more than it shows.
+A page shows frames of clips, and pictures, with names and times under them, at a size that a model takes
+without scaling. Never the clip itself: it would use more of the model's context than it shows.
 
 Blocking.
 """
@@ -31,7 +31,7 @@ FRAMES: Final = 4
 """Of each clip; a clip has a row of its own."""
 
 MOST_PICTURES: Final = 12
-"""On a page, where there are no clips."""
+"""On a page without clips."""
 
 LONG_EDGE: Final = 1_568
 """Pixels; models scale down what is larger."""
@@ -151,7 +151,7 @@ def _still(path: Path, shot: Shot) -> sheet.Still:
 
 
 def _small(content: bytes) -> bytes:
-    """A JPEG, scaled down and pressed until it is small enough."""
+    """A JPEG, scaled down and compressed until it is small enough."""
     from PIL.Image import open as opened  # noqa: PLC0415 - the extra may be missing
 
     with opened(io.BytesIO(content)) as picture:

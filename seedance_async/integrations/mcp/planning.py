@@ -1,7 +1,7 @@
-"""Planning: jobs or a manifest become a directory that holds all that a batch needs, and a price.
+"""The making of a plan: from jobs or a manifest, a directory with all that a batch needs, and a price.
 
-The plan is a manifest of plain jobs with copies of the local files that they name, so what is sent later is
-what was looked at and priced now. Whatever is wrong is said at once, and then nothing is kept.
+A plan is a manifest of plain jobs, with copies of the local files that they name, so what is sent later is
+what was checked and priced now. All errors are reported at once, and then nothing is kept.
 """
 
 from __future__ import annotations
@@ -50,17 +50,17 @@ MOST_JOBS: Final = 10_000
 """Of one plan; a person's own batch has no such limit."""
 
 MOST_PROBLEMS: Final = 1_000
-"""So many are counted; reading ends there."""
+"""Reading ends after this many."""
 
 MOST_MANIFEST_BYTES: Final = 32 * 2**20
 CHUNK: Final = 2**20  # bytes
 _NEW: Final = ".new-"
-"""How a plan that is being made is called, until it is whole."""
+"""The prefix of a plan's directory until it is complete."""
 
 
 @frozen(kw_only=True)
 class Asked:
-    """What an agent wants to have made: a list of jobs, or a manifest of the workspace."""
+    """The jobs that an agent asks for: a list, or a manifest of the workspace."""
 
     jobs: object = None
     manifest: str | None = None
@@ -109,7 +109,7 @@ class Quote:
 
 
 def new_id() -> str:
-    """An id of a plan: the day, and something that nobody guesses."""
+    """An id of a plan: the day, and a random part."""
     day = datetime.fromtimestamp(clocks.wall_now(), UTC)
     return f"{day:%Y%m%d}-{secrets.token_hex(4)}"
 
@@ -136,12 +136,12 @@ def draft(workspace: Workspace, asked: Asked, *, has_store: bool) -> Path:
 
 
 def drop(folder: Path) -> None:
-    """Take a draft away; one that was kept is not there any more. Blocking."""
+    """Delete a draft, unless it was kept. Blocking."""
     shutil.rmtree(folder, ignore_errors=True)
 
 
 def keep(folder: Path, directory: Path) -> None:
-    """Give a draft its place. Blocking."""
+    """Move a draft to its final place. Blocking."""
     folder.chmod(0o700)
     folder.rename(directory)
 
@@ -273,7 +273,7 @@ def given_source(folder: Path, workspace: Workspace, asked: Asked) -> tuple[Path
     if suffix not in SUFFIXES:
         raise RefusedError(
             "InvalidArguments",
-            f"{asked.manifest!r:.120} is not called like a manifest",
+            f"{asked.manifest!r:.120} does not have the name of a manifest",
             what_to_do=f"name a file that ends in {', '.join(sorted(SUFFIXES))}",
         )
     source = folder / f"asked{suffix}"
@@ -296,7 +296,7 @@ def _lines(jobs: object) -> str:
 
 def _too_much(what: str) -> RefusedError:
     return RefusedError(
-        "TooMuch", f"{what} are too much for one plan", what_to_do="divide it into several plans"
+        "TooMuch", f"{what} are too much for one plan", what_to_do="split it into several plans"
     )
 
 

@@ -1,18 +1,19 @@
-"""Running plans: batches in the background of a server, each taken to its end however often it is begun.
+"""The runs of plans: batches in the background of a server, each of which can be stopped and resumed.
 
-A plan that was allowed is begun by whoever asks for it first and gone on with by whoever asks next, in this
-server or the one after it; its journal and the record of plans know how far it has come.
+The first call that needs an allowed plan starts it, and a later call resumes it, in this server process or
+the next. The batch's journal and the record of plans hold how far it is.
 
-What is made anew is ordered once: the order is in the batch's journal before the record says ``begun``. A
-server that dies before that repeats the order, which the journal knows; one that dies after it gives none.
+New takes are ordered once: the order is in the batch's journal before the record says ``begun``. A server
+that dies before that repeats the order, which the journal recognises; one that dies after it orders nothing.
 
-The record also says which journal that was, before anything is sent. Another one in its place knows nothing
-of what was paid, and would pay all of it again under new keys: it is refused.
+The record also holds an identifier of that journal, before anything is sent. Another journal in its place
+would not contain what was paid, and everything would be paid again under new keys: it is refused.
 """
 
 from __future__ import annotations
 
 import hashlib
+import json
 from collections import deque
 from contextlib import aclosing
 from typing import TYPE_CHECKING, Final
@@ -22,10 +23,12 @@ from anyio import to_thread
 
 from seedance_async.batch.journal.remains import JOURNAL
 from seedance_async.batch.report import write_gallery_of
+from seedance_async.batch.run_options import PlanOptions
 from seedance_async.batch.runner import BatchRunner
 from seedance_async.batch.states import State
 from seedance_async.batch.summary import SETTLED
 from seedance_async.errors import JournalError, SeedanceError
+from seedance_async.integrations.mcp import planning
 from seedance_async.integrations.mcp.answers import RefusedError
 from seedance_async.integrations.mcp.planning import digest_of
 from seedance_async.integrations.mcp.workspace import MANIFEST
@@ -50,24 +53,24 @@ MOST_RUNNING: Final = 8
 """Batches at once; all share the account's limit, so more would not be faster."""
 
 PATIENCE: Final = 10.0
-"""Seconds that a call waits for a batch to be ready; clients give up a call that takes long."""
+"""Seconds that a call waits for a batch to be ready; clients cancel a call that takes long."""
 
 NEWEST: Final = 8
 """Files and failures that are remembered for the next answer."""
 
 
 class Running:
-    """A plan at work in this process, or what became of it.
+    """A run of a plan in this process, or its result.
 
     Attributes:
         order: the plan.
         directory: of its batch.
         changed: set when a job has ended, and at the end.
         summary: how the batch stands; None until its journal is open.
-        error: what ended it; None if nothing did.
-        is_over: whether it has left off, in whichever way.
-        newest: what was saved last.
-        failures: what ended otherwise last.
+        error: what broke it off; None if nothing did.
+        is_over: whether it has ended or was stopped, for any reason.
+        newest: the last jobs that were saved.
+        failures: the last jobs that ended without being saved.
     """
 
     def __init__(self, order: Order, directory: Path) -> None:
@@ -88,17 +91,17 @@ class Running:
 
     @property
     def stopped(self) -> Exception | None:
-        """Why not all of it was sent, or why it broke off."""
+        """Why not everything was sent, or why it broke off."""
         summary = self.summary
         return self.error or (summary.stopped if summary else None)
 
     @property
     def is_elsewhere(self) -> bool:
-        """Whether another process works on it, or did when this one tried."""
+        """Whether another process was running it when this one tried."""
         return isinstance(self.error, JournalError) and self.error.is_locked
 
     def take(self, result: JobResult) -> None:
-        """Take in a job that has ended."""
+        """Note a job that has ended."""
         if not result.earlier:
             (self.newest if result.state is State.SAVED else self.failures).append(result)
         self.changed.set()
@@ -120,42 +123,67 @@ class Batches:
         self._running: dict[str, Running] = {}
 
     def of(self, batch_id: str) -> Running | None:
-        """What this server knows of a batch's newest run."""
+        """The newest run of a batch in this process."""
         return self._running.get(batch_id)
 
     def check_room(self) -> None:
-        """See that one more may begin.
+        """Check that one more may begin.
 
         Raises:
-            RefusedError: too many run.
+            RefusedError: too many are running.
         """
         if sum(not each.is_over for each in self._running.values()) >= MOST_RUNNING:
             raise RefusedError(
                 "TooMuch",
-                f"{MOST_RUNNING} batches run already",
+                f"{MOST_RUNNING} batches are running already",
                 what_to_do="wait for one of them, then submit this plan",
             )
 
     def check_free(self, order: Order) -> None:
-        """See that the batch of a plan does not run for another plan.
+        """Check that the batch of a plan is not running for another plan.
 
         Raises:
-            RefusedError: it does.
+            RefusedError: it is.
         """
         running = self._running.get(order.batch_id)
         if running is not None and not running.is_over and running.order.plan_id != order.plan_id:
             raise RefusedError(
                 "BatchBusy",
-                f"the batch {order.batch_id} runs for another plan",
+                f"the batch {order.batch_id} is running for another plan",
                 what_to_do="wait until that has ended, then submit this plan",
                 next_call=f'wait("{order.batch_id}")',
             )
 
-    async def go_on(self, order: Order, directory: Path) -> Running:
-        """Begin an allowed plan, or go on with it; one that runs is only returned.
+    def is_at_work(self, order: Order) -> bool:
+        """Whether a plan runs in this process."""
+        running = self._running.get(order.batch_id)
+        return running is not None and not running.is_over and running.order.plan_id == order.plan_id
+
+    async def check_current(self, order: Order, directory: Path) -> None:
+        """Check that new takes cost what they did when they were planned.
+
+        The cap of such a plan is above what its batch had cost by then. Had the batch spent more since, the
+        plan would use up its allowance and pay for nothing.
 
         Raises:
-            RefusedError: it was changed since it was planned, or too many run.
+            RefusedError: its batch has been continued since.
+        """
+        if not order.reroll or order.begun:
+            return
+        now = await planning.quote(
+            directory / MANIFEST,
+            planning.Basis(has_store=self._client.has_media_store),
+            directory=directory,
+            options=PlanOptions(reroll=order.reroll, takes=order.takes),
+        )
+        if (now.spent, now.jobs) != (order.spent, order.jobs):
+            raise _outdated(order)
+
+    async def go_on(self, order: Order, directory: Path) -> Running:
+        """Start or resume an allowed plan; one that is running is only returned.
+
+        Raises:
+            RefusedError: too many are running, or its batch is running for another plan.
         """
         running = self._running.get(order.batch_id)
         if running is not None and not running.is_over:
@@ -164,18 +192,19 @@ class Batches:
         self.check_room()
         running = self._running[order.batch_id] = Running(order, directory)
         self._tasks.start_soon(self._run, running)
-        with anyio.move_on_after(PATIENCE):  # a large plan takes longer; whoever asks next sees it running
+        with anyio.move_on_after(PATIENCE):  # a large plan takes longer; the next call sees it running
             await running.ready.wait()
         return running
 
     async def _run(self, running: Running) -> None:
-        """Take a plan to its end; what goes wrong is kept for whoever asks."""
+        """Run a plan to its end; an error is kept for the next call."""
         try:
             await to_thread.run_sync(check_unchanged, running.order, running.directory)
+            await self.check_current(running.order, running.directory)
             await self._take_through(running)
         except (SeedanceError, RefusedError, OSError) as problem:
             running.error = problem
-        except Exception as problem:  # a mistake of ours ends this batch's run, and nothing else
+        except Exception as problem:  # an unexpected error ends this batch's run, and nothing else
             log.critical("the batch %s broke off", running.order.batch_id, exc_info=problem)
             running.error = problem
         finally:
@@ -185,13 +214,13 @@ class Batches:
 
     async def _take_through(self, running: Running) -> None:
         order, manifest = running.order, str(running.directory / MANIFEST)
-        makes_anew = bool(order.reroll) and not order.begun
+        makes_takes = bool(order.reroll) and not order.begun
         runner = BatchRunner(
             self._client,
             running.directory,
             max_credits=order.cap,
-            reroll=order.reroll if makes_anew else (),
-            takes=order.takes if makes_anew else 1,
+            reroll=order.reroll if makes_takes else (),
+            takes=order.takes if makes_takes else 1,
         )
         known = await to_thread.run_sync(self._journals_of, order)
         if known and not (running.directory / JOURNAL).exists():
@@ -213,7 +242,7 @@ class Batches:
                 await to_thread.run_sync(self._orders.ended, order.plan_id)
 
     def _journals_of(self, order: Order) -> set[str]:
-        """The marks of the journals that plans of a batch have begun in: one, or none yet. Blocking."""
+        """The marks of the journals that plans of a batch were started in: one, or none yet. Blocking."""
         plans = self._orders.of_batch(order.batch_id)
         return {plan.journal for plan in plans if plan.journal}
 
@@ -233,32 +262,52 @@ async def _mark_of(journal: Journal) -> str:
 def _replaced() -> RefusedError:
     return RefusedError(
         "JournalReplaced",
-        "the batch's journal is gone, or another is in its place: what was paid is not known any more",
+        "the batch's journal is gone, or another one is in its place: what was paid is no longer known",
         what_to_do="tell the person to put the journal back into the batch's directory. Never plan these "
         "jobs again: they may be paid already",
         money_moved="nothing new",
     )
 
 
+def _outdated(order: Order) -> RefusedError:
+    names = json.dumps(order.reroll, ensure_ascii=False)
+    return RefusedError(
+        "PlanOutdated",
+        "the batch has been continued since this plan was priced; nothing was sent for it",
+        what_to_do="call reroll again, and submit that plan",
+        next_call=f'reroll("{order.batch_id}", {names}, takes={order.takes})',
+    )
+
+
 def check_unchanged(order: Order, directory: Path) -> None:
-    """See that a plan is what was planned. Blocking.
+    """Check that the files of a plan are what was planned. Blocking.
 
     Raises:
-        RefusedError: its manifest or an input was changed since, or is gone.
+        RefusedError: its manifest or an input has been changed or deleted.
     """
     try:
         is_same = digest_of(directory) == order.digest
     except OSError:
         is_same = False
     if not is_same:
-        raise RefusedError(
-            "PlanChanged",
-            "the plan's manifest or inputs are not what was planned and priced",
-            what_to_do="plan it anew; what was paid stays in the batch's directory",
-            next_call="plan(jobs=[...])",
-        )
+        raise _changed(order)
+
+
+def _changed(order: Order) -> RefusedError:
+    message = "the plan's manifest or inputs are not what was planned and priced"
+    if not order.begun:
+        advice = "call plan again with what is wanted now"
+        return RefusedError("PlanChanged", message, what_to_do=advice, next_call="plan(jobs=[...])")
+    return RefusedError(
+        "PlanChanged",
+        message,
+        what_to_do="tell the person to restore the files of the batch's directory. Do not plan these jobs "
+        "again: what was paid is in its journal, and would be paid a second time",
+        next_call=f'submit("{order.plan_id}") once they are restored',
+        money_moved="nothing new",
+    )
 
 
 def open_jobs(counts: Mapping[State, int] | Mapping[str, int]) -> int:
-    """Jobs that have not come to their end."""
+    """How many jobs have not ended."""
     return sum(count for state, count in counts.items() if state not in SETTLED)

@@ -1,10 +1,10 @@
-"""The settings of the MCP server, which stand in its environment: no argument of a tool changes them.
+"""The settings of the MCP server, read from its environment: no argument of a tool changes them.
 
 ``SEEDANCE_MCP_UNASKED_CREDITS_DAY`` is what plans may cost in a UTC day, all of them together, without a
 person being asked; 0 where it is not set, so that each plan asks. ``SEEDANCE_MCP_WORKSPACE`` is the folder
 that all files are in, else the current one; it may hold neither the home directory nor the state directory.
-``SEEDANCE_MAX_CREDITS_DAY`` and ``SEEDANCE_MAX_CREDITS_MONTH`` hold beside them, for all that this machine
-sends, whoever has allowed it.
+``SEEDANCE_MAX_CREDITS_DAY`` and ``SEEDANCE_MAX_CREDITS_MONTH`` hold as well, for everything that this
+machine sends, whoever allowed it.
 """
 
 from __future__ import annotations

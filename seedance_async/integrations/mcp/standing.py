@@ -1,4 +1,4 @@
-"""How a batch stands, as an answer has it: counts, newest files, what went wrong, and when to come back."""
+"""The state of a batch as an answer reports it: counts, newest files, problems, and when to come back."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from seedance_async.batch.states import ENDED, State
 from seedance_async.client import SeedanceClient
 from seedance_async.credit_format import credit_count
 from seedance_async.errors import CreditCapError, SeedanceError, StandingLimitError
-from seedance_async.integrations.mcp.answers import RefusedError, explained, text_of
+from seedance_async.integrations.mcp.answers import RefusedError, explained, name_of, text_of
 from seedance_async.integrations.mcp.orders import Order
 from seedance_async.integrations.mcp.running import Running, open_jobs
 from seedance_async.integrations.mcp.workspace import Workspace
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from seedance_async.batch.summary import Summary
 
 LONGEST_PAUSE: Final = 300
-"""Seconds that an agent is told to stay away at most."""
+"""Most seconds in ``come_back_in``."""
 
 ELSEWHERE_PAUSE: Final = 30
 SHORT_PAUSE: Final = 5
@@ -37,7 +37,7 @@ SHOWN: Final = 8
 
 @frozen
 class Standing:
-    """How a batch stands now.
+    """The state of a batch now.
 
     Args:
         client: open.
@@ -58,7 +58,7 @@ class Standing:
         return isinstance(stopped, CreditCapError) and not isinstance(stopped, StandingLimitError)
 
     async def facts(self) -> dict[str, object]:
-        """What there is to tell."""
+        """The state as the fields of an answer."""
         running = self._running
         if running is not None and running.summary is not None:
             return self._of_run(running, running.summary)
@@ -76,7 +76,7 @@ class Standing:
         state = "running"
         if running.is_over:
             state = "stopped" if stopped is not None or open_jobs(summary.counts) else "ended"
-        told = {
+        facts = {
             "state": state,
             "counts": {str(key): count for key, count in summary.counts.items()},
             "credits": _credits(summary),
@@ -86,22 +86,22 @@ class Standing:
             **(self._when(summary) if state == "running" else {}),
             "next": self._next(state),
         }
-        return _given(told)
+        return _given(facts)
 
     async def _on_disk(self) -> dict[str, object]:
-        """Of a batch that does not run here, or not yet: it ended, was never sent, or runs somewhere else."""
+        """The state of a batch without a run in this process, as its results on disk have it."""
         order, stopped = self._order, self._stopped
         directory = self._workspace.batch(order.batch_id)
         counts, jobs = await to_thread.run_sync(_counts_on_disk, directory)
         state = self._state(is_begun=bool(jobs), has_ended=len(jobs) >= order.jobs and not open_jobs(counts))
         saved = [each for each in jobs if each.state == State.SAVED][-SHOWN:]
         failed = [each for each in jobs if each.state in set(ENDED) - {State.SAVED}][-SHOWN:]
-        told = {
+        facts = {
             "state": state,
             "counts": dict(counts),
             "newest": [
                 {
-                    "name": text_of(each.name, 60),
+                    "name": name_of(each.name),
                     "files": [self._workspace.shown(directory / name) for name in each.files],
                 }
                 for each in reversed(saved)
@@ -111,19 +111,19 @@ class Standing:
             "come_back_in": {"elsewhere": ELSEWHERE_PAUSE, "running": SHORT_PAUSE}.get(state),
             "next": self._next(state),
         }
-        return _given(told)
+        return _given(facts)
 
     def _state(self, *, is_begun: bool, has_ended: bool) -> str:
-        """Of a batch that does not run here.
+        """The state of a batch without a run in this process.
 
         Args:
             is_begun: whether it has results.
-            has_ended: whether all its jobs have come to their end; says nothing of jobs that are made anew.
+            has_ended: whether all its jobs have ended; new takes of a reroll are not among them.
         """
         if self._order.ended:
             return "ended"
         if self._running is not None and not self._running.is_over:
-            return "running"  # and gets ready
+            return "running"  # it is being prepared
         if self._stopped is not None:
             return "stopped"
         if self._order.allowed is not None:
@@ -138,8 +138,8 @@ class Standing:
             "running": f'wait("{batch}")',
             "ended": f'look("{batch}")',
             "planned": f'submit("{plan}")',
-            "elsewhere": f'another process works on it; wait("{batch}") later',
-            "stopped": f'do what "why" says, then submit("{plan}"): it goes on, and nothing is paid twice',
+            "elsewhere": f'another process is running it; wait("{batch}") later',
+            "stopped": f'do what "why" says, then submit("{plan}"): it resumes, and nothing is paid twice',
         }[state]
 
     def _when(self, summary: Summary) -> dict[str, object]:
@@ -151,7 +151,7 @@ class Standing:
     def _saved(self, result: JobResult) -> dict[str, object]:
         return _given(
             {
-                "name": text_of(result.name, 60),
+                "name": name_of(result.name),
                 "files": [self._workspace.shown(path) for path in result.files],
                 "mismatches": list(result.mismatches),
             }
@@ -159,7 +159,7 @@ class Standing:
 
 
 def _counts_on_disk(directory: Path) -> tuple[Mapping[str, int], list[Result]]:
-    """How a batch stands by its results, which any process may have written. Blocking.
+    """Counts and results of a batch, which any process may have written. Blocking.
 
     Raises:
         OSError: they cannot be read.
@@ -170,16 +170,16 @@ def _counts_on_disk(directory: Path) -> tuple[Mapping[str, int], list[Result]]:
 
 
 def progress(summary: Summary) -> str:
-    """How a batch stands, on one line."""
+    """The state of a batch on one line."""
     counts = ", ".join(f"{count} {state}" for state, count in summary.counts.items())
     return f"{counts}; {credit_count(summary.credits_used - summary.credits_refunded)}"
 
 
 def why(stopped: Exception) -> dict[str, object]:
-    """What stopped a batch, in few words."""
+    """Why a batch stopped, as fields of an answer."""
     if isinstance(stopped, SeedanceError):
-        told = explained(stopped)
-        return {name: told[name] for name in ("error", "message", "what_to_do")}
+        facts = explained(stopped)
+        return {name: facts[name] for name in ("error", "message", "what_to_do")}
     if isinstance(stopped, RefusedError):
         return {"error": stopped.kind, "message": stopped.message, "what_to_do": stopped.what_to_do}
     return {"error": type(stopped).__name__, "what_to_do": "tell the person; the server's log says more"}
@@ -192,11 +192,11 @@ def _credits(summary: Summary) -> dict[str, object]:
 
 def _failed(result: JobResult | Result) -> dict[str, object]:
     error = result.error if isinstance(result.error, str | None) else result.error.message
-    told = None if error is None else text_of(error, 160)
-    return _given({"name": text_of(result.name, 60), "state": str(result.state), "error": told})
+    reason = None if error is None else text_of(error, 160)
+    return _given({"name": name_of(result.name), "state": str(result.state), "error": reason})
 
 
 def _given(facts: Mapping[str, object]) -> dict[str, object]:
-    """The facts without those that say nothing."""
+    """The facts without empty ones."""
     empty: Iterable[object] = (None, [], {})
     return {name: value for name, value in facts.items() if value not in empty}

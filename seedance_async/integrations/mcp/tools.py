@@ -1,7 +1,7 @@
-"""The tools of the MCP server, as a model sees them: names, arguments, and the words that explain them.
+"""The tools of the MCP server as a model sees them: names, arguments and descriptions.
 
-No argument raises a limit. What asks a person before money is spent is no argument: the protocol's library
-fills it in from the form that the host shows, and leaves it out of the tool's schema.
+No argument raises a limit. The answer of the person who is asked before money is spent is not an argument:
+the protocol's library takes it from the form that the host shows, and leaves it out of the tool's schema.
 """
 
 from __future__ import annotations
@@ -34,8 +34,8 @@ Jobs: TypeAlias = Annotated[
 Manifest: TypeAlias = Annotated[
     str | None, Field(description="Or the path of a manifest in the workspace: .jsonl, .json, .csv, .toml.")
 ]
-PlanId: TypeAlias = Annotated[str, Field(description="The plan_id that plan or reroll has answered.")]
-BatchId: TypeAlias = Annotated[str, Field(description="The batch_id that plan or submit has answered.")]
+PlanId: TypeAlias = Annotated[str, Field(description="The plan_id in an answer of plan or reroll.")]
+BatchId: TypeAlias = Annotated[str, Field(description="The batch_id in an answer of plan or submit.")]
 Names: TypeAlias = Annotated[
     Any,
     WithJsonSchema({"type": "array", "items": {"type": "string"}}),
@@ -56,7 +56,7 @@ class Permission(BaseModel):
 
 
 class NotAsked:
-    """That nobody was asked: it is not necessary, or this client shows no forms."""
+    """Nobody was asked: it is not necessary, or this client shows no forms."""
 
 
 async def ask_person(plan_id: str, ctx: Context[Any, Any]) -> NotAsked | Elicit[Permission]:
@@ -95,9 +95,9 @@ async def estimate(ctx: Context[Any, Any], jobs: Jobs = None, manifest: Manifest
 
 
 async def plan(ctx: Context[Any, Any], jobs: Jobs = None, manifest: Manifest = None) -> CallToolResult:
-    """Write a plan: check and price jobs, and keep them as a batch of the workspace. Spends nothing.
+    """Check and price jobs, and keep them as a plan, a batch of the workspace. Spends nothing.
 
-    Answers a plan_id for submit, a table of prices, or everything that is wrong.
+    Answers a plan_id for submit and a table of prices, or everything that is wrong.
     """
     return text(await desk_of(ctx).plan(_asked(jobs, manifest)))
 
@@ -126,9 +126,10 @@ async def wait(
         float, Field(description=f"At most {LONGEST_WAIT:g}; sooner with the batch's end.")
     ] = 25,
 ) -> CallToolResult:
-    """Wait for a batch, and tell how it stands: counts, newest files, and when to come back.
+    """Wait for a batch and report its state: counts, newest files, and when to come back.
 
-    Goes on with a batch that a server before this one has left. Do other work until come_back_in has passed.
+    Resumes a batch that an earlier server process left unfinished. Do other work until come_back_in seconds
+    have passed.
     """
 
     async def report(gone: float, whole: float, message: str) -> None:
@@ -141,18 +142,18 @@ async def look(
     batch_id: BatchId, ctx: Context[Any, Any], names: Names = None, page: Page = 1
 ) -> CallToolResult:
     """Look at what a batch has made: one contact sheet of frames and pictures, with names and times."""
-    picture, told = await desk_of(ctx).look(batch_id, names or [], page)
+    picture, facts = await desk_of(ctx).look(batch_id, names or [], page)
     image = ImageContent(type="image", data=base64.b64encode(picture).decode(), mime_type="image/jpeg")
-    return CallToolResult(content=[image, TextContent(type="text", text=told)])
+    return CallToolResult(content=[image, TextContent(type="text", text=facts)])
 
 
 async def reroll(
     batch_id: BatchId,
     names: Names,
     ctx: Context[Any, Any],
-    takes: Annotated[int, Field(description="New ones of each, 1 to 20.")] = 1,
+    takes: Annotated[int, Field(description="New takes of each job, 1 to 20.")] = 1,
 ) -> CallToolResult:
-    """Plan to make some jobs of a batch anew; what they have stays. Answers a plan_id for submit."""
+    """Plan new takes of some jobs of a batch; existing takes are kept. Answers a plan_id for submit."""
     return text(await desk_of(ctx).reroll(batch_id, names if isinstance(names, list) else [names], takes))
 
 
@@ -161,7 +162,7 @@ async def list_tasks(
     days: Annotated[float, Field(description="How far back to look.")] = 1,
     page: Page = 1,
 ) -> CallToolResult:
-    """List what this machine has asked of the account, newest first: task ids, states, credits, batches."""
+    """List what this machine has requested, newest first: task ids, states, credits, batches."""
     return text(await desk_of(ctx).list_tasks(days, page))
 
 

@@ -1,8 +1,8 @@
-"""The workspace: the one folder that an agent's files come from and go to, and no way out of it.
+"""The workspace: the one folder that an agent's files come from and go to.
 
-What an agent names is a path of the workspace or below it, reached over no link: every folder on the way is
-opened by itself, so that none can be exchanged for a link in between. Batches have a folder of their own in
-it, named by the server.
+A path that an agent gives has to be inside the workspace, without a symbolic link on the way: each folder is
+opened relative to its parent, so none can be replaced by a link in between. Batches are in a folder of their
+own, named by the server.
 
 Blocking.
 """
@@ -53,7 +53,7 @@ class Workspace:
             text: its path, relative to the workspace or absolute.
 
         Raises:
-            RefusedError: it is not in the workspace, is reached over a link, or is no file.
+            RefusedError: it is not in the workspace, has a link on its way, or is no plain file.
         """
         parts = self._parts(text)
         try:
@@ -64,7 +64,7 @@ class Workspace:
             raise _outside(text, f"{reason} ({getattr(problem, 'strerror', None) or problem})") from None
         if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
             file.close()
-            raise _outside(text, "it is no plain file")
+            raise _outside(text, "it is not a plain file")
         return file
 
     def batches(self) -> Path:
@@ -76,7 +76,7 @@ class Workspace:
         folder = self.root / BATCHES
         folder.mkdir(exist_ok=True)
         if folder.resolve() != folder:
-            raise ConfigurationError(f"{folder} is a link: batches would go elsewhere; take it away")
+            raise ConfigurationError(f"{folder} is a link: batches would go elsewhere; remove it")
         return folder
 
     def batch(self, plan_id: str) -> Path:
@@ -90,7 +90,7 @@ class Workspace:
             raise unknown_plan(plan_id)
         directory = self.batches() / plan_id
         if directory.is_symlink():
-            raise ConfigurationError(f"{directory} is a link: the batch would go elsewhere; take it away")
+            raise ConfigurationError(f"{directory} is a link: the batch would go elsewhere; remove it")
         return directory
 
     def downloads(self) -> Path:
@@ -101,11 +101,11 @@ class Workspace:
         """
         folder = self.batches() / DOWNLOADS
         if folder.is_symlink():
-            raise ConfigurationError(f"{folder} is a link: files would go elsewhere; take it away")
+            raise ConfigurationError(f"{folder} is a link: files would go elsewhere; remove it")
         return folder
 
     def shown(self, path: Path) -> str:
-        """A path below the workspace, as it is told."""
+        """A path relative to the workspace, for answers."""
         try:
             return path.relative_to(self.root).as_posix()
         except ValueError:
@@ -114,7 +114,7 @@ class Workspace:
     def _parts(self, text: str | Path) -> tuple[str, ...]:
         """The names on the way from the root to a file; ``..`` is taken away before links could count."""
         if "\0" in str(text) or not str(text).strip():
-            raise _outside(text, "it is no path")
+            raise _outside(text, "it is not a path")
         whole = Path(os.path.normpath(self.root / text))
         if not whole.is_relative_to(self.root) or whole == self.root:
             raise _outside(text, "it is not in the workspace")
@@ -122,11 +122,11 @@ class Workspace:
 
 
 def unknown_plan(plan_id: object) -> RefusedError:
-    """That there is no such plan or batch here."""
+    """The refusal of an id that no plan or batch has."""
     return RefusedError(
         "UnknownPlan",
         f"no plan or batch of this workspace has the id {str(plan_id)!r:.60}",
-        what_to_do="use an id that plan or reroll has answered; list_tasks shows batches as projects",
+        what_to_do="use an id from an answer of plan or reroll; list_tasks shows the batch of each task",
         next_call="plan(jobs=[...])",
     )
 
