@@ -9,13 +9,13 @@ from __future__ import annotations
 import os
 from collections.abc import AsyncGenerator, AsyncIterable, Callable, Iterable
 from pathlib import Path
-from types import TracebackType
 from typing import Final, Self, TypeVar, cast
 
 import anyio
 from aiohttp import ClientSession
 
 from seedance_async import arguments
+from seedance_async.api_session import callers_session
 from seedance_async.arguments import check
 from seedance_async.base_url import read_base_url
 from seedance_async.budget.allowance import Allowance
@@ -24,7 +24,7 @@ from seedance_async.budget.references import reference_budget
 from seedance_async.budget.shared import read_shared_budget
 from seedance_async.client_events import ClientEvent
 from seedance_async.completions import Completion, CompletionRun, checked, grouped
-from seedance_async.engine import Engine, handing_over
+from seedance_async.engine import NOT_OPEN, Engine, handing_over
 from seedance_async.errors import (
     ClientStateError,
     ConfigurationError,
@@ -149,11 +149,7 @@ class SeedanceClient:
         self._reference_limit = read_limit("reference_limit", reference_limit)
         self._policy = option("retry", retry, RetryPolicy())
         self._timeouts = option("timeouts", timeouts, Timeouts())
-        if session is not None and not isinstance(session, ClientSession):
-            raise ConfigurationError(
-                f"session must be an aiohttp.ClientSession; got {type(session).__name__}"
-            )
-        self._session = session
+        self._session = callers_session(session)
         route = read_route(proxy, download_networks, base_url=self._base_url, session=session)
         del proxy  # it may have a password, and what fails below shows this frame
         if isinstance(route, ConfigurationError):
@@ -220,7 +216,7 @@ class SeedanceClient:
             ClientStateError: the client is not open here.
         """
         if self._engine is None:
-            raise ClientStateError("the client is not open; use `async with SeedanceClient() as client:`")
+            raise ClientStateError(NOT_OPEN)
         self._engine.check()
         return self._engine
 
@@ -272,7 +268,7 @@ class SeedanceClient:
             NotFoundError: no such task on this account.
             SeedanceError: the question could not be answered; the task is not touched by that.
         """
-        return await self.running_engine().task(_task_id(task_id))
+        return await self.running_engine().task(arguments.task_id(task_id))
 
     async def wait(self, task: Submission | Task | str, *, timeout: float | None = None) -> Task:
         """Wait until a task is final, sharing one poller with everybody else.
@@ -290,7 +286,7 @@ class SeedanceClient:
         """
         engine = self.running_engine()
         check("wait", timeout=(arguments.patience, timeout))
-        task_id = _task_id(task)
+        task_id = arguments.task_id(task)
         patience = self._timeouts.wait if timeout is None else timeout
         try:
             with self._observer.work("wait", task_ids=task_id), anyio.fail_after(patience):
@@ -413,11 +409,21 @@ class SeedanceClient:
         names = {"name": (optional(arguments.text), name), "prompt": (optional(arguments.text), prompt)}
         check("download", task=(arguments.task, task), directory=(arguments.path, directory), **names)
         if not isinstance(task, Task):
-            task = await self.get_task(_task_id(task))
+            task = await self.get_task(arguments.task_id(task))
         return await engine.downloads.save(task, directory, name=name, prompt=prompt, renew=self.get_task)
 
     async def __aenter__(self) -> Self:
-        """Open the client in the running loop."""
+        """Open the client; see ``open``."""
+        return await self.open()
+
+    async def open(self) -> Self:
+        """Open the client in the running loop, and return it: for notebooks and REPLs, as ``aclose`` is.
+
+            >>> client = await SeedanceClient().open()
+
+        Raises:
+            ClientStateError: it was opened before.
+        """
         if self._engine is not None or self._closed:
             raise ClientStateError("a client is opened once; make a new one")
         shared = self._shared_budget
@@ -445,12 +451,7 @@ class SeedanceClient:
         self._engine = engine
         return self
 
-    async def __aexit__(
-        self,
-        _type: type[BaseException] | None,
-        _error: BaseException | None,
-        _traceback: TracebackType | None,
-    ) -> None:
+    async def __aexit__(self, *_: object) -> None:
         """Close the client; see ``aclose``."""
         await self.aclose()
 
@@ -462,8 +463,3 @@ class SeedanceClient:
         self._closed = True
         if self._engine is not None:
             await self._engine.close()
-
-
-def _task_id(task: Submission | Task | str) -> str:
-    check("the call", task_id=(arguments.task, task))
-    return str.__str__(task) if isinstance(task, str) else task.id
