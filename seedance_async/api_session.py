@@ -104,17 +104,6 @@ class AccountedRequest(aiohttp.ClientRequest):
         return response
 
 
-def callers_session(session: object) -> ClientSession | None:
-    """What was given as ``session=``, if it is one.
-
-    Raises:
-        ConfigurationError: it is something else.
-    """
-    if session is None or isinstance(session, ClientSession):
-        return session
-    raise ConfigurationError(f"session must be an aiohttp.ClientSession; got {type(session).__name__}")
-
-
 def open_session(callers_session: ClientSession | None = None) -> ClientSession:
     """A session for the API: no cookies, no foreign credentials, every wire attempt accounted for.
 

@@ -57,16 +57,6 @@ def task(value: object) -> str | None:
     return f"must be a submission, a task, or a task id; got {shown(value)}"
 
 
-def task_id(value: Submission | Task | str) -> str:
-    """The id of a task, or of a submission's first one.
-
-    Raises:
-        ValidationError: it is none of the three.
-    """
-    check("the call", task_id=(task, value))
-    return str.__str__(value) if isinstance(value, str) else value.id
-
-
 def iterable(value: object) -> str | None:
     """Rule: something to iterate over; neither a text nor a mapping is meant so."""
     can_be_read = hasattr(value, "__iter__") or hasattr(value, "__aiter__") or hasattr(value, "__getitem__")

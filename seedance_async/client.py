@@ -15,7 +15,6 @@ import anyio
 from aiohttp import ClientSession
 
 from seedance_async import arguments
-from seedance_async.api_session import callers_session
 from seedance_async.arguments import check
 from seedance_async.base_url import read_base_url
 from seedance_async.budget.allowance import Allowance
@@ -33,7 +32,6 @@ from seedance_async.errors import (
     ValidationError,
     WaitTimeoutError,
 )
-from seedance_async.logs import Log
 from seedance_async.media import KeptUrls, MediaStore, Publisher, read_media_store
 from seedance_async.models import (
     BaseRequest,
@@ -64,8 +62,6 @@ from seedance_async.setting_sources import (
 )
 from seedance_async.usage import Usage
 from seedance_async.waiting import wait_for_all
-
-log: Log = Log(__name__)
 
 OutputT = TypeVar("OutputT", bound=Output)
 
@@ -149,7 +145,11 @@ class SeedanceClient:
         self._reference_limit = read_limit("reference_limit", reference_limit)
         self._policy = option("retry", retry, RetryPolicy())
         self._timeouts = option("timeouts", timeouts, Timeouts())
-        self._session = callers_session(session)
+        if session is not None and not isinstance(session, ClientSession):
+            raise ConfigurationError(
+                f"session must be an aiohttp.ClientSession; got {type(session).__name__}"
+            )
+        self._session = session
         route = read_route(proxy, download_networks, base_url=self._base_url, session=session)
         del proxy  # it may have a password, and what fails below shows this frame
         if isinstance(route, ConfigurationError):
@@ -268,7 +268,7 @@ class SeedanceClient:
             NotFoundError: no such task on this account.
             SeedanceError: the question could not be answered; the task is not touched by that.
         """
-        return await self.running_engine().task(arguments.task_id(task_id))
+        return await self.running_engine().task(_task_id(task_id))
 
     async def wait(self, task: Submission | Task | str, *, timeout: float | None = None) -> Task:
         """Wait until a task is final, sharing one poller with everybody else.
@@ -286,7 +286,7 @@ class SeedanceClient:
         """
         engine = self.running_engine()
         check("wait", timeout=(arguments.patience, timeout))
-        task_id = arguments.task_id(task)
+        task_id = _task_id(task)
         patience = self._timeouts.wait if timeout is None else timeout
         try:
             with self._observer.work("wait", task_ids=task_id), anyio.fail_after(patience):
@@ -409,7 +409,7 @@ class SeedanceClient:
         names = {"name": (optional(arguments.text), name), "prompt": (optional(arguments.text), prompt)}
         check("download", task=(arguments.task, task), directory=(arguments.path, directory), **names)
         if not isinstance(task, Task):
-            task = await self.get_task(arguments.task_id(task))
+            task = await self.get_task(_task_id(task))
         return await engine.downloads.save(task, directory, name=name, prompt=prompt, renew=self.get_task)
 
     async def __aenter__(self) -> Self:
@@ -451,7 +451,7 @@ class SeedanceClient:
         self._engine = engine
         return self
 
-    async def __aexit__(self, *_: object) -> None:
+    async def __aexit__(self, *_exception: object) -> None:
         """Close the client; see ``aclose``."""
         await self.aclose()
 
@@ -463,3 +463,8 @@ class SeedanceClient:
         self._closed = True
         if self._engine is not None:
             await self._engine.close()
+
+
+def _task_id(task: Submission | Task | str) -> str:
+    check("the call", task_id=(arguments.task, task))
+    return str.__str__(task) if isinstance(task, str) else task.id
