@@ -11,6 +11,7 @@ import anyio
 from attrs import evolve, frozen
 
 from seedance_async.batch import chart
+from seedance_async.batch.account_check import is_of_sandbox
 from seedance_async.batch.states import State
 from seedance_async.batch.summary import Summary
 from seedance_async.cli.progress import Ticker
@@ -35,6 +36,7 @@ class Status:
         limit: the account's.
         seconds: since this run began.
         seconds_left: until it will be over, as the schedule expects; None while nothing is known.
+        speed: how many times as fast as at the vendor time passes: not once, in a sandbox.
     """
 
     summary: Summary
@@ -43,6 +45,7 @@ class Status:
     limit: RateLimit
     seconds: float
     seconds_left: float | None
+    speed: float = 1.0
 
     def count(self, *states: State) -> int:
         """Jobs in any of these states."""
@@ -52,6 +55,11 @@ class Status:
     def is_planned(self) -> bool:
         """Whether the manifest has been read."""
         return self.summary.total > 0
+
+
+def speed_of(client: SeedanceClient) -> float:
+    """How many times as fast as at the vendor time passes for a client: 1 but in a sandbox."""
+    return 1 / client.forecasts.scale if is_of_sandbox(client.account) else 1.0
 
 
 class RequestCounter:
@@ -128,6 +136,7 @@ class Monitor:
             limit=self._client.rate_limit,
             seconds=now - self._began_at,
             seconds_left=self._seconds_left(summary, now),
+            speed=speed_of(self._client),
         )
 
     async def save(self, *, at_end: bool = False) -> None:

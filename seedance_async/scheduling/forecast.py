@@ -56,12 +56,13 @@ class Forecast:
 
     Attributes:
         version: grows whenever a belief may have changed.
+        scale: seconds that one of the vendor's takes here.
     """
 
     def __init__(self, *, scale: float = 1.0) -> None:
         """Know nothing but the prior, times ``scale``: below 1 where a sandbox's time runs faster."""
         self.version: int = 0
-        self._scale = scale
+        self.scale: float = scale
         self._evidence: dict[Kind, Evidence] = {}
         self._recent: dict[Kind, deque[float]] = {}
         self._beliefs: dict[Kind, Duration] = {}
@@ -152,7 +153,7 @@ class Forecast:
 
     def _believe(self, kind: Kind, *, surprise: float) -> Duration:
         outspoken = self._outspoken(kind)
-        shares: Sequence[float] = _prior(kind.model, self._scale, surprise)
+        shares: Sequence[float] = _prior(kind.model, self.scale, surprise)
         worth = PRIOR_WORTH
         for evidence in outspoken:
             shares = evidence.mixed_with(shares, worth=worth)
