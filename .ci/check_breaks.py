@@ -2,8 +2,8 @@
 
     python .ci/check_breaks.py [TAG]
 
-A break is allowed where the newest section of CHANGELOG.md has a heading "### Breaking": what griffe names is to
-be explained there.
+A break is allowed where the newest section of CHANGELOG.md has a heading "### Breaking", which explains
+what griffe names.
 """
 
 from __future__ import annotations
@@ -22,10 +22,12 @@ def main(tags: list[str]) -> int:
         print("no tag yet: no earlier interface to compare with")
         return 0
     griffe = [Path(sys.executable).with_name("griffe"), "check", "seedance_async", "--against", tag]
-    ending = subprocess.run([*griffe, "--style", "oneline"], cwd=ROOT, check=False)
+    ending = subprocess.run([*griffe, "--format", "oneline", "--no-color"], cwd=ROOT, check=False)
     if ending.returncode == 0:
         print(f"no break since {tag}")
         return 0
+    if ending.returncode != 1:
+        raise RuntimeError("griffe did not compare; what it wrote says why")
     if is_announced((ROOT / "CHANGELOG.md").read_text(encoding="utf-8")):
         print('compare these with "### Breaking" in CHANGELOG.md')
         return 0
