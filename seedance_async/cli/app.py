@@ -83,7 +83,22 @@ def build() -> App:
     )
     for position, name in enumerate(ORDER.split()):
         app[name].sort_key = position
+        app[name].help = flowing(app[name].help)
+    for lesser in (app["prompt"]["lint"], app["prompt"]["build"]):
+        lesser.help = flowing(lesser.help)
     return app
+
+
+def flowing(docstring: str) -> str:
+    """Each paragraph on one line, which the help breaks where the terminal ends; not where one is indented.
+
+    A docstring's own lines are as long as the source's: in a narrow terminal each would leave a short rest.
+    """
+    paragraphs = inspect.cleandoc(docstring).split("\n\n")
+    return "\n\n".join(
+        paragraph if "\n " in f"\n{paragraph}" else " ".join(paragraph.split("\n"))
+        for paragraph in paragraphs
+    )
 
 
 def run(arguments: Sequence[str]) -> int:

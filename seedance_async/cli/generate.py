@@ -65,7 +65,7 @@ def app() -> App:
         name="generate",
         help="Make one clip or picture, wait for it and save it; the paths go to stdout.",
         usage="Usage: seedance generate MODEL PROMPT [OPTIONS]",
-        group_commands=Group("Models, each with options of its own: seedance generate MODEL --help"),
+        group_commands=Group("Models: seedance generate MODEL --help"),
         version_flags=[],
     )
     for model, request_type in REQUEST_TYPES.items():

@@ -15,7 +15,7 @@ import pytest
 
 from seedance_async import __version__
 from seedance_async.cli import NEEDED
-from seedance_async.cli.app import build, execute
+from seedance_async.cli.app import build, execute, flowing
 from seedance_async.exit_codes import ExitCode
 from seedance_async.models import REQUEST_TYPES
 
@@ -241,3 +241,18 @@ async def test_every_help_has_an_example_that_can_be_typed(
     words = shlex.split(found[1].partition(" | ")[0])
     assert verb == words[: len(verb)]
     build().parse_args(words)
+
+
+def test_the_paragraphs_of_a_help_fill_any_width() -> None:
+    """In a narrow terminal the lines of the source would each leave a rest; commands to copy stay as they are."""
+    text = flowing("""Make it,
+    and save it.
+
+      seedance batch MANIFEST -o DIR
+      seedance review DIR
+
+    Example: seedance demo
+    """)
+
+    commands = "  seedance batch MANIFEST -o DIR\n  seedance review DIR"
+    assert f"Make it, and save it.\n\n{commands}\n\nExample: seedance demo" == text.strip()
