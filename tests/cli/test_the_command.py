@@ -244,7 +244,7 @@ async def test_every_help_has_an_example_that_can_be_typed(
 
 
 def test_the_paragraphs_of_a_help_fill_any_width() -> None:
-    """In a narrow terminal the lines of the source would each leave a rest; commands to copy stay as they are."""
+    """The lines of the source would each leave a rest in a narrow one; commands to copy stay as they are."""
     text = flowing("""Make it,
     and save it.
 
