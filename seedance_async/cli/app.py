@@ -30,7 +30,7 @@ from seedance_async.cli import (
 from seedance_async.cli.connection import Connection
 from seedance_async.cli.exits import code_of, lines_of
 from seedance_async.cli.output import help_console, log_notices, prepare, take_write_errors, write_message
-from seedance_async.cli.unused_words import unused_words, without
+from seedance_async.cli.unused_words import mistake_words, unused_words, without
 from seedance_async.errors import SeedanceError
 from seedance_async.exit_codes import ExitCode
 
@@ -161,7 +161,7 @@ async def _run(arguments: Sequence[str]) -> int:
         write_message(f"error: {_about_unused(arguments, mistake.unused_tokens or ())}")
         return ExitCode.USAGE
     except CycloptsError as mistake:
-        write_message(f"error: {mistake}")
+        write_message(f"error: {mistake_words(arguments, str(mistake))}")
         return ExitCode.USAGE
     except SeedanceError as error:
         for line in lines_of(error, key_source=_key_source(arguments)):
