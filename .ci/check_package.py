@@ -3,11 +3,12 @@
     python .ci/check_package.py [INTERPRETER…]
 
 Each interpreter gets an environment with the wheel and no extra; without arguments, this one and every later
-``python3.N`` on the PATH.
+``python3.N`` on the PATH or among the versions of pyenv.
 """
 
 from __future__ import annotations
 
+import os
 import shutil
 import subprocess
 import sys
@@ -70,10 +71,18 @@ def check_sdist(sdist: Path) -> None:
 
 
 def found() -> list[str]:
-    """This interpreter, and later ones that are on the PATH and run."""
-    later = (shutil.which(f"python3.{minor}") for minor in range(sys.version_info.minor + 1, 20))
-    runs = [each for each in later if each and subprocess.run([each, "-c", ""], check=False).returncode == 0]
-    return [sys.executable, *runs]
+    """This interpreter, and of every later version the first one that runs."""
+    later = (first_that_runs(f"python3.{minor}") for minor in range(sys.version_info.minor + 1, 20))
+    return [sys.executable, *filter(None, later)]
+
+
+def first_that_runs(name: str) -> str | None:
+    """The interpreter of this name on the PATH, else one of pyenv's: its shims may be there and not run."""
+    versions = Path(os.environ.get("PYENV_ROOT", Path.home() / ".pyenv")) / "versions"
+    for each in [shutil.which(name), *sorted(versions.glob(f"*/bin/{name}"))]:
+        if each and subprocess.run([each, "-c", ""], stderr=subprocess.DEVNULL, check=False).returncode == 0:
+            return str(each)
+    return None
 
 
 if __name__ == "__main__":

@@ -8,7 +8,7 @@
 # %%
 from seedance_async import NanoBananaPro, Seedance2Video, SeedanceClient
 
-client = await SeedanceClient().__aenter__()
+client = await SeedanceClient().open()
 
 # %% One clip, and where its files are
 task = await client.generate(Seedance2Video(prompt="A paper boat crosses a moonlit pond", duration=4))

@@ -28,6 +28,12 @@ FAILED: Final = "failed"
 FINAL_STATUSES: Final = frozenset({COMPLETED, FAILED})
 
 
+def _without_query(url: str | None) -> str:
+    """A URL as a repr shows it: with its signature from a log, anybody could open the file."""
+    address, mark, _ = (url or "").partition("?")
+    return "None" if url is None else repr(address + (mark and "?…"))
+
+
 @frozen(kw_only=True)
 class VideoOutput(Convertible):
     """A finished clip.
@@ -36,8 +42,8 @@ class VideoOutput(Convertible):
         seed: the seed used; the same request with this seed gives the same clip.
     """
 
-    video_url: str | None = None
-    last_frame_url: str | None = None
+    video_url: str | None = field(default=None, repr=_without_query)
+    last_frame_url: str | None = field(default=None, repr=_without_query)
     seed: int | None = None
 
     @property
@@ -55,8 +61,8 @@ class OutputImage(Convertible):
         provider_url: the copy of the vendor's provider (Nano Banana Pro only).
     """
 
-    url: str
-    provider_url: str | None = None
+    url: str = field(repr=_without_query)
+    provider_url: str | None = field(default=None, repr=_without_query)
 
 
 @frozen(kw_only=True)

@@ -109,6 +109,17 @@ class AccountedRequest(aiohttp.ClientRequest):
         return response
 
 
+def checked_session(given: object) -> ClientSession | None:
+    """Return what a caller gave as a session, or None.
+
+    Raises:
+        ConfigurationError: it is not a session.
+    """
+    if given is None or isinstance(given, ClientSession):
+        return given
+    raise ConfigurationError(f"session must be an aiohttp.ClientSession; got {type(given).__name__}")
+
+
 def open_session(callers_session: ClientSession | None = None) -> ClientSession:
     """Open a session for the API: without cookies and foreign credentials, and with every attempt recorded.
 

@@ -14,6 +14,7 @@ import anyio
 from aiohttp import ClientSession
 
 from seedance_async import arguments
+from seedance_async.api_session import checked_session
 from seedance_async.arguments import check
 from seedance_async.base_url import read_base_url
 from seedance_async.budget.allowance import Allowance
@@ -22,7 +23,7 @@ from seedance_async.budget.references import reference_budget
 from seedance_async.budget.shared import read_shared_budget
 from seedance_async.client_events import ClientEvent
 from seedance_async.completions import Completion, CompletionRun, checked, grouped
-from seedance_async.engine import Engine, handing_over
+from seedance_async.engine import NOT_OPEN, Engine, handing_over
 from seedance_async.errors import (
     ClientStateError,
     ConfigurationError,
@@ -70,8 +71,7 @@ BASE_URL: Final = "https://seedance2ai.io/api/v1"
 class SeedanceClient:
     """An asyncio client of the Seedance 2 AI API, for use with ``async with`` in one event loop.
 
-    Any number of asyncio tasks may use it at the same time. Where an argument is left out, the environment
-    variable named below is read.
+    Many asyncio tasks may use it at once. An argument that is left out is read from the variable named below.
 
     Args:
         api_key: the account's key. ``SEEDANCE_API_KEY``.
@@ -145,11 +145,7 @@ class SeedanceClient:
         self._reference_limit = read_limit("reference_limit", reference_limit)
         self._policy = option("retry", retry, RetryPolicy())
         self._timeouts = option("timeouts", timeouts, Timeouts())
-        if session is not None and not isinstance(session, ClientSession):
-            raise ConfigurationError(
-                f"session must be an aiohttp.ClientSession; got {type(session).__name__}"
-            )
-        self._session = session
+        self._session = checked_session(session)
         route = read_route(proxy, download_networks, base_url=self._base_url, session=session)
         del proxy  # it may contain a password, and a traceback from below shows this frame
         if isinstance(route, ConfigurationError):
@@ -221,7 +217,7 @@ class SeedanceClient:
             ClientStateError: the client is not open in this loop and process.
         """
         if self._engine is None:
-            raise ClientStateError("the client is not open; use `async with SeedanceClient() as client:`")
+            raise ClientStateError(NOT_OPEN)
         self._engine.check()
         return self._engine
 
@@ -371,9 +367,8 @@ class SeedanceClient:
             max_in_flight=(optional(whole_number(1)), max_in_flight),
             share_posts=(true_or_false, share_posts),
         )
-        groups = grouped(requests, share_posts=share_posts and max_in_flight is None)
         run = CompletionRun(engine, max_in_flight=max_in_flight)
-        completions = run.completions(groups)
+        completions = run.completions(grouped(requests, share_posts=share_posts and max_in_flight is None))
         try:
             async for completion in completions:
                 yield completion
@@ -419,10 +414,19 @@ class SeedanceClient:
         return await engine.downloads.save(task, directory, name=name, prompt=prompt, renew=self.get_task)
 
     async def __aenter__(self) -> Self:
-        """Open the client in the running loop."""
+        """Open the client; see ``open``."""
+        return await self.open()
+
+    async def open(self) -> Self:
+        """Open the client in the running loop, and return it: for notebooks and REPLs, as ``aclose`` is.
+
+            >>> client = await SeedanceClient().open()
+
+        Raises:
+            ClientStateError: it was opened before.
+        """
         if self._engine is not None or self._closed:
             raise ClientStateError("a client is opened once; make a new one")
-        shared = self._shared_budget
         engine = Engine(
             base_url=self._base_url,
             key=self._key,
@@ -431,9 +435,9 @@ class SeedanceClient:
             timeouts=self._timeouts,
             usage=self._usage,
             forecast=self._forecasts,
-            memory=memory_of(self.account, self._base_url, self._rate_limit, shared),
+            memory=memory_of(self.account, self._base_url, self._rate_limit, self._shared_budget),
             references=reference_budget(
-                self.account, self._base_url, self._reference_limit, shared, usage=self._usage
+                self.account, self._base_url, self._reference_limit, self._shared_budget, usage=self._usage
             ),
             record=self._record,
             project=self._project,

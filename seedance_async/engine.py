@@ -57,6 +57,10 @@ log: Log = Log(__name__)
 
 Values = TypeVarTuple("Values")
 
+NOT_OPEN: Final = (
+    "the client is not open; use `async with SeedanceClient() as client:`, or in a notebook "
+    "`client = await SeedanceClient().open()`"
+)
 
 REMEMBERED_TASKS: Final = 20_000
 """The most tasks whose idempotency keys are kept, to recognise an answer that belongs to another POST."""

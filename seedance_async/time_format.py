@@ -3,6 +3,11 @@
 from __future__ import annotations
 
 
+def format_speed(speed: float) -> str:
+    """What is said of a time that passed ``speed`` times as fast as at the vendor; nothing of a real one."""
+    return "" if speed == 1 else f", in a sandbox {speed:.4g} times as fast"
+
+
 def format_seconds(seconds: float) -> str:
     """``9.4 s`` below a minute, then ``3:07`` or ``1:02:07``."""
     if seconds < 60:

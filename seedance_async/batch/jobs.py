@@ -11,7 +11,7 @@ from seedance_async.batch.states import State
 from seedance_async.convertible import Convertible
 from seedance_async.errors import SeedanceError, ValidationError
 from seedance_async.models import Delivered, Link, Request
-from seedance_async.models.display import shown, shown_url
+from seedance_async.models.display import shown, shown_url, shown_urls
 from seedance_async.models.links import MAKERS, LinkedOutput
 from seedance_async.models.rules import make_plain, one_of, whole_number
 
@@ -173,7 +173,7 @@ class JobResult(Convertible):
     idempotency_key: str | None = None
     credits_used: float | None = None
     credits_refunded: float | None = None
-    urls: tuple[str, ...] = ()
+    urls: tuple[str, ...] = field(default=(), repr=shown_urls)
     files: tuple[Path, ...] = ()
     error: SeedanceError | None = None
     earlier: bool = False

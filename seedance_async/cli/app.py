@@ -30,7 +30,7 @@ from seedance_async.cli import (
 from seedance_async.cli.connection import Connection
 from seedance_async.cli.exits import code_of, lines_of
 from seedance_async.cli.output import help_console, log_notices, prepare, take_write_errors, write_message
-from seedance_async.cli.unused_words import unused_words, without
+from seedance_async.cli.unused_words import mistake_words, unused_words, without
 from seedance_async.errors import SeedanceError
 from seedance_async.exit_codes import ExitCode
 
@@ -83,7 +83,22 @@ def build() -> App:
     )
     for position, name in enumerate(ORDER.split()):
         app[name].sort_key = position
+        app[name].help = flowing(app[name].help)
+    for lesser in (app["prompt"]["lint"], app["prompt"]["build"]):
+        lesser.help = flowing(lesser.help)
     return app
+
+
+def flowing(docstring: str) -> str:
+    """Each paragraph on one line, which the help breaks where the terminal ends; not where one is indented.
+
+    A docstring's own lines are as long as the source's: in a narrow terminal each would leave a short rest.
+    """
+    paragraphs = inspect.cleandoc(docstring).split("\n\n")
+    return "\n\n".join(
+        paragraph if "\n " in f"\n{paragraph}" else " ".join(paragraph.split("\n"))
+        for paragraph in paragraphs
+    )
 
 
 def run(arguments: Sequence[str]) -> int:
@@ -146,7 +161,7 @@ async def _run(arguments: Sequence[str]) -> int:
         write_message(f"error: {_about_unused(arguments, mistake.unused_tokens or ())}")
         return ExitCode.USAGE
     except CycloptsError as mistake:
-        write_message(f"error: {mistake}")
+        write_message(f"error: {mistake_words(arguments, str(mistake))}")
         return ExitCode.USAGE
     except SeedanceError as error:
         for line in lines_of(error, key_source=_key_source(arguments)):

@@ -36,7 +36,7 @@ from seedance_async.cli.plan_words import plan_fields, plan_line
 from seedance_async.cli.progress import LINE_INTERVAL, LiveView, Ticker
 from seedance_async.credit_format import format_credits
 from seedance_async.errors import MediaError
-from seedance_async.time_format import format_seconds
+from seedance_async.time_format import format_seconds, format_speed
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
@@ -121,7 +121,7 @@ def choose_display(
 
 
 class LogDisplay:
-    """Plain lines: one for each job that is not saved, and one about all jobs at an interval."""
+    """A line for each saved file and each job that is not saved, and one about all jobs at an interval."""
 
     def __init__(self, interval: float = LINE_INTERVAL) -> None:
         self._ticker = Ticker(self, interval)
@@ -141,9 +141,11 @@ class LogDisplay:
         write_message(plan_line(plan))
 
     def job_ended(self, result: JobResult) -> None:
-        """Write a line if the job is not saved, also if it ended in an earlier run."""
-        if result.state in SHOWN_STATES or isinstance(result.error, MediaError):
-            write_message(job_line(result))
+        """Write a line for each file; if the job is not saved, also in an earlier run, the reason."""
+        if not result.earlier and result.state is State.SAVED:
+            for file in result.files:
+                write_message(f"saved {file}")
+        _write_problem(result)
 
     def stopping(self, reason: str) -> None:
         """Write the reason."""
@@ -172,6 +174,10 @@ class TerminalDisplay(LogDisplay):
         """Begin to draw."""
         self._monitor = monitor
         self._view.start()
+
+    def job_ended(self, result: JobResult) -> None:
+        """Write it above the picture, if it is not saved, also of an earlier run."""
+        _write_problem(result)
 
     def stopping(self, reason: str) -> None:
         """Show why, below the picture."""
@@ -294,6 +300,11 @@ def job_fields(result: JobResult) -> dict[str, object]:
 # --- lines
 
 
+def _write_problem(result: JobResult) -> None:
+    if result.state in SHOWN_STATES or isinstance(result.error, MediaError):
+        write_message(job_line(result))
+
+
 def job_line(result: JobResult) -> str:
     """Return the line about a job that is not saved, with the reason."""
     reason = result.error.message.splitlines()[0] if result.error else "no reason given"
@@ -313,7 +324,7 @@ def status_line(status: Status) -> str:
             *([f"others: {_words(summary.others)}"] if summary.others else []),
             *([f"{used} of {limit.requests} requests in the last {limit.period:g} s"] if limit else []),
             f"{_credits_of(status, with_unit=True)}{_cap(status)}",
-            f"{format_seconds(status.seconds)}{time_left(status, before=', ')}",
+            f"{format_seconds(status.seconds)}{time_left(status, before=', ')}{format_speed(status.speed)}",
         ]
     )
 
@@ -330,7 +341,7 @@ def totals(status: Status, page: Path | None) -> dict[str, str]:
     return {
         "jobs": f"{summary.total:,}: {_words(summary.counts)}",
         **({"others": _others(summary.others)} if summary.others else {}),
-        "time": format_seconds(status.seconds),
+        "time": f"{format_seconds(status.seconds)}{format_speed(status.speed)}",
         **({} if status.requests is None else {"requests": f"{status.requests:,}"}),
         "credits": _credits_of(status),
         **({} if page is None else {"gallery": page.resolve().as_uri()}),
@@ -447,4 +458,5 @@ def _credits(status: Status) -> Text:
 
 def _time(status: Status) -> Text:
     text = Text(format_seconds(status.seconds))
-    return text.append(time_left(status, before=" · "), style="bold")
+    text.append(time_left(status, before=" · "), style="bold")
+    return text.append(format_speed(status.speed), style="dim")

@@ -11,6 +11,7 @@ import anyio
 from attrs import evolve, frozen
 
 from seedance_async.batch import chart
+from seedance_async.batch.account_check import is_of_sandbox
 from seedance_async.batch.states import State
 from seedance_async.batch.summary import Summary
 from seedance_async.cli.progress import Ticker
@@ -35,6 +36,7 @@ class Status:
         limit: of the account; None as above.
         seconds: since this run began.
         seconds_left: until the expected end of the run; None until the manifest has been read.
+        speed: how many times as fast as at the vendor time passes; other than 1 only in a sandbox.
     """
 
     summary: Summary
@@ -43,6 +45,7 @@ class Status:
     limit: RateLimit | None
     seconds: float
     seconds_left: float | None
+    speed: float = 1.0
 
     def count(self, *states: State) -> int:
         """Jobs in any of these states."""
@@ -60,6 +63,11 @@ class StatusSource(Protocol):
     def status(self) -> Status:
         """How it stands now."""
         ...
+
+
+def speed_of(client: SeedanceClient) -> float:
+    """Return how many times as fast as at the vendor a client's time passes; 1 except in a sandbox."""
+    return 1 / client.forecasts.scale if is_of_sandbox(client.account) else 1.0
 
 
 class RequestCounter:
@@ -136,6 +144,7 @@ class Monitor:
             limit=self._client.rate_limit,
             seconds=now - self._began_at,
             seconds_left=self._seconds_left(summary, now),
+            speed=speed_of(self._client),
         )
 
     async def save(self, *, at_end: bool = False) -> None:

@@ -13,6 +13,7 @@ from seedance_async.cli.output import write_message
 from seedance_async.errors import ConfigurationError
 from seedance_async.models import RateLimit, RetryPolicy
 from seedance_async.setting_sources import KEY_PAGE
+from seedance_async.time_format import format_speed
 
 if TYPE_CHECKING:
     from seedance_async import MediaStore, SeedanceClient
@@ -111,7 +112,9 @@ class Connection:
             RetryPolicy(max_unresolved=UNRESOLVED_FOR if somebody_waits else None), media_store
         )
         if not client.base_url.startswith(VENDOR):
-            write_message(f"API: {client.base_url}")
+            from seedance_async.cli.batch_status import speed_of  # noqa: PLC0415 - as below
+
+            write_message(f"API: {client.base_url}{format_speed(speed_of(client))}")
         return client
 
     def account(self) -> str:

@@ -66,7 +66,7 @@ def app() -> App:
         name="generate",
         help="Make one clip or picture, wait for it and save it; the paths go to stdout.",
         usage="Usage: seedance generate MODEL PROMPT [OPTIONS]",
-        group_commands=Group("Models; for the options of each: seedance generate MODEL --help"),
+        group_commands=Group("Models: seedance generate MODEL --help"),
         version_flags=[],
     )
     for model, request_type in REQUEST_TYPES.items():

@@ -1,4 +1,4 @@
-"""Error message about surplus words on the command line; most often a prompt or a path without quotes.
+"""Messages about command lines that cannot be read: surplus words, a missing model, or an invalid number.
 
 Pure.
 """
@@ -11,6 +11,9 @@ from typing import TYPE_CHECKING, Final
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+NUMBERS: Final = {" into float": " to a number", " into int": " to a whole number"}
+"""Python's words for what cyclopts makes of a flag, and those of somebody who need not know Python."""
+
 JSON_LINES: Final = (".jsonl", ".ndjson")
 MANIFESTS: Final = (*JSON_LINES, ".json", ".csv", ".tsv", ".toml")
 SUBJECTS: Final = {
@@ -20,6 +23,19 @@ SUBJECTS: Final = {
     "expand": "manifest's name",
 }
 """What to call the single argument of a command, which may contain spaces."""
+
+
+def mistake_words(arguments: Sequence[str], mistake: str) -> str:
+    """What to write about a command line that cyclopts refuses with ``mistake``.
+
+    A prompt in the place of a model is not an unknown command to whoever has typed it.
+    """
+    if arguments[:1] == ["generate"] and len(arguments) > 1 and " " in arguments[1]:
+        example = shlex.join(["seedance", "generate", "seedance2", *arguments[1:]])
+        return f"the model is missing before the prompt: {example}"
+    for theirs, ours in NUMBERS.items():
+        mistake = mistake.replace(theirs, ours)
+    return mistake
 
 
 def without(arguments: Sequence[str], unused: Sequence[str]) -> list[str]:

@@ -59,6 +59,7 @@ class Forecast:
 
     Attributes:
         version: increases whenever a distribution may have changed.
+        scale: how many seconds pass here for one second at the vendor.
 
     Example:
         >>> forecast = Forecast.load(json.loads(Path("forecasts.json").read_text()))
@@ -71,7 +72,7 @@ class Forecast:
     def __init__(self, *, scale: float = 1.0) -> None:
         """Make a forecast with only the prior; ``scale`` is its factor, below 1 for a faster sandbox."""
         self.version: int = 0
-        self._scale = scale
+        self.scale: float = scale
         self._evidence: dict[Kind, Evidence] = {}
         self._recent: dict[Kind, deque[float]] = {}
         self._distributions: dict[Kind, Duration] = {}
@@ -167,7 +168,7 @@ class Forecast:
 
     def _calculate(self, kind: Kind, *, surprise: float) -> Duration:
         distinct = self._distinct(kind)
-        shares: Sequence[float] = _prior(kind.model, self._scale, surprise)
+        shares: Sequence[float] = _prior(kind.model, self.scale, surprise)
         worth = PRIOR_WORTH
         for evidence in distinct:
             shares = evidence.mixed_with(shares, worth=worth)

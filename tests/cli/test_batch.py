@@ -62,6 +62,34 @@ async def test_every_job_is_saved_and_accounted_for(seedance: Type, tmp_path: Pa
     assert "to go on" not in ending.err
 
 
+async def test_a_log_has_a_line_for_each_file_once(seedance: Type, tmp_path: Path) -> None:
+    """Of the run that saved it; the path is one to open."""
+    out, manifest = tmp_path / "out", pictures(tmp_path, 2)
+    first, second = [(await seedance("batch", manifest, "-o", out)).err for _ in range(2)]
+
+    files = sorted(line.removeprefix("saved ") for line in first.splitlines() if line.startswith("saved "))
+    assert [str(out / "boat-1.jpg"), str(out / "boat-2.jpg")] == files
+    assert "\nsaved " not in second
+
+
+async def test_a_refund_is_deducted_the_same_way_everywhere(
+    seedance: Type, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """In the totals, the gallery, the events, and the account's record."""
+    monkeypatch.setenv("SEEDANCE_STATE_DIR", str(tmp_path / "state"))
+    out, manifest = tmp_path / "out", pictures(tmp_path, 2)
+    with manifest.open("a") as file:
+        file.write('{"model": "gpt-image-2", "name": "doomed", "prompt": "A hat [[sandbox:fail]]"}\n')
+    ending = await seedance("batch", manifest, "-o", out)
+    *_, ended = map(json.loads, (await seedance("batch", manifest, "-o", out, "--json")).lines)
+    recorded = await seedance("spend", "--by", "project")
+
+    assert "24 (32 used, 8 refunded)" == account(ending.out)["credits"]
+    assert "24 credits (32 used, 8 refunded)" in (out / "gallery.html").read_text()
+    assert (32, 8) == (ended["credits_used"], ended["credits_refunded"])
+    assert "total\t24\t32\t8\t0\t0" == recorded.lines[-1]
+
+
 @pytest.mark.parametrize(("flags", "posts"), [((), 2), (("--no-share-posts",), 5)])
 async def test_equal_pictures_share_a_post_unless_told_not_to(
     flags: tuple[str, ...], posts: int, seedance: Type, seedance_sandbox: Sandbox, tmp_path: Path

@@ -9,7 +9,7 @@ from rich.console import Console
 
 from seedance_async.batch.states import State
 from seedance_async.batch.summary import Summary
-from seedance_async.cli.batch_display import picture, time_left
+from seedance_async.cli.batch_display import picture, status_line, time_left, totals
 from seedance_async.cli.batch_status import Status
 from seedance_async.models import RateLimit
 
@@ -58,6 +58,16 @@ def test_the_bar_is_as_long_for_any_mixture() -> None:
         lengths.add(len(lines(status(summary=summary))[0].strip()))
 
     assert 1 == len(lengths)
+
+
+def test_times_of_a_fast_sandbox_say_so() -> None:
+    """Live, in a log and in the totals: nobody takes them for the API's."""
+    reported = status(speed=20.0)
+
+    assert "time      3:12 · about 6:11 to go, in a sandbox 20 times as fast" == lines(reported)[-1].strip()
+    assert status_line(reported).endswith("3:12, about 6:11 to go, in a sandbox 20 times as fast")
+    assert "3:12, in a sandbox 20 times as fast" == totals(reported, None)["time"]
+    assert "3:12" == totals(status(), None)["time"]
 
 
 @pytest.mark.parametrize("left", [None, 0.0, 0.3])

@@ -15,12 +15,14 @@ import pytest
 
 from seedance_async import __version__
 from seedance_async.cli import NEEDED
-from seedance_async.cli.app import build, execute
+from seedance_async.cli.app import build, execute, flowing
 from seedance_async.exit_codes import ExitCode
 from seedance_async.models import REQUEST_TYPES
 
 if TYPE_CHECKING:
     from pathlib import Path
+
+    from tests.cli.conftest import Type
 
 SEEDANCE = [sys.executable, "-m", "seedance_async"]
 SANDBOX = [*SEEDANCE, "sandbox", "--speed", "60", "--"]
@@ -244,3 +246,39 @@ async def test_every_help_has_an_example_that_can_be_typed(
     words = shlex.split(found[1].partition(" | ")[0])
     assert verb == words[: len(verb)]
     build().parse_args(words)
+
+
+def test_the_paragraphs_of_a_help_fill_any_width() -> None:
+    """The lines of the source would each leave a rest in a narrow one; commands to copy stay as they are."""
+    text = flowing("""Make it,
+    and save it.
+
+      seedance batch MANIFEST -o DIR
+      seedance review DIR
+
+    Example: seedance demo
+    """)
+
+    commands = "  seedance batch MANIFEST -o DIR\n  seedance review DIR"
+    assert f"Make it, and save it.\n\n{commands}\n\nExample: seedance demo" == text.strip()
+
+
+@pytest.mark.parametrize(
+    ("typed", "message"),
+    [
+        (
+            ["generate", "A boat"],
+            "the model is missing before the prompt: seedance generate seedance2 'A boat'",
+        ),
+        (["generate", "sedance2", "A boat"], 'Did you mean "seedance2"?'),
+        (["demo", "--jobs", "many"], 'Invalid value for --jobs: unable to convert "many" to a whole number.'),
+    ],
+)
+async def test_a_mistake_is_told_in_the_words_of_the_one_who_made_it(
+    typed: list[str], message: str, seedance: Type
+) -> None:
+    """Not in those of the library that has read the line, nor in Python's."""
+    ending = await seedance(*typed)
+
+    assert ExitCode.USAGE == ending.code
+    assert message in ending.err

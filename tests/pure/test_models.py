@@ -10,6 +10,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from seedance_async.batch.jobs import JobResult
+from seedance_async.batch.states import State
 from seedance_async.errors import ConfigurationError, ValidationError
 from seedance_async.models import (
     REQUEST_TYPES,
@@ -157,6 +159,18 @@ def test_repr_shortens_the_prompt_and_hides_what_signs_a_url() -> None:
     assert "(9000 characters)" in shown
     assert len(shown) < 500
     assert "s3cret" not in shown
+
+
+def test_repr_of_a_result_hides_what_signs_its_urls() -> None:
+    """A task is what a program logs; whoever wants the URLs reads ``task.urls``."""
+    signed = f"{URL}?signature=s3cret"
+    clip = Task(id="sd2_1", output=VideoOutput(video_url=signed, last_frame_url=signed))
+    picture = Task(id="nbp_1", output=ImageOutput(images=(OutputImage(url=signed, provider_url=signed),)))
+    result = JobResult(name="boat", model="seedance2", state=State.SAVED, urls=(signed,))
+
+    assert "s3cret" not in f"{clip} {picture} {result}"
+    assert f"'{URL}?…'" in repr(clip)
+    assert (signed, signed) == clip.urls
 
 
 @pytest.mark.parametrize(

@@ -791,6 +791,24 @@ async def test_a_client_may_be_opened_in_one_task_and_closed_in_another() -> Non
     assert len(sandbox.paid_tasks) == 1
 
 
+async def test_a_client_is_opened_without_a_block_and_once() -> None:
+    """In a notebook it is open from one cell to another, each of them a task of its own."""
+    async with Sandbox() as sandbox:
+        unopened = client_for(sandbox)
+        with pytest.raises(ClientStateError, match=r"SeedanceClient\(\)\.open\(\)"):
+            await unopened.submit(VIDEO)
+        client = await asyncio.create_task(unopened.open())
+        await asyncio.create_task(client.submit(VIDEO))
+        with pytest.raises(ClientStateError, match="opened once"):
+            await client.open()
+        await client.aclose()
+        with pytest.raises(ClientStateError, match="opened once"):
+            await client.open()
+
+    assert client is unopened
+    assert len(sandbox.paid_tasks) == 1
+
+
 @pytest.mark.case(119)
 def test_a_client_refuses_a_second_loop() -> None:
     """Case 119."""
