@@ -57,6 +57,16 @@ def task(value: object) -> str | None:
     return f"must be a submission, a task, or a task id; got {shown(value)}"
 
 
+def id_of(given: Submission | Task | str) -> str:
+    """Return the id of a task that a caller names.
+
+    Raises:
+        ValidationError: it is not a submission, a task, or a task id.
+    """
+    check("the call", task_id=(task, given))
+    return str.__str__(given) if isinstance(given, str) else given.id
+
+
 def iterable(value: object) -> str | None:
     """Rule: an iterable or async iterable, but neither a text nor a mapping."""
     can_be_read = hasattr(value, "__iter__") or hasattr(value, "__aiter__") or hasattr(value, "__getitem__")

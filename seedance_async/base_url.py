@@ -93,7 +93,7 @@ def _readable(text: str) -> URL | None:
 def _fault(url: URL) -> str | None:
     """Why a URL cannot be the API's, without its secret parts; None if it can."""
     if not url.scheme and _HOST.fullmatch(str(url)):
-        return f"{url} has no scheme; did you mean https://{url} ?"
+        return f"{url} has no scheme; did you mean {_with_the_path(URL(f'https://{url}'))} ?"
     if not url.host:
         return "what was given has no scheme and host"
     if url.scheme not in {"http", "https"}:

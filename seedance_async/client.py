@@ -48,6 +48,7 @@ from seedance_async.models import (
 from seedance_async.models.rules import optional, true_or_false, whole_number
 from seedance_async.observer import Observer
 from seedance_async.record import Recording, account_record
+from seedance_async.reprs import even_if_unfinished
 from seedance_async.route import read_route
 from seedance_async.scheduling.duration import Duration
 from seedance_async.scheduling.forecast import Forecast
@@ -172,6 +173,7 @@ class SeedanceClient:
         self._engine: Engine | None = None
         self._closed = False
 
+    @even_if_unfinished
     def __repr__(self) -> str:
         state = "closed" if self._closed else "not open" if self._engine is None else "open"
         limit = f"{self._rate_limit.requests}/{self._rate_limit.period:g}"
@@ -268,7 +270,7 @@ class SeedanceClient:
             NotFoundError: there is no such task on this account.
             SeedanceError: the state could not be read; the task itself is not affected.
         """
-        return await self.running_engine().task(_task_id(task_id))
+        return await self.running_engine().task(arguments.id_of(task_id))
 
     async def wait(self, task: Submission | Task | str, *, timeout: float | None = None) -> Task:
         """Wait until a task is final, and return it, also if it failed (``is_failed``).
@@ -283,7 +285,7 @@ class SeedanceClient:
         """
         engine = self.running_engine()
         check("wait", timeout=(arguments.patience, timeout))
-        task_id = _task_id(task)
+        task_id = arguments.id_of(task)
         patience = self._timeouts.wait if timeout is None else timeout
         try:
             with self._observer.work("wait", task_ids=task_id), anyio.fail_after(patience):
@@ -410,7 +412,7 @@ class SeedanceClient:
         names = {"name": (optional(arguments.text), name), "prompt": (optional(arguments.text), prompt)}
         check("download", task=(arguments.task, task), directory=(arguments.path, directory), **names)
         if not isinstance(task, Task):
-            task = await self.get_task(_task_id(task))
+            task = await self.get_task(arguments.id_of(task))
         return await engine.downloads.save(task, directory, name=name, prompt=prompt, renew=self.get_task)
 
     async def __aenter__(self) -> Self:
@@ -463,8 +465,3 @@ class SeedanceClient:
         self._closed = True
         if self._engine is not None:
             await self._engine.close()
-
-
-def _task_id(task: Submission | Task | str) -> str:
-    check("the call", task_id=(arguments.task, task))
-    return str.__str__(task) if isinstance(task, str) else task.id

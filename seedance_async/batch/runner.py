@@ -50,6 +50,7 @@ from seedance_async.models import Request
 from seedance_async.models.display import shown
 from seedance_async.models.rules import optional, true_or_false, whole_number
 from seedance_async.prompts.lint import codes_fault, read_codes
+from seedance_async.reprs import even_if_unfinished
 from seedance_async.retry import KEY_TRUSTED
 
 Jobs: TypeAlias = str | os.PathLike[str] | Iterable[Job | Request] | AsyncIterable[Job | Request]
@@ -192,6 +193,7 @@ class BatchRunner:
         self._journal: Journal | None = None
         self._last: Summary | None = None
 
+    @even_if_unfinished
     def __repr__(self) -> str:
         state = "not open" if self._journal is None else "running" if self._run else "open"
         cap = "no cap" if self._max_credits is None else f"at most {credit_count(self._max_credits)}"

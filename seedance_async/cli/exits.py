@@ -117,8 +117,10 @@ def _advice(
         case WaitTimeoutError(task_id=str(task_id)) if directory is not None:
             wait = shlex.join(["seedance", "wait", task_id, *flags])
             yield f"to collect it: {wait} && {_download(task_id, flags, directory)}"
-        case TaskFailedError() | NotFoundError():
+        case TaskFailedError():
             pass
+        case NotFoundError():
+            yield error.advice
         case SeedanceError(task_id=str(task_id)):
             yield f"to collect it: {shlex.join(['seedance', 'wait', task_id, *flags])}"
         case _ if error.advice:

@@ -216,7 +216,8 @@ def media_url(*, only_pictures: bool = False) -> StatedRule:
         if value.startswith(SIGN):
             return _link_fault(value, only_pictures=only_pictures)
         fault = public_url_fault(value)
-        return f"{shown_url(value)} {fault}" if fault else None
+        local = "; for a local file, pass a pathlib.Path" if fault and fault.endswith("no scheme") else ""
+        return f"{shown_url(value)} {fault}{local}" if fault else None
 
     return StatedRule("a picture" if only_pictures else "a picture or clip", check)
 

@@ -13,6 +13,7 @@ import anyio
 from aiohttp import web
 from attrs import evolve
 
+from seedance_async.reprs import even_if_unfinished
 from seedance_async.sandbox.account_file import AccountFile, Terms
 from seedance_async.sandbox.calls import BASE_PATH, Record, fingerprint
 from seedance_async.sandbox.faults import ActiveFaults, Fault
@@ -106,6 +107,7 @@ class Sandbox:
         self._is_running = False
         self._origins = "", ""
 
+    @even_if_unfinished
     def __repr__(self) -> str:
         where = self.base_url if self._is_running else "not running"
         return f"<Sandbox {where}, speed {self.conditions.speed:g}>"

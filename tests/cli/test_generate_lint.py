@@ -22,7 +22,7 @@ async def test_a_prompt_that_is_certain_to_be_wrong_is_not_paid_for(
     half = await seedance(*command, "--ignore", "P02")
 
     assert ExitCode.USAGE == refused.code == half.code
-    assert "prompt: P02: '@Image1' of another app" in refused.err
+    assert "prompt: P02: '@Image1' is a label of another app" in refused.err
     assert "(or --ignore P02)" in refused.err
     assert "prompt: P06: '12-15' ends at 15 s" in refused.err
     assert "P02" not in half.err
