@@ -410,7 +410,7 @@ async def test_all_that_keeps_finals_from_being_made_is_told_at_once(tmp_path: P
     told = str(refused.value)
     for words in (
         "takes '$still.image', which was made anew or is gone since: keep a take of what is there (clip)",
-        "red.png' has another content than when the take was made (filed)",
+        "red.png' has changed since the take was made (filed)",
         "none is made as long as one cannot be; --until PATTERN",
         "good can be so",
     ):

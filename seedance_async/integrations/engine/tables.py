@@ -84,11 +84,11 @@ class Tables(LinkTables):
             return None if why is None else json.loads(why)
 
     def ledger(self, batch: str) -> Ledger:
-        """The ledger of a batch as it stands, to be read only."""
+        """Return the ledger of a batch as it stands, to be read only; an empty one of an unknown batch."""
         which = sa.select(batches.c.ledger, batches.c.cap).where(batches.c.name == batch)
         with self.transaction() as connection:
-            document, cap = connection.execute(which).one()
-        return Ledger.load(json.loads(document), cap=cap)
+            row = connection.execute(which).first()
+        return Ledger() if row is None else Ledger.load(json.loads(row[0]), cap=row[1])
 
     def book(self, batch: str, change: Callable[[Ledger], T]) -> T:
         """Change the ledger of a batch, alone; what ``change`` has returned."""
