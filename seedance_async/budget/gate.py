@@ -209,19 +209,20 @@ class Budget:
                 await self._changed_signal.wait(None if wait == inf else wait)
 
     def _closed_for(self, now: float) -> float | None:
-        """Seconds until every rule except our own spacing allows a request; None: not before a change."""
+        """Seconds until every rule except the bucket allows a request; None: not before a change."""
         opens = self._window.opens(now, slots=self._slots)
         if opens is None or self._room_for_unanswered <= 0:
             return None
-        closed_for = max(0.0, max(opens, self._pace.closed_until, self._others_spacing()) - now)
+        closed_for = max(0.0, max(opens, self._pace.closed_until, self._spaced_until()) - now)
         return closed_for or (YIELD_CHECK if self._others_first else 0.0)
 
-    def _others_spacing(self) -> float:
-        """When the spacing allows our request, if the last request was another process's; else -inf."""
-        ours = self._sent[-1] if self._sent else -inf
-        if self._pace.granted_at < ours + FLOAT_ERROR:
-            return -inf
-        return self._pace.granted_at + (self._interval or 0.0)
+    def _spaced_until(self) -> float:
+        """When the spacing allows the next request, counted from the last one of any process.
+
+        Our own are counted here as well as by the bucket: its token may be older than the request, because it
+        is kept if the slot has to be decided again.
+        """
+        return -inf if self._interval is None else self._pace.granted_at + self._interval
 
     async def _token(self) -> None:
         """Wait for our own spacing."""

@@ -208,12 +208,14 @@ class SharedMemory:
     async def _rejoin(self, away: Away) -> None:
         """Read and write again; the server counts as reachable only after a successful write."""
         before = self._state.pace.closed_until
-        await self._read()
+        page = await self._read()
         read = self._state.pace
         try:
             await self._write()
         except BaseException:  # readable but not writable: a standby server, a full disk
             self._away = away
+            if self._known is not None:  # nobody can write, so who does not write need not be dead
+                self._known = evolve(self._known, page=page)
             self._updates += 1
             if self._state.pace.refused_at == read.refused_at:  # else a 429 was received in the meantime
                 self._state.pace = evolve(
@@ -246,12 +248,12 @@ class SharedMemory:
             )
         return True
 
-    async def _read(self) -> None:
-        """Read what is stored. Our last change was decided without it, so it is not confirmed by this."""
+    async def _read(self) -> SharedPage:
+        """Read and return what is stored. Our last change was decided without it: it is not confirmed."""
         asked_at = anyio.current_time()
         kept = await self._store.read(self._name)
         self._heard_at = anyio.current_time()
-        self._learn(kept, Offset.between(asked_at, kept.at, self._heard_at))
+        return self._learn(kept, Offset.between(asked_at, kept.at, self._heard_at))
 
     def _outgoing(self, known: Known, now: float) -> SharedPage:
         """The known page with our current entry in it."""
@@ -266,8 +268,8 @@ class SharedMemory:
             in_a_row=self._state.in_a_row,
         )
 
-    def _learn(self, kept: Kept, offset: Offset) -> None:
-        """Take over what is stored, and add what the server may have lost."""
+    def _learn(self, kept: Kept, offset: Offset) -> SharedPage:
+        """Take over what is stored, and add what the server may have lost; return the page without that."""
         known, now = self._known, anyio.current_time()
         found = parsed(kept.text or "")
         page = (found or SharedPage(server=kept.server)).bounded(kept.at, self._limit)
@@ -279,8 +281,10 @@ class SharedMemory:
             pace = stricter(pace, self._state.pace)
         elif self._changes != self._written:  # a pace of ours is not written yet, but no slot
             pace = evolve(stricter(pace, self._state.pace), granted_at=pace.granted_at)
-        if is_another or is_lost or self._away is not None or not _is_complete(kept, found, page):
-            page = evolve(self._presumed(page, kept, offset), paced_until=kept.at + self._limit.period)
+        is_whole = _is_complete(kept, found, page)
+        may_have_lost = is_another or is_lost or self._away is not None or not is_whole
+        if may_have_lost:
+            page = evolve(page, paced_until=kept.at + self._limit.period)
             is_damaged = found is None and kept.text is not None
             wait = self._limit.period if is_damaged else min(REJOINING, self._limit.period)
             pace = _closed(pace, now + wait)
@@ -290,8 +294,10 @@ class SharedMemory:
             pace = _closed(pace, now + min(SETTLING, self._limit.period))
             self._changes += 1
         self._updates += known is None or known.version != kept.version
-        self._known, self._away = Known(kept.version, page, offset, kept.server), None
+        with_lost = self._presumed(page, kept, offset) if may_have_lost else page
+        self._known, self._away = Known(kept.version, with_lost, offset, kept.server), None
         self._state.pace, self._state.in_a_row = pace, page.in_a_row
+        return page
 
     def _presumed(self, page: SharedPage, kept: Kept, offset: Offset) -> SharedPage:
         """The page, with the slots of those who may have died while the server was lost."""

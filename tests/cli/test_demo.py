@@ -66,7 +66,7 @@ async def test_the_demo_tells_what_the_sandbox_saw_of_it(demo: Type, tmp_path: P
     ending = await demo("-o", tmp_path, "--jobs", JOBS)
 
     reported = dict(line.split(maxsplit=1) for line in ending.lines)
-    requests, least = map(int, re.findall(r"(\d+) for 5 jobs; (\d+) is the least", reported["requests"])[0])
+    requests, least = map(int, re.findall(r"(\d+) for 5 jobs; the minimum is (\d+)", reported["requests"])[0])
     assert "5, of which 5 saved and 0 failed" == reported["jobs"]
     assert 2 * JOBS == least <= requests
     assert int(reported["limit"].split()[0]) <= 30
