@@ -262,12 +262,9 @@ class Transport:
             Exception: an exception of the caller's session in a GET. A POST may be paid, so once it can have
                 left, its exchange ends with a reply or a failure.
         """
-        if self.session.closed or (
-            self.callers_session is not None and self.callers_session.closed
-        ):  # aiohttp: RuntimeError
-            whose = (
-                "the client" if self.callers_session is None else "the aiohttp session passed in as session="
-            )
+        callers = self.callers_session
+        if self.session.closed or (callers is not None and callers.closed):  # aiohttp: RuntimeError
+            whose = "the client" if callers is None else "the aiohttp session passed in as session="
             message = f"{whose} is closed; nothing was sent"
             return Failure(error=ClientStateError(message), outcome=Outcome.NOT_SENT, final=True)
         token = current.set(attempt)

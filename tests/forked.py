@@ -12,6 +12,7 @@ import json
 import os
 import runpy
 import select
+import shutil
 import signal
 import socket
 import subprocess
@@ -62,7 +63,8 @@ def _server() -> str:
     process = subprocess.Popen(command, cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
     assert process.stdout is not None
     assert process.stdout.readline() == b"ready\n"
-    atexit.register(process.communicate)
+    atexit.register(shutil.rmtree, Path(address).parent)
+    atexit.register(process.communicate)  # runs first, and ends it by closing its standard input
     return address
 
 

@@ -55,13 +55,11 @@ class RedisStore:
             pool: Any = self._redis.connection_pool
             pool.make_connection()  # does not connect yet, but checks the URL's options
             self._script = self._redis.register_script(_SCRIPT)
+            is_valid = True
         except Exception:  # of any kind: the URL is wrong
-            problem = True
-        else:
-            problem = False
-        if (
-            problem
-        ):  # raised outside ``except``: the other error quotes the URL and must not become its context
+            is_valid = False
+        # Raised outside ``except``: the other error quotes the URL and must not become its context.
+        if not is_valid:
             raise ConfigurationError("redis-py cannot read the shared budget's URL")
 
     async def read(self, name: str) -> Kept:

@@ -150,10 +150,8 @@ def _write(draw: Any, text: str, at: tuple[int, int], width: int, fill: tuple[in
     """Draw one line, shortened in the middle to at most ``width`` pixels."""
     font = _font(text)
     whole, kept = text, len(text)
-    while (
-        kept and draw.textlength(text, font=font) > width
-    ):  # names differ at their ends more than in the middle
-        kept -= 1
+    while kept and draw.textlength(text, font=font) > width:
+        kept -= 1  # from the middle: names differ more at their ends
         text = f"{whole[: (kept + 1) // 2]}…{whole[len(whole) - kept // 2 :]}"
     draw.text(at, text, font=font, fill=fill)
 

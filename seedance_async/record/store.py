@@ -183,9 +183,8 @@ class Store:
                 if row is not None and opened is not None and opened.is_new:
                     _settle(connection, row, REFUSED, "answered as an earlier POST was")
                 return
-            if (
-                row is None
-            ):  # no intent was written, or the POST was accepted before and the server forgot the key
+            # No intent was written, or the POST was accepted before and the server forgot the key.
+            if row is None:
                 row = self._insert(connection, asked, clocks.wall_now(), _expected_price(connection, asked))
             if started_under is None:
                 self._book_acceptance(connection, row, asked.kind, submission)

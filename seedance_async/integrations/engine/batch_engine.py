@@ -303,9 +303,8 @@ async def _watch(lives: Lives, records: Records, name: str, is_trusted: bool) ->
                 await anyio.sleep(BEAT)
                 await to_thread.run_sync(_take_over, lives, records, name)
         except Exception as problem:
-            if not isinstance(
-                problem, EngineAwayError
-            ):  # of the engine's: the worker goes on, and looks again
+            # The engine may raise anything here; the worker continues, and tries again.
+            if not isinstance(problem, EngineAwayError):
                 log.warning("looking for dead workers failed, and is tried again: %r", problem)
             await anyio.sleep(AWAY_WAIT)
             is_trusted = False
