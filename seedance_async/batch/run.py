@@ -139,6 +139,13 @@ class Run:
         async for result in self._stream.results():
             yield result
 
+    async def deliver_earlier(self, entry: JobEntry) -> None:
+        """Deliver a job that ended in an earlier run, when its files have their present names."""
+        if entry.saved_as is not None:
+            await self._saver.mover.settle(entry.number)
+            entry = await self._journal.do(self._journal.store.entry, entry.number)
+        await self.delivery.deliver_earlier(entry)
+
     async def leave(self) -> None:
         """End a run that was started, after a short grace period for POSTs on the wire."""
         if not self._stream.is_finished:
@@ -162,7 +169,7 @@ class Run:
         try:
             for job, error in await self._make(post):
                 if job.state is State.COMPLETED:
-                    job, error = await self._save(job)  # noqa: PLW2901 - the same job, further on
+                    job, error = await self._save_after_older(job)  # noqa: PLW2901 - the same job, further on
                 await self.delivery.deliver(job, error)
         except JournalError as failure:
             self.stop(failure)
@@ -305,10 +312,14 @@ class Run:
                 self._queue.add(each)
         return [(job, None) for job in blocked]
 
-    async def _save(self, job: JobEntry) -> End:
-        """Download the files, and store that the job is saved."""
+    async def _save_after_older(self, job: JobEntry) -> End:
+        """Save a job; if an older result may get files under its name first, after all older results."""
         if await self._journal.do(self._journal.store.is_preceded, job.number):
             await self._older_saved.wait()
+        return await self._save(job)
+
+    async def _save(self, job: JobEntry) -> End:
+        """Download the files, and store that the job is saved."""
         async with self._downloads:
             job, error = await self._saver.save_on_record(job)
             if job.state is State.SAVED:
@@ -402,8 +413,10 @@ class Run:
         places, to_save = anyio.Semaphore(DOWNLOADS), self._journal.store.to_save
         try:
             async for job in pages.entries(self._journal, partial(to_save, renamed=True)):
-                await places.acquire()
-                await self._save_one(job, places)
+                # A program's jobs are planned meanwhile, and may have given this one its name back.
+                if not await self._journal.do(self._journal.store.is_preceded, job.number):
+                    await places.acquire()
+                    await self._save_one(job, places)
         finally:
             self._older_saved.set()
         async for job in pages.entries(self._journal, partial(to_save, renamed=False)):

@@ -409,7 +409,7 @@ class BatchRunner:
 
     async def _deliver_earlier(self, entry: JobEntry) -> None:
         if self._run is not None:
-            await self._run.delivery.deliver_earlier(entry)
+            await self._run.deliver_earlier(entry)
 
 
 async def _nothing() -> AsyncIterator[JobResult]:

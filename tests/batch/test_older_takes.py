@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from seedance_async import Job, NanoBananaPro
 from seedance_async.batch import picks
 from seedance_async.batch.report import write_gallery
 from seedance_async.batch.states import State
@@ -212,6 +213,20 @@ async def test_an_older_result_that_a_line_asks_for_is_a_job_again(tmp_path: Pat
         assert 2 == len(sandbox.paid_tasks)
     assert ({State.SAVED: 2}, {}) == (summary.counts, summary.others)
     assert {None} == {line["older_of"] for line in lines_of(out).values()}
+
+
+async def test_a_programs_result_has_the_names_that_its_files_have(tmp_path: Path) -> None:
+    """Also in the run in which an edit is taken back: the files get the job's name before it is yielded."""
+    out = tmp_path / "out"
+    boat, red = (Job(NanoBananaPro(prompt=prompt), name="boat") for prompt in ("A boat", "A red boat"))
+    async with Sandbox() as sandbox:
+        for job in (boat, red, boat):
+            async with opened(sandbox, out) as batch:
+                (result,) = [each async for each in batch.run([job]) if each.older_of is None]
+                assert [out / "boat.png"] == list(result.files)
+                assert all(path.is_file() for path in result.files)
+
+        assert 2 == len(sandbox.paid_tasks)
 
 
 async def test_an_edit_that_is_taken_back_is_no_paid_one(tmp_path: Path) -> None:
