@@ -285,6 +285,34 @@ async def test_a_person_allows_more_for_a_plan_that_its_cap_has_stopped(
     assert 3 == len(seedance_sandbox.paid_tasks)
 
 
+@pytest.mark.parametrize("era", ERAS)
+async def test_a_person_is_asked_for_more_where_the_cap_has_stopped_a_plan(
+    seedance_sandbox: Sandbox, tmp_path: Path, era: Era
+) -> None:
+    """The form says what all of it costs; declined, nothing more is sent; accepted, the rest is, once."""
+    person = Person(max_credits=PRICE)
+    async with (
+        serving(seedance_sandbox, tmp_path / "work") as server,
+        agent_of(server, person=person, era=era) as agent,
+    ):
+        plan = await agent("plan", jobs=pictures(3))
+        await agent("submit", plan_id=plan["plan_id"])
+        await agent.ended(plan["batch_id"])
+        person.action = "decline"
+        refused = await agent("submit", plan_id=plan["plan_id"])
+        assert ("Declined", 1) == (refused["error"], len(seedance_sandbox.paid_tasks))
+        person.action, person.max_credits = "accept", 3 * PRICE
+        await agent("submit", plan_id=plan["plan_id"])
+        ended = await agent.ended(plan["batch_id"])
+        await agent("submit", plan_id=plan["plan_id"])
+
+    assert 3 == len(person.questions)
+    assert "All of it costs up to 36 credits" in person.questions[-1]
+    assert 36 == person.forms[-1]["properties"]["max_credits"]["default"]
+    assert ("ended", {"saved": 3}, 36) == (ended["state"], ended["counts"], ended["credits"]["cap"])
+    assert 3 == len(seedance_sandbox.paid_tasks)
+
+
 async def test_a_stopped_plan_that_was_changed_since_is_not_gone_on_with(
     seedance_sandbox: Sandbox, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
