@@ -188,13 +188,12 @@ async def test_a_person_who_does_not_want_it_spends_nothing(
 
 
 @pytest.mark.parametrize("era", ERAS)
+@pytest.mark.usefixtures("environment")
 async def test_without_forms_the_command_is_told_and_a_person_can_run_it(
-    seedance_sandbox: Sandbox, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, era: Era
+    seedance_sandbox: Sandbox, tmp_path: Path, era: Era
 ) -> None:
     """It allows the plan, and sends nothing; the server sends what was planned, up to the person's cap."""
     work = tmp_path / "work"
-    monkeypatch.setenv("SEEDANCE_API_KEY", seedance_sandbox.api_key)
-    monkeypatch.setenv("SEEDANCE_BASE_URL", seedance_sandbox.base_url)
     async with serving(seedance_sandbox, work) as server, agent_of(server, era=era) as agent:
         plan = await agent("plan", jobs=pictures(2))
         refused = await agent("submit", plan_id=plan["plan_id"])
@@ -236,13 +235,12 @@ async def test_a_plan_is_a_batch_that_a_person_can_run_without_the_server(
     assert 2 == len(seedance_sandbox.paid_tasks)
 
 
+@pytest.mark.usefixtures("environment")
 async def test_what_was_changed_after_a_person_has_allowed_it_is_not_sent(
-    seedance_sandbox: Sandbox, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    seedance_sandbox: Sandbox, tmp_path: Path
 ) -> None:
     """A command allows what was planned; without a number, or for no plan of this workspace, nothing."""
     work = tmp_path / "work"
-    monkeypatch.setenv("SEEDANCE_API_KEY", seedance_sandbox.api_key)
-    monkeypatch.setenv("SEEDANCE_BASE_URL", seedance_sandbox.base_url)
     async with serving(seedance_sandbox, work) as server, agent_of(server) as agent:
         plan = await agent("plan", jobs=pictures(1))
         words = ["mcp", "--workspace", str(work), "--allow", plan["plan_id"]]
@@ -259,13 +257,12 @@ async def test_what_was_changed_after_a_person_has_allowed_it_is_not_sent(
     assert [] == seedance_sandbox.requests
 
 
+@pytest.mark.usefixtures("environment")
 async def test_a_person_allows_more_for_a_plan_that_its_cap_has_stopped(
-    seedance_sandbox: Sandbox, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    seedance_sandbox: Sandbox, tmp_path: Path
 ) -> None:
     """The command names what the plan costs in all; the rest is sent once, under the same plan."""
     work = tmp_path / "work"
-    monkeypatch.setenv("SEEDANCE_API_KEY", seedance_sandbox.api_key)
-    monkeypatch.setenv("SEEDANCE_BASE_URL", seedance_sandbox.base_url)
     person = Person(max_credits=PRICE)
     async with (
         serving(seedance_sandbox, work, unasked=PRICE) as server,
@@ -285,13 +282,40 @@ async def test_a_person_allows_more_for_a_plan_that_its_cap_has_stopped(
     assert 3 == len(seedance_sandbox.paid_tasks)
 
 
+@pytest.mark.parametrize("era", ERAS)
+async def test_a_person_is_asked_for_more_where_the_cap_has_stopped_a_plan(
+    seedance_sandbox: Sandbox, tmp_path: Path, era: Era
+) -> None:
+    """The form says what all of it costs; declined, nothing more is sent; accepted, the rest is, once."""
+    person = Person(max_credits=PRICE)
+    async with (
+        serving(seedance_sandbox, tmp_path / "work") as server,
+        agent_of(server, person=person, era=era) as agent,
+    ):
+        plan = await agent("plan", jobs=pictures(3))
+        await agent("submit", plan_id=plan["plan_id"])
+        await agent.ended(plan["batch_id"])
+        person.action = "decline"
+        refused = await agent("submit", plan_id=plan["plan_id"])
+        assert ("Declined", 1) == (refused["error"], len(seedance_sandbox.paid_tasks))
+        person.action, person.max_credits = "accept", 3 * PRICE
+        await agent("submit", plan_id=plan["plan_id"])
+        ended = await agent.ended(plan["batch_id"])
+        await agent("submit", plan_id=plan["plan_id"])
+
+    assert 3 == len(person.questions)
+    assert "All of it costs up to 36 credits" in person.questions[-1]
+    assert 36 == person.forms[-1]["properties"]["max_credits"]["default"]
+    assert ("ended", {"saved": 3}, 36) == (ended["state"], ended["counts"], ended["credits"]["cap"])
+    assert 3 == len(seedance_sandbox.paid_tasks)
+
+
+@pytest.mark.usefixtures("environment")
 async def test_a_stopped_plan_that_was_changed_since_is_not_gone_on_with(
-    seedance_sandbox: Sandbox, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    seedance_sandbox: Sandbox, tmp_path: Path
 ) -> None:
     """The person's command allows more for the plan as it was; the edited jobs are not sent."""
     work = tmp_path / "work"
-    monkeypatch.setenv("SEEDANCE_API_KEY", seedance_sandbox.api_key)
-    monkeypatch.setenv("SEEDANCE_BASE_URL", seedance_sandbox.base_url)
     async with (
         serving(seedance_sandbox, work) as server,
         agent_of(server, person=Person(max_credits=PRICE)) as agent,
@@ -311,13 +335,12 @@ async def test_a_stopped_plan_that_was_changed_since_is_not_gone_on_with(
 
 
 @pytest.mark.parametrize("tool", ["submit", "wait"])
+@pytest.mark.usefixtures("environment")
 async def test_a_reroll_that_a_person_has_allowed_is_checked_like_any_other(
-    seedance_sandbox: Sandbox, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, tool: str
+    seedance_sandbox: Sandbox, tmp_path: Path, tool: str
 ) -> None:
     """A permission on record does not begin a plan whose batch has been continued since it was priced."""
     work = tmp_path / "work"
-    monkeypatch.setenv("SEEDANCE_API_KEY", seedance_sandbox.api_key)
-    monkeypatch.setenv("SEEDANCE_BASE_URL", seedance_sandbox.base_url)
     async with serving(seedance_sandbox, work, unasked=3 * PRICE) as server, agent_of(server) as agent:
         batch = await agent.sent(pictures(2))
         first, second = [await agent("reroll", batch_id=batch, names=["boat-0"]) for _ in range(2)]

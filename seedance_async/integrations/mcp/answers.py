@@ -112,7 +112,11 @@ def words_of(names: Sequence[object]) -> tuple[str, ...]:
 _ADVICE: Final[tuple[tuple[type[SeedanceError], Money, str], ...]] = (
     (UncertainSubmissionError, "maybe", "wait for the batch: it is sent again under its key, not paid twice"),
     (StandingLimitError, "no", "tell the person: a limit that they have set is reached"),
-    (CreditCapError, "nothing new", "tell the person what it still costs, and give them the command"),
+    (
+        CreditCapError,
+        "nothing new",
+        "tell the person what it still costs; submit asks, or they run the command",
+    ),
     (InsufficientCreditsError, "no", "tell the person to top up the account; then submit this plan again"),
     (UnauthorizedError, "no", "ask the person to correct SEEDANCE_API_KEY in the server's environment"),
     (ManifestError, "no", "correct what is listed, and call plan again"),

@@ -33,7 +33,7 @@ from seedance_async.integrations.mcp.answers import (
 from seedance_async.integrations.mcp.commands import to_allow
 from seedance_async.integrations.mcp.orders import Above, Order, Orders, orders_path
 from seedance_async.integrations.mcp.running import Batches, check_unchanged
-from seedance_async.integrations.mcp.standing import Standing, progress
+from seedance_async.integrations.mcp.standing import Standing, is_stopped_by_cap, progress
 from seedance_async.integrations.mcp.workspace import MANIFEST, Workspace, unknown_plan
 from seedance_async.logs import Log
 from seedance_async.media import read_media_store
@@ -223,7 +223,7 @@ class Desk:
         orders = self._open().orders
         order = await self._order(plan_id)
         if order.allowed is not None:
-            return None
+            return await self._question_for_more(order)
         left = await to_thread.run_sync(orders.left_unasked, self.settings.unasked_a_day)
         if not order.unpriced and order.credits <= left:
             return None
@@ -236,6 +236,28 @@ class Desk:
             "Accept to send it; decline to spend nothing."
         )
         return question, None if order.unpriced else float(math.ceil(order.credits))
+
+    async def _question_for_more(self, order: Order) -> tuple[str, float | None] | None:
+        """What to ask before a plan that its cap has stopped is continued; None where it needs no more."""
+        if not self._is_capped(order):
+            return None
+        whole = await self._whole(order)
+        if whole is None:
+            return None
+        unknown = f", and the unknown price of {whole.unpriced} jobs" if whole.unpriced else ""
+        question = (
+            f"Seedance: plan {order.plan_id} has stopped: it may cost {credit_count(order.most)}. All "
+            f"of it costs up to {credit_count(whole.credits)}{unknown}; what it has cost already is part of "
+            "that. Accept to continue it up to the number you allow; decline to spend nothing more."
+        )
+        return question, None if whole.unpriced else float(math.ceil(whole.credits))
+
+    def _is_capped(self, order: Order) -> bool:
+        """Whether its cap has stopped the last run of a plan here, and nobody has allowed more since."""
+        running = self._open().batches.of(order.batch_id)
+        if running is None or running.order.plan_id != order.plan_id or running.order.most < order.most:
+            return False
+        return is_stopped_by_cap(running)
 
     async def submit(self, plan_id: str, granted: float | None, *, declined: bool = False) -> str:
         """Send a plan, once.
@@ -262,9 +284,7 @@ class Desk:
             opened.batches.check_room()
         if not opened.batches.is_at_work(order):
             await opened.batches.check_current(order, directory)
-        allowed = await to_thread.run_sync(
-            lambda: opened.orders.allow(plan_id, granted=granted, unasked_a_day=self.settings.unasked_a_day)
-        )
+        allowed = await self._allow(order, granted)
         if isinstance(allowed, Above):
             raise self._above(order, allowed)
         if allowed is None:
@@ -273,6 +293,16 @@ class Desk:
             await opened.batches.go_on(allowed, directory)
         note = "submitted before: nothing is sent or paid a second time" if order.begun else None
         return await self._standing(allowed, note=note)
+
+    async def _allow(self, order: Order, granted: float | None) -> Order | Above | None:
+        """Record that a plan may be sent, or that a person allows more for one that its cap has stopped."""
+        orders = self._open().orders
+        if granted is not None and self._is_capped(order):
+            return await to_thread.run_sync(orders.permit, order.plan_id, granted)
+        most = self.settings.unasked_a_day
+        return await to_thread.run_sync(
+            partial(orders.allow, order.plan_id, granted=granted, unasked_a_day=most)
+        )
 
     def _above(self, order: Order, above: Above) -> RefusedError:
         unknown = f" and {order.unpriced} jobs of unknown price" if order.unpriced else ""
@@ -318,26 +348,31 @@ class Desk:
 
     async def _standing(self, order: Order, *, note: str | None = None) -> str:
         opened = self._open()
-        standing = Standing(opened.client, self.workspace, order, opened.batches.of(order.batch_id))
-        facts = await standing.facts()
-        if standing.is_stopped_by_cap:
+        running = opened.batches.of(order.batch_id)
+        facts = await Standing(opened.client, self.workspace, order, running).facts()
+        if running is not None and is_stopped_by_cap(running):
             facts = {**facts, **await self._command_for_the_rest(order)}
         document = {"batch_id": order.batch_id, "plan_id": order.plan_id, "note": note, **facts}
         return fitted(document, lists=["newest", "problems"])
 
     async def _command_for_the_rest(self, order: Order) -> dict[str, object]:
-        """The command by which a person allows more for a plan that its cap has stopped.
+        """The command that allows more for a plan that its cap has stopped; empty where it cannot be made."""
+        whole = await self._whole(order)
+        return {} if whole is None else to_allow(whole)
 
-        Empty where it cannot be made: how the batch stands is reported all the same, since it has spent.
+    async def _whole(self, order: Order) -> Order | None:
+        """A plan that was begun, with what it costs all in all: what it has cost already, and the rest.
+
+        None where the rest cannot be estimated: how the batch stands is reported all the same, since it has
+        spent.
         """
         directory = self.workspace.batch(order.batch_id)
         try:
             rest = await planning.quote(directory / MANIFEST, self._basis(), directory=directory)
         except SeedanceError as problem:
             log.warning("what a batch still costs could not be estimated: %s", problem)
-            return {}
-        whole = rest.spent - order.spent + rest.high
-        return to_allow(evolve(order, credits=whole, unpriced=rest.unpriced))
+            return None
+        return evolve(order, credits=rest.spent - order.spent + rest.high, unpriced=rest.unpriced)
 
     async def look(self, batch_id: str, names: Sequence[object], page: int) -> tuple[bytes, str]:
         """One contact sheet of a batch, and the names on it."""

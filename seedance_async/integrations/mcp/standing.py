@@ -51,12 +51,6 @@ class Standing:
     _order: Order
     _running: Running | None
 
-    @property
-    def is_stopped_by_cap(self) -> bool:
-        """Whether it needs more credits than were allowed."""
-        stopped = self._stopped
-        return isinstance(stopped, CreditCapError) and not isinstance(stopped, StandingLimitError)
-
     async def facts(self) -> dict[str, object]:
         """The state as the fields of an answer."""
         running = self._running
@@ -66,10 +60,7 @@ class Standing:
 
     @property
     def _stopped(self) -> Exception | None:
-        running = self._running
-        if running is None or not running.is_over or running.is_elsewhere:
-            return None
-        return running.stopped
+        return None if self._running is None else _stopped(self._running)
 
     def _of_run(self, running: Running, summary: Summary) -> dict[str, object]:
         stopped = self._stopped
@@ -167,6 +158,17 @@ def _counts_on_disk(directory: Path) -> tuple[Mapping[str, int], list[Result]]:
     found = read(directory)
     jobs = [each for each in found.values() if each.in_manifest and each.older_of is None]
     return Counter(each.state for each in jobs), jobs
+
+
+def is_stopped_by_cap(running: Running) -> bool:
+    """Whether a run has ended because it needs more credits than were allowed for its plan."""
+    stopped = _stopped(running)
+    return isinstance(stopped, CreditCapError) and not isinstance(stopped, StandingLimitError)
+
+
+def _stopped(running: Running) -> Exception | None:
+    """What has stopped a run in this process; None where it runs, has ended well, or is run elsewhere."""
+    return running.stopped if running.is_over and not running.is_elsewhere else None
 
 
 def progress(summary: Summary) -> str:
