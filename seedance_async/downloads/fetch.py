@@ -214,7 +214,7 @@ class Fetch:
         return saved
 
     def _look_twice(self, source: Source, part: Part) -> None:
-        """Refuse a clip without an index the first time, as it may be truncated; save it, with a warning, the second.
+        """Refuse a clip without an index the first time: it may be truncated. Then warn, and save it.
 
         Raises:
             AttemptError: it has come so for the first time, or with another length.
