@@ -50,7 +50,7 @@ def main(interpreters: list[str]) -> None:
 
 
 def check_wheel(wheel: Path) -> None:
-    """The package and its data, and nothing beside them."""
+    """The package and its data, and nothing else."""
     names = zipfile.ZipFile(wheel).namelist()
     own = {name.removeprefix("seedance_async/") for name in names if name.startswith("seedance_async/")}
     others = [name for name in names if not name.startswith(("seedance_async/", "seedance_async-"))]

@@ -28,7 +28,7 @@ def age(begun: float, now: float) -> float:
 
 
 class Begun:
-    """An instant of this process, from which time is told by two clocks: the costly one of them counts.
+    """An instant of this process, from which two clocks measure time: the costlier of the two counts.
 
     Args:
         age: seconds that have passed since already.

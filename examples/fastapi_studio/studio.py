@@ -2,7 +2,7 @@
 
 seedance sandbox --speed 20 -- python examples/fastapi_studio/studio.py     # then: http://127.0.0.1:8000
 
-README.md, beside this file, says what is where.
+README.md, next to this file, says what is where.
 """
 
 from __future__ import annotations

@@ -208,7 +208,7 @@ def _take(store: Store, entry: JobEntry, faults: Sequence[tuple[str, str]]) -> f
 
 def _source_faults(store: Store, entry: JobEntry) -> list[tuple[str, str]]:
     """Return the links of a take whose sources have changed: its final would be another clip."""
-    reason = "which was made anew or is gone since: keep a take of what is there"
+    reason = "which was made again or removed since: keep a take of the current one"
     changed = journal_finals.changed_sources(store, entry.number)
     return [(field_of(entry.body, text), f"takes {text!r:.80}, {reason}") for text in changed]
 

@@ -217,7 +217,7 @@ class _ArraySplitter:
             if self._skip("]", or_else=","):
                 break
         if self._next_token():
-            raise ValueError("goes on after the end of its array")
+            raise ValueError("continues after the end of its array")
 
     def _skip(self, token: str, or_else: str | None = None) -> bool:
         """Skip ``token`` and return True, or skip ``or_else``; an empty ``or_else`` skips nothing."""
@@ -345,7 +345,7 @@ def _row_jobs(row: Row, columns: tuple[str, ...], entries: Entries, spot: Spot) 
 
 
 _ONE_A_LINE: Final = (
-    "begins an object that goes on below: write each job whole on a line of its own, or all of them as one "
+    "begins an object that continues below: write each job complete on its own line, or all of them as one "
     "array [{…}, {…}]"
 )
 _DELIMITER_LINE: Final = re.compile(r"sep=([^\w\s\"]|\t)\r?\n?", re.IGNORECASE)

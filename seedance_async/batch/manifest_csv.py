@@ -207,7 +207,7 @@ def _patterns(delimiter: str) -> _Patterns:
 
 def _stray(line: str, *, begins_quoted: bool) -> str:
     if begins_quoted:
-        return f'goes on after the " that closes it{_hint(line)}; {DOUBLED}'
+        return f'continues after the " that closes it{_hint(line)}; {DOUBLED}'
     return f'has a " in it and does not begin with one; {DOUBLED}'
 
 
@@ -226,5 +226,5 @@ def _swallowed(cells: list[_Cell], delimiter: str, words: Collection[str], at: i
         first, *below = cell.text.splitlines() or [""]
         split = [[""] * place + first.split(delimiter), *(line.split(delimiter) for line in below)]
         if below and any(len(row) > max(at, 1) and row[at].strip().casefold() in words for row in split):
-            return place, f'opens with a " and goes on over what looks like rows of their own; {DOUBLED}'
+            return place, f'opens with a " and continues over what looks like separate rows; {DOUBLED}'
     return None

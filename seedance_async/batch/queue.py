@@ -214,7 +214,7 @@ class JobQueue:
         tariffs = {*self._waiting, *(job.tariff for job in self._set_aside)}
         least = min(map(ledger.expects, tariffs))
         price = f"costs {least:g}" if least else "has a price that is not known yet"
-        made_for = "" if self._waiting else " beside what it is made for"
+        made_for = "" if self._waiting else ", without the jobs that use its output"
         return CreditCapError(
             f"the cap of {credit_count(ledger.cap or 0)} is reached: {ledger.spent:g} are spent, "
             f"{ledger.reserved:g} reserved, and the next job {price}{made_for}"

@@ -66,4 +66,4 @@ def report(failures: Sequence[RefundedFailure], *, most: int) -> None:
         if failure.times_alike == 2 and failure.is_new:
             log.warning(REPEATED, name, failure.error)
         if failure.is_planned:
-            log.warning("%s is made anew, %d of %d times: %s", name, failure.rerolls, most, failure.error)
+            log.warning("%s is made again, %d of %d times: %s", name, failure.rerolls, most, failure.error)

@@ -62,7 +62,7 @@ class FileSaver:
     async def save(
         self, entry: JobEntry, directory: Path, *, renew: Callable[[str], Awaitable[Task]]
     ) -> Saved:
-        """Fetch every file of a completed job, measure it, and put a sidecar beside it.
+        """Fetch every file of a completed job, measure it, and write its sidecar.
 
         Args:
             entry: the job.

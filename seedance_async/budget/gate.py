@@ -43,7 +43,6 @@ if TYPE_CHECKING:
     from seedance_async.models import RateLimit
 
 FORESEEN: Final = 240  # slots listed one by one; later ones are described by the rate alone
-FLOAT_ERROR: Final = 0.001  # s; an instant that was stored in the memory may be read as another float
 LOCK_WAIT: Final = 0.01  # s until a locked memory is opened again; doubled each time
 LONGEST_LOCK_WAIT: Final = 0.25  # s
 FRESH: Final = 0.5  # of a period; a claim expires after two, and its request must have arrived after one

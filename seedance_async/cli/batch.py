@@ -207,7 +207,7 @@ class _Command:
         with interruptible(display) as interruption:
             await self._run(batch)
         if batch.status is None:
-            self._write_command("interrupted before anything was sent; to go on:")
+            self._write_command("interrupted before anything was sent; to continue:")
             return ExitCode.INTERRUPTED
         summary = batch.status.summary
         code = ExitCode.INTERRUPTED if interruption.cancelled_caught else summary.exit_code
@@ -267,7 +267,7 @@ class _Command:
         if left := summary.left:
             self._write_command(*self._way_on(summary, left, shortfall))
         elif code == ExitCode.INTERRUPTED and not summary.total:
-            self._write_command("interrupted before anything was sent; to go on:")
+            self._write_command("interrupted before anything was sent; to continue:")
         elif code == ExitCode.FAILED:
             write_message(RETRY_FAILED)
 
@@ -277,7 +277,7 @@ class _Command:
         """Return the line before the command that resumes the batch, and that command's options."""
         options = self._options
         counts = ", ".join(f"{count} {state}" for state, count in left.items())
-        reason = f"to go on with what is left ({counts})"
+        reason = f"to continue with what is left ({counts})"
         if _is_mismatch(summary.stopped):
             return f"{reason} all the same:", evolve(options, accept_delivery=True)
         if summary.later == sum(count for state, count in summary.counts.items() if state in left):

@@ -79,7 +79,7 @@ class Options:
     ] = False
     accept_delivery: Annotated[
         bool,
-        flag("Go on although a canary's result is not what was requested, or costs more than expected."),
+        flag("Continue although a canary's result is not what was requested, or costs more than expected."),
     ] = False
     finish: Annotated[
         Literal["kept"] | None,

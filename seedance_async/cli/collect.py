@@ -67,7 +67,7 @@ async def _final(client: SeedanceClient, task_id: str, timeout: float | None) ->
 
 
 def _not_final(task: Task) -> WaitTimeoutError:
-    message = f"the task is not done yet, its status is {task.status!r}; it goes on at the server"
+    message = f"the task is not done yet, its status is {task.status!r}; the server continues it"
     return WaitTimeoutError(message, task_id=task.id)
 
 

@@ -127,7 +127,7 @@ class EngineCommand:
             write_message(f"stopped: {summary.stopped.message}")
         if not summary.left:
             return
-        write_message(LEFT if code == ExitCode.INTERRUPTED else "to go on with what is left:")
+        write_message(LEFT if code == ExitCode.INTERRUPTED else "to continue with what is left:")
         cap = self._options.max_credits
         words = ["seedance", "batch", self._manifest, "--engine", self._engine.shown]
         words += ["-o", str(self._directory)]

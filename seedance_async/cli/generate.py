@@ -139,7 +139,7 @@ class _Job:
         ids = [*self._submission.task_ids, *self._connection.words()]
         wait = shlex.join(["seedance", "wait", *ids])
         download = shlex.join(["seedance", "download", *ids, "-o", str(self._directory)])
-        write_message("interrupted: the job is paid and goes on at the server. To collect it:")
+        write_message("interrupted: the job is paid and the server continues it. To collect it:")
         write_message(f"  {wait} && {download}")
 
 

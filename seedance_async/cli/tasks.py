@@ -45,7 +45,7 @@ TimeoutFlag: TypeAlias = Annotated[
     Parameter(
         name="--timeout",
         validator=_seconds,
-        help="Most seconds to wait for a task; after that it still goes on at the server.",
+        help="Most seconds to wait for a task; after that the server still continues it.",
     ),
 ]
 

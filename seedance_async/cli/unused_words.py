@@ -28,7 +28,7 @@ SUBJECTS: Final = {
 def mistake_words(arguments: Sequence[str], mistake: str) -> str:
     """What to write about a command line that cyclopts refuses with ``mistake``.
 
-    A prompt in the place of a model is not an unknown command to whoever has typed it.
+    A prompt in the place of a model is not reported as an unknown command.
     """
     if arguments[:1] == ["generate"] and len(arguments) > 1 and " " in arguments[1]:
         example = shlex.join(["seedance", "generate", "seedance2", *arguments[1:]])

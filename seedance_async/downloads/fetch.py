@@ -214,7 +214,7 @@ class Fetch:
         return saved
 
     def _look_twice(self, source: Source, part: Part) -> None:
-        """A clip without index may have been cut before it: it is taken if it comes so twice, and told.
+        """Refuse a clip without an index the first time: it may be truncated. Then warn, and save it.
 
         Raises:
             AttemptError: it has come so for the first time, or with another length.

@@ -29,7 +29,7 @@ SHOWN_FIELDS: Final = (
     "duration",
     "seed",
 )
-"""Fields of a request by which takes can be told apart."""
+"""Fields of a request in which takes can differ."""
 
 MANY_REJECTED: Final = 3
 """Number of rejected takes of one shot from which the page suggests to change the prompt."""

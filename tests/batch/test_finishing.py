@@ -285,7 +285,7 @@ async def test_what_a_take_was_made_of_is_what_its_final_is_made_of(tmp_path: Pa
 
         manifest_of(tmp_path, boat=linked, hat={**PICTURE, "prompt": "A blue hat"})
         sent = len(submits(sandbox))
-        with pytest.raises(ValidationError, match=r"hat\.image'.*made anew"):
+        with pytest.raises(ValidationError, match=r"hat\.image'.*made again"):
             await finished(sandbox, manifest, {"resolution": "1080p", "generate_audio": False})
         assert sent == len(submits(sandbox))
 
@@ -409,7 +409,7 @@ async def test_all_that_keeps_finals_from_being_made_is_told_at_once(tmp_path: P
         assert ["1080p"] == [body["resolution"] for body in bodies(sandbox, after=sent)]
     told = str(refused.value)
     for words in (
-        "takes '$still.image', which was made anew or is gone since: keep a take of what is there (clip)",
+        "takes '$still.image', which was made again or removed since: keep a take of the current one (clip)",
         "red.png' has changed since the take was made (filed)",
         "none is made as long as one cannot be; --until PATTERN",
         "good can be so",

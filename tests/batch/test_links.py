@@ -378,7 +378,7 @@ async def test_a_cap_that_cannot_pay_for_a_whole_chain_pays_for_none_of_it(
         assert sent == [str(body["prompt"])[-1] for body in bodies(sandbox)]
     if not sent:
         assert ExitCode.OUT_OF_CREDITS == batch.summary.exit_code
-        assert "beside what it is made for" in str(batch.summary.stopped)
+        assert "without the jobs that use its output" in str(batch.summary.stopped)
         assert Counter(planned=3) == states(results)
 
 

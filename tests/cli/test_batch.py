@@ -59,7 +59,7 @@ async def test_every_job_is_saved_and_accounted_for(seedance: Type, tmp_path: Pa
     assert "3: 3 saved" == reported["jobs"]
     assert str(3 * PRICE) == reported["credits"]
     assert (out / "gallery.html").as_uri() == reported["gallery"]
-    assert "to go on" not in ending.err
+    assert "to continue" not in ending.err
 
 
 async def test_a_log_has_a_line_for_each_file_once(seedance: Type, tmp_path: Path) -> None:
@@ -134,7 +134,7 @@ async def test_a_job_that_failed_is_told_and_ends_with_1(seedance: Type, tmp_pat
         assert ExitCode.FAILED == end.code
         assert "3: 2 saved, 1 failed" == account(end.out)["jobs"]
         assert re.search(r"^failed doomed: task failed: Generation failed", end.err, re.MULTILINE)
-        assert "to go on" not in end.err
+        assert "to continue" not in end.err
 
 
 async def test_what_a_failed_job_blocks_is_told_and_goes_on_when_it_is_made_anew(
@@ -153,7 +153,7 @@ async def test_what_a_failed_job_blocks_is_told_and_goes_on_when_it_is_made_anew
     assert ExitCode.FAILED == ending.code
     assert re.search(r"^blocked b: it takes '\$a\.image', and 'a' has failed", ending.err, re.MULTILINE)
     assert "--retry-failed" in ending.err
-    assert "to go on" not in ending.err
+    assert "to continue" not in ending.err
     assert (ExitCode.OK, "2: 2 saved") == (again.code, account(again.out)["jobs"].rpartition(", ")[2])
 
 
@@ -377,7 +377,7 @@ async def test_an_empty_account_stops_it_with_3(
     ended = await seedance("batch", manifest, "-o", tmp_path / "out")
 
     assert (ExitCode.OUT_OF_CREDITS, ExitCode.OK) == (stopped.code, ended.code)
-    assert "to go on with what is left (2 planned):" in stopped.err
+    assert "to continue with what is left (2 planned):" in stopped.err
     assert 4 == len(seedance_sandbox.paid_tasks)
 
 

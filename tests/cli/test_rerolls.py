@@ -39,8 +39,8 @@ async def test_what_is_made_anew_is_told_and_so_is_the_likely_cause(
 
     assert 1 == ended.code
     assert 4 == len(seedance_sandbox.tasks)
-    assert "sinks is made anew, 1 of 2 times: task failed" in ended.err
-    assert "sinks is made anew, 2 of 2 times: task failed" in ended.err
+    assert "sinks is made again, 1 of 2 times: task failed" in ended.err
+    assert "sinks is made again, 2 of 2 times: task failed" in ended.err
     assert 1 == ended.err.count("sinks failed twice in the same words")
     assert 1 == ended.err.count("failed sinks: task failed")
 

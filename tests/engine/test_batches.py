@@ -144,7 +144,7 @@ async def test_another_database_does_not_pay_for_what_the_results_tell_of(
     again = await execute([*words, sqlite_url])
 
     assert (ExitCode.USAGE, ExitCode.OK) == (refused, again)
-    assert "tells of 'boat', paid under the key" in capsys.readouterr().err
+    assert "has 'boat', paid under the key" in capsys.readouterr().err
     async with BatchEngine(f"sqlite:///{other}") as engine:
         assert [] == [result async for result in engine.results()]
     assert 1 == len(sandbox.paid_tasks)

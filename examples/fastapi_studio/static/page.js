@@ -2,7 +2,7 @@
 "use strict";
 
 const $ = (selector, inside = document) => inside.querySelector(selector);
-const cards = new Map(); // by their keys: the last that was told of each, and its article
+const cards = new Map(); // by their keys: the last state received of each, and its article
 
 // --- compose
 
@@ -167,15 +167,15 @@ setInterval(() => {
   }
 }, 250);
 
-// --- what the server tells
+// --- what the server reports
 
 const number = (value) => (value === null ? "not known" : value.toLocaleString());
-const gauges = (told) => {
-  $("#requests").max = told.requests_most;
-  $("#requests").value = told.requests_free;
-  $("#requests-text").textContent = `${told.requests_free} of ${told.requests_most}`;
-  $("#spent").textContent = number(told.credits_spent);
-  $("#balance").textContent = number(told.balance);
+const gauges = (state) => {
+  $("#requests").max = state.requests_most;
+  $("#requests").value = state.requests_free;
+  $("#requests-text").textContent = `${state.requests_free} of ${state.requests_most}`;
+  $("#spent").textContent = number(state.credits_spent);
+  $("#balance").textContent = number(state.balance);
 };
 
 const source = new EventSource("events");

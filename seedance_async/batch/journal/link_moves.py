@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
     from seedance_async.batch.journal.records import JobEntry
 
-_NOT_YET: Final = "it takes the output of a job that has not ended; run again to go on"
+_NOT_YET: Final = "it takes the output of a job that has not ended; run again to continue"
 
 
 class LinkMoves(PostRows):

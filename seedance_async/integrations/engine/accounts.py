@@ -67,7 +67,7 @@ async def foreign(client: SeedanceClient, tables: Tables, account: str) -> Confi
     except ClientStateError:
         raise
     except SeedanceError as error:  # of the class that proves nothing: this one is not about the POST
-        raise SeedanceError(f"whose job it is could not be asked: {error.message}") from error
+        raise SeedanceError(f"the account of the job could not be checked: {error.message}") from error
     return ConfigurationError(
         f"a job was sent with another account, or nothing shows that it is the same: {advice(account, own)}"
     )

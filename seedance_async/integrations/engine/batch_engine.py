@@ -188,9 +188,9 @@ class BatchEngine:
         unknown = next((key for key in paid if key not in known), None)
         if unknown is not None:
             raise ConfigurationError(
-                f"{directory}: {RESULTS} tells of {paid[unknown]}, paid under the key {unknown:.40}, and the "
-                f"engine at {self.shown} knows nothing of it: it is another database, and would pay again. "
-                "Name the one that this batch was enqueued in, or take another directory"
+                f"{directory}: {RESULTS} has {paid[unknown]}, paid under the key {unknown:.40}, and the "
+                f"engine at {self.shown} has no record of it: it is another database, and would pay again. "
+                "Name the one in which this batch was enqueued, or use another directory"
             )
 
     @property
@@ -305,7 +305,7 @@ async def _watch(lives: Lives, records: Records, name: str, is_trusted: bool) ->
         except Exception as problem:
             # The engine may raise anything here; the worker continues, and tries again.
             if not isinstance(problem, EngineAwayError):
-                log.warning("looking for dead workers failed, and is tried again: %r", problem)
+                log.warning("the search for dead workers failed, and is repeated: %r", problem)
             await anyio.sleep(AWAY_WAIT)
             is_trusted = False
             await patiently(lives.connect)
@@ -317,7 +317,7 @@ def _take_over(lives: Lives, records: Records, name: str) -> None:
     for other in sorted(records.owners() - {name}):
         with lives.claim(other) as is_dead:
             if is_dead and (keys := records.give_back(other)):
-                log.warning("worker %s has died; %d of its jobs go on elsewhere", other, len(keys))
+                log.warning("worker %s has died; %d of its jobs continue on other workers", other, len(keys))
 
 
 async def _end_with(client: SeedanceClient, steps: JobSteps) -> None:

@@ -32,8 +32,8 @@ if TYPE_CHECKING:
 BEAT: Final = 1.0
 """Seconds between two looks."""
 
-BROKEN: Final = "its workflow broke down or was cancelled; run again to go on with it"
-WAITS: Final = "it waits for {sources}, which did not come to an end"
+BROKEN: Final = "its workflow broke down or was cancelled; run again to continue it"
+WAITS: Final = "it waits for {sources}, which did not end"
 
 
 class Follower:

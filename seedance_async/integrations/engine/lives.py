@@ -78,7 +78,7 @@ class PostgresLives:
             session = self._tables.engine.connect().execution_options(isolation_level="AUTOCOMMIT")
             self._session = session
             if not session.scalar(LOCK, {"name": self._name}):
-                raise EngineAwayError("another worker looks after this one's jobs at the moment")
+                raise EngineAwayError("another worker is taking over this one's jobs at the moment")
             return float(session.scalar(UPTIME) or 0.0) > JUST_STARTED
 
     def beat(self) -> None:
@@ -132,7 +132,7 @@ class FileLives:
             self._directory.mkdir(mode=0o700, exist_ok=True)
             self._file = os.open(self._directory / self._name, os.O_RDWR | os.O_CREAT, 0o600)
             if not try_lock(self._file):
-                raise EngineAwayError("another worker looks after this one's jobs at the moment")
+                raise EngineAwayError("another worker is taking over this one's jobs at the moment")
         return True
 
     def beat(self) -> None:

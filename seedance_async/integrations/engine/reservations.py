@@ -29,7 +29,8 @@ PRICE_WAIT: Final = 0.3
 """Seconds between two looks whether the cap lets a job through, whose price another host waits to learn."""
 
 NOT_COVERED: Final = (
-    "it may be paid already; sent again it may be charged, and the {limit} does not allow for that"
+    "it may be paid already; if it is sent again, it may be charged twice, and the {limit} does "
+    "not allow for that"
 )
 
 

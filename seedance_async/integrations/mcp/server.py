@@ -137,9 +137,7 @@ def listening(port: int) -> Iterator[Listener]:
             listener.bind((HOST, port))
             listener.listen()
         except OSError as problem:
-            raise ConfigurationError(
-                f"--port {port} cannot be listened on: {problem.strerror or problem}"
-            ) from None
+            raise ConfigurationError(f"--port {port} cannot be used: {problem.strerror or problem}") from None
         yield Listener(listener, token)
 
 

@@ -4,7 +4,7 @@
 person being asked; 0 where it is not set, so that each plan asks. ``SEEDANCE_MCP_WORKSPACE`` is the folder
 that all files are in, else the current one; it may hold neither the home directory nor the state directory.
 ``SEEDANCE_MAX_CREDITS_DAY`` and ``SEEDANCE_MAX_CREDITS_MONTH`` hold as well, for everything that this
-machine sends, whoever allowed it.
+machine sends, no matter who allowed it.
 """
 
 from __future__ import annotations
@@ -59,8 +59,8 @@ def read_settings(workspace: Path | None = None) -> Settings:
         raise ConfigurationError(f"the workspace {root} is no folder")
     if root == Path(root.anchor) or any(place.is_relative_to(root) for place in _private_places()):
         raise ConfigurationError(
-            f"the workspace {root} would open everything in it to an agent, also your home directory or the "
-            f"record of what was allowed: name a folder for this work, with --workspace or {WORKSPACE}"
+            f"the workspace {root} would open everything in it to an agent, including your home directory or "
+            f"the record of what was allowed: name a folder for this work, with --workspace or {WORKSPACE}"
         )
     return Settings(workspace=root, unasked_a_day=credits_of(UNASKED) or 0.0)
 
