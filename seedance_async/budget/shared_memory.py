@@ -23,10 +23,13 @@ Where something is unknown, the worst case is assumed for as long as it can last
   can have used stay taken for a period.
 - The server **stores nothing** for the account: the same, unless it has been up for longer than claims last.
 
-One case can exceed the limit: only this process has lost the server. The others use the whole window, and
-its share is in excess of it: for a limit of 30 up to 7 requests a period, which the API may answer with 429,
-and never charges. A rule that cannot exceed it would have each process keep its share free at all times (four
-processes could use 2 of 30 slots together), or send nothing without the server.
+What was sent is unknown to all if the server has lost its data and every process that knew has ended; then
+only the even spacing limits what is sent.
+
+Apart from that, one case can exceed the limit: only this process has lost the server. The others use the
+whole window, and its share is in excess of it: for a limit of 30 up to 7 requests a period, which the API may
+answer with 429, and never charges. A rule that cannot exceed it would have each process keep its share free
+at all times (four processes could use 2 of 30 slots together), or send nothing without the server.
 """
 
 from __future__ import annotations
@@ -50,7 +53,7 @@ from seedance_async.signals import Signal
 from seedance_async.state_files import account_digest
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterator, Sequence
 
     from seedance_async.budget.store import Kept, Store
     from seedance_async.models import RateLimit
@@ -151,7 +154,8 @@ class SharedMemory:
         said = [entry for entry in theirs if entry.seen_at > now + offset.low - WAIT_LASTS]
         state.others_wait = tuple(Waiting(Wait.of(entry.wait), len(entry.claims)) for entry in said)
         is_paced = now + offset.low < known.page.paced_until
-        state.spacing = LEEWAY * self._limit.period / self._limit.requests if is_paced else 0.0
+        spacing = LEEWAY * self._limit.period / self._limit.requests if is_paced else 0.0
+        state.spacing = spacing if self._away is None else spacing / self._away.share  # each for itself
 
     def _claims(self, now: float) -> list[float]:
         return [claim for claim in self._state.claims if claim > now]
@@ -277,7 +281,8 @@ class SharedMemory:
         is_lost = known is not None and known.had_slots(self._me, now) and self._me not in page.entries
         pace = self._read_pace = page.pace.moved(-offset.low)
         if known is not None and (is_another or is_lost or found is None):
-            page = merged(page, known.entries_at(offset, now))
+            lost_at = now if self._away is None else self._away.began_at
+            page = merged(page, known.entries_at(offset, now, alive_at=lost_at))
             pace = stricter(pace, self._state.pace)
         elif self._changes != self._written:  # a pace of ours is not written yet, but no slot
             pace = evolve(stricter(pace, self._state.pace), granted_at=pace.granted_at)
@@ -313,19 +318,42 @@ class SharedMemory:
             share=int(requests * FALLBACK_SHARE),
         )
 
+    def _unsure(self, others: Sequence[Entry]) -> int:
+        """How many slots that seem free may have been taken since the server was heard last.
+
+        All of them, if that was long ago, or if nothing was ever written: one who never wrote may follow one
+        who died in this outage. Otherwise those for which others compete, who may have been first.
+        """
+        is_old = self._asked_at - self._heard_at > 2 * self._beat
+        if is_old or self._written_at == -inf:
+            return self._limit.requests
+        if not any(entry.wait or entry.claims for entry in others):
+            return 0
+        taken = len(self._claims(anyio.current_time())) + sum(len(entry.claims) for entry in others)
+        return max(0, self._limit.requests - taken)
+
+    def _recorded(self, known: Known, now: float) -> tuple[float, ...]:
+        """The instants until which slots of ours are taken, without a slot that was not written.
+
+        They are our own, where these are earlier: the written ones are later by the time of the way there, in
+        which others would count as free what we have used again.
+        """
+        written = (claim for claim in known.ours(self._me) if claim > now)
+        return tuple(map(min, written, self._claims(now)))
+
     def _lose(self, reason: str) -> None:
         """Note that the server cannot be reached."""
         if self._away is not None:
             return
         known, now = self._known, anyio.current_time()
-        budgets = 1 if known is None else len(known.page.alive(now + known.offset.low))
-        share = min(FALLBACK_SHARE, 1 / max(1, budgets))
-        is_unsure = self._asked_at - self._heard_at > 2 * self._beat
+        others = [] if known is None else known.others(self._me, now)
+        share = min(FALLBACK_SHARE, 1 / (1 + len(others)))
         self._away = Away(
             now,
             share,
-            () if known is None else known.ours(self._me),
-            unsure_until=now + self._limit.period if is_unsure else -inf,
+            () if known is None else self._recorded(known, now),
+            unsure=self._unsure(others),
+            unsure_until=now + self._limit.period,
         )
         self._updates += 1
         _log.warning(

@@ -82,11 +82,14 @@ class Known:
         """Whether slots of ours are taken in it."""
         return any(claim > now for claim in self.ours(me))
 
-    def entries_at(self, offset: Offset, now: float) -> dict[str, Entry]:
-        """The entries, converted to a server's clock with another offset."""
+    def entries_at(self, offset: Offset, now: float, *, alive_at: float) -> dict[str, Entry]:
+        """The entries alive at an instant, as they are now by a server's clock with another offset."""
         seconds = offset.high - self.offset.low
-        alive = self.page.alive(now + self.offset.low)
-        return {budget: entry.later(seconds) for budget, entry in alive.items()}
+        alive = self.page.alive(alive_at + self.offset.low)
+        return {
+            budget: entry.without_past(now + self.offset.low).later(seconds)
+            for budget, entry in alive.items()
+        }
 
 
 @frozen
@@ -97,13 +100,15 @@ class Away:
         began_at: when the outage began, by the loop's clock.
         share: the part of the free slots that this process may use.
         claims: instants until which slots of ours were taken when the outage began.
-        unsure_until: until then, others may have slots that are not known here: nothing is free.
+        unsure: slots that seem free, but may have been taken by others since the server was heard last.
+        unsure_until: until when they may be.
     """
 
     began_at: float
     share: float
     claims: tuple[float, ...]
-    unsure_until: float = -inf
+    unsure: int
+    unsure_until: float
 
     def others(self, known: tuple[float, ...], now: float, limit: RateLimit) -> tuple[float, ...]:
         """Instants until which slots must not be used: those of others, and the free ones beyond our share.
@@ -115,10 +120,10 @@ class Away:
         """
         theirs = [claim for claim in known if claim > now]
         free = max(0, limit.requests - len(theirs) - sum(claim > now for claim in self.claims))
-        if now < self.unsure_until:
-            return (*sorted([*theirs, *[self.unsure_until] * free]),)
-        ours = max(int(free * self.share), free == limit.requests)
-        return (*sorted([*theirs, *[now + limit.period] * (free - ours)]),)
+        unsure = min(free, self.unsure) if now < self.unsure_until else 0
+        sure = free - unsure
+        ours = max(int(sure * self.share), sure == limit.requests)
+        return (*sorted([*theirs, *[self.unsure_until] * unsure, *[now + limit.period] * (sure - ours)]),)
 
 
 def missing(page: SharedPage, me: str, *, server: str, since: float) -> list[str]:
@@ -130,14 +135,13 @@ def missing(page: SharedPage, me: str, *, server: str, since: float) -> list[str
         server: the one that answers now.
         since: when it was lost, by its clock, if it is the one that it was.
     """
-    newest = max((entry.seen_at for entry in page.entries.values()), default=-inf)
-    return [
-        budget
+    silent = {
+        budget: entry.seen_at
         for budget, entry in page.entries.items()
-        if budget != me
-        and entry.seen_at > newest - HEARD_OF
-        and (entry.server != server or entry.seen_at <= since)
-    ]
+        if entry.server != server or entry.seen_at <= since
+    }
+    newest = max(silent.values(), default=-inf)  # before the server was lost
+    return [budget for budget, seen_at in silent.items() if budget != me and seen_at > newest - HEARD_OF]
 
 
 def presumed(
