@@ -42,9 +42,9 @@ STRAY: list[tuple[str, int, str]] = [
     ('model,prompt\nseedance2,A 24" wheel\nseedance2,A tram\n', 2, "does not begin with one"),
     ('model,prompt\nseedance2,A sign: "open"\nseedance2,A tram\n', 2, "does not begin with one"),
     ('model,prompt\nseedance2,A tram\nseedance2,A boat"\n', 3, "does not begin with one"),
-    ('model,prompt\nseedance2,"A boat\nseedance2,A tram"\nseedance2,A fox\n', 2, "rows of their own"),
-    ('prompt,model\n"A boat,seedance2\nA tram",seedance2\n', 2, "rows of their own"),
-    ('model,prompt\nseedance2,"A boat\nSeedance2,A ""red"" tram\nseedance2,A fox"\n', 2, "rows of their own"),
+    ('model,prompt\nseedance2,"A boat\nseedance2,A tram"\nseedance2,A fox\n', 2, "separate rows"),
+    ('prompt,model\n"A boat,seedance2\nA tram",seedance2\n', 2, "separate rows"),
+    ('model,prompt\nseedance2,"A boat\nSeedance2,A ""red"" tram\nseedance2,A fox"\n', 2, "separate rows"),
     ("model,prompt,project\nseedance2,“A boat, at dusk”\n", 2, "“, which is no quote in CSV"),
     ("model,prompt,project\nseedance2,'A boat, at dusk'\n".replace("project", "name"), 2, "', which is no"),
     ('model,"prompt\nseedance2,A boat\n', 1, "never closed"),
@@ -144,7 +144,7 @@ def test_one_url_that_is_two_is_refused_in_json_as_well(form: str, separator: st
         ("jobs.csv", "prompt,seed\nA boat,1\n", ["read as CSV", "'model' is missing"]),
         ("jobs.xlsx", "PK\x03\x04\x14", ["spreadsheet", "CSV UTF-8"]),
         ("jobs", "a\0b", ["no text", "JSON lines"]),
-        ("jobs.json", '{\n  "model": "seedance2"\n}\n', ["line of its own", "array"]),
+        ("jobs.json", '{\n  "model": "seedance2"\n}\n', ["on its own line", "array"]),
     ],
 )
 def test_another_format_is_told_what_it_was_read_as_and_what_to_do(

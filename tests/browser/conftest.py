@@ -75,6 +75,7 @@ def chromium(gallery: Path) -> Iterator[Browser]:
     program = shutil.which("chromium") or shutil.which("chromium-browser")
     if program is None:
         pytest.skip("no chromium on the PATH: apt-get install chromium")
+    api.expect.set_options(timeout=30_000)  # ms; a busy machine is no finding
     with api.sync_playwright() as playwright:
         hosts = "MAP * ~NOTFOUND, EXCLUDE 127.0.0.1, EXCLUDE localhost"
         browser = playwright.chromium.launch(
