@@ -10,10 +10,13 @@ A test module that needs the real clock, for child processes say, overrides one 
 from __future__ import annotations
 
 import ipaddress
+import os
 import sys
+import tempfile
 from typing import TYPE_CHECKING
 
 import pytest
+import trustme
 from hypothesis import settings
 
 from seedance_async.sandbox.virtual_time import VirtualLoop
@@ -28,6 +31,11 @@ if TYPE_CHECKING:
 
 collect_ignore = ["outside"]
 """Projects of users', which .ci/outside runs in environments of their own."""
+
+# Every process that imports aiohttp reads all authorities that the machine trusts: 0.1 s. One is enough here.
+AUTHORITY = tempfile.NamedTemporaryFile(suffix=".pem")  # noqa: SIM115 - until the tests have ended
+trustme.CA().cert_pem.write_to_path(AUTHORITY.name)
+os.environ |= {"SSL_CERT_FILE": AUTHORITY.name, "SSL_CERT_DIR": os.devnull}
 
 settings.register_profile("house", deadline=None)  # a busy machine is no finding
 settings.load_profile("house")

@@ -29,12 +29,11 @@ from seedance_async.errors import ConfigurationError, ValidationError
 from seedance_async.filenames import fold
 from seedance_async.models import MEDIA_FIELDS, REQUEST_TYPES, Request
 from seedance_async.models.display import shown
+from seedance_async.shortened import first_of
 from seedance_async.suggestions import suggestion
 
 SUFFIX: Final = "-final"
 LARGEST_SEED: Final = 2**32 - 1
-SHOWN: Final = 5
-"""Most names in a message."""
 
 DERIVED: Final = ("mode", "type")
 """Fields that are derived again if media fields are changed."""
@@ -210,25 +209,19 @@ def notes(finals: Finals, changes: Mapping[str, object]) -> list[str]:
     if finals.without_field:
         warnings.append(
             f"made without a seed, for which there is no field in pictures, in the mini tier and in the real "
-            f"channel, so another scene may come: {shown_names(finals.without_field)}"
+            f"channel, so another scene may come: {first_of(finals.without_field)}"
         )
     if finals.without_seed:
-        warnings.append(f"made with a new seed, as none is on record: {shown_names(finals.without_seed)}")
+        warnings.append(f"made with a new seed, as none is on record: {first_of(finals.without_seed)}")
     if finals.seeded and CHANCE & changes.keys():
         warnings.append(
             "that a seed shows the same scene with other fields is a hope, not a promise of the vendor's"
         )
     if finals.so_already:
         warnings.append(
-            f"left out, as they are made with these fields already: {shown_names(finals.so_already)}"
+            f"left out, as they are made with these fields already: {first_of(finals.so_already)}"
         )
     return warnings
-
-
-def shown_names(names: Sequence[str]) -> str:
-    """Return the first names, and the number of the others."""
-    more = f" and {len(names) - SHOWN:,} more" if len(names) > SHOWN else ""
-    return f"{', '.join(f'{name:.80}' for name in names[:SHOWN])}{more}"
 
 
 @frozen
@@ -268,7 +261,7 @@ def _made(takes: Iterable[KeptTake], changes: Mapping[str, object]) -> list[_Mad
         for problem in problems:
             names_of.setdefault(problem, []).append(take.name)
     if names_of:
-        named = [(name, f"{reason} ({shown_names(names)})") for (name, reason), names in names_of.items()]
+        named = [(name, f"{reason} ({first_of(names)})") for (name, reason), names in names_of.items()]
         good = [each.take.name for each in made]
         raise ValidationError([*named, *_way_out(good)], subject="--finish kept")
     return made
@@ -300,7 +293,7 @@ def _way_out(good: Sequence[str]) -> Iterator[tuple[str, str]]:
     """Yield advice on how to finish only the takes without problems, if there are any."""
     if good:
         way = "none is made as long as one cannot be; --until PATTERN finishes some of the takes, by name"
-        yield "until", f"{way}; {shown_names(good)} can be so"
+        yield "until", f"{way}; {first_of(good)} can be so"
 
 
 def _names(takes: Iterable[KeptTake]) -> tuple[str, ...]:

@@ -19,6 +19,7 @@ from seedance_async.filenames import fold
 from seedance_async.logs import Log
 from seedance_async.media import NO_STORE
 from seedance_async.models import local_files
+from seedance_async.shortened import first_of
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -189,7 +190,7 @@ def chosen(pattern: str | None, finishing: Finishing | None) -> tuple[str | None
 
 def _note_left_out(reason: str, entries: Sequence[JobEntry]) -> None:
     if entries:
-        log.warning("left out, as %s: %s", reason, finish.shown_names([each.name for each in entries]))
+        log.warning("left out, as %s: %s", reason, first_of([each.name for each in entries]))
 
 
 def _take(store: Store, entry: JobEntry, faults: Sequence[tuple[str, str]]) -> finish.KeptTake:

@@ -6,7 +6,7 @@ Rows are read in pages, so that memory does not grow with the batch.
 from __future__ import annotations
 
 import os
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
 from anyio import to_thread
 
@@ -17,6 +17,7 @@ from seedance_async.batch.pages import PAGE
 from seedance_async.batch.queue import Post
 from seedance_async.batch.states import State
 from seedance_async.logs import Log
+from seedance_async.shortened import first_of
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Sequence
@@ -28,9 +29,6 @@ if TYPE_CHECKING:
     from seedance_async.batch.run import Run
 
 log: Log = Log(__name__)
-
-SHOWN: Final = 10
-"""Most names in a message."""
 
 
 async def begun(journal: Journal) -> AsyncIterator[Post]:
@@ -103,13 +101,7 @@ async def rewrite_results(journal: Journal, directory: Path) -> None:
 
 def _stale(names: list[str]) -> str:
     made = "made from an output that was made again since, and kept as made"
-    return f"{shown_names(names)}: {made}; --reroll NAME, or reroll= in Python, makes one again"
-
-
-def shown_names(names: Sequence[str]) -> str:
-    """Return the first names, and the number of the others."""
-    more = f" and {len(names) - SHOWN} more" if len(names) > SHOWN else ""
-    return f"{', '.join(names[:SHOWN])}{more}"
+    return f"{first_of(names, 10)}: {made}; --reroll NAME, or reroll= in Python, makes one again"
 
 
 def _without_files(jobs: Sequence[tuple[int, tuple[str, ...]]], directory: Path) -> list[int]:

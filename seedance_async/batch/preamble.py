@@ -19,6 +19,7 @@ from attrs import field, frozen
 from seedance_async.models import MEDIA_FIELDS, REQUEST_TYPES
 from seedance_async.models.links import MAKERS, SIGN, Link, parse_link
 from seedance_async.prompts.forms import Asset
+from seedance_async.shortened import first_of
 from seedance_async.suggestions import suggestion
 
 Problem: TypeAlias = tuple[str, str]
@@ -111,8 +112,7 @@ class Preamble:
         names = [f"{SIGN}{name}" for name in self.assets]
         if not names:
             return "; no assets are declared above it"
-        more = f" and {len(names) - _MOST_LISTED} more" if len(names) > _MOST_LISTED else ""
-        return f"; the declared assets are {', '.join(names[:_MOST_LISTED])}{more}"
+        return f"; the declared assets are {first_of(names, _MOST_LISTED)}"
 
     def default_table(self, name: str, model: object) -> str | None:
         """Return the name of the table with a field's default; None if there is no default."""

@@ -14,12 +14,13 @@ from typing import TYPE_CHECKING, Final
 from anyio import to_thread
 from attrs import field, frozen
 
-from seedance_async.batch import on_record, picks
+from seedance_async.batch import picks
 from seedance_async.batch.jobs import MAX_REPEAT
 from seedance_async.errors import ConfigurationError
 from seedance_async.logs import Log
 from seedance_async.models.display import shown
 from seedance_async.models.rules import whole_number
+from seedance_async.shortened import first_of
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator
@@ -104,7 +105,7 @@ async def chosen(journal: Journal, words: Sequence[str], directory: Path) -> lis
 def report_unfinished(names: Sequence[str]) -> None:
     """Log the jobs of which no further take is begun, if any."""
     if names:
-        log.warning("%s: %s", on_record.shown_names(names), UNFINISHED)
+        log.warning("%s: %s", first_of(names, 10), UNFINISHED)
 
 
 @frozen

@@ -27,6 +27,7 @@ from seedance_async.export.probe import Footage, UnreadableError, probe
 from seedance_async.export.selection import Selection, select, suffix
 from seedance_async.export.sheet_layout import MOST_FRAMES
 from seedance_async.export.timeline import Edit
+from seedance_async.shortened import first_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
@@ -201,14 +202,14 @@ class _Export:
         if unreadable:
             self._fault(f"lines {', '.join(map(str, unreadable[:SHOWN]))} of results.jsonl cannot be read")
         if selection.unsaved:
-            write_message(f"left out, because not saved: {_shown(selection.unsaved)}")
+            write_message(f"left out, because not saved: {first_of(selection.unsaved)}")
         for take, job, state in selection.earlier[:SHOWN]:
             write_message(f"{take} is exported as the newest saved take of {job}: {_newer(state)}")
         if len(selection.earlier) > SHOWN:
             write_message(f"and likewise for {_count(len(selection.earlier) - SHOWN, 'more job')}")
         if selection.outdated:
             reason = "because their sources have newer takes"
-            write_message(f"finals left out, {reason}: {_shown(selection.outdated)}")
+            write_message(f"finals left out, {reason}: {first_of(selection.outdated)}")
         if selection.rejected:
             write_message(f"left out, because rejected in the review: {selection.rejected}")
         if selection.gone:
@@ -346,11 +347,6 @@ def _extent(clips: Iterable[tuple[Shot, Footage]]) -> str:
 
 def _count(number: int, thing: str) -> str:
     return f"{number:,} {thing}{'' if number == 1 else 's'}"
-
-
-def _shown(names: Sequence[str]) -> str:
-    more = f" and {len(names) - SHOWN} more" if len(names) > SHOWN else ""
-    return ", ".join(names[:SHOWN]) + more
 
 
 def _ratio(clips: Sequence[Footage]) -> float:

@@ -12,16 +12,15 @@ Pure.
 from __future__ import annotations
 
 from collections import Counter
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
+
+from seedance_async.shortened import first_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Hashable, Iterable, Sequence
     from fractions import Fraction
 
     from seedance_async.export.probe import Footage
-
-SHOWN: Final = 5
-"""Most names in a message."""
 
 
 def concat_text(paths: Iterable[str], *, note: str) -> str:
@@ -71,13 +70,8 @@ def _groups(
     most, *others = ordered
     return [
         f"{words[most]} in {len(names[most])}",
-        *(f"{words[each]} in {_shown(names[each])}" for each in others),
+        *(f"{words[each]} in {first_of(names[each])}" for each in others),
     ]
-
-
-def _shown(names: Sequence[str]) -> str:
-    more = f" and {len(names) - SHOWN} more" if len(names) > SHOWN else ""
-    return ", ".join(names[:SHOWN]) + more
 
 
 def join_words(clips: Sequence[Footage], *, listed: str, joined: str) -> list[str]:

@@ -38,6 +38,9 @@ PATIENCE: Final = timedelta(seconds=60)
 """For how long a call is retried if the store does not answer or is busy."""
 
 SCHEMES: Final = frozenset({"s3", "s3a", "gs", "az", "azure", "abfs", "abfss", "adl"})
+WITH_ACCOUNT: Final = frozenset({"abfs", "abfss"})
+"""Schemes of URLs such as ``abfss://container@account.dfs.core.windows.net``."""
+
 ENDPOINTS: Final = ("AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT_URL", "AWS_ENDPOINT")
 EXAMPLES: Final = "s3://bucket/prefix, gs://bucket/prefix or az://container/prefix"
 
@@ -72,8 +75,11 @@ class ObjectStore:
         parts = urlsplit(url)
         if parts.scheme not in SCHEMES or not parts.netloc:
             raise ConfigurationError(f"a media store must look like {EXAMPLES}")
-        if "@" in parts.netloc.partition("@")[0] or parts.password or parts.query or parts.fragment:
-            raise ConfigurationError(f"a media store has no password and no query: {EXAMPLES}; {KEYS['s3']}")
+        has_user = parts.username is not None and parts.scheme not in WITH_ACCOUNT
+        if has_user or parts.password or parts.query or parts.fragment:
+            raise ConfigurationError(
+                f"a media store has no user name, password or query: {EXAMPLES}; {KEYS['s3']}"
+            )
         self._url = url
         self._keys = KEYS["s3" if parts.scheme.startswith("s3") else "gs" if parts.scheme == "gs" else "az"]
         self._store = _opened(url, self._keys, is_s3=parts.scheme.startswith("s3"))

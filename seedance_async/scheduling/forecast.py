@@ -38,6 +38,7 @@ import attrs
 from seedance_async.models import Kind
 from seedance_async.scheduling.duration import CELLS, LONGEST, Duration, cell
 from seedance_async.scheduling.evidence import Evidence, log_normal
+from seedance_async.shortened import first_of
 
 PRIORS: Final = {
     "seedance2": (184.0, 0.5),  # a user reported 19 videos that took 102 to 268 s, median 184 s
@@ -80,8 +81,7 @@ class Forecast:
 
     def __repr__(self) -> str:
         learned = [f"{kind.words or 'any kind'}: {len(recent)}" for kind, recent in self._recent.items()]
-        more = f", and {len(learned) - SHOWN_KINDS} more" if len(learned) > SHOWN_KINDS else ""
-        return f"<Forecast, durations learned: {', '.join(learned[:SHOWN_KINDS]) or 'none'}{more}>"
+        return f"<Forecast, durations learned: {first_of(learned, SHOWN_KINDS) or 'none'}>"
 
     def of(self, kind: Kind) -> Duration:
         """The expected distribution of the duration of a task of ``kind``."""

@@ -47,6 +47,14 @@ if TYPE_CHECKING:
 ROOT: Final = Path(__file__).parents[2]
 GUIDES: Final = sorted(page.relative_to(ROOT).as_posix() for page in ROOT.glob("examples/*/README.md"))
 
+MADE: Final = {
+    "README.md": (
+        *("demo-out/gallery.html", "pond/gallery.html", "harbour/gallery.html"),
+        *("demo-out/01-*.mp4", "out/sd2_*.mp4", "pond/boat.mp4", "pond/fox-3.png", "harbour/shot-2.mp4"),
+    )
+}
+"""The files that a page's reader has at the end, of the pages that make some."""
+
 MARK: Final = "\x1e"
 LOOKS_LIKE_AN_ERROR: Final = re.compile(
     r"\b(error|traceback|exception|not found|no such|denied|cannot|failed|unrecognized|usage:)", re.IGNORECASE
@@ -141,6 +149,8 @@ def copy_page(page: str, directory: Path, *, install: bool = False) -> list[Said
     said = _type(blocks, here, variables, install=install)
     for part, following in zip_longest(said, blocks[1:]):
         _judge(page, part, following)
+    for pattern in MADE.get(page, ()):
+        assert list(here.glob(pattern)), f"{page}: there is no {pattern} at the end"
     return said
 
 

@@ -142,8 +142,8 @@ NOISE = (
 )
 
 
-@pytest.mark.timeout(240)  # thirty batches, each run three times
-@settings(max_examples=30, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@pytest.mark.timeout(240)  # twenty batches, each run three times
+@settings(max_examples=20, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(cell=CELL, row=st.integers(0, 9), noise=NOISE, as_text=st.booleans())
 async def test_a_journal_with_any_cell_overwritten_pays_nothing_twice(
     cell: tuple[str, str], row: int, noise: object, as_text: bool, tmp_path_factory: pytest.TempPathFactory

@@ -109,8 +109,7 @@ async def test_three_clients_that_cannot_share_stay_within_the_window(
 
 
 @pytest.mark.case(167)
-@pytest.mark.parametrize("again", [20.0, 61.0, 125.0])
-@pytest.mark.parametrize("newcomers", [0, 2])
+@pytest.mark.parametrize(("again", "newcomers"), [(20.0, 0), (61.0, 2), (125.0, 2)])
 async def test_a_state_directory_that_is_deleted_again_and_again_opens_no_window(
     again: float, newcomers: int, state: Path
 ) -> None:
