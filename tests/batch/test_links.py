@@ -24,7 +24,7 @@ from seedance_async.batch.sources import FRESH
 from seedance_async.batch.states import State
 from seedance_async.exit_codes import ExitCode
 from seedance_async.models import Link
-from seedance_async.sandbox import Behaviour, Fault, Sandbox
+from seedance_async.sandbox import Behaviour, Conditions, Fault, Sandbox
 from tests.batch.helpers import PRICE, charged, opened, results_of, run_once, states, submits
 
 if TYPE_CHECKING:
@@ -80,6 +80,20 @@ async def test_jobs_of_a_program_link_to_those_before_them(tmp_path: Path) -> No
 
     assert Counter(saved=3) == states(results)
     assert [results["s"].urls[0], results["a"].urls[1]] == [body["image_url"] for body in bodies(sandbox)[1:]]
+
+
+@pytest.mark.parametrize("shared", [True, False])
+async def test_what_takes_two_outputs_that_come_at_once_is_sent_once(shared: bool, tmp_path: Path) -> None:
+    """Each of its sources is the last one: they are results of one POST, or of two that end together."""
+    picture: dict[str, object] = {"model": "gpt-image-2", "prompt": "A boat"}
+    both: dict[str, object] = {"name": "both", "image_urls": ["$b.image", "$c.image"]}
+    at_once = Conditions(duration=lambda _order, _chance: 10.0)
+    async with Sandbox(conditions=at_once) as sandbox:
+        manifest = manifest_of(tmp_path, *(picture | {"name": name} for name in "abc"), both)
+        results = await run_once(sandbox, tmp_path / "out", manifest, share_posts=shared)
+
+        assert 4 - shared == len(submits(sandbox))  # the first one goes alone, for its price
+    assert Counter(saved=4) == states(results)
 
 
 async def test_a_program_may_not_link_to_what_comes_later(tmp_path: Path) -> None:

@@ -27,7 +27,6 @@ class LinkMoves(PostRows):
             numbers: the jobs to check; None checks all, after it has made blocked jobs planned again.
         """
         if numbers is None:
-            self._passed, self._held_back = 0, set()
             for (blocked,) in self.file.rows("SELECT number FROM jobs WHERE state = ?", State.BLOCKED):
                 self._move(blocked, State.PLANNED, "error = NULL")
         for number in self.waiting() if numbers is None else numbers:
@@ -52,7 +51,7 @@ class LinkMoves(PostRows):
             reason = self.obstacle(taker) or (None if state in HAS_OUTPUT else _NOT_YET)
             if reason:
                 blocked += self.block(taker, reason)
-            elif self.is_ready(taker) and self.has_passed(taker):
+            elif self.is_ready(taker):
                 ready.append(taker)
         return [self.entry(each) for each in ready], [self.entry(each) for each in blocked]
 
