@@ -8,6 +8,7 @@ from collections import Counter
 from typing import TYPE_CHECKING
 
 import anyio
+import attrs
 import pytest
 
 from seedance_async import (
@@ -128,6 +129,21 @@ async def test_what_takes_the_output_of_a_failed_job_is_blocked_and_goes_on_when
     assert Counter(saved=4) == states(last)
 
 
+async def test_what_takes_a_failed_job_both_itself_and_through_another_is_blocked_once(
+    tmp_path: Path,
+) -> None:
+    """A sheet fails: the still that was to be made of it is blocked, and so is the clip made of both."""
+    manifest = manifest_of(
+        tmp_path, {"name": "a", "prompt": "[[sandbox:fail]]"}, made_of("b", "a"), made_of("c", "a", "b")
+    )
+    async with Sandbox() as sandbox:
+        for _ in range(2):
+            results = await run_once(sandbox, tmp_path / "out", manifest)
+            assert Counter(failed=1, blocked=2) == states(results)
+
+        assert 1 == len(sandbox.tasks)
+
+
 async def test_a_job_is_sent_again_as_it_was_after_its_source_was_polled_anew(tmp_path: Path) -> None:
     """The URL that went once goes again, although the server would give another one now."""
     jobs = [still("s"), clip("a", "$s.image")]
@@ -203,6 +219,21 @@ async def test_what_takes_a_renamed_source_keeps_its_result_also_along_a_chain(t
         ids = before[f"shot-{n}"].task_ids
         assert ids == after[f"shot-{n + 1}"].task_ids == again[f"shot-{n + 1}"].task_ids
     assert not any(result.stale for result in again.values())
+
+
+async def test_a_job_whose_link_follows_its_renamed_source_counts_neither_as_edited_nor_as_renamed(
+    tmp_path: Path,
+) -> None:
+    """It is the same job, made of the same picture."""
+    async with Sandbox() as sandbox:
+        await run_once(sandbox, tmp_path / "out", manifest_of(tmp_path, {"name": "a"}, made_of("b", "a")))
+        renamed = manifest_of(tmp_path, {"name": "s", "prompt": "A boat, a"}, made_of("b", "s"))
+        async with opened(sandbox, tmp_path / "out") as batch:
+            await results_of(batch, renamed)
+            changes = batch.summary.changes
+
+        assert 2 == len(sandbox.tasks)
+    assert (0, 0, 0, 0, 1) == attrs.astuple(changes)[:5]
 
 
 async def test_a_refused_job_is_sent_with_what_its_source_is_by_then(
@@ -478,15 +509,18 @@ async def test_what_was_made_of_an_edited_job_is_told_as_stale_and_left_alone(
     assert any("b: made from an output that was made again since" in text for text in caplog.messages)
 
 
+@pytest.mark.parametrize("scale", [1.0, 0.002])
 async def test_an_old_url_is_asked_for_anew_before_it_is_sent(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    scale: float, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The sandbox refuses a URL that has expired."""
+    """The sandbox refuses a URL that has expired; one that is faster, sooner."""
+    fresh = FRESH * scale
+    monkeypatch.setenv("SEEDANCE_TIME_SCALE", f"{scale}")
     stage = manifest_of(tmp_path, {"name": "a"})
-    async with Sandbox(behaviour=Behaviour(url_life=2 * FRESH)) as sandbox:
+    async with Sandbox(behaviour=Behaviour(url_life=2 * fresh)) as sandbox:
         await run_once(sandbox, tmp_path / "out", stage)
-        await anyio.sleep(3 * FRESH)
-        later = clocks.wall_now() + 3 * FRESH
+        await anyio.sleep(3 * fresh)
+        later = clocks.wall_now() + 3 * fresh
         monkeypatch.setattr(clocks, "wall_now", lambda: later)
         results = await run_once(
             sandbox, tmp_path / "out", manifest_of(tmp_path, {"name": "a"}, made_of("b", "a"))
