@@ -186,6 +186,11 @@ class Engine:
         return self.transport.key.account(self.origin)
 
     @property
+    def time_scale(self) -> float:
+        """How many seconds pass here for one second at the vendor: below 1 with a faster sandbox."""
+        return self._forecast.scale
+
+    @property
     def origin(self) -> str:
         """Scheme, host and port of the API."""
         return str(self.transport.base_url.origin())

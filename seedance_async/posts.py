@@ -15,9 +15,10 @@ from typing import TYPE_CHECKING, Final
 from attrs import evolve
 
 from seedance_async.models import MEDIA_FIELDS, GptImage2
+from seedance_async.models.links import parse_link
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterator, Mapping
 
     from seedance_async.models import Request, Submission
 
@@ -48,8 +49,20 @@ def body(single: bytes, jobs: int) -> bytes:
 
 def has_media(body: bytes) -> bool:
     """Whether a body refers to pictures or clips that the server has to fetch."""
+    return any(media(body))
+
+
+def has_links(body: bytes) -> bool:
+    """Whether a planned body takes the output of another job."""
+    return any(parse_link(text) is not None for text in media(body))
+
+
+def media(body: bytes) -> Iterator[str]:
+    """The URLs, links and content references of a body's pictures and clips."""
     fields = json.loads(body)
-    return any(fields.get(name) for name in MEDIA_FIELDS)
+    for name in MEDIA_FIELDS:
+        value = fields.get(name) or ()
+        yield from (value,) if isinstance(value, str) else value
 
 
 def resolved(body: bytes, urls: Mapping[str, str]) -> bytes:

@@ -104,11 +104,10 @@ async def take_manifest(
         raise
     if changes.drifts:
         log.warning(DRIFTS)
-    renamed = [job for job in planner.adopted if job.before != job.name]  # of others only links changed
-    for job in renamed[:SHOWN]:
+    for job in planner.adopted[:SHOWN]:
         log.warning(ADOPTED, job.name, job.before)
-    if len(renamed) > SHOWN:
-        log.warning("and so are %d more", len(renamed) - SHOWN)
+    if len(planner.adopted) > SHOWN:
+        log.warning("and so are %d more", len(planner.adopted) - SHOWN)
     return changes
 
 

@@ -22,7 +22,6 @@ from seedance_async.batch.journal import JobEntry
 from seedance_async.batch.states import State
 from seedance_async.credit_format import credit_count
 from seedance_async.errors import CreditCapError, SeedanceError
-from seedance_async.models import MEDIA_FIELDS
 
 if TYPE_CHECKING:
     from seedance_async.batch.ledger import Ledger
@@ -71,7 +70,7 @@ class Post:
     @property
     def has_media(self) -> bool:
         """Whether it has pictures or clips that the server has to fetch."""
-        return any(self.jobs[0].request_fields.get(name) for name in MEDIA_FIELDS)
+        return posts.has_media(self.jobs[0].body)
 
     @property
     def project(self) -> str | None:

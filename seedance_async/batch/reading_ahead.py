@@ -6,10 +6,11 @@ from typing import TYPE_CHECKING
 
 import anyio
 
+from seedance_async import posts
 from seedance_async.foreign import as_reported
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterable, Callable
+    from collections.abc import AsyncIterable, Callable, Iterable
 
     from seedance_async.batch.journal import JobEntry
     from seedance_async.batch.queue import JobQueue
@@ -25,8 +26,9 @@ class ReadingAhead:
 
     Attributes:
         is_ended: whether all jobs were read.
-        handled: numbers of jobs that were queued or sent by the run itself; they are skipped, because the
-            source may list them as planned again.
+        handled: numbers of jobs that were queued or sent by the run itself, and of queued jobs with links.
+            They are not queued again: the source may list them as planned again, and each source of a link
+            may find that it was the last one.
     """
 
     def __init__(self, queue: JobQueue, changed: Signal) -> None:
@@ -42,9 +44,7 @@ class ReadingAhead:
         try:
             with self._scope:
                 async for jobs in planned:
-                    for job in jobs:
-                        if job.number not in self.handled:
-                            self._queue.add(job)
+                    self.add(jobs)
                     self._changed.set()
                     while self._queue.is_full and not is_stopped():
                         await self._changed.wait()
@@ -55,6 +55,14 @@ class ReadingAhead:
         finally:
             self.is_ended = True
             self._changed.set()
+
+    def add(self, jobs: Iterable[JobEntry]) -> None:
+        """Queue planned jobs, each only once, whether it was read or its sources are ready."""
+        for job in jobs:
+            if job.number not in self.handled:
+                if posts.has_links(job.body):
+                    self.handled.add(job.number)
+                self._queue.add(job)
 
     def end(self) -> None:
         """Stop reading, even if the source waits for ever."""

@@ -34,8 +34,8 @@ REJECTED: Final = "rejected"
 """The word that stands for every job whose newest result was rejected in a review."""
 
 UNFINISHED: Final = (
-    "an earlier run has not come to its end with it, so that is completed first, and no other take is begun; "
-    "run once more if you want one"
+    "not finished yet (new, edited, or left by an interrupted run), so that is completed first, without a "
+    "further take; run again if you want one"
 )
 
 PAGE: Final = 5000

@@ -303,13 +303,12 @@ class Run:
         return [end for end in ends if end[0].number not in planned]
 
     async def _pass_on(self, ends: Sequence[End]) -> list[End]:
-        """Queue the jobs for which these were the last sources; return the jobs that are blocked now."""
+        """Queue the jobs whose sources are ready now; return the jobs that are blocked now."""
         blocked: list[JobEntry] = []
         for job, _ in ends:
             ready, newly_blocked = await self._sources.pass_on(job.number)
             blocked += newly_blocked
-            for each in ready:
-                self._queue.add(each)
+            self._reading.add(ready)
         return [(job, None) for job in blocked]
 
     async def _save_after_older(self, job: JobEntry) -> End:

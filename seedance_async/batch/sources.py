@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 log: Log = Log(__name__)
 
 FRESH: Final = 3600.0
-"""Seconds for which an output's URL is used for other jobs; its real lifetime is not documented."""
+"""Seconds at the vendor for which an output's URL is used for other jobs; its lifetime is not documented."""
 
 
 def files_of(post: Post) -> dict[str, str]:
@@ -78,7 +78,8 @@ class Sources:
         if not store.has_links:
             return set()
         now = clocks.wall_now()
-        find = partial(store.outdated_sources, since=now - FRESH, until=now + clocks.TOLERANCE)
+        since = now - FRESH * self._engine.time_scale
+        find = partial(store.outdated_sources, since=since, until=now + clocks.TOLERANCE)
         return set(await self._journal.do(find, post.numbers))
 
     async def publish(self, post: Post) -> MediaError | None:

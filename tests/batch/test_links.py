@@ -8,6 +8,7 @@ from collections import Counter
 from typing import TYPE_CHECKING
 
 import anyio
+import attrs
 import pytest
 
 from seedance_async import (
@@ -24,7 +25,7 @@ from seedance_async.batch.sources import FRESH
 from seedance_async.batch.states import State
 from seedance_async.exit_codes import ExitCode
 from seedance_async.models import Link
-from seedance_async.sandbox import Behaviour, Fault, Sandbox
+from seedance_async.sandbox import Behaviour, Conditions, Fault, Sandbox
 from tests.batch.helpers import PRICE, charged, opened, results_of, run_once, states, submits
 
 if TYPE_CHECKING:
@@ -82,6 +83,20 @@ async def test_jobs_of_a_program_link_to_those_before_them(tmp_path: Path) -> No
     assert [results["s"].urls[0], results["a"].urls[1]] == [body["image_url"] for body in bodies(sandbox)[1:]]
 
 
+@pytest.mark.parametrize("shared", [True, False])
+async def test_what_takes_two_outputs_that_come_at_once_is_sent_once(shared: bool, tmp_path: Path) -> None:
+    """Each of its sources is the last one: they are results of one POST, or of two that end together."""
+    picture: dict[str, object] = {"model": "gpt-image-2", "prompt": "A boat"}
+    both: dict[str, object] = {"name": "both", "image_urls": ["$b.image", "$c.image"]}
+    at_once = Conditions(duration=lambda _order, _chance: 10.0)
+    async with Sandbox(conditions=at_once) as sandbox:
+        manifest = manifest_of(tmp_path, *(picture | {"name": name} for name in "abc"), both)
+        results = await run_once(sandbox, tmp_path / "out", manifest, share_posts=shared)
+
+        assert 4 - shared == len(submits(sandbox))  # the first one goes alone, for its price
+    assert Counter(saved=4) == states(results)
+
+
 async def test_a_program_may_not_link_to_what_comes_later(tmp_path: Path) -> None:
     """Its source may never end, so what is not there yet may never come."""
     async with Sandbox() as sandbox:
@@ -112,6 +127,21 @@ async def test_what_takes_the_output_of_a_failed_job_is_blocked_and_goes_on_when
         assert "'a'" in str(results["b"].error)
     assert 2 == posts
     assert Counter(saved=4) == states(last)
+
+
+async def test_what_takes_a_failed_job_both_itself_and_through_another_is_blocked_once(
+    tmp_path: Path,
+) -> None:
+    """A sheet fails: the still that was to be made of it is blocked, and so is the clip made of both."""
+    manifest = manifest_of(
+        tmp_path, {"name": "a", "prompt": "[[sandbox:fail]]"}, made_of("b", "a"), made_of("c", "a", "b")
+    )
+    async with Sandbox() as sandbox:
+        for _ in range(2):
+            results = await run_once(sandbox, tmp_path / "out", manifest)
+            assert Counter(failed=1, blocked=2) == states(results)
+
+        assert 1 == len(sandbox.tasks)
 
 
 async def test_a_job_is_sent_again_as_it_was_after_its_source_was_polled_anew(tmp_path: Path) -> None:
@@ -189,6 +219,21 @@ async def test_what_takes_a_renamed_source_keeps_its_result_also_along_a_chain(t
         ids = before[f"shot-{n}"].task_ids
         assert ids == after[f"shot-{n + 1}"].task_ids == again[f"shot-{n + 1}"].task_ids
     assert not any(result.stale for result in again.values())
+
+
+async def test_a_job_whose_link_follows_its_renamed_source_counts_neither_as_edited_nor_as_renamed(
+    tmp_path: Path,
+) -> None:
+    """It is the same job, made of the same picture."""
+    async with Sandbox() as sandbox:
+        await run_once(sandbox, tmp_path / "out", manifest_of(tmp_path, {"name": "a"}, made_of("b", "a")))
+        renamed = manifest_of(tmp_path, {"name": "s", "prompt": "A boat, a"}, made_of("b", "s"))
+        async with opened(sandbox, tmp_path / "out") as batch:
+            await results_of(batch, renamed)
+            changes = batch.summary.changes
+
+        assert 2 == len(sandbox.tasks)
+    assert (0, 0, 0, 0, 1) == attrs.astuple(changes)[:5]
 
 
 async def test_a_refused_job_is_sent_with_what_its_source_is_by_then(
@@ -464,15 +509,18 @@ async def test_what_was_made_of_an_edited_job_is_told_as_stale_and_left_alone(
     assert any("b: made from an output that was made again since" in text for text in caplog.messages)
 
 
+@pytest.mark.parametrize("scale", [1.0, 0.002])
 async def test_an_old_url_is_asked_for_anew_before_it_is_sent(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    scale: float, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The sandbox refuses a URL that has expired."""
+    """The sandbox refuses a URL that has expired; one that is faster, sooner."""
+    fresh = FRESH * scale
+    monkeypatch.setenv("SEEDANCE_TIME_SCALE", f"{scale}")
     stage = manifest_of(tmp_path, {"name": "a"})
-    async with Sandbox(behaviour=Behaviour(url_life=2 * FRESH)) as sandbox:
+    async with Sandbox(behaviour=Behaviour(url_life=2 * fresh)) as sandbox:
         await run_once(sandbox, tmp_path / "out", stage)
-        await anyio.sleep(3 * FRESH)
-        later = clocks.wall_now() + 3 * FRESH
+        await anyio.sleep(3 * fresh)
+        later = clocks.wall_now() + 3 * fresh
         monkeypatch.setattr(clocks, "wall_now", lambda: later)
         results = await run_once(
             sandbox, tmp_path / "out", manifest_of(tmp_path, {"name": "a"}, made_of("b", "a"))

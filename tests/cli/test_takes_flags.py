@@ -56,7 +56,7 @@ async def test_the_command_that_goes_on_orders_nothing_anew(
     assert "--reroll" not in command
     again = await seedance(*order)
     assert ExitCode.OK == again.code
-    assert "boat-1, boat-2: an earlier run has not come to its end" in again.err
+    assert "boat-1, boat-2: not finished yet" in again.err
     assert 4 == len(seedance_sandbox.paid_tasks)
 
 

@@ -27,12 +27,10 @@ class LinkMoves(PostRows):
             numbers: the jobs to check; None checks all, after it has made blocked jobs planned again.
         """
         if numbers is None:
-            self._passed, self._held_back = 0, set()
             for (blocked,) in self.file.rows("SELECT number FROM jobs WHERE state = ?", State.BLOCKED):
                 self._move(blocked, State.PLANNED, "error = NULL")
         for number in self.waiting() if numbers is None else numbers:
-            is_planned = self._job(number, "state") == (State.PLANNED,)  # may have been blocked in this loop
-            if is_planned and (reason := self.obstacle(number)):
+            if reason := self.obstacle(number):
                 blocked = self.block(number, reason)
                 marks = ", ".join("?" * len(blocked))
                 # For the present run they count as ended before it.
@@ -52,12 +50,17 @@ class LinkMoves(PostRows):
             reason = self.obstacle(taker) or (None if state in HAS_OUTPUT else _NOT_YET)
             if reason:
                 blocked += self.block(taker, reason)
-            elif self.is_ready(taker) and self.has_passed(taker):
+            elif self.is_ready(taker):
                 ready.append(taker)
         return [self.entry(each) for each in ready], [self.entry(each) for each in blocked]
 
     def block(self, number: int, reason: str) -> list[int]:
-        """Block a planned job and all jobs that depend on it, and return them. Part of a transaction."""
+        """Block a planned job and all jobs that depend on it, and return them. Part of a transaction.
+
+        A job that is blocked already, together with another one that it takes, is left alone.
+        """
+        if self._job(number, "state") != (State.PLANNED,):
+            return []
         self._move(number, State.BLOCKED, "error = ?", reason)
         blocked = [number]
         for each in blocked:  # the list grows in the loop

@@ -89,7 +89,7 @@ class Planner:
         adopts: whether new jobs adopt the results of removed jobs; has an effect only with ``whole``.
 
     Attributes:
-        adopted: the adopted jobs, once the manifest is finished.
+        adopted: the jobs that were found under another name, once the manifest is finished.
     """
 
     def __init__(self, store: Store, *, whole: bool, adopts: bool = True) -> None:
@@ -405,8 +405,10 @@ class Planner:
         removed = 0
         if not self._fresh:
             if self._adopts:
-                self.adopted, set_aside = adopt(self._store)
-                self._edited += set_aside
+                recognised, set_aside = adopt(self._store)
+                self.adopted = [job for job in recognised if job.before != job.name]
+                only_links_changed = len(recognised) - len(self.adopted)
+                self._edited += set_aside - only_links_changed
             self._file.write(_NO_OLDER_RESULTS)
             if not self._has_finals:
                 self._forget_listed_finals()

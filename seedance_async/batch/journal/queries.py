@@ -6,7 +6,6 @@ numbers: ``after`` is the last number of the page before, ``limit`` the size of 
 
 from __future__ import annotations
 
-from math import inf
 from typing import TYPE_CHECKING, Final
 
 from attrs import frozen
@@ -63,8 +62,6 @@ class Queries:
         self.run: int = 0
         self._tariffs: dict[int, Tariff] = {}
         self._tariff_rows: dict[Tariff, int] = {}
-        self._passed: float = 0
-        self._held_back: set[int] = set()
         self._chosen = "1"
 
     def fact(self, name: str) -> str | None:
@@ -77,21 +74,12 @@ class Queries:
     def to_send(self, *, after: int, limit: int) -> list[JobEntry]:
         """Return planned jobs that can be sent now."""
         such = f"jobs.state = ? AND listed = 1 AND {self._chosen} AND {READY}"
-        page = self._entries(such, State.PLANNED, after=after, limit=limit)
-        self._passed = page[-1].number if page else inf
-        return page
+        return self._entries(such, State.PLANNED, after=after, limit=limit)
 
     def to_send_of(self, numbers: Sequence[int]) -> list[JobEntry]:
         """Return those of these jobs that can be sent now; for a few hundred numbers at most."""
-        such = f"number IN ({', '.join('?' * len(numbers))}) AND jobs.state = ?"
-        planned = self._entries(such, *numbers, State.PLANNED, after=0, limit=len(numbers))
-        ready = self._entries(f"{such} AND {READY}", *numbers, State.PLANNED, after=0, limit=len(numbers))
-        self._held_back |= {job.number for job in planned} - {job.number for job in ready}
-        return ready
-
-    def has_passed(self, number: int) -> bool:
-        """Whether ``to_send`` has already passed this job, so that it will not return it."""
-        return number <= self._passed or number in self._held_back
+        such = f"number IN ({', '.join('?' * len(numbers))}) AND jobs.state = ? AND {READY}"
+        return self._entries(such, *numbers, State.PLANNED, after=0, limit=len(numbers))
 
     def to_send_again(self, *, after: int, limit: int) -> list[JobEntry]:
         """Return jobs that an earlier run sent without receiving an answer."""

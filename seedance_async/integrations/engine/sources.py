@@ -48,7 +48,8 @@ class Sources:
     async def _fresh(self, intent: Intent, row: LinkRow) -> str:
         """The URL of a link, renewed where it may have expired; the old one where that fails."""
         url, ended_at = str(row.url), row.ended_at or 0.0
-        if await patiently(self._tables.now) - ended_at < FRESH or row.task_id is None:
+        fresh_for = FRESH * self._engine.time_scale
+        if await patiently(self._tables.now) - ended_at < fresh_for or row.task_id is None:
             return url
         try:
             task = await self._engine.task(row.task_id)
