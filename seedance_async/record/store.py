@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Final, TypeAlias
 from attrs import frozen
 
 from seedance_async import clocks
+from seedance_async.charges import exceeds
 from seedance_async.prices import documented_price
 from seedance_async.record.limits import (
     Decision,
@@ -398,8 +399,8 @@ def _book_end(connection: sqlite3.Connection, row: int) -> None:
         "sum(credits_refunded > 0) FROM tasks WHERE post = ?",
         (row,),
     ).fetchone()
-    # One task alone may state what all cost together, so several are added up only where one states more.
-    if stated == tasks and (used is None or most > used):
+    if stated == tasks and (used is None or exceeds(most, used / tasks, of_post=tasks)):
+        charged = max(charged, used or 0.0)
         _charge(connection, row, charged, booked=used or 0.0)
         _learn(connection, kind, charged / tasks)
         used = charged
