@@ -10,8 +10,9 @@ price, that of the finished task is awaited. The first answer of a tariff, and i
 compared with its tasks before another POST is sent, see ``confirm``; so is the lowest of those that an
 earlier run has got and whose tasks are not final, see ``resume``. If that fails, the next answer is compared.
 Once a task reports more than its answer did, no answer of the tariff is trusted to be below the highest price
-that a task has reported. A tariff without any known price has one job under way at a time, also without a
-cap; under a cap that job reserves all that is left, and is not sent if others were charged more.
+that a task has reported, and each of them is compared. A tariff without any known price has one job under way
+at a time, also without a cap; under a cap that job reserves all that is left, and is not sent if others were
+charged more.
 
 Several jobs in one POST may cost more than singly; this is not documented. Under a cap they share one only
 if `SHARED_MARGIN` times their single price is left, until an answer has priced as many jobs together.
@@ -74,7 +75,7 @@ class Ledger:
         self._confirmed: set[_Priced] = set()  # or about to be
         self._to_confirm: dict[Hashable, _Priced] = {}
         self._understated: set[Tariff] = set()  # tasks said more than the answers to their POSTs
-        self._answered: dict[Hashable, tuple[_Priced, float]] = {}  # booked, and no task is final yet
+        self._answered: dict[Hashable, tuple[Tariff, float]] = {}  # booked, and no task is final yet
 
     def dump(self) -> dict[str, object]:
         """Return what hosts share of the ledger, as a JSON document (jobs are texts).
@@ -244,9 +245,10 @@ class Ledger:
         if self.cap is None:
             return
         if charged is not None:
-            self._answered[job] = (tariff, is_shared), charged
-        if charged is None or (tariff, is_shared) not in self._confirmed:
-            self._await_confirmation(job, (tariff, is_shared))
+            self._answered[job] = tariff, charged
+        priced = tariff, is_shared
+        if charged is None or priced not in self._to_confirm.values():
+            self._to_confirm[job] = priced  # this run's first answer is compared, too
             self._awaited.add(job)
 
     def settle(
@@ -274,8 +276,10 @@ class Ledger:
         self._end_first(job, tariff)
         is_silent = credits_used is None
         priced = tariff, is_shared
-        if will_confirm and self.cap is not None and (is_silent or priced not in self._confirmed):
-            self._await_confirmation(job, priced)
+        is_known = priced in self._confirmed and tariff not in self._understated
+        if will_confirm and self.cap is not None and (is_silent or not is_known):
+            self._to_confirm[job] = priced
+            self._confirmed.add(priced)
         if credits_used is not None:
             self._learn(tariff, credits_used)
             if tariff in self._understated:
@@ -290,11 +294,7 @@ class Ledger:
         del self._reserved[job]
         self.spent += credits_used or 0.0
         if self.cap is not None:
-            self._answered[job] = priced, credits_used or 0.0
-
-    def _await_confirmation(self, job: Hashable, priced: _Priced) -> None:
-        self._to_confirm[job] = priced
-        self._confirmed.add(priced)
+            self._answered[job] = tariff, credits_used or 0.0
 
     def is_to_confirm(self, job: Hashable) -> bool:
         """Whether the others wait for ``confirm`` of this job."""
@@ -333,12 +333,10 @@ class Ledger:
         """
         self._awaited.discard(job)
         self._to_confirm.pop(job, None)
-        answered = self._answered.pop(job, None)
+        self._answered.pop(job, None)
         earlier = self._assumed.pop(job, booked)
         if charged is None:
             return
-        if answered is not None:
-            self._confirmed.add(answered[0])
         if job in self._reserved:
             self.settle(job, charged)
             self._answered.pop(job, None)
@@ -357,8 +355,8 @@ class Ledger:
         self._understated.add(tariff)
         price = self.expects(tariff)
         for job, (own, booked) in self._answered.items():
-            if own[0] == tariff and booked < price:
-                self._answered[job] = own, price
+            if own == tariff and booked < price:
+                self._answered[job] = tariff, price
                 self._assumed[job] = price
                 self.spent += price - booked
 

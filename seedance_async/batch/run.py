@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from contextlib import suppress
 from functools import partial
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
 import anyio
 from attrs import evolve
@@ -31,6 +31,7 @@ from seedance_async.batch.sources import Sources
 from seedance_async.batch.states import State
 from seedance_async.batch.trials import Trials
 from seedance_async.batch.verdicts import Outlook
+from seedance_async.engine import PRICE_AWAITED
 from seedance_async.errors import (
     CreditCapError,
     JournalError,
@@ -62,9 +63,6 @@ if TYPE_CHECKING:
     from seedance_async.scheduling.poller import Follower
 
 log: Log = Log(__name__)
-
-PRICE_AWAITED: Final = 60.0
-"""Most seconds for which the others wait for what the first task of a tariff says that it costs."""
 
 
 class Run:

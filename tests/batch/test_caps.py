@@ -68,13 +68,11 @@ async def test_a_job_is_asked_for_whatever_others_have_said_before(tmp_path: Pat
     """The first one was asked in the run before: it says nothing about those that were not."""
     slow = Conditions(price=lambda _: PRICE, duration=lambda _order, _chance: 600.0)
     async with Sandbox(conditions=slow, faults=[understated(credits_used=1)]) as sandbox:
-        for _ in range(2):
+        for jobs in (1, 5, 5, 7):
             with anyio.move_on_after(40.0):
-                await run_once(sandbox, tmp_path, pictures(60), max_credits=5 * PRICE)
-        with anyio.move_on_after(40.0):
-            await run_once(sandbox, tmp_path, pictures(60), max_credits=7 * PRICE)
+                await run_once(sandbox, tmp_path, pictures(60), max_credits=jobs * PRICE)
 
-        assert 7 * PRICE == charged(sandbox)
+            assert jobs * PRICE == charged(sandbox)
 
 
 @pytest.mark.case(185)
@@ -126,6 +124,21 @@ async def test_a_price_that_cannot_be_confirmed_holds_nobody_up(effect: str, tmp
         results = await run_once(sandbox, tmp_path, pictures(5), max_credits=CAP)
 
         assert {"saved": 5} == states(results)
+
+
+@pytest.mark.case(185)
+async def test_a_price_that_rises_behind_answers_that_hide_it_passes_the_cap_once(tmp_path: Path) -> None:
+    """Once an answer has hidden a price, each further one is compared before the next POST is sent."""
+    cheap = {job.request.prompt for job in pictures(4)}
+
+    def price(request: GenerationRequest) -> int:
+        return PRICE if request.prompt in cheap else 5 * PRICE
+
+    slow = Conditions(price=price, duration=lambda _order, _chance: 600.0)
+    async with Sandbox(conditions=slow, faults=[understated(credits_used=1)]) as sandbox:
+        await run_once(sandbox, tmp_path, pictures(60), max_credits=CAP)
+
+        assert 4 * PRICE + 5 * PRICE == charged(sandbox)
 
 
 @pytest.mark.case(185)
