@@ -11,7 +11,7 @@ import asyncio
 import os
 import uuid
 from collections import OrderedDict
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from functools import partial
 from typing import TYPE_CHECKING, Final, TypeVarTuple
 
@@ -26,6 +26,7 @@ from seedance_async.errors import ClientStateError, SeedanceError, ServiceBusyEr
 from seedance_async.logs import Log
 from seedance_async.models import Submission, Task, media
 from seedance_async.on_wire import PostsOnWire
+from seedance_async.prices import Tariff
 from seedance_async.record import Asked
 from seedance_async.scheduling.dispatcher import Dispatcher
 from seedance_async.scheduling.poller import Poller
@@ -61,6 +62,9 @@ NOT_OPEN: Final = (
     "the client is not open; use `async with SeedanceClient() as client:`, or in a notebook "
     "`client = await SeedanceClient().open()`"
 )
+
+PRICE_AWAITED: Final = 60.0
+"""Most seconds for which other POSTs wait for what the tasks of one say that it costs."""
 
 REMEMBERED_TASKS: Final = 20_000
 """The most tasks whose idempotency keys are kept, to recognise an answer that belongs to another POST."""
@@ -114,6 +118,7 @@ class Engine:
         self.project = project
         self.posts: PostsOnWire = PostsOnWire()
         self._keys: OrderedDict[str, str] = OrderedDict()
+        self._confirmed: set[Tariff] = set()
         self._closing = anyio.Event()
         self._end: ClientStateError | None = None
         self._ended: Future[ClientStateError] = Future()
@@ -277,12 +282,30 @@ class Engine:
             submission = evolve(accepted, idempotency_key=key)
             self._usage.accepted(submission)
             self.poller.register(submission, kind)
+            tariff = Tariff(kind, len(submission.task_ids))
+            to_confirm = self._record.has_limits and tariff not in self._confirmed
             with handing_over(submission):
                 try:
-                    await entry.accepted(submission)
+                    await entry.accepted(submission, to_confirm=to_confirm)
                 finally:  # after the record, as a hook may end the process
+                    if to_confirm:
+                        self.start(self._confirm_price, entry, submission, tariff)
                     self.observer.accepted(submission)
         return submission
+
+    async def _confirm_price(self, entry: Entry, submission: Submission, tariff: Tariff) -> None:
+        """Under a standing limit, ask the tasks of a POST what they cost: its answer may say less.
+
+        Other POSTs wait for that, and it is repeated for the next one until answer and tasks agree.
+        """
+        tasks: list[Task] = []
+        try:
+            with self.posts.one(), anyio.move_on_after(PRICE_AWAITED), suppress(SeedanceError):
+                tasks = [await self.task(task_id) for task_id in submission.task_ids]
+        finally:
+            with anyio.CancelScope(shield=True):
+                if await entry.confirmed(submission, tasks):
+                    self._confirmed.add(tariff)
 
     async def _reference_again(self) -> None:
         """Wait until the media limit allows one more attempt, after one that failed."""

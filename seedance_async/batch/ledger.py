@@ -6,11 +6,13 @@ price seen for it; if none was seen, or it was 0, the highest price that users h
 
 A price may rise at any POST. So under a cap only one POST whose price is awaited is on the wire at a time:
 the next one is sent when the answer is booked, or when it is known that none will come. If an answer has no
-price, that of the finished task is awaited. The first answer of a tariff is compared with its task before
-another POST is sent, see ``confirm``; once a task reports more than its answer did, no answer of it is
-trusted to be below the highest price that a task has reported. A tariff without any known price has one job
-under way at a time, also without a cap; under a cap that job reserves all that is left, and is not sent if
-others were charged more.
+price, that of the finished task is awaited. The first answer of a tariff, and its first to a shared POST, is
+compared with its tasks before another POST is sent, see ``confirm``; so is the lowest of those that an
+earlier run has got and whose tasks are not final, see ``resume``. If that fails, the next answer is compared.
+Once a task reports more than its answer did, no answer of the tariff is trusted to be below the highest price
+that a task has reported, and each of them is compared. A tariff without any known price has one job under way
+at a time, also without a cap; under a cap that job reserves all that is left, and is not sent if others were
+charged more.
 
 Several jobs in one POST may cost more than singly; this is not documented. Under a cap they share one only
 if `SHARED_MARGIN` times their single price is left, until an answer has priced as many jobs together.
@@ -25,7 +27,7 @@ Pure. Source: the vendor's ``credits_used`` and ``credits_refunded``; prices are
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Final, Self
+from typing import TYPE_CHECKING, Any, Final, Self, TypeAlias
 
 import attrs
 
@@ -34,6 +36,9 @@ from seedance_async.prices import Tariff, documented_price
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Hashable, Mapping
+
+_Priced: TypeAlias = tuple[Tariff, bool]
+"""What answers state prices for: a tariff, and whether its POSTs are shared."""
 
 MOST_IN_DOUBT: Final = 2
 """Number of new POSTs with lost answers at which a cap allows no further POST."""
@@ -67,8 +72,8 @@ class Ledger:
         self._in_doubt: dict[Hashable, Tariff] = {}
         self._assumed: dict[Hashable, float] = {}
         self._shared: dict[Tariff, int] = {}  # how many jobs of one POST were priced together
-        self._confirmed: set[Tariff] = set()  # or about to be
-        self._to_confirm: set[Hashable] = set()
+        self._confirmed: set[_Priced] = set()  # or about to be
+        self._to_confirm: dict[Hashable, _Priced] = {}
         self._understated: set[Tariff] = set()  # tasks said more than the answers to their POSTs
         self._answered: dict[Hashable, tuple[Tariff, float]] = {}  # booked, and no task is final yet
 
@@ -225,7 +230,35 @@ class Ledger:
         self._reserved |= {job: (tariff, price) for job, (tariff, price) in held.items() if price}
         return True
 
-    def settle(self, job: Hashable, credits_used: float | None, *, will_confirm: bool = False) -> None:
+    def resume(self, job: Hashable, tariff: Tariff, charged: float | None, *, is_shared: bool) -> None:
+        """Note a job that an earlier run has sent and whose tasks are not final; its charge is booked.
+
+        The caller calls ``confirm`` if ``is_to_confirm``. Jobs with lower charges have to be noted first,
+        because a task of the others may have been compared.
+
+        Args:
+            job: the job.
+            tariff: its tariff.
+            charged: what is booked; None if it is not known, so its price is reserved.
+            is_shared: whether its POST was shared.
+        """
+        if self.cap is None:
+            return
+        if charged is not None:
+            self._answered[job] = tariff, charged
+        priced = tariff, is_shared
+        if charged is None or priced not in self._to_confirm.values():
+            self._to_confirm[job] = priced  # this run's first answer is compared, too
+            self._awaited.add(job)
+
+    def settle(
+        self,
+        job: Hashable,
+        credits_used: float | None,
+        *,
+        will_confirm: bool = False,
+        is_shared: bool = False,
+    ) -> None:
         """Book the charge of an accepted job. Without a reservation, nothing is booked.
 
         Args:
@@ -233,6 +266,7 @@ class Ledger:
             credits_used: the charge in the answer; None if it had none. Then a known price is booked until
                 the tasks report theirs, see ``conclude``; an unknown one stays reserved under a cap.
             will_confirm: the caller calls ``confirm`` if ``is_to_confirm``; other jobs wait for that.
+            is_shared: whether its POST was shared.
         """
         self._in_doubt.pop(job, None)
         if job not in self._reserved:
@@ -241,8 +275,11 @@ class Ledger:
         tariff, held = self._reserved[job]
         self._end_first(job, tariff)
         is_silent = credits_used is None
-        if will_confirm and self.cap is not None and (is_silent or tariff not in self._confirmed):
-            self._to_confirm.add(job)
+        priced = tariff, is_shared
+        is_known = priced in self._confirmed and tariff not in self._understated
+        if will_confirm and self.cap is not None and (is_silent or not is_known):
+            self._to_confirm[job] = priced
+            self._confirmed.add(priced)
         if credits_used is not None:
             self._learn(tariff, credits_used)
             if tariff in self._understated:
@@ -254,7 +291,6 @@ class Ledger:
             return
         if not is_silent and job not in self._to_confirm:
             self._awaited.discard(job)
-        self._confirmed.add(tariff)
         del self._reserved[job]
         self.spent += credits_used or 0.0
         if self.cap is not None:
@@ -265,16 +301,17 @@ class Ledger:
         return job in self._to_confirm
 
     def confirm(self, job: Hashable, tariff: Tariff, charged: float | None) -> None:
-        """What the task of a job says that it costs, asked as soon as it was accepted.
+        """What the tasks of a job say that it costs, asked as soon as it was accepted.
 
         Args:
             job: that ``is_to_confirm``.
             tariff: of the job.
-            charged: what the task says; None if that is not known, and nobody waits for it longer than for
-                that of any other.
+            charged: what the tasks say; None if that is not known. Then nobody waits for it longer than for
+                that of any other, and the next one is asked.
         """
-        self._to_confirm.discard(job)
+        priced = self._to_confirm.pop(job, None)
         if charged is None:
+            self._confirmed.discard(priced or (tariff, False))
             if job not in self._assumed:
                 self._awaited.discard(job)
             return
@@ -295,7 +332,7 @@ class Ledger:
             charged: the final charge; None if it was never reported.
         """
         self._awaited.discard(job)
-        self._to_confirm.discard(job)
+        self._to_confirm.pop(job, None)
         self._answered.pop(job, None)
         earlier = self._assumed.pop(job, booked)
         if charged is None:

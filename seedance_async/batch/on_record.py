@@ -71,6 +71,8 @@ def ledger(store: Store, cap: float | None) -> Ledger:
         opened.hold(number, tariff)
         if state is not State.SUBMITTING:
             opened.doubt(number)
+    for number, tariff, charged, is_shared in store.accepted_charges():
+        opened.resume(number, tariff, charged, is_shared=is_shared)
     return opened
 
 

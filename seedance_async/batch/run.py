@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from contextlib import suppress
 from functools import partial
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
 import anyio
 from attrs import evolve
@@ -31,6 +31,7 @@ from seedance_async.batch.sources import Sources
 from seedance_async.batch.states import State
 from seedance_async.batch.trials import Trials
 from seedance_async.batch.verdicts import Outlook
+from seedance_async.engine import PRICE_AWAITED
 from seedance_async.errors import (
     CreditCapError,
     JournalError,
@@ -40,6 +41,7 @@ from seedance_async.errors import (
     UnauthorizedError,
 )
 from seedance_async.logs import Log
+from seedance_async.models import Task
 from seedance_async.signals import Signal
 from seedance_async.stream import Stream
 
@@ -56,13 +58,11 @@ if TYPE_CHECKING:
     from seedance_async.batch.saving import Saver
     from seedance_async.budget.gate import Slot
     from seedance_async.engine import Engine
-    from seedance_async.models import Kind, Submission, Task
+    from seedance_async.models import Kind, Submission
+    from seedance_async.prices import Tariff
     from seedance_async.scheduling.poller import Follower
 
 log: Log = Log(__name__)
-
-PRICE_AWAITED: Final = 60.0
-"""Most seconds for which the others wait for what the first task of a tariff says that it costs."""
 
 
 class Run:
@@ -183,7 +183,7 @@ class Run:
                     if isinstance(answer, SeedanceError):
                         ends = await self._not_accepted(post, answer)
                     else:
-                        await self._confirm_price(post, answer)
+                        await self._confirm_price(answer, post.jobs[0].tariff)
                         outcomes = await self._stream.outcomes(followers)
                         ends = await self._collect(post, answer, outcomes)
                 self._trials.ended(post, [job for job, _ in ends])
@@ -232,18 +232,21 @@ class Run:
             self._outlook.accepted()
         self._changed.set()
 
-    async def _confirm_price(self, post: Post, parts: Parts) -> None:
-        """Under a cap, ask the task of the first job of a tariff what it costs: the answer may say less."""
-        part = parts.get(post.number)
-        if part is None or not self._ledger.is_to_confirm(post.number):
+    async def _confirm_price(self, parts: Parts, tariff: Tariff) -> None:
+        """Under a cap, ask the tasks of the first job of a tariff what it costs: the answer may say less."""
+        number = next((number for number in parts if self._ledger.is_to_confirm(number)), None)
+        part = None if number is None else parts[number]
+        if number is None or part is None:
             return
-        charged = None
+        charged, tasks = None, list[Task]()
         try:
             if self._queue or not self._reading.is_ended:  # else nobody waits for it
                 with anyio.move_on_after(PRICE_AWAITED), suppress(SeedanceError):
-                    charged = (await self._engine.task(part.task_ids[0])).credits_used
+                    tasks = [await self._engine.task(task_id) for task_id in part.task_ids]
+            if all(task.credits_used is not None for task in tasks) and tasks:
+                charged = await self._journal.do(self._journal.store.confirm_charge, number, tasks)
         finally:
-            self._ledger.confirm(post.number, post.jobs[0].tariff, charged)
+            self._ledger.confirm(number, tariff, charged)
             self._changed.set()
 
     async def _not_accepted(self, post: Post, error: SeedanceError) -> list[End]:

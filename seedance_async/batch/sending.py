@@ -158,8 +158,10 @@ class Sender:
             raise
         fault_point("after_record")
         answered = {number: part for number, part in parts.items() if part is not None}
+        first, is_shared = next(iter(answered), None), len(post.jobs) > 1
         for number, part in answered.items():
-            self._ledger.settle(number, part.credits_used, will_confirm=len(post.jobs) == 1)
+            used, is_first = part.credits_used, number == first
+            self._ledger.settle(number, used, will_confirm=is_first, is_shared=is_shared)
         if submission.credits_used is not None:
             self._ledger.priced_together(post.jobs[0].tariff, len(answered))
         return parts

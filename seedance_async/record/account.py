@@ -26,7 +26,7 @@ from seedance_async.record.reading import Reader
 from seedance_async.record.store import Answer, Opened, Store
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping
+    from collections.abc import Callable, Iterator, Mapping, Sequence
     from pathlib import Path
 
     from seedance_async.models import CreditLimits, Kind, Submission, Task
@@ -244,12 +244,23 @@ class Entry:
         if store is not None and self._record.has_limits:
             self._record.begin(lambda: self._with_opened(store.retried))
 
-    async def accepted(self, submission: Submission) -> None:
-        """Store the answer to the POST."""
+    async def accepted(self, submission: Submission, *, to_confirm: bool = False) -> None:
+        """Store the answer to the POST; with ``to_confirm``, others wait until ``confirmed`` is called."""
         self._is_accepted = True
         if (store := self._store) is not None:
-            await self._record.do(lambda: store.accept(self._asked, self._opened, submission), later=True)
+            accept = partial(store.accept, self._asked, to_confirm=to_confirm)
+            await self._record.do(lambda: accept(self._opened, submission), later=True)
             self._record.count_post(store)
+
+    async def confirmed(self, submission: Submission, tasks: Sequence[Task]) -> bool:
+        """Store what the tasks of the POST state as their charge; return whether the answer stated as much.
+
+        Without tasks, because they could not be asked, the answer is believed, and False is returned.
+        """
+        if (store := self._store) is None:
+            return False
+        confirm = partial(store.confirm, self._asked.key, submission, tasks)
+        return bool(await self._record.do(confirm, later=True))
 
     def _may_leave(self, answer: Answer | Hold | None) -> bool:
         if isinstance(answer, Refusal):

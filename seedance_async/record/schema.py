@@ -14,7 +14,7 @@ are seconds of the wall clock since 1970, UTC. They are not used for ordering, b
 ``held``      is the number of credits that it may cost, as expected when it was sent.
 
 ``owner``     is the process that sends it, ``touched_at`` the time of its last attempt, and ``awaited`` is 1
-until its first attempt has ended.
+until its first attempt has ended, and again while its tasks are asked what it cost.
 
 ``days`` has the sums of each UTC day, so that checking a limit is fast; ``prices`` has the highest price of a
 task of each kind.

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Final, TypeAlias
 from attrs import frozen
 
 from seedance_async import clocks
+from seedance_async.charges import exceeds
 from seedance_async.prices import documented_price
 from seedance_async.record.limits import (
     Decision,
@@ -34,7 +35,7 @@ from seedance_async.refunds import at_most_charged, given_back
 from seedance_async.retry import KEY_TRUSTED
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
     from pathlib import Path
 
     from seedance_async.models import CreditLimits, Kind, Submission, Task
@@ -174,8 +175,13 @@ class Store:
                 (REFUSED if unpaid else UNCERTAIN, int(unpaid), error, row, SUBMITTING),
             )
 
-    def accept(self, asked: Asked, opened: Opened | None, submission: Submission) -> None:
-        """Store that a POST was accepted. ``opened`` is None if its intent could not be written."""
+    def accept(
+        self, asked: Asked, opened: Opened | None, submission: Submission, *, to_confirm: bool = False
+    ) -> None:
+        """Store that a POST was accepted. ``opened`` is None if its intent could not be written.
+
+        With ``to_confirm``, its price is held and awaited until ``confirm`` books it.
+        """
         with self._transaction() as connection:
             row = None if opened is None else _open_row(connection, opened)
             started_under = _key_of_task(connection, submission.task_ids[0])
@@ -187,11 +193,40 @@ class Store:
             if row is None:
                 row = self._insert(connection, asked, clocks.wall_now(), _expected_price(connection, asked))
             if started_under is None:
-                self._book_acceptance(connection, row, asked.kind, submission)
+                self._store_acceptance(connection, row, submission, to_confirm=to_confirm)
+                if not to_confirm:
+                    _book_answer(connection, row, kind_text(asked.kind), submission)
             else:  # not a replay, as the keys differ: it may have been charged, and its own task is unknown
                 _set_uncertain(
                     connection, row, "answered with a task that a POST under another key had started"
                 )
+
+    def confirm(self, key: str, submission: Submission, tasks: Sequence[Task]) -> bool:
+        """Book an answer that was to be confirmed, and what its unfinished tasks state as their charge.
+
+        Returns:
+            Whether the answer stated as much as its tasks.
+        """
+        with self._transaction() as connection:
+            found = connection.execute(
+                "SELECT id, kind, credits_used FROM posts WHERE key = ? AND state = ? AND awaited = 1 "
+                "ORDER BY id DESC LIMIT 1",
+                (key, ACCEPTED),
+            ).fetchone()
+            if found is None:
+                return False
+            row, kind, booked = found
+            connection.execute("UPDATE posts SET awaited = 0 WHERE id = ?", (row,))
+            if booked is None:  # else the end of its tasks was seen meanwhile
+                _book_answer(connection, row, kind, submission)
+            connection.executemany(
+                "UPDATE tasks SET credits_used = ? WHERE id = ? AND status IS NULL",
+                [(task.credits_used, task.id) for task in tasks],
+            )
+            _book_end(connection, row)
+            (charged,) = connection.execute("SELECT credits_used FROM posts WHERE id = ?", (row,)).fetchone()
+            stated = [task.credits_used for task in tasks]
+            return bool(stated) and None not in stated and charged == submission.credits_used
 
     def finish(self, task: Task) -> None:
         """Store the end of a task as a poll has seen it; a task that is not in this record is ignored."""
@@ -238,21 +273,17 @@ class Store:
         inserted = connection.execute(f"INSERT INTO posts ({', '.join(values)}) VALUES ({marks})", values)
         return int(inserted.lastrowid or 0)
 
-    def _book_acceptance(
-        self, connection: sqlite3.Connection, row: int, kind: Kind, submission: Submission
+    def _store_acceptance(
+        self, connection: sqlite3.Connection, row: int, submission: Submission, *, to_confirm: bool
     ) -> None:
-        used = submission.credits_used
         connection.execute(
-            "UPDATE posts SET state = ?, settled = ?, error = NULL WHERE id = ?",
-            (ACCEPTED, int(used is not None), row),
+            "UPDATE posts SET state = ?, settled = 0, awaited = ?, touched_at = ?, error = NULL WHERE id = ?",
+            (ACCEPTED, int(to_confirm), clocks.wall_now(), row),
         )
         connection.executemany(
             "INSERT OR IGNORE INTO tasks (id, post, place) VALUES (?, ?, ?)",
             [(task_id, row, place) for place, task_id in enumerate(submission.task_ids)],
         )
-        if used is not None:
-            _charge(connection, row, used)
-            _learn(connection, kind_text(kind), used / len(submission.task_ids))
 
     def _decide(self, connection: sqlite3.Connection, asked: Asked, now: float) -> Decision:
         limits = list(windows(self._limits, now))
@@ -274,8 +305,8 @@ class _Open:
     Attributes:
         day: the UTC day on which it counts, in days since 1970.
         held: credits that it may cost.
-        is_sent: whether a process is sending it now.
-        is_awaited: whether its first attempt is on the wire.
+        is_sent: whether a process is sending it now, or confirms its price.
+        is_awaited: whether its first attempt is on the wire, or its price is being confirmed.
     """
 
     day: int
@@ -286,7 +317,8 @@ class _Open:
     @classmethod
     def of(cls, row: tuple[int, float | None, str, str, float, int], now: float) -> _Open:
         day, held, state, owner, touched_at, awaited = row
-        is_sent = state == SUBMITTING and is_being_sent(owner, touched_at, now)
+        may_be = state == SUBMITTING or (state == ACCEPTED and bool(awaited))
+        is_sent = may_be and is_being_sent(owner, touched_at, now)
         return cls(day, held or 0.0, is_sent, is_sent and bool(awaited) and now - touched_at < ON_WIRE)
 
 
@@ -371,6 +403,14 @@ def _charge(connection: sqlite3.Connection, row: int, used: float, *, booked: fl
     _book(connection, row, used=used - booked, refunded=0.0)
 
 
+def _book_answer(connection: sqlite3.Connection, row: int, kind: str, submission: Submission) -> None:
+    """Book the charge that the answer to a POST states, if it states one."""
+    used = submission.credits_used
+    if used is not None:
+        _charge(connection, row, used)
+        _learn(connection, kind, used / len(submission.task_ids))
+
+
 def _book(connection: sqlite3.Connection, row: int, *, used: float, refunded: float) -> None:
     """Add credits to the sums of the day on which a POST counts."""
     connection.execute(
@@ -398,8 +438,8 @@ def _book_end(connection: sqlite3.Connection, row: int) -> None:
         "sum(credits_refunded > 0) FROM tasks WHERE post = ?",
         (row,),
     ).fetchone()
-    # One task alone may state what all cost together, so several are added up only where one states more.
-    if stated == tasks and (used is None or most > used):
+    if stated == tasks and (used is None or exceeds(most, used / tasks, of_post=tasks)):
+        charged = max(charged, used or 0.0)
         _charge(connection, row, charged, booked=used or 0.0)
         _learn(connection, kind, charged / tasks)
         used = charged

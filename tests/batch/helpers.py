@@ -38,11 +38,12 @@ async def opened(
     directory: Path,
     *,
     key: str | None = None,
+    url: str | None = None,
     **options: Any,  # noqa: ANN401 - whatever a runner takes
 ) -> AsyncIterator[BatchRunner]:
-    """Open a batch with a client of its own."""
+    """Open a batch with a client of its own; ``url`` is that of a proxy before the sandbox."""
     async with (
-        SeedanceClient(key or sandbox.api_key, sandbox.base_url, retry=PATIENCE) as client,
+        SeedanceClient(key or sandbox.api_key, url or sandbox.base_url, retry=PATIENCE) as client,
         BatchRunner(client, directory, **options) as batch,
     ):
         yield batch

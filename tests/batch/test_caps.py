@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from math import inf
+from typing import TYPE_CHECKING, Any
 
+import anyio
 import pytest
 
 from seedance_async import GptImage2, Job, Seedance2Video
 from seedance_async.sandbox import Conditions, Fault, Sandbox
 from tests.batch.helpers import PRICE, charged, opened, pictures, results_of, run_once, states, submits
+from tests.faults.proxy import proxy
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -36,6 +39,50 @@ async def test_an_answer_that_states_less_than_its_task_passes_no_cap(stated: in
         assert CAP // PRICE == states(results)["saved"]
 
         await run_once(sandbox, tmp_path, pictures(20), max_credits=CAP)
+        assert charged(sandbox) <= CAP
+
+
+@pytest.mark.case(185)
+@pytest.mark.parametrize("stated", [0, 1, None])
+@pytest.mark.parametrize(
+    "caps", [(CAP, CAP, CAP), (None, 1000, CAP)], ids=["one cap", "caps that are lowered"]
+)
+async def test_runs_that_end_before_their_tasks_do_pass_no_cap(
+    caps: tuple[float | None, ...], stated: int | None, tmp_path: Path
+) -> None:
+    """What an earlier run has sent, and whose price is still hidden, is asked for before anything is sent."""
+    slow = Conditions(price=lambda _: PRICE, duration=lambda _order, _chance: 600.0)
+    async with Sandbox(conditions=slow, faults=[understated(credits_used=stated)]) as sandbox:
+        before = 0
+        for cap in caps:
+            with anyio.move_on_after(1.0 if cap is None else 40.0):
+                await run_once(sandbox, tmp_path, pictures(60), max_credits=cap)
+            assert charged(sandbox) <= max(before, cap or inf)
+            before = charged(sandbox)
+        results = await run_once(sandbox, tmp_path, pictures(60), max_credits=CAP)
+
+        assert charged(sandbox) == before == sum(each.credits_used or 0 for each in results.values())
+
+
+async def test_a_job_is_asked_for_whatever_others_have_said_before(tmp_path: Path) -> None:
+    """The first one was asked in the run before: it says nothing about those that were not."""
+    slow = Conditions(price=lambda _: PRICE, duration=lambda _order, _chance: 600.0)
+    async with Sandbox(conditions=slow, faults=[understated(credits_used=1)]) as sandbox:
+        for jobs in (1, 5, 5, 7):
+            with anyio.move_on_after(40.0):
+                await run_once(sandbox, tmp_path, pictures(60), max_credits=jobs * PRICE)
+
+            assert jobs * PRICE == charged(sandbox)
+
+
+@pytest.mark.case(185)
+async def test_a_look_that_fails_is_made_at_the_next_job(tmp_path: Path) -> None:
+    """Otherwise all the others would be counted at what the answers say."""
+    lost = Fault(effect="status", on="task", moment="before", status=404, count=1)
+    slow = Conditions(price=lambda _: PRICE, duration=lambda _order, _chance: 600.0)
+    async with Sandbox(conditions=slow, faults=[understated(credits_used=1), lost]) as sandbox:
+        await run_once(sandbox, tmp_path, pictures(60), max_credits=CAP)
+
         assert charged(sandbox) <= CAP
 
 
@@ -77,6 +124,55 @@ async def test_a_price_that_cannot_be_confirmed_holds_nobody_up(effect: str, tmp
         results = await run_once(sandbox, tmp_path, pictures(5), max_credits=CAP)
 
         assert {"saved": 5} == states(results)
+
+
+@pytest.mark.case(185)
+async def test_a_price_that_rises_behind_answers_that_hide_it_passes_the_cap_once(tmp_path: Path) -> None:
+    """Once an answer has hidden a price, each further one is compared before the next POST is sent."""
+    cheap = {job.request.prompt for job in pictures(4)}
+
+    def price(request: GenerationRequest) -> int:
+        return PRICE if request.prompt in cheap else 5 * PRICE
+
+    slow = Conditions(price=price, duration=lambda _order, _chance: 600.0)
+    async with Sandbox(conditions=slow, faults=[understated(credits_used=1)]) as sandbox:
+        await run_once(sandbox, tmp_path, pictures(60), max_credits=CAP)
+
+        assert 4 * PRICE + 5 * PRICE == charged(sandbox)
+
+
+@pytest.mark.case(185)
+async def test_all_tasks_of_a_job_are_asked(tmp_path: Path) -> None:
+    """One of four says less than what the four cost."""
+    sets = [Job(GptImage2(prompt=f"Hat {n}", batch_count=4), name=f"set-{n}") for n in range(30)]
+    slow = Conditions(price=lambda _: PRICE, duration=lambda _order, _chance: 600.0)
+    async with Sandbox(conditions=slow, faults=[understated(credits_used=4)]) as sandbox:
+        await run_once(sandbox, tmp_path, sets, max_credits=400)
+
+        assert 400 // (4 * PRICE) * 4 * PRICE == charged(sandbox)
+
+
+@pytest.mark.case(186)
+@pytest.mark.parametrize("each", [25, 33])
+async def test_a_shared_post_whose_answer_hides_that_it_is_dearer_passes_no_cap(
+    each: int, tmp_path: Path
+) -> None:
+    """Its first task is asked, too; 25 is less than the four are said to cost together."""
+
+    def price(request: GenerationRequest) -> int:
+        return each if request.batch_count > 1 else 8
+
+    def eight_for_each(asked: dict[str, Any], answer: dict[str, Any]) -> dict[str, Any]:
+        return {**answer, "credits_used": 8 * asked.get("batch_count", 1)}
+
+    hats = [Job(GptImage2(prompt="A hat for a cat"), name="hat", repeat=60)]
+    slow = Conditions(price=price, duration=lambda _order, _chance: 600.0)
+    async with Sandbox(conditions=slow) as sandbox, proxy(sandbox.base_url, eight_for_each) as url:
+        for _ in range(2):
+            async with opened(sandbox, tmp_path, url=url, max_credits=400) as batch:
+                await results_of(batch, hats)
+
+                assert 4 * each < charged(sandbox) == batch.summary.credits_used <= 400
 
 
 @pytest.mark.case(186)

@@ -327,6 +327,9 @@ class TestWhatTasksSay:
         assert 12 == ledger.spent
         self.accepted(ledger, "second", 1)
         assert (24, 12) == (ledger.spent, ledger.expects(KNOWN_PICTURE))
+        assert ledger.is_to_confirm("second")
+        assert not ledger.affords(KNOWN_PICTURE)
+        ledger.confirm("second", KNOWN_PICTURE, 12)
         assert ledger.affords(KNOWN_PICTURE)
         for job in ("first", "second"):
             ledger.conclude(job, KNOWN_PICTURE, booked=1, charged=12)
@@ -354,11 +357,53 @@ class TestWhatTasksSay:
         assert 36 == ledger.spent
 
     def test_a_look_that_fails_holds_nobody_up(self) -> None:
-        """The price is as known as any."""
+        """The price is as known as any; but the next one is asked."""
         ledger = Ledger(cap=100)
         self.accepted(ledger, "first", 12)
         ledger.confirm("first", KNOWN_PICTURE, None)
         assert ledger.affords(KNOWN_PICTURE)
+        self.accepted(ledger, "second", 12)
+        assert ledger.is_to_confirm("second")
+
+    def test_what_is_under_way_from_an_earlier_run_is_asked_first(self) -> None:
+        """One of each price; its charge is booked already, and says nothing about this run's answers."""
+        ledger = Ledger(cap=100, spent=14, prices={KNOWN_PICTURE: 12.0})
+        for job, charged in (("b", 1), ("c", 1), ("a", 12)):
+            ledger.resume(job, KNOWN_PICTURE, charged, is_shared=False)
+        assert ["b"] == [job for job in "abc" if ledger.is_to_confirm(job)]
+        assert not ledger.affords(KNOWN_PICTURE)
+        ledger.confirm("b", KNOWN_PICTURE, 12)
+        assert (36, 0) == (ledger.spent, ledger.reserved)
+        assert ledger.affords(KNOWN_PICTURE)
+        for job, booked in (("b", 1), ("c", 1), ("a", 12)):
+            ledger.conclude(job, KNOWN_PICTURE, booked=booked, charged=12)
+        assert 36 == ledger.spent
+        self.accepted(ledger, "new", 12)
+        assert ledger.is_to_confirm("new")
+
+    def test_a_job_of_unknown_charge_from_an_earlier_run_is_asked_as_well(self) -> None:
+        """Its price is reserved until then."""
+        ledger = Ledger(cap=100, prices={KNOWN_PICTURE: 12.0})
+        ledger.hold("silent", KNOWN_PICTURE)
+        ledger.doubt("silent")
+        ledger.resume("silent", KNOWN_PICTURE, None, is_shared=False)
+        assert not ledger.affords(KNOWN_PICTURE)
+        ledger.confirm("silent", KNOWN_PICTURE, 30)
+        assert (30, 0) == (ledger.spent, ledger.reserved)
+        assert ledger.affords(KNOWN_PICTURE)
+
+    def test_a_shared_post_has_a_price_of_its_own(self) -> None:
+        """What a job costs alone says nothing about it."""
+        ledger = Ledger(cap=500)
+        self.accepted(ledger, "alone", 8)
+        ledger.confirm("alone", KNOWN_PICTURE, 8)
+        for job in ("first", "second"):
+            assert ledger.reserve(job, KNOWN_PICTURE, same_post=("first",))
+        for job in ("first", "second"):
+            ledger.settle(job, 8, will_confirm=job == "first", is_shared=True)
+        assert ledger.is_to_confirm("first")
+        ledger.confirm("first", KNOWN_PICTURE, 25)
+        assert (75, 25) == (ledger.spent, ledger.expects(KNOWN_PICTURE))
 
     @pytest.mark.parametrize("known", [{}, {KNOWN_PICTURE: 12.0}], ids=["unknown price", "known price"])
     def test_a_task_tells_what_a_silent_answer_did_not(self, known: dict[Tariff, float]) -> None:

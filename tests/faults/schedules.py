@@ -1,9 +1,10 @@
 """Random schedules of what goes wrong, each drawn from its number.
 
 A schedule has features that are drawn apart from one another, so that most schedules have a few: faults of
-the server, another reading of the vendor's documents, answers that a proxy changes, prices that change, and,
-for a batch, *lives*: runs that are cancelled or killed at any moment, under a wrong clock, with a lower cap
-or other jobs, in a directory that is moved, removed or copied. The same number gives always the same.
+the server, another reading of the vendor's documents, answers that a proxy changes, prices that change or are
+understated, groups that are dearer than as many jobs alone, and, for a batch, *lives*: runs that are
+cancelled or killed at any moment, under a wrong clock, with a lower cap or other jobs, in a directory that is
+moved, removed or copied. The same number gives always the same.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ from __future__ import annotations
 import random
 from collections.abc import Mapping
 from functools import cache
-from typing import TYPE_CHECKING, Any, Final, Literal
+from typing import TYPE_CHECKING, Any, Final, Literal, TypeAlias
 
 import anyio
 from anyio import lowlevel
@@ -24,8 +25,6 @@ from seedance_async.sandbox import Behaviour, Conditions, Fault
 from seedance_async.sandbox.faults import NAMED
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from seedance_async.models import Request
     from seedance_async.sandbox.validation import GenerationRequest
 
@@ -57,6 +56,10 @@ DEFINITIVE: Final = (400, 401, 402, 404, 429)
 PRICES: Final = {"seedance2": 30, "gpt-image-2": 8, "nano-banana-pro": 12}
 
 
+Stated: TypeAlias = Literal["nothing", "0", "1", "part"]
+"""What is said of a charge, where not the truth."""
+
+
 @frozen
 class Moment:
     """An instant of a life: after so many seconds, and so many steps of the loop."""
@@ -69,6 +72,27 @@ class Moment:
         await anyio.sleep(self.seconds)
         for _ in range(self.steps):
             await lowlevel.checkpoint()
+
+
+@frozen(kw_only=True)
+class Prices:
+    """What a task costs.
+
+    Attributes:
+        factors: how many times the usual price, before, between and after these instants.
+        instants: seconds of the loop's clock.
+        together: how many times the price of one alone each of several pictures in one POST costs.
+    """
+
+    factors: tuple[int, ...]
+    instants: tuple[float, float]
+    together: int = 1
+
+    def __call__(self, request: GenerationRequest) -> int:
+        """The credits of one task of a request."""
+        now = anyio.current_time()
+        factor = self.factors[sum(now >= instant for instant in self.instants)]
+        return PRICES[request.model] * factor * (self.together if request.batch_count > 1 else 1)
 
 
 @frozen(kw_only=True)
@@ -106,7 +130,7 @@ class Schedule:
 
     Attributes:
         lies: how often a proxy changes an answer to a POST; None without a proxy.
-        prices: from which second on prices are how many times the usual ones.
+        stated: what answers to POSTs say that is charged; None where they tell the truth. Tasks always do.
         takes: of one picture, among the jobs.
         linked: by clip, the job and the output that it begins with; for a batch only.
         lives: runs of a batch in which all this may happen; nothing does in those that follow.
@@ -120,6 +144,7 @@ class Schedule:
     retry: RetryPolicy
     by_batch: bool
     lies: int | None = None
+    stated: Stated | None = None
     takes: int = 1
     linked: Mapping[int, tuple[int, LinkedOutput]] = field(factory=dict)
     lives: tuple[Life, ...] = (Life(),)
@@ -130,6 +155,7 @@ class Schedule:
         rng = random.Random(f"soak {number}")
         span = rng.choice([(5.0, 60.0), (90.0, 300.0), (1.0, 2000.0)])
         takes = TAKES if rng.random() < 0.4 else 1
+        together = _together(random.Random(f"groups {number}"))
         return cls(
             number=number,
             behaviour=_behaviour(rng),
@@ -138,13 +164,14 @@ class Schedule:
                 duration=lambda _order, chance: chance.uniform(*span),
                 failure_rate=rng.choice([0.0, 0.0, 0.1, 0.5]),
                 latency=rng.choice([(0.0, 0.0), (0.01, 0.2), (0.5, 5.0)]),
-                price=_price(rng),
+                price=_prices(rng, together=together),
             ),
             faults=_faults(rng),
             credits=rng.choice([100_000, 100_000, 200]),
             retry=rng.choice([RetryPolicy(), RetryPolicy(max_elapsed=60.0, conflict_wait=60.0)]),
             by_batch=number % 2 == 1,
             lies=rng.randint(1, 6) if rng.random() < 0.2 else None,
+            stated=_stated(random.Random(f"hidden {number}")) if number % 2 else None,
             takes=takes,
             linked=_links(random.Random(f"links {number}"), JOBS - takes + 1),
             # An old journal that is put back may divide takes among POSTs otherwise, under other keys.
@@ -155,6 +182,14 @@ class Schedule:
     def untrue(self) -> bool:
         """Whether replies may contain wrong figures or ids."""
         return self.lies is not None or any(fault.effect == "edit" for fault in self.faults)
+
+    @property
+    def hides_prices(self) -> bool:
+        """Whether prices may be told by nobody: answers understate them, and tasks may come too late."""
+        prices = self.conditions.price
+        constant = isinstance(prices, Prices) and len(set(prices.factors)) == 1
+        late = any(fault.on in {"task", "any"} for fault in self.faults)
+        return self.stated is not None and (late or not constant)
 
     @property
     def copies(self) -> bool:
@@ -268,6 +303,15 @@ class Liar:
         return self.rng.choice(lies)
 
 
+def understated(answer: dict[str, Any], stated: Stated) -> dict[str, Any]:
+    """An answer to a POST that says less of its charge than its tasks do, or nothing."""
+    charged = answer.get("credits_used")
+    if charged is None:
+        return answer
+    said = {"nothing": None, "0": 0, "1": min(1, charged), "part": 0.3 * charged}[stated]
+    return {**answer, "credits_used": said}
+
+
 def spelled(key: str, rng: random.Random) -> str:
     """A key as some servers repeat it; JSON escapes it further."""
     place = rng.randrange(len(key))
@@ -276,17 +320,19 @@ def spelled(key: str, rng: random.Random) -> str:
     return f"{key[:place]}{rng.choice(ways)}{key[place + 1 :]}"
 
 
-def _price(rng: random.Random) -> Callable[[GenerationRequest], int]:
-    """Prices that may change twice while a schedule runs."""
+def _prices(rng: random.Random, *, together: int) -> Prices:
     factors = [1, 1, 1] if rng.random() < 0.7 else [rng.choice([0, 1, 2, 5, 20]) for _ in range(3)]
-    second, third = rng.choice([10.0, 60.0, 600.0]), rng.choice([1000.0, HOUR])
+    instants = rng.choice([10.0, 60.0, 600.0]), rng.choice([1000.0, HOUR])
+    return Prices(factors=tuple(factors), instants=instants, together=together)
 
-    def price(request: GenerationRequest) -> int:
-        now = anyio.current_time()
-        factor = factors[(now >= second) + (now >= third)]
-        return PRICES[request.model] * factor
 
-    return price
+def _stated(rng: random.Random) -> Stated | None:
+    ways: tuple[Stated, ...] = ("nothing", "0", "1", "part")
+    return rng.choice(ways) if rng.random() < 0.25 else None
+
+
+def _together(rng: random.Random) -> int:
+    return rng.choice([2, 3, 10]) if rng.random() < 0.25 else 1
 
 
 def _lives(rng: random.Random, *, restoring: bool) -> tuple[Life, ...]:

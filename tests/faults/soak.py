@@ -28,10 +28,10 @@ import shutil
 import sys
 import tempfile
 import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import anyio
 from anyio import lowlevel
@@ -53,7 +53,7 @@ from seedance_async.sandbox import Sandbox, virtual_time
 from tests.faults import judge
 from tests.faults.judge import Reported, Violations
 from tests.faults.proxy import proxy
-from tests.faults.schedules import KEY, TEN_DAYS, Liar, Life, Schedule
+from tests.faults.schedules import KEY, TEN_DAYS, Liar, Life, Schedule, Stated, understated
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Iterable
@@ -105,6 +105,8 @@ async def _live(schedule: Schedule, violations: Violations, directory: Path) -> 
                 )
             )
             url, liar = sandbox.base_url, Liar(random.Random(schedule.number), schedule.lies or 0)
+            if schedule.stated is not None:
+                url = await running.enter_async_context(proxy(url, _understating(schedule.stated)))
             if schedule.lies is not None:
                 url = await running.enter_async_context(proxy(url, liar))
             if schedule.by_batch:
@@ -120,6 +122,10 @@ async def _live(schedule: Schedule, violations: Violations, directory: Path) -> 
     ours = {task for task in asyncio.all_tasks() if "RequestHandler" not in repr(task.get_coro())}
     left = ours - {asyncio.current_task()}
     violations.check(not left, f"left running: {left}")
+
+
+def _understating(stated: Stated) -> Callable[[dict[str, Any], dict[str, Any]], dict[str, Any]]:
+    return lambda _, answer: understated(answer, stated)
 
 
 @asynccontextmanager

@@ -231,9 +231,11 @@ async def test_a_caller_who_leaves_while_the_ids_are_written_is_told_them(
     """The task is paid by then: the cancellation carries its id and key, and the record has them."""
     loop, write = asyncio.get_running_loop(), Store.accept
 
-    def leave(store: Store, asked: Asked, opened: Opened | None, submission: Submission) -> None:
+    def leave(
+        store: Store, asked: Asked, opened: Opened | None, submission: Submission, *, to_confirm: bool
+    ) -> None:
         loop.call_soon_threadsafe(submitting.cancel)
-        write(store, asked, opened, submission)
+        write(store, asked, opened, submission, to_confirm=to_confirm)
 
     monkeypatch.setattr(Store, "accept", leave)
     async with client_for(sandbox) as client:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import sqlite3
 from contextlib import closing
 from typing import TYPE_CHECKING
 
@@ -21,7 +22,7 @@ from seedance_async import (
     clocks,
 )
 from seedance_async.record import Asked, Reader
-from seedance_async.record.limits import DAY
+from seedance_async.record.limits import DAY, Refusal, Wait
 from seedance_async.record.store import Opened, Store
 from seedance_async.sandbox import Fault, Sandbox
 from tests.batch.helpers import PRICE
@@ -85,7 +86,7 @@ async def test_a_task_that_states_more_than_the_answer_is_booked(sandbox: Sandbo
     assert [PRICE, PRICE] == [post.credits_used for post in reader.posts()]
 
 
-@pytest.mark.parametrize(("each", "booked"), [(12, 48), (48, 48), (60, 240)])
+@pytest.mark.parametrize(("each", "booked"), [(12, 48), (25, 100), (48, 48), (60, 240)])
 def test_tasks_that_state_what_all_cost_together_are_not_added_up(
     each: int, booked: int, tmp_path: Path
 ) -> None:
@@ -117,6 +118,68 @@ def test_the_refund_of_one_task_settles_no_post_of_two(tmp_path: Path) -> None:
             uncertain.append(sum(each.uncertain for each in Reader(path).spending("day")))
 
     assert [1, 0] == uncertain
+
+
+@pytest.mark.case(185)
+@pytest.mark.parametrize("stated", [0, 1, None])
+@pytest.mark.parametrize("clients", [1, 5])
+async def test_posts_under_way_whose_answers_say_less_pass_no_limit(
+    clients: int, stated: int | None, sandbox: Sandbox
+) -> None:
+    """Their tasks are asked at once, also by a client that closes before any is final."""
+    sandbox.faults.add(Fault(effect="edit", on="submit", count=None, fields={"credits_used": stated}))
+    limits = CreditLimits(day=5 * PRICE)
+    for _ in range(clients):
+        async with client_for(sandbox, credit_limits=limits) as client:
+            for _ in range(5 // clients):
+                await client.submit(BOAT)
+    async with client_for(sandbox, credit_limits=limits) as client:
+        with pytest.raises(CreditCapError):
+            await client.submit(BOAT)
+
+    assert 5 * PRICE == spent_in(sandbox)
+
+
+async def test_an_answer_that_its_task_confirms_is_believed_from_then_on(sandbox: Sandbox) -> None:
+    """One request more for a price and client, and none without a limit."""
+    for limits, looks in ((CreditLimits(day=1000), 1), (CreditLimits(), 0)):
+        before = len(sandbox.requests)
+        async with client_for(sandbox, credit_limits=limits) as client:
+            for _ in range(4):
+                await client.submit(BOAT)
+        assert looks == [record.endpoint for record in sandbox.requests[before:]].count("task")
+
+
+@pytest.mark.case(185)
+async def test_a_task_that_cannot_be_asked_holds_nobody_up_and_the_next_one_is(sandbox: Sandbox) -> None:
+    """The answer to the first is believed until the task is final."""
+    sandbox.faults.add(Fault(effect="edit", on="submit", count=None, fields={"credits_used": 1}))
+    sandbox.faults.add(Fault(effect="status", on="task", moment="before", status=404, count=1))
+    async with client_for(sandbox, credit_limits=CreditLimits(day=1 + 3 * PRICE)) as client:
+        for _ in range(4):
+            await client.submit(BOAT)
+        with pytest.raises(CreditCapError):
+            await client.submit(BOAT)
+
+
+def test_a_price_that_is_being_confirmed_when_its_process_dies_stays_held(tmp_path: Path) -> None:
+    """Nobody waits for it, and the end of its task books it."""
+    path = tmp_path / "record.sqlite"
+    first, second = (Asked(key=key, kind=Kind(model="nano-banana-pro")) for key in ("first", "second"))
+    with closing(Store(path, CreditLimits(day=100), patience=5)) as store:
+        opened = store.intend(first)
+        assert isinstance(opened, Opened)
+        accepted = Submission(id="a", task_ids=("a",), credits_used=1)
+        store.accept(first, opened, accepted, to_confirm=True)
+        assert isinstance(store.intend(second), Wait)
+
+        with closing(sqlite3.connect(path)) as file, file:
+            file.execute("UPDATE posts SET touched_at = touched_at - 1e6")
+        assert isinstance(store.intend(second), Refusal)
+
+        store.finish(Task(id="a", status="completed", credits_used=PRICE))
+        assert isinstance(store.intend(second), Opened)
+        assert PRICE == sum(day.credits_spent for day in Reader(path).spending("day"))
 
 
 async def test_a_task_of_another_key_leaves_a_post_in_doubt(sandbox: Sandbox, reader: Reader) -> None:

@@ -216,6 +216,21 @@ class Queries:
         rows += [(-number, tariff, State.FAILED) for number, (tariff,) in enumerate(earlier, start=1)]
         return [(number, self.tariff(tariff), State(state)) for number, tariff, state in rows]
 
+    def accepted_charges(self) -> list[tuple[int, Tariff, float | None, bool]]:
+        """Return number, tariff, charge so far, and whether the POST was shared, of each accepted job.
+
+        Those with lower charges come first, and those without one before them.
+        """
+        rows = self.file.rows(
+            "SELECT number, tariff, credits_used, "
+            "(SELECT count(*) FROM jobs AS member WHERE member.post = jobs.post) > 1 "
+            "FROM jobs WHERE state = ? ORDER BY credits_used, number",
+            State.ACCEPTED,
+        )
+        return [
+            (number, self.tariff(tariff), charged, bool(shared)) for number, tariff, charged, shared in rows
+        ]
+
     def tally(self) -> dict[tuple[Tariff, State], int]:
         """Return the number of the manifest's jobs for each tariff and state."""
         rows = self.file.rows(

@@ -19,12 +19,13 @@ from seedance_async.batch.journal.schema import MAX_NUMBER, OPEN_RUN
 from seedance_async.batch.journal.take_moves import TakeMoves
 from seedance_async.batch.journal.transactions import transaction
 from seedance_async.batch.states import State
+from seedance_async.charges import charged_by
 from seedance_async.errors import JournalError
 from seedance_async.protocol import Call
 from seedance_async.refunds import at_most_charged, given_back
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Mapping, Sequence
 
     from seedance_async.models import Delivered, Submission, Task
     from seedance_async.prices import Tariff
@@ -285,11 +286,15 @@ class Store(RefundedMoves, TakeMoves):
             self._move(member, State.UNCERTAIN, "error = ?", error)
 
     @transaction
+    def confirm_charge(self, number: int, tasks: Sequence[Task]) -> float | None:
+        """Store what the unfinished tasks of an accepted job report as its charge; return the charge."""
+        return self._charge_more(number, tasks)
+
+    @transaction
     def finish(self, number: int, tasks: Sequence[Task], error: str | None, *, now: float) -> State:
         """Store that all tasks of a job are final; return its state: completed if one is, else failed."""
         state = State.COMPLETED if any(task.is_completed for task in tasks) else State.FAILED
-        self._charge_more(number, tasks)
-        (charged,) = self._job(number, "credits_used")
+        charged = self._charge_more(number, tasks)
         returned = [given_back(task) for task in tasks if task.credits_refunded is not None]
         refunded = at_most_charged(sum(returned), charged) if returned else None
         self._move(
@@ -342,22 +347,16 @@ class Store(RefundedMoves, TakeMoves):
         )
         self._charge(number, part.credits_used)
 
-    def _charge_more(self, number: int, tasks: Sequence[Task]) -> None:
+    def _charge_more(self, number: int, tasks: Sequence[Task]) -> float | None:
         """Book the charge that the tasks report, if the answer to the POST had none, or a lower one."""
-        used = _total(task.credits_used for task in tasks)
         (booked,) = self._job(number, "credits_used")
-        if used is None:
-            return
-        if booked is None:
-            self._charge(number, used)
-        elif max(task.credits_used or 0.0 for task in tasks) > self._whole(number, booked, len(tasks)):
-            self._charge(number, used, booked=booked)
-
-    def _whole(self, number: int, share: float, tasks: int) -> float:
-        """Return the charge of a job's whole POST, from the job's share: a task may report that sum."""
         of_post = "SELECT count(*) FROM tasks WHERE post = (SELECT post FROM jobs WHERE number = ?)"
-        row = self.file.row(of_post, number)
-        return share * max(int(row[0]) if row else 0, tasks) / tasks
+        ((known,),) = self.file.rows(of_post, number)
+        stated = [task.credits_used for task in tasks]
+        charged = charged_by(booked, stated, of_post=max(known, len(tasks)))
+        if charged != booked:
+            self._charge(number, charged, booked=booked or 0.0)
+        return charged
 
     def _charge(self, number: int, credits_used: float | None, *, booked: float = 0.0) -> None:
         if credits_used is None:
@@ -376,12 +375,6 @@ class Store(RefundedMoves, TakeMoves):
             total = min(getattr(self, fact) + amount, MAX_NUMBER)
             self.remember_fact(fact, total)
             setattr(self, fact, total)
-
-
-def _total(amounts: Iterable[float | None]) -> float | None:
-    """Return the sum of all amounts; None if one of them is None."""
-    stated = list(amounts)
-    return None if None in stated else sum(amount for amount in stated if amount is not None)
 
 
 _NO_BOUND: Final = 2**31

@@ -16,6 +16,7 @@ from seedance_async import errors, wire
 from seedance_async.batch import results
 from seedance_async.batch.journal import JobEntry
 from seedance_async.batch.states import State
+from seedance_async.charges import charged_by
 from seedance_async.errors import ApiError, SeedanceError, TaskFailedError
 from seedance_async.integrations.engine.intents import Intent
 from seedance_async.models import Delivered, Task
@@ -125,8 +126,5 @@ def restored(
 
 
 def charged_for(booked: float | None, tasks: Sequence[Task]) -> float | None:
-    """What the tasks say, where the answer to the POST said nothing, or less than one of them."""
-    stated = [task.credits_used for task in tasks if task.credits_used is not None]
-    if not stated or (booked is not None and max(stated) <= booked):
-        return booked
-    return sum(stated)
+    """What a job has cost by its tasks, where the answer to its POST said nothing, or less."""
+    return charged_by(booked, [task.credits_used for task in tasks], of_post=len(tasks))
