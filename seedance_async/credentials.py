@@ -27,7 +27,8 @@ LIVE_PREFIX: Final = "sk_live_"
 
 
 _AROUND: Final = re.compile(
-    r"""(?P<quote>["'`]) (?P<quoted>.*) (?P=quote) | [\u201c\u2018\u201e\u00ab] (?P<curly>.*) [\u201d\u2019\u201c\u00bb]
+    r"""(?P<quote>["'`]) (?P<quoted>.*) (?P=quote)
+    | [\u201c\u2018\u201e\u00ab] (?P<curly>.*) [\u201d\u2019\u201c\u00bb]
     | (?:Authorization:\s*)? Bearer:? (?:\s+(?P<bearer>.*))?""",
     re.IGNORECASE | re.VERBOSE | re.DOTALL,
 )
