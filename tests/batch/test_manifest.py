@@ -278,6 +278,21 @@ def test_a_missing_file_is_a_manifest_error(tmp_path: Path) -> None:
         list(read(tmp_path / "missing.jsonl"))
 
 
+def test_a_url_in_the_place_of_a_manifest_is_told_as_such(tmp_path: Path) -> None:
+    """Nothing is fetched; a message about a directory called ``https:`` helps nobody."""
+    with pytest.raises(ManifestError, match="is a URL; download it first"):
+        list(read("https://example.com/jobs.jsonl"))
+
+
+def test_a_directory_in_the_place_of_a_manifest_names_one_in_it(tmp_path: Path) -> None:
+    """Not what was written beside a picture, which is JSON as well."""
+    for name in ("a.png.json", "jobs.csv"):
+        (tmp_path / name).touch()
+
+    with pytest.raises(ManifestError, match=r"such as .*jobs\.csv"):
+        list(read(tmp_path))
+
+
 def test_a_dash_reads_standard_input(monkeypatch: pytest.MonkeyPatch) -> None:
     """Jobs may come through a pipe; then there is nothing to recognise the file by."""
     monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BufferedReader(io.BytesIO(as_lines(JOBS).encode()))))
