@@ -9,7 +9,7 @@ exchange. So the calls go through a session made here, over the caller's connect
 | ``proxy``, ``proxy_auth``, and ``trust_env`` for proxies | used, by ``route`` |
 | ``headers`` | sent, except those that the client sets or that describe the message (``OURS``) |
 | ``trace_configs`` | called; what a hook raises is logged, and the request continues |
-| ``middlewares`` | called; a second request of theirs is refused, an answer that has arrived is used |
+| ``middlewares`` | called; a second request of theirs is refused, an answer that has arrived is used, and our headers and body are set again |
 | all else: ``raise_for_status``, ``auth``, cookies, ``timeout``, ``version``, ``base_url``, limits of sizes, ``auto_decompress``, ``skip_auto_headers``, classes of requests and answers, ``json_serialize`` | not used |
 | closed, or made in another event loop | refused when the client is opened |
 """  # noqa: E501 - a row of a table
@@ -17,7 +17,9 @@ exchange. So the calls go through a session made here, over the caller's connect
 from __future__ import annotations
 
 import asyncio
+import re
 from contextvars import ContextVar
+from types import SimpleNamespace
 from typing import TYPE_CHECKING, Final
 
 import aiohttp
@@ -29,11 +31,10 @@ from seedance_async.errors import ClientStateError, ConfigurationError
 from seedance_async.fault_points import fault_point
 from seedance_async.foreign import cancellations, is_stray, place
 from seedance_async.logs import Log
-from seedance_async.protocol import Reply
+from seedance_async.protocol import Call, Reply
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Mapping, Sequence
-    from types import SimpleNamespace
 
     from aiohttp import ClientResponse
     from aiohttp.connector import Connection
@@ -51,6 +52,7 @@ OURS: Final = frozenset(
 )  # fmt: skip
 """Headers that a caller's session does not set, in lower case; nor any ``content-…`` and ``if-…``."""
 
+_NOT_IN_A_HEADER: Final = re.compile(r"[\x00-\x08\x0a-\x1f\x7f]")
 _SIGNALS: Final = tuple(name for name in dir(aiohttp.TraceConfig) if name.startswith("on_"))
 
 
@@ -98,6 +100,7 @@ class AccountedRequest(aiohttp.ClientRequest):
     async def send(self, conn: Connection) -> ClientResponse:
         """Write the request; called when the connection is established, so nothing has left before."""
         attempt = current.get()
+        _check_headers(self.headers)  # aiohttp would do so only when the attempt counts as sent
         if conn.protocol is None or conn.protocol.should_close:
             raise aiohttp.ServerDisconnectedError
         if attempt is not None:
@@ -149,15 +152,24 @@ def middlewares_of(callers_session: ClientSession | None) -> Sequence[aiohttp.Cl
     return tuple(getattr(callers_session, "_middlewares", ()))
 
 
-def write_ours(request: aiohttp.ClientRequest, url: URL, headers: Mapping[str, str]) -> None:
-    """Set our headers on a request directly before it leaves, whatever hooks and middlewares have changed.
+async def write_ours(
+    request: aiohttp.ClientRequest, url: URL, call: Call, *, headers: Mapping[str, str]
+) -> None:
+    """Set our headers and body on a request before it leaves, whatever hooks and middlewares have changed.
 
     Raises:
-        ConfigurationError: a middleware has changed its address; the key is sent to the API only.
+        ConfigurationError: a middleware has changed its address, as the key is sent to the API only, or its
+            method.
     """
     if str(request.url) != str(url):
         raise ConfigurationError("a middleware of the session changed the address; nothing was sent there")
-    request.headers.update(headers)
+    if request.method != call.method:
+        raise ConfigurationError("a middleware of the session changed the method; nothing was sent")
+    for name in [name for name in request.headers if _is_ours(name)]:
+        request.headers.popall(name, None)
+    request.headers.update({"Host": str(url.host_port_subcomponent), **headers})
+    request.compress = request.chunked = None
+    await request.update_body(call.body)
 
 
 def _usable(callers_session: ClientSession) -> aiohttp.BaseConnector:
@@ -171,17 +183,42 @@ def _usable(callers_session: ClientSession) -> aiohttp.BaseConnector:
     return connector
 
 
+def _check_headers(headers: Mapping[str, object]) -> None:
+    """Check what a caller's session has added to the headers of a request.
+
+    Raises:
+        ConfigurationError: a header cannot be sent.
+    """
+    for name, value in headers.items():
+        if not isinstance(value, str) or _NOT_IN_A_HEADER.search(name + value):
+            raise ConfigurationError(
+                f"the header {name!r} of the aiohttp session is no text, or has a line break or another "
+                "control character; nothing was sent"
+            )
+
+
 def _is_ours(name: str) -> bool:
     return name.lower() in OURS or name.lower().startswith(("content-", "if-"))
 
 
 def _guarded(config: aiohttp.TraceConfig, callers_session: ClientSession) -> aiohttp.TraceConfig:
     """The caller's hooks, called with the caller's session and unable to end a request."""
-    guarded = aiohttp.TraceConfig(trace_config_ctx_factory=config.trace_config_ctx)  # type: ignore[arg-type]  # called as one
+    guarded = aiohttp.TraceConfig(trace_config_ctx_factory=_context_of(config))  # type: ignore[arg-type]  # called as one
     for name in _SIGNALS:
         for hook in getattr(config, name):
             getattr(guarded, name).append(_contained(hook, callers_session))
     return guarded
+
+
+def _context_of(config: aiohttp.TraceConfig) -> Callable[..., SimpleNamespace]:
+    def make(trace_request_ctx: object = None) -> SimpleNamespace:
+        try:
+            return config.trace_config_ctx(trace_request_ctx)
+        except Exception as problem:
+            log.warning("a trace context of the session failed; the request continues: %s", place(problem))
+            return SimpleNamespace()
+
+    return make
 
 
 def _contained(hook: Hook, callers_session: ClientSession) -> Hook:

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 from seedance_async.errors import ValidationError
-from seedance_async.models import Submission, Task
+from seedance_async.models import Request, Submission, Task
 from seedance_async.models.display import shown
 
 if TYPE_CHECKING:
@@ -73,3 +74,12 @@ def iterable(value: object) -> str | None:
     if can_be_read and not isinstance(value, str | bytes | dict | type):
         return None
     return f"must be an iterable or async iterable of requests; got {shown(value)}"
+
+
+def how_to_make_one(item: object) -> str:
+    """What to do with something that stands in the place of a request; empty if nothing is known."""
+    if isinstance(item, str):
+        return "; a prompt belongs into one, such as Seedance2Video(prompt=…)"
+    if isinstance(item, Mapping):
+        return "; read_request(fields) makes one of a dict with model and prompt"
+    return "; give its request" if isinstance(getattr(item, "request", None), Request) else ""

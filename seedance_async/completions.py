@@ -13,6 +13,7 @@ import anyio
 from attrs import frozen
 
 from seedance_async import posts
+from seedance_async.arguments import how_to_make_one
 from seedance_async.convertible import Convertible
 from seedance_async.engine import Engine
 from seedance_async.errors import (
@@ -199,7 +200,7 @@ def checked(item: object, *, place: str = "request") -> Request:
     if isinstance(item, Request):
         return item
     reason = f"expected Seedance2Video, GptImage2 or NanoBananaPro, got {type(item).__name__}"
-    raise ValidationError([(place, reason)], subject="the call")
+    raise ValidationError([(place, reason + how_to_make_one(item))], subject="the call")
 
 
 async def _each(source: Iterable[Request] | AsyncIterable[Request]) -> AsyncGenerator[Request]:

@@ -27,7 +27,9 @@ LIVE_PREFIX: Final = "sk_live_"
 
 
 _AROUND: Final = re.compile(
-    r"""(?P<quote>["'`]) (?P<quoted>.*) (?P=quote) | (?:Authorization:\s*)? Bearer (?:\s+(?P<bearer>.*))?""",
+    r"""(?P<quote>["'`]) (?P<quoted>.*) (?P=quote)
+    | [\u201c\u2018\u201e\u00ab] (?P<curly>.*) [\u201d\u2019\u201c\u00bb]
+    | (?:Authorization:\s*)? Bearer:? (?:\s+(?P<bearer>.*))?""",
     re.IGNORECASE | re.VERBOSE | re.DOTALL,
 )
 """Text around a key that is certainly not part of it: quotes of an env file, the words of the header."""
@@ -38,6 +40,8 @@ _NEVER_IN_A_KEY: Final[dict[str, Callable[[str], bool]]] = {
     "quotes": lambda text: re.search(r"[\"'`]", text) is not None,
     "the name of a variable, which nobody has replaced": lambda text: text.startswith(("$", "%", "{{")),
     "an assignment": lambda text: "=" in text.rstrip("="),
+    "punctuation that no key has": lambda text: re.search(r"[;,\\<>(){}\[\]|*]", text) is not None,
+    "a URL": lambda text: "://" in text,
 }
 
 
@@ -107,7 +111,9 @@ def read_key(given: object) -> ApiKey | ConfigurationError:
 def _without_surroundings(text: str) -> str:
     text = text.strip().strip("\ufeff\u200b\u2060").strip()
     around = _AROUND.fullmatch(text)
-    return text if around is None else _without_surroundings(around["quoted"] or around["bearer"] or "")
+    if around is None:
+        return text
+    return _without_surroundings(around["quoted"] or around["curly"] or around["bearer"] or "")
 
 
 def _fault(text: str) -> str | None:

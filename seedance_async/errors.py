@@ -36,7 +36,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable, Iterable
-from typing import ClassVar, Final, Self
+from typing import Final, Self
 
 from seedance_async.answers import Task
 from seedance_async.credit_format import credit_count
@@ -52,7 +52,7 @@ class SeedanceError(Exception):
         advice: what to do about such an error, unless the message says so; part of ``str(error)``.
     """
 
-    advice: ClassVar[str] = ""
+    advice: str = ""
     idempotency_key: str | None = None
     task_id: str | None = None
 

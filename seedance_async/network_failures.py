@@ -8,6 +8,7 @@ from typing import Final
 import aiohttp
 
 from seedance_async.errors import ConnectionFailedError, SeedanceError, UnexpectedReplyError
+from seedance_async.network import is_loopback
 from seedance_async.protocol import Failure, Outcome
 from seedance_async.route import UNTRUSTED, proxy_failure
 
@@ -52,5 +53,7 @@ def _phrase(problem: Exception, outcome: Outcome) -> str:
     if isinstance(problem, TimeoutError):
         return f"no answer in time, {when}"
     if isinstance(problem, aiohttp.ClientConnectorError):
+        if isinstance(problem.os_error, ConnectionRefusedError) and is_loopback(problem.host):
+            return f"could not connect: nothing listens at port {problem.port} here; is the sandbox running?"
         return f"could not connect: {problem.os_error.strerror or type(problem.os_error).__name__}"
     return f"connection lost {when} ({type(problem).__name__})"

@@ -36,7 +36,7 @@ class SentKeys:
         digest = hashlib.sha256(request.path.encode() + wire.encode(request)).digest()
         if self._digests.setdefault(key, digest) != digest:
             raise IdempotencyConflictError(
-                "this key was sent with another request before; take a new key for a new job",
+                "this key was sent with another request before; nothing was sent",
                 code="idempotency_conflict",
                 idempotency_key=key,
             )

@@ -296,7 +296,9 @@ class Transport:
         url = URL(f"{self.base_url}{call.path}", encoded=True)
 
         async def write(request: aiohttp.ClientRequest, handler: aiohttp.ClientHandlerType) -> ClientResponse:
-            write_ours(request, url, {**call.headers, "Authorization": f"Bearer {self.key.reveal()}"})
+            await write_ours(
+                request, url, call, headers={**call.headers, "Authorization": f"Bearer {self.key.reveal()}"}
+            )
             response = await handler(request)
             try:
                 attempt.reply = await self._reply(response)

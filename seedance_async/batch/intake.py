@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Final
 
 from anyio import lowlevel, to_thread
 
+from seedance_async.arguments import how_to_make_one
 from seedance_async.batch import manifest
 from seedance_async.batch.jobs import Job
 from seedance_async.batch.journal import Broken, Changes, Draft, Journal, Planner, drafts
@@ -281,5 +282,5 @@ def _job(item: object, place: int) -> Job:
         return item
     if isinstance(item, Request):
         return Job(item)
-    reason = f"expected a Job or a request, got {type(item).__name__}"
+    reason = f"expected a Job or a request, got {type(item).__name__}{how_to_make_one(item)}"
     raise ValidationError([(place_of(place), reason)], subject="batch")

@@ -28,6 +28,7 @@ from seedance_async import wire
 from seedance_async.batch import manifest_toml
 from seedance_async.batch.cells import ASKED_SEED, cell
 from seedance_async.batch.entries import LINT, OWN_FIELDS, RESULT_FIELDS, Entries, Line, Spot
+from seedance_async.batch.json_advice import advice
 from seedance_async.batch.manifest_csv import DOUBLE, SINGLE, Row, Rows
 from seedance_async.batch.manifest_source import STDIN, base_of, fingerprint, opened
 from seedance_async.batch.manifest_toml import TomlError
@@ -127,7 +128,7 @@ def _problem(number: int, name: str, reason: str) -> Line:
 
 def _json_lines(file: io.BufferedReader, entries: Entries) -> Iterator[Line]:
     for number, text in enumerate(_bounded_lines(file), start=1):
-        if text.strip() == b"{":
+        if text.strip() == b"{" or (number == 1 and _UNFINISHED.search(text[-9:])):
             yield _problem(number, "json", _ONE_A_LINE)
             return
         if len(text) > MAX_LINE_BYTES:
@@ -149,11 +150,23 @@ def _json_jobs(text: bytes, entries: Entries, spot: Spot) -> Iterator[Line]:
     try:
         fields = wire.loads(text)
     except ValueError as problem:
-        reason = _LINE_OF_JSON.sub(r" at column \1", str(problem).removeprefix("body "))
-        return iter([spot.line([("json", reason)])])
+        return iter([spot.line([("json", _json_reason(text, str(problem)))])])
+    if isinstance(fields, dict) and "jobs" in fields and "model" not in fields:
+        return iter(
+            [spot.line([("jobs", "belongs to TOML: write each job on a line, or one array [{…}, {…}]")])]
+        )
     if not isinstance(fields, dict):
         return iter([spot.line([("json", "must be an object with the fields of a job")])])
     return entries.jobs(fields, spot)
+
+
+def _json_reason(text: bytes, problem: str) -> str:
+    """Return the message of the JSON parser with the column in the line, and with what to do."""
+    reason = problem.removeprefix("body ")
+    if (found := _LINE_OF_JSON.search(reason)) is None:
+        return reason
+    written = text.decode("utf-8-sig", errors="replace")
+    return f"{reason[: found.start()]} at column {found[1]}{advice(written, int(found[1]) - 1)}"
 
 
 # --- TOML
@@ -184,8 +197,10 @@ def _json_array(file: io.BufferedReader, entries: Entries) -> Iterator[Line]:
             yield from _json_jobs(element.encode(), entries, Spot(number, place, f"[{place - 1}]."))
     except UnicodeDecodeError:
         yield _problem(splitter.line, "json", "is not UTF-8")
-    except (ValueError, RecursionError) as problem:
+    except ValueError as problem:
         yield _problem(splitter.line, "json", str(problem))
+    except RecursionError:
+        yield _problem(splitter.line, "json", "is nested too deeply")
     finally:
         text.detach()
 
@@ -245,7 +260,9 @@ class _ArraySplitter:
                 _, end = self._decoder.raw_decode(self._buffer, self._at)
             except json.JSONDecodeError as problem:
                 if len(self._buffer) - self._at > MAX_LINE_BYTES or not self._read_on():
-                    raise ValueError(f"is not JSON: {problem.msg}") from None
+                    raise ValueError(
+                        f"is not JSON: {problem.msg}{advice(problem.doc, problem.pos)}"
+                    ) from None
             else:
                 return end
 
@@ -348,6 +365,9 @@ _ONE_A_LINE: Final = (
     "begins an object that continues below: write each job complete on its own line, or all of them as one "
     "array [{…}, {…}]"
 )
+_UNFINISHED: Final = re.compile(rb'(?:[{\[:]|["\w],)\s*\Z')
+"""The end of a first line behind which its job continues."""
+
 _DELIMITER_LINE: Final = re.compile(r"sep=([^\w\s\"]|\t)\r?\n?", re.IGNORECASE)
 """A first line that declares the delimiter for Excel, before the header."""
 

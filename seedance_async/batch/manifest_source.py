@@ -10,6 +10,7 @@ import errno
 import hashlib
 import io
 import os
+import re
 import stat
 import sys
 from contextlib import contextmanager, suppress
@@ -30,6 +31,7 @@ STDIN_NAMES: Final = frozenset({STDIN, "/dev/stdin", "/dev/fd/0", "/proc/self/fd
 """Names of standard input. It may be a socket, which cannot be opened by a path."""
 
 SUFFIXES: Final = frozenset({".jsonl", ".ndjson", ".json", ".csv", ".tsv", ".toml"})
+_URL: Final = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+:/")
 MOST_NAMES: Final = 5_000
 """Most names in a directory that are searched for a suggestion."""
 
@@ -96,6 +98,8 @@ def opened(source: str | PathLike[str]) -> Generator[io.BufferedReader]:
 def _why_not(path: Path, problem: OSError | ValueError) -> str:
     """Return why a manifest cannot be opened, with a suggestion."""
     match problem:
+        case _ if _URL.match(str(path)):
+            return "is a URL; download it first, or give - and pipe it in"
         case FileNotFoundError() if not path.parent.is_dir():
             return f"there is no such file, and no directory {path.parent}"
         case FileNotFoundError():
@@ -106,13 +110,21 @@ def _why_not(path: Path, problem: OSError | ValueError) -> str:
             meant = suggestion(path.name, alike)
             return f"there is no such file in {path.parent.absolute()}{meant}"
         case IsADirectoryError():
-            manifests = [name for name in _names(path) if Path(name).suffix.lower() in SUFFIXES]
-            there = f", such as {path / manifests[0]}" if manifests else ""
+            there = f", such as {path / found}" if (found := _manifest_in(path)) else ""
             return f"is a directory; name the manifest in it{there}"
         case OSError():
             return f"cannot be read: {problem.strerror}"
         case _:
             return f"cannot be read: {problem}"
+
+
+def _manifest_in(directory: Path) -> str | None:
+    """Return the name of a manifest in a directory; the file beside a result, x.png.json, is none."""
+    names = [Path(name) for name in _names(directory)]
+    return next(
+        (each.name for each in names if each.suffix.lower() in SUFFIXES and not each.with_suffix("").suffix),
+        None,
+    )
 
 
 def _names(directory: Path) -> list[str]:

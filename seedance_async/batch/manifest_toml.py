@@ -45,6 +45,8 @@ def read(text: str) -> tuple[dict[str, object], list[tuple[int, dict[str, object
         document: dict[str, object] = tomllib.loads(text)
     except tomllib.TOMLDecodeError as problem:
         raise _syntax_error(text, str(problem)) from None
+    except RecursionError:
+        raise TomlError(1, "toml", "is nested too deeply") from None
     if foreign := [name for name in document if name not in TABLES]:
         hint = suggestion(foreign[0], TABLES)
         reason = f"has {foreign[0]!r:.60}; a manifest has [defaults], [assets], [[jobs]]{hint}"

@@ -30,7 +30,7 @@ from seedance_async.cli import (
 from seedance_async.cli.connection import Connection
 from seedance_async.cli.exits import code_of, lines_of
 from seedance_async.cli.output import help_console, log_notices, prepare, take_write_errors, write_message
-from seedance_async.cli.unused_words import mistake_words, unused_words, without
+from seedance_async.cli.unused_words import flag_with_value, mistake_words, unused_words, without
 from seedance_async.errors import SeedanceError
 from seedance_async.exit_codes import ExitCode
 
@@ -135,6 +135,8 @@ def _key_source(arguments: Sequence[str]) -> str:
 
 def _about_unused(arguments: Sequence[str], unused: Sequence[str]) -> str:
     """Return the message about unused words; the arguments are parsed again without them."""
+    if message := flag_with_value(arguments, unused):
+        return message
     left = without(arguments, unused)
     try:
         _, bound = _parsed(left)

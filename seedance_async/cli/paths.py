@@ -19,6 +19,9 @@ if TYPE_CHECKING:
     from cyclopts import Token
 
 
+NAME_BYTES: Final = 255
+"""The longest name of a file, in bytes, on the usual file systems."""
+
 MEDIA: Final = frozenset({".png", ".jpg", ".jpeg", ".webp", ".mp4"})
 
 
@@ -26,11 +29,18 @@ def parse_directory(_: object, tokens: Sequence[Token]) -> Path:
     """Return the directory named by a flag.
 
     Raises:
-        ValueError: the text is empty, as ``-o "$OUT"`` with an unset variable gives, or names a media file.
+        ValueError: the text is empty, as ``-o "$OUT"`` with an unset variable gives, or names a media file, a
+            URL or somebody's home directory, which the shell would have replaced.
     """
     text = tokens[0].value
     if not text:
         raise ValueError("it is empty; the current directory is written as .")
+    if "://" in text:
+        raise ValueError(f"{text} is a URL; name a directory of this machine")
+    if text.partition("/")[0] == "~":
+        raise ValueError(f"the shell has left {text} as it is; without quotes and = it replaces the ~")
+    if longest := next((part for part in Path(text).parts if len(os.fsencode(part)) > NAME_BYTES), None):
+        raise ValueError(f"{longest[:20]}… has more than {NAME_BYTES} bytes; no directory can be called that")
     if Path(text).suffix.lower() in MEDIA and not Path(text).is_dir():
         raise ValueError(f"{text} looks like a file; name the directory for the files")
     return Path(text)

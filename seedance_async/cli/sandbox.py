@@ -111,6 +111,8 @@ async def sandbox(
                 behaviour=_read_behaviour(behaviour) if behaviour else None,
                 faults=_read_faults(faults) if faults else (),
             )
+            if state is not None:
+                opened.enter_context(AccountFile(state).held())
             await opened.enter_async_context(server)
         if state is not None:
             _write_state(state, server)
@@ -148,11 +150,13 @@ def _terms(state: Path | None) -> Terms:
     """Return the options that the sandbox of a state file was started with; without a file, the defaults.
 
     Raises:
-        ConfigurationError: the file is a directory.
+        ConfigurationError: it is a directory or a device.
         ValueError: it is not the file of a sandbox.
     """
     if state is not None and state.is_dir():
         raise ConfigurationError(f"--state {state} is a directory; name a file in it")
+    if state is not None and state.exists() and not state.is_file():
+        raise ConfigurationError(f"--state {state} is a device or a pipe; name a file")
     return (state and AccountFile(state).terms) or Terms()
 
 

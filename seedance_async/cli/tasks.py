@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, TypeAlias
 
@@ -21,7 +22,23 @@ if TYPE_CHECKING:
 
     from seedance_async.models import Task
 
-TaskIds: TypeAlias = Annotated[list[str], Parameter(name="ID", negative=(), help="Task ids, such as sd2_…")]
+
+def _check_ids(_: object, value: list[str]) -> None:
+    """Check that task ids can be ids, before any is asked for.
+
+    Raises:
+        ValueError: one has a character that no id has, as a URL or a sentence does.
+    """
+    for task_id in value:
+        if re.search(r"[\s/:]", task_id) or not task_id:
+            meant = re.search(r"(?:sd2|gpt2|nbp)_\w+", task_id)
+            hint = f"; did you mean {meant[0]}?" if meant else ""
+            raise ValueError(f"{task_id!r} is no task id; these begin with sd2_, gpt2_ or nbp_{hint}")
+
+
+TaskIds: TypeAlias = Annotated[
+    list[str], Parameter(name="ID", negative=(), validator=_check_ids, help="Task ids, such as sd2_…")
+]
 AsJson: TypeAlias = Annotated[
     bool,
     Parameter(

@@ -5,7 +5,9 @@ Pure.
 
 from __future__ import annotations
 
+import re
 import shlex
+from itertools import pairwise
 from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
@@ -25,17 +27,39 @@ SUBJECTS: Final = {
 """What to call the single argument of a command, which may contain spaces."""
 
 
+WORDS_OF_FLAGS: Final = frozenset({"true", "false", "yes", "no", "on", "off", "1", "0"})
+"""Values that people give to a flag that takes none."""
+
+
 def mistake_words(arguments: Sequence[str], mistake: str) -> str:
     """What to write about a command line that cyclopts refuses with ``mistake``.
 
-    A prompt in the place of a model is not reported as an unknown command.
+    A prompt in the place of a model is not reported as an unknown command, nor is an option before it.
     """
+    if arguments[:1] == ["help"]:
+        return "write seedance --help, or seedance COMMAND --help"
+    if arguments and arguments[0].lower() in {"-v", "-version"}:
+        return "write seedance --version"
+    if arguments and arguments[0].startswith("-") and "Unknown command" in mistake:
+        option = arguments[0].partition("=")[0]
+        return f"the command is written first, then its options: seedance COMMAND … {option} …"
+    if arguments[:1] == ["generate"] and re.search(r"Unknown option: \W*--prompt\b", mistake):
+        return 'the prompt is written without a flag: seedance generate MODEL "PROMPT"'
     if arguments[:1] == ["generate"] and len(arguments) > 1 and " " in arguments[1]:
         example = shlex.join(["seedance", "generate", "seedance2", *arguments[1:]])
         return f"the model is missing before the prompt: {example}"
     for theirs, ours in NUMBERS.items():
         mistake = mistake.replace(theirs, ours)
     return mistake
+
+
+def flag_with_value(arguments: Sequence[str], unused: Sequence[str]) -> str | None:
+    """Return the message about a word such as ``false`` behind a flag that takes none; None for others."""
+    for flag, word in pairwise(arguments):
+        if word in unused and word.lower() in WORDS_OF_FLAGS and flag.startswith("--"):
+            name = flag.removeprefix("--no-").removeprefix("--")
+            return f"{flag} takes no value, and {word} was given: write --{name}, or --no-{name} for off"
+    return None
 
 
 def without(arguments: Sequence[str], unused: Sequence[str]) -> list[str]:

@@ -2,7 +2,8 @@
 
 Object stores may send values that are not codings: ``aws-chunked`` (left over from an upload), ``UTF-8``,
 ``binary``, ``none``, or an empty value. Only registered codings are decoded, and a body that begins like a
-picture or clip is not coded, whatever the header says.
+picture or clip is not coded, whatever the header says. A body that begins like gzip is gzip, also without a
+header: no picture or clip begins so, and some stores lose the header of an upload.
 
 Sources: RFC 9110, section 8.4.1; the IANA registry of content codings.
 """
@@ -25,6 +26,7 @@ RAW_DEFLATE: Final = -15
 """zlib's ``wbits`` for deflate without a zlib header, which some servers also call ``deflate``."""
 
 OTHERS: Final = frozenset({"br", "zstd", "compress", "x-compress", "dcb", "dcz", "exi", "pack200-gzip"})
+GZIP_MAGIC: Final = b"\x1f\x8b\x08"
 PIECE_BYTES: Final = 1024 * 1024
 
 
@@ -50,6 +52,8 @@ def decoder(header: str, head: bytes) -> Decode | None:
     """
     words = [word.strip().lower() for word in header.split(",")]
     named = [word for word in words if word in ZLIB or word in OTHERS]
+    if not named and head.startswith(GZIP_MAGIC):
+        named = ["gzip"]
     if not named or kind_of(head) is not None:
         return None
     if unknown := OTHERS.intersection(named):
@@ -84,5 +88,13 @@ class _Inflater:
                 piece = self._stream.decompress(data, PIECE_BYTES)
             except zlib.error as problem:
                 raise CodingError(f"it is not {self._coding}, as the server says") from problem
-            data = self._stream.unconsumed_tail
+            data = self._stream.unconsumed_tail or self._next_member()
             yield piece
+
+    def _next_member(self) -> bytes:
+        """The bytes behind the end of a gzip member, if another one begins there; else nothing (padding)."""
+        behind = self._stream.unused_data  # grows with every call after the end
+        if self._coding == "deflate" or not behind.startswith(GZIP_MAGIC):
+            return b""
+        self._stream = zlib.decompressobj(ZLIB[self._coding])
+        return behind

@@ -121,11 +121,21 @@ Interpretation: TypeAlias = FullBody | Remainder | Mismatch
 def interpret(
     version: Version | None, have: int, *, status: int, headers: Mapping[str, str]
 ) -> Interpretation:
-    """Interpret a 200, 206 or 416 answer for a part with ``have`` bytes of ``version``."""
-    if status == 200:
+    """Interpret a 200, 203, 206 or 416 answer for a part with ``have`` bytes of ``version``."""
+    if status in {200, 203}:
         return FullBody()
     if version is None or not have:
+        if status == 206 and _is_whole(headers):  # of a cache that asked for a range itself
+            return FullBody()
         return Mismatch(f"HTTP {status}, although no range was requested")
     if status == 206 and version.matches(have, headers):
         return Remainder(version.resume_offset(have), version.length)
     return Mismatch(f"HTTP {status}: the file has changed, or it is not the range requested")
+
+
+def _is_whole(headers: Mapping[str, str]) -> bool:
+    """Whether the range of a 206 answer is the whole file, as far as the answer says."""
+    content = CONTENT_RANGE.fullmatch(headers.get("Content-Range", ""))
+    if content is None or int(content[1]):
+        return False
+    return content[3] in {"*", str(int(content[2]) + 1)}

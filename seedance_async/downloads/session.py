@@ -52,7 +52,9 @@ UNQUOTED: Final = (
     "!#$%&'()*+,/:;=?@[]~|{}^`"  # a signature may be over these as they are; quote keeps letters
 )
 REDIRECTS: Final = frozenset({301, 302, 303, 307, 308})
-ACCEPTED: Final = frozenset({200, 206, 416})
+ACCEPTED: Final = frozenset({200, 203, 206, 416})
+"""203 is the 200 of a proxy that has changed the headers, or the coding."""
+
 TEMPORARY: Final = frozenset({408, 425, 429})
 """4xx that ask to try again later. All others mean that the URL has expired (403, 404, sometimes 400)."""
 
@@ -140,7 +142,7 @@ class DownloadSession:
 
     @asynccontextmanager
     async def get(self, address: str, *, headers: Mapping[str, str]) -> AsyncGenerator[ClientResponse]:
-        """Yield the answer (200, 206 or 416), after at most five redirects, each of which is checked.
+        """Yield the answer (``ACCEPTED``), after at most five redirects, each of which is checked.
 
         Raises:
             DownloadError: the URL is not allowed, or has expired; a renewed one may work (``gone``).

@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from yarl import URL
 
     from seedance_async.downloads.naming import Source
-    from seedance_async.models import Task, Timeouts
+    from seedance_async.models import Output, Task, Timeouts
 
     Renew = Callable[[str], Awaitable[Task]]
 
@@ -94,7 +94,7 @@ class Downloads:
             if task.is_completed and not task.urls:
                 task = await renewal.task()
             if not task.is_completed or not task.urls:
-                raise DownloadError(f"the task has no output files; its status is {task.status!r}")
+                raise _nothing_to_save(task)
             wanted = sources(task, name)
             fetch = Fetch(
                 self._session,
@@ -195,3 +195,13 @@ async def _created(directory: str | os.PathLike[str]) -> Path:
     except OSError as error:
         raise DownloadError(f"cannot save into {directory}: {error.strerror}") from error
     return folder
+
+
+def _nothing_to_save(task: Task[Output]) -> DownloadError:
+    """Return the error for a task that has no files, with advice for its status."""
+    error = DownloadError(f"the task has no output files; its status is {task.status!r}")
+    if not task.is_final:
+        error.advice = "wait for it, then download it"
+    elif task.is_failed:
+        error.advice = "the task's error says why"
+    return error

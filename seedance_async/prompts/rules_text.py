@@ -49,6 +49,19 @@ _BLANK_TO_FILL: Final = re.compile(
     r"|<(?i:insert|your) [\w -]{1,40}>"
 )
 
+_NO_TEXT: Final = re.compile(
+    r"\s*(?:(?:none|null|nil|nan|undefined|n/a|<na>|\[object object\]|todo|tbd|xxx"
+    r"|\.{3,}|…|-{3,}|_{3,})\s*)?",
+    re.IGNORECASE,
+)
+"""What programs and people write where there is no text."""
+
+_OF_A_SPREADSHEET: Final = re.compile(
+    r"\s*(?:#(?:NAME\?|N/A|NV|[A-Z0-9/]{3,12}!|#+)|Err:[0-9]{3})\s*\Z"
+    r"|\s*=\s*(?:[A-Z][A-Z0-9.]*\(|\"|\$?[A-Z]{1,3}\$?[0-9]+\b)"
+)
+"""An error value of a spreadsheet, as the whole cell, or a formula that was exported instead of its value."""
+
 _LEADING_LABEL: Final = re.compile(
     r"\A\W{0,4}(?:(?:video|image|final|full|seedance(?: 2(?:\.0)?)?|sora(?: 2)?|veo(?: 3)?|kling)\s+)?"
     r"prompt\s*"
@@ -128,12 +141,16 @@ def _in_words(subject: Subject, word: str, number: int) -> str | None:
 
 
 def unfilled(subject: Subject) -> Iterator[Hit]:
-    """P03: a variable that is not filled in.
+    """P03: a variable that is not filled in, or what stands in the place of a text that is not there.
 
     Braces also mark speech. So a single word in them counts only if it looks like a name: it has an
     underscore or a digit, or it is in lower case in an English prompt and follows no word for speaking.
     """
     text = subject.text
+    if _NO_TEXT.fullmatch(text):
+        yield Hit(0, 0, f"the prompt {text.strip()!r} stands for a text that is missing")
+    if _OF_A_SPREADSHEET.match(text):
+        yield Hit(0, 0, "the prompt is an error or a formula of a spreadsheet: export its values")
     if "{" in text:
         for found in _VARIABLE.finditer(text):
             if found["name"] is None or _is_name(subject, found["name"], found.start()):

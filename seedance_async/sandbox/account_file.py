@@ -19,17 +19,19 @@ from __future__ import annotations
 
 import json
 import os
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Final
 
 from attrs import asdict, frozen
 
+from seedance_async.file_lock import try_lock
 from seedance_async.logs import Log
 from seedance_async.sandbox.calls import Call, fingerprint
 from seedance_async.sandbox.options import API_KEY
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Generator, Iterator
     from pathlib import Path
     from typing import Literal, TextIO
 
@@ -115,6 +117,19 @@ class AccountFile:
             differing = " and ".join(_differences(known, terms))
             raise ValueError(f"{self._path} was begun with {differing}; give the same, or name another file")
 
+    @contextmanager
+    def held(self) -> Generator[None]:
+        """Keep the file for one process, as two would charge the same credits and know half of the tasks.
+
+        Raises:
+            ValueError: another process has it.
+        """
+        self._path.parent.mkdir(parents=True, exist_ok=True)
+        with self._open("a+") as file:
+            if not _is_locked(file.fileno()):
+                raise ValueError(f"{self._path} is in use by another sandbox; name another file")
+            yield
+
     @property
     def ports(self) -> tuple[int, int]:
         """The ports of the last process, which are contained in the URLs it returned; 0 if unknown."""
@@ -199,6 +214,13 @@ def _differences(known: Terms, given: Terms) -> Iterator[str]:
     for name, value in asdict(known).items():
         if value != getattr(given, name):
             yield "another API key" if name == "account" else f"{name} {value:,.10g}"
+
+
+def _is_locked(file: int) -> bool:
+    try:
+        return try_lock(file)
+    except OSError:  # a file system without locks
+        return True
 
 
 def _open_private(path: str, flags: int) -> int:

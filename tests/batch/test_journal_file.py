@@ -326,7 +326,7 @@ async def test_an_opening_that_was_cancelled_leaves_nothing_open(tmp_path: Path)
 async def test_a_directory_that_cannot_hold_a_batch_is_told(tmp_path: Path) -> None:
     """In the words of the package, not of the system."""
     (tmp_path / "file").write_text("mine")
-    with pytest.raises(JournalError, match="cannot hold a batch"):
+    with pytest.raises(JournalError, match="cannot hold a batch: it is a file"):
         await Journal.open(tmp_path / "file")
 
 

@@ -137,6 +137,61 @@ def test_a_fault_of_json_is_told_with_one_line_number(tmp_path: Path) -> None:
     assert "line 1" not in reason
 
 
+@pytest.mark.parametrize(
+    ("text", "advice"),
+    [
+        ("// my jobs", "JSON has no comments"),
+        ('{"model": "seedance2", # a clip', "JSON has no comments"),
+        ("{'model': 'seedance2'}", 'straight " around names and texts'),
+        ("{\u201cmodel\u201d: \u201cseedance2\u201d}", 'straight " around names and texts'),
+        ('{model: "seedance2"}', 'write " around names'),
+        ('{"fixed_lens": True}', "write true, false or null"),
+        ('{"seed": None}', "write true, false or null"),
+        ('{"prompt": "C:\\pond"}', r"write a backslash as \\"),
+        ('{"prompt": "A\tboat"}', r"and a tab as \t"),
+        ('{"prompt": "A boat",}', "leave out the comma in front"),
+        ('{"prompt": "A boat"},', "leave out the comma at the end of the line"),
+        ('{"prompt": "A boat"} {"prompt": "A cat"}', "write each job on its own line"),
+        ('{"jobs": [{"prompt": "A boat"}]}', "write each job on a line, or one array"),
+    ],
+)
+def test_a_usual_mistake_in_json_is_told_with_the_way_out(text: str, advice: str, tmp_path: Path) -> None:
+    """The parser's own words name a position, and not what a person has to write."""
+    path = tmp_path / "jobs.jsonl"
+    path.write_text(as_lines(JOBS[:1]) + f"{text}\n")
+
+    ((line, _, reason),) = reported(path)
+    assert 2 == line
+    assert advice in reason
+
+
+@pytest.mark.parametrize(
+    ("text", "advice"),
+    [
+        ('[{"model": "seedance2", "prompt": "A boat"},\n]', "leave out the comma in front of it"),
+        ('[ // my jobs\n{"model": "seedance2", "prompt": "A boat"}]', "JSON has no comments"),
+        ("[" * 100_000, "nested too deeply"),
+    ],
+    ids=["comma", "comment", "nested"],
+)
+def test_a_usual_mistake_in_an_array_is_told_with_the_way_out(text: str, advice: str, tmp_path: Path) -> None:
+    """As in a line."""
+    path = tmp_path / "jobs.json"
+    path.write_text(text)
+
+    assert advice in reported(path)[-1][2]
+
+
+def test_a_job_that_goes_over_several_lines_is_told_once(tmp_path: Path) -> None:
+    """Not once for each of its lines, however it is laid out."""
+    path = tmp_path / "jobs.jsonl"
+    path.write_text('{ "model": "seedance2",\n  "prompt": "A boat"\n}\n')
+
+    ((line, _, reason),) = reported(path)
+    assert 1 == line
+    assert "write each job complete on its own line" in reason
+
+
 def test_several_urls_in_one_text_are_advised_as_a_list(tmp_path: Path) -> None:
     """Split as the cell of a table is; a comma inside a URL stays there."""
     path = tmp_path / "jobs.jsonl"
@@ -221,6 +276,21 @@ def test_a_missing_file_is_a_manifest_error(tmp_path: Path) -> None:
     """The command line maps that to "usage or manifest, nothing sent"."""
     with pytest.raises(ManifestError, match="there is no such file"):
         list(read(tmp_path / "missing.jsonl"))
+
+
+def test_a_url_in_the_place_of_a_manifest_is_told_as_such(tmp_path: Path) -> None:
+    """Nothing is fetched; a message about a directory called ``https:`` helps nobody."""
+    with pytest.raises(ManifestError, match="is a URL; download it first"):
+        list(read("https://example.com/jobs.jsonl"))
+
+
+def test_a_directory_in_the_place_of_a_manifest_names_one_in_it(tmp_path: Path) -> None:
+    """Not what was written beside a picture, which is JSON as well."""
+    for name in ("a.png.json", "jobs.csv"):
+        (tmp_path / name).touch()
+
+    with pytest.raises(ManifestError, match=r"such as .*jobs\.csv"):
+        list(read(tmp_path))
 
 
 def test_a_dash_reads_standard_input(monkeypatch: pytest.MonkeyPatch) -> None:

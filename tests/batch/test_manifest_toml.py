@@ -101,6 +101,7 @@ def test_defaults_and_assets_work_in_json_lines_for_the_lines_below(tmp_path: Pa
             (3, "toml", "Invalid value at column 9; text stands in quotes"),
         ),
         ("[default]\nmodel = 'seedance2'\n", (1, "toml", "did you mean 'defaults'?")),
+        (f"a = {'[' * 9000}{']' * 9000}\n", (1, "toml", "nested too deeply")),
         ("\n[defaults]\nduraton = 3\n", (2, "defaults", "did you mean 'duration'?")),
         ("\n\n[defaults.seedance2]\nPrompt = 'A'\n", (3, "defaults.seedance2", "perhaps 'prompt' (other")),
         ("\n[assets]\na = {link = 'b'}\n", (2, "assets.a", "has 'link'")),

@@ -192,6 +192,23 @@ async def test_a_state_file_that_cannot_be_gone_on_with_is_a_mistake(
     assert content is None or content == path.read_text()
 
 
+async def test_a_state_file_that_is_a_device_is_a_mistake(capsys: pytest.CaptureFixture[str]) -> None:
+    """It would be read for ever."""
+    assert ExitCode.USAGE == await execute(["sandbox", "--state", "/dev/full", "--", "true"])
+    assert "is a device" in capsys.readouterr().err
+
+
+def test_two_sandboxes_do_not_share_a_state_file(tmp_path: Path) -> None:
+    """Both would charge the same credits, and neither would know the other's tasks."""
+    inner = [*SEEDANCE, "sandbox", "--state", "state.jsonl"]
+    outer = seedance(
+        "sandbox", "--state", str(tmp_path / "state.jsonl"), "--", "env", "-C", str(tmp_path), *inner
+    )
+
+    assert ExitCode.USAGE == outer.returncode
+    assert "state.jsonl is in use by another sandbox" in outer.stderr
+
+
 @pytest.mark.parametrize("host", ["http://sandbox", "sandbox:80", "a/b", "", "a b"])
 async def test_a_url_host_is_a_host_alone(host: str, capsys: pytest.CaptureFixture[str]) -> None:
     """Scheme and port are the sandbox's own."""

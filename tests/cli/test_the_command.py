@@ -63,6 +63,38 @@ def test_the_version_is_the_packages() -> None:
     assert f"{__version__}\n" == run(*SEEDANCE, "--version").stdout
 
 
+@pytest.mark.parametrize(
+    ("typed", "reported"),
+    [
+        (["help"], "seedance --help"),
+        (["-v"], "seedance --version"),
+        (["--api-key", "k", "generate", "seedance2", "A fox"], "seedance COMMAND … --api-key …"),
+        (["--rate-limit=30/60", "batch", "a.jsonl"], "seedance COMMAND … --rate-limit …"),
+        (["generate", "seedance2", "--prompt", "A fox"], 'seedance generate MODEL "PROMPT"'),
+        (["generate", "seedance2", "A fox", "--generate-audio", "false"], "or --no-generate-audio for off"),
+        (["generate", "seedance2", "A fox", "--no-fixed-lens", "True"], "write --fixed-lens, or"),
+        (["status", "https://seedance2ai.io/api/v1/tasks/sd2_abc"], "did you mean sd2_abc?"),
+        (["wait", "the fox"], "'the fox' is no task id"),
+        (["download", "sd2_a", "", "-o", "out"], "'' is no task id"),
+        (["generate", "seedance2", "A fox", "-o", "s3://bucket/fox"], "name a directory of this machine"),
+        (["demo", "-o", "~/out"], "the shell has left ~/out as it is"),
+        (["demo", "-o", "x" * 300], "has more than 255 bytes"),
+    ],
+    ids=lambda value: " ".join(value)[:40] if isinstance(value, list) else "",
+)
+async def test_a_usual_slip_is_told_with_the_way_out(
+    typed: list[str], reported: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """In one line, before anything is sent or made."""
+    monkeypatch.setenv("SEEDANCE_API_KEY", "sk_live_slip")
+    monkeypatch.setenv("SEEDANCE_BASE_URL", "http://127.0.0.1:9/api/v1")
+
+    assert ExitCode.USAGE == await execute(typed)
+
+    (line,) = capsys.readouterr().err.splitlines()
+    assert reported in line
+
+
 @pytest.mark.parametrize("missing", [["cyclopts"], ["rich"], ["cyclopts", "rich"]], ids="+".join)
 def test_without_its_extra_the_command_names_it(missing: list[str]) -> None:
     """One line, and the exit code of a usage error; what it tells to install is on every index."""

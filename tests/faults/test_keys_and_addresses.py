@@ -41,6 +41,9 @@ CERTAIN = {
     "bearer-in-quotes": f' "Bearer {KEY}" ',
     "blanks-in-quotes": f'" {KEY} "\r\n',
     "zero-width": f"\u200b{KEY}\u200b",
+    "curly-quotes": f"\u201c{KEY}\u201d",
+    "curly-single-quotes": f"\u2018{KEY}\u2019",
+    "bearer-with-colon": f"Bearer: {KEY}",
 }
 
 UNCERTAIN = {
@@ -56,6 +59,13 @@ UNCERTAIN = {
     "export": (f"export SEEDANCE_API_KEY={KEY}", "assignment"),
     "variable": (f"${{{SECRET}}}", "variable"),
     "template": (f"{{{{{SECRET}}}}}", "variable"),
+    "semicolon": (f"{KEY};", "punctuation"),
+    "comma": (f"{KEY},", "punctuation"),
+    "line-end-in-letters": (f"{KEY}\\n", "punctuation"),
+    "angle-brackets": (f"<{KEY}>", "punctuation"),
+    "array": (f"[{KEY}]", "punctuation"),
+    "masked": ("sk_live_****", "punctuation"),
+    "of-a-vault": (f"op://vault/{SECRET}", "URL"),
     "only-quotes": ('""', "empty"),
     "only-bearer": ('"Bearer "', "spaces|empty"),
 }

@@ -38,6 +38,8 @@ FINDS: dict[str, list[Case]] = {
         "A {color} kite over the beach", "A kite over {city_name}", "Un cerf-volant sur {ville_2}",
         "[insert name] walks into the bar", "The [SUBJECT_DESCRIPTION] turns around",
         "A bottle of [your product] on ice", "Hello ${name}, says the robot", "A {{colour}} boat",
+        "None", " nan ", "undefined", "[object Object]", "...", "   ", "#NAME?", "#DIV/0!", "#WERT!",
+        "Err:508", '=CONCATENATE(A1; " boat")', "=A1&B1", '="A boat"',
     ],
     "P04": [
         ("Use the supplied character reference as the lead", {}),
@@ -126,6 +128,8 @@ STAYS_CLEAN: dict[str, list[Case]] = {
         "Elle crie {attends}", "[Opening] A street. [WIDE SHOT] A door.",
         '{"shot": "a kite"}',
         "An array [A] on the blackboard",
+        "None of them moves", "Nan bakes a cake", "A sign that reads #1!", "#sunset over a harbour",
+        "= a boat =",
     ],
     "P04": [
         ("A reference book lies on the desk", {}),

@@ -57,8 +57,20 @@ def test_of_a_whole_part_the_last_byte_is_asked_for() -> None:
         (DATED, 206, REST, Remainder(400, 1000)),
         (KITE, 200, {}, FullBody()),
         (None, 200, {}, FullBody()),
+        (KITE, 203, {}, FullBody()),
+        (None, 206, {"Content-Range": "bytes 0-999/1000"}, FullBody()),
+        (None, 206, {"Content-Range": "bytes 0-999/*"}, FullBody()),
     ],
-    ids=["as reported", "total not reported", "by date", "range ignored", "nothing here"],
+    ids=[
+        "as reported",
+        "total not reported",
+        "by date",
+        "range ignored",
+        "nothing here",
+        "by a proxy",
+        "whole",
+        "total unknown",
+    ],
 )
 def test_what_fits_is_used(
     version: Version | None, status: int, headers: dict[str, str], expected: object

@@ -98,6 +98,28 @@ async def test_a_wrong_argument_is_refused_before_anything_is_sent(
         assert (await client.generate(PICTURE)).is_completed
 
 
+@pytest.mark.parametrize(
+    ("call", "advice"),
+    [
+        (lambda c: c.submit("a fox asleep on a roof"), r"such as Seedance2Video\(prompt=…\)"),
+        (lambda c: c.generate({"model": "seedance2", "prompt": "a fox"}), "read_request"),
+        (lambda c: c.submit(Job(PICTURE)), "give its request"),
+        (lambda c: each(c.as_completed([Job(PICTURE)])), "give its request"),
+        (lambda c: a_batch(c, ["a fox asleep on a roof"]), "such as Seedance2Video"),
+        (lambda c: a_batch(c, [{"prompt": "a fox"}]), "read_request"),
+    ],
+    ids=["prompt", "dict", "job", "jobs", "prompts of a batch", "dicts of a batch"],
+)
+async def test_what_stands_in_the_place_of_a_request_is_told_with_the_way_to_one(
+    call: Callable[[Any], Awaitable[object]], advice: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Other libraries take prompts and dicts."""
+    monkeypatch.chdir(tmp_path)
+    async with SeedanceClient("k", "http://127.0.0.1:9/api/v1") as client:
+        with pytest.raises(ValidationError, match=advice):
+            await call(client)
+
+
 OPTIONS: dict[str, Callable[[Any], object]] = {
     "key-number": lambda _: SeedanceClient(5),  # type: ignore[arg-type]
     "key-bytes": lambda _: SeedanceClient(b"sk_live_1"),  # type: ignore[arg-type]

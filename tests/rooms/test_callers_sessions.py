@@ -406,6 +406,110 @@ async def test_a_middleware_cannot_replace_the_key() -> None:
     }
 
 
+async def changes_the_body(
+    request: aiohttp.ClientRequest, handler: aiohttp.ClientHandlerType
+) -> aiohttp.ClientResponse:
+    """Another body of the same type."""
+    await request.update_body(b'{"prompt": "something else"}')
+    return await handler(request)
+
+
+async def sends_a_form(
+    request: aiohttp.ClientRequest, handler: aiohttp.ClientHandlerType
+) -> aiohttp.ClientResponse:
+    """A body of another type."""
+    form = aiohttp.FormData()
+    form.add_field("file", b"a", filename="a")
+    await request.update_body(form)
+    return await handler(request)
+
+
+async def compresses(
+    request: aiohttp.ClientRequest, handler: aiohttp.ClientHandlerType
+) -> aiohttp.ClientResponse:
+    """The same body in another coding."""
+    request.compress = "gzip"
+    request.update_content_encoding(b"a")
+    return await handler(request)
+
+
+async def shortens(
+    request: aiohttp.ClientRequest, handler: aiohttp.ClientHandlerType
+) -> aiohttp.ClientResponse:
+    """A length that is not the body's."""
+    request.headers["Content-Length"] = "3"
+    return await handler(request)
+
+
+async def frames_anew(
+    request: aiohttp.ClientRequest, handler: aiohttp.ClientHandlerType
+) -> aiohttp.ClientResponse:
+    """Headers that describe another message."""
+    request.headers.update({**FRAMING, "Cookie": "a=b"})
+    return await handler(request)
+
+
+@pytest.mark.parametrize(
+    "middleware",
+    [changes_the_body, sends_a_form, compresses, shortens, frames_anew],
+    ids=lambda each: each.__name__,
+)
+async def test_a_middleware_cannot_change_the_bytes_of_a_post(middleware: Middleware) -> None:
+    """The stored bytes are sent, also when the POST is repeated, whatever a middleware makes of the first."""
+    async with raw_server(accepted("nbp_a1")) as plain, SeedanceClient(KEY, plain.url) as client:
+        await client.submit(PICTURE, idempotency_key="k")
+    session = aiohttp.ClientSession(middlewares=[middleware])
+    async with raw_server(answer(502), accepted("nbp_a1")) as server, client_on(session, server) as client:
+        await client.submit(PICTURE, idempotency_key="k")
+
+    for seen in server.seen:
+        assert plain.seen[0].body == seen.body
+        assert our_headers(plain) == our_headers(server)
+        assert server.url.split("/")[2] == seen.headers["host"]
+        assert set(seen.headers) <= OURS | MAY_BE_ADDED | {"host"}
+
+
+async def test_a_middleware_cannot_change_the_method() -> None:
+    """It is refused, as nothing else than the POST would be right."""
+
+    async def put(
+        request: aiohttp.ClientRequest, handler: aiohttp.ClientHandlerType
+    ) -> aiohttp.ClientResponse:
+        request.method = "PUT"
+        return await handler(request)
+
+    session = aiohttp.ClientSession(middlewares=[put])
+    async with raw_server(accepted("nbp_a1")) as server, client_on(session, server) as client:
+        with pytest.raises(ConfigurationError, match="nothing was sent"):
+            await client.submit(PICTURE)
+
+    assert [] == server.seen
+
+
+@pytest.mark.parametrize(
+    "headers", [{"X-Trace": "a\r\nb: c"}, {"X-Trace\n": "a"}, {"X-Trace": "a\x00"}], ids=repr
+)
+async def test_a_header_that_cannot_be_sent_charges_nothing(headers: dict[str, str]) -> None:
+    """It is refused only while the request is written, which must not put a job in doubt."""
+    session = aiohttp.ClientSession(headers=headers)
+    async with raw_server(accepted("nbp_a1")) as server, client_on(session, server) as client:
+        with pytest.raises(ConfigurationError, match="the header 'X-Trace"):
+            await client.submit(PICTURE)
+
+    assert [] == server.seen
+
+
+async def test_a_trace_context_that_cannot_be_made_costs_nothing() -> None:
+    """The hooks get an empty one."""
+
+    def fail(**_: object) -> NoReturn:
+        raise LookupError("context")
+
+    session = aiohttp.ClientSession(trace_configs=[aiohttp.TraceConfig(fail)])  # type: ignore[arg-type]  # no class
+    async with raw_server(accepted("nbp_a1")) as server, client_on(session, server) as client:
+        assert "nbp_a1" == (await client.submit(PICTURE)).id
+
+
 async def test_a_poll_that_a_middleware_fails_ends_no_other_wait() -> None:
     """The poller is shared: the neighbour's job is delivered, and the failed one's wait ends by itself."""
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import pickle
 import socket
 from typing import TYPE_CHECKING
 
@@ -329,5 +330,7 @@ async def test_a_directory_that_cannot_be_made_is_told(tmp_path: Path) -> None:
 async def test_a_task_without_files_says_its_status(tmp_path: Path) -> None:
     """Downloading too early, or what failed."""
     running = Task(id="sd2_a", status="processing", output=VideoOutput())
-    with pytest.raises(DownloadError, match="processing"):
+    with pytest.raises(DownloadError, match="processing") as caught:
         await save(running, tmp_path)
+    assert "wait for it, then download it" in str(caught.value)
+    assert "finished" not in str(pickle.loads(pickle.dumps(caught.value)))

@@ -27,6 +27,17 @@ def raw_deflate(data: bytes) -> bytes:
     return stream.compress(data) + stream.flush()
 
 
+def in_members(data: bytes) -> bytes:
+    """Several gzip files, one after the other, which are one by the format's definition."""
+    pieces = (data[start : start + 999] for start in range(0, len(data), 999))
+    return b"".join(map(gzip.compress, (b"", *pieces)))
+
+
+def padded(data: bytes) -> bytes:
+    """Followed by what a tape or a block device leaves."""
+    return gzip.compress(data) + bytes(2_000_000)
+
+
 @pytest.mark.parametrize(
     "label",
     [
@@ -57,18 +68,35 @@ async def test_a_label_that_changes_no_byte_costs_nothing(label: str, tmp_path: 
         ("deflate", zlib.compress),
         ("deflate", raw_deflate),
         ("deflate, gzip", lambda data: gzip.compress(zlib.compress(data))),
+        ("gzip, gzip", lambda data: gzip.compress(gzip.compress(data))),
+        (
+            "gzip",
+            lambda data: b"".join(gzip.compress(data[at : at + 1000]) for at in range(0, len(data), 1000)),
+        ),
+        ("gzip", padded),
+        ("x-gzip", in_members),
+        ("binary", gzip.compress),
+        ("", gzip.compress),
     ],
 )
 async def test_a_coding_nobody_asked_for_is_undone(
     label: str, encode: Callable[[bytes], bytes], tmp_path: Path
 ) -> None:
     """The file is the picture, whatever the store thought of its bytes; identity was asked for."""
-    headers = f"Content-Encoding: {label}"
+    headers = f"Content-Encoding: {label or ' '}"
     async with raw_server(answer(200, encode(BODY), headers, 'ETag: "kite-1"')) as server:
         (path,) = await save(finished(server.url), tmp_path)
 
     assert BODY == path.read_bytes()
     assert ["identity"] == [seen.headers["accept-encoding"] for seen in server.seen]
+
+
+async def test_a_proxy_that_changes_its_headers_costs_nothing(tmp_path: Path) -> None:
+    """203 is a 200 of which somebody on the way has changed something; the file's own end decides."""
+    async with raw_server(answer(203, BODY)) as server:
+        (path,) = await save(finished(server.url), tmp_path)
+
+    assert BODY == path.read_bytes()
 
 
 async def test_a_coded_file_that_is_cut_is_not_saved_and_not_resumed(tmp_path: Path) -> None:

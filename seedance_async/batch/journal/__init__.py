@@ -163,7 +163,8 @@ class Journal:
                 raise
         except OSError as problem:
             reason = not_permitted(self._directory) if isinstance(problem, PermissionError) else None
-            reason = reason or f"{self._directory} cannot hold a batch: {problem}"
+            why = "it is a file" if isinstance(problem, FileExistsError) else problem
+            reason = reason or f"{self._directory} cannot hold a batch: {why}"
             raise JournalError(reason) from problem
         except ValueError as problem:  # invalid UTF-8 in SQLite's own tables
             raise JournalError(f"the journal is damaged: {problem!s:.300}") from problem
