@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from os import PathLike
 
     from seedance_async.batch.entries import Entries
-    from seedance_async.batch.finishing import Finishing
+    from seedance_async.batch.finals_planning import Finishing
     from seedance_async.batch.journal import LineProblem
     from seedance_async.batch.manifest import Line
     from seedance_async.prompts.batch_lint import BatchLint

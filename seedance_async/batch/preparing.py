@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from anyio import to_thread
 
 from seedance_async.batch import refunded, reroll
-from seedance_async.batch.finishing import Finishing, chosen, finishing_of
+from seedance_async.batch.finals_planning import Finishing, chosen, finishing_of
 from seedance_async.batch.intake import take_manifest, take_stream
 from seedance_async.batch.journal import Changes, Journal, Rerolled
 from seedance_async.errors import ConfigurationError

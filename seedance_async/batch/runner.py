@@ -24,7 +24,7 @@ import anyio
 from seedance_async import arguments, clocks
 from seedance_async.batch import names, on_record
 from seedance_async.batch.account_check import check_account
-from seedance_async.batch.finish import changes_fault
+from seedance_async.batch.finals import changes_fault
 from seedance_async.batch.jobs import Job, JobResult
 from seedance_async.batch.journal import JobEntry, Journal, before_anything_is_sent
 from seedance_async.batch.ledger import Ledger
@@ -100,7 +100,7 @@ class BatchRunner:
         accept_delivery: continue in spite of such differences, with a warning.
         finish: make the kept takes (see ``seedance review``) again with these fields changed and the same
             seed, each as a job ``NAME-final``. No other job of the manifest is sent, and ``until`` selects
-            among the names of the takes. See ``batch.finish``.
+            among the names of the takes. See ``batch.finals``.
         project: the project to which the account record assigns the costs; else the client's project, else
             the name of the directory.
 

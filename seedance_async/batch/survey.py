@@ -18,7 +18,7 @@ from anyio import to_thread
 from attrs import frozen
 
 from seedance_async.batch import reroll
-from seedance_async.batch.finishing import chosen, finishing_of
+from seedance_async.batch.finals_planning import chosen, finishing_of
 from seedance_async.batch.intake import take_manifest
 from seedance_async.batch.journal import Changes, Journal, before_anything_is_sent
 from seedance_async.batch.journal.opening import not_permitted

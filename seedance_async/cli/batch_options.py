@@ -8,7 +8,7 @@ from attrs import field, fields, frozen
 from cyclopts import Parameter
 
 from seedance_async.batch import names
-from seedance_async.batch.finish import parse_changes
+from seedance_async.batch.finals import parse_changes
 from seedance_async.batch.run_options import PlanOptions
 from seedance_async.cli.prompt_findings import Ignore, codes
 from seedance_async.errors import ConfigurationError

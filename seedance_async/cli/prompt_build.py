@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Final
 from attrs import evolve, frozen
 from cyclopts import Parameter
 
-from seedance_async.batch.finish import parse_changes
+from seedance_async.batch.finals import parse_changes
 from seedance_async.batch.jobs import Job
 from seedance_async.batch.plain_jobs import plain_line
 from seedance_async.cli.output import write_data, write_message

@@ -16,7 +16,7 @@ from cyclopts import Parameter
 
 from seedance_async import wire
 from seedance_async.batch import manifest as manifests
-from seedance_async.batch.finish import parse_changes
+from seedance_async.batch.finals import parse_changes
 from seedance_async.batch.manifest_source import SUFFIXES, opened
 from seedance_async.batch.plain_jobs import plain_line
 from seedance_async.cli.output import write_data, write_message

@@ -10,7 +10,7 @@ import pytest
 
 from seedance_async import ConfigurationError
 from seedance_async.batch import picks
-from seedance_async.batch.finish import parse_changes
+from seedance_async.batch.finals import parse_changes
 from seedance_async.exit_codes import ExitCode
 from tests.cli.test_batch import PRICE, pictures, results
 

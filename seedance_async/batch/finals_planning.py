@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Final, Self
 from attrs import evolve, frozen
 
 from seedance_async import wire
-from seedance_async.batch import finish, keys, picks
+from seedance_async.batch import finals, keys, picks
 from seedance_async.batch.journal import drafts
 from seedance_async.batch.journal import finals as journal_finals
 from seedance_async.batch.journal.input_rows import with_marks
@@ -53,7 +53,7 @@ class _Known:
         """Divide these jobs into finals and jobs of the manifest."""
         unlisted = [each for each in known if not each.listed]
         return cls(
-            own={each.name: each.digest for each in unlisted if finish.is_final(each.name)},
+            own={each.name: each.digest for each in unlisted if finals.is_final(each.name)},
             listed={fold(each.name) for each in known if each.listed},
         )
 
@@ -101,16 +101,16 @@ class Finishing:
             _take(store, entry, _file_faults(entry, inspector, has_store=has_store))
             for entry in self._entries(store, known)
         ]
-        made = finish.finishing_jobs(takes, self._changes)
-        for note in finish.notes(made, self._changes):
+        made = finals.finishing_jobs(takes, self._changes)
+        for note in finals.notes(made, self._changes):
             log.warning("%s", note)
         if not made.jobs:
             raise ConfigurationError("every take that is kept is made with these fields already")
-        finals = self._without_listed(store, list(zip(made.jobs, made.takes, strict=True)))
-        wanted = [(str(job.name), _digest(job)) for job, _ in finals]
-        names = finish.final_names(wanted, known.own, known.listed)
-        self._made = {name: take.number for name, (_, take) in zip(names, finals, strict=True)}
-        named = zip(finals, names, strict=True)
+        new = self._without_listed(store, list(zip(made.jobs, made.takes, strict=True)))
+        wanted = [(str(job.name), _digest(job)) for job, _ in new]
+        names = finals.final_names(wanted, known.own, known.listed)
+        self._made = {name: take.number for name, (_, take) in zip(names, new, strict=True)}
+        named = zip(new, names, strict=True)
         return planner.take_finals([_draft(job, take, name) for (job, take), name in named]).problems
 
     def find(self, store: Store) -> None:
@@ -122,11 +122,11 @@ class Finishing:
         journal_finals.note_sources(store, self._made)
 
     def _without_listed(
-        self, store: Store, jobs: Sequence[tuple[Job, finish.KeptTake]]
-    ) -> list[tuple[Job, finish.KeptTake]]:
+        self, store: Store, jobs: Sequence[tuple[Job, finals.KeptTake]]
+    ) -> list[tuple[Job, finals.KeptTake]]:
         """Return the finals without those whose request the manifest lists, under any name."""
         listed = journal_finals.listed_by_digest(store, [_digest(job) for job, _ in jobs])
-        left: list[tuple[Job, finish.KeptTake]] = []
+        left: list[tuple[Job, finals.KeptTake]] = []
         for job, take in jobs:
             if names := listed.get(_digest(job)):
                 self._listed.append(names.pop(0))
@@ -193,10 +193,10 @@ def _note_left_out(reason: str, entries: Sequence[JobEntry]) -> None:
         log.warning("left out, as %s: %s", reason, first_of([each.name for each in entries]))
 
 
-def _take(store: Store, entry: JobEntry, faults: Sequence[tuple[str, str]]) -> finish.KeptTake:
+def _take(store: Store, entry: JobEntry, faults: Sequence[tuple[str, str]]) -> finals.KeptTake:
     fields = with_marks(entry.stored_fields)
-    seed = finish.seed_of([task for task in entry.tasks if task.is_completed], fields)
-    return finish.KeptTake(
+    seed = finals.seed_of([task for task in entry.tasks if task.is_completed], fields)
+    return finals.KeptTake(
         name=entry.name,
         model=entry.model,
         fields=fields,
@@ -227,7 +227,7 @@ def _digest(job: Job) -> bytes:
     return keys.digest(job.request.path, wire.encode(job.request))
 
 
-def _draft(job: Job, take: finish.KeptTake, name: str) -> Draft:
+def _draft(job: Job, take: finals.KeptTake, name: str) -> Draft:
     refs = [str(ref) for _, ref in local_files(job.request)]
     files = {ref: (ref, take.files[ref]) for ref in refs}
     (draft,) = drafts(evolve(job, name=name), line=1, place=1, files=files)
