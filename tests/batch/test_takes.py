@@ -598,6 +598,24 @@ async def test_jobs_of_a_program_keep_their_names_too(tmp_path: Path) -> None:
 # --- renamed jobs
 
 
+@pytest.mark.parametrize("change", ["edit", "reroll"])
+async def test_a_file_gives_up_a_name_that_no_job_has_any_more(change: str, tmp_path: Path) -> None:
+    """The job was renamed before its newer result was made: the older file does not keep the name."""
+    out, prompt = tmp_path / "out", "A red boat" if change == "edit" else "A boat"
+    async with Sandbox(conditions=ONE_PRICE) as sandbox:
+        await run_once(sandbox, out, manifest_of(tmp_path, {"name": "a", "prompt": "A boat"}))
+        order = {"reroll": ["a"]} if change == "reroll" else {}
+        again = manifest_of(tmp_path, {"name": "a", "prompt": prompt})
+        with suppress(CreditCapError):
+            await run_once(sandbox, out, again, max_credits=PRICE, **order)
+        await run_once(sandbox, out, manifest_of(tmp_path, {"name": "b", "prompt": prompt}))
+
+        assert 2 == len(sandbox.paid_tasks)
+    lines = lines_of(out)
+    assert {f"{name}.png" for name in lines} == {path.name for path in out.glob("*.png")}
+    assert all(line["task_ids"] == [task_of(out / f"{name}.png")] for name, line in lines.items())
+
+
 async def test_a_renamed_job_takes_its_result_over_and_tells_so(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
