@@ -616,6 +616,31 @@ async def test_a_file_gives_up_a_name_that_no_job_has_any_more(change: str, tmp_
     assert all(line["task_ids"] == [task_of(out / f"{name}.png")] for name, line in lines.items())
 
 
+@pytest.mark.parametrize("end", ["refused", "capped"])
+async def test_a_renamed_job_keeps_the_takes_from_before_one_that_came_to_nothing(
+    end: str, tmp_path: Path
+) -> None:
+    """Under the new name it stands as it stood under the old one, and is not paid for as a new job."""
+    out = tmp_path / "out"
+    refusal = Fault(effect="status", on="submit", moment="before", nth=2, status=400)
+    async with Sandbox(conditions=ONE_PRICE, faults=[refusal] if end == "refused" else []) as sandbox:
+        before = manifest_of(tmp_path, {"name": "a", "prompt": "A boat"})
+        await run_once(sandbox, out, before)
+        with suppress(CreditCapError):
+            await run_once(
+                sandbox, out, before, reroll=["a"], max_credits=None if end == "refused" else PRICE
+            )
+        renamed = manifest_of(tmp_path, {"name": "b", "prompt": "A boat"})
+        await run_once(sandbox, out, renamed)
+        assert (1 if end == "refused" else 2) == len(sandbox.paid_tasks)
+        await run_once(sandbox, out, renamed, retry_failed=True)
+
+        assert 2 == len(sandbox.paid_tasks)
+    lines = lines_of(out)
+    assert {"b": None, "a-take-1": "b"} == {name: line["older_of"] for name, line in lines.items()}
+    assert {"a-take-1.png", "b.png"} == {path.name for path in out.glob("*.png")}
+
+
 async def test_a_renamed_job_takes_its_result_over_and_tells_so(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
