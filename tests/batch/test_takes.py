@@ -598,6 +598,49 @@ async def test_jobs_of_a_program_keep_their_names_too(tmp_path: Path) -> None:
 # --- renamed jobs
 
 
+@pytest.mark.parametrize("change", ["edit", "reroll"])
+async def test_a_file_gives_up_a_name_that_no_job_has_any_more(change: str, tmp_path: Path) -> None:
+    """The job was renamed before its newer result was made: the older file does not keep the name."""
+    out, prompt = tmp_path / "out", "A red boat" if change == "edit" else "A boat"
+    async with Sandbox(conditions=ONE_PRICE) as sandbox:
+        await run_once(sandbox, out, manifest_of(tmp_path, {"name": "a", "prompt": "A boat"}))
+        order = {"reroll": ["a"]} if change == "reroll" else {}
+        again = manifest_of(tmp_path, {"name": "a", "prompt": prompt})
+        with suppress(CreditCapError):
+            await run_once(sandbox, out, again, max_credits=PRICE, **order)
+        await run_once(sandbox, out, manifest_of(tmp_path, {"name": "b", "prompt": prompt}))
+
+        assert 2 == len(sandbox.paid_tasks)
+    lines = lines_of(out)
+    assert {f"{name}.png" for name in lines} == {path.name for path in out.glob("*.png")}
+    assert all(line["task_ids"] == [task_of(out / f"{name}.png")] for name, line in lines.items())
+
+
+@pytest.mark.parametrize("end", ["refused", "capped"])
+async def test_a_renamed_job_keeps_the_takes_from_before_one_that_came_to_nothing(
+    end: str, tmp_path: Path
+) -> None:
+    """Under the new name it stands as it stood under the old one, and is not paid for as a new job."""
+    out = tmp_path / "out"
+    refusal = Fault(effect="status", on="submit", moment="before", nth=2, status=400)
+    async with Sandbox(conditions=ONE_PRICE, faults=[refusal] if end == "refused" else []) as sandbox:
+        before = manifest_of(tmp_path, {"name": "a", "prompt": "A boat"})
+        await run_once(sandbox, out, before)
+        with suppress(CreditCapError):
+            await run_once(
+                sandbox, out, before, reroll=["a"], max_credits=None if end == "refused" else PRICE
+            )
+        renamed = manifest_of(tmp_path, {"name": "b", "prompt": "A boat"})
+        await run_once(sandbox, out, renamed)
+        assert (1 if end == "refused" else 2) == len(sandbox.paid_tasks)
+        await run_once(sandbox, out, renamed, retry_failed=True)
+
+        assert 2 == len(sandbox.paid_tasks)
+    lines = lines_of(out)
+    assert {"b": None, "a-take-1": "b"} == {name: line["older_of"] for name, line in lines.items()}
+    assert {"a-take-1.png", "b.png"} == {path.name for path in out.glob("*.png")}
+
+
 async def test_a_renamed_job_takes_its_result_over_and_tells_so(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:

@@ -30,7 +30,12 @@ if TYPE_CHECKING:
     from seedance_async.batch.journal.records import Row
     from seedance_async.batch.journal.take_moves import TakeMoves
 
-_MAY_BE_PAID: Final = "('saved', 'completed', 'accepted', 'submitting', 'uncertain')"
+_HAS_RESULTS: Final = (
+    "(state IN ('saved', 'completed', 'accepted', 'submitting', 'uncertain') OR EXISTS ("
+    "SELECT 1 FROM older JOIN jobs AS take ON take.number = older.number "
+    "WHERE older.fold = jobs.fold AND take.digest = jobs.digest AND take.state = 'saved'))"
+)
+"""SQL: whether a job may be paid, or has an earlier take: its name may be that of a take that failed."""
 
 
 @frozen
@@ -74,7 +79,7 @@ def adopt(store: TakeMoves) -> tuple[list[Adopted], int]:
         "ifnull(edited.fold, jobs.fold) AS fold, edited.number IS NOT NULL AS edited, "
         "ifnull(edited.fold, jobs.fold) IN (SELECT fold FROM rerolls) AS ordered "
         "FROM jobs LEFT JOIN temp.edited AS edited USING (number) "
-        f"WHERE state IN {_MAY_BE_PAID} AND number NOT IN (SELECT number FROM temp.listed) "
+        f"WHERE {_HAS_RESULTS} AND number NOT IN (SELECT number FROM temp.listed) "
         "AND (edited.number IS NOT NULL OR number NOT IN (SELECT number FROM older))"
     )
     adopted: list[Adopted] = []

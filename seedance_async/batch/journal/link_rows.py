@@ -185,7 +185,8 @@ class LinkRows(InputRows):
                 return f"it takes {text!r:.80}, and {name!r:.80} {_WITHOUT_OUTPUT[state]}"
             link = link_of(text)
             if state in HAS_OUTPUT and link.url(tasks_of(tasks, f"tasks of {name!r}")) is None:
-                return f"it takes {text!r:.80}, and {name!r:.80} came without that"
+                lacks = f"it takes {text!r:.80}, and {name!r:.80} came without that"
+                return f"{lacks}; a new take may have it: --reroll, or reroll= in Python"
         return None
 
     def takers(self, number: int) -> list[int]:

@@ -156,12 +156,15 @@ class TakeMoves(LinkMoves):
         return row is not None
 
     def due_moves(self, *, after: int, limit: int) -> list[int]:
-        """Return a page of the jobs whose files are to be renamed now, in order of their numbers."""
+        """Return a page of the jobs whose files are to be renamed now, in order of their numbers.
+
+        Files wait only for a job of the manifest that has their name and is not saved.
+        """
         rows = self.file.rows(
             "SELECT number FROM moves JOIN jobs USING (number) WHERE state = 'saved' AND "
-            "(at_once = 1 OR target IS NOT NULL OR EXISTS (SELECT 1 FROM jobs AS newer "
-            "WHERE newer.fold = moves.fold AND newer.number <> moves.number AND newer.state = 'saved')) "
-            "AND number > ? ORDER BY number LIMIT ?",
+            "(at_once = 1 OR target IS NOT NULL OR NOT EXISTS (SELECT 1 FROM jobs AS newer "
+            "WHERE newer.fold = moves.fold AND newer.number <> moves.number "
+            "AND newer.listed = 1 AND newer.state <> 'saved')) AND number > ? ORDER BY number LIMIT ?",
             after,
             limit,
         )
