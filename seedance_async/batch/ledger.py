@@ -80,8 +80,7 @@ class Ledger:
     def dump(self) -> dict[str, object]:
         """Return what hosts share of the ledger, as a JSON document (jobs are texts).
 
-        Without the cap, and without what is known of shared POSTs and of compared answers: hosts that share a
-        ledger neither share POSTs nor compare answers.
+        Without the cap, and without what is known of shared POSTs: hosts that share a ledger share no POSTs.
         """
         return {
             "spent": self.spent,
@@ -91,6 +90,10 @@ class Ledger:
             "awaited": sorted(map(str, self._awaited)),
             "in_doubt": [[job, _cells(tariff)] for job, tariff in self._in_doubt.items()],
             "assumed": dict(self._assumed),
+            "confirmed": [_cells(tariff) for tariff, _ in self._confirmed],
+            "to_confirm": [[job, _cells(tariff)] for job, (tariff, _) in self._to_confirm.items()],
+            "understated": [_cells(tariff) for tariff in self._understated],
+            "answered": [[job, _cells(tariff), booked] for job, (tariff, booked) in self._answered.items()],
         }
 
     @classmethod
@@ -103,6 +106,12 @@ class Ledger:
         ledger._awaited = set(document["awaited"])
         ledger._in_doubt = {job: _tariff(cells) for job, cells in document["in_doubt"]}
         ledger._assumed = dict(document["assumed"])
+        ledger._confirmed = {(_tariff(cells), False) for cells in document.get("confirmed", ())}
+        ledger._to_confirm = {job: (_tariff(cells), False) for job, cells in document.get("to_confirm", ())}
+        ledger._understated = {_tariff(cells) for cells in document.get("understated", ())}
+        ledger._answered = {
+            job: (_tariff(cells), booked) for job, cells, booked in document.get("answered", ())
+        }
         return ledger
 
     def will_know(self, tariff: Tariff) -> bool:

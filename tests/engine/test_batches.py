@@ -35,7 +35,8 @@ from seedance_async.errors import InvalidRequestError
 from seedance_async.exit_codes import ExitCode
 from seedance_async.integrations.engine import BatchEngine, dbos_records
 from seedance_async.integrations.engine.lives import FileLives
-from seedance_async.sandbox import Sandbox
+from seedance_async.sandbox import Fault, Sandbox
+from tests.batch.helpers import PRICE
 from tests.engine.helpers import SPEED, client_of, made
 from tests.engine.kills import until
 
@@ -164,6 +165,21 @@ async def test_without_credits_it_stops_and_goes_on_under_the_same_key(
     assert (State.SAVED, ExitCode.OK) == (results["boat"].state, after.exit_code)
     keys = {record.idempotency_key for record in sandbox.requests if record.endpoint == "submit"}
     assert {results["boat"].idempotency_key} == keys
+
+
+@pytest.mark.case(185)
+@pytest.mark.parametrize("stated", [0, 1])
+async def test_an_answer_that_states_less_than_its_task_passes_no_cap(
+    sandbox: Sandbox, sqlite_url: str, tmp_path: Path, stated: int
+) -> None:
+    """The first task of a price is asked at once, and each further one after an answer that has hidden it."""
+    sandbox.faults.add(Fault(effect="edit", on="submit", count=None, fields={"credits_used": stated}))
+    jobs = [picture(f"boat-{number}") for number in range(8)]
+    for cap in (30, 30, 50):
+        results, summary = await made(sandbox, sqlite_url, jobs, tmp_path / "out", max_credits=cap)
+
+        assert cap // PRICE * PRICE == PRICE * len(sandbox.paid_tasks) == summary.credits_used
+        assert {PRICE} == {result.credits_used for result in results.values() if result.task_ids}
 
 
 async def test_a_cap_holds_and_a_higher_one_lets_the_rest_through(

@@ -200,14 +200,24 @@ class Tables(LinkTables):
         return self.ledger(batch).is_held(key)
 
     def settle(
-        self, key: str, batch: str, tariff: Tariff, credits_used: float | None, task_ids: Sequence[str]
+        self,
+        key: str,
+        batch: str,
+        tariff: Tariff,
+        credits_used: float | None,
+        task_ids: Sequence[str],
+        *,
+        will_confirm: bool = False,
     ) -> float:
-        """A job was accepted and charged; booked once, however many workers say it. The instant of this."""
+        """A job was accepted and charged; booked once, however many workers say it. The instant of this.
+
+        With ``will_confirm``, the caller calls ``confirm`` if ``is_to_confirm``; other jobs wait for that.
+        """
 
         def settle(ledger: Ledger) -> None:
             if not ledger.is_held(key):  # another worker released its reservation
                 ledger.hold(key, tariff)
-            ledger.settle(key, credits_used)
+            ledger.settle(key, credits_used, will_confirm=will_confirm)
 
         with self.transaction() as connection:
             if self._claim(connection, key, jobs.c.settled):
@@ -216,6 +226,14 @@ class Tables(LinkTables):
                 self._book(connection, batch, lambda ledger: ledger.release(key))
             self._mark(connection, key, State.ACCEPTED, task_id=" ".join(task_ids), refusals=0)
             return now_of(connection)
+
+    def is_to_confirm(self, key: str, batch: str) -> bool:
+        """Whether other jobs wait for what the tasks of an accepted job say that it costs."""
+        return self.ledger(batch).is_to_confirm(key)
+
+    def confirm(self, key: str, batch: str, tariff: Tariff, charged: float | None) -> None:
+        """What the tasks of an accepted job say that it costs; None if they could not be asked."""
+        self.book(batch, lambda ledger: ledger.confirm(key, tariff, charged))
 
     def conclude(
         self,

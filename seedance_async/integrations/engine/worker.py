@@ -12,7 +12,7 @@ decided where the one-host batch decides it, in ``batch.verdicts``.
 from __future__ import annotations
 
 import asyncio
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final, ParamSpec, TypeVar
 
@@ -23,6 +23,7 @@ from seedance_async import clocks, posts, retry
 from seedance_async.batch import results
 from seedance_async.batch.states import State
 from seedance_async.batch.verdicts import Outlook, Verdict, is_stored_refusal, verdict
+from seedance_async.engine import PRICE_AWAITED
 from seedance_async.errors import (
     ClientStateError,
     ConnectionFailedError,
@@ -170,6 +171,7 @@ class JobSteps:
         is_new = intent.key in self._begun
         if not is_new and (ids := await self._do(self._tables.accepted, intent.key)):
             found = Outcome(state=State.ACCEPTED, task_ids=ids, accepted_at=begun["at"])
+            await self._confirm_price(intent, found)
             return await self._ended(intent, found)
         self._sending.add(intent.key)
         try:
@@ -182,9 +184,26 @@ class JobSteps:
         fault_point("before_record")
         self._outlook.accepted()
         used, ids = submission.credits_used, submission.task_ids
-        at = await self._do(self._tables.settle, intent.key, intent.batch, intent.tariff, used, ids)
+        settle = partial(self._tables.settle, intent.key, intent.batch, intent.tariff, will_confirm=True)
+        at = await self._do(settle, used, ids)
         fault_point("after_record")
-        return Outcome(state=State.ACCEPTED, task_ids=ids, credits_used=used, accepted_at=at).dump()
+        accepted = Outcome(state=State.ACCEPTED, task_ids=ids, credits_used=used, accepted_at=at)
+        await self._confirm_price(intent, accepted)
+        return accepted.dump()
+
+    async def _confirm_price(self, intent: Intent, accepted: Outcome) -> None:
+        """Under a cap, ask the tasks of the first job of a price what it costs: the answer may say less.
+
+        A worker that dies meanwhile is followed by another one, which asks as well; the others wait for it.
+        """
+        if not await self._do(self._tables.is_to_confirm, intent.key, intent.batch):
+            return
+        tasks: list[Task] = []
+        with anyio.move_on_after(PRICE_AWAITED), suppress(SeedanceError):
+            tasks = [await self._engine.task(task_id) for task_id in accepted.task_ids]
+        known = bool(tasks) and all(task.credits_used is not None for task in tasks)
+        charged = charged_for(accepted.credits_used, tasks) if known else None
+        await self._do(self._tables.confirm, intent.key, intent.batch, intent.tariff, charged)
 
     async def collect(self, intent_document: dict[str, Any], posted: dict[str, Any]) -> dict[str, Any]:
         """The tasks are final, and their files are in place."""
