@@ -48,6 +48,11 @@ NEEDS_ANYIO: Final = (
 """The error for an async test that no plugin would run on an event loop."""
 
 
+ANYIO_IS_OFF: Final = (
+    "the seedance fixtures need anyio's pytest plugin, which is switched off: leave out -p no:anyio"
+)
+
+
 @pytest.fixture
 async def seedance_clock() -> Clock:
     """Read and advance the virtual time that the test runs in."""
@@ -98,6 +103,8 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     """Run tests that use the clock on the virtual loop, whatever the suite's own backend is."""
     if "seedance_clock" not in metafunc.fixturenames:
         return
+    if not metafunc.config.pluginmanager.has_plugin("anyio"):
+        pytest.fail(f"{metafunc.definition.nodeid}: {ANYIO_IS_OFF}", pytrace=False)
     if "anyio_backend" not in metafunc.fixturenames:
         if not _is_for_pytest_asyncio(metafunc.definition):
             pytest.fail(f"{metafunc.definition.nodeid}: {NEEDS_ANYIO}", pytrace=False)

@@ -13,6 +13,7 @@ import anyio
 import pytest
 
 from seedance_async import GptImage2, Job, JournalError, NanoBananaPro, SeedanceClient
+from seedance_async.batch.journal.remains import JOURNAL
 from seedance_async.batch.states import State
 from seedance_async.retry import KEY_TRUSTED
 from seedance_async.sandbox import Conditions, Fault, Sandbox
@@ -221,6 +222,26 @@ async def test_a_directory_that_is_taken_away_ends_the_run(how: str, tmp_path: P
         assert {"saved": 8} == states(results)
         assert 8 == len(sandbox.paid_tasks)
         assert all((moved / path.name).exists() for result in results.values() for path in result.files)
+
+
+@pytest.mark.parametrize("how", ["removed", "replaced"])
+async def test_a_journal_that_is_taken_away_ends_the_run(how: str, tmp_path: Path) -> None:
+    """SQLite goes on writing into a file that has no name any more, and nothing of it would be left."""
+    out, kept = tmp_path / "out", tmp_path / "kept"
+    async with Sandbox(conditions=Conditions(price=lambda _: PRICE)) as sandbox:
+        async with opened(sandbox, out) as batch:
+            run = batch.run(pictures(8))
+            await anext(run)
+            (out / JOURNAL).rename(kept)
+            if how == "replaced":
+                (out / JOURNAL).write_bytes(kept.read_bytes())
+            with pytest.raises(JournalError, match=r"journal\.sqlite was removed or replaced"):
+                _ = [result async for result in run]
+        kept.replace(out / JOURNAL)
+        results = await run_once(sandbox, out, pictures(8))
+
+        assert {"saved": 8} == states(results)
+        assert 8 == len(sandbox.paid_tasks)
 
 
 async def test_a_link_that_is_turned_elsewhere_ends_the_run(tmp_path: Path) -> None:

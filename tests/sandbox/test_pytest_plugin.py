@@ -150,6 +150,16 @@ def test_a_test_that_anyio_does_not_run_is_told_what_to_write(suite: pytest.Pyte
     ending.stdout.fnmatch_lines(["*write an async test with @pytest.mark.anyio*"])
 
 
+def test_a_suite_without_anyios_plugin_is_told_which_switch_it_is(suite: pytest.Pytester) -> None:
+    """Suites that use pytest-asyncio sometimes switch it off, and met a bare assertion."""
+    suite.makepyfile(PLAIN)
+
+    ending = suite.runpytest_subprocess("-p", "no:anyio")
+
+    ending.assert_outcomes(errors=1)
+    ending.stdout.fnmatch_lines(["*leave out -p no:anyio*"])
+
+
 WITHOUT_MARKS = USERS_TESTS.replace("pytestmark = pytest.mark.anyio\n", "")
 MARKED_ASYNCIO = USERS_TESTS.replace("pytest.mark.anyio", "pytest.mark.asyncio")
 

@@ -156,7 +156,7 @@ class Journal:
         try:
             connection = open_file(self._directory)
             try:
-                space.load()
+                space.load(self._directory / JOURNAL)
                 self.store = Store(File(connection, space))
             except BaseException:
                 close(connection, self._directory)

@@ -51,10 +51,12 @@ class Space:
         self._given = given or directory
         self._reserve = directory / RESERVE
         self._found: os.stat_result | None = None
+        self._journal: tuple[Path, os.stat_result] | None = None
 
-    def load(self) -> None:
-        """Remember the directory's identity, and write the reserve file if there is space for it."""
+    def load(self, journal: Path | None = None) -> None:
+        """Remember which directory and journal these are; write the reserve file if there is space."""
         self._found = self._directory.stat()
+        self._journal = None if journal is None else (journal, journal.stat())
         if self._is_there() or self._free() < LEAST_FREE_BYTES:
             return
         if self._reserve.is_dir() and not self._reserve.is_symlink():
@@ -87,16 +89,21 @@ class Space:
             )
 
     def check_place(self) -> None:
-        """Check that the directory's paths still lead to the directory that was opened.
+        """Check that the paths of directory and journal still lead to those that were opened.
 
         Raises:
-            JournalError: it was moved, replaced or removed, so files written now would not belong to the
-            batch.
+            JournalError: the directory was moved, replaced or removed, so files written now would not belong
+            to the batch; or the journal was, so nothing more would be on record.
         """
         if not self.is_in_place():
             raise JournalError(
                 f"{self._given} was moved, replaced or removed while the batch ran: nothing more is sent "
                 "or saved. Run again with the directory where it is now; what is paid is on record there"
+            )
+        if self._journal is not None and not _leads_to(*self._journal):
+            raise JournalError(
+                f"{self._journal[0]} was removed or replaced while the batch ran: nothing more is sent or "
+                "saved. Put it back before the next run; `seedance tasks` lists what is paid"
             )
 
     def is_in_place(self) -> bool:
