@@ -26,7 +26,6 @@ from seedance_async.errors import ClientStateError, SeedanceError, ServiceBusyEr
 from seedance_async.logs import Log
 from seedance_async.models import Submission, Task, media
 from seedance_async.on_wire import PostsOnWire
-from seedance_async.prices import Tariff
 from seedance_async.record import Asked
 from seedance_async.scheduling.dispatcher import Dispatcher
 from seedance_async.scheduling.poller import Poller
@@ -118,7 +117,6 @@ class Engine:
         self.project = project
         self.posts: PostsOnWire = PostsOnWire()
         self._keys: OrderedDict[str, str] = OrderedDict()
-        self._confirmed: set[Tariff] = set()
         self._closing = anyio.Event()
         self._end: ClientStateError | None = None
         self._ended: Future[ClientStateError] = Future()
@@ -282,18 +280,16 @@ class Engine:
             submission = evolve(accepted, idempotency_key=key)
             self._usage.accepted(submission)
             self.poller.register(submission, kind)
-            tariff = Tariff(kind, len(submission.task_ids))
-            to_confirm = self._record.has_limits and tariff not in self._confirmed
             with handing_over(submission):
                 try:
-                    await entry.accepted(submission, to_confirm=to_confirm)
+                    await entry.accepted(submission)
                 finally:  # after the record, as a hook may end the process
-                    if to_confirm:
-                        self.start(self._confirm_price, entry, submission, tariff)
+                    if entry.is_to_confirm:
+                        self.start(self._confirm_price, entry, submission)
                     self.observer.accepted(submission)
         return submission
 
-    async def _confirm_price(self, entry: Entry, submission: Submission, tariff: Tariff) -> None:
+    async def _confirm_price(self, entry: Entry, submission: Submission) -> None:
         """Under a standing limit, ask the tasks of a POST what they cost: its answer may say less.
 
         Other POSTs wait for that, and it is repeated for the next one until answer and tasks agree.
@@ -304,8 +300,7 @@ class Engine:
                 tasks = [await self.task(task_id) for task_id in submission.task_ids]
         finally:
             with anyio.CancelScope(shield=True):
-                if await entry.confirmed(submission, tasks):
-                    self._confirmed.add(tariff)
+                await entry.confirmed(submission, tasks)
 
     async def _reference_again(self) -> None:
         """Wait until the media limit allows one more attempt, after one that failed."""

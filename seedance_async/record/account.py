@@ -21,6 +21,7 @@ from anyio import to_thread
 
 from seedance_async.errors import RecordError, SeedanceError, StandingLimitError, UncertainSubmissionError
 from seedance_async.logs import Log
+from seedance_async.prices import Tariff
 from seedance_async.record.limits import Hold, Refusal, Wait
 from seedance_async.record.reading import Reader
 from seedance_async.record.store import Answer, Opened, Store
@@ -68,6 +69,7 @@ class AccountRecord:
 
     Attributes:
         has_limits: whether a limit is set.
+        confirmed: the kinds of POSTs whose answers state what their tasks do.
     """
 
     def __init__(self, path: Path | None, limits: CreditLimits, *, with_prompts: bool = False) -> None:
@@ -78,6 +80,7 @@ class AccountRecord:
         self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="seedance-record")
         self._has_answered: Callable[[], bool] = lambda: True  # False: the last operation still hangs
         self._posts = 0
+        self.confirmed: set[Tariff] = set()
         self._failure: Exception | None = None
         self._postponed: deque[Callable[[], object]] = deque(maxlen=MAX_POSTPONED)
 
@@ -183,7 +186,12 @@ class AccountRecord:
 
 
 class Entry:
-    """The record's entry of one POST, while the POST is sent."""
+    """The record's entry of one POST, while the POST is sent.
+
+    Attributes:
+        is_to_confirm: whether the sender is to call ``confirmed``, until which other POSTs wait. Under a
+            standing limit an answer may state less than the POST costs, until one has agreed with its tasks.
+    """
 
     def __init__(self, record: AccountRecord, store: Store | None, asked: Asked) -> None:
         self._record = record
@@ -191,6 +199,7 @@ class Entry:
         self._asked = asked
         self._opened: Opened | None = None  # set and read in the record's thread
         self._is_accepted = False
+        self.is_to_confirm: bool = False
 
     async def intend(self) -> bool:
         """Store the intent of the POST if the limits allow it.
@@ -244,23 +253,29 @@ class Entry:
         if store is not None and self._record.has_limits:
             self._record.begin(lambda: self._with_opened(store.retried))
 
-    async def accepted(self, submission: Submission, *, to_confirm: bool = False) -> None:
-        """Store the answer to the POST; with ``to_confirm``, others wait until ``confirmed`` is called."""
+    async def accepted(self, submission: Submission) -> None:
+        """Store the answer to the POST."""
         self._is_accepted = True
         if (store := self._store) is not None:
-            accept = partial(store.accept, self._asked, to_confirm=to_confirm)
+            self.is_to_confirm = (
+                self._record.has_limits and self._tariff(submission) not in self._record.confirmed
+            )
+            accept = partial(store.accept, self._asked, to_confirm=self.is_to_confirm)
             await self._record.do(lambda: accept(self._opened, submission), later=True)
             self._record.count_post(store)
 
-    async def confirmed(self, submission: Submission, tasks: Sequence[Task]) -> bool:
-        """Store what the tasks of the POST state as their charge; return whether the answer stated as much.
+    async def confirmed(self, submission: Submission, tasks: Sequence[Task]) -> None:
+        """Store what the tasks of the POST state as their charge.
 
-        Without tasks, because they could not be asked, the answer is believed, and False is returned.
+        Without tasks, because they could not be asked, the answer is believed, and the next one confirmed.
         """
-        if (store := self._store) is None:
-            return False
-        confirm = partial(store.confirm, self._asked.key, submission, tasks)
-        return bool(await self._record.do(confirm, later=True))
+        if (store := self._store) is not None:
+            confirm = partial(store.confirm, self._asked.key, submission, tasks)
+            if await self._record.do(confirm, later=True):
+                self._record.confirmed.add(self._tariff(submission))
+
+    def _tariff(self, submission: Submission) -> Tariff:
+        return Tariff(self._asked.kind, len(submission.task_ids))
 
     def _may_leave(self, answer: Answer | Hold | None) -> bool:
         if isinstance(answer, Refusal):
