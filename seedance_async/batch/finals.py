@@ -57,6 +57,7 @@ class KeptTake:
         files: its local files: the path, by content reference in the fields.
         faults: reasons why no final of it can be made at all, as field and reason.
         seed: the seed that the API reported, or that was requested; None if unknown.
+        project: the project of its job, if the manifest names one.
     """
 
     name: str
@@ -66,6 +67,7 @@ class KeptTake:
     files: Mapping[str, str] = field(factory=dict, repr=False)
     faults: Sequence[tuple[str, str]] = ()
     seed: int | None = None
+    project: str | None = None
 
 
 @frozen(kw_only=True)
@@ -274,7 +276,8 @@ def _finished(take: KeptTake, changes: Mapping[str, object]) -> _Made:
         fields = {name: value for name, value in fields.items() if name not in DERIVED or name in changes}
     request = _with_seed(take, fields, keeps_seed="seed" not in changes)
     is_new = any(getattr(request, name) != getattr(before, name) for name in changes)
-    return _Made(take, Job(request, name=f"{take.name}{SUFFIX}"), is_new)
+    job = Job(request, name=f"{take.name}{SUFFIX}", project=take.project)
+    return _Made(take, job, is_new)
 
 
 def _with_seed(take: KeptTake, fields: Mapping[str, object], *, keeps_seed: bool) -> Request:

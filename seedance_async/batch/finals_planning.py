@@ -204,6 +204,7 @@ def _take(store: Store, entry: JobEntry, faults: Sequence[tuple[str, str]]) -> f
         files=entry.inputs,
         faults=[*_source_faults(store, entry), *faults],
         seed=seed,
+        project=entry.project,
     )
 
 

@@ -290,6 +290,16 @@ async def test_what_a_take_was_made_of_is_what_its_final_is_made_of(tmp_path: Pa
         assert sent == len(submits(sandbox))
 
 
+async def test_a_final_belongs_to_the_project_of_its_take(tmp_path: Path) -> None:
+    """Its costs are those of the project, not of the batch's directory."""
+    async with Sandbox() as sandbox:
+        manifest = await begun(sandbox, tmp_path, kept=("boat",), boat={**PICTURE, "project": "harbour"})
+        await finished(sandbox, manifest)
+
+    results = [json.loads(line) for line in (tmp_path / "out" / "results.jsonl").read_text().splitlines()]
+    assert {"boat": "harbour", "boat-final": "harbour"} == {each["name"]: each["project"] for each in results}
+
+
 async def test_the_cap_is_the_batchs(tmp_path: Path) -> None:
     """Finals are paid from the same credits as everything else in the directory."""
     async with Sandbox() as sandbox:
