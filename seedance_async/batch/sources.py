@@ -69,10 +69,10 @@ class Sources:
         if self._ledger.cap is None or not store.has_links:
             return
         for number in await self._journal.do(store.begun):
-            production = dict(await self._journal.do(store.production, [number], whole=True))
+            production = await self._journal.do(store.production, [number], whole=True)
             # A source whose first POST has no answer may have reserved all that is left.
-            sources = await self._journal.do(store.sources_of, [number, *production])
-            self._ledger.hold_ahead(production, sources=sources)
+            sources = await self._journal.do(store.sources_of, [number, *dict(production)])
+            self._ledger.hold_ahead(dict(production), sources=sources)
 
     async def outdated(self, post: Post) -> set[int]:
         """Return the sources of a post whose URLs may have expired."""
