@@ -70,7 +70,9 @@ class Sources:
             return
         for number in await self._journal.do(store.begun):
             production = await self._journal.do(store.production, [number], whole=True)
-            self._ledger.hold_ahead(dict(production), sources=())
+            # A source whose first POST has no answer may have reserved all that is left.
+            sources = await self._journal.do(store.sources_of, [number, *dict(production)])
+            self._ledger.hold_ahead(dict(production), sources=sources)
 
     async def outdated(self, post: Post) -> set[int]:
         """Return the sources of a post whose URLs may have expired."""

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import anyio
 import pytest
 
-from seedance_async import GptImage2, Job, Seedance2Video
+from seedance_async import GptImage2, Job, NanoBananaPro, Seedance2Video
 from seedance_async.sandbox import Conditions, Fault, Sandbox
 from tests.batch.helpers import PRICE, charged, opened, pictures, results_of, run_once, states, submits
 from tests.faults.proxy import proxy
@@ -199,3 +199,18 @@ async def test_jobs_share_posts_under_a_cap_with_room(tmp_path: Path) -> None:
 
         assert {"saved": 37} == states(results)
         assert 10 == len(submits(sandbox))
+
+
+async def test_a_still_that_was_under_way_keeps_the_credits_of_its_clip(tmp_path: Path) -> None:
+    """Its price is not known when the next run begins, so it has reserved all that is left."""
+    still = Job(NanoBananaPro(prompt="A still"), name="still")
+    clip = Job(Seedance2Video(prompt="It sails", image_url=still.link("image"), duration=5), name="clip")
+    jobs = [still, clip, *pictures(10)]
+    cut = Fault(effect="hang", on="submit", moment="before", count=1, seconds=1000.0)
+    async with Sandbox(faults=[cut]) as sandbox:
+        with anyio.move_on_after(5.0):
+            await run_once(sandbox, tmp_path, jobs, max_credits=60)
+        results = await run_once(sandbox, tmp_path, jobs, max_credits=60)
+
+        assert {"still", "clip", "boat-0"} == {name for name, each in results.items() if each.files}
+        assert 2 * PRICE + 30 == charged(sandbox)

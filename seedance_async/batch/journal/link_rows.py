@@ -139,6 +139,11 @@ class LinkRows(InputRows):
         )
         return [job for (job,) in rows]
 
+    def sources_of(self, numbers: Sequence[int]) -> list[int]:
+        """Return the jobs whose output these jobs use."""
+        query = "SELECT DISTINCT source FROM edges WHERE job IN (SELECT value FROM json_each(?))"
+        return [source for (source,) in self.file.rows(query, as_json(list(numbers)))]
+
     def path_after(self, numbers: Sequence[int]) -> tuple[Kind, ...]:
         """Return the kinds of the longest chain of planned jobs that depend on these, in order."""
         takers = self._reached(numbers, "source", "job")
