@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+import anyio
 from anyio import to_thread
 
 from seedance_async.batch import refunded, reroll
@@ -94,9 +95,10 @@ class Preparation:
     ) -> AsyncIterator[list[JobEntry]]:
         """Yield a program's jobs to be sent, as they come, and deliver those that ended earlier."""
         async for numbers in take_stream(journal, jobs, at_end=self._note, has_store=self._has_store):
-            await journal.do(journal.store.sort_linked, numbers)
-            for entry in await journal.do(journal.store.ended_earlier_of, numbers):
-                await deliver(entry)
+            with anyio.CancelScope(shield=True):  # if reading ends now, what was read is told all the same
+                await journal.do(journal.store.sort_linked, numbers)
+                for entry in await journal.do(journal.store.ended_earlier_of, numbers):
+                    await deliver(entry)
             yield await journal.do(journal.store.to_send_of, numbers)
 
     def _note(self, changes: Changes) -> None:

@@ -243,7 +243,7 @@ class Run:
             if self._queue or not self._reading.is_ended:  # else nobody waits for it
                 with anyio.move_on_after(PRICE_AWAITED), suppress(SeedanceError):
                     tasks = [await self._engine.task(task_id) for task_id in part.task_ids]
-            if all(task.credits_used is not None for task in tasks) and tasks:
+            if tasks and all(task.credits_used is not None for task in tasks):
                 charged = await self._journal.do(self._journal.store.confirm_charge, number, tasks)
         finally:
             self._ledger.confirm(number, tariff, charged)

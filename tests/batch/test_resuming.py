@@ -19,12 +19,14 @@ from seedance_async import (
     ManifestError,
     NanoBananaPro,
     SeedanceClient,
+    SeedanceError,
     StaleKeyError,
     UnauthorizedError,
     UncertainSubmissionError,
     clocks,
 )
 from seedance_async.batch.journal import disk
+from seedance_async.batch.run import Run
 from seedance_async.batch.states import State
 from seedance_async.sandbox import AccountSpec, Behaviour, Conditions, Fault, Sandbox
 from tests.batch.helpers import PRICE, charged, opened, pictures, results_of, run_once, states, submits
@@ -32,6 +34,8 @@ from tests.batch.helpers import PRICE, charged, opened, pictures, results_of, ru
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
     from pathlib import Path
+
+    from seedance_async.batch.journal import JobEntry
 
 
 class Wall:
@@ -59,6 +63,26 @@ async def test_a_second_run_of_a_finished_batch_sends_nothing(tmp_path: Path) ->
         assert all(
             result.earlier and result.state is State.SAVED and result.files for result in results.values()
         )
+
+
+async def test_a_run_that_stops_while_a_program_is_read_tells_what_ended_before(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The jobs were read with the first one, so each has its result, whatever stops the run meanwhile."""
+    deliver = Run.deliver_earlier
+
+    async def deliver_and_stop(run: Run, entry: JobEntry) -> None:
+        run.stop(SeedanceError("enough"))
+        await anyio.wait_all_tasks_blocked()  # the reading is ended now
+        await deliver(run, entry)
+
+    async with Sandbox() as sandbox:
+        await run_once(sandbox, tmp_path, pictures(3))
+        monkeypatch.setattr(Run, "deliver_earlier", deliver_and_stop)
+        results = await run_once(sandbox, tmp_path, pictures(4))
+
+        assert {"saved": 3, "planned": 1} == states(results)
+        assert 3 == len(sandbox.paid_tasks)
 
 
 @pytest.mark.case(98)
