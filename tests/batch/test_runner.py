@@ -304,7 +304,7 @@ async def test_everything_wrong_is_told_before_anything_is_sent(tmp_path: Path) 
         assert {"saved": 1} == states(await results_of(batch, manifest))
 
 
-@pytest.mark.parametrize("seed", [1, 3])
+@pytest.mark.parametrize("seed", [3, 4])
 async def test_a_soak_in_faults_settles_every_job_to_the_credit(seed: int, tmp_path: Path) -> None:
     """Lost answers, 500, 503, 429 and failures: each job paid once, both ledgers equal, no window overrun."""
     found = await soak(100, tmp_path, rate=0.05, seed=seed)

@@ -84,7 +84,7 @@ def test_many_that_differ_are_counted() -> None:
     tall = evolve(CLIP, width=720)
     (said,) = disagreements([("a", CLIP)] * 9 + [(f"t{number}", tall) for number in range(8)])
 
-    assert said.endswith("t0, t1, t2, t3, t4 and 3 more")
+    assert said.endswith("t0, t1, t2, t3, t4, and 3 more")
 
 
 @pytest.mark.parametrize(

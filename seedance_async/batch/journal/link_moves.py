@@ -30,7 +30,7 @@ class LinkMoves(PostRows):
             for (blocked,) in self.file.rows("SELECT number FROM jobs WHERE state = ?", State.BLOCKED):
                 self._move(blocked, State.PLANNED, "error = NULL")
         for number in self.waiting() if numbers is None else numbers:
-            if reason := self.obstacle(number):
+            if self._is_planned(number) and (reason := self.obstacle(number)):
                 blocked = self.block(number, reason)
                 marks = ", ".join("?" * len(blocked))
                 # For the present run they count as ended before it.
@@ -47,6 +47,8 @@ class LinkMoves(PostRows):
         blocked: list[int] = []
         state = State(self._job(number, "state")[0])
         for taker in self.takers(number):
+            if not self._is_planned(taker):
+                continue
             reason = self.obstacle(taker) or (None if state in HAS_OUTPUT else _NOT_YET)
             if reason:
                 blocked += self.block(taker, reason)
@@ -55,12 +57,7 @@ class LinkMoves(PostRows):
         return [self.entry(each) for each in ready], [self.entry(each) for each in blocked]
 
     def block(self, number: int, reason: str) -> list[int]:
-        """Block a planned job and all jobs that depend on it, and return them. Part of a transaction.
-
-        A job that is blocked already, together with another one that it takes, is left alone.
-        """
-        if self._job(number, "state") != (State.PLANNED,):
-            return []
+        """Block a planned job and all jobs that depend on it, and return them. Part of a transaction."""
         self._move(number, State.BLOCKED, "error = ?", reason)
         blocked = [number]
         for each in blocked:  # the list grows in the loop
@@ -68,6 +65,10 @@ class LinkMoves(PostRows):
                 self._move(taker, State.BLOCKED, "error = ?", self.obstacle(taker) or reason)
                 blocked.append(taker)
         return blocked
+
+    def _is_planned(self, number: int) -> bool:
+        """Whether a job is still planned: it may have been blocked with another one that it takes."""
+        return bool(self._job(number, "state") == (State.PLANNED,))
 
     @transaction
     def choose(self, pattern: str | None, only: Sequence[int] | None = None) -> int | None:
