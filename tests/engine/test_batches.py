@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import json
 import threading
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote
 
 import anyio
 import pytest
 import sqlalchemy as sa
+from dbos._sys_db import SystemDatabase
 from sqlalchemy import event
 
 from seedance_async import (
@@ -224,6 +225,32 @@ async def test_a_refused_key_ends_the_worker(sandbox: Sandbox, sqlite_url: str, 
     """401 stops everything; nothing is lost by it."""
     with pytest.RaisesGroup(UnauthorizedError, flatten_subgroups=True):
         await made(sandbox, sqlite_url, [picture("boat")], tmp_path / "out", key="sk_test_another")
+
+    results, _ = await made(sandbox, sqlite_url, [picture("boat")], tmp_path / "out")
+    assert State.SAVED == results["boat"].state
+
+
+async def test_a_worker_that_ends_waits_until_the_outcomes_of_its_jobs_are_stored(
+    sandbox: Sandbox, sqlite_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Else the job of a refused key is taken for one in hand, and the next run does not send it."""
+    store, close = SystemDatabase.update_workflow_outcome, dbos_records.Runner.close
+    is_closing = threading.Event()
+
+    def store_late(*values: Any, **named: Any) -> bool:  # noqa: ANN401 - as DBOS calls it
+        if is_closing.wait(1.0):
+            raise ClientStateError("DBOS has closed its threads, and drops what they have not begun")
+        return store(*values, **named)
+
+    def close_first(runner: dbos_records.Runner[Any]) -> None:
+        is_closing.set()
+        close(runner)
+
+    with monkeypatch.context() as slow:
+        slow.setattr(SystemDatabase, "update_workflow_outcome", store_late)
+        slow.setattr(dbos_records.Runner, "close", close_first)
+        with pytest.RaisesGroup(UnauthorizedError, flatten_subgroups=True):
+            await made(sandbox, sqlite_url, [picture("boat")], tmp_path / "out", key="sk_test_another")
 
     results, _ = await made(sandbox, sqlite_url, [picture("boat")], tmp_path / "out")
     assert State.SAVED == results["boat"].state

@@ -99,6 +99,7 @@ class JobSteps:
         self._turns = PostTurns(self._engine)
         self._outlook = Outlook()
         self._tasks: dict[str, asyncio.Task[Any]] = {}
+        self._leaving: set[asyncio.Task[Any]] = set()  # their steps have ended, and DBOS stores the outcome
         self._begun: dict[str, tuple[AsyncExitStack, Slot]] = {}  # of jobs that were begun here, and not sent
         self._sending: set[str] = set()
         self._one_sent = Signal()
@@ -115,7 +116,9 @@ class JobSteps:
 
     async def leave(self, key: str) -> None:
         """It is not any more; a slot that it has not used is given back."""
-        self._tasks.pop(key, None)
+        if task := self._tasks.pop(key, None):
+            self._leaving.add(task)
+            task.add_done_callback(self._leaving.discard)
         self._sent(key)
         if turn := self._begun.pop(key, None):
             stack, slot = turn
@@ -135,11 +138,10 @@ class JobSteps:
         with anyio.move_on_after(5.0):  # answers that have arrived are on their way to the record
             while self._sending:
                 await self._one_sent.wait()
-        tasks = list(self._tasks.values())
-        for task in tasks:
+        for task in self._tasks.values():
             task.cancel()
-        if tasks:
-            await asyncio.wait(tasks, timeout=5.0)
+        if ending := {*self._tasks.values(), *self._leaving}:
+            await asyncio.wait(ending, timeout=5.0)
 
     # --- the steps
 
