@@ -106,12 +106,10 @@ class Ledger:
         ledger._awaited = set(document["awaited"])
         ledger._in_doubt = {job: _tariff(cells) for job, cells in document["in_doubt"]}
         ledger._assumed = dict(document["assumed"])
-        ledger._confirmed = {(_tariff(cells), False) for cells in document.get("confirmed", ())}
-        ledger._to_confirm = {job: (_tariff(cells), False) for job, cells in document.get("to_confirm", ())}
-        ledger._understated = {_tariff(cells) for cells in document.get("understated", ())}
-        ledger._answered = {
-            job: (_tariff(cells), booked) for job, cells, booked in document.get("answered", ())
-        }
+        ledger._confirmed = {(_tariff(cells), False) for cells in document["confirmed"]}
+        ledger._to_confirm = {job: (_tariff(cells), False) for job, cells in document["to_confirm"]}
+        ledger._understated = {_tariff(cells) for cells in document["understated"]}
+        ledger._answered = {job: (_tariff(cells), booked) for job, cells, booked in document["answered"]}
         return ledger
 
     def will_know(self, tariff: Tariff) -> bool:
