@@ -126,7 +126,7 @@ class AccountFile:
         """
         self._path.parent.mkdir(parents=True, exist_ok=True)
         with self._open("a+") as file:
-            if not _is_locked(file.fileno()):
+            if not _takes_lock(file.fileno()):
                 raise ValueError(f"{self._path} is in use by another sandbox; name another file")
             yield
 
@@ -216,7 +216,8 @@ def _differences(known: Terms, given: Terms) -> Iterator[str]:
             yield "another API key" if name == "account" else f"{name} {value:,.10g}"
 
 
-def _is_locked(file: int) -> bool:
+def _takes_lock(file: int) -> bool:
+    """Lock a file until it is closed; return whether no other process has it locked."""
     try:
         return try_lock(file)
     except OSError:  # a file system without locks
