@@ -78,12 +78,20 @@ async def _answer(upstream: StreamReader) -> bytes:
 def _changed(answer: bytes, asked: bytes, change: Change) -> bytes:
     head, _, body = answer.partition(HEAD_END)
     try:
-        document = change(json.loads(asked), json.loads(body))
+        document = change(json.loads(asked), json.loads(body, object_pairs_hook=_once_each))
     except ValueError:
         return answer
     content = json.dumps(document).encode()
     lines = [line for line in head.split(b"\r\n") if not line.lower().startswith(b"content-length")]
     return b"\r\n".join([*lines, b"Content-Length: %d" % len(content), b"", content])
+
+
+def _once_each(members: list[tuple[str, Any]]) -> Answer:
+    """An object; one that has a name twice is passed on as it is, as no change could say which is meant."""
+    document = dict(members)
+    if len(document) < len(members):
+        raise ValueError("a name stands twice")
+    return document
 
 
 def _header(head: bytes, name: bytes) -> bytes | None:
