@@ -1,13 +1,14 @@
 """The media server: output files on a separate port, as a content delivery network serves them.
 
 Its origin deliberately differs from that of the API: a client that sends it an API key has leaked that key.
-Such a request is refused and recorded. Files are made at their first request, in a worker thread, and cached.
+Such a request is refused and recorded. Files are made at their first request, in a worker thread, and the
+latest are kept in memory: equal content has equal bytes, whichever server asks for it.
 """
 
 from __future__ import annotations
 
 import hashlib
-from functools import partial
+from functools import lru_cache, partial
 from typing import TYPE_CHECKING, Final
 
 import anyio
@@ -36,7 +37,7 @@ class MediaServer:
 
     def __init__(self, emulator: Emulator) -> None:
         self._emulator = emulator
-        self._cache = MediaCache()
+        self._encoders = anyio.Semaphore(2)  # encoding uses a whole core; callers need some too
 
     async def handle(self, request: web.BaseRequest) -> web.StreamResponse:
         """Serve one file, or the requested part of it."""
@@ -80,27 +81,12 @@ class MediaServer:
             return _plain(404, "No such file")
         sources = partial(sources_of, signer=state.signer, tasks=state.tasks)
         content = delivered(content_of(task, name, sources), faults)
-        body = await self._cache.get(content)
+        async with self._encoders:
+            body = await to_thread.run_sync(_make, content)
         return _part(request_headers, body, content.content_type, _headers(task, runtime))
 
 
-class MediaCache:
-    """A cache of the latest files, which it makes in worker threads."""
-
-    def __init__(self) -> None:
-        self._made: dict[Clip | Picture, bytes] = {}
-        self._encoders = anyio.Semaphore(2)  # encoding uses a whole core; callers need some too
-
-    async def get(self, content: Clip | Picture) -> bytes:
-        """The bytes of the content."""
-        if content not in self._made:
-            async with self._encoders:
-                self._made[content] = await to_thread.run_sync(_make, content)
-            while len(self._made) > _CACHED_FILES:
-                del self._made[next(iter(self._made))]
-        return self._made[content]
-
-
+@lru_cache(maxsize=64)  # files; enough for a client that resumes or fetches twice
 def _make(content: Clip | Picture) -> bytes:
     # Imported when first needed: its encoders take longer to load than the whole sandbox.
     from seedance_async.sandbox import media  # noqa: PLC0415
@@ -165,4 +151,3 @@ def _record(request: web.BaseRequest, reply: Reply, *, at: float, faults: tuple[
 
 
 _PRIVATE: Final = ("Authorization", "Proxy-Authorization", "Cookie", "Idempotency-Key")
-_CACHED_FILES: Final = 64  # files; enough for a client that resumes or fetches twice

@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 from array import array
 from fractions import Fraction
+from functools import cache
 from heapq import merge
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -17,6 +18,7 @@ from typing import TYPE_CHECKING, Final
 import av
 from av.audio.frame import AudioFrame
 from av.video.frame import VideoFrame
+from av.video.reformatter import Colorspace, VideoReformatter
 from PIL import Image, ImageDraw
 
 from seedance_async.sandbox.media.scene import WHITE, font_for
@@ -87,12 +89,12 @@ def _timestamp(packet: Packet[Stream]) -> Fraction:
 
 
 def _pictures(stream: VideoStream, scene: Image.Image, frames: int) -> Iterator[Packet[Stream]]:
-    strip = scene.crop(_strip(scene.size))
-    canvas = _to_encode(scene)
+    strip = scene.crop(_strip(scene.size)).point([level // 2 for level in range(256)] * 3)
+    canvas = _to_encode(scene, VideoReformatter())
+    converter = VideoReformatter()  # one for all strips: setting it up costs more than a strip
     for number in range(frames):
-        _paste_rows(
-            canvas, _to_encode(_draw_progress(strip, (number + 1) / frames, number / FRAMES_PER_SECOND))
-        )
+        progress = _draw_progress(strip, (number + 1) / frames, number / FRAMES_PER_SECOND)
+        _paste_rows(canvas, _to_encode(progress, converter))
         canvas.pts = number
         canvas.time_base = Fraction(1, FRAMES_PER_SECOND)
         yield from stream.encode(canvas)
@@ -107,7 +109,7 @@ def _strip(size: tuple[int, int]) -> tuple[int, int, int, int]:
 
 def _draw_progress(strip: Image.Image, share: float, instant: float) -> Image.Image:
     """Draw the progress bar, filled to ``share``, with the timecode at its right."""
-    image = strip.point([level // 2 for level in range(256)] * 3)
+    image = strip.copy()
     pen = ImageDraw.Draw(image)
     width, height = image.size
     left, right, middle, thin = height, width - 4 * height, height // 2, max(1, height // 12)
@@ -120,9 +122,9 @@ def _draw_progress(strip: Image.Image, share: float, instant: float) -> Image.Im
     return image
 
 
-def _to_encode(image: Image.Image) -> VideoFrame:
+def _to_encode(image: Image.Image, converter: VideoReformatter) -> VideoFrame:
     frame = VideoFrame.from_bytes(image.convert("RGBA").tobytes(), image.width, image.height)
-    return frame.reformat(format="yuv420p", dst_colorspace="ITU709")
+    return converter.reformat(frame, format="yuv420p", dst_colorspace=Colorspace.ITU709)
 
 
 def _paste_rows(canvas: VideoFrame, strip: VideoFrame) -> None:
@@ -148,6 +150,7 @@ def _sounds(stream: AudioStream, samples: int) -> Iterator[Packet[Stream]]:
     yield from stream.encode(None)
 
 
+@cache
 def _second_of_sound() -> array[float]:
     steps = [math.tau * hertz / SAMPLES_PER_SECOND for hertz in CHORD]
     return array(

@@ -1,7 +1,7 @@
 """The drawing of prompts: a landscape generated from the prompt, with the prompt's text on it.
 
-The same arguments give the same picture. The landscape is drawn small and enlarged, which is fast for any
-size; only the text is drawn at full size.
+The same arguments give the same picture. The landscape of a large picture is drawn small and enlarged, which
+is faster; only its text is drawn at full size.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 LABEL: Final = "seedance sandbox"
 WHITE: Final = (255, 255, 255)
 SHADE: Final = (0, 0, 0, 110)  # under text, so that it is legible on any sky
-CANVAS: Final = 960  # pixels of the landscape's longer side before it is enlarged
+CANVAS: Final = 1600  # pixels of the landscape's longer side; a larger picture's landscape is enlarged
 HILLS: Final = 4
 SOURCE_SIZE: Final = 0.3  # of a source's longer side, as a share of the picture's shorter one
 LEAST_SOURCE: Final = 48  # pixels; a smaller source would not be recognisable
@@ -93,22 +93,22 @@ def _landscape(width: int, height: int, rng: random.Random) -> Image.Image:
     _sun(canvas, rng, _colour(0.12, 0.16, 1.0))
     for layer in range(HILLS):
         _hill(canvas, rng, layer, _blend(haze, ground, (layer + 1) / HILLS))
-    return canvas.resize((width, height), Image.Resampling.BICUBIC)
+    return canvas if size == (width, height) else canvas.resize((width, height), Image.Resampling.BICUBIC)
 
 
 def _sky(size: tuple[int, int], *, top: Colour, horizon: Colour) -> Image.Image:
-    shades = Image.linear_gradient("L").resize(size, Image.Resampling.BICUBIC)
-    shades = shades.point(
-        [min(255, round(level * 1.5)) for level in range(256)]
-    )  # the horizon lies at two thirds
-    return Image.composite(Image.new("RGB", size, horizon), Image.new("RGB", size, top), shades)
+    """Draw one column and repeat it, as each row has one colour; the horizon lies at two thirds."""
+    width, height = size
+    column = Image.new("RGB", (1, height))
+    column.putdata([_blend(top, horizon, min(1.0, 1.5 * y / height)) for y in range(height)])
+    return column.resize((width, height), Image.Resampling.NEAREST)
 
 
 def _sun(canvas: Image.Image, rng: random.Random, colour: Colour) -> None:
     radius = round(0.10 * min(canvas.size)) + 1
     x, y = round(rng.uniform(0.58, 0.86) * canvas.width), round(rng.uniform(0.42, 0.56) * canvas.height)
     glow = Image.radial_gradient("L").point([max(0, 200 - 2 * level) for level in range(256)])
-    glow = glow.resize((8 * radius, 8 * radius))
+    glow = glow.resize((8 * radius, 8 * radius), Image.Resampling.BILINEAR)
     canvas.paste(colour, (x - 4 * radius, y - 4 * radius), glow)
     ImageDraw.Draw(canvas).circle((x, y), radius, fill=colour)
 
