@@ -1,11 +1,16 @@
-"""The text form of credits, the same everywhere: live, at the end of a run and in the gallery. Pure."""
+"""The text form of credits and of counts, the same everywhere: live, at the end and in the gallery. Pure."""
 
 from __future__ import annotations
 
 
+def counted(amount: float, noun: str) -> str:
+    """``1 task``, ``0 tasks``, ``1,234 tasks``."""
+    return f"{amount:,.10g} {noun}{'' if amount == 1 else 's'}"
+
+
 def credit_count(amount: float) -> str:
     """``1 credit``, ``12 credits``, ``1,234.5 credits``."""
-    return f"{amount:,.10g} credit{'' if amount == 1 else 's'}"
+    return counted(amount, "credit")
 
 
 def format_credits(used: float, refunded: float | None = None, *, with_unit: bool = False) -> str:

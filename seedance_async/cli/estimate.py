@@ -19,6 +19,7 @@ from seedance_async.cli.output import write_data, write_message
 from seedance_async.cli.paths import output_flag
 from seedance_async.cli.plan_words import cap_words, credit_fields, credits_words, jobs_words, range_words
 from seedance_async.cli.prompt_findings import Ignore, codes, rule_count
+from seedance_async.credit_format import counted
 from seedance_async.errors import ConfigurationError, RecordError
 from seedance_async.exit_codes import ExitCode
 from seedance_async.models import RateLimit, time_scale
@@ -203,7 +204,7 @@ def _durations(found: Survey) -> str:
     guesses = {GUESSES.get(model, GUESSES[None]) for model, count in learned.items() if not count}
     parts = []
     if total := sum(learned.values()):
-        parts.append(f"what {total} tasks of this batch took")
+        parts.append(f"what {counted(total, 'task')} of this batch took")
     if guesses:
         parts.append(f"a guess: {', '.join(sorted(guesses))}")
     return " and ".join(parts)

@@ -18,7 +18,7 @@ from cyclopts import Parameter
 import seedance_async
 from seedance_async import sandbox as emulator
 from seedance_async.cli.output import write_data, write_message
-from seedance_async.credit_format import credit_count
+from seedance_async.credit_format import counted, credit_count
 from seedance_async.errors import ConfigurationError
 from seedance_async.exit_codes import ExitCode
 from seedance_async.models import RateLimit
@@ -161,7 +161,14 @@ def _terms(state: Path | None) -> Terms:
 
 
 def _write_state(state: Path, server: Sandbox) -> None:
-    write_message(f"sandbox: {len(server.tasks)} tasks and {credit_count(server.balance())}, kept in {state}")
+    tasks, credit = counted(len(server.tasks), "task"), credit_count(server.balance())
+    write_message(f"sandbox: {tasks} and {credit}, kept in {state}")
+
+
+def _traffic(server: Sandbox) -> str:
+    return (
+        f"received {counted(len(server.requests), 'request')} and made {counted(len(server.tasks), 'task')}"
+    )
 
 
 def variables(server: Sandbox) -> dict[str, str]:
@@ -205,7 +212,7 @@ async def _serve(server: Sandbox) -> int:
     try:
         await anyio.sleep_forever()
     except anyio.get_cancelled_exc_class():
-        write_message(f"sandbox: stopped after {len(server.requests)} requests and {len(server.tasks)} tasks")
+        write_message(f"sandbox: stopped; it {_traffic(server)}")
     return ExitCode.OK  # Ctrl-C is the normal end
 
 
@@ -222,7 +229,7 @@ async def _run(command: Sequence[str], server: Sandbox) -> int:
             with anyio.CancelScope(shield=True):
                 await process.wait()
             return ExitCode.INTERRUPTED
-    write_message(f"sandbox: received {len(server.requests)} requests and made {len(server.tasks)} tasks")
+    write_message(f"sandbox: {_traffic(server)}")
     return ending if ending >= 0 else 128 - ending  # as shells report a death by signal
 
 

@@ -185,7 +185,7 @@ async def test_clips_that_have_finished_say_nothing_of_pictures(seedance: Type, 
     reported = json.loads((await seedance("estimate", both, "-o", out, "--json")).out)
     pictures = await seedance("estimate", manifest(tmp_path, clip, picture), "-o", out)
 
-    assert "by what 1 tasks of this batch took and a guess: pictures" in ending.out
+    assert "by what 1 task of this batch took and a guess: pictures" in ending.out
     assert "learned and prior" == reported["seconds_source"]
     assert "by a guess: pictures" in pictures.out
 

@@ -152,7 +152,7 @@ def test_a_state_file_keeps_tasks_credits_and_address(tmp_path: Path, flags: lis
     second = seedance("sandbox", "--state", state, *flags, "--", *SEEDANCE, "wait", task_id)
 
     assert "sandbox: 0 tasks and 100 credits" in first.stderr
-    assert "sandbox: 1 tasks and 88 credits" in second.stderr
+    assert "sandbox: 1 task and 88 credits" in second.stderr
     assert second.stdout.startswith(f"{task_id}\tcompleted")
     assert re.findall(r"http://[\d.:]+/api/v1", first.stderr)[0] in second.stderr
 

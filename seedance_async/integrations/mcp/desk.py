@@ -19,7 +19,7 @@ from attrs import evolve, frozen
 
 from seedance_async.batch.run_options import PlanOptions
 from seedance_async.client import SeedanceClient
-from seedance_async.credit_format import credit_count
+from seedance_async.credit_format import counted, credit_count
 from seedance_async.errors import SeedanceError
 from seedance_async.integrations.mcp import account, linting, pictures, planning
 from seedance_async.integrations.mcp.answers import (
@@ -244,7 +244,7 @@ class Desk:
         whole = await self._whole(order)
         if whole is None:
             return None
-        unknown = f", and the unknown price of {whole.unpriced} jobs" if whole.unpriced else ""
+        unknown = f", and the unknown price of {counted(whole.unpriced, 'job')}" if whole.unpriced else ""
         question = (
             f"Seedance: plan {order.plan_id} has stopped: it may cost {credit_count(order.most)}. All "
             f"of it costs up to {credit_count(whole.credits)}{unknown}; what it has cost already is part of "
@@ -305,7 +305,7 @@ class Desk:
         )
 
     def _above(self, order: Order, above: Above) -> RefusedError:
-        unknown = f" and {order.unpriced} jobs of unknown price" if order.unpriced else ""
+        unknown = f" and {counted(order.unpriced, 'job')} of unknown price" if order.unpriced else ""
         return RefusedError(
             "NeedsAPerson",
             f"the plan costs up to {credit_count(order.credits)}{unknown}; without asking, "
