@@ -42,6 +42,8 @@ JOBS_HEIGHT: Final = 132.0
 GAP: Final = 34.0
 REQUESTS_HEIGHT: Final = 48.0
 TIMES_HEIGHT: Final = 24.0
+LETTER: Final = 9.0
+"""At least the width of a character, in the same units."""
 
 
 @frozen
@@ -217,12 +219,16 @@ def _draw_requests(course: Course, points: Sequence[Point]) -> Iterator[str]:
 
 
 def _pauses(course: Course, points: Sequence[Point]) -> Iterator[str]:
-    """Yield a mark where time is left out, usually between two runs."""
+    """Yield a mark where time is left out, usually between two runs, and its length where there is room."""
+    free = 0.0
     for point in points:
         if point.skipped:
-            x, text = _x(point, points), format_seconds(point.skipped * course.slot)
+            x, text = _x(point, points), f"{format_seconds(point.skipped * course.slot)} later"
             yield f'<line class="pause" x1="{x:.5g}" x2="{x:.5g}" y1="0" y2="{JOBS_HEIGHT:g}"/>'
-            yield f'<text x="{x + 5:.5g}" y="14">{text} later</text>'
+            length = LETTER * len(text)
+            if x >= free and x + length <= WIDTH:  # elsewhere it would lie over another, or be cut off
+                yield f'<text x="{x + 5:.5g}" y="14">{text}</text>'
+                free = x + length
 
 
 def _times(seconds: float, *, bottom: float) -> Iterator[str]:

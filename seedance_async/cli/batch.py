@@ -52,7 +52,7 @@ SANDBOX_MEMORY: Final = "sandbox.jsonl"
 """File of the sandbox account's state, in the batch's directory."""
 
 RETRY_FAILED: Final = (
-    "to send failed and refused jobs again, each paid for again: the same command with --retry-failed"
+    "to send failed and refused jobs again, as new jobs that are paid: the same command with --retry-failed"
 )
 
 

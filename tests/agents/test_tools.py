@@ -377,6 +377,24 @@ async def test_one_job_is_made_anew_once_and_what_it_had_stays(
     }
 
 
+async def test_clips_of_a_still_that_was_made_anew_are_told(
+    seedance_sandbox: Sandbox, tmp_path: Path
+) -> None:
+    """By the server that has run it, and by the next. They are not made again by themselves."""
+    work = tmp_path / "work"
+    clip = {"model": "seedance2", "name": "clip", "prompt": "It crosses", "image_url": "$boat-0.image"}
+    async with serving(seedance_sandbox, work, unasked=PLENTY) as server, agent_of(server) as agent:
+        batch = await agent.sent([*pictures(1), {**clip, "duration": 4}])
+        assert "stale" not in await agent.ended(batch)
+        plan = await agent("reroll", batch_id=batch, names=["boat-0"])
+        await agent("submit", plan_id=plan["plan_id"])
+        assert ["clip"] == (await agent.ended(batch))["stale"]
+    async with serving(seedance_sandbox, work) as server, agent_of(server) as agent:
+        assert ["clip"] == (await agent("wait", batch_id=batch))["stale"]
+
+    assert 3 == len(seedance_sandbox.paid_tasks)
+
+
 async def test_a_reroll_that_was_priced_before_another_is_planned_anew(
     seedance_sandbox: Sandbox, tmp_path: Path
 ) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 import re
+from itertools import pairwise
 from xml.etree import ElementTree as ET
 
 import pytest
@@ -156,6 +157,18 @@ def test_a_night_between_two_runs_takes_no_room_and_is_marked() -> None:
     (pause,) = picture.findall("line[@class='pause']")
     assert WIDTH / 2 == float(pause.get("x1", 0))
     assert "1:59:59 later" in [text.text for text in picture.iter("text")]
+
+
+def test_the_lengths_of_pauses_that_lie_close_together_are_not_written_over_each_other() -> None:
+    """Each is marked; where two marks are near, only the first says how long it was."""
+    runs = [(7200.0 * run, 7200.0 * run + 2, False) for run in range(120)]
+    picture = drawn(course(*runs))
+
+    assert len(runs) - 1 == len(picture.findall("line[@class='pause']"))
+    written = [float(text.get("x", 0)) for text in picture.iter("text") if "later" in (text.text or "")]
+    assert written
+    assert all(later - earlier > 90 for earlier, later in pairwise(written))
+    assert written[-1] < WIDTH - 80
 
 
 def test_waiting_is_no_pause_while_the_batch_is_running() -> None:

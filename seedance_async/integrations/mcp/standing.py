@@ -54,9 +54,13 @@ class Standing:
     async def facts(self) -> dict[str, object]:
         """The state as the fields of an answer."""
         running = self._running
-        if running is not None and running.summary is not None:
-            return self._of_run(running, running.summary)
-        return await self._on_disk()
+        if running is None or running.summary is None:
+            return await self._on_disk()
+        facts = self._of_run(running, running.summary)
+        if running.is_over:  # the results on disk are complete
+            _, jobs = await to_thread.run_sync(_counts_on_disk, self._workspace.batch(self._order.batch_id))
+            facts |= _given({"stale": _stale(jobs)})
+        return facts
 
     @property
     def _stopped(self) -> Exception | None:
@@ -98,6 +102,7 @@ class Standing:
                 for each in reversed(saved)
             ],
             "problems": [_failed(each) for each in reversed(failed)],
+            "stale": _stale(jobs),
             "why": None if stopped is None else why(stopped),
             "come_back_in": {"elsewhere": ELSEWHERE_PAUSE, "running": SHORT_PAUSE}.get(state),
             "next": self._next(state),
@@ -158,6 +163,11 @@ def _counts_on_disk(directory: Path) -> tuple[Mapping[str, int], list[Result]]:
     found = read(directory)
     jobs = [each for each in found.values() if each.in_manifest and each.older_of is None]
     return Counter(each.state for each in jobs), jobs
+
+
+def _stale(jobs: Iterable[Result]) -> list[str]:
+    """The first jobs that were made of something that has been made again since."""
+    return [name_of(each.name) for each in jobs if each.fields.get("stale") is True][:SHOWN]
 
 
 def is_stopped_by_cap(running: Running) -> bool:
