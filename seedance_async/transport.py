@@ -147,11 +147,6 @@ class Transport:
             while True:
                 in_doubt = True
                 outcome = await self._attempt(call, read, slot, resends=history.attempts)
-                if outcome is None:
-                    in_doubt = history.uncertain
-                    slot = await self._slot_again(call, history)
-                    _refuse_outlived(call, _TOO_LATE, evolve(history, age=first_sent.age()), slot)
-                    continue
                 if not isinstance(outcome, Failure):
                     return outcome
                 elapsed = anyio.current_time() - began
@@ -203,34 +198,32 @@ class Transport:
     ) -> Answer | Failure:
         """Put a call on the wire once, and return its answer or failure; the slot is settled in any case."""
         try:
-            while (outcome := await self._attempt(call, read, slot)) is None:
-                slot = await self.slots.slot()
+            return await self._attempt(call, read, slot)
         except SeedanceError:
             raise
         except Exception as problem:  # of the caller's session, which does not wait here
             return foreign_failure(problem, sent=True, final=True)
-        return outcome
 
     async def _attempt(
         self, call: Call, read: Callable[[Reply], Answer | Failure], slot: Slot, *, resends: int = 0
-    ) -> Answer | Failure | None:
-        """Make one attempt with a slot; None if the slot was too old, so nothing was sent."""
+    ) -> Answer | Failure:
+        """Make one attempt with a slot, which is given back if it was too old, so that nothing was sent."""
         self._numbers += 1
         number = self._numbers
         self.usage.count(call.method)
         began = anyio.current_time()
         refused, wait = False, None
         arrives_within = self.timeouts.arrival  # unless an answer shows that it has arrived
+        attempt = Attempt(slot)
         try:
             if _has_media(call):
                 self.references.sent()
             with self.observer.attempt(call, self.base_url, number=number, resends=resends) as watch:
-                reply = await self._exchange(call, Attempt(slot))
+                reply = await self._exchange(call, attempt)
                 outcome = self._read(reply, read) if isinstance(reply, Reply) else reply
                 watch.ended(reply, outcome)
-            if outcome is None:
+            if attempt.too_old:
                 slot.cancel()
-                return None
             self._answered = self._answered or isinstance(reply, Reply)
             if not _is_unanswered(outcome):
                 arrives_within = 0.0
@@ -255,8 +248,8 @@ class Transport:
             explained=slot.explains_refusal(), retry_after=failure.retry_after
         )
 
-    async def _exchange(self, call: Call, attempt: Attempt) -> Reply | Failure | None:
-        """Make one exchange; None if the attempt's slot was too old.
+    async def _exchange(self, call: Call, attempt: Attempt) -> Reply | Failure:
+        """Make one exchange.
 
         Raises:
             Exception: an exception of the caller's session in a GET. A POST may be paid, so once it can have
@@ -273,7 +266,7 @@ class Transport:
             return await self._round_trip(call, attempt)
         except self._network_problems as problem:
             if attempt.too_old:
-                return None
+                return _too_late(attempt.slot)
             return attempt.reply or network_failure(
                 problem, f"{self.base_url.host}{self.route.hint}", sent=attempt.sent
             )
@@ -350,9 +343,12 @@ class Transport:
         )
 
 
-_TOO_LATE: Final = Failure(
-    error=ConnectionFailedError("the process was stopped before it could send"), outcome=Outcome.NOT_SENT
-)
+def _too_late(slot: Slot) -> Failure:
+    message = (
+        f"the request could not leave within {slot.fresh_for:g} s, half of the rate limit's period: the "
+        "process was stopped, or connecting is slow; then state the same rate over a longer period"
+    )
+    return Failure(error=ConnectionFailedError(message), outcome=Outcome.NOT_SENT)
 
 
 def _is_unanswered(outcome: object) -> bool:

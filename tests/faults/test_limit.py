@@ -7,12 +7,14 @@ import signal
 import subprocess
 import sys
 import time
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
+import aiohttp
 import anyio
 import pytest
+from aiohttp import ThreadedResolver
 
-from seedance_async import RateLimit, Timeouts, clocks
+from seedance_async import RateLimit, RetryPolicy, SeedanceClient, SeedanceError, Timeouts, clocks
 from seedance_async.budget import gate
 from seedance_async.budget.file_memory import FileMemory
 from seedance_async.budget.gate import Budget
@@ -89,6 +91,34 @@ async def test_a_slot_that_outlived_a_sleep_of_the_machine_is_taken_anew(
 
     assert 1 == len(sandbox.requests)
     assert 2 == len(asked)
+
+
+class SlowResolver(ThreadedResolver):
+    """Names that take their time, at every connection."""
+
+    async def resolve(self, *args: Any, **more: Any) -> Any:  # noqa: ANN401 - as aiohttp has it
+        """The answer, after longer than half a period."""
+        await anyio.sleep(0.6)
+        return await super().resolve(*args, **more)
+
+
+@pytest.mark.case(169)
+@pytest.mark.parametrize("call", ["submit", "poll"])
+async def test_a_period_that_is_shorter_than_connecting_takes_is_told(
+    call: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    """No slot is fresh by the time there is a connection. It is not tried without a pause, or for ever."""
+    retry = RetryPolicy(max_elapsed=60.0)
+    connector = aiohttp.TCPConnector(resolver=SlowResolver(), use_dns_cache=False)
+    async with Sandbox() as sandbox, aiohttp.ClientSession(connector=connector) as session:
+        url = sandbox.base_url.replace("127.0.0.1", "localhost")
+        limit = RateLimit(requests=5, period=1.0)
+        async with SeedanceClient("sk_test", url, session=session, rate_limit=limit, retry=retry) as client:
+            with pytest.raises(SeedanceError, match="over a longer period"):
+                await (client.submit(VIDEO) if call == "submit" else client.get_task("sd2_1"))
+        assert not sandbox.requests
+        assert client.usage.requests < 60
+    assert "over a longer period" in caplog.text
 
 
 @pytest.mark.case(169)
