@@ -146,9 +146,14 @@ class Transport:
             first_sent = clocks.Begun(history.age)
             while True:
                 in_doubt = True
+                tried_at = anyio.current_time()
                 outcome = await self._attempt(call, read, slot, resends=history.attempts)
                 if not isinstance(outcome, Failure):
                     return outcome
+                if (
+                    outcome.outcome is Outcome.NOT_SENT
+                ):  # longer than a request may take: the process was stopped
+                    began += max(0.0, anyio.current_time() - tried_at - self.timeouts.request)
                 elapsed = anyio.current_time() - began
                 history = history.after(outcome, elapsed=elapsed, age=first_sent.age())
                 in_doubt = history.uncertain

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import signal
 import subprocess
@@ -20,6 +21,7 @@ from seedance_async.budget.file_memory import FileMemory
 from seedance_async.budget.gate import Budget
 from seedance_async.sandbox import Fault, Sandbox
 from seedance_async.sandbox.faults import NAMED
+from seedance_async.sandbox.virtual_time import VirtualLoop
 from tests.faults.helpers import VIDEO, client_for
 
 if TYPE_CHECKING:
@@ -91,6 +93,28 @@ async def test_a_slot_that_outlived_a_sleep_of_the_machine_is_taken_anew(
 
     assert 1 == len(sandbox.requests)
     assert 2 == len(asked)
+
+
+@pytest.mark.case(165, 169)
+async def test_a_process_that_is_stopped_before_it_sends_sends_when_it_runs_again(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """The loop's clock has gone on, for longer than a failing network is retried; nothing has failed."""
+    was_fresh, stops = gate.Slot.is_fresh, iter([900.0])
+
+    def is_fresh(slot: gate.Slot) -> bool:
+        loop = asyncio.get_running_loop()
+        assert isinstance(loop, VirtualLoop)
+        if stopped := next(stops, 0.0):
+            loop.jump(stopped)
+        return was_fresh(slot)
+
+    monkeypatch.setattr(gate.Slot, "is_fresh", is_fresh)
+    async with Sandbox() as sandbox, client_for(sandbox) as client:
+        await client.submit(VIDEO)
+
+    assert 1 == len(sandbox.paid_tasks)
+    assert sandbox.requests[0].at >= 900.0
 
 
 class SlowResolver(ThreadedResolver):
