@@ -150,9 +150,8 @@ class Transport:
                 outcome = await self._attempt(call, read, slot, resends=history.attempts)
                 if not isinstance(outcome, Failure):
                     return outcome
-                if (
-                    outcome.outcome is Outcome.NOT_SENT
-                ):  # longer than a request may take: the process was stopped
+                if outcome.outcome is Outcome.NOT_SENT:
+                    # It takes no longer than a request may, unless the process was stopped: no network failed.
                     began += max(0.0, anyio.current_time() - tried_at - self.timeouts.request)
                 elapsed = anyio.current_time() - began
                 history = history.after(outcome, elapsed=elapsed, age=first_sent.age())

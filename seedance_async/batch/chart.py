@@ -43,7 +43,7 @@ GAP: Final = 34.0
 REQUESTS_HEIGHT: Final = 48.0
 TIMES_HEIGHT: Final = 24.0
 LETTER: Final = 9.0
-"""At least the width of a character, in the same units."""
+"""Wider than any character of a label, in units of the chart."""
 
 
 @frozen
