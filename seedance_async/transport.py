@@ -151,7 +151,7 @@ class Transport:
                 if not isinstance(outcome, Failure):
                     return outcome
                 if outcome.outcome is Outcome.NOT_SENT:
-                    # It takes no longer than a request may, unless the process was stopped: no network failed.
+                    # No attempt takes longer than a request may, unless the process was stopped.
                     began += max(0.0, anyio.current_time() - tried_at - self.timeouts.request)
                 elapsed = anyio.current_time() - began
                 history = history.after(outcome, elapsed=elapsed, age=first_sent.age())
