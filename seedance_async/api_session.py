@@ -100,7 +100,6 @@ class AccountedRequest(aiohttp.ClientRequest):
     async def send(self, conn: Connection) -> ClientResponse:
         """Write the request; called when the connection is established, so nothing has left before."""
         attempt = current.get()
-        _check_headers(self.headers)  # aiohttp would do so only when the attempt counts as sent
         if conn.protocol is None or conn.protocol.should_close:
             raise aiohttp.ServerDisconnectedError
         if attempt is not None:
@@ -159,7 +158,7 @@ async def write_ours(
 
     Raises:
         ConfigurationError: a middleware has changed its address, as the key is sent to the API only, or its
-            method.
+            method; or a header cannot be sent.
     """
     if str(request.url) != str(url):
         raise ConfigurationError("a middleware of the session changed the address; nothing was sent there")
@@ -168,6 +167,7 @@ async def write_ours(
     for name in [name for name in request.headers if _is_ours(name)]:
         request.headers.popall(name, None)
     request.headers.update({"Host": str(url.host_port_subcomponent), **headers})
+    _check_headers(request.headers)  # aiohttp would do so only when the attempt counts as sent
     request.compress = request.chunked = None
     await request.update_body(call.body)
 

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import re
 import unicodedata
+from functools import lru_cache
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address
 from typing import Final
 from urllib.parse import SplitResult, urlsplit
@@ -72,6 +73,7 @@ def public_host_fault(host: str) -> str | None:
     return None
 
 
+@lru_cache(maxsize=64)  # asked before every request
 def is_loopback(host: str) -> bool:
     """Whether ``host``, a name or an address, in brackets or not, is the loopback interface."""
     address = parse_address(host.strip("[]"))

@@ -6,11 +6,9 @@ An exception from either is logged and has no other effect, as an attempt may be
 from __future__ import annotations
 
 import asyncio
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Final, TypeVar
-
-import anyio
 
 from seedance_async import clocks
 from seedance_async.client_events import (
@@ -62,7 +60,8 @@ class Observer:
         server: dict[str, str | int] = {"server.address": base_url.host or ""}
         if base_url.port is not None:
             server["server.port"] = base_url.port
-        with _entered(self._opening(watch, server, f"{base_url}{call.path}")) as span:
+        opening = self._opening(watch, server, base_url)
+        with nullcontext() if opening is None else _entered(opening) as span:
             try:
                 yield watch
             except BaseException as error:
@@ -71,9 +70,8 @@ class Observer:
             finally:
                 if watch.was_sent:
                     event = watch.event()
-                    if self._telemetry is not None and span is not None:
-                        telemetry, seen = self._telemetry, span
-                        _guarded(lambda: telemetry.attempt_ended(seen, event, server))
+                    if (telemetry := self._telemetry) is not None:
+                        _guarded(lambda: telemetry.attempt_ended(span, event, server))
                     self._report(event)
 
     @contextmanager
@@ -89,7 +87,7 @@ class Observer:
         if request is not None:
             attributes["seedance.model"] = request.model
         opening = None if self._telemetry is None else self._telemetry.work(f"seedance.{name}", attributes)
-        with _entered(opening) as span:
+        with nullcontext() if opening is None else _entered(opening) as span:
             yield Work(span)
 
     def retry(self, call: Call, failure: Failure, seconds: float) -> None:
@@ -136,13 +134,13 @@ class Observer:
             _guarded(lambda: hook(event))
 
     def _opening(
-        self, watch: AttemptWatch, server: Mapping[str, str | int], url: str
+        self, watch: AttemptWatch, server: Mapping[str, str | int], base_url: URL
     ) -> AbstractContextManager[Span] | None:
-        if self._telemetry is None:
+        if self._telemetry is None or not self._telemetry.has_spans:
             return None
         attributes: dict[str, str | int] = {
             "http.request.method": watch.call.method,
-            "url.full": url,
+            "url.full": f"{base_url}{watch.call.path}",
             "url.template": watch.route,
             **server,
         }
@@ -170,7 +168,7 @@ class AttemptWatch:
         self.was_sent: bool = True
         self._status: int | None = None
         self._number = number
-        self._began = anyio.current_time()
+        self._began = clocks.now()
         self._started_at = datetime.fromtimestamp(clocks.wall_now(), UTC)
 
     def ended(self, reply: Reply | Failure | None, outcome: object) -> None:
@@ -197,7 +195,7 @@ class AttemptWatch:
             status=self._status,
             error=self.error,
             started_at=self._started_at,
-            seconds=anyio.current_time() - self._began,
+            seconds=clocks.now() - self._began,
             idempotency_key=self.call.idempotency_key,
             task_id=self.call.path.removeprefix(TASKS) if is_poll else None,
         )
@@ -238,10 +236,10 @@ def _telemetry() -> Telemetry | None:
 
 
 @contextmanager
-def _entered(opening: AbstractContextManager[Span] | None) -> Iterator[Span | None]:
+def _entered(opening: AbstractContextManager[Span]) -> Iterator[Span | None]:
     """Run the block inside a span; exceptions of span processors at its start or end are logged."""
-    span = None if opening is None else _guarded(opening.__enter__)
-    if opening is None or span is None:
+    span = _guarded(opening.__enter__)
+    if span is None:
         yield None
         return
     try:

@@ -69,6 +69,11 @@ class Telemetry:
             "seedance.client.credits.refunded", unit="{credit}", description="Credits given back."
         )
 
+    @property
+    def has_spans(self) -> bool:
+        """Whether a span has an effect: without a tracer provider, it costs time and nobody sees it."""
+        return not isinstance(trace.get_tracer_provider(), trace.ProxyTracerProvider)
+
     @contextmanager
     def work(self, name: str, attributes: Mapping[str, AttributeValue]) -> Iterator[Span]:
         """Open a span for a caller's work; attempts in the block become its children."""
@@ -81,16 +86,20 @@ class Telemetry:
         with self._span(f"{method} {route}", SpanKind.CLIENT, attributes) as span:
             yield span
 
-    def attempt_ended(self, span: Span, event: AttemptEnded, server: Mapping[str, AttributeValue]) -> None:
-        """Record the end of an attempt in its span and in the metric."""
+    def attempt_ended(
+        self, span: Span | None, event: AttemptEnded, server: Mapping[str, AttributeValue]
+    ) -> None:
+        """Record the end of an attempt in its span, if it has one, and in the metric."""
         facts: dict[str, AttributeValue] = {}
         if event.status is not None:
             facts["http.response.status_code"] = event.status
         if event.error is not None:
             has_status = event.status is not None and event.status >= 400
             facts["error.type"] = str(event.status) if has_status else event.error
-            span.set_status(Status(StatusCode.ERROR))
-        span.set_attributes(facts)
+        if span is not None:
+            span.set_attributes(facts)
+            if event.error is not None:
+                span.set_status(Status(StatusCode.ERROR))
         names = {"http.request.method": event.method, "url.template": event.route}
         self._requests.record(event.seconds, {**names, **server, **facts})
 

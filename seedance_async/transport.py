@@ -142,25 +142,25 @@ class Transport:
         in_doubt = history.uncertain
         try:
             slot = slot or await self.slots.slot()
-            began = anyio.current_time()  # after the wait for the slot, which is no failed attempt
+            began = clocks.now()  # after the wait for the slot, which is no failed attempt
             first_sent = clocks.Begun(history.age)
             while True:
                 in_doubt = True
-                tried_at = anyio.current_time()
+                tried_at = clocks.now()
                 outcome = await self._attempt(call, read, slot, resends=history.attempts)
                 if not isinstance(outcome, Failure):
                     return outcome
                 if outcome.outcome is Outcome.NOT_SENT:
                     # No attempt takes longer than a request may, unless the process was stopped.
-                    began += max(0.0, anyio.current_time() - tried_at - self.timeouts.request)
-                elapsed = anyio.current_time() - began
+                    began += max(0.0, clocks.now() - tried_at - self.timeouts.request)
+                elapsed = clocks.now() - began
                 history = history.after(outcome, elapsed=elapsed, age=first_sent.age())
                 in_doubt = history.uncertain
                 await self._obey(call, outcome, history)
                 if before_again is not None:
-                    paused_at = anyio.current_time()
+                    paused_at = clocks.now()
                     await before_again(outcome)
-                    began += anyio.current_time() - paused_at
+                    began += clocks.now() - paused_at
                 slot = await self._slot_again(call, history)
                 _refuse_outlived(call, outcome, evolve(history, age=first_sent.age()), slot)
         except anyio.get_cancelled_exc_class() as cancelled:
@@ -215,7 +215,7 @@ class Transport:
         self._numbers += 1
         number = self._numbers
         self.usage.count(call.method)
-        began = anyio.current_time()
+        began = clocks.now()
         refused, wait = False, None
         arrives_within = self.timeouts.arrival  # unless an answer shows that it has arrived
         attempt = Attempt(slot)
@@ -236,7 +236,7 @@ class Transport:
                 refused = self._is_refused(call, outcome, slot)
             if log.shows_debug():
                 said = outcome.error.message if isinstance(outcome, Failure) else "ok"
-                took = anyio.current_time() - began
+                took = clocks.now() - began
                 log.debug("#%d %s %s: %s in %.2f s", number, call.method, call.path, said, took)
             self._outages.note(outcome, patience=self.policy.max_elapsed)
             return outcome
@@ -293,9 +293,11 @@ class Transport:
         url = URL(f"{self.base_url}{call.path}", encoded=True)
 
         async def write(request: aiohttp.ClientRequest, handler: aiohttp.ClientHandlerType) -> ClientResponse:
-            await write_ours(
-                request, url, call, headers={**call.headers, "Authorization": f"Bearer {self.key.reveal()}"}
-            )
+            authorization = {"Authorization": f"Bearer {self.key.reveal()}"}
+            if self.callers_session is None:  # nobody else can have changed the request
+                request.headers.update(authorization)
+            else:
+                await write_ours(request, url, call, headers={**call.headers, **authorization})
             response = await handler(request)
             try:
                 attempt.reply = await self._reply(response)

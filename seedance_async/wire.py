@@ -94,14 +94,15 @@ def loads(body: bytes) -> object:
     if len(body) > MAX_BODY_BYTES:
         raise ValueError(f"body is longer than {MAX_BODY_BYTES} bytes")
     try:
-        value = _DECODER.decode(body.decode("utf-8-sig"))
+        value = _DECODER.decode(body.decode().removeprefix("\ufeff"))
     except UnicodeDecodeError as error:
         raise ValueError(f"body is not UTF-8 at byte {error.start}") from None
     except json.JSONDecodeError as error:
         raise ValueError(f"body is not JSON: {error}") from None
     except RecursionError:
         raise ValueError("body is nested too deeply") from None
-    _refuse_depth(value)
+    if body.count(b"[") + body.count(b"{") > MAX_DEPTH:  # else it cannot be deeper
+        _refuse_depth(value)
     return value
 
 

@@ -16,6 +16,7 @@ requests may be unanswered at the same time, so only those few are refused befor
 
 from __future__ import annotations
 
+import asyncio
 import random
 from bisect import bisect_right
 from collections import deque
@@ -26,12 +27,12 @@ from typing import TYPE_CHECKING, Final
 import anyio
 from attrs import define, field
 
+from seedance_async import clocks
 from seedance_async.budget.allowance import Allowance, most_unanswered
 from seedance_async.budget.memory import NoMemory
 from seedance_async.budget.pace import Pace, counter_could_refuse, pause
 from seedance_async.budget.priority import YIELD_CHECK, Wait, Waiting, after, others_first
 from seedance_async.budget.window import Window
-from seedance_async.clocks import boot_time
 from seedance_async.signals import Signal
 
 if TYPE_CHECKING:
@@ -70,6 +71,7 @@ class Budget:
             jitter: draws a number from 0 to 1, by which the pauses of programs refused together differ.
         """
         self._limit = limit
+        self._most_unanswered = most_unanswered(limit.requests)
         self._memory = memory or NoMemory()
         self._jitter = jitter
         self._window = Window(limit)
@@ -80,7 +82,7 @@ class Budget:
         self._in_a_row = 0
         self._acquiring = 0
         self._interactive = False
-        self._committing = anyio.Lock(fast_acquire=True)
+        self._committing = asyncio.Lock()
         self._sent: deque[float] = deque()  # of the last two periods
         self._spacing: float | None = None
         self._bucket = _bucket(limit, None)
@@ -125,11 +127,11 @@ class Budget:
 
     def is_open(self) -> bool:
         """True when ``acquire`` would not have to wait."""
-        return self._closed_for(anyio.current_time()) == 0.0 and self._bucket.has_capacity()
+        return self._closed_for(clocks.now()) == 0.0 and self._bucket.has_capacity()
 
     def is_nearly_spent(self) -> bool:
         """Whether a server with some way of counting would refuse one more request now."""
-        return counter_could_refuse(self._sent, anyio.current_time(), self._limit)
+        return counter_could_refuse(self._sent, clocks.now(), self._limit)
 
     def allowance(self, now: float) -> Allowance:
         """How many requests may leave at ``now`` and later, if nothing else happens.
@@ -194,15 +196,15 @@ class Budget:
 
     @property
     def _room_for_unanswered(self) -> int:
-        return most_unanswered(self._limit.requests) - self._window.held
+        return self._most_unanswered - self._window.held
 
     async def _open(self) -> None:
         """Wait until window, pause and the requests on the wire allow one more."""
-        while self._closed_for(anyio.current_time()) != 0.0:
+        while self._closed_for(clocks.now()) != 0.0:
             longest = self._memory.check_every or inf
             if longest < inf:
                 self._say_again()
-            wait = self._closed_for(anyio.current_time())
+            wait = self._closed_for(clocks.now())
             if wait != 0.0:
                 wait = min(inf if wait is None else wait, longest)
                 await self._changed_signal.wait(None if wait == inf else wait)
@@ -221,7 +223,8 @@ class Budget:
         Our own are counted here as well as by the bucket: its token may be older than the request, because it
         is kept if the slot has to be decided again.
         """
-        return -inf if self._interval is None else self._pace.granted_at + self._interval
+        interval = self._interval
+        return -inf if interval is None else self._pace.granted_at + interval
 
     async def _token(self) -> None:
         """Wait for our own spacing."""
@@ -286,19 +289,23 @@ class Budget:
     @contextmanager
     def _remembered(self) -> Iterator[BudgetState]:
         """Load the state of the memory, run the block, and store what the block has changed."""
-        with self._memory.open(anyio.current_time) as state:
+        with self._memory.open(clocks.now) as state:
             self._window.others = state.others
             self._pace = state.pace.at(state.now)
             self._share = state.share
             self._spacing_for_now = state.spacing
             self._in_a_row = state.in_a_row
-            mine = Waiting(self._wait, len(self._window.claims(state.now)))
-            self._others_first = others_first(mine, state.others_wait, in_a_row=state.in_a_row)
+            self._others_first = bool(state.others_wait) and self._yields_to(state)
             yield state
-            state.claims = self._window.claims(state.now)
             state.pace = self._pace
             state.in_a_row = self._in_a_row
-            state.wait = self._wait
+            if state.is_shared:
+                state.claims = self._window.claims(state.now)
+                state.wait = self._wait
+
+    def _yields_to(self, state: BudgetState) -> bool:
+        mine = Waiting(self._wait, self._window.taken(state.now))
+        return others_first(mine, state.others_wait, in_a_row=state.in_a_row)
 
     def _say_again(self) -> None:
         """Write our claims and our wait to the memory again."""
@@ -328,7 +335,7 @@ class Slot:
     fresh_for: float
     _budget: Budget = field(alias="budget")
     _open: bool = field(default=True, init=False)
-    _taken_at: float = field(factory=boot_time, init=False)
+    _taken_at: float = field(factory=clocks.boot_time, init=False)
 
     def explains_refusal(self) -> bool:
         """Whether enough requests were sent for a server to refuse this one for their number."""
@@ -340,7 +347,7 @@ class Slot:
         The clock of the event loop may stop while the machine is suspended, so the time since boot counts
         too.
         """
-        age = max(anyio.current_time() - self.sent_at, boot_time() - self._taken_at)
+        age = max(clocks.now() - self.sent_at, clocks.boot_time() - self._taken_at)
         return age <= self.fresh_for
 
     def settle(

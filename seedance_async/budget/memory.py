@@ -30,7 +30,8 @@ class BudgetState:
     """What is remembered about one account; instants are on the caller's clock.
 
     Attributes:
-        claims: instants until which this budget's slots are taken, for memories that share them.
+        is_shared: whether others read the memory; if not, ``claims`` and ``wait`` are not kept.
+        claims: instants until which this budget's slots are taken.
         others: ascending instants until which slots of other budgets are taken, in other processes and in
             earlier processes that have ended.
         pace: the pace learned from all refusals, of this budget and others.
@@ -44,6 +45,7 @@ class BudgetState:
         in_a_row: slots given to interactive work since the last one for scheduled work, see `priority`.
     """
 
+    is_shared: bool = True
     claims: tuple[float, ...] = ()
     others: tuple[float, ...] = ()
     pace: Pace = Factory(Pace)
@@ -100,7 +102,7 @@ class NoMemory(LocalMemory):
     check_every: float | None = None
 
     def __init__(self) -> None:
-        self._state = BudgetState()
+        self._state = BudgetState(is_shared=False)
 
     @contextmanager
     def open(self, clock: Callable[[], float]) -> Iterator[BudgetState]:

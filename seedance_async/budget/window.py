@@ -61,6 +61,8 @@ class Window:
 
     def opens(self, now: float, *, slots: int) -> float | None:
         """When the next slot may be taken, of ``slots`` in a period; None if all are on the wire."""
+        if self.taken(now) + len(self.others) < slots:
+            return now
         return next(iter(self._openings(now, slots)), None)
 
     def openings(self, now: float, *, slots: int, most: int | None = None) -> list[float]:
@@ -73,6 +75,10 @@ class Window:
         """
         return list(islice(self._openings(now, slots), most))
 
+    def taken(self, now: float) -> int:
+        """How many of our slots are not free again, those on the wire included."""
+        return len(self._held) + len(self._ours(now))
+
     def claims(self, now: float) -> tuple[float, ...]:
         """Ascending instants until which our slots are taken, for other processes and this one's successor.
 
@@ -84,7 +90,7 @@ class Window:
 
     def _openings(self, now: float, slots: int) -> Iterator[float]:
         ours, theirs = self._ours(now), self.others[bisect_right(self.others, now) :]
-        free = slots - self.held - len(ours) - len(theirs)
+        free = slots - self.taken(now) - len(theirs)
         coming = merge(ours, theirs)
         # If more are taken than there are slots, the first ones that become free cannot be used yet.
         return chain(repeat(now, max(0, free)), islice(coming, max(0, -free), None))

@@ -25,6 +25,7 @@ from typing import TYPE_CHECKING, Final, TypeAlias, TypeVar
 import anyio
 from attrs import evolve
 
+from seedance_async import clocks
 from seedance_async.scheduling.room import Room
 from seedance_async.scheduling.schedule import Poll, Sleep, Submit
 from seedance_async.signals import Future, Signal
@@ -82,7 +83,7 @@ class Dispatcher:
         """Give out slots until cancelled."""
         while True:
             await self._something_worth_sending()
-            self._budget.set_interactive(interactive=self._is_awaited(anyio.current_time()))
+            self._budget.set_interactive(interactive=self._is_awaited(clocks.now()))
             self._taking = True
             slot = await self._budget.acquire()
             self._taking = False
@@ -128,7 +129,7 @@ class Dispatcher:
         finally:
             self._taking_directly -= 1
             if self._taking:  # the loop waits for a slot, perhaps for a batch only
-                self._budget.set_interactive(interactive=self._is_awaited(anyio.current_time()))
+                self._budget.set_interactive(interactive=self._is_awaited(clocks.now()))
         return await self.slot() if slot is None else slot  # closed in the meantime: ``slot`` raises
 
     async def until_closed(self, wait: Awaitable[Value]) -> Value | None:
@@ -242,7 +243,7 @@ class Dispatcher:
 
     def allowance(self) -> Allowance:
         """How many requests may be sent now and later, if nothing else happens."""
-        return self._budget.allowance(anyio.current_time())
+        return self._budget.allowance(clocks.now())
 
     def expected_end(self, *, waiting: int = 0) -> float:
         """The instant on the loop's clock by which all known jobs and tasks are expected to be finished.
@@ -250,7 +251,7 @@ class Dispatcher:
         Args:
             waiting: how many jobs wait for their POST, including those that are not known here yet.
         """
-        now = anyio.current_time()
+        now = clocks.now()
         allowance = self._budget.allowance(now)
         further = max(0, waiting - len(self._jobs))
         batch = self._schedule.expected_end(now, allowance, further=further)
@@ -277,7 +278,7 @@ class Dispatcher:
 
     async def _something_worth_sending(self) -> None:
         while not self._direct:
-            now = anyio.current_time()
+            now = clocks.now()
             allowance = self._budget.allowance(now)
             decisions = [
                 self._awaited.decide(now, _with_one(allowance)),
@@ -313,7 +314,7 @@ class Dispatcher:
 
     def _grant_awaited(self, slot: Slot) -> bool:
         self._since_poll = 0
-        now = anyio.current_time()
+        now = clocks.now()
         match self._awaited.decide(now, _with_one_more(self._budget.allowance(now))):
             case Poll(task):
                 self._since_batch += 1
@@ -324,7 +325,7 @@ class Dispatcher:
 
     def _grant_batch(self, slot: Slot) -> bool:
         self._since_batch = 0
-        now = anyio.current_time()
+        now = clocks.now()
         allowance = _with_one_more(self._budget.allowance(now))
         match self._schedule.decide(now, allowance, room=self.room.for_a_new_job):
             case Submit(Turn() as turn):
