@@ -15,7 +15,9 @@ at a time, also without a cap; under a cap that job reserves all that is left, a
 charged more.
 
 Several jobs in one POST may cost more than singly; this is not documented. Under a cap they share one only
-if `SHARED_MARGIN` times their single price is left, until an answer has priced as many jobs together.
+if `MARGIN` times their single price is left, until an answer has priced as many jobs together. Nor is a price
+far below the documented one trusted to last: under a cap, the next job of such a price is sent only if
+`MARGIN` times the documented one is left.
 
 An uncertain job keeps its reservation, because it may have been paid. The invariant can be broken by a POST
 that is charged more than any before. Then all reservations of the tariff rise, and jobs that were not sent
@@ -43,8 +45,11 @@ _Priced: TypeAlias = tuple[Tariff, bool]
 MOST_IN_DOUBT: Final = 2
 """Number of new POSTs with lost answers at which a cap allows no further POST."""
 
-SHARED_MARGIN: Final = 10.0
-"""How many times dearer jobs may be in a shared POST, before the first is answered, without passing a cap."""
+MARGIN: Final = 10.0
+"""How many times dearer than believed a job may be, where its price is in doubt, without passing a cap."""
+
+FAR_BELOW: Final = 4.0
+"""So many times below the documented price, a price is in doubt; users saw up to a third less (`prices`)."""
 
 
 class Ledger:
@@ -137,7 +142,7 @@ class Ledger:
             return False
         if tariff not in self.prices and (tariff in self._first_of or self.left <= 0):
             return False
-        return self.expects(tariff) <= self.left and self._affords_sharing(tariff, same_post)
+        return self.needs(tariff) <= self.left and self._affords_sharing(tariff, same_post)
 
     def _affords_sharing(self, tariff: Tariff, same_post: Collection[Hashable]) -> bool:
         """Whether the cap allows that jobs cost more together than singly, where nobody knows."""
@@ -145,7 +150,7 @@ class Ledger:
         if self.cap is None or not same_post or together <= self._shared.get(tariff, 1):
             return True
         singly = together * self.expects(tariff)
-        return 0 < singly * SHARED_MARGIN <= self.left + sum(self._held(job) for job in same_post)
+        return 0 < singly * MARGIN <= self.left + sum(self._held(job) for job in same_post)
 
     def _held(self, job: Hashable) -> float:
         return self._reserved[job][1] if job in self._reserved else 0.0
@@ -157,6 +162,12 @@ class Ledger:
     def expects(self, tariff: Tariff) -> float:
         """Return the expected price of a job of this tariff, in credits; 0 if unknown."""
         return self.prices.get(tariff) or documented_price(tariff)
+
+    def needs(self, tariff: Tariff) -> float:
+        """Return the credits that must be left for one more job of this tariff: its price, or a margin."""
+        price, documented = self.expects(tariff), documented_price(tariff)
+        is_in_doubt = self.cap is not None and price * FAR_BELOW < documented
+        return MARGIN * documented if is_in_doubt else price
 
     def is_awaiting(self, same_post: Collection[Hashable] = ()) -> bool:
         """Whether, under a cap, the price of another POST must be known before the next one is sent."""

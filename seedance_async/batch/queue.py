@@ -22,6 +22,7 @@ from seedance_async.batch.journal import JobEntry
 from seedance_async.batch.states import State
 from seedance_async.credit_format import credit_count
 from seedance_async.errors import CreditCapError, SeedanceError
+from seedance_async.prices import documented_price
 
 if TYPE_CHECKING:
     from seedance_async.batch.ledger import Ledger
@@ -211,8 +212,12 @@ class JobQueue:
                 "sent until one is answered; run again to send them again under their keys"
             )
         tariffs = {*self._waiting, *(job.tariff for job in self._set_aside)}
-        least = min(map(ledger.expects, tariffs))
+        cheapest = min(tariffs, key=ledger.needs)
+        least, needed = ledger.expects(cheapest), ledger.needs(cheapest)
         price = f"costs {least:g}" if least else "has a price that is not known yet"
+        if needed > least:
+            price += f", far below the documented {documented_price(cheapest):g}; to trust it, raise the cap"
+            price += f" until {needed:g} are left"
         made_for = "" if self._waiting else ", without the jobs that use its output"
         return CreditCapError(
             f"the cap of {credit_count(ledger.cap or 0)} is reached: {ledger.spent:g} are spent, "

@@ -27,6 +27,23 @@ def understated(**fields: object) -> Fault:
     return Fault(effect="edit", on="submit", count=None, fields=fields)
 
 
+async def test_a_price_that_rises_from_next_to_nothing_passes_no_cap(tmp_path: Path) -> None:
+    """One credit where twelve are documented is no price to plan with; the message says what it takes."""
+    sandbox = Sandbox(conditions=Conditions(price=lambda _: 1 if len(sandbox.paid_tasks) < 3 else 500))
+    async with sandbox:
+        async with opened(sandbox, tmp_path, max_credits=CAP) as batch:
+            results = await results_of(batch, pictures(20))
+        assert 1 == charged(sandbox) == batch.summary.credits_used
+        waiting = next(each for each in results.values() if not each.task_ids)
+        assert (
+            "the next job costs 1, far below the documented 12; to trust it, raise the cap until 120 are left"
+            in (str(waiting.error))
+        )
+
+        await run_once(sandbox, tmp_path, pictures(20), max_credits=CAP)
+        assert 1 == charged(sandbox)
+
+
 @pytest.mark.case(185)
 @pytest.mark.parametrize("stated", [0, 1, PRICE - 1])
 async def test_an_answer_that_states_less_than_its_task_passes_no_cap(stated: int, tmp_path: Path) -> None:

@@ -291,6 +291,20 @@ def test_jobs_whose_price_is_nothing_so_far_do_not_share_a_post_under_a_cap() ->
     assert Ledger(prices={unknown: 0.0}).affords(unknown, same_post=(1,))
 
 
+def test_a_price_far_below_the_documented_one_is_trusted_only_with_a_margin() -> None:
+    """It may rise to any other at the next POST; a price somewhat below it is one that users saw."""
+    ledger = Ledger(cap=120)
+    ledger.reserve("first", KNOWN_PICTURE)
+    ledger.settle("first", 1)
+    assert not ledger.affords(KNOWN_PICTURE)
+    assert 120 == ledger.needs(KNOWN_PICTURE)
+    ledger.cap = 121
+    assert ledger.affords(KNOWN_PICTURE)
+    for usual in (3, 8, 12):
+        assert Ledger(cap=usual, prices={KNOWN_PICTURE: usual}).affords(KNOWN_PICTURE)
+    assert Ledger(prices={KNOWN_PICTURE: 1}).affords(KNOWN_PICTURE)
+
+
 @pytest.mark.case(185)
 class TestWhatTasksSay:
     """Answers to POSTs that state less than the tasks do."""
@@ -346,7 +360,7 @@ class TestWhatTasksSay:
 
     def test_a_final_task_that_says_more_counts_for_those_under_way(self) -> None:
         """Their answers were as wrong as its own."""
-        ledger = Ledger(cap=100)
+        ledger = Ledger(cap=1000)
         for job in "abc":
             self.accepted(ledger, job, 1)
             ledger.confirm(job, KNOWN_PICTURE, None)
