@@ -2,8 +2,9 @@
 
 The sandbox is the judge. Each process has ten users who ask as often as they may; its wall clock is wrong by
 an hour, one way or the other. In quiet the fullest window, the refusals, the shares and the throughput are
-told; under attack processes are killed and started, and the server crashes and comes back in the middle
-(Redis without what it had).
+told; under attack processes are killed and started, others are stopped for up to a period and a half and go
+on, the file that they share is deleted, and the server crashes and comes back in the middle (Redis without
+what it had).
 
 A share is that of one life of a process: its requests, over an equal part of all that were sent while it
 lived. It is told of lives of two periods and more, because slots come back in bursts, once a period: a
@@ -121,6 +122,24 @@ class Hosts:
             await self.kill(rng.choice(self.running))
             await self.start()
 
+    async def stop(self, rng: random.Random) -> None:
+        """Stop one as Ctrl-Z does, and let it go on, for ever."""
+        while True:
+            await anyio.sleep(self.limit.period * rng.uniform(0.2, 0.6))
+            process = self.lives[rng.choice(self.running)].process
+            process.send_signal(signal.SIGSTOP)
+            await anyio.sleep(self.limit.period * rng.uniform(0.0, 1.5))
+            with suppress(ProcessLookupError):  # it was killed meanwhile
+                process.send_signal(signal.SIGCONT)
+
+    async def delete(self, rng: random.Random) -> None:
+        """Delete what the processes share on this machine, for ever."""
+        while True:
+            await anyio.sleep(self.limit.period * rng.uniform(0.5, 1.5))
+            for file in Path(self.environment["SEEDANCE_STATE_DIR"]).rglob("*"):
+                if file.is_file():
+                    file.unlink(missing_ok=True)
+
 
 @define(kw_only=True)
 class Run:
@@ -162,7 +181,8 @@ class Run:
         with anyio.move_on_after(self.seconds):
             async with anyio.create_task_group() as tasks:
                 if self.attacked:
-                    tasks.start_soon(hosts.attack, random.Random("hosts"))
+                    for attack in (hosts.attack, hosts.stop, hosts.delete):
+                        tasks.start_soon(attack, random.Random(attack.__name__))
                     await anyio.sleep(self.seconds / 2)
                     if server is not None:
                         how = signal.SIGKILL if isinstance(server, Redis) else signal.SIGQUIT
