@@ -3,9 +3,9 @@
 The secret is searched in decoded text: a body is parsed as JSON, and every string in it, including the keys
 of objects, is checked as it is and with backslash escapes, percent encodings and HTML entities decoded, also
 nested ones. A body that is not JSON is checked as one text. Case is ignored, because some intermediaries
-change it. A NUL between two characters, as in UTF-16, is ignored, and so are invisible characters. The Base64
-and hexadecimal forms are searched too; Base64 also if other text was encoded together with the secret, such
-as the user name of a Basic header.
+change it. Characters that nobody sees are ignored, such as the NULs of UTF-16, and so are terminals' escape
+sequences: what shows a text later may remove them. The Base64 and hexadecimal forms are searched too; Base64
+also if other text was encoded together with the secret, such as the user name of a Basic header.
 
 Not recognised: a part of the secret, the secret divided over several strings or by visible characters, and
 any value computed from it in another way, such as a hash.
@@ -30,19 +30,38 @@ MASK: Final = "***"
 LAYERS: Final = 5
 """How many nested encodings are decoded; each layer of a hostile 4 MiB body costs time."""
 
-INVISIBLE: Final = "\0\u00ad\u200b\u200c\u200d\u2060\ufeff"
+TERMINAL_ESCAPE: Final = r"\x1b(?:\[[0-?]*[ -/]*[@-~]|\][^\x07\x1b]*(?:\x07|\x1b\\)?|[@-Z\\^_])"
 
-ENCODED: Final = re.compile(f"[\\\\%&{INVISIBLE}]")
+IGNORABLE: Final = (
+    "\u00ad\u034f\u061c\u115f\u1160\u17b4\u17b5\u180b-\u180f\u200b-\u200f\u202a-\u202e\u2060-\u206f\u3164"
+    "\ufe00-\ufe0f\ufeff\uffa0\ufff0-\ufffb\U000e0000-\U000e0fff"
+)
+"""Unicode's Default_Ignorable_Code_Point, and the marks of annotations."""
+
+UNSEEN: Final = rf"\x00-\x08\x0b-\x1f\x7f-\x9f{IGNORABLE}"
+"""Characters that outputs remove or do not show; line ends and tabs divide a text visibly."""
+
+ENCODED: Final = re.compile(rf"[\\%&{UNSEEN}]")
 """The characters of encodings: a text without them needs no decoding."""
 
-ENCODED_BYTES: Final = re.compile(rb"[\\%&\0\x80-\xff]")
+ENCODED_BYTES: Final = re.compile(rb"[\\%&\x00-\x08\x0b-\x1f\x7f-\xff]")
 
 LEAST_ENCODED: Final = 8
 """The shortest secret, in characters, whose Base64 is searched: a shorter one may occur by chance."""
 
 ESCAPE: Final = re.compile(
-    r"\\(?:u([0-9a-f]{4})|u\{([0-9a-f]{1,5})\}|x([0-9a-f]{2})|([\\/\"']))", re.IGNORECASE
+    r"""\\(?:(?-i:U)000(?P<long>[0-9a-f]{5})
+    | u(?P<usual>[0-9a-f]{4})
+    | u\{(?P<braced>[0-9a-f]{1,5})\}
+    | x(?P<byte>[0-9a-f]{2})
+    | (?P<octal>[01][0-7]{2})
+    | (?P<itself>[\\/"']))""",
+    re.IGNORECASE | re.VERBOSE,
 )
+"""A character in the spellings of JSON, JavaScript, Python, C and shells."""
+
+PERCENT_U: Final = re.compile(r"%u([0-9a-f]{4})", re.IGNORECASE)
+"""A character as old servers write it into URLs."""
 
 
 class Scrubber:
@@ -80,6 +99,8 @@ class Scrubber:
         decoded, found = text, False
         for _ in range(LAYERS):
             outer = decoded
+            if self._pattern.search(seen := _visible(decoded)):  # an ESC may not begin a sequence
+                decoded = seen
             for decode in DECODERS:
                 decoded, times = self._pattern.subn(MASK, decode(decoded))
                 found = found or times > 0
@@ -99,16 +120,23 @@ class Scrubber:
 
 
 def _unescaped(text: str) -> str:
-    return ESCAPE.sub(_character, text)
+    return ESCAPE.sub(_character, PERCENT_U.sub(r"\\u\1", text))
 
 
 def _character(escape: re.Match[str]) -> str:
-    digits = escape[1] or escape[2] or escape[3]
-    return chr(int(digits, 16)) if digits else escape[4]
+    digits = escape[str(escape.lastgroup)]
+    if escape.lastgroup == "itself":
+        return digits
+    return chr(int(digits, 8 if escape.lastgroup == "octal" else 16))
 
 
-def _visible(text: str) -> str:
-    return text.translate(_REMOVED)
+def _visible(text: str, unseen: str = f"[{UNSEEN}]") -> str:
+    is_plain = text.isascii() and text.isprintable()  # much faster than the search
+    return text if is_plain else re.sub(unseen, "", text)
+
+
+def _without_sequences(text: str) -> str:
+    return _visible(text, f"{TERMINAL_ESCAPE}|[{UNSEEN}]")
 
 
 def _spellings(secret: str) -> list[str]:
@@ -123,7 +151,6 @@ def _spellings(secret: str) -> list[str]:
     return list(dict.fromkeys(spellings))
 
 
-_REMOVED: Final = dict.fromkeys(map(ord, INVISIBLE))
 _URL_SAFE: Final = str.maketrans("+/", "-_")
 
-DECODERS: Final[tuple[Callable[[str], str], ...]] = (_visible, _unescaped, unquote, html.unescape)
+DECODERS: Final[tuple[Callable[[str], str], ...]] = (_without_sequences, _unescaped, unquote, html.unescape)

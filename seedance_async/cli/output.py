@@ -23,12 +23,13 @@ from typing import TYPE_CHECKING, Final, TextIO, cast
 
 from rich.console import Console
 
+from seedance_async.scrubbing import TERMINAL_ESCAPE
 from seedance_async.time_format import format_range
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-_ESCAPES: Final = re.compile(r"\x1b(?:\[[0-?]*[ -/]*[@-~]|\][^\x07\x1b]*(?:\x07|\x1b\\)?|[@-Z\\^_])")
+_ESCAPES: Final = re.compile(TERMINAL_ESCAPE)
 _CONTROLS: Final = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u200e\u200f\u202a-\u202e\u2066-\u2069]")
 
 LOGGERS: Final = (

@@ -14,6 +14,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
+from seedance_async.cli.output import without_controls
 from seedance_async.scrubbing import MASK, Scrubber
 
 if TYPE_CHECKING:
@@ -111,12 +112,45 @@ def test_a_key_that_was_encoded_as_bytes_is_found(
     assert encoded not in clean
 
 
-@pytest.mark.parametrize("between", ["\u00ad", "\u200b", "\ufeff", "\\u200b", "\\u00ad"])
+@pytest.mark.case(158)
+@pytest.mark.parametrize("shape", ["message", "name of a member", "page"])
+@pytest.mark.parametrize(
+    "spelled", ["\\\\U{:08x}", "\\\\U{:08X}", "\\\\{:03o}", "%u{:04x}", "\\u0025u{:04X}", "\\u005c{:03o}"]
+)
+def test_the_escapes_of_other_languages_are_decoded(spelled: str, shape: str) -> None:
+    """Of Python, C, shells, and those that old servers write into URLs."""
+    clean = SCRUBBER.body((SHAPES[shape] % "".join(spelled.format(ord(mark)) for mark in KEY)).encode())
+
+    assert MASK.encode() in clean
+    assert f"{ord(KEY[-1]):x}".encode() not in clean
+
+
+@pytest.mark.parametrize(
+    "between",
+    [
+        *("\u00ad", "\u200b", "\ufeff", "\u200e", "\u2066", "\ufe0f", "\u034f", "\U000e0061", "\x7f", "\x85"),
+        *("\\u200b", "\\u00ad", "\\u0001", "\\r", "\\b", "\\u001b[0m", "\\u001b]0;title\\u0007"),
+        *("&lrm;", "%E2%80%8E"),
+    ],
+)
 def test_characters_that_do_not_show_hide_nothing(between: str) -> None:
     """A reader copies the key without them."""
     clean = SCRUBBER.body((SHAPES["message"] % between.join(KEY)).encode())
 
     assert json.loads(clean)["error"]["message"] == f"bad key {MASK}, sorry"
+
+
+@pytest.mark.case(158)
+@pytest.mark.parametrize("place", range(1, len(KEY)))
+def test_what_a_terminal_is_not_shown_hides_nothing(place: int) -> None:
+    """It is removed from an output after the answer was cleaned, so the key would be whole again."""
+    removed = [mark for mark in map(chr, range(0x3000)) if not without_controls(mark)]
+    assert 60 < len(removed)
+    for between in (*removed, "\x1b[1;31m", "\x1b]8;;x\x1b\\"):
+        echo = KEY[:place] + between + KEY[place:]
+        for body in (json.dumps({"error": echo}).encode(), f"<p>{echo}</p>".encode()):
+            assert KEY not in without_controls(SCRUBBER.body(body).decode()).replace("\\/", "/")
+            assert MASK.encode() in SCRUBBER.body(body)
 
 
 def test_the_base64_of_a_short_key_is_not_looked_for() -> None:
