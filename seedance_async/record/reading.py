@@ -5,7 +5,6 @@ Blocking: call it in a thread, or where no event loop runs.
 
 from __future__ import annotations
 
-import json
 import sqlite3
 from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
@@ -15,16 +14,16 @@ from attrs import evolve
 
 from seedance_async import clocks
 from seedance_async.errors import RecordError
-from seedance_async.models import Kind
 from seedance_async.record.limits import day_of
 from seedance_async.record.schema import HELD, connect, connect_to_nothing, transaction
-from seedance_async.record.store import is_being_sent
+from seedance_async.record.store import is_being_sent, kind_of_text
 from seedance_async.record.values import SUBMITTING, UNCERTAIN, PostRecord, Spending, TaskRecord
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
+    from seedance_async.models import Kind
     from seedance_async.record.values import By
 
 PATIENCE: Final = 5.0
@@ -99,7 +98,7 @@ class Reader:
         """Return the highest price seen for one task of each kind, in credits."""
         with self._connection() as connection:
             rows = connection.execute("SELECT kind, high FROM prices").fetchall()
-        return {_kind(text): high for text, high in rows}
+        return {kind_of_text(text): high for text, high in rows}
 
     def forget(self, *, before: datetime) -> int:
         """Delete the settled POSTs that were sent before the UTC day of an instant, and return their number.
@@ -164,13 +163,6 @@ def _state(state: str, owner: str, touched_at: float, now: float) -> str:
     """Return the state of a POST: uncertain if the process that was sending it has died."""
     is_abandoned = state == SUBMITTING and not is_being_sent(owner, touched_at, now)
     return UNCERTAIN if is_abandoned else state
-
-
-def _kind(text: str) -> Kind:
-    model, quality_tier, channel, resolution, seconds = json.loads(text)
-    return Kind(
-        model=model, quality_tier=quality_tier, channel=channel, resolution=resolution, seconds=seconds
-    )
 
 
 def _instant(seconds: float) -> datetime:

@@ -17,7 +17,8 @@ from attrs import frozen
 
 from seedance_async import clocks
 from seedance_async.charges import exceeds
-from seedance_async.prices import documented_price
+from seedance_async.models import Kind
+from seedance_async.prices import Tariff, documented_price
 from seedance_async.record.limits import (
     Decision,
     Hold,
@@ -38,7 +39,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
     from pathlib import Path
 
-    from seedance_async.models import CreditLimits, Kind, Submission, Task
+    from seedance_async.models import CreditLimits, Submission, Task
     from seedance_async.record.asked import Asked
     from seedance_async.record.limits import Window
 
@@ -339,6 +340,14 @@ def kind_text(kind: Kind) -> str:
     return json.dumps([kind.model, kind.quality_tier, kind.channel, kind.resolution, kind.seconds])
 
 
+def kind_of_text(text: str) -> Kind:
+    """Return a kind from its form in the file."""
+    model, quality_tier, channel, resolution, seconds = json.loads(text)
+    return Kind(
+        model=model, quality_tier=quality_tier, channel=channel, resolution=resolution, seconds=seconds
+    )
+
+
 def _standing(connection: sqlite3.Connection, window: Window, open_posts: list[_Open]) -> Standing:
     (spent,) = connection.execute(
         "SELECT COALESCE(sum(used - refunded), 0) FROM days WHERE day >= ?", (window.first_day,)
@@ -371,8 +380,18 @@ def _open_row(connection: sqlite3.Connection, opened: Opened) -> int | None:
 
 
 def _charged(connection: sqlite3.Connection, asked: Asked) -> float | None:
-    row = connection.execute("SELECT high FROM prices WHERE kind = ?", (kind_text(asked.kind),)).fetchone()
-    return None if row is None else row[0] * asked.tasks
+    high = _highest(connection, asked.kind)
+    return None if high is None else high * asked.tasks
+
+
+def _highest(connection: sqlite3.Connection, kind: Kind) -> float | None:
+    row = connection.execute("SELECT high FROM prices WHERE kind = ?", (kind_text(kind),)).fetchone()
+    return None if row is None else float(row[0])
+
+
+def _known_price(connection: sqlite3.Connection, kind: Kind) -> float:
+    """Return the highest price known of one task; 0 if none is."""
+    return max(_highest(connection, kind) or 0.0, documented_price(Tariff(kind)))
 
 
 def _expected_price(connection: sqlite3.Connection, asked: Asked) -> float | None:
@@ -438,7 +457,8 @@ def _book_end(connection: sqlite3.Connection, row: int) -> None:
         "sum(credits_refunded > 0) FROM tasks WHERE post = ?",
         (row,),
     ).fetchone()
-    if stated == tasks and (used is None or exceeds(most, used / tasks, of_post=tasks)):
+    alone = _known_price(connection, kind_of_text(kind))
+    if stated == tasks and (used is None or exceeds(most, used / tasks, of_post=tasks, alone=alone)):
         charged = max(charged, used or 0.0)
         _charge(connection, row, charged, booked=used or 0.0)
         _learn(connection, kind, charged / tasks)

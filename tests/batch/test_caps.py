@@ -169,6 +169,24 @@ async def test_all_tasks_of_a_job_are_asked(tmp_path: Path) -> None:
         assert 400 // (4 * PRICE) * 4 * PRICE == charged(sandbox)
 
 
+@pytest.mark.case(185, 186)
+@pytest.mark.parametrize("count", [1, 4])
+async def test_an_answer_that_states_the_price_of_one_of_its_tasks_passes_no_cap(
+    count: int, tmp_path: Path
+) -> None:
+    """Each of its tasks states as much, so it cannot be what all of them cost: one costs that much alone."""
+    hats = [
+        Job(GptImage2(prompt=f"Hat {n}", batch_count=count), name=f"hat-{n}", repeat=10) for n in range(10)
+    ]
+    slow = Conditions(price=lambda _: 8, duration=lambda _order, _chance: 600.0)
+    async with Sandbox(conditions=slow, faults=[understated(credits_used=8)]) as sandbox:
+        for _ in range(2):
+            async with opened(sandbox, tmp_path, max_credits=400) as batch:
+                await results_of(batch, hats)
+
+                assert 300 < charged(sandbox) == batch.summary.credits_used <= 400
+
+
 @pytest.mark.case(186)
 @pytest.mark.parametrize("each", [25, 33])
 async def test_a_shared_post_whose_answer_hides_that_it_is_dearer_passes_no_cap(

@@ -21,6 +21,7 @@ from seedance_async.batch.journal.transactions import transaction
 from seedance_async.batch.states import State
 from seedance_async.charges import charged_by
 from seedance_async.errors import JournalError
+from seedance_async.prices import Tariff, documented_price
 from seedance_async.protocol import Call
 from seedance_async.refunds import at_most_charged, given_back
 
@@ -28,7 +29,6 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from seedance_async.models import Delivered, Submission, Task
-    from seedance_async.prices import Tariff
 
 MOST_CRASHES: Final = 5
 """Number of runs that may die while a job is being sent, before it is no longer sent automatically."""
@@ -349,11 +349,13 @@ class Store(RefundedMoves, TakeMoves):
 
     def _charge_more(self, number: int, tasks: Sequence[Task]) -> float | None:
         """Book the charge that the tasks report, if the answer to the POST had none, or a lower one."""
-        (booked,) = self._job(number, "credits_used")
+        booked, row = self._job(number, "credits_used, tariff")
+        single = Tariff(self.tariff(row).kind)
         of_post = "SELECT count(*) FROM tasks WHERE post = (SELECT post FROM jobs WHERE number = ?)"
         ((known,),) = self.file.rows(of_post, number)
         stated = [task.credits_used for task in tasks]
-        charged = charged_by(booked, stated, of_post=max(known, len(tasks)))
+        alone = max(documented_price(single), self.prices().get(single, 0.0))
+        charged = charged_by(booked, stated, of_post=max(known, len(tasks)), alone=alone)
         if charged != booked:
             self._charge(number, charged, booked=booked or 0.0)
         return charged

@@ -19,7 +19,8 @@ from seedance_async.batch.states import State
 from seedance_async.charges import charged_by
 from seedance_async.errors import ApiError, SeedanceError, TaskFailedError
 from seedance_async.integrations.engine.intents import Intent
-from seedance_async.models import Delivered, Task
+from seedance_async.models import Delivered, Kind, Task
+from seedance_async.prices import Tariff, documented_price
 
 FINAL: Final = frozenset({State.SAVED, State.COMPLETED, State.FAILED, State.REFUSED, State.BLOCKED})
 """States after which it is certain what other jobs can take of a job."""
@@ -125,6 +126,7 @@ def restored(
     return kind(facts["message"], idempotency_key=key, task_id=task_id)
 
 
-def charged_for(booked: float | None, tasks: Sequence[Task]) -> float | None:
+def charged_for(booked: float | None, tasks: Sequence[Task], kind: Kind) -> float | None:
     """What a job has cost by its tasks, where the answer to its POST said nothing, or less."""
-    return charged_by(booked, [task.credits_used for task in tasks], of_post=len(tasks))
+    stated = [task.credits_used for task in tasks]
+    return charged_by(booked, stated, of_post=len(tasks), alone=documented_price(Tariff(kind)))

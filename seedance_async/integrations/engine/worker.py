@@ -204,7 +204,7 @@ class JobSteps:
         with anyio.move_on_after(PRICE_AWAITED), suppress(SeedanceError):
             tasks = [await self._engine.task(task_id) for task_id in accepted.task_ids]
         known = bool(tasks) and all(task.credits_used is not None for task in tasks)
-        charged = charged_for(accepted.credits_used, tasks) if known else None
+        charged = charged_for(accepted.credits_used, tasks, intent.tariff.kind) if known else None
         await self._do(self._tables.confirm, intent.key, intent.batch, intent.tariff, charged)
 
     async def collect(self, intent_document: dict[str, Any], posted: dict[str, Any]) -> dict[str, Any]:
@@ -347,7 +347,7 @@ class JobSteps:
     async def _finished(self, intent: Intent, accepted: Outcome, tasks: Sequence[Task]) -> Outcome:
         """What the final tasks say, with its credits booked."""
         booked = accepted.credits_used
-        charged = charged_for(booked, tasks)
+        charged = charged_for(booked, tasks, intent.tariff.kind)
         returned = [given_back(task) for task in tasks if task.credits_refunded is not None]
         refunded = at_most_charged(sum(returned), charged) if returned else None
         conclude = partial(self._tables.conclude, booked=booked, charged=charged, refunded=refunded or 0.0)
