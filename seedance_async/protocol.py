@@ -282,8 +282,9 @@ def redirect_failure(reply: Reply, *, asked: str) -> Failure:
 
 
 def is_of_model(answer: Submission, model: str | None) -> bool:
-    """Whether an answer can be about a request of this model, by the documented prefix of its id."""
-    return Kind.of_task_id(answer.id).model in {None, model}
+    """Whether an answer can be about a request of this model, by the documented prefixes of its ids."""
+    named = (answer.id, *answer.task_ids)
+    return all(Kind.of_task_id(task_id).model in {None, model} for task_id in named)
 
 
 def repeated_answer(answer: Submission) -> Failure:

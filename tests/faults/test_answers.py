@@ -206,6 +206,29 @@ async def test_takes_whose_answer_contradicts_itself_are_paid_once(change: Chang
         }
 
 
+@pytest.mark.case(177)
+@pytest.mark.parametrize("place", range(TAKES))
+async def test_takes_among_whose_ids_is_one_of_another_model_are_asked_for_again(
+    place: int, tmp_path: Path
+) -> None:
+    """It is not known which picture it stands for: once accepted under it, that would never be fetched."""
+    wrong: list[Answer] = []
+
+    def change(asked: Answer, answer: Answer) -> Answer:
+        if asked.get("batch_count", 1) == 1 or wrong:
+            return answer
+        ids = answer["batch_task_ids"]
+        wrong.append({**answer, "batch_task_ids": [*ids[:place], "nbp_7f3a", *ids[place + 1 :]]})
+        return wrong[0]
+
+    async with Sandbox(conditions=QUICK) as sandbox, proxy(sandbox.base_url, change) as url:
+        results = await run_through(url, sandbox.api_key, tmp_path, takes())
+
+        assert wrong
+        assert {State.SAVED} == {result.state for result in results.values()}
+        assert paid_as_asked(sandbox, results)
+
+
 @pytest.mark.case(176)
 @pytest.mark.parametrize("change", CONTRADICTIONS.values(), ids=CONTRADICTIONS.keys())
 async def test_as_completed_calls_nothing_not_charged_that_an_answer_hides(change: Change) -> None:
