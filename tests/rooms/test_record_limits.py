@@ -13,6 +13,7 @@ from attrs import evolve
 from seedance_async import (
     CreditCapError,
     CreditLimits,
+    GptImage2,
     Kind,
     RetryPolicy,
     SeedanceError,
@@ -86,18 +87,21 @@ async def test_a_task_that_states_more_than_the_answer_is_booked(sandbox: Sandbo
     assert [PRICE, PRICE] == [post.credits_used for post in reader.posts()]
 
 
-@pytest.mark.parametrize(("each", "booked"), [(12, 48), (25, 100), (48, 48), (60, 240)])
+@pytest.mark.parametrize(
+    ("all_of_them", "each", "booked"),
+    [(48, 12, 48), (48, 25, 100), (48, 48, 48), (48, 60, 240), (8, 8, 32), (6, 6, 24)],
+)
 def test_tasks_that_state_what_all_cost_together_are_not_added_up(
-    each: int, booked: int, tmp_path: Path
+    all_of_them: int, each: int, booked: int, tmp_path: Path
 ) -> None:
-    """Four of one POST of 48: each may state its share or the whole, and only more than that counts."""
+    """Of four of one POST each may state its share or the whole; but the whole costs more than one alone."""
     path = tmp_path / "record.sqlite"
     ids = ("a", "b", "c", "d")
-    asked = Asked(key="key", kind=Kind(model="gpt-image-2"), tasks=4)
+    asked = Asked(key="key", kind=GptImage2(prompt="Four hats").kind, tasks=4)
     with closing(Store(path, CreditLimits(), patience=5)) as store:
         opened = store.intend(asked)
         assert isinstance(opened, Opened)
-        store.accept(asked, opened, Submission(id="a", task_ids=ids, credits_used=48))
+        store.accept(asked, opened, Submission(id="a", task_ids=ids, credits_used=all_of_them))
         for task_id in ids:
             store.finish(Task(id=task_id, status="completed", credits_used=each))
 
