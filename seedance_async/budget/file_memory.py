@@ -171,6 +171,7 @@ class FileMemory(LocalMemory):
         self._state = BudgetState()
         self._inode: int | None = None  # of the file this process wrote last
         self._saved: tuple[float, ...] = ()  # the claims this process wrote to it
+        self._seen: ClockReading | None = None  # when the newest page known here was written
         self._blocked: tuple[int, float] | None = (
             None  # inode of a file that another process keeps locked, and since when
         )
@@ -239,12 +240,15 @@ class FileMemory(LocalMemory):
         now, known = self._state.now, self._state.pace
         page, is_empty = _parsed(content), not content.strip(b"\0 ")
         replaced = self._inode is not None and self._inode != inode
-        if page is not None:
+        is_old = page is not None and self._seen is not None and page.written.precedes(self._seen)
+        if page is not None and not is_old:
             self._read(page, present, replaced=replaced or self._is_missing(page))
+            self._seen = page.written
             if self._unsaved_pace:
                 self._state.pace = stricter(self._state.pace, known)
         elif not is_empty or self._inode is not None:
-            self._warn_once("the request budget's file was lost or damaged; nothing is sent for one period")
+            what = "replaced by an old copy" if is_old else "lost or damaged"
+            self._warn_once(f"the request budget's file was {what}; nothing is sent for one period")
             self._close_for(self._period)
         else:
             self._close_for(min(SETTLING, self._period))
@@ -298,8 +302,8 @@ class FileMemory(LocalMemory):
             self._warn_once(_IMPOSSIBLE)
 
     def _save(self, file: FileIO, clock: Callable[[], float], *, size: int) -> None:
-        now = clock()
-        content = json.dumps(_converter.unstructure(self._page(now, self._clock.read()))).encode()
+        now, present = clock(), self._clock.read()
+        content = json.dumps(_converter.unstructure(self._page(now, present))).encode()
         try:
             file.seek(0)
             # One write, never shorter than the old content, so that nothing of that is left behind it.
@@ -310,6 +314,7 @@ class FileMemory(LocalMemory):
             self._give_up(error)
             return
         self._inode, self._saved = os.fstat(file.fileno()).st_ino, self._state.claims
+        self._seen = present
         self._unsaved_pace = False
 
     def _page(self, now: float, present: ClockReading) -> Page:

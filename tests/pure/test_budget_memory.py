@@ -395,6 +395,25 @@ def test_a_file_replaced_under_way_is_believed_beside_what_is_known(tmp_path: Pa
 
 
 @pytest.mark.case(167)
+def test_an_old_copy_put_back_is_taken_for_a_full_window(tmp_path: Path) -> None:
+    """What others have taken since is not in it; what is known of them is kept."""
+    machine = Machine()
+    ours, theirs = memory(tmp_path, machine), memory(tmp_path, machine)
+    claim(ours, 10.0)
+    (file,) = tmp_path.glob("budget*.json")
+    old = file.read_bytes()
+    machine.pass_time(1.0)
+    claim(theirs, 50.0)
+    assert (50.0,) == others(ours)
+    file.write_bytes(old)
+
+    with ours.open(lambda: 1.0) as record:
+        assert (50.0,) == record.others
+        assert 61.0 == record.pace.closed_until
+    with theirs.open(lambda: 1.0) as record:
+        assert 61.0 == record.pace.closed_until
+
+
 async def test_slots_of_those_who_wait_are_written_again(tmp_path: Path) -> None:
     """A process that sleeps until its slots return must be seen by one that starts after the deletion."""
     waiting = Budget(LIMIT, memory=memory(tmp_path / "state", VirtualClock()))
