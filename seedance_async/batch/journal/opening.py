@@ -25,6 +25,7 @@ from typing import TYPE_CHECKING, Final, Protocol
 
 from seedance_async.batch.journal import remains
 from seedance_async.batch.journal.disk import LEAST_FREE_BYTES, MOUNTS, RESERVE, shared_file_system
+from seedance_async.batch.journal.log_check import check_log_is_of
 from seedance_async.batch.journal.permissions import refusal
 from seedance_async.batch.journal.records import damage
 from seedance_async.batch.journal.remains import HOLDER, JOURNAL, LOG
@@ -95,6 +96,8 @@ def open_file(directory: Path) -> Connection:
     _create_private(path)
     inode = path.stat().st_ino
     has_log = remains.has_log(directory)
+    if has_log:
+        check_log_is_of(path)
     if (directory / HOLDER).exists() and path.stat().st_size > 0 and not has_log:
         log.warning("%s-wal is missing: what the last run wrote at its end may be lost with it", path)
     try:
@@ -107,7 +110,7 @@ def open_file(directory: Path) -> Connection:
         check(connection)
         if not has_log:
             _check_no_run_is_open(connection, path)
-        remains.check_results_are_known(directory, partial(_knows, connection))
+        remains.check_results_are_known(directory, partial(knows, connection))
         with create(directory / HOLDER) as holder:
             holder.write(f"{os.getpid()} on {socket.gethostname()}\n".encode())
         _sync(directory)
@@ -233,7 +236,7 @@ def _check_no_run_is_open(connection: Connection, path: Path) -> None:
         )
 
 
-def _knows(connection: Connection, key: str) -> bool:
+def knows(connection: Connection, key: str) -> bool:
     """Whether a POST was sent under a key."""
     query = "SELECT 1 FROM posts WHERE key = ? AND state <> 'planned'"
     return connection.execute(query, (key,)).fetchone() is not None

@@ -72,8 +72,9 @@ class Store(RefundedMoves, TakeMoves):
         """
         self._begin_run(replayable_since, account, now)
         # The write-ahead log alone may be lost, so the file itself must show, before the first intent, that a
-        # run is open.
+        # run is open. Then the log begins anew: with the page that says so, by which ``log_check`` knows it.
         self.file.checkpoint()
+        self.remember(OPEN_RUN, self.run)
 
     @transaction
     def _begin_run(self, replayable_since: float, account: str, now: float) -> None:
