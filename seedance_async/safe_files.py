@@ -23,7 +23,8 @@ if TYPE_CHECKING:
 
 log: Log = Log(__name__)
 
-NOT_THROUGH_LINKS: Final = getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0)
+NOT_WAITING: Final = getattr(os, "O_NONBLOCK", 0)
+NOT_THROUGH_LINKS: Final = getattr(os, "O_NOFOLLOW", 0) | NOT_WAITING
 BINARY: Final = getattr(os, "O_BINARY", 0)
 
 OWNER: Final = 0o600

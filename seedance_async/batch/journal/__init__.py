@@ -23,12 +23,12 @@ import anyio
 from seedance_async.batch.journal.broken import Broken
 from seedance_async.batch.journal.disk import Space
 from seedance_async.batch.journal.file import File
-from seedance_async.batch.journal.opening import close, discard, not_permitted, open_file
+from seedance_async.batch.journal.opening import close, discard, knows, not_permitted, open_file
 from seedance_async.batch.journal.planning import LineProblem, Planner, Taken
 from seedance_async.batch.journal.queries import Milestones
 from seedance_async.batch.journal.records import Changes, Draft, JobEntry, damage, drafts
 from seedance_async.batch.journal.refunded_moves import RefundedFailure
-from seedance_async.batch.journal.remains import JOURNAL
+from seedance_async.batch.journal.remains import JOURNAL, LOG, unknown_sidecars
 from seedance_async.batch.journal.store import Store
 from seedance_async.batch.journal.take_moves import Rerolled
 from seedance_async.errors import JournalError
@@ -156,8 +156,11 @@ class Journal:
         try:
             connection = open_file(self._directory)
             try:
-                space.load(self._directory / JOURNAL)
+                space.load(self._directory / JOURNAL, self._directory / LOG)
                 self.store = Store(File(connection, space))
+                self.store.unknown_sidecars = unknown_sidecars(
+                    self._directory, self.store.listed_files(), partial(knows, connection)
+                )
             except BaseException:
                 close(connection, self._directory)
                 raise

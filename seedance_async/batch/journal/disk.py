@@ -51,12 +51,15 @@ class Space:
         self._given = given or directory
         self._reserve = directory / RESERVE
         self._found: os.stat_result | None = None
-        self._journal: tuple[Path, os.stat_result] | None = None
+        self._journal: dict[Path, os.stat_result] = {}
 
-    def load(self, journal: Path | None = None) -> None:
-        """Remember which directory and journal these are; write the reserve file if there is space."""
+    def load(self, *journal: Path) -> None:
+        """Remember which directory and files these are; write the reserve file if there is space.
+
+        SQLite would go on writing into a file of the journal that was removed or replaced.
+        """
         self._found = self._directory.stat()
-        self._journal = None if journal is None else (journal, journal.stat())
+        self._journal = {path: path.stat() for path in journal}
         if self._is_there() or self._free() < LEAST_FREE_BYTES:
             return
         if self._reserve.is_dir() and not self._reserve.is_symlink():
@@ -100,10 +103,11 @@ class Space:
                 f"{self._given} was moved, replaced or removed while the batch ran: nothing more is sent "
                 "or saved. Run again with the directory where it is now; what is paid is on record there"
             )
-        if self._journal is not None and not _leads_to(*self._journal):
+        gone = next((path for path, found in self._journal.items() if not _leads_to(path, found)), None)
+        if gone is not None:
             raise JournalError(
-                f"{self._journal[0]} was removed or replaced while the batch ran: nothing more is sent or "
-                "saved. Put it back before the next run; `seedance tasks` lists what is paid"
+                f"{gone} was removed or replaced while the batch ran: nothing more is sent or saved. If it "
+                "is the journal itself, put it back before the next run; `seedance tasks` lists what is paid"
             )
 
     def is_in_place(self) -> bool:

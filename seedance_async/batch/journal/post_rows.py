@@ -16,9 +16,11 @@ from seedance_async.batch.journal.records import EXTRA, damage
 from seedance_async.batch.journal.schema import MAX_NUMBER
 from seedance_async.batch.states import MOVES, State
 from seedance_async.errors import JournalError
+from seedance_async.filenames import fold
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
+    from pathlib import Path
 
     from seedance_async.batch.journal.file import File
     from seedance_async.batch.journal.records import Row
@@ -34,6 +36,7 @@ class PostRows(LinkRows):
         credits_used: charged so far, in all runs.
         credits_refunded: refunded so far, in all runs.
         credits_doubted: possibly charged under keys that ``--resubmit-uncertain`` gave up.
+        unknown_sidecars: see ``remains.unknown_sidecars``.
     """
 
     def __init__(self, file: File) -> None:
@@ -42,6 +45,7 @@ class PostRows(LinkRows):
         self.others: Counter[State] = Counter()
         self._nonce = b""
         self._account = ""
+        self.unknown_sidecars: Mapping[str, tuple[Path, str]] = {}
         self.credits_used: float = 0.0
         self.credits_refunded: float = 0.0
         self.credits_doubted: float = 0.0
@@ -64,6 +68,11 @@ class PostRows(LinkRows):
     def _counted(self, query: str) -> Counter[State]:
         return Counter({State(state): jobs for state, jobs in self.file.rows(query)})
 
+    def listed_files(self) -> list[str]:
+        """Return the files of all jobs, relative to the directory."""
+        query = "SELECT DISTINCT value FROM jobs, json_each(files) WHERE files IS NOT NULL"
+        return [file for (file,) in self.file.rows(query)]
+
     def recount(self, number: int, before: State, after: State) -> None:
         """Update the counts after a job has changed its state in the file."""
         is_job = self.file.row(f"SELECT 1 FROM jobs WHERE number = ? AND NOT ({EXTRA})", number) is not None
@@ -81,6 +90,7 @@ class PostRows(LinkRows):
             raise JournalError(f"jobs {numbers} do not ask for the same, so they cannot share a POST")
         if keys.digest(paths[0], bodies[0]) != digests[0]:
             raise damage(f"the request of {names[0]!r}, which is not the one planned,")
+        self._check_not_saved(names)
         for number in numbers:
             self._resolve(number)
             self.resolve_inputs(number, urls)
@@ -96,6 +106,21 @@ class PostRows(LinkRows):
         )
         for place, number in enumerate(numbers):
             self._move(number, State.SUBMITTING, "post = ?, place = ?", post, place)
+
+    def _check_not_saved(self, names: Sequence[str]) -> None:
+        """Check that no file next to the journal is the result of a job that is about to be sent.
+
+        Raises:
+            JournalError: one is, and the journal does not know of it.
+        """
+        for name in names:
+            if fold(name) in self.unknown_sidecars:
+                path, key = self.unknown_sidecars[fold(name)]
+                raise JournalError(
+                    f"{path} says that {name!r:.80} is paid under the key {key:.40}, and the journal does "
+                    "not know it: the journal is an older copy, and would pay again. Put the one that "
+                    "belongs to these files in its place; if the file is of another batch, move it away"
+                )
 
     def _row_for(self, name: str, digest: bytes, path: str, body: bytes) -> int:
         """Return the row of a POST that is to be sent: an existing planned one with this body, or a new one.

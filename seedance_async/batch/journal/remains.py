@@ -7,6 +7,7 @@ keys and paid again.
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import sqlite3
@@ -19,9 +20,12 @@ from typing import TYPE_CHECKING, Final
 from seedance_async.batch.journal.disk import RESERVE
 from seedance_async.batch.journal.schema import APPLICATION_ID
 from seedance_async.errors import JournalError
+from seedance_async.filenames import fold
+from seedance_async.safe_files import BINARY, NOT_WAITING
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Collection, Iterator
+    from typing import BinaryIO
 
 JOURNAL: Final = "journal.sqlite"
 LOG: Final = f"{JOURNAL}-wal"
@@ -46,7 +50,7 @@ def check_nothing_is_left(directory: Path) -> None:
     Raises:
         JournalError: there is such a file; names it.
     """
-    if size(directory / JOURNAL) > 0:
+    if size(directory / JOURNAL) > 0 and (has_log(directory) or not _is_without_tables(directory / JOURNAL)):
         return
     found = next(_left(directory), None)
     if found is not None:
@@ -73,6 +77,33 @@ def check_results_are_known(directory: Path, knows: Callable[[str], bool]) -> No
                 "does not know it: the journal is an older copy or another batch's, and would pay again. Put "
                 f"the journal that belongs to {RESULTS} in its place, or use another directory"
             )
+
+
+def unknown_sidecars(
+    directory: Path, files: Collection[str], knows: Callable[[str], bool]
+) -> dict[str, tuple[Path, str]]:
+    """Return the sidecars that a journal does not know: an older copy of it lacks the newest.
+
+    They may also be those of another batch, copied there. So only a job of the same name is in doubt.
+
+    Args:
+        directory: the batch directory.
+        files: the files that the journal lists; their sidecars are not read.
+        knows: whether the journal has a POST that was sent under an idempotency key.
+
+    Returns:
+        By folded name of its job, the path of each, and the key.
+    """
+    known = {directory / f"{file}.json" for file in files}
+    others = (path for path in _files(directory) if path.suffix == ".json" and path not in known)
+    found: dict[str, tuple[Path, str]] = {}
+    for path in islice(others, MOST_SEEN):
+        with suppress(OSError):
+            story = _sidecar(path)
+            name, key = story.get("name"), story.get("idempotency_key")
+            if isinstance(name, str) and isinstance(key, str) and not knows(key):
+                found[fold(name)] = path, key
+    return found
 
 
 def paid_keys(directory: Path) -> dict[str, str]:
@@ -122,7 +153,7 @@ def _left(directory: Path) -> Iterator[Path]:
         yield directory / RESULTS
     for path in islice(_files(directory), MOST_SEEN):
         with suppress(OSError):
-            if _is_sidecar(path) or (path.parent == directory and (_is_renamed(path) or _is_media(path))):
+            if _sidecar(path) or (path.parent == directory and (_is_renamed(path) or _is_media(path))):
                 yield path
 
 
@@ -144,14 +175,27 @@ def _files(directory: Path) -> Iterator[Path]:
 
 def _is_renamed(path: Path) -> bool:
     """Whether a file is a journal under another name."""
+    return _application(path) == APPLICATION_ID
+
+
+def _is_without_tables(path: Path) -> bool:
+    """Whether a file is a database that would be taken for a new journal, if it has no tables either."""
+    return _application(path) == 0
+
+
+def _application(path: Path) -> int | None:
+    """Return the application id of a database file; None if it is no database."""
     head = _head(path, 72)
-    return head.startswith(b"SQLite format 3\0") and int.from_bytes(head[68:]) == APPLICATION_ID
+    return int.from_bytes(head[68:]) if head.startswith(b"SQLite format 3\0") else None
 
 
-def _is_sidecar(path: Path) -> bool:
+def _sidecar(path: Path) -> dict[str, object]:
+    """Return the content of a sidecar; empty for any other file."""
     if path.suffix != ".json" or size(path) > MOST_SIDECAR_BYTES:
-        return False
-    return _facts(path.read_bytes()).keys() >= {"sha256", "task_id", "idempotency_key"}
+        return {}
+    with _opened(path) as file:
+        facts = _facts(file.read())
+    return facts if facts.keys() >= {"sha256", "task_id", "idempotency_key"} else {}
 
 
 def _is_media(path: Path) -> bool:
@@ -162,19 +206,19 @@ def _is_media(path: Path) -> bool:
     kind = path.suffix.removeprefix(".")
     if kind not in FORMATS:
         return False
-    with path.open("rb") as file:
+    with _opened(path) as file:
         return read_origin(file, kind) is not None
 
 
 def _first_results(directory: Path) -> Iterator[dict[str, object]]:
-    with suppress(OSError), (directory / RESULTS).open("rb") as results:
+    with suppress(OSError), _opened(directory / RESULTS) as results:
         yield from map(_facts, islice(results, MOST_SEEN))
 
 
 def last_of_results(directory: Path) -> bytes:
     """Return the last ``TAIL_BYTES`` of a batch's results, which may begin inside a line; empty if none."""
     path = directory / RESULTS
-    with suppress(OSError), path.open("rb") as results:
+    with suppress(OSError), _opened(path) as results:
         results.seek(max(0, size(path) - TAIL_BYTES))
         return results.read()
     return b""
@@ -190,6 +234,19 @@ def _facts(text: bytes) -> dict[str, object]:
 
 
 def _head(path: Path, length: int) -> bytes:
-    with suppress(OSError), path.open("rb") as file:
+    with suppress(OSError), _opened(path) as file:
         return file.read(length)
     return b""
+
+
+def _opened(path: Path) -> BinaryIO:
+    """Open a file without waiting for a writer, as a named pipe would.
+
+    Raises:
+        OSError: it cannot be read, or is not a regular file.
+    """
+    handle = os.open(path, os.O_RDONLY | NOT_WAITING | BINARY)
+    if not stat.S_ISREG(os.fstat(handle).st_mode):
+        os.close(handle)
+        raise OSError(errno.EINVAL, "not a regular file", str(path))
+    return os.fdopen(handle, "rb")
