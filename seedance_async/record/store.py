@@ -366,9 +366,11 @@ def _earlier(connection: sqlite3.Connection, key: str, now: float) -> int | None
     row = connection.execute(
         "SELECT id, state, sent_at FROM posts WHERE key = ? ORDER BY id DESC LIMIT 1", (key,)
     ).fetchone()
-    if row is None or row[1] == REFUSED or now - row[2] > KEY_TRUSTED:
+    if row is None or row[1] == REFUSED:
         return None
-    return int(row[0])
+    # One that was accepted at an instant of the future holds no credits any more, and its age is not known.
+    age = clocks.age(row[2], now) if row[1] == ACCEPTED else now - row[2]
+    return None if age > KEY_TRUSTED else int(row[0])
 
 
 def _open_row(connection: sqlite3.Connection, opened: Opened) -> int | None:

@@ -672,6 +672,19 @@ async def test_a_limit_counts_what_a_wrong_clock_put_into_the_future(
             await client.submit(BOAT)
 
 
+async def test_a_key_of_the_future_is_not_one_that_the_server_remembers(
+    sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nobody knows how old it is: sent again, it may be charged again, so the limit has to allow it."""
+    real = clocks.wall_now
+    monkeypatch.setattr(clocks, "wall_now", lambda: real() + 3 * DAY)
+    async with client_for(sandbox, credit_limits=CreditLimits(day=PRICE)) as client:
+        first = await client.submit(BOAT)
+        monkeypatch.setattr(clocks, "wall_now", real)
+        with pytest.raises(CreditCapError):
+            await client.submit(BOAT, idempotency_key=first.idempotency_key)
+
+
 async def test_a_new_day_has_its_own_limit(sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch) -> None:
     """And the month goes on counting."""
     real = clocks.wall_now
