@@ -5,11 +5,16 @@ from __future__ import annotations
 import sys
 import time
 from asyncio import get_running_loop
+from functools import cache
 from math import inf
+from pathlib import Path
 from typing import Final
 
 TOLERANCE: Final = 300.0
 """Seconds by which clocks may differ without being wrong."""
+
+LATEST: Final = 253_402_128_000.0
+"""The latest instant of the wall clock: two days before the year 10000, in which no date can be written."""
 
 
 def now() -> float:
@@ -18,8 +23,17 @@ def now() -> float:
 
 
 def wall_now() -> float:
-    """Seconds since the Unix epoch."""
-    return time.time()
+    """Seconds since the Unix epoch, from 0 to ``LATEST`` even if the clock is wrong by more."""
+    return min(max(0.0, time.time()), LATEST)
+
+
+@cache
+def boot_id() -> str:
+    """The system's identifier of the current boot; empty where there is none."""
+    try:
+        return Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii").strip()
+    except OSError:
+        return ""
 
 
 def boot_time() -> float:

@@ -11,7 +11,6 @@ Pure.
 from __future__ import annotations
 
 from collections import Counter, deque
-from math import inf
 from typing import TYPE_CHECKING, Final
 
 from attrs import evolve, frozen
@@ -93,8 +92,8 @@ class Post:
 
         Infinite if that time is in the future, because a clock was wrong and the age is unknown.
         """
-        age = now - (self.jobs[0].intended_at or now)
-        return inf if age < -clocks.TOLERANCE else max(0.0, age)
+        intended_at = self.jobs[0].intended_at
+        return 0.0 if intended_at is None else clocks.age(intended_at, now)
 
     def with_new_key(self) -> Post:
         """Return a post with the same jobs, to be sent under a new key."""

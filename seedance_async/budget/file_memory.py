@@ -36,8 +36,6 @@ import os
 import secrets
 import time
 from contextlib import contextmanager
-from functools import cache
-from pathlib import Path
 from typing import TYPE_CHECKING, Final, Literal
 
 from attrs import Factory, evolve, frozen
@@ -55,7 +53,7 @@ from seedance_async.budget.memory import (
 )
 from seedance_async.budget.pace import Pace, stricter
 from seedance_async.budget.priority import WAIT_LASTS, Wait, Waiting
-from seedance_async.clocks import TOLERANCE, boot_time
+from seedance_async.clocks import TOLERANCE, boot_id, boot_time
 from seedance_async.logs import Log
 from seedance_async.models import RateLimit
 from seedance_async.network import is_sandbox
@@ -64,6 +62,7 @@ from seedance_async.state_files import account_name, state_directory
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from io import FileIO
+    from pathlib import Path
 
     from yarl import URL
 
@@ -112,7 +111,7 @@ class MachineClock:
 
     def read(self) -> ClockReading:
         """Read all of them."""
-        return ClockReading(boot=_boot_id(), uptime=boot_time(), wall=time.time())
+        return ClockReading(boot=boot_id(), uptime=boot_time(), wall=time.time())
 
 
 @frozen(kw_only=True)
@@ -363,11 +362,3 @@ def _parsed(content: bytes) -> Page | None:
 def _room(limit: RateLimit) -> int:
     """Bytes the file needs at most, if all its processes use the same limit."""
     return 4096 + 32 * min(limit.requests, 10_000)
-
-
-@cache
-def _boot_id() -> str:
-    try:
-        return Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii").strip()
-    except OSError:
-        return ""

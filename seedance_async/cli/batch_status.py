@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections import deque
 from math import ceil
 from typing import TYPE_CHECKING, Final, Protocol, Self
@@ -10,6 +9,7 @@ from typing import TYPE_CHECKING, Final, Protocol, Self
 import anyio
 from attrs import evolve, frozen
 
+from seedance_async import clocks
 from seedance_async.batch import chart
 from seedance_async.batch.account_check import is_of_sandbox
 from seedance_async.batch.states import State
@@ -131,7 +131,7 @@ class Monitor:
 
     def refresh(self) -> None:
         """Count the requests sent since the last refresh."""
-        self._counter.sample(self._client.usage, now=anyio.current_time(), wall=time.time())
+        self._counter.sample(self._client.usage, now=anyio.current_time(), wall=clocks.wall_now())
 
     def status(self) -> Status:
         """Return the current status."""

@@ -6,19 +6,20 @@ import json
 import os
 import shutil
 import sqlite3
+from datetime import datetime
 from math import inf
 from typing import TYPE_CHECKING, Literal
 
 import anyio
 import pytest
 
-from seedance_async import GptImage2, Job, JournalError, NanoBananaPro, SeedanceClient
+from seedance_async import GptImage2, Job, JournalError, NanoBananaPro, SeedanceClient, clocks, wire
 from seedance_async.batch.journal.remains import JOURNAL
 from seedance_async.batch.states import State
 from seedance_async.retry import KEY_TRUSTED
 from seedance_async.sandbox import Conditions, Fault, Sandbox
 from tests.batch.helpers import PRICE, charged, opened, pictures, results_of, run_once, states, submits
-from tests.batch.stores import draft, opened_store, plan
+from tests.batch.stores import ACCEPTED, draft, opened_store, plan
 from tests.rooms.raw_server import answer, raw_server
 
 if TYPE_CHECKING:
@@ -351,6 +352,74 @@ def test_an_intent_at_any_instant_is_sent_again_only_while_its_key_is_young(
 
         store.begin_run(replayable_since=-inf, now=now)  # told to, it is asked for again
         assert State.SUBMITTING is store.entry(1).state
+
+
+@pytest.mark.parametrize("later", [49.0, 60.0, 24 * 365.0])
+def test_an_instant_of_the_future_that_has_come_is_not_believed(later: float, tmp_path: Path) -> None:
+    """The clock was two days ahead; a run has seen that, and a later one runs when that instant has come."""
+    now = 1.8e9
+    with opened_store(tmp_path) as store:
+        plan(store, [draft("boat")])
+        store.begin_run(replayable_since=0.0, now=now)
+        store.intend(1, now=now + 48 * HOUR)
+        for hours in (1.0, later):
+            at = now + hours * HOUR
+            store.begin_run(replayable_since=at - KEY_TRUSTED, now=at)
+            assert State.UNCERTAIN is store.entry(1).state
+            assert [None] == [job.intended_at for job in store.course(after=0, limit=9)]
+
+
+@pytest.mark.parametrize(("passed", "state"), [(19.0, State.SUBMITTING), (25.0, State.UNCERTAIN)])
+def test_a_wall_clock_that_was_set_back_makes_no_key_young(
+    passed: float, state: State, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The time since boot is never set. It is only of use in the same boot."""
+    now, boot = 1.8e9, clocks.boot_time()
+    with opened_store(tmp_path) as store:
+        plan(store, [draft("boat")])
+        store.begin_run(replayable_since=0.0, now=now)
+        store.intend(1, now=now)
+        monkeypatch.setattr(clocks, "boot_time", lambda: boot + passed * HOUR)
+        monkeypatch.setattr(clocks, "boot_id", lambda: "another")
+        store.begin_run(replayable_since=now + HOUR - KEY_TRUSTED, now=now + HOUR)
+        assert State.SUBMITTING is store.entry(1).state
+        monkeypatch.undo()
+        if not clocks.boot_id():
+            return
+        monkeypatch.setattr(clocks, "boot_time", lambda: boot + passed * HOUR)
+        store.begin_run(replayable_since=now + HOUR - KEY_TRUSTED, now=now + HOUR)
+
+        assert state is store.entry(1).state
+
+
+@pytest.mark.parametrize("seconds", [-1e12, -1.0, 0.0, 1e13, inf])
+def test_a_wall_clock_that_cannot_be_is_bounded(
+    seconds: float, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Before 1970, or so late that no date can be written: the age of what is sent is not known."""
+    monkeypatch.setattr("time.time", lambda: seconds)
+    now = clocks.wall_now()
+    assert datetime.fromtimestamp(now).astimezone()
+    with opened_store(tmp_path) as store:
+        plan(store, [draft("boat")])
+        store.begin_run(replayable_since=now - KEY_TRUSTED, now=now)
+        store.intend(1, now=now)
+        store.begin_run(replayable_since=1.8e9 - KEY_TRUSTED, now=1.8e9)
+
+        assert State.UNCERTAIN is store.entry(1).state
+
+
+def test_durations_of_a_wrong_clock_are_not_learned(tmp_path: Path) -> None:
+    """A task that we waited for ten seconds cannot have taken hours."""
+    stamps = {"created_at": "2026-01-01T00:00:00Z", "updated_at": "2026-01-01T03:59:00Z"}
+    with opened_store(tmp_path) as store:
+        plan(store, [draft("boat")])
+        store.begin_run(replayable_since=0.0, now=1.0)
+        store.intend(1, now=1.0)
+        store.accept(1, ACCEPTED, now=2.0)
+        store.finish(1, [wire.task({"id": "nbp_a", "status": "completed", **stamps})], None, now=12.0)
+
+        assert [] == store.durations(limit=9)
 
 
 # --- recognition

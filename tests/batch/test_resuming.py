@@ -399,8 +399,12 @@ async def test_a_batch_that_is_opened_again_tells_how_it_stands_now(tmp_path: Pa
             assert 3 == batch.summary.counts[State.SAVED]
 
 
-async def test_a_batch_that_is_opened_again_knows_how_long_its_jobs_take(tmp_path: Path) -> None:
+async def test_a_batch_that_is_opened_again_knows_how_long_its_jobs_take(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """What a journal knows of durations, the next run's client need not learn anew."""
+    began = clocks.wall_now()
+    monkeypatch.setattr(clocks, "wall_now", lambda: began + anyio.current_time())
     slow = Conditions(duration=lambda _order, _chance: 700.0)
     request = pictures(1)[0].request
     async with Sandbox(conditions=slow) as sandbox:

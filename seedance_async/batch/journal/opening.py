@@ -334,6 +334,7 @@ _ROW_NAMES: Final = {
     "moves": "number, name",
     "rerolls": "fold, fold",
     "refunds": "fold, fold",
+    "boots": "post, boot",
     "deliveries": "job, job",
     "projects": "job, project",
     "unpriced": "post, place",

@@ -9,7 +9,7 @@ from collections import Counter
 from itertools import count
 from typing import TYPE_CHECKING, Final
 
-from seedance_async import posts, wire
+from seedance_async import clocks, posts, wire
 from seedance_async.batch import keys
 from seedance_async.batch.journal.link_rows import LinkRows
 from seedance_async.batch.journal.records import EXTRA, damage
@@ -104,6 +104,8 @@ class PostRows(LinkRows):
             now,
             post,
         )
+        if boot := clocks.boot_id():
+            self.file.write("INSERT OR REPLACE INTO boots VALUES (?, ?, ?)", post, boot, clocks.boot_time())
         for place, number in enumerate(numbers):
             self._move(number, State.SUBMITTING, "post = ?, place = ?", post, place)
 

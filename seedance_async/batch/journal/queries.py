@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Final
 
 from attrs import frozen
 
+from seedance_async import clocks
 from seedance_async.batch.journal.records import (
     ENTRY_COLUMNS,
     EXTRA,
@@ -259,7 +260,7 @@ class Queries:
         """Return a page of the states of all jobs, with their times."""
         rows = self.file.rows(
             f"SELECT number, {EXTRA}, jobs.state, "
-            "CASE WHEN jobs.state IN ('planned', 'blocked') THEN NULL ELSE intended_at END, "
+            "CASE WHEN jobs.state NOT IN ('planned', 'blocked') THEN nullif(intended_at, 0) END, "
             f"accepted_at, ended_at FROM {_JOBS} WHERE number > ? ORDER BY number LIMIT ?",
             after,
             limit,
@@ -270,19 +271,27 @@ class Queries:
         ]
 
     def durations(self, *, limit: int) -> list[tuple[Kind, float]]:
-        """Return kind and duration in seconds of the latest completed tasks, oldest first."""
+        """Return kind and duration in seconds of the latest completed tasks, oldest first.
+
+        None is longer than we waited for its task. One that is much longer is left out: a clock was wrong.
+        """
         rows = self.file.rows(
-            "SELECT number, tariff, tasks FROM jobs WHERE state IN (?, ?) ORDER BY ended_at DESC LIMIT ?",
+            "SELECT number, tariff, tasks, ended_at - accepted_at FROM jobs "
+            "WHERE state IN (?, ?) ORDER BY ended_at DESC LIMIT ?",
             State.COMPLETED,
             State.SAVED,
             limit,
         )
         tasks = [
-            (self.tariff(tariff).kind, task)
-            for number, tariff, cell in reversed(rows)
+            (self.tariff(tariff).kind, task, waited or 0.0)
+            for number, tariff, cell, waited in reversed(rows)
             for task in tasks_of(cell, f"tasks of job {number}")
         ]
-        return [(kind, task.duration) for kind, task in tasks if task.is_completed and task.duration]
+        return [
+            (kind, min(task.duration, waited))
+            for kind, task, waited in tasks
+            if task.is_completed and task.duration and 0 < waited >= task.duration - clocks.TOLERANCE
+        ]
 
     # --- the file
 

@@ -43,6 +43,9 @@ of a file with this content, and, once the job was sent, the ``url`` that replac
 
 ``projects`` has the project to which a job's costs belong, if its line in the manifest names one.
 
+``boots`` has the ``boot`` of the machine in which each POST was intended, and the seconds from its beginning
+(``uptime``), by a clock that is never set.
+
 ``deliveries`` has the measured properties of a job's files, in the order of its ``files``.
 
 ``tasks`` has the POST of each task: a task id belongs to one POST only.
@@ -64,7 +67,7 @@ how often in a row it failed with ``error``; and the last ``post`` that was coun
 ``unpriced`` has the ``post``, ``place`` and tariff of failed jobs with an unknown charge that were planned
 again since. What they may have cost stays held under a cap.
 
-``…_at`` are seconds of the wall clock since 1970, UTC.
+``…_at`` are seconds of the wall clock since 1970, UTC. ``intended_at`` is 0 if a clock was wrong.
 
 CHECK constraints state what a cell may hold; SQLite's ``quick_check`` verifies them when a journal is opened.
 So a cell that the disk, another program or a user has damaged is found before anything is sent.
@@ -221,6 +224,7 @@ CHECKS: Final[Mapping[str, Mapping[str, str]]] = {
         "tariff": _whole("tariff", 1),
     },
     "projects": {"job": _whole("job", 1), "project": _name("project")},
+    "boots": {"post": _whole("post", 1), "boot": _name("boot"), "uptime": _number("uptime")},
     "deliveries": {
         "job": _whole("job", 1),
         "delivered": _list("delivered"),
@@ -303,6 +307,13 @@ CREATE TABLE IF NOT EXISTS unpriced (
     PRIMARY KEY (post, place),
     {_constraints("unpriced")}
 ) WITHOUT ROWID;
+
+CREATE TABLE IF NOT EXISTS boots (
+    post INTEGER PRIMARY KEY,
+    boot TEXT NOT NULL,
+    uptime REAL NOT NULL,
+    {_constraints("boots")}
+);
 
 CREATE TABLE IF NOT EXISTS deliveries (
     job INTEGER PRIMARY KEY,

@@ -94,11 +94,15 @@ class Store(RefundedMoves, TakeMoves):
     def _sort_unanswered(self, since: float, now: float, account: str) -> None:
         """Decide which of the posts without an answer are replayed, and which become uncertain."""
         careful = since > -inf
+        since = max(since, _AFTER_UNKNOWN) if careful else since
         most = MOST_CRASHES if careful else _NO_BOUND
         doubt = functools.partial(self._move_posts, State.SUBMITTING, State.UNCERTAIN)
         latest = now + clocks.TOLERANCE if careful else inf
-        doubt(_TOO_LONG_AGO, "intended_at < ?", since)
         doubt(_IN_THE_FUTURE, "intended_at > ?", latest)
+        # That instant will come, and look recent then: so it is replaced by 0, which is an unknown one.
+        self.file.write("UPDATE posts SET intended_at = 0 WHERE intended_at > ?", latest)
+        self.file.write(_AGED_BY_BOOT_TIME, now - clocks.boot_time(), clocks.boot_id())
+        doubt(_TOO_LONG_AGO, "intended_at < ?", since)
         doubt(_DEADLY, "crashes >= ?", most)
         doubt(_FOREIGN, "account IS NOT ? AND ?", account, careful)
         young = "intended_at BETWEEN ? AND ? AND crashes < ? AND (account IS ? OR NOT ?)"
@@ -380,7 +384,14 @@ class Store(RefundedMoves, TakeMoves):
             setattr(self, fact, total)
 
 
+_AGED_BY_BOOT_TIME: Final = (
+    "UPDATE posts SET intended_at = max(0, min(intended_at, ? + boots.uptime)) FROM boots "
+    "WHERE boots.post = posts.id AND boots.boot = ? AND posts.state IN ('submitting', 'uncertain')"
+)
+"""SQL for POSTs that are older by the time since boot than by the wall clock, because that was set back."""
+
 _NO_BOUND: Final = 2**31
+_AFTER_UNKNOWN: Final = 1.0  # s; an earlier instant is not known
 _DEADLY: Final = (
     f"{MOST_CRASHES} runs died while it was being sent, so it is not sent again without being asked; it may "
     "be what they died of, and it may be paid"
