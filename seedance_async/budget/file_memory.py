@@ -94,16 +94,27 @@ class ClockReading:
     wall: float
 
     def since(self, earlier: ClockReading) -> float:
-        """Seconds that have passed since ``earlier``; never negative."""
-        if self.boot and self.boot == earlier.boot:
-            return max(0.0, self.uptime - earlier.uptime)
-        return max(0.0, self.wall - earlier.wall)
+        """Seconds that have passed since ``earlier``; 0 if that is later than now, or impossible."""
+        now, then = self._in_common(earlier)
+        return 0.0 if _is_impossible(then, now) else max(0.0, now - then)
 
     def precedes(self, other: ClockReading) -> bool:
-        """Whether ``other`` is later than now, which is impossible: by the same clock as ``since``."""
-        if self.boot and self.boot == other.boot:
-            return self.uptime < other.uptime
-        return self.wall < other.wall - TOLERANCE
+        """Whether ``other`` is later than now, or else impossible: by the same clock as ``since``."""
+        now, then = self._in_common(other)
+        tolerance = 0.0 if self._is_same_boot(other) else TOLERANCE
+        return _is_impossible(then, now) or now < then - tolerance
+
+    def _is_same_boot(self, other: ClockReading) -> bool:
+        return bool(self.boot) and self.boot == other.boot
+
+    def _in_common(self, other: ClockReading) -> tuple[float, float]:
+        """What the clock that both have in common showed now, and then."""
+        return (self.uptime, other.uptime) if self._is_same_boot(other) else (self.wall, other.wall)
+
+
+def _is_impossible(then: float, now: float) -> bool:
+    """Whether a clock cannot have shown this: nothing before its beginning, unless it does so now."""
+    return now > 0 and not then > 0  # also NaN
 
 
 class MachineClock:

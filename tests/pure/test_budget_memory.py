@@ -10,6 +10,7 @@ import subprocess
 import sys
 from functools import partial
 from io import FileIO
+from math import inf, nan
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -236,10 +237,16 @@ def test_a_lesson_that_cannot_be_is_bounded(tmp_path: Path, lesson: dict[str, fl
 @pytest.mark.case(163)
 @pytest.mark.parametrize(
     "written",
-    [{"uptime": 1e7}, {"boot": "x", "wall": 1e10}, {"boot": "x", "uptime": -5.0, "wall": 1e300}],
+    [
+        {"uptime": 1e7},
+        {"boot": "x", "wall": 1e10},
+        {"boot": "x", "uptime": -5.0, "wall": 1e300},
+        *({"uptime": past} for past in (-1.0, 0.0, -1e308, -inf, nan)),
+        *({"boot": "x", "wall": past} for past in (-1.0, 0.0, -1e308, -inf, nan)),
+    ],
     ids=str,
 )
-def test_a_stamp_from_the_future_frees_nothing(
+def test_a_stamp_that_cannot_be_frees_nothing(
     tmp_path: Path, written: dict[str, float], caplog: pytest.LogCaptureFixture
 ) -> None:
     """No time is taken to have passed since it was written, and that is told."""
