@@ -6,7 +6,7 @@ import json
 import os
 import shutil
 import sqlite3
-from datetime import datetime
+from datetime import UTC, datetime
 from math import inf
 from typing import TYPE_CHECKING, Literal
 

@@ -98,12 +98,12 @@ class Space:
             JournalError: the directory was moved, replaced or removed, so files written now would not belong
             to the batch; or the journal was, so nothing more would be on record.
         """
-        if not self.is_in_place():
+        gone = next((path for path, found in self._journal.items() if not _leads_to(path, found)), None)
+        if not self.is_in_place():  # looked at last: then files that went with the directory are told as that
             raise JournalError(
                 f"{self._given} was moved, replaced or removed while the batch ran: nothing more is sent "
                 "or saved. Run again with the directory where it is now; what is paid is on record there"
             )
-        gone = next((path for path, found in self._journal.items() if not _leads_to(path, found)), None)
         if gone is not None:
             raise JournalError(
                 f"{gone} was removed or replaced while the batch ran: nothing more is sent or saved. If it "
