@@ -31,7 +31,7 @@ def state(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
     def read(_: MachineClock) -> ClockReading:
         now = 1_000.0 + anyio.current_time()
-        return ClockReading(boot="this one", uptime=now, wall=2e9 + now)
+        return ClockReading(boot="this one", uptime=1.0 + now, wall=2e9 + now)
 
     monkeypatch.setattr(MachineClock, "read", read)
     monkeypatch.setattr(file_memory, "_warned", set())

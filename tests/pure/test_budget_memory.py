@@ -495,7 +495,7 @@ class VirtualClock(MachineClock):
     def read(self) -> ClockReading:
         """What they show."""
         now = anyio.current_time()
-        return ClockReading(boot="virtual", uptime=now, wall=now)
+        return ClockReading(boot="virtual", uptime=1.0 + now, wall=2e9 + now)
 
 
 @pytest.mark.parametrize("killed_at", [0.3, 1.0, 30.0, 61.0, 100.0])
