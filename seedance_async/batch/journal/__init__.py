@@ -158,9 +158,7 @@ class Journal:
             try:
                 space.load(self._directory / JOURNAL, self._directory / LOG)
                 self.store = Store(File(connection, space))
-                self.store.unknown_sidecars = unknown_sidecars(
-                    self._directory, self.store.listed_files(), partial(knows, connection)
-                )
+                self.store.unknown_sidecars = unknown_sidecars(self._directory, partial(knows, connection))
             except BaseException:
                 close(connection, self._directory)
                 raise

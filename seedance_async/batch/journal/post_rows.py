@@ -68,11 +68,6 @@ class PostRows(LinkRows):
     def _counted(self, query: str) -> Counter[State]:
         return Counter({State(state): jobs for state, jobs in self.file.rows(query)})
 
-    def listed_files(self) -> list[str]:
-        """Return the files of all jobs, relative to the directory."""
-        query = "SELECT DISTINCT value FROM jobs, json_each(files) WHERE files IS NOT NULL"
-        return [file for (file,) in self.file.rows(query)]
-
     def recount(self, number: int, before: State, after: State) -> None:
         """Update the counts after a job has changed its state in the file."""
         is_job = self.file.row(f"SELECT 1 FROM jobs WHERE number = ? AND NOT ({EXTRA})", number) is not None

@@ -13,6 +13,7 @@ import os
 import sqlite3
 import stat
 from contextlib import closing, suppress
+from heapq import nlargest
 from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
@@ -24,7 +25,7 @@ from seedance_async.filenames import fold
 from seedance_async.safe_files import BINARY, NOT_WAITING
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Iterator
+    from collections.abc import Callable, Iterator
     from typing import BinaryIO
 
 JOURNAL: Final = "journal.sqlite"
@@ -33,7 +34,7 @@ HOLDER: Final = "journal.pid"
 RESULTS: Final = "results.jsonl"
 
 MOST_SEEN: Final = 2_000
-"""Most files next to a missing journal, and most lines of results, that are examined."""
+"""Most files next to a missing journal, newest sidecars, and lines of results that are examined."""
 
 MOST_SIDECAR_BYTES: Final = 1024 * 1024
 TAIL_BYTES: Final = 256 * 1024
@@ -79,25 +80,22 @@ def check_results_are_known(directory: Path, knows: Callable[[str], bool]) -> No
             )
 
 
-def unknown_sidecars(
-    directory: Path, files: Collection[str], knows: Callable[[str], bool]
-) -> dict[str, tuple[Path, str]]:
-    """Return the sidecars that a journal does not know: an older copy of it lacks the newest.
+def unknown_sidecars(directory: Path, knows: Callable[[str], bool]) -> dict[str, tuple[Path, str]]:
+    """Return those of the newest sidecars that a journal does not know: an older copy of it lacks these.
 
     They may also be those of another batch, copied there. So only a job of the same name is in doubt.
 
     Args:
         directory: the batch directory.
-        files: the files that the journal lists; their sidecars are not read.
         knows: whether the journal has a POST that was sent under an idempotency key.
 
     Returns:
         By folded name of its job, the path of each, and the key.
     """
-    known = {directory / f"{file}.json" for file in files}
-    others = (path for path in _files(directory) if path.suffix == ".json" and path not in known)
     found: dict[str, tuple[Path, str]] = {}
-    for path in islice(others, MOST_SEEN):
+    for path in nlargest(
+        MOST_SEEN, (path for path in _files(directory) if path.suffix == ".json"), _changed_at
+    ):
         with suppress(OSError):
             story = _sidecar(path)
             name, key = story.get("name"), story.get("idempotency_key")
@@ -171,6 +169,13 @@ def _files(directory: Path) -> Iterator[Path]:
     for folder, folders, names in os.walk(directory):
         folders[:] = sorted(name for name in folders if size(Path(folder, name, JOURNAL)) == 0)
         yield from (Path(folder, name) for name in sorted(names))
+
+
+def _changed_at(path: Path) -> float:
+    try:
+        return path.lstat().st_mtime
+    except OSError:
+        return 0.0
 
 
 def _is_renamed(path: Path) -> bool:
