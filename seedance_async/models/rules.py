@@ -54,6 +54,7 @@ Problem: TypeAlias = tuple[str, str]
 """A field's name, and the reason why its value is refused."""
 
 _RULE: Final = "seedance_async.rule"
+LEAST_PERIOD: Final = 0.001
 _MAX_SECONDS: Final = 1e9  # about thirty years
 _BETWEEN_URLS: Final = re.compile(r"\s+|[,;](?=https?://|\$)", re.IGNORECASE)
 """Separators of URLs: blanks, and a comma or semicolon before the next URL, as a URL may contain both."""
@@ -168,6 +169,14 @@ def seconds(value: object) -> str | None:
     if isinstance(value, int | float) and not isinstance(value, bool) and 0 < value <= _MAX_SECONDS:
         return None
     return f"must be a number of seconds, above 0 and below 1e9; got {shown(value)}"
+
+
+def rate_period(value: object) -> str | None:
+    """Rule: the period of a rate limit in seconds, at least 0.001: no request leaves within less."""
+    fault = seconds(value)
+    if fault is None and isinstance(value, int | float) and value < LEAST_PERIOD:
+        return f"must be at least {LEAST_PERIOD:g} seconds; got {shown(value)}"
+    return fault
 
 
 def credit_amount(value: object) -> str | None:

@@ -19,6 +19,7 @@ from seedance_async.models.rules import (
     make_plain,
     optional,
     problems,
+    rate_period,
     ruled,
     seconds,
     whole_number,
@@ -48,7 +49,7 @@ class RateLimit:
     """
 
     requests: int = field(default=30, metadata=ruled(whole_number(1)))
-    period: float = field(default=60.0, metadata=ruled(seconds))
+    period: float = field(default=60.0, metadata=ruled(rate_period))
 
     def __attrs_post_init__(self) -> None:
         _check(self)

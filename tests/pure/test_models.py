@@ -334,7 +334,21 @@ def test_rate_limit_is_read_from_text(text: str, requests: int, period: float) -
 
 
 @pytest.mark.parametrize(
-    "text", ["", "30", "30/", "/60", "0/60", "30/0", "-1/60", "30/60/1", "30 per 60", "1e3/60", "\u0663/60"]
+    "text",
+    [
+        "",
+        "30",
+        "30/",
+        "/60",
+        "0/60",
+        "30/0",
+        "30/0.0009",
+        "-1/60",
+        "30/60/1",
+        "30 per 60",
+        "1e3/60",
+        "\u0663/60",
+    ],
 )
 def test_malformed_rate_limit_is_refused(text: str) -> None:
     """A typing error in the environment must not become another limit."""
