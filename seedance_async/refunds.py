@@ -12,7 +12,15 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from seedance_async.models import Task
+
+
+def refunded_by(tasks: Sequence[Task], charged: float | None) -> float | None:
+    """Credits that all tasks of a job were refunded; None if none of them states a refund."""
+    stated = [given_back(task) for task in tasks if task.credits_refunded is not None]
+    return at_most_charged(sum(stated), charged) if stated else None
 
 
 def given_back(task: Task) -> float:

@@ -18,12 +18,13 @@ from seedance_async.batch import preamble
 from seedance_async.batch.cells import ASKED_SEED
 from seedance_async.batch.jobs import Job, name_problems, project_problems, repeat_problems
 from seedance_async.batch.matrix import MATRIX_FIELDS, MatrixError, expand
-from seedance_async.batch.preamble import FIELDS_OF, PREAMBLE_FIELDS, Preamble, Problem
+from seedance_async.batch.preamble import FIELDS_OF, PREAMBLE_FIELDS, Preamble
 from seedance_async.errors import ValidationError
 from seedance_async.media.written import as_written
 from seedance_async.models import MEDIA_FIELDS, REQUEST_TYPES, Link, LocalFile
 from seedance_async.models.display import shown
 from seedance_async.models.links import parse_link
+from seedance_async.models.rules import Problem
 from seedance_async.prompts.in_manifests import PROMPT_FIELDS, with_prompt
 from seedance_async.prompts.lint import errors_of, read_codes
 

@@ -22,8 +22,7 @@ from seedance_async.models.display import shown
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
-Problem: TypeAlias = tuple[str, str]
-"""Field and reason."""
+    from seedance_async.models.rules import Problem
 
 MATRIX_FIELDS: Final = ("matrix", "zip")
 MOST_JOBS: Final = 10_000

@@ -11,7 +11,7 @@ Pure.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Final, TypeAlias
+from typing import TYPE_CHECKING, Final
 
 import attrs
 from attrs import field, frozen
@@ -22,8 +22,8 @@ from seedance_async.prompts.forms import Asset
 from seedance_async.shortened import first_of
 from seedance_async.suggestions import suggestion
 
-Problem: TypeAlias = tuple[str, str]
-"""Field and reason."""
+if TYPE_CHECKING:
+    from seedance_async.models.rules import Problem
 
 PREAMBLE_FIELDS: Final = ("defaults", "assets")
 OF_EVERY_MODEL: Final = frozenset({"model", "repeat", "project", "style", "lint"})

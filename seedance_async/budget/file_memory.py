@@ -34,7 +34,6 @@ import errno
 import json
 import os
 import secrets
-import time
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Final, Literal
 
@@ -53,7 +52,7 @@ from seedance_async.budget.memory import (
 )
 from seedance_async.budget.pace import Pace, stricter
 from seedance_async.budget.priority import WAIT_LASTS, Wait, Waiting
-from seedance_async.clocks import TOLERANCE, boot_id, boot_time
+from seedance_async.clocks import TOLERANCE, boot_id, boot_time, wall_now
 from seedance_async.logs import Log
 from seedance_async.models import RateLimit
 from seedance_async.network import is_sandbox
@@ -122,7 +121,7 @@ class MachineClock:
 
     def read(self) -> ClockReading:
         """Read all of them."""
-        return ClockReading(boot=boot_id(), uptime=boot_time(), wall=time.time())
+        return ClockReading(boot=boot_id(), uptime=boot_time(), wall=wall_now())
 
 
 @frozen(kw_only=True)

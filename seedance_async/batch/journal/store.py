@@ -23,7 +23,7 @@ from seedance_async.charges import charged_by
 from seedance_async.errors import JournalError
 from seedance_async.prices import Tariff, documented_price
 from seedance_async.protocol import Call
-from seedance_async.refunds import at_most_charged, given_back
+from seedance_async.refunds import refunded_by
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -300,8 +300,7 @@ class Store(RefundedMoves, TakeMoves):
         """Store that all tasks of a job are final; return its state: completed if one is, else failed."""
         state = State.COMPLETED if any(task.is_completed for task in tasks) else State.FAILED
         charged = self._charge_more(number, tasks)
-        returned = [given_back(task) for task in tasks if task.credits_refunded is not None]
-        refunded = at_most_charged(sum(returned), charged) if returned else None
+        refunded = refunded_by(tasks, charged)
         self._move(
             number,
             state,

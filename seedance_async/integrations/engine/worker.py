@@ -44,7 +44,7 @@ from seedance_async.logs import Log
 from seedance_async.post_turns import PostTurns
 from seedance_async.protocol import Call, Failure
 from seedance_async.protocol import Outcome as Proof
-from seedance_async.refunds import at_most_charged, given_back
+from seedance_async.refunds import refunded_by
 from seedance_async.signals import Signal
 
 if TYPE_CHECKING:
@@ -348,8 +348,7 @@ class JobSteps:
         """What the final tasks say, with its credits booked."""
         booked = accepted.credits_used
         charged = charged_for(booked, tasks, intent.tariff.kind)
-        returned = [given_back(task) for task in tasks if task.credits_refunded is not None]
-        refunded = at_most_charged(sum(returned), charged) if returned else None
+        refunded = refunded_by(tasks, charged)
         conclude = partial(self._tables.conclude, booked=booked, charged=charged, refunded=refunded or 0.0)
         ended_at = await self._do(conclude, intent.key, intent.batch, intent.tariff)
         state = State.COMPLETED if any(task.is_completed for task in tasks) else State.FAILED
