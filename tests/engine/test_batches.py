@@ -35,7 +35,7 @@ from seedance_async.cli.engine import EngineCommand
 from seedance_async.errors import InvalidRequestError
 from seedance_async.exit_codes import ExitCode
 from seedance_async.integrations.engine import BatchEngine, dbos_records
-from seedance_async.integrations.engine.lives import FileLives
+from seedance_async.integrations.engine.liveness import FileLiveness
 from seedance_async.sandbox import Fault, Sandbox
 from tests.batch.helpers import PRICE
 from tests.engine.helpers import SPEED, client_of, made
@@ -347,12 +347,12 @@ async def test_a_job_whose_price_all_others_wait_for_is_taken_all_the_same(
         (intent,) = [row.intent for row in tables.jobs_of("") if row.intent.key == first]
         assert tables.book("", lambda ledger: ledger.reserve(first, intent.tariff))
         _let_a_worker_have(tables, first, "another")
-        lives = FileLives(tmp_path / "engine.sqlite.workers", "another")
-        lives.connect()
+        liveness = FileLiveness(tmp_path / "engine.sqlite.workers", "another")
+        liveness.connect()
         await working.start(engine.work, client, tmp_path / "out")
         await until(lambda: len(records.owners()) > 1)
 
-        lives.close()
+        liveness.close()
         with anyio.fail_after(20):
             results = [result async for result in engine.results()]
         working.cancel_scope.cancel()
@@ -379,7 +379,7 @@ async def test_a_job_that_is_set_back_twice_is_back(
         _, records = engine._parts
         for _ in range(2):
             await anyio.to_thread.run_sync(records.set_back, key, dbos_records.COLLECT)
-        assert records.look([key])[key].is_active
+        assert records.find([key])[key].is_active
         with pytest.raises(Exception, match="nobody"):
             await anyio.to_thread.run_sync(records.set_back, "nobody", dbos_records.COLLECT)
 

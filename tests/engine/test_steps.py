@@ -37,10 +37,10 @@ from seedance_async.integrations.engine.addresses import EngineAddress, engine_a
 from seedance_async.integrations.engine.database import EngineAwayError, patiently
 from seedance_async.integrations.engine.dbos_records import QUEUE, RETURNED, Record, Records
 from seedance_async.integrations.engine.ends import end_job
+from seedance_async.integrations.engine.enqueuing import enqueue, read_jobs
 from seedance_async.integrations.engine.files import PlacedFiles
 from seedance_async.integrations.engine.outcomes import Outcome
 from seedance_async.integrations.engine.places import read_place
-from seedance_async.integrations.engine.planning import enqueue, read_jobs
 from seedance_async.integrations.engine.tables import Tables
 from seedance_async.integrations.engine.worker import JobSteps
 from seedance_async.sandbox import Sandbox
@@ -79,7 +79,7 @@ class Queue:
         """Keep that it was."""
         self.enqueued.append(intent.key)
 
-    def look(self, keys: Sequence[str]) -> dict[str, Record]:
+    def find(self, keys: Sequence[str]) -> dict[str, Record]:
         """What the test has said of them."""
         return {key: self.known[key] for key in keys if key in self.known}
 

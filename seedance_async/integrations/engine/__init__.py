@@ -11,9 +11,10 @@ The states, the errors and the rules of paying are those of the one-host batch. 
 
 From the bottom up: ``intents`` and ``outcomes`` are the input and the output of a job's workflow (pure);
 ``addresses`` reads the URL; ``database``, ``link_tables`` and ``tables`` are what several jobs share;
-``dbos_records`` is all use of DBOS; ``lives`` says which workers are alive; ``ends`` releases the jobs that
-wait for an output; ``places`` and ``files`` save results; ``accounts`` checks whose jobs they are; ``worker``
-does the steps; ``planning`` enqueues and ``following`` watches; ``batch_engine`` is what programs import.
+``dbos_records`` is all use of DBOS; ``liveness`` says which workers are alive; ``ends`` releases the jobs
+that wait for an output; ``places`` and ``files`` save results; ``accounts`` checks whose jobs they are;
+``worker`` does the steps; ``enqueuing`` enqueues, ``following`` watches; ``batch_engine`` is what programs
+import.
 """
 
 from __future__ import annotations

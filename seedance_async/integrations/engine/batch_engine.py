@@ -27,12 +27,12 @@ from seedance_async.integrations.engine.accounts import check_account
 from seedance_async.integrations.engine.addresses import engine_address
 from seedance_async.integrations.engine.database import AWAY_WAIT, EngineAwayError, patiently
 from seedance_async.integrations.engine.dbos_records import Records, Runner, restore_threads
+from seedance_async.integrations.engine.enqueuing import enqueue, read_jobs
 from seedance_async.integrations.engine.files import PlacedFiles
 from seedance_async.integrations.engine.following import Follower
 from seedance_async.integrations.engine.intents import Intent
-from seedance_async.integrations.engine.lives import FileLives, Lives, PostgresLives
+from seedance_async.integrations.engine.liveness import FileLiveness, Liveness, PostgresLiveness
 from seedance_async.integrations.engine.places import read_place
-from seedance_async.integrations.engine.planning import enqueue, read_jobs
 from seedance_async.integrations.engine.tables import Tables
 from seedance_async.integrations.engine.worker import JobSteps
 from seedance_async.logs import Log
@@ -47,11 +47,11 @@ log: Log = Log(__name__)
 P = ParamSpec("P")
 T = TypeVar("T")
 
-BEAT: Final = 1.0
-"""Seconds between two looks for workers that have died."""
+CHECK_INTERVAL: Final = 1.0
+"""Seconds between two checks for workers that have died."""
 
-BEATS_AFTER_A_START: Final = 3
-"""So many beats after the database has started until others are looked at: the living lock their names."""
+INTERVALS_AFTER_A_START: Final = 3
+"""So many intervals after the database has started, others are checked: the live ones lock their names."""
 
 
 class BatchEngine:
@@ -224,8 +224,8 @@ class BatchEngine:
     ) -> None:
         """Take jobs of every batch in the database, until cancelled.
 
-        Cancelled, it sends nothing more and gives the answers on the wire a moment; what it had in hand is
-        taken up by others, or by the next worker. A worker that dies is noticed by the others in a second or
+        Cancelled, it sends nothing more and waits shortly for the answers on the wire; its jobs are continued
+        by other workers, or by the next one. A worker that dies is noticed by the others in a second or
         two. One worker to a process.
 
         Args:
@@ -249,7 +249,7 @@ class BatchEngine:
         name = f"{socket.gethostname()}-{os.getpid()}-{secrets.token_hex(8)}"
         runner = Runner(self._address, name, steps)
         try:
-            await self._run(client, runner, self._lives(tables, name), name, task_status)
+            await self._run(client, runner, self._liveness(tables, name), name, task_status)
         except ExceptionGroup as group:  # of one error: callers expect no group
             raise first_problem(group) from group
         finally:
@@ -261,7 +261,7 @@ class BatchEngine:
         self,
         client: SeedanceClient,
         runner: Runner[JobSteps],
-        lives: Lives,
+        liveness: Liveness,
         name: str,
         task_status: TaskStatus[None],
     ) -> None:
@@ -270,8 +270,8 @@ class BatchEngine:
         steps = runner.steps
         async with anyio.create_task_group() as watch:
             watch.start_soon(_end_with, client, steps)
-            is_trusted = await patiently(lives.connect)
-            watch.start_soon(_watch, lives, records, name, is_trusted)
+            is_trusted = await patiently(liveness.connect)
+            watch.start_soon(_watch, liveness, records, name, is_trusted)
             try:
                 await runner.start()
                 task_status.started()
@@ -281,41 +281,41 @@ class BatchEngine:
                     await steps.stop()
                     await to_thread.run_sync(runner.close)
                     restore_threads()
-                    await to_thread.run_sync(lives.close)
+                    await to_thread.run_sync(liveness.close)
                 watch.cancel_scope.cancel()
 
-    def _lives(self, tables: Tables, name: str) -> Lives:
+    def _liveness(self, tables: Tables, name: str) -> Liveness:
         path = self._address.path
         return (
-            PostgresLives(tables, name)
+            PostgresLiveness(tables, name)
             if path is None
-            else FileLives(path.with_name(f"{path.name}.workers"), name)
+            else FileLiveness(path.with_name(f"{path.name}.workers"), name)
         )
 
 
-async def _watch(lives: Lives, records: Records, name: str, is_trusted: bool) -> None:
-    """Look for workers that have died, and give what they had in hand to others."""
+async def _watch(liveness: Liveness, records: Records, name: str, is_trusted: bool) -> None:
+    """Find workers that have died, and give their jobs to others."""
     while True:
         try:
             if not is_trusted:
-                await anyio.sleep(BEATS_AFTER_A_START * BEAT)
+                await anyio.sleep(INTERVALS_AFTER_A_START * CHECK_INTERVAL)
             while True:
-                await anyio.sleep(BEAT)
-                await to_thread.run_sync(_take_over, lives, records, name)
+                await anyio.sleep(CHECK_INTERVAL)
+                await to_thread.run_sync(_take_over, liveness, records, name)
         except Exception as problem:
             # The engine may raise anything here; the worker continues, and tries again.
             if not isinstance(problem, EngineAwayError):
                 log.warning("the search for dead workers failed, and is repeated: %r", problem)
             await anyio.sleep(AWAY_WAIT)
             is_trusted = False
-            await patiently(lives.connect)
+            await patiently(liveness.connect)
 
 
-def _take_over(lives: Lives, records: Records, name: str) -> None:
-    """One look. Blocking."""
-    lives.beat()
+def _take_over(liveness: Liveness, records: Records, name: str) -> None:
+    """One check of this worker and of the others. Blocking."""
+    liveness.check()
     for other in sorted(records.owners() - {name}):
-        with lives.claim(other) as is_dead:
+        with liveness.claim(other) as is_dead:
             if is_dead and (keys := records.give_back(other)):
                 log.warning("worker %s has died; %d of its jobs continue on other workers", other, len(keys))
 

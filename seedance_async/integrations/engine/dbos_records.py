@@ -8,7 +8,7 @@ A job is a workflow whose id is its idempotency key and whose input is its inten
     pass_on  the jobs that take its output are released
 
 A step that is on record is not run again, whichever worker goes on with the job. DBOS decides no retries:
-that stays with ``seedance_async.retry``. Which workers count as dead is decided in ``lives``.
+that stays with ``seedance_async.retry``. Which workers count as dead is decided in ``liveness``.
 
 Blocking, but for ``Runner.start``: call it in threads.
 """
@@ -56,7 +56,7 @@ JOBS_AT_ONCE: Final = 50
 QUEUES: Final = [QUEUE, RETURNED]
 
 POLL: Final = 0.5
-"""Seconds between two looks into the queue."""
+"""Seconds between two queries of the queue."""
 
 ACTIVE: Final = frozenset({"ENQUEUED", "PENDING", "DELAYED"})
 
@@ -177,7 +177,7 @@ class Records:
         }
         self._client.enqueue_in_transaction(connection, options, intent.dump())
 
-    def look(self, keys: Sequence[str]) -> dict[str, Record]:
+    def find(self, keys: Sequence[str]) -> dict[str, Record]:
         """What is known of jobs, by their keys; those that were never enqueued are left out."""
         found: dict[str, Record] = {}
         for page in pages(keys):
@@ -191,7 +191,7 @@ class Records:
         try:
             self._client.rewind_workflow(key, start_step=step, queue_name=queue)
         except error.DBOSException:
-            record = self.look([key]).get(key)
+            record = self.find([key]).get(key)
             if record is None or not record.is_active:  # otherwise another process was faster
                 raise
 

@@ -1,4 +1,4 @@
-"""Releases the jobs that wait for another job's output, once that job has come to its end.
+"""The release of the jobs that wait for another job's output, when that job has ended.
 
 Blocking: call it in threads.
 """
@@ -29,7 +29,7 @@ def end_job(tables: Tables, records: Records, key: str, outcome: Outcome) -> Non
         records.enqueue(connection, Intent.load(json.loads(intent)))
 
     released = tables.end_links(key, outcome.final_tasks, release)
-    known = records.look(released)
+    known = records.find(released)
     for job in released:
         if (record := known.get(job)) and _was_never_paid(record):  # it had no output to take, and has now
             records.set_back(job, BEGIN)

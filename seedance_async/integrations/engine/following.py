@@ -29,8 +29,8 @@ if TYPE_CHECKING:
     from seedance_async.integrations.engine.intents import Intent
     from seedance_async.integrations.engine.tables import Tables
 
-BEAT: Final = 1.0
-"""Seconds between two looks."""
+INTERVAL: Final = 1.0
+"""Seconds between two queries."""
 
 BROKEN: Final = "its workflow broke down or was cancelled; run again to continue it"
 WAITS: Final = "it waits for {sources}, which did not end"
@@ -98,14 +98,14 @@ class Follower:
         )
 
     async def ends(self) -> AsyncGenerator[tuple[JobEntry, SeedanceError | None, bool]]:
-        """Each job as it ends, with its error, and whether it had ended before the first look."""
+        """Each job as it ends, with its error, and whether it had ended before the first query."""
         if self._intents is None:
             rows = await patiently(self._tables.jobs_of, self._batch)
             self._intents = [row.intent for row in rows]
         self._open = {intent.key: intent for intent in self._intents}
         earlier = True
         while True:
-            for key, entry, error in await patiently(self._look):
+            for key, entry, error in await patiently(self._newly_ended):
                 self.entries[key] = entry
                 if isinstance(error, CreditCapError):
                     self._capped = self._capped or error
@@ -113,12 +113,12 @@ class Follower:
             if not self._open:
                 return
             earlier = False
-            await anyio.sleep(BEAT)
+            await anyio.sleep(INTERVAL)
 
-    def _look(self) -> list[tuple[str, JobEntry, SeedanceError | None]]:
-        """One look at what is open; what has ended since is not open any more. Blocking."""
+    def _newly_ended(self) -> list[tuple[str, JobEntry, SeedanceError | None]]:
+        """The jobs that have ended since the last query, which are not open any more. Blocking."""
         keys = list(self._open)
-        found = self._records.look(keys)
+        found = self._records.find(keys)
         self._states = self._tables.states(keys)
         waits = self._tables.open_links(keys)
         ended = [self._ended(key, record) for key, record in found.items() if not record.is_active]
@@ -168,7 +168,7 @@ def _stuck(
 ) -> list[str]:
     """The jobs that are not in the queue, and wait for nothing that can still come to an end."""
     waiting = {key: set(sources) for key, sources in waits.items() if key not in found}
-    moving = set(active) | set(ended)  # an end may release what waits for it: the next look tells
+    moving = set(active) | set(ended)  # an end may release what waits for it: the next query shows it
     while True:
         more = {key for key, sources in waiting.items() if key not in moving and sources & moving}
         if not more:

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from seedance_async.integrations.engine.tables import Tables
 
 PRICE_WAIT: Final = 0.3
-"""Seconds between two looks whether the cap lets a job through, whose price another host waits to learn."""
+"""Seconds between two checks whether the cap lets a job through, whose price another host waits to learn."""
 
 NOT_COVERED: Final = (
     "it may be paid already; if it is sent again, it may be charged twice, and the {limit} does "

@@ -132,7 +132,7 @@ class JobSteps:
         self._one_sent.set()
 
     async def stop(self) -> None:
-        """Send nothing more, give what is on the wire a moment, and leave the rest to others."""
+        """Send nothing more, wait shortly for what is on the wire, and leave the rest to others."""
         self._turns.stop(ClientStateError("the worker ends"))
         await self._turns.last_answers()
         with anyio.move_on_after(5.0):  # answers that have arrived are on their way to the record
@@ -219,7 +219,7 @@ class JobSteps:
         if any(isinstance(end, ClientStateError) for end in ends):
             await anyio.sleep_forever()  # the client is closed: the worker ends, and another collects
         if errors := [end for end in ends if isinstance(end, SeedanceError)]:
-            await self._heed_key(intent, errors[0])
+            await self._stop_if_key_is_refused(intent, errors[0])
             return await self._ended(intent, evolve(accepted, error=error_facts(errors[0])))
         tasks = [end for end in ends if not isinstance(end, SeedanceError)]
         finished = await self._finished(intent, accepted, tasks)
@@ -326,16 +326,16 @@ class JobSteps:
                 pass
 
         await self._credits.book_failure(intent, proven, is_new=is_new)
-        await self._heed(intent, error, is_new=is_new)
+        await self._stop_if_it_recurs(intent, error, is_new=is_new)
         return Outcome(state=state, error=error_facts(error))
 
-    async def _heed(self, intent: Intent, error: SeedanceError, *, is_new: bool) -> None:
-        """Stop the batch if its next POST would meet the same."""
+    async def _stop_if_it_recurs(self, intent: Intent, error: SeedanceError, *, is_new: bool) -> None:
+        """Stop the batch if its next POST would fail in the same way."""
         if self._outlook.failed(error, is_new=is_new, now=anyio.current_time()):
             await self._do(self._tables.stop, intent.batch, error_facts(error))
-        await self._heed_key(intent, error)
+        await self._stop_if_key_is_refused(intent, error)
 
-    async def _heed_key(self, intent: Intent, error: SeedanceError) -> None:
+    async def _stop_if_key_is_refused(self, intent: Intent, error: SeedanceError) -> None:
         """Stop the batch and the worker if the key is refused."""
         if isinstance(error, UnauthorizedError):
             await self._do(self._tables.stop, intent.batch, error_facts(error))

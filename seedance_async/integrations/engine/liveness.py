@@ -27,22 +27,22 @@ if TYPE_CHECKING:
     from seedance_async.integrations.engine.database import Database
 
 JUST_STARTED: Final = 5.0
-"""Seconds after the start of a server in which a free lock proves no death: it may yet be taken again."""
+"""Seconds after the start of a server in which a free lock proves no death: it may be taken again soon."""
 
 LOCK: Final = sa.text("SELECT pg_try_advisory_lock(hashtextextended(:name, 0))")
 UNLOCK: Final = sa.text("SELECT pg_advisory_unlock(hashtextextended(:name, 0))")
 UPTIME: Final = sa.text("SELECT extract(epoch FROM clock_timestamp() - pg_postmaster_start_time())::float8")
 
 
-class Lives(Protocol):
+class Liveness(Protocol):
     """The workers that are alive, as one worker sees them."""
 
     def connect(self) -> bool:
         """Show that this worker is alive, from now on; False while that cannot be trusted of others."""
         ...
 
-    def beat(self) -> None:
-        """See that this worker still counts as alive; EngineAwayError if it does not."""
+    def check(self) -> None:
+        """Check that this worker still counts as alive; EngineAwayError if it does not."""
         ...
 
     def claim(self, name: str) -> AbstractContextManager[bool]:
@@ -50,11 +50,11 @@ class Lives(Protocol):
         ...
 
     def close(self) -> None:
-        """Be dead."""
+        """Free the lock: this worker counts as dead from now on."""
         ...
 
 
-class PostgresLives:
+class PostgresLiveness:
     """Advisory locks of one session.
 
     Args:
@@ -71,18 +71,18 @@ class PostgresLives:
         """Open the session and lock the worker's own name.
 
         Returns:
-            False if the server has just started: those who live may not have locked their names again.
+            False if the server has just started: live workers may not have locked their names again.
         """
         self.close()
         with self._tables.reached():
             session = self._tables.engine.connect().execution_options(isolation_level="AUTOCOMMIT")
             self._session = session
             if not session.scalar(LOCK, {"name": self._name}):
-                raise EngineAwayError("another worker is taking over this one's jobs at the moment")
+                raise EngineAwayError("another worker is just taking over this one's jobs")
             return float(session.scalar(UPTIME) or 0.0) > JUST_STARTED
 
-    def beat(self) -> None:
-        """Ask the server for anything: a session that has broken holds no lock any more."""
+    def check(self) -> None:
+        """Send any query: a session that is broken holds no lock any more."""
         with self._tables.reached():
             self._open().scalar(sa.text("SELECT 1"))
 
@@ -113,7 +113,7 @@ class PostgresLives:
         return self._session
 
 
-class FileLives:
+class FileLiveness:
     """Locks on files in a directory, a file a worker.
 
     Args:
@@ -132,11 +132,11 @@ class FileLives:
             self._directory.mkdir(mode=0o700, exist_ok=True)
             self._file = os.open(self._directory / self._name, os.O_RDWR | os.O_CREAT, 0o600)
             if not try_lock(self._file):
-                raise EngineAwayError("another worker is taking over this one's jobs at the moment")
+                raise EngineAwayError("another worker is just taking over this one's jobs")
         return True
 
-    def beat(self) -> None:
-        """Nothing to see: the kernel keeps the lock."""
+    def check(self) -> None:
+        """Nothing to check: the kernel keeps the lock."""
 
     @contextmanager
     def claim(self, name: str) -> Iterator[bool]:
@@ -156,7 +156,7 @@ class FileLives:
             os.close(file)
 
     def close(self) -> None:
-        """Free the file, and take it away."""
+        """Remove the file, and free its lock."""
         if self._file is not None:
             (self._directory / self._name).unlink(missing_ok=True)
             os.close(self._file)

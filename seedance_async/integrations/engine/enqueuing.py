@@ -1,4 +1,4 @@
-"""The planning of jobs for the engine: from a manifest or a program into its tables and its queue.
+"""The enqueuing of jobs for the engine: from a manifest or a program into its tables and its queue.
 
 The jobs are read, checked and named as those of a one-host batch are, by the same code in a journal that is
 deleted afterwards. What another run has enqueued already is found by name and request, and is the
@@ -188,7 +188,7 @@ def _put(tables: Tables, records: Records, jobs: Sequence[Planned], planned: Map
 
 def _take_up_again(tables: Tables, records: Records, jobs: Sequence[Planned]) -> None:
     """Let workers go on with what has come to no end; release what waits for ends that were missed."""
-    found = records.look([job.intent.key for job in jobs])
+    found = records.find([job.intent.key for job in jobs])
     sources = {
         source for group in tables.open_links([job.intent.key for job in jobs]).values() for source in group
     }
