@@ -13,7 +13,7 @@ import anyio
 from attrs import define, field
 
 from seedance_async.budget.shared_memory import SharedMemory, fingerprint
-from seedance_async.budget.store import Kept, StoreUnavailableError
+from seedance_async.budget.shared_store import Kept, StoreUnavailableError
 
 if TYPE_CHECKING:
     from seedance_async.models import RateLimit

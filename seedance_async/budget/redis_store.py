@@ -9,7 +9,7 @@ from __future__ import annotations
 from contextlib import suppress
 from typing import Any, Final
 
-from seedance_async.budget.store import MOST_CHARACTERS, Kept, StoreUnavailableError
+from seedance_async.budget.shared_store import MOST_CHARACTERS, Kept, StoreUnavailableError
 from seedance_async.errors import ConfigurationError
 
 PREFIX: Final = "seedance:budget:"

@@ -19,7 +19,7 @@ from seedance_async.server_urls import server_url
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from seedance_async.budget.store import Store
+    from seedance_async.budget.shared_store import Store
     from seedance_async.models import RateLimit
 
 VARIABLE: Final = "SEEDANCE_SHARED_BUDGET"

@@ -46,8 +46,8 @@ from seedance_async.budget.memory import SETTLING, BudgetState
 from seedance_async.budget.pace import LEEWAY, Pace, stricter
 from seedance_async.budget.priority import WAIT_LASTS, YIELD_CHECK, Wait, Waiting, others_first
 from seedance_async.budget.shared_page import Entry, SharedPage, merged, parsed
+from seedance_async.budget.shared_store import StoreUnavailableError
 from seedance_async.budget.shared_view import Away, Known, Offset, missing, presumed, restated
-from seedance_async.budget.store import StoreUnavailableError
 from seedance_async.logs import Log
 from seedance_async.signals import Signal
 from seedance_async.state_files import account_digest
@@ -55,7 +55,7 @@ from seedance_async.state_files import account_digest
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
-    from seedance_async.budget.store import Kept, Store
+    from seedance_async.budget.shared_store import Kept, Store
     from seedance_async.models import RateLimit
 
 _log: Log = Log(__name__)

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from seedance_async.budget.pace import Pace
-    from seedance_async.budget.store import Kept
+    from seedance_async.budget.shared_store import Kept
     from seedance_async.models import RateLimit
 
 HEARD_OF: Final = 7.0

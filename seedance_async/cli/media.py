@@ -10,7 +10,7 @@ from cyclopts import Group, Parameter
 
 from seedance_async.errors import ConfigurationError
 from seedance_async.media.command import PublishCommand
-from seedance_async.media.settings import VARIABLE
+from seedance_async.media.store_setting import VARIABLE
 
 if TYPE_CHECKING:
     from seedance_async.media.inspection import InputFile

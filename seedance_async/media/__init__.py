@@ -13,7 +13,7 @@ from seedance_async.media.inspection import InputFile, Inspector, inspect
 from seedance_async.media.kept_urls import KeptUrls
 from seedance_async.media.object_store import ObjectStore
 from seedance_async.media.publisher import NO_STORE, MediaStore, Publisher
-from seedance_async.media.settings import read_media_store
+from seedance_async.media.store_setting import read_media_store
 
 __all__ = [
     "NO_STORE",

@@ -17,7 +17,7 @@ from seedance_async.record.account import AccountRecord, Entry
 from seedance_async.record.asked import Asked
 from seedance_async.record.place import record_path
 from seedance_async.record.reading import Reader, total
-from seedance_async.record.settings import Recording, account_record
+from seedance_async.record.recording import Recording, account_record
 from seedance_async.record.values import By, PostRecord, Spending, TaskRecord
 
 __all__ = [

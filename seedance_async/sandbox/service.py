@@ -15,6 +15,7 @@ from attrs import evolve
 
 from seedance_async.reprs import even_if_unfinished
 from seedance_async.sandbox.account_file import AccountFile, Terms
+from seedance_async.sandbox.api_server import ApiServer
 from seedance_async.sandbox.calls import BASE_PATH, Record, fingerprint
 from seedance_async.sandbox.faults import ActiveFaults, Fault
 from seedance_async.sandbox.ledger import Entry
@@ -22,7 +23,6 @@ from seedance_async.sandbox.media_server import MediaServer
 from seedance_async.sandbox.options import API_KEY, AccountSpec, Behaviour, Conditions, WindowName
 from seedance_async.sandbox.recorder import WorstWindow, worst_window
 from seedance_async.sandbox.runtime import Emulator, MediaRecord, Runtime
-from seedance_async.sandbox.server import ApiServer
 from seedance_async.sandbox.tasks import Task
 
 

@@ -12,12 +12,12 @@ import pytest
 
 from seedance_async.budget.postgres_store import TABLE, PostgresStore
 from seedance_async.budget.redis_store import RedisStore
-from seedance_async.budget.store import MOST_CHARACTERS, StoreUnavailableError
+from seedance_async.budget.shared_store import MOST_CHARACTERS, StoreUnavailableError
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
-    from seedance_async.budget.store import Store
+    from seedance_async.budget.shared_store import Store
     from tests.servers import Postgres, Redis, Server
 
 

@@ -17,7 +17,7 @@ from typing import Final
 from attrs import frozen
 
 from seedance_async.errors import ConfigurationError
-from seedance_async.record.settings import credits_of
+from seedance_async.record.recording import credits_of
 from seedance_async.state_files import state_directory
 
 UNASKED: Final = "SEEDANCE_MCP_UNASKED_CREDITS_DAY"
