@@ -36,7 +36,7 @@ ROUNDING: Final = 1e-6  # credits
 
 
 @frozen(kw_only=True)
-class Window:
+class PeriodLimit:
     """One limit, and the period it applies to.
 
     Attributes:
@@ -51,17 +51,17 @@ class Window:
 
 
 @frozen(kw_only=True)
-class Standing:
+class LimitUse:
     """The use of one limit so far, in credits.
 
     Attributes:
-        window: the limit.
+        limit: the limit.
         spent: charged and not refunded.
         uncertain: held for POSTs of unknown outcome or price.
         under_way: held for POSTs that a process is sending now.
     """
 
-    window: Window
+    limit: PeriodLimit
     spent: float
     uncertain: float
     under_way: float
@@ -69,7 +69,7 @@ class Standing:
     @property
     def left(self) -> float:
         """The most that the next POST may cost."""
-        return self.window.most - self.spent - self.uncertain - self.under_way
+        return self.limit.most - self.spent - self.uncertain - self.under_way
 
 
 @frozen
@@ -93,29 +93,29 @@ class Refusal:
     """The POST would exceed a limit.
 
     Attributes:
-        standing: the limit and its use.
+        use: the limit and its use.
         price: the expected price of the POST; None if unknown.
     """
 
-    standing: Standing
+    use: LimitUse
     price: float | None
 
     @property
     def reason(self) -> str:
         """The error message: the limit, its use, and the price of the POST."""
-        window, standing = self.window, self.standing
-        held = f", {standing.uncertain:g} are held for what is uncertain" if standing.uncertain else ""
+        limit, use = self.limit, self.use
+        held = f", {use.uncertain:g} are held for what is uncertain" if use.uncertain else ""
         costs = "has a price that is not known yet" if self.price is None else f"costs {self.price:g}"
         return (
-            f"the standing limit of {credit_count(window.most)} a {window.name} is reached "
-            f"(SEEDANCE_MAX_CREDITS_{window.name.upper()}): {standing.spent:g} are spent{held}, "
+            f"the standing limit of {credit_count(limit.most)} a {limit.name} is reached "
+            f"(SEEDANCE_MAX_CREDITS_{limit.name.upper()}): {use.spent:g} are spent{held}, "
             f"and the next POST {costs}"
         )
 
     @property
-    def window(self) -> Window:
+    def limit(self) -> PeriodLimit:
         """The limit that is reached."""
-        return self.standing.window
+        return self.use.limit
 
 
 Decision: TypeAlias = Hold | Wait | Refusal
@@ -126,22 +126,20 @@ def day_of(instant: float) -> int:
     return int(instant // DAY)
 
 
-def windows(limits: CreditLimits, now: float) -> Iterator[Window]:
+def period_limits(limits: CreditLimits, now: float) -> Iterator[PeriodLimit]:
     """Yield the limits that are set, with their present periods; the longest period last."""
     if limits.day is not None:
-        yield Window(name="day", most=limits.day, first_day=day_of(now))
+        yield PeriodLimit(name="day", most=limits.day, first_day=day_of(now))
     if limits.month is not None:
         first = datetime.fromtimestamp(now, UTC).replace(day=1)
-        yield Window(name="month", most=limits.month, first_day=day_of(first.timestamp()))
+        yield PeriodLimit(name="month", most=limits.month, first_day=day_of(first.timestamp()))
 
 
-def decide(
-    standings: Sequence[Standing], *, charged: float | None, documented: float, awaiting: bool
-) -> Decision:
+def decide(uses: Sequence[LimitUse], *, charged: float | None, documented: float, awaiting: bool) -> Decision:
     """Decide whether a POST may be sent.
 
     Args:
-        standings: the use of every limit that is set; at least one.
+        uses: the use of every limit that is set; at least one.
         charged: the highest price seen for such a POST; None before the first.
         documented: the most that others are documented to have paid for it; 0 if unknown.
         awaiting: whether a POST is on the wire whose price is awaited.
@@ -149,13 +147,13 @@ def decide(
     if awaiting:
         return Wait()
     price = charged or documented
-    tight = [each for each in standings if not _fits(price, each.left, is_known=charged is not None)]
+    tight = [each for each in uses if not _fits(price, each.left, is_known=charged is not None)]
     for each in tight:
         if not _fits(price, each.left + each.under_way, is_known=charged is not None):
-            return Refusal(standing=each, price=price or None)
+            return Refusal(use=each, price=price or None)
     if tight:
         return Wait()
-    return Hold(price if charged is not None else min(each.left for each in standings))
+    return Hold(price if charged is not None else min(each.left for each in uses))
 
 
 def _fits(price: float, left: float, *, is_known: bool) -> bool:

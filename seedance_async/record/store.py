@@ -22,12 +22,12 @@ from seedance_async.prices import Tariff, documented_price
 from seedance_async.record.limits import (
     Decision,
     Hold,
+    LimitUse,
     Refusal,
-    Standing,
     Wait,
     day_of,
     decide,
-    windows,
+    period_limits,
 )
 from seedance_async.record.owner import is_alive, this_process
 from seedance_async.record.schema import HELD, connect, transaction
@@ -41,7 +41,7 @@ if TYPE_CHECKING:
 
     from seedance_async.models import CreditLimits, Submission, Task
     from seedance_async.record.asked import Asked
-    from seedance_async.record.limits import Window
+    from seedance_async.record.limits import PeriodLimit
 
 SENDING: Final = 900.0
 """Seconds after its last attempt during which a running process is assumed to be still sending a POST."""
@@ -287,12 +287,12 @@ class Store:
         )
 
     def _decide(self, connection: sqlite3.Connection, asked: Asked, now: float) -> Decision:
-        limits = list(windows(self._limits, now))
+        limits = list(period_limits(self._limits, now))
         if not limits:
             return Hold(_expected_price(connection, asked))
         open_posts = [_Open.of(row, now) for row in connection.execute(_OPEN, (limits[-1].first_day,))]
         return decide(
-            [_standing(connection, window, open_posts) for window in limits],
+            [_use(connection, limit, open_posts) for limit in limits],
             charged=_charged(connection, asked),
             documented=documented_price(asked.tariff),
             awaiting=any(post.is_awaited for post in open_posts),
@@ -348,13 +348,13 @@ def kind_of_text(text: str) -> Kind:
     )
 
 
-def _standing(connection: sqlite3.Connection, window: Window, open_posts: list[_Open]) -> Standing:
+def _use(connection: sqlite3.Connection, limit: PeriodLimit, open_posts: list[_Open]) -> LimitUse:
     (spent,) = connection.execute(
-        "SELECT COALESCE(sum(used - refunded), 0) FROM days WHERE day >= ?", (window.first_day,)
+        "SELECT COALESCE(sum(used - refunded), 0) FROM days WHERE day >= ?", (limit.first_day,)
     ).fetchone()
-    within = [post for post in open_posts if post.day >= window.first_day]
-    return Standing(
-        window=window,
+    within = [post for post in open_posts if post.day >= limit.first_day]
+    return LimitUse(
+        limit=limit,
         spent=spent,
         uncertain=sum(post.held for post in within if not post.is_sent),
         under_way=sum(post.held for post in within if post.is_sent),

@@ -35,7 +35,7 @@ from seedance_async.errors import (
 from seedance_async.integrations.engine import BatchEngine
 from seedance_async.integrations.engine.addresses import EngineAddress, engine_address
 from seedance_async.integrations.engine.database import EngineAwayError, patiently
-from seedance_async.integrations.engine.dbos_records import QUEUE, RETURNED, Record, Records
+from seedance_async.integrations.engine.dbos_records import QUEUE, RETURNED, JobRecord, Records
 from seedance_async.integrations.engine.ends import end_job
 from seedance_async.integrations.engine.enqueuing import enqueue, read_jobs
 from seedance_async.integrations.engine.files import PlacedFiles
@@ -70,7 +70,7 @@ def anyio_backend() -> str:
 class Queue:
     """The records of DBOS, as far as planning asks for them."""
 
-    known: dict[str, Record] = field(factory=dict)
+    known: dict[str, JobRecord] = field(factory=dict)
     enqueued: list[str] = field(factory=list)
     set_back_to: dict[str, int] = field(factory=dict)
     into: dict[str, str] = field(factory=dict)
@@ -79,7 +79,7 @@ class Queue:
         """Keep that it was."""
         self.enqueued.append(intent.key)
 
-    def find(self, keys: Sequence[str]) -> dict[str, Record]:
+    def find(self, keys: Sequence[str]) -> dict[str, JobRecord]:
         """What the test has said of them."""
         return {key: self.known[key] for key in keys if key in self.known}
 
@@ -185,7 +185,7 @@ async def test_an_edited_source_sets_back_only_what_was_never_paid(
     before = await planned(tables, queue, jobs("A boat"))
     clip = before[1].key
     end_job(tables, cast("Records", queue), before[0].key, Outcome(state=State.FAILED))
-    queue.known[clip] = Record(is_active=False, output=Outcome(state=State(state)).dump())
+    queue.known[clip] = JobRecord(is_active=False, output=Outcome(state=State(state)).dump())
 
     edited = await planned(tables, queue, jobs("A ship"))
     queue.set_back_to.clear()
@@ -442,7 +442,7 @@ async def test_a_job_that_broke_down_and_is_waited_for_goes_into_the_queue_witho
     jobs = [Job(STILL, name="boat"), Job(STILL, name="other")]
     awaited, other = await planned(tables, queue, jobs, cap=100)
     assert tables.book("", lambda ledger: ledger.reserve(awaited.key, awaited.tariff))
-    queue.known = dict.fromkeys((awaited.key, other.key), Record(is_active=False, output=None))
+    queue.known = dict.fromkeys((awaited.key, other.key), JobRecord(is_active=False, output=None))
 
     await planned(tables, queue, jobs, cap=100)
 

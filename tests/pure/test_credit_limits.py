@@ -11,16 +11,16 @@ from seedance_async.models import CreditLimits
 from seedance_async.record.limits import (
     Decision,
     Hold,
+    LimitUse,
+    PeriodLimit,
     Refusal,
-    Standing,
     Wait,
-    Window,
     day_of,
     decide,
-    windows,
+    period_limits,
 )
 
-DAY = Window(name="day", most=100, first_day=0)
+DAY = PeriodLimit(name="day", most=100, first_day=0)
 
 
 def decided(
@@ -31,11 +31,11 @@ def decided(
     charged: float | None = 12,
     documented: float = 0,
     awaiting: bool = False,
-    window: Window = DAY,
+    limit: PeriodLimit = DAY,
 ) -> Decision:
     """What is decided under one limit of 100 credits."""
-    standing = Standing(window=window, spent=spent, uncertain=uncertain, under_way=under_way)
-    return decide([standing], charged=charged, documented=documented, awaiting=awaiting)
+    use = LimitUse(limit=limit, spent=spent, uncertain=uncertain, under_way=under_way)
+    return decide([use], charged=charged, documented=documented, awaiting=awaiting)
 
 
 @pytest.mark.parametrize(
@@ -89,8 +89,10 @@ def test_what_may_fit_once_another_post_has_ended_waits(standing: dict[str, floa
 
 def test_an_unknown_price_holds_everything_that_is_left() -> None:
     """Of the tightest limit."""
-    day = Standing(window=DAY, spent=40, uncertain=0, under_way=0)
-    month = Standing(window=Window(name="month", most=1000, first_day=0), spent=970, uncertain=0, under_way=0)
+    day = LimitUse(limit=DAY, spent=40, uncertain=0, under_way=0)
+    month = LimitUse(
+        limit=PeriodLimit(name="month", most=1000, first_day=0), spent=970, uncertain=0, under_way=0
+    )
 
     assert Hold(30) == decide([day, month], charged=None, documented=30, awaiting=False)
     assert isinstance(decide([day, month], charged=None, documented=31, awaiting=False), Refusal)
@@ -98,7 +100,7 @@ def test_an_unknown_price_holds_everything_that_is_left() -> None:
 
 def test_the_refusal_names_the_limit_that_is_reached() -> None:
     """And what it is made of."""
-    refusal = decided(spent=60, uncertain=30, window=Window(name="month", most=100, first_day=0))
+    refusal = decided(spent=60, uncertain=30, limit=PeriodLimit(name="month", most=100, first_day=0))
 
     assert isinstance(refusal, Refusal)
     for word in ("SEEDANCE_MAX_CREDITS_MONTH", "100", "60", "30", "12"):
@@ -118,7 +120,7 @@ def test_the_refusal_names_the_limit_that_is_reached() -> None:
 def test_days_and_months_are_those_of_utc(now: str, first: str) -> None:
     """The same for all processes, whatever their time zone."""
     instant = datetime.fromisoformat(now)
-    day, month = windows(CreditLimits(day=1, month=2), instant.timestamp())
+    day, month = period_limits(CreditLimits(day=1, month=2), instant.timestamp())
 
     assert day_of(instant.timestamp()) == day.first_day
     assert instant.astimezone(UTC).date() == datetime.fromtimestamp(day.first_day * 86_400, UTC).date()
@@ -134,6 +136,6 @@ def test_a_limit_that_is_no_amount_is_refused(amount: float) -> None:
 
 def test_no_limit_is_no_window() -> None:
     """And 0 is one: nothing may be paid."""
-    assert [] == list(windows(CreditLimits(), 0))
+    assert [] == list(period_limits(CreditLimits(), 0))
     assert not CreditLimits().are_set
     assert CreditLimits(month=0).are_set

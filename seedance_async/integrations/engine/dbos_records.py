@@ -139,7 +139,7 @@ async def _job(intent: dict[str, Any]) -> dict[str, Any]:
 
 
 @frozen
-class Record:
+class JobRecord:
     """What DBOS knows of a job.
 
     Attributes:
@@ -177,13 +177,13 @@ class Records:
         }
         self._client.enqueue_in_transaction(connection, options, intent.dump())
 
-    def find(self, keys: Sequence[str]) -> dict[str, Record]:
+    def find(self, keys: Sequence[str]) -> dict[str, JobRecord]:
         """What is known of jobs, by their keys; those that were never enqueued are left out."""
-        found: dict[str, Record] = {}
+        found: dict[str, JobRecord] = {}
         for page in pages(keys):
             for flow in self._client.list_workflows(workflow_ids=list(page), load_input=False):
                 output = flow.output if isinstance(flow.output, dict) else None
-                found[flow.workflow_id] = Record(flow.status in ACTIVE, output)
+                found[flow.workflow_id] = JobRecord(flow.status in ACTIVE, output)
         return found
 
     def set_back(self, key: str, step: int, *, queue: str = QUEUE) -> None:

@@ -16,7 +16,7 @@ from seedance_async.integrations.engine.outcomes import FINAL, Outcome
 if TYPE_CHECKING:
     import sqlalchemy as sa
 
-    from seedance_async.integrations.engine.dbos_records import Record, Records
+    from seedance_async.integrations.engine.dbos_records import JobRecord, Records
     from seedance_async.integrations.engine.tables import Tables
 
 
@@ -35,7 +35,7 @@ def end_job(tables: Tables, records: Records, key: str, outcome: Outcome) -> Non
             records.set_back(job, BEGIN)
 
 
-def _was_never_paid(record: Record) -> bool:
+def _was_never_paid(record: JobRecord) -> bool:
     """Whether a job has ended without a charge: one whose source was edited may be paid already."""
     if record.is_active or record.output is None:
         return False

@@ -34,7 +34,7 @@ from seedance_async.integrations.engine.outcomes import Outcome
 if TYPE_CHECKING:
     from seedance_async.batch.jobs import Job
     from seedance_async.batch.ledger import Ledger
-    from seedance_async.integrations.engine.dbos_records import Record, Records
+    from seedance_async.integrations.engine.dbos_records import JobRecord, Records
     from seedance_async.integrations.engine.tables import JobRow, Tables
     from seedance_async.models import Request
 
@@ -202,13 +202,13 @@ def _take_up_again(tables: Tables, records: Records, jobs: Sequence[Planned]) ->
             records.set_back(job.intent.key, step, queue=_queue_of(tables, job.intent, record))
 
 
-def _queue_of(tables: Tables, intent: Intent, record: Record) -> str:
+def _queue_of(tables: Tables, intent: Intent, record: JobRecord) -> str:
     """The queue for a job that goes on: others may wait to learn the price of one that has broken down."""
     is_awaited = record.output is None and tables.is_held(intent.key, intent.batch)
     return RETURNED if is_awaited else QUEUE
 
 
-def _step_of(tables: Tables, records: Records, job: Planned, record: Record) -> int | None:
+def _step_of(tables: Tables, records: Records, job: Planned, record: JobRecord) -> int | None:
     """The step from which a job goes on that is not active; None for one that has ended."""
     if record.output is None:  # it broke down, or was cancelled
         return records.next_step(job.intent.key)

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
     from seedance_async.batch.jobs import JobResult
     from seedance_async.batch.journal import JobEntry
-    from seedance_async.integrations.engine.dbos_records import Record, Records
+    from seedance_async.integrations.engine.dbos_records import JobRecord, Records
     from seedance_async.integrations.engine.intents import Intent
     from seedance_async.integrations.engine.tables import Tables
 
@@ -137,7 +137,7 @@ class Follower:
             self._open.pop(key, None)
         return [(key, entry, error) for key, _, entry, error in ended]
 
-    def _ended(self, key: str, record: Record) -> tuple[str, Outcome, JobEntry, SeedanceError | None]:
+    def _ended(self, key: str, record: JobRecord) -> tuple[str, Outcome, JobEntry, SeedanceError | None]:
         if record.output is None:
             facts = error_facts(SeedanceError(BROKEN))
             outcome = Outcome(state=self._states.get(key, State.SUBMITTING), error=facts)
