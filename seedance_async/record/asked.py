@@ -41,3 +41,16 @@ class Asked:
         fields = json.loads(body or b"{}")
         prompt = fields.get("prompt") if with_prompt else None
         return cls(key=key, kind=kind, tasks=fields.get("batch_count") or 1, project=project, prompt=prompt)
+
+
+def kind_text(kind: Kind) -> str:
+    """Return a kind as it is stored in the file."""
+    return json.dumps([kind.model, kind.quality_tier, kind.channel, kind.resolution, kind.seconds])
+
+
+def kind_of_text(text: str) -> Kind:
+    """Return a kind from its form in the file."""
+    model, quality_tier, channel, resolution, seconds = json.loads(text)
+    return Kind(
+        model=model, quality_tier=quality_tier, channel=channel, resolution=resolution, seconds=seconds
+    )

@@ -14,9 +14,10 @@ from attrs import evolve
 
 from seedance_async import clocks
 from seedance_async.errors import RecordError
+from seedance_async.record.asked import kind_of_text
 from seedance_async.record.limits import day_of
 from seedance_async.record.schema import HELD, connect, connect_to_nothing, transaction
-from seedance_async.record.store import is_being_sent, kind_of_text
+from seedance_async.record.store import is_being_sent
 from seedance_async.record.values import SUBMITTING, UNCERTAIN, PostRecord, Spending, TaskRecord
 
 if TYPE_CHECKING:

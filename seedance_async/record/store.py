@@ -7,7 +7,6 @@ deleted is opened again, too.
 
 from __future__ import annotations
 
-import json
 import os
 import sqlite3
 from contextlib import closing, contextmanager, suppress
@@ -17,8 +16,8 @@ from attrs import frozen
 
 from seedance_async import clocks
 from seedance_async.charges import exceeds
-from seedance_async.models import Kind
 from seedance_async.prices import Tariff, documented_price
+from seedance_async.record.asked import kind_of_text, kind_text
 from seedance_async.record.limits import (
     Decision,
     Hold,
@@ -39,7 +38,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
     from pathlib import Path
 
-    from seedance_async.models import CreditLimits, Submission, Task
+    from seedance_async.models import CreditLimits, Kind, Submission, Task
     from seedance_async.record.asked import Asked
     from seedance_async.record.limits import PeriodLimit
 
@@ -333,19 +332,6 @@ def is_being_sent(owner: str, touched_at: float, now: float) -> bool:
     alive = is_alive(owner)
     lease = ON_WIRE if alive is None else SENDING
     return alive is not False and -clocks.TOLERANCE <= now - touched_at < lease
-
-
-def kind_text(kind: Kind) -> str:
-    """Return a kind as it is stored in the file."""
-    return json.dumps([kind.model, kind.quality_tier, kind.channel, kind.resolution, kind.seconds])
-
-
-def kind_of_text(text: str) -> Kind:
-    """Return a kind from its form in the file."""
-    model, quality_tier, channel, resolution, seconds = json.loads(text)
-    return Kind(
-        model=model, quality_tier=quality_tier, channel=channel, resolution=resolution, seconds=seconds
-    )
 
 
 def _use(connection: sqlite3.Connection, limit: PeriodLimit, open_posts: list[_Open]) -> LimitUse:
