@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 from contextlib import contextmanager, nullcontext
 from datetime import UTC, datetime
+from functools import partial
 from typing import TYPE_CHECKING, Final, TypeVar
 
 from seedance_async import clocks
@@ -56,11 +57,17 @@ class Observer:
     @contextmanager
     def attempt(self, call: Call, base_url: URL, *, number: int, resends: int) -> Iterator[AttemptWatch]:
         """Observe one attempt, which is reported at the end of the block unless it was never sent."""
+        telemetry = self._telemetry
+        if telemetry is not None and not telemetry.has_effect:
+            telemetry = None
         watch = AttemptWatch(call, number=number, resends=resends)
+        if telemetry is None and self._hook is None:
+            yield watch
+            return
         server: dict[str, str | int] = {"server.address": base_url.host or ""}
         if base_url.port is not None:
             server["server.port"] = base_url.port
-        opening = self._opening(watch, server, base_url)
+        opening = None if telemetry is None else _opening(telemetry, watch, server, base_url)
         with nullcontext() if opening is None else _entered(opening) as span:
             try:
                 yield watch
@@ -70,8 +77,8 @@ class Observer:
             finally:
                 if watch.was_sent:
                     event = watch.event()
-                    if (telemetry := self._telemetry) is not None:
-                        _guarded(lambda: telemetry.attempt_ended(span, event, server))
+                    if telemetry is not None:
+                        _guarded(partial(telemetry.attempt_ended, span, event, server))
                     self._report(event)
 
     @contextmanager
@@ -132,21 +139,6 @@ class Observer:
             _guarded(lambda: telemetry.count(event))
         if (hook := self._hook) is not None:
             _guarded(lambda: hook(event))
-
-    def _opening(
-        self, watch: AttemptWatch, server: Mapping[str, str | int], base_url: URL
-    ) -> AbstractContextManager[Span] | None:
-        if self._telemetry is None or not self._telemetry.has_spans:
-            return None
-        attributes: dict[str, str | int] = {
-            "http.request.method": watch.call.method,
-            "url.full": f"{base_url}{watch.call.path}",
-            "url.template": watch.route,
-            **server,
-        }
-        if watch.resends:
-            attributes["http.request.resend_count"] = watch.resends
-        return self._telemetry.attempt(watch.call.method, watch.route, attributes)
 
 
 class AttemptWatch:
@@ -220,6 +212,21 @@ class Work:
             _guarded(lambda: span.set_attribute("seedance.credits.used", credits_used))
         if (key := submission.idempotency_key) is not None:
             _guarded(lambda: span.set_attribute("seedance.idempotency_key", key))
+
+
+def _opening(
+    telemetry: Telemetry, watch: AttemptWatch, server: Mapping[str, str | int], base_url: URL
+) -> AbstractContextManager[Span]:
+    """The span of an attempt, to be entered."""
+    attributes: dict[str, str | int] = {
+        "http.request.method": watch.call.method,
+        "url.full": f"{base_url}{watch.call.path}",
+        "url.template": watch.route,
+        **server,
+    }
+    if watch.resends:
+        attributes["http.request.resend_count"] = watch.resends
+    return telemetry.attempt(watch.call.method, watch.route, attributes)
 
 
 def route_of(call: Call) -> str:

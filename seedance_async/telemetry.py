@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     from seedance_async.client_events import ClientEvent
 
 NAME: Final = "seedance_async"
+OF_THE_API: Final = ("opentelemetry.trace", "opentelemetry.metrics")
 REQUEST_SECONDS: Final = [0.005, 0.01, 0.025, 0.05, 0.075, 0.1, 0.25, 0.5, 0.75, 1, 2.5, 5, 7.5, 10]
 """The buckets that the semantic conventions require."""
 
@@ -70,9 +71,10 @@ class Telemetry:
         )
 
     @property
-    def has_spans(self) -> bool:
-        """Whether a span has an effect: without a tracer provider, it costs time and nobody sees it."""
-        return not isinstance(trace.get_tracer_provider(), trace.ProxyTracerProvider)
+    def has_effect(self) -> bool:
+        """Whether a provider is set that is not one of the API itself: those only take time."""
+        providers = trace.get_tracer_provider(), metrics.get_meter_provider()
+        return not all(type(each).__module__.startswith(OF_THE_API) for each in providers)
 
     @contextmanager
     def work(self, name: str, attributes: Mapping[str, AttributeValue]) -> Iterator[Span]:
