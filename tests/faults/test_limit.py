@@ -83,7 +83,7 @@ async def test_a_slot_that_outlived_a_sleep_of_the_machine_is_taken_anew(
     def is_fresh(slot: gate.Slot) -> bool:
         asked.append(slot.sent_at)
         slept = asleep if len(asked) == 1 else 0.0
-        monkeypatch.setattr(gate, "boot_time", lambda: real() + slept)
+        monkeypatch.setattr(clocks, "boot_time", lambda: real() + slept)
         return was_fresh(slot)
 
     real, was_fresh = clocks.boot_time, gate.Slot.is_fresh
