@@ -413,17 +413,21 @@ class Run:
     async def _save_left_over(self, savers: TaskGroup) -> None:
         """Download the files of jobs completed in earlier runs, those of older results first."""
         places, to_save = anyio.Semaphore(DOWNLOADS), self._journal.store.to_save
+        begun = set[int]()
         try:
-            async for job in pages.entries(self._journal, partial(to_save, renamed=True)):
+            async for job in pages.entries(self._journal, partial(to_save, only_renamed=True)):
                 # A program's jobs are planned meanwhile, and may have given this one its name back.
                 if not await self._journal.do(self._journal.store.is_preceded, job.number):
+                    begun.add(job.number)
                     await places.acquire()
                     await self._save_one(job, places)
         finally:
             self._older_saved.set()
-        async for job in pages.entries(self._journal, partial(to_save, renamed=False)):
-            await places.acquire()
-            savers.start_soon(self._save_one, job, places)
+        # All others: one of them may have been renamed meanwhile, too.
+        async for job in pages.entries(self._journal, partial(to_save, only_renamed=False)):
+            if job.number not in begun:
+                await places.acquire()
+                savers.start_soon(self._save_one, job, places)
 
     async def _save_one(self, job: JobEntry, places: anyio.Semaphore) -> None:
         try:

@@ -98,16 +98,17 @@ class Queries:
         """Return accepted jobs, whose tasks are to be polled."""
         return self._entries("jobs.state = ?", State.ACCEPTED, after=after, limit=limit)
 
-    def to_save(self, *, renamed: bool, after: int, limit: int) -> list[JobEntry]:
+    def to_save(self, *, only_renamed: bool, after: int, limit: int) -> list[JobEntry]:
         """Return jobs that were completed in an earlier run and whose files are still to be downloaded.
 
         Args:
-            renamed: True for those that were renamed since, False for the others.
+            only_renamed: whether to return only those that were renamed since.
             after: the number of the last job of the page before.
             limit: size of the page.
         """
-        which = "IN" if renamed else "NOT IN"
-        such = f"jobs.state = ? AND run < ? AND number {which} (SELECT number FROM moves)"
+        such = "jobs.state = ? AND run < ?"
+        if only_renamed:
+            such += " AND number IN (SELECT number FROM moves)"
         return self._entries(such, State.COMPLETED, self.run, after=after, limit=limit)
 
     def saved_files(self, *, after: int, limit: int) -> list[tuple[int, tuple[str, ...]]]:
