@@ -61,23 +61,23 @@ frontend connections
 backend exchanges
     mode tcp
     tcp-response inspect-delay 50ms
-    tcp-response content reject if {{ rand(100) lt 10 }}
+    tcp-response content reject if {{ rand(100) lt 6 }}
     tcp-response content accept if WAIT_END
     server exchanges {between}
 frontend exchanges
     mode http
     bind {between}
-    http-request reject if {{ rand(100) lt 10 }}
-    http-request tarpit deny_status 503 if {{ rand(100) lt 5 }}
-    http-response silent-drop if {{ rand(100) lt 5 }}
-    http-response deny deny_status 502 if {{ rand(100) lt 10 }}
+    http-request reject if {{ rand(100) lt 6 }}
+    http-request tarpit deny_status 503 if {{ rand(100) lt 3 }}
+    http-response silent-drop if {{ rand(100) lt 3 }}
+    http-response deny deny_status 502 if {{ rand(100) lt 6 }}
     default_backend api
 backend api
     mode http
     server sandbox {to}
 """
 """Closes before a request is read and after it was answered, answers with pages of its own, now and late,
-delays what it passes, and at times says nothing at all: one exchange in three goes wrong."""
+delays what it passes, and at times says nothing at all: one exchange in five goes wrong."""
 
 
 @contextmanager
@@ -93,7 +93,7 @@ def nginx(directory: Path, base_url: str, *, rate: int = 1000, refused: int = 42
 
 @contextmanager
 def haproxy(directory: Path, base_url: str) -> Iterator[str]:
-    """The base URL at which HAProxy stands before another one and loses one exchange in three."""
+    """The base URL at which HAProxy stands before another one and loses one exchange in five."""
     at = _free_address()
     directory.mkdir()
     file = directory / "haproxy.cfg"

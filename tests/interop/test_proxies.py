@@ -42,7 +42,8 @@ REQUESTS: list[Request] = [
     for number in range(JOBS)
 ]
 
-pytestmark = pytest.mark.timeout(120)
+# The pauses after failed polls are of the real clock: seven failures of one poll take three minutes.
+pytestmark = pytest.mark.timeout(240)
 
 
 @pytest.fixture
@@ -65,7 +66,7 @@ def limiting(directory: Path, base_url: str) -> Iterator[str]:
 
 @contextmanager
 def losing(directory: Path, base_url: str) -> Iterator[str]:
-    """HAProxy loses one exchange in three."""
+    """HAProxy loses one exchange in five."""
     with haproxy(directory / "haproxy", base_url) as url:
         yield url
 
