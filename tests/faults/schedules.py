@@ -218,6 +218,15 @@ class Schedule:
         """Whether a URL may be over before its file can be asked for."""
         return self.behaviour.url_life < 2 * self.conditions.latency[1]
 
+    def sources_differ(self, place: int) -> bool:
+        """Whether the clip at a place was asked for with outputs of two editions of a job before it."""
+        edited = frozenset().union(*(life.edited for life in self.lives))
+        while place in self.linked:
+            place, _ = self.linked[place]
+            if place in edited:
+                return True
+        return False
+
     def requests(self, edited: frozenset[int] = frozenset()) -> list[Request]:
         """Jobs of all three models, the takes of a picture as equal neighbours."""
         unlinked = evolve(self, linked={})
