@@ -14,7 +14,7 @@ from urllib.parse import urlsplit
 
 if TYPE_CHECKING:
     from asyncio import StreamReader, StreamWriter
-    from collections.abc import AsyncIterator, Callable
+    from collections.abc import AsyncIterator, Callable, Coroutine
 
     Answer = dict[str, Any]
     Change = Callable[[Answer, Answer], Answer]
@@ -56,7 +56,8 @@ async def _serve(reader: StreamReader, writer: StreamWriter, to: tuple[str, int]
             try:
                 back.write(head[: -len(b"\r\n")] + b"Connection: close\r\n\r\n" + body)
                 if head.startswith(b"POST"):
-                    writer.write(_changed(await _answer(upstream), body, change))
+                    answer = await _unless_left(_answer(upstream), reader)
+                    writer.write(_changed(answer, body, change))
                 while piece := await upstream.read(PIECE_BYTES):
                     writer.write(piece)
                     await writer.drain()
@@ -64,6 +65,17 @@ async def _serve(reader: StreamReader, writer: StreamWriter, to: tuple[str, int]
                 back.transport.abort()
     finally:
         writer.close()
+
+
+async def _unless_left(answer: Coroutine[Any, Any, bytes], client: StreamReader) -> bytes:
+    """The answer; nothing if the client leaves before, so that the server behind notices it, too."""
+    answering, leaving = asyncio.ensure_future(answer), asyncio.ensure_future(client.read(1))
+    try:
+        await asyncio.wait({answering, leaving}, return_when=asyncio.FIRST_COMPLETED)
+        return answering.result() if answering.done() else b""
+    finally:
+        answering.cancel()
+        leaving.cancel()
 
 
 async def _answer(upstream: StreamReader) -> bytes:
