@@ -197,6 +197,11 @@ class Schedule:
         return any(fault.effect == "duplicate" for fault in self.faults)
 
     @property
+    def loses_copies(self) -> bool:
+        """Whether a key may end before a POST is sent again: the first was paid, and its copy refused."""
+        return self.copies and any(life.pause > self.behaviour.key_life for life in self.lives)
+
+    @property
     def closes_keys(self) -> bool:
         """Whether a key may be answered with the same refusal for ever, or for longer than a run asks."""
         open_points = self.behaviour
