@@ -229,11 +229,10 @@ class Story:
     def _is_about_lost_tasks(self, refused: JournalError) -> bool:
         """A sandbox that knows none of the tasks on record looks like one that was started anew.
 
-        It answers 404 to every poll, for ever, or gave other ids than those of its tasks.
+        It answers 404 to the polls that ask for them, or gave other ids than those of its tasks.
         """
-        endless = [fault for fault in self.sandbox.faults.rules if fault.count is None]
-        lost = any(fault.status == 404 and fault.on in {"task", "any"} for fault in endless)
         given = self.schedule.faults  # their ids stay on record when they strike no more
+        lost = any(fault.status == 404 and fault.on in {"task", "any"} for fault in given)
         lost |= any("id" in fault.fields and fault.on in {"submit", "any"} for fault in given)
         return lost and "does not know the tasks" in str(refused)
 
