@@ -27,6 +27,9 @@ Source = Literal["learned", "recorded", "documented", "observed"]
 NOTHING_RECORDED: Final[Mapping[Kind, float]] = {}
 
 
+FAR_BELOW: Final = 4.0
+"""So many times below the documented price, a charge is in doubt; users saw up to a third less."""
+
 EXAMPLE_SECONDS: Final = 5
 """The length of the clip in the vendor's example, in seconds."""
 
@@ -113,6 +116,11 @@ def documented_price(tariff: Tariff) -> float:
     """The highest price reported for a submission; 0 if none is."""
     price = price_of(tariff, {})
     return 0.0 if price is None else price.high
+
+
+def is_in_doubt(price: float, tariff: Tariff) -> bool:
+    """Whether a price is so far below the documented one that it may not be that of the next submission."""
+    return price * FAR_BELOW < documented_price(tariff)
 
 
 def _clip(kind: Kind) -> Price | None:

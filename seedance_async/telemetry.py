@@ -36,6 +36,7 @@ if TYPE_CHECKING:
 
 NAME: Final = "seedance_async"
 OF_THE_API: Final = ("opentelemetry.trace", "opentelemetry.metrics")
+"""The modules of the providers that ``opentelemetry-api`` has without an SDK."""
 REQUEST_SECONDS: Final = [0.005, 0.01, 0.025, 0.05, 0.075, 0.1, 0.25, 0.5, 0.75, 1, 2.5, 5, 7.5, 10]
 """The buckets that the semantic conventions require."""
 

@@ -34,7 +34,7 @@ from typing import TYPE_CHECKING, Any, Final, Self, TypeAlias
 import attrs
 
 from seedance_async.models import Kind
-from seedance_async.prices import Tariff, documented_price
+from seedance_async.prices import Tariff, documented_price, is_in_doubt
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Hashable, Mapping
@@ -47,9 +47,6 @@ MOST_IN_DOUBT: Final = 2
 
 MARGIN: Final = 10.0
 """How many times dearer than believed a job may be, where its price is in doubt, without passing a cap."""
-
-FAR_BELOW: Final = 4.0
-"""So many times below the documented price, a price is in doubt; users saw up to a third less (`prices`)."""
 
 
 class Ledger:
@@ -165,9 +162,9 @@ class Ledger:
 
     def needs(self, tariff: Tariff) -> float:
         """Return the credits that must be left for one more job of this tariff: its price, or a margin."""
-        price, documented = self.expects(tariff), documented_price(tariff)
-        is_in_doubt = self.cap is not None and price * FAR_BELOW < documented
-        return MARGIN * documented if is_in_doubt else price
+        price = self.expects(tariff)
+        in_doubt = self.cap is not None and is_in_doubt(price, tariff)
+        return MARGIN * documented_price(tariff) if in_doubt else price
 
     def is_awaiting(self, same_post: Collection[Hashable] = ()) -> bool:
         """Whether, under a cap, the price of another POST must be known before the next one is sent."""
@@ -238,6 +235,8 @@ class Ledger:
         held = {
             job: (tariff, self.expects(tariff)) for job, tariff in jobs.items() if job not in self._reserved
         }
+        if any(self.needs(tariff) > max(price, self.left) for tariff, price in held.values()):
+            return False
         missing = sum(price for _, price in held.values()) - self.left
         if missing > 0:
             first = next((job for job in sources if job in self._first_of.values()), None)

@@ -9,7 +9,7 @@ from attrs import frozen
 
 from seedance_async.batch.states import State
 from seedance_async.convertible import Convertible
-from seedance_async.prices import NOTHING_RECORDED, Tariff, price_of
+from seedance_async.prices import NOTHING_RECORDED, Tariff, is_in_doubt, price_of
 
 if TYPE_CHECKING:
     from seedance_async.models import Kind
@@ -25,7 +25,8 @@ class RunPlan(Convertible):
         credits_low: least cost of the ``planned`` jobs with a known price.
         credits_high: most cost of these, including the POSTs of earlier runs without an answer: they are
             replayed under their keys, and may be paid already.
-        unpriced: number of jobs without a known price.
+        unpriced: number of jobs without a known price; with a cap, also those whose price is in doubt, see
+            ``prices.is_in_doubt``.
         credits_spent: charged and not refunded in earlier runs.
         max_credits: the cap over all runs; None for no cap.
     """
@@ -87,7 +88,7 @@ def run_plan(
         if state not in {State.PLANNED, State.SUBMITTING}:
             continue
         price = price_of(tariff, prices, recorded)
-        if price is None:
+        if price is None or (max_credits is not None and is_in_doubt(price.high, tariff)):
             unpriced += count
         else:
             low += price.low * count if state is State.PLANNED else 0

@@ -54,7 +54,7 @@ Problem: TypeAlias = tuple[str, str]
 """A field's name, and the reason why its value is refused."""
 
 _RULE: Final = "seedance_async.rule"
-LEAST_PERIOD: Final = 0.001
+LEAST_PERIOD: Final = 0.001  # s
 _MAX_SECONDS: Final = 1e9  # about thirty years
 _BETWEEN_URLS: Final = re.compile(r"\s+|[,;](?=https?://|\$)", re.IGNORECASE)
 """Separators of URLs: blanks, and a comma or semicolon before the next URL, as a URL may contain both."""

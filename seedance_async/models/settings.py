@@ -39,7 +39,7 @@ class RateLimit:
     """How many requests the account may send in any window of ``period`` seconds.
 
     The vendor's German page states 30 requests per 60 seconds per account. It does not state whether polls
-    count; this package assumes that they do.
+    count; this package assumes that they do. ``requests`` is at least 1, ``period`` at least 0.001.
 
     Raises:
         ConfigurationError: a value is not valid.

@@ -9,6 +9,10 @@ import anyio
 import pytest
 
 from seedance_async import GptImage2, Job, NanoBananaPro, Seedance2Video
+from seedance_async.batch.run_plan import run_plan
+from seedance_async.batch.states import State
+from seedance_async.models import Kind
+from seedance_async.prices import Tariff
 from seedance_async.sandbox import Conditions, Fault, Sandbox
 from tests.batch.helpers import PRICE, charged, opened, pictures, results_of, run_once, states, submits
 from tests.faults.proxy import proxy
@@ -42,6 +46,16 @@ async def test_a_price_that_rises_from_next_to_nothing_passes_no_cap(tmp_path: P
 
         await run_once(sandbox, tmp_path, pictures(20), max_credits=CAP)
         assert 1 == charged(sandbox)
+
+
+def test_a_plan_does_not_say_that_jobs_of_a_price_in_doubt_fit_the_cap() -> None:
+    """The run would stop; without a cap their price is the charged one."""
+    picture = Tariff(Kind(model="nano-banana-pro", resolution="1K"))
+    tally = {(picture, State.PLANNED): 19}
+
+    capped = run_plan(tally, prices={picture: 1.0}, max_credits=CAP)
+    assert (19, None) == (capped.unpriced, capped.fits_cap)
+    assert (0, 19) == ((free := run_plan(tally, prices={picture: 1.0})).unpriced, free.credits_high)
 
 
 @pytest.mark.case(185)

@@ -305,6 +305,16 @@ def test_a_price_far_below_the_documented_one_is_trusted_only_with_a_margin() ->
     assert Ledger(prices={KNOWN_PICTURE: 1}).affords(KNOWN_PICTURE)
 
 
+def test_a_clip_of_a_price_in_doubt_is_not_reserved_ahead_without_the_margin() -> None:
+    """Else its still would be paid for, and the clip sent, whatever it costs by then."""
+    clip = Tariff(
+        Kind(model="seedance2", quality_tier="standard", channel="standard", resolution="720p", seconds=5)
+    )
+    assert not Ledger(cap=299, prices={clip: 1}).hold_ahead({"clip": clip}, sources=["still"])
+    assert Ledger(cap=300, prices={clip: 1}).hold_ahead({"clip": clip}, sources=["still"])
+    assert Ledger(cap=30, prices={clip: 30}).hold_ahead({"clip": clip}, sources=["still"])
+
+
 @pytest.mark.case(185)
 class TestWhatTasksSay:
     """Answers to POSTs that state less than the tasks do."""
